@@ -1,0 +1,18 @@
+/**
+ * From an empty notebook cell, or a script, to rows of a Databricks Lakebase.
+ *
+ * ```ts
+ * import { connect } from "lakebase";
+ *
+ * await using db = await connect({ local: true }); // without `local`: your workspace
+ * console.log(await db.version());
+ * ```
+ *
+ * @module
+ */
+
+export { connect } from "./src/connect.ts";
+export { Lakebase, type Queryable, type TransactionOptions } from "./src/lakebase.ts";
+export { LakebaseError, type LakebaseErrorCode } from "./src/errors.ts";
+export type { ConnectOptions, SslMode } from "./src/options.ts";
+export type { Field, Result } from "./src/query/result.ts";

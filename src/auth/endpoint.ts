@@ -1,0 +1,211 @@
+import { LakebaseError } from "../errors.ts";
+import { pooledHost } from "../settings.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** Where a login goes and whom the credential is for. */
+export interface Endpoint {
+  /** The endpoint's full name, or the instance's. */
+  readonly name: string;
+  /** What the credential is asked for. */
+  readonly target: { endpoint: string } | { instance: string };
+  /** The host to connect to; `undefined` where it was not looked up because the caller named one. */
+  readonly host: string | undefined;
+  /** `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` as above. */
+  readonly state: string | undefined;
+}
+
+/** What is wanted. */
+export interface EndpointRequest {
+  /** Any of the forms of `ConnectOptions.endpoint`; `undefined` for the only one. */
+  endpoint?: string | undefined;
+  /** A Provisioned instance, instead. */
+  instance?: string | undefined;
+  /** Prefer a host that only reads. */
+  readOnly: boolean;
+  /** The caller's own host: an endpoint named in full need not be looked up then. */
+  host?: string | undefined;
+}
+
+type Item = Record<string, unknown>;
+
+const ROOT = "/api/2.0/postgres";
+
+/**
+ * Whether an endpoint's full name is known before asking the workspace, so that the credential can be asked for at once.
+ *
+ * @param reference The endpoint as the caller named it.
+ */
+export function isFullName(reference: string | undefined): reference is string {
+  return reference !== undefined && /^projects\/[^/]+\/branches\/[^/]+\/endpoints\/[^/]+$/.test(reference);
+}
+
+/**
+ * Finds the endpoint that the caller means: by its name, or the READ_WRITE (or READ_ONLY) one of a branch, of the default
+ * branch of a project, of the only project.
+ *
+ * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` and `ENDPOINT_AMBIGUOUS`, listing what there is; `ENDPOINT_NOT_READY`.
+ */
+export async function findEndpoint(
+  workspace: Workspace,
+  request: EndpointRequest,
+  signal?: AbortSignal,
+): Promise<Endpoint> {
+  if (request.instance !== undefined) return await findInstance(workspace, request.instance, request, signal);
+  const { endpoint: reference } = request;
+  if (isFullName(reference)) {
+    if (request.host !== undefined) {
+      return { name: reference, target: { endpoint: reference }, host: undefined, state: undefined };
+    }
+    return ready(await getEndpoint(workspace, reference, signal), request);
+  }
+  const branch = await findBranch(workspace, reference, signal);
+  const endpoints = await listOf(workspace, `${branch}/endpoints`, "endpoints", signal);
+  return ready(chooseEndpoint(branch, endpoints, request.readOnly), request);
+}
+
+async function getEndpoint(workspace: Workspace, name: string, signal?: AbortSignal): Promise<Item> {
+  try {
+    return (await workspace.request({ method: "GET", path: `${ROOT}/${name}` }, signal)).body;
+  } catch (error) {
+    throw await withChoices(workspace, name, error, signal);
+  }
+}
+
+/** The branch that a reference means, by its full name. */
+async function findBranch(workspace: Workspace, reference: string | undefined, signal?: AbortSignal): Promise<string> {
+  if (reference !== undefined && reference.includes("/branches/")) return reference;
+  const project = reference === undefined ? await onlyProject(workspace, signal) : projectName(reference);
+  const branches = await listOf(workspace, `${project}/branches`, "branches", signal);
+  const chosen = branches.find((branch) => status(branch)["default"] === true) ??
+    (branches.length === 1 ? branches[0] : undefined);
+  if (chosen !== undefined) return String(chosen["name"]);
+  if (branches.length === 0) throw notFound(project, "has no branch");
+  throw ambiguous(`${project} has no default branch and several others`, branches.map(nameOf));
+}
+
+function projectName(reference: string): string {
+  return reference.startsWith("projects/") ? reference : `projects/${reference}`;
+}
+
+async function onlyProject(workspace: Workspace, signal?: AbortSignal): Promise<string> {
+  const projects = await workspace.list(`${ROOT}/projects`, "projects", signal);
+  if (projects.length === 1) return nameOf(projects[0]!);
+  if (projects.length > 1) throw ambiguous("the workspace has several projects", projects.map(nameOf));
+  throw new LakebaseError(
+    "ENDPOINT_NOT_FOUND",
+    'Cannot find an endpoint: the workspace has no Lakebase project that this login can see. Create one under "Compute > ' +
+      'Database instances" or with "databricks postgres create-project", or name a Provisioned "instance"',
+  );
+}
+
+async function listOf(workspace: Workspace, path: string, key: string, signal?: AbortSignal): Promise<Item[]> {
+  try {
+    return await workspace.list(`${ROOT}/${path}`, key, signal);
+  } catch (error) {
+    throw await withChoices(workspace, path.slice(0, path.lastIndexOf("/")), error, signal);
+  }
+}
+
+/**
+ * Chooses by type, never by place: a read replica may come first in the list.
+ *
+ * @param branch The branch's full name, for the error.
+ * @param endpoints What the branch has.
+ * @param readOnly Whether a READ_ONLY endpoint is better; a READ_WRITE one serves where there is none.
+ */
+export function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
+  const ofType = (type: string) => endpoints.filter((item) => String(status(item)["endpoint_type"]).endsWith(type));
+  const writers = ofType("READ_WRITE");
+  const readers = ofType("READ_ONLY").filter((item) => status(item)["disabled"] !== true);
+  const fitting = readOnly && readers.length > 0 ? readers : writers;
+  if (fitting.length === 1) return fitting[0]!;
+  if (fitting.length > 1) throw ambiguous(`${branch} has several endpoints that fit`, fitting.map(nameOf));
+  if (endpoints.length === 0) throw notFound(branch, "has no endpoint");
+  throw notFound(
+    branch,
+    `has no READ_WRITE endpoint, only ${endpoints.map(nameOf).join(", ")}. Name it, or set readOnly`,
+  );
+}
+
+function ready(item: Item, request: EndpointRequest): Endpoint {
+  const name = nameOf(item);
+  const { current_state: state, disabled, hosts } = status(item);
+  if (disabled === true) {
+    throw notReady(name, 'is disabled; connecting does not enable it. Enable it in the workspace ("spec.disabled")');
+  }
+  const { host, read_only_host: replica } = (hosts ?? {}) as Record<string, unknown>;
+  const chosen = request.host ?? (request.readOnly && typeof replica === "string" ? replica : host);
+  if (typeof chosen !== "string" || chosen === "") {
+    throw notReady(name, `has no host yet (state ${String(state)}). Try again in a minute`);
+  }
+  if (/^[^.]+-pooler\./.test(chosen)) throw pooledHost(chosen);
+  return { name, target: { endpoint: name }, host: chosen, state: typeof state === "string" ? state : undefined };
+}
+
+async function findInstance(
+  workspace: Workspace,
+  instance: string,
+  { readOnly, host: own }: EndpointRequest,
+  signal?: AbortSignal,
+): Promise<Endpoint> {
+  const path = `/api/2.0/database/instances/${encodeURIComponent(instance)}`;
+  const { body } = await workspace.request({ method: "GET", path }, signal).catch(async (error) => {
+    if (!isNotFound(error)) throw error;
+    const others = await workspace.list("/api/2.0/database/instances", "database_instances", signal).catch(() => []);
+    throw notFound(`instance "${instance}"`, `is not in the workspace${choices(others.map(nameOf))}`, error);
+  });
+  const { state, read_write_dns: primary, read_only_dns: replica } = body;
+  if (body["effective_stopped"] === true || body["stopped"] === true || state === "STOPPED" || state === "DELETING") {
+    throw notReady(`instance "${instance}"`, `is ${String(state ?? "STOPPED")}; start it in the workspace first`);
+  }
+  const host = own ?? (readOnly && typeof replica === "string" && replica !== "" ? replica : primary);
+  if (typeof host !== "string" || host === "") {
+    throw notReady(`instance "${instance}"`, `has no host yet (state ${String(state)}). Try again in a minute`);
+  }
+  return { name: instance, target: { instance }, host, state: typeof state === "string" ? state : undefined };
+}
+
+/** A 404 as an error that lists what there is at the nearest level that exists. */
+async function withChoices(workspace: Workspace, name: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
+  if (!isNotFound(error)) return error;
+  const parts = name.split("/");
+  const levels: [path: string, key: string][] = [["projects", "projects"]];
+  if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
+  if (parts.length > 4) levels.unshift([`${parts.slice(0, 4).join("/")}/endpoints`, "endpoints"]);
+  for (const [path, key] of levels) {
+    const found = await workspace.list(`${ROOT}/${path}`, key, signal).catch(() => undefined);
+    if (found !== undefined) return notFound(name, `is not in the workspace${choices(found.map(nameOf))}`, error);
+  }
+  return notFound(name, "is not in the workspace", error);
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+}
+
+function choices(names: string[]): string {
+  return names.length === 0 ? "" : `. There is ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", ..." : ""}`;
+}
+
+function status(item: Item): Item {
+  return (item["status"] ?? {}) as Item;
+}
+
+function nameOf(item: Item): string {
+  return String(item["name"]);
+}
+
+function notFound(name: string, state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find an endpoint: ${name} ${state}`, { cause });
+}
+
+function notReady(name: string, state: string): LakebaseError {
+  return new LakebaseError("ENDPOINT_NOT_READY", `Cannot connect: ${name} ${state}`);
+}
+
+function ambiguous(state: string, names: string[]): LakebaseError {
+  return new LakebaseError(
+    "ENDPOINT_AMBIGUOUS",
+    `Cannot choose an endpoint: ${state}. Set "endpoint" (LAKEBASE_ENDPOINT) to one of ${names.join(", ")}`,
+  );
+}

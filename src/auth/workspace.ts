@@ -1,0 +1,275 @@
+import config from "../../deno.json" with { type: "json" };
+import { backoff, pause } from "../backoff.ts";
+import { LakebaseError } from "../errors.ts";
+import type { WorkspaceClientLike } from "../options.ts";
+import { isLoopback } from "../settings.ts";
+
+/** One call may take this long; a slow workspace answers within a second or two. */
+const ATTEMPT_LIMIT_MS = 15_000;
+/** A cable pulled out for a moment is worth a retry; a wrong host name is not worth a minute. */
+const NETWORK_TRIES = 4;
+
+/** A call to the workspace. */
+export interface WorkspaceRequest {
+  /** The HTTP method. */
+  method: "GET" | "POST";
+  /** The path, from `/api` on. */
+  path: string;
+  /** Query parameters. */
+  query?: Record<string, string>;
+  /** The body, sent as JSON. */
+  body?: unknown;
+}
+
+/** What the workspace answered. */
+export interface WorkspaceAnswer {
+  /** The JSON object. */
+  body: Record<string, unknown>;
+  /** The server's own clock, in milliseconds since 1970, by its `Date` header. */
+  serverTime: number | undefined;
+}
+
+/** Where to find the workspace and its login. */
+export interface WorkspaceOptions {
+  /** The caller's own client. */
+  client?: WorkspaceClientLike | undefined;
+  /** A profile of `~/.databrickscfg`. */
+  profile?: string | undefined;
+  /** What the SDK reads instead of the process's environment. */
+  environment: Record<string, string>;
+  /** Milliseconds that one request may take, retries included. */
+  limit: number;
+}
+
+/**
+ * The Databricks workspace's REST API.
+ *
+ * The SDK finds the login (token, OAuth machine to machine, CLI, Azure, Google, profiles) and signs the requests. They
+ * are sent with `fetch`: the SDK's own HTTP agent verifies no certificate unless told to, retries 429 for five minutes
+ * without a look at `Retry-After`, and gives no way to read the `Date` header of an error or to stop.
+ */
+export class Workspace {
+  readonly #client: Promise<WorkspaceClientLike>;
+  readonly #limit: number;
+  #firstLogin: Promise<unknown> | undefined;
+
+  /** Makes a workspace; nothing is asked of it yet. */
+  constructor(options: WorkspaceOptions) {
+    this.#client = options.client === undefined ? sdkClient(options) : Promise.resolve(options.client);
+    this.#client.catch(() => {}); // reported by the first request
+    this.#limit = options.limit;
+  }
+
+  /**
+   * Sends a request; 429, 5xx and network failures are retried within the limit.
+   *
+   * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`.
+   */
+  async request(request: WorkspaceRequest, signal?: AbortSignal): Promise<WorkspaceAnswer> {
+    const host = await this.#host();
+    const deadline = Date.now() + this.#limit;
+    for (let attempt = 0;; attempt++) {
+      const outcome = await this.#attempt(host, request, deadline, signal);
+      if ("answer" in outcome) return outcome.answer;
+      const wait = Math.max(outcome.retryAfter ?? 0, backoff(attempt, { first: 250, most: 8000 }));
+      const hopeless = !outcome.retry || (outcome.network && attempt + 1 >= NETWORK_TRIES);
+      if (hopeless || Date.now() + wait >= deadline) throw outcome.error;
+      await pause(wait, signal);
+    }
+  }
+
+  /** Every item of a list, page after page. */
+  async list(path: string, key: string, signal?: AbortSignal): Promise<Record<string, unknown>[]> {
+    const items: Record<string, unknown>[] = [];
+    const seen = new Set<string>();
+    for (let token = "";;) {
+      const query: Record<string, string> = token === ""
+        ? { page_size: "100" }
+        : { page_size: "100", page_token: token };
+      const { body } = await this.request({ method: "GET", path, query }, signal);
+      if (Array.isArray(body[key])) items.push(...body[key] as Record<string, unknown>[]);
+      token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
+      if (token === "" || seen.has(token)) return items; // a server that repeats a page would page for ever
+      seen.add(token);
+    }
+  }
+
+  /** Who the login belongs to: an e-mail address, or a service principal's application id. */
+  async currentUser(signal?: AbortSignal): Promise<string> {
+    const { body } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
+    if (typeof body["userName"] === "string" && body["userName"] !== "") return body["userName"];
+    throw unavailable(await this.#host(), `it does not say who this login is; give "user" (PGUSER)`);
+  }
+
+  async #host(): Promise<URL> {
+    let host: URL;
+    try {
+      host = await (await this.#client).config.getHost();
+    } catch (cause) {
+      throw cause instanceof LakebaseError ? cause : noLogin(cause);
+    }
+    if (host.protocol === "https:" || (host.protocol === "http:" && isLoopback(host.hostname))) return host;
+    throw new LakebaseError(
+      "BAD_SETTING",
+      `Cannot ask the workspace: DATABRICKS_HOST is "${host.origin}", which would send the login in plain text. Use https`,
+    );
+  }
+
+  async #attempt(host: URL, request: WorkspaceRequest, deadline: number, signal?: AbortSignal): Promise<Outcome> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ATTEMPT_LIMIT_MS, deadline - Date.now())));
+    const either = signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]);
+    try {
+      const headers = await abortable(this.#headers(), either);
+      const response = await fetch(address(host, request), {
+        method: request.method,
+        headers,
+        body: request.body === undefined ? null : JSON.stringify(request.body),
+        redirect: "manual", // following would hand the login to whoever the redirect names
+        signal: either,
+      });
+      return read(host, request, response, await response.text());
+    } catch (cause) {
+      signal?.throwIfAborted();
+      if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false };
+      return networkOutcome(host, cause, limit.signal.aborted);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The SDK would fetch one token for each of several first requests that run side by side. */
+  async #headers(): Promise<Headers> {
+    const { config: login } = await this.#client;
+    const headers = new Headers({
+      accept: "application/json",
+      "content-type": "application/json",
+      "user-agent": `lakebase-deno/${config.version}`,
+    });
+    try {
+      if (this.#firstLogin === undefined) {
+        this.#firstLogin = login.authenticate(headers);
+        await this.#firstLogin;
+      } else {
+        await this.#firstLogin.catch(() => {});
+        await login.authenticate(headers);
+      }
+    } catch (cause) {
+      this.#firstLogin = undefined;
+      throw noLogin(cause);
+    }
+    return headers;
+  }
+}
+
+type Outcome =
+  | { answer: WorkspaceAnswer }
+  | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
+
+async function sdkClient({ profile, environment }: WorkspaceOptions): Promise<WorkspaceClientLike> {
+  const { WorkspaceClient } = await import("@databricks/sdk-experimental");
+  return new WorkspaceClient({ env: environment, skipVerify: false, ...(profile === undefined ? {} : { profile }) });
+}
+
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {});
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+function address(host: URL, { path, query = {} }: WorkspaceRequest): URL {
+  const url = new URL(path, host);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  return url;
+}
+
+function read(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
+  const body = parseObject(text);
+  if (response.ok && body !== undefined) {
+    const serverTime = Date.parse(response.headers.get("date") ?? "");
+    return { answer: { body, serverTime: Number.isFinite(serverTime) ? serverTime : undefined } };
+  }
+  const { status } = response;
+  const error = statusError(host, request, status, body, text);
+  const retry = status === 429 || status >= 500 || (response.ok && looksCutOff(text));
+  const retryAfter = retryAfterMs(response.headers.get("retry-after"));
+  return { error, retry, network: false, ...(retryAfter === undefined ? {} : { retryAfter }) };
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = text === "" ? {} : JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Record<string, unknown>
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function looksCutOff(text: string): boolean {
+  return /^\s*\{/.test(text);
+}
+
+/** `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3). */
+function retryAfterMs(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+}
+
+function statusError(
+  host: URL,
+  request: WorkspaceRequest,
+  status: number,
+  body: Record<string, unknown> | undefined,
+  text: string,
+): LakebaseError {
+  const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
+  if (status === 401 || status === 403) {
+    return new LakebaseError(
+      "WORKSPACE_AUTH",
+      `Cannot log in to the workspace ${host.origin}: it answered ${status}${
+        said === undefined ? "" : `, "${said}"`
+      }. ` +
+        'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN',
+    );
+  }
+  if (status === 404 && body !== undefined) {
+    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${request.path} in ${host.origin}: ${said ?? "404"}`);
+  }
+  if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
+    return new LakebaseError(
+      "WORKSPACE_REFUSED",
+      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"`,
+    );
+  }
+  if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
+  const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
+  return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
+}
+
+function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
+  const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
+  const error = unavailable(host, reason.replace(/^error sending request.*?: /i, ""), cause);
+  return { error, retry: !certificate, network: true };
+}
+
+function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
+}
+
+function noLogin(cause: unknown): LakebaseError {
+  const state = cause instanceof Error ? cause.message : String(cause);
+  return new LakebaseError(
+    "WORKSPACE_AUTH",
+    `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
+      '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
+    { cause },
+  );
+}

@@ -1,0 +1,161 @@
+import { type Endpoint, findEndpoint, isFullName } from "./auth/endpoint.ts";
+import { mintCredential } from "./auth/credential.ts";
+import { CredentialCache } from "./auth/token.ts";
+import { Workspace } from "./auth/workspace.ts";
+import { readDotenv } from "./dotenv.ts";
+import { LakebaseError } from "./errors.ts";
+import { Lakebase } from "./lakebase.ts";
+import { acquireLocal } from "./embedded.ts";
+import { LakebasePool } from "./net/pool.ts";
+import { tlsOptions } from "./net/tls.ts";
+import { announceWaiting } from "./notebook/waiting.ts";
+import type { ConnectOptions } from "./options.ts";
+import { resolveSettings, type Settings } from "./settings.ts";
+
+/**
+ * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
+ *
+ * Called again with the same settings, as a notebook's cell that is run twice does, it gives the connection that is open.
+ * Called with other settings for the same database and role it closes the old one and opens a new one.
+ *
+ * @param options What is not given comes from the environment, then `.env`, then the workspace; see {@linkcode ConnectOptions}.
+ * @returns A connection that has logged in once.
+ * @throws {LakebaseError} With a `code` for each thing that can be wrong, within `connectTimeout`.
+ *
+ * @example On a Lakebase of this machine
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * assert.match(await db.version(), /^PostgreSQL \d+/);
+ * ```
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
+  const { settings, release } = await readSettings(options);
+  const key = identity(settings);
+  for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
+    const db = await open.connection.catch(() => undefined);
+    if (db !== undefined && !db.closed && sameSettings(open.settings, settings)) {
+      await release();
+      return db;
+    }
+    if (connections.get(key) === open) connections.delete(key);
+    await db?.close();
+  }
+  const opened: Connection = { settings, connection: openConnection(settings, release) };
+  connections.set(key, opened);
+  try {
+    return await opened.connection;
+  } catch (error) {
+    if (connections.get(key) === opened) connections.delete(key);
+    await release();
+    throw error;
+  }
+}
+
+interface Connection {
+  settings: Settings;
+  connection: Promise<Lakebase>;
+}
+
+/** What is open or being opened, by {@linkcode identity}. */
+const connections = new Map<string, Connection>();
+
+/** What makes two connections the same one with other settings, not two: whom it talks to and as whom. */
+function identity(settings: Settings): string {
+  const { endpoint, instance, host, port, database, user, group, readOnly, profile, environment } = settings;
+  const workspace = profile ?? environment["DATABRICKS_HOST"];
+  return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
+}
+
+function sameSettings(a: Settings, b: Settings): boolean {
+  if (a.password !== b.password || a.workspace !== b.workspace) return false;
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+async function readSettings(options: ConnectOptions): Promise<{ settings: Settings; release: () => Promise<void> }> {
+  const env = Deno.env.toObject();
+  const wantsLocal = options?.local ?? /^(1|true|yes)$/i.test(env["LAKEBASE_LOCAL"] ?? "");
+  if (wantsLocal === false) {
+    const dotenv = await readDotenv(options?.envFile);
+    return { settings: resolveSettings(options, env, dotenv), release: async () => {} };
+  }
+  resolveSettings(options, {}); // a typo is told before a server is started for it
+  const local = await acquireLocal(wantsLocal === true ? {} : wantsLocal);
+  return { settings: resolveSettings(options, local.env), release: local.release };
+}
+
+async function openConnection(settings: Settings, release: () => Promise<void>): Promise<Lakebase> {
+  const stop = new AbortController();
+  const { endpoint, host, user, credentials } = await logIn(settings, stop.signal).catch((error) => {
+    stop.abort(error);
+    throw error;
+  });
+  const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout } = settings;
+  const waiting = announceWaiting(endpoint?.name ?? host);
+  const pool = new LakebasePool({
+    ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
+    ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
+    ssl: await tlsOptions(host, settings.sslMode, settings.ca),
+    onWaiting: waiting.failed,
+  });
+  try {
+    (await pool.connect()).release();
+    waiting.connected();
+  } catch (error) {
+    credentials?.close();
+    await pool.end();
+    throw error;
+  }
+  return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, onClose: release });
+}
+
+interface Login {
+  endpoint: Endpoint | undefined;
+  host: string;
+  user: string;
+  credentials: CredentialCache | undefined;
+}
+
+/** Asks the workspace what the settings leave open. What does not depend on each other is asked side by side. */
+async function logIn(settings: Settings, signal: AbortSignal): Promise<Login> {
+  const { password, host, user, group, tokenTtl: ttl } = settings;
+  if (password !== undefined && host !== undefined && user !== undefined) {
+    return { endpoint: undefined, host, user, credentials: undefined };
+  }
+  const workspace = openWorkspace(settings);
+  const finding = findEndpoint(workspace, settings, signal);
+  const knownTarget = isFullName(settings.endpoint) ? { endpoint: settings.endpoint } : undefined;
+  const credentials = password !== undefined ? undefined : new CredentialCache(async (closing) => {
+    const target = knownTarget ?? (await finding).target;
+    return await mintCredential(workspace, { target, group, ttl }, closing);
+  });
+  const [found, named, minted] = await Promise.allSettled([
+    finding,
+    user ?? workspace.currentUser(signal),
+    credentials?.get(),
+  ]);
+  const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
+  if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
+    credentials?.close();
+    throw await explain(failed?.reason, workspace, settings, signal);
+  }
+  return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
+}
+
+/** An endpoint that was not looked up, since the host was given, is first missed when its credential is asked for. */
+async function explain(
+  error: unknown,
+  workspace: Workspace,
+  settings: Settings,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const missing = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+  if (!missing || settings.host === undefined) return error;
+  return await findEndpoint(workspace, { ...settings, host: undefined }, signal).then(() => error, (better) => better);
+}
+
+function openWorkspace({ workspace: client, profile, environment, connectTimeout }: Settings): Workspace {
+  return new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
+}

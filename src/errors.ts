@@ -1,0 +1,144 @@
+/** What went wrong, as a word that scripts can branch on; it does not change between versions. */
+export type LakebaseErrorCode =
+  /** An option, environment variable or `.env` value can't be used. */
+  | "BAD_SETTING"
+  /** The Databricks workspace does not accept who we are (401, 403), or there is no login for it. */
+  | "WORKSPACE_AUTH"
+  /** The workspace can't be reached, is overloaded, or does not answer as a workspace. */
+  | "WORKSPACE_UNAVAILABLE"
+  /** The workspace refused what was asked of it (400, 409 and the like). */
+  | "WORKSPACE_REFUSED"
+  /** No project, branch, endpoint or instance of that name. */
+  | "ENDPOINT_NOT_FOUND"
+  /** Several would fit; the message lists them. */
+  | "ENDPOINT_AMBIGUOUS"
+  /** The endpoint is there, but disabled or stopped. */
+  | "ENDPOINT_NOT_READY"
+  /** A `-pooler` host with an OAuth login, which Lakebase does not support. */
+  | "POOLED_HOST"
+  /** The host name does not resolve, with the system, `dig` or Deno. */
+  | "DNS"
+  /** Nothing answers at the host and port, or it hangs up. */
+  | "UNREACHABLE"
+  /** The server's certificate does not hold, or the server has no TLS. */
+  | "TLS"
+  /** Postgres refused the login (SQLSTATE class 28). */
+  | "LOGIN_REFUSED"
+  /** No such database (SQLSTATE 3D000). */
+  | "DATABASE_NOT_FOUND"
+  /** The server has no connection to spare (SQLSTATE 53300). */
+  | "TOO_MANY_CONNECTIONS"
+  /** No connection within `connectTimeout`. */
+  | "CONNECT_TIMEOUT"
+  /** The connection broke while a statement ran; whether it took effect is not known. */
+  | "CONNECTION_LOST"
+  /** A value can't be bound, or `sql` was called in a way that is not safe. */
+  | "BAD_PARAMETER"
+  /** Stopped: by the Stop button, a signal or a timeout. */
+  | "CANCELED"
+  /** Used after `close()`. */
+  | "CLOSED"
+  /** The server refused a statement; `sqlstate` says why. */
+  | "QUERY_FAILED";
+
+/** What a {@linkcode LakebaseError} knows beside its message. */
+export interface LakebaseErrorOptions extends ErrorOptions {
+  /** The five characters of the server's SQLSTATE, where the server spoke. */
+  sqlstate?: string | undefined;
+}
+
+/**
+ * The one error class of this module: a message for the person at the cell, a stable `code` for a script.
+ * Its message and its trace hold no token, no password and no connection string.
+ *
+ * @example Branching on the code
+ * ```ts
+ * import { connect, LakebaseError } from "lakebase";
+ *
+ * try {
+ *   await connect({ sslMode: "verify-ful" as "verify-full" });
+ * } catch (error) {
+ *   if (!(error instanceof LakebaseError)) throw error;
+ *   console.log(error.code); // BAD_SETTING
+ * }
+ * ```
+ */
+export class LakebaseError extends Error {
+  /** `"LakebaseError"`. */
+  override name = "LakebaseError";
+  /** What went wrong, as a stable word. */
+  readonly code: LakebaseErrorCode;
+  /** The server's SQLSTATE, such as `28P01`; `undefined` where the server did not speak. */
+  readonly sqlstate: string | undefined;
+
+  /** Makes an error; secrets that a server echoed are taken out of the message. */
+  constructor(
+    code: LakebaseErrorCode,
+    message: string,
+    options: LakebaseErrorOptions = {},
+  ) {
+    const cause = options.cause === undefined ? {} : { cause: plainCause(options.cause) };
+    super(redact(message), cause);
+    this.code = code;
+    this.sqlstate = options.sqlstate;
+    this.stack = callerStack(this);
+  }
+}
+
+/**
+ * The cause as an error that is safe to print. The drivers' own errors carry what they worked with: the SDK's
+ * `ConfigError` holds the whole configuration, token included, and `pg`'s may hold a client.
+ */
+function plainCause(cause: unknown): Error {
+  if (cause instanceof LakebaseError) return cause;
+  if (!(cause instanceof Error)) return new Error(redact(String(cause)));
+  const plain = new Error(redact(cause.message));
+  plain.name = cause.name;
+  plain.stack = redact(cause.stack ?? "");
+  for (
+    const key of ["code", "severity", "detail", "hint", "errno", "syscall"]
+  ) {
+    const value = (cause as unknown as Record<string, unknown>)[key];
+    if (typeof value === "string" || typeof value === "number") {
+      Object.assign(plain, {
+        [key]: typeof value === "string" ? redact(value) : value,
+      });
+    }
+  }
+  if (cause.cause !== undefined) plain.cause = plainCause(cause.cause);
+  return plain;
+}
+
+const HERE = new URL(".", import.meta.url).href;
+
+/** The trace without this module's and the driver's frames: the reader's own line comes first. */
+function callerStack(error: LakebaseError): string {
+  const frames = (error.stack ?? "").split("\n").filter((line) =>
+    /^\s+at /.test(line) && !line.includes(HERE) &&
+    !/node_modules|\/npm\/|node:|ext:/.test(line)
+  );
+  return [`${error.name} [${error.code}]: ${error.message}`, ...frames].join(
+    "\n",
+  );
+}
+
+const SECRETS: readonly [RegExp, string][] = [
+  [/eyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g, "<token>"],
+  [/\bdapi[\da-f]{16,}(-\d+)?/gi, "<token>"],
+  [/\bdose[\da-f]{16,}/gi, "<secret>"],
+  [/(\w+:\/\/[^\s:@/]*):[^\s@/]+@/g, "$1:<password>@"],
+  [/(bearer\s+)[\w.~+/-]{8,}=*/gi, "$1<token>"],
+];
+
+/**
+ * Takes what looks like a credential out of a text that came from somewhere else.
+ *
+ * @param text Anything that a server or a driver said.
+ * @returns The same text with tokens and passwords in URLs replaced.
+ */
+export function redact(text: string): string {
+  return SECRETS.reduce(
+    (safe, [pattern, replacement]) => safe.replace(pattern, replacement),
+    text,
+  );
+}

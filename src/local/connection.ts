@@ -1,0 +1,111 @@
+import type { Socket } from "node:net";
+import type { Frame } from "./messages.ts";
+
+/** The bytes of a socket, pulled and pushed at the pace of both sides. Its methods never reject. */
+export class Connection {
+  /** Settles once the socket is gone. */
+  readonly closed: Promise<void>;
+  readonly #socket: Socket;
+  readonly #transport: Socket;
+  readonly #wake: () => void;
+  #waiting: PromiseWithResolvers<void> | undefined;
+  #frozen: PromiseWithResolvers<void> | undefined;
+  #ended = false;
+
+  /** `transport` is the TCP socket under `socket`, where that is TLS. */
+  constructor(socket: Socket, transport: Socket = socket) {
+    this.#socket = socket;
+    this.#transport = transport;
+    this.#wake = () => {
+      this.#waiting?.resolve();
+      this.#waiting = undefined;
+    };
+    for (const event of ["readable", "drain"]) socket.on(event, this.#wake);
+    socket.once("end", () => this.#end());
+    // The close that follows an error is what counts; without a listener the error would end the process.
+    socket.on("error", () => {});
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    socket.once("close", () => {
+      this.#end();
+      this.freeze(false);
+      resolve();
+    });
+  }
+
+  /** Whether the other side has hung up. */
+  get ended(): boolean {
+    return this.#ended || this.#socket.destroyed;
+  }
+
+  /** The next bytes, exactly `size` where that is given; undefined once the other side has hung up before. */
+  async read(size?: number): Promise<Uint8Array | undefined> {
+    for (;;) {
+      await this.#frozen?.promise;
+      const chunk: Uint8Array | null = size === undefined ? this.#socket.read() : this.#socket.read(size);
+      // A stream that has ended gives what is left of it, however much was asked for.
+      if (chunk && (size === undefined || chunk.length === size)) return chunk;
+      if (this.ended) return undefined;
+      await this.#change();
+    }
+  }
+
+  /** Sends the bytes; resolves once there is room for more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#frozen?.promise;
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    if (this.#socket.write(bytes)) return;
+    while (this.#socket.writableNeedDrain && !this.#socket.destroyed) await this.#change();
+  }
+
+  /** Holds every byte back, or lets them go on. */
+  freeze(frozen: boolean): void {
+    if (!frozen) {
+      this.#frozen?.resolve();
+      this.#frozen = undefined;
+    } else if (!this.#socket.destroyed) {
+      this.#frozen ??= Promise.withResolvers<void>();
+    }
+  }
+
+  /** Says a last word, where there is one, and hangs up; what the other side still sends is not read. */
+  async close(last?: Frame): Promise<void> {
+    this.freeze(false);
+    if (this.#socket.destroyed) return await this.closed;
+    if (last) this.#socket.end(last);
+    else this.#socket.end();
+    // A reset, which unread bytes would cause, could overtake the last word.
+    this.release();
+    this.#socket.resume();
+    const timer = setTimeout(() => this.destroy(), 500);
+    await this.closed;
+    clearTimeout(timer);
+  }
+
+  /** Leaves the socket's bytes to somebody else. */
+  release(): void {
+    for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
+  }
+
+  /** Drops the connection with a TCP reset. */
+  reset(): void {
+    this.#transport.resetAndDestroy();
+    this.#socket.destroy();
+  }
+
+  /** Ends the connection at once. */
+  destroy(): void {
+    this.#socket.destroy();
+    this.#transport.destroy();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  #change(): Promise<void> {
+    this.#waiting ??= Promise.withResolvers<void>();
+    return this.#waiting.promise;
+  }
+}

@@ -1,0 +1,199 @@
+/** PGlite in a worker of its own: a query blocks only this thread, never the notebook or script that is its host. */
+
+import { receiveMessageOnPort } from "node:worker_threads";
+import { PGlite } from "@electric-sql/pglite";
+import { dataDir as prepopulated } from "@electric-sql/pglite-prepopulatedfs";
+import { type Outcome, ResponseScanner } from "./responses.ts";
+import { CANCEL, OUTSTANDING, SENT } from "./slots.ts";
+
+/** What the host tells the worker. */
+export type ToWorker =
+  | { kind: "start"; dataDir: string | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
+  | { kind: "run"; input: Uint8Array; prefix: string; channels: Set<string> }
+  | { kind: "stop" };
+
+/** What the worker tells the host. `want` asks for more input, through the inbox: it is blocked until then. */
+export type FromWorker =
+  | { kind: "started" | "want" | "stopped" }
+  | { kind: "output"; bytes: Uint8Array }
+  | { kind: "done"; outcome: Outcome }
+  | { kind: "crashed"; message: string };
+
+/** Output that may be on its way before the query has to wait. */
+const MAX_OUTSTANDING = 4 << 20;
+const CHUNK = 64 << 10;
+
+// PGlite's own, less `search_path=public`, plus the time zone that a service runs in.
+const START_PARAMETERS = [
+  ...PGlite.defaultStartParams.filter((parameter, i, all) => ![parameter, all[i + 1]].includes("search_path=public")),
+  "-c",
+  "timezone=Etc/UTC",
+];
+
+/** The part of PGlite's WebAssembly module that talks to a client. Its data exports are addresses. */
+interface Backend {
+  HEAPU8: Uint8Array;
+  HEAP32: Int32Array;
+  addFunction(callback: (address: number, length: number) => number, signature: string): number;
+  _pgl_set_rw_cbs(read: number, write: number): void;
+  _pgl_setPGliteExitStatus(status: number): number;
+  _pgl_pq_flush(): void;
+  _pq_buffer_remaining_data(): number;
+  _PostgresMainLoopOnce(): void;
+  _PostgresMainLongJmp(): void;
+  _PostgresSendReadyForQueryIfNecessary(): void;
+  _InterruptPending: number;
+  _QueryCancelPending: number;
+}
+
+/** What `_pgl_setPGliteExitStatus` tells of an exception that is only an SQL error on its way to the main loop. */
+const SQL_ERROR = 100;
+
+class BackendThread {
+  readonly #backend: Backend;
+  readonly #shared: Int32Array;
+  readonly #inbox: MessagePort;
+  #input: Uint8Array = new Uint8Array();
+  #read = 0;
+  #taken = 0;
+  #output: Uint8Array = new Uint8Array(CHUNK);
+  #written = 0;
+  #scanner = new ResponseScanner();
+
+  constructor(backend: Backend, shared: SharedArrayBuffer, inbox: MessagePort) {
+    this.#backend = backend;
+    this.#shared = new Int32Array(shared);
+    this.#inbox = inbox;
+    const read = backend.addFunction((address, length) => this.#give(address, length), "iii");
+    const write = backend.addFunction((address, length) => this.#take(address, length), "iii");
+    backend._pgl_set_rw_cbs(read, write);
+  }
+
+  /** Runs whole messages to their end. */
+  run(input: Uint8Array, scanner: ResponseScanner): void {
+    this.#input = input;
+    this.#read = 0;
+    this.#scanner = scanner;
+    const backend = this.#backend;
+    while (this.#read < this.#input.length || backend._pq_buffer_remaining_data() > 0) {
+      try {
+        backend._PostgresMainLoopOnce();
+      } catch (error) {
+        if (backend._pgl_setPGliteExitStatus(-2) !== SQL_ERROR) throw error;
+        backend._PostgresMainLongJmp();
+      }
+    }
+    backend._PostgresSendReadyForQueryIfNecessary();
+    backend._pgl_pq_flush();
+    this.#flush();
+    backend.HEAP32[backend._QueryCancelPending >> 2] = 0;
+  }
+
+  /** Postgres reads from its client; where it has read everything, as in COPY, it blocks here. */
+  #give(address: number, length: number): number {
+    if (this.#read >= this.#input.length) this.#input = this.#awaitInput();
+    const part = this.#input.subarray(this.#read, this.#read + length);
+    this.#backend.HEAPU8.set(part, address);
+    this.#read += part.length;
+    return part.length;
+  }
+
+  #awaitInput(): Uint8Array {
+    this.#flush();
+    post({ kind: "want" });
+    Atomics.wait(this.#shared, SENT, this.#taken);
+    this.#taken++;
+    this.#read = 0;
+    return receiveMessageOnPort(this.#inbox as never)?.message as Uint8Array;
+  }
+
+  /** Postgres writes to its client. */
+  #take(address: number, length: number): number {
+    this.#cancelIfAsked();
+    for (const part of this.#scanner.scan(this.#backend.HEAPU8.subarray(address, address + length))) {
+      if (this.#written + part.length > this.#output.length) this.#flush();
+      if (part.length > this.#output.length) this.#send(part.slice());
+      else this.#keep(part);
+    }
+    return length;
+  }
+
+  #keep(part: Uint8Array): void {
+    this.#output.set(part, this.#written);
+    this.#written += part.length;
+  }
+
+  #flush(): void {
+    if (this.#written) this.#send(this.#output.slice(0, this.#written));
+    this.#written = 0;
+  }
+
+  #send(bytes: Uint8Array): void {
+    const before = Atomics.add(this.#shared, OUTSTANDING, bytes.length);
+    post({ kind: "output", bytes });
+    for (let size = before + bytes.length; size > MAX_OUTSTANDING; size = Atomics.load(this.#shared, OUTSTANDING)) {
+      Atomics.wait(this.#shared, OUTSTANDING, size);
+      this.#cancelIfAsked();
+    }
+  }
+
+  #cancelIfAsked(): void {
+    if (!Atomics.exchange(this.#shared, CANCEL, 0)) return;
+    const { HEAP32, _InterruptPending, _QueryCancelPending } = this.#backend;
+    HEAP32[_QueryCancelPending >> 2] = 1;
+    HEAP32[_InterruptPending >> 2] = 1;
+  }
+}
+
+// Only the parts of a worker's global scope that are used here: the compiler is told of the window's, not of it.
+const scope = globalThis as unknown as {
+  onmessage: (event: MessageEvent<ToWorker>) => void;
+  postMessage(message: FromWorker): void;
+};
+let database: PGlite | undefined;
+let thread: BackendThread | undefined;
+
+scope.onmessage = async ({ data }) => {
+  try {
+    await obey(data);
+  } catch (error) {
+    post({ kind: "crashed", message: error instanceof Error ? error.message : String(error) });
+  }
+};
+
+async function obey(message: ToWorker): Promise<void> {
+  switch (message.kind) {
+    case "start":
+      database = await open(message.dataDir);
+      thread = new BackendThread(database.Module as unknown as Backend, message.shared, message.inbox);
+      return post({ kind: "started" });
+    case "run": {
+      const scanner = new ResponseScanner(message.prefix, message.channels);
+      thread?.run(message.input, scanner);
+      return post({ kind: "done", outcome: scanner.outcome });
+    }
+    case "stop":
+      await database?.close();
+      return post({ kind: "stopped" });
+  }
+}
+
+async function open(dataDir: string | undefined): Promise<PGlite> {
+  const made = dataDir !== undefined && await exists(`${dataDir}/PG_VERSION`);
+  const opened = await PGlite.create({
+    ...(dataDir === undefined ? {} : { dataDir }),
+    ...(made ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
+    startParams: START_PARAMETERS,
+  });
+  // ALTER DATABASE refuses to rename the one that it is connected to.
+  if (!made) await opened.exec("UPDATE pg_database SET datname = 'databricks_postgres' WHERE datname = 'postgres'");
+  return opened;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+function post(message: FromWorker): void {
+  scope.postMessage(message);
+}

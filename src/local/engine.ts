@@ -1,0 +1,113 @@
+import type { FromWorker, ToWorker } from "./database_worker.ts";
+import type { Outcome } from "./responses.ts";
+import { CANCEL, OUTSTANDING, SENT, SLOTS } from "./slots.ts";
+
+/** Whole messages to run, and where their answers go. */
+export interface Batch {
+  input: Uint8Array;
+  prefix?: string;
+  channels?: Set<string>;
+  /** Takes answers; the query waits while it is behind. */
+  output(bytes: Uint8Array): Promise<void>;
+  /** Gives what the client sends next, which COPY asks for. */
+  more?(): Promise<Uint8Array>;
+}
+
+/** How long a database with its data on disk is given to write them, in milliseconds. */
+const STOP_TIMEOUT = 3000;
+
+/** One embedded Postgres in a worker. It runs one batch at a time. */
+export class Engine {
+  /** Rejects when the database crashes; never resolves. */
+  readonly crashed: Promise<never>;
+  readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
+  readonly #channel = new MessageChannel();
+  readonly #worker = new Worker(import.meta.resolve("./database_worker.ts"), { type: "module" });
+  readonly #crash = Promise.withResolvers<never>();
+  #tail: Promise<void> = Promise.resolve();
+  #batch: Batch | undefined;
+  #answer = Promise.withResolvers<Outcome | undefined>();
+
+  constructor() {
+    this.crashed = this.#crash.promise;
+    // Somebody may only ask later.
+    this.crashed.catch(() => {});
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      this.#tail = this.#tail.then(() => this.#hear(data)).catch((error) => this.#crash.reject(error));
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#crash.reject(new Error(event.message));
+    };
+  }
+
+  /** Starts Postgres, on the data in a directory where that is given. */
+  async start(dataDir: string | undefined): Promise<void> {
+    const inbox = this.#channel.port2;
+    const shared = this.#shared.buffer as SharedArrayBuffer;
+    await this.#ask({ kind: "start", dataDir, shared, inbox }, [inbox]);
+  }
+
+  /** Runs a batch to its end. */
+  async run(batch: Batch): Promise<Outcome> {
+    const { input, prefix = "", channels = new Set<string>() } = batch;
+    this.#batch = batch;
+    Atomics.store(this.#shared, CANCEL, 0);
+    const outcome = await this.#ask({ kind: "run", input, prefix, channels });
+    this.#batch = undefined;
+    return outcome as Outcome;
+  }
+
+  /**
+   * Cancels the running batch where it next sends or receives.
+   *
+   * PGlite has no signals and its memory can't be reached from here, so a query that only computes runs to its end.
+   */
+  cancel(): void {
+    Atomics.store(this.#shared, CANCEL, 1);
+    Atomics.notify(this.#shared, OUTSTANDING);
+  }
+
+  /** Ends the database, even in the middle of a query; one that keeps its data on disk is first given time to. */
+  async stop(orderly: boolean): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    if (orderly && !this.#batch) {
+      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
+      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), late]);
+    }
+    clearTimeout(timer);
+    this.#worker.terminate();
+    this.#channel.port1.close();
+    this.#crash.reject(new Error("The local database has been closed"));
+  }
+
+  async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {
+    this.#answer = Promise.withResolvers();
+    this.#worker.postMessage(message, transfer);
+    return await Promise.race([this.#answer.promise, this.crashed]);
+  }
+
+  async #hear(message: FromWorker): Promise<void> {
+    switch (message.kind) {
+      case "output":
+        await this.#batch?.output(message.bytes);
+        Atomics.sub(this.#shared, OUTSTANDING, message.bytes.length);
+        Atomics.notify(this.#shared, OUTSTANDING);
+        return;
+      case "want": {
+        const bytes = await this.#batch?.more?.();
+        this.#channel.port1.postMessage(bytes ?? COPY_FAIL);
+        Atomics.add(this.#shared, SENT, 1);
+        Atomics.notify(this.#shared, SENT);
+        return;
+      }
+      case "crashed":
+        throw new Error(message.message);
+      default:
+        this.#answer.resolve(message.kind === "done" ? message.outcome : undefined);
+    }
+  }
+}
+
+/** CopyFail without a reason. */
+const COPY_FAIL = new Uint8Array([0x66, 0, 0, 0, 5, 0]);

@@ -1,0 +1,185 @@
+import { createServer, type Server, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { CertificateAuthority } from "./certificate.ts";
+import { Connection } from "./connection.ts";
+import { type Database, DEFAULT_DATABASE } from "./database.ts";
+import { delay } from "./delay.ts";
+import type { Faults } from "./faults.ts";
+import { authenticate, type LoginPolicy, UNAUTHORIZED } from "./login.ts";
+import { authentication, errorResponse, type Failure } from "./messages.ts";
+import { Refused } from "./refused.ts";
+import { type Startup, startUp } from "./startup.ts";
+
+/** One attempt to log in to the Postgres port. */
+export interface PostgresLogin {
+  user: string;
+  database: string;
+  /** `"ok"`, or the SQLSTATE that it was refused with. */
+  outcome: string;
+}
+
+/** What the gateway serves from. */
+export interface GatewayOptions {
+  port: number;
+  database: Database;
+  authority: CertificateAuthority;
+  policy: LoginPolicy;
+  faults: Faults;
+  /** Milliseconds from connecting until the login must be done. */
+  handshakeTimeout: number;
+}
+
+/** The Postgres port: TLS, SNI and a login in front of a database. */
+export class Gateway {
+  /** Every login so far. */
+  readonly logins: PostgresLogin[] = [];
+  readonly #options: GatewayOptions;
+  readonly #server: Server = createServer({ allowHalfOpen: false, noDelay: true });
+  readonly #clients = new Set<Connection>();
+  readonly #serving = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  #sessions = 0;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.#server.on("connection", (socket: Socket) => {
+      socket.on("error", () => {});
+      const served = this.#accept(socket).finally(() => this.#serving.delete(served));
+      this.#serving.add(served);
+    });
+  }
+
+  /** Sessions that are logged in. */
+  get sessions(): number {
+    return this.#sessions;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async listen(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    this.#server.listen(this.#options.port, "127.0.0.1", resolve);
+    await promise;
+  }
+
+  /** Ends every connection; with a FATAL of its own where a failure is given. */
+  drop(how: Failure | "reset"): void {
+    for (const client of this.#clients) {
+      if (how === "reset") client.reset();
+      else client.close(errorResponse(how, "FATAL"));
+    }
+  }
+
+  freeze(frozen: boolean): void {
+    for (const client of this.#clients) client.freeze(frozen);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    for (const client of this.#clients) client.destroy();
+    await Promise.all(this.#serving);
+    await promise;
+  }
+
+  async #accept(socket: Socket): Promise<void> {
+    let client = new Connection(socket);
+    const adopt = (next: Connection): void => {
+      this.#clients.delete(client);
+      client = next;
+      this.#clients.add(client);
+      if (this.#options.faults.blackhole) client.freeze(true);
+    };
+    adopt(client);
+    const deadline = setTimeout(() => client.close(errorResponse(TIMEOUT, "FATAL")), this.#options.handshakeTimeout);
+    try {
+      if (await this.#greet(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
+    } catch (error) {
+      await client.close(errorResponse(failureOf(error), "FATAL"));
+    } finally {
+      clearTimeout(deadline);
+      await client.close();
+      this.#clients.delete(client);
+    }
+  }
+
+  /** Whether the connection may go on; a fault may have answered it already. */
+  async #greet(client: Connection): Promise<boolean> {
+    const { greeting } = this.#options.faults;
+    if (greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
+    if (greeting === "reset") client.reset();
+    return greeting === undefined;
+  }
+
+  async #serve(
+    socket: Socket,
+    plain: Connection,
+    adopt: (client: Connection) => void,
+    onLogin: () => void,
+  ): Promise<void> {
+    const { authority, faults, database } = this.#options;
+    const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
+    if (!startup) return;
+    if ("kind" in startup) return database.cancel(startup.process, startup.secret);
+    const { user = "", database: name = DEFAULT_DATABASE } = Object.fromEntries(startup.parameters);
+    const entry: PostgresLogin = { user, database: name, outcome: "closed" };
+    this.logins.push(entry);
+    try {
+      if (!await this.#wake(startup.client, onLogin)) return;
+      await this.#session(startup, entry, onLogin);
+    } catch (error) {
+      if (entry.outcome === "closed") entry.outcome = failureOf(error).sqlstate;
+      throw error;
+    }
+  }
+
+  /** Whether the compute is up for this connection. */
+  async #wake(client: Connection, onLogin: () => void): Promise<boolean> {
+    for (;;) {
+      const arrival = this.#options.faults.arrival();
+      if (arrival === "serve") return true;
+      if (arrival === "28000") throw new Refused(UNAUTHORIZED);
+      if (arrival === "reset") client.reset();
+      if (typeof arrival === "string") return false;
+      // The compute may take longer than a handshake is given.
+      onLogin();
+      await delay(arrival.hold, this.#closing.signal);
+      if (this.#closing.signal.aborted || client.ended) return false;
+    }
+  }
+
+  async #session(
+    { client, servername, parameters }: Startup,
+    entry: PostgresLogin,
+    onLogin: () => void,
+  ): Promise<void> {
+    const { faults, database, policy } = this.#options;
+    if (this.#sessions >= (faults.maxConnections ?? Infinity)) throw new Refused(TOO_MANY);
+    const { readOnly } = await authenticate(client, entry.user, servername, policy);
+    const settings = new Map([...parameters].filter(([name]) => name !== "user" && name !== "database"));
+    await client.write(authentication(0));
+    this.#sessions++;
+    try {
+      const login = { role: entry.user, database: entry.database, parameters: settings, readOnly };
+      await database.serve(client, login, () => {
+        entry.outcome = "ok";
+        onLogin();
+      });
+    } finally {
+      this.#sessions--;
+    }
+  }
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof Refused) return error.failure;
+  return { sqlstate: "XX000", message: error instanceof Error ? error.message : "Invalid upstream handshake state." };
+}
+
+const TIMEOUT = { sqlstate: "08006", message: "Client handshake timeout." };
+const TOO_MANY = { sqlstate: "53300", message: "sorry, too many clients already" };
+const HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";

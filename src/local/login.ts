@@ -1,0 +1,137 @@
+import type { Connection } from "./connection.ts";
+import type { Claims, CredentialIssuer } from "./credential.ts";
+import type { Database } from "./database.ts";
+import type { Faults } from "./faults.ts";
+import { authentication, cstring, readCString, type } from "./messages.ts";
+import { Refused } from "./refused.ts";
+import { ScramServer } from "./scram.ts";
+import type { EndpointEntry, Workspace } from "./workspace.ts";
+
+/** What decides whether a login is let in. */
+export interface LoginPolicy {
+  workspace: Workspace;
+  credentials: CredentialIssuer;
+  passwords: ReadonlyMap<string, string>;
+  database: Pick<Database, "hasRole">;
+  faults: Faults;
+  now(): Date;
+}
+
+const CLEARTEXT = 3;
+const SASL = 10;
+const SASL_CONTINUE = 11;
+const SASL_FINAL = 12;
+
+/** The longest answer to a password request that is read; a credential has about a thousand bytes. */
+const MAX_ANSWER = 65_536;
+
+/**
+ * Asks a client to prove that it is `role`, by a credential or a native password.
+ *
+ * @returns Whether the session may only read.
+ * @throws {Refused} Where it may not log in.
+ */
+export async function authenticate(
+  client: Connection,
+  role: string,
+  servername: string,
+  policy: LoginPolicy,
+): Promise<{ readOnly: boolean }> {
+  const { endpoints } = policy.workspace;
+  const meant = endpoints.filter((endpoint) => hosts(endpoint).includes(servername));
+  const readOnlyHost = meant.some((endpoint) => endpoint.readOnlyHost === servername);
+  if (meant.some((endpoint) => endpoint.pooledHost === servername)) {
+    await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
+    return { readOnly: false };
+  }
+  const password = policy.passwords.get(role);
+  if (password !== undefined) {
+    await scram(client, password, wrongPassword(role));
+    if (meant.length) available(meant);
+    return { readOnly: readOnlyHost };
+  }
+  const claims = await oauth(client, role, policy);
+  const opened = meant.filter((endpoint) => claims.endpoints.includes(endpoint.name));
+  // A host that no endpoint has is reached by some other name, and a Provisioned instance has no host of its own here.
+  const elsewhere = meant.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
+  if (!opened.length && !elsewhere) throw wrongPassword(role);
+  if (opened.length) available(opened);
+  return { readOnly: claims.readOnly || readOnlyHost || opened.some((endpoint) => endpoint.readOnly) };
+}
+
+function hosts({ host, pooledHost, readOnlyHost }: EndpointEntry): (string | undefined)[] {
+  return [host, pooledHost, readOnlyHost];
+}
+
+/** Connecting wakes an idle compute, never a disabled one. */
+function available(endpoints: EndpointEntry[]): void {
+  const up = endpoints.filter((endpoint) => !endpoint.disabled && endpoint.state !== "INIT");
+  if (!up.length) throw new Refused(UNAUTHORIZED);
+  for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";
+}
+
+async function oauth(client: Connection, role: string, policy: LoginPolicy): Promise<Claims> {
+  await client.write(authentication(CLEARTEXT));
+  const answer = await readAnswer(client);
+  const failure = policy.faults.takeLoginFailure();
+  if (failure) throw new Refused(failure);
+  const claims = await policy.credentials.verify(readCString(answer, 5).text, policy.now());
+  if (claims === "not a JWT") throw new Refused(NOT_A_JWT);
+  if (typeof claims === "string" || policy.faults.expired(claims.issuedAt)) throw wrongPassword(role);
+  if (!await policy.database.hasRole(role)) {
+    throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
+  }
+  if (claims.role !== role) throw wrongPassword(role);
+  return claims;
+}
+
+async function scram(client: Connection, password: string | undefined, refusal: Refused): Promise<void> {
+  const server = new ScramServer(password);
+  await client.write(authentication(SASL, new Uint8Array([...cstring("SCRAM-SHA-256"), 0])));
+  const first = await readAnswer(client);
+  const { next } = readCString(first, 5);
+  const challenge = server.challenge(text(first, next + 4));
+  if (!challenge) throw refusal;
+  await client.write(authentication(SASL_CONTINUE, bytes(challenge)));
+  const proof = server.verify(text(await readAnswer(client), 5));
+  if (!proof) throw refusal;
+  await client.write(authentication(SASL_FINAL, bytes(proof)));
+}
+
+/** The next PasswordMessage or SASL message, type and length included. */
+async function readAnswer(client: Connection): Promise<Uint8Array> {
+  const head = await client.read(5);
+  if (!head) throw new Refused(HUNG_UP);
+  const size = new DataView(head.buffer, head.byteOffset, 5).getInt32(1);
+  if (type(head) !== "p" || size < 4 || size > MAX_ANSWER) throw new Refused(NO_PASSWORD);
+  const body = size > 4 ? await client.read(size - 4) : new Uint8Array();
+  if (!body) throw new Refused(HUNG_UP);
+  return new Uint8Array([...head, ...body]);
+}
+
+function text(message: Uint8Array, offset: number): string {
+  return new TextDecoder().decode(message.subarray(offset));
+}
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function wrongPassword(role: string): Refused {
+  return new Refused({ sqlstate: "28P01", message: `password authentication failed for user "${role}"` });
+}
+
+/** What a compute that is suspended for good, disabled or not yet made says. */
+export const UNAUTHORIZED = {
+  sqlstate: "28000",
+  message: "External authorization failed.",
+  detail:
+    "This could be due to paused instances, disabling readable secondaries, IP ACLs or private link configuration.",
+};
+
+const NOT_A_JWT = { sqlstate: "28P01", message: "Provided authentication token is not a valid JWT encoding" };
+const NO_PASSWORD = { sqlstate: "08P01", message: "expected password response" };
+const HUNG_UP = { sqlstate: "08006", message: "connection closed during authentication" };
+
+// 08P01 because the text is PgBouncer's, which gives every refusal of its own that code.
+const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });

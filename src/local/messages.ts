@@ -1,0 +1,186 @@
+/** Postgres wire framing: bytes in, messages out, and the few messages that this server says itself. */
+
+import { concat } from "./der.ts";
+
+/** One whole message as it travels, type byte and length included. */
+export type Frame = Uint8Array;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** The codes that stand where a startup packet has its protocol version. */
+const CANCEL_REQUEST = 80877102;
+const SSL_REQUEST = 80877103;
+const GSS_REQUEST = 80877104;
+
+/** What a client's first packet asks for. */
+export type StartupPacket =
+  | { kind: "ssl" | "gss" }
+  | { kind: "cancel"; process: number; secret: Uint8Array }
+  | { kind: "startup"; minor: number; parameters: Map<string, string> }
+  | { kind: "unsupported" };
+
+/** Reads a startup packet, its length word left off. */
+export function parseStartup(body: Uint8Array): StartupPacket {
+  if (body.length < 4) return { kind: "unsupported" };
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const code = view.getInt32(0);
+  if (code === SSL_REQUEST) return { kind: "ssl" };
+  if (code === GSS_REQUEST) return { kind: "gss" };
+  if (code === CANCEL_REQUEST && body.length >= 12) {
+    return { kind: "cancel", process: view.getInt32(4), secret: body.slice(8) };
+  }
+  if (code >>> 16 !== 3) return { kind: "unsupported" };
+  return { kind: "startup", minor: code & 0xffff, parameters: pairs(body.subarray(4)) };
+}
+
+/** The text between the zero bytes, name by value. */
+function pairs(bytes: Uint8Array): Map<string, string> {
+  const texts = decoder.decode(bytes).split("\0");
+  const parameters = new Map<string, string>();
+  for (let i = 0; i + 1 < texts.length && texts[i]; i += 2) {
+    parameters.set(texts[i] as string, texts[i + 1] as string);
+  }
+  return parameters;
+}
+
+/** A message of the given type around the given content. */
+export function frame(type: string, ...parts: Uint8Array[]): Frame {
+  const body = concat(parts);
+  const header = new Uint8Array(5);
+  header[0] = type.charCodeAt(0);
+  new DataView(header.buffer).setInt32(1, body.length + 4);
+  return concat([header, body]);
+}
+
+/** A zero-ended text. */
+export function cstring(text: string): Uint8Array {
+  return encoder.encode(`${text}\0`);
+}
+
+/** A 32-bit signed integer in network order. */
+export function int32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setInt32(0, value);
+  return bytes;
+}
+
+/** A simple query. */
+export function query(sql: string): Frame {
+  return frame("Q", cstring(sql));
+}
+
+/** ParameterStatus. */
+export function parameterStatus(name: string, value: string): Frame {
+  return frame("S", cstring(name), cstring(value));
+}
+
+/** An Authentication request of the given kind. */
+export function authentication(kind: number, data: Uint8Array = new Uint8Array()): Frame {
+  return frame("R", int32(kind), data);
+}
+
+/** What a client is told when something fails. */
+export interface Failure {
+  sqlstate: string;
+  message: string;
+  detail?: string | undefined;
+  hint?: string | undefined;
+}
+
+/** ErrorResponse. */
+export function errorResponse(failure: Failure, severity: "FATAL" | "ERROR" = "ERROR"): Frame {
+  const { sqlstate, message, detail, hint } = failure;
+  const fields = { S: severity, V: severity, C: sqlstate, M: message, D: detail, H: hint };
+  const texts = Object.entries(fields).flatMap(([code, text]) => text ? [cstring(code + text)] : []);
+  return frame("E", ...texts, new Uint8Array(1));
+}
+
+/** ReadyForQuery with nothing under way. */
+export function ready(): Frame {
+  return frame("Z", encoder.encode("I"));
+}
+
+/** The type letter of a message. */
+export function type(message: Frame): string {
+  return String.fromCharCode(message[0] ?? 0);
+}
+
+/** The zero-ended text at `offset`, and where the next byte stands. */
+export function readCString(message: Frame, offset: number): { text: string; next: number } {
+  const end = message.indexOf(0, offset);
+  const stop = end < 0 ? message.length : end;
+  return { text: decoder.decode(message.subarray(offset, stop)), next: stop + 1 };
+}
+
+/** The fields of an ErrorResponse or NoticeResponse, by their letter. */
+export function readFields(message: Frame): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (let at = 5; message[at];) {
+    const { text, next } = readCString(message, at);
+    fields[text.slice(0, 1)] = text.slice(1);
+    at = next;
+  }
+  return fields;
+}
+
+/** The column texts of a DataRow; null where the column is. */
+export function readRow(message: Frame): (string | null)[] {
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const columns: (string | null)[] = [];
+  let at = 7;
+  for (let i = view.getInt16(5); i > 0; i--) {
+    const size = view.getInt32(at);
+    at += 4;
+    columns.push(size < 0 ? null : decoder.decode(message.subarray(at, at + size)));
+    at += Math.max(size, 0);
+  }
+  return columns;
+}
+
+/** The largest message that Postgres itself takes. */
+const MAX_MESSAGE = 0x3fffffff;
+
+/** Cuts a stream of bytes into whole messages. */
+export class Framer {
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+
+  /** Bytes that wait for the rest of their message. */
+  get buffered(): number {
+    return this.#size;
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+  }
+
+  /**
+   * The next whole message, or undefined where its end has not arrived.
+   *
+   * @throws {RangeError} If its length word is no length of a message.
+   */
+  next(): Frame | undefined {
+    if (this.#size < 5) return undefined;
+    const head = this.#contiguous(5);
+    const size = new DataView(head.buffer, head.byteOffset, 5).getInt32(1) + 1;
+    if (size < 5 || size > MAX_MESSAGE) throw new RangeError(`Cannot read message: its length is ${size - 1}`);
+    if (this.#size < size) return undefined;
+    const whole = this.#contiguous(size);
+    this.#size -= size;
+    if (whole.length === size) this.#chunks.shift();
+    else this.#chunks[0] = whole.subarray(size);
+    return whole.subarray(0, size);
+  }
+
+  // Joins only once a whole message is there, so that a large one in many chunks is copied once.
+  #contiguous(size: number): Uint8Array {
+    while ((this.#chunks[0]?.length ?? 0) < size) {
+      let count = 0;
+      for (let sum = 0; sum < size; count++) sum += this.#chunks[count]?.length ?? 0;
+      this.#chunks.splice(0, count, concat(this.#chunks.slice(0, count)));
+    }
+    return this.#chunks[0] as Uint8Array;
+  }
+}

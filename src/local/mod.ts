@@ -1,0 +1,174 @@
+/**
+ * A Lakebase on this machine: the Databricks workspace API and a Postgres port, for development and tests.
+ *
+ * @example
+ * ```ts ignore
+ * import { startLocal } from "lakebase/local";
+ *
+ * await using local = await startLocal();
+ * console.log(local.env);
+ * ```
+ *
+ * @module
+ */
+
+import { CertificateAuthority } from "./certificate.ts";
+import { CredentialIssuer } from "./credential.ts";
+import { type Database, DEFAULT_DATABASE } from "./database.ts";
+import { EmbeddedDatabase } from "./embedded.ts";
+import { Faults } from "./faults.ts";
+import { Gateway, type PostgresLogin } from "./gateway.ts";
+import { Identities, type ServicePrincipal } from "./oidc.ts";
+import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts";
+import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
+
+export type { CertificateFault } from "./certificate.ts";
+export type { Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
+export type { Failure } from "./messages.ts";
+export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
+export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
+
+/** What {@linkcode startLocal} serves. */
+export interface LocalOptions {
+  /** `postgres://` URL of a server to stand in front of. @default {an embedded PGlite} */
+  database?: string;
+  /** Directory that keeps PGlite's data between runs. @default {in memory, nothing left behind} */
+  dataDir?: string;
+  /** The workspace's user, who is also the Postgres role. @default {"you@example.com"} */
+  user?: string;
+  /** @default {0, a port that the system chooses} */
+  workspacePort?: number;
+  /** @default {0, a port that the system chooses} */
+  postgresPort?: number;
+  /** What the workspace holds. @default {project "local" with branch "production" and endpoint "primary"} */
+  projects?: LocalProject[];
+  /** Lakebase Provisioned instances. @default {none} */
+  instances?: LocalInstance[];
+  /** Native logins, password by role; the roles are made. @default {none} */
+  passwords?: Record<string, string>;
+  /** Who may log in with OAuth client credentials. @default {none} */
+  servicePrincipals?: ServicePrincipal[];
+  /** Groups of the user, each a Postgres role. @default {none} */
+  groups?: string[];
+  /** Milliseconds that a Postgres connection has to log in. @default {15_000} */
+  handshakeTimeout?: number;
+  /** Milliseconds that a session waits for another's transaction in PGlite, which runs one at a time. @default {30_000} */
+  lockTimeout?: number;
+  /** Stops it. */
+  signal?: AbortSignal;
+}
+
+/** A local Lakebase that is being served. */
+export interface LocalLakebase extends AsyncDisposable {
+  /**
+   * Environment that points a client at it.
+   *
+   * `PGSSLMODE` is `require`: `@databricks/lakebase` takes no `verify-full`, and libpq verifies under `require` too as
+   * soon as there is a `PGSSLROOTCERT`.
+   */
+  readonly env: Record<string, string>;
+  /** The certificate authority to trust, PEM; `PGSSLROOTCERT` is a file of it. */
+  readonly ca: string;
+  /** Makes it misbehave. */
+  readonly faults: Faults;
+  /** Every call of the workspace API so far. */
+  readonly requests: readonly WorkspaceRequest[];
+  /** Every Postgres login so far. */
+  readonly logins: readonly PostgresLogin[];
+  /** How many Postgres sessions are open. */
+  readonly connections: number;
+  /** Ends every connection, both ports and the database. Calling it twice is harmless. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a Lakebase on this machine's loopback.
+ *
+ * @throws {Error} Where a port is taken, or the database can't be started or reached.
+ */
+export async function startLocal(options: LocalOptions = {}): Promise<LocalLakebase> {
+  const { signal, user = "you@example.com" } = options;
+  signal?.throwIfAborted();
+  const stack = new AsyncDisposableStack();
+  try {
+    const lakebase = await serve(options, user, stack);
+    signal?.addEventListener("abort", () => lakebase.close(), { once: true });
+    return lakebase;
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function serve(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {
+  const { projects = [{ id: "local" }], instances = [], servicePrincipals = [], groups = [] } = options;
+  const passwords = new Map(Object.entries(options.passwords ?? {}));
+  const people = [user, ...servicePrincipals.map(({ clientId }) => clientId)];
+  const roles = [...people, ...groups, ...passwords.keys()];
+  const database: Database = await EmbeddedDatabase.start({
+    dataDir: options.dataDir,
+    roles,
+    lockTimeout: options.lockTimeout ?? 30_000,
+  });
+  stack.defer(() => database.close());
+  const workspace = new Workspace(projects, instances, user, roles);
+  const identities = new Identities(user, servicePrincipals);
+  const authority = new CertificateAuthority();
+  const credentials = new CredentialIssuer("lakebase-local");
+  const now = (): Date => new Date(Date.now() + faults.clockOffset);
+  const faults: Faults = new Faults({
+    now,
+    drop: (how) => gateway.drop(how),
+    freeze: (frozen) => gateway.freeze(frozen),
+    suspended: (suspended) => workspace.suspend(suspended),
+    revokeToken: (revoked) => identities.revoked = revoked,
+  });
+  const policy = { workspace, credentials, passwords, database, faults, now };
+  const gateway = new Gateway({
+    port: options.postgresPort ?? 0,
+    database,
+    authority,
+    policy,
+    faults,
+    handshakeTimeout: options.handshakeTimeout ?? 15_000,
+  });
+  await gateway.listen();
+  stack.defer(() => gateway.close());
+  const api = new WorkspaceApi({
+    port: options.workspacePort ?? 0,
+    workspace,
+    identities,
+    credentials,
+    faults,
+    groups,
+  });
+  stack.defer(() => api.close());
+  const caFile = await Deno.makeTempFile({ prefix: "lakebase-local-", suffix: ".pem" });
+  stack.defer(() => Deno.remove(caFile));
+  await Deno.writeTextFile(caFile, authority.ca);
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => closing ??= stack.disposeAsync();
+  return {
+    env: {
+      DATABRICKS_HOST: api.origin,
+      DATABRICKS_TOKEN: identities.token,
+      ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
+      PGHOST: "localhost",
+      PGPORT: String(gateway.port),
+      PGDATABASE: DEFAULT_DATABASE,
+      PGUSER: user,
+      PGSSLMODE: "require",
+      PGSSLROOTCERT: caFile,
+      NODE_EXTRA_CA_CERTS: caFile,
+    },
+    ca: authority.ca,
+    faults,
+    requests: api.requests,
+    logins: gateway.logins,
+    get connections(): number {
+      return gateway.sessions;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,69 @@
+import type { Connection } from "./connection.ts";
+import { type Frame, Framer, ready, type } from "./messages.ts";
+
+/** A batch is run once it has this many bytes, though its Sync has not come yet. */
+const ENOUGH = 1 << 20;
+
+/** What a client sends after its login, cut where the database can take a turn. */
+export class Requests {
+  readonly #client: Connection;
+  readonly #framer = new Framer();
+  #skipping = false;
+
+  constructor(client: Connection) {
+    this.#client = client;
+  }
+
+  /** The next message; undefined once the client has gone, said so, or lost the thread. */
+  async next(): Promise<Frame | undefined> {
+    for (;;) {
+      const message = this.#framed();
+      if (message === "garbage") return undefined;
+      if (message) return type(message) === "X" ? undefined : message;
+      const chunk = await this.#client.read();
+      if (!chunk) return undefined;
+      this.#framer.push(chunk);
+    }
+  }
+
+  /** Messages up to one that is answered at once: a query, Sync or Flush. Undefined where `next` is. */
+  async batch(): Promise<Frame[] | undefined> {
+    const messages: Frame[] = [];
+    for (let size = 0; size < ENOUGH;) {
+      const message = await this.next();
+      if (!message) return undefined;
+      const kind = type(message);
+      if (this.#skipping) {
+        await this.#skip(kind);
+        continue;
+      }
+      // What is left of a COPY that has failed.
+      if ("dcf".includes(kind)) continue;
+      messages.push(message);
+      size += message.length;
+      if ("QFSH".includes(kind)) break;
+    }
+    return messages;
+  }
+
+  /** After an error of a batch that wasn't run: says that it is over, at once or at its Sync. */
+  async abandon(batch: Frame[]): Promise<void> {
+    this.#skipping = true;
+    const last = batch.at(-1);
+    if (last && "QFS".includes(type(last))) await this.#skip("S");
+  }
+
+  async #skip(kind: string): Promise<void> {
+    if (kind !== "S") return;
+    this.#skipping = false;
+    await this.#client.write(ready());
+  }
+
+  #framed(): Frame | "garbage" | undefined {
+    try {
+      return this.#framer.next();
+    } catch {
+      return "garbage";
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import { concat } from "./der.ts";
+import { cstring, type Frame, frame, readCString } from "./messages.ts";
+
+/** What a batch of requests led to, besides the answers themselves. */
+export interface Outcome {
+  /** The last ReadyForQuery: idle, in a transaction, or in a failed one. Undefined where there was none. */
+  status: "I" | "T" | "E" | undefined;
+  /** Tags of commands that change the session rather than the data. */
+  tags: Set<string>;
+  notifications: Frame[];
+}
+
+const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL", "LISTEN", "UNLISTEN"]);
+
+/** Watches answers go by. It copies nothing that merely passes. */
+export class ResponseScanner {
+  readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [] };
+  readonly #prefix: string;
+  readonly #channels: ReadonlySet<string>;
+  #held: Uint8Array = new Uint8Array();
+  #passing = 0;
+
+  /**
+   * @param prefix What statement names of this session begin with; taken off again in errors.
+   * @param channels What this session listens to; other notifications are held back from it.
+   */
+  constructor(prefix = "", channels: ReadonlySet<string> = new Set()) {
+    this.#prefix = prefix;
+    this.#channels = channels;
+  }
+
+  /** What may go on to the client, in order. The parts are views of `bytes` where they can be. */
+  scan(bytes: Uint8Array): Uint8Array[] {
+    const input = this.#held.length ? concat([this.#held, bytes]) : bytes;
+    const parts: Uint8Array[] = [];
+    let at = Math.min(this.#passing, input.length);
+    let start = 0;
+    this.#passing -= at;
+    while (at < input.length) {
+      const size = sizeAt(input, at);
+      const watched = size === undefined || WATCHED.has(input[at] as number);
+      if (watched && (size === undefined || at + size > input.length)) break;
+      const end = Math.min(at + (size ?? 0), input.length);
+      this.#passing = at + (size ?? 0) - end;
+      if (watched) {
+        const replaced = this.#watch(input.subarray(at, end));
+        if (replaced) {
+          parts.push(input.subarray(start, at), ...replaced);
+          start = end;
+        }
+      }
+      at = end;
+    }
+    parts.push(input.subarray(start, at));
+    this.#held = input.slice(at);
+    return parts.filter((part) => part.length);
+  }
+
+  /** Notes what a message says; what stands in its place, where that is something else. */
+  #watch(message: Frame): Frame[] | undefined {
+    switch (message[0]) {
+      case READY:
+        this.outcome.status = String.fromCharCode(message[5] ?? 0) as Outcome["status"];
+        return undefined;
+      case COMPLETE: {
+        const { text } = readCString(message, 5);
+        if (SESSION_COMMANDS.has(text)) this.outcome.tags.add(text);
+        return undefined;
+      }
+      case NOTIFICATION:
+        this.outcome.notifications.push(message.slice());
+        return this.#channels.has(readCString(message, 9).text) ? undefined : [];
+      default:
+        return this.#prefix ? [withoutPrefix(message, this.#prefix)] : undefined;
+    }
+  }
+}
+
+const [READY, COMPLETE, NOTIFICATION, FAILURE] = [..."ZCAE"].map((letter) => letter.charCodeAt(0));
+const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE]);
+
+function sizeAt(bytes: Uint8Array, at: number): number | undefined {
+  if (bytes.length - at < 5) return undefined;
+  return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
+}
+
+function withoutPrefix(message: Frame, prefix: string): Frame {
+  const texts: Uint8Array[] = [];
+  for (let at = 5; message[at];) {
+    const { text, next } = readCString(message, at);
+    texts.push(cstring(text.replaceAll(`"${prefix}`, '"')));
+    at = next;
+  }
+  return frame("E", ...texts, new Uint8Array(1));
+}

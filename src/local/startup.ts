@@ -1,0 +1,102 @@
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { createSecureContext, TLSSocket } from "node:tls";
+import type { Certificate } from "./certificate.ts";
+import { Connection } from "./connection.ts";
+import { frame, int32, parseStartup, type StartupPacket } from "./messages.ts";
+import { Refused } from "./refused.ts";
+
+/** What a client has said by the time that it may be asked for a password. */
+export interface Startup {
+  client: Connection;
+  /** The host name that the client asked for in TLS. */
+  servername: string;
+  parameters: Map<string, string>;
+}
+
+/** The longest startup packet that Postgres reads. */
+const MAX_PACKET = 10_000;
+
+/**
+ * Takes a new connection through SSLRequest, TLS and the startup packet.
+ *
+ * @param onSecured Given the connection that lies in TLS, as soon as there is one.
+ * @returns A cancel request instead, where the connection is one; undefined where it hung up or made no sense.
+ * @throws {Refused} Where it came without TLS or without SNI.
+ */
+export async function startUp(
+  plain: Connection,
+  socket: Socket,
+  certificate: Certificate,
+  onSecured: (client: Connection) => void,
+): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
+  let packet = await readPacket(plain);
+  while (packet?.kind === "gss") {
+    await plain.write(new TextEncoder().encode("N"));
+    packet = await readPacket(plain);
+  }
+  if (packet?.kind === "cancel") return packet;
+  if (packet?.kind === "startup") throw new Refused(INSECURE);
+  if (packet?.kind !== "ssl") return undefined;
+  const tls = await encrypt(plain, socket, certificate);
+  if (!tls) return undefined;
+  onSecured(tls.client);
+  return await readStartup(tls.client, tls.servername);
+}
+
+async function readStartup(
+  client: Connection,
+  servername: string | undefined,
+): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
+  const packet = await readPacket(client);
+  if (packet?.kind === "cancel") return packet;
+  if (packet?.kind !== "startup") return undefined;
+  if (!servername) throw new Refused(NAMELESS);
+  // Newer protocols than 3.0 only add to it, so the client is told which one this is and goes on.
+  if (packet.minor > 0) await client.write(frame("v", int32(0), int32(0)));
+  return { client, servername, parameters: packet.parameters };
+}
+
+async function readPacket(client: Connection): Promise<StartupPacket | undefined> {
+  const head = await client.read(4);
+  if (!head) return undefined;
+  const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
+  if (size < 8 || size > MAX_PACKET) return undefined;
+  const body = await client.read(size - 4);
+  return body && parseStartup(body);
+}
+
+async function encrypt(
+  plain: Connection,
+  socket: Socket,
+  { cert, key }: Certificate,
+): Promise<{ client: Connection; servername: string | undefined } | undefined> {
+  plain.release();
+  await plain.write(new TextEncoder().encode("S"));
+  let servername: string | undefined;
+  const secureContext = createSecureContext({ cert, key, minVersion: "TLSv1.2" });
+  const tls = new TLSSocket(socket, {
+    isServer: true,
+    secureContext,
+    ALPNProtocols: ["postgresql"],
+    SNICallback: (name, respond) => {
+      servername = name || undefined;
+      respond(null, secureContext);
+    },
+  });
+  const client = new Connection(tls, socket);
+  const secured = once(tls, "secure").then(() => true, () => false);
+  return await Promise.race([secured, client.closed.then(() => false)]) ? { client, servername } : undefined;
+}
+
+const INSECURE = {
+  sqlstate: "08006",
+  message:
+    "Insecure connection. Ensure that connection is using SSL. Try using `sslmode=require` in the connection string.",
+};
+
+const NAMELESS = {
+  sqlstate: "08006",
+  message: "Connection does not have SNI.",
+  detail: "Please upgrade your client to support SNI.",
+};

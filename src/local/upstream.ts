@@ -1,0 +1,132 @@
+import { connect as connectSocket, type Socket } from "node:net";
+import pg from "pg";
+import { Connection } from "./connection.ts";
+import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
+import { concat } from "./der.ts";
+import { frame, int32, parameterStatus, ready } from "./messages.ts";
+import { Refused } from "./refused.ts";
+import { identifier, literal, startupSettings } from "./session_settings.ts";
+
+/** A real server to stand in front of. */
+export interface UpstreamOptions {
+  /** `postgres://` URL, whose user may make roles. */
+  url: string;
+  /** Roles that may log in; made where they are missing. */
+  roles: string[];
+}
+
+/** The parts of a `pg.Client` that take its connection over, which its types leave out. */
+interface OpenedClient {
+  processID: number;
+  secretKey: number;
+  connection: {
+    stream: Socket;
+    on(event: "parameterStatus", listener: (message: { parameterName: string; parameterValue: string }) => void): void;
+    removeAllListeners(): void;
+  };
+}
+
+const CANCEL_REQUEST = 80877102;
+
+/** A Postgres server somewhere else. Sessions log in to it as the URL's user and act as their own role. */
+export class UpstreamDatabase implements Database {
+  readonly #url: string;
+  /** The database that stands for `databricks_postgres`; undefined where there is one of that name. */
+  #standIn: string | undefined;
+  readonly #open = new Set<Connection>();
+
+  private constructor(url: string) {
+    this.#url = url;
+  }
+
+  /** Makes the roles, and finds out which database is meant by `databricks_postgres`. */
+  static async start({ url, roles }: UpstreamOptions): Promise<UpstreamDatabase> {
+    const upstream = new UpstreamDatabase(url);
+    await upstream.#administer(async (client) => {
+      const { rows } = await client.query("SELECT rolname FROM pg_roles WHERE rolname = ANY($1)", [roles]);
+      const known = new Set(rows.map(({ rolname }) => rolname));
+      for (const role of new Set(roles)) {
+        if (!known.has(role)) await client.query(await roleScript(client, role));
+      }
+      const present = await client.query("SELECT FROM pg_database WHERE datname = $1", [DEFAULT_DATABASE]);
+      if (!present.rowCount) upstream.#standIn = client.database;
+    });
+    return upstream;
+  }
+
+  async hasRole(role: string): Promise<boolean> {
+    const find = (client: pg.Client) => client.query("SELECT FROM pg_roles WHERE rolname = $1", [role]);
+    return Boolean((await this.#administer(find)).rowCount);
+  }
+
+  async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
+    const { server, greeting } = await this.#logIn(login);
+    this.#open.add(server);
+    try {
+      await client.write(greeting);
+      onReady();
+      await Promise.race([carry(client, server), carry(server, client)]);
+    } finally {
+      this.#open.delete(server);
+      // What the server said last, a FATAL perhaps, has been written to the client by now.
+      server.destroy();
+    }
+  }
+
+  cancel(process: number, secret: Uint8Array): void {
+    const { hostname, port } = new URL(this.#url);
+    const socket = connectSocket(Number(port || 5432), hostname);
+    socket.on("error", () => {});
+    socket.end(concat([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
+    socket.resume();
+  }
+
+  close(): Promise<void> {
+    for (const server of this.#open) server.destroy();
+    return Promise.resolve();
+  }
+
+  async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
+    const settings = startupSettings(parameters, readOnly);
+    settings.set("session_authorization", role);
+    const encoding = settings.get("client_encoding");
+    settings.delete("client_encoding");
+    const options = [...settings].map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`);
+    const client = this.#client({
+      database: database === DEFAULT_DATABASE ? this.#standIn ?? database : database,
+      options: options.join(" "),
+    });
+    const { connection } = client as unknown as OpenedClient;
+    const statuses = new Map<string, string>();
+    connection.on("parameterStatus", (status) => statuses.set(status.parameterName, status.parameterValue));
+    await client.connect().catch(refuse);
+    if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuse);
+    const { processID, secretKey } = client as unknown as OpenedClient;
+    const greeting = concat([
+      ...[...statuses].map(([name, value]) => parameterStatus(name, value)),
+      frame("K", int32(processID), int32(secretKey)),
+      ready(),
+    ]);
+    return { server: takeOver(connection), greeting };
+  }
+
+  #client(config: pg.ClientConfig = {}): pg.Client {
+    const url = new URL(this.#url);
+    // Else pg would take PGSSLMODE from the environment, which may well be the one that points at this very server.
+    const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
+    const connectionString = this.#url;
+    const client = new pg.Client({ ...configOf(connectionString, config.database), ...ssl, ...config });
+    client.on("error", () => {});
+    return client;
+  }
+
+  async #administer<T>(task: (client: pg.Client) => Promise<T>): Promise<T> {
+    const client = this.#client();
+    await client.connect();
+    try {
+      return await task(client);
+    } finally {
+      await client.end();
+    }
+  }
+}

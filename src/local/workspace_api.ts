@@ -1,0 +1,270 @@
+import { delay } from "./delay.ts";
+import { ApiError, errorCodeOf, invalid, notFound } from "./api_error.ts";
+import type { Claims, CredentialIssuer } from "./credential.ts";
+import { readCredentialRequest, readsOnly, record } from "./credential_request.ts";
+import type { Faults, WorkspaceFault } from "./faults.ts";
+import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
+import { type Resource, timestamp, type Workspace } from "./workspace.ts";
+
+/** One call of the workspace API. */
+export interface WorkspaceRequest {
+  method: string;
+  /** With its query string. */
+  path: string;
+  /** HTTP status of the answer; 0 where there was none. */
+  status: number;
+}
+
+/** What the workspace API serves from. */
+export interface WorkspaceApiOptions {
+  port: number;
+  workspace: Workspace;
+  identities: Identities;
+  credentials: CredentialIssuer;
+  faults: Faults;
+  groups: string[];
+}
+
+interface Call {
+  method: string;
+  path: string;
+  query: URLSearchParams;
+  principal: Principal;
+  body(): Promise<unknown>;
+}
+
+const CREDENTIAL_LIFETIME = 3_600_000;
+const MAX_PAGE = 100;
+
+/** The Databricks workspace REST API, over plain HTTP on loopback. */
+export class WorkspaceApi {
+  /** Every call so far. */
+  readonly requests: WorkspaceRequest[] = [];
+  readonly #options: WorkspaceApiOptions;
+  readonly #closing = new AbortController();
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  constructor(options: WorkspaceApiOptions) {
+    this.#options = options;
+    this.#server = Deno.serve({
+      hostname: "127.0.0.1",
+      port: options.port,
+      signal: this.#closing.signal,
+      onListen: () => {},
+    }, (request) => this.#serve(request));
+  }
+
+  get port(): number {
+    return this.#server.addr.port;
+  }
+
+  /** The address that tokens are issued by. */
+  get origin(): string {
+    return `http://localhost:${this.port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#server.finished;
+  }
+
+  async #serve(request: Request): Promise<Response> {
+    const { pathname, search } = new URL(request.url);
+    const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
+    this.requests.push(entry);
+    const { faults } = this.#options;
+    if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
+    const fault = faults.takeWorkspaceFault(request.method, pathname);
+    const whole = !fault || fault.answer === "truncated";
+    const response = whole ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
+    entry.status = response.status;
+    response.headers.set("Date", this.#now().toUTCString());
+    return fault?.answer === "truncated" ? await truncated(response) : response;
+  }
+
+  async #answer(request: Request): Promise<Response> {
+    try {
+      return await this.#open(request) ?? Response.json(await this.#route(this.#call(request)));
+    } catch (error) {
+      if (error instanceof ApiError) return refusal(error.status, error.errorCode, error.message);
+      return refusal(500, "INTERNAL_ERROR", "The local workspace failed");
+    }
+  }
+
+  /** What needs no token. */
+  async #open(request: Request): Promise<Response | undefined> {
+    const { pathname, origin } = new URL(request.url);
+    if (pathname === "/.well-known/databricks-config") {
+      return Response.json({ oidc_endpoint: `${origin}/oidc`, workspace_id: "1234567890123456" });
+    }
+    if (/^\/oidc\/\.well-known\/(oauth-authorization-server|openid-configuration)$/.test(pathname)) {
+      return Response.json(discovery(origin));
+    }
+    if (pathname !== "/oidc/v1/token" || request.method !== "POST") return undefined;
+    return await this.#options.identities.grant(request, this.#now().getTime());
+  }
+
+  #call(request: Request): Call {
+    const { pathname, searchParams } = new URL(request.url);
+    const principal = this.#options.identities.authenticate(
+      request.headers.get("authorization"),
+      this.#now().getTime(),
+    );
+    return {
+      method: request.method,
+      path: decodeURIComponent(pathname),
+      query: searchParams,
+      principal,
+      body: () => json(request),
+    };
+  }
+
+  #route(call: Call): unknown {
+    const { method, path, principal } = call;
+    if (method === "GET" && path === "/api/2.0/preview/scim/v2/Me") return scim(principal);
+    if (method === "POST" && path === "/api/2.0/postgres/credentials") return this.#postgresCredential(call);
+    if (method === "POST" && path === "/api/2.0/database/credentials") return this.#databaseCredential(call);
+    const [, api, name] = /^\/api\/2\.0\/(postgres|database)\/(.+)$/.exec(path) ?? [];
+    if (!name) throw notFound(`No API found for '${method} ${path}'`);
+    if (method !== "GET") {
+      throw new ApiError(501, "NOT_IMPLEMENTED", `Cannot ${method} ${path}: the local workspace is fixed`);
+    }
+    return api === "postgres" ? this.#resource(name, call.query) : this.#instance(name, call.query);
+  }
+
+  async #postgresCredential({ principal, body }: Call): Promise<unknown> {
+    const now = this.#now().getTime();
+    const { endpoint, groupName, readOnly, expiresAt } = readCredentialRequest(await body(), now);
+    this.#found(endpoint);
+    if (!this.#options.workspace.endpoints.some(({ name }) => name === endpoint)) throw notFound();
+    const role = this.#role(principal, groupName);
+    const token = await this.#mint({ role, endpoints: [endpoint], readOnly, issuedAt: now, expiresAt });
+    return { token, expire_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
+  }
+
+  async #databaseCredential({ principal, body }: Call): Promise<unknown> {
+    const fields = record(await body());
+    const names = fields["instance_names"] ?? [];
+    if (!Array.isArray(names)) throw invalid("Field 'instance_names' must be a list");
+    if (!names.length && !fields["claims"]) throw invalid("At least one of 'instance_names' and 'claims' is required");
+    const endpoints = names.map((name) => `instances/${this.#instanceNamed(String(name)).name}`);
+    const issuedAt = this.#now().getTime();
+    const expiresAt = issuedAt + CREDENTIAL_LIFETIME;
+    const readOnly = readsOnly(fields["claims"]);
+    const token = await this.#mint({ role: principal.userName, endpoints, readOnly, issuedAt, expiresAt });
+    return { token, expiration_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
+  }
+
+  #mint(claims: Claims): Promise<string> {
+    return this.#options.credentials.mint(claims);
+  }
+
+  #role(principal: Principal, groupName: string | undefined): string {
+    if (!groupName) return principal.userName;
+    if (this.#options.groups.includes(groupName)) return groupName;
+    throw new ApiError(403, "PERMISSION_DENIED", `'${principal.userName}' is not a member of group '${groupName}'`);
+  }
+
+  #resource(name: string, query: URLSearchParams): unknown {
+    const parts = name.split("/");
+    if (parts.length % 2 === 0) return this.#found(name).json;
+    const kind = parts.pop() ?? "";
+    const { workspace } = this.#options;
+    const list = parts.length
+      ? this.#found(parts.join("/")).children[kind]
+      : kind === "projects"
+      ? workspace.projects
+      : undefined;
+    if (!list) throw notFound();
+    return page(kind, list.map(({ json }) => json), query);
+  }
+
+  #found(name: string): Resource {
+    const found = this.#options.workspace.find(name);
+    if (!found) throw notFound();
+    if ("missing" in found) throw notFound(`${found.missing} id not found`);
+    return found;
+  }
+
+  #instance(name: string, query: URLSearchParams): unknown {
+    const { workspace } = this.#options;
+    const all = workspace.instances.map((instance) => workspace.instance(instance));
+    if (name === "instances") return page("database_instances", all, query);
+    if (name === "instances:findByUid") {
+      const found = all.find((instance) => instance["uid"] === query.get("uid"));
+      if (!found) throw notFound(`Database instance with uid '${query.get("uid")}' not found`);
+      return found;
+    }
+    const wanted = /^instances\/([^/]+)$/.exec(name)?.[1];
+    if (!wanted) throw notFound();
+    return workspace.instance(this.#instanceNamed(wanted));
+  }
+
+  #instanceNamed(name: string): { name: string } {
+    const found = this.#options.workspace.instances.find((instance) => instance.name === name);
+    if (!found) throw notFound(`Database instance '${name}' not found`);
+    return found;
+  }
+
+  #now(): Date {
+    return new Date(Date.now() + this.#options.faults.clockOffset);
+  }
+}
+
+/** One page of a list under its key, which the API leaves out where the page is empty. */
+function page(key: string, items: unknown[], query: URLSearchParams): Record<string, unknown> {
+  const size = Number(query.get("page_size") || MAX_PAGE);
+  if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
+  const token = query.get("page_token");
+  const start = token ? Number(atobOr(token)) : 0;
+  if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
+  const end = start + Math.min(size, MAX_PAGE);
+  return {
+    ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
+    ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
+  };
+}
+
+function atobOr(text: string): string {
+  try {
+    return atob(text);
+  } catch {
+    return "no token";
+  }
+}
+
+async function json(request: Request): Promise<unknown> {
+  const text = await request.text();
+  try {
+    return JSON.parse(text || "{}");
+  } catch {
+    throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not JSON");
+  }
+}
+
+function refusal(status: number, error_code: string, message: string): Response {
+  return Response.json({ error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]` }, { status });
+}
+
+async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
+  const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
+  if (answer === "never") {
+    await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
+  }
+  if (answer === "reset") {
+    return new Response(new ReadableStream({ pull: (stream) => stream.error(new Error("reset")) }));
+  }
+  const response = body === undefined
+    ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
+    : new Response(body, {
+      status,
+      headers: { "content-type": contentType ?? (body.startsWith("<") ? "text/html" : "application/json") },
+    });
+  if (retryAfter !== undefined) response.headers.set("Retry-After", String(retryAfter));
+  return response;
+}
+
+async function truncated(response: Response): Promise<Response> {
+  const text = await response.text();
+  return new Response(text.slice(0, text.length / 2), { status: response.status, headers: response.headers });
+}

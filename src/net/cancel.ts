@@ -1,0 +1,73 @@
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import net from "node:net";
+import tls from "node:tls";
+import { type Lookup, lookup } from "./dns.ts";
+import type { SslConfig } from "./tls.ts";
+
+/** PostgreSQL's protocol, section "Message Formats": the codes of requests that come instead of a start-up. */
+const SSL_REQUEST = 80877103;
+const CANCEL_REQUEST = 80877102;
+
+/** Which statement to cancel, and where. */
+export interface CancelOptions {
+  /** The server's host. */
+  host: string;
+  /** Its port. */
+  port: number;
+  /** The TLS of the connection whose statement it is: the request holds that connection's key. */
+  ssl: SslConfig;
+  /** The backend's process, from its `BackendKeyData`. */
+  processId: number;
+  /** The backend's key, from there too. */
+  secretKey: number;
+  /** Milliseconds that it may take. @default {5000} */
+  limit?: number;
+  /** How the host is resolved. */
+  find?: Lookup;
+}
+
+/**
+ * Asks the server to cancel what a connection is running, on a connection of its own as the protocol has it. There is no
+ * answer: the statement ends with SQLSTATE 57014, or had ended before.
+ */
+export async function requestCancel(options: CancelOptions): Promise<void> {
+  const { host, port, ssl, processId, secretKey, limit = 5000, find = lookup } = options;
+  const signal = AbortSignal.timeout(limit);
+  const socket = net.connect({ host, port, lookup: find as net.LookupFunction });
+  let secure: net.Socket = socket;
+  socket.on("error", () => {});
+  const onAbort = () => socket.destroy();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await once(socket, "connect", { signal });
+    if (ssl !== false) secure = await upgrade(socket, host, ssl, signal);
+    secure.end(message(CANCEL_REQUEST, processId, secretKey));
+    if (!secure.closed) await once(secure, "close", { signal });
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    secure.destroy();
+    socket.destroy();
+  }
+}
+
+async function upgrade(
+  socket: net.Socket,
+  host: string,
+  ssl: tls.ConnectionOptions,
+  signal: AbortSignal,
+): Promise<net.Socket> {
+  socket.write(message(SSL_REQUEST));
+  const [answer] = await once(socket, "data", { signal }) as [Buffer];
+  if (answer.toString("latin1") !== "S") throw new Error("the server offers no TLS");
+  const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
+  secure.on("error", () => {});
+  await once(secure, "secureConnect", { signal });
+  return secure;
+}
+
+function message(code: number, ...words: number[]): Buffer {
+  const bytes = Buffer.alloc(8 + words.length * 4);
+  [bytes.length, code, ...words].forEach((word, index) => bytes.writeInt32BE(word | 0, index * 4));
+  return bytes;
+}

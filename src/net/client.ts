@@ -1,0 +1,82 @@
+import net from "node:net";
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { Credential } from "../auth/credential.ts";
+import type { CredentialCache } from "../auth/token.ts";
+import { type Lookup, lookup } from "./dns.ts";
+
+/** The login that a failed connection used: only a credential from the cache may have gone stale there. */
+const usedCredentials = new WeakMap<object, Credential>();
+
+/** The credential that a connection error came of. */
+export function credentialOf(error: unknown): Credential | undefined {
+  return typeof error === "object" && error !== null ? usedCredentials.get(error) : undefined;
+}
+
+/** A `pg.Client` that takes the credential in force at its own login, and that no dropped connection can crash. */
+export interface LoginClient extends pg.Client {
+  /** When it was given back to the pool, in milliseconds since 1970; 0 while it is in use. */
+  idleSince: number;
+  /** Closes the socket without a word to the server: for a connection that does not answer. */
+  destroy(): void;
+}
+
+/**
+ * The client class for one pool.
+ *
+ * @param credentials Where the password comes from; without it the pool's own `password` stands.
+ * @param find How host names are resolved.
+ */
+export function loginClientClass(credentials: CredentialCache | undefined, find: Lookup = lookup): typeof pg.Client {
+  return class extends pg.Client implements LoginClient {
+    idleSince = 0;
+    #credential: Credential | undefined;
+
+    constructor(options: pg.ClientConfig) {
+      const stream = () => new LookupSocket(find);
+      super({
+        ...options,
+        stream,
+        ...(credentials === undefined ? {} : { password: () => this.#password(credentials) }),
+      });
+      // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
+      this.on("error", () => {});
+    }
+
+    async #password(cache: CredentialCache): Promise<string> {
+      this.#credential = await cache.get();
+      return this.#credential.token;
+    }
+
+    override connect(): Promise<this>;
+    override connect(callback: (error: Error) => void): void;
+    override connect(callback?: (error: Error) => void): Promise<this> | void {
+      const connecting = super.connect().then(() => this, (error) => {
+        if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
+        throw error;
+      });
+      if (callback === undefined) return connecting;
+      connecting.then(() => callback(undefined as unknown as Error), callback);
+    }
+
+    destroy(): void {
+      const { connection } = this as unknown as { connection: { stream: net.Socket } };
+      connection.stream.destroy();
+    }
+  };
+}
+
+/** `pg` calls `connect(port, host)`; the name is resolved our way, and stays the name for TLS. */
+class LookupSocket extends net.Socket {
+  readonly #lookup: Lookup;
+
+  constructor(find: Lookup) {
+    super();
+    this.#lookup = find;
+  }
+
+  // deno-lint-ignore no-explicit-any -- net.Socket declares five overloads; pg uses this one
+  override connect(...[port, host]: any[]): this {
+    return super.connect({ port, host, lookup: this.#lookup as net.LookupFunction });
+  }
+}

@@ -1,0 +1,161 @@
+import { isIP } from "node:net";
+import { lookup as systemLookup } from "node:dns";
+import { LakebaseError } from "../errors.ts";
+
+/** An IP address and its family. */
+export interface Address {
+  /** Such as `203.0.113.7` or `2001:db8::7`. */
+  address: string;
+  /** 4 or 6. */
+  family: 4 | 6;
+}
+
+/** One way of turning a host name into addresses. */
+export type Resolver = (hostname: string) => Promise<Address[]>;
+
+/** The callback of Node's `lookup`: one address, or all of them where `all` was asked for. */
+export type LookupCallback = (
+  error: Error | null,
+  address?: string | Address[],
+  family?: number,
+) => void;
+
+/** A `lookup` function as Node's `net.connect` takes it. */
+export type Lookup = (hostname: string, options: { all?: boolean } | number, callback: LookupCallback) => void;
+
+/** Each way may take this long. */
+const LIMIT_MS = 5000;
+
+/**
+ * The ways in their order. macOS's own resolver fails on some of Lakebase's long names where `dig`, which asks the name
+ * server itself, does not.
+ */
+const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
+  ["the system", resolveWithSystem],
+  ["dig", resolveWithDig],
+  ["Deno.resolveDns", resolveWithDeno],
+];
+
+/**
+ * Finds the addresses of a host: by the system's resolver; where that fails by `dig`, then by `Deno.resolveDns`.
+ *
+ * @param hostname A host name; an address is its own answer.
+ * @param resolvers The ways to try.
+ * @returns At least one address.
+ * @throws {LakebaseError} `DNS`, with what each way said.
+ */
+export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Address[]> {
+  const own = isIP(hostname);
+  if (own !== 0) return [{ address: hostname, family: own as 4 | 6 }];
+  const said: string[] = [];
+  let cause: unknown;
+  for (const [name, resolve] of resolvers) {
+    try {
+      const addresses = await limited(resolve(hostname));
+      if (addresses.length > 0) return addresses;
+      said.push(`${name}: no address`);
+    } catch (error) {
+      cause ??= error;
+      said.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new LakebaseError(
+    "DNS",
+    `Cannot find the address of "${hostname}" (${said.join("; ")}). Check the host's name, the network and the VPN`,
+    { cause },
+  );
+}
+
+/**
+ * {@linkcode resolveHost} as the `lookup` of a socket: the address is used for the socket only, so that SNI and the
+ * certificate's check keep the host's name.
+ */
+export const lookup: Lookup = (hostname, options, callback) => {
+  const all = typeof options === "object" && options.all === true;
+  resolveHost(hostname).then(
+    (addresses) => all ? callback(null, addresses) : callback(null, addresses[0]!.address, addresses[0]!.family),
+    (error) => callback(error),
+  );
+};
+
+async function limited<T>(work: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`no answer in ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+  work.catch(() => {}); // it may still fail after the limit
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function resolveWithSystem(hostname: string): Promise<Address[]> {
+  return new Promise((resolve, reject) => {
+    systemLookup(hostname, { all: true }, (error, addresses) => {
+      if (error) reject(error);
+      else resolve(addresses as Address[]);
+    });
+  });
+}
+
+async function resolveWithDig(hostname: string): Promise<Address[]> {
+  if (!/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(hostname)) throw new Error("not a host name"); // no options for dig
+  if (Deno.permissions.querySync({ name: "run", command: "dig" }).state !== "granted") {
+    throw new Error("no --allow-run=dig");
+  }
+  const args = ["+short", "+time=2", "+tries=2", hostname, "A", hostname, "AAAA"];
+  const child = new Deno.Command("dig", { args, stdin: "null", stdout: "piped", stderr: "null" }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS - 100);
+  try {
+    return parseDig(await readAll(child, timer));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A killed `dig` that was a script may leave a child holding its standard output open: reading ends with the process. */
+async function readAll(child: Deno.ChildProcess, timer: ReturnType<typeof setTimeout>): Promise<string> {
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const ended = child.status.then(async (status) => {
+    clearTimeout(timer);
+    if (status.signal !== null) await reader.cancel();
+    return status;
+  });
+  let output = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    output += value;
+    if (output.length < 65_536) continue;
+    child.kill("SIGKILL");
+    throw new Error("it printed too much");
+  }
+  const { success, signal } = await ended;
+  if (signal !== null) throw new Error(`no answer in ${LIMIT_MS / 1000} s`);
+  if (!success) throw new Error("it failed");
+  return output;
+}
+
+/**
+ * The addresses in what `dig +short` prints.
+ *
+ * @param output Lines of addresses, of names that end in a dot (CNAMEs), and of comments that begin with `;`.
+ * @returns The addresses in their order, each once.
+ */
+export function parseDig(output: string): Address[] {
+  const lines = output.split(/\r?\n/).map((line) => line.trim());
+  const addresses = [...new Set(lines)].filter((line) => isIP(line) !== 0);
+  return addresses.map((address) => ({ address, family: isIP(address) as 4 | 6 }));
+}
+
+async function resolveWithDeno(hostname: string): Promise<Address[]> {
+  const signal = AbortSignal.timeout(LIMIT_MS);
+  const records = await Promise.allSettled([
+    Deno.resolveDns(hostname, "A", { signal }),
+    Deno.resolveDns(hostname, "AAAA", { signal }),
+  ]);
+  const addresses = records.flatMap((record) => record.status === "fulfilled" ? record.value : []);
+  const failed = records.find((record) => record.status === "rejected");
+  if (addresses.length === 0 && failed !== undefined) throw failed.reason;
+  return addresses.map((address) => ({ address, family: isIP(address) as 4 | 6 }));
+}

@@ -1,0 +1,216 @@
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { CredentialCache } from "../auth/token.ts";
+import { backoff, pause } from "../backoff.ts";
+import { LakebaseError } from "../errors.ts";
+import { requestCancel } from "./cancel.ts";
+import { credentialOf, type LoginClient, loginClientClass } from "./client.ts";
+import { classifyFailure, connectError, type ConnectFailure, type Destination } from "./failure.ts";
+import type { SslConfig } from "./tls.ts";
+
+/** A connection that was idle this long is asked for a sign of life before it is handed out. */
+const UNCHECKED_IDLE_MS = 5000;
+/** How long it may take to give one. */
+const SIGN_OF_LIFE_MS = 5000;
+/** Nothing listening is rarely a compute that wakes up. */
+const REFUSED_LIMIT_MS = 15_000;
+/** How long `end()` waits for statements that still run. */
+const END_LIMIT_MS = 5000;
+
+/** What a {@linkcode LakebasePool} is made of. Durations are in seconds. */
+export interface LakebasePoolOptions extends Destination {
+  /** Where the password comes from with OAuth. */
+  credentials?: CredentialCache | undefined;
+  /** The native password. */
+  password?: string | (() => string | Promise<string>) | undefined;
+  /** TLS, or `false` on loopback. */
+  ssl: SslConfig;
+  /** Connections at most. */
+  max: number;
+  /** Until an unused connection is closed. */
+  idleTimeout: number;
+  /** Until a connection is replaced. */
+  maxLifetime: number;
+  /** For connecting, waking included. */
+  connectTimeout: number;
+  /** For a statement; 0 for no limit. */
+  statementTimeout: number;
+  /** Makes every transaction read only. */
+  readOnly: boolean;
+  /** Called when connecting has failed once and is tried again. */
+  onWaiting?: ((failure: ConnectFailure) => void) | undefined;
+}
+
+type Connected = (
+  error: Error | undefined,
+  client: pg.PoolClient | undefined,
+  done: (release?: unknown) => void,
+) => void;
+
+/**
+ * A `pg.Pool` that logs in, wakes the compute, and hands out no connection that the server dropped meanwhile. Only
+ * connecting is ever tried again, never a statement.
+ */
+export class LakebasePool extends pg.Pool {
+  readonly #options: LakebasePoolOptions;
+  readonly #clients = new Set<LoginClient>();
+  /** Connections idle since before then went the way of one that was found dead. */
+  #deadBefore = 0;
+  #ending: Promise<void> | undefined;
+
+  /** Makes a pool; it connects when first used. */
+  constructor(options: LakebasePoolOptions) {
+    super(poolConfig(options));
+    this.#options = options;
+    this.on("error", () => {}); // an idle connection that drops is the server's right; the next query gets another
+    this.on("connect", (client) => this.#clients.add(client as unknown as LoginClient));
+    this.on("remove", (client) => this.#clients.delete(client as unknown as LoginClient));
+    this.on("release", (_error, client) => (client as unknown as LoginClient).idleSince = Date.now());
+  }
+
+  /** A connection from the pool; `release()` it. */
+  override connect(): Promise<pg.PoolClient>;
+  /** As `pg.Pool` has it. */
+  override connect(callback: Connected): void;
+  override connect(callback?: Connected): Promise<pg.PoolClient> | void {
+    const connecting = this.#connect();
+    if (callback === undefined) return connecting;
+    connecting.then(
+      (client) => callback(undefined, client, (error) => client.release(error as Error)),
+      (error) => callback(error, undefined, () => {}),
+    );
+  }
+
+  /** Closes every connection; statements that still run have five seconds. */
+  override end(): Promise<void>;
+  /** As `pg.Pool` has it. */
+  override end(callback: () => void): void;
+  override end(callback?: () => void): Promise<void> | void {
+    this.#ending ??= this.#end();
+    if (callback === undefined) return this.#ending;
+    this.#ending.then(callback);
+  }
+
+  /** Asks the server to cancel what a connection of this pool is running. */
+  async cancel(client: pg.PoolClient): Promise<void> {
+    const { host, port, ssl } = this.#options;
+    const { processID: processId, secretKey } = client as unknown as { processID: number; secretKey: number };
+    await requestCancel({ host, port, ssl, processId, secretKey });
+  }
+
+  async #end(): Promise<void> {
+    const timer = setTimeout(() => this.#clients.forEach((client) => client.destroy()), END_LIMIT_MS);
+    await super.end().finally(() => clearTimeout(timer));
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    const { connectTimeout, credentials, onWaiting } = this.#options;
+    let firstFailure: number | undefined;
+    let reminted = false;
+    for (let attempt = 0;; attempt++) {
+      const started = Date.now();
+      try {
+        return await this.#attempt(firstFailure === undefined ? undefined : firstFailure + connectTimeout * 1000);
+      } catch (error) {
+        if (this.ending) throw closed();
+        const failure = classifyFailure(error, this.#options);
+        const used = credentialOf(error);
+        if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !reminted) {
+          credentials?.invalidate(used);
+          reminted = true;
+          continue;
+        }
+        firstFailure ??= started;
+        const waited = Date.now() - firstFailure;
+        const wait = backoff(attempt, { first: 100, most: 2000 });
+        if (waited + wait >= limit(failure, connectTimeout)) throw connectError(error, failure, this.#options, waited);
+        onWaiting?.(failure);
+        await pause(wait);
+      }
+    }
+  }
+
+  /** One try; a deadline is given from the second on, since the first may rightly wait long for a free connection. */
+  async #attempt(deadline: number | undefined): Promise<pg.PoolClient> {
+    if (this.ending) throw closed();
+    if (this.idleCount === 0) await this.#options.credentials?.get(); // its errors are better than a failed login's
+    for (;;) {
+      const client = await before(deadline, super.connect()) as pg.PoolClient & LoginClient;
+      if (client.idleSince === 0 || await this.#lives(client)) {
+        client.idleSince = 0;
+        return client;
+      }
+      client.destroy();
+      client.release(true);
+    }
+  }
+
+  async #lives(client: LoginClient): Promise<boolean> {
+    const { idleSince } = client;
+    if (idleSince < this.#deadBefore) return false;
+    if (Date.now() - idleSince < UNCHECKED_IDLE_MS) return true;
+    try {
+      await before(Date.now() + SIGN_OF_LIFE_MS, client.query(""));
+      return true;
+    } catch {
+      this.#deadBefore = Date.now();
+      return false;
+    }
+  }
+}
+
+function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
+  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly, credentials } = options;
+  return {
+    host,
+    port,
+    database,
+    user,
+    ...(password === undefined ? {} : { password }),
+    ssl,
+    max,
+    idleTimeoutMillis: options.idleTimeout * 1000,
+    maxLifetimeSeconds: options.maxLifetime,
+    allowExitOnIdle: true, // a script that forgets close() ends all the same
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    fallback_application_name: "lakebase-deno",
+    ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
+    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
+    Client: connectingClass(credentials, options.connectTimeout),
+  } as pg.PoolConfig;
+}
+
+/** `connectionTimeoutMillis` on the pool would also limit the wait for a free connection, which long queries need. */
+function connectingClass(credentials: CredentialCache | undefined, connectTimeout: number): typeof pg.Client {
+  return class extends loginClientClass(credentials) {
+    constructor(options: pg.ClientConfig) {
+      super({ ...options, connectionTimeoutMillis: connectTimeout * 1000 });
+    }
+  };
+}
+
+function limit(failure: ConnectFailure, connectTimeout: number): number {
+  const most = connectTimeout * 1000;
+  if (failure.kind === "waking") return most;
+  return failure.kind === "refused" ? Math.min(most, REFUSED_LIMIT_MS) : 0;
+}
+
+/** The promise, or a connection timeout; what comes later is given back. */
+async function before<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
+  if (deadline === undefined) return await work;
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    late.reject(new Error("timeout expired"));
+    work.then((value) => (value as Partial<pg.PoolClient> | undefined)?.release?.(), () => {});
+  }, Math.max(1, deadline - Date.now()));
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function closed(): LakebaseError {
+  return new LakebaseError("CLOSED", "Cannot connect: the connection is closed. Call connect() again");
+}

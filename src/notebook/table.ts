@@ -1,0 +1,177 @@
+/**
+ * Query results as a notebook shows them: rows in, `text/html` and `text/plain`
+ * out. Pure: nothing here knows of a kernel, a database or Deno.
+ *
+ * @module
+ */
+
+import { htmlCommand, htmlTable } from "./table_html.ts";
+import { textCommand, textTable } from "./table_text.ts";
+
+/** One column as drawn. */
+export interface TableColumn {
+  /** Its name; two columns may share one. */
+  name: string;
+  /** Its Postgres type name, such as `int8`, `timestamptz` or `_text`. */
+  type: string;
+}
+
+/** What the server said beside the rows. */
+export interface TableNotice {
+  /** `NOTICE`, `WARNING`, ... */
+  severity: string;
+  /** What it said. */
+  message: string;
+  /** Its `DETAIL`. */
+  detail?: string;
+  /** Its `HINT`. */
+  hint?: string;
+}
+
+/** What {@linkcode renderTable} draws. */
+export interface TableOptions {
+  /** The columns in order. */
+  columns: readonly TableColumn[];
+  /** Rows by position, so that two columns of one name both show. */
+  rows: readonly (readonly unknown[])[];
+  /** A line above the table. */
+  caption?: string;
+  /**
+   * A line below it, usually from {@linkcode footerText}; an empty one draws none.
+   *
+   * @default {"3 rows"}
+   */
+  footer?: string;
+  /** What the server said meanwhile, drawn below the footer. */
+  notices?: readonly TableNotice[];
+  /**
+   * The characters (UTF-16 units) after which a cell is cut. In HTML a click shows up to 2,000.
+   *
+   * @default {200}
+   */
+  maxCell?: number;
+  /**
+   * The most bytes of HTML in UTF-8. Columns, then rows, are dropped from the end to keep to it, and the footer says so.
+   *
+   * @default {1_000_000}
+   */
+  maxBytes?: number;
+}
+
+/** What {@linkcode renderCommand} draws. */
+export interface CommandOptions {
+  /** The server's command tag, such as `INSERT 0 3`. */
+  tag: string;
+  /** How long it took, in milliseconds. */
+  elapsed?: number;
+  /** What the server said meanwhile. */
+  notices?: readonly TableNotice[];
+}
+
+/** One output in both of its forms, keyed by MIME type. */
+export interface Bundle {
+  /** For notebooks. */
+  "text/html": string;
+  /** For terminals and logs; at most 100 kB. */
+  "text/plain": string;
+}
+
+/** What {@linkcode footerText} says. */
+export interface FooterOptions {
+  /** Rows drawn. */
+  shown: number;
+  /** Rows there are, where that is known. */
+  total?: number | bigint;
+  /** Whether there are more rows than drawn, where their number is not known. */
+  more?: boolean;
+  /** How long it took, in milliseconds. */
+  elapsed?: number;
+}
+
+/**
+ * Draws rows as a table. It never throws, whatever the values are.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const bundle = renderTable({
+ *   columns: [{ name: "id", type: "int4" }, { name: "city", type: "text" }],
+ *   rows: [[1, "東京"], [20, null]],
+ *   footer: footerText({ shown: 2, elapsed: 12 }),
+ * });
+ * assert.equal(
+ *   bundle["text/plain"],
+ *   [" id | city", "----+------", "  1 | 東京", " 20 | NULL", "(2 rows, 12 ms)"].join("\n"),
+ * );
+ * ```
+ */
+export function renderTable(options: TableOptions): Bundle {
+  const { rows, footer = footerText({ shown: rows.length }) } = options;
+  const drawn = { ...options, footer };
+  return { "text/html": htmlTable(drawn), "text/plain": textTable(drawn) };
+}
+
+/**
+ * Draws one line for a command that returns no rows.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(renderCommand({ tag: "INSERT 0 3", elapsed: 12 })["text/plain"], "INSERT 0 3, 12 ms");
+ * ```
+ */
+export function renderCommand({ tag, elapsed, notices = [] }: CommandOptions): Bundle {
+  const line = withElapsed(tag, elapsed);
+  return { "text/html": htmlCommand(line, notices), "text/plain": textCommand(line, notices) };
+}
+
+/**
+ * Says how many rows a table shows, of how many, and how long they took.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(footerText({ shown: 20, total: 12345, elapsed: 143 }), "20 of 12,345 rows, 143 ms");
+ * assert.equal(footerText({ shown: 20, more: true }), "first 20 rows, there are more");
+ * assert.equal(footerText({ shown: 1, elapsed: 0.84 }), "1 row, 0.8 ms");
+ * ```
+ */
+export function footerText({ shown, total, more = false, elapsed }: FooterOptions): string {
+  return withElapsed(rowsText(shown, total, more), elapsed);
+}
+
+/**
+ * A duration as people say it, from milliseconds.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(elapsedText(0.84), "0.8 ms");
+ * assert.equal(elapsedText(1240), "1.24 s");
+ * assert.equal(elapsedText(125_000), "2 min 5 s");
+ * ```
+ */
+export function elapsedText(elapsed: number): string {
+  if (elapsed < 9.95) return `${Number(elapsed.toFixed(1))} ms`;
+  if (elapsed < 999.5) return `${Math.round(elapsed)} ms`;
+  if (elapsed < 59_950) return `${Number((elapsed / 1000).toPrecision(3))} s`;
+  const seconds = Math.round(elapsed / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.round(elapsed / 60_000);
+  return `${Math.floor(minutes / 60).toLocaleString("en-US")} h ${minutes % 60} min`;
+}
+
+function rowsText(shown: number, total: number | bigint | undefined, more: boolean): string {
+  const count = shown.toLocaleString("en-US");
+  if (total !== undefined && total > shown) return `${count} of ${total.toLocaleString("en-US")} rows`;
+  if (more) return shown === 1 ? "first row, there are more" : `first ${count} rows, there are more`;
+  return shown === 1 ? "1 row" : `${count} rows`;
+}
+
+function withElapsed(text: string, elapsed: number | undefined): string {
+  return elapsed === undefined || !(elapsed >= 0) ? text : `${text}, ${elapsedText(elapsed)}`;
+}

@@ -1,0 +1,88 @@
+import { LakebaseError } from "../errors.ts";
+import { inNotebook } from "../notebook/display.ts";
+
+/** A second Stop this soon is for the kernel. */
+const SECOND_STOP_MS = 2000;
+
+/** What is under way in this notebook, to be canceled by its Stop button. */
+const active = new Set<AbortController>();
+let listening = false;
+let lastStop = -Infinity;
+let resume: ReturnType<typeof setTimeout> | undefined;
+
+/** A statement that can be stopped. */
+export interface Stoppable extends Disposable {
+  /** Aborts with Stop, the caller's signal or the timeout, with the error to throw as its reason. */
+  readonly signal: AbortSignal;
+}
+
+/** What else may stop it. */
+export interface StopOptions {
+  /** The caller's own signal; its reason is what is thrown. */
+  signal?: AbortSignal | undefined;
+  /** Seconds that it may take. */
+  timeout?: number | undefined;
+}
+
+/**
+ * Makes what runs in a cell stoppable. Stop is SIGINT, which would end the Deno kernel and every variable in it; while a
+ * statement runs (and only then) it is listened to.
+ *
+ * @param options The caller's signal and timeout.
+ * @returns The signal to heed; dispose of it when the statement has ended.
+ */
+export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
+  signal?.throwIfAborted();
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const timer = timeout === undefined
+    ? undefined
+    : setTimeout(() => controller.abort(timedOut(timeout)), timeout * 1000);
+  if (inNotebook()) {
+    active.add(controller);
+    listen();
+  }
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      signal?.removeEventListener("abort", onAbort);
+      clearTimeout(timer);
+      active.delete(controller);
+      if (active.size === 0) unlisten();
+    },
+  };
+}
+
+function listen(): void {
+  if (listening) return;
+  const wait = lastStop + SECOND_STOP_MS - Date.now();
+  if (wait > 0) {
+    resume ??= setTimeout(() => {
+      resume = undefined;
+      if (active.size > 0) listen();
+    }, wait);
+    return;
+  }
+  Deno.addSignalListener("SIGINT", onStop);
+  listening = true;
+}
+
+function unlisten(): void {
+  clearTimeout(resume);
+  resume = undefined;
+  if (!listening) return;
+  Deno.removeSignalListener("SIGINT", onStop);
+  listening = false;
+}
+
+function onStop(): void {
+  lastStop = Date.now();
+  unlisten(); // a second Stop does what it would without us
+  for (const controller of active) controller.abort(new LakebaseError("CANCELED", "Canceled"));
+  listen();
+}
+
+function timedOut(timeout: number): LakebaseError {
+  return new LakebaseError("CANCELED", `Canceled: the query took longer than its timeout of ${timeout} s`);
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { lookup, parseDig, resolveHost, type Resolver } from "../../src/net/dns.ts";
+
+Deno.test("parseDig() keeps addresses and skips CNAMEs, comments and junk", () => {
+  const cases: [string, string[]][] = [
+    ["203.0.113.7\n", ["203.0.113.7"]],
+    ["proxy.example.com.\n203.0.113.7\n203.0.113.8\n", ["203.0.113.7", "203.0.113.8"]],
+    ["203.0.113.7\n2001:db8::7\n", ["203.0.113.7", "2001:db8::7"]],
+    ["203.0.113.7\r\n203.0.113.7\r\n", ["203.0.113.7"]],
+    [";; communications error to 192.0.2.1#53: timed out\n203.0.113.7\n", ["203.0.113.7"]],
+    [";; connection timed out; no servers could be reached\n", []],
+    ["", []],
+    ["999.1.1.1\n<html>\n1.2.3\n\0\n", []],
+  ];
+  for (const [output, expected] of cases) assert.deepEqual(parseDig(output).map(({ address }) => address), expected);
+  assert.deepEqual(parseDig("2001:db8::7"), [{ address: "2001:db8::7", family: 6 }]);
+});
+
+const answer = (address: string): Resolver => () => Promise.resolve([{ address, family: 4 }]);
+const fails: Resolver = () => Promise.reject(new Error("ENOTFOUND"));
+const empty: Resolver = () => Promise.resolve([]);
+
+Deno.test("resolveHost() takes the first way that has an address", async () => {
+  const cases: [[string, Resolver][], string][] = [
+    [[["a", answer("203.0.113.1")], ["b", answer("203.0.113.2")]], "203.0.113.1"],
+    [[["a", fails], ["b", answer("203.0.113.2")]], "203.0.113.2"],
+    [[["a", empty], ["b", fails], ["c", answer("203.0.113.3")]], "203.0.113.3"],
+  ];
+  for (const [ways, expected] of cases) assert.equal((await resolveHost("db.example.com", ways))[0]?.address, expected);
+});
+
+Deno.test("resolveHost() says what each way said when none has an address", async () => {
+  const ways: [string, Resolver][] = [["the system", fails], ["dig", empty]];
+  await assert.rejects(resolveHost("db.example.com", ways), {
+    code: "DNS",
+    message: /"db\.example\.com" \(the system: ENOTFOUND; dig: no address\)/,
+  });
+});
+
+Deno.test("resolveHost() takes an address as it is", async () => {
+  assert.deepEqual(await resolveHost("203.0.113.7", []), [{ address: "203.0.113.7", family: 4 }]);
+  assert.deepEqual(await resolveHost("::1", []), [{ address: "::1", family: 6 }]);
+});
+
+Deno.test("lookup() calls back in both of Node's ways", async () => {
+  const one = Promise.withResolvers<unknown[]>();
+  lookup("127.0.0.1", {}, (...answer) => one.resolve(answer));
+  assert.deepEqual(await one.promise, [null, "127.0.0.1", 4]);
+  const all = Promise.withResolvers<unknown[]>();
+  lookup("127.0.0.1", { all: true }, (...answer) => all.resolve(answer));
+  assert.deepEqual(await all.promise, [null, [{ address: "127.0.0.1", family: 4 }]]);
+});
+
+/** Resolves a name that no resolver knows, with a `dig` of our own on the PATH, or none. */
+async function resolveWith(
+  dig: string | undefined,
+  host = "ep-test.invalid",
+): Promise<{ said: string; seconds: number }> {
+  const folder = await Deno.makeTempDir();
+  if (dig !== undefined) {
+    await Deno.writeTextFile(`${folder}/dig`, `#!/bin/sh\n${dig}\n`);
+    await Deno.chmod(`${folder}/dig`, 0o755);
+  }
+  const started = performance.now();
+  try {
+    const script = `import { resolveHost } from "${import.meta.resolve("../../src/net/dns.ts")}";
+      console.log(await resolveHost(${JSON.stringify(host)}).then(JSON.stringify, (error) => error.message));`;
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["eval", script],
+      env: { PATH: folder },
+      stderr: "null",
+    }).output();
+    return { said: new TextDecoder().decode(stdout), seconds: (performance.now() - started) / 1000 };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const ignore = Deno.build.os === "windows"; // the stand-ins for dig are shell scripts
+
+Deno.test({ name: "resolveHost() falls back to dig, which gets the host and no options of it", ignore }, async () => {
+  const { said } = await resolveWith(
+    '[ "$*" = "+short +time=2 +tries=2 ep-test.invalid A ep-test.invalid AAAA" ] && echo 203.0.113.7',
+  );
+  assert.deepEqual(JSON.parse(said), [{ address: "203.0.113.7", family: 4 }]);
+});
+
+Deno.test({ name: "resolveHost() does without a dig that is missing, fails, or prints junk", ignore }, async () => {
+  const cases: [string | undefined, RegExp][] = [
+    [undefined, /dig: /],
+    ["exit 9", /dig: it failed/],
+    ["echo ';; no servers could be reached'; echo junk", /dig: no address/],
+    ["while :; do echo junk; done", /dig: it printed too much/],
+  ];
+  for (const [dig, expected] of cases) {
+    const { said } = await resolveWith(dig);
+    assert.match(said, expected);
+    assert.match(said, /Cannot find the address of "ep-test.invalid"/);
+  }
+});
+
+Deno.test({ name: "resolveHost() stops a dig that hangs, and its children", ignore }, async () => {
+  const { said, seconds } = await resolveWith("/bin/sleep 60");
+  assert.match(said, /dig: no answer in 5 s/);
+  assert.ok(seconds < 30, `${seconds} s`);
+});
+
+Deno.test({ name: "resolveHost() hands dig nothing that it could take for an option", ignore }, async () => {
+  for (const host of ["-f/etc/passwd", "@203.0.113.9", "+trace", "a b"]) {
+    assert.match((await resolveWith("echo 203.0.113.7", host)).said, /dig: not a host name/, host);
+  }
+});

@@ -1,0 +1,133 @@
+import { JupyterHome } from "./jupyter_home.ts";
+import { type Notebook, notebookOf } from "./notebook.ts";
+import { pythonWith } from "./python.ts";
+
+export interface JupyterOptions {
+  /** The folder that the kernel runs in; a temporary one when not given. */
+  cwd?: string;
+  /** Added to this process's environment. */
+  env?: Record<string, string>;
+  /** Seconds that one cell may take. */
+  timeout?: number;
+  /** The kernel's name; Deno's own when not given. */
+  kernel?: string;
+  /** A Jupyter with further kernels installed. */
+  home?: JupyterHome;
+}
+
+export interface NotebookOptions extends JupyterOptions {
+  /** Goes on after a cell that fails, and doesn't throw. */
+  allowErrors?: boolean;
+}
+
+export interface CellsOptions extends JupyterOptions {
+  /** Seconds to listen on after a cell's `idle`. */
+  settle?: number;
+}
+
+export interface KernelCell {
+  code: string;
+  /** Seconds after which to press Stop. */
+  interruptAfter?: number;
+  /** A text that the cell writes or shows, at which to press Stop. */
+  interruptAt?: string;
+}
+
+/** A message of a kernel to every frontend; `late` when it came after the cell's `idle`. */
+export interface KernelMessage {
+  type: string;
+  content: Record<string, unknown>;
+  /** Seconds since the cell was sent. */
+  at: number;
+  late: boolean;
+}
+
+export interface KernelReply {
+  status: string;
+  ename?: string;
+  evalue?: string;
+  traceback?: string[];
+}
+
+export interface CellRun {
+  /** In the order of their arrival. */
+  messages: KernelMessage[];
+  /** Whether the kernel said that it had finished the cell. */
+  idle: boolean;
+  reply: KernelReply | null;
+}
+
+export interface KernelRun {
+  /** One for each cell; fewer when the kernel died. */
+  cells: CellRun[];
+  /** Whether the kernel was alive after the last cell. */
+  alive: boolean;
+}
+
+/** Why `runNotebook` and `runCells` can't work here. */
+export function jupyterMissing(): string | undefined {
+  return python() ? undefined : "no Python with nbclient found; pip install nbclient, or set LAKEBASE_TEST_PYTHON";
+}
+
+/** Runs a notebook, from a file or from cells of code, under nbclient, and returns it with its outputs. */
+export async function runNotebook(source: string | string[], options: NotebookOptions = {}): Promise<Notebook> {
+  const { allowErrors = false, kernel = "deno" } = options;
+  const notebook = typeof source === "string"
+    ? JSON.parse(await Deno.readTextFile(source))
+    : notebookOf(source, kernel);
+  const answer = await drive<{ notebook: Notebook; error: string | null }>({ notebook, allowErrors }, options);
+  if (answer.error !== null) throw new Error(answer.error);
+  return answer.notebook;
+}
+
+/** Runs cells on a kernel as a frontend would, and returns every message that it sent. */
+export async function runCells(cells: (string | KernelCell)[], options: CellsOptions = {}): Promise<KernelRun> {
+  const { settle = 0.1 } = options;
+  const requests = cells.map((cell) => typeof cell === "string" ? { code: cell } : cell);
+  return await drive<KernelRun>({ cells: requests, settle }, options);
+}
+
+function python(): string | undefined {
+  return pythonWith("nbclient", "nbformat", "jupyter_client");
+}
+
+/** Has the Python script beside this file do it. */
+async function drive<Answer>(request: Record<string, unknown>, options: JupyterOptions): Promise<Answer> {
+  const interpreter = python();
+  if (!interpreter) throw new Error(jupyterMissing());
+  const { timeout = 60, kernel = "deno" } = options;
+  await using stack = new AsyncDisposableStack();
+  const home = options.home ?? stack.use(await JupyterHome.make());
+  const cwd = options.cwd ?? await temporaryFolder(stack);
+  const { success, stdout, stderr } = await exchange(interpreter, {
+    env: { ...home.env, ...options.env },
+    input: JSON.stringify({ ...request, kernel, timeout, cwd }),
+  });
+  if (!success) throw new Error(`the Jupyter driver failed:\n${stderr}`);
+  return JSON.parse(stdout);
+}
+
+async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "lakebase-cwd-" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  return folder;
+}
+
+async function exchange(interpreter: string, { env, input }: { env: Record<string, string>; input: string }) {
+  const script = decodeURIComponent(new URL("./jupyter_driver.py", import.meta.url).pathname);
+  const child = new Deno.Command(interpreter, {
+    args: [script],
+    env,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const output = child.output();
+  await new Blob([input]).stream().pipeTo(child.stdin);
+  const { success, stdout, stderr } = await output;
+  return {
+    success,
+    stdout: new TextDecoder().decode(stdout),
+    stderr: new TextDecoder().decode(stderr),
+  };
+}

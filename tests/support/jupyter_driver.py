@@ -1,0 +1,106 @@
+"""Runs a notebook under nbclient, or cells on a kernel, as a JSON request on stdin says; answers in JSON on stdout."""
+
+import json
+import queue
+import signal
+import sys
+import threading
+import time
+
+import nbformat
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+
+def run_notebook(request):
+    notebook = nbformat.from_dict(request["notebook"])
+    client = NotebookClient(
+        notebook,
+        kernel_name=request["kernel"],
+        timeout=request["timeout"],
+        allow_errors=request["allowErrors"],
+        resources={"metadata": {"path": request["cwd"]}},
+    )
+    error = None
+    try:
+        client.execute()
+    except CellExecutionError as failure:
+        error = str(failure)
+    return {"notebook": notebook, "error": error}
+
+
+def run_cells(request):
+    manager = KernelManager(kernel_name=request["kernel"])
+    manager.start_kernel(cwd=request["cwd"])
+    client = manager.client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=request["timeout"])
+        cells = []
+        for cell in request["cells"]:
+            cells.append(run_cell(manager, client, cell, request))
+            if not manager.is_alive():
+                break
+        return {"cells": cells, "alive": manager.is_alive()}
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def run_cell(manager, client, cell, request):
+    """Every message that answers one cell, those included that arrive within `settle` seconds of its idle."""
+    started = time.monotonic()
+    deadline = started + request["timeout"]
+    request_id = client.execute(cell["code"], allow_stdin=False)
+    timer = threading.Timer(cell.get("interruptAfter") or 0, manager.interrupt_kernel)
+    if cell.get("interruptAfter") is not None:
+        timer.start()
+    messages, idle_at, interrupt_at = [], None, cell.get("interruptAt")
+    while time.monotonic() < deadline and manager.is_alive():
+        try:
+            message = client.get_iopub_msg(timeout=0.1 if idle_at is None else request["settle"])
+        except queue.Empty:
+            if idle_at is None:
+                continue
+            break
+        if message["parent_header"].get("msg_id") != request_id:
+            continue
+        at = time.monotonic() - started
+        content = message["content"]
+        messages.append({"type": message["msg_type"], "content": content, "at": at, "late": idle_at is not None})
+        if interrupt_at and message["msg_type"] != "execute_input" and interrupt_at in json.dumps(content):
+            interrupt_at = None
+            manager.interrupt_kernel()
+        if message["msg_type"] == "status" and content["execution_state"] == "idle":
+            idle_at = at
+    timer.cancel()
+    return {"messages": messages, "idle": idle_at is not None, "reply": reply_to(client, request_id, idle_at is not None)}
+
+
+def reply_to(client, request_id, expected):
+    """The kernel's reply, without waiting long for one that isn't coming."""
+    deadline = time.monotonic() + (5 if expected else 0.2)
+    while time.monotonic() < deadline:
+        try:
+            message = client.get_shell_msg(timeout=0.1)
+        except queue.Empty:
+            continue
+        if message["parent_header"].get("msg_id") == request_id:
+            return message["content"]
+    return None
+
+
+def stop(*_):
+    raise SystemExit("stopped")
+
+
+def main():
+    # The kernel has a session of its own: only an orderly end of this process ends it too.
+    signal.signal(signal.SIGTERM, stop)
+    request = json.load(sys.stdin)
+    answer = run_notebook(request) if "notebook" in request else run_cells(request)
+    json.dump(answer, sys.stdout)
+
+
+main()

@@ -1,0 +1,59 @@
+/** A Jupyter of the test's own: folders of its own, with Deno's kernel as `deno jupyter --install` installs it. */
+export class JupyterHome implements AsyncDisposable {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async make(): Promise<JupyterHome> {
+    const folder = await Deno.makeTempDir({ prefix: "lakebase-jupyter-" });
+    const home = new JupyterHome(folder);
+    try {
+      await home.#installDeno();
+      return home;
+    } catch (error) {
+      await home[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Where kernels are installed: `<data>/kernels/<name>/kernel.json`. */
+  get data(): string {
+    return `${this.#folder}/jupyter`;
+  }
+
+  /** What a Jupyter process started from here has to have in its environment. */
+  get env(): Record<string, string> {
+    return {
+      JUPYTER_DATA_DIR: this.data,
+      JUPYTER_CONFIG_DIR: `${this.#folder}/config`,
+      JUPYTER_RUNTIME_DIR: `${this.#folder}/runtime`,
+      JUPYTERLAB_SETTINGS_DIR: `${this.#folder}/settings`,
+      JUPYTERLAB_WORKSPACES_DIR: `${this.#folder}/workspaces`,
+      IPYTHONDIR: `${this.#folder}/ipython`,
+      JUPYTER_PLATFORM_DIRS: "1",
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  async #installDeno(): Promise<void> {
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["jupyter", "--install"],
+      env: { XDG_DATA_HOME: this.#folder },
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) {
+      throw new Error(
+        `deno jupyter --install failed: ${new TextDecoder().decode(stderr)}`,
+      );
+    }
+    // macOS has no XDG folders: there it goes to the user's own.
+    await Deno.stat(`${this.data}/kernels/deno/kernel.json`);
+  }
+}

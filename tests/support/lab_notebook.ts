@@ -1,0 +1,136 @@
+import type { Locator, Page } from "npm:playwright-core@1.65.1";
+import type { Notebook } from "./notebook.ts";
+
+export type Theme = "light" | "dark";
+
+const themes = { light: "JupyterLab Light", dark: "JupyterLab Dark" };
+
+const kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel";
+
+/** Which outputs of the page take room and show nothing. */
+const emptyOutputs = `[...document.querySelectorAll(".jp-OutputArea-child")].filter((child) => {
+  const output = child.querySelector(".jp-OutputArea-output");
+  const shows = output && (output.textContent.trim() !== "" || output.querySelector("img, svg, canvas, iframe, table"));
+  return !shows && child.getBoundingClientRect().height > 0;
+}).length`;
+
+/** A notebook in a window of JupyterLab, and what a person would do there. Cells count from 0. */
+export class LabNotebook implements AsyncDisposable {
+  /** For what isn't offered here. */
+  readonly page: Page;
+  readonly #file: string;
+
+  constructor(page: Page, file: string) {
+    this.page = page;
+    this.#file = file;
+  }
+
+  /** Waits until the notebook is shown and its kernel answers. */
+  async ready(): Promise<void> {
+    await this.page.waitForSelector(".jp-Notebook .jp-Cell");
+    await this.page.evaluate("window.running = 0");
+    await this.idle();
+  }
+
+  /** Runs one cell and waits until the kernel has finished it. */
+  async run(cell: number, timeout?: number): Promise<void> {
+    await this.start(cell);
+    await this.idle(timeout);
+  }
+
+  /** Runs every cell and waits until the kernel has finished. */
+  async runAll(timeout?: number): Promise<void> {
+    await this.#command("notebook:run-all-cells");
+    await this.idle(timeout);
+  }
+
+  /** Runs one cell without waiting for it. */
+  async start(cell: number): Promise<void> {
+    await this.page.evaluate(`window.jupyterapp.shell.currentWidget.content.activeCellIndex = ${cell}`);
+    await this.#command("notebook:run-cell");
+  }
+
+  /** Presses the Stop button of the toolbar. */
+  async stop(): Promise<void> {
+    await this.page.click('.jp-NotebookPanel-toolbar [data-jp-item-name="interrupt"] jp-button');
+  }
+
+  /** Waits until no cell runs and the kernel says that it is idle; `timeout` is in seconds. */
+  async idle(timeout = 60): Promise<void> {
+    const idle = `window.running === 0 && ${kernel}?.status === "idle"`;
+    await this.page.waitForFunction(idle, undefined, { timeout: timeout * 1000 });
+    // Deno's kernel sends some outputs only after that.
+    await this.page.waitForTimeout(100);
+  }
+
+  /** Waits until a cell shows this text. */
+  async shows(cell: number, text: string): Promise<void> {
+    await this.outputs(cell).getByText(text).first().waitFor();
+  }
+
+  /** The outputs of a cell as the page shows them. */
+  outputs(cell: number): Locator {
+    return this.#cell(cell).locator(".jp-OutputArea-output");
+  }
+
+  async outputHtml(cell: number): Promise<string> {
+    const outputs = await Promise.all((await this.outputs(cell).all()).map((output) => output.innerHTML()));
+    return outputs.join("\n");
+  }
+
+  async outputText(cell: number): Promise<string> {
+    return (await this.outputs(cell).allInnerTexts()).join("\n");
+  }
+
+  /** How many outputs take room and show nothing. */
+  async emptyOutputs(): Promise<number> {
+    return await this.page.evaluate(emptyOutputs);
+  }
+
+  async setTheme(theme: Theme): Promise<void> {
+    await this.page.evaluate(`window.jupyterapp.commands.execute("apputils:change-theme", {
+      theme: ${JSON.stringify(themes[theme])},
+    })`);
+    const shown = `body[data-jp-theme-light="${theme === "light"}"]`;
+    await this.page.waitForSelector(shown, { state: "attached" });
+    await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
+  }
+
+  /** A PNG of the whole window, or of the notebook at its full length. */
+  async screenshot(of: "window" | "notebook" = "window"): Promise<Uint8Array> {
+    if (of === "window") return await this.page.screenshot();
+    const window = this.page.viewportSize() ?? { width: 1100, height: 900 };
+    const hidden: number = await this.page.evaluate(`(() => {
+      const view = document.querySelector(".jp-NotebookPanel .jp-WindowedPanel-outer");
+      return Math.max(0, view.scrollHeight - view.clientHeight);
+    })()`);
+    await this.page.setViewportSize({ width: window.width, height: window.height + hidden });
+    try {
+      return await this.page.locator(".jp-NotebookPanel-notebook").screenshot();
+    } finally {
+      await this.page.setViewportSize(window);
+    }
+  }
+
+  /** Saves the notebook, and reads what is in the file now. */
+  async save(): Promise<Notebook> {
+    await this.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()");
+    return JSON.parse(await Deno.readTextFile(this.#file));
+  }
+
+  /** Closes the window and leaves the kernel running. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.close();
+  }
+
+  #cell(cell: number): Locator {
+    return this.page.locator(".jp-Notebook .jp-Cell").nth(cell);
+  }
+
+  async #command(id: string): Promise<void> {
+    await this.page.evaluate(`{
+      window.running++;
+      void window.jupyterapp.commands.execute(${JSON.stringify(id)}).finally(() => window.running--);
+    }`);
+  }
+}

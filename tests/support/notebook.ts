@@ -1,0 +1,60 @@
+/** What a cell has shown, as a notebook file keeps it. */
+export interface Output {
+  output_type: "execute_result" | "display_data" | "stream" | "error";
+  data?: Record<string, string | string[]>;
+  name?: string;
+  text?: string | string[];
+  ename?: string;
+  evalue?: string;
+  traceback?: string[];
+}
+
+export interface Cell {
+  cell_type: "code" | "markdown" | "raw";
+  id?: string;
+  source: string | string[];
+  metadata: Record<string, unknown>;
+  execution_count?: number | null;
+  outputs?: Output[];
+}
+
+/** A notebook file, as far as the tests read one. */
+export interface Notebook {
+  cells: Cell[];
+  metadata: Record<string, unknown>;
+  nbformat: number;
+  nbformat_minor: number;
+}
+
+/** A notebook for a kernel, with these cells of code. */
+export function notebookOf(cells: string[], kernel = "deno"): Notebook {
+  return {
+    cells: cells.map((source, index) => ({
+      cell_type: "code",
+      id: `cell-${index}`,
+      source,
+      metadata: {},
+      execution_count: null,
+      outputs: [],
+    })),
+    metadata: {
+      kernelspec: {
+        name: kernel,
+        display_name: kernel,
+        language: "typescript",
+      },
+      language_info: { name: "typescript" },
+    },
+    nbformat: 4,
+    nbformat_minor: 5,
+  };
+}
+
+/** A MIME type of an output, or the text of a stream; a file keeps either whole or in lines. */
+export function textOf(
+  output: Output | undefined,
+  mime?: string,
+): string | undefined {
+  const text = mime === undefined ? output?.text : output?.data?.[mime];
+  return Array.isArray(text) ? text.join("") : text;
+}

@@ -1,0 +1,174 @@
+import { type Account, unprivilegedAccount } from "./account.ts";
+import { ignoreNotFound } from "./files.ts";
+import { freePort } from "./port.ts";
+import { postgresPrograms } from "./postgres_programs.ts";
+import { ServerProcess } from "./server_process.ts";
+
+export interface PostgresOptions {
+  /** The database to make besides `postgres`; the one that `url` names. */
+  database?: string;
+  /** The superuser's name. */
+  user?: string;
+  /** Asked of every client when given; without one, loopback is trusted. */
+  password?: string;
+  maxConnections?: number;
+  /** Further lines of postgresql.conf, by name. */
+  settings?: Record<string, string | number>;
+}
+
+export interface PostgresServer extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** What the server has logged since it last started. */
+  log(): Promise<string>;
+  /** Closes every session and starts again, on the same port and data. */
+  restart(): Promise<void>;
+  /** Drops every session at once, as a crash does; `restart()` brings the server back. */
+  kill(): Promise<void>;
+  /** Ends the server and removes its files. */
+  stop(): Promise<void>;
+}
+
+/** Why `startPostgres` can't work here. */
+export function postgresMissing(): string | undefined {
+  return postgresPrograms() ? undefined : "no PostgreSQL server found; apt-get install postgresql";
+}
+
+/** A PostgreSQL server of the test's own, on loopback and a free port. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
+  const bin = postgresPrograms();
+  if (!bin) throw new Error(postgresMissing());
+  const account = unprivilegedAccount();
+  const home = await Deno.makeTempDir({ prefix: "lakebase-postgres-" });
+  const cluster = new Cluster(bin, home, account, options);
+  try {
+    await cluster.create();
+    await cluster.start();
+    if (options.database) await cluster.run("createdb", "-w", options.database);
+    return cluster;
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+class Cluster implements PostgresServer {
+  port = freePort();
+  readonly #bin: string;
+  readonly #home: string;
+  readonly #account: Account;
+  readonly #options: PostgresOptions;
+  readonly #user: string;
+  #server: ServerProcess | undefined;
+
+  constructor(bin: string, home: string, account: Account, options: PostgresOptions) {
+    this.#bin = bin;
+    this.#home = home;
+    this.#account = account;
+    this.#options = options;
+    this.#user = options.user ?? "postgres";
+  }
+
+  get url(): string {
+    const { password, database = "postgres" } = this.#options;
+    const login = [this.#user, ...(password ? [password] : [])].map(encodeURIComponent).join(":");
+    return `postgres://${login}@127.0.0.1:${this.port}/${encodeURIComponent(database)}`;
+  }
+
+  async create(): Promise<void> {
+    const { password, maxConnections = 50, settings = {} } = this.#options;
+    const passwordFile = `${this.#home}/password`;
+    if (password) await Deno.writeTextFile(passwordFile, password);
+    await this.#giveAway(this.#home, ...(password ? [passwordFile] : []));
+    const login = password ? ["--auth=scram-sha-256", `--pwfile=${passwordFile}`] : ["--auth=trust"];
+    const text = ["-E", "UTF8", "--no-locale"];
+    await this.run("initdb", "-D", this.#data, "-U", this.#user, ...text, "--no-sync", ...login);
+    const lines = {
+      listen_addresses: "127.0.0.1",
+      unix_socket_directories: this.#home,
+      max_connections: maxConnections,
+      fsync: "off",
+      synchronous_commit: "off",
+      full_page_writes: "off",
+      ...settings,
+    };
+    const conf = Object.entries(lines).map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`);
+    await Deno.writeTextFile(`${this.#data}/postgresql.conf`, conf.join(""), { append: true });
+  }
+
+  async start(): Promise<void> {
+    for (let attempts = 3;; attempts--) {
+      const server = await this.#spawn();
+      this.#server = server;
+      if (await server.ready(async () => (await server.log()).includes("ready to accept connections"))) return;
+      await server.end("SIGKILL");
+      const log = await server.log();
+      // Another process took the port between choosing it and listening on it.
+      if (attempts > 1 && log.includes("Address already in use")) this.port = freePort();
+      else throw new Error(`PostgreSQL did not start:\n${log}`);
+    }
+  }
+
+  /** Runs one of PostgreSQL's own programs against this cluster. */
+  async run(program: string, ...args: string[]): Promise<void> {
+    const { success, stderr } = await new Deno.Command(`${this.#bin}/${program}`, {
+      args,
+      cwd: this.#home,
+      env: this.#environment,
+      ...this.#account,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) throw new Error(`${program} failed: ${new TextDecoder().decode(stderr)}`);
+  }
+
+  async log(): Promise<string> {
+    return await this.#server?.log() ?? "";
+  }
+
+  async restart(): Promise<void> {
+    await this.#server?.end("SIGINT");
+    await this.start();
+  }
+
+  async kill(): Promise<void> {
+    await this.#server?.end("SIGQUIT");
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.end("SIGINT");
+    await Deno.remove(this.#home, { recursive: true }).catch(ignoreNotFound);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  get #data(): string {
+    return `${this.#home}/data`;
+  }
+
+  get #environment(): Record<string, string> {
+    const { password } = this.#options;
+    const server = { PGHOST: "127.0.0.1", PGPORT: String(this.port), PGUSER: this.#user };
+    return { LC_ALL: "C", PGSSLMODE: "disable", ...server, ...(password ? { PGPASSWORD: password } : {}) };
+  }
+
+  async #spawn(): Promise<ServerProcess> {
+    return await ServerProcess.start({
+      command: `${this.#bin}/postgres`,
+      args: ["-D", this.#data, "-p", String(this.port)],
+      log: `${this.#home}/log`,
+      cwd: this.#home,
+      env: { LC_ALL: "C" },
+      account: this.#account,
+    });
+  }
+
+  async #giveAway(...paths: string[]): Promise<void> {
+    const { uid, gid } = this.#account;
+    if (uid === undefined || gid === undefined) return;
+    for (const path of paths) await Deno.chown(path, uid, gid);
+  }
+}

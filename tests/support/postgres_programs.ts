@@ -1,0 +1,32 @@
+import { isFile } from "./files.ts";
+
+let found: string | undefined;
+
+/** The folder of PostgreSQL's programs: on PATH, where Debian keeps it (the newest), or where `pg_config` says. */
+export function postgresPrograms(): string | undefined {
+  return found ??= [...pathFolders(), ...debianFolders(), ...configuredFolder()].find((folder) =>
+    ["initdb", "postgres", "createdb"].every((name) => isFile(`${folder}/${name}`))
+  );
+}
+
+function pathFolders(): string[] {
+  return (Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder !== "");
+}
+
+function debianFolders(): string[] {
+  try {
+    const versions = [...Deno.readDirSync("/usr/lib/postgresql")].map((entry) => entry.name);
+    return versions.sort((a, b) => Number(b) - Number(a)).map((version) => `/usr/lib/postgresql/${version}/bin`);
+  } catch {
+    return [];
+  }
+}
+
+function configuredFolder(): string[] {
+  try {
+    const { success, stdout } = new Deno.Command("pg_config", { args: ["--bindir"], stderr: "null" }).outputSync();
+    return success ? [new TextDecoder().decode(stdout).trim()] : [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,19 @@
+/** Says why something that a test needs is not on this machine, or `undefined` when it is. */
+export type Missing = () => string | undefined;
+
+/**
+ * The name and the `ignore` of a test that needs more than Deno:
+ *
+ * ```ts
+ * Deno.test({ ...requires("a query is cancelled", postgresMissing), fn: async () => {} });
+ * ```
+ *
+ * What can't run here says in its name why it is ignored. With `LAKEBASE_TEST_ALL=1`, which CI sets, nothing is ignored:
+ * the test runs and fails with the reason.
+ */
+export function requires(name: string, ...needs: Missing[]): { name: string; ignore: boolean } {
+  if (Deno.env.get("LAKEBASE_TEST_ALL") === "1") return { name, ignore: false };
+  const reasons = needs.map((missing) => missing()).filter((reason) => reason !== undefined);
+  if (reasons.length === 0) return { name, ignore: false };
+  return { name: `${name} (ignored: ${reasons.join("; ")})`, ignore: true };
+}
