@@ -11,8 +11,11 @@
  * @module
  */
 
-export { connect } from "./src/connect.ts";
+export { connect, sql } from "./src/connect.ts";
+export { show } from "./src/notebook/show.ts";
 export { Lakebase, type Queryable, type TransactionOptions } from "./src/lakebase.ts";
 export { LakebaseError, type LakebaseErrorCode } from "./src/errors.ts";
 export type { ConnectOptions, SslMode } from "./src/options.ts";
 export type { Field, Result } from "./src/query/result.ts";
+export type { Query, QueryOptions } from "./src/query/query.ts";
+export type { Sql } from "./src/query/sql.ts";

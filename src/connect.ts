@@ -10,6 +10,7 @@ import { LakebasePool } from "./net/pool.ts";
 import { tlsOptions } from "./net/tls.ts";
 import { announceWaiting } from "./notebook/waiting.ts";
 import type { ConnectOptions } from "./options.ts";
+import { makeSql, type Sql } from "./query/sql.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
 
 /**
@@ -65,8 +66,19 @@ const connections = new Map<string, Connection>();
 /** What makes two connections the same one with other settings, not two: whom it talks to and as whom. */
 function identity(settings: Settings): string {
   const { endpoint, instance, host, port, database, user, group, readOnly, profile, environment } = settings;
-  const workspace = profile ?? environment["DATABRICKS_HOST"];
+  const workspace = settings.workspace === undefined
+    ? profile ?? environment["DATABRICKS_HOST"]
+    : idOf(settings.workspace);
   return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
+}
+
+const ids = new WeakMap<object, number>();
+let lastId = 0;
+
+function idOf(client: object): number {
+  const id = ids.get(client) ?? ++lastId;
+  ids.set(client, id);
+  return id;
 }
 
 function sameSettings(a: Settings, b: Settings): boolean {
@@ -87,28 +99,25 @@ async function readSettings(options: ConnectOptions): Promise<{ settings: Settin
 }
 
 async function openConnection(settings: Settings, release: () => Promise<void>): Promise<Lakebase> {
-  const stop = new AbortController();
-  const { endpoint, host, user, credentials } = await logIn(settings, stop.signal).catch((error) => {
-    stop.abort(error);
-    throw error;
-  });
+  const { endpoint, host, user, credentials } = await logIn(settings);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
-  const pool = new LakebasePool({
-    ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
-    ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
-    ssl: await tlsOptions(host, settings.sslMode, settings.ca),
-    onWaiting: waiting.failed,
-  });
+  let pool: LakebasePool | undefined;
   try {
+    pool = new LakebasePool({
+      ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
+      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
+      ssl: await tlsOptions(host, settings.sslMode, settings.ca),
+      onWaiting: waiting.failed,
+    });
     (await pool.connect()).release();
     waiting.connected();
+    return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, onClose: release });
   } catch (error) {
     credentials?.close();
-    await pool.end();
+    await pool?.end();
     throw error;
   }
-  return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, onClose: release });
 }
 
 interface Login {
@@ -119,13 +128,13 @@ interface Login {
 }
 
 /** Asks the workspace what the settings leave open. What does not depend on each other is asked side by side. */
-async function logIn(settings: Settings, signal: AbortSignal): Promise<Login> {
+async function logIn(settings: Settings): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {
     return { endpoint: undefined, host, user, credentials: undefined };
   }
   const workspace = openWorkspace(settings);
-  const finding = findEndpoint(workspace, settings, signal);
+  const finding = findEndpoint(workspace, settings);
   const knownTarget = isFullName(settings.endpoint) ? { endpoint: settings.endpoint } : undefined;
   const credentials = password !== undefined ? undefined : new CredentialCache(async (closing) => {
     const target = knownTarget ?? (await finding).target;
@@ -133,13 +142,13 @@ async function logIn(settings: Settings, signal: AbortSignal): Promise<Login> {
   });
   const [found, named, minted] = await Promise.allSettled([
     finding,
-    user ?? workspace.currentUser(signal),
+    user ?? workspace.currentUser(),
     credentials?.get(),
   ]);
   const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
   if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
     credentials?.close();
-    throw await explain(failed?.reason, workspace, settings, signal);
+    throw await explain(failed?.reason, workspace, settings);
   }
   return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
 }
@@ -149,13 +158,41 @@ async function explain(
   error: unknown,
   workspace: Workspace,
   settings: Settings,
-  signal: AbortSignal,
 ): Promise<unknown> {
   const missing = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
   if (!missing || settings.host === undefined) return error;
-  return await findEndpoint(workspace, { ...settings, host: undefined }, signal).then(() => error, (better) => better);
+  return await findEndpoint(workspace, { ...settings, host: undefined }).then(() => error, (better) => better);
 }
 
 function openWorkspace({ workspace: client, profile, environment, connectTimeout }: Settings): Workspace {
   return new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
 }
+
+/** The connection that was opened last, of those that are open. */
+async function newest(): Promise<Lakebase> {
+  for (const { connection } of [...connections.values()].reverse()) {
+    const db = await connection.catch(() => undefined);
+    if (db !== undefined && !db.closed) return db;
+  }
+  return await connect();
+}
+
+/**
+ * The `sql` tag on the connection that was opened last; where there is none, it connects as `connect()` does.
+ *
+ * `${values}` are bound parameters, never text. As the last expression of a cell a query runs and draws itself; `await` gives
+ * its rows.
+ *
+ * @example Values, names and rows
+ * ```ts
+ * import { connect, sql } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using _db = await connect({ local: true });
+ * const least = 2;
+ * const rows = await sql<{ n: number }>`SELECT n FROM generate_series(1, 3) AS n WHERE n >= ${least}`;
+ * assert.deepEqual(rows.map(({ n }) => n), [2, 3]);
+ * assert.equal(await sql`SELECT count(*) FROM ${sql.id("pg_catalog", "pg_type")}`.value() as number > 100, true);
+ * ```
+ */
+export const sql: Sql = makeSql(async () => (await newest()).session);

@@ -9,7 +9,8 @@ import { type Bundle, DISPLAY } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
 import { run } from "./query/run.ts";
 import { poolSession, type Session, transactionSession } from "./query/session.ts";
-import { type ParserSource, parserSource } from "./query/types.ts";
+import { makeSql, type Sql } from "./query/sql.ts";
+import { parserSource } from "./query/types.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
@@ -35,6 +36,8 @@ export interface LakebaseParts {
 
 /** What runs statements: a {@linkcode Lakebase}, or a transaction on it. */
 export interface Queryable {
+  /** The `sql` tag, for queries that run here. */
+  readonly sql: Sql;
   /**
    * Runs one statement.
    *
@@ -75,6 +78,8 @@ export interface TransactionOptions {
 export class Lakebase implements Queryable, AsyncDisposable {
   /** The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. */
   readonly pool: pg.Pool;
+  /** The `sql` tag, for queries on this connection. */
+  readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
   #closing: Promise<void> | undefined;
@@ -84,6 +89,12 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.pool = parts.pool;
     this.#parts = parts;
     this.#session = poolSession(parts.pool, parserSource());
+    this.sql = makeSql(() => Promise.resolve(this.#session));
+  }
+
+  /** Where the `sql` tag of the module runs its queries. */
+  get session(): Session {
+    return this.#session;
   }
 
   /** Whether {@linkcode close} was called. */
@@ -123,7 +134,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
     let broken: Error | undefined;
     try {
       await query(begin);
-      const result = await work({ query });
+      const result = await work({ query, sql: makeSql(() => Promise.resolve(session)) });
       const { command } = await query("COMMIT");
       if (command === "ROLLBACK") throw rolledBack();
       return result;

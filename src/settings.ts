@@ -14,7 +14,7 @@ export interface Settings {
   workspace: WorkspaceClientLike | undefined;
   /** The profile of `~/.databrickscfg`. */
   profile: string | undefined;
-  /** What the Databricks SDK reads: the environment over `.env`. */
+  /** What the Databricks SDK reads, of the environment over `.env`; sorted by name. */
   environment: Record<string, string>;
   /** The server's host; `undefined` for the endpoint's. */
   host: string | undefined;
@@ -86,7 +86,7 @@ export function resolveSettings(
     readOnly: flag(options, "readOnly"),
     workspace: workspaceClient(options),
     profile: read("profile", "DATABRICKS_CONFIG_PROFILE"),
-    environment,
+    environment: workspaceEnvironment(environment, options.profile !== undefined),
     host: host === undefined ? undefined : checkHost(host),
     port: count(
       options,
@@ -136,6 +136,12 @@ function present(
   return Object.fromEntries(
     Object.entries(values).filter((entry): entry is [string, string] => !!entry[1]),
   );
+}
+
+/** The SDK lets the environment win over a profile, even over one that was asked for in code: then only where it looks. */
+function workspaceEnvironment(environment: Record<string, string>, ownProfile: boolean): Record<string, string> {
+  const names = ownProfile ? /^DATABRICKS_(CONFIG_FILE|CLI_PATH)$/ : /^(DATABRICKS|ARM|GOOGLE)_/;
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => names.test(name)).sort());
 }
 
 function checkNames(options: ConnectOptions): void {

@@ -51,6 +51,7 @@ export interface WorkspaceOptions {
 export class Workspace {
   readonly #client: Promise<WorkspaceClientLike>;
   readonly #limit: number;
+  readonly #profile: string | undefined;
   #firstLogin: Promise<unknown> | undefined;
 
   /** Makes a workspace; nothing is asked of it yet. */
@@ -58,6 +59,7 @@ export class Workspace {
     this.#client = options.client === undefined ? sdkClient(options) : Promise.resolve(options.client);
     this.#client.catch(() => {}); // reported by the first request
     this.#limit = options.limit;
+    this.#profile = options.profile;
   }
 
   /**
@@ -106,7 +108,7 @@ export class Workspace {
     try {
       host = await (await this.#client).config.getHost();
     } catch (cause) {
-      throw cause instanceof LakebaseError ? cause : noLogin(cause);
+      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
     }
     if (host.protocol === "https:" || (host.protocol === "http:" && isLoopback(host.hostname))) return host;
     throw new LakebaseError(
@@ -156,7 +158,7 @@ export class Workspace {
       }
     } catch (cause) {
       this.#firstLogin = undefined;
-      throw noLogin(cause);
+      throw noLogin(cause, this.#profile);
     }
     return headers;
   }
@@ -230,13 +232,14 @@ function statusError(
 ): LakebaseError {
   const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
   if (status === 401 || status === 403) {
-    return new LakebaseError(
-      "WORKSPACE_AUTH",
-      `Cannot log in to the workspace ${host.origin}: it answered ${status}${
-        said === undefined ? "" : `, "${said}"`
-      }. ` +
-        'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN',
-    );
+    const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
+    const todo = status === 401
+      ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
+      : "Ask for access to the project, or for this network to be allowed";
+    return new LakebaseError("WORKSPACE_AUTH", `Cannot log in to the workspace ${host.origin}: ${answer}. ${todo}`);
+  }
+  if (status >= 300 && status < 400) {
+    return unavailable(host, `it answered ${status}, a redirect. Is DATABRICKS_HOST the address of a workspace?`);
   }
   if (status === 404 && body !== undefined) {
     return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${request.path} in ${host.origin}: ${said ?? "404"}`);
@@ -253,19 +256,30 @@ function statusError(
 }
 
 function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = deepest(cause);
   if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
   const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
-  const error = unavailable(host, reason.replace(/^error sending request.*?: /i, ""), cause);
+  const error = unavailable(host, reason, cause);
   return { error, retry: !certificate, network: true };
+}
+
+/** `fetch failed` says less than what it came of. */
+function deepest(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
 }
 
 function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
 }
 
-function noLogin(cause: unknown): LakebaseError {
-  const state = cause instanceof Error ? cause.message : String(cause);
+function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const state = !/host is not set/.test(said)
+    ? said
+    : profile === undefined
+    ? "none is configured"
+    : `there is no profile "${profile}" with a host in ~/.databrickscfg`;
   return new LakebaseError(
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +

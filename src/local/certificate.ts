@@ -23,10 +23,13 @@ const CA_NAME = "Lakebase on this machine";
 export class CertificateAuthority {
   readonly #keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
   readonly #issued = new Map<CertificateFault | undefined, Certificate>();
+  readonly #names: Set<string>;
   /** The authority's own certificate, PEM. */
   readonly ca: string;
 
-  constructor() {
+  /** `names` are the hosts to certify besides loopback: clients on Node don't take `*.localhost` for one of them. */
+  constructor(names: Iterable<string> = []) {
+    this.#names = new Set(["localhost", "*.localhost", ...names]);
     this.ca = certificate({
       subject: CA_NAME,
       issuer: CA_NAME,
@@ -65,7 +68,7 @@ export class CertificateAuthority {
         extension("2.5.29.19", sequence(), true),
         extension("2.5.29.15", bits(new Uint8Array([0x80]), 7), true),
         extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"))),
-        extension("2.5.29.17", alternativeNames(fault === "wrong-name")),
+        extension("2.5.29.17", alternativeNames(fault === "wrong-name" ? ["somewhere-else.example.com"] : this.#names)),
       ],
     });
     return { cert, key: privateKey.export({ type: "pkcs8", format: "pem" }) as string };
@@ -121,12 +124,9 @@ function extension(id: string, value: Uint8Array, critical = false): Uint8Array 
   return sequence(oid(id), ...flag, octets(value));
 }
 
-function alternativeNames(wrong: boolean): Uint8Array {
-  const ascii = (text: string) => new TextEncoder().encode(text);
-  if (wrong) return sequence(element(0x82, ascii("somewhere-else.example.com")));
+function alternativeNames(names: Iterable<string>): Uint8Array {
   return sequence(
-    element(0x82, ascii("localhost")),
-    element(0x82, ascii("*.localhost")),
+    ...[...names].map((name) => element(0x82, new TextEncoder().encode(name))),
     element(0x87, new Uint8Array([127, 0, 0, 1])),
     element(0x87, new Uint8Array([...new Array(15).fill(0), 1])),
   );

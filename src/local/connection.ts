@@ -17,6 +17,8 @@ export class Connection {
     this.#socket = socket;
     this.#transport = transport;
     this.#wake = () => {
+      // Nobody may be reading just now, and a stream only notices its end when it is read.
+      if (!socket.readableLength) socket.read(0);
       this.#waiting?.resolve();
       this.#waiting = undefined;
     };
@@ -87,10 +89,10 @@ export class Connection {
     for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
   }
 
-  /** Drops the connection with a TCP reset. */
+  /** Drops the connection with a TCP reset. Under TLS it only ends at once: Deno leaves that socket to TLS. */
   reset(): void {
     this.#transport.resetAndDestroy();
-    this.#socket.destroy();
+    if (this.#socket !== this.#transport) this.#socket.destroy();
   }
 
   /** Ends the connection at once. */

@@ -4,7 +4,8 @@ import { receiveMessageOnPort } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import { dataDir as prepopulated } from "@electric-sql/pglite-prepopulatedfs";
 import { type Outcome, ResponseScanner } from "./responses.ts";
-import { CANCEL, OUTSTANDING, SENT } from "./slots.ts";
+import { type Signalled, Signals } from "./signals.ts";
+import { OUTSTANDING, SENT } from "./slots.ts";
 
 /** What the host tells the worker. */
 export type ToWorker =
@@ -30,10 +31,8 @@ const START_PARAMETERS = [
   "timezone=Etc/UTC",
 ];
 
-/** The part of PGlite's WebAssembly module that talks to a client. Its data exports are addresses. */
-interface Backend {
-  HEAPU8: Uint8Array;
-  HEAP32: Int32Array;
+/** The part of PGlite's WebAssembly module that talks to a client. */
+interface Backend extends Signalled {
   addFunction(callback: (address: number, length: number) => number, signature: string): number;
   _pgl_set_rw_cbs(read: number, write: number): void;
   _pgl_setPGliteExitStatus(status: number): number;
@@ -42,8 +41,6 @@ interface Backend {
   _PostgresMainLoopOnce(): void;
   _PostgresMainLongJmp(): void;
   _PostgresSendReadyForQueryIfNecessary(): void;
-  _InterruptPending: number;
-  _QueryCancelPending: number;
 }
 
 /** What `_pgl_setPGliteExitStatus` tells of an exception that is only an SQL error on its way to the main loop. */
@@ -53,17 +50,20 @@ class BackendThread {
   readonly #backend: Backend;
   readonly #shared: Int32Array;
   readonly #inbox: MessagePort;
+  readonly #signals: Signals;
   #input: Uint8Array = new Uint8Array();
   #read = 0;
   #taken = 0;
-  #output: Uint8Array = new Uint8Array(CHUNK);
+  readonly #output: Uint8Array<ArrayBuffer> = new Uint8Array(CHUNK);
   #written = 0;
   #scanner = new ResponseScanner();
 
-  constructor(backend: Backend, shared: SharedArrayBuffer, inbox: MessagePort) {
+  constructor(backend: Backend, signals: Signals, shared: Int32Array, inbox: MessagePort) {
     this.#backend = backend;
-    this.#shared = new Int32Array(shared);
+    this.#signals = signals;
+    this.#shared = shared;
     this.#inbox = inbox;
+    signals.attach(backend);
     const read = backend.addFunction((address, length) => this.#give(address, length), "iii");
     const write = backend.addFunction((address, length) => this.#take(address, length), "iii");
     backend._pgl_set_rw_cbs(read, write);
@@ -86,7 +86,7 @@ class BackendThread {
     backend._PostgresSendReadyForQueryIfNecessary();
     backend._pgl_pq_flush();
     this.#flush();
-    backend.HEAP32[backend._QueryCancelPending >> 2] = 0;
+    this.#signals.clear();
   }
 
   /** Postgres reads from its client; where it has read everything, as in COPY, it blocks here. */
@@ -109,10 +109,10 @@ class BackendThread {
 
   /** Postgres writes to its client. */
   #take(address: number, length: number): number {
-    this.#cancelIfAsked();
+    this.#signals.deliver();
     for (const part of this.#scanner.scan(this.#backend.HEAPU8.subarray(address, address + length))) {
       if (this.#written + part.length > this.#output.length) this.#flush();
-      if (part.length > this.#output.length) this.#send(part.slice());
+      if (part.length > this.#output.length) this.#send(new Uint8Array(part));
       else this.#keep(part);
     }
     return length;
@@ -128,27 +128,20 @@ class BackendThread {
     this.#written = 0;
   }
 
-  #send(bytes: Uint8Array): void {
+  #send(bytes: Uint8Array<ArrayBuffer>): void {
     const before = Atomics.add(this.#shared, OUTSTANDING, bytes.length);
-    post({ kind: "output", bytes });
+    post({ kind: "output", bytes }, [bytes.buffer]);
     for (let size = before + bytes.length; size > MAX_OUTSTANDING; size = Atomics.load(this.#shared, OUTSTANDING)) {
       Atomics.wait(this.#shared, OUTSTANDING, size);
-      this.#cancelIfAsked();
+      this.#signals.deliver();
     }
-  }
-
-  #cancelIfAsked(): void {
-    if (!Atomics.exchange(this.#shared, CANCEL, 0)) return;
-    const { HEAP32, _InterruptPending, _QueryCancelPending } = this.#backend;
-    HEAP32[_QueryCancelPending >> 2] = 1;
-    HEAP32[_InterruptPending >> 2] = 1;
   }
 }
 
 // Only the parts of a worker's global scope that are used here: the compiler is told of the window's, not of it.
 const scope = globalThis as unknown as {
   onmessage: (event: MessageEvent<ToWorker>) => void;
-  postMessage(message: FromWorker): void;
+  postMessage(message: FromWorker, transfer: Transferable[]): void;
 };
 let database: PGlite | undefined;
 let thread: BackendThread | undefined;
@@ -164,8 +157,7 @@ scope.onmessage = async ({ data }) => {
 async function obey(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "start":
-      database = await open(message.dataDir);
-      thread = new BackendThread(database.Module as unknown as Backend, message.shared, message.inbox);
+      await start(message);
       return post({ kind: "started" });
     case "run": {
       const scanner = new ResponseScanner(message.prefix, message.channels);
@@ -176,6 +168,14 @@ async function obey(message: ToWorker): Promise<void> {
       await database?.close();
       return post({ kind: "stopped" });
   }
+}
+
+async function start({ dataDir, shared, inbox }: Extract<ToWorker, { kind: "start" }>): Promise<void> {
+  const memory = new Int32Array(shared);
+  const signals = new Signals(memory);
+  signals.install();
+  database = await open(dataDir);
+  thread = new BackendThread(database.Module as unknown as Backend, signals, memory, inbox);
 }
 
 async function open(dataDir: string | undefined): Promise<PGlite> {
@@ -194,6 +194,6 @@ async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-function post(message: FromWorker): void {
-  scope.postMessage(message);
+function post(message: FromWorker, transfer: Transferable[] = []): void {
+  scope.postMessage(message, transfer);
 }

@@ -41,7 +41,7 @@ export function time(at: Date): Uint8Array {
   return element(0x17, new TextEncoder().encode(digits));
 }
 
-export function concat(parts: Uint8Array[]): Uint8Array {
+export function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

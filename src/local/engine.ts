@@ -1,16 +1,18 @@
 import type { FromWorker, ToWorker } from "./database_worker.ts";
+import { Refused } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS } from "./slots.ts";
 
 /** Whole messages to run, and where their answers go. */
 export interface Batch {
-  input: Uint8Array;
+  /** Given away: it has its buffer for itself. */
+  input: Uint8Array<ArrayBuffer>;
   prefix?: string;
   channels?: Set<string>;
   /** Takes answers; the query waits while it is behind. */
   output(bytes: Uint8Array): Promise<void>;
   /** Gives what the client sends next, which COPY asks for. */
-  more?(): Promise<Uint8Array>;
+  more?(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** How long a database with its data on disk is given to write them, in milliseconds. */
@@ -26,6 +28,7 @@ export class Engine {
   readonly #crash = Promise.withResolvers<never>();
   #tail: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;
+  #stopping: Promise<void> | undefined;
   #answer = Promise.withResolvers<Outcome | undefined>();
 
   constructor() {
@@ -53,23 +56,25 @@ export class Engine {
     const { input, prefix = "", channels = new Set<string>() } = batch;
     this.#batch = batch;
     Atomics.store(this.#shared, CANCEL, 0);
-    const outcome = await this.#ask({ kind: "run", input, prefix, channels });
+    const outcome = await this.#ask({ kind: "run", input, prefix, channels }, [input.buffer]);
     this.#batch = undefined;
     return outcome as Outcome;
   }
 
   /**
-   * Cancels the running batch where it next sends or receives.
-   *
-   * PGlite has no signals and its memory can't be reached from here, so a query that only computes runs to its end.
+   * Cancels the running batch at its next system call; one that only computes in memory runs to its end.
    */
   cancel(): void {
     Atomics.store(this.#shared, CANCEL, 1);
-    Atomics.notify(this.#shared, OUTSTANDING);
+    for (const slot of [CANCEL, OUTSTANDING]) Atomics.notify(this.#shared, slot);
   }
 
   /** Ends the database, even in the middle of a query; one that keeps its data on disk is first given time to. */
-  async stop(orderly: boolean): Promise<void> {
+  stop(orderly: boolean): Promise<void> {
+    return this.#stopping ??= this.#stop(orderly);
+  }
+
+  async #stop(orderly: boolean): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (orderly && !this.#batch) {
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
@@ -78,7 +83,7 @@ export class Engine {
     clearTimeout(timer);
     this.#worker.terminate();
     this.#channel.port1.close();
-    this.#crash.reject(new Error("The local database has been closed"));
+    this.#crash.reject(new Refused(SHUTDOWN));
   }
 
   async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {
@@ -95,8 +100,8 @@ export class Engine {
         Atomics.notify(this.#shared, OUTSTANDING);
         return;
       case "want": {
-        const bytes = await this.#batch?.more?.();
-        this.#channel.port1.postMessage(bytes ?? COPY_FAIL);
+        const bytes = await this.#batch?.more?.() ?? COPY_FAIL.slice();
+        this.#channel.port1.postMessage(bytes, [bytes.buffer]);
         Atomics.add(this.#shared, SENT, 1);
         Atomics.notify(this.#shared, SENT);
         return;
@@ -108,6 +113,8 @@ export class Engine {
     }
   }
 }
+
+const SHUTDOWN = { sqlstate: "57P01", message: "terminating connection due to administrator command" };
 
 /** CopyFail without a reason. */
 const COPY_FAIL = new Uint8Array([0x66, 0, 0, 0, 5, 0]);

@@ -38,8 +38,8 @@ export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
 /** What the faults need from the servers that they act on. */
 export interface FaultTargets {
-  /** Ends every open Postgres connection, with a FATAL of its own or with a TCP reset. */
-  drop(how: Failure | "reset"): void;
+  /** Ends every open Postgres connection, with a FATAL or without a word. */
+  drop(how: Failure | "abrupt"): void;
   /** Stops or resumes the bytes on every Postgres connection. */
   freeze(frozen: boolean): void;
   suspended(suspended: boolean): void;
@@ -116,9 +116,9 @@ export class Faults {
     this.#targets.drop({ sqlstate: "57P01", message: "terminating connection due to administrator command" });
   }
 
-  /** Ends every open Postgres connection with a TCP reset. */
+  /** Ends every open Postgres connection without a word, in Postgres or in TLS. */
   dropConnections(): void {
-    this.#targets.drop("reset");
+    this.#targets.drop("abrupt");
   }
 
   /** Whether the Postgres port has gone silent: it accepts and never answers, and open connections carry nothing. */

@@ -66,9 +66,9 @@ export class Gateway {
   }
 
   /** Ends every connection; with a FATAL of its own where a failure is given. */
-  drop(how: Failure | "reset"): void {
+  drop(how: Failure | "abrupt"): void {
     for (const client of this.#clients) {
-      if (how === "reset") client.reset();
+      if (how === "abrupt") client.destroy();
       else client.close(errorResponse(how, "FATAL"));
     }
   }
@@ -95,7 +95,9 @@ export class Gateway {
       if (this.#options.faults.blackhole) client.freeze(true);
     };
     adopt(client);
-    const deadline = setTimeout(() => client.close(errorResponse(TIMEOUT, "FATAL")), this.#options.handshakeTimeout);
+    const deadline = setTimeout(() => {
+      if (!this.#options.faults.blackhole) client.close(errorResponse(TIMEOUT, "FATAL"));
+    }, this.#options.handshakeTimeout);
     try {
       if (await this.#greet(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
     } catch (error) {
@@ -109,10 +111,11 @@ export class Gateway {
 
   /** Whether the connection may go on; a fault may have answered it already. */
   async #greet(client: Connection): Promise<boolean> {
-    const { greeting } = this.#options.faults;
-    if (greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
-    if (greeting === "reset") client.reset();
-    return greeting === undefined;
+    const { faults } = this.#options;
+    if (faults.greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
+    const answer = faults.greeting ?? faults.arrival();
+    if (answer === "reset") client.reset();
+    return typeof answer === "object" || answer === "serve" || answer === "28000";
   }
 
   async #serve(
@@ -143,7 +146,6 @@ export class Gateway {
       const arrival = this.#options.faults.arrival();
       if (arrival === "serve") return true;
       if (arrival === "28000") throw new Refused(UNAUTHORIZED);
-      if (arrival === "reset") client.reset();
       if (typeof arrival === "string") return false;
       // The compute may take longer than a handshake is given.
       onLogin();

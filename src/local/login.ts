@@ -1,11 +1,12 @@
 import type { Connection } from "./connection.ts";
 import type { Claims, CredentialIssuer } from "./credential.ts";
 import type { Database } from "./database.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { Faults } from "./faults.ts";
 import { authentication, cstring, readCString, type } from "./messages.ts";
 import { Refused } from "./refused.ts";
 import { ScramServer } from "./scram.ts";
-import type { EndpointEntry, Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** What decides whether a login is let in. */
 export interface LoginPolicy {
@@ -38,7 +39,7 @@ export async function authenticate(
   policy: LoginPolicy,
 ): Promise<{ readOnly: boolean }> {
   const { endpoints } = policy.workspace;
-  const meant = endpoints.filter((endpoint) => hosts(endpoint).includes(servername));
+  const meant = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
   const readOnlyHost = meant.some((endpoint) => endpoint.readOnlyHost === servername);
   if (meant.some((endpoint) => endpoint.pooledHost === servername)) {
     await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
@@ -59,12 +60,8 @@ export async function authenticate(
   return { readOnly: claims.readOnly || readOnlyHost || opened.some((endpoint) => endpoint.readOnly) };
 }
 
-function hosts({ host, pooledHost, readOnlyHost }: EndpointEntry): (string | undefined)[] {
-  return [host, pooledHost, readOnlyHost];
-}
-
 /** Connecting wakes an idle compute, never a disabled one. */
-function available(endpoints: EndpointEntry[]): void {
+function available(endpoints: Endpoint[]): void {
   const up = endpoints.filter((endpoint) => !endpoint.disabled && endpoint.state !== "INIT");
   if (!up.length) throw new Refused(UNAUTHORIZED);
   for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";

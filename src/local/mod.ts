@@ -19,13 +19,15 @@ import { EmbeddedDatabase } from "./embedded.ts";
 import { Faults } from "./faults.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { Identities, type ServicePrincipal } from "./oidc.ts";
-import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts";
+import type { LocalInstance, LocalProject } from "./project.ts";
+import { UpstreamDatabase } from "./upstream.ts";
+import { Workspace } from "./workspace.ts";
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
 export type { Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
-export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
+export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
 /** What {@linkcode startLocal} serves. */
@@ -105,15 +107,11 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const passwords = new Map(Object.entries(options.passwords ?? {}));
   const people = [user, ...servicePrincipals.map(({ clientId }) => clientId)];
   const roles = [...people, ...groups, ...passwords.keys()];
-  const database: Database = await EmbeddedDatabase.start({
-    dataDir: options.dataDir,
-    roles,
-    lockTimeout: options.lockTimeout ?? 30_000,
-  });
+  const database = await startDatabase(options, roles);
   stack.defer(() => database.close());
   const workspace = new Workspace(projects, instances, user, roles);
   const identities = new Identities(user, servicePrincipals);
-  const authority = new CertificateAuthority();
+  const authority = new CertificateAuthority(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const credentials = new CredentialIssuer("lakebase-local");
   const now = (): Date => new Date(Date.now() + faults.clockOffset);
   const faults: Faults = new Faults({
@@ -134,6 +132,8 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   });
   await gateway.listen();
   stack.defer(() => gateway.close());
+  // Before the gateway, whose sessions may be waiting for it; above as well, for a start that gets no further.
+  stack.defer(() => database.close());
   const api = new WorkspaceApi({
     port: options.workspacePort ?? 0,
     workspace,
@@ -171,4 +171,9 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function startDatabase({ database, dataDir, lockTimeout = 30_000 }: LocalOptions, roles: string[]): Promise<Database> {
+  if (database !== undefined) return UpstreamDatabase.start({ url: database, roles });
+  return EmbeddedDatabase.start({ dataDir, roles, lockTimeout });
 }

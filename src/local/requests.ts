@@ -1,8 +1,12 @@
 import type { Connection } from "./connection.ts";
 import { type Frame, Framer, ready, type } from "./messages.ts";
+import { Refused } from "./refused.ts";
 
 /** A batch is run once it has this many bytes, though its Sync has not come yet. */
 const ENOUGH = 1 << 20;
+
+/** What a client may say. Postgres ends its process over anything else, and the embedded one is all that there is. */
+const KNOWN = "QPBDECHSFXdcf";
 
 /** What a client sends after its login, cut where the database can take a turn. */
 export class Requests {
@@ -14,16 +18,33 @@ export class Requests {
     this.#client = client;
   }
 
-  /** The next message; undefined once the client has gone, said so, or lost the thread. */
+  /**
+   * The next message; undefined once the client has gone, or said so.
+   *
+   * @throws {Refused} Where it is no message.
+   */
   async next(): Promise<Frame | undefined> {
     for (;;) {
       const message = this.#framed();
-      if (message === "garbage") return undefined;
       if (message) return type(message) === "X" ? undefined : message;
       const chunk = await this.#client.read();
       if (!chunk) return undefined;
       this.#framer.push(chunk);
     }
+  }
+
+  /** What there is of the input of a COPY, and at least one message; undefined where `next` is. */
+  async copyData(): Promise<Frame[] | undefined> {
+    let message = await this.next();
+    if (!message) return undefined;
+    const messages = [message];
+    for (let size = message.length; size < ENOUGH && type(message) === "d"; size += message.length) {
+      const following = this.#framed();
+      if (!following) break;
+      message = following;
+      messages.push(message);
+    }
+    return messages;
   }
 
   /** Messages up to one that is answered at once: a query, Sync or Flush. Undefined where `next` is. */
@@ -59,11 +80,13 @@ export class Requests {
     await this.#client.write(ready());
   }
 
-  #framed(): Frame | "garbage" | undefined {
+  #framed(): Frame | undefined {
     try {
-      return this.#framer.next();
+      const message = this.#framer.next();
+      if (!message || KNOWN.includes(type(message))) return message;
     } catch {
-      return "garbage";
+      // Its length makes no sense either.
     }
+    throw new Refused({ sqlstate: "08P01", message: "invalid frontend message" });
   }
 }

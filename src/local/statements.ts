@@ -133,6 +133,6 @@ export function sqlOf(requests: Frame[]): string {
 }
 
 /** Requests as one run of bytes. */
-export function joined(requests: Frame[]): Uint8Array {
+export function joined(requests: Frame[]): Uint8Array<ArrayBuffer> {
   return concat(requests);
 }

@@ -17,7 +17,7 @@ export class Turn<Holder> {
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#queue.push({ holder, enter: resolve, refuse: reject });
-    const timer = setTimeout(() => this.refuse(holder, reason), limit);
+    const timer = limit === Infinity ? undefined : setTimeout(() => this.refuse(holder, reason), limit);
     try {
       await promise;
     } finally {

@@ -43,14 +43,10 @@ export class UpstreamDatabase implements Database {
   static async start({ url, roles }: UpstreamOptions): Promise<UpstreamDatabase> {
     const upstream = new UpstreamDatabase(url);
     await upstream.#administer(async (client) => {
-      const { rows } = await client.query("SELECT rolname FROM pg_roles WHERE rolname = ANY($1)", [roles]);
-      const known = new Set(rows.map(({ rolname }) => rolname));
-      for (const role of new Set(roles)) {
-        if (!known.has(role)) await client.query(await roleScript(client, role));
-      }
       const present = await client.query("SELECT FROM pg_database WHERE datname = $1", [DEFAULT_DATABASE]);
       if (!present.rowCount) upstream.#standIn = client.database;
     });
+    await upstream.#administer((client) => makeRoles(client, roles), upstream.#standIn ?? DEFAULT_DATABASE);
     return upstream;
   }
 
@@ -88,18 +84,19 @@ export class UpstreamDatabase implements Database {
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
     const settings = startupSettings(parameters, readOnly);
-    settings.set("session_authorization", role);
+    // Startup options can't set session_authorization; role they can, and DISCARD ALL then comes back to it.
+    settings.set("role", role);
     const encoding = settings.get("client_encoding");
     settings.delete("client_encoding");
     const options = [...settings].map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`);
-    const client = this.#client({
-      database: database === DEFAULT_DATABASE ? this.#standIn ?? database : database,
-      options: options.join(" "),
-    });
+    const meant = database === DEFAULT_DATABASE ? this.#standIn ?? database : database;
+    const client = this.#client(meant, options.join(" "));
     const { connection } = client as unknown as OpenedClient;
     const statuses = new Map<string, string>();
     connection.on("parameterStatus", (status) => statuses.set(status.parameterName, status.parameterValue));
     await client.connect().catch(refuse);
+    // Only a superuser may; for another user, `current_user` alone is the role.
+    await client.query(`SET SESSION AUTHORIZATION ${literal(role)}`).catch(() => {});
     if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuse);
     const { processID, secretKey } = client as unknown as OpenedClient;
     const greeting = concat([
@@ -110,18 +107,18 @@ export class UpstreamDatabase implements Database {
     return { server: takeOver(connection), greeting };
   }
 
-  #client(config: pg.ClientConfig = {}): pg.Client {
+  #client(database?: string, options = ""): pg.Client {
     const url = new URL(this.#url);
+    if (database !== undefined) url.pathname = `/${encodeURIComponent(database)}`;
     // Else pg would take PGSSLMODE from the environment, which may well be the one that points at this very server.
     const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
-    const connectionString = this.#url;
-    const client = new pg.Client({ ...configOf(connectionString, config.database), ...ssl, ...config });
+    const client = new pg.Client({ connectionString: url.href, options, ...ssl });
     client.on("error", () => {});
     return client;
   }
 
-  async #administer<T>(task: (client: pg.Client) => Promise<T>): Promise<T> {
-    const client = this.#client();
+  async #administer<T>(task: (client: pg.Client) => Promise<T>, database?: string): Promise<T> {
+    const client = this.#client(database);
     await client.connect();
     try {
       return await task(client);
@@ -129,4 +126,42 @@ export class UpstreamDatabase implements Database {
       await client.end();
     }
   }
+}
+
+/** Makes the roles that are missing, as able as the owner of a project where we are able to give that. */
+async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
+  const present = await client.query("SELECT rolname FROM pg_roles");
+  const known = new Set(present.rows.map(({ rolname }) => rolname));
+  const self = await client.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user");
+  const attributes = self.rows[0]?.rolsuper ? "CREATEDB CREATEROLE BYPASSRLS" : "";
+  const database = identifier(client.database ?? DEFAULT_DATABASE);
+  for (const role of new Set(roles)) {
+    const name = identifier(role);
+    const create = `CREATE ROLE ${name} LOGIN ${attributes}; GRANT ${name} TO CURRENT_USER;`;
+    await client.query(
+      `${
+        known.has(role) ? "" : create
+      } GRANT ALL ON DATABASE ${database} TO ${name}; GRANT ALL ON SCHEMA public TO ${name}`,
+    );
+  }
+}
+
+/** The socket of a client that has logged in, without the client. */
+function takeOver(connection: OpenedClient["connection"]): Connection {
+  const { stream } = connection;
+  stream.removeAllListeners();
+  connection.removeAllListeners();
+  return new Connection(stream);
+}
+
+/** Carries bytes from one side to the other until it ends. */
+async function carry(from: Connection, to: Connection): Promise<void> {
+  for (let chunk = await from.read(); chunk; chunk = await from.read()) await to.write(chunk);
+}
+
+/** Tells the client what the server told us. */
+function refuse(error: Partial<pg.DatabaseError>): never {
+  const { code, message = "", detail, hint } = error;
+  const sqlstate = code?.length === 5 ? code : "08006";
+  throw new Refused({ sqlstate, message, detail, hint });
 }

@@ -1,75 +1,19 @@
-import { createHash } from "node:crypto";
-
-/** A project of the workspace. */
-export interface LocalProject {
-  /** Its id, as in `projects/{id}`. */
-  id: string;
-  displayName?: string;
-  /** @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
-  branches?: LocalBranch[];
-}
-
-/** A branch of a project. */
-export interface LocalBranch {
-  id: string;
-  /** @default {true for the project's first branch} */
-  default?: boolean;
-  /** @default {"READY"} */
-  state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
-  /** @default {[{ id: "primary" }]} */
-  endpoints?: LocalEndpoint[];
-}
-
-/** A compute endpoint of a branch. */
-export interface LocalEndpoint {
-  id: string;
-  /** @default {"READ_WRITE"} */
-  type?: "READ_WRITE" | "READ_ONLY";
-  /** @default {"ACTIVE"} */
-  state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
-  /** Refuses every login with SQLSTATE 28000. */
-  disabled?: boolean;
-  /** What `status.hosts.host` says; logins under this name in SNI are logins to this endpoint. @default {"localhost"} */
-  host?: string;
-  /** What `status.hosts.read_only_host` says; logins under this name are read only. @default {none} */
-  readOnlyHost?: string;
-  /** Leaves `status.hosts` out, as while an endpoint is being made. */
-  withoutHosts?: boolean;
-}
-
-/** A Lakebase Provisioned instance. */
-export interface LocalInstance {
-  name: string;
-  /** @default {"AVAILABLE"} */
-  state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
-}
+import { Endpoint } from "./endpoint.ts";
+import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
+import { uid } from "./uid.ts";
 
 /** A name that the API knows, with the JSON that describes it and its children by kind. */
 export interface Resource {
   name: string;
   json: Record<string, unknown>;
   children: Record<string, Resource[]>;
-  endpoint?: EndpointEntry;
-}
-
-/** An endpoint as the Postgres port sees it. Its `state` changes while it is served. */
-export interface EndpointEntry {
-  name: string;
-  id: string;
-  uid: string;
-  host: string | undefined;
-  pooledHost: string | undefined;
-  readOnlyHost: string | undefined;
-  readOnly: boolean;
-  disabled: boolean;
-  state: NonNullable<LocalEndpoint["state"]>;
 }
 
 /** Everything that a workspace holds, found by name. */
 export class Workspace {
   readonly projects: Resource[];
   readonly instances: LocalInstance[];
-  readonly endpoints: EndpointEntry[] = [];
+  readonly endpoints: Endpoint[] = [];
   readonly #owner: string;
   readonly #created: string = timestamp(new Date());
   readonly #roles: string[];
@@ -165,28 +109,16 @@ export class Workspace {
   #endpoint(parent: string, settings: LocalEndpoint): Resource {
     const name = `${parent}/endpoints/${settings.id}`;
     const common = this.#common(name, "ep-", { parent, endpoint_id: settings.id });
-    const host = settings.withoutHosts ? undefined : settings.host ?? "localhost";
-    const readOnly = settings.type === "READ_ONLY";
-    const entry: EndpointEntry = {
-      name,
-      id: settings.id,
-      uid: String(common["uid"]),
-      host,
-      pooledHost: host && !readOnly ? pooled(host) : undefined,
-      readOnlyHost: host && settings.readOnlyHost,
-      readOnly,
-      disabled: settings.disabled ?? false,
-      state: settings.state ?? "ACTIVE",
-    };
-    this.endpoints.push(entry);
+    const endpoint = new Endpoint(name, settings);
+    this.endpoints.push(endpoint);
     // A getter, because suspending changes the state while the workspace is being served.
     const json = {
       ...common,
       get status(): Record<string, unknown> {
-        return endpointStatus(entry);
+        return endpoint.status;
       },
     };
-    return { name, json, children: {}, endpoint: entry };
+    return { name, json, children: {} };
   }
 
   #database(parent: string): Resource {
@@ -226,40 +158,6 @@ const SINGULAR: Record<string, string> = {
   roles: "role",
 };
 
-function endpointStatus(endpoint: EndpointEntry): Record<string, unknown> {
-  const { id, host, pooledHost, readOnlyHost, readOnly, state, disabled } = endpoint;
-  const hosts = {
-    host,
-    ...(pooledHost ? { read_write_pooled_host: pooledHost } : {}),
-    ...(readOnlyHost ? { read_only_host: readOnlyHost } : {}),
-  };
-  return {
-    endpoint_id: id,
-    endpoint_type: `ENDPOINT_TYPE_${readOnly ? "READ_ONLY" : "READ_WRITE"}`,
-    current_state: state,
-    disabled,
-    autoscaling_limit_min_cu: 1,
-    autoscaling_limit_max_cu: 1,
-    suspend_timeout_duration: "86400s",
-    ...(host ? { hosts } : {}),
-  };
-}
-
-/** `ep-x.database...` becomes `ep-x-pooler.database...`; a bare name goes under `.localhost`. */
-function pooled(host: string): string {
-  const [first, ...rest] = host.split(".");
-  return rest.length ? [`${first}-pooler`, ...rest].join(".") : `${first}-pooler.localhost`;
-}
-
 function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
-}
-
-/** Always the same for a name, so that two runs agree. */
-function uid(prefix: string, name: string): string {
-  const hex = createHash("sha256").update(name).digest("hex");
-  if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
-  return [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`, `a${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
-    "-",
-  );
 }

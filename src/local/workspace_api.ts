@@ -1,9 +1,11 @@
 import { delay } from "./delay.ts";
-import { ApiError, errorCodeOf, invalid, notFound } from "./api_error.ts";
+import { ApiError, invalid, notFound } from "./api_error.ts";
 import type { Claims, CredentialIssuer } from "./credential.ts";
 import { readCredentialRequest, readsOnly, record } from "./credential_request.ts";
-import type { Faults, WorkspaceFault } from "./faults.ts";
+import { faulty, refusal, truncated } from "./fault_response.ts";
+import type { Faults } from "./faults.ts";
 import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
+import { page } from "./page.ts";
 import { type Resource, timestamp, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
@@ -34,7 +36,6 @@ interface Call {
 }
 
 const CREDENTIAL_LIFETIME = 3_600_000;
-const MAX_PAGE = 100;
 
 /** The Databricks workspace REST API, over plain HTTP on loopback. */
 export class WorkspaceApi {
@@ -211,28 +212,6 @@ export class WorkspaceApi {
   }
 }
 
-/** One page of a list under its key, which the API leaves out where the page is empty. */
-function page(key: string, items: unknown[], query: URLSearchParams): Record<string, unknown> {
-  const size = Number(query.get("page_size") || MAX_PAGE);
-  if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
-  const token = query.get("page_token");
-  const start = token ? Number(atobOr(token)) : 0;
-  if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
-  const end = start + Math.min(size, MAX_PAGE);
-  return {
-    ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
-    ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
-  };
-}
-
-function atobOr(text: string): string {
-  try {
-    return atob(text);
-  } catch {
-    return "no token";
-  }
-}
-
 async function json(request: Request): Promise<unknown> {
   const text = await request.text();
   try {
@@ -240,31 +219,4 @@ async function json(request: Request): Promise<unknown> {
   } catch {
     throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not JSON");
   }
-}
-
-function refusal(status: number, error_code: string, message: string): Response {
-  return Response.json({ error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]` }, { status });
-}
-
-async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
-  const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
-  if (answer === "never") {
-    await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
-  }
-  if (answer === "reset") {
-    return new Response(new ReadableStream({ pull: (stream) => stream.error(new Error("reset")) }));
-  }
-  const response = body === undefined
-    ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
-    : new Response(body, {
-      status,
-      headers: { "content-type": contentType ?? (body.startsWith("<") ? "text/html" : "application/json") },
-    });
-  if (retryAfter !== undefined) response.headers.set("Retry-After", String(retryAfter));
-  return response;
-}
-
-async function truncated(response: Response): Promise<Response> {
-  const text = await response.text();
-  return new Response(text.slice(0, text.length / 2), { status: response.status, headers: response.headers });
 }

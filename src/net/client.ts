@@ -21,23 +21,28 @@ export interface LoginClient extends pg.Client {
   destroy(): void;
 }
 
-/**
- * The client class for one pool.
- *
- * @param credentials Where the password comes from; without it the pool's own `password` stands.
- * @param find How host names are resolved.
- */
-export function loginClientClass(credentials: CredentialCache | undefined, find: Lookup = lookup): typeof pg.Client {
+/** How the clients of a pool log in. */
+export interface LoginOptions {
+  /** Where the password comes from; without it the pool's own `password` stands. */
+  credentials: CredentialCache | undefined;
+  /** Milliseconds that connecting may take. The pool's own limit would also end the wait for a free connection. */
+  connectTimeout: number;
+  /** How host names are resolved. */
+  find?: Lookup;
+}
+
+/** The client class for one pool. */
+export function loginClientClass({ credentials, connectTimeout, find = lookup }: LoginOptions): typeof pg.Client {
   return class extends pg.Client implements LoginClient {
     idleSince = 0;
     #credential: Credential | undefined;
 
     constructor(options: pg.ClientConfig) {
-      const stream = () => new LookupSocket(find);
       super({
         ...options,
-        stream,
-        ...(credentials === undefined ? {} : { password: () => this.#password(credentials) }),
+        password: credentials === undefined ? options.password : () => this.#password(credentials), // a pool hides its own
+        stream: () => new LookupSocket(find),
+        connectionTimeoutMillis: connectTimeout,
       });
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
       this.on("error", () => {});

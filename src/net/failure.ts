@@ -86,6 +86,10 @@ function loginAdvice({ user, native }: Destination): string {
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
 
+/** What a compute that is not up yet, or a network that was away for a moment, looks like. */
+const BROKEN =
+  /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
+
 function socketFailure({ message }: DriverError, code: string, to: Destination): ConnectFailure {
   const state = message === "" ? code : message;
   if (CERTIFICATE.test(`${code} ${message}`)) {
@@ -115,7 +119,12 @@ function socketFailure({ message }: DriverError, code: string, to: Destination):
   if (code === "ECONNREFUSED") {
     return { kind: "refused", code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
   }
-  return { kind: "waking", code: "UNREACHABLE", state: `the connection broke (${state}). Check the network` };
+  const broke = BROKEN.test(`${code} ${message}`);
+  return {
+    kind: broke ? "waking" : "final",
+    code: "UNREACHABLE",
+    state: `the connection broke (${state}). Check the network`,
+  };
 }
 
 /**

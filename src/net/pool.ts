@@ -177,17 +177,8 @@ function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     fallback_application_name: "lakebase-deno",
     ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
     ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
-    Client: connectingClass(credentials, options.connectTimeout),
+    Client: loginClientClass({ credentials, connectTimeout: options.connectTimeout * 1000 }),
   } as pg.PoolConfig;
-}
-
-/** `connectionTimeoutMillis` on the pool would also limit the wait for a free connection, which long queries need. */
-function connectingClass(credentials: CredentialCache | undefined, connectTimeout: number): typeof pg.Client {
-  return class extends loginClientClass(credentials) {
-    constructor(options: pg.ClientConfig) {
-      super({ ...options, connectionTimeoutMillis: connectTimeout * 1000 });
-    }
-  };
 }
 
 function limit(failure: ConnectFailure, connectTimeout: number): number {

@@ -1,4 +1,5 @@
-import { type Bundle, escapeHtml } from "./display.ts";
+import type { Bundle } from "./display.ts";
+import { escapeHtml } from "./escape.ts";
 
 /**
  * A few facts as a small table: how a connection draws itself.

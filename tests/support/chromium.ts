@@ -1,4 +1,4 @@
-import { type Browser, chromium } from "npm:playwright-core@1.65.1";
+import { type Browser, chromium } from "playwright-core";
 import { isFile } from "./files.ts";
 
 /** Without the network flags, every start looks up its maker's servers. */

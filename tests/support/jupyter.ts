@@ -125,9 +125,5 @@ async function exchange(interpreter: string, { env, input }: { env: Record<strin
   const output = child.output();
   await new Blob([input]).stream().pipeTo(child.stdin);
   const { success, stdout, stderr } = await output;
-  return {
-    success,
-    stdout: new TextDecoder().decode(stdout),
-    stderr: new TextDecoder().decode(stderr),
-  };
+  return { success, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }

@@ -48,11 +48,7 @@ export class JupyterHome implements AsyncDisposable {
       stdout: "null",
       stderr: "piped",
     }).output();
-    if (!success) {
-      throw new Error(
-        `deno jupyter --install failed: ${new TextDecoder().decode(stderr)}`,
-      );
-    }
+    if (!success) throw new Error(`deno jupyter --install failed: ${new TextDecoder().decode(stderr)}`);
     // macOS has no XDG folders: there it goes to the user's own.
     await Deno.stat(`${this.data}/kernels/deno/kernel.json`);
   }

@@ -1,0 +1,142 @@
+import type { EmbeddedSession } from "./embedded_session.ts";
+import { Engine } from "./engine.ts";
+import { type Frame, frame, Framer, query, readFields, readRow, type } from "./messages.ts";
+import { Refused } from "./refused.ts";
+import type { Outcome } from "./responses.ts";
+import {
+  defaultsScript,
+  identifier,
+  readSettings,
+  type SessionSettings,
+  SETTINGS_QUERY,
+  settingsScript,
+} from "./session_settings.ts";
+import { joined, sqlOf } from "./statements.ts";
+
+/** The one Postgres backend that all sessions of an embedded database share. Its caller sees to it that they take turns. */
+export class Backend {
+  readonly #engine = new Engine();
+  readonly #sessions: ReadonlyMap<number, EmbeddedSession>;
+  /** Whose settings are in force, and the script that brought them. */
+  #current: EmbeddedSession | undefined;
+  #applied = "";
+  #running: EmbeddedSession | undefined;
+
+  /** `sessions` are those that there are at any time, by their process. */
+  constructor(sessions: ReadonlyMap<number, EmbeddedSession>) {
+    this.#sessions = sessions;
+  }
+
+  /** Rejects when the backend crashes; never resolves. */
+  get crashed(): Promise<never> {
+    return this.#engine.crashed;
+  }
+
+  async start(dataDir: string | undefined): Promise<void> {
+    await this.#engine.start(dataDir);
+  }
+
+  async stop(orderly: boolean): Promise<void> {
+    await this.#engine.stop(orderly);
+  }
+
+  /** Answers a batch of requests to its session's client; the status of the transaction that it leaves. */
+  async answer(session: EmbeddedSession, batch: Frame[]): Promise<Outcome["status"]> {
+    await this.switchTo(session);
+    const { restore, requests } = session.statements.rewrite(batch);
+    if (restore.length) await this.run([...restore, SYNC]);
+    this.#running = session;
+    const outcome = await this.#engine.run({
+      input: joined(requests),
+      prefix: session.statements.prefix,
+      channels: session.channels,
+      output: (bytes) => session.client.write(bytes),
+      more: async () => joined(await session.requests.copyData() ?? [COPY_FAIL]),
+    });
+    this.#running = undefined;
+    const due = session.attend(sqlOf(batch), outcome);
+    if (outcome.status === "I") {
+      if (due.defaults) await this.query(defaultsScript(session.defaults));
+      if (due.listen) await this.#listen();
+    }
+    await this.#notify(session, outcome.notifications);
+    return outcome.status;
+  }
+
+  /** Cancels what a session runs, where it runs something. */
+  cancel(session: EmbeddedSession): void {
+    if (this.#running === session) this.#engine.cancel();
+  }
+
+  /** Puts a session's settings in force. */
+  async switchTo(session: EmbeddedSession): Promise<void> {
+    if (this.#current === session) return;
+    const before = this.#current;
+    this.#current = undefined;
+    if (before?.dirty) {
+      before.settings = readSettings(await this.query(SETTINGS_QUERY));
+      before.dirty = false;
+      this.#applied = settingsScript(before.settings);
+    }
+    await this.#apply(session.settings);
+    this.#current = session;
+  }
+
+  /** Undoes what a session leaves behind; `inTransaction` where that is one of the things. */
+  async forget(session: EmbeddedSession, inTransaction: boolean, discardTemporary: boolean): Promise<void> {
+    if (inTransaction) await this.run([SYNC, query("ROLLBACK")]);
+    const statements = session.statements.close();
+    if (statements.length) await this.run([...statements, SYNC]);
+    if (session.channels.size) await this.query("UNLISTEN *").then(() => this.#listen());
+    if (discardTemporary) await this.query("DISCARD TEMP");
+    if (this.#current !== session) return;
+    this.#current = undefined;
+    if (session.dirty) this.#applied = "";
+  }
+
+  /** The rows of a simple query. */
+  async query(sql: string): Promise<(string | null)[][]> {
+    const answers = await this.run([query(sql)]);
+    const error = answers.find((answer) => type(answer) === "E");
+    if (error) {
+      const { C: sqlstate = "XX000", M: message = "", D: detail, H: hint } = readFields(error);
+      throw new Refused({ sqlstate, message, detail, hint });
+    }
+    return answers.filter((answer) => type(answer) === "D").map(readRow);
+  }
+
+  /** The answers to requests of the server's own. */
+  async run(requests: Frame[]): Promise<Frame[]> {
+    const framer = new Framer();
+    await this.#engine.run({ input: joined(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
+    const answers: Frame[] = [];
+    for (let answer = framer.next(); answer; answer = framer.next()) answers.push(answer);
+    return answers;
+  }
+
+  async #apply(settings: SessionSettings): Promise<void> {
+    const script = settingsScript(settings);
+    if (script === this.#applied) return;
+    this.#applied = "";
+    await this.query(script);
+    this.#applied = script;
+  }
+
+  async #notify(from: EmbeddedSession, notifications: Frame[]): Promise<void> {
+    for (const notification of notifications) {
+      const channel = new TextDecoder().decode(notification.subarray(9, notification.indexOf(0, 9)));
+      for (const session of this.#sessions.values()) {
+        if (session !== from && session.channels.has(channel)) await session.client.write(notification);
+      }
+    }
+  }
+
+  /** Listens again to what other sessions listen to, after one has stopped. */
+  async #listen(): Promise<void> {
+    const channels = new Set([...this.#sessions.values()].flatMap((session) => [...session.channels]));
+    if (channels.size) await this.query([...channels].map((channel) => `LISTEN ${identifier(channel)}`).join("; "));
+  }
+}
+
+const SYNC = frame("S");
+const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));

@@ -1,0 +1,43 @@
+/** A project of the workspace. */
+export interface LocalProject {
+  /** Its id, as in `projects/{id}`. */
+  id: string;
+  displayName?: string;
+  /** @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
+  branches?: LocalBranch[];
+}
+
+/** A branch of a project. */
+export interface LocalBranch {
+  id: string;
+  /** @default {true for the project's first branch} */
+  default?: boolean;
+  /** @default {"READY"} */
+  state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
+  /** @default {[{ id: "primary" }]} */
+  endpoints?: LocalEndpoint[];
+}
+
+/** A compute endpoint of a branch. */
+export interface LocalEndpoint {
+  id: string;
+  /** @default {"READ_WRITE"} */
+  type?: "READ_WRITE" | "READ_ONLY";
+  /** @default {"ACTIVE"} */
+  state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
+  /** Refuses every login with SQLSTATE 28000. */
+  disabled?: boolean;
+  /** What `status.hosts.host` says; logins under this name in SNI are logins to this endpoint. @default {"localhost"} */
+  host?: string;
+  /** What `status.hosts.read_only_host` says; logins under this name are read only. @default {none} */
+  readOnlyHost?: string;
+  /** Leaves `status.hosts` out, as while an endpoint is being made. */
+  withoutHosts?: boolean;
+}
+
+/** A Lakebase Provisioned instance. */
+export interface LocalInstance {
+  name: string;
+  /** @default {"AVAILABLE"} */
+  state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
+}

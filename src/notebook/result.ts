@@ -1,0 +1,35 @@
+import type { Result } from "../query/result.ts";
+import type { Bundle } from "./display.ts";
+import { footerText, renderCommand, renderTable } from "./table.ts";
+
+/** Rows that a result draws when nothing else is said. */
+export const SHOWN_ROWS = 20;
+
+/** What a drawing of a result needs of it. */
+export type Drawable =
+  & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices">
+  & readonly unknown[];
+
+/**
+ * A result as a notebook shows it.
+ *
+ * @param result The result.
+ * @param limit Rows to show.
+ */
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
+  const { fields, tag, rowCount, more, elapsed, notices } = result;
+  if (fields.length === 0 && result.length === 0) {
+    return { ...renderCommand({ tag: tag === "" ? "An empty query" : tag, elapsed, notices }) };
+  }
+  const rows = result.slice(0, limit);
+  const total = more ? undefined : Math.max(rowCount ?? 0, result.length);
+  const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
+  return {
+    ...renderTable({
+      columns: fields,
+      rows: rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key])),
+      footer,
+      notices,
+    }),
+  };
+}

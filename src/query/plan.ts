@@ -1,0 +1,92 @@
+import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import { elapsedText, renderTable } from "../notebook/table.ts";
+
+/** One node of `EXPLAIN (FORMAT JSON)`. */
+export interface PlanNode {
+  /** Such as `Seq Scan`. */
+  "Node Type": string;
+  /** What it reads from. */
+  Plans?: PlanNode[];
+  /** Everything else that the server says of it. */
+  [property: string]: unknown;
+}
+
+/** How the server would run, or ran, a statement. */
+export class Plan {
+  /** The tree, as the server describes it. */
+  readonly root: PlanNode;
+  /** Milliseconds spent planning, and running where `analyze` was asked for. */
+  readonly times: { planning?: number; execution?: number };
+
+  /** Made by `Query.explain`. */
+  constructor(explained: { Plan: PlanNode; "Planning Time"?: number; "Execution Time"?: number }) {
+    this.root = explained.Plan;
+    const { "Planning Time": planning, "Execution Time": execution } = explained;
+    this.times = { ...(planning === undefined ? {} : { planning }), ...(execution === undefined ? {} : { execution }) };
+  }
+
+  /** The plan as lines of text, a node each, indented by depth. */
+  toString(): string {
+    return lines(this.root).map(({ text }) => text).join("\n");
+  }
+
+  /** How a notebook draws it: a node a row, with what was estimated and what was measured. */
+  [DISPLAY](): Bundle {
+    const measured = this.root["Actual Rows"] !== undefined;
+    const rows = lines(this.root).map(({ text, node }) => [
+      text,
+      node["Plan Rows"],
+      ...(measured ? [node["Actual Rows"], node["Actual Loops"], node["Actual Total Time"]] : []),
+      node["Total Cost"],
+    ]);
+    const number = (name: string) => ({ name, type: "float8" });
+    const columns = [
+      { name: "plan", type: "text" },
+      number("rows planned"),
+      ...(measured ? [number("rows"), number("loops"), number("ms")] : []),
+      number("cost"),
+    ];
+    const { planning, execution } = this.times;
+    const footer = [
+      ...(planning === undefined ? [] : [`planned in ${elapsedText(planning)}`]),
+      ...(execution === undefined ? ["not run"] : [`run in ${elapsedText(execution)}`]),
+    ].join(", ");
+    return holdIdle({ ...renderTable({ columns, rows, footer }) });
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+}
+
+interface Line {
+  text: string;
+  node: PlanNode;
+}
+
+function lines(node: PlanNode, depth = 0): Line[] {
+  const indent = depth === 0 ? "" : `${"   ".repeat(depth - 1)}└─ `;
+  return [{ text: `${indent}${title(node)}`, node }, ...(node.Plans ?? []).flatMap((child) => lines(child, depth + 1))];
+}
+
+/** The properties that tell one node from another of its type. */
+const DETAILS = [
+  "Index Name",
+  "Index Cond",
+  "Hash Cond",
+  "Merge Cond",
+  "Join Filter",
+  "Filter",
+  "Sort Key",
+  "Group Key",
+];
+
+function title(node: PlanNode): string {
+  const { "Relation Name": relation, Alias: alias } = node;
+  const on = relation === undefined
+    ? ""
+    : ` on ${relation}${alias === undefined || alias === relation ? "" : ` ${alias}`}`;
+  const details = DETAILS.filter((name) => node[name] !== undefined).map((name) => `${name}: ${node[name]}`);
+  return `${node["Node Type"]}${on}${details.length === 0 ? "" : ` (${details.join("; ")})`}`;
+}

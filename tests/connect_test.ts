@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { connect, type ConnectOptions, type LakebaseErrorCode } from "../mod.ts";
+import { startLocal, type WorkspaceFault } from "../src/local/mod.ts";
+import { failure, localTests, optionsOf } from "./support/lakebase.ts";
+
+const test = localTests();
+
+test("connect() reaches Postgres through workspace, credential, TLS and login", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  assert.match(await db.version(), /^PostgreSQL \d+/);
+  const [row] = await db.query("SELECT current_user AS role, current_database() AS database");
+  assert.deepEqual(row, { role: "you@example.com", database: "databricks_postgres" });
+});
+
+test("connect() finds the endpoint from every form of its name, and from none", async ({ local, settings }) => {
+  const full = "projects/local/branches/production/endpoints/primary";
+  for (const endpoint of [full, "projects/local/branches/production", "projects/local", "local", undefined]) {
+    const { endpoint: _, host: __, user: ___, ...rest } = settings();
+    await using db = await connect(endpoint === undefined ? rest : { ...rest, endpoint });
+    assert.match(Deno.inspect(db), new RegExp(full), `${endpoint}`);
+  }
+});
+
+test("connect() with the same settings gives the connection that is open", async ({ local, settings }) => {
+  await using first = await connect(settings());
+  assert.equal(await connect(settings()), first);
+  const [second, third] = await Promise.all([connect(settings()), connect(settings())]);
+  assert.equal(second, first);
+  assert.equal(third, first);
+});
+
+test("connect() with changed settings closes the old connection and opens a new one", async ({ local, settings }) => {
+  const first = await connect(settings());
+  await using second = await connect(settings({ max: 3 }));
+  assert.notEqual(second, first);
+  assert.equal(first.closed, true);
+  await assert.rejects(first.query("SELECT 1"), { code: "CLOSED" });
+  assert.equal(await second.version(), await second.version());
+});
+
+test("connect() opens anew after close()", async ({ local, settings }) => {
+  const first = await connect(settings());
+  await first.close();
+  await first.close();
+  await using second = await connect(settings());
+  assert.notEqual(second, first);
+});
+
+test("connect() keeps two databases or roles apart", async ({ local, settings }) => {
+  await using one = await connect(settings());
+  await using other = await connect(settings({ readOnly: true }));
+  assert.notEqual(one, other);
+  assert.equal(one.closed, false);
+  await assert.rejects(other.query("CREATE TABLE no (a int)"), { code: "QUERY_FAILED", sqlstate: "25006" });
+});
+
+test("connect({ local: true }) starts a Lakebase of its own and joins it when asked again", async ({ local, settings }) => {
+  await using db = await connect({ local: true });
+  assert.equal(await connect({ local: true }), db);
+  assert.match(await db.version(), /PGlite/);
+});
+
+const ENDPOINT = "projects/local/branches/production/endpoints";
+
+const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, message: RegExp][] = [
+  ["a wrong host", "DNS", { host: "db.invalid" }, /"db.invalid"/],
+  ["a wrong port", "UNREACHABLE", { port: 1 }, /nothing listens there/],
+  ["a wrong user", "LOGIN_REFUSED", { user: "nobody@example.com" }, /"nobody@example.com" a role/],
+  ["a wrong database", "DATABASE_NOT_FOUND", { database: "nope" }, /database "nope" does not exist/],
+  [
+    "a wrong endpoint",
+    "ENDPOINT_NOT_FOUND",
+    { endpoint: `${ENDPOINT}/prim` },
+    new RegExp(`There is ${ENDPOINT}/primary`),
+  ],
+  ["a wrong branch", "ENDPOINT_NOT_FOUND", { endpoint: "projects/local/branches/b" }, /There is .*production/],
+  ["a wrong project", "ENDPOINT_NOT_FOUND", { endpoint: "loca" }, /There is projects\/local/],
+  ["a wrong native password", "LOGIN_REFUSED", { password: "wrong" }, /PGPASSWORD/],
+  ["an address instead of a name", "TLS", { host: "127.0.0.1" }, /does not have SNI/],
+  ["plain text to a server that demands TLS", "TLS", { sslMode: "disable" }, /SSL/],
+  ["a CA file that is missing", "BAD_SETTING", { ca: "/no/such/file.pem" }, /PGSSLROOTCERT/],
+  ["a CA that is no certificate", "BAD_SETTING", { ca: "-----BEGIN NOTHING-----" }, /no certificate/],
+];
+
+for (const [name, code, options, message] of REFUSED) {
+  test(`connect() refuses ${name}`, async ({ local, settings }) => {
+    const { error, seconds } = await failure(settings(options));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() says what to do where there are no settings at all", async ({ local, settings }) => {
+  await using folder = await emptyHome();
+  const { code, message } = await failureInShell(folder.path, {});
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /none is configured.*DATABRICKS_HOST.*databricks auth login.*local: true/);
+});
+
+test("connect() says which profile is missing, whatever the environment holds", async ({ local, settings }) => {
+  await using folder = await emptyHome();
+  const { code, message } = await failureInShell(folder.path, { profile: "dev" }, local.env);
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /no profile "dev"/);
+});
+
+test("connect() reads the environment and .env, and needs nothing else", async ({ local, settings }) => {
+  await using folder = await emptyHome();
+  const { DATABRICKS_TOKEN, ...env } = local.env;
+  await Deno.writeTextFile(`${folder.path}/.env`, `export DATABRICKS_TOKEN="${DATABRICKS_TOKEN}" # the PAT`);
+  assert.deepEqual(await failureInShell(folder.path, {}, env), { code: "", message: "" });
+});
+
+/** A folder that holds neither a `.env` nor a `.databrickscfg`. */
+async function emptyHome(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await Deno.makeTempDir();
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
+}
+
+/** Connects in a process of its own, with no more environment than is given. */
+async function failureInShell(home: string, options: ConnectOptions, env: Record<string, string> = {}) {
+  const script = `import { connect } from "lakebase";
+    const said = { code: "", message: "" };
+    await connect(${JSON.stringify({ connectTimeout: 20, ...options })}).then((db) => db.close(), (error) => {
+      said.code = error.code;
+      said.message = error.message;
+    });
+    console.log(JSON.stringify(said));`;
+  const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-lock", `--config=${config}`, script],
+    clearEnv: true,
+    env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), ...env },
+    cwd: home,
+  }).output();
+  const said = new TextDecoder().decode(stdout);
+  assert.ok(said !== "", new TextDecoder().decode(stderr));
+  return JSON.parse(said) as { code: string; message: string };
+}
+
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
+
+const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, message: RegExp][] = [
+  ["HTML", { body: "<html>Log in</html>" }, "WORKSPACE_UNAVAILABLE", /a web page. Is DATABRICKS_HOST/],
+  ["401", { status: 401 }, "WORKSPACE_AUTH", /401.*databricks auth login/],
+  ["403", { status: 403 }, "WORKSPACE_AUTH", /403.*Ask for access/],
+  ["409", { status: 409 }, "WORKSPACE_REFUSED", /409/],
+  ["429 for ever", { status: 429 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["500 for ever", { status: 500 }, "WORKSPACE_UNAVAILABLE", /500/],
+  ["a redirect", { status: 302 }, "WORKSPACE_UNAVAILABLE", /redirect/],
+  ["half a JSON", { answer: "truncated" }, "WORKSPACE_UNAVAILABLE", /half an answer/],
+  ["an array", { body: "[]" }, "WORKSPACE_UNAVAILABLE", /not JSON/],
+  ["nothing", { answer: "never" }, "WORKSPACE_UNAVAILABLE", /does not answer/],
+];
+
+for (const [name, fault, code, message] of WORKSPACE) {
+  test(`connect() says so when the workspace answers ${name}`, async ({ local, settings }) => {
+    local.faults.workspace("*", fault);
+    const { error, seconds } = await failure(settings());
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() says so when the token was revoked", async ({ local, settings }) => {
+  local.faults.revokeToken();
+  const { error } = await failure(settings());
+  assert.equal(error.code, "WORKSPACE_AUTH");
+});
+
+test("connect() outlasts a workspace that is busy for a moment, and heeds Retry-After", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 429, retryAfter: 1, times: 1 });
+  local.faults.workspace("GET *", { status: 503, times: 1 });
+  const started = performance.now();
+  await using _db = await connect(settings({ connectTimeout: 10 }));
+  assert.ok(performance.now() - started >= 1000);
+});
+
+for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {
+  test(`connect() refuses a certificate that is ${certificate}`, async ({ local, settings }) => {
+    local.faults.certificate = certificate;
+    const { error } = await failure(settings());
+    assert.equal(error.code, "TLS");
+    assert.match(error.message, /certificate does not hold/);
+  });
+}
+
+test("connect() refuses a certificate of an authority that it was not told of", async ({ local, settings }) => {
+  const { ca: _, ...rest } = settings();
+  assert.equal((await failure(rest)).error.code, "TLS");
+});
+
+for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["reset", "UNREACHABLE"]] as const) {
+  test(`connect() says so when the server's greeting is ${greeting}`, async ({ local, settings }) => {
+    local.faults.greeting = greeting;
+    const { error, seconds } = await failure(settings());
+    assert.equal(error.code, code);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() gives up on a server that never answers", async ({ local, settings }) => {
+  local.faults.blackhole = true;
+  const { error, seconds } = await failure(settings());
+  assert.equal(error.code, "CONNECT_TIMEOUT");
+  assert.ok(seconds < 6, `${seconds} s`);
+});
+
+for (const refuse of ["hold", "28000", "reset", "close"] as const) {
+  test(`connect() wakes a compute that takes a while and meanwhile answers with ${refuse}`, async ({ local, settings }) => {
+    local.faults.suspend({ wakeAfter: 1500, refuse });
+    await using db = await connect(settings({ connectTimeout: 20 }));
+    assert.ok(await db.version());
+  });
+}
+
+test("connect() wakes a compute that takes 5 s", async ({ local, settings }) => {
+  local.faults.suspend({ wakeAfter: 5000, refuse: "28000" });
+  await using db = await connect(settings({ connectTimeout: 20 }));
+  assert.ok(await db.version());
+});
+
+test("connect() gives up on a compute that does not wake within connectTimeout", async ({ local, settings }) => {
+  local.faults.suspend({ wakeAfter: 60_000, refuse: "28000" });
+  const { error, seconds } = await failure(settings());
+  assert.deepEqual([error.code, error.sqlstate], ["LOGIN_REFUSED", "28000"]);
+  assert.ok(seconds < 6, `${seconds} s`);
+});
+
+test("connect() chooses an endpoint by its type, and lists them where the choice is not clear", async () => {
+  await using other = await startLocal({
+    projects: [
+      { id: "off", branches: [{ id: "main", endpoints: [{ id: "rw", disabled: true }] }] },
+      { id: "two", branches: [{ id: "main", endpoints: [{ id: "a", type: "READ_ONLY" }, { id: "rw" }] }] },
+      {
+        id: "three",
+        branches: [{ id: "main", endpoints: [{ id: "a", type: "READ_ONLY" }, { id: "b", type: "READ_ONLY" }] }],
+      },
+      { id: "new", branches: [{ id: "main", endpoints: [{ id: "rw", withoutHosts: true }] }] },
+    ],
+  });
+  const { endpoint: _, host: __, ...rest } = optionsOf(other);
+  const chosen: [ConnectOptions, RegExp][] = [
+    [{ endpoint: "two" }, /two\/branches\/main\/endpoints\/rw/],
+    [{ endpoint: "two", readOnly: true }, /two\/branches\/main\/endpoints\/a/],
+  ];
+  for (const [options, name] of chosen) {
+    await using db = await connect({ ...rest, ...options });
+    assert.match(Deno.inspect(db), name);
+  }
+  const refused: [ConnectOptions, LakebaseErrorCode, RegExp][] = [
+    [{}, "ENDPOINT_AMBIGUOUS", /projects\/off, projects\/two, projects\/three/],
+    [{ endpoint: "off" }, "ENDPOINT_NOT_READY", /disabled/],
+    [{ endpoint: "three" }, "ENDPOINT_NOT_FOUND", /no READ_WRITE endpoint, only .*endpoints\/a, .*endpoints\/b/],
+    [{ endpoint: "three", readOnly: true }, "ENDPOINT_AMBIGUOUS", /endpoints\/a, .*endpoints\/b/],
+    [{ endpoint: "new" }, "ENDPOINT_NOT_READY", /no host yet/],
+  ];
+  for (const [options, code, message] of refused) {
+    const { error } = await failure({ ...rest, ...options });
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+  }
+});
+
+test("connect() reaches a Provisioned instance by name", async () => {
+  await using other = await startLocal({ instances: [{ name: "shop" }, { name: "off", state: "STOPPED" }] });
+  const { endpoint: _, host: __, ...rest } = optionsOf(other);
+  await using db = await connect({ ...rest, instance: "shop" });
+  assert.ok(await db.version());
+  const refused: [string, LakebaseErrorCode, RegExp][] = [
+    ["off", "ENDPOINT_NOT_READY", /STOPPED/],
+    ["shopp", "ENDPOINT_NOT_FOUND", /There is shop, off/],
+  ];
+  for (const [instance, code, message] of refused) {
+    const { error } = await failure({ ...rest, instance });
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+  }
+});
+
+test("connect() logs in with OAuth for machines, as a group, and with a native password", async () => {
+  await using other = await startLocal({
+    groups: ["analysts"],
+    passwords: { app: "pa$$ word#1" },
+    servicePrincipals: [{ clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "dose0123456789abcdef" }],
+  });
+  const options = optionsOf(other);
+  const role = async (more: ConnectOptions) => {
+    await using db = await connect({ ...options, ...more });
+    const [row] = await db.query<{ role: string }>("SELECT current_user AS role");
+    return [row!.role, /login +(\w+)/.exec(Deno.inspect(db))?.[1]];
+  };
+  const { user: _, ...withoutUser } = options;
+  await using group = await connect({ ...withoutUser, group: "analysts" });
+  assert.deepEqual([...await group.query("SELECT current_user AS role")], [{ role: "analysts" }]);
+  assert.deepEqual(await role({ user: "app", password: "pa$$ word#1" }), ["app", "native"]);
+  assert.deepEqual(await role({ user: "app", password: () => Promise.resolve("pa$$ word#1") }), ["app", "native"]);
+  await using folder = await emptyHome();
+  const { DATABRICKS_TOKEN: __, PGUSER: ___, ...env } = other.env;
+  const machine = {
+    DATABRICKS_CLIENT_ID: "11111111-2222-3333-4444-555555555555",
+    DATABRICKS_CLIENT_SECRET: "dose0123456789abcdef",
+  };
+  assert.deepEqual(await failureInShell(folder.path, {}, { ...env, ...machine }), { code: "", message: "" });
+});
+
+test("connect() leaves no connection open behind an error or a close()", async ({ local, settings }) => {
+  await using _db = await connect(settings());
+  await failure(settings({ database: "nope" }));
+  for (let n = 0; n < 50 && local.connections > 1; n++) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(local.connections, 1);
+});

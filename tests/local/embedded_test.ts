@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import pg from "pg";
+import { startLocal } from "lakebase/local";
+import { client, connect, mint, refusal, row } from "./client.ts";
+
+const local = await startLocal({ lockTimeout: 1000 });
+Deno.test.afterAll(() => local.close());
+
+Deno.test("version() is Postgres, and the session says what Postgres says at login", async () => {
+  const made = client(local, await mint(local));
+  const statuses = new Map<string, string>();
+  (made as unknown as { connection: pg.Connection }).connection.on(
+    "parameterStatus" as "message",
+    (({ parameterName, parameterValue }: Record<string, string>) =>
+      statuses.set(parameterName!, parameterValue!)) as never,
+  );
+  await made.connect();
+  assert.match(String((await row(made, "SELECT version()"))[0]), /^PostgreSQL \d+/);
+  assert.deepEqual(
+    ["server_encoding", "client_encoding", "is_superuser", "integer_datetimes", "TimeZone", "in_hot_standby"].map((
+      name,
+    ) => statuses.get(name)),
+    ["UTF8", "UTF8", "off", "on", "Etc/UTC", "off"],
+  );
+  assert.equal(statuses.get("session_authorization"), "you@example.com");
+  await made.end();
+});
+
+Deno.test("twenty clients at once keep their statements, settings and transactions to themselves", async () => {
+  const admin = await connect(local);
+  await admin.query("CREATE TABLE concurrent (client int, step int)");
+  await Promise.all(Array.from({ length: 20 }, async (_, i) => {
+    const connected = await connect(local, { application_name: `client ${i}` });
+    await connected.query(`SET statement_timeout = ${10_001 + i}`);
+    for (let step = 0; step < 5; step++) {
+      const text = `SELECT $1::int + ${i} AS sum, current_setting('application_name') AS name`;
+      const { rows } = await connected.query({ name: "same name", text, values: [step] });
+      assert.deepEqual(rows, [{ sum: step + i, name: `client ${i}` }]);
+      await connected.query("BEGIN");
+      await connected.query("INSERT INTO concurrent VALUES ($1, $2)", [i, step]);
+      await connected.query(step % 2 ? "ROLLBACK" : "COMMIT");
+      await assert.rejects(connected.query("SELECT 1 / $1::int", [0]), { code: "22012" });
+      assert.deepEqual(await row(connected, "SHOW statement_timeout"), [`${10_001 + i}ms`]);
+    }
+    await connected.end();
+  }));
+  assert.deepEqual(await row(admin, "SELECT count(*)::int, count(DISTINCT client)::int FROM concurrent"), [60, 20]);
+  await admin.end();
+});
+
+Deno.test("a session waits for another's transaction, no longer than the limit, and goes on", async () => {
+  const [one, two] = await Promise.all([connect(local), connect(local)]);
+  await one.query("BEGIN");
+  const waiting = two.query("SELECT 2 AS two");
+  await one.query("COMMIT");
+  assert.deepEqual((await waiting).rows, [{ two: 2 }]);
+  await one.query("BEGIN");
+  for (const query of [two.query("SELECT 1"), two.query("SELECT $1::int", [1])]) {
+    await assert.rejects(query, { code: "55P03", message: /runs one transaction at a time/ });
+  }
+  await one.query("ROLLBACK");
+  assert.deepEqual(await row(two, "SELECT 3"), [3]);
+  await Promise.all([one.end(), two.end()]);
+});
+
+Deno.test("a session that hangs up in a transaction is rolled back", async () => {
+  const [one, two] = await Promise.all([connect(local), connect(local)]);
+  await one.query("CREATE TABLE hung_up (id int)");
+  await one.query("BEGIN; INSERT INTO hung_up VALUES (1)");
+  const gone = new Promise((resolve) => one.once("end", resolve));
+  (one as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  assert.deepEqual(await row(two, "SELECT count(*)::int FROM hung_up"), [0]);
+  await gone;
+  await two.end();
+});
+
+Deno.test("startup parameters and options hold for the session, through RESET ALL and DISCARD ALL", async () => {
+  const other = await connect(local);
+  const options = "-c statement_timeout=7s -c search_path=pg_catalog,public";
+  const connected = await connect(local, { options, application_name: "mine" });
+  const settings = "SELECT current_setting('statement_timeout'), current_setting('application_name')";
+  await connected.query("SET statement_timeout = 1000; SET ROLE pg_monitor");
+  assert.deepEqual(await row(connected, settings), ["1s", "mine"]);
+  assert.deepEqual(await row(other, settings), ["0", ""]);
+  assert.deepEqual(await row(connected, "SELECT current_user"), ["pg_monitor"]);
+  await connected.query("RESET ALL");
+  assert.deepEqual(await row(connected, settings), ["7s", "mine"]);
+  await connected.query("SELECT set_config('statement_timeout', '3s', false)");
+  assert.deepEqual(await row(other, settings), ["0", ""]);
+  assert.deepEqual(await row(connected, settings), ["3s", "mine"]);
+  await connected.query("DISCARD ALL");
+  assert.deepEqual(await row(connected, settings), ["7s", "mine"]);
+  assert.deepEqual(await row(connected, "SELECT current_user, session_user"), ["you@example.com", "you@example.com"]);
+  await Promise.all([connected.end(), other.end()]);
+});
+
+Deno.test("a startup option that Postgres doesn't know is refused", async () => {
+  const error = await refusal(local, { options: "-c no_such_setting=1" });
+  assert.deepEqual([error.code, error.severity], ["42704", "FATAL"]);
+});
+
+Deno.test("several statements in one query give several results, and an error ends them", async () => {
+  const connected = await connect(local);
+  const results = await connected.query("SELECT 1 AS a; CREATE TABLE several (id int); SELECT 2 AS b");
+  assert.deepEqual((results as unknown as pg.QueryResult[]).map(({ command, rows }) => [command, rows]), [
+    ["SELECT", [{ a: 1 }]],
+    ["CREATE", []],
+    ["SELECT", [{ b: 2 }]],
+  ]);
+  await assert.rejects(connected.query("SELECT 1; SELECT 1 / 0; SELECT 2"), { code: "22012" });
+  assert.deepEqual(await row(connected, "SELECT 5"), [5]);
+  await connected.end();
+});
+
+Deno.test("NOTIFY reaches every session that listens, and no other", async () => {
+  const [one, two, three] = await Promise.all([connect(local), connect(local), connect(local)]);
+  const heard: string[] = [];
+  for (const [name, session] of [["one", one], ["two", two], ["three", three]] as const) {
+    session.on("notification", ({ channel, payload }) => heard.push(`${name}: ${channel} ${payload}`));
+  }
+  await one.query("LISTEN news");
+  await two.query('LISTEN news; LISTEN "Other"');
+  await three.query("NOTIFY news, 'a'; NOTIFY \"Other\", 'b'");
+  await two.query("UNLISTEN news");
+  await three.query("NOTIFY news, 'c'");
+  for (const session of [one, two, three]) await session.query("SELECT 1");
+  assert.deepEqual(heard.sort(), ["one: news a", "one: news c", "two: Other b", "two: news a"]);
+  await Promise.all([one.end(), two.end(), three.end()]);
+});
+
+Deno.test("a query can be cancelled, while it runs and while it waits", async () => {
+  const [one, two] = await Promise.all([connect(local), connect(local)]);
+  const cancel = async (target: pg.Client): Promise<void> => {
+    const { processID, secretKey } = target as unknown as { processID: number; secretKey: number };
+    const canceller = new pg.Connection();
+    const done = new Promise((resolve) => canceller.on("end" as "drain", resolve as never));
+    canceller.on("connect" as "drain", (() => (canceller as never as Canceller).cancel(processID, secretKey)) as never);
+    (canceller as never as Canceller).connect(Number(local.env["PGPORT"]), "127.0.0.1");
+    await done;
+  };
+  for (const sql of ["SELECT pg_sleep(20)", "SELECT count(*) FROM generate_series(1, 100000000)"]) {
+    const running = assert.rejects(one.query(sql), { code: "57014", message: /due to user request/ });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await cancel(one);
+    await running;
+  }
+  await one.query("BEGIN");
+  const waiting = assert.rejects(two.query("SELECT 1"), { code: "57014" });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await cancel(two);
+  await waiting;
+  await one.query("COMMIT");
+  assert.deepEqual(await row(two, "SELECT 1"), [1]);
+  await Promise.all([one.end(), two.end()]);
+});
+
+interface Canceller {
+  connect(port: number, host: string): void;
+  cancel(process: number, secret: number): void;
+}
+
+Deno.test("statement_timeout ends a query", async () => {
+  const connected = await connect(local, { statement_timeout: 100 });
+  for (const sql of ["SELECT pg_sleep(20)", "SELECT count(*) FROM generate_series(1, 100000000)"]) {
+    await assert.rejects(connected.query(sql), { code: "57014", message: /due to statement timeout/ });
+  }
+  assert.deepEqual(await row(connected, "SELECT 1"), [1]);
+  await connected.end();
+});
+
+Deno.test("a large result is sent at the pace of who reads it", async () => {
+  const connected = await connect(local);
+  const before = Deno.memoryUsage().rss;
+  let bytes = 0;
+  let peak = 0;
+  const query = new pg.Query("SELECT repeat('x', 10000) AS x FROM generate_series(1, 10000)");
+  const done = new Promise((resolve, reject) => {
+    query.on("row", (found) => {
+      bytes += found.x.length;
+      if (bytes % 1_000_000 === 0) peak = Math.max(peak, Deno.memoryUsage().rss);
+    });
+    query.on("end", resolve);
+    query.on("error", reject);
+  });
+  connected.query(query);
+  await done;
+  assert.equal(bytes, 100_000_000);
+  assert(peak - before < 80_000_000, `${(peak - before) / 1e6} MB more`);
+  await connected.end();
+});
+
+Deno.test("a large parameter arrives whole", async () => {
+  const connected = await connect(local);
+  const text = "é".repeat(5_000_000);
+  assert.deepEqual(await row(connected, "SELECT length($1), md5($1) = md5($2)", [text, text]), [5_000_000, true]);
+  await connected.end();
+});
+
+Deno.test("temporary tables are gone with the last session that had some", async () => {
+  const one = await connect(local);
+  await one.query("CREATE TEMP TABLE t (id int)");
+  await one.end();
+  const two = await connect(local);
+  await two.query("CREATE TEMP TABLE t (id int)");
+  await two.end();
+});
+
+Deno.test("a new session can log in while another's transaction is open", async () => {
+  const one = await connect(local);
+  await one.query("BEGIN");
+  const two = await connect(local);
+  await one.query("COMMIT");
+  await Promise.all([one.end(), two.end()]);
+});
+
+Deno.test("a user owns the database but is no superuser", async () => {
+  const connected = await connect(local);
+  await connected.query("CREATE SCHEMA mine; CREATE TABLE mine.t (id int); DROP SCHEMA mine CASCADE");
+  await connected.query('CREATE ROLE "someone@example.com" LOGIN; GRANT USAGE ON SCHEMA public TO PUBLIC');
+  await assert.rejects(connected.query("COPY pg_class TO '/tmp/no'"), { code: "42501" });
+  await connected.end();
+});

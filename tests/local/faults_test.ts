@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { connect as connectSocket } from "node:net";
+import pg from "pg";
+import { startLocal } from "lakebase/local";
+import { call, client, connect, mint, refusal, row } from "./client.ts";
+
+const local = await startLocal({ handshakeTimeout: 300 });
+const { faults } = local;
+Deno.test.afterEach(() => faults.reset());
+Deno.test.afterAll(() => local.close());
+
+const CREDENTIALS = "POST /api/2.0/postgres/credentials";
+const ENDPOINT = `/api/2.0/postgres/${local.env["LAKEBASE_ENDPOINT"]}`;
+
+async function state(): Promise<string> {
+  return (await (await call(local, `GET ${ENDPOINT}`)).json()).status.current_state;
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** The error that a connection ends with, one that is open. */
+function end(connected: pg.Client): Promise<Partial<pg.DatabaseError>> {
+  return new Promise((resolve) => connected.once("error", resolve));
+}
+
+Deno.test("faults.workspace() answers as often as it is told to", async () => {
+  faults.workspace(CREDENTIALS, { status: 429, retryAfter: 2, times: 2 });
+  const body = { endpoint: local.env["LAKEBASE_ENDPOINT"] };
+  for (let i = 0; i < 2; i++) {
+    const response = await call(local, CREDENTIALS, body);
+    assert.deepEqual([response.status, response.headers.get("retry-after")], [429, "2"]);
+    assert.equal((await response.json()).error_code, "REQUEST_LIMIT_EXCEEDED");
+  }
+  assert.equal(await (await call(local, `GET ${ENDPOINT}`)).json().then(({ name }) => name), body.endpoint);
+  const response = await call(local, CREDENTIALS, body);
+  assert.equal(response.status, 200);
+  await response.body?.cancel();
+});
+
+Deno.test("faults.workspace() gives any status, body or none", async () => {
+  const answers: [Parameters<typeof faults.workspace>[1], number, RegExp][] = [
+    [{ status: 401 }, 401, /"UNAUTHENTICATED"/],
+    [{ status: 403, errorCode: "403", message: "Source IP address: 1.2.3.4 is blocked" }, 403, /"403".*1\.2\.3\.4/],
+    [{ status: 503, retryAfter: "Wed, 21 Oct 2026 07:28:00 GMT" }, 503, /"TEMPORARILY_UNAVAILABLE"/],
+    [{}, 500, /"INTERNAL_ERROR"/],
+    [{ status: 502, body: "<html>Bad gateway</html>" }, 502, /^<html>/],
+    [{ body: '{"token": "x"' }, 200, /^\{"token": "x"$/],
+    [{ answer: "truncated" }, 200, /^\{"name":[^}]*$/],
+  ];
+  for (const [fault, status, body] of answers) {
+    faults.workspace("GET *", { ...fault, times: 1 });
+    const response = await call(local, `GET ${ENDPOINT}`);
+    assert.equal(response.status, status);
+    assert.match(await response.text(), body);
+  }
+});
+
+Deno.test("faults.workspace() can leave a call without an answer, or drop it", async () => {
+  faults.workspace("* /api/2.0/postgres/*", { answer: "never", times: 1 });
+  const url = local.env["DATABRICKS_HOST"] + ENDPOINT;
+  await assert.rejects(fetch(url, { signal: AbortSignal.timeout(50) }), { name: "TimeoutError" });
+  faults.workspace("* *", { answer: "reset", times: 1 });
+  await assert.rejects(async () => await (await fetch(url)).text());
+});
+
+Deno.test("faults.latency delays every call", async () => {
+  faults.latency = 60;
+  const started = performance.now();
+  await mint(local);
+  assert(performance.now() - started >= 59);
+});
+
+Deno.test("faults.revokeToken() makes the token a wrong one", async () => {
+  faults.revokeToken();
+  const response = await call(local, `GET ${ENDPOINT}`);
+  assert.equal(response.status, 401);
+  await response.body?.cancel();
+  faults.reset();
+  assert.equal(await state(), "ACTIVE");
+});
+
+Deno.test("faults.clockOffset moves the Date header and the expiry", async () => {
+  faults.clockOffset = 600_000;
+  const response = await call(local, CREDENTIALS, { endpoint: local.env["LAKEBASE_ENDPOINT"], ttl: "300s" });
+  const { expire_time } = await response.json();
+  const ahead = Date.parse(response.headers.get("date")!) - Date.now();
+  assert(ahead > 598_000 && ahead <= 600_000, String(ahead));
+  const left = Date.parse(expire_time) - Date.now();
+  assert(left > 895_000 && left <= 900_000, String(left));
+});
+
+Deno.test("faults.credential changes the answer's fields", async () => {
+  for (const expire_time of [undefined, "not a date", "2020-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 5]) {
+    faults.credential = { expire_time };
+    const answer = await (await call(local, CREDENTIALS, { endpoint: local.env["LAKEBASE_ENDPOINT"] })).json();
+    assert.equal(answer.expire_time, expire_time);
+    assert.equal(typeof answer.token, "string");
+  }
+});
+
+Deno.test("faults.suspend() ends open connections with 57P01, and connecting wakes the compute", async () => {
+  const connected = await connect(local);
+  const ended = end(connected);
+  faults.suspend({ wakeAfter: 80 });
+  assert.equal((await ended).code, "57P01");
+  assert.equal(await state(), "IDLE");
+  const started = performance.now();
+  const again = await connect(local);
+  assert(performance.now() - started >= 75);
+  assert.equal(await state(), "ACTIVE");
+  await again.end();
+});
+
+Deno.test("faults.suspend() refuses while it wakes, in the way that it is told to", async () => {
+  for (const [refuse, expected] of [["28000", "28000"], ["reset", "ECONNRESET"], ["close", undefined]] as const) {
+    faults.suspend({ wakeAfter: 60, refuse });
+    const error = await refusal(local);
+    assert.equal(error.code, expected, error.message);
+    await sleep(65);
+    await (await connect(local)).end();
+  }
+});
+
+Deno.test("faults.dropConnections() ends what is open without a word", async () => {
+  const connected = await connect(local);
+  const query = assert.rejects(connected.query("SELECT pg_sleep(10)"), { code: undefined });
+  const ended = end(connected);
+  await sleep(20);
+  faults.dropConnections();
+  await Promise.all([query, ended]);
+  // The query that nobody waits for any more is cancelled after a second, for there is one backend.
+  const again = await connect(local);
+  assert.deepEqual(await row(again, "SELECT 1"), [1]);
+  await again.end();
+});
+
+Deno.test("faults.blackhole silences new and open connections until it is taken back", async () => {
+  const connected = await connect(local);
+  faults.blackhole = true;
+  const query = connected.query("SELECT 1 AS one");
+  const made = client(local, await mint(local));
+  const connecting = made.connect();
+  assert.equal(await Promise.race([query, connecting, sleep(400).then(() => "silence")]), "silence");
+  faults.blackhole = false;
+  assert.deepEqual((await query).rows, [{ one: 1 }]);
+  await connecting;
+  await Promise.all([connected.end(), made.end()]);
+});
+
+Deno.test("faults.failLogins() refuses the next ones", async () => {
+  faults.failLogins({ sqlstate: "28000", message: "External authorization failed.", times: 2 });
+  for (let i = 0; i < 2; i++) assert.equal((await refusal(local)).message, "External authorization failed.");
+  await (await connect(local)).end();
+});
+
+Deno.test("faults.expireTokens() refuses what was minted before, and leaves sessions alone", async () => {
+  const password = await mint(local);
+  const connected = await connect(local, { password });
+  faults.expireTokens();
+  assert.equal((await refusal(local, { password })).code, "28P01");
+  assert.deepEqual(await row(connected, "SELECT 1"), [1]);
+  await sleep(2);
+  await Promise.all([connected.end(), connect(local).then((fresh) => fresh.end())]);
+});
+
+Deno.test("a credential that has expired is refused", async () => {
+  const password = await mint(local, { ttl: "300s" });
+  faults.clockOffset = 301_000;
+  assert.equal((await refusal(local, { password })).code, "28P01");
+});
+
+Deno.test("faults.certificate shows another certificate", async () => {
+  const codes = new Map([
+    ["wrong-name", /ERR_TLS_CERT_ALTNAME_INVALID/],
+    // Deno tells no other reason for a chain that it doesn't trust.
+    ["expired", /CERT_HAS_EXPIRED|UNABLE_TO_VERIFY/],
+    ["self-signed", /SELF_SIGNED|UNABLE_TO_VERIFY/],
+  ]);
+  for (const [fault, code] of codes) {
+    faults.certificate = fault as "expired";
+    const error = await refusal(local);
+    assert.match(`${error.code} ${error.message}`, code);
+  }
+  faults.certificate = undefined;
+  await (await connect(local)).end();
+});
+
+Deno.test("faults.greeting answers as no Postgres does", async () => {
+  for (const [greeting, expected] of [["http", /^HTTP\/1\.1 400/], ["close", /^$/], ["reset", /^$/]] as const) {
+    faults.greeting = greeting;
+    let text = "";
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const socket = connectSocket(Number(local.env["PGPORT"]), "127.0.0.1");
+    socket.on("data", (data) => text += data);
+    socket.on("error", () => {});
+    socket.on("close", () => resolve());
+    await promise;
+    assert.match(text, expected);
+  }
+});
+
+Deno.test("faults.maxConnections refuses one more with 53300", async () => {
+  const one = await connect(local);
+  assert.equal(local.connections, 1);
+  faults.maxConnections = 1;
+  const error = await refusal(local);
+  assert.deepEqual([error.code, error.message], ["53300", "sorry, too many clients already"]);
+  await one.end();
+});

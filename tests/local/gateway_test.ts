@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { connect as connectSocket, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import pg from "pg";
+import { startLocal } from "lakebase/local";
+import { int32 } from "../../src/local/messages.ts";
+import { client, connect, mint, refusal, row } from "./client.ts";
+
+const SP = "11111111-2222-3333-4444-555555555555";
+const local = await startLocal({
+  groups: ["Data analysts"],
+  passwords: { native: "pässword" },
+  servicePrincipals: [{ clientId: SP, clientSecret: "secret" }],
+  handshakeTimeout: 500,
+  projects: [{
+    id: "local",
+    branches: [{
+      id: "production",
+      endpoints: [
+        { id: "primary", readOnlyHost: "readers.localhost" },
+        { id: "replica", type: "READ_ONLY" },
+        { id: "off", host: "off.localhost", disabled: true },
+        { id: "making", host: "making.localhost", state: "INIT" },
+        { id: "asleep", host: "asleep.localhost", state: "IDLE" },
+      ],
+    }],
+  }],
+});
+Deno.test.afterAll(() => local.close());
+
+const PORT = Number(local.env["PGPORT"]);
+const endpoint = (id: string): string => `projects/local/branches/production/endpoints/${id}`;
+
+/** A connection to 127.0.0.1 under another name, which not every resolver knows. */
+function under(host: string): pg.ClientConfig {
+  const stream = (): Socket => {
+    const socket = connectSocket(PORT, "127.0.0.1");
+    socket.connect = () => socket;
+    return socket;
+  };
+  return { host, stream };
+}
+
+async function answer(bytes: Uint8Array): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const socket = connectSocket(PORT, "127.0.0.1", () => socket.write(bytes));
+  let text = "";
+  socket.on("data", (data) => text += data.toString("latin1"));
+  socket.on("error", () => {});
+  socket.on("close", () => resolve(text));
+  return await promise;
+}
+
+function startup(parameters: string): Uint8Array {
+  const body = new TextEncoder().encode(`${parameters}\0\0`);
+  return new Uint8Array([...int32(body.length + 8), ...int32(196608), ...body]);
+}
+
+Deno.test("a credential logs its role in, over TLS with SNI", async () => {
+  const connected = await connect(local);
+  assert.deepEqual(await row(connected, "SELECT current_database(), current_user, session_user"), [
+    "databricks_postgres",
+    "you@example.com",
+    "you@example.com",
+  ]);
+  await connected.end();
+  assert.deepEqual(local.logins.at(-1), { user: "you@example.com", database: "databricks_postgres", outcome: "ok" });
+});
+
+Deno.test("a group's credential logs in as the group", async () => {
+  const password = await mint(local, { group_name: "Data analysts" });
+  const connected = await connect(local, { user: "Data analysts", password });
+  assert.deepEqual(await row(connected, "SELECT session_user"), ["Data analysts"]);
+  await connected.end();
+});
+
+Deno.test("a native role logs in by SCRAM-SHA-256", async () => {
+  const connected = await connect(local, { user: "native", password: "pässword" });
+  assert.deepEqual(await row(connected, "SELECT session_user"), ["native"]);
+  await connected.end();
+});
+
+const refusals: [string, pg.ClientConfig, string, RegExp][] = [
+  [
+    "a personal access token",
+    { password: "dapi123" },
+    "28P01",
+    /^Provided authentication token is not a valid JWT encod/,
+  ],
+  ["another workspace's token", { password: "a.b.c" }, "28P01", /^password authentication failed for user "you@exam/],
+  ["another known role", { user: SP }, "28P01", /^password authentication failed for user "1111/],
+  ["an unknown role", { user: "who@example.com" }, "28000", /^role "who@example.com" does not exist$/],
+  ["an unknown database", { database: "none" }, "3D000", /^database "none" does not exist$/],
+  [
+    "a wrong native password",
+    { user: "native", password: "wrong" },
+    "28P01",
+    /^password authentication failed for user "n/,
+  ],
+  [
+    "no TLS",
+    { ssl: false },
+    "08006",
+    /^Insecure connection\. Ensure that connection is using SSL\. Try using `sslmode=req/,
+  ],
+];
+
+for (const [what, config, sqlstate, message] of refusals) {
+  Deno.test(`${what} is refused with ${sqlstate}`, async () => {
+    const error = await refusal(local, config);
+    assert.equal(error.code, sqlstate);
+    assert.equal(error.severity, "FATAL");
+    assert.match(error.message, message);
+    assert.equal(local.logins.at(-1)?.outcome === sqlstate, config.ssl !== false);
+  });
+}
+
+Deno.test("a client without SNI is refused with 08006", async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const socket = connectSocket(
+    PORT,
+    "127.0.0.1",
+    () => socket.write(new Uint8Array([...int32(8), ...int32(80877103)])),
+  );
+  socket.once("data", () => {
+    const tls = connectTls({ socket, ca: local.ca, checkServerIdentity: () => undefined });
+    tls.on("secureConnect", () => tls.write(startup("user\0you@example.com")));
+    tls.once("data", (data) => resolve(data.toString()));
+    tls.on("error", () => {});
+    tls.on("end", () => tls.destroy());
+  });
+  const text = await promise;
+  assert.match(text, /C08006/);
+  assert.match(text, /MConnection does not have SNI\./);
+  assert.match(text, /DPlease upgrade your client to support SNI\./);
+});
+
+Deno.test("the pooler refuses a credential, and takes a native password", async () => {
+  const host = under("localhost-pooler.localhost");
+  const error = await refusal(local, host);
+  assert.deepEqual([error.code, error.message], ["08P01", "SASL authentication failed"]);
+  const connected = await connect(local, { ...host, user: "native", password: "pässword" });
+  await connected.end();
+});
+
+Deno.test("an endpoint that is disabled or still being made is refused with 28000", async () => {
+  for (const id of ["off", "making"]) {
+    const password = await mint(local, { endpoint: endpoint(id) });
+    const error = await refusal(local, { ...under(`${id}.localhost`), password });
+    assert.deepEqual([error.code, error.message], ["28000", "External authorization failed."]);
+    assert.match(error.detail ?? "", /paused instances/);
+  }
+});
+
+Deno.test("a credential opens only the endpoint that it is for", async () => {
+  const error = await refusal(local, under("asleep.localhost"));
+  assert.equal(error.code, "28P01");
+  const password = await mint(local, { endpoint: endpoint("asleep") });
+  const connected = await connect(local, { ...under("asleep.localhost"), password });
+  await connected.end();
+});
+
+Deno.test("a session is read only at a replica, under a read-only host, or by its claims", async () => {
+  const claims = [{ permission_set: "READ_ONLY", resources: [] }];
+  const configs: pg.ClientConfig[] = [
+    { password: await mint(local, { endpoint: endpoint("replica") }) },
+    under("readers.localhost"),
+    { password: await mint(local, { claims }) },
+  ];
+  for (const config of configs) {
+    const connected = await connect(local, config);
+    await assert.rejects(connected.query("CREATE TABLE no (id int)"), { code: "25006" });
+    await connected.end();
+  }
+});
+
+Deno.test("what is no Postgres client is hung up on at once", async () => {
+  const started = performance.now();
+  assert.equal(await answer(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")), "");
+  assert.equal(await answer(new Uint8Array([...int32(2_000_000_000), 0, 3, 0, 0])), "");
+  assert.equal(await answer(new Uint8Array([...int32(8), ...int32(0x20000)])), "");
+  assert.equal(await answer(new Uint8Array(crypto.getRandomValues(new Uint8Array(4096)).fill(0xff, 0, 4))), "");
+  assert(performance.now() - started < 400);
+});
+
+Deno.test("GSS encryption is declined, and the client may go on to TLS", async () => {
+  const gss = new Uint8Array([...int32(8), ...int32(80877104)]);
+  assert.match(await answer(new Uint8Array([...gss, ...startup("user\0u")])), /^NE.*C08006/s);
+});
+
+Deno.test("a client that says nothing is told so in time", async () => {
+  assert.match(await answer(new Uint8Array()), /MClient handshake timeout\./);
+});
+
+Deno.test("a client that hangs up at any point does no harm", async () => {
+  for (const bytes of [[0], [...int32(8)], [...int32(8), ...int32(80877103)], [...startup("user\0u")]]) {
+    const socket = connectSocket(PORT, "127.0.0.1", () => {
+      socket.write(new Uint8Array(bytes));
+      socket.destroySoon();
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    socket.on("error", () => {});
+    socket.on("close", () => resolve());
+    await promise;
+  }
+  const made = client(local, await mint(local));
+  await made.connect();
+  await made.end();
+});

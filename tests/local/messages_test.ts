@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import {
+  errorResponse,
+  frame,
+  Framer,
+  int32,
+  parseStartup,
+  query,
+  readCString,
+  readFields,
+  readRow,
+  type,
+} from "../../src/local/messages.ts";
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+Deno.test("parseStartup() tells the packets apart", () => {
+  assert.deepEqual(parseStartup(int32(80877103)), { kind: "ssl" });
+  assert.deepEqual(parseStartup(int32(80877104)), { kind: "gss" });
+  assert.deepEqual(parseStartup(new Uint8Array([...int32(80877102), ...int32(7), 1, 2, 3, 4])), {
+    kind: "cancel",
+    process: 7,
+    secret: new Uint8Array([1, 2, 3, 4]),
+  });
+  assert.deepEqual(parseStartup(new Uint8Array([...int32(196608), ...text("user\0you\0database\0d\0\0")])), {
+    kind: "startup",
+    minor: 0,
+    parameters: new Map([["user", "you"], ["database", "d"]]),
+  });
+  assert.deepEqual(parseStartup(int32(0x20000)), { kind: "unsupported" });
+  assert.deepEqual(parseStartup(new Uint8Array([1])), { kind: "unsupported" });
+  assert.deepEqual(parseStartup(int32(80877102)), { kind: "unsupported" });
+});
+
+Deno.test("Framer gives the same messages however the bytes are cut", () => {
+  const messages = [query("SELECT 1"), frame("S"), frame("d", new Uint8Array(1000).fill(7)), frame("X")];
+  const bytes = new Uint8Array(messages.flatMap((message) => [...message]));
+  for (const size of [1, 2, 3, 5, 7, 64, bytes.length]) {
+    const framer = new Framer();
+    const found: Uint8Array[] = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      framer.push(bytes.slice(at, at + size));
+      for (let next = framer.next(); next; next = framer.next()) found.push(next);
+    }
+    assert.deepEqual(found.map(String), messages.map(String), `cut into ${size}`);
+    assert.equal(framer.buffered, 0);
+  }
+});
+
+Deno.test("Framer refuses a length that no message has", () => {
+  for (const length of [-1, 0, 3, 0x7fffffff]) {
+    const framer = new Framer();
+    framer.push(new Uint8Array([81, ...int32(length)]));
+    assert.throws(() => framer.next(), RangeError);
+  }
+});
+
+Deno.test("errorResponse() carries its fields, and leaves out what is missing", () => {
+  const failure = { sqlstate: "28000", message: "no é", detail: "d", hint: undefined };
+  assert.deepEqual(readFields(errorResponse(failure, "FATAL")), {
+    S: "FATAL",
+    V: "FATAL",
+    C: "28000",
+    M: "no é",
+    D: "d",
+  });
+});
+
+Deno.test("readRow() reads texts and nulls", () => {
+  const columns = [text("é"), undefined, text("")];
+  const parts = columns.flatMap((column) => column ? [int32(column.length), column] : [int32(-1)]);
+  assert.deepEqual(readRow(frame("D", new Uint8Array([0, 3]), ...parts)), ["é", null, ""]);
+});
+
+Deno.test("readCString() stops at the zero, or where the message ends", () => {
+  const message = frame("Q", text("ab\0cd"));
+  assert.deepEqual(readCString(message, 5), { text: "ab", next: 8 });
+  assert.deepEqual(readCString(message, 8), { text: "cd", next: 11 });
+  assert.equal(type(message), "Q");
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import type pg from "pg";
+import { startLocal } from "lakebase/local";
+import { connect, mint, row } from "./client.ts";
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+async function refusesConnections(port: string | undefined): Promise<boolean> {
+  return await Deno.connect({ hostname: "127.0.0.1", port: Number(port) }).then(
+    (connection) => (connection.close(), false),
+    () => true,
+  );
+}
+
+Deno.test("close() leaves no file, no port and no connection, and may be called twice", async () => {
+  const local = await startLocal();
+  const { env } = local;
+  assert.equal(env["PGSSLMODE"], "require");
+  assert.equal(await Deno.readTextFile(env["PGSSLROOTCERT"]!), local.ca);
+  const connected = await connect(local);
+  const ended = new Promise<Partial<pg.DatabaseError>>((resolve) => connected.once("error", resolve));
+  await local.close();
+  await local.close();
+  assert.equal((await ended).code, "57P01");
+  assert.equal(await exists(env["PGSSLROOTCERT"]!), false);
+  assert(await refusesConnections(env["PGPORT"]));
+  assert(await refusesConnections(new URL(env["DATABRICKS_HOST"]!).port));
+});
+
+Deno.test("close() is prompt in the middle of a query", async () => {
+  const local = await startLocal();
+  const connected = await connect(local);
+  const query = assert.rejects(connected.query("SELECT count(*) FROM generate_series(1, 1000000000)"));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const started = performance.now();
+  await local.close();
+  assert(performance.now() - started < 500);
+  await query;
+});
+
+Deno.test("the signal stops it", async () => {
+  const stop = new AbortController();
+  const local = await startLocal({ signal: stop.signal });
+  stop.abort();
+  await local.close();
+  assert(await refusesConnections(local.env["PGPORT"]));
+  await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
+});
+
+Deno.test("dataDir keeps the data, with their roles, from one run to the next", async () => {
+  const home = await Deno.makeTempDir();
+  const dataDir = `${home}/data`;
+  {
+    await using local = await startLocal({ dataDir });
+    const connected = await connect(local);
+    await connected.query("CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)");
+    await connected.end();
+  }
+  {
+    await using local = await startLocal({ dataDir, user: "other@example.com" });
+    const connected = await connect(local);
+    assert.deepEqual(
+      await row(
+        connected,
+        "SELECT current_database(), current_user, pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'kept'",
+      ),
+      [
+        "databricks_postgres",
+        "other@example.com",
+        "you@example.com",
+      ],
+    );
+    await connected.end();
+  }
+  await Deno.remove(home, { recursive: true });
+});
+
+Deno.test("a port that is taken is an error, and leaves nothing behind", async () => {
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  for (const name of ["postgresPort", "workspacePort"]) {
+    await assert.rejects(startLocal({ [name]: taken.addr.port }), /in use/i);
+  }
+  taken.close();
+});
+
+Deno.test("a query blocks no timer of its host", async () => {
+  await using local = await startLocal();
+  const connected = await connect(local);
+  let ticks = 0;
+  const ticking = setInterval(() => ticks++, 5);
+  await connected.query("SELECT count(*) FROM generate_series(1, 3000000)");
+  clearInterval(ticking);
+  assert(ticks > 20, `${ticks} ticks`);
+  await connected.end();
+  assert.equal((await mint(local)).split(".").length, 3);
+});

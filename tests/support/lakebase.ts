@@ -1,0 +1,79 @@
+import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
+import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
+
+/** The options that lead to a local Lakebase, as its environment would; for tests, which share one environment. */
+export function optionsOf(local: LocalLakebase): ConnectOptions {
+  const { env } = local;
+  return {
+    endpoint: env["LAKEBASE_ENDPOINT"]!,
+    workspace: workspaceOf(local),
+    host: env["PGHOST"]!,
+    port: Number(env["PGPORT"]),
+    user: env["PGUSER"]!,
+    ca: local.ca,
+  };
+}
+
+type WorkspaceClient = NonNullable<ConnectOptions["workspace"]>;
+
+const clients = new WeakMap<LocalLakebase, WorkspaceClient>();
+
+/** A client of the local workspace, in the shape of the SDK's; the same one each time. */
+export function workspaceOf(local: LocalLakebase): WorkspaceClient {
+  const client = clients.get(local) ?? newClient(local);
+  clients.set(local, client);
+  return client;
+}
+
+function newClient({ env }: LocalLakebase): WorkspaceClient {
+  return {
+    config: {
+      getHost: () => Promise.resolve(new URL(env["DATABRICKS_HOST"]!)),
+      authenticate: (headers) => Promise.resolve(headers.set("authorization", `Bearer ${env["DATABRICKS_TOKEN"]}`)),
+    },
+  };
+}
+
+/** The error that connecting ends with, and how many seconds it took. */
+export async function failure(options: ConnectOptions): Promise<{ error: LakebaseError; seconds: number }> {
+  const started = performance.now();
+  try {
+    await (await connect(options)).close();
+  } catch (error) {
+    if (error instanceof LakebaseError) return { error, seconds: (performance.now() - started) / 1000 };
+    throw error;
+  }
+  throw new Error("it connected");
+}
+
+/** What a test gets: a local Lakebase without faults, and the options that lead to it. */
+export interface LocalTest {
+  local: LocalLakebase;
+  /** The options, with more of them laid over. */
+  settings: (more?: ConnectOptions) => ConnectOptions;
+}
+
+/**
+ * Makes `test()` for a file whose tests share one local Lakebase: starting one takes a second. The server's own timers and
+ * sockets live in the same process and outlast a test, so the leak detectors are off here; what a client leaves behind is
+ * tested from outside, by whether its process ends.
+ */
+export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): (
+  name: string | { name: string; ignore: boolean },
+  run: (test: LocalTest) => Promise<void>,
+) => void {
+  let local: LocalLakebase | undefined;
+  Deno.test.afterAll(() => local?.close());
+  return (name, run) =>
+    Deno.test({
+      ...(typeof name === "string" ? { name } : name),
+      sanitizeOps: false,
+      sanitizeResources: false,
+      fn: async () => {
+        local ??= await startLocal(typeof options === "function" ? await options() : options);
+        local.faults.reset();
+        const started = local;
+        await run({ local, settings: (more = {}) => ({ ...optionsOf(started), connectTimeout: 2, ...more }) });
+      },
+    });
+}
