@@ -99,8 +99,12 @@ export class LakebasePool extends pg.Pool {
   }
 
   async #end(): Promise<void> {
-    const timer = setTimeout(() => this.#clients.forEach((client) => client.destroy()), END_LIMIT_MS);
-    await super.end().finally(() => clearTimeout(timer));
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#clients.forEach((client) => client.destroy());
+      late.resolve(); // `pg` would go on waiting for a connection that nobody gives back
+    }, END_LIMIT_MS);
+    await Promise.race([super.end(), late.promise]).finally(() => clearTimeout(timer));
   }
 
   async #connect(): Promise<pg.PoolClient> {

@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import type pg from "pg";
+import { connect } from "../../mod.ts";
+import { localTests } from "../support/lakebase.ts";
+
+const test = localTests();
+const CREDENTIALS = "/api/2.0/postgres/credentials";
+
+function mints({ requests }: { requests: readonly { path: string }[] }): number {
+  return requests.filter(({ path }) => path === CREDENTIALS).length;
+}
+
+test("LakebasePool answers 200 first queries at once with one credential", async ({ local, settings }) => {
+  const before = mints(local);
+  await using db = await connect(settings({ connectTimeout: 30 }));
+  const rows = await Promise.all(
+    Array.from({ length: 200 }, (_, n) => db.query<{ n: number }>("SELECT $1::int AS n", [n])),
+  );
+  assert.deepEqual(rows.map(([row]) => row?.n), Array.from({ length: 200 }, (_, n) => n));
+  assert.equal(mints(local) - before, 1);
+  assert.ok(db.pool.totalCount <= 15);
+});
+
+test("LakebasePool serves callers of pg.Pool's own ways", async ({ settings }) => {
+  await using db = await connect(settings());
+  const { pool } = db;
+  assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
+  const client = await pool.connect();
+  assert.equal((await client.query("SELECT 2 AS n")).rows[0].n, 2);
+  client.release();
+  const called = Promise.withResolvers<number>();
+  pool.query("SELECT 3 AS n", (error, result) => error ? called.reject(error) : called.resolve(result.rows[0].n));
+  assert.equal(await called.promise, 3);
+  const connected = Promise.withResolvers<number>();
+  pool.connect((error, lent, done) => {
+    if (lent === undefined) return connected.reject(error);
+    lent.query("SELECT 4 AS n").then(({ rows }) => connected.resolve(rows[0].n), connected.reject).finally(done);
+  });
+  assert.equal(await connected.promise, 4);
+});
+
+test("LakebasePool mints once more when the server refuses a credential from the cache", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const held = await db.pool.connect();
+  local.faults.expireTokens();
+  const before = mints(local);
+  const rows = await Promise.all(Array.from({ length: 10 }, () => db.query("SELECT 1 AS n")));
+  assert.equal(rows.length, 10);
+  assert.equal(mints(local) - before, 1);
+  held.release();
+});
+
+test("LakebasePool takes the refusal of a fresh credential for the user's error", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const held = await db.pool.connect();
+  local.faults.failLogins({ times: 1000 });
+  const before = mints(local);
+  await assert.rejects(db.query("SELECT 1"), { code: "LOGIN_REFUSED", sqlstate: "28P01" });
+  assert.equal(mints(local) - before, 1);
+  held.release();
+});
+
+for (const [how, drop] of [["reset", "dropConnections"], ["suspended", "suspend"]] as const) {
+  test(`LakebasePool replaces an idle connection that was ${how}, unseen`, async ({ local, settings }) => {
+    await using db = await connect(settings());
+    await Promise.all(Array.from({ length: 5 }, () => db.query("SELECT 1")));
+    local.faults[drop]();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal((await db.query("SELECT 1 AS n")).length, 1);
+  });
+}
+
+test("LakebasePool asks a connection that was idle for long for a sign of life", async ({ local, settings }) => {
+  await using db = await connect(settings({ connectTimeout: 20 }));
+  const client = await db.pool.connect() as pg.PoolClient & { idleSince: number };
+  client.release();
+  client.idleSince -= 60_000; // as if a laptop had slept: no timer fired, nothing was heard
+  local.faults.blackhole = true; // what it was connected to is gone without a word
+  setTimeout(() => local.faults.blackhole = false, 5500);
+  assert.equal((await db.query("SELECT 1 AS n")).length, 1);
+});
+
+test("LakebasePool loses running queries to a drop, says so, and goes on", async ({ local, settings }) => {
+  await using db = await connect(settings({ connectTimeout: 20 }));
+  await db.query("CREATE TABLE IF NOT EXISTS drops (n int)");
+  const running = Array.from(
+    { length: 50 },
+    (_, n) => db.query("INSERT INTO drops SELECT $1 FROM pg_sleep(0.05)", [n]),
+  );
+  setTimeout(() => local.faults.dropConnections(), 60);
+  const outcomes = await Promise.allSettled(running);
+  const lost = outcomes.filter((outcome) => outcome.status === "rejected");
+  assert.ok(lost.length > 0);
+  for (const { reason } of lost) assert.equal(reason.code, "CONNECTION_LOST", reason.message);
+  const [row] = await db.query<{ twice: number }>(
+    "SELECT count(*) - count(DISTINCT n) AS twice FROM drops",
+  );
+  assert.equal(row?.twice, 0, "a statement ran twice");
+});
+
+test("LakebasePool replaces a connection after maxLifetime", async ({ settings }) => {
+  await using db = await connect(settings({ maxLifetime: 1 }));
+  const pid = async () => (await db.query<{ pid: number }>("SELECT pg_backend_pid() AS pid"))[0]!.pid;
+  const client = await db.pool.connect();
+  client.release();
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  const next = await db.pool.connect();
+  next.release();
+  assert.notEqual(next, client);
+  assert.ok(await pid());
+});
+
+test("LakebasePool.end() does not wait for ever for a connection that was never given back", async ({ settings }) => {
+  const db = await connect(settings());
+  await db.pool.connect();
+  const started = performance.now();
+  await db.close();
+  assert.ok(performance.now() - started < 20_000);
+});
+
+test("a script that forgets close() ends by itself, with nothing on standard error", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    const db = await connect({ envFile: "/dev/null" });
+    console.log((await db.query("SELECT 1 AS n")).length);
+    await db.query("SELECT 1/0").catch((error) => console.log(error.sqlstate));
+    await connect({ database: "nope" }).catch((error) => console.log(error.code));
+    await connect({ port: 1, connectTimeout: 0.5 }).catch((error) => console.log(error.code));`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["eval", `--config=${config}`, script],
+    env: local.env,
+    signal: AbortSignal.timeout(30_000), // the access token lives for an hour: a timer that holds the process shows here
+  });
+  const { code, stdout, stderr } = await child.output();
+  const decoder = new TextDecoder();
+  assert.equal(decoder.decode(stderr), "");
+  assert.deepEqual(decoder.decode(stdout).trim().split("\n"), ["1", "22012", "DATABASE_NOT_FOUND", "UNREACHABLE"]);
+  assert.equal(code, 0);
+});
