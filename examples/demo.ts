@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 // The main job on a Lakebase of this machine: settings, workspace API, OAuth credential, DNS, TLS with SNI, login, pool.
 // With a workspace, `connect()` alone does the same.
 import { connect } from "lakebase";

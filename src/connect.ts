@@ -82,8 +82,13 @@ function idOf(client: object): number {
 }
 
 function sameSettings(a: Settings, b: Settings): boolean {
-  if (a.password !== b.password || a.workspace !== b.workspace) return false;
+  if (a.password !== b.password || a.workspace !== b.workspace || !sameTypes(a.types, b.types)) return false;
   return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
+  const names = Object.keys({ ...a, ...b });
+  return names.every((name) => a[name] === b[name]);
 }
 
 async function readSettings(options: ConnectOptions): Promise<{ settings: Settings; release: () => Promise<void> }> {
@@ -100,7 +105,7 @@ async function readSettings(options: ConnectOptions): Promise<{ settings: Settin
 
 async function openConnection(settings: Settings, release: () => Promise<void>): Promise<Lakebase> {
   const { endpoint, host, user, credentials } = await logIn(settings);
-  const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout } = settings;
+  const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
   let pool: LakebasePool | undefined;
   try {
@@ -112,7 +117,7 @@ async function openConnection(settings: Settings, release: () => Promise<void>):
     });
     (await pool.connect()).release();
     waiting.connected();
-    return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, onClose: release });
+    return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, types, onClose: release });
   } catch (error) {
     credentials?.close();
     await pool?.end();

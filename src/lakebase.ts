@@ -4,13 +4,24 @@ import type { Endpoint } from "./auth/endpoint.ts";
 import type { CredentialCache } from "./auth/token.ts";
 import { LakebaseError } from "./errors.ts";
 import type { LakebasePool } from "./net/pool.ts";
+import type { ExploreOptions } from "./explore/catalog.ts";
+import { describeTable } from "./explore/describe.ts";
+import type { TableDescription } from "./explore/description.ts";
+import type { Listing } from "./explore/listing.ts";
+import { Lookup } from "./explore/lookup.ts";
+import { type ProfileOptions, profileRows } from "./explore/profile.ts";
+import type { Profile } from "./explore/profiled.ts";
+import { listSchemas, type SchemaInfo } from "./explore/schemas.ts";
+import { listTables, type TableInfo } from "./explore/tables.ts";
 import { renderCard } from "./notebook/card.ts";
 import { type Bundle, DISPLAY } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
 import { run } from "./query/run.ts";
-import { poolSession, type Session, transactionSession } from "./query/session.ts";
+import { type Fragment, textStatement } from "./query/fragment.ts";
+import { poolSession, type Session } from "./query/session.ts";
+import { transact, type TransactionOptions } from "./query/transaction.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { parserSource } from "./query/types.ts";
+import { parserSource, type TypeParsers } from "./query/types.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
@@ -30,6 +41,8 @@ export interface LakebaseParts {
   credentials: CredentialCache | undefined;
   /** Whether every transaction is read only. */
   readOnly: boolean;
+  /** Parsers that replace the usual ones, by type name. */
+  types?: TypeParsers | undefined;
   /** Stops what belongs to it, such as a Lakebase on this machine. */
   onClose?: () => Promise<void> | void;
 }
@@ -49,13 +62,7 @@ export interface Queryable {
   query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[]): Promise<Result<Row>>;
 }
 
-/** How a transaction runs. */
-export interface TransactionOptions {
-  /** @default {"read committed"} */
-  isolation?: "read committed" | "repeatable read" | "serializable";
-  /** Whether it may only read. @default {false} */
-  readOnly?: boolean;
-}
+export type { TransactionOptions };
 
 /**
  * A connection to a Lakebase, made by {@linkcode connect}.
@@ -88,7 +95,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   constructor(parts: LakebaseParts) {
     this.pool = parts.pool;
     this.#parts = parts;
-    this.#session = poolSession(parts.pool, parserSource());
+    this.#session = poolSession(parts.pool, parserSource(parts.types));
     this.sql = makeSql(() => Promise.resolve(this.#session));
   }
 
@@ -115,35 +122,123 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /** Runs one statement on any connection of the pool; see {@linkcode Queryable.query}. */
   async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
-    return await run<Row>(this.#session, { text, values: [...params] });
+    return await run<Row>(() => Promise.resolve(this.#session), textStatement(text, params));
   }
 
   /**
    * Runs statements that take effect together or not at all.
    *
-   * @param work Gets the transaction; what it returns is returned. When it throws, everything is rolled back.
-   * @param options The isolation level, and whether it may write.
+   * @param work Gets the transaction; what it returns is returned. When it throws, everything is rolled back. Its statements
+   * run one at a time, and none after it has ended.
+   * @param options The isolation level, whether it may write, and what may stop it.
    * @throws {LakebaseError} What `work` threw, or `CONNECTION_LOST` where the outcome of the commit is not known.
    */
-  async transaction<T>(work: (tx: Queryable) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    const begin = beginStatement(options);
-    const { client, release } = await this.#session.acquire();
-    const session = transactionSession(client, this.#session);
-    const query = <Row>(text: string, params: readonly unknown[] = []) =>
-      run<Row>(session, { text, values: [...params] });
-    let broken: Error | undefined;
-    try {
-      await query(begin);
-      const result = await work({ query, sql: makeSql(() => Promise.resolve(session)) });
-      const { command } = await query("COMMIT");
-      if (command === "ROLLBACK") throw rolledBack();
-      return result;
-    } catch (error) {
-      await query("ROLLBACK").catch((failure: Error) => broken = failure);
-      throw error;
-    } finally {
-      release(broken);
-    }
+  async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
+    return await transact(this.#session, (find) =>
+      work({
+        sql: makeSql(find),
+        query: async (text, params) => await run(find, textStatement(text, params)),
+      }), options);
+  }
+
+  /**
+   * Lists tables, views and the like, from the catalogue alone.
+   *
+   * @param pattern As psql's `\dt` takes it: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without
+   * one, all that are not the system's own; partitions count in their table, whose pattern they have to fit to be listed.
+   * @returns A row for each: `schema`, `name`, `kind`, `rows` (estimated, `null` where it was never analyzed), `size` (bytes),
+   * `comment`. In a cell it draws itself, with or without `await`.
+   * @throws {LakebaseError} `BAD_PARAMETER`, or as {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await db.query("CREATE TABLE stations (id int PRIMARY KEY, name text)");
+   * const [table] = await db.tables("stat*");
+   * assert.deepEqual([table?.schema, table?.name, table?.kind], ["public", "stations", "table"]);
+   * await db.query("DROP TABLE stations");
+   * ```
+   */
+  tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
+    return new Lookup(() => listTables(() => Promise.resolve(this.#session), pattern, options));
+  }
+
+  /**
+   * Lists the schemas that are not the system's own.
+   *
+   * @returns A row for each: `name`, `owner`, `tables` and `views` (how many), `size` (bytes), `comment`.
+   * @throws {LakebaseError} As {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * assert.ok((await db.schemas()).some(({ name }) => name === "public"));
+   * ```
+   */
+  schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
+    return new Lookup(() => listSchemas(() => Promise.resolve(this.#session), options));
+  }
+
+  /**
+   * Describes a table or view, from the catalogue alone.
+   *
+   * @param table `trips`, `public.trips`, quoted as in SQL where needed, or `sql.id("public", "trips")`. A name with capitals
+   * is taken as it is written if there is such a table, else in lower case, as SQL does.
+   * @returns A row for each column: `name`, `type`, `nullable`, `default`, `key`, `comment`; beside them `schema`, `name`,
+   * `kind`, `rows` (estimated), `size` (bytes), `comment`, `indexes` and `constraints`.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and what was probably meant where there is no such table,
+   * `BAD_PARAMETER`, or as {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await db.query("CREATE TABLE docks (id int PRIMARY KEY, name text NOT NULL DEFAULT 'new')");
+   * const columns = await db.describe("docks");
+   * assert.deepEqual(columns.map(({ name, type, key }) => [name, type, key]), [
+   *   ["id", "integer", "primary"],
+   *   ["name", "text", null],
+   * ]);
+   * assert.equal(columns.indexes[0]?.name, "docks_pkey");
+   * await db.query("DROP TABLE docks");
+   * ```
+   */
+  describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
+    return new Lookup(() => describeTable(() => Promise.resolve(this.#session), table, options));
+  }
+
+  /**
+   * Computes, in the database, what is in each column of a table or of a query's rows. It reads the rows, in one transaction
+   * that is read only: of a table larger than `sample` a random part, of a query the first rows; `sampled`, and the drawing,
+   * say so.
+   *
+   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. Of one with more than 20 columns
+   * each 20 run it once.
+   * @returns A row for each column: `column`, `type`, `count`, `nulls`, `distinct`, `min`, `p25`, `median`, `p75`, `max`,
+   * `mean` and `top` (up to five values with their counts); beside them `rows`, `of` and `sampled`.
+   * @throws {LakebaseError} As {@linkcode describe}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const profile = await db.profile(db.sql`SELECT n, n % 2 = 0 AS even FROM generate_series(1, 4) AS n`);
+   * assert.deepEqual(profile.map(({ column, distinct, median }) => [column, distinct, median]), [["n", 4, 2.5], ["even", 2, null]]);
+   * assert.deepEqual(profile[1]?.top, [{ value: false, count: 2 }, { value: true, count: 2 }]);
+   * ```
+   */
+  profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
+    return new Lookup(() => profileRows(() => Promise.resolve(this.#session), what, options));
   }
 
   /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */
@@ -198,25 +293,4 @@ export class Lakebase implements Queryable, AsyncDisposable {
     const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
     return `OAuth, token until ${until} UTC, renewed by itself`;
   }
-}
-
-const ISOLATION: readonly string[] = ["read committed", "repeatable read", "serializable"];
-
-function beginStatement({ isolation = "read committed", readOnly = false }: TransactionOptions): string {
-  if (!ISOLATION.includes(isolation)) {
-    throw new LakebaseError(
-      "BAD_SETTING",
-      `Cannot begin a transaction: isolation is "${isolation}"; it must be ${ISOLATION.join(", ")}`,
-    );
-  }
-  return `BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}${readOnly ? " READ ONLY" : ""}`;
-}
-
-/** COMMIT of a transaction in which a statement failed and was caught answers ROLLBACK, without an error. */
-function rolledBack(): LakebaseError {
-  return new LakebaseError(
-    "QUERY_FAILED",
-    "Cannot commit: a statement of this transaction failed before, so the server rolled everything back",
-    { sqlstate: "25P02" },
-  );
 }

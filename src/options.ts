@@ -1,4 +1,7 @@
 import type { LocalOptions } from "./local/mod.ts";
+import type { TypeParsers } from "./query/types.ts";
+
+export type { TypeParsers };
 
 /** The part of the SDK's `WorkspaceClient` that is used: who to ask, and how to sign the request. */
 export interface WorkspaceClientLike {
@@ -61,6 +64,11 @@ export interface ConnectOptions {
   connectTimeout?: number;
   /** Seconds that a statement may take; 0 for no limit. @default {0} */
   statementTimeout?: number;
+  /**
+   * Parsers that replace the usual ones, by the name of a type that every Postgres has, such as `{ numeric: Number }` or
+   * `{ timestamptz: String }`. Each gets the server's text, never NULL; an array's elements follow their type.
+   */
+  types?: TypeParsers;
   /** The file to read as `.env`. @default {".env" in the working directory, where there is one} */
   envFile?: string;
   /** Connects to a Lakebase on this machine, started when first asked for. Environment: `LAKEBASE_LOCAL`. @default {false} */
@@ -88,6 +96,7 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "maxLifetime",
   "connectTimeout",
   "statementTimeout",
+  "types",
   "envFile",
   "local",
 ];

@@ -1,5 +1,6 @@
 import { LakebaseError } from "./errors.ts";
 import { closest } from "./closest.ts";
+import { checkTypes, type TypeParsers } from "./query/types.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */
@@ -44,6 +45,8 @@ export interface Settings {
   connectTimeout: number;
   /** Seconds; 0 for none. */
   statementTimeout: number;
+  /** Parsers by type name. */
+  types: TypeParsers;
 }
 
 /**
@@ -123,6 +126,7 @@ export function resolveSettings(
       fallback: 0,
       fraction: true,
     }),
+    types: checkTypes(options.types ?? {}),
   };
 }
 

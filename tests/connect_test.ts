@@ -5,14 +5,14 @@ import { failure, localTests, optionsOf } from "./support/lakebase.ts";
 
 const test = localTests();
 
-test("connect() reaches Postgres through workspace, credential, TLS and login", async ({ local, settings }) => {
+test("connect() reaches Postgres through workspace, credential, TLS and login", async ({ settings }) => {
   await using db = await connect(settings());
   assert.match(await db.version(), /^PostgreSQL \d+/);
   const [row] = await db.query("SELECT current_user AS role, current_database() AS database");
   assert.deepEqual(row, { role: "you@example.com", database: "databricks_postgres" });
 });
 
-test("connect() finds the endpoint from every form of its name, and from none", async ({ local, settings }) => {
+test("connect() finds the endpoint from every form of its name, and from none", async ({ settings }) => {
   const full = "projects/local/branches/production/endpoints/primary";
   for (const endpoint of [full, "projects/local/branches/production", "projects/local", "local", undefined]) {
     const { endpoint: _, host: __, user: ___, ...rest } = settings();
@@ -21,7 +21,7 @@ test("connect() finds the endpoint from every form of its name, and from none", 
   }
 });
 
-test("connect() with the same settings gives the connection that is open", async ({ local, settings }) => {
+test("connect() with the same settings gives the connection that is open", async ({ settings }) => {
   await using first = await connect(settings());
   assert.equal(await connect(settings()), first);
   const [second, third] = await Promise.all([connect(settings()), connect(settings())]);
@@ -29,7 +29,7 @@ test("connect() with the same settings gives the connection that is open", async
   assert.equal(third, first);
 });
 
-test("connect() with changed settings closes the old connection and opens a new one", async ({ local, settings }) => {
+test("connect() with changed settings closes the old connection and opens a new one", async ({ settings }) => {
   const first = await connect(settings());
   await using second = await connect(settings({ max: 3 }));
   assert.notEqual(second, first);
@@ -38,7 +38,7 @@ test("connect() with changed settings closes the old connection and opens a new 
   assert.equal(await second.version(), await second.version());
 });
 
-test("connect() opens anew after close()", async ({ local, settings }) => {
+test("connect() opens anew after close()", async ({ settings }) => {
   const first = await connect(settings());
   await first.close();
   await first.close();
@@ -46,7 +46,7 @@ test("connect() opens anew after close()", async ({ local, settings }) => {
   assert.notEqual(second, first);
 });
 
-test("connect() keeps two databases or roles apart", async ({ local, settings }) => {
+test("connect() keeps two databases or roles apart", async ({ settings }) => {
   await using one = await connect(settings());
   await using other = await connect(settings({ readOnly: true }));
   assert.notEqual(one, other);
@@ -54,7 +54,7 @@ test("connect() keeps two databases or roles apart", async ({ local, settings })
   await assert.rejects(other.query("CREATE TABLE no (a int)"), { code: "QUERY_FAILED", sqlstate: "25006" });
 });
 
-test("connect({ local: true }) starts a Lakebase of its own and joins it when asked again", async ({ local, settings }) => {
+test("connect({ local: true }) starts a Lakebase of its own and joins it when asked again", async () => {
   await using db = await connect({ local: true });
   assert.equal(await connect({ local: true }), db);
   assert.match(await db.version(), /PGlite/);
@@ -83,7 +83,7 @@ const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, 
 ];
 
 for (const [name, code, options, message] of REFUSED) {
-  test(`connect() refuses ${name}`, async ({ local, settings }) => {
+  test(`connect() refuses ${name}`, async ({ settings }) => {
     const { error, seconds } = await failure(settings(options));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
@@ -91,21 +91,35 @@ for (const [name, code, options, message] of REFUSED) {
   });
 }
 
-test("connect() says what to do where there are no settings at all", async ({ local, settings }) => {
+test("connect() says what to do where there are no settings at all", async () => {
   await using folder = await emptyHome();
   const { code, message } = await failureInShell(folder.path, {});
   assert.equal(code, "WORKSPACE_AUTH");
   assert.match(message, /none is configured.*DATABRICKS_HOST.*databricks auth login.*local: true/);
 });
 
-test("connect() says which profile is missing, whatever the environment holds", async ({ local, settings }) => {
+test("connect() says which profile is missing, whatever the environment holds", async ({ local }) => {
   await using folder = await emptyHome();
   const { code, message } = await failureInShell(folder.path, { profile: "dev" }, local.env);
   assert.equal(code, "WORKSPACE_AUTH");
   assert.match(message, /no profile "dev"/);
 });
 
-test("connect() reads the environment and .env, and needs nothing else", async ({ local, settings }) => {
+test("connect() logs in with a profile of ~/.databrickscfg, over what the environment says", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { DATABRICKS_HOST, DATABRICKS_TOKEN, ...env } = local.env;
+  await Deno.writeTextFile(
+    `${folder.path}/.databrickscfg`,
+    `[dev]\nhost = ${DATABRICKS_HOST}\ntoken = ${DATABRICKS_TOKEN}\n`,
+  );
+  const elsewhere = { DATABRICKS_HOST: "http://localhost:9", DATABRICKS_TOKEN: "dapi0000" };
+  assert.deepEqual(await failureInShell(folder.path, { profile: "dev" }, { ...env, ...elsewhere }), {
+    code: "",
+    message: "",
+  });
+});
+
+test("connect() reads the environment and .env, and needs nothing else", async ({ local }) => {
   await using folder = await emptyHome();
   const { DATABRICKS_TOKEN, ...env } = local.env;
   await Deno.writeTextFile(`${folder.path}/.env`, `export DATABRICKS_TOKEN="${DATABRICKS_TOKEN}" # the PAT`);
@@ -189,7 +203,7 @@ for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {
   });
 }
 
-test("connect() refuses a certificate of an authority that it was not told of", async ({ local, settings }) => {
+test("connect() refuses a certificate of an authority that it was not told of", async ({ settings }) => {
   const { ca: _, ...rest } = settings();
   assert.equal((await failure(rest)).error.code, "TLS");
 });

@@ -51,7 +51,8 @@ export class Backend {
       prefix: session.statements.prefix,
       channels: session.channels,
       output: (bytes) => session.client.write(bytes),
-      more: async () => joined(await session.requests.copyData() ?? [COPY_FAIL]),
+      // What makes no sense is an error of the session's, not the backend's: the next read will say so.
+      more: async () => joined(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
     });
     this.#running = undefined;
     const due = session.attend(sqlOf(batch), outcome);

@@ -73,7 +73,7 @@ export class Connection {
   /** Says a last word, where there is one, and hangs up; what the other side still sends is not read. */
   async close(last?: Frame): Promise<void> {
     this.freeze(false);
-    if (this.#socket.destroyed) return await this.closed;
+    if (this.#socket.destroyed || this.#socket.writableEnded) return await this.closed;
     if (last) this.#socket.end(last);
     else this.#socket.end();
     // A reset, which unread bytes would cause, could overtake the last word.

@@ -3,6 +3,7 @@
 import { receiveMessageOnPort } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import { dataDir as prepopulated } from "@electric-sql/pglite-prepopulatedfs";
+import { messageSize } from "./messages.ts";
 import { type Outcome, ResponseScanner } from "./responses.ts";
 import { type Signalled, Signals } from "./signals.ts";
 import { OUTSTANDING, SENT } from "./slots.ts";
@@ -23,6 +24,7 @@ export type FromWorker =
 /** Output that may be on its way before the query has to wait. */
 const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
+const COPY_DATA = "d".charCodeAt(0);
 
 // PGlite's own, less `search_path=public`, plus the time zone that a service runs in.
 const START_PARAMETERS = [
@@ -53,6 +55,7 @@ class BackendThread {
   readonly #signals: Signals;
   #input: Uint8Array = new Uint8Array();
   #read = 0;
+  #end = 0;
   #taken = 0;
   readonly #output: Uint8Array<ArrayBuffer> = new Uint8Array(CHUNK);
   #written = 0;
@@ -72,7 +75,7 @@ class BackendThread {
   /** Runs whole messages to their end. */
   run(input: Uint8Array, scanner: ResponseScanner): void {
     this.#input = input;
-    this.#read = 0;
+    this.#read = this.#end = 0;
     this.#scanner = scanner;
     const backend = this.#backend;
     while (this.#read < this.#input.length || backend._pq_buffer_remaining_data() > 0) {
@@ -89,13 +92,21 @@ class BackendThread {
     this.#signals.clear();
   }
 
-  /** Postgres reads from its client; where it has read everything, as in COPY, it blocks here. */
+  /** Postgres reads from its client, a message at a time; where it has read everything, as in COPY, it blocks here. */
   #give(address: number, length: number): number {
-    if (this.#read >= this.#input.length) this.#input = this.#awaitInput();
-    const part = this.#input.subarray(this.#read, this.#read + length);
+    if (this.#read >= this.#end) this.#nextMessage();
+    const part = this.#input.subarray(this.#read, Math.min(this.#read + length, this.#end));
     this.#backend.HEAPU8.set(part, address);
     this.#read += part.length;
     return part.length;
+  }
+
+  #nextMessage(): void {
+    if (this.#read >= this.#input.length) this.#input = this.#awaitInput();
+    this.#scanner.request(this.#input[this.#read] as number);
+    do {
+      this.#end += messageSize(this.#input, this.#end) ?? 0;
+    } while (this.#input[this.#read] === COPY_DATA && this.#input[this.#end] === COPY_DATA);
   }
 
   #awaitInput(): Uint8Array {
@@ -103,7 +114,7 @@ class BackendThread {
     post({ kind: "want" });
     Atomics.wait(this.#shared, SENT, this.#taken);
     this.#taken++;
-    this.#read = 0;
+    this.#read = this.#end = 0;
     return receiveMessageOnPort(this.#inbox as never)?.message as Uint8Array;
   }
 

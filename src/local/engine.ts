@@ -1,5 +1,5 @@
 import type { FromWorker, ToWorker } from "./database_worker.ts";
-import { Refused } from "./refused.ts";
+import { Refused, SHUTDOWN } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS } from "./slots.ts";
 
@@ -113,8 +113,6 @@ export class Engine {
     }
   }
 }
-
-const SHUTDOWN = { sqlstate: "57P01", message: "terminating connection due to administrator command" };
 
 /** CopyFail without a reason. */
 const COPY_FAIL = new Uint8Array([0x66, 0, 0, 0, 5, 0]);

@@ -1,5 +1,6 @@
 import type { CertificateFault } from "./certificate.ts";
 import type { Failure } from "./messages.ts";
+import { SHUTDOWN } from "./refused.ts";
 
 /** How the workspace API answers instead of doing what it was asked. */
 export interface WorkspaceFault {
@@ -113,7 +114,7 @@ export class Faults {
   suspend(options: SuspendOptions = {}): void {
     this.#suspension = { ...options };
     this.#targets.suspended(true);
-    this.#targets.drop({ sqlstate: "57P01", message: "terminating connection due to administrator command" });
+    this.#targets.drop(SHUTDOWN);
   }
 
   /** Ends every open Postgres connection without a word, in Postgres or in TLS. */

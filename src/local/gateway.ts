@@ -7,7 +7,7 @@ import { delay } from "./delay.ts";
 import type { Faults } from "./faults.ts";
 import { authenticate, type LoginPolicy, UNAUTHORIZED } from "./login.ts";
 import { authentication, errorResponse, type Failure } from "./messages.ts";
-import { Refused } from "./refused.ts";
+import { Refused, SHUTDOWN } from "./refused.ts";
 import { type Startup, startUp } from "./startup.ts";
 
 /** One attempt to log in to the Postgres port. */
@@ -81,7 +81,7 @@ export class Gateway {
     this.#closing.abort();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
-    for (const client of this.#clients) client.destroy();
+    this.drop(SHUTDOWN);
     await Promise.all(this.#serving);
     await promise;
   }

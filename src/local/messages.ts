@@ -106,6 +106,12 @@ export function type(message: Frame): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
+/** The size of the message that begins at `at`, type byte included; undefined where its length has not arrived. */
+export function messageSize(bytes: Uint8Array, at = 0): number | undefined {
+  if (bytes.length - at < 5) return undefined;
+  return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
+}
+
 /** The zero-ended text at `offset`, and where the next byte stands. */
 export function readCString(message: Frame, offset: number): { text: string; next: number } {
   const end = message.indexOf(0, offset);
@@ -163,8 +169,7 @@ export class Framer {
    */
   next(): Frame | undefined {
     if (this.#size < 5) return undefined;
-    const head = this.#contiguous(5);
-    const size = new DataView(head.buffer, head.byteOffset, 5).getInt32(1) + 1;
+    const size = messageSize(this.#contiguous(5)) ?? 0;
     if (size < 5 || size > MAX_MESSAGE) throw new RangeError(`Cannot read message: its length is ${size - 1}`);
     if (this.#size < size) return undefined;
     const whole = this.#contiguous(size);

@@ -10,3 +10,9 @@ export class Refused extends Error {
     this.failure = failure;
   }
 }
+
+/** What a server that is shut down tells its sessions. */
+export const SHUTDOWN: Failure = {
+  sqlstate: "57P01",
+  message: "terminating connection due to administrator command",
+};

@@ -13,6 +13,7 @@ export class Requests {
   readonly #client: Connection;
   readonly #framer = new Framer();
   #skipping = false;
+  #lost = false;
 
   constructor(client: Connection) {
     this.#client = client;
@@ -82,11 +83,13 @@ export class Requests {
 
   #framed(): Frame | undefined {
     try {
+      if (this.#lost) throw new RangeError("Cannot read message: the one before made no sense");
       const message = this.#framer.next();
       if (!message || KNOWN.includes(type(message))) return message;
     } catch {
       // Its length makes no sense either.
     }
+    this.#lost = true;
     throw new Refused({ sqlstate: "08P01", message: "invalid frontend message" });
   }
 }

@@ -1,5 +1,5 @@
 import { concat } from "./der.ts";
-import { cstring, type Frame, frame, readCString } from "./messages.ts";
+import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
 /** What a batch of requests led to, besides the answers themselves. */
 export interface Outcome {
@@ -19,6 +19,10 @@ export class ResponseScanner {
   readonly #channels: ReadonlySet<string>;
   #held: Uint8Array = new Uint8Array();
   #passing = 0;
+  /** Whether the last request is one that ReadyForQuery doesn't answer. */
+  #extended = false;
+  /** Whether requests are the input of a COPY, Sync included. */
+  #copying = false;
 
   /**
    * @param prefix What statement names of this session begin with; taken off again in errors.
@@ -29,6 +33,15 @@ export class ResponseScanner {
     this.#channels = channels;
   }
 
+  /**
+   * Tells which message Postgres reads next, by its type.
+   *
+   * PGlite says ReadyForQuery after every error, though one in the extended protocol is followed by it only at Sync.
+   */
+  request(type: number): void {
+    if (!this.#copying && !COPY.has(type)) this.#extended = !ANSWERED.has(type);
+  }
+
   /** What may go on to the client, in order. The parts are views of `bytes` where they can be. */
   scan(bytes: Uint8Array): Uint8Array[] {
     const input = this.#held.length ? concat([this.#held, bytes]) : bytes;
@@ -37,7 +50,7 @@ export class ResponseScanner {
     let start = 0;
     this.#passing -= at;
     while (at < input.length) {
-      const size = sizeAt(input, at);
+      const size = messageSize(input, at);
       const watched = size === undefined || WATCHED.has(input[at] as number);
       if (watched && (size === undefined || at + size > input.length)) break;
       const end = Math.min(at + (size ?? 0), input.length);
@@ -60,9 +73,14 @@ export class ResponseScanner {
   #watch(message: Frame): Frame[] | undefined {
     switch (message[0]) {
       case READY:
+        if (this.#extended) return [];
         this.outcome.status = String.fromCharCode(message[5] ?? 0) as Outcome["status"];
         return undefined;
+      case COPY_IN:
+        this.#copying = true;
+        return undefined;
       case COMPLETE: {
+        this.#copying = false;
         const { text } = readCString(message, 5);
         if (SESSION_COMMANDS.has(text)) this.outcome.tags.add(text);
         return undefined;
@@ -71,17 +89,21 @@ export class ResponseScanner {
         this.outcome.notifications.push(message.slice());
         return this.#channels.has(readCString(message, 9).text) ? undefined : [];
       default:
+        this.#copying = false;
         return this.#prefix ? [withoutPrefix(message, this.#prefix)] : undefined;
     }
   }
 }
 
-const [READY, COMPLETE, NOTIFICATION, FAILURE] = [..."ZCAE"].map((letter) => letter.charCodeAt(0));
-const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE]);
+const [READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN] = codes("ZCAEG");
+const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN]);
+/** Requests that ReadyForQuery answers. */
+const ANSWERED = new Set(codes("QFS"));
+/** The input of a COPY. */
+const COPY = new Set(codes("dcf"));
 
-function sizeAt(bytes: Uint8Array, at: number): number | undefined {
-  if (bytes.length - at < 5) return undefined;
-  return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
+function codes(letters: string): number[] {
+  return [...letters].map((letter) => letter.charCodeAt(0));
 }
 
 function withoutPrefix(message: Frame, prefix: string): Frame {

@@ -1,66 +1,105 @@
-// @ts-types="@types/pg"
-import type pg from "pg";
-import Cursor from "pg-cursor";
+import { acquire, until } from "./cancel.ts";
+import { explain } from "./failure.ts";
 import type { Statement } from "./fragment.ts";
-import { fieldsOf, rowMaker, type WireField } from "./result.ts";
-import { acquire, cancelable, explain, restore, Unresponsive } from "./run.ts";
-import type { Session } from "./session.ts";
+import { Portal } from "./portal.ts";
+import { exchange, type FindSession, leftTransaction, restore } from "./run.ts";
+import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
 
-/** Rows fetched at a time: over a network, few large batches beat many small ones. */
-const BATCH = 5000;
-
-interface Batch {
-  rows: unknown[][];
-  fields: WireField[];
-}
+/** Rows of the first batch, before it is known how large they are. */
+const FIRST_BATCH = 100;
+/** Rows of a batch at most: over a network, few large batches beat many small ones. */
+const MOST_ROWS = 5000;
+/** Bytes of a batch, about. */
+const BATCH_BYTES = 4_000_000;
 
 /**
  * Reads a statement's rows batch by batch, in constant memory. Leaving early ends the statement and frees the connection.
+ * In a transaction other statements may run between two rows.
  *
  * @throws {LakebaseError} As `run`.
  */
 export async function* iterate<Row>(
-  session: Session,
+  find: FindSession,
   statement: Statement,
   options: StopOptions = {},
 ): AsyncGenerator<Row, void, void> {
   using stop = stoppable(options);
-  const lease = await acquire(session, stop.signal);
-  const { client } = lease;
-  const cursor = client.query(new Cursor(statement.text, statement.values, { rowMode: "array", types: session.types }));
-  let broken: Error | undefined;
-  try {
-    for (;;) {
-      stop.signal.throwIfAborted();
-      const { rows, fields } = await cancelable(session, lease, stop.signal, read(cursor));
-      yield* rows.map(rowMaker<Row>(fieldsOf(fields)));
-      if (rows.length < BATCH) return;
+  const session = await until(find(), stop.signal);
+  const signals = [stop.signal, session.signal].filter((signal) => signal !== undefined);
+  const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+  await using reader = new Reader(session, statement, signal);
+  for (let rows = FIRST_BATCH; rows > 0; rows = reader.nextSize) {
+    for (const row of await reader.batch(rows)) {
+      signal?.throwIfAborted();
+      yield row as Row;
     }
-  } catch (error) {
-    if (error instanceof Unresponsive) broken = error;
-    if (stop.signal.aborted) throw stop.signal.reason;
-    throw await explain(session, error, statement);
-  } finally {
-    broken ??= await end(cursor, session, client);
-    lease.release(broken);
   }
 }
 
-function read(cursor: Cursor): Promise<Batch> {
-  return new Promise((resolve, reject) => {
-    cursor.read(BATCH, (error: Error | null, rows: unknown[][], result: { fields?: WireField[] }) => {
-      if (error) reject(error);
-      else resolve({ rows, fields: result?.fields ?? [] });
-    });
-  });
-}
+/** Holds a connection from the first batch to the last, or in a transaction for each batch. */
+class Reader implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #statement: Statement;
+  readonly #signal: AbortSignal | undefined;
+  readonly #portal: Portal;
+  #lease: Lease | undefined;
+  #rows = 0;
 
-async function end(cursor: Cursor, session: Session, client: pg.PoolClient): Promise<Error | undefined> {
-  try {
-    await cursor.close();
-    return await restore(session, client);
-  } catch (error) {
-    return error as Error;
+  constructor(session: Session, statement: Statement, signal: AbortSignal | undefined) {
+    this.#session = session;
+    this.#statement = statement;
+    this.#signal = signal;
+    const { types, catalogue, transaction } = session;
+    this.#portal = new Portal(statement, { types, learned: catalogue, held: transaction !== undefined });
+  }
+
+  /** Rows to ask for next, by how large the last ones were; 0 after the last. */
+  get nextSize(): number {
+    if (!this.#portal.more) return 0;
+    const fitting = Math.floor(BATCH_BYTES / Math.max(1, this.#portal.bytes / this.#rows));
+    return Math.max(1, Math.min(MOST_ROWS, fitting));
+  }
+
+  async batch(rows: number): Promise<unknown[]> {
+    const session = this.#session;
+    try {
+      const lease = this.#lease ??= await acquire(session, this.#signal);
+      const submit = this.#portal.next(rows);
+      await exchange(session, lease, this.#signal, this.#portal, submit);
+      if (session.transaction !== undefined) this.#giveBack();
+      else if (!this.#portal.more) leftTransaction(session, lease);
+      this.#rows = this.#portal.rows.length;
+      return this.#portal.rows;
+    } catch (error) {
+      await this.#end();
+      if (this.#signal?.aborted) throw this.#signal.reason;
+      throw await explain(session, error, this.#statement);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    const session = this.#session;
+    try {
+      if (this.#portal.open && this.#lease?.broken === undefined && !session.signal?.aborted) {
+        const lease = this.#lease ??= await acquire(session, undefined);
+        const submit = this.#portal.close();
+        await exchange(session, lease, undefined, this.#portal, submit);
+      }
+      if (this.#lease !== undefined) await restore(session, this.#lease);
+    } catch {
+      // What can't be closed goes with its connection, or with its transaction.
+    } finally {
+      this.#giveBack();
+    }
+  }
+
+  #giveBack(): void {
+    this.#lease?.release();
+    this.#lease = undefined;
   }
 }

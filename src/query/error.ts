@@ -1,6 +1,7 @@
 import { LakebaseError } from "../errors.ts";
 import { visible } from "../notebook/escape.ts";
 import { textWidth } from "../notebook/text_width.ts";
+import type { Statement } from "./fragment.ts";
 
 /** An error that the server sent, as `pg` throws it. */
 interface ServerError extends Error {
@@ -17,27 +18,53 @@ interface ServerError extends Error {
 /** Columns of a line of SQL that an error shows. */
 const LINE_WIDTH = 120;
 
+/** What else is known of a failure. */
+export interface FailureContext {
+  /** What was probably meant. */
+  suggestion?: string | undefined;
+  /** What failed before in the same transaction. */
+  earlier?: string | undefined;
+}
+
 /**
  * What the driver threw, as an error for the person who wrote the statement.
  *
  * @param error What the driver threw.
- * @param text The statement.
- * @param suggestion What was probably meant, where that is known.
+ * @param statement The statement.
+ * @param context What else is known.
  */
-export function queryError(error: unknown, text: string, suggestion?: string): LakebaseError {
+export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
   const { code: sqlstate, severity, detail, hint } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
+  const { suggestion, earlier } = context;
   const lines = [
     `${visible(failure.message)} (SQLSTATE ${sqlstate})`,
-    ...excerpt(failure, text),
-    ...(detail ? [`DETAIL: ${detail}`] : []),
-    ...(hint ? [`HINT: ${hint}`] : []),
-    ...(suggestion ? [`Did you mean ${suggestion}?`] : []),
+    ...excerpt(failure, statement),
+    ...(detail ? [`DETAIL: ${visible(detail)}`] : []),
+    ...(hint ? [`HINT: ${visible(hint)}`] : []),
+    ...(suggestion ? [`Did you mean ${visible(suggestion)}?`] : []),
+    ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier) : []),
   ];
-  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: error, sqlstate });
+  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
+}
+
+function abortedLines(earlier: string): string[] {
+  return [
+    `An earlier statement of this transaction failed: ${earlier}`,
+    "HINT: After that the server takes nothing but a rollback. Throw, or put what may fail between SAVEPOINT s and " +
+    "ROLLBACK TO SAVEPOINT s",
+  ];
+}
+
+/** The driver's error without the driver's frames, which lead nowhere that the reader could do something. */
+function withoutFrames(failure: ServerError): Error {
+  const { name, message, code, severity, detail, hint } = failure;
+  const plain = Object.assign(new Error(message), { code, severity, detail, hint });
+  plain.stack = `${name}: ${message}`;
+  return plain;
 }
 
 function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError {
@@ -47,18 +74,26 @@ function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError
       visible(failure.message)
     }. Whether it took effect is not known, so it was not tried ` +
       "again; the next one gets a new connection",
-    { cause: failure, sqlstate },
+    { cause: withoutFrames(failure), sqlstate },
   );
 }
 
-function excerpt(failure: ServerError, text: string): string[] {
-  if (failure.position !== undefined) return caretLines(text, Number(failure.position));
+function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string[] {
+  if (failure.position !== undefined) return caretLines(maskPasswords(text), Number(failure.position) - prefix.length);
   const { internalQuery, internalPosition } = failure;
   if (internalQuery === undefined || internalPosition === undefined) return [];
   return [
     `in ${visible(failure.where?.split("\n")[0] ?? "a function")}:`,
-    ...caretLines(internalQuery, Number(internalPosition)),
+    ...caretLines(maskPasswords(internalQuery), Number(internalPosition)),
   ];
+}
+
+/** `ALTER ROLE ... PASSWORD '...'`: the password as long as it was, so that a caret keeps its place. */
+function maskPasswords(text: string): string {
+  return text.replace(
+    /(\bpassword\s+(?:e\s*)?')((?:[^']|'')*)'/gi,
+    (_, start, secret) => `${start}${"*".repeat(secret.length)}'`,
+  );
 }
 
 /**
@@ -71,7 +106,7 @@ function excerpt(failure: ServerError, text: string): string[] {
 export function caretLines(text: string, position: number): string[] {
   const index = utf16Index(text, position - 1);
   if (!(index >= 0 && index <= text.length)) return [];
-  const start = text.lastIndexOf("\n", index - 1) + 1;
+  const start = index === 0 ? 0 : text.lastIndexOf("\n", index - 1) + 1;
   const end = text.indexOf("\n", index);
   const line = text.slice(start, end === -1 ? undefined : end).replace(/\r$/, "");
   const skipped = Math.max(0, index - start - LINE_WIDTH / 2);

@@ -1,4 +1,4 @@
-import { LakebaseError } from "../errors.ts";
+import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
 const MOST_PARAMETERS = 65_535;
@@ -10,10 +10,10 @@ export class Fragment {
   /** The values: parameters, or other fragments, whose text goes in their place. */
   readonly values: readonly unknown[];
 
-  /** Made by the `sql` tag. */
+  /** Made by the `sql` tag; a list that changes later does not change what was made of it. */
   constructor(strings: readonly string[], values: readonly unknown[]) {
-    this.strings = strings;
-    this.values = values;
+    this.strings = Object.freeze([...strings]);
+    this.values = Object.freeze([...values]);
   }
 }
 
@@ -22,7 +22,9 @@ export interface Statement {
   /** SQL with `$1`, `$2`, ... */
   text: string;
   /** What they stand for. */
-  values: unknown[];
+  values: WireValue[];
+  /** Sent before the text, and not the person's own: an error's position is counted without it. */
+  prefix?: string;
 }
 
 /**
@@ -34,81 +36,62 @@ export interface Statement {
  */
 export function compile(fragment: Fragment): Statement {
   const text: string[] = [];
-  const values: unknown[] = [];
-  const append = ({ strings, values: own }: Fragment) => {
-    strings.forEach((string, index) => {
-      text.push(string);
-      if (index >= own.length) return;
-      const value = own[index];
-      if (value instanceof Fragment) return append(value);
-      const parameter = encode(value, values.length + 1);
-      values.push(parameter.value);
-      text.push(`$${values.length}${parameter.cast}`);
-    });
-  };
-  append(fragment);
-  if (values.length > MOST_PARAMETERS) {
-    throw badParameter(
-      `the statement has ${values.length.toLocaleString("en")} parameters; Postgres takes ` +
-        `${MOST_PARAMETERS.toLocaleString("en")}. Bind one array and use = ANY(...) or unnest(...)`,
-    );
+  const values: WireValue[] = [];
+  const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // not by calls: queries are built in loops
+  const outer = new Set([fragment]);
+  for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+    const { strings, values: own } = top.fragment;
+    const index = top.next++;
+    const string = strings[index] ?? "";
+    // What follows `$1` must not make another number of it.
+    text.push(index > 0 && !(own[index - 1] instanceof Fragment) && /^\d/.test(string) ? ` ${string}` : string);
+    if (index >= own.length) {
+      open.pop();
+      outer.delete(top.fragment);
+      continue;
+    }
+    const value = own[index];
+    if (value instanceof Fragment) {
+      if (outer.has(value)) throw badParameter("a fragment contains itself");
+      outer.add(value);
+      open.push({ fragment: value, next: 0 });
+      continue;
+    }
+    const parameter = encodeParameter(value, values.length + 1);
+    values.push(parameter.value);
+    text.push(`$${values.length}${parameter.cast}`);
   }
-  return { text: text.join(""), values };
+  return checked({ text: text.join(""), values });
+}
+
+/**
+ * A statement of a text and its parameters.
+ *
+ * @param text SQL with `$1`, `$2`, ...
+ * @param params What they stand for, encoded as `${values}` are.
+ * @throws {LakebaseError} `BAD_PARAMETER` as {@linkcode compile}, and for what is no text.
+ */
+export function textStatement(text: string, params: readonly unknown[] = []): Statement {
+  if (typeof text !== "string") {
+    const instead = (text as unknown) instanceof Fragment ? "await the sql`...` itself" : "it takes a text";
+    throw badParameter(`query() has ${text === null ? "null" : `a ${typeof text}`} for its SQL; ${instead}`);
+  }
+  if (!Array.isArray(params)) throw badParameter("query() takes its parameters as an array: query(text, [value, ...])");
+  return checked({ text, values: Array.from(params, (value, index) => encodeParameter(value, index + 1).value) });
+}
+
+function checked(statement: Statement): Statement {
+  const { text, values } = statement;
+  const zero = text.indexOf("\0");
+  if (zero !== -1) throw badParameter(`its text has a zero character, at position ${zero + 1}`);
+  if (values.length <= MOST_PARAMETERS) return statement;
+  throw badParameter(
+    `the statement has ${values.length.toLocaleString("en")} parameters; Postgres takes ` +
+      `${MOST_PARAMETERS.toLocaleString("en")}. Bind one array and use = ANY(...) or unnest(...)`,
+  );
 }
 
 /** The strings of a template as they were written: SQL has its own back-slashes. Only `` \` `` and `\${` are JavaScript's. */
 export function rawStrings(template: TemplateStringsArray): string[] {
   return template.raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1"));
-}
-
-function encode(value: unknown, position: number): { value: unknown; cast: string } {
-  if (value === null || typeof value === "string" || typeof value === "boolean") return { value, cast: "" };
-  if (typeof value === "number" || typeof value === "bigint") return { value: String(value), cast: "" };
-  if (value instanceof Date) return { value: dateText(value, position), cast: "" };
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
-    if (Array.isArray(value)) checkElements(value, position);
-    return { value, cast: "" };
-  }
-  if (typeof value === "object") return objectParameter(value, position);
-  const found = typeof value === "undefined" ? "undefined" : `a ${typeof value}`;
-  const wanted = value === undefined ? "; write null for NULL" : "";
-  throw badParameter(`parameter ${position} is ${found}${wanted}`);
-}
-
-function objectParameter(value: object, position: number): { value: unknown; cast: string } {
-  if (typeof (value as { then?: unknown }).then === "function") {
-    throw badParameter(`parameter ${position} is a promise; await it first`);
-  }
-  const kind = Object.prototype.toString.call(value).slice(8, -1);
-  if (kind.startsWith("Temporal.")) return { value: String(value), cast: "" };
-  if (kind === "Map" || kind === "Set") {
-    throw badParameter(`parameter ${position} is a ${kind}; bind an array or an object`);
-  }
-  try {
-    return { value: JSON.stringify(value), cast: "::jsonb" };
-  } catch (cause) {
-    throw badParameter(`parameter ${position} is an object that has no JSON form (${(cause as Error).message})`, cause);
-  }
-}
-
-function dateText(date: Date, position: number): string {
-  if (Number.isNaN(date.getTime())) throw badParameter(`parameter ${position} is an invalid Date`);
-  const text = date.toISOString();
-  if (!/^[+-]/.test(text)) return text;
-  const year = date.getUTCFullYear(); // Postgres has no signed years: 1 BC is year 0
-  const digits = String(year > 0 ? year : 1 - year).padStart(4, "0");
-  return `${digits}${text.slice(7)}${year > 0 ? "" : " BC"}`;
-}
-
-function checkElements(array: readonly unknown[], position: number): void {
-  for (const element of array) {
-    if (Array.isArray(element)) checkElements(element, position);
-    else if (element === undefined || typeof element === "function" || typeof element === "symbol") {
-      throw badParameter(`parameter ${position} is an array that holds ${typeof element}; write null for NULL`);
-    }
-  }
-}
-
-function badParameter(state: string, cause?: unknown): LakebaseError {
-  return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`, { cause });
 }

@@ -1,4 +1,8 @@
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import type { Statement } from "./fragment.ts";
+import { type FindSession, run } from "./run.ts";
+import type { StopOptions } from "./stop.ts";
+import { parserSource } from "./types.ts";
 import { elapsedText, renderTable } from "../notebook/table.ts";
 
 /** One node of `EXPLAIN (FORMAT JSON)`. */
@@ -9,6 +13,29 @@ export interface PlanNode {
   Plans?: PlanNode[];
   /** Everything else that the server says of it. */
   [property: string]: unknown;
+}
+
+/**
+ * Asks how the server would run a statement.
+ *
+ * @param find Where.
+ * @param statement One statement: of several, those behind the first would run.
+ * @param analyze Runs it, and measures it.
+ * @param stops What may stop it.
+ */
+export async function explainStatement(
+  find: FindSession,
+  statement: Statement,
+  analyze: boolean,
+  stops: StopOptions,
+): Promise<Plan> {
+  const explained = { ...statement, prefix: `EXPLAIN (FORMAT JSON${analyze ? ", ANALYZE" : ""}) ` };
+  const [row] = await run<{ "QUERY PLAN": ConstructorParameters<typeof Plan>[0][] }>(find, explained, {
+    ...stops,
+    single: true,
+    types: parserSource(),
+  });
+  return new Plan(row!["QUERY PLAN"][0]!);
 }
 
 /** How the server would run, or ran, a statement. */

@@ -1,42 +1,34 @@
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../notebook/display.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
+import { LakebaseError } from "../errors.ts";
 import { iterate } from "./cursor.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
-import { Plan, type PlanNode } from "./plan.ts";
+import { explainStatement, type Plan } from "./plan.ts";
+import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
 import type { Result } from "./result.ts";
-import { run, runPreview } from "./run.ts";
-import type { Session } from "./session.ts";
+import { type FindSession, run } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
-import { LakebaseError } from "../errors.ts";
 
-/** How a {@linkcode Query} runs. */
-export interface QueryOptions {
-  /** Cancels it on the server; the query then rejects with the signal's reason. */
-  signal?: AbortSignal;
-  /** Seconds that it may take. @default {no limit but the connection's `statementTimeout`} */
-  timeout?: number;
-  /** Rows that a cell shows. @default {20} */
-  limit?: number;
-}
-
-/** How a plan is made. */
-export interface ExplainOptions {
-  /** Runs the statement, with all that it changes, and measures it. @default {false} */
-  analyze?: boolean;
-}
+export type { ExplainOptions, QueryOptions };
 
 /**
  * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
  * itself, fetching only the rows that it shows; inside another `sql` it is a fragment.
+ *
+ * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
+ * reads, and of which no more than the first rows were fetched, runs once more for the rest. Each loop over it, and each
+ * `explain({ analyze: true })`, is a run of its own.
  */
 export class Query<Row = Record<string, unknown>> extends Fragment
   implements PromiseLike<Result<Row>>, AsyncIterable<Row> {
-  readonly #session: () => Promise<Session>;
+  readonly #session: FindSession;
   readonly #options: QueryOptions;
   #result: Promise<Result<Row>> | undefined;
+  /** The last fetch of the first rows. */
+  #peek: Promise<Result<Row>> | undefined;
 
   /** Made by the `sql` tag. */
-  constructor(fragment: Fragment, session: () => Promise<Session>, options: QueryOptions = {}) {
+  constructor(fragment: Fragment, session: FindSession, options: QueryOptions = {}) {
     super(fragment.strings, fragment.values);
     this.#session = session;
     this.#options = options;
@@ -47,8 +39,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     onResult?: ((result: Result<Row>) => T | PromiseLike<T>) | null,
     onError?: ((error: unknown) => E | PromiseLike<E>) | null,
   ): Promise<T | E> {
-    this.#result ??= this.#run();
-    return this.#result.then(onResult, onError);
+    return this.#whole().then(onResult, onError);
   }
 
   /** {@linkcode then}, for errors alone. */
@@ -67,7 +58,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @returns The value; `undefined` where there is no row.
    */
   async value<T = unknown>(): Promise<T | undefined> {
-    const { row, fields } = await this.#firstRow();
+    const { 0: row, fields } = await this.#first(1);
     return row === undefined ? undefined : (row as Record<string, unknown>)[fields[0]?.key ?? ""] as T;
   }
 
@@ -77,10 +68,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @returns The row; `undefined` where there is none.
    */
   async first(): Promise<Row | undefined> {
-    return (await this.#firstRow()).row;
+    return (await this.#first(1))[0];
   }
 
-  /** The same query with other options. */
+  /** The same query with other options; it runs by itself. */
   with(options: QueryOptions): Query<Row> {
     return new Query(this, this.#session, { ...this.#options, ...checkOptions(options) });
   }
@@ -91,89 +82,83 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @param options `analyze` runs it, with all that it changes.
    */
   async explain({ analyze = false }: ExplainOptions = {}): Promise<Plan> {
-    const { text, values } = compile(this);
-    const explain = `EXPLAIN (FORMAT JSON${analyze ? ", ANALYZE" : ""}) `;
-    const statement = { text: explain + text, values };
-    type Explained = { "QUERY PLAN": { Plan: PlanNode }[] };
-    const [row] = await run<Explained>(await this.#session(), statement, this.#stop()).catch(withoutPrefix(explain));
-    return new Plan(row!["QUERY PLAN"][0]!);
+    return await explainStatement(this.#session, compile(this), analyze, this.#stops());
   }
 
   /** Its rows, a batch at a time, in constant memory; leaving the loop ends the query. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Row, void, void> {
-    const statement = compile(this);
-    yield* iterate<Row>(await this.#session(), statement, this.#stop());
+    yield* iterate<Row>(this.#session, compile(this), this.#stops());
   }
 
   /** How a notebook draws it: runs it and fetches the rows that are shown. */
   async [DISPLAY](): Promise<Bundle> {
     const { limit = SHOWN_ROWS } = this.#options;
     try {
-      const result = await (this.#result ?? this.#preview(limit));
-      return holdIdle(drawResult(result, limit));
+      return holdIdle(drawResult(await this.#first(limit, true), limit));
     } catch (error) {
-      throw holdIdleError(error as Error);
+      throw error instanceof Error ? holdIdleError(error) : error;
     }
   }
 
   /** How `console.log` prints it: as the statement that it is. */
   [Symbol.for("Deno.customInspect")](): string {
-    return `Query { ${compile(this).text} }`;
+    try {
+      const { text } = compile(this);
+      return `Query { ${text.length > MOST_PRINTED ? `${text.slice(0, MOST_PRINTED)}…` : text} }`;
+    } catch (error) {
+      return `Query { ${(error as Error).message} }`;
+    }
   }
 
-  async #run(): Promise<Result<Row>> {
-    const statement = compile(this);
-    return await run<Row>(await this.#session(), statement, this.#stop());
+  /** The result of running it whole: what has run so already, or is running. */
+  #whole(): Promise<Result<Row>> {
+    const run = async () => {
+      const seen = await this.#peek;
+      return seen === undefined || seen.more ? await this.#run() : seen;
+    };
+    return this.#result ??= run();
   }
 
-  async #preview(limit: number): Promise<Result<Row>> {
-    const statement = compile(this);
-    const session = await this.#session();
-    return await runPreview<Row>(session, statement, limit, this.#stop()).catch((error) => {
-      if (!severalStatements(error, statement)) throw error;
-      return run<Row>(session, statement, this.#stop());
-    });
+  /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
+  #first(limit: number, drawn = false): Promise<Result<Row>> {
+    const run = async () => {
+      const statement = compile(this);
+      if (!onlyReads(statement)) return await (this.#result = this.#run(drawn));
+      return await this.#run(drawn, limit).catch((error) => {
+        if (!severalStatements(error)) throw error;
+        return this.#run(drawn);
+      });
+    };
+    if (this.#result !== undefined) return this.#result;
+    const peek = this.#peek === undefined ? run() : this.#peek.then((seen) => enough(seen, limit) ? seen : run());
+    return this.#peek = peek;
   }
 
-  async #firstRow(): Promise<{ row: Row | undefined; fields: Result["fields"] }> {
-    const result = await (this.#result ?? this.#preview(1));
-    return { row: result[0], fields: result.fields };
+  async #run(drawn = false, limit?: number): Promise<Result<Row>> {
+    return await run<Row>(this.#session, compile(this), { ...this.#stops(), drawn, limit });
   }
 
-  #stop(): StopOptions {
+  #stops(): StopOptions {
     return { signal: this.#options.signal, timeout: this.#options.timeout };
   }
 }
 
+/** Characters of a statement that `console.log` prints. */
+const MOST_PRINTED = 10_000;
+
+function enough({ more, length }: Result<unknown>, limit: number): boolean {
+  return !more || length >= limit;
+}
+
+/** Whether a statement is one of those that only read; anything that may write counts as no such. */
+function onlyReads({ text }: Statement): boolean {
+  const bare = text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, " ");
+  if (/^[\s(]*(select|values|table|show|explain)\b/i.test(bare)) return !/\binto\b/i.test(bare);
+  return /^\s*with\b/i.test(bare) && !/\b(insert|update|delete|merge)\b/i.test(bare);
+}
+
 /** Refused while it was parsed: nothing of it has run, so all of it may run another way. */
-function severalStatements(error: unknown, { values }: Statement): boolean {
-  return error instanceof LakebaseError && error.sqlstate === "42601" && values.length === 0 &&
-    /multiple commands/.test(error.message);
-}
-
-/** The line that an error of an explained statement shows is the person's own. */
-function withoutPrefix(prefix: string): (error: unknown) => never {
-  return (error) => {
-    if (error instanceof LakebaseError) {
-      error.message = error.message.replace(prefix, "").replace(/^( +)\^$/m, (line) => line.slice(prefix.length));
-    }
-    throw error;
-  };
-}
-
-function checkOptions(options: QueryOptions): QueryOptions {
-  const { timeout, limit } = options;
-  if (timeout !== undefined && !(timeout > 0)) {
-    throw new LakebaseError(
-      "BAD_PARAMETER",
-      `Cannot run the query: timeout is ${timeout}; it must be a number of seconds above 0`,
-    );
-  }
-  if (limit !== undefined && !(Number.isInteger(limit) && limit > 0)) {
-    throw new LakebaseError(
-      "BAD_PARAMETER",
-      `Cannot show the query: limit is ${limit}; it must be a whole number above 0`,
-    );
-  }
-  return options;
+function severalStatements(error: unknown): boolean {
+  return error instanceof LakebaseError && error.sqlstate === "42601" &&
+    error.message.startsWith("cannot insert multiple commands into a prepared statement (");
 }

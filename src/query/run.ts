@@ -1,77 +1,97 @@
 // @ts-types="@types/pg"
 import type pg from "pg";
 import { LakebaseError } from "../errors.ts";
-import { queryError } from "./error.ts";
+import { acquire, cancelable, until } from "./cancel.ts";
+import { lookUpOn } from "./catalogue.ts";
+import { Execution } from "./execution.ts";
+import { explain } from "./failure.ts";
+import { fieldsOf } from "./fields.ts";
 import type { Statement } from "./fragment.ts";
-import { type Heard, listen } from "./listen.ts";
-import { type Preview, preview } from "./preview.ts";
-import { fieldsOf, makeResult, type Result, rowMaker } from "./result.ts";
+import { makeResult, type Result } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
-import { suggest } from "./suggest.ts";
+import type { ParserSource } from "./types.ts";
+import type { Exchange } from "./wire.ts";
 
-/** How long the server has to end a canceled statement before its connection is closed. */
-const CANCEL_LIMIT_MS = 900;
+/** Finds where a statement runs, connecting where that is needed. */
+export type FindSession = () => Promise<Session>;
+
+/** How a statement runs. */
+export interface RunOptions extends StopOptions {
+  /** Fetches no more rows than this. */
+  limit?: number | undefined;
+  /** For a drawing: learns the names of types that are not known, and whether there are more rows. @default {false} */
+  drawn?: boolean | undefined;
+  /** Refuses several statements in one before any of them runs. @default {false} */
+  single?: boolean | undefined;
+  /** How values become JavaScript's. @default {the session's} */
+  types?: ParserSource | undefined;
+}
 
 /**
- * Runs a statement to its end.
+ * Runs a statement to its end, or to the rows that are wanted.
  *
  * @throws {LakebaseError} `QUERY_FAILED`, `CONNECTION_LOST`, `CANCELED`, or what connecting throws; the reason of the
  * caller's signal.
  */
 export async function run<Row>(
-  session: Session,
+  find: FindSession,
   statement: Statement,
-  options: StopOptions = {},
+  options: RunOptions = {},
 ): Promise<Result<Row>> {
-  return await onConnection(session, statement, options, async ({ client }) => {
-    const types = session.types as pg.CustomTypesConfig;
-    using heard = listen(client);
+  using stop = stoppable(options);
+  const session = await until(find(), stop.signal);
+  return await onConnection(session, statement, stop.signal, async (lease, signal) => {
+    const { types = session.types, limit, single, drawn } = options;
+    const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
+    const execution = new Execution(statement, { types, learned: session.catalogue, limit: fetched, single });
     const started = performance.now();
-    const answer = await client.query({ ...statement, rowMode: "array", types });
+    await exchange(session, lease, signal, execution);
     const elapsed = performance.now() - started;
-    const last = (Array.isArray(answer) ? answer.at(-1) : answer) as pg.QueryArrayResult<unknown[]>;
-    return toResult<Row>({ ...last, more: false }, heard, elapsed);
+    session.catalogue.heed(execution.tag);
+    if (drawn) await nameTypes(session, lease, signal, execution);
+    if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
+    return toResult<Row>(session, execution, elapsed);
   });
 }
 
-/**
- * Runs a statement and fetches its first rows only.
- *
- * @param limit Rows at most.
- * @throws {LakebaseError} As {@linkcode run}.
- */
-export async function runPreview<Row>(
+/** Sends something on a connection and waits for its end. */
+export async function exchange(
   session: Session,
-  statement: Statement,
-  limit: number,
-  options: StopOptions = {},
-): Promise<Result<Row>> {
-  return await onConnection(session, statement, options, async ({ client }) => {
-    using heard = listen(client);
-    const started = performance.now();
-    const answer = await preview(client, statement, limit, session.types);
-    return toResult<Row>(answer, heard, performance.now() - started);
-  });
+  lease: Lease,
+  signal: AbortSignal | undefined,
+  work: Exchange,
+  submit = true,
+): Promise<void> {
+  work.onDoomed = () => {
+    lease.broken ??= new Error("a request to cancel may still be on its way");
+    session.cancel(lease.client).catch(() => {});
+  };
+  if (submit) lease.client.query(work as unknown as pg.Submittable);
+  try {
+    await cancelable(session, lease, signal, work.done);
+  } finally {
+    if (work.lost) lease.broken ??= new Error("the connection is lost");
+  }
 }
 
-type Answer = Pick<Preview, "rows" | "fields" | "rowCount" | "more">;
+async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | undefined, answer: Exchange) {
+  const learning = session.catalogue.learnTypes(answer.wireFields, lookUpOn(lease.client));
+  const learned = await cancelable(session, lease, signal, learning);
+  if (learned) answer.fields = fieldsOf(answer.wireFields, session.catalogue);
+}
 
-function toResult<Row>(answer: Answer, { tag, notices }: Heard, elapsed: number): Result<Row> {
-  const fields = fieldsOf(answer.fields ?? []);
-  const toRow = rowMaker<Row>(fields);
-  const rows = answer.rows as unknown[];
-  for (let index = 0; index < rows.length; index++) rows[index] = toRow(rows[index] as unknown[]); // in place: one array less
-  const { rowCount, more } = answer;
+function toResult<Row>(session: Session, answer: Exchange, elapsed: number): Result<Row> {
+  const { rows, fields, wireFields, tag, more, notices } = answer;
+  const { catalogue } = session;
   return makeResult<Row>({
-    rows: rows as Row[],
-    fields,
-    command: commandOf(tag),
-    tag,
-    rowCount,
-    more,
-    elapsed,
-    notices,
+    ...{ rows: rows as Row[], fields, command: commandOf(tag), tag, more, elapsed, notices },
+    rowCount: countOf(tag),
+    describe: async () => {
+      await catalogue.learnTypes(wireFields, session.lookUp);
+      await catalogue.learnTables(wireFields, session.lookUp);
+      return fieldsOf(wireFields, catalogue);
+    },
   });
 }
 
@@ -80,108 +100,71 @@ function commandOf(tag: string): string {
   return tag.replace(/( \d+)+$/, "");
 }
 
+function countOf(tag: string): number | null {
+  const count = / (\d+)$/.exec(tag);
+  return count === null ? null : Number(count[1]);
+}
+
 /**
- * Gets a connection for a piece of work, cancels it on the server when asked to stop, and gives the connection back in
- * the state it was in.
+ * Gets a connection for a piece of work, and gives it back in the state it was in.
+ *
+ * @param work Gets the connection, and the signal to heed.
  */
 export async function onConnection<T>(
   session: Session,
   statement: Statement,
-  options: StopOptions,
-  work: (lease: Lease, signal: AbortSignal) => Promise<T>,
+  stopped: AbortSignal | undefined,
+  work: (lease: Lease, signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
-  using stop = stoppable(options);
-  const lease = await acquire(session, stop.signal);
-  let broken: Error | undefined;
+  const signal = session.signal === undefined
+    ? stopped
+    : stopped === undefined
+    ? session.signal
+    : AbortSignal.any([stopped, session.signal]);
   try {
-    const result = await cancelable(session, lease, stop.signal, work(lease, stop.signal));
-    if (!session.inTransaction && isOpenTransaction(lease.client)) throw strayTransaction();
-    return result;
+    const lease = await acquire(session, signal);
+    try {
+      const result = await work(lease, signal);
+      leftTransaction(session, lease);
+      return result;
+    } finally {
+      await restore(session, lease);
+      lease.release();
+    }
   } catch (error) {
-    if (error instanceof Unresponsive) broken = error;
-    if (stop.signal.aborted) throw stop.signal.reason;
+    if (signal?.aborted) throw signal.reason;
     throw await explain(session, error, statement);
-  } finally {
-    broken ??= await restore(session, lease.client);
-    lease.release(broken);
   }
 }
 
-/** The server did not end a canceled statement: its connection can't be used again. */
-export class Unresponsive extends Error {}
-
-/** A connection, unless stopped first. */
-export async function acquire(session: Session, signal: AbortSignal): Promise<Lease> {
-  const acquiring = session.acquire();
-  const stopped = aborted(signal);
-  try {
-    return await Promise.race([acquiring, stopped.promise]);
-  } catch (error) {
-    acquiring.then((late) => late.release(), () => {});
-    throw error;
-  } finally {
-    stopped.forget();
-  }
-}
-
-/** Waits for work on a connection; when stopped, has the server end it, and waits for that within a limit. */
-export async function cancelable<T>(
-  session: Session,
-  { client }: Lease,
-  signal: AbortSignal,
-  work: Promise<T>,
-): Promise<T> {
-  const stopped = aborted(signal);
-  try {
-    return await Promise.race([work, stopped.promise]);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    const limit = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => limit.reject(new Unresponsive("the server did not cancel in time")),
-      CANCEL_LIMIT_MS,
-    );
-    // Until the server has taken the request, it could still hit the next statement on this connection.
-    const canceled = session.cancel(client).catch(() => limit.promise);
-    const ended = work.catch(() => {});
-    await Promise.race([Promise.all([canceled, ended]), limit.promise]).finally(() => clearTimeout(timer));
-    return await work;
-  } finally {
-    stopped.forget();
-  }
-}
-
-function aborted(signal: AbortSignal): { promise: Promise<never>; forget: () => void } {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  promise.catch(() => {});
-  return { promise, forget: () => signal.removeEventListener("abort", onAbort) };
-}
-
-function isOpenTransaction(client: pg.PoolClient): boolean {
+function isOpenTransaction({ client }: Lease): boolean {
   const status = (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
   return status === "T" || status === "E";
 }
 
 /** A connection goes back to the pool outside of any transaction; what can't be brought there is closed. */
-export async function restore(session: Session, client: pg.PoolClient): Promise<Error | undefined> {
-  if (session.inTransaction || !isOpenTransaction(client)) return undefined;
-  return await client.query("ROLLBACK").then(() => undefined, (error: Error) => error);
+export async function restore({ transaction }: Session, lease: Lease): Promise<void> {
+  if (transaction !== undefined || lease.broken !== undefined || !isOpenTransaction(lease)) return;
+  await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
 }
 
-function strayTransaction(): LakebaseError {
-  return new LakebaseError(
+/** Statements begin and end transactions by `transaction()` only. */
+export function leftTransaction({ transaction }: Session, lease: Lease): void {
+  const open = isOpenTransaction(lease);
+  if (transaction === undefined && open) {
+    throw new LakebaseError(
+      "QUERY_FAILED",
+      "Cannot leave a transaction open: the next query may run on another connection, so it was rolled back. " +
+        "Use db.transaction(async (tx) => { await tx.sql`...` })",
+      { sqlstate: "25000" },
+    );
+  }
+  if (transaction === undefined || open) return;
+  transaction.leave();
+  throw new LakebaseError(
     "QUERY_FAILED",
-    "Cannot leave a transaction open: the next query may run on another connection, so it was rolled back. " +
-      "Use db.transaction(async (tx) => { await tx.sql`...` })",
-    { sqlstate: "25000" },
+    "Cannot end a transaction from inside: this statement ended it, and nothing more runs in it. Return from the " +
+      "function to commit, throw to roll back",
+    { sqlstate: "25P01" },
   );
-}
-
-/** An error for the person who wrote the statement. */
-export async function explain(session: Session, error: unknown, { text }: Statement): Promise<LakebaseError> {
-  const found = await suggest(session, error, text).catch(() => undefined); // a guess is not worth an error of its own
-  return queryError(error, text, found);
 }

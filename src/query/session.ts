@@ -2,27 +2,42 @@
 import type pg from "pg";
 import type { LoginClient } from "../net/client.ts";
 import type { LakebasePool } from "../net/pool.ts";
+import { Catalogue } from "./catalogue.ts";
 import type { ParserSource } from "./types.ts";
 
 /** A connection that one statement may use. */
 export interface Lease {
   /** The connection. */
   readonly client: pg.PoolClient;
-  /** Gives it back; with an error, as one that can't be used again. */
-  release(broken?: Error): void;
+  /** Why it can't be used again, where that is so. */
+  broken: Error | undefined;
+  /** Gives it back. */
+  release(): void;
+}
+
+/** What the statements of a transaction share. */
+export interface TransactionState {
+  /** Its first failure: the server takes no further statement after that. */
+  failure: string | undefined;
+  /** Marks it as over before its time, since a statement ended it. */
+  leave(): void;
 }
 
 /** Where statements run: on any connection of a pool, or on the one of a transaction. */
 export interface Session {
   /** How values become JavaScript's. */
   readonly types: ParserSource;
+  /** What is known of the database's own types and tables. */
+  readonly catalogue: Catalogue;
+  /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
+  readonly transaction: TransactionState | undefined;
+  /** Ends every statement. */
+  readonly signal: AbortSignal | undefined;
   /** A connection, when one is free. */
   acquire(): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */
   cancel(client: pg.PoolClient): Promise<void>;
-  /** Whether statements share a transaction, which then is the caller's to end. */
-  readonly inTransaction: boolean;
-  /** Runs a statement on a connection of its own, for looking something up after another one failed. */
+  /** Looks something up on a connection of the pool, where one is to be had at once; else no rows. */
   lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
 }
 
@@ -35,31 +50,33 @@ export interface Session {
 export function poolSession(pool: LakebasePool, types: ParserSource): Session {
   return {
     types,
-    inTransaction: false,
-    acquire: async () => {
-      const client = await pool.connect();
-      return { client, release: (broken) => giveBack(client, broken) };
-    },
+    catalogue: new Catalogue(),
+    transaction: undefined,
+    signal: undefined,
+    acquire: async () => new PoolLease(await pool.connect()),
     cancel: (client) => pool.cancel(client),
-    lookUp: async (text, values) => (await pool.query(text, [...values])).rows,
+    lookUp: async (text, values) => {
+      const free = pool.idleCount > 0 || pool.totalCount < pool.options.max;
+      return free && pool.waitingCount === 0 ? (await pool.query(text, [...values])).rows : [];
+    },
   };
 }
 
-/**
- * Statements on the connection of a transaction.
- *
- * @param client The connection.
- * @param outside The pool that it comes from.
- */
-export function transactionSession(client: pg.PoolClient, outside: Session): Session {
-  const release = (broken?: Error) => {
-    if (broken !== undefined) (client as pg.PoolClient & LoginClient).destroy();
-  };
-  return { ...outside, inTransaction: true, acquire: () => Promise.resolve({ client, release }) };
+class PoolLease implements Lease {
+  readonly client: pg.PoolClient;
+  broken: Error | undefined;
+
+  constructor(client: pg.PoolClient) {
+    this.client = client;
+  }
+
+  release(): void {
+    if (this.broken !== undefined) destroy(this.client);
+    this.client.release(this.broken);
+  }
 }
 
-/** A connection that did not answer would not answer a farewell either. */
-function giveBack(client: pg.PoolClient, broken: Error | undefined): void {
-  if (broken !== undefined) (client as pg.PoolClient & LoginClient).destroy();
-  client.release(broken);
+/** Closes the socket: a connection that did not answer would not answer a farewell either. */
+export function destroy(client: pg.PoolClient): void {
+  (client as pg.PoolClient & LoginClient).destroy();
 }

@@ -1,7 +1,7 @@
 import { LakebaseError } from "../errors.ts";
 import { Fragment, rawStrings } from "./fragment.ts";
 import { Query } from "./query.ts";
-import type { Session } from "./session.ts";
+import type { FindSession } from "./run.ts";
 
 /** The `sql` tag: a template becomes a query, its `${values}` bound parameters. */
 export interface Sql {
@@ -13,8 +13,8 @@ export interface Sql {
   <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
   /** A quoted name: `sql.id("schema", "table")`. */
   id(...names: [string, ...string[]]): Fragment;
-  /** Values or fragments with a separator between them; `, ` when none is given. */
-  join(items: readonly unknown[], separator?: string): Fragment;
+  /** Values or fragments with a separator between them, a text or a fragment; `, ` when none is given. */
+  join(items: readonly unknown[], separator?: string | Fragment): Fragment;
   /** `VALUES (...), (...)` for rows that are arrays; for objects the columns' names before it, as `INSERT` takes them. */
   values(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment;
   /** A text that is SQL already. Never let a value from somewhere else be part of it. */
@@ -26,7 +26,7 @@ export interface Sql {
  *
  * @param session Where its queries run; asked when the first of them does.
  */
-export function makeSql(session: () => Promise<Session>): Sql {
+export function makeSql(session: FindSession): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
     if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
     return new Query<Row>(new Fragment(rawStrings(template), values), session);
@@ -44,15 +44,29 @@ function quoteName(name: unknown): string {
   throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : `a ${typeof name}`} for a name`);
 }
 
-function join(items: readonly unknown[], separator = ", "): Fragment {
+function join(items: readonly unknown[], separator: string | Fragment = ", "): Fragment {
+  if (!Array.isArray(items)) {
+    throw bad(`sql.join() has ${items === null ? "null" : `a ${typeof items}`}; it takes an array`);
+  }
   if (items.length === 0) {
     throw bad("sql.join() has no items; for a list that may be empty bind an array: = ANY(${list})");
   }
+  if (separator instanceof Fragment) {
+    const spread = items.flatMap((item, index) => index === 0 ? [item] : [separator, item]);
+    return new Fragment(Array(spread.length + 1).fill(""), spread);
+  }
+  if (typeof separator !== "string") throw bad(`sql.join() has a ${typeof separator} for a separator`);
   return new Fragment(["", ...items.slice(1).map(() => separator), ""], items);
 }
 
 function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment {
+  if (!Array.isArray(rows)) {
+    throw bad(`sql.values() has ${rows === null ? "null" : `a ${typeof rows}`}; it takes an array of rows`);
+  }
   const [first] = rows;
+  if (rows.some((row) => typeof row !== "object" || row === null)) {
+    throw bad("sql.values() has a row that is neither an array nor an object");
+  }
   if (first === undefined) throw bad("sql.values() has no rows");
   const tuple = (cells: readonly unknown[]) => new Fragment(["(", ")"], [join(cells)]);
   if (Array.isArray(first)) {

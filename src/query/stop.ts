@@ -7,14 +7,22 @@ const SECOND_STOP_MS = 2000;
 /** What is under way in this notebook, to be canceled by its Stop button. */
 const active = new Set<AbortController>();
 let listening = false;
+/** Asking costs an exception outside of a notebook. */
+let isCell: boolean | undefined;
 let lastStop = -Infinity;
 let resume: ReturnType<typeof setTimeout> | undefined;
 
 /** A statement that can be stopped. */
 export interface Stoppable extends Disposable {
-  /** Aborts with Stop, the caller's signal or the timeout, with the error to throw as its reason. */
-  readonly signal: AbortSignal;
+  /**
+   * Aborts with Stop, the caller's signal or the timeout, with the error to throw as its reason; `undefined` where nothing
+   * could stop it.
+   */
+  readonly signal: AbortSignal | undefined;
 }
+
+/** Nothing to watch costs nothing. */
+const UNSTOPPABLE: Stoppable = { signal: undefined, [Symbol.dispose]() {} };
 
 /** What else may stop it. */
 export interface StopOptions {
@@ -33,13 +41,15 @@ export interface StopOptions {
  */
 export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
   signal?.throwIfAborted();
+  const cell = isCell ??= inNotebook();
+  if (!cell && signal === undefined && timeout === undefined) return UNSTOPPABLE;
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer = timeout === undefined
     ? undefined
     : setTimeout(() => controller.abort(timedOut(timeout)), timeout * 1000);
-  if (inNotebook()) {
+  if (cell) {
     active.add(controller);
     listen();
   }

@@ -31,7 +31,10 @@ export async function suggest(session: Session, error: unknown, text: string): P
   }
   if (code !== "42703") return undefined;
   const column = /column (?:"(.+?)"|(\S+)) (?:of relation .* )?does not exist/.exec(message);
-  const words = [...new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [])].slice(0, 500);
+  const words = [...new Set(text.slice(0, 100_000).toLowerCase().match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [])].slice(
+    0,
+    500,
+  );
   return await nearest(session, lastPart(column?.[1] ?? column?.[2]), COLUMNS, [words]);
 }
 

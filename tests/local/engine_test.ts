@@ -1,17 +1,26 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../src/local/engine.ts";
-import { frame, query } from "../../src/local/messages.ts";
+import { concat } from "../../src/local/der.ts";
+import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
+
+const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
+  frame("P", cstring(""), cstring("SELECT 1 / 0"), new Uint8Array(2)),
+  frame("B", cstring(""), cstring(""), new Uint8Array(6)),
+  frame("E", cstring(""), new Uint8Array(4)),
+  frame("S"),
+  frame("H"),
+];
 
 const discard = () => Promise.resolve();
 
 Deno.test("Engine.run() rejects when the database crashes, then and afterwards", async () => {
   const engine = new Engine();
   await engine.start(undefined);
-  const { status } = await engine.run({ input: query("BEGIN") as Uint8Array<ArrayBuffer>, output: discard });
+  const { status } = await engine.run({ input: concat([query("BEGIN")]), output: discard });
   assert.equal(status, "T");
   // Postgres ends over a message that it doesn't know.
-  await assert.rejects(engine.run({ input: frame("!") as Uint8Array<ArrayBuffer>, output: discard }));
-  await assert.rejects(engine.run({ input: query("SELECT 1") as Uint8Array<ArrayBuffer>, output: discard }));
+  await assert.rejects(engine.run({ input: concat([frame("!")]), output: discard }));
+  await assert.rejects(engine.run({ input: concat([query("SELECT 1")]), output: discard }));
   await assert.rejects(engine.crashed);
   await engine.stop(false);
 });
@@ -22,4 +31,23 @@ Deno.test("Engine.start() rejects where there can be no database, and stop() end
   await assert.rejects(engine.start(`${file}/inside a file`));
   await engine.stop(true);
   await Deno.remove(file);
+});
+
+Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an error before it", async () => {
+  const engine = new Engine();
+  await engine.start(undefined);
+  const answers = async (...requests: Uint8Array[]): Promise<string> => {
+    let types = "";
+    const framer = new Framer();
+    await engine.run({ input: concat(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
+    for (let next = framer.next(); next; next = framer.next()) types += type(next);
+    return types;
+  };
+  assert.equal(await answers(PARSE, BIND, EXECUTE, SYNC), "1EZ");
+  assert.equal(await answers(PARSE, BIND, EXECUTE, FLUSH), "1E");
+  assert.equal(await answers(query("SELECT 1")), "");
+  assert.equal(await answers(SYNC), "Z");
+  assert.equal(await answers(PARSE, BIND, EXECUTE), "1E");
+  assert.equal(await answers(BIND, SYNC, query("SELECT 1 / 0")), "ZEZ");
+  await engine.stop(false);
 });

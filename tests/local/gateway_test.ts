@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect as connectSocket, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import pg from "pg";
+import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { int32 } from "../../src/local/messages.ts";
 import { client, connect, mint, refusal, row } from "./client.ts";

@@ -14,9 +14,10 @@ from nbclient.exceptions import CellExecutionError
 
 
 def run_notebook(request):
-    notebook = nbformat.from_dict(request["notebook"])
+    notebook = nbformat.reads(json.dumps(request["notebook"]), as_version=4)
     client = NotebookClient(
         notebook,
+        record_timing=False,
         kernel_name=request["kernel"],
         timeout=request["timeout"],
         allow_errors=request["allowErrors"],
@@ -27,7 +28,7 @@ def run_notebook(request):
         client.execute()
     except CellExecutionError as failure:
         error = str(failure)
-    return {"notebook": notebook, "error": error}
+    return {"notebook": json.loads(nbformat.writes(notebook)), "error": error}
 
 
 def run_cells(request):

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
 
@@ -34,14 +35,18 @@ function newClient({ env }: LocalLakebase): WorkspaceClient {
   };
 }
 
-/** The error that connecting ends with, and how many seconds it took. */
+/** The error that connecting ends with, and how many seconds it took; no secret may be printed with it. */
 export async function failure(options: ConnectOptions): Promise<{ error: LakebaseError; seconds: number }> {
   const started = performance.now();
   try {
     await (await connect(options)).close();
   } catch (error) {
-    if (error instanceof LakebaseError) return { error, seconds: (performance.now() - started) / 1000 };
-    throw error;
+    if (!(error instanceof LakebaseError)) throw error;
+    assert.doesNotMatch(
+      Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack,
+      /eyJ|dapi[0-9a-f]{8}|Bearer \S{8}/,
+    );
+    return { error, seconds: (performance.now() - started) / 1000 };
   }
   throw new Error("it connected");
 }

@@ -1,0 +1,145 @@
+/**
+ * What the `sql` layer costs over raw `pg`, side by side in one run on a real PostgreSQL: medians of 5, as a table.
+ * Run with `deno run -A --v8-flags=--expose-gc bench/query.ts`.
+ */
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import { connect } from "../mod.ts";
+import { startPostgres } from "../tests/support/postgres.ts";
+
+const ROWS = 1_000_000;
+const TABLE = "SELECT * FROM bench";
+
+interface Row {
+  what: string;
+  raw?: number;
+  ours: number;
+  unit: string;
+  limit: string;
+}
+
+await using server = await startPostgres({ password: "bench" });
+const raw = new pg.Pool({ connectionString: server.url, max: 1, ssl: false });
+raw.on("error", () => {});
+const { port } = server;
+const db = await connect({
+  host: "127.0.0.1",
+  port,
+  user: "postgres",
+  database: "postgres",
+  password: "bench",
+  max: 1,
+  sslMode: "disable",
+});
+
+await db.sql`CREATE TABLE bench AS SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
+  (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${ROWS}) n`;
+await db.sql`ANALYZE bench`;
+
+const table: Row[] = [];
+table.push(...await whole());
+table.push(...await display());
+table.push(...await small());
+print(table);
+await db.close();
+await raw.end();
+
+async function whole(): Promise<Row[]> {
+  const query = { raw: () => raw.query(TABLE), ours: async () => await db.query(TABLE) };
+  const time = await sideBySide(query.raw, query.ours, 5);
+  const memory = { raw: await peak(query.raw), ours: await peak(query.ours) };
+  return [
+    {
+      what: `await sql, ${ROWS.toLocaleString("en")} rows x 6`,
+      raw: time.raw,
+      ours: time.ours,
+      unit: "ms",
+      limit: "1.0x",
+    },
+    { what: "  peak memory of that", raw: memory.raw, ours: memory.ours, unit: "MB", limit: "1.0x" },
+  ];
+}
+
+async function display(): Promise<Row[]> {
+  const draw = async () => {
+    const query = db.sql`${db.sql.unsafe(TABLE)}`;
+    await (query as unknown as Record<symbol, () => Promise<unknown>>)[Symbol.for("Jupyter.display")]!();
+  };
+  const { ours } = await sideBySide(() => Promise.resolve(), draw, 5);
+  return [
+    { what: "bare display of the same table", ours, unit: "ms", limit: "100 ms" },
+    { what: "  peak memory of that", ours: await peak(draw), unit: "MB", limit: "constant" },
+  ];
+}
+
+async function small(): Promise<Row[]> {
+  const many = (one: () => Promise<unknown>) => async () => {
+    for (let n = 0; n < 1000; n++) await one();
+  };
+  const viaQuery = await sideBySide(many(() => raw.query("SELECT 1")), many(() => db.query("SELECT 1")), 9);
+  const viaSql = await sideBySide(many(() => raw.query("SELECT 1")), many(async () => await db.sql`SELECT 1`), 9);
+  const viaPool = await sideBySide(many(() => raw.query("SELECT 1")), many(() => db.pool.query("SELECT 1")), 9);
+  return [
+    { what: 'db.query("SELECT 1")', raw: viaQuery.raw, ours: viaQuery.ours, unit: "us", limit: "1.1x" },
+    { what: "await sql`SELECT 1`", raw: viaSql.raw, ours: viaSql.ours, unit: "us", limit: "+1 ms" },
+    { what: 'db.pool.query("SELECT 1")', raw: viaPool.raw, ours: viaPool.ours, unit: "us", limit: "" },
+  ];
+}
+
+/** Medians, in milliseconds; the two take turns, so that neither profits from a machine that is warm or idle. */
+async function sideBySide(one: () => Promise<unknown>, other: () => Promise<unknown>, times: number) {
+  const took = { raw: [] as number[], ours: [] as number[] };
+  await one();
+  await other();
+  for (let n = 0; n < times; n++) {
+    for (
+      const [name, run] of n % 2 === 0
+        ? [["raw", one], ["ours", other]] as const
+        : [["ours", other], ["raw", one]] as const
+    ) {
+      collect();
+      const started = performance.now();
+      await run();
+      took[name].push(performance.now() - started);
+    }
+  }
+  return { raw: median(took.raw), ours: median(took.ours) };
+}
+
+/** Megabytes of heap above the start, at the worst of a sample every 5 ms and at the end. */
+async function peak(run: () => Promise<unknown>): Promise<number> {
+  const peaks: number[] = [];
+  for (let n = 0; n < 5; n++) {
+    collect();
+    const before = Deno.memoryUsage().heapUsed;
+    let most = 0;
+    const sample = () => most = Math.max(most, Deno.memoryUsage().heapUsed - before);
+    const timer = setInterval(sample, 5);
+    const kept = await run();
+    sample();
+    clearInterval(timer);
+    peaks.push(most / 1e6);
+    void kept;
+  }
+  return median(peaks);
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+function collect(): void {
+  (globalThis as { gc?: () => void }).gc?.();
+}
+
+function print(rows: Row[]): void {
+  // deno-lint-ignore no-console -- a benchmark's output
+  console.table(rows.map(({ what, raw, ours, unit, limit }) => ({
+    what,
+    "raw pg": raw === undefined ? "" : `${raw.toFixed(1)} ${unit}`,
+    ours: `${ours.toFixed(1)} ${unit}`,
+    ratio: raw === undefined ? "" : (ours / raw).toFixed(2),
+    limit,
+  })));
+}

@@ -1,0 +1,72 @@
+import { DISPLAY, holdIdle } from "../notebook/display.ts";
+import { type Bundle, renderTable, type TableOptions } from "../notebook/table.ts";
+import { type Field, makeResult, Result } from "../query/result.ts";
+
+const drawings = new WeakMap<object, () => TableOptions>();
+
+/** What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`. */
+export class Listing<Row = Record<string, unknown>> extends Result<Row> {
+  /** How a notebook draws it. */
+  override [DISPLAY](): Record<string, string> {
+    return holdIdle({ ...drawing(this) });
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return drawing(this)["text/plain"];
+  }
+
+  /** As `console.log`, for Node's `util.inspect`. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return drawing(this)["text/plain"];
+  }
+}
+
+function drawing(listing: object): Bundle {
+  return renderTable(drawings.get(listing)?.() ?? { columns: [], rows: [] });
+}
+
+/** What a {@linkcode Listing} is made of. */
+export interface ListingParts<Row> {
+  /** The rows, which become the listing itself. */
+  rows: Row[];
+  /** The rows' properties with their Postgres types, in order. */
+  fields: readonly Field[];
+  /** Milliseconds that finding them took. */
+  elapsed: number;
+  /** How it is drawn. */
+  draw: (rows: readonly Row[]) => TableOptions;
+}
+
+/**
+ * Makes a listing.
+ *
+ * @param parts The rows, and how they are drawn.
+ * @param about What else is known, as properties beside the rows.
+ */
+export function makeListing<Row, About extends object>(
+  { rows, fields, elapsed, draw }: ListingParts<Row>,
+  about: About,
+): Listing<Row> & About {
+  const rowCount = rows.length;
+  const result = makeResult({
+    ...{ rows, fields, rowCount, elapsed },
+    ...{ command: "SELECT", tag: `SELECT ${rowCount}`, more: false, notices: [] },
+    describe: () => Promise.resolve(fields),
+  });
+  const listing = Object.setPrototypeOf(result, Listing.prototype) as Listing<Row> & About;
+  drawings.set(listing, () => draw(listing));
+  for (const [name, value] of Object.entries(about)) Object.defineProperty(listing, name, { value });
+  return listing;
+}
+
+const OIDS = { bool: 16, int8: 20, text: 25, json: 114, float8: 701 } as const;
+
+/**
+ * The fields of rows that no single query made.
+ *
+ * @param types The Postgres type of each property, in order.
+ */
+export function fieldsFor(types: Readonly<Record<string, keyof typeof OIDS>>): Field[] {
+  return Object.entries(types).map(([name, type]) => ({ name, key: name, type, oid: OIDS[type] }));
+}

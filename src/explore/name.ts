@@ -1,0 +1,62 @@
+import { LakebaseError } from "../errors.ts";
+import { compile, type Fragment } from "../query/fragment.ts";
+
+const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
+const SQL_NAME =
+  /^\s*(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)){0,2}\s*$/u;
+
+/** How SQL reads a name that is not quoted: in a database of UTF-8 it folds these letters alone. */
+export function fold(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+/**
+ * What a table's name may stand for: itself as it is written, or as SQL would fold it.
+ *
+ * @param name `table`, `schema.table`, or with quotes as in SQL.
+ * @returns The readings as SQL, quoted; the first that exists is meant.
+ * @throws {LakebaseError} `BAD_PARAMETER` where it can't be a name.
+ */
+export function readings(name: string): string[] {
+  const parts: { text: string; quoted: boolean }[] = [];
+  for (let index = 0; index <= name.length;) {
+    PART.lastIndex = index;
+    const found = PART.exec(name);
+    if (found === null || name.includes("\0")) throw badName(name);
+    const [whole, quoted, bare = ""] = found;
+    parts.push(quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquote(quoted), quoted: true });
+    index += whole.length;
+    if (index < name.length && name[index] !== ".") throw badName(name);
+    index++;
+  }
+  if (parts.some(({ text }) => text === "")) throw badName(name);
+  const written = parts.map(({ text }) => quote(text)).join(".");
+  const folded = parts.map(({ text, quoted }) => quote(quoted ? text : fold(text))).join(".");
+  return [...new Set([written, folded])];
+}
+
+/**
+ * The name that a fragment is, as `sql.id()` makes it.
+ *
+ * @param fragment A fragment.
+ * @returns Its text; `undefined` where it is more than a name.
+ */
+export function nameOf(fragment: Fragment): string | undefined {
+  const { text, values } = compile(fragment);
+  return values.length === 0 && SQL_NAME.test(text) ? text : undefined;
+}
+
+function unquote(text: string): string {
+  return text.replaceAll('""', '"');
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function badName(name: string): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot look for a table: its name is ${JSON.stringify(name)}; it must be like trips, public.trips or "Odd name"`,
+  );
+}

@@ -1,0 +1,78 @@
+import { type ColumnKind, isTyped } from "./column_kind.ts";
+
+/** Characters of a text that are kept. */
+const LONGEST = 1000;
+/** Values of a column that come with how often they do. */
+const TOP = 5;
+
+/** The fractions of the quartiles. */
+export const QUARTILES = [0.25, 0.5, 0.75] as const;
+
+/**
+ * The statement that computes the statistics of columns in one pass over the rows, which are read once. Columns go by
+ * their position, `c1`, `c2`, ..., so that no name is ever part of the text.
+ *
+ * @param source A query with the columns `c1`, `c2`, ...
+ * @param columns Position, counted from 1, and kind of each.
+ * @returns SQL whose rows are `position`, 0 for the count of all rows, and `statistics` as JSON.
+ */
+export function statisticsSql(
+  source: string,
+  columns: readonly { position: number; kind: ColumnKind }[],
+): string {
+  const branches = columns.map(({ position, kind }) => `(${columnSql(position, kind)})`);
+  const all = "SELECT 0 AS position, json_build_object('count', count(*)) AS statistics FROM data";
+  return `WITH data AS MATERIALIZED (${source}) ${[all, ...branches].join("\nUNION ALL ")}`;
+}
+
+function columnSql(position: number, kind: ColumnKind): string {
+  const column = `c${position}`;
+  const value = isTyped(kind) ? column : `${column}::text`; // a row of NULLs is NULL, its text is not
+  const key = isTyped(kind) ? value : `${value} COLLATE "C"`;
+  const groups = `SELECT ${key} AS k, count(*) AS n FROM data WHERE ${value} IS NOT NULL GROUP BY 1`;
+  return kind === "number" || kind === "moment"
+    ? rankedSql(position, kind, groups)
+    : groupedSql(position, kind, groups);
+}
+
+/** Each value once, with how many rows have it: everything follows from that, and it is small for most columns. */
+function groupedSql(position: number, kind: ColumnKind, groups: string): string {
+  const ends = kind === "ordered" || kind === "text"
+    ? `ARRAY[${shown("min(k)", kind)}, ${shown("max(k)", kind)}]`
+    : "NULL";
+  return `WITH g AS MATERIALIZED (${groups})
+  SELECT ${position}, json_build_object('count', coalesce(sum(n), 0), 'distinct', count(*), 'marks', ${ends},
+    'top', ${topSql(kind)}) FROM g`;
+}
+
+/** The same, with a running count, so that the value at a rank is found without sorting the rows. */
+function rankedSql(position: number, kind: ColumnKind, groups: string): string {
+  const ranks = ["1::int8", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"];
+  const marks = ranks.map((_, index) =>
+    `max(${shown("k", kind)}) FILTER (WHERE upto >= r${index} AND upto - n < r${index})`
+  );
+  const mean = kind === "number" ? "(sum(k::numeric * n) / max(total))::text" : "NULL";
+  return `WITH g AS MATERIALIZED (SELECT k, n, (sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING))::int8 AS upto
+    FROM (${groups}) AS groups),
+  r AS MATERIALIZED (SELECT total, ${ranks.map((rank, index) => `${rank} AS r${index}`).join(", ")}
+    FROM (SELECT max(upto) AS total FROM g) AS counted)
+  SELECT ${position}, json_build_object('count', coalesce(max(total), 0), 'distinct', count(*), 'mean', ${mean},
+    'marks', ARRAY[${marks.join(", ")}], 'top', ${topSql(kind)}) FROM g, r`;
+}
+
+/** The ranks that a quartile lies between: numbers are interpolated, of moments it is one that there is. */
+function rankSql(part: number, kind: ColumnKind): string[] {
+  if (kind === "moment") return Array<string>(2).fill(`greatest(1, ceil(${part} * total))::int8`);
+  return ["floor", "ceil"].map((round) => `${round}(1 + ${part} * (total - 1))::int8`);
+}
+
+function topSql(kind: ColumnKind): string {
+  return `(SELECT json_agg(json_build_array(${shown("k", kind)}, n) ORDER BY n DESC, k)
+    FROM (SELECT k, n FROM g ORDER BY n DESC, k LIMIT ${TOP}) AS most)`;
+}
+
+/** A value as the wire would have it, which a cast to text is not for each type. */
+function shown(value: string, kind: ColumnKind): string {
+  if (isTyped(kind)) return `format('%s', ${value})`;
+  return `CASE WHEN length(${value}) > ${LONGEST} THEN left(${value}, ${LONGEST}) || '…' ELSE ${value} END`;
+}

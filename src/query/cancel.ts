@@ -1,0 +1,97 @@
+import { pause } from "../backoff.ts";
+import type { Lease, Session } from "./session.ts";
+
+/** How long the server has to end a canceled statement before its connection is closed. */
+const CANCEL_LIMIT_MS = 900;
+/** How long after a request the next one is made: the first may have come before the statement had begun. */
+const ASK_AGAIN_MS = 200;
+
+/**
+ * The promise, unless stopped first.
+ *
+ * @param work What is waited for; it goes on by itself when stopped.
+ * @throws The signal's reason.
+ */
+export async function until<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** A connection, unless stopped first; one that comes later is given back. */
+export async function acquire(session: Session, signal: AbortSignal | undefined): Promise<Lease> {
+  const acquiring = session.acquire();
+  try {
+    return await until(acquiring, signal);
+  } catch (error) {
+    if (signal?.aborted) acquiring.then((late) => late.release(), () => {});
+    throw error;
+  }
+}
+
+/**
+ * Waits for work on a connection; when stopped, has the server end it, and waits for that within a limit.
+ *
+ * A request to cancel says which connection is meant, not which statement, and a proxy on the way may deliver it late. Only
+ * the error that it causes shows that it has arrived, so after any other end the connection is not used again.
+ *
+ * @param work What runs; it settles once the server is ready for more.
+ * @throws What `work` throws; whoever asked to stop looks at the signal.
+ */
+export async function cancelable<T>(
+  session: Session,
+  lease: Lease,
+  signal: AbortSignal | undefined,
+  work: Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return await work;
+  const failed = Symbol();
+  const outcome = await until(work.then((value) => ({ value }), (error) => ({ [failed]: error })), signal).catch(() => {
+    return undefined;
+  });
+  if (outcome === undefined) return await cancel(session, lease, work);
+  if ("value" in outcome) return outcome.value;
+  throw outcome[failed];
+}
+
+async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Promise<T> {
+  lease.broken = new Error("a request to cancel may still be on its way");
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(new Error("the server did not cancel in time")), CANCEL_LIMIT_MS);
+  const requests = ask(session, lease, work);
+  try {
+    return await Promise.race([work, limit.promise]);
+  } catch (error) {
+    if (requests.count === 1 && isCancellation(error)) lease.broken = undefined;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    requests.over = true;
+  }
+}
+
+function ask(session: Session, { client }: Lease, work: Promise<unknown>): { count: number; over: boolean } {
+  const requests = { count: 0, over: false };
+  const ended = work.then(() => {}, () => {});
+  (async () => {
+    while (!requests.over) {
+      requests.count++;
+      await session.cancel(client).catch(() => {});
+      await Promise.race([pause(ASK_AGAIN_MS), ended]);
+    }
+  })();
+  return requests;
+}
+
+/** The server's own limit on a statement has the same SQLSTATE. */
+function isCancellation(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return code === "57014" && !/timeout/.test(String(message));
+}

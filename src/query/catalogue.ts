@@ -1,0 +1,52 @@
+// @ts-types="@types/pg"
+import type pg from "pg";
+import type { WireField } from "./fields.ts";
+import { isBuiltIn } from "./type_names.ts";
+
+type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
+
+const TYPES = "SELECT oid::int8, format_type(oid, NULL) AS name FROM pg_catalog.pg_type WHERE oid = ANY($1::oid[])";
+
+const TABLES = `SELECT attrelid::int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
+  WHERE attrelid = ANY($1::oid[]) AND attnum > 0`;
+
+/** What was learned of a database's own types and tables; kept until a statement changes them. */
+export class Catalogue {
+  /** The names of types, by oid. */
+  readonly types: Map<number, string> = new Map();
+  /** Whether a column takes NULL, by its number, by the table's oid. */
+  readonly tables: Map<number, Map<number, boolean>> = new Map();
+
+  /** Forgets what a statement may have changed. */
+  heed(tag: string): void {
+    if (!/^(ALTER|CREATE|DROP|ROLLBACK)/.test(tag)) return;
+    this.types.clear();
+    this.tables.clear();
+  }
+
+  /** Asks for the names of types that are not known yet; one round trip, or none. */
+  async learnTypes(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+    const oids = fields.map(({ dataTypeID }) => dataTypeID).filter((oid) => !isBuiltIn(oid) && !this.types.has(oid));
+    if (oids.length === 0) return false;
+    for (const { oid, name } of await lookUp(TYPES, [`{${[...new Set(oids)].join(",")}}`])) {
+      this.types.set(Number(oid), String(name));
+    }
+    return true;
+  }
+
+  /** Asks for the columns of tables that are not known yet; one round trip, or none. */
+  async learnTables(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+    const oids = fields.map(({ tableID = 0 }) => tableID).filter((oid) => oid > 0 && !this.tables.has(oid));
+    if (oids.length === 0) return false;
+    for (const { attrelid, attnum, nullable } of await lookUp(TABLES, [`{${[...new Set(oids)].join(",")}}`])) {
+      const columns = this.tables.get(Number(attrelid)) ?? new Map<number, boolean>();
+      this.tables.set(Number(attrelid), columns.set(Number(attnum), Boolean(nullable)));
+    }
+    return true;
+  }
+}
+
+/** Looks up on a connection that is at hand. */
+export function lookUpOn(client: pg.PoolClient): LookUp {
+  return async (text, values) => (await client.query(text, [...values])).rows;
+}

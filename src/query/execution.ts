@@ -1,0 +1,45 @@
+import type { Statement } from "./fragment.ts";
+import { Exchange, type Reading, type Wire } from "./wire.ts";
+
+/** How much of a statement is run. */
+export interface ExecutionOptions extends Reading {
+  /** Rows at most, in one round trip: `Sync` behind `Execute` ends the portal, so the rest is neither computed nor sent. */
+  limit?: number | undefined;
+  /** Refuses several statements in one before any of them runs. */
+  single?: boolean | undefined;
+}
+
+/** A statement that is run in one exchange. */
+export class Execution extends Exchange {
+  readonly #statement: Statement;
+  readonly #options: ExecutionOptions;
+  readonly #simple: boolean;
+
+  /** Made of a statement; `pg` submits it. */
+  constructor(statement: Statement, options: ExecutionOptions) {
+    super(options);
+    this.#statement = statement;
+    this.#options = options;
+    this.#simple = statement.values.length === 0 && options.limit === undefined && !options.single;
+  }
+
+  protected override send(wire: Wire): void {
+    const { text, values, prefix = "" } = this.#statement;
+    if (this.#simple) return wire.query(prefix + text);
+    sendOpening(wire, prefix + text, values);
+    wire.execute({ portal: "", rows: this.#options.limit ?? 0 });
+    wire.sync();
+  }
+
+  override handleCopyInResponse(): void {
+    super.handleCopyInResponse();
+    if (!this.#simple) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
+  }
+}
+
+/** The messages that bind a statement to a portal. */
+export function sendOpening(wire: Wire, text: string, values: Statement["values"], portal = ""): void {
+  wire.parse({ text });
+  wire.bind({ portal, values });
+  wire.describe({ type: "P", name: portal });
+}

@@ -1,0 +1,95 @@
+import { typeName } from "./type_names.ts";
+import type { ParserSource } from "./types.ts";
+
+/** One column of a result. */
+export interface Field {
+  /** The column's name, as the server has it. */
+  readonly name: string;
+  /** Its key in a row: the name, or `name_2` where an earlier column has that name. */
+  readonly key: string;
+  /**
+   * The Postgres type, such as `int8` or `text[]`. A type that a database made for itself goes by its name once the
+   * catalogue was asked, as drawing a result or `describe()` does; until then it is `oid 16385`.
+   */
+  readonly type: string;
+  /** The type's oid. */
+  readonly oid: number;
+  /** The oid of the table that it comes from, where it is a column of one. */
+  readonly table?: number;
+  /** Its number in that table, from 1. */
+  readonly column?: number;
+  /**
+   * Whether the table's column takes NULL; there once the catalogue was asked. (An outer join puts NULL into any column.)
+   */
+  readonly nullable?: boolean;
+}
+
+/** A column as the wire describes it. */
+export interface WireField {
+  /** The column's name. */
+  name: string;
+  /** The type's oid. */
+  dataTypeID: number;
+  /** The table's oid; 0 for none. */
+  tableID?: number;
+  /** The column's number in the table; 0 for none. */
+  columnID?: number;
+}
+
+/** What was learned of a database's own types and tables. */
+export interface Learned {
+  /** The names of its types, by oid. */
+  readonly types: ReadonlyMap<number, string>;
+  /** Whether a column takes NULL, by its number, by the table's oid. */
+  readonly tables: ReadonlyMap<number, ReadonlyMap<number, boolean>>;
+}
+
+/**
+ * The columns of a result.
+ *
+ * @param fields As the wire describes them.
+ * @param learned What else is known.
+ * @returns One for each, with a key that no earlier one has.
+ */
+export function fieldsOf(fields: readonly WireField[], learned?: Learned): Field[] {
+  const taken = new Set(fields.map((field) => field.name));
+  const used = new Set<string>();
+  return fields.map(({ name, dataTypeID: oid, tableID: table = 0, columnID: column = 0 }) => {
+    let key = name;
+    for (let n = 2; used.has(key); n++) {
+      const next = `${name}_${n}`;
+      key = taken.has(next) ? key : next;
+    }
+    used.add(key);
+    const nullable = learned?.tables.get(table)?.get(column);
+    return {
+      ...{ name, key, type: learned?.types.get(oid) ?? typeName(oid), oid },
+      ...(table > 0 && column > 0 ? { table, column } : {}),
+      ...(nullable === undefined ? {} : { nullable }),
+    };
+  });
+}
+
+/** The values of a row as the wire has them. */
+export type WireRow = readonly (string | null)[];
+
+/**
+ * A function that makes an object of a row's texts.
+ *
+ * @param fields The columns.
+ * @param types How values become JavaScript's.
+ */
+export function rowReader(fields: readonly Field[], types: ParserSource): (values: WireRow) => unknown {
+  const keys = fields.map((field) => field.key);
+  const parsers = fields.map((field) => types.getTypeParser(field.oid));
+  // A copy has every key as its own, in this order, whatever its name: setting "__proto__" is then no prototype's business.
+  const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
+  return (values) => {
+    const row = { ...empty };
+    for (let index = 0; index < keys.length; index++) {
+      const text = values[index];
+      if (text !== null) row[keys[index]!] = parsers[index]!(text!);
+    }
+    return row;
+  };
+}

@@ -1,0 +1,247 @@
+import type { EventEmitter } from "node:events";
+import type { WireValue } from "./parameter.ts";
+import { type Field, fieldsOf, type Learned, rowReader, type WireField, type WireRow } from "./fields.ts";
+import type { ParserSource } from "./types.ts";
+import { LakebaseError } from "../errors.ts";
+
+/** Something the server said beside its answer, such as `RAISE NOTICE` does. */
+export interface Notice {
+  /** `NOTICE`, `WARNING`, `INFO`, ... */
+  severity: string;
+  /** What it said. */
+  message: string;
+  /** More of it. */
+  detail?: string;
+  /** What to do. */
+  hint?: string;
+}
+
+/** A loop of RAISE NOTICE is not worth the memory. */
+const MOST_NOTICES = 1000;
+
+type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
+
+/** What is used of `pg`'s connection: the messages of the extended query protocol. */
+export interface Wire extends EventEmitter {
+  /** The socket. */
+  stream: { cork?(): void; uncork?(): void };
+  /** A simple query. */
+  query(text: string): void;
+  /** `Parse`. */
+  parse(message: { text: string }): void;
+  /** `Bind`, to the unnamed portal or a named one. */
+  bind(message: { portal?: string; values: readonly WireValue[] }): void;
+  /** `Describe`. */
+  describe(message: { type: "P"; name: string }): void;
+  /** `Execute`. */
+  execute(message: { portal: string; rows?: number }): void;
+  /** `Close`. */
+  close(message: { type: "P"; name: string }): void;
+  /** `Flush`. */
+  flush(): void;
+  /** `Sync`. */
+  sync(): void;
+  /** `CopyFail`. */
+  sendCopyFail(message: string): void;
+}
+
+/** How rows are read. */
+export interface Reading {
+  /** How values become JavaScript's. */
+  types: ParserSource;
+  /** What else is known of types and tables. */
+  learned?: Learned | undefined;
+}
+
+/**
+ * One exchange with the server, from what is sent to its `ReadyForQuery`: as `pg` takes a query. Rows become objects where
+ * their message is read, without an array or a promise in between. It has ended only when the server is ready: `pg` itself
+ * reports an error before that, when it does not know yet whether a transaction is open.
+ */
+export abstract class Exchange {
+  /** The rows since they were last taken. */
+  rows: unknown[] = [];
+  /** How many bytes they were on the wire. */
+  bytes = 0;
+  /** The columns. */
+  fields: Field[] = [];
+  /** The columns as the wire describes them. */
+  wireFields: WireField[] = [];
+  /** The last command's tag, whole, such as `INSERT 0 3`. */
+  tag = "";
+  /** Whether the server has more rows. */
+  more = false;
+  /** Notices and warnings. */
+  readonly notices: Notice[] = [];
+  /** Whether its connection is of no more use. */
+  lost = false;
+  /** Called when the outcome is known to be an error, but the server goes on sending. */
+  onDoomed: (() => void) | undefined;
+
+  protected wire!: Wire;
+  #end = Promise.withResolvers<void>();
+  #failure: unknown;
+  #failed = false;
+  #described = false;
+  #read: (values: WireRow) => unknown = () => undefined;
+  readonly #reading: Reading;
+
+  /** Made with how rows are read. */
+  constructor(reading: Reading) {
+    this.#reading = reading;
+  }
+
+  /** Settles once the server is ready for more, or gone. */
+  get done(): Promise<void> {
+    return this.#end.promise;
+  }
+
+  /** Sends it; called by `pg` when its turn has come. */
+  submit(wire: Wire): null {
+    this.wire = wire;
+    this.#end.promise.catch(() => {});
+    wire.on("notice", this.#hear);
+    wire.stream.cork?.();
+    try {
+      this.send(wire);
+    } catch (error) {
+      this.#doom(error);
+      wire.sync();
+    } finally {
+      wire.stream.uncork?.();
+    }
+    return null;
+  }
+
+  /** What it says to the server. */
+  protected abstract send(wire: Wire): void;
+
+  /** Whether the server waits for a `Sync` after an error. */
+  protected get owesSync(): boolean {
+    return false;
+  }
+
+  /** Another exchange under the same name, as a portal's next batch is. */
+  protected renew(): void {
+    this.#end = Promise.withResolvers();
+    this.#end.promise.catch(() => {});
+    this.more = false;
+    if (this.#failed) this.#end.reject(this.#failure);
+  }
+
+  /** Ends it. */
+  protected finish(): void {
+    this.wire.removeListener("notice", this.#hear);
+    if (this.#failed) this.#end.reject(this.#failure);
+    else this.#end.resolve();
+  }
+
+  /** Ends a batch, after which the server waits for us. */
+  protected pause(): void {
+    this.#end.resolve();
+  }
+
+  handleRowDescription({ fields }: { fields: WireField[] }): void {
+    this.#described = true;
+    this.wireFields = fields;
+    this.fields = fieldsOf(fields, this.#reading.learned);
+    this.rows = []; // of several statements the last one's are kept
+    this.#read = rowReader(this.fields, this.#reading.types);
+  }
+
+  handleDataRow({ fields, length }: { fields: WireRow; length: number }): void {
+    if (this.#failed) return;
+    try {
+      this.bytes += length;
+      this.rows.push(this.#read(fields));
+    } catch (error) {
+      this.#doom(unreadable(error));
+      this.onDoomed?.();
+    }
+  }
+
+  handleCommandComplete({ text }: { text: string }): void {
+    if (!this.#described) this.#forgetRows();
+    this.#described = false;
+    this.tag = text;
+  }
+
+  handleEmptyQuery(): void {}
+
+  handlePortalSuspended(): void {
+    this.more = true;
+  }
+
+  handleCopyInResponse(): void {
+    this.#doom(copyRefused("COPY FROM STDIN", "there is nothing to read from here; use db.load()"));
+    this.wire.sendCopyFail("COPY FROM STDIN is not for a query");
+  }
+
+  handleCopyData(): void {
+    if (this.#failed) return;
+    this.#doom(copyRefused("COPY TO STDOUT", "its bytes would be lost here; use .pull()"));
+    this.onDoomed?.();
+  }
+
+  /** From the server, or from `pg` when the connection broke. */
+  handleError(error: unknown, wire: Wire = this.wire): void {
+    this.wire ??= wire;
+    this.#doom(error);
+    if (!isOrdinary(error)) {
+      this.lost = true;
+      return this.finish();
+    }
+    if (this.owesSync) wire.sync();
+    this.#whenReady(wire);
+  }
+
+  handleReadyForQuery(): void {
+    this.finish();
+  }
+
+  /** `pg` lets go of a query at its error; the server is ready, or gone, later. */
+  #whenReady(wire: Wire): void {
+    const settle = (gone: boolean) => {
+      wire.removeListener("readyForQuery", onReady);
+      wire.removeListener("end", onEnd);
+      this.lost ||= gone;
+      this.finish();
+    };
+    const onReady = () => settle(false);
+    const onEnd = () => settle(true);
+    wire.on("readyForQuery", onReady);
+    wire.on("end", onEnd);
+  }
+
+  #doom(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#failure = error;
+    this.#forgetRows();
+  }
+
+  #forgetRows(): void {
+    this.rows = [];
+    this.fields = [];
+    this.wireFields = [];
+  }
+
+  readonly #hear = ({ severity = "NOTICE", message = "", detail, hint }: WireNotice) => {
+    if (this.notices.length >= MOST_NOTICES) return;
+    this.notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
+  };
+}
+
+/** After an `ERROR` the connection goes on; after anything else it does not. */
+function isOrdinary(error: unknown): boolean {
+  return (error as { severity?: unknown } | null)?.severity === "ERROR";
+}
+
+function copyRefused(what: string, instead: string): LakebaseError {
+  return new LakebaseError("QUERY_FAILED", `Cannot run ${what} as a query: ${instead}`, { sqlstate: "0A000" });
+}
+
+function unreadable(cause: unknown): LakebaseError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new LakebaseError("QUERY_FAILED", `Cannot read the result: the parser of a type failed: ${said}`, { cause });
+}

@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { connect } from "../../mod.ts";
+import { databaseTests } from "./databases.ts";
+
+const test = databaseTests();
+
+test("profile() computes what is in each column of a table", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query("CREATE TABLE p_trips (id int, fare numeric, zone text, at timestamptz, ok bool)");
+  await db.query(
+    `INSERT INTO p_trips SELECT i, i * 1.5, CASE WHEN i % 2 = 0 THEN 'Harlem' WHEN i % 3 = 0 THEN 'Soho' END,
+    '2024-01-01Z'::timestamptz + i * interval '1 day', i > 2 FROM generate_series(1, 10) AS i`,
+  );
+  const profile = await db.profile("p_trips");
+  const [id, fare, zone, at, ok] = profile;
+  assert.deepEqual({ rows: profile.rows, of: profile.of, sampled: profile.sampled }, {
+    rows: 10,
+    of: null,
+    sampled: false,
+  });
+  assert.deepEqual({ ...id, top: id?.top.length }, {
+    ...{ column: "id", type: "int4", count: 10, nulls: 0, distinct: 10 },
+    ...{ min: 1, p25: 3.25, median: 5.5, p75: 7.75, max: 10, mean: 5.5, top: 5 },
+  });
+  assert.deepEqual([fare?.min, fare?.median, fare?.max, fare?.mean], ["1.5", 8.25, "15.0", 8.25]);
+  assert.deepEqual(zone?.top, [{ value: "Harlem", count: 5 }, { value: "Soho", count: 2 }]);
+  assert.deepEqual([zone?.count, zone?.nulls, zone?.min, zone?.max, zone?.median], [7, 3, "Harlem", "Soho", null]);
+  assert.deepEqual([at?.min, at?.median], [new Date("2024-01-02T00:00:00Z"), new Date("2024-01-06T00:00:00Z")]);
+  assert.deepEqual(ok?.top, [{ value: true, count: 8 }, { value: false, count: 2 }]);
+  assert.match(Deno.inspect(profile), /Harlem \(5\), Soho \(2\)[^]*\(5 columns of 10 rows, /);
+  await db.query("DROP TABLE p_trips");
+});
+
+test("profile() agrees with Postgres's own aggregates", async ({ settings }) => {
+  await using db = await connect(settings());
+  const rows = db
+    .sql`SELECT floor(power(i, 1.7))::int % 37 AS n, (i * 7919 % 1000)::float8 / 8 AS f FROM generate_series(1, ${501}) AS i`;
+  const [n, f] = await db.profile(rows);
+  for (const [column, found] of [["n", n], ["f", f]] as const) {
+    const c = db.sql.id(column);
+    const expected = await db
+      .sql`SELECT count(DISTINCT ${c})::int AS distinct, min(${c}), max(${c}), avg(${c})::float8 AS mean,
+      percentile_cont(0.25) WITHIN GROUP (ORDER BY ${c}) AS p25, percentile_cont(0.5) WITHIN GROUP (ORDER BY ${c}) AS median,
+      percentile_cont(0.75) WITHIN GROUP (ORDER BY ${c}) AS p75 FROM (${rows}) AS s`.first();
+    const { mean, ...exact } = expected!;
+    assert.ok(Math.abs((mean as number) - found!.mean!) < 1e-9);
+    for (const [name, value] of Object.entries(exact)) assert.equal(found![name as "min"], value, `${column}.${name}`);
+  }
+});
+
+const VALUES = [
+  ...["smallint '-1'", "int8 '9223372036854775807'", "float4 'NaN'", "float8 '-Infinity'", "float8 '1.7e308'"],
+  ...["numeric '1e400'", "numeric 'NaN'", "numeric '1e-400'", "money '$1.50'", "oid '1'", "text 'ä'", "varchar 'x'"],
+  ...[
+    "char(4) 'x '",
+    `"char" 'x'`,
+    "name 'n'",
+    "bool 'f'",
+    "bytea '\\x00ff'",
+    "date 'infinity'",
+    "time '24:00'",
+    "timetz '01:00+02'",
+  ],
+  ...[
+    "timestamp '4713-01-01 BC'",
+    "timestamptz '-infinity'",
+    "interval '178000000 years'",
+    "uuid 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+  ],
+  ...[
+    `json '{"a":1}'`,
+    `jsonb '[null]'`,
+    "jsonpath '$.a'",
+    "'{1,NULL}'::int[]",
+    "'{{1,2},{3,4}}'::int[]",
+    "'{}'::text[]",
+    "point '(1,2)'",
+  ],
+  ...["box '(1,2),(3,4)'", "circle '<(1,2),3>'", "polygon '((0,0),(1,1))'", "inet '::1'", "cidr '10.0.0.0/8'"],
+  ...[
+    "macaddr '08:00:2b:01:02:03'",
+    "bit(3) '101'",
+    "varbit '1'",
+    "tsvector 'a b'",
+    "tsquery 'a & b'",
+    "int4range '[1,5)'",
+  ],
+  ...[
+    "tid '(0,1)'",
+    "xid '7'",
+    "pg_lsn '0/1'",
+    "regclass 'pg_class'",
+    "row(1, null, json '1')",
+    "row(null, null)",
+    "array[row(1)]",
+  ],
+  ...[
+    "'happy'::p_mood",
+    "'(1,2)'::p_pair",
+    "5::p_positive",
+    "'untyped'",
+    "null",
+    "pg_sleep(0)",
+    "int2vector '1 2'",
+    "int8multirange '{[1,2)}'",
+  ],
+];
+
+test("profile() fails on no type", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query("CREATE TYPE p_mood AS ENUM ('sad', 'happy')");
+  await db.query("CREATE TYPE p_pair AS (a int, b json)");
+  await db.query("CREATE DOMAIN p_positive AS int CHECK (VALUE > 0)");
+  const { sql } = db;
+  for (const value of VALUES) {
+    const [column, extra] = await db.profile(
+      sql`SELECT ${sql.unsafe(value)} AS v FROM generate_series(1, 3) UNION ALL SELECT NULL`,
+    )
+      .catch((error) => {
+        throw new Error(value, { cause: error });
+      });
+    assert.equal(extra, undefined);
+    const filled = value !== "null";
+    assert.deepEqual([column?.count, column?.nulls, column?.distinct], filled ? [3, 1, 1] : [0, 4, 0], value);
+    assert.equal(column?.top.length, filled ? 1 : 0, value);
+  }
+  const [mood] = await db.profile(sql`SELECT 'sad'::p_mood AS m`);
+  assert.equal(mood?.type, "p_mood");
+  await db.query("DROP DOMAIN p_positive");
+  await db.query("DROP TYPE p_mood, p_pair");
+});
+
+test("profile() takes no rows, no columns, hostile names, two of one name and long values", async ({ settings }) => {
+  await using db = await connect(settings());
+  const { sql } = db;
+  const [none] = await db.profile(sql`SELECT 1 AS a WHERE false`);
+  assert.deepEqual(none, {
+    ...{ column: "a", type: "int4", count: 0, nulls: 0, distinct: 0 },
+    ...{ min: null, p25: null, median: null, p75: null, max: null, mean: null, top: [] },
+  });
+  await db.query("CREATE TABLE p_none ()");
+  await db.query("INSERT INTO p_none DEFAULT VALUES");
+  const empty = await db.profile("p_none");
+  assert.deepEqual([empty.length, empty.rows], [0, 1]);
+  await db.query("DROP TABLE p_none");
+  const names = ["__proto__", `q"uo'te`, "😀", "c1", "select", "a b", "data", "$1", "k", "n"];
+  const table = sql.id('p "odd"; --');
+  await sql`CREATE TABLE ${table} (${sql.join(names.map((name) => sql`${sql.id(name)} int`))})`;
+  await sql`INSERT INTO ${table} VALUES (${sql.join(names.map((_, index) => sql.unsafe(String(index))))})`;
+  const odd = await db.profile(table);
+  assert.deepEqual(odd.map(({ column, min }) => [column, min]), names.map((name, index) => [name, index]));
+  await sql`DROP TABLE ${table}`;
+  const twice = await db.profile(sql`SELECT 1 AS a, 2 AS a, ${"x".repeat(5000)} AS long -- a comment`);
+  assert.deepEqual(twice.map(({ column, max }) => [column, String(max).length]), [["a", 1], ["a", 1], ["long", 1001]]);
+  assert.equal((await db.profile(sql`SELECT 1 AS a;`)).length, 1);
+});
+
+test("profile() takes as many columns as a table can have", async ({ settings }) => {
+  await using db = await connect(settings());
+  const columns = Array.from({ length: 1600 }, (_, index) => `x${index} int2`);
+  await db.query(`CREATE TABLE p_wide (${columns.join(", ")})`);
+  await db.query("INSERT INTO p_wide (x0, x1599) VALUES (1, 2)");
+  const wide = await db.profile("p_wide");
+  assert.deepEqual([wide.length, wide[0]?.max, wide[1]?.nulls, wide[1599]?.max], [1600, 1, 1, 2]);
+  await db.query("DROP TABLE p_wide");
+});
+
+test("profile() looks at a sample of what is large and says so", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query("CREATE TABLE p_large AS SELECT i FROM generate_series(1, 20000) AS i");
+  const sampled = await db.profile("p_large", { sample: 2000 });
+  assert.deepEqual([sampled.sampled, sampled.of], [true, 20000]);
+  assert.ok(sampled.rows > 1700 && sampled.rows < 2300, `${sampled.rows} rows`);
+  assert.match(Deno.inspect(sampled), /1 column on a sample of \d,\d+ of about 20,000 rows, /);
+  assert.deepEqual((await db.profile("p_large", { sample: 2000 }))[0], sampled[0]);
+  assert.equal((await db.profile("p_large", { sample: Infinity })).rows, 20000);
+  assert.equal((await db.profile("p_large")).sampled, false);
+  const first = await db.profile(db.sql`SELECT * FROM p_large`, { sample: 10 });
+  assert.deepEqual([first.rows, first.of, first.sampled], [10, null, true]);
+  assert.match(Deno.inspect(first), /on the first 10 rows, there may be more/);
+  await db.query("CREATE VIEW p_view AS SELECT * FROM p_large");
+  assert.equal((await db.profile("p_view", { sample: 10 })).rows, 10);
+  await db.query("CREATE TABLE p_few AS SELECT 1 AS one");
+  assert.equal((await db.profile("p_few", { sample: 1 })).rows, 1);
+  await db.query("DROP TABLE p_few, p_large CASCADE");
+  for (const sample of [0, -1, 1.5, NaN]) {
+    await assert.rejects(db.profile("p_large", { sample }), { code: "BAD_PARAMETER" });
+  }
+});
+
+test("profile() changes nothing", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query("CREATE SEQUENCE p_counter");
+  await assert.rejects(db.profile(db.sql`SELECT nextval('p_counter')`), { sqlstate: "25006" });
+  await assert.rejects(db.profile(db.sql`DROP SEQUENCE p_counter`), { sqlstate: "42601" });
+  await assert.rejects(db.profile(db.sql`SELECT 1) AS s; DROP SEQUENCE p_counter; --`), { sqlstate: "42601" });
+  await assert.rejects(db.profile("SELECT 1"), { code: "BAD_PARAMETER", message: /sql`SELECT/ });
+  await assert.rejects(db.profile(1 as unknown as string), { code: "BAD_PARAMETER" });
+  await db.query("DROP SEQUENCE p_counter");
+});
+
+test("profile() shows an error at the person's own line", async ({ settings }) => {
+  await using db = await connect(settings());
+  await assert.rejects(
+    db.profile(db.sql`SELECT 1,
+  nope`),
+    {
+      sqlstate: "42703",
+      message: /^LINE 2: {3}nope\n {10}\^$/m,
+    },
+  );
+  await assert.rejects(db.profile("nowhere_at_all"), { sqlstate: "42P01", message: /^Cannot profile nowhere_at_all/ });
+});
+
+test("profile() gives values as the connection's own types", async ({ settings }) => {
+  await using db = await connect(settings({ types: { numeric: Number, json: () => "theirs" } }));
+  const [amount] = await db.profile(db.sql`SELECT 1.5 AS amount`);
+  assert.deepEqual([amount?.min, amount?.top], [1.5, [{ value: 1.5, count: 1 }]]);
+  assert.equal((await db.describe("pg_catalog.pg_class")).kind, "table");
+});

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { connect, type LakebaseError } from "../../mod.ts";
+import { localTests } from "../support/lakebase.ts";
+import { postgresMissing, type PostgresServer, startPostgres } from "../support/postgres.ts";
+import { requires } from "../support/requirements.ts";
+
+let server: PostgresServer | undefined;
+Deno.test.afterAll(() => server?.stop());
+const test = localTests(async () => {
+  server = await startPostgres();
+  return { database: server.url };
+});
+
+test(requires("profile() ends on the server when it is stopped", postgresMissing), async ({ settings }) => {
+  await using db = await connect(settings());
+  const slow = db.sql`SELECT i FROM generate_series(1, 1000000000) AS i`;
+  const started = performance.now();
+  await assert.rejects(db.profile(slow, { timeout: 0.3, sample: Infinity }), { code: "CANCELED" });
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(reason), 300);
+  await assert.rejects(db.profile(slow, { signal: controller.signal, sample: Infinity }), (error) => error === reason);
+  assert.ok(performance.now() - started < 5000);
+  const [left] = await db.query(
+    "SELECT count(*) AS n FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()" +
+      " AND backend_type = 'client backend'",
+  );
+  assert.equal(left?.n, 0);
+});
+
+test(requires("profile() reads every table and view of the system", postgresMissing), async ({ settings }) => {
+  await using db = await connect(settings());
+  for (const { name } of await db.tables("pg_catalog.*")) {
+    await db.profile(db.sql.id("pg_catalog", name)).catch((error: unknown) => {
+      if ((error as LakebaseError).sqlstate !== "42501") throw new Error(name, { cause: error });
+    });
+  }
+});

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { startLocal } from "lakebase/local";
+import { mint } from "./client.ts";
+
+const ignore = !await new Deno.Command("psql", { args: ["--version"], stdout: "null" }).output().then(
+  ({ success }) => success,
+  () => false,
+);
+const local = await startLocal({ lockTimeout: 2000 });
+const password = await mint(local);
+Deno.test.afterAll(() => local.close());
+
+interface Output {
+  stdout: string;
+  stderr: string;
+}
+
+async function psql(commands: string[], env: Record<string, string> = {}, input = ""): Promise<Output> {
+  const args = ["--no-psqlrc", "--tuples-only", "--no-align", ...commands.flatMap((command) => ["-c", command])];
+  const child = new Deno.Command("psql", {
+    args,
+    env: { ...local.env, PGPASSWORD: password, PGSSLMODE: "verify-full", PGCONNECT_TIMEOUT: "10", ...env },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { stdout, stderr } = await child.output();
+  return { stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+for (const PGSSLMODE of ["verify-full", "require"]) {
+  Deno.test({ name: `psql connects with sslmode=${PGSSLMODE} and PGSSLROOTCERT`, ignore }, async () => {
+    const { stdout, stderr } = await psql(["SELECT session_user", "\\conninfo"], { PGSSLMODE });
+    assert.equal(stderr, "");
+    assert.match(stdout, /^you@example\.com\n.*SSL connection \(protocol: TLSv1\.3/s);
+  });
+}
+
+Deno.test({ name: "psql refuses another authority's certificate under require", ignore }, async () => {
+  local.faults.certificate = "self-signed";
+  const { stderr } = await psql(["SELECT 1"], { PGSSLMODE: "require" });
+  local.faults.certificate = undefined;
+  assert.match(stderr, /certificate verify failed/);
+});
+
+Deno.test({ name: "psql is told why it is refused", ignore }, async () => {
+  const refusals: [Record<string, string>, RegExp][] = [
+    [{ PGSSLMODE: "disable" }, /FATAL: {2}Insecure connection/],
+    [{ PGHOST: "127.0.0.1" }, /FATAL: {2}Connection does not have SNI\.\nDETAIL: {2}Please upgrade your client/],
+    [{ PGHOST: "localhost-pooler.localhost", PGHOSTADDR: "127.0.0.1" }, /FATAL: {2}SASL authentication failed/],
+    [{ PGPASSWORD: "dapi1" }, /FATAL: {2}Provided authentication token is not a valid JWT encoding/],
+  ];
+  for (const [env, expected] of refusals) assert.match((await psql(["SELECT 1"], env)).stderr, expected);
+});
+
+Deno.test({ name: "\\copy carries a table in and out unchanged", ignore }, async () => {
+  const rows = Array.from({ length: 50_000 }, (_, i) => `${i}\tname ${i} é\t${i % 7 ? i / 4 : "\\N"}\n`).join("");
+  const { stderr } = await psql(
+    ["CREATE TABLE copied (id int, name text, value numeric)", "\\copy copied FROM pstdin"],
+    {},
+    rows,
+  );
+  assert.equal(stderr, "");
+  const { stdout } = await psql(["\\copy (SELECT * FROM copied ORDER BY id) TO pstdout"]);
+  assert.equal(stdout, rows);
+});
+
+Deno.test({ name: "\\copy that fails leaves the session and the others in order", ignore }, async () => {
+  const { stdout, stderr } = await psql(
+    ["CREATE TABLE failing (id int)", "\\copy failing FROM pstdin", "SELECT count(*) FROM failing"],
+    {},
+    "1\nno number\n".repeat(1000),
+  );
+  assert.match(stderr, /invalid input syntax for type integer: "no number"/);
+  assert.equal(stdout, "CREATE TABLE\n0\n");
+});
+
+Deno.test({ name: "a psql that is killed in the middle of \\copy leaves nothing behind", ignore }, async () => {
+  await psql(["CREATE TABLE killed (id int)"]);
+  const child = new Deno.Command("psql", {
+    args: ["--no-psqlrc", "-c", "\\copy killed FROM pstdin"],
+    env: { ...local.env, PGPASSWORD: password },
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("1\n".repeat(100_000)));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  child.kill("SIGKILL");
+  await child.status;
+  await writer.close().catch(() => {});
+  assert.equal((await psql(["SELECT count(*) FROM killed"])).stdout, "0\n");
+});
+
+Deno.test({ name: "Ctrl-C in psql cancels the query", ignore }, async () => {
+  const child = new Deno.Command("psql", {
+    args: ["--no-psqlrc", "-c", "SELECT pg_sleep(30)"],
+    env: { ...local.env, PGPASSWORD: password },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  child.kill("SIGINT");
+  const { stderr } = await child.output();
+  assert.match(new TextDecoder().decode(stderr), /canceling statement due to user request/);
+});

@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { errorOf, queryTest, sharedPostgres, sleep } from "./support.ts";
+
+queryTest("an error shows the message, the SQLSTATE, the line with a caret, and what was meant", async ({ db }) => {
+  await db.sql`CREATE TABLE trips (zone text, "Fare" int)`;
+  const table = await errorOf(db.sql`SELECT *
+    FROM tripz`);
+  assert.equal(table.code, "QUERY_FAILED");
+  assert.equal(table.sqlstate, "42P01");
+  assert.equal(
+    table.message,
+    'relation "tripz" does not exist (SQLSTATE 42P01)\nLINE 2:     FROM tripz\n                 ^\nDid you mean trips?',
+  );
+  assert.match((await errorOf(db.sql`SELECT zoen FROM trips`)).message, /Did you mean zone\?|HINT/);
+  assert.match((await errorOf(db.sql`SELECT fares FROM trips`)).message, /Did you mean "Fare"\?/);
+  await db.sql`DROP TABLE trips`;
+});
+
+queryTest("carets count characters, not UTF-16 units, and wide ones as wide", async ({ db }) => {
+  const { message } = await errorOf(db.sql`SELECT '😀東京', nothere`);
+  assert.match(message, /LINE 1: SELECT '😀東京', nothere\n {25}\^/);
+});
+
+queryTest("DETAIL and HINT, with nothing hidden in them", async ({ db }) => {
+  const { message } = await errorOf(
+    db.sql`DO $$ BEGIN RAISE EXCEPTION 'told' USING DETAIL = E'more\x1b[31m', HINT = 'do this', ERRCODE = 'P0009'; END $$`,
+  );
+  assert.match(message, /^told \(SQLSTATE P0009\)/);
+  assert.match(message, /DETAIL: more<U\+001B>/);
+  assert.match(message, /HINT: do this/);
+});
+
+queryTest("a trace, and how it is printed, hold no driver frames and no secret", async ({ db }) => {
+  const error = await errorOf(db.sql`SELECT 1 / 0`);
+  for (const text of [error.stack!, Deno.inspect(error)]) {
+    assert.doesNotMatch(text, /node_modules|pg-protocol|\/npm\/|parser\.js|ext:deno_node/);
+  }
+  const password = await errorOf(db.sql`ALTER ROLE nobody WITH PASSWORD 'hunter2' SUPERUSR`);
+  assert.doesNotMatch(Deno.inspect(password), /hunter2/);
+  assert.match(password.message, /PASSWORD '\*{7}'/);
+});
+
+queryTest("a failed statement leaves no transaction open", async ({ open }) => {
+  const db = await open({ max: 1 });
+  for (let n = 0; n < 20; n++) {
+    await errorOf(db.sql`SELECT 1 / 0`);
+    await errorOf(db.sql`SELECT ${"x"}::int`);
+    await errorOf(db.sql`BEGIN; SELECT nothing`);
+    assert.equal(await db.sql`SELECT 1`.value(), 1);
+  }
+});
+
+queryTest("a look-up for a guess needs no second connection", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const started = performance.now();
+  await db.transaction(async (tx) => {
+    await errorOf(tx.sql`SELECT * FROM not_there`);
+  }).catch(() => {});
+  await Promise.all([1, 2, 3].map(() => errorOf(db.sql`SELECT * FROM not_there`)));
+  assert.ok(performance.now() - started < 900);
+  assert.equal(db.pool.waitingCount, 0);
+});
+
+queryTest("a parser that throws is named, and the connection goes on", async ({ open }) => {
+  const db = await open({
+    types: {
+      numeric: () => {
+        throw new Error("no numbers");
+      },
+    },
+  });
+  const error = await errorOf(db.sql`SELECT 1.5`);
+  assert.equal(error.code, "QUERY_FAILED");
+  assert.match(error.message, /no numbers/);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("a connection that drops half-way ends the query, and the next one gets another", async ({ open, local }) => {
+  const db = await open({ max: 2 });
+  await db.sql`CREATE TABLE once (id int)`;
+  const running = errorOf(db.sql`INSERT INTO once SELECT 1 FROM pg_sleep(0.5)`);
+  await sleep(200);
+  local.faults.dropConnections();
+  assert.equal((await running).code, "CONNECTION_LOST");
+  const rows = errorOf(async () => {
+    let n = 0;
+    for await (const _ of db.sql`SELECT * FROM generate_series(1, 100000)`) {
+      if (++n === 50) local.faults.dropConnections();
+    }
+  });
+  assert.equal((await rows).code, "CONNECTION_LOST");
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+  await sleep(600);
+  assert.ok(await db.sql`SELECT count(*) FROM once`.value() as number <= 1);
+  await db.sql`DROP TABLE once`;
+});
+
+queryTest("a database that slept between two cells wakes unseen", async ({ db, local }) => {
+  await db.sql`SELECT 1`;
+  local.faults.suspend({ wakeAfter: 300 });
+  await sleep(50);
+  assert.equal(await db.sql`SELECT 2`.value(), 2);
+});
+
+queryTest("a session that the server ends with FATAL is not used again", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const admin = new pg.Client((await sharedPostgres()).url);
+  await admin.connect();
+  for (let n = 0; n < 5; n++) {
+    const pid = await db.sql`SELECT pg_backend_pid()`.value();
+    const running = errorOf(db.sql`SELECT pg_sleep(30)`);
+    await sleep(50);
+    await admin.query("SELECT pg_terminate_backend($1)", [pid]);
+    const error = await running;
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.equal(error.sqlstate, "57P01");
+    assert.notEqual(await db.sql`SELECT pg_backend_pid()`.value(), pid);
+  }
+  await admin.end();
+}, { notOnPglite: "its one backend can't be ended" });
+
+queryTest("after close() a query says so, and one that waits is not left hanging", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const held = await db.pool.connect();
+  const waiting = errorOf(db.sql`SELECT 1`);
+  const closing = db.close();
+  assert.equal((await errorOf(db.sql`SELECT 1`)).code, "CLOSED");
+  held.release();
+  await closing;
+  assert.equal((await waiting).code, "CLOSED");
+  assert.equal((await errorOf(db.transaction(() => 1))).code, "CLOSED");
+});
