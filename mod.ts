@@ -12,13 +12,12 @@
  */
 
 export { connect, sql } from "./src/connect.ts";
+export { LakebaseError } from "./src/errors.ts";
+export { Lakebase } from "./src/lakebase.ts";
 export { show } from "./src/notebook/show.ts";
-export { Lakebase, type Queryable, type TransactionOptions } from "./src/lakebase.ts";
-export { LakebaseError, type LakebaseErrorCode } from "./src/errors.ts";
-export type { ConnectOptions, SslMode } from "./src/options.ts";
-export type { Field, Result } from "./src/query/result.ts";
-export type { Query, QueryOptions } from "./src/query/query.ts";
-export type { Sql } from "./src/query/sql.ts";
+
+// What those take and give, by name; nothing below exists at run time.
+export type { LakebaseErrorCode, LakebaseErrorOptions } from "./src/errors.ts";
 export type { ExploreOptions } from "./src/explore/catalog.ts";
 export type { ColumnInfo, ConstraintInfo, IndexInfo, TableDescription, TableFacts } from "./src/explore/description.ts";
 export type { Listing } from "./src/explore/listing.ts";
@@ -27,4 +26,13 @@ export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, Profile, ProfileFacts } from "./src/explore/profiled.ts";
 export type { SchemaInfo } from "./src/explore/schemas.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
+export type { PgPool, Queryable, TransactionOptions } from "./src/lakebase.ts";
+export type { LocalOptions } from "./src/local/mod.ts";
+export type { Bundle } from "./src/notebook/display.ts";
+export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/options.ts";
 export type { Fragment } from "./src/query/fragment.ts";
+export type { ExplainOptions, Query, QueryOptions } from "./src/query/query.ts";
+export type { Plan, PlanNode } from "./src/query/plan.ts";
+export type { Field, Notice, Result } from "./src/query/result.ts";
+export type { Sql } from "./src/query/sql.ts";
+export type { TypeParser, TypeParsers } from "./src/query/types.ts";

@@ -4,7 +4,7 @@ import { CredentialCache } from "./auth/token.ts";
 import { Workspace } from "./auth/workspace.ts";
 import { readDotenv } from "./dotenv.ts";
 import { LakebaseError } from "./errors.ts";
-import { Lakebase } from "./lakebase.ts";
+import { Lakebase, sessionOf } from "./lakebase.ts";
 import { acquireLocal } from "./embedded.ts";
 import { LakebasePool } from "./net/pool.ts";
 import { tlsOptions } from "./net/tls.ts";
@@ -200,4 +200,4 @@ async function newest(): Promise<Lakebase> {
  * assert.equal(await sql`SELECT count(*) FROM ${sql.id("pg_catalog", "pg_type")}`.value() as number > 100, true);
  * ```
  */
-export const sql: Sql = makeSql(async () => (await newest()).session);
+export const sql: Sql = makeSql(async () => sessionOf(await newest()));

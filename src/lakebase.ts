@@ -1,8 +1,6 @@
-// @ts-types="@types/pg"
-import type pg from "pg";
+import type { Pool } from "pg/types";
 import type { Endpoint } from "./auth/endpoint.ts";
 import type { CredentialCache } from "./auth/token.ts";
-import { LakebaseError } from "./errors.ts";
 import type { LakebasePool } from "./net/pool.ts";
 import type { ExploreOptions } from "./explore/catalog.ts";
 import { describeTable } from "./explore/describe.ts";
@@ -65,6 +63,15 @@ export interface Queryable {
 export type { TransactionOptions };
 
 /**
+ * `pg.Pool`; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
+ * @internal
+ */
+export type PgPool = Pool;
+
+/** Where the queries of a connection run; for this module's own `sql`. */
+export let sessionOf: (db: Lakebase) => Session;
+
+/**
  * A connection to a Lakebase, made by {@linkcode connect}.
  *
  * @example A query with a parameter, and a transaction
@@ -84,7 +91,7 @@ export type { TransactionOptions };
  */
 export class Lakebase implements Queryable, AsyncDisposable {
   /** The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. */
-  readonly pool: pg.Pool;
+  readonly pool: PgPool;
   /** The `sql` tag, for queries on this connection. */
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
@@ -99,9 +106,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.sql = makeSql(() => Promise.resolve(this.#session));
   }
 
-  /** Where the `sql` tag of the module runs its queries. */
-  get session(): Session {
-    return this.#session;
+  static {
+    sessionOf = (db) => db.#session;
   }
 
   /** Whether {@linkcode close} was called. */

@@ -8,12 +8,13 @@ export interface WorkspaceFault {
   status?: number;
   /** `error_code` of the error body. @default {the usual one for `status`} */
   errorCode?: string;
+  /** `message` of the error body. @default {one that says that a fault was injected} */
   message?: string;
   /** Sent as `Retry-After`: seconds, or a date. @default {none} */
   retryAfter?: number | string;
   /** Sent as it is, instead of an error body: a page of HTML, half of a JSON. */
   body?: string;
-  /** @default {"application/json", or "text/html" where `body` begins with "<"} */
+  /** The answer's type. @default {"application/json", or "text/html" where `body` begins with "<"} */
   contentType?: string;
   /** `"never"` leaves the call without an answer, `"reset"` drops its connection, `"truncated"` sends half of the real answer. */
   answer?: "never" | "reset" | "truncated";

@@ -12,7 +12,9 @@ import { type Startup, startUp } from "./startup.ts";
 
 /** One attempt to log in to the Postgres port. */
 export interface PostgresLogin {
+  /** The role. */
   user: string;
+  /** The database. */
   database: string;
   /** `"ok"`, or the SQLSTATE that it was refused with. */
   outcome: string;

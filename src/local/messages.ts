@@ -1,6 +1,6 @@
 /** Postgres wire framing: bytes in, messages out, and the few messages that this server says itself. */
 
-import { concat } from "./der.ts";
+import { concat } from "./bytes.ts";
 
 /** One whole message as it travels, type byte and length included. */
 export type Frame = Uint8Array;
@@ -82,9 +82,13 @@ export function authentication(kind: number, data: Uint8Array = new Uint8Array()
 
 /** What a client is told when something fails. */
 export interface Failure {
+  /** The five characters of the SQLSTATE. */
   sqlstate: string;
+  /** What it is told. */
   message: string;
+  /** More of it. */
   detail?: string | undefined;
+  /** What to do. */
   hint?: string | undefined;
 }
 

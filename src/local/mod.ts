@@ -25,7 +25,7 @@ import { Workspace } from "./workspace.ts";
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
-export type { Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
+export type { Arrival, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
 export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
@@ -38,9 +38,9 @@ export interface LocalOptions {
   dataDir?: string;
   /** The workspace's user, who is also the Postgres role. @default {"you@example.com"} */
   user?: string;
-  /** @default {0, a port that the system chooses} */
+  /** The workspace API's port. @default {0, a port that the system chooses} */
   workspacePort?: number;
-  /** @default {0, a port that the system chooses} */
+  /** The Postgres port. @default {0, a port that the system chooses} */
   postgresPort?: number;
   /** What the workspace holds. @default {project "local" with branch "production" and endpoint "primary"} */
   projects?: LocalProject[];
@@ -107,11 +107,13 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const passwords = new Map(Object.entries(options.passwords ?? {}));
   const people = [user, ...servicePrincipals.map(({ clientId }) => clientId)];
   const roles = [...people, ...groups, ...passwords.keys()];
+  const workspace = new Workspace(projects, instances, user, roles);
+  const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
+  certifying.catch(() => {}); // awaited below, where the database has not failed first
   const database = await startDatabase(options, roles);
   stack.defer(() => database.close());
-  const workspace = new Workspace(projects, instances, user, roles);
+  const authority = await certifying;
   const identities = new Identities(user, servicePrincipals);
-  const authority = new CertificateAuthority(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const credentials = new CredentialIssuer("lakebase-local");
   const now = (): Date => new Date(Date.now() + faults.clockOffset);
   const faults: Faults = new Faults({

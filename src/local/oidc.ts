@@ -5,6 +5,7 @@ import { ApiError } from "./api_error.ts";
 export interface ServicePrincipal {
   /** Its application id, which is also its Postgres role. */
   clientId: string;
+  /** The secret that goes with it. */
   clientSecret: string;
 }
 

@@ -2,28 +2,31 @@
 export interface LocalProject {
   /** Its id, as in `projects/{id}`. */
   id: string;
+  /** The name that people see. @default {its id} */
   displayName?: string;
-  /** @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
+  /** Its branches. @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
   branches?: LocalBranch[];
 }
 
 /** A branch of a project. */
 export interface LocalBranch {
+  /** Its id, as in `branches/{id}`. */
   id: string;
-  /** @default {true for the project's first branch} */
+  /** Whether it is the project's default. @default {true for the project's first branch} */
   default?: boolean;
-  /** @default {"READY"} */
+  /** What it is doing. @default {"READY"} */
   state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
-  /** @default {[{ id: "primary" }]} */
+  /** Its compute endpoints. @default {[{ id: "primary" }]} */
   endpoints?: LocalEndpoint[];
 }
 
 /** A compute endpoint of a branch. */
 export interface LocalEndpoint {
+  /** Its id, as in `endpoints/{id}`. */
   id: string;
-  /** @default {"READ_WRITE"} */
+  /** Whether it may write. @default {"READ_WRITE"} */
   type?: "READ_WRITE" | "READ_ONLY";
-  /** @default {"ACTIVE"} */
+  /** Whether it is awake. @default {"ACTIVE"} */
   state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
   /** Refuses every login with SQLSTATE 28000. */
   disabled?: boolean;
@@ -37,7 +40,8 @@ export interface LocalEndpoint {
 
 /** A Lakebase Provisioned instance. */
 export interface LocalInstance {
+  /** Its name. */
   name: string;
-  /** @default {"AVAILABLE"} */
+  /** What it is doing. @default {"AVAILABLE"} */
   state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
 }

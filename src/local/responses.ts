@@ -1,4 +1,4 @@
-import { concat } from "./der.ts";
+import { concat } from "./bytes.ts";
 import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
 /** What a batch of requests led to, besides the answers themselves. */

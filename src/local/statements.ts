@@ -1,4 +1,4 @@
-import { concat } from "./der.ts";
+import { concat } from "./bytes.ts";
 import { cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
 
 /** Which prepared statements the one backend really has, whoever prepared them. */

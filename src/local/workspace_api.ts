@@ -10,6 +10,7 @@ import { type Resource, timestamp, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
 export interface WorkspaceRequest {
+  /** The HTTP method. */
   method: string;
   /** With its query string. */
   path: string;

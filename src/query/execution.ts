@@ -26,9 +26,11 @@ export class Execution extends Exchange {
   protected override send(wire: Wire): void {
     const { text, values, prefix = "" } = this.#statement;
     if (this.#simple) return wire.query(prefix + text);
+    wire.stream.cork?.();
     sendOpening(wire, prefix + text, values);
     wire.execute({ portal: "", rows: this.#options.limit ?? 0 });
     wire.sync();
+    wire.stream.uncork?.();
   }
 
   override handleCopyInResponse(): void {

@@ -27,32 +27,55 @@ export interface ResultParts<Row> {
   describe: () => Promise<readonly Field[]>;
 }
 
+type About = Omit<ResultParts<unknown>, "rows">;
+
+/** One property for all that is known: many on an array would cost more than a small query does. */
+const ABOUT: unique symbol = Symbol("about");
+
 /**
  * The rows of a query: an array of objects, with what else the server said. `map`, `filter` and the like give plain
  * arrays.
  */
 export class Result<Row = Record<string, unknown>> extends Array<Row> {
+  declare private readonly [ABOUT]: About;
+
   /** The columns, in their order. */
-  declare readonly fields: readonly Field[];
+  get fields(): readonly Field[] {
+    return this[ABOUT].fields;
+  }
   /** The command, such as `SELECT` or `INSERT`. */
-  declare readonly command: string;
+  get command(): string {
+    return this[ABOUT].command;
+  }
   /** The command as the server reports it, such as `INSERT 0 3`. */
-  declare readonly tag: string;
+  get tag(): string {
+    return this[ABOUT].tag;
+  }
   /** Whether the server had more rows than were fetched. */
-  declare readonly more: boolean;
+  get more(): boolean {
+    return this[ABOUT].more;
+  }
   /** Rows returned or changed; `null` for commands that have no count. */
-  declare readonly rowCount: number | null;
+  get rowCount(): number | null {
+    return this[ABOUT].rowCount;
+  }
   /** Milliseconds from sending the query to its last row. */
-  declare readonly elapsed: number;
+  get elapsed(): number {
+    return this[ABOUT].elapsed;
+  }
   /** What the server said beside its answer. */
-  declare readonly notices: readonly Notice[];
+  get notices(): readonly Notice[] {
+    return this[ABOUT].notices;
+  }
   /**
    * The columns with what only the catalogue knows: the names of a database's own types, and `nullable`. It asks for what
    * was not asked before on this connection; awaiting a query never does by itself.
    *
    * @throws {LakebaseError} As the query.
    */
-  declare readonly describe: () => Promise<readonly Field[]>;
+  get describe(): () => Promise<readonly Field[]> {
+    return this[ABOUT].describe;
+  }
 
   /** How a notebook draws it: the first rows as a table, or one line for a command without rows. */
   [DISPLAY](): Bundle {
@@ -72,6 +95,5 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
  */
 export function makeResult<Row>({ rows, ...about }: ResultParts<Row>): Result<Row> {
   const result = Object.setPrototypeOf(rows, Result.prototype) as Result<Row>;
-  for (const [name, value] of Object.entries(about)) Object.defineProperty(result, name, { value });
-  return result;
+  return Object.defineProperty(result, ABOUT, { value: about });
 }

@@ -11,7 +11,7 @@ import { explain } from "./failure.ts";
 
 /** How a transaction runs. */
 export interface TransactionOptions {
-  /** @default {"read committed"} */
+  /** What it sees of others. @default {"read committed"} */
   isolation?: "read committed" | "repeatable read" | "serializable";
   /** Whether it may only read. @default {false} */
   readOnly?: boolean;

@@ -101,14 +101,11 @@ export abstract class Exchange {
     this.wire = wire;
     this.#end.promise.catch(() => {});
     wire.on("notice", this.#hear);
-    wire.stream.cork?.();
     try {
       this.send(wire);
     } catch (error) {
       this.#doom(error);
       wire.sync();
-    } finally {
-      wire.stream.uncork?.();
     }
     return null;
   }

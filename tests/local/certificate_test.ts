@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { CertificateAuthority, type CertificateFault } from "../../src/local/certificate.ts";
 
-const authority = new CertificateAuthority(["ep-1.example.com"]);
+const authority = await CertificateAuthority.create(["ep-1.example.com"]);
 const ca = new X509Certificate(authority.ca);
 
 function issued(fault?: CertificateFault): X509Certificate {
