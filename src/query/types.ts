@@ -114,8 +114,10 @@ function fastTimestamp(text: string): Date | undefined {
   if (sign !== 43 && sign !== 45 || end > 19 && text.charCodeAt(19) !== 46) return undefined;
   const year = two(text, 0) * 100 + two(text, 2);
   let ms = 0;
-  for (let at = 20, weight = 100; at < end && weight >= 1; at++, weight /= 10) {
+  let weight = 100;
+  for (let at = 20; at < end && weight >= 1; at++) {
     ms += (text.charCodeAt(at) - 48) * weight;
+    weight /= 10;
   }
   const time = Date.UTC(year, two(text, 5) - 1, two(text, 8), two(text, 11), two(text, 14), two(text, 17), ms);
   const offset = two(text, end + 1) * 3_600_000;

@@ -1,49 +1,14 @@
-import type { EventEmitter } from "node:events";
-import type { WireValue } from "./parameter.ts";
+import type { Notice, Wire } from "./protocol.ts";
 import { type Field, fieldsOf, type Learned, rowReader, type WireField, type WireRow } from "./fields.ts";
 import type { ParserSource } from "./types.ts";
 import { LakebaseError } from "../errors.ts";
 
-/** Something the server said beside its answer, such as `RAISE NOTICE` does. */
-export interface Notice {
-  /** `NOTICE`, `WARNING`, `INFO`, ... */
-  severity: string;
-  /** What it said. */
-  message: string;
-  /** More of it. */
-  detail?: string;
-  /** What to do. */
-  hint?: string;
-}
+export type { Notice, Wire };
 
 /** A loop of RAISE NOTICE is not worth the memory. */
 const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
-
-/** What is used of `pg`'s connection: the messages of the extended query protocol. */
-export interface Wire extends EventEmitter {
-  /** The socket. */
-  stream: { cork?(): void; uncork?(): void };
-  /** A simple query. */
-  query(text: string): void;
-  /** `Parse`. */
-  parse(message: { text: string }): void;
-  /** `Bind`, to the unnamed portal or a named one. */
-  bind(message: { portal?: string; values: readonly WireValue[] }): void;
-  /** `Describe`. */
-  describe(message: { type: "P"; name: string }): void;
-  /** `Execute`. */
-  execute(message: { portal: string; rows?: number }): void;
-  /** `Close`. */
-  close(message: { type: "P"; name: string }): void;
-  /** `Flush`. */
-  flush(): void;
-  /** `Sync`. */
-  sync(): void;
-  /** `CopyFail`. */
-  sendCopyFail(message: string): void;
-}
 
 /** How rows are read. */
 export interface Reading {

@@ -6,7 +6,9 @@ import { startLocal } from "../../src/local/mod.ts";
 
 const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
 const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 2 }); let kept = 41;`;
-const LISTENERS =
+/** Once what follows is running: pressed before that, Stop is the kernel's. */
+const GO = "setTimeout(() => console.log('go'), 300);";
+const ACTIVE =
   `console.log("pid", await sql\`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()\`.value())`;
 
 async function inKernel(cells: (string | KernelCell)[]): Promise<KernelRun> {
@@ -34,16 +36,16 @@ kernelTest(
   "Stop cancels a query, an iteration and a wait, and leaves kernel, variables and connection alive",
   async () => {
     const stopped = [
-      "console.log('go'); await sql`SELECT pg_sleep(60)`",
-      "console.log('go'); sql`SELECT pg_sleep(60)`",
-      "console.log('go'); for await (const row of sql`SELECT pg_sleep(60)`) console.log(row)",
+      GO + "await sql`SELECT pg_sleep(60)`",
+      GO + "sql`SELECT pg_sleep(60)`",
+      GO + "for await (const row of sql`SELECT pg_sleep(60)`) console.log(row)",
       "for await (const { n } of sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 100000) n`) { if (n === 5) console.log('go') }",
-      "console.log('go'); await db.transaction(async (tx) => { await tx.sql`SELECT pg_sleep(60)` })",
-      "console.log('go'); await db.transaction(() => db.transaction(() => db.transaction((tx) => tx.sql`SELECT 1`)))",
+      GO + "await db.transaction(async (tx) => { await tx.sql`SELECT pg_sleep(60)` })",
+      GO + "await db.transaction(() => db.transaction(() => db.transaction((tx) => tx.sql`SELECT 1`)))",
     ];
     const cells = stopped.flatMap((
       code,
-    ) => [{ code, interruptAt: '"go' }, `await new Promise((r) => setTimeout(r, 2000)); kept++; ${LISTENERS}`]);
+    ) => [{ code, interruptAt: '"go' }, `await new Promise((r) => setTimeout(r, 2000)); kept++; ${ACTIVE}`]);
     const run = await inKernel([...cells, "kept"]);
     assert.equal(run.alive, true);
     stopped.forEach((code, index) => {
@@ -57,8 +59,11 @@ kernelTest(
 );
 
 kernelTest("a second Stop within two seconds does what it would without us", async () => {
-  const first = { code: "console.log('go'); await sql`SELECT pg_sleep(60)`", interruptAt: '"go' };
-  const second = { code: "console.log('again'); await sql`SELECT pg_sleep(60)`", interruptAt: '"again' };
+  const first = { code: GO + "await sql`SELECT pg_sleep(60)`", interruptAt: '"go' };
+  const second = {
+    code: "setTimeout(() => console.log('again'), 300); await sql`SELECT pg_sleep(60)`",
+    interruptAt: '"again',
+  };
   const run = await inKernel([first, second]);
   assert.equal(run.alive, false);
 });

