@@ -14,6 +14,8 @@ export class Execution extends Exchange {
   readonly #statement: Statement;
   readonly #options: ExecutionOptions;
   readonly #simple: boolean;
+  #parsed = false;
+  readonly #onParsed = () => this.#parsed = true;
 
   /** Made of a statement; `pg` submits it. */
   constructor(statement: Statement, options: ExecutionOptions) {
@@ -23,14 +25,27 @@ export class Execution extends Exchange {
     this.#simple = statement.values.length === 0 && options.limit === undefined && !options.single;
   }
 
+  /** Whether it failed before any of it ran, and might be several statements, which the extended protocol refuses. */
+  mayBeSeveral(error: unknown): boolean {
+    const { code } = (error ?? {}) as { code?: unknown };
+    const { limit, single } = this.#options;
+    return code === "42601" && !this.#parsed && limit !== undefined && !single && this.#statement.values.length === 0;
+  }
+
   protected override send(wire: Wire): void {
     const { text, values, prefix = "" } = this.#statement;
     if (this.#simple) return wire.query(prefix + text);
+    wire.once("parseComplete", this.#onParsed);
     wire.stream.cork?.();
     sendOpening(wire, prefix + text, values);
     wire.execute({ portal: "", rows: this.#options.limit ?? 0 });
     wire.sync();
     wire.stream.uncork?.();
+  }
+
+  protected override finish(): void {
+    this.wire.removeListener("parseComplete", this.#onParsed);
+    super.finish();
   }
 
   override handleCopyInResponse(): void {

@@ -124,10 +124,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     const run = async () => {
       const statement = compile(this);
       if (!onlyReads(statement)) return await (this.#result = this.#run(drawn));
-      return await this.#run(drawn, limit).catch((error) => {
-        if (!severalStatements(error)) throw error;
-        return this.#run(drawn);
-      });
+      return await this.#run(drawn, limit);
     };
     if (this.#result !== undefined) return this.#result;
     const peek = this.#peek === undefined ? run() : this.#peek.then((seen) => enough(seen, limit) ? seen : run());
@@ -155,10 +152,4 @@ function onlyReads({ text }: Statement): boolean {
   const bare = text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, " ");
   if (/^[\s(]*(select|values|table|show|explain)\b/i.test(bare)) return !/\binto\b/i.test(bare);
   return /^\s*with\b/i.test(bare) && !/\b(insert|update|delete|merge)\b/i.test(bare);
-}
-
-/** Refused while it was parsed: nothing of it has run, so all of it may run another way. */
-function severalStatements(error: unknown): boolean {
-  return error instanceof LakebaseError && error.sqlstate === "42601" &&
-    error.message.startsWith("cannot insert multiple commands into a prepared statement (");
 }

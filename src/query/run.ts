@@ -44,9 +44,16 @@ export async function run<Row>(
   return await onConnection(session, statement, stop.signal, async (lease, signal) => {
     const { types = session.types, limit, single, drawn } = options;
     const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
-    const execution = new Execution(statement, { types, learned: session.catalogue, limit: fetched, single });
+    const reading = { types, learned: session.catalogue };
+    let execution = new Execution(statement, { ...reading, limit: fetched, single });
     const started = performance.now();
-    await exchange(session, lease, signal, execution);
+    try {
+      await exchange(session, lease, signal, execution);
+    } catch (error) {
+      if (signal?.aborted || session.transaction !== undefined || !execution.mayBeSeveral(error)) throw error;
+      execution = new Execution(statement, reading); // nothing has run: it was refused while it was parsed
+      await exchange(session, lease, signal, execution);
+    }
     const elapsed = performance.now() - started;
     session.catalogue.heed(execution.tag);
     if (drawn) await nameTypes(session, lease, signal, execution);

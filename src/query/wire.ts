@@ -135,13 +135,13 @@ export abstract class Exchange {
   }
 
   handleCopyInResponse(): void {
-    this.#doom(copyRefused("COPY FROM STDIN", "there is nothing to read from here; use db.load()"));
+    this.#doom(copyRefused("COPY FROM STDIN", "there is nothing to read from here"));
     this.wire.sendCopyFail("COPY FROM STDIN is not for a query");
   }
 
   handleCopyData(): void {
     if (this.#failed) return;
-    this.#doom(copyRefused("COPY TO STDOUT", "its bytes would be lost here; use .pull()"));
+    this.#doom(copyRefused("COPY TO STDOUT", "its bytes would be lost here; select the rows instead"));
     this.onDoomed?.();
   }
 
