@@ -1,6 +1,5 @@
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../notebook/display.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
-import { LakebaseError } from "../errors.ts";
 import { iterate } from "./cursor.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { explainStatement, type Plan } from "./plan.ts";
