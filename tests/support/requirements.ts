@@ -4,7 +4,7 @@ export type Missing = () => string | undefined;
 /**
  * The name and the `ignore` of a test that needs more than Deno:
  *
- * ```ts
+ * ```ts ignore
  * Deno.test({ ...requires("a query is cancelled", postgresMissing), fn: async () => {} });
  * ```
  *
