@@ -23,7 +23,7 @@ export interface Database {
   serve(client: Connection, login: Login, onReady: () => void): Promise<void>;
 
   /** Cancels what a session runs, as far as it can be; the key is the one that the session was given. */
-  cancel(process: number, secret: Uint8Array): void;
+  cancel(process: number, secret: Uint8Array): void | Promise<void>;
 
   /** Ends every session and the database's own resources. */
   close(): Promise<void>;

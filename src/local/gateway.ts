@@ -129,7 +129,7 @@ export class Gateway {
     const { authority, faults, database } = this.#options;
     const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
     if (!startup) return;
-    if ("kind" in startup) return database.cancel(startup.process, startup.secret);
+    if ("kind" in startup) return await database.cancel(startup.process, startup.secret);
     const { user = "", database: name = DEFAULT_DATABASE } = Object.fromEntries(startup.parameters);
     const entry: PostgresLogin = { user, database: name, outcome: "closed" };
     this.logins.push(entry);

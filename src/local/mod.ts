@@ -109,10 +109,11 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const roles = [...people, ...groups, ...passwords.keys()];
   const workspace = new Workspace(projects, instances, user, roles);
   const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
-  certifying.catch(() => {}); // awaited below, where the database has not failed first
-  const database = await startDatabase(options, roles);
-  stack.defer(() => database.close());
+  const starting = startDatabase(options, roles);
+  starting.catch(() => {}); // awaited below: keys that are being made can't be called off
   const authority = await certifying;
+  const database = await starting;
+  stack.defer(() => database.close());
   const identities = new Identities(user, servicePrincipals);
   const credentials = new CredentialIssuer("lakebase-local");
   const now = (): Date => new Date(Date.now() + faults.clockOffset);

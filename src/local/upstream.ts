@@ -69,12 +69,14 @@ export class UpstreamDatabase implements Database {
     }
   }
 
-  cancel(process: number, secret: Uint8Array): void {
+  /** Ends when the server has hung up, which is when it has signaled its process: a client waits for that. */
+  cancel(process: number, secret: Uint8Array): Promise<void> {
     const { hostname, port } = new URL(this.#url);
     const socket = connectSocket(Number(port || 5432), hostname);
     socket.on("error", () => {});
     socket.end(concat([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
     socket.resume();
+    return new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
   close(): Promise<void> {

@@ -42,8 +42,9 @@ export async function requestCancel(options: CancelOptions): Promise<void> {
   try {
     await once(socket, "connect", { signal });
     if (ssl !== false) secure = await upgrade(socket, host, ssl, signal);
-    secure.end(message(CANCEL_REQUEST, processId, secretKey));
-    if (!secure.closed) await once(secure, "close", { signal });
+    const taken = once(secure.resume(), "end", { signal });
+    secure.write(message(CANCEL_REQUEST, processId, secretKey));
+    await taken; // the server hangs up when it has signaled the process
   } finally {
     signal.removeEventListener("abort", onAbort);
     secure.destroy();

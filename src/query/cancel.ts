@@ -40,7 +40,9 @@ export async function acquire(session: Session, signal: AbortSignal | undefined)
  * Waits for work on a connection; when stopped, has the server end it, and waits for that within a limit.
  *
  * A request to cancel says which connection is meant, not which statement, and a proxy on the way may deliver it late. Only
- * the error that it causes shows that it has arrived, so after any other end the connection is not used again.
+ * the error that it causes shows that it has arrived, so after any other end the connection is not used again. Nor before
+ * the server has closed the request's own connection: PostgreSQL signals the process, then its group, so twice, and the
+ * second signal could hit the next statement.
  *
  * @param work What runs; it settles once the server is ready for more.
  * @throws What `work` throws; whoever asked to stop looks at the signal.
@@ -69,7 +71,9 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
   try {
     return await Promise.race([work, limit.promise]);
   } catch (error) {
-    if (requests.count === 1 && isCancellation(error)) lease.broken = undefined;
+    requests.over = true;
+    await Promise.race([requests.ended, limit.promise]).catch(() => {});
+    if (requests.count === 1 && requests.taken === 1 && isCancellation(error)) lease.broken = undefined;
     throw error;
   } finally {
     clearTimeout(timer);
@@ -77,16 +81,28 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
   }
 }
 
-function ask(session: Session, { client }: Lease, work: Promise<unknown>): { count: number; over: boolean } {
-  const requests = { count: 0, over: false };
-  const ended = work.then(() => {}, () => {});
-  (async () => {
+interface Requests {
+  /** How many were sent. */
+  count: number;
+  /** How many the server has taken, to the end of their own connection. */
+  taken: number;
+  /** Set to send no more. */
+  over: boolean;
+  /** When none is under way any more. */
+  ended: Promise<void>;
+}
+
+function ask(session: Session, { client }: Lease, work: Promise<unknown>): Requests {
+  const requests: Requests = { count: 0, taken: 0, over: false, ended: Promise.resolve() };
+  const settled = work.then(() => {}, () => {});
+  const send = async () => {
     while (!requests.over) {
       requests.count++;
-      await session.cancel(client).catch(() => {});
-      await Promise.race([pause(ASK_AGAIN_MS), ended]);
+      await session.cancel(client).then(() => requests.taken++, () => {});
+      await Promise.race([pause(ASK_AGAIN_MS), settled]);
     }
-  })();
+  };
+  requests.ended = send();
   return requests;
 }
 
