@@ -1,3 +1,4 @@
+import { LakebaseError } from "./errors.ts";
 import type { LocalLakebase, LocalOptions } from "./local/mod.ts";
 
 /** A Lakebase of this machine, in use. */
@@ -43,5 +44,10 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
 
 async function start(options: LocalOptions): Promise<LocalLakebase> {
   const { startLocal } = await import("./local/mod.ts");
-  return await startLocal(options);
+  const server = await startLocal(options).catch((cause) => {
+    const state = cause instanceof Error ? cause.message : String(cause);
+    throw new LakebaseError("UNREACHABLE", `Cannot start a Lakebase on this machine: ${state}`, { cause });
+  });
+  server.unref(); // a script that forgets close() ends all the same
+  return server;
 }

@@ -64,6 +64,11 @@ export class Backend {
     return outcome.status;
   }
 
+  /** Lets the process end while it runs. */
+  unref(): void {
+    this.#engine.unref();
+  }
+
   /** Cancels what a session runs, where it runs something. */
   cancel(session: EmbeddedSession): void {
     if (this.#running === session) this.#engine.cancel();

@@ -25,6 +25,9 @@ export interface Database {
   /** Cancels what a session runs, as far as it can be; the key is the one that the session was given. */
   cancel(process: number, secret: Uint8Array): void | Promise<void>;
 
+  /** Lets the process end while the database runs. */
+  unref(): void;
+
   /** Ends every session and the database's own resources. */
   close(): Promise<void>;
 }

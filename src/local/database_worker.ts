@@ -1,6 +1,6 @@
 /** PGlite in a worker of its own: a query blocks only this thread, never the notebook or script that is its host. */
 
-import { receiveMessageOnPort } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import { dataDir as prepopulated } from "@electric-sql/pglite-prepopulatedfs";
 import { messageSize } from "./messages.ts";
@@ -149,21 +149,16 @@ class BackendThread {
   }
 }
 
-// Only the parts of a worker's global scope that are used here: the compiler is told of the window's, not of it.
-const scope = globalThis as unknown as {
-  onmessage: (event: MessageEvent<ToWorker>) => void;
-  postMessage(message: FromWorker, transfer: Transferable[]): void;
-};
 let database: PGlite | undefined;
 let thread: BackendThread | undefined;
 
-scope.onmessage = async ({ data }) => {
+parentPort!.on("message", async (message: ToWorker) => {
   try {
-    await obey(data);
+    await obey(message);
   } catch (error) {
     post({ kind: "crashed", message: error instanceof Error ? error.message : String(error) });
   }
-};
+});
 
 async function obey(message: ToWorker): Promise<void> {
   switch (message.kind) {
@@ -206,5 +201,5 @@ async function exists(path: string): Promise<boolean> {
 }
 
 function post(message: FromWorker, transfer: Transferable[] = []): void {
-  scope.postMessage(message, transfer);
+  parentPort!.postMessage(message, transfer as never[]);
 }

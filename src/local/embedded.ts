@@ -72,6 +72,10 @@ export class EmbeddedDatabase implements Database {
     return database;
   }
 
+  unref(): void {
+    this.#backend.unref();
+  }
+
   async hasRole(role: string): Promise<boolean> {
     if (this.#options.roles.includes(role)) return true;
     const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(role)}`;

@@ -1,3 +1,4 @@
+import { Worker } from "node:worker_threads";
 import type { FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
@@ -24,7 +25,7 @@ export class Engine {
   readonly crashed: Promise<never>;
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
-  readonly #worker = new Worker(import.meta.resolve("./database_worker.ts"), { type: "module" });
+  readonly #worker = new Worker(new URL(import.meta.resolve("./database_worker.ts")));
   readonly #crash = Promise.withResolvers<never>();
   #tail: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;
@@ -35,13 +36,10 @@ export class Engine {
     this.crashed = this.#crash.promise;
     // Somebody may only ask later.
     this.crashed.catch(() => {});
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-      this.#tail = this.#tail.then(() => this.#hear(data)).catch((error) => this.#crash.reject(error));
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#crash.reject(new Error(event.message));
-    };
+    this.#worker.on("message", (message: FromWorker) => {
+      this.#tail = this.#tail.then(() => this.#hear(message)).catch((error) => this.#crash.reject(error));
+    });
+    this.#worker.on("error", (error) => this.#crash.reject(error));
   }
 
   /** Starts Postgres, on the data in a directory where that is given. */
@@ -49,6 +47,11 @@ export class Engine {
     const inbox = this.#channel.port2;
     const shared = this.#shared.buffer as SharedArrayBuffer;
     await this.#ask({ kind: "start", dataDir, shared, inbox }, [inbox]);
+  }
+
+  /** Lets the process end while the database runs. */
+  unref(): void {
+    this.#worker.unref();
   }
 
   /** Runs a batch to its end. */
@@ -81,14 +84,14 @@ export class Engine {
       await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), late]);
     }
     clearTimeout(timer);
-    this.#worker.terminate();
+    await this.#worker.terminate();
     this.#channel.port1.close();
     this.#crash.reject(new Refused(SHUTDOWN));
   }
 
   async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {
     this.#answer = Promise.withResolvers();
-    this.#worker.postMessage(message, transfer);
+    this.#worker.postMessage(message, transfer as never[]);
     return await Promise.race([this.#answer.promise, this.crashed]);
   }
 

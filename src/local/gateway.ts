@@ -67,6 +67,12 @@ export class Gateway {
     await promise;
   }
 
+  /** Lets the process end while it listens; called before there is a connection. */
+  unref(): void {
+    this.#server.unref();
+    this.#server.on("connection", (socket: Socket) => socket.unref());
+  }
+
   /** Ends every connection; with a FATAL of its own where a failure is given. */
   drop(how: Failure | "abrupt"): void {
     for (const client of this.#clients) {

@@ -79,6 +79,8 @@ export interface LocalLakebase extends AsyncDisposable {
   readonly logins: readonly PostgresLogin[];
   /** How many Postgres sessions are open. */
   readonly connections: number;
+  /** Lets the process end while it is served, as `connect({ local: true })` does; for before the first connection. */
+  unref(): void;
   /** Ends every connection, both ports and the database. Calling it twice is harmless. */
   close(): Promise<void>;
 }
@@ -147,7 +149,12 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   });
   stack.defer(() => api.close());
   const caFile = await Deno.makeTempFile({ prefix: "lakebase-local-", suffix: ".pem" });
-  stack.defer(() => Deno.remove(caFile));
+  const removeCaFile = (): void => Deno.removeSync(caFile);
+  globalThis.addEventListener("unload", removeCaFile); // for a process that ends without close()
+  stack.defer(() => {
+    globalThis.removeEventListener("unload", removeCaFile);
+    removeCaFile();
+  });
   await Deno.writeTextFile(caFile, authority.ca);
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= stack.disposeAsync();
@@ -171,6 +178,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     get connections(): number {
       return gateway.sessions;
     },
+    unref: () => [database, gateway, api].forEach((part) => part.unref()),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -33,6 +33,7 @@ export class UpstreamDatabase implements Database {
   readonly #url: string;
   /** The database that stands for `databricks_postgres`; undefined where there is one of that name. */
   #standIn: string | undefined;
+  #unref = false;
   readonly #open = new Set<Connection>();
 
   private constructor(url: string) {
@@ -79,6 +80,10 @@ export class UpstreamDatabase implements Database {
     return new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
+  unref(): void {
+    this.#unref = true;
+  }
+
   close(): Promise<void> {
     for (const server of this.#open) server.destroy();
     return Promise.resolve();
@@ -106,6 +111,7 @@ export class UpstreamDatabase implements Database {
       frame("K", int32(processID), int32(secretKey)),
       ready(),
     ]);
+    if (this.#unref) (connection.stream as Socket).unref();
     return { server: takeOver(connection), greeting };
   }
 

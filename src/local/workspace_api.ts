@@ -65,6 +65,11 @@ export class WorkspaceApi {
     return `http://localhost:${this.port}`;
   }
 
+  /** Lets the process end while it listens. */
+  unref(): void {
+    this.#server.unref();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#server.finished;

@@ -9,7 +9,10 @@ import { client, connect, mint, refusal, row } from "./client.ts";
 const local = await startLocal({ lockTimeout: 1000 });
 Deno.test.afterAll(() => local.close());
 
-Deno.test("version() is Postgres, and the session says what Postgres says at login", async () => {
+// The worker's ear was opened before the test, which the leak detector takes amiss in the first to use it.
+const heard = { sanitizeOps: false };
+
+Deno.test("version() is Postgres, and the session says what Postgres says at login", heard, async () => {
   const made = client(local, await mint(local));
   const statuses = new Map<string, string>();
   (made as unknown as { connection: pg.Connection }).connection.on(
