@@ -21,13 +21,20 @@ export type { LakebaseErrorCode, LakebaseErrorOptions } from "./src/errors.ts";
 export type { ExploreOptions } from "./src/explore/catalog.ts";
 export type { ColumnInfo, ConstraintInfo, IndexInfo, TableDescription, TableFacts } from "./src/explore/description.ts";
 export type { Listing } from "./src/explore/listing.ts";
-export type { Lookup } from "./src/explore/lookup.ts";
+export type { Lookup } from "./src/query/lookup.ts";
 export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, Profile, ProfileFacts } from "./src/explore/profiled.ts";
 export type { SchemaInfo } from "./src/explore/schemas.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
 export type { PgPool, Queryable, TransactionOptions } from "./src/lakebase.ts";
-export type { LocalOptions } from "./src/local/mod.ts";
+export type {
+  LocalBranch,
+  LocalEndpoint,
+  LocalInstance,
+  LocalOptions,
+  LocalProject,
+  ServicePrincipal,
+} from "./src/local/mod.ts";
 export type { Bundle } from "./src/notebook/display.ts";
 export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/options.ts";
 export type { Fragment } from "./src/query/fragment.ts";

@@ -17,11 +17,14 @@ Options of local
   --database URL               stand in front of this Postgres instead of the embedded one
   --data-dir FOLDER            keep the embedded database's data here
   --user NAME                  the workspace's user, and Postgres role (you@example.com)
+  --password ROLE=PASSWORD     a role that logs in with a password, for clients without OAuth; may be repeated
   --postgres-port N            0 for any that is free (0)
   --workspace-port N           0 for any that is free (0)
 
 Examples
-  lakebase local --data-dir .lakebase > local.env & sleep 5; . ./local.env; psql -c 'SELECT version()'
+  lakebase local --data-dir .lakebase --password app=secret > local.env &
+  until [ -s local.env ]; do sleep 0.1; done; . ./local.env
+  PGUSER=app PGPASSWORD=secret psql -c 'SELECT version()'
 `;
 
 /** Exit codes that scripts can tell apart: success, failure, wrong usage, stopped. */
@@ -66,6 +69,7 @@ async function local(args: string[]): Promise<number> {
     database: text,
     "data-dir": text,
     user: text,
+    password: { type: "string", multiple: true } as const,
     "postgres-port": text,
     "workspace-port": text,
   };
@@ -75,6 +79,7 @@ async function local(args: string[]): Promise<number> {
     ...(values.database === undefined ? {} : { database: values.database }),
     ...(values["data-dir"] === undefined ? {} : { dataDir: values["data-dir"] }),
     ...(values.user === undefined ? {} : { user: values.user }),
+    passwords: Object.fromEntries((values.password ?? []).map(rolePassword)),
     postgresPort: port("--postgres-port", values["postgres-port"]),
     workspacePort: port("--workspace-port", values["workspace-port"]),
   });
@@ -82,6 +87,12 @@ async function local(args: string[]): Promise<number> {
   await print(Deno.stdout, lines.join(""));
   await stopped();
   return EXIT.ok;
+}
+
+function rolePassword(value: string): [role: string, password: string] {
+  const at = value.indexOf("=");
+  if (at > 0 && at < value.length - 1) return [value.slice(0, at), value.slice(at + 1)];
+  throw Object.assign(new TypeError("--password must be ROLE=PASSWORD"), { code: "USAGE" });
 }
 
 function port(name: string, value: string | undefined): number {

@@ -11,7 +11,7 @@ import { tlsOptions } from "./net/tls.ts";
 import { announceWaiting } from "./notebook/waiting.ts";
 import type { ConnectOptions } from "./options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { resolveSettings, type Settings } from "./settings.ts";
+import { resolveLocal, resolveSettings, type Settings } from "./settings.ts";
 
 /**
  * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
@@ -93,13 +93,11 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
 
 async function readSettings(options: ConnectOptions): Promise<{ settings: Settings; release: () => Promise<void> }> {
   const env = Deno.env.toObject();
-  const wantsLocal = options?.local ?? /^(1|true|yes)$/i.test(env["LAKEBASE_LOCAL"] ?? "");
-  if (wantsLocal === false) {
-    const dotenv = await readDotenv(options?.envFile);
-    return { settings: resolveSettings(options, env, dotenv), release: async () => {} };
-  }
+  const dotenv = await readDotenv(options?.envFile);
+  const wanted = resolveLocal(options, env, dotenv);
+  if (wanted === undefined) return { settings: resolveSettings(options, env, dotenv), release: async () => {} };
   resolveSettings(options, {}); // a typo is told before a server is started for it
-  const local = await acquireLocal(wantsLocal === true ? {} : wantsLocal);
+  const local = await acquireLocal(wanted);
   return { settings: resolveSettings(options, local.env), release: local.release };
 }
 

@@ -6,7 +6,7 @@ import type { ExploreOptions } from "./explore/catalog.ts";
 import { describeTable } from "./explore/describe.ts";
 import type { TableDescription } from "./explore/description.ts";
 import type { Listing } from "./explore/listing.ts";
-import { Lookup } from "./explore/lookup.ts";
+import { Lookup } from "./query/lookup.ts";
 import { type ProfileOptions, profileRows } from "./explore/profile.ts";
 import type { Profile } from "./explore/profiled.ts";
 import { listSchemas, type SchemaInfo } from "./explore/schemas.ts";

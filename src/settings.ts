@@ -1,6 +1,8 @@
 import { LakebaseError } from "./errors.ts";
+import { isIP } from "node:net";
 import { closest } from "./closest.ts";
 import { checkTypes, type TypeParsers } from "./query/types.ts";
+import type { LocalOptions } from "./local/mod.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */
@@ -63,7 +65,7 @@ export function resolveSettings(
   env: Record<string, string | undefined>,
   dotenv: Record<string, string> = {},
 ): Settings {
-  checkNames(options);
+  checkNames(options, OPTION_NAMES);
   const environment = present({ ...dotenv, ...present(env) });
   const read = (option: keyof ConnectOptions, ...names: string[]) => text(options, option, environment, names);
   const byOption = options.endpoint !== undefined ||
@@ -130,6 +132,42 @@ export function resolveSettings(
   };
 }
 
+/** The names in `LocalOptions`: one that is not here is a typo. */
+const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
+  ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances"] as const,
+  ...["passwords", "servicePrincipals", "groups", "handshakeTimeout", "lockTimeout", "signal"] as const,
+];
+
+/**
+ * Settles whether to connect to a Lakebase on this machine: by the option `local`, else `LAKEBASE_LOCAL`.
+ *
+ * @param options What the caller said.
+ * @param env The process's environment.
+ * @param dotenv The values of the `.env` file.
+ * @returns How to start it, or `undefined` for a workspace.
+ * @throws {LakebaseError} `BAD_SETTING`
+ */
+export function resolveLocal(
+  options: ConnectOptions,
+  env: Record<string, string | undefined>,
+  dotenv: Record<string, string> = {},
+): LocalOptions | undefined {
+  const given: unknown = options?.local;
+  if (given === undefined) return localByEnvironment(env["LAKEBASE_LOCAL"] || dotenv["LAKEBASE_LOCAL"] || "false");
+  if (typeof given === "boolean") return given ? {} : undefined;
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw bad(`option "local" is ${describe(given)}; it must be true, false or an object`);
+  }
+  checkNames(given, LOCAL_OPTION_NAMES, "local.");
+  return given;
+}
+
+function localByEnvironment(value: string): LocalOptions | undefined {
+  if (/^(1|true|yes|on)$/i.test(value)) return {};
+  if (/^(0|false|no|off)$/i.test(value)) return undefined;
+  throw bad(`LAKEBASE_LOCAL is ${describe(value)}; it must be true or false`);
+}
+
 function bad(state: string): LakebaseError {
   return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
 }
@@ -148,21 +186,15 @@ function workspaceEnvironment(environment: Record<string, string>, ownProfile: b
   return Object.fromEntries(Object.entries(environment).filter(([name]) => names.test(name)).sort());
 }
 
-function checkNames(options: ConnectOptions): void {
-  if (
-    typeof options !== "object" || options === null || Array.isArray(options)
-  ) {
-    throw bad(
-      `the options are ${describe(options)}; they must be an object such as { endpoint: "projects/p" }`,
-    );
+function checkNames(options: object, known: readonly string[], prefix = ""): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw bad(`the options are ${describe(options)}; they must be an object such as { endpoint: "projects/p" }`);
   }
   for (const name of Object.keys(options)) {
-    if ((OPTION_NAMES as readonly string[]).includes(name)) continue;
-    const near = closest(name, OPTION_NAMES);
-    const guess = near === undefined ? "" : `; did you mean "${near}"?`;
-    throw bad(
-      `there is no option "${name}"${guess} The options are ${OPTION_NAMES.join(", ")}`,
-    );
+    if (known.includes(name)) continue;
+    const near = closest(name, known);
+    const guess = near === undefined ? "." : `; did you mean "${prefix}${near}"?`;
+    throw bad(`there is no option "${prefix}${name}"${guess} The options are ${known.join(", ")}`);
   }
 }
 
@@ -249,7 +281,7 @@ function checkEndpoint(endpoint: string): string {
 }
 
 function checkHost(host: string): string {
-  if (/^[A-Za-z0-9_.:%-]+$/.test(host) && !host.startsWith("-")) return host;
+  if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
   throw bad(
     `"host" (PGHOST) is ${describe(host)}; it must be a host name alone, without scheme, user, port or path`,
   );

@@ -26,14 +26,23 @@ Deno.test("lakebase --help shows commands and examples", async () => {
 });
 
 Deno.test("lakebase refuses what it does not know, with exit code 2", async () => {
-  for (const args of [["locl"], ["local", "--port", "1"], ["local", "--postgres-port", "x"], ["constructor"], []]) {
+  for (
+    const args of [
+      ["locl"],
+      ["local", "--port", "1"],
+      ["local", "--postgres-port", "x"],
+      ["local", "--password", "x"],
+      ["constructor"],
+      [],
+    ]
+  ) {
     const { code } = await outcome(args);
     assert.equal(code, 2, args.join(" "));
   }
 });
 
 Deno.test("lakebase local prints an environment that leads to it, stops on SIGTERM and leaves nothing behind", async () => {
-  const server = lakebase(["local", "--user", "o'neil@example.com"]).spawn();
+  const server = lakebase(["local", "--user", "o'neil@example.com", "--password", "app=a=b"]).spawn();
   const env: Record<string, string> = {};
   for await (const text of server.stdout.pipeThrough(new TextDecoderStream())) {
     for (const line of text.split("\n").filter((line) => line !== "")) {
@@ -46,6 +55,8 @@ Deno.test("lakebase local prints an environment that leads to it, stops on SIGTE
   const { code, stdout, stderr } = await outcome(["version"], env);
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^PostgreSQL \d+/);
+  const native = await outcome(["version"], { ...env, PGUSER: "app", PGPASSWORD: "a=b" });
+  assert.equal(native.stdout, stdout, native.stderr);
   server.kill("SIGTERM");
   assert.equal((await server.status).code, 0);
   await server.stderr.cancel();

@@ -119,6 +119,47 @@ test("connect() logs in with a profile of ~/.databrickscfg, over what the enviro
   });
 });
 
+test("connect() does not show a token that can't be sent", async ({ local }) => {
+  await using folder = await emptyHome();
+  const env = { ...local.env, DATABRICKS_TOKEN: "unlike-a-token\nand-a-rest" };
+  const { code, message } = await failureInShell(folder.path, {}, env);
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /DATABRICKS_TOKEN.*line break/);
+  assert.doesNotMatch(message, /unlike|rest"/);
+});
+
+test("connect() tells a password function's own failure from the network's", async ({ settings }) => {
+  const cases: [() => unknown, RegExp][] = [
+    [() => {
+      throw new Error("the vault is down");
+    }, /"password" threw/],
+    [() => undefined, /"password" returned undefined/],
+  ];
+  for (const [password, message] of cases) {
+    const { error } = await failure(settings({ user: "app", password: password as () => string }));
+    assert.equal(error.code, "BAD_SETTING");
+    assert.match(error.message, message);
+  }
+});
+
+test("a script that forgets close() on a Lakebase of its own ends by itself, and leaves no file", async () => {
+  await using folder = await emptyHome();
+  const script = `import { connect } from "${import.meta.resolve("../mod.ts")}";
+    const db = await connect({ local: true });
+    await db.query("CREATE TABLE t (n int)");
+    console.log((await db.version()).slice(0, 10));`;
+  const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", `--config=${config}`, script],
+    env: { TMPDIR: folder.path },
+    cwd: folder.path,
+    signal: AbortSignal.timeout(30_000),
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout).trim(), "PostgreSQL");
+  assert.equal(code, 0);
+  assert.deepEqual([...Deno.readDirSync(folder.path)], []);
+});
+
 test("connect() reads the environment and .env, and needs nothing else", async ({ local }) => {
   await using folder = await emptyHome();
   const { DATABRICKS_TOKEN, ...env } = local.env;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../src/errors.ts";
 import type { ConnectOptions } from "../src/options.ts";
-import { isLoopback, resolveSettings } from "../src/settings.ts";
+import { isLoopback, resolveLocal, resolveSettings } from "../src/settings.ts";
 
 Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [
@@ -97,6 +97,7 @@ Deno.test("resolveSettings() refuses what can't be right, naming setting, value 
     [{}, { PGSSLMODE: "allow", PGHOST: "db.example.com" }, /PGSSLMODE is "allow".*plain text/],
     [{ host: "postgres://u:p@h/db" }, {}, /"host" \(PGHOST\).*host name alone/],
     [{ host: "-x" }, {}, /"host"/],
+    [{ host: "db.example.com:5432" }, {}, /"host" \(PGHOST\).*port/],
     [{ password: "p" }, {}, /"password" \(PGPASSWORD\) is set without "user"/],
     [{ password: 1 }, {}, /option "password" is number/],
     [{ password: "p", user: "u", group: "g" }, {}, /native login/],
@@ -136,4 +137,24 @@ Deno.test("isLoopback() knows this machine's names", () => {
   const no = ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "::2", "notlocalhost"];
   assert.deepEqual(yes.filter((host) => !isLoopback(host)), []);
   assert.deepEqual(no.filter(isLoopback), []);
+});
+
+Deno.test("resolveLocal() takes the option over the environment over .env, and refuses what it does not know", () => {
+  const cases: [ConnectOptions, Record<string, string>, Record<string, string>, object | undefined][] = [
+    [{}, {}, {}, undefined],
+    [{ local: true }, { LAKEBASE_LOCAL: "0" }, {}, {}],
+    [{ local: false }, { LAKEBASE_LOCAL: "1" }, {}, undefined],
+    [{}, { LAKEBASE_LOCAL: "on" }, {}, {}],
+    [{}, {}, { LAKEBASE_LOCAL: "true" }, {}],
+    [{ local: { user: "u" } }, {}, {}, { user: "u" }],
+  ];
+  for (const [options, env, dotenv, expected] of cases) assert.deepEqual(resolveLocal(options, env, dotenv), expected);
+  const refused: [unknown, Record<string, string>, RegExp][] = [
+    [{ local: "yes" }, {}, /"local" is "yes"; it must be true, false or an object/],
+    [{ local: { usr: "u" } }, {}, /"local.usr"; did you mean "local.user"/],
+    [{}, { LAKEBASE_LOCAL: "junk" }, /LAKEBASE_LOCAL is "junk"/],
+  ];
+  for (const [options, env, message] of refused) {
+    assert.throws(() => resolveLocal(options as ConnectOptions, env), { code: "BAD_SETTING", message });
+  }
 });

@@ -275,7 +275,9 @@ function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
 
 function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
   const said = cause instanceof Error ? cause.message : String(cause);
-  const state = !/host is not set/.test(said)
+  const state = /header value|ByteString/i.test(said) // which quotes the value
+    ? "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break"
+    : !/host is not set/.test(said)
     ? said
     : profile === undefined
     ? "none is configured"
@@ -284,6 +286,6 @@ function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
       '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
-    { cause },
+    /header value|ByteString/i.test(said) ? {} : { cause },
   );
 }

@@ -3,6 +3,7 @@ import net from "node:net";
 import pg from "pg";
 import type { Credential } from "../auth/credential.ts";
 import type { CredentialCache } from "../auth/token.ts";
+import { LakebaseError } from "../errors.ts";
 import { type Lookup, lookup } from "./dns.ts";
 
 /** The login that a failed connection used: only a credential from the cache may have gone stale there. */
@@ -40,7 +41,7 @@ export function loginClientClass({ credentials, connectTimeout, find = lookup }:
     constructor(options: pg.ClientConfig) {
       super({
         ...options,
-        password: credentials === undefined ? options.password : () => this.#password(credentials), // a pool hides its own
+        password: credentials === undefined ? checked(options.password) : () => this.#password(credentials),
         stream: () => new LookupSocket(find),
         connectionTimeoutMillis: connectTimeout,
       });
@@ -84,4 +85,23 @@ class LookupSocket extends net.Socket {
   override connect(...[port, host]: any[]): this {
     return super.connect({ port, host, lookup: this.#lookup as net.LookupFunction });
   }
+}
+
+/** A password function's own failure is no failure of the network. (Named here because a pool hides its password.) */
+function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
+  if (typeof password !== "function") return password;
+  return async () => {
+    let found: unknown;
+    try {
+      found = await (password as () => unknown)();
+    } catch (cause) {
+      throw badPassword("threw an error, which is its cause", cause);
+    }
+    if (typeof found === "string" && found !== "") return found;
+    throw badPassword(`returned ${found === "" ? "an empty text" : typeof found}; it must return a text`);
+  };
+}
+
+function badPassword(state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_SETTING", `Cannot log in: the function "password" ${state}`, { cause });
 }

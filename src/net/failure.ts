@@ -86,12 +86,15 @@ function loginAdvice({ user, native }: Destination): string {
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
 
+/** Deno reports one code for both. */
+const UNVERIFIED = "it has expired, or its authority is not trusted";
+
 /** What a compute that is not up yet, or a network that was away for a moment, looks like. */
 const BROKEN =
   /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
 
 function socketFailure({ message }: DriverError, code: string, to: Destination): ConnectFailure {
-  const state = message === "" ? code : message;
+  const state = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" ? UNVERIFIED : message === "" ? code : message;
   if (CERTIFICATE.test(`${code} ${message}`)) {
     return {
       kind: "final",

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
 import { LakebaseError } from "../errors.ts";
 import type { SslMode } from "../options.ts";
@@ -29,8 +30,17 @@ export async function tlsOptions(host: string, mode: SslMode, ca: string | undef
 
 async function readCertificates(ca: string): Promise<string> {
   const pem = ca.includes("-----BEGIN") ? ca : await readFile(ca);
-  if (/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(pem)) return pem;
+  if (isCertificate(pem)) return pem;
   throw new LakebaseError("BAD_SETTING", `Cannot connect: "ca" (PGSSLROOTCERT) holds no certificate in PEM form`);
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    new X509Certificate(pem);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function readFile(path: string): Promise<string> {

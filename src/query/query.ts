@@ -1,6 +1,7 @@
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../notebook/display.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
 import { iterate } from "./cursor.ts";
+import { Lookup } from "./lookup.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { explainStatement, type Plan } from "./plan.ts";
 import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
@@ -80,8 +81,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    *
    * @param options `analyze` runs it, with all that it changes.
    */
-  async explain({ analyze = false }: ExplainOptions = {}): Promise<Plan> {
-    return await explainStatement(this.#session, compile(this), analyze, this.#stops());
+  explain({ analyze = false }: ExplainOptions = {}): Lookup<Plan> {
+    return new Lookup(() => explainStatement(this.#session, compile(this), analyze, this.#stops()));
   }
 
   /** Its rows, a batch at a time, in constant memory; leaving the loop ends the query. */

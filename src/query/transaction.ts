@@ -65,6 +65,9 @@ async function commit(transaction: Transaction, signal: AbortSignal | undefined)
   if (tag === "ROLLBACK") throw rolledBack(transaction.failure);
 }
 
+/** How long the server has to roll back before its connection is closed. */
+const ROLLBACK_LIMIT_MS = 1000;
+
 /** The statements of one transaction: one at a time, on one connection, and none after its end. */
 class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
@@ -144,7 +147,9 @@ class Transaction implements Session, TransactionState, Disposable {
     this.leave();
     if (!this.#over.signal.aborted) this.#over.abort(ended());
     if (this.lease.broken !== undefined) return;
-    await this.command("ROLLBACK", undefined).catch((error: Error) => this.lease.broken ??= error);
+    // A server that went silent answers neither what still runs nor this; closing the connection rolls back as well.
+    const limit = AbortSignal.timeout(ROLLBACK_LIMIT_MS);
+    await this.command("ROLLBACK", limit).catch((error: Error) => this.lease.broken ??= error);
   }
 
   [Symbol.dispose](): void {

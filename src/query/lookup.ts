@@ -1,17 +1,25 @@
-import type { Result } from "../query/result.ts";
-import { DISPLAY, holdIdleError } from "../notebook/display.ts";
+import { type Bundle, DISPLAY, holdIdleError } from "../notebook/display.ts";
+
+/**
+ * What draws itself in a notebook.
+ * @internal
+ */
+export interface Displayable {
+  /** What to show. */
+  [DISPLAY](): Bundle;
+}
 
 /**
  * A look into the database that has not been taken yet. `await` takes it, once however often it is awaited; as the last
  * expression of a cell it is taken and draws itself, with or without `await`.
  */
-export class Lookup<T extends Result<unknown>> implements Promise<T> {
+export class Lookup<T extends Displayable> implements Promise<T> {
   /** `"Lookup"`. */
   readonly [Symbol.toStringTag] = "Lookup";
   readonly #look: () => Promise<T>;
   #found: Promise<T> | undefined;
 
-  /** Made by `tables`, `schemas`, `describe` and `profile`. */
+  /** Made by `tables`, `schemas`, `describe`, `profile` and `explain`. */
   constructor(look: () => Promise<T>) {
     this.#look = look;
   }
