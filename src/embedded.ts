@@ -32,7 +32,8 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
     released = true;
     if (--shared.users > 0) return;
     running.delete(key);
-    await shared.server.then((server) => server.close(), () => {});
+    const awake = setInterval(() => {}, 1000); // the server itself does not keep the process waiting for its own end
+    await shared.server.then((server) => server.close(), () => {}).finally(() => clearInterval(awake));
   };
   try {
     return { env: (await shared.server).env, release };
