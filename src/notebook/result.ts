@@ -5,6 +5,9 @@ import { footerText, renderCommand, renderTable } from "./table.ts";
 /** Rows that a result draws when nothing else is said. */
 export const SHOWN_ROWS = 20;
 
+/** With the text form, which has at most 100 kB, one output stays below the megabyte that frontends and files take well. */
+const MOST_HTML_BYTES = 890_000;
+
 /** What a drawing of a result needs of it. */
 export type Drawable =
   & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices">
@@ -30,6 +33,7 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
       rows: rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key])),
       footer,
       notices,
+      maxBytes: MOST_HTML_BYTES,
     }),
   };
 }
