@@ -11,7 +11,8 @@ import { tlsOptions } from "./net/tls.ts";
 import { announceWaiting } from "./notebook/waiting.ts";
 import type { ConnectOptions } from "./options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { resolveLocal, resolveSettings, type Settings } from "./settings.ts";
+import { resolveLocal } from "./local_setting.ts";
+import { resolveSettings, type Settings } from "./settings.ts";
 
 /**
  * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
@@ -34,7 +35,7 @@ import { resolveLocal, resolveSettings, type Settings } from "./settings.ts";
  */
 export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
   const { settings, release } = await readSettings(options);
-  const key = identity(settings);
+  const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
     const db = await open.connection.catch(() => undefined);
     if (db !== undefined && !db.closed && sameSettings(open.settings, settings)) {
@@ -64,21 +65,12 @@ interface Connection {
 const connections = new Map<string, Connection>();
 
 /** What makes two connections the same one with other settings, not two: whom it talks to and as whom. */
-function identity(settings: Settings): string {
+async function identity(settings: Settings): Promise<string> {
   const { endpoint, instance, host, port, database, user, group, readOnly, profile, environment } = settings;
-  const workspace = settings.workspace === undefined
-    ? profile ?? environment["DATABRICKS_HOST"]
-    : idOf(settings.workspace);
+  // By its address: a cell that is run again makes a new client of the same workspace.
+  const client = await settings.workspace?.config.getHost().then(String, () => undefined);
+  const workspace = client ?? profile ?? environment["DATABRICKS_HOST"];
   return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
-}
-
-const ids = new WeakMap<object, number>();
-let lastId = 0;
-
-function idOf(client: object): number {
-  const id = ids.get(client) ?? ++lastId;
-  ids.set(client, id);
-  return id;
 }
 
 function sameSettings(a: Settings, b: Settings): boolean {
@@ -93,7 +85,7 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
 
 async function readSettings(options: ConnectOptions): Promise<{ settings: Settings; release: () => Promise<void> }> {
   const env = Deno.env.toObject();
-  const dotenv = await readDotenv(options?.envFile);
+  const dotenv = options?.local ? {} : await readDotenv(options?.envFile);
   const wanted = resolveLocal(options, env, dotenv);
   if (wanted === undefined) return { settings: resolveSettings(options, env, dotenv), release: async () => {} };
   resolveSettings(options, {}); // a typo is told before a server is started for it

@@ -1,8 +1,7 @@
 import { LakebaseError } from "./errors.ts";
 import { isIP } from "node:net";
-import { closest } from "./closest.ts";
+import { badSetting, checkOptionNames, quoted } from "./bad_setting.ts";
 import { checkTypes, type TypeParsers } from "./query/types.ts";
-import type { LocalOptions } from "./local/mod.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */
@@ -65,7 +64,7 @@ export function resolveSettings(
   env: Record<string, string | undefined>,
   dotenv: Record<string, string> = {},
 ): Settings {
-  checkNames(options, OPTION_NAMES);
+  checkOptionNames(options, OPTION_NAMES);
   const environment = present({ ...dotenv, ...present(env) });
   const read = (option: keyof ConnectOptions, ...names: string[]) => text(options, option, environment, names);
   const byOption = options.endpoint !== undefined ||
@@ -73,7 +72,7 @@ export function resolveSettings(
   const endpoint = byOption ? read("endpoint") : read("endpoint", "LAKEBASE_ENDPOINT");
   const instance = byOption ? read("instance") : read("instance", "LAKEBASE_INSTANCE");
   if (endpoint !== undefined && instance !== undefined) {
-    throw bad(
+    throw badSetting(
       `"endpoint" and "instance" are both set, to "${endpoint}" and "${instance}"; keep one`,
     );
   }
@@ -132,46 +131,6 @@ export function resolveSettings(
   };
 }
 
-/** The names in `LocalOptions`: one that is not here is a typo. */
-const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
-  ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances"] as const,
-  ...["passwords", "servicePrincipals", "groups", "handshakeTimeout", "lockTimeout", "signal"] as const,
-];
-
-/**
- * Settles whether to connect to a Lakebase on this machine: by the option `local`, else `LAKEBASE_LOCAL`.
- *
- * @param options What the caller said.
- * @param env The process's environment.
- * @param dotenv The values of the `.env` file.
- * @returns How to start it, or `undefined` for a workspace.
- * @throws {LakebaseError} `BAD_SETTING`
- */
-export function resolveLocal(
-  options: ConnectOptions,
-  env: Record<string, string | undefined>,
-  dotenv: Record<string, string> = {},
-): LocalOptions | undefined {
-  const given: unknown = options?.local;
-  if (given === undefined) return localByEnvironment(env["LAKEBASE_LOCAL"] || dotenv["LAKEBASE_LOCAL"] || "false");
-  if (typeof given === "boolean") return given ? {} : undefined;
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw bad(`option "local" is ${describe(given)}; it must be true, false or an object`);
-  }
-  checkNames(given, LOCAL_OPTION_NAMES, "local.");
-  return given;
-}
-
-function localByEnvironment(value: string): LocalOptions | undefined {
-  if (/^(1|true|yes|on)$/i.test(value)) return {};
-  if (/^(0|false|no|off)$/i.test(value)) return undefined;
-  throw bad(`LAKEBASE_LOCAL is ${describe(value)}; it must be true or false`);
-}
-
-function bad(state: string): LakebaseError {
-  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
-}
-
 function present(
   values: Record<string, string | undefined>,
 ): Record<string, string> {
@@ -184,18 +143,6 @@ function present(
 function workspaceEnvironment(environment: Record<string, string>, ownProfile: boolean): Record<string, string> {
   const names = ownProfile ? /^DATABRICKS_(CONFIG_FILE|CLI_PATH)$/ : /^(DATABRICKS|ARM|GOOGLE)_/;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => names.test(name)).sort());
-}
-
-function checkNames(options: object, known: readonly string[], prefix = ""): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw bad(`the options are ${describe(options)}; they must be an object such as { endpoint: "projects/p" }`);
-  }
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    const near = closest(name, known);
-    const guess = near === undefined ? "." : `; did you mean "${prefix}${near}"?`;
-    throw bad(`there is no option "${prefix}${name}"${guess} The options are ${known.join(", ")}`);
-  }
 }
 
 function text(
@@ -211,8 +158,8 @@ function text(
   if (
     typeof value === "string" && value.trim() !== "" && !value.includes("\0")
   ) return value;
-  throw bad(
-    `option "${option}" is ${describe(value)}; it must be a text that is not empty`,
+  throw badSetting(
+    `option "${option}" is ${quoted(value)}; it must be a text that is not empty`,
   );
 }
 
@@ -226,7 +173,7 @@ function secret(
     return value as () => string | Promise<string>;
   }
   if (typeof value === "string" && value !== "") return value;
-  throw bad(
+  throw badSetting(
     `option "password" is ${value === "" ? "empty" : typeof value}; it must be a text or a function`,
   );
 }
@@ -234,8 +181,8 @@ function secret(
 function flag(options: ConnectOptions, option: "readOnly"): boolean {
   const value: unknown = options[option] ?? false;
   if (typeof value === "boolean") return value;
-  throw bad(
-    `option "${option}" is ${describe(value)}; it must be true or false`,
+  throw badSetting(
+    `option "${option}" is ${quoted(value)}; it must be true or false`,
   );
 }
 
@@ -262,8 +209,8 @@ function count(
   ) return value;
   const name = given === undefined && from !== undefined
     ? `${from} is "${found}"`
-    : `option "${option}" is ${describe(given)}`;
-  throw bad(
+    : `option "${option}" is ${quoted(given)}`;
+  throw badSetting(
     `${name}; it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`,
   );
 }
@@ -274,16 +221,16 @@ function checkEndpoint(endpoint: string): string {
     /^(projects\/[\w.-]+(\/branches\/[\w.-]+(\/endpoints\/[\w.-]+)?)?|[\w.-]+)$/
       .test(name)
   ) return name;
-  throw bad(
-    `"endpoint" (LAKEBASE_ENDPOINT) is ${describe(name)}; it must be projects/p/branches/b/endpoints/e, ` +
+  throw badSetting(
+    `"endpoint" (LAKEBASE_ENDPOINT) is ${quoted(name)}; it must be projects/p/branches/b/endpoints/e, ` +
       "projects/p/branches/b, projects/p, or a project's id",
   );
 }
 
 function checkHost(host: string): string {
   if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
-  throw bad(
-    `"host" (PGHOST) is ${describe(host)}; it must be a host name alone, without scheme, user, port or path`,
+  throw badSetting(
+    `"host" (PGHOST) is ${quoted(host)}; it must be a host name alone, without scheme, user, port or path`,
   );
 }
 
@@ -296,8 +243,8 @@ function workspaceClient(
     typeof client?.config?.getHost === "function" &&
     typeof client.config.authenticate === "function"
   ) return client;
-  throw bad(
-    `option "workspace" is ${describe(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
+  throw badSetting(
+    `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
   );
 }
 
@@ -310,12 +257,12 @@ function checkLogin(
   if (
     password !== undefined && (group !== undefined || tokenTtl !== undefined)
   ) {
-    throw bad(
+    throw badSetting(
       `"password" is a native login; "group" and "tokenTtl" belong to OAuth. Take one away, or unset PGPASSWORD`,
     );
   }
   if (password !== undefined && user === undefined) {
-    throw bad(
+    throw badSetting(
       `"password" (PGPASSWORD) is set without "user" (PGUSER); a native login needs the role's name`,
     );
   }
@@ -348,12 +295,12 @@ function checkSslMode(
   if (mode === "verify-full" || mode === "require") return mode;
   if (mode === "no-verify" && given !== undefined) return mode;
   if (mode !== "disable" && mode !== "prefer" && mode !== "allow") {
-    throw bad(
-      `${from} is ${describe(mode)}; it must be verify-full or require (both verify the server)`,
+    throw badSetting(
+      `${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`,
     );
   }
   if (host !== undefined && isLoopback(host)) return "disable";
-  throw bad(
+  throw badSetting(
     `${from} is "${mode}", which may send the login in plain text; that is for loopback hosts. Use verify-full`,
   );
 }
@@ -366,12 +313,4 @@ function checkSslMode(
  */
 export function isLoopback(host: string): boolean {
   return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
-}
-
-function describe(value: unknown): string {
-  if (typeof value === "string") {
-    return `"${value.length > 80 ? `${value.slice(0, 80)}…` : value}"`;
-  }
-  if (Array.isArray(value)) return "an array";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, type LakebaseErrorCode } from "../mod.ts";
 import { startLocal, type WorkspaceFault } from "../src/local/mod.ts";
-import { failure, localTests, optionsOf } from "./support/lakebase.ts";
+import { failure, localTests, optionsOf, workspaceOf } from "./support/lakebase.ts";
 
 const test = localTests();
 
@@ -36,6 +36,14 @@ test("connect() with changed settings closes the old connection and opens a new 
   assert.equal(first.closed, true);
   await assert.rejects(first.query("SELECT 1"), { code: "CLOSED" });
   assert.equal(await second.version(), await second.version());
+});
+
+test("connect() with a new client of the same workspace closes the old connection", async ({ local, settings }) => {
+  const first = await connect(settings());
+  const { config } = workspaceOf(local);
+  await using second = await connect(settings({ workspace: { config } }));
+  assert.notEqual(second, first);
+  assert.equal(first.closed, true);
 });
 
 test("connect() opens anew after close()", async ({ settings }) => {

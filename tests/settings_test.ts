@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../src/errors.ts";
+import { resolveLocal } from "../src/local_setting.ts";
 import type { ConnectOptions } from "../src/options.ts";
-import { isLoopback, resolveLocal, resolveSettings } from "../src/settings.ts";
+import { isLoopback, resolveSettings } from "../src/settings.ts";
 
 Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [

@@ -1,0 +1,35 @@
+import { closest } from "./closest.ts";
+import { LakebaseError } from "./errors.ts";
+
+/** The error for a setting that can't be used. */
+export function badSetting(state: string): LakebaseError {
+  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
+}
+
+/**
+ * Refuses options that there are none of, with what was probably meant.
+ *
+ * @param options What the caller said.
+ * @param known The options that there are.
+ * @param prefix What they are options of.
+ */
+export function checkOptionNames(options: object, known: readonly string[], prefix = ""): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw badSetting(`the options are ${quoted(options)}; they must be an object such as { endpoint: "projects/p" }`);
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const near = closest(name, known);
+    const guess = near === undefined ? "." : `; did you mean "${prefix}${near}"?`;
+    throw badSetting(`there is no option "${prefix}${name}"${guess} The options are ${known.join(", ")}`);
+  }
+}
+
+/** A value as an error shows it. */
+export function quoted(value: unknown): string {
+  if (typeof value === "string") {
+    return `"${value.length > 80 ? `${value.slice(0, 80)}…` : value}"`;
+  }
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
