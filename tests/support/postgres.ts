@@ -12,6 +12,8 @@ export interface PostgresOptions {
   /** Asked of every client when given; without one, loopback is trusted. */
   password?: string;
   maxConnections?: number;
+  /** The server's certificate and key, PEM, for TLS; without one there is no TLS. */
+  certificate?: { cert: string; key: string };
   /** Further lines of postgresql.conf, by name. */
   settings?: Record<string, string | number>;
 }
@@ -76,10 +78,11 @@ class Cluster implements PostgresServer {
   }
 
   async create(): Promise<void> {
-    const { password, maxConnections = 50, settings = {} } = this.#options;
+    const { password, maxConnections = 50, certificate, settings = {} } = this.#options;
     const passwordFile = `${this.#home}/password`;
     if (password) await Deno.writeTextFile(passwordFile, password);
     await this.#giveAway(this.#home, ...(password ? [passwordFile] : []));
+    const tls = certificate === undefined ? {} : await this.#writeCertificate(certificate);
     const login = password ? ["--auth=scram-sha-256", `--pwfile=${passwordFile}`] : ["--auth=trust"];
     const text = ["-E", "UTF8", "--no-locale"];
     await this.run("initdb", "-D", this.#data, "-U", this.#user, ...text, "--no-sync", ...login);
@@ -90,6 +93,7 @@ class Cluster implements PostgresServer {
       fsync: "off",
       synchronous_commit: "off",
       full_page_writes: "off",
+      ...tls,
       ...settings,
     };
     const conf = Object.entries(lines).map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`);
@@ -164,6 +168,14 @@ class Cluster implements PostgresServer {
       env: { LC_ALL: "C" },
       account: this.#account,
     });
+  }
+
+  async #writeCertificate(certificate: { cert: string; key: string }): Promise<Record<string, string>> {
+    const files = { cert: `${this.#home}/server.crt`, key: `${this.#home}/server.key` };
+    await Deno.writeTextFile(files.cert, certificate.cert);
+    await Deno.writeTextFile(files.key, certificate.key, { mode: 0o600 });
+    await this.#giveAway(files.cert, files.key);
+    return { ssl: "on", ssl_cert_file: files.cert, ssl_key_file: files.key };
   }
 
   async #giveAway(...paths: string[]): Promise<void> {

@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import { startLocal } from "lakebase/local";
-import { mint } from "./client.ts";
+import { mint } from "../local/client.ts";
+import { requires } from "../support/requirements.ts";
 
-const ignore = !await new Deno.Command("psql", { args: ["--version"], stdout: "null" }).output().then(
-  ({ success }) => success,
-  () => false,
-);
+function psqlMissing(): string | undefined {
+  try {
+    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
+  } catch {
+    return "no psql found; apt-get install postgresql-client";
+  }
+}
+
 const local = await startLocal({ lockTimeout: 2000 });
 const password = await mint(local);
 Deno.test.afterAll(() => local.close());
@@ -32,21 +37,21 @@ async function psql(commands: string[], env: Record<string, string> = {}, input 
 }
 
 for (const PGSSLMODE of ["verify-full", "require"]) {
-  Deno.test({ name: `psql connects with sslmode=${PGSSLMODE} and PGSSLROOTCERT`, ignore }, async () => {
+  Deno.test(requires(`psql connects with sslmode=${PGSSLMODE} and PGSSLROOTCERT`, psqlMissing), async () => {
     const { stdout, stderr } = await psql(["SELECT session_user", "\\conninfo"], { PGSSLMODE });
     assert.equal(stderr, "");
     assert.match(stdout, /^you@example\.com\n.*SSL connection \(protocol: TLSv1\.3/s);
   });
 }
 
-Deno.test({ name: "psql refuses another authority's certificate under require", ignore }, async () => {
+Deno.test(requires("psql refuses another authority's certificate under require", psqlMissing), async () => {
   local.faults.certificate = "self-signed";
   const { stderr } = await psql(["SELECT 1"], { PGSSLMODE: "require" });
   local.faults.certificate = undefined;
   assert.match(stderr, /certificate verify failed/);
 });
 
-Deno.test({ name: "psql is told why it is refused", ignore }, async () => {
+Deno.test(requires("psql is told why it is refused", psqlMissing), async () => {
   const refusals: [Record<string, string>, RegExp][] = [
     [{ PGSSLMODE: "disable" }, /FATAL: {2}Insecure connection/],
     [{ PGHOST: "127.0.0.1" }, /FATAL: {2}Connection does not have SNI\.\nDETAIL: {2}Please upgrade your client/],
@@ -56,7 +61,7 @@ Deno.test({ name: "psql is told why it is refused", ignore }, async () => {
   for (const [env, expected] of refusals) assert.match((await psql(["SELECT 1"], env)).stderr, expected);
 });
 
-Deno.test({ name: "\\copy carries a table in and out unchanged", ignore }, async () => {
+Deno.test(requires("\\copy carries a table in and out unchanged", psqlMissing), async () => {
   const rows = Array.from({ length: 50_000 }, (_, i) => `${i}\tname ${i} é\t${i % 7 ? i / 4 : "\\N"}\n`).join("");
   const { stderr } = await psql(
     ["CREATE TABLE copied (id int, name text, value numeric)", "\\copy copied FROM pstdin"],
@@ -68,7 +73,7 @@ Deno.test({ name: "\\copy carries a table in and out unchanged", ignore }, async
   assert.equal(stdout, rows);
 });
 
-Deno.test({ name: "\\copy that fails leaves the session and the others in order", ignore }, async () => {
+Deno.test(requires("\\copy that fails leaves the session and the others in order", psqlMissing), async () => {
   const { stdout, stderr } = await psql(
     ["CREATE TABLE failing (id int)", "\\copy failing FROM pstdin", "SELECT count(*) FROM failing"],
     {},
@@ -78,7 +83,7 @@ Deno.test({ name: "\\copy that fails leaves the session and the others in order"
   assert.equal(stdout, "CREATE TABLE\n0\n");
 });
 
-Deno.test({ name: "a psql that is killed in the middle of \\copy leaves nothing behind", ignore }, async () => {
+Deno.test(requires("a psql that is killed in the middle of \\copy leaves nothing behind", psqlMissing), async () => {
   await psql(["CREATE TABLE killed (id int)"]);
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "\\copy killed FROM pstdin"],
@@ -96,7 +101,7 @@ Deno.test({ name: "a psql that is killed in the middle of \\copy leaves nothing 
   assert.equal((await psql(["SELECT count(*) FROM killed"])).stdout, "0\n");
 });
 
-Deno.test({ name: "Ctrl-C in psql cancels the query", ignore }, async () => {
+Deno.test(requires("Ctrl-C in psql cancels the query", psqlMissing), async () => {
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "SELECT pg_sleep(30)"],
     env: { ...local.env, PGPASSWORD: password },

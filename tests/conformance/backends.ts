@@ -1,0 +1,54 @@
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { type Missing, requires } from "../support/requirements.ts";
+
+/** What a test of somebody else's client gets. */
+export interface ConformanceTest {
+  local: LocalLakebase;
+  backend: "PGlite" | "PostgreSQL";
+  /** Runs a program, with nothing but its environment pointing at the local Lakebase, and expects it to end well. */
+  program: (command: string, ...args: string[]) => Promise<string>;
+}
+
+export interface ConformanceOptions {
+  /** What else must be there. */
+  needs?: Missing[];
+  /** Why PGlite can't do it. */
+  notOnPglite?: string;
+}
+
+/** A test of a client that nobody here wrote, in front of PGlite and in front of a real PostgreSQL. */
+export function conformanceTest(
+  name: string,
+  run: (test: ConformanceTest) => Promise<void>,
+  { needs = [], notOnPglite }: ConformanceOptions = {},
+): void {
+  const embedded = requires(`${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`, ...needs);
+  register({ ...embedded, ignore: embedded.ignore || notOnPglite !== undefined }, async () => {
+    await using local = await startLocal();
+    await run({ local, backend: "PGlite", program: programOn(local) });
+  });
+  register(requires(`${name} [PostgreSQL]`, postgresMissing, ...needs), async () => {
+    await using server = await startPostgres({ password: "owner-secret" });
+    await using local = await startLocal({ database: server.url });
+    await run({ local, backend: "PostgreSQL", program: programOn(local) });
+  });
+}
+
+function register(test: { name: string; ignore: boolean }, fn: () => Promise<void>): void {
+  Deno.test({ ...test, sanitizeOps: false, sanitizeResources: false, fn });
+}
+
+function programOn({ env }: LocalLakebase): ConformanceTest["program"] {
+  return async (command, ...args) => {
+    const { success, stdout, stderr } = await new Deno.Command(command, { args, env, stdin: "null" }).output();
+    const text = new TextDecoder().decode(stdout);
+    if (!success) throw new Error(`${command} ${args.join(" ")} failed:\n${text}${new TextDecoder().decode(stderr)}`);
+    return text;
+  };
+}
+
+/** The path of a client's program beside this file. */
+export function clientScript(name: string): string {
+  return decodeURIComponent(new URL(`./clients/${name}`, import.meta.url).pathname);
+}

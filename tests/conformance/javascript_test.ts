@@ -1,0 +1,18 @@
+import assert from "node:assert/strict";
+import { clientScript, conformanceTest } from "./backends.ts";
+
+const CLIENTS = [
+  ["@databricks/lakebase", "databricks_lakebase.ts"],
+  ["postgres.js", "postgres_js.ts"],
+] as const;
+
+for (const [client, script] of CLIENTS) {
+  conformanceTest(`${client} works unchanged`, async ({ program, local }) => {
+    const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+    // What it imports is fetched before: the environment names an authority that is for the local Lakebase alone.
+    await new Deno.Command(Deno.execPath(), { args: ["cache", "--config", config, clientScript(script)] }).output();
+    const said = await program(Deno.execPath(), "run", "-A", "--cached-only", "--config", config, clientScript(script));
+    assert.match(said, /done\n$/);
+    assert.ok(local.logins.length > 0 && local.logins.every(({ user }) => user === "you@example.com"));
+  });
+}
