@@ -98,8 +98,13 @@ export class Workspace {
 
   /** Who the login belongs to: an e-mail address, or a service principal's application id. */
   async currentUser(signal?: AbortSignal): Promise<string> {
-    const { body } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
-    if (typeof body["userName"] === "string" && body["userName"] !== "") return body["userName"];
+    return (await this.whoAmI(signal)).user;
+  }
+
+  /** {@linkcode currentUser}, and what time it is there. */
+  async whoAmI(signal?: AbortSignal): Promise<{ user: string; serverTime: number | undefined }> {
+    const { body, serverTime } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
+    if (typeof body["userName"] === "string" && body["userName"] !== "") return { user: body["userName"], serverTime };
     throw unavailable(await this.#host(), `it does not say who this login is; give "user" (PGUSER)`);
   }
 

@@ -1,12 +1,10 @@
-import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import net from "node:net";
-import tls from "node:tls";
-import { type Lookup, lookup } from "./dns.ts";
+import { destination, type Lookup } from "./dns.ts";
 import type { SslConfig } from "./tls.ts";
+import { requestMessage, upgrade } from "./upgrade.ts";
 
-/** PostgreSQL's protocol, section "Message Formats": the codes of requests that come instead of a start-up. */
-const SSL_REQUEST = 80877103;
+/** PostgreSQL's protocol, section "Message Formats": the code of a request that comes instead of a start-up. */
 const CANCEL_REQUEST = 80877102;
 
 /** Which statement to cancel, and where. */
@@ -32,9 +30,9 @@ export interface CancelOptions {
  * answer: the statement ends with SQLSTATE 57014, or had ended before.
  */
 export async function requestCancel(options: CancelOptions): Promise<void> {
-  const { host, port, ssl, processId, secretKey, limit = 5000, find = lookup } = options;
+  const { host, port, ssl, processId, secretKey, limit = 5000, find } = options;
   const signal = AbortSignal.timeout(limit);
-  const socket = net.connect({ host, port, lookup: find as net.LookupFunction });
+  const socket = net.connect(destination(host, port, find));
   let secure: net.Socket = socket;
   socket.on("error", () => {});
   const onAbort = () => socket.destroy();
@@ -43,32 +41,11 @@ export async function requestCancel(options: CancelOptions): Promise<void> {
     await once(socket, "connect", { signal });
     if (ssl !== false) secure = await upgrade(socket, host, ssl, signal);
     const taken = once(secure.resume(), "end", { signal });
-    secure.write(message(CANCEL_REQUEST, processId, secretKey));
+    secure.write(requestMessage(CANCEL_REQUEST, processId, secretKey));
     await taken; // the server hangs up when it has signaled the process
   } finally {
     signal.removeEventListener("abort", onAbort);
     secure.destroy();
     socket.destroy();
   }
-}
-
-async function upgrade(
-  socket: net.Socket,
-  host: string,
-  ssl: tls.ConnectionOptions,
-  signal: AbortSignal,
-): Promise<net.Socket> {
-  socket.write(message(SSL_REQUEST));
-  const [answer] = await once(socket, "data", { signal }) as [Buffer];
-  if (answer.toString("latin1") !== "S") throw new Error("the server offers no TLS");
-  const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
-  secure.on("error", () => {});
-  await once(secure, "secureConnect", { signal });
-  return secure;
-}
-
-function message(code: number, ...words: number[]): Buffer {
-  const bytes = Buffer.alloc(8 + words.length * 4);
-  [bytes.length, code, ...words].forEach((word, index) => bytes.writeInt32BE(word | 0, index * 4));
-  return bytes;
 }

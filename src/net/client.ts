@@ -4,7 +4,8 @@ import pg from "pg";
 import type { Credential } from "../auth/credential.ts";
 import type { CredentialCache } from "../auth/token.ts";
 import { LakebaseError } from "../errors.ts";
-import { type Lookup, lookup } from "./dns.ts";
+import { destination, type Lookup, lookup } from "./dns.ts";
+import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The login that a failed connection used: only a credential from the cache may have gone stale there. */
 const usedCredentials = new WeakMap<object, Credential>();
@@ -30,10 +31,14 @@ export interface LoginOptions {
   connectTimeout: number;
   /** How host names are resolved. */
   find?: Lookup;
+  /** When a silent server is asked whether it is there. */
+  watch?: WatchOptions | undefined;
 }
 
 /** The client class for one pool. */
-export function loginClientClass({ credentials, connectTimeout, find = lookup }: LoginOptions): typeof pg.Client {
+export function loginClientClass(
+  { credentials, connectTimeout, find = lookup, watch = {} }: LoginOptions,
+): typeof pg.Client {
   return class extends pg.Client implements LoginClient {
     idleSince = 0;
     #credential: Credential | undefined;
@@ -57,12 +62,33 @@ export function loginClientClass({ credentials, connectTimeout, find = lookup }:
     override connect(): Promise<this>;
     override connect(callback: (error: Error) => void): void;
     override connect(callback?: (error: Error) => void): Promise<this> | void {
-      const connecting = super.connect().then(() => this, (error) => {
+      const connecting = super.connect().then(() => {
+        this.#forgetPassword();
+        watchClient(this, find, watch);
+        return this;
+      }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
         throw error;
       });
       if (callback === undefined) return connecting;
       connecting.then(() => callback(undefined as unknown as Error), callback);
+    }
+
+    /** `pg` would keep it for as long as the connection lives, in two places. */
+    #forgetPassword(): void {
+      const parts = this as unknown as { password: unknown; connectionParameters: { password: unknown } };
+      parts.password = null;
+      parts.connectionParameters.password = null;
+    }
+
+    /** How `console.log` prints it: not as `pg`'s own fields, of which some are hidden only from a shallow look. */
+    [Symbol.for("Deno.customInspect")](): string {
+      return `Client { ${this.database} at ${this.host}:${this.port} as ${this.user} }`;
+    }
+
+    /** As `console.log`, for Node's `util.inspect`. */
+    [Symbol.for("nodejs.util.inspect.custom")](): string {
+      return `Client { ${this.database} at ${this.host}:${this.port} as ${this.user} }`;
     }
 
     destroy(): void {
@@ -83,7 +109,7 @@ class LookupSocket extends net.Socket {
 
   // deno-lint-ignore no-explicit-any -- net.Socket declares five overloads; pg uses this one
   override connect(...[port, host]: any[]): this {
-    return super.connect({ port, host, lookup: this.#lookup as net.LookupFunction });
+    return super.connect(destination(host, port, this.#lookup));
   }
 }
 

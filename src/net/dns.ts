@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIP, type LookupFunction, type TcpNetConnectOpts } from "node:net";
 import { lookup as systemLookup } from "node:dns";
 import { LakebaseError } from "../errors.ts";
 
@@ -36,23 +36,30 @@ const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["Deno.resolveDns", resolveWithDeno],
 ];
 
+/** What a host name resolved to, and which way. */
+export interface Resolution {
+  /** At least one. */
+  addresses: Address[];
+  /** Such as `the system` or `dig`. */
+  by: string;
+}
+
 /**
  * Finds the addresses of a host: by the system's resolver; where that fails by `dig`, then by `Deno.resolveDns`.
  *
  * @param hostname A host name; an address is its own answer.
  * @param resolvers The ways to try.
- * @returns At least one address.
  * @throws {LakebaseError} `DNS`, with what each way said.
  */
-export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Address[]> {
+export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Resolution> {
   const own = isIP(hostname);
-  if (own !== 0) return [{ address: hostname, family: own as 4 | 6 }];
+  if (own !== 0) return { addresses: [{ address: hostname, family: own as 4 | 6 }], by: "itself" };
   const said: string[] = [];
   let cause: unknown;
   for (const [name, resolve] of resolvers) {
     try {
       const addresses = await limited(resolve(hostname));
-      if (addresses.length > 0) return addresses;
+      if (addresses.length > 0) return { addresses, by: name };
       said.push(`${name}: no address`);
     } catch (error) {
       cause ??= error;
@@ -73,10 +80,19 @@ export async function resolveHost(hostname: string, resolvers = RESOLVERS): Prom
 export const lookup: Lookup = (hostname, options, callback) => {
   const all = typeof options === "object" && options.all === true;
   resolveHost(hostname).then(
-    (addresses) => all ? callback(null, addresses) : callback(null, addresses[0]!.address, addresses[0]!.family),
+    ({ addresses }) => all ? callback(null, addresses) : callback(null, addresses[0]!.address, addresses[0]!.family),
     (error) => callback(error),
   );
 };
+
+/**
+ * Where a socket connects to, by our {@linkcode lookup}. A program that may reach some hosts only has Deno resolve the name:
+ * it grants a host's addresses to nobody else, and would refuse the one that we found.
+ */
+export function destination(host: string, port: number, find: Lookup = lookup): TcpNetConnectOpts {
+  const anywhere = Deno.permissions.querySync({ name: "net" }).state === "granted";
+  return anywhere ? { host, port, lookup: find as LookupFunction } : { host, port };
+}
 
 async function limited<T>(work: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();

@@ -7,6 +7,7 @@ import { requestCancel } from "./cancel.ts";
 import { credentialOf, type LoginClient, loginClientClass } from "./client.ts";
 import { classifyFailure, connectError, type ConnectFailure, type Destination } from "./failure.ts";
 import type { SslConfig } from "./tls.ts";
+import type { WatchOptions } from "./watch.ts";
 
 /** A connection that was idle this long is asked for a sign of life before it is handed out. */
 const UNCHECKED_IDLE_MS = 5000;
@@ -37,6 +38,8 @@ export interface LakebasePoolOptions extends Destination {
   statementTimeout: number;
   /** Makes every transaction read only. */
   readOnly: boolean;
+  /** When a silent server is asked whether it is still there. */
+  watch?: WatchOptions | undefined;
   /** Called when connecting has failed once and is tried again. */
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }
@@ -96,6 +99,21 @@ export class LakebasePool extends pg.Pool {
     const { host, port, ssl } = this.#options;
     const { processID: processId, secretKey } = client as unknown as { processID: number; secretKey: number };
     await requestCancel({ host, port, ssl, processId, secretKey });
+  }
+
+  /** How `console.log` prints it: its options hold the password, hidden only from a shallow look. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.#summary();
+  }
+
+  /** As `console.log`, for Node's `util.inspect`. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.#summary();
+  }
+
+  #summary(): string {
+    const { database, host, port, user, max } = this.#options;
+    return `Pool { ${database} at ${host}:${port} as ${user}, ${this.totalCount} of ${max} connections open }`;
   }
 
   async #end(): Promise<void> {
@@ -181,7 +199,7 @@ function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     fallback_application_name: "lakebase-deno",
     ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
     ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
-    Client: loginClientClass({ credentials, connectTimeout: options.connectTimeout * 1000 }),
+    Client: loginClientClass({ credentials, connectTimeout: options.connectTimeout * 1000, watch: options.watch }),
   } as pg.PoolConfig;
 }
 

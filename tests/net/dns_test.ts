@@ -26,7 +26,7 @@ Deno.test("resolveHost() takes the first way that has an address", async () => {
     [[["a", fails], ["b", answer("203.0.113.2")]], "203.0.113.2"],
     [[["a", empty], ["b", fails], ["c", answer("203.0.113.3")]], "203.0.113.3"],
   ];
-  for (const [ways, expected] of cases) assert.equal((await resolveHost("db.example.com", ways))[0]?.address, expected);
+  for (const [ways, expected] of cases) assert.equal((await resolveHost("db.example.com", ways)).addresses[0]?.address, expected);
 });
 
 Deno.test("resolveHost() says what each way said when none has an address", async () => {
@@ -38,8 +38,8 @@ Deno.test("resolveHost() says what each way said when none has an address", asyn
 });
 
 Deno.test("resolveHost() takes an address as it is", async () => {
-  assert.deepEqual(await resolveHost("203.0.113.7", []), [{ address: "203.0.113.7", family: 4 }]);
-  assert.deepEqual(await resolveHost("::1", []), [{ address: "::1", family: 6 }]);
+  assert.deepEqual(await resolveHost("203.0.113.7", []), { addresses: [{ address: "203.0.113.7", family: 4 }], by: "itself" });
+  assert.deepEqual(await resolveHost("::1", []), { addresses: [{ address: "::1", family: 6 }], by: "itself" });
 });
 
 Deno.test("lookup() calls back in both of Node's ways", async () => {
@@ -82,7 +82,7 @@ Deno.test({ name: "resolveHost() falls back to dig, which gets the host and no o
   const { said } = await resolveWith(
     '[ "$*" = "+short +time=2 +tries=2 ep-test.invalid A ep-test.invalid AAAA" ] && echo 203.0.113.7',
   );
-  assert.deepEqual(JSON.parse(said), [{ address: "203.0.113.7", family: 4 }]);
+  assert.deepEqual(JSON.parse(said), { addresses: [{ address: "203.0.113.7", family: 4 }], by: "dig" });
 });
 
 Deno.test({ name: "resolveHost() does without a dig that is missing, fails, or prints junk", ignore }, async () => {

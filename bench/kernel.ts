@@ -1,0 +1,119 @@
+/**
+ * What the kernel "Deno + SQL" costs over Deno's own, which it stands in front of, side by side in one run.
+ * Run with `deno run -A bench/kernel.ts [cells of the memory test]`.
+ */
+
+import { OURS, RawKernel, STOCK } from "../tests/kernel/raw_kernel.ts";
+import type { Frontend } from "../tests/kernel/frontend.ts";
+import { median } from "./median.ts";
+
+const STARTS = 7;
+const ROUNDS = 2000;
+const STREAM_MB = 100;
+const CELLS = Number(Deno.args[0] ?? 10_000);
+
+const table: Record<string, { stock: string; ours: string; difference: string }> = {};
+await measureStart();
+await measureCells();
+await measureMemory();
+// deno-lint-ignore no-console -- a benchmark's output
+console.table(table);
+
+async function measureStart(): Promise<void> {
+  const took = { stock: [] as number[], ours: [] as number[] };
+  for (let n = 0; n < STARTS; n++) {
+    for (const [name, command] of [["stock", STOCK], ["ours", OURS]] as const) {
+      const started = performance.now();
+      await using kernel = await RawKernel.start({ command });
+      using frontend = await kernel.frontend();
+      await frontend.execute("1");
+      took[name].push(performance.now() - started);
+    }
+  }
+  row("start to first result, ms", median(took.stock), median(took.ours), "ratio");
+}
+
+async function measureCells(): Promise<void> {
+  await using stock = await RawKernel.start({ command: STOCK });
+  await using ours = await RawKernel.start({ command: OURS });
+  using one = await stock.frontend();
+  using other = await ours.frontend();
+  await roundTrips("cell, no output", ["undefined"], { stock: one, ours: other });
+  await roundTrips("cell, a result", ["1 + 1"], { stock: one, ours: other });
+  await roundTrips("cell, an error", ["throw new Error('x')"], { stock: one, ours: other });
+  await stream({ stock: one, ours: other });
+}
+
+async function roundTrips(what: string, [code]: [string], kernels: Record<"stock" | "ours", Frontend>): Promise<void> {
+  const reply = { stock: [] as number[], ours: [] as number[] };
+  const idle = { stock: [] as number[], ours: [] as number[] };
+  for (let n = 0; n < ROUNDS + 100; n++) {
+    for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
+      const { replyAt, idleAt } = await kernels[name].execute(code);
+      kernels[name].heard.length = 0;
+      if (n < 100) continue; // warm-up
+      reply[name].push(replyAt);
+      idle[name].push(Math.max(replyAt, idleAt));
+    }
+  }
+  row(`${what}: reply, median ms`, median(reply.stock), median(reply.ours));
+  row(`${what}: reply, p99 ms`, p99(reply.stock), p99(reply.ours));
+  row(`${what}: reply and idle, median ms`, median(idle.stock), median(idle.ours));
+  row(`${what}: reply and idle, p99 ms`, p99(idle.stock), p99(idle.ours));
+}
+
+/** Until all of it has arrived, which may be after `idle` on the stock kernel. */
+async function stream(kernels: Record<"stock" | "ours", Frontend>): Promise<void> {
+  const code = `for (let n = 0; n < ${STREAM_MB}; n++) console.log("x".repeat(1e6 - 1))`;
+  const took = { stock: [] as number[], ours: [] as number[] };
+  let invalid = { stock: 0, ours: 0 };
+  for (let n = 0; n < 5; n++) {
+    for (const name of ["stock", "ours"] as const) {
+      const frontend = kernels[name];
+      const before = frontend.invalid;
+      frontend.heard.length = 0;
+      const started = performance.now();
+      await frontend.execute(code);
+      const arrived = () => frontend.heard.filter(({ header }) => header.msg_type === "stream").length;
+      while (arrived() < STREAM_MB && performance.now() - started < 20_000) await pause(2);
+      took[name].push(performance.now() - started);
+      invalid = { ...invalid, [name]: invalid[name] + frontend.invalid - before };
+    }
+  }
+  row(`${STREAM_MB} MB of stream, ms`, median(took.stock), median(took.ours), "ratio");
+  row("  messages spoilt in 5 such runs", invalid.stock, invalid.ours);
+}
+
+async function measureMemory(): Promise<void> {
+  await using kernel = await RawKernel.start({ command: OURS });
+  using frontend = await kernel.frontend();
+  const after = async (cells: number) => {
+    for (let n = 0; n < cells; n++) {
+      await frontend.execute(`console.log(${n}); ${n}`);
+      frontend.heard.length = 0;
+    }
+    return residentMegabytes(kernel.process.pid);
+  };
+  await after(Math.min(1000, CELLS));
+  const before = residentMegabytes(kernel.process.pid);
+  const then = await after(CELLS);
+  row(`memory of the kernel before and after ${CELLS} cells, MB`, before, then);
+}
+
+/** Linux only. */
+function residentMegabytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) / 1000;
+}
+
+function row(what: string, stock: number, ours: number, as: "difference" | "ratio" = "difference"): void {
+  const difference = as === "ratio" ? `${(ours / stock).toFixed(2)}x` : (ours - stock).toFixed(2);
+  table[what] = { stock: stock.toFixed(2), ours: ours.toFixed(2), difference };
+}
+
+function p99(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)]!;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,107 @@
+/**
+ * A client that works for an hour while everything that Lakebase can throw is thrown at it, at random from a seed: memory stays
+ * bounded, no answer is wrong, no write happens twice, nothing leaks. The client is a process of its own; the server is a real
+ * PostgreSQL behind the local Lakebase. Run with `deno task soak [minutes] [seed]`.
+ */
+
+import { startLocal } from "../src/local/mod.ts";
+import { startPostgres } from "../tests/support/postgres.ts";
+import { connect } from "../mod.ts";
+import { FAULTS } from "./support/soak_faults.ts";
+import { randomFrom } from "../tests/support/random.ts";
+import type { Journal } from "./support/soak_client.ts";
+
+const minutes = Number(Deno.args[0] ?? 60);
+const seed = Number(Deno.args[1] ?? Date.now() % 1e9);
+const random = randomFrom(seed);
+const counts = new Map<string, number>();
+
+await using server = await startPostgres({ password: "owner-secret" });
+await using local = await startLocal({ database: server.url });
+const journalFile = await Deno.makeTempFile({ prefix: "lakebase-soak-" });
+const client = new Deno.Command(Deno.execPath(), {
+  args: [
+    "run",
+    "-A",
+    "--v8-flags=--expose-gc",
+    new URL("./support/soak_client.ts", import.meta.url).href,
+    `${minutes}`,
+    `${seed}`,
+    journalFile,
+  ],
+  env: local.env,
+  stdin: "null",
+}).spawn();
+
+say(`seed ${seed}, ${minutes} minutes`);
+const end = Date.now() + minutes * 60_000;
+while (Date.now() < end) {
+  await sleep(500 + random.below(7500));
+  const [name, strike] = random.one(FAULTS);
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+  const lasting = random.below(4000);
+  await strike(local, random, server);
+  await sleep(lasting);
+  local.faults.reset();
+}
+const { code } = await client.status; // it closes its connection and has to end by itself
+const lines = (await Deno.readTextFile(journalFile)).split("\n");
+const journal: Journal = JSON.parse(lines.pop()!);
+const writes = { done: [] as string[], unknown: [] as string[] };
+for (const line of lines) {
+  const [outcome, id] = line.split(" ") as ["done" | "unknown", string];
+  writes[outcome].push(id);
+}
+await Deno.remove(journalFile);
+await sleep(500);
+const left = local.connections;
+await report(code, journal, left);
+
+async function report(code: number, journal: Journal, left: number): Promise<void> {
+  await using db = await connect({
+    host: "127.0.0.1",
+    port: server.port,
+    user: "postgres",
+    database: "postgres",
+    password: "owner-secret",
+    sslMode: "disable",
+  });
+  const rows = await db.sql<{ id: string; times: number }>`SELECT id, count(*) AS times FROM soak GROUP BY id`;
+  const times = new Map(rows.map(({ id, times }) => [id, times]));
+  const twice = rows.filter(({ times }) => times > 1).length;
+  const missing = writes.done.filter((id) => !times.has(id)).length;
+  const known = new Set([...writes.done, ...writes.unknown]);
+  const unexpected = rows.filter(({ id }) => !known.has(id)).length;
+  const torn = [...times.keys()].filter((id) => id.endsWith("/a") && !times.has(id.replace(/a$/, "b"))).length;
+  // deno-lint-ignore no-console -- its report
+  console.table({
+    "faults": [...counts.values()].reduce((a, b) => a + b, 0),
+    "operations that succeeded": journal.succeeded,
+    "operations that failed, and said so": journal.failed,
+    "wrong answers": journal.wrong.length,
+    "errors of a kind that was not expected": journal.strange.length,
+    "writes that succeeded": writes.done.length,
+    "writes of unknown outcome": writes.unknown.length,
+    "writes that happened twice": twice,
+    "writes that succeeded and are not there": missing,
+    "writes that were reported as failed and are there": unexpected,
+    "transactions of which half is there": torn,
+    "heap after 2 minutes, MB": journal.heapEarly,
+    "heap at the end, MB": journal.heapLate,
+    "connections left open": left,
+    "exit code of the client, which ended by itself": code,
+  });
+  say(JSON.stringify(Object.fromEntries([...counts].sort())));
+  for (const line of [...journal.wrong, ...journal.strange].slice(0, 20)) say(line);
+  const bad = journal.wrong.length + journal.strange.length + twice + missing + unexpected + torn + left + code;
+  if (bad > 0 || journal.heapLate > journal.heapEarly * 1.5 + 10) Deno.exit(1);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function say(text: string): void {
+  // deno-lint-ignore no-console -- its report
+  console.log(text);
+}

@@ -1,0 +1,34 @@
+import { postgresPrograms } from "../../tests/support/postgres_programs.ts";
+
+/** Where `psql` connects to, as the environment that it reads. */
+export interface PsqlTarget {
+  port: number;
+  password: string;
+  /** The authority's certificate, a file; without one there is no TLS. */
+  ca?: string | undefined;
+}
+
+/**
+ * Runs one `psql` command and returns the milliseconds that psql itself measured: without its start and its login.
+ *
+ * @param command Such as `\copy t to 'file' with (format csv)`.
+ */
+export async function psqlTime(command: string, { port, password, ca }: PsqlTarget): Promise<number> {
+  const tls = ca === undefined ? { PGSSLMODE: "disable" } : { PGSSLMODE: "verify-full", PGSSLROOTCERT: ca };
+  const { success, stdout, stderr } = await new Deno.Command(`${postgresPrograms()}/psql`, {
+    args: ["-X", "-v", "ON_ERROR_STOP=1", "-c", "\\timing on", "-c", command],
+    env: {
+      PGHOST: "127.0.0.1",
+      PGPORT: `${port}`,
+      PGUSER: "postgres",
+      PGDATABASE: "postgres",
+      PGPASSWORD: password,
+      ...tls,
+    },
+    stdin: "null",
+  }).output();
+  const said = new TextDecoder().decode(stdout);
+  const time = /^Time: ([\d.]+) ms/m.exec(said)?.[1];
+  if (!success || time === undefined) throw new Error(`psql failed: ${said}${new TextDecoder().decode(stderr)}`);
+  return Number(time);
+}

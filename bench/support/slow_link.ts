@@ -1,0 +1,75 @@
+/**
+ * A TCP link with latency: every byte arrives `delay` milliseconds after it was sent, in either direction, without a limit on
+ * how many are on their way. Run in a process of its own (`deno run -A slow_link.ts <port> <delay>`), which prints its port.
+ */
+
+interface Held {
+  bytes: Uint8Array;
+  due: number;
+}
+
+if (import.meta.main) {
+  const [port, delay] = Deno.args.map(Number);
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await Deno.stdout.write(new TextEncoder().encode(`${(listener.addr as Deno.NetAddr).port}\n`));
+  for await (const near of listener) link(near, port!, delay!).catch(() => {});
+}
+
+async function link(near: Deno.TcpConn, port: number, delay: number): Promise<void> {
+  using far = await Deno.connect({ hostname: "127.0.0.1", port });
+  using _near = near;
+  for (const conn of [near, far]) conn.setNoDelay(true);
+  await Promise.all([pass(near, far, delay), pass(far, near, delay)]).catch(() => {});
+}
+
+async function pass(from: Deno.TcpConn, to: Deno.TcpConn, delay: number): Promise<void> {
+  const held: Held[] = [];
+  let wake = Promise.withResolvers<void>();
+  let ended = false;
+  const write = async () => {
+    while (true) {
+      const next = held.shift();
+      if (next === undefined) {
+        if (ended) return;
+        await wake.promise;
+        wake = Promise.withResolvers();
+        continue;
+      }
+      const wait = next.due - performance.now();
+      if (wait > 0.5) await new Promise((resolve) => setTimeout(resolve, wait));
+      for (let at = 0; at < next.bytes.length;) at += await to.write(next.bytes.subarray(at));
+    }
+  };
+  const read = async () => {
+    while (true) {
+      const buffer = new Uint8Array(262_144);
+      const length = await from.read(buffer);
+      if (length === null) break;
+      held.push({ bytes: buffer.subarray(0, length), due: performance.now() + delay });
+      wake.resolve();
+    }
+    ended = true;
+    wake.resolve();
+  };
+  await Promise.all([read(), write()]);
+  await to.closeWrite();
+}
+
+/** Starts such a link in a process of its own. */
+export async function startSlowLink(port: number, delay: number): Promise<{ port: number } & AsyncDisposable> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", import.meta.url, `${port}`, `${delay}`],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const { value } = await reader.read();
+  return {
+    port: Number(new TextDecoder().decode(value)),
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await reader.cancel();
+      await child.status;
+    },
+  };
+}

@@ -1,0 +1,41 @@
+import { check as checkAll } from "./doctor/check.ts";
+import { type Checkup, makeCheckup } from "./doctor/checkup.ts";
+import { Examination } from "./doctor/steps.ts";
+import type { ConnectOptions } from "./options.ts";
+import { Lookup } from "./query/lookup.ts";
+import type { StopOptions } from "./query/stop.ts";
+import { readSettings } from "./read_settings.ts";
+
+/**
+ * Finds out why `connect()` does not work: takes each of its steps by itself, from the settings to an answered query, and
+ * says of the first that fails what to do. Nothing that it shows holds a secret.
+ *
+ * @param options As `connect()` takes them.
+ * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; beside them `ok`.
+ * In a cell it draws itself, with or without `await`. A failed step is no error: it does not throw.
+ *
+ * @example
+ * ```ts
+ * import { check } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * const checkup = await check({ local: true });
+ * assert.equal(checkup.ok, true);
+ * assert.equal(checkup.find(({ step }) => step === "query")?.outcome, "ok");
+ * ```
+ */
+export function check(options: ConnectOptions = {}): Lookup<Checkup> {
+  return new Lookup(() => diagnose(options));
+}
+
+async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
+  const started = performance.now();
+  try {
+    const { settings, origins, release } = await readSettings(options);
+    await using _local = { [Symbol.asyncDispose]: release };
+    return await checkAll(new Examination(settings, origins), stops);
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return makeCheckup([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]);
+  }
+}

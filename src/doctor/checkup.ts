@@ -1,0 +1,42 @@
+import { fieldsFor, type Listing, makeListing } from "../explore/listing.ts";
+
+/** One step of a check-up. */
+export interface CheckStep {
+  /** Such as `dns`. */
+  step: string;
+  /** `skipped` where an earlier step's failure, or the way of logging in, leaves nothing to try. */
+  outcome: "ok" | "warning" | "failed" | "skipped";
+  /** What was found; for a failure, what to do. */
+  detail: string;
+  /** Milliseconds that it took; `null` where it was skipped. */
+  ms: number | null;
+}
+
+/** What a check-up says as a whole. */
+export interface CheckFacts {
+  /** Whether no step failed. */
+  ok: boolean;
+}
+
+/** What was checked, a row for each step, in order; it draws itself as a table. */
+export type Checkup = Listing<CheckStep> & CheckFacts;
+
+/** A check-up of steps that were taken. */
+export function makeCheckup(steps: CheckStep[]): Checkup {
+  const failed = steps.find(({ outcome }) => outcome === "failed");
+  const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);
+  return makeListing<CheckStep, CheckFacts>({
+    rows: steps,
+    fields: fieldsFor({ step: "text", outcome: "text", detail: "text", ms: "float8" }),
+    elapsed,
+    draw: (rows) => ({
+      columns: [["step", "text"], ["outcome", "text"], ["detail", "text"], ["ms", "float8"]].map(([name, type]) => ({
+        name: name!,
+        type: type!,
+      })),
+      rows: rows.map(({ step, outcome, detail, ms }) => [step, outcome, detail, ms]),
+      maxCell: 500,
+      footer: failed === undefined ? "everything works" : `failed at ${failed.step}: ${failed.detail}`,
+    }),
+  }, { ok: failed === undefined });
+}

@@ -1,0 +1,77 @@
+import type { ConnectOptions } from "../options.ts";
+
+/** Where one setting's value came from. */
+export interface Origin {
+  /** The setting, as the option or the environment names it. */
+  setting: string;
+  /** Its value; of a secret only that it is set. */
+  value: string;
+  /** Such as `option`, `PGHOST`, `PGHOST in .env`. */
+  from: string;
+}
+
+/** The options that the environment can set, and by which names, first come first served. */
+const NAMES: readonly (readonly [option: keyof ConnectOptions, ...names: string[]])[] = [
+  ["endpoint", "LAKEBASE_ENDPOINT"],
+  ["instance", "LAKEBASE_INSTANCE"],
+  ["profile", "DATABRICKS_CONFIG_PROFILE"],
+  ["host", "PGHOST"],
+  ["port", "PGPORT"],
+  ["database", "PGDATABASE"],
+  ["user", "PGUSER", "DATABRICKS_CLIENT_ID"],
+  ["password", "PGPASSWORD"],
+  ["sslMode", "PGSSLMODE"],
+  ["ca", "PGSSLROOTCERT"],
+];
+
+/** What the SDK reads by itself, and what is secret of it. */
+const WORKSPACE = /^(DATABRICKS|ARM|GOOGLE)_/;
+const SECRET = /password|token|secret|credential|key/i;
+
+/**
+ * Which settings were given, and where: what is not listed has its default. Pure, as `resolveSettings` is.
+ *
+ * @param options What the caller said.
+ * @param env The process's environment.
+ * @param dotenv The values of the `.env` file.
+ */
+export function originsOf(
+  options: ConnectOptions,
+  env: Record<string, string | undefined>,
+  dotenv: Record<string, string>,
+): Origin[] {
+  const named = NAMES.flatMap(([option, ...names]) => originOf(option, options[option], names, env, dotenv) ?? []);
+  const known = new Set(NAMES.map(([option]) => option));
+  const others = Object.entries(options)
+    .filter(([option, value]) => !known.has(option as keyof ConnectOptions) && value !== undefined)
+    .map(([setting, value]) => ({ setting, value: shown(setting, value), from: "option" }));
+  const seen = new Set(named.map(({ from }) => from.split(" ")[0]));
+  const workspace = Object.keys({ ...dotenv, ...env })
+    .filter((name) => WORKSPACE.test(name) && !seen.has(name))
+    .sort()
+    .flatMap((name) => originOf(name, undefined, [name], env, dotenv) ?? []);
+  return [...named, ...others, ...workspace];
+}
+
+function originOf(
+  setting: string,
+  given: unknown,
+  names: readonly string[],
+  env: Record<string, string | undefined>,
+  dotenv: Record<string, string>,
+): Origin | undefined {
+  if (given !== undefined) return { setting, value: shown(setting, given), from: "option" };
+  for (const name of names) {
+    if (env[name]) return { setting, value: shown(name, env[name]), from: name };
+    if (dotenv[name]) return { setting, value: shown(name, dotenv[name]), from: `${name} in .env` };
+  }
+  return undefined;
+}
+
+function shown(name: string, value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (SECRET.test(name) && !/^tokenTtl$/.test(name)) return "set, not shown";
+  if (typeof value === "object") return "an object";
+  const text = String(value);
+  return text.includes("-----BEGIN") ? "PEM text" : text;
+}

@@ -1,0 +1,92 @@
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import net from "node:net";
+import { checkServerIdentity, type ConnectionOptions, type DetailedPeerCertificate } from "node:tls";
+import { LakebaseError } from "../errors.ts";
+import { upgrade } from "../net/upgrade.ts";
+
+/** A server to look at. */
+export interface ServerAddress {
+  /** Its name. */
+  host: string;
+  /** Its port. */
+  port: number;
+  /** An address of it. */
+  address: string;
+}
+
+/** Opens a TCP connection and closes it again. */
+export async function knock({ address, port }: ServerAddress, signal: AbortSignal): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  await open(address, port, signal, stack);
+}
+
+/**
+ * Looks at the certificate that a Postgres server shows. It is taken as it is, so that what is wrong with it can be told:
+ * nothing but the handshake goes over this connection.
+ *
+ * @returns What it says.
+ * @throws {LakebaseError} `TLS`, with what is wrong: the name, the dates or the authority.
+ */
+export async function inspectCertificate(
+  server: ServerAddress,
+  ssl: ConnectionOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  await using stack = new AsyncDisposableStack();
+  const socket = await open(server.address, server.port, signal, stack);
+  const secure = await upgrade(socket, server.host, { ...ssl, rejectUnauthorized: false }, signal);
+  stack.defer(() => void secure.destroy());
+  const shown = secure.getPeerCertificate(true);
+  if (shown?.raw === undefined) throw bad("the server shows no certificate");
+  const certificate = new X509Certificate(shown.raw);
+  const said = `${secure.getProtocol()}, ${oneLine(certificate.subject)} by ${
+    oneLine(certificate.issuer)
+  }, valid until ${day(certificate.validTo)}`;
+  const fault = datesFault(certificate) ?? nameFault(server.host, shown) ??
+    (secure.authorized ? undefined : untrusted(String(secure.authorizationError)));
+  if (fault === undefined) return said;
+  if (ssl.rejectUnauthorized === false) return `${said}; not verified (no-verify): ${fault}`;
+  throw bad(`${fault} (${said})`);
+}
+
+function datesFault({ validFrom, validTo }: X509Certificate): string | undefined {
+  if (Date.parse(validTo) < Date.now()) return `it expired on ${day(validTo)}`;
+  if (Date.parse(validFrom) > Date.now()) {
+    return `it is valid from ${day(validFrom)} on; is this machine's clock right?`;
+  }
+}
+
+function nameFault(host: string, certificate: DetailedPeerCertificate): string | undefined {
+  if (checkServerIdentity(host, certificate) === undefined) return undefined;
+  return `it is for ${certificate.subjectaltname ?? certificate.subject?.CN}, not for ${host}`;
+}
+
+function untrusted(error: string): string {
+  return `its authority is not trusted (${error}); put a private one into "ca" (PGSSLROOTCERT)`;
+}
+
+async function open(
+  address: string,
+  port: number,
+  signal: AbortSignal,
+  stack: AsyncDisposableStack,
+): Promise<net.Socket> {
+  const socket = net.connect({ host: address, port });
+  stack.defer(() => void socket.destroy());
+  socket.on("error", () => {});
+  await once(socket, "connect", { signal });
+  return socket;
+}
+
+function oneLine(name: string): string {
+  return name.replaceAll("\n", ", ");
+}
+
+function day(date: string): string {
+  return new Date(date).toISOString().slice(0, 10);
+}
+
+function bad(state: string): LakebaseError {
+  return new LakebaseError("TLS", `The server's certificate does not hold: ${state}`);
+}

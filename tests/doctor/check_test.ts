@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { check, connect, type ConnectOptions } from "../../mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
+import { freePort } from "../support/port.ts";
+import { localTests } from "../support/lakebase.ts";
+
+const test = localTests({ passwords: { app: "native-secret" } });
+const SECRETS = /eyJ|dapi[0-9a-f]{8}|native-secret/;
+const STEPS = "deno settings workspace endpoint dns tcp tls credential login query clock".split(" ");
+
+test("check() takes every step of connecting", async ({ settings }) => {
+  const checkup = await check(settings());
+  assert.equal(checkup.ok, true);
+  assert.deepEqual(checkup.map(({ step }) => step), STEPS);
+  assert.ok(checkup.every(({ outcome, ms }) => outcome === "ok" && ms !== null && ms >= 0));
+  const said = Object.fromEntries(checkup.map(({ step, detail }) => [step, detail]));
+  assert.match(said["deno"]!, /^Deno 2\.\d+\.\d+ .*lakebase \d.*pg \d/);
+  assert.match(said["workspace"]!, /you@example\.com/);
+  assert.match(said["endpoint"]!, /^projects\/local\/branches\/production\/endpoints\/primary, ACTIVE, at localhost/);
+  assert.match(said["dns"]!, /by the system$/);
+  assert.match(said["tls"]!, /^TLSv1\.3, CN=localhost by CN=Lakebase on this machine, valid until \d{4}-/);
+  assert.match(said["credential"]!, /60 minutes/);
+  assert.match(said["query"]!, /PostgreSQL/);
+  assert.match(Deno.inspect(checkup), /everything works/);
+});
+
+test("check() knows a native password, for which no workspace is asked", async ({ local, settings }) => {
+  const { workspace: _, endpoint: __, ...alone } = settings({ user: "app", password: "native-secret" });
+  const before = local.requests.length;
+  const checkup = await check(alone);
+  assert.equal(checkup.ok, true);
+  const skipped = checkup.filter(({ outcome }) => outcome === "skipped").map(({ step }) => step);
+  assert.deepEqual(skipped, ["workspace", "endpoint", "credential", "clock"]);
+  assert.equal(local.requests.length, before);
+  assert.doesNotMatch(Deno.inspect(checkup), SECRETS);
+});
+
+type Break = (local: LocalLakebase) => ConnectOptions | void;
+
+const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
+  ["a revoked token", (local) => local.faults.revokeToken(), "workspace", /401.*databricks auth login/],
+  [
+    "a workspace that is a web page",
+    ({ faults }) => faults.workspace("*", { body: "<html>" }),
+    "workspace",
+    /web page/,
+  ],
+  ["an endpoint that is not there", () => ({ endpoint: "projects/none" }), "endpoint", /There is projects\/local/],
+  ["a host that has no address", () => ({ host: "ep-none.invalid" }), "dns", /the system: .*dig: .*Deno\.resolveDns: /],
+  ["a port on which nothing listens", () => ({ port: freePort() }), "tcp", /ECONNREFUSED/],
+  ["a server that goes silent", ({ faults }) => void (faults.blackhole = true), "tls", /no answer/],
+  [
+    "an expired certificate",
+    ({ faults }) => void (faults.certificate = "expired"),
+    "tls",
+    /it expired on \d{4}-\d\d-\d\d/,
+  ],
+  ["another server's certificate", ({ faults }) => void (faults.certificate = "wrong-name"), "tls", /somewhere-else/],
+  [
+    "an unknown authority",
+    ({ faults }) => void (faults.certificate = "self-signed"),
+    "tls",
+    /not trusted.*PGSSLROOTCERT/,
+  ],
+  [
+    "a credential that is refused",
+    ({ faults }) => {
+      faults.workspace("POST *", { status: 403, message: "no access to the project" });
+    },
+    "credential",
+    /403.*no access to the project/,
+  ],
+  ["a role that may not log in", ({ faults }) => faults.failLogins({ times: 9 }), "login", /28P01.*has "you@/i],
+  ["a database that is not there", () => ({ database: "nowhere" }), "login", /"nowhere" does not exist/],
+];
+
+for (const [name, spoil, step, detail] of FAILURES) {
+  test(`check() explains ${name}`, async ({ local, settings }) => {
+    const checkup = await check(settings(spoil(local) ?? {}));
+    assert.equal(checkup.ok, false);
+    const failed = checkup.filter(({ outcome }) => outcome === "failed");
+    assert.deepEqual(failed.map((found) => found.step), [step], Deno.inspect(checkup));
+    assert.match(failed[0]!.detail, detail);
+    const after = checkup.slice(checkup.findIndex((found) => found.step === step) + 1);
+    assert.ok(after.every(({ outcome, ms }) => outcome === "skipped" && ms === null));
+    assert.doesNotMatch(Deno.inspect(checkup) + JSON.stringify(checkup), SECRETS);
+  });
+}
+
+test("check() says when a setting can't be used", async () => {
+  const checkup = await check({ port: 0 });
+  assert.deepEqual([checkup.ok, checkup[0]?.step, checkup[0]?.outcome], [false, "settings", "failed"]);
+  assert.match(checkup[0]!.detail, /"port" is 0/);
+});
+
+test("check() warns of a clock that is off", async ({ local, settings }) => {
+  for (
+    const [offset, expected] of [[600_000, /(599|600|601) s behind/], [-600_000, /(599|600|601) s ahead of/]] as const
+  ) {
+    local.faults.clockOffset = offset;
+    const checkup = await check(settings());
+    const clock = checkup.find(({ step }) => step === "clock");
+    assert.deepEqual([checkup.ok, clock?.outcome], [true, "warning"]);
+    assert.match(clock!.detail, expected);
+  }
+});
+
+test("db.check() looks at a connection that used to work", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  assert.equal((await db.check()).ok, true);
+  local.faults.certificate = "expired";
+  assert.match((await db.check()).find(({ outcome }) => outcome === "failed")!.detail, /expired/);
+});

@@ -1,0 +1,169 @@
+/** What Lakebase, its network and its workspace do to a connection that was fine a moment ago. */
+
+import assert from "node:assert/strict";
+import { connect, type Lakebase, LakebaseError } from "../mod.ts";
+import { startLocal } from "../src/local/mod.ts";
+import { queryTest } from "./query/support.ts";
+import { optionsOf } from "./support/lakebase.ts";
+import { postgresMissing, startPostgres } from "./support/postgres.ts";
+import { requires } from "./support/requirements.ts";
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function errorOf(work: PromiseLike<unknown>): Promise<LakebaseError> {
+  try {
+    await work;
+  } catch (error) {
+    assert.ok(error instanceof LakebaseError, String(error));
+    return error;
+  }
+  throw new Error("it succeeded");
+}
+
+/** A table in which a statement that ran twice would leave two rows. */
+async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & AsyncDisposable> {
+  await db.sql`DROP TABLE IF EXISTS ran`;
+  await db.sql`CREATE TABLE ran (n int)`;
+  return {
+    rows: async () => await db.sql`SELECT count(*) FROM ran`.value() as number,
+    async [Symbol.asyncDispose]() {
+      await db.sql`DROP TABLE ran`;
+    },
+  };
+}
+
+queryTest("a token that expires during a query or a transaction ends neither", async ({ open, local }) => {
+  const db = await open();
+  const running = db.sql`SELECT 1 AS n, pg_sleep(0.3)`.value();
+  await sleep(50);
+  local.faults.expireTokens();
+  assert.equal(await running, 1);
+  await db.transaction(async (tx) => {
+    await tx.sql`SELECT 1`;
+    local.faults.expireTokens();
+    assert.equal(await tx.sql`SELECT 2`.value(), 2);
+  });
+  assert.equal(await db.sql`SELECT 3`.value(), 3);
+});
+
+queryTest("a workspace that is away does not matter while the token lives", async ({ open, local }) => {
+  const db = await open({ max: 3 });
+  local.faults.workspace("*", { status: 503 });
+  local.faults.dropConnections(); // so that the next query has to log in anew
+  await sleep(50);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("past the token's end, a workspace that is away is what the error says", async ({ open, local }) => {
+  const db = await open({ connectTimeout: 2 });
+  local.faults.workspace("*", { status: 503 });
+  local.faults.expireTokens();
+  local.faults.dropConnections();
+  await sleep(50);
+  const error = await errorOf(db.sql`SELECT 1`);
+  assert.equal(error.code, "WORKSPACE_UNAVAILABLE", error.message);
+  local.faults.reset();
+  assert.equal(await db.sql`SELECT 1`.value(), 1, "it comes back by itself");
+});
+
+for (const minutes of [10, -10]) {
+  queryTest(`a workspace whose clock is ${minutes} minutes off logs in and refreshes`, async ({ open, local }) => {
+    local.faults.clockOffset = minutes * 60_000;
+    const db = await open();
+    for (let n = 0; n < 2; n++) {
+      assert.equal(await db.sql`SELECT 1`.value(), 1);
+      local.faults.dropConnections();
+      await sleep(20);
+    }
+  });
+}
+
+queryTest("a compute that suspends in mid query loses it, says so, and serves the next", async ({ open, local }) => {
+  const db = await open({ connectTimeout: 20 });
+  await using ran = await counter(db);
+  const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(1)`);
+  await sleep(100);
+  local.faults.suspend({ wakeAfter: 100 });
+  const error = await running;
+  assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "57P01"], error.message);
+  assert.match(error.message, /may or may not|not known/i);
+  await sleep(1200);
+  assert.ok(await ran.rows() <= 1);
+});
+
+queryTest("a compute that suspends in mid transaction leaves none of it", async ({ open, local }) => {
+  const db = await open({ connectTimeout: 20 });
+  await using ran = await counter(db);
+  const error = await errorOf(db.transaction(async (tx) => {
+    await tx.sql`INSERT INTO ran VALUES (1)`;
+    local.faults.suspend({ wakeAfter: 100 });
+    await sleep(50);
+    await tx.sql`INSERT INTO ran VALUES (2)`;
+  }));
+  assert.equal(error.code, "CONNECTION_LOST", error.message);
+  assert.equal(await ran.rows(), 0);
+});
+
+for (const seconds of [0.1, 20]) {
+  queryTest(`a compute that takes ${seconds} s to wake is waited for`, async ({ open, local }) => {
+    const db = await open({ connectTimeout: 60 });
+    local.faults.suspend({ wakeAfter: seconds * 1000, refuse: "28000" });
+    await sleep(20);
+    assert.equal(await db.sql`SELECT 1`.value(), 1);
+  });
+}
+
+queryTest(
+  "50 running statements that lose their connections at once each ran at most once",
+  async ({ open, local }) => {
+    const db = await open({ max: 10, connectTimeout: 20 });
+    await using _ran = await counter(db);
+    const running = Array.from({ length: 50 }, (_, n) => db.sql`INSERT INTO ran SELECT ${n}::int FROM pg_sleep(0.05)`);
+    const settling = Promise.allSettled(running);
+    await sleep(80);
+    local.faults.dropConnections();
+    const outcomes = await settling;
+    for (const outcome of outcomes) {
+      if (outcome.status === "rejected") assert.equal(outcome.reason.code, "CONNECTION_LOST");
+    }
+    await sleep(200);
+    const rows = await db.sql<{ n: number; times: number }>`SELECT n, count(*) AS times FROM ran GROUP BY n`;
+    assert.ok(rows.every(({ times }) => times === 1), "a statement ran twice");
+    const done = outcomes.flatMap(({ status }, n) => status === "fulfilled" ? [n] : []);
+    assert.ok(done.every((n) => rows.some((row) => row.n === n)), "a statement that succeeded is not there");
+  },
+);
+
+queryTest("a server that is full is waited for, and said to be full when it stays so", async ({ open, local }) => {
+  const db = await open({ max: 10, connectTimeout: 3 });
+  await db.sql`SELECT 1`;
+  local.faults.maxConnections = local.connections;
+  const both = [db.sql`SELECT 1 FROM pg_sleep(0.5)`.then(() => 1), db.sql`SELECT 2 FROM pg_sleep(0.1)`.then(() => 2)];
+  await sleep(1000);
+  local.faults.maxConnections = undefined;
+  assert.deepEqual(await Promise.all(both), [1, 2]);
+  local.faults.maxConnections = 0;
+  local.faults.dropConnections();
+  await sleep(300);
+  const error = await errorOf(db.sql`SELECT 1`);
+  assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
+});
+
+Deno.test({
+  ...requires("a server that restarts ends what ran, and the next query finds it again", postgresMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using server = await startPostgres({ password: "owner-secret" });
+    await using local = await startLocal({ database: server.url });
+    await using db = await connect({ ...optionsOf(local), connectTimeout: 30 });
+    await using ran = await counter(db);
+    const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(30)`);
+    await sleep(100);
+    const restarting = server.restart();
+    const error = await running;
+    assert.equal(error.code, "CONNECTION_LOST", error.message);
+    await restarting;
+    assert.equal(await ran.rows(), 0);
+  },
+});

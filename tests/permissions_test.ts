@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import type { LocalLakebase } from "../src/local/mod.ts";
+import { localTests } from "./support/lakebase.ts";
+
+const test = localTests();
+const SCRIPT = new URL("./support/pull_script.ts", import.meta.url).href;
+
+/** The flags that the README names for a script that pulls. */
+function flagsFor({ env }: LocalLakebase, folder: string): Record<string, string> {
+  return {
+    net: `--allow-net=${new URL(env["DATABRICKS_HOST"]!).host},${env["PGHOST"]}:${env["PGPORT"]}`,
+    env: "--allow-env",
+    read: `--allow-read=.,${folder},${env["PGSSLROOTCERT"]}`,
+    write: `--allow-write=${folder}`,
+  };
+}
+
+async function run(local: LocalLakebase, folder: string, file: string, flags: string[]) {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--no-check", ...flags, SCRIPT, `${folder}/${file}`],
+    env: local.env,
+  }).output();
+  return { success, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+}
+
+test("a pull needs the two hosts, the environment, and the folder that it writes to", async ({ local }) => {
+  const folder = await Deno.makeTempDir();
+  const flags = flagsFor(local, folder);
+  for (const file of ["out.csv", "out.csv.gz", "out.ndjson", "out.arrow", "out.parquet"]) {
+    const { success, said } = await run(local, folder, file, Object.values(flags));
+    assert.ok(success, said);
+    assert.match(said, /^1000 PostgreSQL/);
+    assert.ok((await Deno.stat(`${folder}/${file}`)).size > 0);
+  }
+  for (const missing of Object.keys(flags)) {
+    const rest = Object.entries(flags).filter(([name]) => name !== missing).map(([, flag]) => flag);
+    const { success, said } = await run(local, folder, "never.csv", rest);
+    assert.ok(!success, `it worked without ${missing}`);
+    assert.match(said, new RegExp(`--allow-${missing}|${missing} access|permission`, "i"));
+  }
+  await Deno.remove(folder, { recursive: true });
+});

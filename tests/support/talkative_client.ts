@@ -1,0 +1,47 @@
+/**
+ * A client that prints everything it is given: what connecting, running and failing return and throw, inspected as deep as it
+ * goes, drawn, and turned to JSON. Its arguments are options of `connect()` as JSON, one for each connection.
+ */
+
+import { check, connect, type ConnectOptions, type Lakebase, sql } from "../../mod.ts";
+
+const DISPLAY = Symbol.for("Jupyter.display");
+
+for (const argument of Deno.args) {
+  const options = JSON.parse(argument) as ConnectOptions & { password?: string };
+  await print("check", check(options));
+  const db = await print("connect", connect(options)) as Lakebase | undefined;
+  if (db === undefined) continue;
+  await print("pool", Promise.resolve(db.pool));
+  await print("client", db.pool.connect().then((client) => (client.release(), client)));
+  await print("query", db.sql`SELECT ${"value"} AS v, current_user`);
+  await print("error", db.sql`SELECT * FROM nowhere WHERE a = ${"value"}`);
+  await print("pool error", db.pool.query("SELECT nothing"));
+  await print("transaction", db.transaction(async (tx) => await tx.sql`SELECT 1 / 0`));
+  await print("tables", db.tables());
+  await print("pull", db.pull(db.sql`SELECT 1 AS n`, "/nowhere/at/all.csv"));
+  await print("cancel", db.sql`SELECT pg_sleep(5)`.with({ timeout: 0.1 }));
+  await print("sql", sql`SELECT 1`);
+  await print("db.check", db.check());
+  await db.close();
+  await print("closed", db.sql`SELECT 1`);
+}
+
+async function print(what: string, work: PromiseLike<unknown>): Promise<unknown> {
+  const found = await work.then((value) => value, (error: unknown) => error);
+  const deep = { depth: 30, showHidden: true, getters: true, iterableLimit: 10_000, strAbbreviateSize: 1e6 };
+  console.log(what, Deno.inspect(found, deep));
+  console.log(String(found), (found as Error)?.stack, shallow(found));
+  const draw = (found as Record<symbol, (() => unknown) | undefined>)?.[DISPLAY];
+  if (draw !== undefined) console.log(await draw.call(found));
+  return found instanceof Error ? undefined : found;
+}
+
+/** JSON of what has no circles. */
+function shallow(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return "";
+  }
+}
