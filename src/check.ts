@@ -28,13 +28,15 @@ export function check(options: ConnectOptions = {}): Lookup<Checkup> {
   return new Lookup(() => diagnose(options));
 }
 
-async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
+/** {@linkcode check}, at once, and until it is stopped. */
+export async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
   const started = performance.now();
   try {
     const { settings, origins, release } = await readSettings(options);
     await using _local = { [Symbol.asyncDispose]: release };
     return await checkAll(new Examination(settings, origins), stops);
   } catch (error) {
+    stops.signal?.throwIfAborted();
     const detail = error instanceof Error ? error.message : String(error);
     return makeCheckup([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]);
   }

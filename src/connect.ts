@@ -2,17 +2,18 @@ import { type Endpoint, findEndpoint, isFullName } from "./auth/endpoint.ts";
 import { mintCredential } from "./auth/credential.ts";
 import { CredentialCache } from "./auth/token.ts";
 import { Workspace } from "./auth/workspace.ts";
-import { readDotenv } from "./dotenv.ts";
+import { check as checkAll } from "./doctor/check.ts";
+import { Examination } from "./doctor/steps.ts";
 import { LakebaseError } from "./errors.ts";
-import { Lakebase, sessionOf } from "./lakebase.ts";
-import { acquireLocal } from "./embedded.ts";
+import { Lakebase, placeOf, sessionOf } from "./lakebase.ts";
 import { LakebasePool } from "./net/pool.ts";
 import { tlsOptions } from "./net/tls.ts";
 import { announceWaiting } from "./notebook/waiting.ts";
+import { answerSqlCells } from "./notebook/sql_cell.ts";
 import type { ConnectOptions } from "./options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { resolveLocal } from "./local_setting.ts";
-import { resolveSettings, type Settings } from "./settings.ts";
+import { readSettings, type ReadSettings } from "./read_settings.ts";
+import type { Settings } from "./settings.ts";
 
 /**
  * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
@@ -34,7 +35,8 @@ import { resolveSettings, type Settings } from "./settings.ts";
  * ```
  */
 export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
-  const { settings, release } = await readSettings(options);
+  const found = await readSettings(options);
+  const { settings, release } = found;
   const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
     const db = await open.connection.catch(() => undefined);
@@ -45,7 +47,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
     if (connections.get(key) === open) connections.delete(key);
     await db?.close();
   }
-  const opened: Connection = { settings, connection: openConnection(settings, release) };
+  const opened: Connection = { settings, connection: openConnection(found) };
   connections.set(key, opened);
   try {
     return await opened.connection;
@@ -83,17 +85,7 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
   return names.every((name) => a[name] === b[name]);
 }
 
-async function readSettings(options: ConnectOptions): Promise<{ settings: Settings; release: () => Promise<void> }> {
-  const env = Deno.env.toObject();
-  const dotenv = options?.local ? {} : await readDotenv(options?.envFile);
-  const wanted = resolveLocal(options, env, dotenv);
-  if (wanted === undefined) return { settings: resolveSettings(options, env, dotenv), release: async () => {} };
-  resolveSettings(options, {}); // a typo is told before a server is started for it
-  const local = await acquireLocal(wanted);
-  return { settings: resolveSettings(options, local.env), release: local.release };
-}
-
-async function openConnection(settings: Settings, release: () => Promise<void>): Promise<Lakebase> {
+async function openConnection({ settings, origins, release }: ReadSettings): Promise<Lakebase> {
   const { endpoint, host, user, credentials } = await logIn(settings);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
@@ -107,7 +99,11 @@ async function openConnection(settings: Settings, release: () => Promise<void>):
     });
     (await pool.connect()).release();
     waiting.connected();
-    return new Lakebase({ pool, host, port, database, user, endpoint, credentials, readOnly, types, onClose: release });
+    return new Lakebase({
+      ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
+      check: async () => await checkAll(new Examination(settings, origins)),
+      onClose: release,
+    });
   } catch (error) {
     credentials?.close();
     await pool?.end();
@@ -191,3 +187,12 @@ async function newest(): Promise<Lakebase> {
  * ```
  */
 export const sql: Sql = makeSql(async () => sessionOf(await newest()));
+
+answerSqlCells({
+  newest,
+  open: async () => {
+    const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));
+    return (await Promise.allSettled(opening)).filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
+  },
+  session: (db) => db instanceof Lakebase ? { session: sessionOf(db), place: placeOf(db) } : undefined,
+});

@@ -34,6 +34,8 @@ export type LakebaseErrorCode =
   | "CONNECTION_LOST"
   /** A value can't be bound, or `sql` was called in a way that is not safe. */
   | "BAD_PARAMETER"
+  /** A file can't be read or written, or is not what it should be. */
+  | "BAD_FILE"
   /** Stopped: by the Stop button, a signal or a timeout. */
   | "CANCELED"
   /** Used after `close()`. */

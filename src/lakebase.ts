@@ -2,6 +2,7 @@ import type { Pool } from "pg/types";
 import type { Endpoint } from "./auth/endpoint.ts";
 import type { CredentialCache } from "./auth/token.ts";
 import type { LakebasePool } from "./net/pool.ts";
+import type { Checkup } from "./doctor/checkup.ts";
 import type { ExploreOptions } from "./explore/catalog.ts";
 import { describeTable } from "./explore/describe.ts";
 import type { TableDescription } from "./explore/description.ts";
@@ -14,12 +15,16 @@ import { listTables, type TableInfo } from "./explore/tables.ts";
 import { renderCard } from "./notebook/card.ts";
 import { type Bundle, DISPLAY } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
-import { run } from "./query/run.ts";
+import { type FindSession, run } from "./query/run.ts";
 import { type Fragment, textStatement } from "./query/fragment.ts";
 import { poolSession, type Session } from "./query/session.ts";
 import { transact, type TransactionOptions } from "./query/transaction.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
 import { parserSource, type TypeParsers } from "./query/types.ts";
+import type { LoadOptions } from "./transfer/load_options.ts";
+import type { LoadResult } from "./transfer/load_result.ts";
+import type { LoadSource } from "./transfer/load_source.ts";
+import type { PullOptions, PullResult, PullTarget } from "./transfer/pull.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
@@ -41,6 +46,8 @@ export interface LakebaseParts {
   readOnly: boolean;
   /** Parsers that replace the usual ones, by type name. */
   types?: TypeParsers | undefined;
+  /** Takes every step of connecting anew, each by itself. */
+  check: () => Promise<Checkup>;
   /** Stops what belongs to it, such as a Lakebase on this machine. */
   onClose?: () => Promise<void> | void;
 }
@@ -58,6 +65,32 @@ export interface Queryable {
    * @throws {LakebaseError} `QUERY_FAILED` with the SQLSTATE, or `CONNECTION_LOST`.
    */
   query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[]): Promise<Result<Row>>;
+  /**
+   * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. There
+   * is a whole file or none: the rows go into a hidden file beside it, which takes its place at the end.
+   *
+   * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
+   * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also in
+   * `.gz`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.
+   * @param options The format where the target does not tell it, and more.
+   * @returns How many rows and bytes were written; in a cell it draws itself as one line. It starts at once.
+   * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE` where the target can't be written, or as {@linkcode query}.
+   */
+  pull(what: string | Fragment, target: PullTarget, options?: PullOptions): Promise<PullResult>;
+  /**
+   * Loads rows into a table, all of them or none. In a transaction one that fails takes back only what it did itself.
+   *
+   * @param table A table as `describe` takes it.
+   * @param source Rows: an array, or anything that can be iterated, of objects with the columns' names; a query, its result,
+   * or its `columns()`. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
+   * standard input. Or a stream of bytes, with `format`.
+   * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
+   * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.
+   * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not take, with its line, its column and its value;
+   * `BAD_FILE` for a file that can't be read, or is not what it should be; `BAD_PARAMETER` for columns and values that do not
+   * fit, `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then.
+   */
+  load(table: string | Fragment, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
 }
 
 export type { TransactionOptions };
@@ -70,6 +103,8 @@ export type PgPool = Pool;
 
 /** Where the queries of a connection run; for this module's own `sql`. */
 export let sessionOf: (db: Lakebase) => Session;
+/** A connection's database and server in a few words. */
+export let placeOf: (db: Lakebase) => string;
 
 /**
  * A connection to a Lakebase, made by {@linkcode connect}.
@@ -108,6 +143,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   static {
     sessionOf = (db) => db.#session;
+    placeOf = (db) => `${db.#parts.database} at ${db.#parts.host}:${db.#parts.port}`;
   }
 
   /** Whether {@linkcode close} was called. */
@@ -144,6 +180,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
       work({
         sql: makeSql(find),
         query: async (text, params) => await run(find, textStatement(text, params)),
+        pull: (what, target, options) => pull(find, what, target, options),
+        load: (table, source, options) => load(find, table, source, options),
       }), options);
   }
 
@@ -247,6 +285,65 @@ export class Lakebase implements Queryable, AsyncDisposable {
     return new Lookup(() => profileRows(() => Promise.resolve(this.#session), what, options));
   }
 
+  /**
+   * Takes every step of connecting anew, on a connection of its own, and says of the first that fails what to do; for a
+   * connection that used to work. Where `connect()` itself fails, the module's own `check()` does the same.
+   *
+   * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; beside them `ok`. In a cell it draws itself.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * assert.equal((await db.check()).ok, true);
+   * ```
+   */
+  check(): Lookup<Checkup> {
+    return new Lookup(() => this.#parts.check());
+  }
+
+  /**
+   * Writes the rows of a table or query to a file or a stream; see {@linkcode Queryable.pull}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const file = `${await Deno.makeTempDir()}/numbers.csv`;
+   * const pulled = await db.pull(db.sql`SELECT n, n * ${2}::int AS double FROM generate_series(1, 3) n`, file);
+   * assert.deepEqual([pulled.rows, pulled.path], [3, file]);
+   * assert.equal(await Deno.readTextFile(file), "n,double\n1,2\n2,4\n3,6\n");
+   * ```
+   */
+  pull(what: string | Fragment, target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
+    return pull(() => Promise.resolve(this.#session), what, target, options);
+  }
+
+  /**
+   * Loads rows into a table, all of them or none; see {@linkcode Queryable.load}.
+   *
+   * A column that no row names gets its default; a value that a row has not is NULL. Objects and lists become JSON or arrays
+   * as the column wants. A column that the table computes by itself is left out.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const loaded = await db.load("zones", [{ id: 1, name: "Harlem" }, { id: 2, name: "SoHo" }], { create: true });
+   * assert.deepEqual([loaded.table, loaded.rows, loaded.created], ["public.zones", 2, true]);
+   * await db.query("DROP TABLE zones");
+   * ```
+   */
+  load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    return load(() => Promise.resolve(this.#session), table, source, options);
+  }
+
   /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -299,4 +396,15 @@ export class Lakebase implements Queryable, AsyncDisposable {
     const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
     return `OAuth, token until ${until} UTC, renewed by itself`;
   }
+}
+
+/** Loading takes more code than most programs need. */
+async function pull(find: FindSession, ...[what, target, options]: Parameters<Queryable["pull"]>): Promise<PullResult> {
+  const transfer = await import("./transfer/pull.ts");
+  return await transfer.pull(find, what, target, options);
+}
+
+async function load(find: FindSession, ...[table, source, options]: Parameters<Queryable["load"]>): Promise<LoadResult> {
+  const { loadTable } = await import("./transfer/load.ts");
+  return await loadTable(find, table, source, options);
 }

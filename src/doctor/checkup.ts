@@ -24,6 +24,7 @@ export type Checkup = Listing<CheckStep> & CheckFacts;
 /** A check-up of steps that were taken. */
 export function makeCheckup(steps: CheckStep[]): Checkup {
   const failed = steps.find(({ outcome }) => outcome === "failed");
+  const footer = failed === undefined ? "everything works" : `failed at ${failed.step}: ${failed.detail}`;
   const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);
   return makeListing<CheckStep, CheckFacts>({
     rows: steps,
@@ -36,7 +37,13 @@ export function makeCheckup(steps: CheckStep[]): Checkup {
       })),
       rows: rows.map(({ step, outcome, detail, ms }) => [step, outcome, detail, ms]),
       maxCell: 500,
-      footer: failed === undefined ? "everything works" : `failed at ${failed.step}: ${failed.detail}`,
+      footer,
     }),
+    write: (rows) => `${rows.map(line).join("\n")}\n(${footer})`,
   }, { ok: failed === undefined });
+}
+
+/** Whole: what a text table would cut is what a person needs. */
+function line({ step, outcome, detail, ms }: CheckStep): string {
+  return `${outcome.padEnd(8)}${step.padEnd(12)}${(ms === null ? "" : `${ms} ms`).padStart(10)}  ${detail}`;
 }

@@ -2,7 +2,7 @@ import { DISPLAY, holdIdle } from "../notebook/display.ts";
 import { type Bundle, renderTable, type TableOptions } from "../notebook/table.ts";
 import { type Field, makeResult, Result } from "../query/result.ts";
 
-const drawings = new WeakMap<object, () => TableOptions>();
+const drawings = new WeakMap<object, () => Bundle>();
 
 /** What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`. */
 export class Listing<Row = Record<string, unknown>> extends Result<Row> {
@@ -23,7 +23,7 @@ export class Listing<Row = Record<string, unknown>> extends Result<Row> {
 }
 
 function drawing(listing: object): Bundle {
-  return renderTable(drawings.get(listing)?.() ?? { columns: [], rows: [] });
+  return drawings.get(listing)?.() ?? renderTable({ columns: [], rows: [] });
 }
 
 /** What a {@linkcode Listing} is made of. */
@@ -36,6 +36,8 @@ export interface ListingParts<Row> {
   elapsed: number;
   /** How it is drawn. */
   draw: (rows: readonly Row[]) => TableOptions;
+  /** How it is written as text. @default {as a table, with long texts cut} */
+  write?: (rows: readonly Row[]) => string;
 }
 
 /**
@@ -45,7 +47,7 @@ export interface ListingParts<Row> {
  * @param about What else is known, as properties beside the rows.
  */
 export function makeListing<Row, About extends object>(
-  { rows, fields, elapsed, draw }: ListingParts<Row>,
+  { rows, fields, elapsed, draw, write }: ListingParts<Row>,
   about: About,
 ): Listing<Row> & About {
   const rowCount = rows.length;
@@ -55,7 +57,10 @@ export function makeListing<Row, About extends object>(
     describe: () => Promise.resolve(fields),
   });
   const listing = Object.setPrototypeOf(result, Listing.prototype) as Listing<Row> & About;
-  drawings.set(listing, () => draw(listing));
+  drawings.set(listing, () => {
+    const table = renderTable(draw(listing));
+    return write === undefined ? table : { ...table, "text/plain": write(listing) };
+  });
   for (const [name, value] of Object.entries(about)) Object.defineProperty(listing, name, { value });
   return listing;
 }

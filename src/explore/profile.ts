@@ -63,12 +63,13 @@ export async function profileRows(
 }
 
 /** Statements that see one state of the database and may change nothing. */
-async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
+export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
   const stop = signal === undefined ? {} : { signal };
   return await transact(session, work, { isolation: "repeatable read", readOnly: true, ...stop });
 }
 
-async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<SourceColumn[]> {
+/** The columns of a source; nothing of it is run. */
+export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<SourceColumn[]> {
   const [open, close] = brackets(source);
   const statement = {
     prefix: `SELECT * FROM ${open}`,

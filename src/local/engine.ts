@@ -3,6 +3,7 @@ import type { FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS } from "./slots.ts";
+import { workerUrl } from "../worker_url.ts";
 
 /** Whole messages to run, and where their answers go. */
 export interface Batch {
@@ -25,7 +26,7 @@ export class Engine {
   readonly crashed: Promise<never>;
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
-  readonly #worker = new Worker(new URL(import.meta.resolve("./database_worker.ts")));
+  readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")));
   readonly #crash = Promise.withResolvers<never>();
   #tail: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;

@@ -13,6 +13,11 @@ export function inNotebook(): boolean {
   }
 }
 
+/** Whether this module's own kernel runs the cell; its prelude says so. It loses no outputs. */
+export function inOwnKernel(): boolean {
+  return Symbol.for("lakebase.kernel") in globalThis;
+}
+
 /**
  * Shows something in the running cell, at once.
  *
@@ -20,7 +25,13 @@ export function inNotebook(): boolean {
  */
 export async function displayNow(bundle: Bundle): Promise<void> {
   await Deno.jupyter.broadcast("display_data", { data: bundle, metadata: {}, transient: {} });
-  await new Promise((resolve) => setTimeout(resolve, HOLD_MS)); // as in holdIdle: this may be the cell's last output
+  await settleDisplay();
+}
+
+/** Waits until what was just shown can't be lost any more; as in {@linkcode holdIdle}, it may be the cell's last output. */
+export async function settleDisplay(): Promise<void> {
+  if (inOwnKernel()) return;
+  await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
 }
 
 /** Something shown that can change later. */
@@ -57,14 +68,14 @@ const NEVER = new Int32Array(new SharedArrayBuffer(4));
  * @param bundle What to show; the last thing before returning it.
  */
 export function holdIdle(bundle: Bundle): Bundle {
-  if (!inNotebook()) return bundle;
+  if (!inNotebook() || inOwnKernel()) return bundle;
   const { "text/plain": plain = "" } = bundle;
   return Object.defineProperty({ ...bundle }, "text/plain", { enumerable: true, get: holdAfterRead(plain) });
 }
 
 /** {@linkcode holdIdle} for an error that a drawing throws: the kernel reads its trace just before it sends it. */
 export function holdIdleError<T extends Error>(error: T): T {
-  if (!inNotebook()) return error;
+  if (!inNotebook() || inOwnKernel()) return error;
   return Object.defineProperty(error, "stack", { configurable: true, get: holdAfterRead(error.stack ?? "") });
 }
 

@@ -18,11 +18,13 @@ export type Drawable =
  *
  * @param result The result.
  * @param limit Rows to show.
+ * @param place Where it ran, if that is to be said.
  */
-export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, place?: string): Bundle {
   const { fields, tag, rowCount, more, elapsed, notices } = result;
+  const on = place === undefined ? "" : `, on ${place}`;
   if (fields.length === 0 && result.length === 0) {
-    return { ...renderCommand({ tag: tag === "" ? "An empty query" : tag, elapsed, notices }) };
+    return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };
   }
   const rows = result.slice(0, limit);
   const total = more ? undefined : Math.max(rowCount ?? 0, result.length);
@@ -31,7 +33,7 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
     ...renderTable({
       columns: fields,
       rows: rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key])),
-      footer,
+      footer: `${footer}${on}`,
       notices,
       maxBytes: MOST_HTML_BYTES,
     }),

@@ -21,16 +21,29 @@ const NARROWEST = 4;
 const encoder: TextEncoder = new TextEncoder();
 
 /** Columns that fit on a line, with their widths, and the cells of as many rows as could fit. */
-interface Layout {
+export interface Layout {
+  /** The columns. */
   columns: readonly TableColumn[];
+  /** Their names. */
   names: readonly Cell[];
+  /** Their widths. */
   widths: readonly number[];
+  /** The rows. */
   rows: readonly (readonly Cell[])[];
 }
 
-interface Cell {
+/** A value as it is drawn. */
+export interface Cell {
+  /** On one line. */
   text: string;
+  /** The columns that it takes. */
   width: number;
+}
+
+/** {@linkcode Cell} of a text. */
+export function drawnCell(text: string): Cell {
+  const drawn = visible(text);
+  return { text: drawn, width: textWidth(drawn) };
 }
 
 /** The rows of a result and its footer, at most 100 kB. */
@@ -76,7 +89,8 @@ function layOut(options: TableOptions): Layout {
   return { columns: columns.slice(0, widths.length), names: names.slice(0, widths.length), widths, rows };
 }
 
-function headerLines({ columns, names, widths }: Layout): string[] {
+/** The names, centred, and the line below them. */
+export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): string[] {
   if (columns.length === 0) return ["--"];
   const centred = names.map(({ text, width }, index) => {
     const space = (widths[index] ?? 0) - width;
@@ -89,16 +103,21 @@ function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
   const lines: string[] = [];
   if (columns.length === 0) return lines;
   for (const cells of rows) {
-    const line = columns.map(({ type }, index) => {
-      const { text, width } = cells[index] ?? { text: "", width: 0 };
-      const space = (widths[index] ?? 0) - width;
-      return isNumeric(type) ? pad(text, space, 0) : pad(text, 0, space);
-    }).join("|").trimEnd();
+    const line = rowLine(cells, { columns, widths });
     room -= byteLength(line) + 1;
     if (room < 0) break;
     lines.push(line);
   }
   return lines;
+}
+
+/** A row on one line, numbers on the right of their columns. */
+export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<Layout, "columns" | "widths">): string {
+  return columns.map(({ type }, index) => {
+    const { text, width } = cells[index] ?? { text: "", width: 0 };
+    const space = Math.max(0, (widths[index] ?? 0) - width);
+    return isNumeric(type) ? pad(text, space, 0) : pad(text, 0, space);
+  }).join("|").trimEnd();
 }
 
 function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: number): string {
@@ -110,7 +129,8 @@ function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: num
   return missing.length === 0 ? "" : `${missing.join(" and ")} not shown`;
 }
 
-function noticeLines(notices: readonly TableNotice[]): string[] {
+/** What the server said, at most 20 kB. */
+export function noticeLines(notices: readonly TableNotice[]): string[] {
   const lines: string[] = [];
   let room = MAX_NOTICE_BYTES;
   for (const [index, { severity, message, detail, hint }] of notices.entries()) {

@@ -5,6 +5,7 @@ import { Portal } from "./portal.ts";
 import { exchange, type FindSession, leftTransaction, restore } from "./run.ts";
 import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
+import type { Exchange } from "./wire.ts";
 
 /** Rows of the first batch, before it is known how large they are. */
 const FIRST_BATCH = 100;
@@ -29,23 +30,24 @@ export async function* iterate<Row>(
   const signals = [stop.signal, session.signal].filter((signal) => signal !== undefined);
   const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
   await using reader = new Reader(session, statement, signal);
-  for (let rows = FIRST_BATCH; rows > 0; rows = reader.nextSize) {
-    for (const row of await reader.batch(rows)) {
+  while (!reader.ended) {
+    for (const row of await reader.batch()) {
       signal?.throwIfAborted();
       yield row as Row;
     }
   }
 }
 
-/** Holds a connection from the first batch to the last, or in a transaction for each batch. */
-class Reader implements AsyncDisposable {
+/** Reads batches; it holds a connection from the first to the last, or in a transaction for each batch. */
+export class Reader implements AsyncDisposable {
   readonly #session: Session;
   readonly #statement: Statement;
   readonly #signal: AbortSignal | undefined;
   readonly #portal: Portal;
   #lease: Lease | undefined;
-  #rows = 0;
+  #next = FIRST_BATCH;
 
+  /** Made of a statement; the signal ends it. */
   constructor(session: Session, statement: Statement, signal: AbortSignal | undefined) {
     this.#session = session;
     this.#statement = statement;
@@ -54,22 +56,26 @@ class Reader implements AsyncDisposable {
     this.#portal = new Portal(statement, { types, learned: catalogue, held: transaction !== undefined });
   }
 
-  /** Rows to ask for next, by how large the last ones were; 0 after the last. */
-  get nextSize(): number {
-    if (!this.#portal.more) return 0;
-    const fitting = Math.floor(BATCH_BYTES / Math.max(1, this.#portal.bytes / this.#rows));
-    return Math.max(1, Math.min(MOST_ROWS, fitting));
+  /** Whether there are no more rows. */
+  get ended(): boolean {
+    return this.#next === 0;
   }
 
-  async batch(rows: number): Promise<unknown[]> {
+  /** What else the server said: columns, notices, and after the last batch the command's tag. */
+  get answer(): Pick<Exchange, "fields" | "notices" | "tag"> {
+    return this.#portal;
+  }
+
+  /** The next rows. */
+  async batch(): Promise<unknown[]> {
     const session = this.#session;
     try {
       const lease = this.#lease ??= await acquire(session, this.#signal);
-      const submit = this.#portal.next(rows);
+      const submit = this.#portal.next(this.#next);
       await exchange(session, lease, this.#signal, this.#portal, submit);
       if (session.transaction !== undefined) this.#giveBack();
       else if (!this.#portal.more) leftTransaction(session, lease);
-      this.#rows = this.#portal.rows.length;
+      this.#next = this.#size();
       return this.#portal.rows;
     } catch (error) {
       await this.#end();
@@ -78,8 +84,17 @@ class Reader implements AsyncDisposable {
     }
   }
 
+  /** Ends the statement where rows are left, and gives the connection back. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
+  }
+
+  /** Rows to ask for next, by how large the last ones were. */
+  #size(): number {
+    const { more, bytes, rows } = this.#portal;
+    if (!more) return 0;
+    const fitting = Math.floor(BATCH_BYTES / Math.max(1, bytes / rows.length));
+    return Math.max(1, Math.min(MOST_ROWS, fitting));
   }
 
   async #end(): Promise<void> {

@@ -3,6 +3,9 @@ import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 /** The Postgres protocol counts parameters in 16 bits. */
 const MOST_PARAMETERS = 65_535;
 
+/** What would be part of a number or word that stands before it. */
+const WORD = /^[\p{L}\d_$]/u;
+
 /** A piece of SQL with its values kept apart from its text, so that a value can never become SQL. */
 export class Fragment {
   /** The text around the values; one more than there are values. */
@@ -39,12 +42,14 @@ export function compile(fragment: Fragment): Statement {
   const values: WireValue[] = [];
   const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // not by calls: queries are built in loops
   const outer = new Set([fragment]);
+  let afterParameter = false;
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
     const { strings, values: own } = top.fragment;
     const index = top.next++;
     const string = strings[index] ?? "";
-    // What follows `$1` must not make another number of it.
-    text.push(index > 0 && !(own[index - 1] instanceof Fragment) && /^\d/.test(string) ? ` ${string}` : string);
+    // What follows `$1`, here or at the start of the fragment behind it, must not make another number or word of it.
+    text.push(afterParameter && WORD.test(string) ? ` ${string}` : string);
+    if (string !== "") afterParameter = false;
     if (index >= own.length) {
       open.pop();
       outer.delete(top.fragment);
@@ -60,6 +65,7 @@ export function compile(fragment: Fragment): Statement {
     const parameter = encodeParameter(value, values.length + 1);
     values.push(parameter.value);
     text.push(`$${values.length}${parameter.cast}`);
+    afterParameter = true;
   }
   return checked({ text: text.join(""), values });
 }

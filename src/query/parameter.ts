@@ -21,13 +21,18 @@ export interface Parameter {
  * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
  */
 export function encodeParameter(value: unknown, position: number): Parameter {
+  return encodeValue(value, `parameter ${position}`);
+}
+
+/** {@linkcode encodeParameter} for a value that an error calls by another name. */
+export function encodeValue(value: unknown, name: string): Parameter {
   if (value === null) return { value, cast: "" };
-  const text = scalarText(value, `parameter ${position}`);
+  const text = scalarText(value, name);
   if (text !== undefined) return { value: text, cast: "" };
-  if (Array.isArray(value)) return { value: encodeArray(value, position), cast: "" };
+  if (Array.isArray(value)) return { value: encodeArray(value, name), cast: "" };
   const bytes = bytesOf(value);
   if (bytes !== undefined) return { value: bytes, cast: "" };
-  return { value: jsonText(value, `parameter ${position}`), cast: "::jsonb" };
+  return { value: jsonText(value, name), cast: "::jsonb" };
 }
 
 /**
@@ -67,22 +72,22 @@ function wellFormed(text: string, name: string): string {
   return text;
 }
 
-function encodeArray(array: readonly unknown[], position: number): string {
-  const name = `parameter ${position} is an array that holds a value that can't be bound:`;
+function encodeArray(array: readonly unknown[], name: string): string {
+  const element = `${name} is an array that holds a value that can't be bound: it`;
   try {
-    return arrayText(array, (element) => {
-      if (element === null) return null;
-      if (element === undefined) {
-        throw badParameter(`parameter ${position} is an array that holds undefined; write null for NULL`);
+    return arrayText(array, (value) => {
+      if (value === null) return null;
+      if (value === undefined) {
+        throw badParameter(`${name} is an array that holds undefined; write null for NULL`);
       }
-      const text = scalarText(element, `${name} it`);
+      const text = scalarText(value, element);
       if (text !== undefined) return text;
-      const bytes = bytesOf(element);
-      return bytes === undefined ? jsonText(element, `${name} it`) : `\\x${bytes.toString("hex")}`;
+      const bytes = bytesOf(value);
+      return bytes === undefined ? jsonText(value, element) : `\\x${bytes.toString("hex")}`;
     });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw badParameter(`parameter ${position} is an array that holds itself, or is nested too deep`, error);
+    throw badParameter(`${name} is an array that holds itself, or is nested too deep`, error);
   }
 }
 

@@ -24,7 +24,7 @@ export interface Wire extends EventEmitter {
   /** `Bind`, to the unnamed portal or a named one. */
   bind(message: { portal?: string; values: readonly WireValue[] }): void;
   /** `Describe`. */
-  describe(message: { type: "P"; name: string }): void;
+  describe(message: { type: "P" | "S"; name: string }): void;
   /** `Execute`. */
   execute(message: { portal: string; rows?: number }): void;
   /** `Close`. */

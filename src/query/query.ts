@@ -8,8 +8,18 @@ import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.
 import type { Result } from "./result.ts";
 import { type FindSession, run } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
+import type { Columns } from "../transfer/columns.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull.ts";
+import type { PlotOptions } from "../plot/options.ts";
+import type { Plot } from "../plot/plot.ts";
 
 export type { ExplainOptions, QueryOptions };
+
+/** What may stop the reading of columns. */
+export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
+
+/** Runs a query as for a drawing, and gives the rows that are shown; for this module's own `%%sql`. */
+export let shownRows: (query: Query, limit?: number) => Promise<Result>;
 
 /**
  * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
@@ -32,6 +42,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     super(fragment.strings, fragment.values);
     this.#session = session;
     this.#options = options;
+  }
+
+  static {
+    shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
   }
 
   /** Runs the query, once however often it is awaited. */
@@ -83,6 +97,86 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   explain({ analyze = false }: ExplainOptions = {}): Lookup<Plan> {
     return new Lookup(() => explainStatement(this.#session, compile(this), analyze, this.#stops()));
+  }
+
+  /**
+   * Its rows column by column, in typed arrays: several times as fast as objects, in less than half of their memory. It
+   * runs by itself; as the last expression of a cell it draws its first rows. The parsers given to `connect()` have no
+   * part in it.
+   *
+   * @param options What may stop it; by default what may stop the query.
+   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
+   * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const columns = await db.sql`SELECT n, n % 2 = 0 AS even FROM generate_series(1, 3) n`.columns();
+   * assert.deepEqual(columns.get("n").values, Int32Array.of(1, 2, 3));
+   * assert.deepEqual(columns.get("even").toArray(), [false, true, false]);
+   * ```
+   */
+  columns(options: ColumnsOptions = {}): Lookup<Columns> {
+    const stops = { ...this.#stops(), ...checkOptions(options) };
+    return new Lookup(async () => {
+      const { readColumns } = await import("../transfer/read_columns.ts");
+      return await readColumns(this.#session, this, stops);
+    });
+  }
+
+  /**
+   * Writes its rows to a file or a stream, at the speed of the server's COPY and in constant memory. It runs by itself, at once;
+   * what it takes and gives is that of {@linkcode Queryable.pull}.
+   *
+   * @param target Where to: a path such as `trips.parquet`, a `WritableStream`, or `-` for standard output.
+   * @param options How; what may stop it is by default what may stop the query.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const file = `${await Deno.makeTempDir()}/zones.ndjson`;
+   * const zone = "Harlem";
+   * await db.sql`SELECT 1 AS id, ${zone} AS zone`.pull(file);
+   * assert.equal(await Deno.readTextFile(file), `{"id":1,"zone":"Harlem"}\n`);
+   * ```
+   */
+  async pull(target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
+    const { pull } = await import("../transfer/pull.ts");
+    return await pull(this.#session, this, target, { ...this.#stops() as PullOptions, ...options });
+  }
+
+  /**
+   * Draws its rows as a chart. All that is computed, such as `avg(fare)`, bins and quartiles, the database computes: of a
+   * billion rows a few hundred numbers are fetched. It runs by itself, once or a few times, in a transaction that is read
+   * only; as the last expression of a cell it draws itself, with or without `await`.
+   *
+   * @param options What is drawn, and how; without any, what fits the types of its columns.
+   * @returns The chart: its `spec` (Vega-Lite 5), `data`, `svg` and `summary`. Times are drawn in UTC.
+   * @throws {LakebaseError} `BAD_PARAMETER` for a column, a mark or an option that is not there, and for what can't be drawn
+   * so; else as `await`.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const rows = db.sql`SELECT n % 2 = 0 AS even, n FROM generate_series(1, 4) AS n`;
+   * const { data } = await rows.plot({ mark: "bar", x: "even", y: "avg(n)" });
+   * assert.deepEqual(data, [{ x: "true", y: 3 }, { x: "false", y: 2 }]);
+   * ```
+   */
+  plot(options: PlotOptions = {}): Lookup<Plot> {
+    return new Lookup(async () => {
+      const { plotQuery } = await import("../plot/plot_query.ts");
+      return await plotQuery(this.#session, this, options, this.#stops());
+    });
   }
 
   /** Its rows, a batch at a time, in constant memory; leaving the loop ends the query. */

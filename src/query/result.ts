@@ -1,6 +1,9 @@
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { drawResult } from "../notebook/result.ts";
+import type { PlotOptions } from "../plot/options.ts";
+import type { Plot } from "../plot/plot.ts";
 import type { Field } from "./fields.ts";
+import { Lookup } from "./lookup.ts";
 import type { Notice } from "./wire.ts";
 
 export type { Field, Notice };
@@ -75,6 +78,19 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
    */
   get describe(): () => Promise<readonly Field[]> {
     return this[ABOUT].describe;
+  }
+
+  /**
+   * Draws its rows as a chart, as `Query.plot` does; what is computed is computed here.
+   *
+   * @param options What is drawn, and how; without any, what fits the types of its columns.
+   * @throws {LakebaseError} `BAD_PARAMETER`.
+   */
+  plot(options: PlotOptions = {}): Lookup<Plot> {
+    return new Lookup(async () => {
+      const { plotRows } = await import("../plot/plot_rows.ts");
+      return await plotRows(this, this.fields, options);
+    });
   }
 
   /** How a notebook draws it: the first rows as a table, or one line for a command without rows. */

@@ -144,7 +144,8 @@ export async function onConnection<T>(
   }
 }
 
-function isOpenTransaction({ client }: Lease): boolean {
+/** Whether the server has a transaction open on a connection. */
+export function isOpenTransaction({ client }: Lease): boolean {
   const status = (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
   return status === "T" || status === "E";
 }

@@ -33,6 +33,8 @@ export interface Session {
   readonly transaction: TransactionState | undefined;
   /** Ends every statement. */
   readonly signal: AbortSignal | undefined;
+  /** How many connections there may be. */
+  readonly connections: number;
   /** A connection, when one is free. */
   acquire(): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */
@@ -53,6 +55,7 @@ export function poolSession(pool: LakebasePool, types: ParserSource): Session {
     catalogue: new Catalogue(),
     transaction: undefined,
     signal: undefined,
+    connections: pool.options.max,
     acquire: async () => new PoolLease(await pool.connect()),
     cancel: (client) => pool.cancel(client),
     lookUp: async (text, values) => {

@@ -4,6 +4,9 @@ import { inNotebook } from "../notebook/display.ts";
 /** A second Stop this soon is for the kernel. */
 const SECOND_STOP_MS = 2000;
 
+/** What the "Deno + SQL" kernel leaves in the global scope: it is not ended by SIGINT. */
+const SURVIVES_STOP = Symbol.for("lakebase.kernel");
+
 /** What is under way in this notebook, to be canceled by its Stop button. */
 const active = new Set<AbortController>();
 let listening = false;
@@ -87,8 +90,9 @@ function unlisten(): void {
 }
 
 function onStop(): void {
-  lastStop = Date.now();
-  unlisten(); // a second Stop does what it would without us
+  const survives = SURVIVES_STOP in globalThis;
+  lastStop = survives ? -Infinity : Date.now();
+  if (!survives) unlisten(); // a second Stop does what it would without us
   for (const controller of active) controller.abort(new LakebaseError("CANCELED", "Canceled"));
   listen();
 }

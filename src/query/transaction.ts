@@ -74,6 +74,7 @@ class Transaction implements Session, TransactionState, Disposable {
   readonly catalogue: Session["catalogue"];
   readonly transaction: TransactionState = this;
   readonly lookUp: Session["lookUp"];
+  readonly connections = 1;
   readonly lease: Lease;
   failure: string | undefined;
   readonly #outside: Session;

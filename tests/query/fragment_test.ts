@@ -16,6 +16,9 @@ Deno.test("values are numbered parameters", () => {
 
 Deno.test("a digit behind a value does not make another parameter of it", () => {
   assert.equal(text(sql`SELECT ${5}0`), "SELECT $1 0");
+  assert.equal(text(sql`SELECT ${5}${sql`0`}`), "SELECT $1 0");
+  assert.equal(text(sql`SELECT ${5}AS n`), "SELECT $1 AS n");
+  assert.equal(text(sql`SELECT ${5}::int`), "SELECT $1::int");
 });
 
 Deno.test("fragments nest, and the same one twice keeps its values", () => {

@@ -21,7 +21,7 @@ export interface Cell {
 /** A notebook file, as far as the tests read one. */
 export interface Notebook {
   cells: Cell[];
-  metadata: Record<string, unknown>;
+  metadata: { kernelspec: { name: string; display_name: string; language: string }; [name: string]: unknown };
   nbformat: number;
   nbformat_minor: number;
 }

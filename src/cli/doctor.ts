@@ -1,0 +1,34 @@
+import { type Command, Option } from "commander";
+import { DISPLAY } from "../notebook/display.ts";
+import { print } from "./output.ts";
+import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./settings.ts";
+
+interface DoctorValues extends ConnectionValues {
+  format: "table" | "json";
+}
+
+const EXAMPLES = `
+Takes each step of connecting by itself: settings and where they came from, workspace, endpoint, DNS, TCP, TLS, credential,
+login, a query, the clocks. Exits with 1 where one fails. No secret is shown.
+${LOGIN_HELP}
+
+Examples:
+  lakebase doctor
+  lakebase doctor --local
+  lakebase doctor --profile work --format json | jq '.[] | select(.outcome == "failed")'`;
+
+/** Makes `lakebase doctor` of a command. */
+export function configure(command: Command, stopped: AbortSignal): void {
+  command.addOption(new Option("--format <name>", "of the report").choices(["table", "json"]).default("table"));
+  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  command.action((values: DoctorValues) => doctor(values, stopped));
+}
+
+async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> {
+  const { diagnose } = await import("../check.ts");
+  const checkup = await diagnose(connectOptions(values), { signal });
+  const text = values.format === "json" ? JSON.stringify(checkup, null, 2) : checkup[DISPLAY]()["text/plain"];
+  await print(Deno.stdout, `${text}\n`);
+  const failed = checkup.find(({ outcome }) => outcome === "failed");
+  if (failed !== undefined) throw new Error(`failed at ${failed.step}: ${failed.detail}`);
+}

@@ -1,0 +1,72 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { bad, LOAD_FORMATS, type LoadOptions } from "../transfer/load_options.ts";
+import { print } from "./output.ts";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, names, seconds, withDatabase } from "./settings.ts";
+
+interface LoadValues
+  extends ConnectionValues, Omit<LoadOptions, "nullText" | "types" | "signal" | "onProgress" | "mode"> {
+  null?: string;
+  type?: Record<string, string>;
+  replace?: boolean;
+  quiet?: boolean;
+}
+
+const EXAMPLES = `
+The file is .csv, .tsv, .ndjson, .arrow or .parquet, the text formats also as .gz, or - for standard input with --format.
+All of it is loaded, or nothing: a row that does not fit ends it, and is named with its line.
+${LOGIN_HELP}
+
+Examples:
+  lakebase load trips trips.csv
+  lakebase load trips trips.parquet --create
+  lakebase load trips trips.csv --create --type zip=text --type 'fare=numeric(10, 2)'
+  lakebase load app.trips trips.ndjson.gz --replace
+  printf 'id,zone\\\\n1,Harlem\\\\n' | lakebase load --local --data-dir .lakebase trips - --format csv --create`;
+
+/** Makes `lakebase load` of a command. */
+export function configure(command: Command, stopped: AbortSignal): void {
+  command.argument("<table>", "the table, such as trips or app.trips")
+    .argument("<file>", "the file to load, or -")
+    .addOption(new Option("--format <name>", "of the file; by its name where nothing is said").choices(LOAD_FORMATS))
+    .option("--create", "makes the table where there is none, with types that fit")
+    .option("--type <column=type>", "with --create: a column's type; may be repeated", addType)
+    .option("--replace", "takes the table's rows away first, in the same transaction")
+    .option("--columns <names>", "the table's columns that the values are for, in the file's order: id,zone", names)
+    .option("--no-header", "the first line of CSV or TSV has no names")
+    .option("--delimiter <character>", "between the values of CSV and TSV")
+    .option("--null <text>", "for NULL in CSV and TSV")
+    .option("--timeout <seconds>", "that it may take", seconds)
+    .option("--quiet", "neither shows how far it is, nor what it did");
+  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  command.action((table: string, file: string, values: LoadValues) => load(table, file, values, stopped));
+}
+
+async function load(table: string, file: string, values: LoadValues, stopped: AbortSignal): Promise<void> {
+  if (values.type !== undefined && !values.create) throw bad("--type is for --create");
+  await withDatabase(values, stopped, async (db) => {
+    const result = await db.load(table, file, loadOptions(values, stopped));
+    if (!values.quiet) await print(Deno.stdout, `${result}\n`);
+  });
+}
+
+function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
+  const { header, null: nullText, type: types, replace = false, quiet = false } = values;
+  const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
+  return {
+    ...Object.fromEntries(given),
+    ...(header === false ? { header } : {}), // where nothing was said it is true, and not every format has one
+    ...(nullText === undefined ? {} : { nullText }),
+    ...(types === undefined ? {} : { types }),
+    mode: replace ? "replace" : "append",
+    progress: !quiet,
+    signal,
+  };
+}
+
+const NAMES = ["format", "create", "columns", "delimiter", "timeout"] as const;
+
+function addType(text: string, given: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at > 0 && at < text.length - 1) return { ...given, [text.slice(0, at)]: text.slice(at + 1) };
+  throw new InvalidArgumentError("It must be column=type.");
+}

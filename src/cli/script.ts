@@ -1,0 +1,112 @@
+import { type SqlToken, sqlTokens } from "../kernel/sql_text.ts";
+
+/** One statement of a script, with the names of the parameters that stand in it. */
+export interface ScriptStatement {
+  /** The text around the parameters; one more than there are names. */
+  strings: readonly string[];
+  /** `zone` for each `$zone`, in their order. */
+  names: readonly string[];
+  /** The line of the script that it begins on, from 1. */
+  line: number;
+}
+
+/**
+ * Takes a script apart: at each semicolon that ends a statement, and at each `$name` or `$1`, which can't be anything else
+ * in SQL. What stands in quotes or comments is left alone.
+ *
+ * @param text SQL, of any number of statements.
+ * @returns Those that are more than space and comments, without their semicolons.
+ */
+export function parseScript(text: string): ScriptStatement[] {
+  const statements: ScriptStatement[] = [];
+  let reader = new StatementReader(text, 0);
+  let line = 1;
+  let counted = 0;
+  const end = (at: number) => {
+    const { start } = reader;
+    line += linesBetween(text, counted, start);
+    counted = start;
+    if (!reader.bare) statements.push({ ...reader.end(at), line });
+    reader = new StatementReader(text, at + 1);
+  };
+  for (const token of sqlTokens(text)) {
+    if (token.kind === "symbol" && text[token.start] === ";" && reader.top) end(token.start);
+    else reader.take(token);
+  }
+  end(text.length);
+  return statements;
+}
+
+/** Takes the pieces of one statement. */
+class StatementReader {
+  /** Where it begins, space left out. */
+  start: number;
+  /** Whether there is nothing in it but space and comments. */
+  bare = true;
+  readonly #text: string;
+  readonly #strings: string[] = [];
+  readonly #names: string[] = [];
+  readonly #nesting = new Nesting();
+  #from: number;
+  #dollar = -2; // next to no place
+
+  constructor(text: string, start: number) {
+    this.#text = text;
+    this.start = start;
+    this.#from = start;
+  }
+
+  /** Whether a semicolon ends it here. */
+  get top(): boolean {
+    return this.#nesting.top;
+  }
+
+  take({ kind, start, end }: SqlToken): void {
+    if (kind === "space" && start === this.start) this.start = this.#from = end;
+    this.bare &&= kind === "space" || kind === "comment";
+    const text = this.#text.slice(start, end);
+    if (this.#dollar === start - 1 && (kind === "word" || kind === "number")) {
+      this.#strings.push(this.#text.slice(this.#from, this.#dollar));
+      this.#names.push(text);
+      this.#from = end;
+    } else if (kind === "word") {
+      this.#nesting.word(text.toLowerCase());
+    } else if (kind === "symbol") {
+      this.#nesting.mark(text);
+      if (text === "$") this.#dollar = start;
+    }
+  }
+
+  end(at: number): Omit<ScriptStatement, "line"> {
+    return { strings: [...this.#strings, this.#text.slice(this.#from, at).trimEnd()], names: this.#names };
+  }
+}
+
+/** What keeps a semicolon from ending the statement, as psql has it: parentheses, and the body of a function in SQL. */
+class Nesting {
+  readonly #first: string[] = [];
+  #parentheses = 0;
+  #blocks = 0;
+
+  get top(): boolean {
+    return this.#parentheses <= 0 && this.#blocks === 0;
+  }
+
+  mark(character: string): void {
+    if (character === "(") this.#parentheses++;
+    else if (character === ")") this.#parentheses--;
+  }
+
+  word(word: string): void {
+    if (this.#first.length < 4) this.#first.push(word);
+    if (this.#parentheses > 0 || !/^create (or replace )?(function|procedure)\b/.test(this.#first.join(" "))) return;
+    if (word === "begin" || word === "case" && this.#blocks > 0) this.#blocks++;
+    else if (word === "end" && this.#blocks > 0) this.#blocks--;
+  }
+}
+
+function linesBetween(text: string, from: number, to: number): number {
+  let count = 0;
+  for (let at = text.indexOf("\n", from); at !== -1 && at < to; at = text.indexOf("\n", at + 1)) count++;
+  return count;
+}

@@ -1,0 +1,45 @@
+import { LakebaseError } from "../errors.ts";
+
+/** The signals that end a program, by their numbers. Windows has but one of them. */
+const SIGNALS: readonly [Deno.Signal, number][] = Deno.build.os === "windows"
+  ? [["SIGINT", 2]]
+  : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]];
+
+/** How long a command that was stopped has to cancel its query and to remove its files. */
+const LIMIT_MS = 5000;
+
+/** Ctrl-C, or the end that a service manager asks for. */
+export interface Stop extends Disposable {
+  /** Aborts when it comes. */
+  readonly signal: AbortSignal;
+  /** The exit code that says so; `undefined` until it comes. */
+  readonly code: number | undefined;
+  /** Rejects when the command has not ended in time. */
+  readonly overdue: Promise<never>;
+}
+
+/** Listens for the signals that end a program; a second one ends it at once. */
+export function listenForStop(): Stop {
+  const controller = new AbortController();
+  const overdue = Promise.withResolvers<never>();
+  overdue.promise.catch(() => {});
+  let code: number | undefined;
+  const listeners = SIGNALS.map(([signal, number]) => {
+    const listener = () => {
+      if (code !== undefined) Deno.exit(128 + number);
+      code = 128 + number;
+      controller.abort(new LakebaseError("CANCELED", "Canceled"));
+      Deno.unrefTimer(setTimeout(() => overdue.reject(controller.signal.reason), LIMIT_MS));
+    };
+    Deno.addSignalListener(signal, listener);
+    return () => Deno.removeSignalListener(signal, listener);
+  });
+  return {
+    signal: controller.signal,
+    get code() {
+      return code;
+    },
+    overdue: overdue.promise,
+    [Symbol.dispose]: () => listeners.forEach((remove) => remove()),
+  };
+}

@@ -1,0 +1,40 @@
+import { type Command, Option } from "commander";
+import { type FormatOptions, FORMATS, makeFormat } from "./formats.ts";
+import { DISPLAY } from "../notebook/display.ts";
+import { print } from "./output.ts";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./settings.ts";
+
+interface TablesValues extends ConnectionValues, Pick<FormatOptions, "format"> {
+  timeout?: number;
+}
+
+const EXAMPLES = `
+The rows are those of the last ANALYZE. In csv and json the size is in bytes.
+${LOGIN_HELP}
+
+Examples:
+  lakebase tables
+  lakebase tables 'trip*'
+  lakebase tables --local 'pg_catalog.pg_t*'
+  lakebase tables 'app.*' --format json | jq -r '.[].name'`;
+
+/** Makes `lakebase tables` of a command. */
+export function configure(command: Command, stopped: AbortSignal): void {
+  command.argument("[pattern]", "as psql's \\dt takes it: trip*, app.*; all but the system's where there is none")
+    .addOption(new Option("--format <name>", "of the list").choices(FORMATS).default("table"))
+    .option("--timeout <seconds>", "that looking may take", seconds);
+  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  command.action((pattern: string | undefined, values: TablesValues) => tables(pattern, values, stopped));
+}
+
+async function tables(pattern: string | undefined, values: TablesValues, signal: AbortSignal): Promise<void> {
+  const { format, timeout } = values;
+  await withDatabase(values, signal, async (db) => {
+    const found = await db.tables(pattern, { signal, ...(timeout === undefined ? {} : { timeout }) });
+    if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
+    const rows = makeFormat({ format, header: true, color: false });
+    const read = (value: unknown, oid: number) => value === null ? null : rows.types.getTypeParser(oid)(String(value));
+    const values = found.map((row) => found.fields.map(({ key, oid }) => read(row[key as keyof typeof row], oid)));
+    await print(Deno.stdout, rows.begin(found.fields) + rows.rows(values) + rows.end());
+  });
+}

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import { print } from "./output.ts";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, withDatabase } from "./settings.ts";
+
+const EXAMPLES = `${LOGIN_HELP}
+
+Examples:
+  lakebase version
+  lakebase version --local
+  lakebase version --profile work --endpoint my-project`;
+
+/** Makes `lakebase version` of a command. */
+export function configure(command: Command, stopped: AbortSignal): void {
+  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  command.action(async (values: ConnectionValues) => {
+    await withDatabase(values, stopped, async (db) => await print(Deno.stdout, `${await db.version()}\n`));
+  });
+}

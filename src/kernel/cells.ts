@@ -1,0 +1,243 @@
+import {
+  type CellFailure,
+  failure,
+  hasNoReason,
+  importedSpecifiers,
+  parseFailure,
+  STOPPED,
+  UNEXPLAINED,
+} from "./cell_failure.ts";
+import type { Hidden } from "./hidden.ts";
+import { contentOf, type Envelope, type Signer } from "./message.ts";
+import { DONE, doneCode, importsCode } from "./prelude.ts";
+import { RunningCell } from "./running_cell.ts";
+import type { Wire } from "./wire.ts";
+import { joined } from "./zmtp.ts";
+
+/** A frontend's message on the shell channel. */
+export interface Request {
+  envelope: Envelope;
+  content: Record<string, unknown>;
+  /** The frontend that asked. */
+  from: Pick<Wire, "send" | "identity">;
+}
+
+/** What the cells need of the rest of the kernel. */
+export interface CellsOptions {
+  signer: Signer;
+  hidden: Hidden;
+  /** Sends to every frontend. */
+  publish: (message: Uint8Array) => void;
+  /** Sends to the child's shell, where the reply is to go back to the one who asked. */
+  ask: (request: Request, message: Uint8Array) => void;
+  /** What the child is to be given instead of a cell. */
+  rewrite: (source: string) => string;
+}
+
+/** A cell whose last message is not there after so much silence has lost it. */
+const SILENCE_MS = 5000;
+
+/**
+ * Gives the child one cell at a time, and publishes what it says of it in the order in which it happened. The child has two
+ * writers, one for outputs and one for everything else, so that its own order is not to be trusted.
+ */
+export class Cells {
+  readonly #options: CellsOptions;
+  #waiting: Request[] = [];
+  #running: { cell: RunningCell; request: Request } | undefined;
+  /** The cell that outputs belong to which come without one. */
+  #last: RunningCell | undefined;
+  /** Whether the end of a drawing is told by itself. */
+  #drawnTells = false;
+  #started = false;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  /** Whether the child is not listened to just now, for a frontend that is slow. */
+  deaf = false;
+
+  constructor(options: CellsOptions) {
+    this.#options = options;
+  }
+
+  /** The cell that runs. */
+  get running(): RunningCell | undefined {
+    return this.#running?.cell;
+  }
+
+  /** The identity of the frontend whose cell runs; empty where it isn't known. */
+  get asker(): string {
+    return this.#running?.request.from.identity ?? "";
+  }
+
+  /** The child is ready. */
+  start(drawnTells: boolean): void {
+    this.#drawnTells = drawnTells;
+    this.#started = true;
+    this.#next();
+  }
+
+  /** Takes a request, to be passed on when its turn comes. */
+  push(request: Request): void {
+    this.#waiting.push(request);
+    this.#next();
+  }
+
+  /** Answers the cells that wait without running them. */
+  abort(): void {
+    const { signer, publish } = this.#options;
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter(({ envelope }) => envelope.header.msg_type !== "execute_request");
+    for (const { envelope: { header }, from } of waiting) {
+      if (header.msg_type !== "execute_request") continue;
+      publish(signer.make("status", { execution_state: "busy" }, header));
+      from.send(signer.make("execute_reply", { status: "aborted" }, header));
+      publish(signer.make("status", { execution_state: "idle" }, header));
+    }
+  }
+
+  /** Tells the person at the running cell something. */
+  tell(text: string): void {
+    const { signer, publish } = this.#options;
+    if (this.running) publish(signer.make("stream", { name: "stderr", text: `${text}\n` }, this.running.header));
+  }
+
+  /** Ends the running cell, and those that wait, where the child can't. */
+  end(reason: CellFailure): void {
+    const running = this.#running;
+    if (running !== undefined) {
+      const { cell, request } = running;
+      const { signer } = this.#options;
+      const content = { status: "error", execution_count: null, ...reason };
+      if (!cell.replied) request.from.send(signer.make("execute_reply", content, cell.header));
+      cell.failure ??= cell.replied ? undefined : reason;
+      this.#finish(cell);
+    }
+    this.abort();
+  }
+
+  /** The child's reply to a request; `request` is what was asked. */
+  async onReply(request: Request, envelope: Envelope): Promise<void> {
+    const cell = this.running;
+    if (cell === undefined || !cell.owns(envelope.parent)) return request.from.send(envelope.raw);
+    const content = contentOf(envelope);
+    cell.failed = content["status"] === "error";
+    let message = envelope.raw;
+    if (hasNoReason(content)) {
+      cell.failure = await this.#reason(cell);
+      message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
+    }
+    request.from.send(message);
+    cell.replied = true;
+    this.#drain(cell);
+    this.#settle();
+  }
+
+  /** A message of the child's for every frontend. */
+  onOutput(envelope: Envelope): void {
+    const { hidden, signer, publish } = this.#options;
+    const type = envelope.header.msg_type ?? "";
+    if (type === DONE) return this.#onDone(envelope);
+    const cell = this.running;
+    let { raw } = envelope;
+    let own = cell?.owns(envelope.parent) ?? false;
+    if (hidden.owns(envelope.parent)) {
+      if (type === "status" || type === "execute_input" || type === "error" || this.#last === undefined) return;
+      raw = signer.edit(envelope, { parent: this.#last.header });
+      own = cell === this.#last;
+    }
+    if (cell === undefined || !own) return publish(raw);
+    if (type === "status") this.#onStatus(cell, envelope);
+    else if (type === "error") cell.errors.push(raw);
+    else if (type === "execute_input") publish(joined([...cell.busy, this.#written(cell, envelope)]));
+    else publish(raw);
+  }
+
+  #onStatus(cell: RunningCell, envelope: Envelope): void {
+    if (contentOf(envelope)["execution_state"] === "idle") {
+      cell.idle = envelope.raw;
+      this.#settle();
+    } else cell.busy.push(envelope.raw); // the cell's own text follows at once: one write less
+  }
+
+  /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
+  #written(cell: RunningCell, envelope: Envelope): Uint8Array {
+    if (cell.code === cell.source) return envelope.raw;
+    return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
+  }
+
+  #onDone(envelope: Envelope): void {
+    const content = contentOf(envelope);
+    this.#options.hidden.answered(content);
+    const cell = this.running;
+    if (content["n"] !== "drawn" || cell === undefined || !cell.owns(envelope.parent)) return;
+    cell.drained = true;
+    this.#settle();
+  }
+
+  /** Sees to it that the end of the cell's outputs is told. */
+  #drain(cell: RunningCell): void {
+    // Stop may have cut the drawing off before its end was told.
+    if (this.#drawnTells && !cell.failed && !cell.silent && !cell.interrupted) return;
+    this.#options.hidden.run(doneCode).then(() => {
+      cell.drained = true;
+      this.#settle();
+    });
+  }
+
+  async #reason(cell: RunningCell): Promise<CellFailure> {
+    if (cell.interrupted) return STOPPED;
+    const unparsed = await parseFailure(cell.code, cell.source);
+    if (unparsed !== undefined) return unparsed;
+    const specifiers = importedSpecifiers(cell.code);
+    if (specifiers.length === 0) return UNEXPLAINED;
+    const answer = await this.#options.hidden.run((n) => importsCode(n, specifiers));
+    const { name, message } = answer ?? {};
+    return typeof name === "string" && typeof message === "string" ? failure(name, message) : UNEXPLAINED;
+  }
+
+  #settle(): void {
+    const cell = this.running;
+    if (cell === undefined) return;
+    if (cell.ended) this.#finish(cell);
+    else if (cell.replied && cell.idle !== undefined) this.stillTalking();
+  }
+
+  /** Puts off giving up the rest of a cell; called for whatever the child says. */
+  stillTalking(): void {
+    const cell = this.running;
+    clearTimeout(this.#silence);
+    if (!cell?.replied || cell.idle === undefined) return;
+    this.#silence = setTimeout(() => this.deaf ? this.stillTalking() : this.#finish(cell), SILENCE_MS);
+  }
+
+  #finish(cell: RunningCell): void {
+    const { signer, publish } = this.#options;
+    if (this.running !== cell) return;
+    clearTimeout(this.#silence);
+    for (const error of cell.errors) publish(error);
+    if (cell.failure) publish(signer.make("error", cell.failure, cell.header));
+    publish(cell.idle ?? signer.make("status", { execution_state: "idle" }, cell.header));
+    this.#running = undefined;
+    if (cell.failed && cell.stopOnError) this.abort();
+    this.#next();
+  }
+
+  #next(): void {
+    const { ask } = this.#options;
+    while (this.#started && this.#running === undefined && this.#waiting.length > 0) {
+      const request = this.#waiting.shift()!;
+      if (request.envelope.header.msg_type === "execute_request") this.#run(request);
+      else ask(request, request.envelope.raw);
+    }
+  }
+
+  #run(request: Request): void {
+    const { ask, rewrite, signer } = this.#options;
+    const { envelope, content } = request;
+    const source = typeof content["code"] === "string" ? content["code"] : "";
+    const code = rewrite(source);
+    const cell = new RunningCell(envelope, content, code);
+    this.#running = { cell, request };
+    this.#last = cell;
+    ask(request, code === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code } }));
+  }
+}

@@ -1,0 +1,121 @@
+import { type ChannelName, CHANNELS, connectionFileText } from "./connection_file.ts";
+
+const RETRY_MS = 4;
+
+/** A Deno kernel of our own, in a session of its own: no signal reaches it but through us. */
+export interface Child extends AsyncDisposable {
+  pid: number;
+  /** Resolves when it has ended. */
+  status: Promise<Deno.CommandStatus>;
+  /**
+   * Connects to one of its channels, as soon as it listens.
+   *
+   * @throws {Error} When it has ended.
+   */
+  connect(channel: ChannelName): Promise<Deno.TcpConn>;
+  /** Sends a signal to it and to the processes that its cells started. */
+  signal(name: Deno.Signal): void;
+}
+
+/** How to start it. */
+export interface ChildOptions {
+  /** The key of its signatures; the same as ours, so that messages can be passed on as they are. */
+  key: string;
+  /** The program. */
+  deno: string;
+}
+
+/** Starts `deno jupyter` on ports of its own. */
+export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
+  const ports = freePorts();
+  const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
+  await Deno.writeTextFile(file, connectionFileText({ ip: "127.0.0.1", key, ports }), { mode: 0o600 });
+  let fileRemoved: Promise<void> | undefined;
+  const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {});
+  let process;
+  try {
+    process = spawn(deno, file);
+  } catch (error) {
+    await removeFile();
+    throw new Error(`Cannot start the Deno kernel: ${(error as Error).message}`);
+  }
+  const watchdog = startWatchdog(process.pid);
+  let ended = false;
+  const status = process.status.then((status) => {
+    ended = true;
+    watchdog?.kill("SIGKILL"); // before the process's number can be another's
+    return status;
+  });
+  const signal = (name: Deno.Signal) => {
+    if (!ended || name === "SIGKILL") signalGroup(process.pid, name);
+  };
+  return {
+    pid: process.pid,
+    status,
+    signal,
+    async connect(channel) {
+      const conn = await connect(ports[channel], () => ended);
+      removeFile(); // it has been read by now
+      return conn;
+    },
+    async [Symbol.asyncDispose]() {
+      signal("SIGKILL");
+      await Promise.all([status, watchdog?.status, removeFile()]);
+    },
+  };
+}
+
+function signalGroup(pid: number, name: Deno.Signal): void {
+  const windows = Deno.build.os === "windows";
+  // Windows knows no groups, and no SIGINT for another process: it would end it.
+  if (windows && name !== "SIGKILL") return;
+  try {
+    Deno.kill(windows ? pid : -pid, name);
+  } catch { /* nobody is left */ }
+}
+
+function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
+  return new Deno.Command(deno, {
+    args: ["jupyter", "--kernel", "--conn", connectionFile],
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+    detached: true,
+  }).spawn();
+}
+
+function freePorts(): Record<ChannelName, number> {
+  const listeners = CHANNELS.map((channel) => [channel, Deno.listen({ hostname: "127.0.0.1", port: 0 })] as const);
+  const ports = listeners.map(([channel, listener]) => [channel, listener.addr.port]);
+  for (const [, listener] of listeners) listener.close();
+  return Object.fromEntries(ports);
+}
+
+/**
+ * Ends the child when this process is gone, however it went: its end of the pipe then closes. A shell can do that even
+ * where the child's own thread is busy. Windows has no such shell.
+ */
+function startWatchdog(pid: number): Deno.ChildProcess | undefined {
+  if (Deno.build.os === "windows") return undefined;
+  return new Deno.Command("/bin/sh", {
+    args: ["-c", 'read _; kill -9 "-$0"', String(pid)],
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+    detached: true,
+    clearEnv: true,
+    cwd: "/",
+  }).spawn();
+}
+
+async function connect(port: number, ended: () => boolean): Promise<Deno.TcpConn> {
+  while (!ended()) {
+    try {
+      return await Deno.connect({ hostname: "127.0.0.1", port });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  throw new Error("Cannot start the Deno kernel: it ended at once; what it said is above");
+}

@@ -1,0 +1,82 @@
+/** Where a kernel listens and how it signs, as Jupyter writes it down for it. */
+export interface ConnectionInfo {
+  /** The address to listen on. */
+  ip: string;
+  /** The key of the signatures; empty for none. */
+  key: string;
+  ports: Record<ChannelName, number>;
+}
+
+/** The five channels of a kernel. */
+export const CHANNELS = ["shell", "iopub", "stdin", "control", "hb"] as const;
+
+/** One of the five channels of a kernel. */
+export type ChannelName = typeof CHANNELS[number];
+
+/**
+ * Reads a connection file.
+ *
+ * @param path The file that Jupyter wrote.
+ * @throws {Error} When it can't be read, or is no connection file of a kind that this kernel knows.
+ */
+export async function readConnectionFile(path: string): Promise<ConnectionInfo> {
+  let text;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    throw new Error(`Cannot read the connection file ${JSON.stringify(path)}: ${(error as Error).message}`);
+  }
+  try {
+    return parseConnectionInfo(text);
+  } catch (error) {
+    throw new Error(`Cannot use the connection file ${JSON.stringify(path)}: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * The settings that a connection file's text holds.
+ *
+ * @throws {Error} With what is wrong with it.
+ */
+export function parseConnectionInfo(text: string): ConnectionInfo {
+  const info = parsed(text);
+  const { transport = "tcp", signature_scheme: scheme = "hmac-sha256", ip, key = "" } = info;
+  if (transport !== "tcp") throw new Error(`its transport is ${shown(transport)}; "tcp" is wanted`);
+  if (scheme !== "hmac-sha256" && key !== "") {
+    throw new Error(`its signature_scheme is ${shown(scheme)}; "hmac-sha256" is wanted`);
+  }
+  if (typeof ip !== "string" || ip === "") throw new Error(`its ip is ${shown(ip)}; an address is wanted`);
+  if (typeof key !== "string") throw new Error("its key is no text");
+  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, port(info, `${channel}_port`)]));
+  if (new Set(Object.values(ports)).size < CHANNELS.length) {
+    throw new Error("two of its ports are the same; five are wanted");
+  }
+  return { ip: ip === "*" ? "0.0.0.0" : ip, key, ports: ports as Record<ChannelName, number> };
+}
+
+function parsed(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Error("it is no JSON"); // the parser's own message would quote the key
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new Error("it holds no JSON object");
+}
+
+function port(info: Record<string, unknown>, name: string): number {
+  const value = info[name];
+  if (typeof value === "number" && Number.isInteger(value) && value > 0 && value < 65_536) return value;
+  throw new Error(`its ${name} is ${shown(value)}; a whole number from 1 to 65535 is wanted`);
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? "missing" : JSON.stringify(value);
+}
+
+/** A connection file's text. */
+export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
+  const named = Object.fromEntries(CHANNELS.map((channel) => [`${channel}_port`, ports[channel]]));
+  return JSON.stringify({ transport: "tcp", ip, key, signature_scheme: "hmac-sha256", ...named, kernel_name: "deno" });
+}

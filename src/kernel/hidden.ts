@@ -1,0 +1,67 @@
+import type { Envelope, Header, Signer } from "./message.ts";
+
+/** What code in the child answered with, or `undefined` where it failed. */
+export type HiddenAnswer = Record<string, unknown> | undefined;
+
+/** Code that this kernel runs in the child on its own account, unseen by any frontend. */
+export class Hidden {
+  readonly #send: (message: Uint8Array) => void;
+  readonly #signer: Signer;
+  readonly #prefix = `hidden-${crypto.randomUUID()}-`;
+  readonly #waiting = new Map<number, (answer: HiddenAnswer) => void>();
+  #last = 0;
+
+  /** @param send Sends to the child's shell. */
+  constructor(signer: Signer, send: (message: Uint8Array) => void) {
+    this.#signer = signer;
+    this.#send = send;
+  }
+
+  /**
+   * Runs code, behind all that the child was asked before.
+   *
+   * @param code Makes the code, which has to answer with the number that it is given.
+   */
+  run(code: (n: number) => string): Promise<HiddenAnswer> {
+    const n = ++this.#last;
+    const content = {
+      code: code(n),
+      silent: true,
+      store_history: false,
+      user_expressions: {},
+      allow_stdin: false,
+      stop_on_error: false,
+    };
+    return new Promise((resolve) => {
+      this.#waiting.set(n, resolve);
+      this.#send(this.#signer.make("execute_request", content, {}, this.#prefix + n));
+    });
+  }
+
+  /** Whether a message belongs to such a request. */
+  owns(parent: Header): boolean {
+    return parent.msg_id?.startsWith(this.#prefix) ?? false;
+  }
+
+  /** The answer, as the code broadcast it. */
+  answered(content: Record<string, unknown>): void {
+    this.#settle(content["n"], content);
+  }
+
+  /** The child's own reply, which matters only where the code failed. */
+  replied(envelope: Envelope, content: Record<string, unknown>): void {
+    if (content["status"] !== "ok") this.#settle(Number(envelope.parent.msg_id?.slice(this.#prefix.length)), undefined);
+  }
+
+  /** Waits for no answer any more. */
+  giveUp(): void {
+    for (const n of [...this.#waiting.keys()]) this.#settle(n, undefined);
+  }
+
+  #settle(n: unknown, answer: HiddenAnswer): void {
+    if (typeof n !== "number") return;
+    const resolve = this.#waiting.get(n);
+    this.#waiting.delete(n);
+    resolve?.(answer);
+  }
+}

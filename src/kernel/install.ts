@@ -1,0 +1,174 @@
+/**
+ * Installs the kernel "Deno + SQL" where Jupyter finds it, and takes it away again.
+ *
+ * @module
+ */
+
+import {
+  checkDeno,
+  checkedName,
+  kernelSpec,
+  type Machine,
+  prefixKernels,
+  readKernelSpec,
+  userKernels,
+} from "./kernelspec.ts";
+import { extensionBeside, installLabExtension } from "./lab_extension.ts";
+
+/** Where kernels are. */
+export interface KernelPlace {
+  /** The folder of an environment, such as a `venv`; the user's own Jupyter folder when not given. */
+  prefix?: string | undefined;
+}
+
+/** Which kernel. */
+export interface KernelName extends KernelPlace {
+  /** What Jupyter calls it and its folder. @default {"lakebase"} */
+  name?: string | undefined;
+}
+
+/** How to install it. */
+export interface KernelInstallOptions extends KernelName {
+  /** What people see. @default {"Deno + SQL"} */
+  displayName?: string | undefined;
+}
+
+/** A kernel that is installed. */
+export interface InstalledKernel {
+  /** What Jupyter calls it and its folder. */
+  name: string;
+  /** What people see. */
+  displayName: string;
+  /** The folder that it is in. */
+  folder: string;
+  /** The folder of the JupyterLab extension that colours its `%%sql` cells; shared by all of these kernels in one place. */
+  extension: string;
+}
+
+const NAME = "lakebase";
+const DISPLAY_NAME = "Deno + SQL";
+const ICONS = ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"];
+
+/**
+ * Installs the kernel, in place of an earlier one of this module's.
+ *
+ * @param options Its name and where to.
+ * @returns What was written where.
+ * @throws {TypeError} When Jupyter would not take the name.
+ * @throws {Error} When Deno is too old, or another kernel has the name.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { install, list, uninstall } from "./install.ts";
+ *
+ * const prefix = await Deno.makeTempDir();
+ * const { folder } = await install({ prefix });
+ * assert.equal(folder, `${prefix}/share/jupyter/kernels/lakebase`);
+ * assert.deepEqual((await list({ prefix })).map(({ displayName }) => displayName), ["Deno + SQL"]);
+ * await uninstall({ prefix });
+ * assert.deepEqual(await list({ prefix }), []);
+ * await Deno.remove(prefix, { recursive: true });
+ * ```
+ */
+export async function install(options: KernelInstallOptions = {}): Promise<InstalledKernel> {
+  const { displayName = DISPLAY_NAME } = options;
+  checkDeno(Deno.version.deno);
+  if (displayName.trim() === "") throw new TypeError("Cannot use the display name: it is empty");
+  const { name, folder } = locate(options);
+  if (await exists(folder) && await installedIn(folder) === undefined) {
+    throw new Error(`Cannot install the kernel: ${folder} is another kernel's; choose another name`);
+  }
+  const main = new URL("./main.ts", import.meta.url).href;
+  const spec = kernelSpec({ deno: Deno.execPath(), main, displayName });
+  const written = `${folder}.${crypto.randomUUID()}`;
+  await Deno.mkdir(written, { recursive: true });
+  try {
+    await installLabExtension(extensionBeside(folder));
+    await Promise.all(ICONS.map((icon) => copyIcon(icon, written)));
+    await Deno.writeTextFile(`${written}/kernel.json`, `${JSON.stringify(spec, null, 2)}\n`);
+    await remove(folder);
+    await Deno.rename(written, folder);
+  } catch (error) {
+    await remove(written);
+    throw error;
+  }
+  return { name, displayName, folder, extension: extensionBeside(folder) };
+}
+
+/**
+ * Takes a kernel of this module's away.
+ *
+ * @param options Its name and where from.
+ * @returns What was taken away.
+ * @throws {Error} When there is no kernel of that name, or it is not this module's.
+ */
+export async function uninstall(options: KernelName = {}): Promise<InstalledKernel> {
+  const { name, folder } = locate(options);
+  const kernel = await installedIn(folder);
+  if (kernel === undefined) {
+    const state = await exists(folder) ? `${folder} is another's` : `there is none in ${folder}`;
+    throw new Error(`Cannot uninstall the kernel ${JSON.stringify(name)}: ${state}`);
+  }
+  await remove(folder);
+  if ((await list(options)).length === 0) await remove(kernel.extension);
+  return kernel;
+}
+
+/**
+ * The kernels of this module's that are installed.
+ *
+ * @param place Where to look.
+ * @returns In the order of their names.
+ */
+export async function list(place: KernelPlace = {}): Promise<InstalledKernel[]> {
+  const kernels = kernelsFolder(place);
+  if (!await exists(kernels)) return [];
+  const folders = (await Array.fromAsync(Deno.readDir(kernels))).map(({ name }) => name).toSorted();
+  const found = await Promise.all(folders.map((name) => installedIn(`${kernels}/${name}`)));
+  return found.filter((kernel) => kernel !== undefined);
+}
+
+function locate({ name = NAME, ...place }: KernelName): { name: string; folder: string } {
+  const checked = checkedName(name);
+  return { name: checked, folder: `${kernelsFolder(place)}/${checked}` };
+}
+
+function kernelsFolder({ prefix }: KernelPlace): string {
+  const machine: Machine = { os: Deno.build.os, env: (name) => Deno.env.get(name) };
+  if (prefix === "") throw new TypeError("Cannot use the prefix: it is empty; a folder is wanted");
+  return prefix === undefined ? userKernels(machine) : prefixKernels(prefix);
+}
+
+async function installedIn(folder: string): Promise<InstalledKernel | undefined> {
+  try {
+    const spec = readKernelSpec(await Deno.readTextFile(`${folder}/kernel.json`));
+    const name = folder.slice(folder.lastIndexOf("/") + 1);
+    return spec && { name, displayName: spec.display_name, folder, extension: extensionBeside(folder) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** From beside this module, be that on disk or in a registry. */
+async function copyIcon(name: string, folder: string): Promise<void> {
+  const response = await fetch(new URL(`./icons/${name}`, import.meta.url));
+  if (!response.ok) throw new Error(`Cannot read the kernel's icon ${name}: HTTP ${response.status}`);
+  await Deno.writeFile(`${folder}/${name}`, await response.bytes());
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+async function remove(folder: string): Promise<void> {
+  await Deno.remove(folder, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+}

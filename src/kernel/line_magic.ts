@@ -1,0 +1,125 @@
+import type { Magic } from "./cell_code.ts";
+import { STATEMENTS } from "./keywords.ts";
+import { readMagic } from "./magic_body.ts";
+import { type ScriptToken, ScriptTokens } from "./script_text.ts";
+import { lineAt, UsageError } from "./usage_error.ts";
+
+const MAGIC = /%sql(?![\p{L}\p{N}_$])/uy;
+const OTHER = /%%?([A-Za-z]\w*)/y;
+const LOOKS_LIKE_SQL = new RegExp(
+  `^[ \\t]+(?:--[a-z]|\\\\[a-z?]|[\\p{L}_$][\\w$.]*[ \\t]*<<|(?:[\\p{L}_$][\\w$.]*[ \\t]+)?(?:${
+    [...STATEMENTS].join("|")
+  })\\b)`,
+  "iu",
+);
+
+/** A line magic, and how it goes into the code around it. */
+export interface LineMagic extends Magic {
+  /** Whether a `;` has to end the statement, as the line's end did. */
+  ends: boolean;
+}
+
+/**
+ * Finds `%sql` between lines of TypeScript. It is a magic where JavaScript wants a value, so that `%` could be no operator:
+ * at the start of a statement, behind `=`, `await`, `(` and the like. Behind a value it is one only at the start of a line,
+ * and only if SQL follows. What is in texts, templates and comments is none.
+ *
+ * @param source The cell.
+ * @throws {UsageError} For a magic that can't be used there, and for others.
+ */
+export function lineMagics(source: string): LineMagic[] {
+  const found: LineMagic[] = [];
+  const tokens = new ScriptTokens(source);
+  let lineStart = true;
+  let last: LineMagic | undefined;
+  for (const token of tokens) {
+    if (token.kind === "space" || token.kind === "comment") {
+      lineStart ||= source.slice(token.start, token.end).includes("\n");
+      continue;
+    }
+    const character = source[token.start];
+    const magic = token.kind === "symbol" && character === "%" ? magicAt(source, token, tokens, lineStart) : undefined;
+    lineStart = false;
+    if (magic === undefined) {
+      if (character !== ";") last = undefined;
+      continue;
+    }
+    found.push(magic);
+    tokens.skipTo(magic.end);
+    last = magic.use === "show" && tokens.brackets.length === 0 ? magic : undefined;
+  }
+  if (last !== undefined) last.use = "draw";
+  return found;
+}
+
+/**
+ * Where `%sql` magics may stand in a cell that is being written, from behind their name to the end of their line.
+ *
+ * @param source The cell.
+ */
+export function lineMagicSpans(source: string): { start: number; end: number }[] {
+  const spans: { start: number; end: number }[] = [];
+  const tokens = new ScriptTokens(source);
+  for (const { kind, start } of tokens) {
+    MAGIC.lastIndex = start;
+    if (kind !== "symbol" || source[start] !== "%" || !MAGIC.test(source)) continue;
+    const atLineStart = /(?:^|\n)[ \t]*$/.test(source.slice(Math.max(0, start - 200), start));
+    if (!tokens.wantsValue && !atLineStart) continue;
+    const lineEnd = source.indexOf("\n", start);
+    const end = lineEnd === -1 ? source.length : lineEnd;
+    spans.push({ start: MAGIC.lastIndex, end });
+    tokens.skipTo(end);
+  }
+  return spans;
+}
+
+function magicAt(
+  source: string,
+  { start }: ScriptToken,
+  tokens: ScriptTokens,
+  lineStart: boolean,
+): LineMagic | undefined {
+  MAGIC.lastIndex = start;
+  const before = tokens.last === undefined ? "" : source.slice(tokens.last.start, tokens.last.end);
+  const { wantsValue } = tokens;
+  if (!MAGIC.test(source)) {
+    if (lineStart) refuseOthers(source, start, wantsValue);
+    return undefined;
+  }
+  const end = MAGIC.lastIndex;
+  const afterValue = (lineStart || before === ")" || before === "}") &&
+    LOOKS_LIKE_SQL.test(source.slice(end, end + 200));
+  if (!wantsValue && !afterValue) return undefined;
+  const inner = tokens.brackets.at(-1);
+  const inBlock = inner === undefined || inner === "{";
+  const statement = inBlock && (wantsValue ? lineStart && /^(|;|\{|else|do)$/.test(before) : true);
+  const magic = readMagic(source, "%sql", { start, end, use: statement ? "show" : "value" });
+  const atLineEnd = magic.end >= source.length || source[magic.end] === "\n";
+  return { ...magic, ends: atLineEnd && inBlock && before !== ":" && before !== "," };
+}
+
+function refuseOthers(source: string, start: number, wantsValue: boolean): void {
+  OTHER.lastIndex = start;
+  const found = OTHER.exec(source);
+  const cell = source.startsWith("%%", start);
+  if (found === null || !(cell || wantsValue)) return;
+  const name = found[0];
+  if (name === "%%sql") {
+    throw new UsageError(
+      `Cannot run the cell: %%sql on line ${
+        lineAt(source, start)
+      } stands behind code; it must be the first line of its cell. ` +
+        "Between lines of code write %sql SELECT ...",
+    );
+  }
+  throw unknownMagic(name);
+}
+
+/** For a magic that there is not. */
+export function unknownMagic(name: string): UsageError {
+  return new UsageError(
+    name === "%lsmagic"
+      ? "Cannot run the cell: %lsmagic must be alone in its cell"
+      : `Cannot run the cell: there is no magic ${name}; there are %%sql, %sql and %lsmagic`,
+  );
+}

@@ -1,0 +1,92 @@
+import { magicCode } from "./cell_code.ts";
+import { lineMagics, unknownMagic } from "./line_magic.ts";
+import { readMagic } from "./magic_body.ts";
+import { MAGICS, SQL_HELP } from "./magic_help.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What becomes of a cell. */
+export type CellRewrite =
+  /** Passed as it is. */
+  | { kind: "plain" }
+  /** Sent to the child instead. */
+  | { kind: "code"; code: string }
+  /** Answered by the kernel. */
+  | { kind: "help"; text: string }
+  /** Answered by the kernel; nothing reaches the child. */
+  | { kind: "error"; name: string; message: string };
+
+/** How a cell is rewritten. */
+export interface RewriteOptions {
+  /** The URL of the client (`mod.ts`), for a notebook whose import map names no `lakebase`. */
+  module: string;
+}
+
+const HELP = /(?:%lsmagic|%%?sql\?\??|\?\??%%?sql)(?=[ \t\r]*(?:\n|$))/y;
+const CELL_MAGIC = /%%(\w*)/y;
+
+/**
+ * Makes code of a cell with magics. Pure; it takes time in proportion to the cell.
+ *
+ * @param source The cell as the person wrote it.
+ * @param options Where the client is.
+ */
+export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
+  if (!source.includes("%")) return { kind: "plain" };
+  try {
+    return rewrite(source, options);
+  } catch (error) {
+    if (error instanceof UsageError) return { kind: "error", name: error.name, message: error.message };
+    throw error;
+  }
+}
+
+function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
+  const start = beginning(source);
+  const help = helpAt(source, start);
+  if (help !== undefined) return { kind: "help", text: help };
+  const end = cellMagicEnd(source, start);
+  if (end !== undefined) {
+    const magic = readMagic(source, "%%sql", { start, end, use: "draw" });
+    return { kind: "code", code: magicCode(source, { ...magic, start: 0 }, module) };
+  }
+  const magics = lineMagics(source);
+  if (magics.length === 0) return { kind: "plain" };
+  const code: string[] = [];
+  let at = 0;
+  for (const magic of magics) {
+    code.push(source.slice(at, magic.start), magicCode(source, magic, module), magic.ends ? ";" : "");
+    at = magic.end;
+  }
+  return { kind: "code", code: code.join("") + source.slice(at) };
+}
+
+/** Where a `%%sql` cell's magic ends; `undefined` for another cell. */
+export function cellMagicEnd(source: string, start: number = beginning(source)): number | undefined {
+  CELL_MAGIC.lastIndex = start;
+  const found = CELL_MAGIC.exec(source);
+  if (found === null) return undefined;
+  if (found[1] !== "sql") throw unknownMagic(found[0]);
+  return CELL_MAGIC.lastIndex;
+}
+
+/** Behind the blank lines and comments, in either language, that a cell begins with. */
+function beginning(source: string): number {
+  const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
+  let at = 0;
+  for (let found = trivia.exec(source); found !== null; found = trivia.exec(source)) {
+    const end = found[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : trivia.lastIndex - 2;
+    if (end === -1) return at;
+    at = trivia.lastIndex = end + 2;
+  }
+  return at;
+}
+
+function helpAt(source: string, start: number): string | undefined {
+  HELP.lastIndex = start;
+  const found = HELP.exec(source)?.[0];
+  if (found === undefined) return undefined;
+  if (source.slice(HELP.lastIndex).trim() !== "") {
+    throw new UsageError(`Cannot run the cell: ${found} must be alone in it`);
+  }
+  return found === "%lsmagic" ? MAGICS : SQL_HELP;
+}

@@ -1,0 +1,164 @@
+import { closest } from "../closest.ts";
+import { STATEMENTS } from "./keywords.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the words between a magic and its SQL say. */
+export interface MagicHeader {
+  /** The notebook's variable that holds the connection. */
+  connection?: string;
+  /** The notebook's variable for the result. */
+  store?: string;
+  /** Rows to show. */
+  limit?: number;
+  /** Shows nothing. */
+  "no-display"?: true;
+  /** Asks for the plan. */
+  explain?: true;
+}
+
+interface Flag {
+  /** What its value is called, where it takes one. */
+  value?: string;
+  about: string;
+  set: (header: MagicHeader, value: string) => void;
+}
+
+/** The flags by name, without the dashes. */
+export const FLAGS: Readonly<Record<string, Flag>> = {
+  limit: {
+    value: "n",
+    about: "show n rows; without it 20, and none of a result that is stored",
+    set: (header, value) => header.limit = rowCount(value),
+  },
+  "no-display": { about: "show nothing", set: (header) => header["no-display"] = true },
+  explain: { about: "show how the server would run it; it is not run", set: (header) => header.explain = true },
+};
+
+const SPACE = /[ \t\r]*/y;
+const FLAG = /--([A-Za-z][\w-]*)(?:=("[^"\n]*"|'[^'\n]*'|[^\s"']*))?/y;
+const VALUE = /[ \t]+("[^"\n]*"|'[^'\n]*'|[^\s"'-][^\s]*|-\d\S*)/y;
+const STORE = /([^\s<]+)[ \t]*<<(?!<)/y;
+const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]*(?:\.[\p{L}_$][\p{L}\p{N}_$]*)*(?=[ \t\r\n]|$)/uy;
+
+/**
+ * Reads what stands between a magic and its SQL: `[connection] [name <<] [--flags]`, in any order.
+ *
+ * @param text The cell.
+ * @param start Behind the magic.
+ * @returns What it says, and where the SQL begins.
+ * @throws {UsageError} For what can't be meant.
+ */
+export function readHeader(text: string, start: number): { header: MagicHeader; end: number } {
+  const header: MagicHeader = {};
+  for (let at = start;;) {
+    at = match(SPACE, text, at)!.end;
+    const next = flag(header, text, at) ?? store(header, text, at) ?? connection(header, text, at);
+    if (next === undefined) {
+      checkBeginning(header, text, at);
+      return { header, end: at };
+    }
+    at = next;
+  }
+}
+
+function flag(header: MagicHeader, text: string, at: number): number | undefined {
+  const found = match(FLAG, text, at);
+  if (found === undefined) return undefined;
+  const [, name = "", attached] = found.groups;
+  const known = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
+  if (known === undefined) throw unknownFlag(name);
+  if (known.value === undefined) {
+    if (attached !== undefined) throw new UsageError(`Cannot run the magic: --${name} takes no value`);
+    known.set(header, "");
+    return found.end;
+  }
+  const value = attached === undefined ? match(VALUE, text, found.end) : { groups: ["", attached], end: found.end };
+  known.set(header, (value?.groups[1] ?? "").replace(/^(["'])(.*)\1$/, "$2"));
+  return value?.end ?? found.end;
+}
+
+function unknownFlag(name: string): UsageError {
+  const near = closest(name.slice(0, 40), Object.keys(FLAGS));
+  return new UsageError(
+    `Cannot run the magic: there is no flag --${name}${near === undefined ? "" : `; did you mean --${near}?`} ` +
+      `The flags: ${flagNames()}`,
+  );
+}
+
+/** The flags as a person writes them. */
+export function flagNames(): string {
+  return Object.entries(FLAGS).map(([name, { value }]) => `--${name}${value === undefined ? "" : ` ${value}`}`).join(
+    ", ",
+  );
+}
+
+function rowCount(value: string): number {
+  const count = Number(value.replaceAll("_", ""));
+  if (/^\d/.test(value) && Number.isSafeInteger(count) && count > 0) return count;
+  const found = value === "" ? "has no number" : `is ${JSON.stringify(value)}`;
+  throw new UsageError(`Cannot run the magic: --limit ${found}; it must be a whole number above 0, such as --limit 50`);
+}
+
+function store(header: MagicHeader, text: string, at: number): number | undefined {
+  const found = match(STORE, text, at);
+  if (found === undefined) return undefined;
+  const name = found.groups[1]!;
+  if (header.store !== undefined) {
+    throw new UsageError(`Cannot run the magic: the result has two names, ${header.store} and ${name}; give it one`);
+  }
+  header.store = variable(name);
+  return found.end;
+}
+
+const RESERVED: ReadonlySet<string> = new Set(
+  ("arguments await break case catch class const continue debugger default delete do else enum eval export extends false " +
+    "finally for function if implements import in instanceof interface let new null package private protected public " +
+    "return static super switch this throw true try typeof undefined var void while with yield NaN Infinity globalThis Deno")
+    .split(" "),
+);
+
+function variable(name: string): string {
+  if (/^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(name) && !RESERVED.has(name)) return name;
+  throw new UsageError(`Cannot run the magic: a result can't be stored as ${name}; it takes a name, such as rows <<`);
+}
+
+function connection(header: MagicHeader, text: string, at: number): number | undefined {
+  const found = match(CONNECTION, text, at);
+  if (found === undefined) return undefined;
+  const name = text.slice(at, found.end);
+  if (STATEMENTS.has(name.toLowerCase())) return undefined;
+  if (header.connection !== undefined) throw noStatement(header.connection, name);
+  header.connection = variable(name.split(".")[0]!) + name.slice(name.split(".")[0]!.length);
+  return found.end;
+}
+
+/** A word that begins no statement is taken for a connection; what follows on its line then shows what was meant. */
+function checkBeginning({ connection }: MagicHeader, text: string, at: number): void {
+  const end = text.indexOf("\n", at);
+  const line = text.slice(at, end === -1 ? undefined : end);
+  if (connection !== undefined && /^[\w'"*=.,]/.test(line) && !/^[A-Za-z]+\b/.test(line)) {
+    throw noStatement(connection, line);
+  }
+  const late = /^[^'"$]*\s--([a-z][\w-]*)/.exec(line)?.[1];
+  if (late === undefined || !Object.hasOwn(FLAGS, late)) return;
+  throw new UsageError(
+    `Cannot run the magic: --${late} stands behind the SQL, where it is a comment; put it before the SQL`,
+  );
+}
+
+function noStatement(connection: string, found: string): UsageError {
+  const near = closest(connection.slice(0, 40), STATEMENTS) ?? closest(found.slice(0, 30), STATEMENTS);
+  const meant = near === undefined ? "" : `; did you mean ${near.toUpperCase()}?`;
+  return new UsageError(
+    `Cannot run the magic: "${connection}" is taken for a connection, and ${
+      JSON.stringify(found.slice(0, 30))
+    } behind it ` +
+      `begins no SQL statement${meant}`,
+  );
+}
+
+function match(pattern: RegExp, text: string, at: number): { groups: RegExpExecArray; end: number } | undefined {
+  pattern.lastIndex = at;
+  const groups = pattern.exec(text);
+  return groups === null ? undefined : { groups, end: pattern.lastIndex };
+}

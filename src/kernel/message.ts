@@ -1,0 +1,138 @@
+import { Hmac } from "./hmac.ts";
+import { encodeMessage, type Message } from "./zmtp.ts";
+
+/**
+ * Jupyter's messages in ZMTP's frames: who, a delimiter, a signature, and four parts of JSON that it covers.
+ *
+ * @module
+ */
+
+/** The `header` of a message; a `parent_header` may be empty. */
+export interface Header {
+  msg_id?: string;
+  msg_type?: string;
+  [field: string]: unknown;
+}
+
+/** A message whose parts are known, still as bytes. */
+export interface Envelope {
+  /** As it came. */
+  raw: Uint8Array<ArrayBuffer>;
+  /** Whom it is for; empty on every socket that this kernel speaks to. */
+  identities: Uint8Array[];
+  signature: Uint8Array;
+  /** `header`, `parent_header`, `metadata` and `content`, as JSON. */
+  parts: [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+  buffers: Uint8Array[];
+  header: Header;
+  parent: Header;
+}
+
+/** What to change of a message. */
+export interface Edit {
+  parent?: Header;
+  content?: unknown;
+}
+
+const DELIMITER = new TextEncoder().encode("<IDS|MSG>");
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * Opens a message.
+ *
+ * @returns `undefined` where it is no Jupyter message.
+ */
+export function openMessage({ raw, frames }: Message): Envelope | undefined {
+  const delimiter = frames.findIndex((frame) => equal(frame, DELIMITER));
+  const [signature, header, parent, metadata, content, ...buffers] = delimiter < 0 ? [] : frames.slice(delimiter + 1);
+  if (!signature || !header || !parent || !metadata || !content) return undefined;
+  try {
+    return {
+      raw,
+      identities: frames.slice(0, delimiter),
+      signature,
+      parts: [header, parent, metadata, content],
+      buffers,
+      header: object(header),
+      parent: object(parent),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The content of a message; empty where it is no JSON. */
+export function contentOf(envelope: Envelope): Record<string, unknown> {
+  try {
+    return object(envelope.parts[3]);
+  } catch {
+    return {};
+  }
+}
+
+function object(bytes: Uint8Array): Record<string, unknown> {
+  const value: unknown = JSON.parse(decoder.decode(bytes));
+  return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
+}
+
+/** Signs and checks what one kernel and its frontends say; an empty key signs nothing, as Jupyter has it. */
+export class Signer {
+  readonly #hmac: Hmac | undefined;
+  /** Names this process in the headers of its own messages. */
+  readonly #session = crypto.randomUUID();
+
+  constructor(key: string) {
+    this.#hmac = key === "" ? undefined : new Hmac(key);
+  }
+
+  /** Whether the message was signed with the key. */
+  holds({ signature, parts }: Envelope): boolean {
+    if (this.#hmac === undefined) return true;
+    const wanted = encoder.encode(this.#hmac.sign(parts));
+    // In the same time wherever they differ, so that no one can guess it byte by byte.
+    return signature.length === wanted.length && signature.reduce((sum, byte, n) => sum | byte ^ wanted[n]!, 0) === 0;
+  }
+
+  /** The message with a part of it replaced, signed anew; its other parts keep their bytes. */
+  edit(envelope: Envelope, { parent, content }: Edit): Uint8Array<ArrayBuffer> {
+    const [header, oldParent, metadata, oldContent] = envelope.parts;
+    const parts = [
+      header,
+      parent === undefined ? oldParent : json(parent),
+      metadata,
+      content === undefined ? oldContent : json(content),
+    ];
+    return encodeMessage([...envelope.identities, DELIMITER, ...this.#signed(parts), ...envelope.buffers]);
+  }
+
+  /** A message of this kernel's own. */
+  make(
+    type: string,
+    content: unknown,
+    parent: Header = {},
+    id: string = crypto.randomUUID(),
+  ): Uint8Array<ArrayBuffer> {
+    const header = {
+      msg_id: id,
+      session: this.#session,
+      date: new Date().toISOString(),
+      username: "kernel",
+      msg_type: type,
+      version: "5.3",
+    };
+    return encodeMessage([DELIMITER, ...this.#signed([json(header), json(parent), json({}), json(content)])]);
+  }
+
+  #signed(parts: Uint8Array[]): Uint8Array[] {
+    return [encoder.encode(this.#hmac?.sign(parts) ?? ""), ...parts];
+  }
+}
+
+function json(value: unknown): Uint8Array<ArrayBuffer> {
+  return encoder.encode(JSON.stringify(value));
+}
+
+function equal(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, index) => byte === other[index]);
+}

@@ -1,0 +1,103 @@
+import { joined, type Message, readFrameHeader } from "./zmtp.ts";
+
+/** How far a message has been read. */
+export interface Fed {
+  /** Bytes behind the end of the message, or none. */
+  rest: Uint8Array<ArrayBuffer>;
+  /** The message, once it is whole. */
+  message?: Message;
+}
+
+const LONGEST_HEADER = 9;
+/** Far more than any Jupyter message has. */
+const MOST_FRAMES = 10_000;
+
+/** Puts messages together of bytes that arrive in pieces of any size; takes time in proportion to the bytes. */
+export class MessageReader {
+  #parts: Uint8Array<ArrayBuffer>[] = [];
+  #length = 0;
+  /** Where the frames' bodies begin and end. */
+  #bounds: [start: number, end: number][] = [];
+  #header: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  /** Bytes of the present frame's body still to come; `undefined` while its header is being read. */
+  #missing: number | undefined;
+  #more = false;
+  #command = false;
+
+  /** Whether the next byte begins a message. */
+  get between(): boolean {
+    return this.#length === 0 && this.#header.length === 0;
+  }
+
+  /** How many frames have begun. */
+  get frames(): number {
+    return this.#bounds.length;
+  }
+
+  /** Whether so many more bytes would end the message. */
+  endsWithin(bytes: number): boolean {
+    return this.#missing !== undefined && !this.#more && this.#missing <= bytes;
+  }
+
+  /**
+   * Reads on, as far as the end of the message at most.
+   *
+   * @param bytes What arrived; it is kept, not copied.
+   * @throws {Error} When the bytes are no ZMTP; the reader is then of no more use.
+   */
+  feed(bytes: Uint8Array<ArrayBuffer>): Fed {
+    let rest = bytes;
+    for (;;) {
+      if (this.#missing === undefined) {
+        const left = this.#readHeader(rest);
+        if (left === undefined) return { rest: rest.subarray(rest.length) };
+        rest = left;
+      }
+      const body = rest.subarray(0, this.#missing);
+      this.#keep(body);
+      rest = rest.subarray(body.length);
+      this.#missing! -= body.length;
+      if (this.#missing! > 0) return { rest };
+      this.#missing = undefined;
+      if (!this.#more) return { rest, message: this.#take() };
+    }
+  }
+
+  /** Reads a frame's header; returns what is behind it, or `undefined` while it is not whole. */
+  #readHeader(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
+    const before = this.#header.length;
+    const start = before === 0 ? bytes : joined([this.#header, bytes.subarray(0, LONGEST_HEADER - before)]);
+    const header = readFrameHeader(start);
+    if (header === undefined) {
+      this.#header = start.slice();
+      return undefined;
+    }
+    if (this.#bounds.length === MOST_FRAMES) throw new Error("Cannot read a ZMTP message: its frames do not end");
+    this.#header = new Uint8Array(0);
+    this.#keep(start.subarray(0, header.size));
+    this.#bounds.push([this.#length, this.#length + header.length]);
+    this.#missing = header.length;
+    this.#more = header.more;
+    this.#command = header.command;
+    return bytes.subarray(header.size - before);
+  }
+
+  #keep(bytes: Uint8Array<ArrayBuffer>): void {
+    if (bytes.length === 0) return;
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+  }
+
+  #take(): Message {
+    const raw = joined(this.#parts);
+    const message = {
+      raw,
+      frames: this.#bounds.map(([start, end]) => raw.subarray(start, end)),
+      command: this.#command,
+    };
+    this.#parts = [];
+    this.#length = 0;
+    this.#bounds = [];
+    return message;
+  }
+}

@@ -1,0 +1,85 @@
+/** The name, as a symbol of the registry, of what this kernel keeps in the child's global scope. */
+export const KERNEL = "lakebase.kernel";
+
+/** The type of the message that ends everything that came before it. */
+export const DONE = "lakebase_done";
+/** The type of the message that answers SIGINT. */
+export const INTERRUPTED = "lakebase_interrupted";
+
+const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
+
+/**
+ * Run in the child before the first cell. Its broadcasts go the same way as outputs, in the same order: one behind the
+ * last output of a cell tells that they have all been sent. The Deno kernel draws the last value of a cell with an
+ * internal function, which is where the broadcast costs next to nothing.
+ */
+export const PRELUDE = `(() => {
+  if (${HOOKS}) return;
+  const { broadcast } = Deno.jupyter;
+  const done = (n, more) => broadcast(${JSON.stringify(DONE)}, { n, ...more });
+  const drawing = Deno[Deno.internal]?.jupyter;
+  const draw = drawing?.broadcastResult;
+  const drawn = typeof draw === "function";
+  if (drawn) {
+    drawing.broadcastResult = async (count, value) => {
+      try {
+        await draw(count, value);
+      } finally {
+        done("drawn");
+      }
+    };
+  }
+  const imports = async (n, specifiers) => {
+    for (const specifier of specifiers) {
+      try {
+        await import(specifier);
+      } catch (error) {
+        return done(n, { name: String(error?.name ?? "Error"), message: String(error?.message ?? error) });
+      }
+    }
+    done(n);
+  };
+  const refuse = (name, message) => {
+    const error = new Error(message);
+    error.name = name;
+    error.stack = name + ": " + message;
+    throw error;
+  };
+  const collect = async () => {
+    const { setFlagsFromString } = await import("node:" + "v8");
+    const { runInNewContext } = await import("node:" + "vm");
+    setFlagsFromString("--expose-gc");
+    runInNewContext("gc")();
+  };
+  Deno.addSignalListener("SIGINT", () => {
+    broadcast(${JSON.stringify(INTERRUPTED)}, {});
+    collect().catch(() => {});
+  });
+  const value = Object.freeze({ done, drawn, imports, refuse });
+  Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
+})();`;
+
+/** Ends what came before it: the answer is a message {@linkcode DONE} with this number. */
+export function doneCode(n: number): string {
+  return `${HOOKS}.done(${n})`;
+}
+
+/** The same, for the prelude; the answer tells whether the end of a drawing is told by itself. */
+export function preludeCode(n: number): string {
+  return `${PRELUDE}\n${HOOKS}.done(${n}, { drawn: ${HOOKS}.drawn })`;
+}
+
+/** Imports one after the other until one fails; the answer tells its error. */
+export function importsCode(n: number, specifiers: readonly string[]): string {
+  return `void ${HOOKS}.imports(${n}, ${JSON.stringify(specifiers)})`;
+}
+
+/** Fails a cell with an error that has no trace. */
+export function refuseCode(name: string, message: string): string {
+  return `${HOOKS}.refuse(${JSON.stringify(name)}, ${JSON.stringify(message)})`;
+}
+
+/** Writes a text to the cell. */
+export function printCode(text: string): string {
+  return `console.log("%s", ${JSON.stringify(text)})`;
+}

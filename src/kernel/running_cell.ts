@@ -1,0 +1,51 @@
+import type { CellFailure } from "./cell_failure.ts";
+import type { Envelope, Header } from "./message.ts";
+
+/** What a cell was asked to do, and what became of it so far. */
+export class RunningCell {
+  /** Its `execute_request`'s. */
+  readonly header: Header;
+  /** The cell as it was written. */
+  readonly source: string;
+  /** What the child was given instead, where that is something else. */
+  readonly code: string;
+  readonly silent: boolean;
+  /** Whether a failure ends the cells that wait behind it. */
+  readonly stopOnError: boolean;
+  /** Whether Stop was pressed while it ran. */
+  interrupted = false;
+  /** Whether a Stop is at work on it. */
+  stopping = false;
+  /** Whether it failed; `undefined` while the child has not replied. */
+  failed: boolean | undefined;
+  /** Whether its reply has been passed on, with its reason found. */
+  replied = false;
+  /** Whether the child has sent all of its outputs. */
+  drained = false;
+  /** An error that the child gave no message about. */
+  failure: CellFailure | undefined;
+  /** The child's `busy`, until it is sent on. */
+  readonly busy: Uint8Array[] = [];
+  /** The child's errors, which may overtake outputs that came before them. */
+  readonly errors: Uint8Array[] = [];
+  /** The child's `idle`, which may overtake outputs too. */
+  idle: Uint8Array | undefined;
+
+  constructor(request: Envelope, content: Record<string, unknown>, code: string) {
+    this.header = request.header;
+    this.source = typeof content["code"] === "string" ? content["code"] : "";
+    this.code = code;
+    this.silent = content["silent"] === true;
+    this.stopOnError = content["stop_on_error"] !== false;
+  }
+
+  /** Whether everything that belongs to it has arrived. */
+  get ended(): boolean {
+    return this.replied && this.drained && this.idle !== undefined;
+  }
+
+  /** Whether `parent` is this cell's request. */
+  owns(parent: Header): boolean {
+    return parent.msg_id !== undefined && parent.msg_id === this.header.msg_id;
+  }
+}

@@ -1,0 +1,175 @@
+/** What a piece of TypeScript is. */
+export type ScriptKind =
+  | "word"
+  | "number"
+  | "string"
+  /** A template's text up to its end or the next `${`. */
+  | "template"
+  | "regex"
+  | "comment"
+  | "space"
+  /** One character of anything else. */
+  | "symbol";
+
+/** A piece of TypeScript; pieces follow each other without a gap. */
+export interface ScriptToken {
+  kind: ScriptKind;
+  start: number;
+  end: number;
+  /** Whether what has to be closed was. */
+  closed: boolean;
+}
+
+const SPACE = /\s+/y;
+const WORD = /[\p{L}_$#][\p{L}\p{M}\p{N}_$\u200c\u200d]*/uy;
+const NUMBER = /\.?\d[\w.]*/y;
+const OPENING = "([{";
+const CLOSING = ")]}";
+
+/** Words behind which a value comes, so that `/` begins a regular expression there. */
+const BEFORE_A_VALUE: ReadonlySet<string> = new Set(
+  "await case delete do else in instanceof new of return throw typeof void yield".split(" "),
+);
+
+/**
+ * Reads TypeScript piece by piece, well enough to tell code from texts and comments: whether a `/` divides is guessed from
+ * what stands before it. It takes time in proportion to the text, and any text.
+ *
+ * @param text The text.
+ * @param start Where to begin.
+ */
+export class ScriptTokens implements Iterable<ScriptToken> {
+  /** The last piece that is neither space nor comment. */
+  last: ScriptToken | undefined;
+  /** The brackets that are open, innermost last; "`" for a template's `${`. */
+  readonly brackets: string[] = [];
+  /** Whether every bracket that was closed had been opened. */
+  matched = true;
+  readonly #text: string;
+  #at: number;
+  /** To look for an end again from each slash of a long line would take too long. */
+  #noRegexBefore = 0;
+
+  /** Reads from a place that is not within a piece. */
+  constructor(text: string, start = 0) {
+    this.#text = text;
+    this.#at = start;
+  }
+
+  /** Whether a value would have to come next, and an operator would not do. */
+  get wantsValue(): boolean {
+    const { last } = this;
+    if (last === undefined) return true;
+    const text = this.#text.slice(last.start, Math.min(last.end, last.start + 12));
+    if (last.kind === "word") return BEFORE_A_VALUE.has(text);
+    if (last.kind === "template") return this.#text.endsWith("${", last.end);
+    return last.kind === "symbol" && !CLOSING.includes(text);
+  }
+
+  /** Goes on behind a place, as though a value stood there. */
+  skipTo(end: number): void {
+    this.last = { kind: "word", start: end, end, closed: true };
+    this.#at = end;
+  }
+
+  *[Symbol.iterator](): Generator<ScriptToken, void, void> {
+    while (this.#at < this.#text.length) {
+      const token = this.#next(this.#at);
+      this.#at = token.end;
+      yield token;
+      // A reader may have gone on by itself.
+      if (this.#at === token.end && token.kind !== "space" && token.kind !== "comment") this.last = token;
+    }
+  }
+
+  #next(start: number): ScriptToken {
+    const text = this.#text;
+    const token = (kind: ScriptKind, end: number | undefined): ScriptToken => ({
+      ...{ kind, start, end: end ?? text.length, closed: end !== undefined },
+    });
+    const character = text[start]!;
+    if (character === "}" && this.brackets.at(-1) === "`") return token("template", this.#templateEnd(start));
+    if (character === "`") return token("template", this.#templateEnd(start));
+    if (character === '"' || character === "'") return token("string", stringEnd(text, start));
+    if (text.startsWith("//", start)) return token("comment", lineEnd(text, start));
+    if (text.startsWith("/*", start)) {
+      const end = text.indexOf("*/", start + 2);
+      return token("comment", end === -1 ? undefined : end + 2);
+    }
+    const regex = character === "/" && this.wantsValue ? this.#regexEnd(start) : undefined;
+    if (regex !== undefined) return token("regex", regex);
+    for (const [kind, pattern] of [["space", SPACE], ["word", WORD], ["number", NUMBER]] as const) {
+      pattern.lastIndex = start;
+      if (pattern.test(text)) return token(kind, pattern.lastIndex);
+    }
+    this.#bracket(character);
+    return token("symbol", start + 1);
+  }
+
+  /** The end of a regular expression that is closed on its line. */
+  #regexEnd(start: number): number | undefined {
+    if (start < this.#noRegexBefore) return undefined;
+    const text = this.#text;
+    const stop = /\\[^\n]|[[\]/\n]/g;
+    stop.lastIndex = start + 1;
+    let inClass = false;
+    for (let found = stop.exec(text); found !== null && found[0] !== "\n"; found = stop.exec(text)) {
+      if (found[0] === "[") inClass = true;
+      else if (found[0] === "]") inClass = false;
+      else if (found[0] === "/" && !inClass) return stop.lastIndex;
+    }
+    this.#noRegexBefore = lineEnd(text, start);
+    return undefined;
+  }
+
+  #bracket(character: string): void {
+    if (OPENING.includes(character)) this.brackets.push(character);
+    const pair = CLOSING.indexOf(character);
+    if (pair === -1) return;
+    if (this.brackets.at(-1) === OPENING[pair]) this.brackets.pop();
+    else this.matched = false;
+  }
+
+  #templateEnd(start: number): number | undefined {
+    if (this.#text[start] === "}") this.brackets.pop();
+    const stop = /\\[\s\S]|`|\$\{/g;
+    stop.lastIndex = start + 1;
+    for (let found = stop.exec(this.#text); found !== null; found = stop.exec(this.#text)) {
+      if (found[0] === "${") this.brackets.push("`");
+      if (found[0] === "${" || found[0] === "`") return stop.lastIndex;
+    }
+    return undefined;
+  }
+}
+
+/**
+ * The end of an expression in braces.
+ *
+ * @param text The text.
+ * @param start Behind the opening brace.
+ * @returns Behind the closing one; `undefined` where there is none, or brackets within do not match.
+ */
+export function expressionEnd(text: string, start: number): number | undefined {
+  const tokens = new ScriptTokens(text, start);
+  tokens.brackets.push("{");
+  for (const { end } of tokens) {
+    if (!tokens.matched) return undefined;
+    if (tokens.brackets.length === 0) return end;
+  }
+  return undefined;
+}
+
+function stringEnd(text: string, start: number): number | undefined {
+  const stop = /\\[\s\S]|["'\n]/g;
+  stop.lastIndex = start + 1;
+  for (let found = stop.exec(text); found !== null; found = stop.exec(text)) {
+    if (found[0] === text[start]) return stop.lastIndex;
+    if (found[0] === "\n") return found.index; // not closed, and it can't be on another line
+  }
+  return undefined;
+}
+
+function lineEnd(text: string, start: number): number {
+  const end = text.indexOf("\n", start);
+  return end === -1 ? text.length : end;
+}

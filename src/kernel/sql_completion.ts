@@ -1,0 +1,212 @@
+import type { Catalogue, CatalogueTable } from "./catalogue.ts";
+import type { CellRegion } from "./cell_region.ts";
+import type { Found } from "./completion.ts";
+import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./keywords.ts";
+import { findTable, type Scope, scopeAt } from "./sql_scope.ts";
+import { type Piece, type SqlStatement, statementAt } from "./sql_statement.ts";
+
+/** Something that fits. */
+export interface Candidate {
+  /** What is written, quoted where SQL needs it. */
+  text: string;
+  /** What it is: `table`, `column`, `keyword` and the like. */
+  type: string;
+  /** What else to say of it. */
+  signature?: string;
+}
+
+const KINDS: Readonly<Record<string, string>> = { v: "view", m: "view", f: "table", r: "table", p: "table" };
+
+/**
+ * What fits at a place of some SQL.
+ *
+ * @returns `undefined` within a `${value}`, which is TypeScript.
+ */
+export function sqlCandidates(
+  code: string,
+  { start, end }: CellRegion,
+  at: number,
+  catalogue: Catalogue | undefined,
+): Found | undefined {
+  const statement = statementAt(code, start, end, at);
+  const { inside, pieces, top, group } = statement;
+  if (inside === "value") return undefined;
+  if (inside === "string" || inside === "comment" || inside === "number") return { start: at, candidates: [] };
+  const typed = pieces.find((piece) =>
+    piece.start < at && at <= piece.end && (piece.kind === "word" || inside === "name")
+  );
+  const from = typed?.start ?? at;
+  const written = code.slice(from, at);
+  const before = pieces.filter((piece) => piece.end <= from);
+  const context = new Context(catalogue, scopeAt(top, group, catalogue), written, isLower(code, written, pieces));
+  const qualifier = qualifierOf(before);
+  return {
+    start: from,
+    end: inside === "name" && typed !== undefined ? typed.end : at, // an editor closes quotes by itself
+    candidates: qualifier.length > 0 ? context.qualified(qualifier) : context.plain(clauseOf(statement, from)),
+  };
+}
+
+/** Keywords come in the case in which one writes. */
+function isLower(code: string, written: string, pieces: readonly Piece[]): boolean {
+  const first = pieces.find(({ kind }) => kind === "word");
+  const example = written === "" && first !== undefined ? code.slice(first.start, first.end) : written;
+  return example !== "" && example === example.toLowerCase();
+}
+
+/** The names before a dot that a place stands behind. */
+function qualifierOf(before: readonly Piece[]): string[] {
+  const names: string[] = [];
+  for (let index = before.length - 1; before[index]?.text === "."; index -= 2) {
+    const name = before[index - 1];
+    if (name?.kind !== "word" && name?.kind !== "name") break;
+    names.unshift(name.text);
+  }
+  return names;
+}
+
+type Clause = "tables" | "afterTable" | "values" | "start";
+
+const TABLE_WORDS = new Set([
+  "from",
+  "join",
+  "update",
+  "into",
+  "table",
+  "truncate",
+  "references",
+  "analyze",
+  "vacuum",
+  "only",
+]);
+const OTHER_CLAUSES = new Set(
+  [
+    "select",
+    "where",
+    "on",
+    "set",
+    "by",
+    "having",
+    "returning",
+    "values",
+    "limit",
+    "offset",
+    "when",
+    "and",
+    "or",
+    "using",
+  ],
+);
+
+/** What is wanted at a place, going by the words before it. */
+function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
+  const before = group.pieces.filter(({ end }) => end <= at);
+  const last = before.at(-1);
+  if (last === undefined) return pieces.some(({ end }) => end <= at) ? "values" : "start";
+  if (last.kind === "word" && TABLE_WORDS.has(last.text)) return "tables";
+  const clause = before.findLast(({ kind, text }) =>
+    kind === "word" && (TABLE_WORDS.has(text) || OTHER_CLAUSES.has(text))
+  );
+  if (clause === undefined || !TABLE_WORDS.has(clause.text)) return "values";
+  if (last.text === ",") return clause.text === "from" || clause.text === "table" ? "tables" : "values";
+  return last.kind === "word" || last.kind === "name" ? "afterTable" : "values";
+}
+
+/** What there is to choose from. */
+class Context {
+  readonly #catalogue: Catalogue | undefined;
+  readonly #scope: Scope;
+  readonly #quoted: boolean;
+  readonly #prefix: string;
+  readonly #lower: boolean;
+
+  constructor(catalogue: Catalogue | undefined, scope: Scope, written: string, lower: boolean) {
+    this.#catalogue = catalogue;
+    this.#scope = scope;
+    this.#lower = lower;
+    this.#quoted = written.startsWith('"');
+    this.#prefix = written.replace(/^"/, "").toLowerCase();
+  }
+
+  /** Behind `alias.`, `schema.` or `schema.table.`. */
+  *qualified(names: readonly string[]): Generator<Candidate> {
+    const [name = "", schema] = [...names].reverse();
+    const { relations, queries } = this.#scope;
+    const relation = schema === undefined
+      ? relations.find(({ alias }) => alias === name) ?? queries.find(({ alias }) => alias === name)
+      : undefined;
+    const table = relation ?? findTable(this.#catalogue, schema, name);
+    if (table !== undefined) {
+      yield* this.#columns([{ alias: name, columns: table.columns }]);
+    }
+    if (schema !== undefined) return;
+    yield* this.#tables(({ schema }) => schema === name);
+    yield* this.#functions(({ schema }) => schema === name);
+  }
+
+  /** Without anything before it. */
+  *plain(clause: Clause): Generator<Candidate> {
+    if (clause === "start") yield* this.#keywords(STATEMENTS);
+    if (clause === "afterTable") yield* this.#keywords(AFTER_TABLE);
+    if (clause === "tables") yield* this.#sources();
+    yield* this.#columns(this.#scope.relations);
+    for (const { alias, table, columns } of this.#scope.relations) {
+      if (alias !== "" && (table !== undefined || columns.length > 0)) {
+        yield* this.#name(alias, "alias", table === undefined ? undefined : `${table.schema}.${table.name}`);
+      }
+    }
+    if (clause !== "tables" && clause !== "start") yield* this.#sources();
+    if (this.#prefix === "") return;
+    yield* this.#keywords(KEYWORDS);
+    yield* this.#functions(({ visible }) => visible);
+  }
+
+  *#sources(): Generator<Candidate> {
+    for (const { alias } of this.#scope.queries) yield* this.#name(alias, "table", "WITH query");
+    yield* this.#tables(({ visible, schema }) => visible && !isSystem(schema));
+    const schemas = new Set((this.#catalogue?.tables ?? []).map(({ schema }) => schema));
+    for (const schema of schemas) yield* this.#name(schema, "schema");
+    // The system's own tables come last, and only where one asks for them.
+    if (this.#prefix !== "") yield* this.#tables(({ visible, schema }) => visible && isSystem(schema));
+  }
+
+  *#columns(
+    relations: readonly { alias: string; columns: Scope["relations"][number]["columns"] }[],
+  ): Generator<Candidate> {
+    for (const { alias, columns } of relations) {
+      for (const { name, type } of columns) {
+        yield* this.#name(name, "column", [type, alias && `of ${alias}`].join(" ").trim());
+      }
+    }
+  }
+
+  *#tables(wanted: (table: CatalogueTable) => boolean): Generator<Candidate> {
+    for (const table of this.#catalogue?.tables ?? []) {
+      if (wanted(table)) yield* this.#name(table.name, KINDS[table.kind] ?? "table", table.schema);
+    }
+  }
+
+  *#functions(wanted: (item: { schema: string; visible: boolean }) => boolean): Generator<Candidate> {
+    for (const item of this.#catalogue?.functions ?? []) {
+      if (wanted(item)) yield* this.#name(item.name, "function", `(${item.args}) → ${item.result}`);
+    }
+  }
+
+  *#keywords(words: Iterable<string>): Generator<Candidate> {
+    if (this.#quoted) return;
+    for (const word of words) {
+      if (word.startsWith(this.#prefix)) yield { text: this.#lower ? word : word.toUpperCase(), type: "keyword" };
+    }
+  }
+
+  *#name(name: string, type: string, signature?: string): Generator<Candidate> {
+    if (!name.toLowerCase().startsWith(this.#prefix)) return;
+    const plain = !this.#quoted && /^[a-z_][a-z0-9_$]*$/.test(name) && !RESERVED.has(name);
+    const text = plain ? name : `"${name.replaceAll('"', '""')}"`;
+    yield { text, type, ...(signature === undefined ? {} : { signature }) };
+  }
+}
+
+function isSystem(schema: string): boolean {
+  return schema === "pg_catalog" || schema === "information_schema";
+}

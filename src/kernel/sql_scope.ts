@@ -1,0 +1,194 @@
+import type { Catalogue, CatalogueColumn, CatalogueTable } from "./catalogue.ts";
+import { NO_ALIAS } from "./keywords.ts";
+import type { Group, Piece } from "./sql_statement.ts";
+
+/** Rows that a part of a statement can name columns of. */
+export interface Relation {
+  /** What columns are qualified with. */
+  alias: string;
+  columns: readonly CatalogueColumn[];
+  /** The table, where it is one that is known. */
+  table?: CatalogueTable;
+}
+
+/** What a place of a statement can refer to. */
+export interface Scope {
+  /** Innermost first. */
+  relations: Relation[];
+  /** The statement's `WITH` queries. */
+  queries: Relation[];
+}
+
+const BEFORE_TABLES: ReadonlySet<string> = new Set(["from", "join", "update", "into", "using", "table"]);
+/** A query that refers to others in a chain is looked into this far. */
+const DEEPEST = 8;
+
+/**
+ * What is in scope in a group of a statement: the relations of its query and of those around it.
+ *
+ * @param top The statement.
+ * @param group The group.
+ * @param catalogue What the database has.
+ */
+export function scopeAt(top: Group, group: Group, catalogue: Catalogue | undefined): Scope {
+  const finder = new Finder(catalogue);
+  finder.findQueries(top, 0);
+  const relations: Relation[] = [];
+  for (let at: Group | undefined = group; at !== undefined; at = at.parent) relations.push(...finder.relations(at, 0));
+  return { relations, queries: [...finder.queries.values()] };
+}
+
+/** A table by its name. */
+export function findTable(
+  catalogue: Catalogue | undefined,
+  schema: string | undefined,
+  name: string,
+): CatalogueTable | undefined {
+  return catalogue?.tables.find((table) =>
+    table.name === name && (schema === undefined ? table.visible : table.schema === schema)
+  );
+}
+
+class Finder {
+  readonly queries = new Map<string, Relation>();
+  readonly #catalogue: Catalogue | undefined;
+
+  constructor(catalogue: Catalogue | undefined) {
+    this.#catalogue = catalogue;
+  }
+
+  /** `name [(columns)] AS [NOT] [MATERIALIZED] (query)`, wherever it stands. */
+  findQueries(group: Group, depth: number): void {
+    const { pieces } = group;
+    for (const [index, piece] of pieces.entries()) {
+      if (piece.opens === undefined || depth > DEEPEST) continue;
+      this.findQueries(piece.opens, depth + 1);
+      let before = index - 1;
+      while (pieces[before]?.text === "materialized" || pieces[before]?.text === "not") before--;
+      if (pieces[before]?.text !== "as" || !isQuery(piece.opens)) continue;
+      const [named, columns] = nameBefore(pieces, before - 1);
+      if (named === undefined || !isCommonTable(pieces, named)) continue;
+      const alias = pieces[named]!.text;
+      this.queries.set(alias, { alias, columns: columns ?? this.#output(piece.opens, depth) });
+    }
+  }
+
+  /** What stands behind FROM, JOIN, UPDATE and INTO in a group. */
+  relations({ pieces }: Group, depth: number): Relation[] {
+    const found: Relation[] = [];
+    for (let index = 0; index < pieces.length; index++) {
+      const { kind, text } = pieces[index]!;
+      if (kind !== "word" || !BEFORE_TABLES.has(text) || pieces[index - 1]?.text === "distinct") continue;
+      do index = this.#relation(pieces, index + 1, depth, found); while (
+        pieces[index]?.text === "," && text === "from"
+      );
+      index--;
+    }
+    return found;
+  }
+
+  /** Reads one, and gives the index behind it. */
+  #relation(pieces: readonly Piece[], start: number, depth: number, found: Relation[]): number {
+    let index = start;
+    while (/^(?:only|lateral|if|not|exists)$/.test(pieces[index]?.text ?? "")) index++;
+    const first = pieces[index];
+    if (first === undefined) return index;
+    let relation: Relation;
+    if (first.opens !== undefined) {
+      relation = { alias: "", columns: depth > DEEPEST ? [] : this.#output(first.opens, depth + 1) };
+      index += 2;
+    } else {
+      const path: string[] = [];
+      while (isName(pieces[index])) {
+        path.push(pieces[index++]!.text);
+        if (pieces[index]?.text !== ".") break;
+        index++;
+      }
+      if (path.length === 0) return Math.max(index, start);
+      relation = this.#named(path);
+      if (pieces[index]?.opens !== undefined && relation.table === undefined) index += 2; // a function's arguments
+    }
+    if (pieces[index]?.text === "as") index++;
+    const alias = pieces[index];
+    if (isName(alias) && !(alias!.kind === "word" && NO_ALIAS.has(alias!.text))) {
+      relation = { ...relation, alias: alias!.text };
+      index++;
+      if (pieces[index]?.opens !== undefined) {
+        relation.columns = names(pieces[index]!.opens!);
+        index += 2;
+      }
+    }
+    found.push(relation);
+    return index;
+  }
+
+  #named(path: readonly string[]): Relation {
+    const alias = path.at(-1)!;
+    const query = path.length === 1 ? this.queries.get(alias) : undefined;
+    if (query !== undefined) return query;
+    const table = findTable(this.#catalogue, path.at(-2), alias);
+    return table === undefined ? { alias, columns: [] } : { alias, columns: table.columns, table };
+  }
+
+  /** The columns that a query gives, as far as their names can be seen. */
+  #output(group: Group, depth: number): CatalogueColumn[] {
+    const { pieces } = group;
+    const from = this.relations(group, depth + 1);
+    const select = pieces.findIndex(({ text, kind }) => kind === "word" && (text === "select" || text === "returning"));
+    if (select === -1) return [];
+    const columns: CatalogueColumn[] = [];
+    let item: Piece[] = [];
+    for (const piece of [...pieces.slice(select + 1), undefined]) {
+      const ends = piece === undefined || (piece.kind === "word" && ENDS_LIST.has(piece.text));
+      if (!ends && piece.text !== ",") item.push(piece);
+      else {
+        columns.push(...outputOf(item, from));
+        item = [];
+      }
+      if (ends) break;
+    }
+    return columns;
+  }
+}
+
+const ENDS_LIST: ReadonlySet<string> = new Set(
+  ["from", "where", "group", "having", "window", "order", "limit", "union", "intersect", "except", "into"],
+);
+
+function outputOf(item: readonly Piece[], from: readonly Relation[]): CatalogueColumn[] {
+  const last = item.at(-1);
+  if (last?.text === "*") {
+    const alias = item.length > 1 ? item.at(-3)?.text : undefined;
+    return from.filter((relation) => alias === undefined || relation.alias === alias).flatMap(({ columns }) => columns);
+  }
+  if (isName(last)) {
+    const known = from.flatMap(({ columns }) => columns).find(({ name }) => name === last!.text);
+    return [{ name: last!.text, type: item.at(-2)?.text === "as" ? "" : known?.type ?? "", notNull: false }];
+  }
+  const called = last?.text === ")" ? item.at(-3) : undefined;
+  return isName(called) ? [{ name: called!.text, type: "", notNull: false }] : [];
+}
+
+function isName(piece: Piece | undefined): boolean {
+  return piece?.kind === "word" || piece?.kind === "name";
+}
+
+function names({ pieces }: Group): CatalogueColumn[] {
+  return pieces.filter((piece, index) => isName(piece) && (index === 0 || pieces[index - 1]!.text === ","))
+    .map(({ text }) => ({ name: text, type: "", notNull: false }));
+}
+
+function isQuery({ pieces }: Group): boolean {
+  return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(pieces[0]?.text ?? "");
+}
+
+/** The index of `name` in `name` or `name (columns)`, which ends at an index; and the columns. */
+function nameBefore(pieces: readonly Piece[], end: number): [number?, CatalogueColumn[]?] {
+  if (isName(pieces[end])) return [end];
+  const opening = pieces[end - 1]?.opens;
+  return pieces[end]?.text === ")" && opening !== undefined && isName(pieces[end - 2]) ? [end - 2, names(opening)] : [];
+}
+
+function isCommonTable(pieces: readonly Piece[], index: number): boolean {
+  return /^(?:with|recursive|,)$/.test(pieces[index - 1]?.text ?? "");
+}

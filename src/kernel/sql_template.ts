@@ -1,0 +1,151 @@
+import { type SqlToken, sqlTokens } from "./sql_text.ts";
+import { lineAt, UsageError } from "./usage_error.ts";
+
+/** A statement's text around its values, and where in the cell each value's expression stands. */
+export interface SqlTemplate {
+  /** One more than there are expressions. */
+  strings: string[];
+  /** Where they begin and end, without `${` and `}`. */
+  expressions: { start: number; end: number }[];
+}
+
+/** SQL as it was found in a cell. */
+export interface SqlFound {
+  /** One for all of it; one for each statement where there are values, which the server takes with single statements only. */
+  statements: SqlTemplate[];
+  /** Where it ends in the cell. */
+  end: number;
+}
+
+/**
+ * Reads SQL with `${values}`. Its text is kept as it is written, but for `\${`, which stands for `${`. In comments nothing is
+ * a value.
+ *
+ * @param text The cell.
+ * @param start Where the SQL begins.
+ * @param line Whether it ends with its line, or before a bracket that it did not open.
+ * @throws {UsageError} For quotes, comments and `${` that are not closed, and for values within quotes.
+ */
+export function readSql(text: string, start: number, line = false): SqlFound {
+  const reader = new Reader(text, start);
+  for (const token of sqlTokens(text, start)) {
+    if (line && endsLine(text, token, reader.depth)) {
+      const newline = token.kind === "space" ? text.indexOf("\n", token.start) : token.start;
+      return reader.end(newline);
+    }
+    check(text, token, line);
+    reader.take(token);
+  }
+  return reader.end(text.length);
+}
+
+function endsLine(text: string, { kind, start, end }: SqlToken, depth: number): boolean {
+  if (kind === "space") return text.slice(start, end).includes("\n");
+  return kind === "symbol" && depth === 0 && ")]}".includes(text[start]!);
+}
+
+function check(text: string, { kind, start, end, closed }: SqlToken, line: boolean): void {
+  const refuse = (state: (where: string) => string): never => {
+    throw new UsageError(`Cannot run the SQL: ${state(`on line ${lineAt(text, start)}`)}`);
+  };
+  const written = text.slice(start, end);
+  if (!closed) refuse((where) => `${OPENING[kind]} ${where} is not closed`);
+  if (kind === "value") {
+    if (written.slice(2, -1).trim() === "") refuse((where) => `the \${} ${where} is empty; it takes an expression`);
+  } else if (line && written.includes("\n")) {
+    refuse((where) => `%sql ends with its line, and ${OPENING[kind]} ${where} goes on; use a %%sql cell`);
+  } else if ((kind === "string" || kind === "name") && /(?<!\\)\$\{/.test(written)) {
+    refuse((where) =>
+      `a value is within the quotes ${where}, where none can be bound; write ${advice(kind)}, ` +
+      "or \\${ for a text that has these characters"
+    );
+  }
+}
+
+const OPENING: Partial<Record<SqlToken["kind"], string>> = {
+  comment: "the comment",
+  name: 'the name in "quotes"',
+  string: "the text in quotes",
+  value: "${, or a bracket in it,",
+};
+
+function advice(kind: "string" | "name"): string {
+  return kind === "name"
+    ? "${sql.id(name)} in place of the quoted name"
+    : "${value} outside of them, such as 'a' || ${b}";
+}
+
+/** Cuts what it is given into statements, and those into texts and values. */
+class Reader {
+  /** How many brackets are open. */
+  depth = 0;
+  readonly #text: string;
+  readonly #statements: SqlTemplate[] = [];
+  #template: SqlTemplate = { strings: [], expressions: [] };
+  #pieces: string[] = [];
+  #from: number;
+  #empty = true;
+
+  constructor(text: string, start: number) {
+    this.#text = text;
+    this.#from = start;
+  }
+
+  take({ kind, start, end }: SqlToken): void {
+    const character = this.#text[start];
+    if (kind === "symbol" && character === ";" && this.depth === 0) {
+      this.#flush(end);
+      return this.#endPiece();
+    }
+    if (kind !== "space" && kind !== "comment") this.#empty = false;
+    if (kind === "symbol" && "([{".includes(character!)) this.depth++;
+    if (kind === "symbol" && ")]}".includes(character!)) this.depth = Math.max(0, this.depth - 1);
+    if (kind === "value") this.#value(start, end);
+    else if (kind === "escape") this.#escape(start);
+    else if (kind === "string" || kind === "name") this.#escapes(start, end);
+  }
+
+  end(at: number): SqlFound {
+    this.#flush(at);
+    this.#endPiece();
+    const all = this.#statements;
+    if (all.length < 2 || all.some(({ expressions }) => expressions.length > 0)) return { statements: all, end: at };
+    return { statements: [{ strings: [all.map(({ strings }) => strings[0]).join("")], expressions: [] }], end: at };
+  }
+
+  #value(start: number, end: number): void {
+    this.#flush(start);
+    this.#template.strings.push(this.#pieces.join(""));
+    this.#template.expressions.push({ start: start + 2, end: end - 1 });
+    this.#pieces = [];
+    this.#from = end;
+  }
+
+  /** Leaves a back-slash out. */
+  #escape(at: number): void {
+    this.#flush(at);
+    this.#from = at + 1;
+  }
+
+  #escapes(start: number, end: number): void {
+    for (const { index } of this.#text.slice(start, end).matchAll(/\\(?=\$\{)/g)) this.#escape(start + index);
+  }
+
+  /** What holds no statement of its own goes with the one before, or where there is none with the next. */
+  #endPiece(): void {
+    const last = this.#statements.at(-1);
+    if (this.#empty && last === undefined) return;
+    const template = this.#template;
+    template.strings.push(this.#pieces.join(""));
+    if (this.#empty) last!.strings.push(`${last!.strings.pop()}${template.strings[0]}`);
+    else this.#statements.push(template);
+    this.#template = { strings: [], expressions: [] };
+    this.#pieces = [];
+    this.#empty = true;
+  }
+
+  #flush(end: number): void {
+    if (end > this.#from) this.#pieces.push(this.#text.slice(this.#from, end));
+    this.#from = Math.max(this.#from, end);
+  }
+}

@@ -1,0 +1,122 @@
+import { MessageReader } from "./message_reader.ts";
+import { joined, type Message } from "./zmtp.ts";
+
+/** How every Jupyter message without identities begins: a frame of nine bytes, and a signature to follow. */
+const MARK = new Uint8Array([1, 9, ...new TextEncoder().encode("<IDS|MSG>"), 1]);
+
+/** Frames of a message before its buffers; no JSON ends with the mark's first byte, but a buffer may. */
+const JSON_FRAMES = 6;
+
+/** What has to be known beside the bytes. */
+export interface UnweaverOptions {
+  /** Whether a message's signature holds; asked only of one that was found inside another. */
+  genuine: (message: Message) => boolean;
+  /** Told when bytes can't be read; reading goes on with the next message that can. */
+  garbled: (error: Error) => void;
+}
+
+/**
+ * Takes messages out of a stream that the Deno kernel wrote, and takes apart what it wove together: one part of it sends
+ * statuses while another is in the middle of a long output, so that a message may stand inside another one. It does stand
+ * there whole, and its first bytes do not occur in JSON.
+ */
+export class Unweaver {
+  readonly #options: UnweaverOptions;
+  #outer = new MessageReader();
+  #inner: MessageReader | undefined;
+  #lost = false;
+  #carried: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #messages: Message[] = [];
+
+  constructor(options: UnweaverOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads on.
+   *
+   * @param chunk What arrived; it is kept, not copied.
+   * @returns The messages that are whole now.
+   */
+  push(chunk: Uint8Array<ArrayBuffer>): Message[] {
+    let bytes = this.#carried.length === 0 ? chunk : joined([this.#carried, chunk]);
+    this.#carried = new Uint8Array(0);
+    while (bytes.length > 0) bytes = this.#step(bytes);
+    const messages = this.#messages;
+    this.#messages = [];
+    return messages;
+  }
+
+  /** Reads some of the bytes, and returns the others. */
+  #step(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    if (this.#inner !== undefined) return this.#within(this.#inner, bytes);
+    const { whole, part } = findMark(bytes, !this.#lost && this.#outer.between ? 1 : 0);
+    const end = whole ?? part;
+    if (this.#lost) {
+      this.#lost = whole === undefined;
+      return whole === undefined ? this.#carry(bytes.subarray(part)) : bytes.subarray(whole);
+    }
+    const left = this.#feed(bytes.subarray(0, end)).length;
+    const rest = bytes.subarray(end - left);
+    if (left > 0 || this.#outer.between || this.#lost || rest.length === 0) return rest;
+    if (whole !== undefined) {
+      this.#inner = new MessageReader();
+      return rest;
+    }
+    const ends = this.#outer.frames > JSON_FRAMES && this.#outer.endsWithin(rest.length);
+    return ends ? this.#feed(rest) : this.#carry(rest);
+  }
+
+  #within(inner: MessageReader, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    let fed;
+    try {
+      fed = inner.feed(bytes);
+    } catch (error) {
+      return this.#lose(error, bytes);
+    }
+    const { rest, message } = fed;
+    if (message === undefined) return rest;
+    this.#inner = undefined;
+    if (this.#options.genuine(message)) {
+      this.#messages.push(message);
+      return rest;
+    }
+    // It only looked like one: these are bytes of the outer message.
+    const left = this.#feed(message.raw);
+    return left.length === 0 ? rest : joined([left, rest]);
+  }
+
+  #feed(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    try {
+      const { rest, message } = this.#outer.feed(bytes);
+      if (message !== undefined) this.#messages.push(message);
+      return rest;
+    } catch (error) {
+      return this.#lose(error, bytes);
+    }
+  }
+
+  /** Goes on behind the first byte of what could not be read. */
+  #lose(error: unknown, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    this.#outer = new MessageReader();
+    this.#inner = undefined;
+    this.#lost = true;
+    this.#options.garbled(error as Error);
+    return bytes.subarray(1);
+  }
+
+  #carry(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    this.#carried = bytes;
+    return bytes.subarray(bytes.length);
+  }
+}
+
+/** Where the mark is; without one, where a beginning of it stands at the end of the bytes, or their length. */
+function findMark(bytes: Uint8Array, from: number): { whole?: number; part: number } {
+  for (let at = bytes.indexOf(MARK[0]!, from); at !== -1; at = bytes.indexOf(MARK[0]!, at + 1)) {
+    const length = Math.min(MARK.length, bytes.length - at);
+    if (!MARK.subarray(0, length).every((byte, index) => byte === bytes[at + index])) continue;
+    return length === MARK.length ? { whole: at, part: bytes.length } : { part: at };
+  }
+  return { part: bytes.length };
+}

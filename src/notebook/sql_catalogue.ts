@@ -1,0 +1,151 @@
+import { IS_USERS } from "../explore/catalog.ts";
+import type { Session } from "../query/session.ts";
+
+/** Columns at most; a larger database is completed in part. */
+const MOST_COLUMNS = 10_000;
+/** Bytes at most, about. */
+const MOST_BYTES = 1_000_000;
+/** After this long it is looked up anew, since tables are made elsewhere too. */
+const STALE_MS = 15_000;
+
+const CHANGES = /\b(?:create|alter|drop|into|comment|import|rename)\b/i;
+
+const tablesWhere = (wanted: string) =>
+  `SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+  pg_catalog.pg_table_is_visible(c.oid) AS visible,
+  (SELECT json_agg(json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull)
+    ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND ${wanted}
+  ORDER BY visible DESC, 1, 2 LIMIT 3000`;
+
+/** Functions that can be called by name: none that takes or gives what only the server itself can make. */
+const functionsWhere = (wanted: string) =>
+  `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
+  pg_catalog.pg_get_function_result(p.oid) AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
+  FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+  WHERE p.prokind <> 'p' AND ${wanted}
+  AND p.prorettype NOT IN ('internal'::regtype, 'cstring'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
+  AND 'internal'::regtype <> ALL (p.proargtypes) AND 'cstring'::regtype <> ALL (p.proargtypes)
+  ORDER BY 1, 2 LIMIT 4000`;
+
+const OWN = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
+const SYSTEM = [
+  tablesWhere("n.nspname IN ('pg_catalog', 'information_schema')"),
+  // One of each name: the others are much the same.
+  functionsWhere(
+    "n.nspname = 'pg_catalog' AND p.oid = (SELECT min(q.oid) FROM pg_catalog.pg_proc AS q " +
+      "WHERE q.proname = p.proname AND q.pronamespace = p.pronamespace)",
+  ),
+] as const;
+
+/**
+ * Tells the kernel what the database has, for completion in its `%%sql` cells: in the background, and only where a
+ * connection is free.
+ */
+export class CatalogueSender {
+  readonly #names = new Set<string>();
+  #sending = false;
+  #again = false;
+  #sent: Session | undefined;
+  #at = -Infinity;
+
+  /**
+   * Sends it when it may have changed.
+   *
+   * @param session Where the cell ran.
+   * @param name The connection's name in the notebook.
+   * @param statements What ran.
+   */
+  send(session: Session, name?: string, statements: readonly (readonly [readonly string[], unknown])[] = []): void {
+    const isNew = name !== undefined && !this.#names.has(name);
+    if (isNew) this.#names.add(name);
+    const changed = statements.some(([strings]) => strings.some((text) => CHANGES.test(text.slice(0, MOST_BYTES))));
+    if (!isNew && !changed && this.#sent === session && Date.now() - this.#at < STALE_MS) return;
+    if (this.#sending) {
+      this.#again = changed;
+      return;
+    }
+    this.#sent = session;
+    this.#at = Date.now();
+    this.#sending = true;
+    broadcast(session, [...this.#names]).then(
+      (sent) => sent,
+      () => false, // nobody waits for it, and completion goes on with what it has
+    ).then((sent) => {
+      this.#sending = false;
+      if (!sent) this.#at = -Infinity;
+      if (!this.#again) return;
+      this.#again = false;
+      this.#at = -Infinity;
+      this.send(session);
+    });
+  }
+}
+
+/** The system's own never changes, and takes much longer to look up than a person's few tables. */
+const systems = new WeakMap<Session, Found>();
+
+/** Sends what there is, a person's own first; whether that is all, since every connection may be busy. */
+async function broadcast(session: Session, connections: string[]): Promise<boolean> {
+  const whole = systems.has(session);
+  for (const withSystem of whole ? [true] : [false, true]) {
+    const found = await findCatalogue(session, withSystem);
+    if (found === undefined) return false;
+    await Deno.jupyter.broadcast("lakebase_catalogue", { connections, ...found });
+  }
+  return true;
+}
+
+/**
+ * What a database has, within the bounds of a message.
+ *
+ * @param session Where to look.
+ * @param withSystem Adds the system's own.
+ * @returns As the kernel's `parseCatalogue` takes it; `undefined` where every connection is busy.
+ */
+export async function findCatalogue(session: Session, withSystem: boolean): Promise<Found | undefined> {
+  const own = await lookUp(session, OWN);
+  const system = withSystem ? systems.get(session) ?? await lookUp(session, SYSTEM) : { tables: [], functions: [] };
+  if (own === undefined || system === undefined) return undefined;
+  if (withSystem) systems.set(session, system);
+  return bounded([...own.tables, ...system.tables], [...own.functions, ...system.functions]);
+}
+
+type Rows = Record<string, unknown>[];
+
+/** Tables and functions, the person's own first. */
+export interface Found {
+  tables: Rows;
+  functions: Rows;
+}
+
+async function lookUp(session: Session, [tables, functions]: readonly [string, string]): Promise<Found | undefined> {
+  const all = async (text: string) => {
+    // One row, so that nothing found is told from no connection to look on.
+    const [row] = await session.lookUp(`SELECT (SELECT json_agg(found) FROM (${text}) AS found)::text AS found`, []);
+    return row && JSON.parse(String(row["found"] ?? "[]")) as Rows;
+  };
+  const found = { tables: await all(tables), functions: await all(functions) };
+  return found.tables && found.functions && { tables: found.tables, functions: found.functions };
+}
+
+/** The person's own come first, so what is cut off is the system's. */
+function bounded(tables: Rows, functions: Rows): Found {
+  let bytes = 0;
+  let columns = 0;
+  const fits = (item: unknown, count: number) => {
+    bytes += JSON.stringify(item).length;
+    columns += count;
+    return bytes <= MOST_BYTES && columns <= MOST_COLUMNS;
+  };
+  return {
+    tables: tables.map(({ schema, name, kind, visible, columns }) => ({
+      ...{ schema, name, kind, visible },
+      columns: (columns ?? []) as unknown[],
+    })).filter((table) => fits(table, table.columns.length)),
+    functions: functions.map(({ schema, name, args, result, visible }) => ({ schema, name, args, result, visible }))
+      .filter((item) => fits(item, 0)),
+  };
+}

@@ -1,0 +1,185 @@
+import { LakebaseError } from "../errors.ts";
+import { until } from "../query/cancel.ts";
+import { Fragment } from "../query/fragment.ts";
+import { type Query, shownRows } from "../query/query.ts";
+import { Result } from "../query/result.ts";
+import type { Session } from "../query/session.ts";
+import type { Sql } from "../query/sql.ts";
+import { stoppable } from "../query/stop.ts";
+import { type Bundle, DISPLAY, holdIdle, inNotebook } from "./display.ts";
+import { drawResult } from "./result.ts";
+import { show } from "./show.ts";
+import { type CommandTarget, lookUpCommand } from "./sql_cell_command.ts";
+import { CatalogueSender } from "./sql_catalogue.ts";
+import { renderCommand } from "./table.ts";
+
+/** What a `%%sql` cell or a `%sql` line says, as the kernel read it. */
+export interface SqlCellOptions {
+  /** As the person called it. */
+  magic: string;
+  /** Whether it is drawn by the cell's last expression, drawn where it stands, or a value. */
+  use: "draw" | "show" | "value";
+  /** Rows to show. */
+  limit?: number;
+  /** Shows nothing. */
+  "no-display"?: true;
+  /** Asks for the plan. */
+  explain?: true;
+  /** A command in place of SQL, such as `dt`, and what stands behind it. */
+  command?: string;
+  argument?: string;
+  /** The variable that holds the connection, and its value. */
+  connection?: string;
+  find?: () => unknown;
+  /** The variable for the result; whether it can be assigned to, and the assignment. */
+  store?: string;
+  check?: () => void;
+  keep?: (result: unknown) => void;
+}
+
+/** A statement: its text around its values, and these. */
+export type SqlCellStatement = readonly [strings: readonly string[], values: readonly unknown[]];
+
+/** What a cell runs on: a connection or a transaction. */
+export interface SqlCellTarget extends CommandTarget {
+  readonly sql: Sql;
+  transaction?: <T>(work: (tx: { sql: Sql }) => Promise<T>) => Promise<T>;
+}
+
+/** The connections of the notebook. */
+export interface SqlCellConnections {
+  /** The one that was opened last, or a new one. */
+  newest: () => Promise<SqlCellTarget>;
+  /** How many are open. */
+  open: () => Promise<number>;
+  /** Where a connection's queries run, with its name; `undefined` for a transaction. */
+  session: (target: SqlCellTarget) => { session: Session; place: string } | undefined;
+}
+
+/** What a `%%sql` cell calls. */
+export interface SqlCells {
+  (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown>;
+  /** Tells the kernel what the database has, in the background, where one is connected. */
+  refresh(): void;
+}
+
+/** Where the kernel's `%%sql` cells find the client that the notebook has imported, by whatever name. */
+const HOOK = Symbol.for("lakebase.cell");
+
+/** Answers the `%%sql` cells of this notebook from now on; nothing outside of a notebook. */
+export function answerSqlCells(connections: SqlCellConnections): void {
+  if (!inNotebook()) return;
+  Object.defineProperty(globalThis, HOOK, { value: makeSqlCells(connections), configurable: true });
+}
+
+/**
+ * Makes the function that a `%%sql` cell calls. It rejects with the cell's error, since one that a drawing throws leaves a
+ * cell that seems to have succeeded.
+ */
+export function makeSqlCells(connections: SqlCellConnections): SqlCells {
+  const catalogue = new CatalogueSender();
+  const cell = async (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown> => {
+    const { use, store, keep } = options;
+    checkStore(options);
+    const target = await findTarget(options, connections);
+    const found = connections.session(target);
+    const place = options.connection === undefined && await connections.open() > 1 ? found?.place : undefined;
+    const outcome = await run(target, options, statements);
+    if (store !== undefined) assign(store, keep!, outcome);
+    if (found !== undefined) catalogue.send(found.session, options.connection, statements);
+    if (use === "value") return outcome;
+    if (options["no-display"]) return undefined;
+    const drawing = draw(outcome, options, place);
+    return use === "draw" ? drawing : await show(drawing);
+  };
+  const refresh = () =>
+    void connections.open().then(async (open) => {
+      if (open === 0) return;
+      const found = connections.session(await connections.newest());
+      if (found !== undefined) catalogue.send(found.session);
+    }).catch(() => {});
+  return Object.assign(cell, { refresh });
+}
+
+async function findTarget(options: SqlCellOptions, { newest }: SqlCellConnections): Promise<SqlCellTarget> {
+  const { connection, find } = options;
+  if (connection === undefined || find === undefined) {
+    using stop = stoppable();
+    return await until(newest(), stop.signal);
+  }
+  let value: unknown;
+  try {
+    value = await find(); // `const db = connect()` without an await is as good
+  } catch (error) {
+    if (!(error instanceof ReferenceError) && !(error instanceof TypeError)) throw error;
+    throw await unknownConnection(options, "there is no such variable");
+  }
+  if (typeof (value as SqlCellTarget | null | undefined)?.sql === "function") return value as SqlCellTarget;
+  throw unknownConnection(options, "it is no connection");
+}
+
+function unknownConnection({ magic, connection }: SqlCellOptions, state: string): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot run ${magic} on ${connection}: ${state}. Make one with const ${connection} = await connect(...), ` +
+      `or leave ${connection} out to use the connection that was opened last`,
+  );
+}
+
+/** Before anything runs: a statement that has run can't be run again for its result. */
+function checkStore({ magic, store, check }: SqlCellOptions): void {
+  try {
+    check?.();
+  } catch (error) {
+    if (!(error instanceof TypeError)) return; // not declared yet
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      `Cannot run ${magic}: its result can't be stored as ${store}, which is a const; take another name`,
+      { cause: error },
+    );
+  }
+}
+
+function assign(name: string, keep: (result: unknown) => void, result: unknown): void {
+  try {
+    keep(result);
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    Reflect.set(globalThis, name, result); // as `var` in a cell does
+  }
+}
+
+async function run(target: SqlCellTarget, options: SqlCellOptions, statements: SqlCellStatement[]): Promise<unknown> {
+  const { magic, use, store, limit, command, argument = "", explain } = options;
+  if (command !== undefined) return await lookUpCommand(target, command, argument);
+  if (statements.length > 1 && explain) {
+    throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --explain takes one statement`);
+  }
+  const whole = use === "value" || store !== undefined || options["no-display"] === true;
+  const last = async ({ sql }: { sql: Sql }) => {
+    const queries = statements.map(([strings, values]) => sql`${new Fragment(strings, values)}`);
+    for (const query of queries.slice(0, -1)) await query;
+    const query: Query = queries.at(-1)!;
+    if (explain) return await query.explain();
+    return whole ? await query : await shownRows(query, limit);
+  };
+  // Several statements in one text are one transaction to the server; those with values have to be sent one by one.
+  return statements.length > 1 && target.transaction ? await target.transaction(last) : await last(target);
+}
+
+/** What is left to draw, of what is known already. */
+function draw(outcome: unknown, { store, limit }: SqlCellOptions, place: string | undefined): unknown {
+  const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
+  if (store !== undefined && limit === undefined) {
+    return { [DISPLAY]: () => holdIdle(storedLine(store, result, place)) };
+  }
+  return result === undefined ? outcome : { [DISPLAY]: () => holdIdle(drawResult(result, limit, place)) };
+}
+
+function storedLine(store: string, result: Result | undefined, place: string | undefined): Bundle {
+  const on = place === undefined ? "" : `, on ${place}`;
+  if (result === undefined) return { ...renderCommand({ tag: `${store} is set${on}` }) };
+  const { fields, length, tag, elapsed, notices } = result;
+  const rows = length === 1 ? "1 row" : `${length.toLocaleString("en-US")} rows`;
+  return { ...renderCommand({ tag: `${store}: ${fields.length > 0 ? rows : tag}${on}`, elapsed, notices }) };
+}

@@ -1,0 +1,31 @@
+import type { Field } from "../query/fields.ts";
+
+/** How a column's values are laid out. */
+export type Scale = "number" | "time" | "text";
+
+/** A column that may be drawn. */
+export interface PlotColumn {
+  /** Its key in a row, by which it is called. */
+  name: string;
+  /** Its place, from 1. */
+  position: number;
+  /** Its Postgres type. */
+  type: string;
+  scale: Scale;
+}
+
+const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric", "oid"]);
+const TIMES = new Set(["date", "timestamp", "timestamptz"]);
+
+/** The columns of a result; what is neither a number nor a point in time is a category. */
+export function plotColumns(fields: readonly Field[]): PlotColumn[] {
+  return fields.map(({ key: name, type }, index) => ({
+    ...{ name, position: index + 1, type },
+    scale: NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text",
+  }));
+}
+
+/** Whether all values are whole numbers. */
+export function isWhole({ type }: PlotColumn): boolean {
+  return type.startsWith("int") || type === "oid";
+}

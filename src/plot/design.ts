@@ -1,0 +1,192 @@
+import { isWhole, type PlotColumn, type Scale } from "./column.ts";
+import { cannotPlot, quoted } from "./failure.ts";
+import { type Channel, type ChannelName, type Channels, COUNT, isMeasure, type Measure, measureOf } from "./measure.ts";
+import { readChannel } from "./measure.ts";
+import type { PlotMark, PlotOptions } from "./options.ts";
+
+/** A column that divides the rows, and where it is shown. */
+export interface DesignKey {
+  channel: ChannelName;
+  column: PlotColumn;
+}
+
+/** What is to be drawn of a query's rows. */
+export interface Design {
+  mark: PlotMark;
+  /** What divides the rows into groups; of points, all that is drawn. */
+  keys: DesignKey[];
+  /** The number of each group, and where it is shown; of points there is none. */
+  value?: {
+    channel: ChannelName;
+    measure: Measure;
+    /** Whether a person named the column itself, which usually has one row in each group. */
+    plain: boolean;
+  };
+}
+
+/**
+ * Decides what is drawn.
+ *
+ * @param columns What there is.
+ * @param options What a person asked for.
+ * @throws {LakebaseError} `BAD_PARAMETER` for what does not fit together.
+ */
+export function designOf(columns: readonly PlotColumn[], options: PlotOptions): Design {
+  if (columns.length === 0) throw cannotPlot("there are no columns; it takes a query that returns rows");
+  const given: Channels = {};
+  for (const name of ["x", "y", "color", "facet"] as const) {
+    const text = options[name];
+    if (text !== undefined) given[name] = readChannel(name, text, columns);
+  }
+  const { mark = guessMark(columns, given) } = options;
+  const channels = fill(mark, columns, given);
+  checkComputed(mark, channels);
+  const keys = (names: readonly ChannelName[]) =>
+    names.flatMap((channel) => {
+      const column = channels[channel];
+      return column === undefined || isMeasure(column) ? [] : [{ channel, column }];
+    });
+  if (mark === "heatmap") return heatmap(channels, keys(["x", "y", "facet"]));
+  if (mark === "point" && !isMeasure(channels.x) && !isMeasure(channels.y)) {
+    return { mark, keys: keys(["x", "y", "color", "facet"]).map((key) => checkPoint(key)) };
+  }
+  const value = valueOf(mark, channels);
+  const rest = (["x", "y", "color", "facet"] as const).filter((name) => name !== value.channel);
+  return { mark, keys: keys(rest), value };
+}
+
+function guessMark(columns: readonly PlotColumn[], { x, y, color }: Channels): PlotMark {
+  if (isMeasure(color)) return "heatmap";
+  const has = (scale: Scale) => columns.some((column) => column.scale === scale);
+  if (x !== undefined && y !== undefined) return guessOfTwo(x, y);
+  const one = x ?? y;
+  if (one !== undefined && !isMeasure(one) && one.scale !== "number") return "bar";
+  if (one !== undefined && (isMeasure(one) || one === y)) return has("time") ? "line" : has("text") ? "bar" : "histogram";
+  if (one !== undefined) return "histogram";
+  const numbers = columns.filter(({ scale }) => scale === "number").length;
+  if (has("time")) return numbers > 0 ? "line" : "bar";
+  if (has("text")) return numbers === 0 && columns.length > 1 ? "heatmap" : "bar";
+  return numbers > 1 ? "point" : "histogram";
+}
+
+function guessOfTwo(x: Channel, y: Channel): PlotMark {
+  if (isMeasure(x) || isMeasure(y)) {
+    const base = isMeasure(x) ? y : x;
+    return !isMeasure(base) && base.scale === "text" ? "bar" : "line";
+  }
+  const scales = `${x.scale} ${y.scale}`;
+  if (scales === "number number") return "point";
+  if (scales === "time number") return "line";
+  return scales === "text number" || scales === "number text" ? "bar" : "heatmap";
+}
+
+/** The first column of one of these scales that is not taken; a key of the table is seldom meant. */
+function pick(columns: readonly PlotColumn[], taken: readonly (Channel | undefined)[], ...scales: Scale[]) {
+  const free = columns.filter((column) => !taken.includes(column));
+  for (const scale of scales) {
+    const fitting = free.filter((column) => column.scale === scale);
+    const found = fitting.find((column) => !(isWhole(column) && /(^|_)id$/i.test(column.name))) ?? fitting[0];
+    if (found !== undefined) return found;
+  }
+}
+
+/** What a person left out. */
+function fill(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
+  const { x, y } = given;
+  const free = (...scales: Scale[]) => pick(columns, Object.values(given), ...scales);
+  const set = (channel: "x" | "y", value: Channel | undefined) => value === undefined ? given : { ...given, [channel]: value };
+  if (mark === "heatmap") return fillHeatmap(columns, given);
+  if (mark === "box") {
+    if (x === undefined && y === undefined) {
+      const [value, base] = [free("number"), free("text")];
+      return { ...set("y", value), ...(base === undefined ? {} : { x: base }) };
+    }
+    if (y === undefined && !isMeasure(x) && x?.scale !== "number") return set("y", free("number"));
+    return given;
+  }
+  if (mark === "histogram") {
+    if (y !== undefined && !isMeasure(y)) return { x: COUNT, ...given };
+    const base = x ?? free("number", "time");
+    return { y: COUNT, ...(base === undefined ? given : { ...given, x: base }) };
+  }
+  if (x !== undefined && y !== undefined) return given;
+  if (mark === "point") return fillTwo(columns, given);
+  if (x !== undefined) return set("y", isMeasure(x) ? free("text", "time", "number") : COUNT);
+  const base = mark === "bar" ? free("text", "time", "number") : free("time", "number", "text");
+  if (y !== undefined) return !isMeasure(y) && y.scale !== "number" ? { x: COUNT, ...given } : set("x", base);
+  const value = pick(columns, [...Object.values(given), base], "number") ?? COUNT;
+  const texts = columns.filter(({ scale }) => scale === "text");
+  const series = base?.scale === "time" && columns.length === 3 && texts.length === 1 && given.facet === undefined;
+  return { ...(series && value !== COUNT ? { color: texts[0]! } : {}), ...set("x", base), y: value };
+}
+
+function fillTwo(columns: readonly PlotColumn[], given: Channels): Channels {
+  const { x, y } = given;
+  const first = x ?? pick(columns, Object.values(given), "number", "time");
+  const second = y ?? pick(columns, [...Object.values(given), first], "number", "time");
+  return { ...given, ...(first === undefined ? {} : { x: first }), ...(second === undefined ? {} : { y: second }) };
+}
+
+function fillHeatmap(columns: readonly PlotColumn[], given: Channels): Channels {
+  const taken = Object.values(given);
+  const x = given.x ?? pick(columns, taken, "time", "text", "number");
+  const y = given.y ?? pick(columns, [...taken, x], "text", "number", "time");
+  return { color: COUNT, ...given, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
+}
+
+function checkComputed(mark: PlotMark, channels: Channels): void {
+  const { x, y, color, facet } = channels;
+  if (isMeasure(facet)) throw cannotPlot(`facet is ${quoted(facet.name)}; it must be a column`);
+  if (mark !== "heatmap" && isMeasure(color)) {
+    throw cannotPlot(`color is ${quoted(color.name)}; only the color of a heatmap is computed, here it must be a column`);
+  }
+  if (isMeasure(x) && isMeasure(y)) throw cannotPlot("x and y are both computed; one of them must be a column");
+  const missing = x === undefined && !(mark === "box" && y !== undefined) ? "x" : y === undefined && !(mark === "box" && x !== undefined) ? "y" : "";
+  if (missing !== "") throw cannotPlot(`there is no column for ${missing} of a ${mark}`);
+}
+
+function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
+  if (isMeasure(x) || isMeasure(y)) throw cannotPlot("x and y of a heatmap are columns; what is computed goes to color");
+  if (isMeasure(color)) return { mark: "heatmap", keys, value: { channel: "color", measure: color, plain: false } };
+  if (color?.scale !== "number") throw notANumber("heatmap", "color", color!);
+  return { mark: "heatmap", keys, value: { channel: "color", measure: measureOf("avg", color), plain: true } };
+}
+
+/** Which axis shows the number of each group. */
+function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"]> {
+  for (const [channel, axis] of [["y", y], ["x", x]] as const) {
+    if (!isMeasure(axis)) continue;
+    if (mark === "box") throw cannotPlot(`${channel} is ${quoted(axis.name)}; a box draws the values of a column itself`);
+    const base = channel === "y" ? x : y;
+    if (mark === "histogram") checkHistogram(channel === "y" ? "x" : "y", base as PlotColumn, axis);
+    return { channel, measure: axis, plain: false };
+  }
+  if (mark === "histogram") throw cannotPlot("a histogram counts one column; leave y out, or make it count()");
+  const plain = (channel: "x" | "y", column: PlotColumn) => {
+    return { channel, measure: measureOf(mark === "line" ? "avg" : "sum", column), plain: true };
+  };
+  const [across, up] = [x as PlotColumn | undefined, y as PlotColumn | undefined];
+  if (up?.scale === "number") return plain("y", up);
+  if (across?.scale === "number" && (mark === "bar" || mark === "box")) return plain("x", across);
+  throw notANumber(mark, up === undefined ? "x" : "y", (up ?? across)!);
+}
+
+function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measure): void {
+  if (column.scale === "text") {
+    throw cannotPlot(
+      `${channel} is ${quoted(column.name)}, which is ${column.type}; a histogram needs a number or a time. mark: "bar" counts texts`,
+    );
+  }
+  if (measure !== COUNT) throw cannotPlot(`a histogram counts rows, it has no ${measure.name}; mark: "bar" draws that`);
+}
+
+function checkPoint(key: DesignKey): DesignKey {
+  const { channel, column } = key;
+  if ((channel === "x" || channel === "y") && column.scale === "text") throw notANumber("point", channel, column);
+  return key;
+}
+
+function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotColumn): Error {
+  const instead = mark === "box" || mark === "point" ? "a column of numbers" : "a number: count(), avg(column), or a column of numbers";
+  return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
+}

@@ -1,0 +1,82 @@
+import { cannotPlot, meant, quoted } from "./failure.ts";
+
+/** How a chart draws its rows. */
+export type PlotMark = "bar" | "line" | "area" | "point" | "histogram" | "box" | "heatmap";
+
+/** What `plot()` draws, and how. */
+export interface PlotOptions {
+  /**
+   * How the rows are drawn.
+   *
+   * @default {by the types of the columns: a histogram of one number, a line over time, bars of a number by a text, points of two numbers, bars that count one text, a heat map of two}
+   */
+  mark?: PlotMark;
+  /**
+   * A column, or what is computed of one: `avg(fare)`, `sum`, `min`, `max`, `median`, `stddev`, `count(fare)`, `count()`. A
+   * query has it computed by the database.
+   */
+  x?: string;
+  /** As {@linkcode x}. Of a plain column bars and areas draw the sum for each `x`, lines the mean. */
+  y?: string;
+  /** A column whose values have a color each, the ten most frequent at most; of a heat map what its color shows. */
+  color?: string;
+  /** A column whose values have a chart each, the twelve most frequent at most. */
+  facet?: string;
+  /** Above the chart. @default {what is drawn, such as `avg(fare) by zone`} */
+  title?: string;
+  /** Pixels. @default {480, or more for many bars} */
+  width?: number;
+  /** Pixels. @default {280} */
+  height?: number;
+  /**
+   * A piece of Vega-Lite that is laid over the chart's own, object by object. Its fields are `x`, `y`, `color`, `facet`, and
+   * `x2`, `y2` where a bin ends.
+   */
+  spec?: Record<string, unknown>;
+}
+
+/** The marks that there are. */
+export const MARKS: readonly PlotMark[] = ["bar", "line", "area", "point", "histogram", "box", "heatmap"];
+
+const TEXTS = ["x", "y", "color", "facet", "title"] as const;
+const SIZES = ["width", "height"] as const;
+const NAMES: readonly string[] = ["mark", ...TEXTS, ...SIZES, "spec"] satisfies (keyof PlotOptions)[];
+
+/** Pixels at most: a larger picture fits no page, and no output. */
+const LARGEST = 4000;
+
+/**
+ * Checks options that a program gave.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is wanted.
+ */
+export function checkPlotOptions(options: PlotOptions): PlotOptions {
+  if (!isPlain(options)) throw cannotPlot('the options must be an object such as { x: "zone", y: "avg(fare)" }');
+  for (const name of Object.keys(options)) {
+    if (!NAMES.includes(name)) throw cannotPlot(`there is no option ${quoted(name)}; ${meant(name, NAMES, "options")}`);
+  }
+  const { mark, spec }: { mark?: unknown; spec?: unknown } = options;
+  if (mark !== undefined && !MARKS.includes(mark as PlotMark)) {
+    throw cannotPlot(`there is no mark ${quoted(String(mark))}; ${meant(String(mark), MARKS, "marks")}`);
+  }
+  for (const name of TEXTS) {
+    const text: unknown = options[name];
+    if (text === undefined || (typeof text === "string" && (text !== "" || name === "title"))) continue;
+    const wanted = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
+    throw cannotPlot(`${name} is ${text === "" ? "empty" : text === null ? "null" : `a ${typeof text}`}; it must be ${wanted}`);
+  }
+  for (const name of SIZES) checkSize(name, options[name]);
+  if (spec !== undefined && !isPlain(spec)) {
+    throw cannotPlot('spec must be an object of Vega-Lite, such as { encoding: { y: { scale: { type: "log" } } } }');
+  }
+  return options;
+}
+
+function checkSize(name: string, size: unknown): void {
+  if (size === undefined || (typeof size === "number" && size >= 1 && size <= LARGEST)) return;
+  throw cannotPlot(`${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${LARGEST} pixels`);
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,131 @@
+import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import { boxData } from "./box_data.ts";
+import type { ChartData } from "./data.ts";
+import { type Design, designOf } from "./design.ts";
+import { drawSvg } from "./draw_svg.ts";
+import { cannotPlot } from "./failure.ts";
+import { groupData } from "./group_data.ts";
+import { groupsOf } from "./groups.ts";
+import { shortText } from "./labels.ts";
+import type { ChannelName } from "./measure.ts";
+import type { PlotOptions } from "./options.ts";
+import { pointData } from "./point_data.ts";
+import type { PlotSource } from "./source.ts";
+import { type Spec, vegaSpec } from "./vega_spec.ts";
+
+/** What JupyterLab, VS Code and others draw themselves, with tooltips. */
+const VEGA_LITE = "application/vnd.vegalite.v5+json";
+
+/** Bytes of a chart in each of its forms, so that all of them stay below the megabyte that frontends take well. */
+const MOST_BYTES = 480_000;
+
+/** A chart: as Vega-Lite, as a picture, and in words. */
+export class Plot {
+  /** The chart as Vega-Lite 5, its data included. */
+  readonly spec: Record<string, unknown>;
+  /** What is drawn, by `x`, `y`, `color` and `facet`. */
+  readonly data: readonly Record<string, string | number>[];
+  /** The chart as a picture. */
+  readonly svg: string;
+  /** What it shows, of how many rows, and what was left out. */
+  readonly summary: string;
+
+  /** Made by `plot()`. */
+  constructor(spec: Spec, data: readonly Record<string, string | number>[], svg: string, summary: string) {
+    this.spec = spec;
+    this.data = data;
+    this.svg = svg;
+    this.summary = summary;
+  }
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    const { spec, svg, summary } = this;
+    // A MIME type of JSON goes as the object itself.
+    const interactive = { [VEGA_LITE]: spec } as unknown as Bundle;
+    return holdIdle({ ...interactive, "image/svg+xml": svg, "text/plain": summary });
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.summary;
+  }
+}
+
+/** What is drawn, and its data. */
+export interface Drawn {
+  design: Design;
+  data: ChartData;
+}
+
+/**
+ * Computes what a chart draws.
+ *
+ * @param source Where its data are computed.
+ * @param options What a person asked for, checked.
+ * @throws {LakebaseError} `BAD_PARAMETER`, or what the query fails with.
+ */
+export async function computePlot(source: PlotSource, options: PlotOptions): Promise<Drawn> {
+  const design = designOf(source.columns, options);
+  return { design, data: await dataOf(source, design) };
+}
+
+/** Draws what was computed. */
+export async function drawPlot({ design, data }: Drawn, options: PlotOptions): Promise<Plot> {
+  for (let drawn = data;;) {
+    const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn)] as const;
+    const spec = vegaSpec(design, drawn, options, lines);
+    const svg = await drawSvg(spec);
+    const bytes = Math.max(byteLength(JSON.stringify(spec)), byteLength(svg));
+    if (bytes <= MOST_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
+    drawn = thinner(design, drawn, MOST_BYTES / bytes);
+  }
+}
+
+async function dataOf(source: PlotSource, design: Design): Promise<ChartData> {
+  if (design.value === undefined) return await pointData(source, design);
+  if (design.mark === "box") return await boxData(source, design);
+  return groupData(design, await groupsOf(source, design));
+}
+
+/** Every point for itself means something; of the parts of anything else none may be missing. */
+function thinner(design: Design, data: ChartData, part: number): ChartData {
+  const kept = Math.floor(data.rows.length * part * 0.9);
+  if (design.value !== undefined || kept < 1) {
+    throw cannotPlot(`the chart would be larger than ${MOST_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`);
+  }
+  const rows = Array.from({ length: kept }, (_, index) => data.rows[Math.floor((index * data.rows.length) / kept)]!);
+  const of = data.from ?? data.rows.length;
+  const sample = `a sample of ${kept.toLocaleString("en-US")} of ${of.toLocaleString("en-US")} rows`;
+  return { ...data, rows, notes: [sample, ...data.notes.filter((note) => !note.startsWith("a sample of "))] };
+}
+
+function titleOf({ axes }: ChartData, { mark, value, keys }: Design): string {
+  const title = (channel: ChannelName) => axes[channel]?.title ?? "";
+  if (value === undefined) return `${title("y")} by ${title("x")}${by(axes.color?.title)}`;
+  const first = mark === "histogram" ? keys[0]!.column.name : mark === "box" ? value.measure.column!.name : title(value.channel);
+  const names = keys.slice(mark === "histogram" ? 1 : 0).map(({ column }) => column.name);
+  return names.length === 0 ? first : `${first} by ${names.join(" and ")}`;
+}
+
+function by(name: string | undefined): string {
+  return name === undefined ? "" : ` and ${name}`;
+}
+
+function notesOf({ rows, from, notes }: ChartData): string[] {
+  if (rows.length > 0) return [...notes];
+  return [from === 0 || from === undefined ? "no rows" : "nothing to draw", ...notes];
+}
+
+const NAMES: Readonly<Record<string, string>> = { heatmap: "Heat map", box: "Box plot", histogram: "Histogram" };
+
+function summaryOf({ mark }: Design, { rows, from }: ChartData, [title, ...notes]: readonly string[]): string {
+  const name = NAMES[mark] ?? `${mark.charAt(0).toUpperCase()}${mark.slice(1)} chart`;
+  const of = from === undefined ? "" : ` of ${from.toLocaleString("en-US")} ${from === 1 ? "row" : "rows"}`;
+  const parts = `${rows.length.toLocaleString("en-US")} ${mark === "point" ? "points" : "values"}`;
+  return [`${name}: ${title} (${parts}${of})`, ...notes.map((note) => `  ${note}`)].join("\n");
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}

@@ -1,0 +1,122 @@
+import { binOf } from "./bins.ts";
+import type { PlotColumn } from "./column.ts";
+import type { Measure } from "./measure.ts";
+import { type Box, type Group, type Key, OTHER, type PlotSource, SPREAD } from "./source.ts";
+import { truncate } from "./time_unit.ts";
+import { plotValue } from "./value.ts";
+
+type Row = Record<string, unknown>;
+
+/**
+ * The data of a chart, computed of rows that are here.
+ *
+ * @param rows The rows.
+ * @param columns Their columns.
+ */
+export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]): PlotSource {
+  return {
+    columns,
+    extent: (column) => {
+      const values = numbersOf(rows, column);
+      const [min, max] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+      return Promise.resolve({ rows: rows.length, min: values.length ? min : null, max: values.length ? max : null });
+    },
+    groups: (keys, measure, most) => {
+      const all = grouped(rows, keys).map(({ keys, rows }) => ({ keys, rows: rows.length, value: compute(measure, rows) }));
+      all.sort((a, b) => compareValues(b.value, a.value) || compareKeys(a, b));
+      return Promise.resolve({ groups: all.slice(0, most), of: all.length });
+    },
+    boxes: (keys, column, most) => {
+      const all = grouped(rows, keys).map(({ keys, rows }) => toBox(keys, rows, column));
+      all.sort((a, b) => b.rows - a.rows || compareKeys(a, b));
+      return Promise.resolve({ boxes: all.slice(0, most), of: all.length });
+    },
+    points: (wanted, most) => {
+      const limit = Math.ceil((most / rows.length) * 2 ** 32);
+      const some = rows.length <= most ? rows : rows.filter((_, place) => (Math.imul(place, SPREAD) >>> 0) < limit).slice(0, most);
+      return Promise.resolve({ rows: some.map((row) => wanted.map((column) => plotValue(row[column.name], column))), of: rows.length });
+    },
+  };
+}
+
+function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["keys"]; rows: Row[] }[] {
+  const groups = new Map<string, { keys: Group["keys"]; rows: Row[] }>();
+  for (const row of rows) {
+    const values = keys.map((key) => keyValue(row, key));
+    if (values.includes(undefined)) continue;
+    const id = JSON.stringify(values.map((value) => value === OTHER ? [] : value)); // a list is none of the values
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, { keys: values as Group["keys"], rows: [row] });
+    else group.rows.push(row);
+  }
+  if (keys.length === 0 && groups.size === 0) return [{ keys: [], rows: [] }];
+  return [...groups.values()];
+}
+
+/** `undefined` for what is left out. */
+function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
+  const value = plotValue(row[column.name], { type: column.type, scale });
+  if (keep !== undefined && !keep.texts.includes(value as string | null)) return keep.rest === "fold" ? OTHER : undefined;
+  if (typeof value !== "number") return value;
+  return bins !== undefined ? binOf(bins, value) : unit !== undefined ? truncate(unit, value) : value;
+}
+
+/** The usable values of a column, in milliseconds for times. */
+function numbersOf(rows: readonly Row[], column: PlotColumn): number[] {
+  return rows.map((row) => plotValue(row[column.name], column)).filter((value) => typeof value === "number");
+}
+
+function compute({ aggregate, column }: Measure, rows: readonly Row[]): number | null {
+  if (column === undefined) return rows.length;
+  if (aggregate === "count") return rows.filter((row) => (row[column.name] ?? null) !== null).length;
+  const values = numbersOf(rows, column);
+  if (values.length === 0) return null;
+  const value = COMPUTED[aggregate](values);
+  return value !== null && Number.isFinite(value) ? value : null;
+}
+
+const COMPUTED: Record<Exclude<Measure["aggregate"], "count">, (values: number[]) => number | null> = {
+  sum,
+  avg: (values) => sum(values) / values.length,
+  min: (values) => values.reduce((a, b) => Math.min(a, b)),
+  max: (values) => values.reduce((a, b) => Math.max(a, b)),
+  median: (values) => quantile(values.toSorted((a, b) => a - b), 0.5),
+  stddev: (values) => {
+    if (values.length < 2) return null;
+    const mean = sum(values) / values.length;
+    return Math.sqrt(sum(values.map((value) => (value - mean) ** 2)) / (values.length - 1));
+  },
+};
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** As `percentile_cont`: between two values in proportion. */
+function quantile(sorted: readonly number[], part: number): number {
+  const rank = part * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!];
+  return low + (rank % 1) * (high - low);
+}
+
+function toBox(keys: Group["keys"], rows: readonly Row[], column: PlotColumn): Box {
+  const sorted = numbersOf(rows, column).sort((a, b) => a - b);
+  const marks = sorted.length === 0 ? null : [0, 0.25, 0.5, 0.75, 1].map((part) => quantile(sorted, part));
+  return { keys, marks, rows: rows.length, empty: rows.length - sorted.length };
+}
+
+/** NULL is less than every number. */
+function compareValues(a: number | null, b: number | null): number {
+  return (a ?? -Infinity) < (b ?? -Infinity) ? -1 : a === b ? 0 : 1;
+}
+
+function compareKeys(a: Pick<Group, "keys">, b: Pick<Group, "keys">): number {
+  for (const [index, one] of a.keys.entries()) {
+    const other = b.keys[index]!;
+    if (one === other) continue;
+    if (one === null || one === OTHER) return 1;
+    if (other === null || other === OTHER) return -1;
+    return one < other ? -1 : 1;
+  }
+  return 0;
+}

@@ -1,0 +1,117 @@
+import { BOX_MARKS } from "./box_data.ts";
+import type { Axis, ChartData } from "./data.ts";
+import type { Design } from "./design.ts";
+import { shortText } from "./labels.ts";
+import type { ChannelName } from "./measure.ts";
+import { mergeSpec } from "./merge.ts";
+import type { PlotOptions } from "./options.ts";
+
+/** A piece of Vega-Lite. */
+export type Spec = Record<string, unknown>;
+
+/** Lab 4 draws this with Vega-Lite 5.6, VS Code with a newer 5: only what both have is used. */
+const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
+
+const MARKS: Readonly<Record<string, Spec>> = {
+  bar: { type: "bar" },
+  line: { type: "line", point: false },
+  area: { type: "area" },
+  point: { type: "point", filled: true, opacity: 0.6, size: 25 },
+  histogram: { type: "bar" },
+  heatmap: { type: "rect" },
+};
+
+/**
+ * A chart's data as Vega-Lite. Its fields are the names of the channels: a column's own name could be taken for a path into
+ * an object, and is only ever a title.
+ *
+ * @param design What is drawn.
+ * @param data Its data.
+ * @param options What a person asked for.
+ * @param lines Its title, and what is said below it.
+ */
+export function vegaSpec(design: Design, data: ChartData, options: PlotOptions, lines: readonly [string, ...string[]]): Spec {
+  const [title, ...notes] = lines;
+  const { width = naturalWidth(design, data), height = 280, spec = {} } = options;
+  const chart = {
+    $schema: SCHEMA,
+    description: lines.join("; "),
+    title: { text: title, ...(notes.length === 0 ? {} : { subtitle: notes }), anchor: "start" },
+    data: { values: data.rows },
+    ...sized(data, width, height),
+    ...(design.mark === "box" ? boxLayers(design, data) : { mark: markOf(design, data), encoding: encodingOf(design, data) }),
+  };
+  return mergeSpec(chart, spec);
+}
+
+function sized({ axes }: ChartData, width: number, height: number): Spec {
+  return axes.facet === undefined ? { width, height } : { width: Math.max(1, width / 2.5), height: Math.max(1, height / 2) };
+}
+
+function naturalWidth({ mark }: Design, { axes }: ChartData): number {
+  const bars = mark === "bar" || mark === "box" || mark === "heatmap" ? axes.x?.order?.length ?? 0 : 0;
+  return Math.max(480, 14 * bars);
+}
+
+function markOf({ mark }: Design, data: ChartData): Spec {
+  // A lone point of a line would not be seen.
+  const lone = mark === "line" && data.rows.length < 40 ? { point: true } : {};
+  return { ...MARKS[mark], ...lone, tooltip: true, aria: false };
+}
+
+function encodingOf(design: Design, { axes }: ChartData): Spec {
+  const encoding: Record<string, Spec> = {};
+  for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
+    encoding[channel] = channelOf(design, channel, axis, axes.color !== undefined);
+    if (axis.ranged) encoding[`${channel}2`] = { field: `${channel}2` };
+  }
+  const value = design.value?.channel;
+  const base = value === "x" ? "y" : "x";
+  const side = design.mark === "bar" && axes.color !== undefined && value !== undefined && !axes[value]?.additive;
+  if (side && axes[base]?.order !== undefined) encoding[`${base}Offset`] = { field: "color", sort: axes.color!.order! };
+  return encoding;
+}
+
+/** What adds up is stacked; of what does not each color stands by itself. */
+function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, colored: boolean): Spec {
+  const { title, type, order } = axis;
+  const stacks = value?.channel === channel && (mark === "bar" || mark === "area" || mark === "histogram");
+  const zero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
+  return {
+    ...{ field: channel, type, ...(channel === "facet" ? { columns: 3 } : {}), title: shortText(title) },
+    ...(order === undefined || channel === "facet" ? {} : { sort: order }),
+    ...(order !== undefined && channel === "facet" ? { sort: order } : {}),
+    ...(type === "temporal" ? { scale: { type: "utc" } } : zero && channel !== "color" ? { scale: { zero: false } } : {}),
+    ...(stacks ? { stack: colored && axis.additive ? "zero" : null } : {}),
+  };
+}
+
+/** Drawn of its five numbers: Vega-Lite's own box plot computes them of rows. */
+function boxLayers(design: Design, { axes }: ChartData): Spec {
+  const value = design.value!.channel as "x" | "y";
+  const base = value === "y" ? "x" : "y";
+  const encoding: Record<string, Spec> = {};
+  for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
+    if (channel !== value) encoding[channel] = channelOf(design, channel, axis, false);
+  }
+  if (axes.color !== undefined && axes[base] !== undefined) encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
+  const from = (field: string, to?: string): Spec => ({
+    [value]: { field, type: "quantitative", title: shortText(axes[value]!.title), scale: { zero: false } },
+    ...(to === undefined ? {} : { [`${value}2`]: { field: to } }),
+  });
+  const tooltip = [
+    ...Object.keys(encoding).filter((channel) => !channel.endsWith("Offset")).map((channel) => ({
+      ...{ field: channel, type: "nominal", title: shortText(axes[channel as ChannelName]!.title) },
+    })),
+    ...[...BOX_MARKS, "rows"].map((field) => ({ field, type: "quantitative" })),
+  ];
+  const thin = { type: "tick", aria: false, color: "white", thickness: 2, orient: value === "y" ? "horizontal" : "vertical" };
+  const layer = [
+    { mark: { type: "rule", aria: false }, encoding: { ...from("min", "max"), tooltip } },
+    { mark: { type: "bar", aria: false, size: 14 }, encoding: { ...from("q1", "q3"), tooltip } },
+    { mark: { ...thin, size: 14 }, encoding: { ...from("median"), color: { value: "white" }, tooltip } },
+  ];
+  const { facet, ...shared } = encoding;
+  if (facet === undefined) return { encoding: shared, layer };
+  return { encoding: { ...shared, facet }, layer };
+}

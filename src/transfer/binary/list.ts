@@ -1,0 +1,96 @@
+import { typeName } from "../../query/type_names.ts";
+import type { ColumnData } from "../batch.ts";
+import type { ColumnType } from "../column_type.ts";
+import { type Block, CellProblem, lengthAt } from "./block.ts";
+import type { Builder } from "./builder.ts";
+import { Nulls } from "./nulls.ts";
+import { Offsets } from "./offsets.ts";
+
+/** Dimensions, whether there are NULLs, the elements' type. */
+const HEADER_BYTES = 12;
+/** With one dimension also its size and its lower bound. */
+const FULL_HEADER_BYTES = 20;
+
+/** Collects one-dimensional arrays; where their numbering begins is not kept. */
+export class ListBuilder implements Builder {
+  readonly width = -1;
+  readonly #element: Builder;
+  readonly #oid: number;
+  readonly #type: ColumnType;
+  readonly #nulls = new Nulls();
+  #index = new Int32Array(64);
+  readonly #offsets = new Offsets();
+  #elements = 0;
+  #length = 0;
+
+  /** Made with the builder of all elements, and their type. */
+  constructor(element: Builder, oid: number, type: ColumnType) {
+    this.#element = element;
+    this.#oid = oid;
+    this.#type = type;
+  }
+
+  append(block: Block, from: number, count: number): void {
+    const at = this.#length;
+    const offsets = this.#offsets.reach(at + count);
+    for (let i = 0; i < count; i++) {
+      const place = block.index[from + i]!;
+      if (place >= 0) this.#appendOne(block, place, i);
+      offsets[at + i + 1] = this.#elements;
+    }
+    this.#nulls.note(block, from, count, at);
+    this.#length += count;
+  }
+
+  take(): Omit<ColumnData, "name" | "type"> {
+    const length = this.#length;
+    const offsets = this.#offsets.take(length);
+    const child = { name: "item", type: this.#type, ...this.#element.take() };
+    this.#length = this.#elements = 0;
+    return { length, ...this.#nulls.take(length), values: new Uint8Array(), offsets, child };
+  }
+
+  #appendOne({ bytes, view }: Block, place: number, at: number): void {
+    try {
+      const count = this.#find(view, place);
+      this.#element.append({ bytes, view, index: this.#index }, 0, count);
+      this.#elements += count;
+    } catch (error) {
+      if (!(error instanceof CellProblem)) throw error;
+      throw new CellProblem(at, error.at < 0 ? error.message : `element ${error.at + 1}: ${error.message}`);
+    }
+  }
+
+  /** Finds the elements of an array; how many they are. */
+  #find(view: DataView, place: number): number {
+    const length = lengthAt(view, place);
+    if (length < HEADER_BYTES) throw new CellProblem(-1, `an array of ${length} bytes is none`);
+    const dimensions = view.getInt32(place);
+    if (dimensions > 1) throw new CellProblem(-1, `it is an array of ${dimensions} dimensions; select it as ::text`);
+    const oid = view.getInt32(place + 8);
+    if (oid !== this.#oid) {
+      throw new CellProblem(-1, `it is an array of ${typeName(oid)}, not of ${typeName(this.#oid)}`);
+    }
+    if (dimensions === 0) return 0;
+    const count = dimensions === 1 && length >= FULL_HEADER_BYTES ? view.getInt32(place + HEADER_BYTES) : -1;
+    const end = place + length;
+    if (count < 0 || count * 4 > length) {
+      throw new CellProblem(-1, `an array of ${length} bytes has no ${count} elements`);
+    }
+    if (count > this.#index.length) this.#index = new Int32Array(Math.max(count, this.#index.length * 2));
+    let next = place + FULL_HEADER_BYTES;
+    for (let element = 0; element < count; element++) next = this.#findOne(view, next, end, element);
+    if (next !== end) throw new CellProblem(-1, "its elements end where the array does not");
+    return count;
+  }
+
+  #findOne(view: DataView, place: number, end: number, element: number): number {
+    const { width } = this.#element;
+    const length = place + 4 <= end ? view.getInt32(place) : -2;
+    this.#index[element] = length === -1 ? -1 : place + 4;
+    if (length === -1) return place + 4;
+    const sound = length >= 0 && place + 4 + length <= end && (width < 0 || length === width);
+    if (!sound) throw new CellProblem(element, `it does not have ${width < 0 ? "a length" : `${width} bytes`}`);
+    return place + 4 + length;
+  }
+}

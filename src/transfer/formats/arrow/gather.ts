@@ -1,0 +1,70 @@
+import type { Data } from "apache-arrow";
+import type { ColumnData } from "../../batch.ts";
+import { isSet } from "../../column_value.ts";
+import type { Values } from "./column_reader.ts";
+
+/** Where a distinct value is. */
+interface Place {
+  column: ColumnData;
+  at: number;
+}
+
+/**
+ * The values that the indices of a dictionary-encoded column stand for.
+ *
+ * @param data The indices.
+ * @param columns The distinct values: several columns where the dictionary grew.
+ */
+export function gather(data: Data, columns: readonly ColumnData[]): Values {
+  const places = columns.flatMap((column) => Array.from({ length: column.length }, (_, at): Place => ({ column, at })));
+  const first = columns[0];
+  if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
+  if (first.offsets !== undefined) return gatherBytes(data, places);
+  return first.type.kind === "bool" ? gatherBits(data, places) : gatherFixed(data, places, first);
+}
+
+function placeOf(data: Data, places: readonly Place[], at: number): Place | undefined {
+  if (!data.getValid(at)) return undefined;
+  const place = places[Number(data.values[at])];
+  if (place === undefined) throw new Error("it points beyond a dictionary");
+  return place;
+}
+
+function gatherBytes(data: Data, places: readonly Place[]): Values {
+  const offsets = new Int32Array(data.length + 1);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    const size = place === undefined ? 0 : place.column.offsets![place.at + 1]! - place.column.offsets![place.at]!;
+    offsets[row + 1] = offsets[row]! + size;
+  }
+  const values = new Uint8Array(offsets[data.length]!);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place === undefined) continue;
+    const { column, at } = place;
+    const source = column.values as Uint8Array;
+    values.set(source.subarray(column.offsets![at], column.offsets![at + 1]), offsets[row]);
+  }
+  return { values, offsets };
+}
+
+function gatherBits(data: Data, places: readonly Place[]): Values {
+  const values = new Uint8Array((data.length + 7) >> 3);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place !== undefined && isSet(place.column.values as Uint8Array, place.at)) values[row >> 3]! |= 1 << (row & 7);
+  }
+  return { values };
+}
+
+function gatherFixed(data: Data, places: readonly Place[], like: ColumnData): Values {
+  const size = like.values.length / Math.max(1, like.length);
+  const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place === undefined) continue;
+    const source = place.column.values as Uint8Array;
+    for (let part = 0; part < size; part++) values[row * size + part] = source[place.at * size + part]!;
+  }
+  return { values };
+}

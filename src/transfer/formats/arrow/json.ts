@@ -1,0 +1,94 @@
+import { type Data, type Field, Type } from "apache-arrow";
+import type { ColumnData } from "../../batch.ts";
+import { valueReader } from "../../column_value.ts";
+import type { Values } from "./column_reader.ts";
+import { listOffsets } from "./lists.ts";
+import { texts } from "./texts.ts";
+
+/** The JSON of a value. */
+type Write = (at: number) => string;
+
+/** Takes over the values of a field that is not nested. */
+export type TakeOver = (field: Field, data: Data) => ColumnData;
+
+/** Structs, maps and lists of them as JSON. */
+export function jsonTexts(field: Field, take: TakeOver): (data: Data) => Values {
+  return (data) => texts(data, present(field, data, take));
+}
+
+function writer(field: Field, data: Data, take: TakeOver): Write {
+  const write = present(field, data, take);
+  return (at) => data.getValid(at) ? write(at) : "null";
+}
+
+function present(field: Field, data: Data, take: TakeOver): Write {
+  const { children } = field.type;
+  switch (field.type.typeId) {
+    case Type.Struct: {
+      const fields = (children as Field[]).map((child, place) => ({
+        key: JSON.stringify(child.name),
+        write: writer(child, data.children[place]!, take),
+      }));
+      return (at) => `{${fields.map(({ key, write }) => `${key}:${write(at)}`).join(",")}}`;
+    }
+    case Type.Map:
+      return mapWriter(field, data, take);
+    case Type.List:
+    case Type.LargeList:
+    case Type.FixedSizeList: {
+      const offsets = listOffsets(data);
+      const write = writer(children[0] as Field, data.children[0]!, take);
+      return (at) => `[${range(offsets[at]!, offsets[at + 1]!).map(write).join(",")}]`;
+    }
+    default:
+      return scalarWriter(take(field, data));
+  }
+}
+
+/** Keys become texts: JSON has no others. */
+function mapWriter(field: Field, data: Data, take: TakeOver): Write {
+  const entries = field.type.children[0] as Field;
+  const [keyField, valueField] = entries.type.children as [Field, Field];
+  const [keys, values] = data.children[0]!.children as [Data, Data];
+  const offsets = listOffsets(data);
+  const key = writer(keyField, keys, take);
+  const value = writer(valueField, values, take);
+  return (at) => {
+    const pairs = range(offsets[at]!, offsets[at + 1]!).map((entry) => `${asText(key(entry))}:${value(entry)}`);
+    return `{${pairs.join(",")}}`;
+  };
+}
+
+function asText(json: string): string {
+  return json.startsWith('"') ? json : JSON.stringify(json);
+}
+
+function scalarWriter(column: ColumnData): Write {
+  const read = valueReader({ ...column, type: plainType(column) });
+  return (at) => scalarJson(read(at), column);
+}
+
+/** JSON stays as it stands, and a timestamp is to keep its microseconds. */
+function plainType({ type }: ColumnData): ColumnData["type"] {
+  if (type.kind === "json") return { kind: "text" };
+  return type.kind === "timestamp" ? { kind: "timestamp", utc: false } : type;
+}
+
+function scalarJson(value: unknown, { type }: ColumnData): string {
+  switch (typeof value) {
+    case "bigint":
+      return String(value);
+    case "number":
+      return Number.isFinite(value) ? JSON.stringify(value) : JSON.stringify(String(value));
+    case "string":
+      if (type.kind === "decimal" || type.kind === "json") return value;
+      if (type.kind !== "timestamp") return JSON.stringify(value);
+      return JSON.stringify(`${value.replace(" ", "T")}${type.utc ? "+00:00" : ""}`);
+    default:
+      return JSON.stringify(value instanceof Uint8Array ? `\\x${value.toHex()}` : value);
+  }
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, at) => from + at);
+}

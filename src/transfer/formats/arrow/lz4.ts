@@ -1,0 +1,98 @@
+/** LZ4's frame format, and the flags of its header. */
+const FRAME = 0x184d_2204;
+const HAS_BLOCK_CHECKSUM = 0x10;
+const HAS_SIZE = 0x08;
+const HAS_DICTIONARY = 0x01;
+/** The bit of a block's length that says that it is not packed. */
+const PLAIN = 0x8000_0000;
+
+/** The shortest match, and the length that says that more length follows. */
+const LEAST_MATCH = 4;
+const MORE = 15;
+
+/**
+ * Unpacks a frame of LZ4, which the runtime can't and Feather files use.
+ *
+ * @throws {Error} For what is none.
+ */
+export function unpackLz4(bytes: Uint8Array): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint32(0, true) !== FRAME) throw new Error("no LZ4 frame");
+  const flags = view.getUint8(4);
+  if ((flags & HAS_DICTIONARY) !== 0) throw new Error("LZ4 with a dictionary");
+  const output = new Unpacked(bytes.length * 3);
+  let at = 7 + ((flags & HAS_SIZE) === 0 ? 0 : 8);
+  for (;;) {
+    const size = view.getUint32(at, true);
+    at += 4;
+    if (size === 0) return output.bytes;
+    const length = size & ~PLAIN;
+    const block = bytes.subarray(at, at + length);
+    if (block.length !== length) throw new Error("LZ4 that breaks off");
+    if (size >= PLAIN) output.put(block);
+    else unpackBlock(block, output);
+    at += length + ((flags & HAS_BLOCK_CHECKSUM) === 0 ? 0 : 4);
+  }
+}
+
+/** Literals and matches in turn; the last literals have no match behind them. */
+function unpackBlock(block: Uint8Array, output: Unpacked): void {
+  let at = 0;
+  const more = () => {
+    let length = 0;
+    for (;;) {
+      const byte = block[at++];
+      if (byte === undefined) throw new Error("LZ4 that breaks off");
+      length += byte;
+      if (byte !== 255) return length;
+    }
+  };
+  while (at < block.length) {
+    const token = block[at++]!;
+    const literals = token >> 4 === MORE ? MORE + more() : token >> 4;
+    if (at + literals > block.length) throw new Error("LZ4 that breaks off");
+    output.put(block.subarray(at, at + literals));
+    at += literals;
+    if (at === block.length) return;
+    const distance = block[at]! | block[at + 1]! << 8;
+    at += 2;
+    output.repeat(distance, LEAST_MATCH + ((token & MORE) === MORE ? MORE + more() : token & MORE));
+  }
+}
+
+/** What was unpacked so far, which later matches repeat. */
+class Unpacked {
+  #bytes: Uint8Array;
+  #length = 0;
+
+  constructor(guess: number) {
+    this.#bytes = new Uint8Array(guess);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  put(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** A match may reach into what it writes itself: then it repeats. */
+  repeat(distance: number, count: number): void {
+    if (distance === 0 || distance > this.#length) throw new Error("LZ4 that points before its begin");
+    this.#reserve(count);
+    const bytes = this.#bytes;
+    const end = this.#length + count;
+    for (let at = this.#length; at < end; at++) bytes[at] = bytes[at - distance]!;
+    this.#length = end;
+  }
+
+  #reserve(more: number): void {
+    if (this.#length + more <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
+    grown.set(this.bytes);
+    this.#bytes = grown;
+  }
+}

@@ -1,0 +1,137 @@
+import { type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow";
+import type { Batch } from "../../batch.ts";
+import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
+import { registerCodecs } from "./codecs.ts";
+import { asUnreadable, FileBytes } from "../file_bytes.ts";
+import { concat } from "../output.ts";
+import { fileName, type FileRows, unreadable } from "../file_rows.ts";
+
+/** What an IPC file begins and ends with; a stream does not. */
+const MAGIC = "ARROW1";
+/** The magic, up to the next multiple of eight. */
+const MAGIC_BYTES = 8;
+
+/** A message of a stream begins with this, or, before 2019, with its length. */
+const CONTINUATION = -1;
+const LONGEST_SCHEMA = 2 ** 28;
+
+/** Batches of Arrow with what they are made of. */
+export interface ArrowBatches {
+  /** The columns. */
+  schema: Schema;
+  /** The rows. */
+  batches: AsyncIterable<RecordBatch>;
+}
+
+/**
+ * Reads an Arrow file or stream, as the IPC format has them.
+ *
+ * @param source A path, or the bytes.
+ * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
+ */
+export async function openArrow(source: string | AsyncIterable<Uint8Array>): Promise<FileRows> {
+  registerCodecs();
+  const name = fileName(source);
+  const file = typeof source === "string" ? await FileBytes.open(source) : undefined;
+  const close = async () => await file?.[Symbol.asyncDispose]();
+  try {
+    const arrow = await open(file ?? source as AsyncIterable<Uint8Array>, name);
+    return { ...rowsOf(arrow, name), [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw asUnreadable(name, error);
+  }
+}
+
+/** Columns and rows of Arrow as those of a file. */
+export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
+  const readers = schema.fields.map((field): ColumnReader => {
+    const reader = columnReader(field);
+    if (reader !== undefined) return reader;
+    throw unreadable(name, `column "${field.name}" is of the type ${field.type}, which Postgres has no form of`);
+  });
+  const names = schema.fields.map((field) => field.name);
+  return {
+    columns: readers.map(({ type, postgres }, at) => ({ name: names[at]!, type, postgres })),
+    batches: convert(batches, readers, names, name),
+  };
+}
+
+async function* convert(
+  batches: AsyncIterable<RecordBatch>,
+  readers: readonly ColumnReader[],
+  names: readonly string[],
+  name: string,
+): AsyncGenerator<Batch, void, void> {
+  try {
+    for await (const { numRows, data } of batches) {
+      if (numRows === 0) continue;
+      const columns = readers.map((reader, at) => {
+        const values = data.children[at];
+        if (values?.length !== numRows) throw new Error(`column "${names[at]}" does not have ${numRows} values`);
+        return columnData(reader, names[at]!, values);
+      });
+      yield { rows: numRows, columns };
+    }
+  } catch (error) {
+    throw asUnreadable(name, error);
+  }
+}
+
+async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
+  if (!(source instanceof FileBytes)) return await openStream(source, name);
+  const isFile = source.size >= MAGIC_BYTES && textOf(await source.read(0, MAGIC.length)) === MAGIC;
+  if (!isFile) return await openStream(source.all(), name);
+  if (textOf(await source.read(source.size - MAGIC.length, MAGIC.length)) !== MAGIC) {
+    throw unreadable(name, "it begins as an Arrow file but does not end as one: it is cut off");
+  }
+  const handle = {
+    fd: 0,
+    stat: () => Promise.resolve({ size: source.size }),
+    read: async (buffer: Uint8Array, offset: number, length: number, position: number) => {
+      buffer.set(await source.read(position, length), offset);
+      return { bytesRead: length, buffer };
+    },
+    close: () => Promise.resolve(),
+  };
+  return await opened(await RecordBatchReader.from(handle as never) as unknown as RecordBatchReader);
+}
+
+async function openStream(source: AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
+  const bytes = source[Symbol.asyncIterator]();
+  let head: Uint8Array = new Uint8Array();
+  while (head.length < MAGIC_BYTES) {
+    const { value, done } = await bytes.next();
+    if (done) break;
+    head = concat([head, value]);
+  }
+  // Within its magic a file is a stream, with a list of its batches at the end, which this way of reading does not need.
+  if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
+  else if (!beginsStream(head)) throw unreadable(name, "it is no Arrow file");
+  const rest = { [Symbol.asyncIterator]: () => bytes };
+  const reader = await RecordBatchReader.from(prefixed(head, rest));
+  return await opened(reader as unknown as RecordBatchReader);
+}
+
+async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
+  const { schema } = await reader.open({ autoDestroy: false });
+  if (schema === undefined || schema === null) throw new Error("it has no schema");
+  return { schema, batches: reader as unknown as AsyncIterable<RecordBatch> };
+}
+
+function beginsStream(head: Uint8Array): boolean {
+  if (head.length < MAGIC_BYTES) return false;
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  const first = view.getInt32(0, true);
+  const length = first === CONTINUATION ? view.getInt32(4, true) : first;
+  return length > 0 && length < LONGEST_SCHEMA;
+}
+
+async function* prefixed(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  if (head.length > 0) yield head;
+  yield* rest;
+}
+
+function textOf(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}

@@ -1,0 +1,28 @@
+import type { Data } from "apache-arrow";
+import type { Values } from "./column_reader.ts";
+
+const UTF8 = new TextEncoder();
+
+/** Makes a text of each value; NULL is empty. */
+export function texts(data: Data, textOf: (at: number) => string): Values & { offsets: Int32Array } {
+  const { length } = data;
+  const offsets = new Int32Array(length + 1);
+  let values = new Uint8Array(length * 8 + 64);
+  let end = 0;
+  for (let at = 0; at < length; at++) {
+    if (data.getValid(at)) {
+      const text = textOf(at);
+      const most = end + text.length * 3;
+      if (most > values.length) values = grown(values, most);
+      end += UTF8.encodeInto(text, values.subarray(end)).written;
+    }
+    offsets[at + 1] = end;
+  }
+  return { values: values.subarray(0, end), offsets };
+}
+
+function grown(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
+  const more = new Uint8Array(Math.max(least, bytes.length * 2));
+  more.set(bytes);
+  return more;
+}

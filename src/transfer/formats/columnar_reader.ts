@@ -1,0 +1,93 @@
+import { Worker } from "node:worker_threads";
+import { LakebaseError } from "../../errors.ts";
+import { workerUrl } from "../../worker_url.ts";
+import type { Batch } from "../batch.ts";
+import type { FromReader, ToReader } from "./columnar_messages.ts";
+import { type FileColumn, fileName, type FileRows, unreadable } from "./file_rows.ts";
+
+/** What the worker may need beside the rows themselves: a damaged file can send its reader round in circles. */
+const HEAP_MB = 512;
+
+/** Opens a file of columns, or its bytes. */
+export async function readColumnar(
+  format: "arrow" | "parquet",
+  source: string | AsyncIterable<Uint8Array>,
+): Promise<FileRows> {
+  const reader = new ColumnarReader(source);
+  try {
+    await reader.open(format);
+    return reader;
+  } catch (error) {
+    await reader[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * Reads in a worker: a damaged file can make the libraries fail where no `catch` is, go on for ever or fill the memory, and
+ * must not end the process with it. And while some rows are sent to the server the next are read.
+ */
+class ColumnarReader implements FileRows {
+  columns: readonly FileColumn[] = [];
+  readonly batches: AsyncIterable<Batch> = this.#batches();
+  readonly #worker = new Worker(workerUrl(import.meta.resolve("./columnar_worker.ts")), {
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+  });
+  readonly #source: string | AsyncIterator<Uint8Array>;
+  readonly #name: string;
+  #answer = Promise.withResolvers<FromReader>();
+
+  constructor(source: string | AsyncIterable<Uint8Array>) {
+    this.#source = typeof source === "string" ? source : source[Symbol.asyncIterator]();
+    this.#name = fileName(source);
+    this.#worker.on("message", (message: FromReader) => this.#hear(message));
+    this.#worker.on("error", ({ message }: Error) => this.#fail(unreadable(this.#name, `it is damaged (${message})`)));
+    this.#worker.on("exit", () => this.#fail(unreadable(this.#name, "its reader has ended")));
+  }
+
+  async open(format: "arrow" | "parquet"): Promise<void> {
+    const path = typeof this.#source === "string" ? this.#source : undefined;
+    const answer = await this.#ask({ kind: "open", format, path });
+    if (answer.kind === "opened") this.columns = answer.columns;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.terminate();
+    // Not waited for: a source that is waiting for its own next bytes only hears of it after them.
+    if (typeof this.#source !== "string") Promise.resolve(this.#source.return?.()).catch(() => {});
+  }
+
+  async *#batches(): AsyncGenerator<Batch, void, void> {
+    let next = this.#ask({ kind: "next" });
+    for (;;) {
+      const answer = await next;
+      if (answer.kind !== "batch" || answer.batch === undefined) return;
+      next = this.#ask({ kind: "next" });
+      next.catch(() => {}); // whoever leaves the loop does not wait for it
+      yield answer.batch;
+    }
+  }
+
+  #ask(question: ToReader): Promise<FromReader> {
+    this.#answer = Promise.withResolvers();
+    this.#worker.postMessage(question);
+    return this.#answer.promise;
+  }
+
+  #hear(message: FromReader): void {
+    if (message.kind === "more") this.#feed().catch((error) => this.#fail(error));
+    else if (message.kind === "failed") this.#fail(new LakebaseError("BAD_FILE", message.message));
+    else this.#answer.resolve(message);
+  }
+
+  async #feed(): Promise<void> {
+    if (typeof this.#source === "string") return;
+    const { value, done } = await this.#source.next();
+    this.#worker.postMessage({ kind: "bytes", bytes: done ? undefined : value } satisfies ToReader);
+  }
+
+  #fail(error: unknown): void {
+    this.#answer.promise.catch(() => {}); // nobody may be waiting
+    this.#answer.reject(error);
+  }
+}

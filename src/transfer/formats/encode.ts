@@ -1,0 +1,16 @@
+import type { BatchColumn } from "../batch.ts";
+import type { Chunk } from "../copy_messages.ts";
+
+/** How the pages of a Parquet file are compressed. */
+export type ParquetCompression = "zstd" | "gzip" | "none";
+
+/** What an encoder has to know beside the rows. */
+export interface EncodeContext {
+  /** The columns, as they are copied. */
+  columns: readonly BatchColumn[];
+  /** What the person who pulls may choose. */
+  options: { compression?: ParquetCompression | undefined; rowGroupSize?: number | undefined };
+}
+
+/** Turns the server's rows into the bytes of a file. */
+export type Encode = (chunks: AsyncIterable<Chunk>, context: EncodeContext) => AsyncIterable<Uint8Array>;

@@ -1,0 +1,74 @@
+import { LakebaseError } from "../../errors.ts";
+import { fileName, unreadable } from "./file_rows.ts";
+
+/** Bytes that are read at once where a file is read from its begin to its end. */
+const READ_BYTES = 1_048_576;
+
+/** A file that is read here and there. */
+export class FileBytes implements AsyncDisposable {
+  /** Its length when it was opened. */
+  readonly size: number;
+  /** What an error calls it. */
+  readonly name: string;
+  readonly #file: Deno.FsFile;
+  #closed = false;
+
+  private constructor(file: Deno.FsFile, size: number, name: string) {
+    this.#file = file;
+    this.size = size;
+    this.name = name;
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @throws {LakebaseError} `BAD_FILE`
+   */
+  static async open(path: string): Promise<FileBytes> {
+    const name = fileName(path);
+    try {
+      const file = await Deno.open(path);
+      const { size, isDirectory } = await file.stat();
+      if (!isDirectory) return new FileBytes(file, size, name);
+      file.close();
+    } catch (cause) {
+      throw unreadable(name, (cause as Error).message, cause);
+    }
+    throw unreadable(name, "it is a directory; a file is wanted");
+  }
+
+  /** Some of the bytes, all of which must be there. */
+  async read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (from < 0 || length < 0 || from + length > this.size) {
+      throw unreadable(this.name, "it is cut off, or damaged: it points beyond its end");
+    }
+    const bytes = new Uint8Array(length);
+    for (let at = 0; at < length;) {
+      // At once, so that two readers don't move the place under each other.
+      this.#file.seekSync(from + at, Deno.SeekMode.Start);
+      const count = this.#file.readSync(bytes.subarray(at));
+      if (count === null) throw unreadable(this.name, "it became shorter while it was read");
+      at += count;
+    }
+    return await Promise.resolve(bytes);
+  }
+
+  /** The bytes from the first to the last. */
+  async *all(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+    for (let at = 0; at < this.size; at += READ_BYTES) yield await this.read(at, Math.min(READ_BYTES, this.size - at));
+  }
+
+  /** Closes it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#closed) this.#file.close();
+    this.#closed = true;
+    return Promise.resolve();
+  }
+}
+
+/** An error of a library as ours; ours stay as they are. */
+export function asUnreadable(name: string, error: unknown): LakebaseError {
+  if (error instanceof LakebaseError) return error;
+  const problem = error instanceof Error ? error.message : String(error);
+  return unreadable(name, `it is cut off, or damaged (${problem})`, error);
+}

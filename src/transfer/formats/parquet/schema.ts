@@ -1,0 +1,122 @@
+import type { ColumnType } from "../../column_type.ts";
+import type { Leaf } from "./leaf.ts";
+import type { ThriftWriter } from "./thrift.ts";
+
+/** `FieldRepetitionType` of parquet.thrift. Any column may hold NULL: what a query's columns allow the server does not say. */
+const OPTIONAL = 1;
+const REPEATED = 2;
+
+/** `ConvertedType`, by which older readers know what a column holds. */
+const Converted = { utf8: 0, list: 3, decimal: 5, date: 6, timestampMicros: 10, uint32: 13, int16: 16 };
+const CONVERTED_JSON = 19;
+
+/** The fields of the union `LogicalType`. */
+const Logical = { string: 1, list: 3, decimal: 5, date: 6, time: 7, timestamp: 8, integer: 10, json: 12, uuid: 14 };
+
+/** An element of the schema, which is a tree written from its root in depth. */
+type Element = (thrift: ThriftWriter) => void;
+
+/** The schema of a file, as a field of its footer. */
+export function writeSchema(thrift: ThriftWriter, field: number, leaves: readonly Leaf[]): void {
+  const root: Element = (thrift) => {
+    thrift.binary(4, "root");
+    thrift.integer(5, leaves.length);
+  };
+  thrift.structs(field, [root, ...leaves.flatMap(elements)], (write) => write(thrift));
+}
+
+function elements(leaf: Leaf): Element[] {
+  if (!leaf.list) return [(thrift) => writeLeaf(thrift, leaf)];
+  return [
+    (thrift) => {
+      writeGroup(thrift, OPTIONAL, leaf.path[0]!);
+      thrift.integer(6, Converted.list);
+      thrift.struct(10, () => thrift.struct(Logical.list));
+    },
+    (thrift) => writeGroup(thrift, REPEATED, leaf.path[1]!),
+    (thrift) => writeLeaf(thrift, leaf),
+  ];
+}
+
+function writeGroup(thrift: ThriftWriter, repetition: number, name: string): void {
+  thrift.integer(3, repetition);
+  thrift.binary(4, name);
+  thrift.integer(5, 1);
+}
+
+function writeLeaf(thrift: ThriftWriter, { path, physical, width, type }: Leaf): void {
+  thrift.integer(1, physical);
+  if (width !== undefined) thrift.integer(2, width);
+  thrift.integer(3, OPTIONAL);
+  thrift.binary(4, path.at(-1)!);
+  const converted = convertedType(type);
+  if (converted !== undefined) thrift.integer(6, converted);
+  if (type.kind === "decimal") {
+    thrift.integer(7, type.scale);
+    thrift.integer(8, type.precision);
+  }
+  const logical = logicalType(thrift, type);
+  if (logical !== undefined) thrift.struct(10, logical);
+}
+
+function convertedType(type: ColumnType): number | undefined {
+  switch (type.kind) {
+    case "text":
+      return Converted.utf8;
+    case "json":
+      return CONVERTED_JSON;
+    case "decimal":
+      return Converted.decimal;
+    case "date":
+      return Converted.date;
+    case "timestamp": // it always meant UTC
+      return type.utc ? Converted.timestampMicros : undefined;
+    case "uint32":
+      return Converted.uint32;
+    case "int16":
+      return Converted.int16;
+    default:
+      return undefined;
+  }
+}
+
+function logicalType(thrift: ThriftWriter, type: ColumnType): (() => void) | undefined {
+  switch (type.kind) {
+    case "text":
+      return () => thrift.struct(Logical.string);
+    case "json":
+      return () => thrift.struct(Logical.json);
+    case "uuid":
+      return () => thrift.struct(Logical.uuid);
+    case "date":
+      return () => thrift.struct(Logical.date);
+    case "decimal":
+      return () =>
+        thrift.struct(Logical.decimal, () => {
+          thrift.integer(1, type.scale);
+          thrift.integer(2, type.precision);
+        });
+    case "time":
+      return () => thrift.struct(Logical.time, () => writeMicroseconds(thrift, false));
+    case "timestamp":
+      return () => thrift.struct(Logical.timestamp, () => writeMicroseconds(thrift, type.utc));
+    case "int16":
+      return () => writeInteger(thrift, 16, true);
+    case "uint32":
+      return () => writeInteger(thrift, 32, false);
+    default:
+      return undefined;
+  }
+}
+
+function writeMicroseconds(thrift: ThriftWriter, utc: boolean): void {
+  thrift.bool(1, utc);
+  thrift.struct(2, () => thrift.struct(2));
+}
+
+function writeInteger(thrift: ThriftWriter, bits: number, signed: boolean): void {
+  thrift.struct(Logical.integer, () => {
+    thrift.byte(1, bits);
+    thrift.bool(2, signed);
+  });
+}

@@ -1,0 +1,29 @@
+import type { LoadColumn, LoadTable } from "./load_table.ts";
+
+/** Rows on their way into a table, from whatever they come. Disposing of it closes what was opened for it. */
+export interface Incoming extends AsyncDisposable {
+  /** What an error calls it: `trips.csv`, `the rows`. */
+  readonly name: string;
+  /** Its bytes, where that is known. */
+  readonly size: number | undefined;
+  /** What its columns are called, in their order; `undefined` where it does not say. */
+  readonly names: readonly string[] | undefined;
+  /** The columns that a table for it would have, with their types. */
+  newColumns(): Map<string, string>;
+  /** What is sent to the server; `undefined` where nothing is, not even a row. */
+  copy(table: LoadTable): IncomingCopy | undefined;
+}
+
+/** The bytes of a COPY. */
+export interface IncomingCopy {
+  /** The columns that they are for, in their order. */
+  columns: readonly LoadColumn[];
+  /** COPY's own options. */
+  options: string;
+  /** The bytes, with how many rows they are where that is counted. */
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** How many rows of it have been made; for the progress. */
+  rows?: () => number;
+  /** Where a line of the bytes came from: `line 3`, `row 3`. */
+  place(line: number): string;
+}

@@ -1,0 +1,147 @@
+/** A type that a new column may get, as SQL has it. */
+export type NewType =
+  | ("boolean" | "bigint" | "numeric" | "double precision" | "date" | "time" | "timestamp" | "timestamptz" | "uuid")
+  | ("text" | "bytea" | "jsonb")
+  | `${string}[]`;
+
+/** The type for a column of which nothing but NULL was seen. */
+export const UNKNOWN: NewType = "text";
+
+/** A list without elements: it tells no more than that it is one. */
+const EMPTY_LIST: NewType = "[]";
+
+const WHOLE = /^-?(?:0|[1-9]\d*)$/;
+const DECIMAL = /^-?(?:0|[1-9]\d*)?\.\d+$/;
+const FLOAT = /^(?:-?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)[eE][+-]?\d+|NaN|-?Infinity)$/;
+const TIME = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?$/;
+const DAY = /^(\d{4})-(\d\d)-(\d\d)/;
+const CLOCK = /^[ T](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?( ?Z|[+-]\d\d(?::?\d\d)?)?$/;
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
+const BOOLEAN = /^(?:t|f|true|false)$/i;
+
+/**
+ * The type of a text in a file. A number with leading zeros is an identifier, and stays text.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(["7", "0.10", "007", "2026-01-31", "t"].map(typeOfText), ["bigint", "numeric", "text", "date", "boolean"]);
+ * ```
+ */
+export function typeOfText(text: string): NewType {
+  if (text === "-0") return "double precision"; // no other type keeps its sign
+  if (WHOLE.test(text)) return typeOfWhole(text);
+  if (DECIMAL.test(text)) return "numeric";
+  if (FLOAT.test(text)) return "double precision";
+  if (BOOLEAN.test(text)) return "boolean";
+  return typeOfWord(text);
+}
+
+/** The type of a text in a file whose format has numbers and booleans of its own. */
+export function typeOfWord(text: string): NewType {
+  const day = DAY.exec(text);
+  if (day !== null) return isThere(day) ? typeOfClock(text.slice(day[0].length)) : "text";
+  if (TIME.test(text)) return "time";
+  return UUID.test(text) ? "uuid" : "text";
+}
+
+/** The type of a value of JavaScript; `undefined` for NULL. */
+export function typeOfValue(value: unknown): NewType | undefined {
+  switch (typeof value) {
+    case "boolean":
+      return "boolean";
+    case "bigint":
+      return typeOfWhole(String(value));
+    case "number":
+      return Number.isSafeInteger(value) && !Object.is(value, -0) ? "bigint" : "double precision";
+    case "object":
+      return value === null ? undefined : typeOfObject(value);
+    default:
+      return value === undefined ? undefined : "text";
+  }
+}
+
+/**
+ * The type that takes the values of both.
+ *
+ * @param types What was seen; `undefined` for NULL.
+ */
+export function commonType(a: NewType | undefined, b: NewType | undefined): NewType | undefined {
+  if (a === undefined || b === undefined || a === b) return a ?? b;
+  const numbers: NewType[] = ["bigint", "numeric", "double precision"];
+  const places = [numbers.indexOf(a), numbers.indexOf(b)];
+  if (!places.includes(-1)) return numbers[Math.max(...places)];
+  const both = [a, b];
+  if (both.includes("date") && both.includes("timestamp")) return "timestamp";
+  if (isList(a) && isList(b)) return listOf(commonType(elementOf(a), elementOf(b)));
+  const inJson = (type: NewType) => type === "jsonb" || type === "boolean" || isList(type) || numbers.includes(type);
+  return both.includes("jsonb") && both.every(inJson) ? "jsonb" : "text";
+}
+
+/** What SQL has to say for it. */
+export function typeText(type: NewType | undefined): string {
+  return type === EMPTY_LIST ? "jsonb" : type ?? UNKNOWN;
+}
+
+function typeOfWhole(text: string): NewType {
+  return text.length < 19 || BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? "bigint" : "numeric";
+}
+
+function typeOfClock(text: string): NewType {
+  if (text === "") return "date";
+  const clock = CLOCK.exec(text);
+  if (clock === null) return "text";
+  return clock[1] === undefined ? "timestamp" : "timestamptz";
+}
+
+function isThere(day: RegExpExecArray): boolean {
+  const [year, month, date] = [Number(day[1]), Number(day[2]), Number(day[3])];
+  const found = new Date(Date.UTC(year, month - 1, date));
+  return year >= 100 && found.getUTCMonth() === month - 1 && found.getUTCDate() === date; // Date.UTC takes 99 for 1999
+}
+
+function typeOfObject(value: object): NewType {
+  if (value instanceof Date) return "timestamptz";
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
+  if (Array.isArray(value)) return listType(value.map(typeOfValue));
+  switch (Object.prototype.toString.call(value)) {
+    case "[object Temporal.PlainDate]":
+      return "date";
+    case "[object Temporal.PlainTime]":
+      return "time";
+    case "[object Temporal.PlainDateTime]":
+      return "timestamp";
+    case "[object Temporal.Instant]":
+      return "timestamptz";
+    case "[object Temporal.Duration]":
+      return "text";
+    default:
+      return "jsonb";
+  }
+}
+
+/**
+ * The type of a list of values of these types. Lists in lists may be of different lengths, and objects have no array of
+ * theirs: both are JSON.
+ */
+export function listType(elements: Iterable<NewType | undefined>): NewType {
+  let common: NewType | undefined;
+  for (const type of elements) {
+    if (type === "jsonb" || type !== undefined && isList(type)) return "jsonb";
+    common = commonType(common, type);
+  }
+  return listOf(common);
+}
+
+function isList(type: NewType): type is `${string}[]` {
+  return type.endsWith("[]");
+}
+
+function elementOf(list: `${string}[]`): NewType | undefined {
+  return list === EMPTY_LIST ? undefined : list.slice(0, -2) as NewType;
+}
+
+function listOf(element: NewType | undefined): NewType {
+  return element === undefined ? EMPTY_LIST : `${element}[]`;
+}

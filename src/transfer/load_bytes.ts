@@ -1,0 +1,132 @@
+import { basename } from "node:path";
+import { pipeline, Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { LakebaseError } from "../errors.ts";
+import { bad } from "./load_options.ts";
+import { peek, type Peeked } from "./peek.ts";
+
+/** Bytes to load, and what is known of them. */
+export interface LoadBytes extends AsyncDisposable {
+  /** What an error calls them. */
+  readonly name: string;
+  /** How many there are, where that is known. */
+  readonly size: number | undefined;
+  /** The bytes, unpacked. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/** Bytes that a file is read by: a larger buffer is no faster, and all of the pipe's are of one size. */
+const READ_BYTES = 131_072;
+
+const GZIP = [0x1f, 0x8b] as const;
+
+/**
+ * Opens a file, or standard input for `-`. What is packed with gzip is unpacked, whatever it is called.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for what can't be read.
+ */
+export async function openFile(path: string): Promise<LoadBytes> {
+  if (path === "-") return await unpacked("standard input", undefined, Deno.stdin.readable, async () => {});
+  const name = basename(path);
+  const file = await Deno.open(path, { read: true }).catch((cause) => {
+    throw unreadable(path, cause);
+  });
+  try {
+    const { isDirectory, isFile, size } = await file.stat();
+    if (isDirectory) throw badFile(`Cannot load ${path}: it is a folder; name the file in it`);
+    return await unpacked(name, isFile ? size : undefined, readAll(file, path), () => Promise.resolve(file.close()));
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Bytes that a program gives. @throws {LakebaseError} `BAD_PARAMETER` for what gives anything else. */
+export async function openStream(source: AsyncIterable<unknown> | Iterable<unknown>): Promise<LoadBytes> {
+  return await unpacked("the stream", undefined, bytesOf(source), async () => {});
+}
+
+/** An error for a file that is not what it should be. */
+export function badFile(message: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_FILE", message, { cause });
+}
+
+async function unpacked(
+  name: string,
+  size: number | undefined,
+  chunks: AsyncIterable<Uint8Array>,
+  close: () => Promise<void>,
+): Promise<LoadBytes> {
+  const peeked = await peek(chunks, enough(GZIP.length));
+  const [first, second] = peeked.head.flatMap((chunk) => [...chunk.subarray(0, GZIP.length)]);
+  const packed = first === GZIP[0] && second === GZIP[1];
+  return {
+    name,
+    size: packed ? undefined : size,
+    chunks: packed ? gunzip(peeked, name) : peeked.rest() as AsyncIterable<Uint8Array>,
+    [Symbol.asyncDispose]: async () => {
+      peeked[Symbol.dispose]();
+      await close();
+    },
+  };
+}
+
+/** Goes on until so many bytes have come. */
+export function enough(bytes: number): (chunk: Uint8Array) => boolean {
+  let seen = 0;
+  return (chunk) => (seen += chunk.length) < bytes;
+}
+
+/** Chunks as one. */
+export function joinBytes(chunks: readonly Uint8Array[]): Uint8Array {
+  if (chunks.length === 1) return chunks[0]!;
+  const all = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
+
+/** Node's, since a file may be of several parts, which the web's `DecompressionStream` refuses. */
+async function* gunzip(packed: Peeked<Uint8Array>, name: string): AsyncGenerator<Uint8Array, void, void> {
+  const source = Readable.from(packed.rest(), { objectMode: false });
+  const stream = pipeline(source, createGunzip({ chunkSize: READ_BYTES }), () => {});
+  try {
+    for await (const chunk of stream) yield chunk;
+  } catch (error) {
+    if (error instanceof LakebaseError || !String((error as { code?: unknown }).code).startsWith("Z_")) throw error;
+    throw badFile(`Cannot load ${name}: it is damaged, or not whole: ${(error as Error).message}`, error);
+  }
+}
+
+async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Array, void, void> {
+  for (;;) {
+    const buffer = new Uint8Array(READ_BYTES);
+    const read = await file.read(buffer).catch((cause) => {
+      throw unreadable(path, cause);
+    });
+    if (read === null) return;
+    yield buffer.subarray(0, read);
+  }
+}
+
+async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator<Uint8Array, void, void> {
+  const encoder = new TextEncoder();
+  for await (const chunk of source) {
+    if (chunk instanceof Uint8Array) yield chunk;
+    else if (typeof chunk === "string") yield encoder.encode(chunk);
+    else {throw bad(
+        `the stream gave ${chunk === null ? "null" : `a ${typeof chunk}`}; with a format it must give bytes`,
+      );}
+  }
+}
+
+function unreadable(path: string, cause: Error): LakebaseError {
+  if (cause instanceof Deno.errors.NotFound) return badFile(`Cannot load ${path}: there is no such file`, cause);
+  if (cause instanceof Deno.errors.PermissionDenied) {
+    return badFile(`Cannot load ${path}: it may not be read by this user`, cause);
+  }
+  return badFile(`Cannot load ${path}: ${cause.message}`, cause);
+}

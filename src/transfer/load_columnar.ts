@@ -1,0 +1,118 @@
+import { basename } from "node:path";
+import type { Batch } from "./batch.ts";
+import { cellText } from "./cell_text.ts";
+import { batchOf, type Columns } from "./columns.ts";
+import { CopyTextWriter } from "./copy_text.ts";
+import type { FileColumn, FileRows } from "./formats/file_rows.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import type { LoadBytes } from "./load_bytes.ts";
+import { bad, type LoadOptions } from "./load_options.ts";
+import { type LoadColumn, type LoadTable, matchColumns } from "./load_table.ts";
+
+/** An Arrow or Parquet file, or a stream of Arrow. */
+export async function openColumnar(
+  source: string | LoadBytes,
+  format: "arrow" | "parquet",
+  options: LoadOptions,
+): Promise<Incoming> {
+  const rows = await readRows(source, format);
+  const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
+  return new Columnar(typeof source === "string" ? basename(source) : source.name, size, rows, options);
+}
+
+/** The columns of a query. */
+export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
+  const batch = batchOf(columns);
+  const found = columns.fields.map(({ key, type }, index) => ({
+    name: key,
+    type: batch.columns[index]!.type,
+    postgres: type.startsWith("oid ") ? "text" : type,
+  }));
+  const batches = (async function* () {
+    yield await Promise.resolve(batch);
+  })();
+  return new Columnar(
+    "the columns",
+    undefined,
+    { columns: found, batches, [Symbol.asyncDispose]: async () => {} },
+    options,
+  );
+}
+
+async function readRows(source: string | LoadBytes, format: "arrow" | "parquet"): Promise<FileRows> {
+  if (format === "parquet") {
+    const { readParquet } = await import("./formats/parquet_reader.ts");
+    return await readParquet(source as string);
+  }
+  const { readArrow } = await import("./formats/arrow_reader.ts");
+  return await readArrow(typeof source === "string" ? source : source.chunks);
+}
+
+class Columnar implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[];
+  readonly #rows: FileRows;
+  readonly #chosen: readonly number[];
+  readonly #options: LoadOptions;
+
+  constructor(name: string, size: number | undefined, rows: FileRows, options: LoadOptions) {
+    this.name = name;
+    this.size = size;
+    this.#rows = rows;
+    this.#options = options;
+    this.#chosen = chosenOf(name, rows.columns, options.columns);
+    this.names = this.#chosen.map((index) => rows.columns[index]!.name);
+  }
+
+  newColumns(): Map<string, string> {
+    if (this.names.length === 0) throw bad(`${this.name} has no columns, so there is nothing to make a table of`);
+    return new Map(
+      this.#chosen.map((index) => this.#rows.columns[index]!).map(({ name, postgres }) => [name, postgres]),
+    );
+  }
+
+  copy(table: LoadTable): IncomingCopy {
+    const matched = matchColumns(table, this.names, () => this.name);
+    const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
+    const columns = matched.filter(({ generated }) => !generated);
+    const place = (row: number) => `row ${row.toLocaleString("en-US")}`;
+    const refuse = (row: number, column: number, state: string) =>
+      bad(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
+    const writer = new CopyTextWriter(refuse);
+    const bytes = write(this.#rows.batches, chosen, columns, writer);
+    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rows[Symbol.asyncDispose]();
+  }
+}
+
+function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly string[] | undefined): number[] {
+  if (wanted === undefined) return columns.map((_, index) => index);
+  return wanted.map((column) => {
+    const index = columns.findIndex((found) => found.name === column);
+    if (index !== -1) return index;
+    throw bad(
+      `${name} has no column ${JSON.stringify(column)}; it has: ${columns.map((found) => found.name).join(", ")}`,
+    );
+  });
+}
+
+async function* write(
+  batches: AsyncIterable<Batch>,
+  chosen: readonly number[],
+  columns: readonly LoadColumn[],
+  writer: CopyTextWriter,
+): AsyncGenerator<Uint8Array, void, void> {
+  for await (const batch of batches) {
+    const cells = chosen.map((index) => cellText(batch.columns[index]!));
+    for (let row = 0; row < batch.rows; row++) {
+      for (let column = 0; column < columns.length; column++) writer.add(cells[column]!(row));
+      writer.endRow();
+      if (writer.full) yield writer.take();
+    }
+  }
+  yield writer.take();
+}

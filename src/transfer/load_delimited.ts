@@ -1,0 +1,165 @@
+import { type Dialect, type Record, records } from "./delimited.ts";
+import { EndMark } from "./end_mark.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
+import { badFile, joinBytes, type LoadBytes } from "./load_bytes.ts";
+import { bad, type LoadOptions } from "./load_options.ts";
+import { type LoadTable, matchColumns } from "./load_table.ts";
+import { peek, type Peeked } from "./peek.ts";
+
+/** What is looked at to find out the types: this many bytes, or rows, whichever is less. */
+const SAMPLE_BYTES = 1_048_576;
+const SAMPLE_ROWS = 10_000;
+
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
+
+/** A CSV or TSV file: the server reads its bytes as they are. */
+export async function openDelimited(bytes: LoadBytes, options: LoadOptions, quotes: boolean): Promise<Incoming> {
+  const { delimiter = quotes ? "," : "\t", nullText = quotes ? "" : "\\N" } = options;
+  const dialect = { quotes, delimiter, nullText };
+  const peeked = await peek(bytes.chunks, untilSample(options, dialect));
+  try {
+    return new Delimited(bytes, peeked, dialect, options);
+  } catch (error) {
+    peeked[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The header is enough, unless types are to be found. */
+function untilSample({ create, header = true }: LoadOptions, dialect: Dialect): (chunk: Uint8Array) => boolean {
+  const chunks: Uint8Array[] = [];
+  let seen = 0;
+  return (chunk) => {
+    chunks.push(chunk);
+    seen += chunk.length;
+    if (seen >= SAMPLE_BYTES) return false;
+    if (create || seen < BYTE_ORDER_MARK.length) return true;
+    if (!header) return false;
+    const ended = chunk.includes(10) &&
+      !records(new TextDecoder().decode(joinBytes(chunks)), dialect, false).next().done;
+    return !ended;
+  };
+}
+
+class Delimited implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[] | undefined;
+  readonly #peeked: Peeked<Uint8Array>;
+  readonly #dialect: Dialect;
+  readonly #header: boolean;
+  readonly #options: LoadOptions;
+  readonly #bytes: LoadBytes;
+  readonly #sample: Record[];
+  readonly #marked: boolean;
+
+  constructor(bytes: LoadBytes, peeked: Peeked<Uint8Array>, dialect: Dialect, options: LoadOptions) {
+    this.name = bytes.name;
+    this.size = bytes.size;
+    this.#bytes = bytes;
+    this.#peeked = peeked;
+    this.#dialect = dialect;
+    this.#options = options;
+    this.#header = options.header ?? true;
+    const head = joinBytes(peeked.head);
+    this.#marked = BYTE_ORDER_MARK.every((byte, index) => head[index] === byte);
+    this.#sample = this.#readSample(head);
+    this.names = this.#names();
+  }
+
+  newColumns(): Map<string, string> {
+    const rows = this.#header ? this.#sample.slice(1) : this.#sample;
+    const names = this.names ?? this.#sample[0]?.map((_, index) => `column_${index + 1}`);
+    if (names === undefined) throw bad(`${this.name} is empty, so there is nothing to take the columns from`);
+    return new Map(names.map((name, index) => [name, typeText(typeOfColumn(rows, index))]));
+  }
+
+  copy(table: LoadTable): IncomingCopy {
+    const columns = matchColumns(table, this.names, () => this.name);
+    const computed = columns.find(({ generated }) => generated);
+    if (computed !== undefined) {
+      throw bad(
+        `${this.name} has the column ${JSON.stringify(computed.name)}, which ${table.quoted} computes by itself; ` +
+          "leave it out of the file",
+      );
+    }
+    const mark = new EndMark(this.#dialect.quotes);
+    const place = (line: number) => `line ${line.toLocaleString("en-US")}`;
+    const rows = () => Math.max(0, mark.lines - (this.#header ? 1 : 0));
+    return { columns, options: this.#copyOptions(), bytes: this.#checked(mark), rows, place };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#peeked[Symbol.dispose]();
+    await this.#bytes[Symbol.asyncDispose]();
+  }
+
+  #copyOptions(): string {
+    const { quotes, delimiter, nullText } = this.#dialect;
+    const text = (value: string) => `E'${value.replace(/['\\]/g, "\\$&")}'`;
+    return `FORMAT ${quotes ? "csv" : "text"}, HEADER ${this.#header}, DELIMITER ${text(delimiter)}, NULL ${
+      text(nullText)
+    }, ENCODING 'UTF8'`;
+  }
+
+  /** Its header is sent too, for the server to pass over: so its lines are those of the file. */
+  async *#checked(mark: EndMark): AsyncGenerator<Uint8Array, void, void> {
+    let skip: number = this.#marked ? BYTE_ORDER_MARK.length : 0;
+    for await (const chunk of this.#peeked.rest()) {
+      const bytes = skip === 0 ? chunk : chunk.subarray(skip);
+      skip = Math.max(0, skip - chunk.length);
+      this.#refuseMark(mark.push(bytes));
+      yield bytes;
+    }
+    this.#refuseMark(mark.end());
+  }
+
+  #refuseMark(line: number | undefined): void {
+    if (line === undefined) return;
+    const instead = this.#dialect.quotes ? '; as a value it must stand in quotes: "\\."' : ", and more follows";
+    throw badFile(`Cannot load ${this.name}: line ${line} is \\. alone, which ends the data for PostgreSQL${instead}`);
+  }
+
+  #readSample(head: Uint8Array): Record[] {
+    if (head[0] === 0xff && head[1] === 0xfe || head[0] === 0xfe && head[1] === 0xff) {
+      throw badFile(`Cannot load ${this.name}: it is in UTF-16; save it in UTF-8`);
+    }
+    const text = new TextDecoder().decode(head); // takes the byte order mark off
+    const found: Record[] = [];
+    for (const record of records(text, this.#dialect, this.#peeked.whole)) {
+      found.push(record);
+      if (found.length > SAMPLE_ROWS || !this.#options.create) break;
+    }
+    return found;
+  }
+
+  #names(): readonly string[] | undefined {
+    const { columns } = this.#options;
+    if (!this.#header) return columns;
+    const header = this.#sample[0];
+    if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#withoutHeader()}`);
+    if (columns !== undefined && columns.length !== header.length) {
+      throw bad(`${this.name} has ${header.length} columns, and the option columns names ${columns.length}`);
+    }
+    const names = columns ?? header.map((name) => name ?? "");
+    const nameless = names.indexOf("");
+    if (nameless !== -1) throw badFile(`Cannot load ${this.name}: its header has no name for column ${nameless + 1}`);
+    return names;
+  }
+
+  #withoutHeader(): string {
+    if (!this.#peeked.whole) return "its first line does not end; is it a text file?";
+    return "it is empty: not even a first line with the columns' names; without one, say { header: false }";
+  }
+}
+
+function typeOfColumn(rows: readonly Record[], index: number): NewType | undefined {
+  let common: NewType | undefined;
+  for (const row of rows) {
+    const value = row[index] ?? null;
+    if (value !== null) common = commonType(common, typeOfText(value));
+    if (common === "text") break;
+  }
+  return common;
+}

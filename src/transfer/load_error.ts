@@ -1,0 +1,103 @@
+import { LakebaseError } from "../errors.ts";
+import { visible } from "../notebook/escape.ts";
+import type { IncomingCopy } from "./incoming.ts";
+import type { LoadTable } from "./load_table.ts";
+
+/** What a failed COPY was about. */
+export interface LoadFailure {
+  /** What was loaded. */
+  name: string;
+  /** Into what. */
+  table: LoadTable;
+  /** What was sent. */
+  copy: IncomingCopy;
+  /** Whether the table's types were found by looking at the first rows. */
+  inferred: boolean;
+}
+
+/** Where in the data the server was. */
+interface Place {
+  line: number;
+  column?: string | undefined;
+  value?: string | undefined;
+}
+
+interface ServerError extends Error {
+  code?: string;
+  severity?: string;
+  detail?: string;
+  hint?: string;
+  where?: string;
+}
+
+/** Of a value or a line that an error shows. */
+const MOST_SHOWN = 200;
+
+/**
+ * What the server said of a row, as an error that says where it stands in the file.
+ *
+ * @returns `undefined` for an error that is not about a row.
+ */
+export function loadError(error: unknown, failure: LoadFailure): LakebaseError | undefined {
+  if (error instanceof LakebaseError || !(error instanceof Error)) return undefined;
+  const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
+  const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
+  if (place === undefined || sqlstate === undefined) return undefined;
+  const { name, table, copy, inferred } = failure;
+  const { line, column, value } = place;
+  const at = [copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
+  const hints = [hint, ...tips(sqlstate, message, column, inferred)].filter((text) =>
+    text !== undefined && text !== ""
+  );
+  const lines = [
+    `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
+    ...(value === undefined || message.includes(value)
+      ? []
+      : [`${column === undefined ? "LINE" : "VALUE"}: ${shown(value)}`]),
+    ...(detail ? [`DETAIL: ${visible(detail)}`] : []),
+    ...hints.map((text) => `HINT: ${visible(text!)}`),
+    "Nothing was loaded.",
+  ];
+  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(error), sqlstate });
+}
+
+/** The server's words are `COPY trips, line 3, column fare: "abc"`; names and values may hold any of that themselves. */
+function placeOf(where: string, { table, copy }: LoadFailure): Place | undefined {
+  const start = `COPY ${table.name}, line `;
+  const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
+  if (at === 0 && !where.startsWith(start)) return undefined;
+  const rest = where.slice(at + start.length);
+  const line = parseInt(rest);
+  const after = rest.slice(String(line).length);
+  const column = copy.columns
+    .map(({ name }) => name)
+    .filter((name) => after.startsWith(`, column ${name}:`))
+    .sort((a, b) => b.length - a.length)[0];
+  const said = after.slice(column === undefined ? 0 : `, column ${column}`.length);
+  const value = said.startsWith(': "') ? said.slice(3).replace(/"$/, "") : undefined;
+  return Number.isNaN(line) ? undefined : { line, column, value };
+}
+
+/** What to do about it, where that is known. */
+function tips(
+  sqlstate: string,
+  message: string,
+  column: string | undefined,
+  inferred: boolean,
+): (string | undefined)[] {
+  if (/unquoted carriage return|unquoted newline/.test(message)) return ["the lines of one file must all end alike"];
+  if (!inferred || column === undefined || !sqlstate.startsWith("22")) return [];
+  const types = `{ types: { ${JSON.stringify(column)}: "text" } }`;
+  return [`the column's type was found by looking at the first rows; say ${types}, or make the table by hand`];
+}
+
+function shown(text: string): string {
+  return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
+}
+
+/** The driver's frames lead nowhere that the reader could do something. */
+function withoutFrames({ name, message, ...rest }: Error & { code?: string }): Error {
+  const plain = Object.assign(new Error(message), rest.code === undefined ? {} : { code: rest.code });
+  plain.stack = `${name}: ${message}`;
+  return plain;
+}

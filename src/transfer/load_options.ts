@@ -1,0 +1,136 @@
+import { closest } from "../closest.ts";
+import { LakebaseError } from "../errors.ts";
+import { checkStops } from "../query/options.ts";
+import type { Progress } from "./progress.ts";
+
+/** What a file to load may be. */
+export type LoadFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
+
+/** How a table is loaded. */
+export interface LoadOptions {
+  /**
+   * What the bytes are. `tsv` is what `pull` writes: tabs between the values, `\N` for NULL, a back-slash before what is
+   * special, no quotes. Tabs with quotes as in CSV are `{ format: "csv", delimiter: "\t" }`.
+   * @default {by the file's extension}
+   */
+  format?: LoadFormat;
+  /**
+   * The table's columns that the values are for, in the file's order; of row objects, the properties that are taken.
+   * @default {those that the file's header or the rows name; without a header all, in the table's order}
+   */
+  columns?: readonly string[];
+  /** Whether the first line of a CSV or TSV file names the columns. @default {true} */
+  header?: boolean;
+  /** What stands between the values of a CSV or TSV file. @default {"," or a tab} */
+  delimiter?: string;
+  /** What stands for NULL in a CSV or TSV file, without quotes. @default {nothing in CSV, `\N` in TSV} */
+  nullText?: string;
+  /**
+   * Makes the table where there is none, with types that fit the first 10,000 rows, or those of the Arrow or Parquet file.
+   * A table that is there is loaded as it is.
+   * @default {false}
+   */
+  create?: boolean;
+  /** With `create`: the types of columns, as SQL has them: `{ zip: "text" }`. @default {as they are found} */
+  types?: Readonly<Record<string, string>>;
+  /** Whether the rows come to those in the table, or take their place. @default {"append"} */
+  mode?: "append" | "replace";
+  /** Is told how far it is, some times a second. What it throws ends the load. */
+  onProgress?: (progress: Progress) => void;
+  /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
+  progress?: boolean;
+  /** Ends it: nothing is loaded, and the signal's reason is thrown. */
+  signal?: AbortSignal;
+  /** Seconds that it may take. @default {no limit} */
+  timeout?: number;
+}
+
+/** The formats, as words. */
+export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
+
+const MODES: readonly string[] = ["append", "replace"];
+
+/** What each option has to be. */
+const CHECKS: Readonly<Record<keyof LoadOptions, readonly [fits: (value: unknown) => boolean, wanted: string]>> = {
+  format: [(value) => LOAD_FORMATS.includes(value as LoadFormat), LOAD_FORMATS.map((name) => `"${name}"`).join(", ")],
+  columns: [isNames, 'a list of different columns\' names, such as ["id", "fare"]'],
+  header: [isBoolean, "true or false"],
+  delimiter: [isDelimiter, "one character of ASCII, and no quote, letter, digit, point, back-slash or line end"],
+  nullText: [isNullText, "a text without quotes and line ends"],
+  create: [isBoolean, "true or false"],
+  types: [isTypes, 'an object of types as SQL has them, such as { zip: "text", fare: "numeric(10, 2)" }'],
+  mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
+  onProgress: [(value) => typeof value === "function", "a function"],
+  progress: [isBoolean, "true or false"],
+  signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
+  timeout: [(value) => typeof value === "number", "a number of seconds"],
+};
+
+/** Options that only text formats have. */
+const OF_TEXT = ["header", "delimiter", "nullText"] as const;
+
+/**
+ * Checks options that a program gave.
+ *
+ * @returns The same, without those that are `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
+ */
+export function checkLoadOptions(options: LoadOptions): LoadOptions {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw bad("the options must be an object such as { create: true }");
+  }
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name, value] of given) {
+    if (!Object.hasOwn(CHECKS, name)) {
+      const near = closest(name, Object.keys(CHECKS));
+      throw bad(`there is no option "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}`);
+    }
+    const [fits, wanted] = CHECKS[name as keyof LoadOptions];
+    if (!fits(value)) {
+      throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
+    }
+  }
+  checkStops(options);
+  if (options.types !== undefined && !options.create) throw bad("types is for { create: true }");
+  return Object.fromEntries(given);
+}
+
+/** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
+export function checkFormatOptions(options: LoadOptions, format: LoadFormat | undefined): void {
+  if (format === "csv" || format === "tsv") return;
+  const found = OF_TEXT.find((name) => options[name] !== undefined);
+  const what = format === undefined ? "rows have none" : `a file of format "${format}" has none`;
+  if (found !== undefined) throw bad(`${found} is for CSV and TSV; ${what}`);
+}
+
+/** An error for a load that can't begin. */
+export function bad(state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_PARAMETER", `Cannot load: ${state}`, { cause });
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === "boolean";
+}
+
+function isNames(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0) return false;
+  return value.every((name) => typeof name === "string" && name !== "") && new Set(value).size === value.length;
+}
+
+/** What COPY refuses as a delimiter in either of its formats. */
+function isDelimiter(value: unknown): boolean {
+  return typeof value === "string" && /^[\t\x20-\x7e]$/.test(value) && !/[a-z0-9."'\\]/i.test(value);
+}
+
+function isNullText(value: unknown): boolean {
+  return typeof value === "string" && value.isWellFormed() && !/["\r\n\0]/.test(value);
+}
+
+/** A type's name is SQL, so no more than a name may be in it. */
+const TYPE =
+  /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;
+
+function isTypes(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((type) => typeof type === "string" && TYPE.test(type));
+}

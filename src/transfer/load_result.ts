@@ -1,0 +1,49 @@
+import { countText } from "../explore/words.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import { renderCommand } from "../notebook/table.ts";
+
+/** What a {@linkcode LoadResult} says. */
+export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created">;
+
+/** What a load did; it draws itself as one line. */
+export class LoadResult {
+  /** The table, as SQL has it: `public.trips`. */
+  readonly table: string;
+  /** Rows that were loaded. */
+  readonly rows: number;
+  /** Bytes that were sent to the server. */
+  readonly bytes: number;
+  /** Milliseconds that it took. */
+  readonly elapsed: number;
+  /** Whether the table was made. */
+  readonly created: boolean;
+
+  /** Made by `load`. */
+  constructor({ table, rows, bytes, elapsed, created }: LoadFacts) {
+    this.table = table;
+    this.rows = rows;
+    this.bytes = bytes;
+    this.elapsed = elapsed;
+    this.created = created;
+  }
+
+  /** The line. */
+  toString(): string {
+    return this.#line()["text/plain"]!;
+  }
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this.#line());
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  #line(): Bundle {
+    const tag = `${countText(this.rows, "row")} into ${this.created ? "the new table " : ""}${this.table}`;
+    return { ...renderCommand({ tag, elapsed: this.elapsed }) };
+  }
+}

@@ -1,0 +1,190 @@
+import type { LakebaseError } from "../errors.ts";
+import { Result } from "../query/result.ts";
+import { CopyTextWriter } from "./copy_text.ts";
+import { valueText } from "./copy_value.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { commonType, type NewType, typeOfValue, typeText } from "./infer.ts";
+import { bad, type LoadOptions } from "./load_options.ts";
+import { type LoadColumn, type LoadTable, matchColumns, unknownColumn } from "./load_table.ts";
+import { peek, type Peeked } from "./peek.ts";
+import { chunks, chunksAsync, grouped, type LoadRow, type RowGroup, single } from "./row_groups.ts";
+
+/** Rows that are looked at to find out which columns there are; with `create` also of which types. */
+const SAMPLE_ROWS = 1000;
+const TYPED_ROWS = 10_000;
+
+/** What rows are made of. */
+export interface RowKind {
+  /** The file that they are read from. */
+  file?: string | undefined;
+  /** Its bytes, where that is known. */
+  size?: number | undefined;
+  /** What an error calls one of them, by its number from 1. */
+  place(row: number): string;
+  /** A value's text, as the server reads it. */
+  text(value: unknown, column: LoadColumn, name: () => string): string | null;
+  /** The type that a new column for a value would have; `undefined` for NULL. */
+  type(value: unknown): NewType | undefined;
+  /** Columns that there are whatever the rows have, with their types. */
+  known?: ReadonlyMap<string, string> | undefined;
+  /** Closes what they are read from. */
+  close?: () => Promise<void>;
+}
+
+/** Row objects that a program holds, or makes. */
+export async function openRows(
+  source: AsyncIterable<unknown> | Iterable<unknown>,
+  options: LoadOptions,
+): Promise<Incoming> {
+  const fields = source instanceof Result ? source.fields : [];
+  const groups = Symbol.iterator in source
+    ? grouped(source as Iterable<LoadRow>)
+    : single(source as AsyncIterable<LoadRow>);
+  return await openRowsOf(groups, {
+    place: (row) => `row ${row.toLocaleString("en-US")}`,
+    text: valueText,
+    type: typeOfValue,
+    known: new Map(fields.map(({ key, type }) => [key, type.startsWith("oid ") ? "text" : type])),
+  }, options);
+}
+
+/** Rows of any kind. */
+export async function openRowsOf(
+  source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
+  kind: RowKind,
+  options: LoadOptions,
+): Promise<Incoming> {
+  let seen = 0;
+  const most = options.create ? TYPED_ROWS : SAMPLE_ROWS;
+  const peeked = await peek(source, (group) => (seen += group.length) < most);
+  try {
+    return new Rows(peeked, kind, options);
+  } catch (error) {
+    peeked[Symbol.dispose]();
+    throw error;
+  }
+}
+
+class Rows implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[];
+  readonly #peeked: Peeked<RowGroup>;
+  readonly #sample: RowGroup;
+  readonly #kind: RowKind;
+  readonly #options: LoadOptions;
+  /** The first row that has a column. */
+  readonly #firsts = new Map<string, number>();
+
+  constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
+    this.name = kind.file ?? "the rows";
+    this.size = kind.size;
+    this.#peeked = peeked;
+    this.#sample = peeked.head.flat();
+    this.#kind = kind;
+    this.#options = options;
+    for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
+    this.#sample.forEach((row, index) => this.#meet(row, index + 1));
+    this.names = options.columns ?? [...this.#firsts.keys()];
+  }
+
+  newColumns(): Map<string, string> {
+    const columns = new Map<string, NewType | undefined>(this.names.map((name) => [name, undefined]));
+    for (const row of this.#sample) {
+      for (const [name, type] of columns) columns.set(name, commonType(type, this.#kind.type(row[name])));
+    }
+    if (columns.size === 0) {
+      throw bad(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
+    }
+    return new Map(Array.from(columns, ([name, type]) => [name, this.#kind.known?.get(name) ?? typeText(type)]));
+  }
+
+  copy(table: LoadTable): IncomingCopy | undefined {
+    if (this.names.length === 0 && this.#sample.length === 0) return undefined;
+    const where = (name: string) => this.#where(name);
+    const matched = matchColumns(table, this.names, where);
+    const keys = this.names.filter((_, index) => !matched[index]!.generated);
+    const columns = matched.filter(({ generated }) => !generated);
+    const { kind, writer } = this.#write(columns);
+    const bytes = this.#bytes(table, keys, columns, writer);
+    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place: (line) => kind.place(line) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#peeked[Symbol.dispose]();
+    await this.#kind.close?.();
+  }
+
+  #write(columns: readonly LoadColumn[]): { kind: RowKind; writer: CopyTextWriter } {
+    const kind = this.#kind;
+    const refuse = (row: number, column: number, state: string) => bad(`${this.#cell(row, columns[column]!)} ${state}`);
+    return { kind, writer: new CopyTextWriter(refuse) };
+  }
+
+  #bytes(
+    table: LoadTable,
+    keys: readonly string[],
+    columns: readonly LoadColumn[],
+    writer: CopyTextWriter,
+  ): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+    const add = this.#adder(table, keys, columns, writer);
+    const rows = this.#peeked.rest();
+    return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
+  }
+
+  /** Writes a row; one function for all of them, since this is where the time goes. */
+  #adder(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
+    const { text } = this.#kind;
+    const known = this.#options.columns === undefined ? new Set(this.names) : undefined;
+    const inherited = keys.map((key) => key in Object.prototype);
+    const name = (index: number) => () => this.#cell(writer.rows + 1, columns[index]!);
+    const names = columns.map((_, index) => name(index));
+    return (row: LoadRow) => {
+      if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, writer.rows + 1);
+      if (known !== undefined) {
+        for (const key in row) if (!known.has(key)) throw this.#late(table, key, writer.rows + 1);
+      }
+      for (let index = 0; index < keys.length; index++) {
+        const key = keys[index]!;
+        const value = inherited[index] && !Object.hasOwn(row, key) ? undefined : row[key];
+        writer.add(text(value, columns[index]!, names[index]!));
+      }
+      writer.endRow();
+    };
+  }
+
+  #meet(row: LoadRow, number: number): void {
+    if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, number);
+    for (const key in row) if (!this.#firsts.has(key)) this.#firsts.set(key, number);
+  }
+
+  #where(name: string): string {
+    if (this.#options.columns !== undefined) return "the option columns";
+    return this.#place(this.#firsts.get(name) ?? 1);
+  }
+
+  #place(row: number): string {
+    const { file } = this.#kind;
+    return file === undefined ? this.#kind.place(row) : `${this.#kind.place(row)} of ${file}`;
+  }
+
+  #cell(row: number, { name }: LoadColumn): string {
+    return `${this.#place(row)}, column ${JSON.stringify(name)}`;
+  }
+
+  #late(table: LoadTable, key: string, row: number): LakebaseError {
+    const where = this.#place(row);
+    if (!table.columns.some(({ name }) => name === key)) return unknownColumn(table, key, where);
+    return bad(
+      `${where} has the column ${JSON.stringify(key)}, which none of the first ${
+        SAMPLE_ROWS.toLocaleString("en-US")
+      } rows ` +
+        "has; name all columns that any row has: { columns: [...] }",
+    );
+  }
+
+  #noRow(row: unknown, number: number): LakebaseError {
+    const found = row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`;
+    return bad(`${this.#place(number)} is ${found}; a row is an object: { id: 1, name: "Harlem" }`);
+  }
+}

@@ -1,0 +1,114 @@
+import { closest } from "../closest.ts";
+import { Columns } from "./columns.ts";
+import type { Incoming } from "./incoming.ts";
+import { badFile, type LoadBytes, openFile, openStream } from "./load_bytes.ts";
+import { openDelimited } from "./load_delimited.ts";
+import { bad, checkFormatOptions, LOAD_FORMATS, type LoadFormat, type LoadOptions } from "./load_options.ts";
+import { openRows } from "./load_rows.ts";
+import { openNdjson } from "./ndjson_rows.ts";
+
+/** What can be loaded, rows and bytes alike; see `Queryable.load`. */
+export type LoadSource = string | URL | Columns | Iterable<object> | AsyncIterable<object | string>;
+
+/**
+ * Opens what is to be loaded and looks at its beginning.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for what is no source.
+ */
+export async function openSource(source: unknown, options: LoadOptions): Promise<Incoming> {
+  if (source instanceof URL) {
+    if (source.protocol !== "file:") {
+      throw bad(`the source is a URL of ${source.protocol}; fetch it: (await fetch(url)).body`);
+    }
+    return await openPath(decodeURIComponent(source.pathname), options);
+  }
+  if (typeof source === "string") return await openPath(source, options);
+  const { format } = options;
+  const isSource = typeof source === "object" && source !== null;
+  if (source instanceof Columns) return await openColumns(source, options);
+  if (isSource && (Symbol.asyncIterator in source || Symbol.iterator in source)) {
+    const iterable = source as AsyncIterable<unknown> | Iterable<unknown>;
+    checkFormatOptions(options, format);
+    if (format !== undefined) return await openStreamAs(format, iterable, options);
+    if (source instanceof ReadableStream) return await openUnnamed(source, options);
+    return await openRows(iterable, options);
+  }
+  const found = source === null ? "null" : isSource ? "an object" : `a ${typeof source}`;
+  throw bad(`the source is ${found}; it must be rows, a file's path, or a stream of bytes with { format }`);
+}
+
+async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
+  checkFormatOptions(options, undefined);
+  if (options.format !== undefined) throw bad("format is for files and streams of bytes; columns are none");
+  const { columnsIncoming } = await import("./load_columnar.ts");
+  return columnsIncoming(columns, options);
+}
+
+async function openPath(path: string, options: LoadOptions): Promise<Incoming> {
+  const format = options.format ?? formatOf(path);
+  checkFormatOptions(options, format);
+  if (format === "arrow" || format === "parquet") {
+    const { openColumnar } = await import("./load_columnar.ts");
+    return await openColumnar(path, format, options);
+  }
+  return await openText(format, await openFile(path), options);
+}
+
+async function openStreamAs(
+  format: LoadFormat,
+  source: AsyncIterable<unknown> | Iterable<unknown>,
+  options: LoadOptions,
+): Promise<Incoming> {
+  if (format === "parquet") {
+    throw bad("a Parquet file is read from its end, so it can't be a stream; write it to a file first");
+  }
+  const bytes = await openStream(source);
+  if (format !== "arrow") return await openText(format, bytes, options);
+  const { openColumnar } = await import("./load_columnar.ts");
+  return await openColumnar(bytes, format, options);
+}
+
+/** A stream of rows is as good as any other source of rows. */
+async function openUnnamed(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
+  const names = LOAD_FORMATS.map((name) => `"${name}"`).join(", ");
+  const rows = async function* () {
+    for await (const chunk of source) {
+      if (typeof chunk === "string" || chunk instanceof Uint8Array) {
+        throw bad(`the stream gives bytes; say what they are: { format: ${names} }`);
+      }
+      yield chunk;
+    }
+  };
+  return await openRows(rows(), options);
+}
+
+async function openText(format: LoadFormat, bytes: LoadBytes, options: LoadOptions): Promise<Incoming> {
+  try {
+    if (format === "ndjson") return await openNdjson(bytes, options);
+    return await openDelimited(bytes, options, format === "csv");
+  } catch (error) {
+    await bytes[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Other names under which files of a format go. */
+const EXTENSIONS: Readonly<Record<string, LoadFormat>> = {
+  ...{ csv: "csv", tsv: "tsv", ndjson: "ndjson", jsonl: "ndjson" },
+  ...{ arrow: "arrow", feather: "arrow", parquet: "parquet" },
+};
+
+function formatOf(path: string): LoadFormat {
+  if (path === "-") throw bad('standard input has no extension; say what it is: { format: "csv" }');
+  const name = path.split(/[/\\]/).at(-1)!.toLowerCase();
+  const packed = name.endsWith(".gz");
+  const extension = /\.([^.]+)$/.exec(packed ? name.slice(0, -".gz".length) : name)?.[1];
+  const format = Object.hasOwn(EXTENSIONS, extension ?? "") ? EXTENSIONS[extension!] : undefined;
+  if (format !== undefined) return format;
+  const near = extension === undefined ? undefined : closest(extension, Object.keys(EXTENSIONS));
+  const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
+  const hint = near === undefined
+    ? `say what it is: { format: ${LOAD_FORMATS.map((f) => `"${f}"`).join(", ")} }`
+    : `did you mean .${near}?`;
+  throw badFile(`Cannot load ${path}: ${found}; ${hint}`);
+}

@@ -1,0 +1,158 @@
+import { closest } from "../closest.ts";
+import { LakebaseError } from "../errors.ts";
+import { KIND, look } from "../explore/catalog.ts";
+import { fold, nameOf, readings } from "../explore/name.ts";
+import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
+import { Fragment, textStatement } from "../query/fragment.ts";
+import { type FindSession, run } from "../query/run.ts";
+import type { StopOptions } from "../query/stop.ts";
+import { bad } from "./load_options.ts";
+
+/** A column that can be loaded. */
+export interface LoadColumn {
+  /** Its name. */
+  name: string;
+  /** Its type, as SQL has it. */
+  type: string;
+  /** How a value of JavaScript becomes its text. */
+  form: "json" | "array" | "scalar";
+  /** Whether the table computes it. */
+  generated: boolean;
+}
+
+/** A table that can be loaded. */
+export interface LoadTable extends Relation {
+  /** Its name, quoted where SQL needs it, with its schema. */
+  quoted: string;
+  /** Its name alone. */
+  name: string;
+  /** Its columns. */
+  columns: LoadColumn[];
+}
+
+/** The type below a domain's. */
+const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype UNION ALL
+  SELECT b.oid, b.typbasetype FROM base JOIN pg_type AS b ON b.oid = base.below) SELECT oid FROM base WHERE below = 0)`;
+
+const FIND = `SELECT format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
+  coalesce((SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+    'form', CASE WHEN base.oid IN (114, 3802) THEN 'json' WHEN base.typcategory = 'A' THEN 'array' ELSE 'scalar' END,
+    'generated', a.attgenerated <> '') ORDER BY a.attnum)
+    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN pg_type AS base ON base.oid = ${BASE}
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
+  FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+
+/** A name of Postgres has no more bytes than this; the rest would be cut off in silence. */
+const MOST_NAME_BYTES = 63;
+
+/** The name that a person gave for a table. @throws {LakebaseError} `BAD_PARAMETER` for what is none. */
+export function tableName(table: string | Fragment): string {
+  const name = table instanceof Fragment ? nameOf(table) : table;
+  if (typeof name === "string") {
+    readings(name);
+    return name;
+  }
+  const what = table instanceof Fragment ? "a query" : table === null ? "null" : `a ${typeof table}`;
+  throw bad(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
+}
+
+/** Finds the table; `undefined` where there is none of that name. */
+export async function findTable(find: FindSession, name: string, stops: StopOptions): Promise<LoadTable | undefined> {
+  const [table] = await look<LoadTable>(find, FIND, [readings(name)], stops);
+  return table;
+}
+
+/** Makes sure that there is a table, and that it is one that keeps rows. */
+export async function expectLoadable(
+  find: FindSession,
+  name: string,
+  found: LoadTable | undefined,
+): Promise<LoadTable> {
+  const table = await expectTable(find, "load", name, found).catch((error: LakebaseError) => {
+    if (found !== undefined) throw error;
+    const { code, message, sqlstate } = error;
+    throw new LakebaseError(code, `${message}\nHINT: { create: true } makes it`, { sqlstate });
+  });
+  if (table.kind !== "view" && table.kind !== "materialized view") return table;
+  throw new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot load ${name}: it is a ${table.kind}, which keeps no rows of its own; load the table that it reads`,
+    { sqlstate: "42809" },
+  );
+}
+
+/** Makes a table, as SQL reads its name: without quotes in lower case. */
+export async function createTable(
+  find: FindSession,
+  name: string,
+  columns: ReadonlyMap<string, string>,
+  stops: StopOptions,
+): Promise<void> {
+  const definitions = Array.from(columns, ([column, type]) => `${quoteName(checkName(column))} ${type}`);
+  const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
+  await run(find, textStatement(text), stops);
+}
+
+/**
+ * The table's columns that values come for.
+ *
+ * @param names What the values are called, in their order; `undefined` where nothing says.
+ * @param where Says who has a name, for an error.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a name that the table does not have, or that comes twice.
+ */
+export function matchColumns(
+  table: LoadTable,
+  names: readonly string[] | undefined,
+  where: (name: string) => string,
+): LoadColumn[] {
+  if (names === undefined) return table.columns.filter(({ generated }) => !generated);
+  const byName = new Map(table.columns.map((column) => [column.name, column]));
+  const seen = new Set<LoadColumn>();
+  return names.map((name) => {
+    const column = byName.get(name) ?? byName.get(fold(name));
+    if (column === undefined) throw unknownColumn(table, name, where(name));
+    if (seen.has(column)) throw bad(`${where(name)} has the column ${JSON.stringify(column.name)} twice`);
+    seen.add(column);
+    return column;
+  });
+}
+
+/** An error for a name that is none of the table's columns'. */
+export function unknownColumn({ columns, quoted }: LoadTable, name: string, where: string): LakebaseError {
+  const names = columns.map((column) => column.name);
+  const near = closest(name, names);
+  const delimiter = names.length > 1 ? /[;\t|,]/.exec(name)?.[0] : undefined;
+  const hint = near !== undefined
+    ? `did you mean ${JSON.stringify(near)}?`
+    : delimiter !== undefined
+    ? `if the columns are separated by ${JSON.stringify(delimiter)}, say { format: "csv", delimiter: ${
+      JSON.stringify(delimiter)
+    } }`
+    : `it has: ${listed(names)}`;
+  return bad(
+    `${where} has the column ${JSON.stringify(shortened(name))}, but ${quoted} has none of that name; ${hint}`,
+  );
+}
+
+function shortened(name: string): string {
+  return name.length > 100 ? `${name.slice(0, 100)}…` : name;
+}
+
+function listed(names: readonly string[]): string {
+  const most = 20;
+  const more = names.length > most ? `, ... (${names.length} in all)` : "";
+  return names.length === 0 ? "none" : names.slice(0, most).join(", ") + more;
+}
+
+function checkName(name: string): string {
+  const bytes = new TextEncoder().encode(name).length;
+  if (name === "") throw bad("a column has no name; give { columns: [...] }");
+  if (name.includes("\0")) throw bad(`the column ${JSON.stringify(name)} has a zero character in its name`);
+  if (bytes <= MOST_NAME_BYTES) return name;
+  throw bad(`the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}`);
+}
+
+/** A name as SQL takes it. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

@@ -1,0 +1,153 @@
+import { arrayText } from "../query/array.ts";
+import type { Incoming } from "./incoming.ts";
+import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
+import { jsonElements, jsonMembers, stringOf } from "./json_text.ts";
+import { badFile, joinBytes, type LoadBytes } from "./load_bytes.ts";
+import type { LoadOptions } from "./load_options.ts";
+import { openRowsOf } from "./load_rows.ts";
+import type { LoadColumn } from "./load_table.ts";
+import type { LoadRow, RowGroup } from "./row_groups.ts";
+
+/** A longer line is no row: a program that writes one has written all of its rows as one array. */
+const MOST_LINE_BYTES = 402_653_184;
+
+const LINE_FEED = 10;
+
+/** A file of one JSON object a line. */
+export async function openNdjson(bytes: LoadBytes, options: LoadOptions): Promise<Incoming> {
+  const lines = new Lines(bytes.name);
+  return await openRowsOf(lines.rows(bytes.chunks), {
+    file: bytes.name,
+    size: bytes.size,
+    place: (row) => `line ${lines.lineOf(row).toLocaleString("en-US")}`,
+    text: (value, column) => rawText(value as string | undefined, column),
+    type: (value) => typeOfRaw(value as string | undefined),
+    close: async () => await bytes[Symbol.asyncDispose](),
+  }, options);
+}
+
+/** Finds the rows in a file, and where they were. */
+class Lines {
+  readonly #name: string;
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
+  /** How many rows came before each empty line. */
+  readonly #empty: number[] = [];
+  #rows = 0;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** The line that a row stands in. */
+  lineOf(row: number): number {
+    return row + this.#empty.filter((before) => before < row).length;
+  }
+
+  /** The rows: the text of each value by its name. */
+  async *rows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<RowGroup, void, void> {
+    for await (const block of wholeLines(chunks, () => this.#next(), this.#name)) {
+      yield [...this.#rowsOf(this.#decode(block))];
+    }
+  }
+
+  *#rowsOf(text: string): Generator<LoadRow, void, void> {
+    for (const line of text.split("\n")) {
+      if (line.trim() === "") {
+        this.#empty.push(this.#rows);
+        continue;
+      }
+      yield this.#parse(line);
+      this.#rows++;
+    }
+  }
+
+  #next(): number {
+    return this.#rows + this.#empty.length + 1;
+  }
+
+  #parse(line: string): LoadRow {
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch (cause) {
+      throw this.#bad(`is not JSON: ${(cause as Error).message}`, cause);
+    }
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return jsonMembers(line);
+    throw this.#bad(`is no JSON object; a line of NDJSON is one: {"id": 1, "name": "Harlem"}`);
+  }
+
+  #decode(block: Uint8Array): string {
+    try {
+      return this.#decoder.decode(block);
+    } catch {
+      let start = 0;
+      for (let line = this.#next();; line++) {
+        const end = block.indexOf(LINE_FEED, start);
+        const part = block.subarray(start, end === -1 ? undefined : end);
+        if (end === -1 || !isUtf8(part)) throw badFile(`Cannot load ${this.#name}: line ${line} is not UTF-8`);
+        start = end + 1;
+      }
+    }
+  }
+
+  #bad(state: string, cause?: unknown) {
+    return badFile(`Cannot load ${this.#name}: line ${this.#next()} ${state}`, cause);
+  }
+}
+
+/** Blocks that end where a line ends; the last line's end, which begins no further line, is left out. */
+async function* wholeLines(
+  chunks: AsyncIterable<Uint8Array>,
+  line: () => number,
+  name: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  let begun: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    const end = chunk.lastIndexOf(LINE_FEED);
+    if (end !== -1) {
+      yield joinBytes([...begun, chunk.subarray(0, end)]);
+      begun = [];
+      length = 0;
+    }
+    const rest = chunk.subarray(end + 1);
+    if (rest.length > 0) begun.push(rest);
+    length += rest.length;
+    if (length > MOST_LINE_BYTES) {
+      throw badFile(`Cannot load ${name}: line ${line()} is too long; NDJSON has a row a line`);
+    }
+  }
+  if (begun.length > 0) yield joinBytes(begun);
+}
+
+function rawText(raw: string | undefined, column: LoadColumn): string | null {
+  if (raw === undefined || raw === "null") return null;
+  if (column.form === "json") return raw;
+  if (raw.startsWith('"')) return stringOf(raw);
+  return raw.startsWith("[") && column.form === "array" ? listText(raw) : raw;
+}
+
+function listText(raw: string): string {
+  const nested = (text: string): unknown => text.startsWith("[") ? jsonElements(text).map(nested) : text;
+  return arrayText(jsonElements(raw).map(nested), (element) => {
+    const text = element as string;
+    if (text === "null") return null;
+    return text.startsWith('"') ? stringOf(text) : text;
+  });
+}
+
+function typeOfRaw(raw: string | undefined): NewType | undefined {
+  if (raw === undefined || raw === "null") return undefined;
+  if (raw.startsWith('"')) return typeOfWord(stringOf(raw));
+  if (raw.startsWith("[")) return listType(jsonElements(raw).map(typeOfRaw));
+  return raw.startsWith("{") ? "jsonb" : typeOfText(raw);
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,165 @@
+import { usualView } from "./progress_view.ts";
+
+/** How far a transfer is. */
+export interface Progress {
+  /** Rows so far. */
+  rows: number;
+  /** Bytes so far. */
+  bytes: number;
+  /** Milliseconds since it began. */
+  elapsed: number;
+  /** Rows in a second, on average. */
+  rowsPerSecond: number;
+  /** Bytes in a second, on average. */
+  bytesPerSecond: number;
+  /** Rows there are as the server's planner has it, once that is known: an estimate. */
+  totalRows?: number;
+  /** Bytes there are, where that is known. */
+  totalBytes?: number;
+  /** Whether this is the last report: everything is done. */
+  done: boolean;
+}
+
+/** What moves, for those who watch. */
+export interface Moving {
+  /** What is done. */
+  action: "Pulling" | "Loading";
+  /** To what: a table's name, or that of a file. */
+  name: string;
+}
+
+/** Where a person sees how far it is. */
+export interface ProgressView {
+  /** Shows how far it is. */
+  draw(progress: Progress): Promise<void> | void;
+  /** Shows how it ended, or leaves no trace: `progress.done` says whether it is whole. */
+  end(progress: Progress): Promise<void> | void;
+}
+
+/** What a meter measures, and who is told. */
+export interface MeterOptions extends Moving {
+  /** Rows there will be, about; a function is asked once it takes long enough to be shown. */
+  totalRows?: number | (() => Promise<number | undefined>) | undefined;
+  /** Bytes there will be. */
+  totalBytes?: number | undefined;
+  /** Told at most four times a second, while rows move, and once at the end. */
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whether it is shown in a cell or on a terminal. @default {true} */
+  show?: boolean | undefined;
+  /** Where it is shown. @default {the cell, else standard error where that is a terminal, else nowhere} */
+  view?: ProgressView | undefined;
+}
+
+/** Measures a transfer. Disposing of it ends it. */
+export interface Meter extends AsyncDisposable {
+  /**
+   * Counts what has moved.
+   *
+   * @throws What `onProgress` threw.
+   */
+  add(rows: number, bytes: number): void;
+  /** Says that everything is done; without it, the end is that of a failure. @throws What `onProgress` threw. */
+  complete(): void;
+}
+
+/** What is over within this time is not worth a line. */
+const SHOWN_AFTER_MS = 1000;
+/** Between two reports: a person reads no faster. */
+const REPORT_EVERY_MS = 250;
+
+/** Begins to measure a transfer, and shows it from its second second on. */
+export function startMeter(options: MeterOptions): Meter {
+  return new ShownMeter(options);
+}
+
+class ShownMeter implements Meter {
+  readonly #options: MeterOptions;
+  readonly #view: ProgressView | undefined;
+  readonly #started = performance.now();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #drawing: Promise<void> | undefined;
+  #shown = false;
+  #rows = 0;
+  #bytes = 0;
+  #totalRows: number | undefined;
+  #asked = false;
+  #reported: number;
+  #ended: Progress | undefined;
+
+  constructor(options: MeterOptions) {
+    this.#options = options;
+    const { show = true, totalRows } = options;
+    this.#view = show ? options.view ?? usualView(options) : undefined;
+    if (typeof totalRows === "number") this.#totalRows = totalRows;
+    this.#reported = this.#started;
+    if (this.#view !== undefined) this.#timer = setTimeout(() => this.#tick(), SHOWN_AFTER_MS);
+  }
+
+  add(rows: number, bytes: number): void {
+    this.#rows += rows;
+    this.#bytes += bytes;
+    const { onProgress } = this.#options;
+    if (onProgress === undefined) return;
+    const now = performance.now();
+    if (now - this.#reported < REPORT_EVERY_MS) return;
+    this.#reported = now;
+    if (now - this.#started >= SHOWN_AFTER_MS) this.#askTotal();
+    onProgress(this.#progress(false));
+  }
+
+  complete(): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = this.#progress(true);
+    this.#options.onProgress?.({ ...this.#ended });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#drawing;
+    if (!this.#shown) return;
+    this.#shown = false;
+    await attempt(() => this.#view?.end(this.#ended ?? this.#progress(false)));
+  }
+
+  #tick(): void {
+    this.#askTotal();
+    this.#shown = true;
+    // A frontend that takes its time gets fewer updates, not a queue of them.
+    this.#drawing ??= attempt(() => this.#view?.draw(this.#progress(false))).then(() => this.#drawing = undefined);
+    this.#timer = setTimeout(() => this.#tick(), REPORT_EVERY_MS);
+  }
+
+  /** An estimate is worth a query only where somebody waits for the end; without one there is none to show. */
+  #askTotal(): void {
+    const { totalRows } = this.#options;
+    if (this.#asked || typeof totalRows !== "function") return;
+    this.#asked = true;
+    (async () => this.#totalRows = await totalRows())().catch(() => {});
+  }
+
+  #progress(done: boolean): Progress {
+    const elapsed = performance.now() - this.#started;
+    const { totalBytes } = this.#options;
+    const perSecond = (amount: number) => elapsed > 0 ? amount / elapsed * 1000 : 0;
+    return {
+      rows: this.#rows,
+      bytes: this.#bytes,
+      elapsed,
+      rowsPerSecond: perSecond(this.#rows),
+      bytesPerSecond: perSecond(this.#bytes),
+      ...(this.#totalRows === undefined ? {} : { totalRows: this.#totalRows }),
+      ...(totalBytes === undefined ? {} : { totalBytes }),
+      done,
+    };
+  }
+}
+
+/** Showing must never fail what is shown. */
+async function attempt(show: () => Promise<void> | void): Promise<void> {
+  try {
+    await show();
+  } catch {
+    // A closed terminal or a frontend that is gone: nobody looks.
+  }
+}

@@ -1,0 +1,239 @@
+import { LakebaseError } from "../errors.ts";
+import { countText, sizeText } from "../explore/words.ts";
+import { until } from "../query/cancel.ts";
+import type { Fragment } from "../query/fragment.ts";
+import { type FindSession, onConnection } from "../query/run.ts";
+import type { Lease, Session } from "../query/session.ts";
+import { stoppable } from "../query/stop.ts";
+import { chooseColumns, type CopyFormat, copyText } from "./copy_query.ts";
+import { type Chunk, copyOut } from "./copy_out.ts";
+import { estimateRows } from "./estimate.ts";
+import type { Encode } from "./formats/encode.ts";
+import { gzip } from "./gzip.ts";
+import type { Shares } from "./parallel.ts";
+import { type Meter, startMeter } from "./progress.ts";
+import { checkFormatOptions, checkPullOptions, type PullFormat, type PullOptions } from "./pull_options.ts";
+import { PullResult } from "./pull_result.ts";
+import { openSinks, type Sinks } from "./sinks.ts";
+import { type CopySource, describeSource, type Wanted, wantedSource } from "./source.ts";
+import { isTerminal, type Plan, planTarget, type PullTarget, type Sink } from "./target.ts";
+
+export type { PullFormat, PullOptions, PullResult, PullTarget };
+
+/** How the rows become a file's bytes. */
+const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
+  csv: async () => (await import("./formats/csv.ts")).encodeCsv,
+  tsv: async () => (await import("./formats/csv.ts")).encodeCsv,
+  ndjson: async () => (await import("./formats/ndjson.ts")).encodeNdjson,
+  arrow: async () => (await import("./formats/arrow.ts")).encodeArrow,
+  parquet: async () => (await import("./formats/parquet.ts")).encodeParquet,
+};
+
+/**
+ * Writes the rows of a table or query to a file or stream, in constant memory. There is a whole file or none, and one that
+ * was there is replaced by a whole one only.
+ *
+ * @param what A table's name, or a query.
+ * @param target Where to.
+ * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE`, or as `run`; what `onProgress` or the stream threw; the reason of the
+ * caller's signal.
+ */
+export async function pull(
+  find: FindSession,
+  what: string | Fragment,
+  target: PullTarget,
+  options: PullOptions = {},
+): Promise<PullResult> {
+  const checked = checkPullOptions(options);
+  const plan = planTarget(target, checked);
+  checkFormatOptions(checked, plan.format);
+  using stop = stoppable(checked);
+  const sinks = await openSinks(plan, checked.parallel, stop.signal);
+  const work = new Pull(plan, checked, sinks, stop.signal);
+  try {
+    return await work.run(find, what);
+  } catch (error) {
+    await sinks.abort(error);
+    throw work.explain(error);
+  }
+}
+
+/** Writes the rows to a sink, and counts them. */
+type Write = (chunks: AsyncIterable<Chunk>, sink: Sink) => Promise<void>;
+
+class Pull {
+  readonly #plan: Plan;
+  readonly #options: PullOptions;
+  readonly #sinks: Sinks;
+  readonly #signal: AbortSignal | undefined;
+  readonly #started = performance.now();
+  #source: CopySource | undefined;
+  /** Rows that came. */
+  #came = 0;
+  #bytes = 0;
+  /** What the program's own function or stream threw, which is no failure of the connection. */
+  #thrown: { error: unknown } | undefined;
+
+  constructor(plan: Plan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
+    this.#plan = plan;
+    this.#options = options;
+    this.#sinks = sinks;
+    this.#signal = signal;
+  }
+
+  async run(find: FindSession, what: string | Fragment): Promise<PullResult> {
+    const session = await until(find(), this.#signal);
+    const wanted = await wantedSource(find, what, { signal: this.#signal });
+    const encode = await ENCODERS[this.#plan.format]();
+    await using meter = this.#meter(session);
+    const { parallel = 1 } = this.#options;
+    const write: Write = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
+    const rows = parallel === 1 && !this.#sinks.several
+      ? await this.#copy(session, wanted, write)
+      : await this.#copyInParallel(session, wanted, write, parallel);
+    await this.#sinks.commit();
+    await this.#own(() => meter.complete());
+    const { name: to, paths } = this.#sinks;
+    return new PullResult({ rows, bytes: this.#bytes, paths, to, elapsed: performance.now() - this.#started });
+  }
+
+  /** The error to throw; where rows were on their way, with what has become of them. */
+  explain(error: unknown): unknown {
+    if (this.#thrown !== undefined) return this.#thrown.error;
+    const { signal } = this.#options;
+    if (signal?.aborted && error === signal.reason) return error;
+    if (!(error instanceof LakebaseError) || this.#came <= 0) return error;
+    const { code, sqlstate, cause } = error;
+    const came = `${countText(this.#came, "row")} had come, ${sizeText(this.#bytes)} were written`;
+    return new LakebaseError(code, `${error.message}\n${came}; ${this.#sinks.outcome}`, { cause, sqlstate });
+  }
+
+  /** On one connection, in the transaction where there is one. */
+  async #copy(session: Session, wanted: Wanted, write: Write): Promise<number> {
+    return await onConnection(session, wanted.statement, this.#signal, async (lease, signal) => {
+      const source = await this.#describe(session, lease, wanted, signal);
+      const copying = copyOut(session, lease, copyText(source, this.#format), signal);
+      let rows = 0;
+      await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]!));
+      return rows;
+    });
+  }
+
+  /** On several connections, under one snapshot. */
+  async #copyInParallel(session: Session, wanted: Wanted, write: Write, parallel: number): Promise<number> {
+    const { copyOutParallel, copyOutShares, parallelOptions } = await import("./parallel.ts");
+    const source = await onConnection(session, wanted.statement, this.#signal, (lease, signal) => {
+      return this.#describe(session, lease, wanted, signal);
+    });
+    const options = { ...parallelOptions(source, wanted.relation, this.#format), parallel, signal: this.#signal };
+    const { all, several } = this.#sinks;
+    if (several) await writeShares(await copyOutShares(session, options), (stream, n) => write(stream, all[n]!));
+    else {
+      const copying = copyOutParallel(session, options);
+      await toTheEnd(copying, () => write(copying, all[0]!));
+    }
+    return this.#came;
+  }
+
+  async #describe(
+    session: Session,
+    lease: Lease,
+    wanted: Wanted,
+    signal: AbortSignal | undefined,
+  ): Promise<CopySource> {
+    const described = await describeSource(session, lease, wanted, signal);
+    return this.#source = chooseColumns(described, this.#options.columns);
+  }
+
+  /** How the server writes the rows. */
+  get #format(): CopyFormat {
+    const { header = true, delimiter, nullText } = this.#options;
+    switch (this.#plan.format) {
+      case "csv":
+        return { format: "csv", header, delimiter, nullText };
+      case "tsv":
+        return { format: "text", header, delimiter, nullText };
+      case "ndjson":
+        return { format: "json" };
+      default:
+        return { format: "binary" };
+    }
+  }
+
+  /** Messages of a COPY that are no row: the line with the names, or the end of binary. */
+  get #framing(): number {
+    const { format, header } = this.#format;
+    return header || format === "binary" ? 1 : 0;
+  }
+
+  #meter(session: Session): Meter {
+    const { onProgress, progress = true } = this.#options;
+    const show = progress && !isTerminal(this.#plan.target);
+    const totalRows = async () => this.#source && await estimateRows(session, this.#source.text);
+    return startMeter({ action: "Pulling", name: this.#sinks.name, totalRows, onProgress, show });
+  }
+
+  async #write(encode: Encode, chunks: AsyncIterable<Chunk>, sink: Sink): Promise<void> {
+    const { compression, rowGroupSize } = this.#options;
+    const encoded = encode(chunks, { columns: this.#source!.columns, options: { compression, rowGroupSize } });
+    for await (const bytes of this.#plan.gzip ? gzip(encoded) : encoded) {
+      await this.#own(() => sink.write(bytes));
+      this.#bytes += bytes.length;
+    }
+  }
+
+  async *#counted(chunks: AsyncIterable<Chunk>, meter: Meter): AsyncGenerator<Chunk, void, void> {
+    let framing = this.#framing;
+    for await (const chunk of chunks) {
+      const rows = chunk.rows - framing;
+      framing = 0;
+      this.#came += rows;
+      await this.#own(() => meter.add(rows, chunk.bytes.length));
+      yield chunk;
+    }
+  }
+
+  /** Calls what is the program's own, whose errors are thrown as they are. */
+  async #own(call: () => Promise<void> | void): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      if (error instanceof LakebaseError) throw error;
+      this.#thrown ??= { error };
+      throw new LakebaseError("CANCELED", "Canceled by the program's own error", { cause: error });
+    }
+  }
+}
+
+/** Whoever reads may leave early without a wait, as a stream of Node does; the connection is free only when the COPY has ended. */
+async function toTheEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } finally {
+    await copying.return(undefined).catch(() => {}); // its own error is that of the work
+  }
+}
+
+/** When one fails, the others have ended too before its error is thrown. */
+async function writeShares(shares: Shares, write: (stream: AsyncIterable<Chunk>, index: number) => Promise<void>) {
+  const writing = shares.streams.map(write);
+  try {
+    await Promise.all(writing);
+  } finally {
+    await shares[Symbol.asyncDispose]();
+    await Promise.allSettled(writing);
+  }
+}
+
+/** A place in the COPY is none in the statement that was written, whose own mistakes were found before. */
+async function* withoutPlace(
+  copying: AsyncGenerator<Chunk, number, void>,
+  onEnd: (rows: number) => void,
+): AsyncGenerator<Chunk, void, void> {
+  try {
+    onEnd(yield* copying);
+  } catch (error) {
+    if (error instanceof Error) delete (error as { position?: unknown }).position;
+    throw error;
+  }
+}

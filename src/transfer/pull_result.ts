@@ -1,0 +1,53 @@
+import { countText, sizeText } from "../explore/words.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import { renderCommand } from "../notebook/table.ts";
+
+/** What a {@linkcode PullResult} says. */
+export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string };
+
+/** What a pull did; it draws itself as one line. */
+export class PullResult {
+  /** Rows that were written. */
+  readonly rows: number;
+  /** Bytes that were written. */
+  readonly bytes: number;
+  /** The files; none where it was a stream. */
+  readonly paths: readonly string[];
+  /** Milliseconds that it took. */
+  readonly elapsed: number;
+  readonly #to: string;
+
+  /** Made by `pull`. */
+  constructor({ rows, bytes, paths, elapsed, to }: PullFacts) {
+    this.rows = rows;
+    this.bytes = bytes;
+    this.paths = paths;
+    this.elapsed = elapsed;
+    this.#to = to;
+  }
+
+  /** The file; `undefined` where it was a stream, or several files. */
+  get path(): string | undefined {
+    return this.paths.length === 1 ? this.paths[0] : undefined;
+  }
+
+  /** The line. */
+  toString(): string {
+    return this.#line()["text/plain"]!;
+  }
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this.#line());
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  #line(): Bundle {
+    const tag = `${countText(this.rows, "row")} to ${this.#to} (${sizeText(this.bytes)})`;
+    return { ...renderCommand({ tag, elapsed: this.elapsed }) };
+  }
+}

@@ -1,0 +1,63 @@
+import { basename } from "node:path";
+import { bad } from "./pull_options.ts";
+import { openTarget, type Plan, type Sink } from "./target.ts";
+
+/** Stands for the file's number in the name of several. */
+const NUMBER = "{n}";
+
+/** The targets of a pull: one, or one for each connection. */
+export interface Sinks {
+  /** They all. */
+  readonly all: readonly Sink[];
+  /** What a result calls them. */
+  readonly name: string;
+  /** Whether the name was that of several. */
+  readonly several: boolean;
+  /** What becomes of them after a failure, as the end of a sentence. */
+  readonly outcome: string;
+  /** The paths of those that are files. */
+  readonly paths: readonly string[];
+  /** All has been written to all of them. */
+  commit(): Promise<void>;
+  /** It failed: what was written is removed. */
+  abort(reason: unknown): Promise<void>;
+}
+
+/**
+ * Opens what a pull writes to.
+ *
+ * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER`.
+ */
+export async function openSinks(
+  { target }: Plan,
+  parallel: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Sinks> {
+  if (typeof target !== "string" || !target.includes(NUMBER)) return together([await openTarget(target, signal)]);
+  if (parallel === undefined) throw bad(`${target} stands for several files; say how many with { parallel: 2 }`);
+  const sinks: Sink[] = [];
+  try {
+    for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(target.replaceAll(NUMBER, String(n)), signal));
+  } catch (error) {
+    await together(sinks, target).abort(error);
+    throw error;
+  }
+  return together(sinks, target);
+}
+
+function together(all: readonly Sink[], pattern?: string): Sinks {
+  return {
+    all,
+    several: pattern !== undefined,
+    outcome: pattern !== undefined ? "they were removed, and no file was replaced" : all[0]!.outcome,
+    name: pattern === undefined ? all[0]!.name : basename(pattern),
+    paths: all.flatMap(({ path }) => path ?? []),
+    commit: async () => {
+      for (const sink of all) await sink.flush?.(); // none takes its place before all of them are whole
+      for (const sink of all) await sink.commit();
+    },
+    abort: async (reason) => {
+      await Promise.all(all.map((sink) => sink.abort(reason)));
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { lakebase, PROGRAM } from "./support.ts";
+
+Deno.test("lakebase --help shows commands and examples, and so does each command's", async () => {
+  const { code, stdout, stderr } = await lakebase(["--help"]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /version.*query.*pull.*load.*tables.*local.*Exit codes.*Examples/s);
+  const commands = [...stdout.matchAll(/^ {2}(\w+) .*$/gm)].map(([, name]) => name!).filter((name) => name !== "help");
+  assert.ok(commands.length >= 6);
+  for (
+    const words of commands.filter((name) => name !== "lakebase").flatMap((name) => [[name, "--help"], ["help", name]])
+  ) {
+    const help = await lakebase(words);
+    assert.deepEqual([help.code, help.stderr], [0, ""], words.join(" "));
+    assert.match(help.stdout, /^Usage: lakebase .*Examples:\n {2}(.+\| )?lakebase /s, words.join(" "));
+    assert.ok(help.stdout.split("\n").every((line) => line.length <= 130), help.stdout);
+  }
+});
+
+Deno.test("lakebase --version says its own version", async () => {
+  const { version } = JSON.parse(await Deno.readTextFile(new URL("../../deno.json", import.meta.url)));
+  assert.deepEqual(await lakebase(["--version"]), { code: 0, stdout: `${version}\n`, stderr: "" });
+});
+
+Deno.test("lakebase refuses what it does not know, with exit code 2 and what was probably meant", async () => {
+  const cases: [words: string[], said: RegExp][] = [
+    [["locl"], /unknown command 'locl'\n\(Did you mean local\?\)\nSee lakebase --help/],
+    [["qurey", "SELECT 1"], /Did you mean query\?/],
+    [["local", "--post-gres-port", "1"], /unknown option.*Did you mean --postgres-port\?.*See lakebase local --help/s],
+    [["local", "--postgres-port", "x"], /whole number from 0 to 65535/],
+    [["local", "--postgres-port", "65536"], /whole number from 0 to 65535/],
+    [["local", "--password", "x"], /ROLE=PASSWORD/],
+    [["constructor"], /unknown command/],
+    [["version", "extra"], /too many arguments/],
+    [["--unknown"], /unknown option/],
+    [[], /Usage: lakebase/],
+  ];
+  for (const [words, said] of cases) {
+    const { code, stdout, stderr } = await lakebase(words);
+    assert.deepEqual([code, stdout], [2, ""], words.join(" "));
+    assert.match(stderr, said);
+  }
+});
+
+Deno.test("the examples that --help shows for this machine work", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
+  try {
+    const program = PROGRAM.map((word) => `'${word}'`).join(" ");
+    await Deno.writeTextFile(`${folder}/lakebase`, `#!/bin/sh\nexec ${program} "$@"\n`, { mode: 0o755 });
+    const examples: string[] = [];
+    for (const name of ["version", "query", "pull", "load", "tables"]) {
+      const { stdout } = await lakebase([name, "--help"]);
+      const lines = stdout.slice(stdout.indexOf("Examples:")).split("\n").map((line) => line.trim());
+      examples.push(...lines.filter((line) => line.includes(" --local ") || line.endsWith(" --local")));
+    }
+    assert.ok(examples.length >= 7, examples.join("\n"));
+    for (const example of examples) {
+      const { code, stdout, stderr } = await new Deno.Command("sh", {
+        args: ["-c", example],
+        cwd: folder,
+        env: { PATH: `${folder}:${Deno.env.get("PATH")}` },
+      }).output();
+      assert.equal(code, 0, `${example}\n${new TextDecoder().decode(stderr)}`);
+      assert.ok(stdout.length > 0 || example.includes("--output"), example);
+    }
+    assert.equal((await Deno.readTextFile(`${folder}/squares.csv`)).split("\n").length, 1002);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

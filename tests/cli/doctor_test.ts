@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { cliTest, lakebase } from "./support.ts";
+
+cliTest("lakebase doctor takes each step, and exits with 0 where all work", async ({ run }) => {
+  const { code, stdout, stderr } = await run(["doctor"]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^ok {6}deno .*\n(ok .*\n){10}\(everything works\)\n$/);
+  const report = JSON.parse((await run(["doctor", "--format", "json"])).stdout);
+  assert.equal(report.length, 11);
+});
+
+cliTest("lakebase doctor says what failed, and exits with 1", async ({ run, local }) => {
+  local.faults.certificate = "expired";
+  const { code, stdout, stderr } = await run(["doctor"]);
+  assert.equal(code, 1);
+  assert.match(stdout, /^failed {2}tls .*it expired on/m);
+  assert.match(stdout, /^skipped login {2}.* tls failed$/m);
+  assert.match(stderr, /^lakebase: failed at tls: .*it expired on/);
+});
+
+Deno.test("lakebase doctor explains a setting that can't be used", async () => {
+  const { code, stdout } = await lakebase(["doctor"], { env: { PGPORT: "none" } });
+  assert.equal(code, 1);
+  assert.match(stdout, /^failed {2}settings .*PGPORT is "none"/);
+});

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { lakebase } from "./support.ts";
+
+Deno.test("lakebase kernel installs the kernel, lists it and takes it away", async () => {
+  const prefix = await Deno.makeTempDir({ prefix: "lakebase-kernel-" });
+  try {
+    const folder = `${prefix}/share/jupyter/kernels/lakebase`;
+    const installed = await lakebase(["kernel", "install", "--prefix", prefix, "--display-name", "SQL"]);
+    assert.deepEqual(installed, {
+      code: 0,
+      stdout: `Installed the kernel "SQL" (lakebase) in ${folder}\n`,
+      stderr: "",
+    });
+    const spec = JSON.parse(await Deno.readTextFile(`${folder}/kernel.json`));
+    assert.deepEqual([spec.display_name, spec.interrupt_mode], ["SQL", "message"]);
+    const list = await lakebase(["kernel", "list", "--prefix", prefix]);
+    assert.equal(list.stdout, `lakebase\tSQL\t${folder}\n`);
+    const gone = await lakebase(["kernel", "uninstall", "--prefix", prefix]);
+    assert.deepEqual(gone, { code: 0, stdout: `Took the kernel lakebase away from ${folder}\n`, stderr: "" });
+    const again = await lakebase(["kernel", "uninstall", "--prefix", prefix]);
+    assert.equal(again.code, 1);
+    assert.match(again.stderr, /^lakebase: Cannot uninstall the kernel "lakebase"/);
+  } finally {
+    await Deno.remove(prefix, { recursive: true });
+  }
+});
+
+Deno.test("lakebase kernel refuses what it does not know", async () => {
+  for (
+    const [words, said] of [
+      [[], /Usage: lakebase kernel/],
+      [["instal"], /Did you mean install\?/],
+      [["install", "--name", "a b"], /kernel name "a b"/],
+      [["install", "--user", "--prefix", "."], /cannot be used with/],
+    ] as [string[], RegExp][]
+  ) {
+    const { code, stdout, stderr } = await lakebase(["kernel", ...words]);
+    assert.deepEqual([code, stdout], [2, ""], words.join(" "));
+    assert.match(stderr, said);
+  }
+});

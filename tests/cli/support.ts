@@ -1,0 +1,85 @@
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import { sharedPostgres } from "../query/support.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { requires } from "../support/requirements.ts";
+
+const CLI = decodeURIComponent(new URL("../../src/cli.ts", import.meta.url).pathname);
+const CONFIG = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+
+export interface RunOptions {
+  env?: Record<string, string>;
+  cwd?: string;
+  /** What stands on standard input. */
+  stdin?: string;
+}
+
+/** How the program ended, and what it has written. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** The words that run the program, without a check of types, as an installed one runs. */
+export const PROGRAM: readonly string[] = [Deno.execPath(), "run", "-A", "--no-check", `--config=${CONFIG}`, CLI];
+
+/** The program, not started yet. */
+export function command(words: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {
+  return new Deno.Command(PROGRAM[0]!, {
+    args: [...PROGRAM.slice(1), ...words],
+    env: { NO_COLOR: "", LAKEBASE_DEBUG: "", ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+    stdin: stdin === undefined ? "null" : "piped",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Runs the program to its end. */
+export async function lakebase(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const child = command(words, options).spawn();
+  const output = child.output();
+  if (options.stdin !== undefined) await new Blob([options.stdin]).stream().pipeTo(child.stdin).catch(() => {});
+  const { code, stdout, stderr } = await output;
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** What a test of a command gets. */
+export interface CliTest {
+  local: LocalLakebase;
+  /** A folder of its own, which the program runs in. */
+  folder: string;
+  /** Runs the program to its end, on the local Lakebase. */
+  run: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
+  /** Starts it. */
+  spawn: (words: readonly string[]) => Deno.ChildProcess;
+}
+
+let local: Promise<LocalLakebase> | undefined;
+Deno.test.afterAll(async () => await (await local)?.close());
+
+/** A test of the real program on a PostgreSQL behind the gateway; the server lives in this process and outlasts a test. */
+export function cliTest(name: string, run: (test: CliTest) => Promise<void>): void {
+  Deno.test({
+    ...requires(name, postgresMissing),
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const server = await (local ??= sharedPostgres().then(({ url }) => startLocal({ database: url })));
+      server.faults.reset();
+      const folder = await Deno.makeTempDir({ prefix: "lakebase-cli-" });
+      try {
+        const at = (options: RunOptions = {}) => ({ cwd: folder, ...options, env: { ...server.env, ...options.env } });
+        await run({
+          local: server,
+          folder,
+          run: async (words, options) => await lakebase(words, at(options)),
+          spawn: (words) => command(words, at()).spawn(),
+        });
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}

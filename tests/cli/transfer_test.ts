@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { cliTest } from "./support.ts";
+
+const TRIPS =
+  "DROP TABLE IF EXISTS trips; CREATE TABLE trips AS SELECT n AS id, (ARRAY['Harlem', 'SoHo'])[1 + n % 2] AS zone " +
+  "FROM generate_series(1, 1000) AS n";
+
+/** The names of the files in a folder. */
+function files(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+}
+
+cliTest("lakebase pull writes a table to a file of any format, and lakebase load reads it", async ({ run, folder }) => {
+  await run(["query", TRIPS]);
+  for (const name of ["t.csv", "t.tsv", "t.ndjson", "t.arrow", "t.parquet", "t.csv.gz"]) {
+    const pulled = await run(["pull", "trips", name]);
+    assert.deepEqual([pulled.code, pulled.stderr], [0, ""], name);
+    assert.match(pulled.stdout, /^1,000 rows to t\./);
+    const loaded = await run(["load", "again", name, "--create", "--replace"]);
+    assert.deepEqual([loaded.code, loaded.stderr], [0, ""], name);
+    assert.match(loaded.stdout, /^1,000 rows into .*public\.again/);
+    const different = "SELECT count(*) FROM (TABLE trips EXCEPT SELECT id, zone FROM again) AS different";
+    const { stdout } = await run(["query", "--format", "csv", "--no-header", `${different}; DROP TABLE again`]);
+    assert.equal(stdout, "0\n", name);
+  }
+  assert.equal((await Deno.readTextFile(`${folder}/t.csv`)).split("\n")[1], "1,SoHo");
+});
+
+cliTest(
+  "lakebase pull takes a query with parameters, from an argument, a file or standard input",
+  async ({ run, folder }) => {
+    await run(["query", TRIPS]);
+    const sql = "SELECT id FROM trips WHERE zone = $zone AND id < $most ORDER BY id";
+    await Deno.writeTextFile(`${folder}/some.sql`, `${sql};\n`);
+    const values = ["-p", "zone=Harlem", "-p", "most=6"];
+    for (
+      const [words, stdin] of [[["--sql", sql]], [["-f", "some.sql"]], [["-f", "-"], sql]] as [string[], string?][]
+    ) {
+      const options = stdin === undefined ? {} : { stdin };
+      const { code, stdout, stderr } = await run(
+        ["pull", ...words, ...values, "-", "--format", "csv", "--quiet"],
+        options,
+      );
+      assert.deepEqual([code, stdout, stderr], [0, "id\n2\n4\n", ""], words.join(" "));
+    }
+    const hostile = "'; DROP TABLE trips; --";
+    const { code, stdout } = await run([
+      "pull",
+      "--sql",
+      "SELECT $a::text AS a",
+      "-p",
+      `a=${hostile}`,
+      "-",
+      "--format",
+      "csv",
+    ]);
+    assert.deepEqual([code, stdout], [0, `a\n${hostile}\n`]);
+  },
+);
+
+cliTest("lakebase pull has the options of pull()", async ({ run, folder }) => {
+  await run(["query", TRIPS]);
+  const csv = ["--columns", "zone,id", "--no-header", "--delimiter", ";"];
+  assert.equal((await run(["pull", "trips", "t.csv", ...csv])).code, 0);
+  assert.equal((await Deno.readTextFile(`${folder}/t.csv`)).split("\n")[0], "SoHo;1");
+  const several = await run(["pull", "trips", "part{n}.csv", "--parallel", "2"]);
+  assert.equal(several.code, 0, several.stderr);
+  assert.deepEqual(files(folder), ["part1.csv", "part2.csv", "t.csv"]);
+});
+
+cliTest("what can't be pulled or loaded is refused, and leaves everything as it was", async ({ run, folder }) => {
+  await run(["query", `${TRIPS}; DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (n int)`]);
+  await Deno.writeTextFile(`${folder}/bad.csv`, "n\n1\n2\nthree\n");
+  const cases: [words: string[], code: number, said: RegExp][] = [
+    [["pull", "trips", "t.xls"], 2, /no known format.*give --format csv/],
+    [["pull", "trips", "-"], 2, /give --format csv/],
+    [["pull", "trips", "no/t.csv"], 1, /no folder no/],
+    [["pull", "trps", "t.csv"], 1, /Did you mean trips\?/],
+    [["pull", "trips"], 2, /a table and a target/],
+    [["pull"], 2, /a table and a target/],
+    [["pull", "--sql", "TABLE trips", "trips", "t.csv"], 2, /a table and a target/],
+    [["pull", "--sql", "SELECT 1; SELECT 2", "t.csv"], 2, /one query; there are 2/],
+    [["pull", "--sql", "SELECT $a", "t.csv"], 2, /-p a=VALUE/],
+    [["pull", "--sql", "SELECT 1 / (100000 - n) FROM generate_series(1, 200000) AS n", "t.csv"], 1, /division by zero/],
+    [["load", "numbers", "bad.csv"], 1, /line 4, column n: .*"three"/],
+    [["load", "nowhere", "bad.csv"], 1, /no such table/],
+    [["load", "numbers", "none.csv"], 1, /no such file/],
+    [["load", "numbers", "bad.csv", "--type", "n=int"], 2, /--type is for --create/],
+    [["load", "numbers", "bad.csv", "--create", "--type", "n"], 2, /column=type/],
+    [["load", "numbers"], 2, /missing required argument 'file'/],
+  ];
+  for (const [words, expected, said] of cases) {
+    const { code, stdout, stderr } = await run(words);
+    assert.deepEqual([code, stdout], [expected, ""], words.join(" "));
+    assert.match(stderr, said);
+  }
+  assert.deepEqual(files(folder), ["bad.csv"]);
+  assert.equal((await run(["query", "--format", "csv", "--no-header", "SELECT count(*) FROM numbers"])).stdout, "0\n");
+});
+
+cliTest("lakebase load reads standard input, all or nothing", async ({ run }) => {
+  const words = ["load", "stations", "-", "--format", "csv", "--create", "--type", "code=text", "--quiet"];
+  const loaded = await run(words, { stdin: "id,code\n1,007\n2,\n" });
+  assert.deepEqual(loaded, { code: 0, stdout: "", stderr: "" });
+  const { stdout } = await run(["query", "--format", "ndjson", "TABLE stations; DROP TABLE stations"]);
+  assert.equal(stdout, '{"id":1,"code":"007"}\n{"id":2,"code":null}\n');
+});
+
+for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  cliTest(`${signal} in the middle of a pull leaves the file that was there`, async ({ spawn, folder }) => {
+    await Deno.writeTextFile(`${folder}/t.csv`, "as it was");
+    const child = spawn([
+      "pull",
+      "--sql",
+      "SELECT n, repeat('x', 1000) FROM generate_series(1, 100000000) AS n",
+      "t.csv",
+    ]);
+    const output = child.output();
+    while (files(folder).length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill(signal);
+    const { code, stderr } = await output;
+    assert.equal(code, expected);
+    assert.match(new TextDecoder().decode(stderr), /^lakebase: \[CANCELED\] Canceled/);
+    assert.deepEqual(files(folder), ["t.csv"]);
+    assert.equal(await Deno.readTextFile(`${folder}/t.csv`), "as it was");
+  });
+}
+
+cliTest("a reader that stops reading ends a pull quietly", async ({ spawn }) => {
+  const child = spawn(["pull", "--sql", "SELECT n FROM generate_series(1, 10000000) AS n", "-", "--format", "csv"]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  const [stderr, { code }] = await Promise.all([new Response(child.stderr).text(), child.status]);
+  assert.deepEqual([code, stderr], [141, ""]);
+});

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { installedKernel } from "../kernel/support.ts";
+import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
+import { textOf } from "../support/notebook.ts";
+import { requires } from "../support/requirements.ts";
+import { codeBlocks, readDocument } from "./markdown.ts";
+import { ROOT } from "./support.ts";
+
+Deno.test({
+  ...requires("the cells of README.md run in Jupyter, and draw what they are to draw", jupyterMissing),
+  fn: async () => {
+    const blocks = codeBlocks(await readDocument("README.md"));
+    const first = blocks.find(({ language }) => language === "ts");
+    const cells = [first!, ...blocks.filter(({ language }) => language === "sql")].map(({ code }) => code.trimEnd());
+    assert.ok(cells.length >= 3);
+    const path = await Deno.makeTempFile({ suffix: ".ipynb" });
+    await Deno.writeTextFile(path, JSON.stringify(notebook(cells)));
+    await using kernel = await installedKernel();
+    const ran = await runNotebook(path, { cwd: ROOT, ...kernel.options });
+    await Deno.remove(path);
+    const shown = ran.cells.map(({ outputs = [] }) => outputs.map((output) => textOf(output, "text/plain")).join("\n"));
+    assert.match(shown[0]!, /zone +\| trips \| +fares[\s\S]*Harlem \| +49[\s\S]*2 rows/);
+    for (const [at, { outputs = [] }] of ran.cells.entries()) {
+      assert.ok(
+        outputs.every(({ output_type }) => output_type !== "error"),
+        `${cells[at]}\n${JSON.stringify(outputs)}`,
+      );
+    }
+    assert.match(shown.at(-1)!, /first 5 rows|5 rows/);
+  },
+});
+
+function notebook(cells: string[]) {
+  return {
+    cells: cells.map((source, at) => ({
+      cell_type: "code",
+      id: `cell-${at}`,
+      metadata: {},
+      execution_count: null,
+      outputs: [],
+      source,
+    })),
+    metadata: { kernelspec: { name: "lakebase", display_name: "Deno + SQL", language: "typescript" } },
+    nbformat: 4,
+    nbformat_minor: 5,
+  };
+}

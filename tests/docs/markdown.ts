@@ -1,0 +1,52 @@
+import { ROOT } from "./support.ts";
+
+/** A block of code. */
+export interface CodeBlock {
+  /** Such as `sh`. */
+  language: string;
+  /** What stands behind the language; `ignore` for what does not run here. */
+  rest: string;
+  code: string;
+  /** The heading that it is under. */
+  under: string;
+  line: number;
+}
+
+/** Reads a document of the checkout. */
+export async function readDocument(name: string): Promise<string> {
+  return await Deno.readTextFile(ROOT + name);
+}
+
+/** The blocks of code of a document, in their order. */
+export function codeBlocks(text: string): CodeBlock[] {
+  const blocks: CodeBlock[] = [];
+  let under = "";
+  let open: CodeBlock | undefined;
+  for (const [at, line] of text.split("\n").entries()) {
+    if (open === undefined && line.startsWith("## ")) under = line.slice(3);
+    const fence = /^```(\w*) ?(.*)$/.exec(line);
+    if (fence === null) {
+      if (open !== undefined) open.code += `${line}\n`;
+    } else if (open === undefined) {
+      open = { language: fence[1]!, rest: fence[2]!, code: "", under, line: at + 1 };
+    } else {
+      blocks.push(open);
+      open = undefined;
+    }
+  }
+  return blocks;
+}
+
+/** The rows of the first table under a heading, without its head. */
+export function tableUnder(text: string, heading: string): string[][] {
+  const lines = text.split("\n");
+  const start = lines.indexOf(`## ${heading}`);
+  const first = lines.findIndex((line, at) => at > start && line.startsWith("|"));
+  const end = lines.findIndex((line, at) => at > first && !line.startsWith("|"));
+  return lines.slice(first + 2, end).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+
+/** What stands between back-ticks in a text. */
+export function codeIn(text: string): string[] {
+  return [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
+}

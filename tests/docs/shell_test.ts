@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { copy } from "./copy.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { requires } from "../support/requirements.ts";
+import { type CodeBlock, codeBlocks, readDocument } from "./markdown.ts";
+import { ROOT, temporary } from "./support.ts";
+
+/** What of the checkout the commands need. */
+const NEEDED = ["deno.json", "deno.lock", "mod.ts", "src", "examples"];
+
+function psqlMissing(): string | undefined {
+  const folders = (Deno.env.get("PATH") ?? "").split(":");
+  const there = folders.some((folder) => {
+    try {
+      return Deno.statSync(`${folder}/psql`).isFile;
+    } catch {
+      return false;
+    }
+  });
+  return there ? undefined : "no psql found";
+}
+
+Deno.test({
+  ...requires("the commands of README.md run, one after the other, as a new user would type them", psqlMissing),
+  fn: async () => {
+    const blocks = codeBlocks(await readDocument("README.md"))
+      .filter(({ language, rest }) => language === "sh" && rest === "");
+    assert.ok(blocks.length >= 6);
+    await using folder = await temporary();
+    await using home = await temporary();
+    await using local = await startLocal();
+    for (const name of NEEDED) await copy(ROOT + name, `${folder.path}/${name}`);
+    const env = { ...local.env, ...await machine(home.path) };
+    for (const block of blocks) await run(block, folder.path, env);
+    assert.ok((await Deno.stat(`${folder.path}/trips.parquet`)).size > 0);
+    await Deno.stat(`${home.path}/.local/share/jupyter/kernels/lakebase/kernel.json`);
+  },
+});
+
+/** A home of its own; what Deno has fetched is that of this machine. */
+async function machine(home: string): Promise<Record<string, string>> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+  const deno = Deno.execPath().replace(/\/[^/]*$/, "");
+  return {
+    HOME: home,
+    DENO_DIR: denoDir,
+    NO_COLOR: "1",
+    PATH: `${home}/.deno/bin:${deno}:${Deno.env.get("PATH")}`,
+    ...Object.fromEntries(["JUPYTER_DATA_DIR", "XDG_DATA_HOME", "DENO_INSTALL_ROOT"].map((name) => [name, ""])),
+  };
+}
+
+/** In a shell that ends what it has left running. */
+async function run({ code, line }: CodeBlock, cwd: string, env: Record<string, string>): Promise<void> {
+  const script =
+    `unset JUPYTER_DATA_DIR XDG_DATA_HOME DENO_INSTALL_ROOT\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n${code}`;
+  const { success, stdout, stderr } = await new Deno.Command("bash", { args: ["-ec", script], cwd, env }).output();
+  const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  assert.ok(success, `README.md, line ${line}:\n${said}`);
+}

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { install } from "../../src/kernel/install.ts";
+import { JupyterHome } from "../support/jupyter_home.ts";
+import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
+import type { LabNotebook } from "../support/lab_notebook.ts";
+import { notebookOf } from "../support/notebook.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { requires } from "../support/requirements.ts";
+
+const PICTURE = new URL("../../docs/sql-cells.png", import.meta.url);
+
+const CELLS = [
+  `import { connect } from "lakebase";
+
+const db = await connect({ local: true });
+const least = 10;`,
+  `%%sql
+CREATE TABLE trips (id int, zone text, fare numeric(8, 2), started timestamptz);
+
+INSERT INTO trips -- five thousand of them
+SELECT n, (ARRAY['Harlem', 'SoHo', 'Queens'])[1 + n % 3], n * 1.25,
+       '2026-03-01Z'::timestamptz + n * interval '1 hour'
+FROM generate_series(1, 5000) AS n`,
+  `%%sql zones <<
+SELECT zone, count(*)::int AS trips FROM trips GROUP BY zone`,
+  `zones.map(({ zone }) => zone).toSorted().join(", ")`,
+  `%%sql
+SELECT zone, count(*) AS trips, round(avg(fare), 2) AS fare, max(started) AS last
+FROM trips
+WHERE fare > \${least} -- a bound parameter
+GROUP BY zone ORDER BY zone`,
+  "%%sql\nSELECT t.fa",
+  "%%sql\nSELECT * FROM trips",
+];
+
+/** The language in which JupyterLab colours a cell, and the colours that it uses there. */
+async function coloured({ page }: LabNotebook, cell: number): Promise<{ language: string; colours: number }> {
+  return await page.evaluate(`(() => {
+    const { model, editor } = window.jupyterapp.shell.currentWidget.content.widgets[${cell}];
+    const colours = [...editor.host.querySelectorAll(".cm-line span")].map((span) => getComputedStyle(span).color);
+    return { language: model.mimeType, colours: new Set(colours).size };
+  })()`);
+}
+
+/** Puts the cursor at the end of a cell. */
+async function edit({ page }: LabNotebook, cell: number): Promise<void> {
+  await page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".cm-content").click();
+  await page.keyboard.press("Control+End");
+}
+
+Deno.test({
+  ...requires("JupyterLab colours %%sql cells as SQL, completes them, and Shift-Tab shows a table", jupyterLabMissing),
+  fn: async () => {
+    await using folder = await notebookFolder();
+    await using home = await JupyterHome.make();
+    const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
+    await using _prefix = { [Symbol.asyncDispose]: () => Deno.remove(prefix, { recursive: true }) };
+    const { name } = await install({ prefix });
+    const env = { NO_COLOR: "1", JUPYTER_PATH: `${prefix}/share/jupyter` };
+    await using lab = await JupyterLab.start({ folder: folder.path, home, env });
+    await using notebook = await lab.open(notebookOf(CELLS, name), { width: 1150, height: 1000 });
+    const { page } = notebook;
+
+    for (const cell of [0, 1, 2, 3, 4]) await notebook.run(cell);
+    assert.match(await notebook.outputText(1), /^INSERT 0 5000, /);
+    assert.match(await notebook.outputText(2), /^zones: 3 rows, /);
+    assert.equal(await notebook.outputText(3), '"Harlem, Queens, SoHo"');
+    assert.match(await notebook.outputText(4), /Harlem[^]*3 rows/);
+    assert.equal(await notebook.emptyOutputs(), 0);
+    if (Deno.env.get("LAKEBASE_SAVE_PICTURES") === "1") await Deno.writeFile(PICTURE, await picture(notebook, 5));
+
+    assert.deepEqual(await coloured(notebook, 0).then(({ language }) => language), "application/typescript");
+    const sql = await coloured(notebook, 1);
+    assert.equal(sql.language, "text/x-pgsql");
+    assert.ok(sql.colours >= 4, `${sql.colours} colours`);
+    await edit(notebook, 3);
+    await page.keyboard.press("Control+A");
+    await page.keyboard.type("%%sql\nSELECT 1");
+    assert.equal((await coloured(notebook, 3)).language, "text/x-pgsql");
+    await page.keyboard.press("Control+A");
+    await page.keyboard.type("1 + 1");
+    assert.equal((await coloured(notebook, 3)).language, "application/typescript");
+
+    await edit(notebook, 5);
+    await page.keyboard.press("Backspace");
+    await page.keyboard.press("Backspace");
+    await page.keyboard.type(" FROM trips AS t");
+    for (let left = " FROM trips AS t".length; left > 0; left--) await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("Tab");
+    const items = page.locator(".jp-Completer-item");
+    await items.first().waitFor();
+    assert.deepEqual((await items.locator(".jp-Completer-match").allInnerTexts()).slice(0, 4), [
+      "id",
+      "zone",
+      "fare",
+      "started",
+    ]);
+    await page.keyboard.press("Escape");
+
+    await edit(notebook, 6);
+    await page.keyboard.press("Shift+Tab");
+    const tooltip = page.locator(".jp-Tooltip");
+    await tooltip.waitFor();
+    assert.match(await tooltip.innerText(), /table public\.trips\s+id +integer[^]*started +timestamp with time zone/);
+  },
+});
+
+/** The first cells, without the room below them. */
+async function picture({ page }: LabNotebook, cells: number): Promise<Uint8Array> {
+  const all = (await page.locator(".jp-Notebook .jp-Cell").all()).slice(0, cells);
+  const boxes = await Promise.all(all.map((cell) => cell.boundingBox()));
+  const [first, last] = [boxes[0]!, boxes.at(-1)!];
+  const clip = { x: first.x, y: first.y - 4, width: first.width, height: last.y + last.height - first.y + 8 };
+  return await page.screenshot({ clip });
+}

@@ -1,0 +1,253 @@
+import assert from "node:assert/strict";
+import { installedKernel } from "../kernel/support.ts";
+import { RawKernel } from "../kernel/raw_kernel.ts";
+import { type CellRun, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { requires } from "../support/requirements.ts";
+
+/** Runs cells in a notebook that knows `lakebase` by name; the first `connect()` starts a Lakebase on this machine. */
+async function run(cells: (string | KernelCell)[], env: Record<string, string> = {}): Promise<CellRun[]> {
+  await using folder = await notebookFolder();
+  await using kernel = await installedKernel();
+  const ran = await runCells(cells, {
+    kernel: kernel.options.kernel,
+    cwd: folder.path,
+    env: { ...kernel.options.env, NO_COLOR: "1", LAKEBASE_LOCAL: "1", ...env },
+  });
+  assert.equal(ran.alive, true);
+  for (const [index, { messages }] of ran.cells.entries()) {
+    const cell = cells[index]!;
+    const input = messages.find(({ type }) => type === "execute_input");
+    assert.equal(input?.content["code"], typeof cell === "string" ? cell : cell.code);
+    assert.deepEqual(messages.filter(({ type }) => type.startsWith("lakebase_")), []);
+  }
+  return ran.cells;
+}
+
+/** What a cell shows, as text. */
+function shown(cell: CellRun | undefined): string {
+  assert.equal(cell?.reply?.status, "ok", cell?.reply?.evalue);
+  return cell.messages.filter(({ type }) => !/^(status|execute_input)$/.test(type)).map(({ content }) =>
+    (content["data"] as Record<string, string> | undefined)?.["text/plain"] ?? content["text"] ??
+      JSON.stringify(content)
+  ).join("\n");
+}
+
+/** What a cell fails with; it is shown as well. */
+function failure(cell: CellRun | undefined): string {
+  assert.equal(cell?.reply?.status, "error", JSON.stringify(cell?.messages));
+  const error = cell.messages.find(({ type }) => type === "error");
+  assert.equal(error?.content["evalue"], cell.reply.evalue);
+  return `${error?.content["ename"]}: ${error?.content["evalue"]}`;
+}
+
+const NOTEBOOK: [cell: string, shows: RegExp][] = [
+  [
+    "// It connects by itself.\n%%sql\nCREATE TABLE trips (id int, zone text);\nINSERT INTO trips SELECT n, 'Z' || n % 3 FROM generate_series(1, 100) AS n",
+    /^INSERT 0 100, [\d.]+ ms$/,
+  ],
+  ["%%sql\nSELECT * FROM trips ORDER BY id", /first 20 rows, there are more/],
+  [
+    "%%sql --limit 2\nSELECT * FROM trips ORDER BY id",
+    / id \| zone\n.*\n {2}1 \| Z1\n {2}2 \| Z2\n\(first 2 rows, there are more/,
+  ],
+  [
+    'import { connect, sql } from "lakebase";\nconst least = 98;\n(await sql`SELECT count(*)::int FROM trips`.value())',
+    /^100$/,
+  ],
+  [
+    "%%sql late <<\nSELECT * FROM trips WHERE id >= ${least} AND zone = ANY(${['Z0', 'Z1']})",
+    /^late: 2 rows, [\d.]+ ms$/,
+  ],
+  ["late.map(({ id }) => id).join()", /99,100/],
+  ["%%sql late << --limit 1\nSELECT * FROM trips", /\(1 of 100 rows/],
+  ["late.length", /^100$/],
+  ["%%sql --no-display\nUPDATE trips SET zone = zone", /^$/],
+  ["%%sql --explain\nDELETE FROM trips WHERE id = ${least}", /Seq Scan on trips[^]*not run/],
+  ["%%sql\nSELECT count(*) FROM trips", /100\n\(1 row/],
+  ["%%sql\nSELECT id FROM ${sql.id('trips')} WHERE ${sql`id = ${7}`}", / id\n-+\n {2}7\n/],
+  [
+    "%%sql\nUPDATE trips SET zone = ${'Z9'} WHERE id = 1; SELECT zone, ${2}::int AS two FROM trips WHERE id = 1;",
+    / Z9 {3}\|\s+2\n/,
+  ],
+  ["%%sql\nDO $$ BEGIN RAISE NOTICE 'hello'; END $$", /DO, .*\nNOTICE: {2}hello/],
+  ["%%sql\n\\d trips", /table public\.trips[^]*zone \| text/],
+  ["%%sql\n\\dt tr*", /public \| trips \| table/],
+  ["%%sql\n\\dn", /public/],
+  ["%%sql\n\\conninfo", /^Lakebase\n[^]*host {6}localhost/],
+  ["const counted = await %sql SELECT count(*)::int AS n FROM trips\ncounted[0].n + 1", /^101$/],
+  ["const same = %sql SELECT 5 AS five\n[same].map(([row]) => row.five)", /\[ 5 \]/],
+  [
+    "for (const zone of ['Z0', 'Z2']) {\n  %sql SELECT ${zone} AS zone, count(*) FROM trips WHERE zone = ${zone}\n}\n%sql SELECT 'last' AS last",
+    / Z0 [^]* Z2 [^]* last\n/,
+  ],
+  [
+    "const db = await connect({ local: true });\nawait db.transaction(async (tx) => {\n  %sql tx INSERT INTO trips VALUES (101, 'in')\n  return (await %sql tx SELECT max(id) AS id FROM trips)[0].id;\n})",
+    /INSERT 0 1[^]*101/,
+  ],
+  ["%%sql db\nSELECT 'by name' AS found", /by name/],
+  ["%%sql\nSELECT id, zon || '' FROM (SELECT id, zone AS zon FROM trips) AS t WHERE id = 2", / 2 \| Z2/],
+  ["%%sql?", /--limit n/],
+  ["%lsmagic", /%%sql/],
+];
+
+Deno.test({
+  ...requires("a notebook of %%sql cells and %sql lines runs on one connection with its TypeScript", jupyterMissing),
+  fn: async () => {
+    const cells = await run(NOTEBOOK.map(([cell]) => cell));
+    for (const [index, [cell, shows]] of NOTEBOOK.entries()) assert.match(shown(cells[index]), shows, cell);
+  },
+});
+
+Deno.test({
+  ...requires("the server gets the SQL of a %%sql cell byte for byte", jupyterMissing),
+  fn: async () => {
+    const texts = [
+      "`",
+      "\\",
+      "\\n",
+      "\\`",
+      "\\\\${",
+      "${",
+      "$1",
+      "$",
+      "\r\n",
+      "\u2028",
+      "😀",
+      "\\u0041",
+      "}",
+      "`${1}`",
+      "\t",
+    ];
+    const quoted = texts.map((text) => `$q$${text.replaceAll("${", "\\${")}$q$`).join(", ");
+    const values = `\${${JSON.stringify(texts)}}::text[]`;
+    const cells = await run([
+      `%%sql all <<\nSELECT ARRAY[${quoted}] AS written, ${values} AS bound`,
+      "console.log(JSON.stringify(all[0]))",
+    ]);
+    assert.deepEqual(JSON.parse(shown(cells[1])), { written: texts, bound: texts });
+  },
+});
+
+Deno.test({
+  ...requires("what is wrong in a %%sql cell fails the cell, and the kernel lives", jupyterMissing),
+  fn: async () => {
+    const bad: [cell: string, says: RegExp][] = [
+      ["%%sql --limt 1\nSELECT 1", /^UsageError: .*did you mean --limit/],
+      ["%%sql", /has no SQL/],
+      [
+        "%%sql nobody\nSELECT 1",
+        /^LakebaseError: Cannot run %%sql on nobody: there is no such variable\. Make one with const nobody = await connect/,
+      ],
+      ["%%sql\nSELECT ${nothing}", /^ReferenceError: nothing is not defined/],
+      ["%%sql\nSELECT ${1", /is not closed/],
+      ["%%sql\nSELECT 'a", /is not closed/],
+      ["%%sql\nSELECT nope", /column "nope" does not exist \(SQLSTATE 42703\)\nLINE 1: SELECT nope\n {15}\^/],
+      ["%%sql\nSELECT 1; SELEC 2", /syntax error at or near "SELEC"/],
+      ["%%sql kept <<\nSELECT 1", /kept, which is a const; take another name/],
+      ["%%sql kept\nSELECT 1", /Cannot run %%sql on kept: it is no connection/],
+      ["%%sql\nSELECT ${() => 1}", /parameter 1|function/],
+      ["%%sql\nCOPY trips FROM STDIN", /Cannot run COPY FROM STDIN|does not exist/],
+      [`%%sql\nSELECT '${"x".repeat(5_000_000)}`, /is not closed/],
+    ];
+    const cells = await run([
+      "const kept = 1;\nundefined",
+      ...bad.map(([cell]) => cell),
+      "kept",
+      `%%sql\nSELECT length('${"x".repeat(5_000_000)}') AS n, \${2}::int AS two`,
+    ]);
+    for (const [index, [cell, says]] of bad.entries()) assert.match(failure(cells[index + 1]), says, cell.slice(0, 80));
+    assert.equal(shown(cells.at(-2)), "1");
+    assert.match(shown(cells.at(-1)), /5000000 \|\s+2/);
+  },
+});
+
+Deno.test({
+  ...requires("Stop cancels a %%sql cell and a %sql line, and keeps the variables", jupyterMissing),
+  fn: async () => {
+    const cells = await run([
+      "%%sql kept <<\nSELECT 42 AS answer",
+      { code: "%%sql\nSELECT pg_sleep(60)", interruptAfter: 1 },
+      { code: "const slow = await %sql SELECT pg_sleep(60)", interruptAfter: 1 },
+      "%%sql\nSELECT ${kept[0].answer}::int AS answer",
+    ]);
+    assert.match(failure(cells[1]), /^LakebaseError: Canceled$/);
+    assert.match(failure(cells[2]), /^LakebaseError: Canceled$/);
+    assert.match(shown(cells[3]), / 42\n/);
+  },
+});
+
+Deno.test({
+  ...requires("a %%sql cell says where it ran when several connections are open", jupyterMissing),
+  fn: async () => {
+    const cells = await run([
+      'import { connect } from "lakebase";\nconst one = await connect({ local: true });\nundefined',
+      "%%sql\nSELECT 1 AS alone",
+      'const two = await connect({ local: { user: "other@example.com" } });\nundefined',
+      "%%sql\nSELECT current_user AS me",
+      "%%sql one\nSELECT current_user AS me",
+      "%%sql\nCREATE TABLE t (a int)",
+      "await two.close()",
+      "%%sql\nSELECT current_user AS me",
+    ]);
+    assert.match(shown(cells[1]), /\(1 row, [\d.]+ ms\)$/);
+    assert.match(shown(cells[3]), /other@example\.com\n\(1 row, [\d.]+ ms, on databricks_postgres at localhost:\d+\)$/);
+    assert.match(shown(cells[4]), /you@example\.com\n\(1 row, [\d.]+ ms\)$/);
+    assert.match(shown(cells[5]), /^CREATE TABLE, on databricks_postgres at localhost:\d+/);
+    assert.match(shown(cells[7]), /you@example\.com\n\(1 row, [\d.]+ ms\)$/);
+  },
+});
+
+Deno.test({
+  ...requires("a notebook whose import map names no lakebase is told what to do", jupyterMissing),
+  fn: async () => {
+    await using kernel = await installedKernel();
+    const { cells } = await runCells(["%%sql\nSELECT 1"], {
+      ...kernel.options,
+      env: { ...kernel.options.env, NO_COLOR: "1" },
+    });
+    assert.match(
+      failure(cells[0]),
+      /Cannot load lakebase: .*The notebook's deno\.json has to name lakebase, as \{"importMap":"file:.*deno\.json"\}/,
+    );
+  },
+});
+
+Deno.test("the kernel completes and explains the SQL of the connected database, and TypeScript as before", async () => {
+  await using folder = await notebookFolder();
+  await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
+  using frontend = await kernel.frontend();
+  const complete = async (marked: string) => {
+    const [before = "", after = ""] = marked.split("|");
+    const content = { code: before + after, cursor_pos: [...before].length };
+    return (await frontend.request("shell", "complete_request", content))["matches"] as string[];
+  };
+  /** The catalogue comes in the background. */
+  const completeAtLast = async (marked: string, match: string) => {
+    for (let tries = 0; tries < 100; tries++) {
+      const matches = await complete(marked);
+      if (matches.includes(match)) return matches;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.fail(`${marked} is never completed to ${match}`);
+  };
+  assert.deepEqual(await complete("%%sql\nSEL|"), ["SELECT"]);
+  await frontend.execute("import { sql } from 'lakebase';\nconst zones = ['Harlem'];");
+  await frontend.execute("await sql`CREATE TABLE rides (id int, fare numeric)`");
+  await completeAtLast("%%sql\nSELECT * FROM ri|", "rides");
+  assert.deepEqual(await complete("%%sql\nSELECT r.| FROM rides r"), ["id", "fare"]);
+  await frontend.execute("%%sql\nALTER TABLE rides ADD COLUMN zone text");
+  await completeAtLast("%%sql\nSELECT r.| FROM rides r", "zone");
+  assert.ok((await complete("%%sql\nSELECT generate_ser|")).includes("generate_series"));
+  assert.ok((await complete("%%sql\nSELECT ${zones.le|}")).includes("length"));
+  assert.ok((await complete("zones.le|")).includes("length"));
+  const code = "%%sql\nSELECT * FROM rides";
+  const inspected = await frontend.request("shell", "inspect_request", {
+    code,
+    cursor_pos: code.length,
+    detail_level: 0,
+  });
+  assert.deepEqual(inspected["data"], {
+    "text/plain": "table public.rides\n  id    integer\n  fare  numeric\n  zone  text",
+  });
+});

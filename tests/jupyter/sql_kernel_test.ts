@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { installedKernel } from "../kernel/support.ts";
+import { type CellRun, jupyterMissing, type KernelCell, runCells, runNotebook } from "../support/jupyter.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { requires } from "../support/requirements.ts";
+
+/** The cells' runs, and whether the kernel lived. */
+async function run(cells: (string | KernelCell)[], timeout = 30) {
+  await using kernel = await installedKernel();
+  return await runCells(cells, { ...kernel.options, timeout });
+}
+
+function outputs({ messages }: CellRun) {
+  return messages.filter(({ type }) => type !== "status" && type !== "execute_input");
+}
+
+function error(cell: CellRun): { ename: string; evalue: string; traceback: string[] } {
+  const errors = outputs(cell).filter(({ type }) => type === "error");
+  assert.equal(errors.length, 1, JSON.stringify(cell));
+  const { ename, evalue, traceback } = errors[0]!.content as ReturnType<typeof error>;
+  assert.deepEqual([cell.reply?.ename, cell.reply?.evalue, cell.reply?.traceback], [ename, evalue, traceback]);
+  return { ename, evalue, traceback };
+}
+
+Deno.test({
+  ...requires("a cell that does not parse shows its error and its line", jupyterMissing),
+  fn: async () => {
+    const { cells, alive } = await run([
+      "const fine: number = 1;\n\nlet broken = = 2;",
+      'import missing from "npm:@lakebase-test/there-is-no-such-package";',
+      "%%nothing",
+      "fine ?? 1",
+    ]);
+    assert.equal(error(cells[0]!).evalue, "Expression expected (line 3, column 14)");
+    assert.match(error(cells[1]!).evalue, /there-is-no-such-package/);
+    const { ename, evalue } = error(cells[2]!);
+    assert.equal(ename, "UsageError");
+    assert.match(evalue, /no magic %%nothing/);
+    assert.equal(error(cells[3]!).ename, "ReferenceError"); // nothing of the first cell was run
+    assert.ok(alive);
+  },
+});
+
+Deno.test({
+  ...requires("nbclient gets all outputs of 200 cells, and the cells as they were written", jupyterMissing),
+  fn: async () => {
+    await using kernel = await installedKernel();
+    const sources = Array.from({ length: 200 }, (_, n) =>
+      [
+        `${n}`,
+        `await Deno.jupyter.display({ "text/plain": "${n}" }, { raw: true })`,
+        `console.log("x".repeat(100_000)); throw new Error("${n}")`,
+        `%lsmagic`,
+      ][n % 4]!);
+    const { cells } = await runNotebook(sources, { ...kernel.options, allowErrors: true });
+    const wanted = [["execute_result"], ["display_data"], ["stream", "error"], ["stream"]];
+    for (const [n, { source, outputs, execution_count: count }] of cells.entries()) {
+      assert.deepEqual(outputs?.map(({ output_type: type }) => type), wanted[n % 4], `cell ${n}`);
+      assert.equal(count, n + 1);
+      assert.equal([source].flat().join(""), sources[n]);
+    }
+  },
+});
+
+Deno.test({
+  ...requires("Stop ends a loop, one behind an await, and a wait for nothing, and keeps the kernel", jupyterMissing),
+  fn: async () => {
+    const stopped = (code: string) => ({ code: `var kept = ${JSON.stringify(code)}; ${code}`, interruptAfter: 0.5 });
+    const codes = [
+      "while (true) {}",
+      "await new Promise((done) => setTimeout(done, 50)); while (true) {}",
+      "await new Promise(() => {})",
+    ];
+    const { cells, alive } = await run(codes.flatMap((code) => [stopped(code), "kept"]));
+    for (const [n, code] of codes.entries()) {
+      assert.equal(error(cells[n * 2]!).ename, "Interrupted", code);
+      assert.ok(JSON.stringify(outputs(cells[n * 2 + 1]!)).includes(code));
+    }
+    assert.ok(alive);
+  },
+});
+
+Deno.test({
+  ...requires("Stop on a wait that can't be ended says so, and the cell goes on", jupyterMissing),
+  fn: async () => {
+    const code = "await new Promise((done) => setTimeout(done, 4000)); 7";
+    const { cells, alive } = await run([{ code, interruptAfter: 0.5 }, "1", { code: "2", interruptAfter: 0 }, "3"]);
+    const [note, result] = outputs(cells[0]!);
+    assert.match(String(note!.content["text"]), /^Stop: this cell waits for something that is not a query/);
+    assert.match(JSON.stringify(result), /7/);
+    assert.equal(cells[0]!.reply!.status, "ok");
+    assert.match(JSON.stringify(outputs(cells[3]!)), /3/);
+    assert.ok(alive);
+  },
+});
+
+Deno.test({
+  ...requires("Stop on a query cancels it on the server, also twice in a moment", jupyterMissing, postgresMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using kernel = await installedKernel();
+    await using folder = await notebookFolder();
+    await using postgres = await startPostgres();
+    await using local = await startLocal({ database: postgres.url });
+    const sleeping = {
+      code: 'setTimeout(() => console.log("go"), 300); await sql`SELECT pg_sleep(60)`',
+      interruptAt: "go",
+    };
+    const active =
+      "await sql`SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' " +
+      "AND pid <> pg_backend_pid()`.value() + 70";
+    const { cells, alive } = await runCells([
+      'import { sql } from "lakebase"; await sql`SELECT 1`; undefined',
+      sleeping,
+      sleeping,
+      active,
+    ], { ...kernel.options, cwd: folder.path, env: { ...kernel.options.env, ...local.env }, timeout: 30 });
+    for (const cell of cells.slice(1, 3)) {
+      assert.match(error(cell).evalue, /Canceled/);
+      assert.ok(cell.messages.at(-1)!.at < 2.5);
+    }
+    assert.match(JSON.stringify(outputs(cells[3]!)), /70/);
+    assert.ok(alive);
+  },
+});
+
+Deno.test({
+  ...requires("a cell whose Deno process ends says so, and the kernel's process ends", jupyterMissing),
+  fn: async () => {
+    const { cells, alive } = await run(["1", "Deno.exit(3)", "2"]);
+    assert.equal(
+      error(cells[1]!).evalue,
+      "The Deno process of this notebook ended with code 3; its variables are lost",
+    );
+    assert.ok(!alive);
+    assert.ok(!cells[2]?.idle);
+  },
+});
+
+Deno.test({
+  ...requires("a notebook's folder is its kernel's, with its own import map", jupyterMissing),
+  fn: async () => {
+    await using kernel = await installedKernel();
+    const cwd = await Deno.realPath(await Deno.makeTempDir());
+    await Deno.writeTextFile(`${cwd}/deno.json`, '{ "imports": { "here": "./here.ts" } }');
+    await Deno.writeTextFile(`${cwd}/here.ts`, "export const here = 42;");
+    const { cells } = await runCells(['import { here } from "here"; here', "Deno.cwd()"], { ...kernel.options, cwd });
+    assert.match(JSON.stringify(outputs(cells[0]!)), /42/);
+    assert.ok(JSON.stringify(outputs(cells[1]!)).includes(cwd));
+    await Deno.remove(cwd, { recursive: true });
+  },
+});

@@ -1,0 +1,155 @@
+import type { ChannelName, ConnectionInfo } from "../../src/kernel/connection_file.ts";
+import { contentOf, type Envelope, openMessage, type Signer } from "../../src/kernel/message.ts";
+import { Wire } from "../../src/kernel/wire.ts";
+import { encodeMessage } from "../../src/kernel/zmtp.ts";
+
+export interface Output {
+  type: string;
+  content: Record<string, unknown>;
+  /** It came after its request's `idle`. */
+  late: boolean;
+}
+
+export interface Execution {
+  reply: Record<string, unknown>;
+  /** What the cell sent, without its statuses. */
+  outputs: Output[];
+  /** Milliseconds until the reply and until `idle`. */
+  replyAt: number;
+  idleAt: number;
+}
+
+interface Waiting {
+  started: number;
+  outputs: Output[];
+  replyAt: number;
+  idleAt: number;
+  reply: Record<string, unknown> | undefined;
+  settle: () => void;
+}
+
+type Wires = Record<Exclude<ChannelName, "hb">, Wire>;
+
+/** One frontend of a kernel, byte for byte. */
+export class Frontend implements Disposable {
+  readonly wires: Wires;
+  readonly signer: Signer;
+  /** Every message on iopub, whoever it is for. */
+  readonly heard: Envelope[] = [];
+  /** Messages whose signature does not hold. */
+  invalid = 0;
+  /** Nothing is read while this is pending. */
+  reading: Promise<unknown> = Promise.resolve();
+  onInput: ((envelope: Envelope) => void) | undefined;
+  readonly #waiting = new Map<string, Waiting>();
+
+  private constructor(wires: Wires, signer: Signer) {
+    this.wires = wires;
+    this.signer = signer;
+    this.#hear(wires.shell, (envelope) => this.#onReply(envelope));
+    this.#hear(wires.control, (envelope) => this.#onReply(envelope));
+    this.#hear(wires.iopub, (envelope) => this.#onOutput(envelope));
+    this.#hear(wires.stdin, (envelope) => this.onInput?.(envelope));
+  }
+
+  static async connect(info: ConnectionInfo, signer: Signer, identity: string): Promise<Frontend> {
+    const id = new TextEncoder().encode(identity);
+    const open = async (channel: ChannelName) => Wire.open(await dial(info, channel), kind(channel), id);
+    const [iopub, shell, control, stdin] = await Promise.all([
+      open("iopub"),
+      open("shell"),
+      open("control"),
+      open("stdin"),
+    ]);
+    iopub.send(encodeMessage([Uint8Array.of(1)]));
+    const frontend = new Frontend({ iopub, shell, control, stdin }, signer);
+    for (;;) {
+      await frontend.request("shell", "kernel_info_request");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (frontend.heard.length > 0) return frontend;
+    }
+  }
+
+  /** Sends a request and waits for its reply. */
+  async request(channel: "shell" | "control", type: string, content: unknown = {}): Promise<Record<string, unknown>> {
+    return (await this.#ask(channel, type, content, false)).reply;
+  }
+
+  /** Runs a cell and waits for its reply and its `idle`. */
+  async execute(code: string, options: Record<string, unknown> = {}): Promise<Execution> {
+    return await this.#ask("shell", "execute_request", executeContent(code, options), true);
+  }
+
+  [Symbol.dispose](): void {
+    for (const wire of Object.values(this.wires)) wire[Symbol.dispose]();
+  }
+
+  async #ask(channel: "shell" | "control", type: string, content: unknown, idle: boolean): Promise<Execution> {
+    const id = crypto.randomUUID();
+    const ended = Promise.withResolvers<void>();
+    const waiting: Waiting = {
+      started: performance.now(),
+      outputs: [],
+      replyAt: NaN,
+      idleAt: idle ? NaN : 0,
+      reply: undefined,
+      settle: () => waiting.reply && !Number.isNaN(waiting.idleAt) && ended.resolve(),
+    };
+    this.#waiting.set(id, waiting);
+    this.wires[channel].send(this.signer.make(type, content, {}, id));
+    await ended.promise;
+    const { outputs, replyAt, idleAt, reply } = waiting;
+    return { outputs, replyAt, idleAt, reply: reply! };
+  }
+
+  async #hear(wire: Wire, heed: (envelope: Envelope) => void): Promise<void> {
+    for await (const message of wire.messages()) {
+      await this.reading;
+      const envelope = openMessage(message);
+      if (envelope === undefined || !this.signer.holds(envelope)) this.invalid++;
+      else heed(envelope);
+    }
+  }
+
+  #onReply(envelope: Envelope): void {
+    const waiting = this.#waiting.get(envelope.parent.msg_id ?? "");
+    if (waiting === undefined) return;
+    waiting.replyAt = performance.now() - waiting.started;
+    waiting.reply = contentOf(envelope);
+    waiting.settle();
+  }
+
+  #onOutput(envelope: Envelope): void {
+    this.heard.push(envelope);
+    const waiting = this.#waiting.get(envelope.parent.msg_id ?? "");
+    if (waiting === undefined) return;
+    const type = envelope.header.msg_type ?? "";
+    const content = contentOf(envelope);
+    if (type !== "status") waiting.outputs.push({ type, content, late: waiting.idleAt > 0 });
+    else if (content["execution_state"] === "idle") {
+      waiting.idleAt = performance.now() - waiting.started;
+      waiting.settle();
+    }
+  }
+}
+
+/** The content of an `execute_request`. */
+export function executeContent(code: string, options: Record<string, unknown> = {}): Record<string, unknown> {
+  const usual = { silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true };
+  return { code, ...usual, ...options };
+}
+
+function kind(channel: ChannelName): "SUB" | "DEALER" {
+  return channel === "iopub" ? "SUB" : "DEALER";
+}
+
+async function dial({ ip, ports }: ConnectionInfo, channel: ChannelName): Promise<Deno.TcpConn> {
+  for (let tries = 0;; tries++) {
+    try {
+      return await Deno.connect({ hostname: ip, port: ports[channel] });
+    } catch (error) {
+      if (tries > 3000) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}

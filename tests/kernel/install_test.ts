@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { install, list, uninstall } from "../../src/kernel/install.ts";
+import { jupyterMissing } from "../support/jupyter.ts";
+import { pythonWith } from "../support/python.ts";
+import { requires } from "../support/requirements.ts";
+
+async function temporaryPrefix() {
+  const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
+  return { prefix, [Symbol.asyncDispose]: () => Deno.remove(prefix, { recursive: true }) };
+}
+
+Deno.test("a kernel is installed, listed, installed again and taken away", async () => {
+  await using place = await temporaryPrefix();
+  const { prefix } = place;
+  const kernels = `${prefix}/share/jupyter/kernels`;
+  const first = await install({ prefix });
+  const extension = `${prefix}/share/jupyter/labextensions/lakebase-sql-cells`;
+  assert.deepEqual(first, { name: "lakebase", displayName: "Deno + SQL", folder: `${kernels}/lakebase`, extension });
+  const { jupyterlab } = JSON.parse(await Deno.readTextFile(`${extension}/package.json`));
+  assert.ok((await Deno.stat(`${extension}/${jupyterlab._build.load}`)).isFile);
+  await install({ prefix, name: "Other", displayName: "Mine" });
+  await install({ prefix, displayName: "Again" });
+  const listed = await list({ prefix });
+  assert.deepEqual(listed.map(({ name, displayName }) => [name, displayName]), [["lakebase", "Again"], [
+    "other",
+    "Mine",
+  ]]);
+  const files = (await Array.fromAsync(Deno.readDir(first.folder))).map(({ name }) => name).toSorted();
+  assert.deepEqual(files, ["kernel.json", "logo-32x32.png", "logo-64x64.png", "logo-svg.svg"]);
+  assert.equal((await uninstall({ prefix })).displayName, "Again");
+  assert.ok((await Deno.stat(extension)).isDirectory); // the other kernel's too
+  await uninstall({ prefix, name: "other" });
+  await assert.rejects(Deno.stat(extension), Deno.errors.NotFound);
+  assert.deepEqual(await list({ prefix }), []);
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(kernels)), []); // nothing half-written either
+});
+
+Deno.test("another's kernel is neither replaced nor taken away", async () => {
+  await using place = await temporaryPrefix();
+  const { prefix } = place;
+  const folder = `${prefix}/share/jupyter/kernels/python3`;
+  await Deno.mkdir(folder, { recursive: true });
+  await Deno.writeTextFile(`${folder}/kernel.json`, '{"argv": [], "display_name": "Python", "language": "python"}');
+  await assert.rejects(install({ prefix, name: "python3" }), /python3 is another kernel's; choose another name/);
+  await assert.rejects(uninstall({ prefix, name: "python3" }), /is another's/);
+  await assert.rejects(uninstall({ prefix }), /Cannot uninstall the kernel "lakebase": there is none in/);
+  assert.deepEqual(await list({ prefix }), []);
+});
+
+Deno.test("what can't be used is refused before anything is written", async () => {
+  await using place = await temporaryPrefix();
+  const { prefix } = place;
+  await assert.rejects(install({ prefix, name: "a b" }), TypeError);
+  await assert.rejects(install({ prefix, displayName: " " }), /display name: it is empty/);
+  await assert.rejects(install({ prefix: "" }), /prefix: it is empty/);
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(prefix)), []);
+});
+
+Deno.test({
+  ...requires("jupyter_client finds the kernel", jupyterMissing),
+  fn: async () => {
+    await using place = await temporaryPrefix();
+    const { folder } = await install({ prefix: place.prefix });
+    const script = "import json; from jupyter_client.kernelspec import KernelSpecManager as M; " +
+      's = M().get_kernel_spec("lakebase"); ' +
+      "print(json.dumps([s.display_name, s.language, s.interrupt_mode, s.resource_dir]))";
+    const { stdout } = await new Deno.Command(pythonWith("jupyter_client")!, {
+      args: ["-c", script],
+      env: { JUPYTER_PATH: `${place.prefix}/share/jupyter` },
+    }).output();
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), ["Deno + SQL", "typescript", "message", folder]);
+  },
+});

@@ -1,0 +1,322 @@
+import assert from "node:assert/strict";
+import { CHANNELS, connectionFileText, type ConnectionInfo } from "../../src/kernel/connection_file.ts";
+import { runKernel } from "../../src/kernel/main.ts";
+import { contentOf, Signer } from "../../src/kernel/message.ts";
+import { encodeMessage, greeting, ready } from "../../src/kernel/zmtp.ts";
+import { freePort } from "../support/port.ts";
+import { executeContent } from "./frontend.ts";
+import { OURS, RawKernel } from "./raw_kernel.ts";
+
+function types(outputs: { type: string }[]): string[] {
+  return outputs.map(({ type }) => type);
+}
+
+async function until(holds: () => boolean | Promise<boolean>, seconds = 5): Promise<boolean> {
+  for (const end = performance.now() + seconds * 1000; performance.now() < end;) {
+    if (await holds()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+}
+
+/** The children of a process that run Deno's kernel. */
+async function denoKernels(parent: number): Promise<number[]> {
+  const { stdout } = await new Deno.Command("ps", { args: ["-eo", "pid=,ppid=,args="] }).output();
+  return new TextDecoder().decode(stdout).split("\n")
+    .filter((line) => line.includes(" jupyter --kernel ") && line.trim().split(/\s+/)[1] === String(parent))
+    .map((line) => Number(line.trim().split(/\s+/)[0]));
+}
+
+async function isRunning(pid: number): Promise<boolean> {
+  const { stdout } = await new Deno.Command("ps", { args: ["-o", "stat=", "-p", String(pid)] }).output();
+  return /^[^Z]/.test(new TextDecoder().decode(stdout).trim());
+}
+
+Deno.test("500 cells in a row lose no output, and none comes after idle", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const cells: [code: string, types: string[]][] = [
+    ["1", ["execute_input", "execute_result"]],
+    ['console.log("a".repeat(200_000)); 2', ["execute_input", "stream", "execute_result"]],
+    ['console.log("b"); throw new Error("c")', ["execute_input", "stream", "error"]],
+    ['({ [Symbol.for("Jupyter.display")]: () => ({ "text/plain": "d".repeat(500_000) }) })', [
+      "execute_input",
+      "execute_result",
+    ]],
+    ["undefined", ["execute_input"]],
+  ];
+  for (let n = 0; n < 500; n++) {
+    const [code, wanted] = cells[n % cells.length]!;
+    const { outputs } = await frontend.execute(code);
+    assert.deepEqual(types(outputs), wanted, `cell ${n}`);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(frontend.invalid, 0);
+  assert.ok(frontend.heard.every(({ header }) => !header.msg_type?.startsWith("lakebase_")));
+  assert.ok(!frontend.heard.some(({ parent }) => parent.msg_id?.startsWith("hidden")));
+});
+
+Deno.test("cells that were sent at once keep their outputs, and a failure aborts those behind it", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const runs = Array.from({ length: 50 }, (_, n) => frontend.execute(`console.log("${n}"); ${n}`));
+  for (const [n, { outputs, reply }] of (await Promise.all(runs)).entries()) {
+    assert.deepEqual(types(outputs), ["execute_input", "stream", "execute_result"]);
+    assert.equal(outputs[1]!.content["text"], `${n}\n`);
+    assert.equal(reply["execution_count"], n + 1);
+  }
+  const [failed, aborted, info] = await Promise.all([
+    frontend.execute("throw new Error('x')"),
+    frontend.execute("globalThis.ran = true"),
+    frontend.request("shell", "kernel_info_request"),
+  ]);
+  assert.deepEqual([failed.reply["status"], aborted.reply["status"], info["status"]], ["error", "aborted", "ok"]);
+  assert.deepEqual(types((await frontend.execute("globalThis.ran")).outputs), ["execute_input"]);
+  const [, second] = await Promise.all([
+    frontend.execute("throw new Error('x')", { stop_on_error: false }),
+    frontend.execute("2"),
+  ]);
+  assert.equal(second.reply["status"], "ok");
+});
+
+Deno.test("outputs of 100 MB arrive whole and in order, where statuses would stand in the middle of them", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const code = `for (let n = 0; n < 10; n++) {
+    Deno.jupyter.broadcast("display_data", { data: { "text/plain": "x".repeat(8e6) }, metadata: {}, transient: {} });
+    console.log("y".repeat(1e6));
+  }
+  "z".repeat(100)`;
+  for (let round = 0; round < 2; round++) {
+    const { outputs } = await frontend.execute(code);
+    const wanted = ["execute_input", ...Array.from({ length: 10 }, () => ["display_data", "stream"]).flat()];
+    assert.deepEqual(types(outputs), [...wanted, "execute_result"]);
+  }
+  const whole = await frontend.execute(
+    '({ [Symbol.for("Jupyter.display")]: () => ({ "text/plain": "z".repeat(100e6) }) })',
+  );
+  assert.deepEqual(types(whole.outputs), ["execute_input", "execute_result"]);
+  assert.equal((whole.outputs[1]!.content["data"] as Record<string, string>)["text/plain"]!.length, 100e6);
+  assert.equal(frontend.invalid, 0);
+});
+
+Deno.test("a frontend that reads slowly gets all of it whole", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  // The child is then in the middle of an output when it says that the cell has ended.
+  frontend.reading = new Promise((resolve) => setTimeout(resolve, 4000));
+  const { outputs } = await frontend.execute(`for (let n = 0; n < 20; n++) {
+    Deno.jupyter.broadcast("display_data", { data: { "text/plain": "x".repeat(8e6) }, metadata: {}, transient: {} });
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2500));`);
+  assert.deepEqual(types(outputs), ["execute_input", ...Array(20).fill("display_data")]);
+  assert.equal(frontend.invalid, 0);
+});
+
+Deno.test("a silent cell, one that prints later, and one of 5 MB", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  assert.deepEqual(types((await frontend.execute("console.log(1); 2", { silent: true })).outputs), [
+    "execute_input",
+    "stream",
+  ]);
+  const late = await frontend.execute('setTimeout(() => console.log("later"), 100); throw new Error("now")');
+  assert.ok(await until(() => late.outputs.some(({ type }) => type === "stream")));
+  const source = `"${"a".repeat(5e6)}".length`;
+  const { outputs } = await frontend.execute(source);
+  assert.equal(outputs[0]!.content["code"], source);
+  assert.match(JSON.stringify(outputs[1]!.content), /5000000/);
+});
+
+Deno.test("a frontend hears what another one runs, and asks for input only where the cell runs", async () => {
+  await using kernel = await RawKernel.start();
+  using one = await kernel.frontend("one");
+  using other = await kernel.frontend("other");
+  one.onInput = (envelope) => {
+    assert.equal(contentOf(envelope)["prompt"], "name?");
+    one.wires.stdin.send(one.signer.make("input_reply", { value: "Ada" }, envelope.header));
+  };
+  let asked = 0;
+  other.onInput = () => asked++;
+  const { outputs } = await one.execute('prompt("name?")', { allow_stdin: true });
+  assert.match(JSON.stringify(outputs.at(-1)!.content), /Ada/);
+  assert.equal(asked, 0);
+  other.heard.length = 0;
+  await one.execute("11 * 11");
+  assert.ok(await until(() => other.heard.some(({ parts }) => new TextDecoder().decode(parts[3]).includes("121"))));
+});
+
+Deno.test("a prompt whose frontend goes away, or that Stop ends, returns null", async () => {
+  await using kernel = await RawKernel.start();
+  using one = await kernel.frontend("one");
+  one.onInput = () => one.wires.stdin[Symbol.dispose]();
+  const gone = await one.execute('String(prompt("name?"))', { allow_stdin: true });
+  assert.match(JSON.stringify(gone.outputs.at(-1)!.content), /null/);
+  using other = await kernel.frontend("other");
+  other.onInput = () => other.request("control", "interrupt_request");
+  const stopped = await other.execute('prompt("name?"); while (true) {}', { allow_stdin: true });
+  assert.equal(stopped.reply["ename"], "Interrupted");
+});
+
+Deno.test("what is wrong on the wire is dropped and told, and the kernel lives", async () => {
+  await using kernel = await RawKernel.start();
+  const { info } = kernel;
+  const connected = async (channel: "shell" | "iopub") => {
+    const conn = await Deno.connect({ hostname: info.ip, port: info.ports[channel] });
+    await conn.write(greeting());
+    await conn.write(ready(channel === "shell" ? "DEALER" : "SUB"));
+    return conn;
+  };
+  using frontend = await kernel.frontend();
+  frontend.wires.shell.send(new Signer("wrong").make("execute_request", executeContent("Deno.exit(9)")));
+  frontend.wires.shell.send(encodeMessage([new TextEncoder().encode("hello")]));
+  assert.equal((await frontend.execute("1")).reply["status"], "ok");
+  for (
+    const bytes of [
+      Uint8Array.of(3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), // a frame of 16 exabytes
+      frontend.signer.make("execute_request", executeContent("Deno.exit(9)")).subarray(0, 200), // cut in the middle
+      new Uint8Array(5000).fill(0xee),
+    ]
+  ) {
+    for (const channel of ["shell", "iopub"] as const) {
+      using conn = await connected(channel);
+      await conn.write(bytes);
+    }
+  }
+  using http = await Deno.connect({ hostname: info.ip, port: info.ports.shell });
+  await http.write(new TextEncoder().encode(`GET / HTTP/1.1\r\n${"x: y\r\n".repeat(20)}\r\n`));
+  assert.equal((await frontend.execute("2")).reply["status"], "ok");
+  assert.ok(await until(() => /does not speak ZMTP/.test(kernel.stderr)));
+  assert.match(kernel.stderr, /dropped a message on shell with a wrong signature/);
+  assert.match(kernel.stderr, /dropped something on shell that is no Jupyter message/);
+  assert.match(kernel.stderr, /are the most/);
+});
+
+Deno.test("a frontend that takes nothing holds no other up for long, and its end harms nobody", async () => {
+  await using kernel = await RawKernel.start();
+  const { info } = kernel;
+  using frontend = await kernel.frontend();
+  const deaf = await Deno.connect({ hostname: info.ip, port: info.ports.iopub });
+  await deaf.write(greeting());
+  await deaf.write(ready("SUB"));
+  await deaf.write(encodeMessage([Uint8Array.of(1)]));
+  const { reply, outputs } = await frontend.execute('for (let n = 0; n < 150; n++) console.log("x".repeat(1e6))');
+  assert.equal(reply["status"], "ok");
+  assert.equal(outputs.length, 151);
+  assert.match(kernel.stderr, /a frontend takes no more output/);
+  deaf.close();
+});
+
+Deno.test("a kernel that can't start says why and fails", async () => {
+  const run = async (...args: string[]) => {
+    const [program, ...rest] = OURS;
+    const { code, stderr } = await new Deno.Command(program!, { args: [...rest, ...args], stdin: "null" }).output();
+    return [code, new TextDecoder().decode(stderr)] as const;
+  };
+  const folder = await Deno.makeTempDir();
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const ports = Object.fromEntries(CHANNELS.map((channel, n) => [channel, n === 2 ? taken.addr.port : 0]));
+  for (const [n, channel] of CHANNELS.entries()) if (n !== 2) ports[channel] = 20_000 + Deno.pid % 10_000 + n;
+  const info = { ip: "127.0.0.1", key: "secret", ports: ports as Record<typeof CHANNELS[number], number> };
+  await Deno.writeTextFile(`${folder}/taken.json`, connectionFileText(info));
+  await Deno.writeTextFile(`${folder}/bad.json`, "{");
+  const cases: [args: string[], code: number, message: RegExp][] = [
+    [[], 2, /wanted is one argument/],
+    [["a", "b"], 2, /wanted is one argument/],
+    [[`${folder}/none.json`], 1, /Cannot read the connection file/],
+    [[`${folder}/bad.json`], 1, /it is no JSON/],
+    [
+      [`${folder}/taken.json`],
+      1,
+      new RegExp(`Cannot listen on port ${taken.addr.port} of 127.0.0.1 .stdin.: it is taken`),
+    ],
+  ];
+  for (const [args, code, message] of cases) {
+    const [got, said] = await run(...args);
+    assert.equal(got, code, said);
+    assert.match(said, message);
+    assert.ok(!said.includes("secret"));
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a Deno kernel that does not start, or hangs, is given up and leaves nothing", async () => {
+  const folder = await Deno.makeTempDir();
+  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, freePort()])) as ConnectionInfo["ports"];
+  const connectionFile = `${folder}/connection.json`;
+  await Deno.writeTextFile(connectionFile, connectionFileText({ ip: "127.0.0.1", key: "secret", ports }));
+  const deno = `${folder}/deno`;
+  await Deno.writeTextFile(deno, `#!/bin/sh\necho $$ > ${folder}/pid\nexec sleep 60\n`, { mode: 0o755 });
+  await assert.rejects(runKernel({ connectionFile, deno, timeout: 0.5 }), /it does not answer after 0.5 s/);
+  assert.equal(await isRunning(Number(await Deno.readTextFile(`${folder}/pid`))), false);
+  await assert.rejects(runKernel({ connectionFile, deno: "/bin/false" }), /it ended at once/);
+  await assert.rejects(runKernel({ connectionFile, deno: `${folder}/none` }), /none/);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a kernel takes the ports of one that has just ended", async () => {
+  await using first = await RawKernel.start();
+  using frontend = await first.frontend();
+  await frontend.execute("1");
+  await frontend.request("control", "shutdown_request", { restart: true });
+  await first.process.status;
+  await using second = await RawKernel.start({ info: first.info });
+  using again = await second.frontend();
+  assert.equal((await again.execute("1")).reply["execution_count"], 1);
+});
+
+Deno.test("a Deno process that dies fails its cell, and ends the kernel", async () => {
+  for (
+    const [code, how] of [["Deno.exit(3)", "with code 3"], ['Deno.kill(Deno.pid, "SIGKILL")', "by SIGKILL"]] as const
+  ) {
+    await using kernel = await RawKernel.start();
+    using frontend = await kernel.frontend();
+    const { reply, outputs } = await frontend.execute(code);
+    assert.match(String(reply["evalue"]), new RegExp(`ended ${how}; its variables are lost`));
+    assert.deepEqual(types(outputs), ["execute_input", "error"]);
+    assert.equal((await kernel.process.status).code, 1);
+  }
+});
+
+Deno.test("Stop ends what a cell has started, and so does the end of the kernel", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const waiting = frontend.execute('(await new Deno.Command("sleep", { args: ["60"] }).output()).signal');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await frontend.request("control", "interrupt_request");
+  const { outputs } = await waiting;
+  assert.match(JSON.stringify(outputs), /SIGINT/);
+  const started = await frontend.execute('new Deno.Command("sleep", { args: ["60"] }).spawn().pid');
+  const pid = Number(/m(\d+)/.exec(JSON.stringify(started.outputs.at(-1)!.content))![1]);
+  assert.ok(await isRunning(pid));
+  await frontend.request("control", "shutdown_request", { restart: false });
+  await kernel.process.status;
+  assert.ok(await until(async () => !await isRunning(pid)));
+});
+
+Deno.test("shutdown is answered and leaves nothing", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const [child] = await denoKernels(kernel.process.pid);
+  assert.deepEqual(await frontend.request("control", "shutdown_request", { restart: true }), {
+    status: "ok",
+    restart: true,
+  });
+  assert.equal((await kernel.process.status).code, 0);
+  assert.equal(await isRunning(child!), false);
+});
+
+for (const signal of ["SIGTERM", "SIGHUP", "SIGKILL"] as const) {
+  Deno.test(`${signal} leaves no orphan, even of a kernel that is in a loop`, async () => {
+    await using kernel = await RawKernel.start();
+    using frontend = await kernel.frontend();
+    const [child] = await denoKernels(kernel.process.pid);
+    assert.ok(child !== undefined && await isRunning(child));
+    frontend.execute("while (true) {}");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    kernel.process.kill(signal);
+    const { code } = await kernel.process.status;
+    assert.equal(code, { SIGTERM: 143, SIGHUP: 129, SIGKILL: 137 }[signal]);
+    assert.ok(await until(async () => !await isRunning(child)));
+  });
+}

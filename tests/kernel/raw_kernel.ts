@@ -1,0 +1,85 @@
+import { CHANNELS, connectionFileText, type ConnectionInfo } from "../../src/kernel/connection_file.ts";
+import { Signer } from "../../src/kernel/message.ts";
+import { freePort } from "../support/port.ts";
+import { Frontend } from "./frontend.ts";
+
+/** The command of this module's kernel; the connection file comes behind it. */
+export const OURS: readonly string[] = [
+  Deno.execPath(),
+  "run",
+  "-A",
+  "--no-config",
+  "--no-lock",
+  new URL("../../src/kernel/main.ts", import.meta.url).href,
+];
+
+/** The command of Deno's own kernel. */
+export const STOCK: readonly string[] = [Deno.execPath(), "jupyter", "--kernel", "--conn"];
+
+export interface RawKernelOptions {
+  command?: readonly string[];
+  cwd?: string;
+  env?: Record<string, string>;
+  /** Where it listens; on ports that are free when not given. */
+  info?: ConnectionInfo;
+}
+
+/** A kernel's process, to be spoken to without any Jupyter library. */
+export class RawKernel implements AsyncDisposable {
+  readonly info: ConnectionInfo;
+  readonly process: Deno.ChildProcess;
+  readonly signer: Signer;
+  readonly #folder: string;
+  #stderr = "";
+
+  private constructor(info: ConnectionInfo, process: Deno.ChildProcess, folder: string) {
+    this.info = info;
+    this.process = process;
+    this.signer = new Signer(info.key);
+    this.#folder = folder;
+    this.#gather();
+  }
+
+  static async start(options: RawKernelOptions = {}): Promise<RawKernel> {
+    const { command = OURS, cwd, env = {}, info = freshInfo() } = options;
+    const folder = await Deno.makeTempDir({ prefix: "lakebase-raw-" });
+    await Deno.writeTextFile(`${folder}/connection.json`, connectionFileText(info));
+    const [program, ...args] = command;
+    const process = new Deno.Command(program!, {
+      args: [...args, `${folder}/connection.json`],
+      cwd: cwd ?? folder,
+      env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    return new RawKernel(info, process, folder);
+  }
+
+  /** What the kernel wrote to stderr so far. */
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /** Connects all channels, as a frontend does, and waits until the kernel answers. */
+  async frontend(identity: string = crypto.randomUUID()): Promise<Frontend> {
+    return await Frontend.connect(this.info, this.signer, identity);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.process.kill("SIGTERM");
+    } catch { /* it has ended */ }
+    await this.process.status;
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  async #gather(): Promise<void> {
+    for await (const text of this.process.stderr.pipeThrough(new TextDecoderStream())) this.#stderr += text;
+  }
+}
+
+function freshInfo(): ConnectionInfo {
+  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, freePort()])) as ConnectionInfo["ports"];
+  return { ip: "127.0.0.1", key: crypto.randomUUID(), ports };
+}

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { openMessage, Signer } from "../../src/kernel/message.ts";
+import { Unweaver } from "../../src/kernel/unweave.ts";
+import { encodeMessage, joined, type Message } from "../../src/kernel/zmtp.ts";
+import { newSeed, randomFrom } from "../support/random.ts";
+
+const signer = new Signer("key");
+
+function genuine(message: Message): boolean {
+  const envelope = openMessage(message);
+  return envelope !== undefined && signer.holds(envelope);
+}
+
+/** A message's signature, which holds only for the whole of it. */
+function label(message: Message): string {
+  const signature = new TextDecoder().decode(message.frames[1]);
+  return genuine(message) ? `${signature.slice(0, 12)} ${message.raw.length}` : `spoilt ${signature.slice(0, 12)}`;
+}
+
+function labelOf(raw: Uint8Array<ArrayBuffer>): string {
+  return label(unweaver().push(raw)[0]!);
+}
+
+function unweaver(garbled: Error[] = []): Unweaver {
+  return new Unweaver({ genuine, garbled: (error) => garbled.push(error) });
+}
+
+/** What a stream in pieces of a length is taken for. */
+function read(stream: Uint8Array, step: number, garbled?: Error[]): string[] {
+  const reader = unweaver(garbled);
+  const messages: Message[] = [];
+  for (let at = 0; at < stream.length; at += step) messages.push(...reader.push(stream.slice(at, at + step)));
+  return messages.map(label);
+}
+
+/** One message in the middle of another. */
+function woven(outer: Uint8Array, at: number, ...inner: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return joined([outer.subarray(0, at), ...inner, outer.subarray(at)]);
+}
+
+const output = signer.make("stream", { name: "stdout", text: "x".repeat(600) });
+const idle = signer.make("status", { execution_state: "idle" });
+const busy = signer.make("status", { execution_state: "busy" });
+
+Deno.test("a status is taken out of the middle of an output, wherever it stands", () => {
+  const wanted = [idle, output].map(labelOf);
+  for (let at = 1; at < output.length; at++) {
+    assert.deepEqual(read(woven(output, at, idle), 1 + at % 97), wanted, `at ${at}`);
+  }
+  for (const step of [1, 2, 11, 12, 13, 4096]) {
+    assert.deepEqual(read(woven(output, 500, idle, busy), step), [idle, busy, output].map(labelOf));
+  }
+});
+
+Deno.test("messages in order are left as they are", () => {
+  const stream = joined([busy, output, output, idle]);
+  for (const step of [1, 5, 300, stream.length]) {
+    assert.deepEqual(read(stream, step), [busy, output, output, idle].map(labelOf));
+  }
+});
+
+Deno.test("what only looks like a message inside another stays where it is", () => {
+  const mark = encodeMessage([new TextEncoder().encode("<IDS|MSG>"), new Uint8Array(64), ...Array(4).fill(busy)]);
+  const own = openMessage(firstOf(output))!;
+  const withBuffer = (buffer: Uint8Array) => {
+    return encodeMessage([new TextEncoder().encode("<IDS|MSG>"), own.signature, ...own.parts, buffer]);
+  };
+  for (
+    const buffer of [mark, joined([mark, mark, busy.subarray(1)]), joined([busy.subarray(0, 5)]), Uint8Array.of(1)]
+  ) {
+    const stream = joined([withBuffer(buffer), idle]);
+    for (const step of [1, 3, stream.length]) {
+      assert.deepEqual(read(stream, step), [withBuffer(buffer), idle].map(labelOf));
+    }
+  }
+});
+
+Deno.test("random weaves come apart", () => {
+  const seed = newSeed();
+  const random = randomFrom(seed);
+  for (let round = 0; round < 300; round++) {
+    const parts: Uint8Array[] = [];
+    const wanted: string[] = [];
+    for (let n = 0; n < 6; n++) {
+      const outer = signer.make("stream", { text: "y".repeat(random.below(3000)) });
+      const inner = Array.from({ length: random.below(3) }, (_, n) => signer.make("status", { n }));
+      parts.push(woven(outer, random.below(outer.length), ...inner));
+      wanted.push(...[...inner, outer].map(labelOf));
+    }
+    const step = 1 + random.below(random.one([30, 5000]));
+    const got = read(joined(parts), step);
+    // Woven in at the very front, a message is before the other anyway.
+    assert.deepEqual(got, wanted, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
+  }
+});
+
+Deno.test("behind bytes that are no messages, reading goes on with the next one", () => {
+  const seed = newSeed();
+  const random = randomFrom(seed);
+  for (let round = 0; round < 300; round++) {
+    const garbage = new Uint8Array(1 + random.below(300)).map(() => 8 + random.below(200));
+    const garbled: Error[] = [];
+    const got = read(joined([busy, garbage, idle, output]), 1 + random.below(400), garbled);
+    assert.deepEqual(got, [busy, idle, output].map(labelOf), `LAKEBASE_TEST_SEED=${seed}, ${round}`);
+    assert.equal(garbled.length, 1);
+  }
+});
+
+Deno.test("a long output costs no more than its bytes", () => {
+  const long = signer.make("stream", { text: "z".repeat(50e6) });
+  const started = performance.now();
+  assert.equal(read(woven(long, 25e6, idle), 1 << 16).length, 2);
+  assert.ok(performance.now() - started < 5000);
+});
+
+function firstOf(raw: Uint8Array<ArrayBuffer>): Message {
+  return unweaver().push(raw)[0]!;
+}

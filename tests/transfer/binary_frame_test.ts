@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { withoutFrame } from "../../src/transfer/binary_frame.ts";
+import type { Chunk } from "../../src/transfer/copy_messages.ts";
+
+/** A header with as many bytes of an extension. */
+function header(extension: number): number[] {
+  const signature = [...new TextEncoder().encode("PGCOPY\n"), 0xff, 13, 10, 0];
+  return [...signature, 0, 0, 0, 0, 0, 0, 0, extension, ...new Array(extension).fill(7)];
+}
+
+const TRAILER = [0xff, 0xff];
+
+/** What stays, of messages in these chunks. */
+async function stays(chunks: number[][][], first: boolean): Promise<{ bytes: number[]; rows: number }> {
+  const stream = async function* (): AsyncGenerator<Chunk> {
+    for (const messages of chunks) {
+      // As from a socket: somewhere in a larger buffer.
+      const buffer = Uint8Array.from([9, 9, 9, ...messages.flat()]);
+      yield { bytes: buffer.subarray(3), rows: messages.length };
+      await Promise.resolve();
+    }
+  };
+  const all = { bytes: [] as number[], rows: 0 };
+  for await (const { bytes, rows } of withoutFrame(stream(), first)) {
+    assert.ok(bytes.length > 0);
+    all.bytes.push(...bytes);
+    all.rows += rows;
+  }
+  return all;
+}
+
+Deno.test("withoutFrame() leaves the rows, wherever the chunks are cut", async () => {
+  const rows = [[0, 1, 1], [0, 1, 2], [0, 1, 0xff, 0xff]];
+  for (const extension of [0, 5]) {
+    const head = header(extension);
+    const messages = [[...head, ...rows[0]!], rows[1]!, rows[2]!, TRAILER];
+    const cuts = [
+      [messages],
+      messages.map((message) => [message]),
+      [messages.slice(0, 1), messages.slice(1)],
+      [messages.slice(0, 3), messages.slice(3)],
+    ];
+    for (const chunks of cuts) {
+      assert.deepEqual(await stays(chunks, false), { bytes: rows.flat(), rows: 3 });
+      assert.deepEqual(await stays(chunks, true), { bytes: [...head, ...rows.flat()], rows: 3 });
+    }
+    // Without a row, header and trailer are one message.
+    assert.deepEqual(await stays([[[...head, ...TRAILER]]], false), { bytes: [], rows: 0 });
+    assert.deepEqual(await stays([[[...head, ...TRAILER]]], true), { bytes: head, rows: 0 });
+  }
+  assert.deepEqual(await stays([], false), { bytes: [], rows: 0 });
+});

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { cellText } from "../../../src/transfer/cell_text.ts";
+import { readArrow } from "../../../src/transfer/formats/arrow_reader.ts";
+import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
+import { readParquet } from "../../../src/transfer/formats/parquet_reader.ts";
+import { errorOf } from "../../query/support.ts";
+import { requires } from "../../support/requirements.ts";
+import { duckdb, python, pythonReadersMissing } from "./readers.ts";
+
+/** What each column of the files that Python writes becomes: the Postgres type, and the texts of its three rows. */
+const COLUMNS: Record<string, [postgres: string, first: string, last: string]> = {
+  i8: ["smallint", "-128", "127"],
+  u8: ["smallint", "0", "255"],
+  u16: ["integer", "0", "65535"],
+  u32: ["bigint", "0", "4294967295"],
+  u64: ["numeric(20)", "0", "18446744073709551615"],
+  f16: ["real", "1.5", "-2"],
+  d: ["numeric(5,2)", "1.50", "-0.05"],
+  d256: ["numeric", "150e-2", `-${"9".repeat(60)}50e-2`],
+  date64: ["date", "2026-01-31", "1969-12-31"],
+  t_s: ["time", "01:02:03", "23:59:59"],
+  t_ns: ["time", "00:00:00", "23:59:59.999999"],
+  ts_s: ["timestamp", "1970-01-01 00:00:00", "1969-12-31 23:59:59"],
+  ts_ms: ["timestamptz", "1970-01-01 00:00:00.001+00", "1969-12-31 23:59:59.999+00"],
+  ts_ns: ["timestamptz", "1970-01-01 00:00:00.000001+00", "1969-12-31 23:59:59.999999+00"],
+  dur: ["interval", "1.500 seconds", "-0.001 seconds"],
+  s: ["text", "a", "é"],
+  ls: ["text", "a", "é"],
+  sv: ["text", "short", "longer than twelve bytes"],
+  bv: ["bytea", "\\x00", "\\x6c6f6e676572207468616e207477656c7665206279746573"],
+  fb: ["bytea", "\\x616263", "\\x78797a"],
+  lb: ["bytea", "\\x61", "\\x"],
+  dict: ["text", "x", "x"],
+  dicti: ["bigint", "5", "6"],
+  l: ["integer[]", '{"1",NULL}', "{}"],
+  ll: ["text[]", '{"a"}', "{}"],
+  fl: ["integer[]", '{"1","2"}', '{"3",NULL}'],
+  st: ["jsonb", '{"a":1,"b":"x"}', '{"a":null,"b":"\\"q\\""}'],
+  lst: ["jsonb", '[{"a":1152921504606846976}]', "[]"],
+  lll: ["jsonb", "[[1],[]]", "[null]"],
+  map: ["jsonb", '{"k":1.5}', "{}"],
+  sts: ["jsonb", '{"t":"2026-01-31T01:02:03.000456+00:00","d":1.50,"by":"\\\\x01"}', '{"t":null,"d":null,"by":null}'],
+  bo: ["boolean", "true", "false"],
+  u: ["uuid", "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"],
+};
+
+const PYARROW = `
+import sys, uuid, datetime as d, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as feather
+from decimal import Decimal as D
+folder, n, us = sys.argv[1], None, pa.timestamp("us", "UTC")
+t = pa.table({
+ "i8": pa.array([-128, n, 127], pa.int8()), "u8": pa.array([0, n, 255], pa.uint8()),
+ "u16": pa.array([0, n, 65535], pa.uint16()), "u32": pa.array([0, n, 2**32 - 1], pa.uint32()),
+ "u64": pa.array([0, n, 2**64 - 1], pa.uint64()), "f16": pa.array([1.5, n, -2.0], pa.float16()),
+ "d": pa.array([D("1.50"), n, D("-0.05")], pa.decimal128(5, 2)),
+ "d256": pa.array([D("1.50"), n, D("-" + "9" * 60 + ".5")], pa.decimal256(70, 2)),
+ "date64": pa.array([d.date(2026, 1, 31), n, d.date(1969, 12, 31)], pa.date64()),
+ "t_s": pa.array([d.time(1, 2, 3), n, d.time(23, 59, 59)], pa.time32("s")),
+ "t_ns": pa.array([1, n, 86399999999999], pa.time64("ns")), "ts_s": pa.array([0, n, -1], pa.timestamp("s")),
+ "ts_ms": pa.array([1, n, -1], pa.timestamp("ms", "UTC")),
+ "ts_ns": pa.array([1001, n, -1], pa.timestamp("ns", "Europe/Paris")), "dur": pa.array([1500, n, -1], pa.duration("ms")),
+ "s": pa.array(["a", n, "é"]), "ls": pa.array(["a", n, "é"], pa.large_string()),
+ "sv": pa.array(["short", n, "longer than twelve bytes"], pa.string_view()),
+ "bv": pa.array([b"\\0", n, b"longer than twelve bytes"], pa.binary_view()),
+ "fb": pa.array([b"abc", n, b"xyz"], pa.binary(3)), "lb": pa.array([b"a", n, b""], pa.large_binary()),
+ "dict": pa.array(["x", n, "x"]).dictionary_encode(), "dicti": pa.array([5, n, 6]).dictionary_encode(),
+ "l": pa.array([[1, n], n, []], pa.list_(pa.int32())), "ll": pa.array([["a"], n, []], pa.large_list(pa.string())),
+ "fl": pa.array([[1, 2], n, [3, n]], pa.list_(pa.int32(), 2)),
+ "st": pa.array([{"a": 1, "b": "x"}, n, {"a": n, "b": '"q"'}], pa.struct([("a", pa.int64()), ("b", pa.string())])),
+ "lst": pa.array([[{"a": 2**60}], n, []], pa.list_(pa.struct([("a", pa.int64())]))),
+ "lll": pa.array([[[1], []], n, [n]], pa.list_(pa.list_(pa.int32()))),
+ "map": pa.array([[("k", 1.5)], n, []], pa.map_(pa.string(), pa.float64())),
+ "sts": pa.array([{"t": d.datetime(2026, 1, 31, 1, 2, 3, 456), "d": D("1.50"), "by": b"\\1"}, n, {}],
+   pa.struct([("t", us), ("d", pa.decimal128(5, 2)), ("by", pa.binary())])),
+ "bo": pa.array([True, n, False]),
+ "u": pa.array([uuid.UUID(int=1).bytes, n, uuid.UUID(int=2).bytes], pa.uuid()),
+})
+with pa.OSFile(folder + "/file.arrow", "wb") as f, pa.ipc.new_file(f, t.schema) as w: w.write_table(t)
+with pa.OSFile(folder + "/stream.arrow", "wb") as f, pa.ipc.new_stream(f, t.schema) as w: w.write_table(t)
+for c in ["lz4", "zstd"]: feather.write_feather(t, f"{folder}/{c}.arrow", compression=c)
+for c in ["snappy", "zstd", "gzip", "lz4", "brotli", "none"]: pq.write_table(t, f"{folder}/{c}.parquet", compression=c)
+pq.write_table(t, folder + "/v2.parquet", data_page_version="2.0", use_dictionary=False)
+big = pa.table({"s": [f"row {i % 100} " * 3 for i in range(200000)], "i": list(range(200000))})
+feather.write_feather(big, folder + "/big.arrow", compression="lz4")
+pq.write_table(big, folder + "/big.parquet", row_group_size=70000)
+print("null")
+`;
+
+const POLARS = `
+import sys, datetime as d, polars as pl
+p = pl.DataFrame({"s": ["a", None, "longer than twelve bytes"], "c": pl.Series(["x", "y", None], dtype=pl.Categorical),
+ "l": [[1], None, []], "t": [d.datetime(2026, 1, 31), None, d.datetime(1900, 1, 1)],
+ "n": pl.Series(["1.50", None, "2.25"]).cast(pl.Decimal(10, 2))})
+p.write_parquet(sys.argv[1] + "/polars.parquet")
+p.write_ipc(sys.argv[1] + "/polars.arrow", compression="lz4")
+print("null")
+`;
+
+function fileTest(name: string, run: (folder: string) => Promise<void>, ...needs: (() => string | undefined)[]): void {
+  Deno.test({
+    ...requires(name, ...needs),
+    fn: async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        await run(folder);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
+
+function open(path: string): Promise<FileRows> {
+  return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
+}
+
+/** All of a file: what it makes of the columns, and the text of each value. */
+async function all(
+  file: FileRows,
+): Promise<{ types: Record<string, string>; texts: (string | null)[][]; rows: number }> {
+  await using opened = file;
+  const types = Object.fromEntries(opened.columns.map(({ name, postgres }) => [name, postgres]));
+  const texts: (string | null)[][] = [];
+  for await (const { rows, columns } of opened.batches) {
+    const cells = columns.map(cellText);
+    for (let row = 0; row < rows; row++) texts.push(cells.map((cell) => cell(row)));
+  }
+  return { types, texts, rows: texts.length };
+}
+
+fileTest("every type and compression that pyarrow writes", async (folder) => {
+  await python(PYARROW, folder);
+  const files = ["file.arrow", "stream.arrow", "lz4.arrow", "zstd.arrow", "v2.parquet"];
+  const parquets = ["snappy", "zstd", "gzip", "lz4", "brotli", "none"].map((name) => `${name}.parquet`);
+  const types = Object.fromEntries(Object.entries(COLUMNS).map(([name, [postgres]]) => [name, postgres]));
+  const rows = Object.values(COLUMNS);
+  const texts = [rows.map(([, first]) => first), rows.map(() => null), rows.map(([, , last]) => last)];
+  for (const name of [...files, ...parquets]) {
+    const found = await all(await open(`${folder}/${name}`));
+    assert.deepEqual(found, { types, texts, rows: 3 }, name);
+  }
+  const bytes = (await Deno.open(`${folder}/file.arrow`)).readable;
+  assert.deepEqual((await all(await readArrow(bytes))).texts, texts);
+  for (const name of ["big.arrow", "big.parquet"]) {
+    const { texts } = await all(await open(`${folder}/${name}`));
+    assert.deepEqual([texts.length, texts[199_999]], [200_000, ["row 99 row 99 row 99 ", "199999"]], name);
+  }
+}, pythonReadersMissing);
+
+fileTest("files of polars", async (folder) => {
+  await python(POLARS, folder);
+  for (const name of ["polars.parquet", "polars.arrow"]) {
+    const { types, texts } = await all(await open(`${folder}/${name}`));
+    assert.deepEqual(types, { s: "text", c: "text", l: "bigint[]", t: "timestamp", n: "numeric(10,2)" });
+    assert.deepEqual(texts, [
+      ["a", "x", '{"1"}', "2026-01-31 00:00:00", "1.50"],
+      [null, "y", null, null, null],
+      ["longer than twelve bytes", null, "{}", "1900-01-01 00:00:00", "2.25"],
+    ], name);
+  }
+}, pythonReadersMissing);
+
+fileTest("a file of DuckDB, which has no schema of Arrow in it", async (folder) => {
+  const path = `${folder}/duck.parquet`;
+  const id = "00000000-0000-0000-0000-000000000001";
+  await duckdb(`COPY (SELECT uuid '${id}' AS u, '{"a":1}'::json AS j, [uuid '${id}'] AS lu, {'a': 1} AS st,
+    interval 36 hours AS i, timestamp_ns '2026-01-31 00:00:00.123456789' AS ns) TO '${path}'`);
+  const { types, texts } = await all(await open(path));
+  assert.deepEqual(types, { u: "uuid", j: "jsonb", lu: "uuid[]", st: "jsonb", i: "interval", ns: "timestamp" });
+  const moment = "2026-01-31 00:00:00.123456";
+  assert.deepEqual(texts, [[id, '{"a":1}', `{"${id}"}`, '{"a":1}', "0 days 129600.000 seconds", moment]]);
+  await duckdb(`COPY (SELECT 1 AS n WHERE false) TO '${path}'`);
+  assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
+});
+
+fileTest("what is no file of columns, or not whole", async (folder) => {
+  const parquet = `${folder}/rows.parquet`;
+  await duckdb(`COPY (SELECT i, 'row ' || i AS t FROM range(50000) AS r(i)) TO '${parquet}' (COMPRESSION zstd)`);
+  const whole = await Deno.readFile(parquet);
+  const cases: [name: string, bytes: Uint8Array, message: RegExp][] = [
+    ["text.parquet", new TextEncoder().encode("id,name\n1,Ada Lovelace\n"), /"text.parquet": it is no Parquet file$/],
+    ["empty.parquet", new Uint8Array(), /it is no Parquet file$/],
+    [
+      "cut.parquet",
+      whole.subarray(0, whole.length / 2),
+      /begins as a Parquet file but does not end as one: it is cut off$/,
+    ],
+    ["secret.parquet", new TextEncoder().encode("PARE............PARE"), /it is encrypted$/],
+    ["footer.parquet", damaged(whole, whole.length - 40, 30), /it is cut off, or damaged \(/],
+    ["pages.parquet", damaged(whole, 1000, 3000), /damaged/],
+    ["text.arrow", new TextEncoder().encode("id,name\n1,Ada Lovelace\n"), /"text.arrow": it is no Arrow file$/],
+    ["empty.arrow", new Uint8Array(), /it is no Arrow file$/],
+    ["cut.arrow", new TextEncoder().encode("ARROW1\0\0 and no end"), /begins as an Arrow file but does not end as one/],
+  ];
+  for (const [name, bytes, message] of cases) {
+    await Deno.writeFile(`${folder}/${name}`, bytes);
+    const error = await errorOf(async () => await all(await open(`${folder}/${name}`)));
+    assert.equal(error.code, "BAD_FILE", name);
+    assert.match(error.message, message);
+  }
+  for (const path of [`${folder}/missing.arrow`, folder]) {
+    for (const read of [readArrow, readParquet]) assert.equal((await errorOf(read(path))).code, "BAD_FILE");
+  }
+});
+
+fileTest("a stream that fails", async () => {
+  const failing = (async function* () {
+    yield await Promise.resolve(new TextEncoder().encode("ARROW1\0\0"));
+    throw new RangeError("the source broke");
+  })();
+  await assert.rejects(readArrow(failing), new RangeError("the source broke"));
+});
+
+fileTest("a stream that stops coming can be left", async (folder) => {
+  await python(PYARROW, folder);
+  const bytes = await Deno.readFile(`${folder}/stream.arrow`);
+  const source = (async function* () {
+    yield bytes.subarray(0, bytes.length - 4);
+    await new Promise(() => {});
+  })();
+  await using file = await readArrow(source);
+  for await (const { rows } of file.batches) {
+    assert.equal(rows, 3);
+    break;
+  }
+}, pythonReadersMissing);
+
+function damaged(whole: Uint8Array, from: number, length: number): Uint8Array {
+  const bytes = whole.slice();
+  for (let at = from; at < from + length; at++) bytes[at]! ^= 0x5a;
+  return bytes;
+}

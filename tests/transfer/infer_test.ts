@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import {
+  commonType,
+  listType,
+  type NewType,
+  typeOfText,
+  typeOfValue,
+  typeOfWord,
+  typeText,
+} from "../../src/transfer/infer.ts";
+
+const TEXTS: readonly (readonly [text: string, type: NewType])[] = [
+  ["0", "bigint"],
+  ["-1", "bigint"],
+  ["9223372036854775807", "bigint"],
+  ["-9223372036854775808", "bigint"],
+  ["9223372036854775808", "numeric"],
+  ["-0", "double precision"],
+  ["1.50", "numeric"],
+  [".5", "numeric"],
+  ["-0.10", "numeric"],
+  ["1e5", "double precision"],
+  ["-1.5E-07", "double precision"],
+  ["NaN", "double precision"],
+  ["-Infinity", "double precision"],
+  ["007", "text"],
+  ["00", "text"],
+  ["+1", "text"],
+  ["1.", "text"],
+  ["1,5", "text"],
+  ["e5", "text"],
+  ["1 ", "text"],
+  ["", "text"],
+  ["t", "boolean"],
+  ["FALSE", "boolean"],
+  ["yes", "text"],
+  ["2026-01-31", "date"],
+  ["2024-02-29", "date"],
+  ["2023-02-29", "text"],
+  ["2026-13-01", "text"],
+  ["0000-01-01", "text"],
+  ["31.01.2026", "text"],
+  ["2026-01-31 12:34", "timestamp"],
+  ["2026-01-31T12:34:56.789", "timestamp"],
+  ["2026-01-31 25:00:00", "text"],
+  ["2026-01-31 12:34:56.789123456", "text"],
+  ["2026-01-31 12:34:56.789123000", "timestamp"],
+  ["2026-01-31T12:34:56Z", "timestamptz"],
+  ["2026-01-31 12:34:56.123456+05:30", "timestamptz"],
+  ["2026-01-31 12:34:56+00", "timestamptz"],
+  ["12:34:56", "time"],
+  ["24:34:56", "text"],
+  ["6f9619ff-8b86-d011-b42d-00c04fc964ff", "uuid"],
+  ["6F9619FF-8B86-D011-B42D-00C04FC964FF", "uuid"],
+  ["6f9619ff-8b86-d011-b42d-00c04fc964f", "text"],
+  ['{"a": 1}', "text"],
+];
+
+for (const [text, type] of TEXTS) {
+  Deno.test(`typeOfText(${JSON.stringify(text)}) is ${type}`, () => assert.equal(typeOfText(text), type));
+}
+
+Deno.test("typeOfWord() takes no number and no boolean for one: JSON has its own", () => {
+  assert.deepEqual(["7", "1.5", "t", "2026-01-31"].map(typeOfWord), ["text", "text", "text", "date"]);
+});
+
+const VALUES: readonly (readonly [value: unknown, type: NewType | undefined])[] = [
+  [null, undefined],
+  [undefined, undefined],
+  [1, "bigint"],
+  [-0, "double precision"],
+  [1.5, "double precision"],
+  [NaN, "double precision"],
+  [2 ** 53, "double precision"],
+  [2n ** 53n, "bigint"],
+  [2n ** 63n, "numeric"],
+  [true, "boolean"],
+  ["2026-01-31", "text"],
+  [new Date(0), "timestamptz"],
+  [new Uint8Array(2), "bytea"],
+  [new ArrayBuffer(2), "bytea"],
+  [{ a: 1 }, "jsonb"],
+  [[1, null, 2.5], "double precision[]"],
+  [["a", 1], "text[]"],
+  [[{ a: 1 }], "jsonb"],
+  [[[1], [2, 3]], "jsonb"],
+];
+
+for (const [value, type] of VALUES) {
+  Deno.test(`typeOfValue(${Deno.inspect(value)}) is ${type}`, () => assert.equal(typeOfValue(value), type));
+}
+
+Deno.test("commonType() is a type that takes both", () => {
+  const cases: [NewType | undefined, NewType | undefined, NewType | undefined][] = [
+    [undefined, undefined, undefined],
+    [undefined, "uuid", "uuid"],
+    ["bigint", "numeric", "numeric"],
+    ["double precision", "bigint", "double precision"],
+    ["date", "timestamp", "timestamp"],
+    ["date", "timestamptz", "text"],
+    ["boolean", "bigint", "text"],
+    ["jsonb", "bigint[]", "jsonb"],
+    ["jsonb", "text", "text"],
+    ["bigint[]", "numeric[]", "numeric[]"],
+    ["bigint[]", "text", "text"],
+    [listType([]), "uuid[]", "uuid[]"],
+  ];
+  for (const [a, b, common] of cases) {
+    assert.equal(commonType(a, b), common, `${a} and ${b}`);
+    assert.equal(commonType(b, a), common, `${b} and ${a}`);
+  }
+});
+
+Deno.test("typeText() has a type for what nothing is known of", () => {
+  assert.equal(typeText(undefined), "text");
+  assert.equal(typeText(listType([null, undefined].map(typeOfValue))), "jsonb");
+});
