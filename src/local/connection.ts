@@ -1,6 +1,9 @@
 import type { Socket } from "node:net";
 import type { Frame } from "./messages.ts";
 
+/** How long TLS has to tell of the end of TCP by itself. */
+const END_GRACE_MS = 200;
+
 /** The bytes of a socket, pulled and pushed at the pace of both sides. Its methods never reject. */
 export class Connection {
   /** Settles once the socket is gone. */
@@ -26,6 +29,7 @@ export class Connection {
     socket.once("end", () => this.#end());
     // The close that follows an error is what counts; without a listener the error would end the process.
     socket.on("error", () => {});
+    if (socket !== transport) onTransportEnd(socket, () => this.#endSoon());
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     socket.once("close", () => {
@@ -101,6 +105,15 @@ export class Connection {
     this.#transport.destroy();
   }
 
+  /** Once what has come is read, since nothing follows it. */
+  #endSoon(): void {
+    setTimeout(() => {
+      if (this.ended) return;
+      if (this.#socket.readableLength === 0 && this.#frozen === undefined) this.destroy();
+      else this.#endSoon();
+    }, END_GRACE_MS);
+  }
+
   #end(): void {
     this.#ended = true;
     this.#wake();
@@ -111,3 +124,20 @@ export class Connection {
     return this.#waiting.promise;
   }
 }
+
+/**
+ * Deno's TLS does not tell when TCP ends in the middle of a record, as it does when a client dies while it sends: it would be
+ * waited for without an end. So this listens below, where the handle reads nothing but at the end.
+ */
+function onTransportEnd(socket: Socket, heard: () => void): void {
+  const { _handle: handle } = socket as unknown as { _handle?: { _nativeTcpHandle?: { onread?: OnRead } } };
+  const tcp = handle?._nativeTcpHandle;
+  const onRead = tcp?.onread;
+  if (tcp === undefined || onRead === undefined) return;
+  tcp.onread = (bytes) => {
+    onRead.call(tcp, bytes);
+    if (bytes === undefined || bytes === null) heard();
+  };
+}
+
+type OnRead = (bytes: unknown) => void;

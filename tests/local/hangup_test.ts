@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { queryTest } from "../query/support.ts";
+
+/** What is used of `pg`'s connection. */
+interface Wire extends EventEmitter {
+  stream: Socket;
+  query(text: string): void;
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A CopyData message of 64 kB. */
+function copyData(): Buffer {
+  const message = Buffer.alloc(65_541, "x");
+  message[0] = "d".charCodeAt(0);
+  message.writeInt32BE(65_540, 1);
+  message[message.length - 1] = "\n".charCodeAt(0);
+  return message;
+}
+
+queryTest("a client that dies while it sends leaves no transaction behind", async ({ db, local }) => {
+  await db.sql`CREATE TABLE sent (line text)`;
+  for (let n = 0; n < 6; n++) {
+    const client = await db.pool.connect();
+    await client.query("BEGIN");
+    const wire = (client as unknown as { connection: Wire }).connection;
+    wire.query("COPY sent FROM STDIN");
+    await sleep(10);
+    for (const end = performance.now() + 20 + n * 15; performance.now() < end;) {
+      wire.stream.write(copyData());
+      if (n % 2 === 0) await sleep(0);
+    }
+    wire.stream.destroy(); // in the middle of a TLS record, most times
+    client.release(true);
+    const started = performance.now();
+    assert.equal(await db.sql`SELECT count(*) FROM sent`.value(), 0);
+    assert.ok(performance.now() - started < 8000, `${performance.now() - started} ms`);
+  }
+  await db.sql`DROP TABLE sent`;
+  for (let waited = 0; local.connections > 2 && waited < 5000; waited += 50) await sleep(50);
+  assert.ok(local.connections <= 2, `${local.connections} connections are left`);
+});
