@@ -26,7 +26,7 @@ export interface LoginClient extends pg.Client {
 /** How the clients of a pool log in. */
 export interface LoginOptions {
   /** Where the password comes from; without it the pool's own `password` stands. */
-  credentials: CredentialCache | undefined;
+  credentials?: CredentialCache | undefined;
   /** Milliseconds that connecting may take. The pool's own limit would also end the wait for a free connection. */
   connectTimeout: number;
   /** How host names are resolved. */

@@ -5,6 +5,7 @@ import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
 import { requestCancel } from "./cancel.ts";
 import { credentialOf, type LoginClient, loginClientClass } from "./client.ts";
+import type { Lookup } from "./dns.ts";
 import { classifyFailure, connectError, type ConnectFailure, type Destination } from "./failure.ts";
 import type { SslConfig } from "./tls.ts";
 import type { WatchOptions } from "./watch.ts";
@@ -40,6 +41,8 @@ export interface LakebasePoolOptions extends Destination {
   readOnly: boolean;
   /** When a silent server is asked whether it is still there. */
   watch?: WatchOptions | undefined;
+  /** How the host's name is resolved. @default {the system, dig, Deno} */
+  find?: Lookup;
   /** Called when connecting has failed once and is tried again. */
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }
@@ -182,7 +185,7 @@ export class LakebasePool extends pg.Pool {
 }
 
 function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
-  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly, credentials } = options;
+  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly } = options;
   return {
     host,
     port,
@@ -199,7 +202,7 @@ function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     fallback_application_name: "lakebase-deno",
     ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
     ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
-    Client: loginClientClass({ credentials, connectTimeout: options.connectTimeout * 1000, watch: options.watch }),
+    Client: loginClientClass({ ...options, connectTimeout: options.connectTimeout * 1000 }),
   } as pg.PoolConfig;
 }
 

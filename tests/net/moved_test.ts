@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { LakebaseError } from "../../mod.ts";
+import type { Address, Lookup } from "../../src/net/dns.ts";
+import { LakebasePool } from "../../src/net/pool.ts";
+import { tlsOptions } from "../../src/net/tls.ts";
+import { localTests } from "../support/lakebase.ts";
+import { requires } from "../support/requirements.ts";
+
+const test = localTests({ passwords: { app: "native-secret" } });
+
+/** A second address for a port of this machine: a relay that can be closed. */
+function relay(address: string, to: number, at = 0): Disposable & { port: number } {
+  const listener = Deno.listen({ hostname: address, port: at });
+  const open = new Set<Deno.Conn>();
+  (async () => {
+    for await (const near of listener) {
+      const far = await Deno.connect({ hostname: "127.0.0.1", port: to });
+      for (const conn of [near, far]) open.add(conn);
+      near.readable.pipeTo(far.writable).catch(() => {});
+      far.readable.pipeTo(near.writable).catch(() => {});
+    }
+  })().catch(() => {});
+  return {
+    port: (listener.addr as Deno.NetAddr).port,
+    [Symbol.dispose]() {
+      listener.close();
+      for (const conn of open) {
+        try {
+          conn.close();
+        } catch {
+          // Its stream has closed it already.
+        }
+      }
+    },
+  };
+}
+
+/** Only Linux has all of 127.0.0.0/8 at once. */
+const manyAddresses = () => Deno.build.os === "linux" ? undefined : "this system has one loopback address";
+
+test(requires("an endpoint that moves to another address is found there", manyAddresses), async ({ local }) => {
+  let found: Address | LakebaseError;
+  const find: Lookup = (_host, options, callback) => {
+    if (found instanceof LakebaseError) return callback(found);
+    if (typeof options === "object" && options.all) callback(null, [found]);
+    else callback(null, found.address, found.family);
+  };
+  const first = relay("127.0.0.2", Number(local.env["PGPORT"]));
+  const pool = new LakebasePool({
+    ...{ host: "localhost", port: first.port, database: "databricks_postgres", user: "app", password: "native-secret" },
+    ...{ native: true, ssl: await tlsOptions("localhost", "verify-full", local.ca), max: 2, idleTimeout: 30 },
+    ...{ maxLifetime: 3600, connectTimeout: 3, statementTimeout: 0, readOnly: false, find },
+  });
+  const one = async () => (await pool.query("SELECT 1 AS n")).rows[0].n;
+  found = { address: "127.0.0.2", family: 4 };
+  assert.equal(await one(), 1);
+  first[Symbol.dispose]();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+
+  found = new LakebaseError("DNS", "Cannot find the address");
+  await assert.rejects(one(), { code: "DNS" }, "a name that does not resolve is what the error says");
+  found = { address: "127.0.0.3", family: 4 };
+  await assert.rejects(one(), { code: "UNREACHABLE" }, "nothing is there yet");
+
+  using _second = relay("127.0.0.3", Number(local.env["PGPORT"]), first.port);
+  assert.equal(await one(), 1);
+  await pool.end();
+});
