@@ -37,6 +37,7 @@ export type {
   LocalProject,
   ServicePrincipal,
 } from "./src/local/mod.ts";
+export type { Browser } from "./src/notebook/browser.ts";
 export type { Bundle } from "./src/notebook/display.ts";
 export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/options.ts";
 export type { PlotMark, PlotOptions } from "./src/plot/options.ts";

@@ -14,3 +14,7 @@ await db.transaction(async (tx) => {
 });
 const trips = await db.query<{ zone: string; fare: string }>("SELECT * FROM trips WHERE fare > $1", [10]);
 console.log(`${trips.length} of the trips cost more than 10:`, trips[0]);
+
+const file = await Deno.makeTempFile({ suffix: ".csv" });
+console.log(`${await db.pull("trips", file)}\n${await Deno.readTextFile(file)}`);
+await Deno.remove(file);

@@ -12,7 +12,7 @@ import { announceWaiting } from "./notebook/waiting.ts";
 import { answerSqlCells } from "./notebook/sql_cell.ts";
 import type { ConnectOptions } from "./options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { readSettings, type ReadSettings } from "./read_settings.ts";
+import { type ReadSettings, readSettings } from "./read_settings.ts";
 import type { Settings } from "./settings.ts";
 
 /**
@@ -192,7 +192,8 @@ answerSqlCells({
   newest,
   open: async () => {
     const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));
-    return (await Promise.allSettled(opening)).filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
+    const opened = await Promise.allSettled(opening);
+    return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
   },
   session: (db) => db instanceof Lakebase ? { session: sessionOf(db), place: placeOf(db) } : undefined,
 });

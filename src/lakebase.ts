@@ -404,7 +404,10 @@ async function pull(find: FindSession, ...[what, target, options]: Parameters<Qu
   return await transfer.pull(find, what, target, options);
 }
 
-async function load(find: FindSession, ...[table, source, options]: Parameters<Queryable["load"]>): Promise<LoadResult> {
+async function load(
+  find: FindSession,
+  ...[table, source, options]: Parameters<Queryable["load"]>
+): Promise<LoadResult> {
   const { loadTable } = await import("./transfer/load.ts");
   return await loadTable(find, table, source, options);
 }

@@ -25,7 +25,10 @@ export function errorText(error: unknown, trace: boolean): string {
 
 /** `{ format: "csv" }`, as a program says it, is `--format csv` here. */
 function asInShell(message: string): string {
-  return message.replace(/\{ ([a-z]+): (?:"(\w+)"|true) \}/g, (_, name, value = "") => `--${name} ${value}`.trimEnd());
+  return message.replaceAll("connect({ local: true })", "--local").replace(
+    /\{ ([a-z]+): (?:"(\w+)"|(\d+)|true) \}/g,
+    (_, name, word = "", number = "") => `--${name} ${word}${number}`.trimEnd(),
+  );
 }
 
 /** Whether the reader of the output has left, said by Deno or by a pull; a connection may break in the same way. */

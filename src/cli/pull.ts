@@ -75,7 +75,9 @@ async function pull(words: (string | undefined)[], values: PullValues, stopped: 
   const options = pullOptions(values, stopped);
   checkFormatOptions(options, planTarget(target, options).format); // before a compute is woken for it
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
-  await withDatabase(values, stopped, async (db) => {
+  const { parallel } = options;
+  const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one to ask how many rows there are
+  await withDatabase(connection, stopped, async (db) => {
     const result = await db.pull(query ?? table!, target, options);
     if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
   });

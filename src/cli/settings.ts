@@ -78,7 +78,7 @@ export function connectOptions(values: ConnectionValues): ConnectOptions {
 
 const NAMES = [
   ...["endpoint", "instance", "profile", "host", "port", "database", "user", "group", "readOnly"] as const,
-  ...["sslMode", "ca", "connectTimeout", "envFile"] as const,
+  ...["sslMode", "ca", "connectTimeout", "envFile", "max"] as const,
 ];
 
 /** Reads a whole number from 0. */

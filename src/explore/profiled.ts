@@ -1,4 +1,5 @@
 import { cellText } from "../notebook/cell.ts";
+import { barsPicture } from "../notebook/picture.ts";
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { fieldsFor, type Listing } from "./listing.ts";
 import { countText } from "./words.ts";
@@ -9,6 +10,11 @@ export interface ColumnProfile {
   column: string;
   /** Its type, such as `int4`. */
   type: string;
+  /**
+   * Of numbers and of dates and times how many there are in each twelfth of the way from the least to the greatest; `null`
+   * for other types. What is infinite, or no number, is in none.
+   */
+  histogram: number[] | null;
   /** Its values that are not NULL. */
   count: number;
   /** Its NULLs. */
@@ -46,7 +52,7 @@ export type Profile = Listing<ColumnProfile> & ProfileFacts;
 
 /** The fields of a profile's rows. */
 export const PROFILE_FIELDS = fieldsFor({
-  ...{ column: "text", type: "text", count: "int8", nulls: "int8", distinct: "int8" },
+  ...{ column: "text", type: "text", histogram: "json", count: "int8", nulls: "int8", distinct: "int8" },
   ...{ min: "text", p25: "text", median: "text", p75: "text", max: "text", mean: "float8", top: "json" },
 });
 
@@ -56,16 +62,23 @@ export function drawProfile(
   columns: readonly ColumnProfile[],
   elapsed: number,
 ): TableOptions {
-  const types = { top: "text" } as Record<string, string>;
+  const types = { top: "text", histogram: "text" } as Record<string, string>;
   return {
     columns: PROFILE_FIELDS.map(({ name, type }) => ({ name, type: types[name] ?? type })),
-    rows: columns.map(({ column, type, count, nulls, distinct, min, p25, median, p75, max, mean, top }) => [
-      ...[column, type, ...[count, nulls, distinct].map((number) => number.toLocaleString("en-US"))],
+    rows: columns.map(({ column, type, histogram, count, nulls, distinct, min, p25, median, p75, max, mean, top }) => [
+      ...[column, type, bars(histogram, top)],
+      ...[count, nulls, distinct].map((number) => number.toLocaleString("en-US")),
       ...[min ?? "", ...[p25, median, p75].map(valueText), max ?? "", valueText(mean)],
       topText(top),
     ]),
     footer: `${countText(columns.length, "column")} ${basis(facts)}, ${elapsedText(elapsed)}`,
   };
+}
+
+/** Other types have bars of what is there most often. */
+function bars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
+  const counts = histogram ?? (top.length > 1 && top[0]!.count > 1 ? top.map(({ count }) => count) : []);
+  return counts.length === 0 ? "" : barsPicture(counts);
 }
 
 function basis({ rows, of, sampled }: ProfileFacts): string {

@@ -2,7 +2,7 @@ import type { ParserSource } from "../query/types.ts";
 import { isTyped } from "./column_kind.ts";
 import type { SourceColumn } from "./profile.ts";
 import type { ColumnProfile } from "./profiled.ts";
-import { QUARTILES } from "./statistics_sql.ts";
+import { BARS, QUARTILES } from "./statistics_sql.ts";
 
 /** What the server computes of a column, its values as text. */
 export interface Statistics {
@@ -14,6 +14,8 @@ export interface Statistics {
   mean?: string | null;
   /** The least and the greatest value; between them, where there are quartiles, the two values around each. */
   marks: (string | null)[] | null;
+  /** Ranges of equal width, from 1, with how many values are in each that has any. */
+  bars?: [range: number, count: number][] | null;
   /** The most frequent values. */
   top: [value: string, count: number][] | null;
 }
@@ -28,7 +30,7 @@ export interface Statistics {
  */
 export function toProfile(
   { name, type, oid, kind }: SourceColumn,
-  { count, distinct, mean, marks, top }: Statistics,
+  { count, distinct, mean, marks, bars, top }: Statistics,
   rows: number,
   types: ParserSource,
 ): ColumnProfile {
@@ -40,11 +42,18 @@ export function toProfile(
     return kind === "number" ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
   };
   return {
-    ...{ column: name, type, count, nulls: rows - count, distinct },
+    ...{ column: name, type, histogram: bars ? histogramOf(bars) : null },
+    ...{ count, nulls: rows - count, distinct },
     ...{ min: value(marks?.[0]), p25: quartile(0), median: quartile(1), p75: quartile(2), max: value(marks?.at(-1)) },
     mean: mean === null || mean === undefined ? null : Number(mean),
     top: (top ?? []).map(([text, count]) => ({ value: parse(text), count })),
   };
+}
+
+function histogramOf(bars: readonly [range: number, count: number][]): number[] {
+  const counts = Array<number>(BARS).fill(0);
+  for (const [range, count] of bars) counts[range - 1] = count;
+  return counts;
 }
 
 /** The number at a rank that lies between those of two numbers. */

@@ -5,6 +5,9 @@ const LONGEST = 1000;
 /** Values of a column that come with how often they do. */
 const TOP = 5;
 
+/** Ranges of a histogram. */
+export const BARS = 12;
+
 /** The fractions of the quartiles. */
 export const QUARTILES = [0.25, 0.5, 0.75] as const;
 
@@ -55,10 +58,22 @@ function rankedSql(position: number, kind: ColumnKind, groups: string): string {
   return `WITH g AS MATERIALIZED (SELECT k, n, (sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING))::int8 AS upto
     FROM (${groups}) AS groups),
   r AS MATERIALIZED (SELECT total, ${ranks.map((rank, index) => `${rank} AS r${index}`).join(", ")}
-    FROM (SELECT max(upto) AS total FROM g) AS counted)
+    FROM (SELECT max(upto) AS total FROM g) AS counted),
+  h AS MATERIALIZED (SELECT ${placeSql(kind)} AS x, n FROM g), e AS (SELECT min(x) AS low, max(x) AS high FROM h)
   SELECT ${position}, json_build_object('count', coalesce(max(total), 0), 'distinct', count(*), 'mean', ${mean},
-    'marks', ARRAY[${marks.join(", ")}], 'top', ${topSql(kind)}) FROM g, r`;
+    'marks', ARRAY[${marks.join(", ")}], 'bars', ${BARS_SQL}, 'top', ${topSql(kind)}) FROM g, r`;
 }
+
+/** A value as `float8`, which is its place in a histogram; NULL for what has none. */
+function placeSql(kind: ColumnKind): string {
+  const value = kind === "moment" ? "extract(epoch FROM k)::float8" : "k";
+  // A plain cast fails where a `numeric` is too large or too small.
+  return `CASE WHEN ${value} BETWEEN -1e-300 AND 1e-300 THEN 0 WHEN ${value} BETWEEN -1e300 AND 1e300 THEN ${value}::float8 END`;
+}
+
+const BARS_SQL = `(SELECT json_agg(json_build_array(b, n)) FROM (
+    SELECT CASE WHEN low < high THEN least(${BARS}, width_bucket(x, low, high, ${BARS})) ELSE 1 END AS b, sum(n)::int8 AS n
+    FROM h, e WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
 
 /** The ranks that a quartile lies between: numbers are interpolated, of moments it is one that there is. */
 function rankSql(part: number, kind: ColumnKind): string[] {

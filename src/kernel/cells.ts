@@ -49,7 +49,8 @@ export class Cells {
   #last: RunningCell | undefined;
   /** Whether the end of a drawing is told by itself. */
   #drawnTells = false;
-  #started = false;
+  /** Whether the child is ready; cells wait until it is. */
+  started = false;
   #silence: ReturnType<typeof setTimeout> | undefined;
   /** Whether the child is not listened to just now, for a frontend that is slow. */
   deaf = false;
@@ -71,7 +72,7 @@ export class Cells {
   /** The child is ready. */
   start(drawnTells: boolean): void {
     this.#drawnTells = drawnTells;
-    this.#started = true;
+    this.started = true;
     this.#next();
   }
 
@@ -223,7 +224,7 @@ export class Cells {
 
   #next(): void {
     const { ask } = this.#options;
-    while (this.#started && this.#running === undefined && this.#waiting.length > 0) {
+    while (this.started && this.#running === undefined && this.#waiting.length > 0) {
       const request = this.#waiting.shift()!;
       if (request.envelope.header.msg_type === "execute_request") this.#run(request);
       else ask(request, request.envelope.raw);

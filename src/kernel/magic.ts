@@ -74,9 +74,9 @@ function beginning(source: string): number {
   const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
   let at = 0;
   for (let found = trivia.exec(source); found !== null; found = trivia.exec(source)) {
-    const end = found[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : trivia.lastIndex - 2;
-    if (end === -1) return at;
-    at = trivia.lastIndex = end + 2;
+    const close = found[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : undefined;
+    if (close === -1) return at;
+    at = trivia.lastIndex = close === undefined ? trivia.lastIndex : close + 2;
   }
   return at;
 }

@@ -63,6 +63,7 @@ function command(written: string, header: MagicHeader): { command: string; argum
   if (rest.trim() !== "") {
     throw new UsageError(`Cannot run the magic: \\${name} is alone; put the SQL into another cell`);
   }
+  if (header.plot) throw new UsageError(`Cannot run the magic: --plot is for SQL, and \\${name} is none`);
   if (header.explain) throw new UsageError(`Cannot run the magic: --explain is for SQL, and \\${name} is none`);
   return { command: name, argument: argument.replace(/[\s;]+$/, "") };
 }

@@ -14,13 +14,17 @@ export interface MagicHeader {
   "no-display"?: true;
   /** Asks for the plan. */
   explain?: true;
+  /** Draws a chart: a mark, and what is along its axes. */
+  plot?: string[];
 }
 
 interface Flag {
   /** What its value is called, where it takes one. */
   value?: string;
+  /** How many words on its line its value has at most, where that is not one. */
+  words?: number;
   about: string;
-  set: (header: MagicHeader, value: string) => void;
+  set: (header: MagicHeader, value: string, words: string[]) => void;
 }
 
 /** The flags by name, without the dashes. */
@@ -32,11 +36,17 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   },
   "no-display": { about: "show nothing", set: (header) => header["no-display"] = true },
   explain: { about: "show how the server would run it; it is not run", set: (header) => header.explain = true },
+  plot: {
+    ...{ value: "mark x y", words: 3 },
+    about: "draw a chart, such as --plot bar zone avg(fare)",
+    set: (header, _, words) => header.plot = words,
+  },
 };
 
 const SPACE = /[ \t\r]*/y;
 const FLAG = /--([A-Za-z][\w-]*)(?:=("[^"\n]*"|'[^'\n]*'|[^\s"']*))?/y;
 const VALUE = /[ \t]+("[^"\n]*"|'[^'\n]*'|[^\s"'-][^\s]*|-\d\S*)/y;
+const WORD = /[ \t]+(?!--|[^\s<]+[ \t]*<<)("[^"\n]*"|'[^'\n]*'|[^\s"'()\\]+\([^()\n]*\)|[^\s"'(\\][^\s]*)/y;
 const STORE = /([^\s<]+)[ \t]*<<(?!<)/y;
 const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]*(?:\.[\p{L}_$][\p{L}\p{N}_$]*)*(?=[ \t\r\n]|$)/uy;
 
@@ -69,18 +79,38 @@ function flag(header: MagicHeader, text: string, at: number): number | undefined
   if (known === undefined) throw unknownFlag(name);
   if (known.value === undefined) {
     if (attached !== undefined) throw new UsageError(`Cannot run the magic: --${name} takes no value`);
-    known.set(header, "");
+    known.set(header, "", []);
     return found.end;
   }
+  if (known.words !== undefined) {
+    const { words, end } = readWords(text, found.end, attached === undefined ? [] : [unquoted(attached)], known.words);
+    known.set(header, "", words);
+    return end;
+  }
   const value = attached === undefined ? match(VALUE, text, found.end) : { groups: ["", attached], end: found.end };
-  known.set(header, (value?.groups[1] ?? "").replace(/^(["'])(.*)\1$/, "$2"));
+  known.set(header, unquoted(value?.groups[1] ?? ""), []);
   return value?.end ?? found.end;
+}
+
+function unquoted(text: string): string {
+  return text.replace(/^(["'])(.*)\1$/, "$2");
+}
+
+/** Words on the line, up to a statement, a further flag or a name for the result; within brackets there may be spaces. */
+function readWords(text: string, start: number, before: string[], most: number): { words: string[]; end: number } {
+  const words = [...before];
+  for (let end = start;;) {
+    const found = words.length < most ? match(WORD, text, end) : undefined;
+    if (found === undefined || STATEMENTS.has(found.groups[1]!.toLowerCase())) return { words, end };
+    words.push(unquoted(found.groups[1]!));
+    end = found.end;
+  }
 }
 
 function unknownFlag(name: string): UsageError {
   const near = closest(name.slice(0, 40), Object.keys(FLAGS));
   return new UsageError(
-    `Cannot run the magic: there is no flag --${name}${near === undefined ? "" : `; did you mean --${near}?`} ` +
+    `Cannot run the magic: there is no flag --${name}${near === undefined ? "." : `; did you mean --${near}?`} ` +
       `The flags: ${flagNames()}`,
   );
 }

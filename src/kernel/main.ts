@@ -42,10 +42,13 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   await using child = await startChild({ key: info.key, deno });
   const connecting = connect(child, info.key);
   connecting.then((proxy) => stack.disposed ? proxy.close() : stack.defer(() => proxy.close()), () => {});
-  const proxy = await Promise.race([connecting, signals.end, late(timeout, stack)]);
+  const giveUp = late(timeout, stack);
+  const proxy = await Promise.race([connecting, signals.end, giveUp]);
   if (typeof proxy === "number") return proxy;
   signals.onStop = () => void proxy.interrupt();
   for (const [channel, listener] of listeners) accept(proxy, channel, listener);
+  const early = await Promise.race([proxy.prepare(), signals.end, giveUp]);
+  if (typeof early === "number") return early;
   const ended = await Promise.race([child.status, signals.end]);
   if (typeof ended === "number") return ended;
   if (proxy.shuttingDown) return EXIT.ok;

@@ -25,6 +25,9 @@ export interface ProxyOptions {
   warn: (text: string) => void;
 }
 
+/** The connections to the child. */
+type Wires = Record<"shell" | "hidden" | "control" | "stdin" | "iopub", Wire>;
+
 /** How often the child is asked anew whether it is there. */
 const READY_MS = 1000;
 const SHUTDOWN_MS = 3000;
@@ -37,7 +40,7 @@ const OWN = "lakebase_";
 /** Stands between the frontends and a Deno kernel: passes on what it does not have to change, byte for byte. */
 export class Proxy {
   readonly #options: ProxyOptions;
-  readonly #wires: { shell: Wire; control: Wire; stdin: Wire; iopub: Wire };
+  readonly #wires: Wires;
   readonly #publisher: Publisher;
   readonly #prompts: Prompts;
   readonly #hidden: Hidden;
@@ -49,13 +52,13 @@ export class Proxy {
   /** Whether a frontend asked for the end. */
   shuttingDown = false;
 
-  private constructor(options: ProxyOptions, wires: { shell: Wire; control: Wire; stdin: Wire; iopub: Wire }) {
+  private constructor(options: ProxyOptions, wires: Wires) {
     const { signer, warn, rewrite } = options;
     this.#options = options;
     this.#wires = wires;
     this.#publisher = new Publisher(warn);
     this.#prompts = new Prompts(signer, (message) => wires.stdin.send(message));
-    this.#hidden = new Hidden(signer, (message) => wires.shell.send(message));
+    this.#hidden = new Hidden(signer, (message) => wires.hidden.send(message));
     this.#cells = new Cells({
       signer,
       hidden: this.#hidden,
@@ -69,17 +72,29 @@ export class Proxy {
   static async connect(options: ProxyOptions): Promise<Proxy> {
     const dial = async (channel: ChannelName, socket: "DEALER" | "SUB") =>
       await Wire.open(await options.child.connect(channel), socket);
-    const [iopub, shell, control, stdin] = await Promise.all([
+    // What is hidden has a connection of its own: where two replies follow each other on one, TCP holds the second back.
+    const [iopub, shell, hidden, control, stdin] = await Promise.all([
       dial("iopub", "SUB"),
+      dial("shell", "DEALER"),
       dial("shell", "DEALER"),
       dial("control", "DEALER"),
       dial("stdin", "DEALER"),
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)])); // subscribes to everything
-    const proxy = new Proxy(options, { shell, control, stdin, iopub });
+    const proxy = new Proxy(options, { shell, hidden, control, stdin, iopub });
     proxy.#listen();
-    await proxy.#prepare();
     return proxy;
+  }
+
+  /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
+  async prepare(): Promise<void> {
+    for (;;) {
+      const answer = this.#hidden.run(preludeCode);
+      const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
+      const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
+      if (first === "late") continue;
+      return this.#cells.start(first?.["drawn"] === true);
+    }
   }
 
   /** Serves one connection of a frontend until it hangs up. */
@@ -93,6 +108,7 @@ export class Proxy {
 
   /** Presses Stop. */
   async interrupt(): Promise<void> {
+    if (!this.#cells.started) return; // nothing in the child heeds SIGINT yet
     const { child, signer } = this.#options;
     this.#prompts.cancel();
     await interrupt({
@@ -115,8 +131,9 @@ export class Proxy {
   }
 
   #listen(): void {
-    const { shell, control, stdin } = this.#wires;
+    const { shell, hidden, control, stdin } = this.#wires;
     this.#hear(shell, (envelope) => this.#onShell(envelope));
+    this.#hear(hidden, (envelope) => this.#hidden.replied(envelope, contentOf(envelope)));
     this.#hear(control, (envelope) => this.#replies.control.take(envelope)?.from.send(envelope.raw));
     this.#hear(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.asker));
     this.#hearOutputs();
@@ -158,20 +175,8 @@ export class Proxy {
   }
 
   async #onShell(envelope: Envelope): Promise<void> {
-    if (this.#hidden.owns(envelope.parent)) return this.#hidden.replied(envelope, contentOf(envelope));
     const request = this.#replies.shell.take(envelope);
     if (request !== undefined) await this.#cells.onReply(request, envelope);
-  }
-
-  /** The child's output has to be heard before anything is run, and its connections are not made in one moment. */
-  async #prepare(): Promise<void> {
-    for (;;) {
-      const answer = this.#hidden.run(preludeCode);
-      const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
-      const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
-      if (first === "late") continue;
-      return this.#cells.start(first?.["drawn"] === true);
-    }
   }
 
   async #take(channel: "shell" | "control", wire: Wire): Promise<void> {

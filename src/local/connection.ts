@@ -14,6 +14,7 @@ export class Connection {
   #waiting: PromiseWithResolvers<void> | undefined;
   #frozen: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  #late: ReturnType<typeof setTimeout> | undefined;
 
   /** `transport` is the TCP socket under `socket`, where that is TLS. */
   constructor(socket: Socket, transport: Socket = socket) {
@@ -33,6 +34,7 @@ export class Connection {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     socket.once("close", () => {
+      clearTimeout(this.#late);
       this.#end();
       this.freeze(false);
       resolve();
@@ -107,7 +109,8 @@ export class Connection {
 
   /** Once what has come is read, since nothing follows it. */
   #endSoon(): void {
-    setTimeout(() => {
+    if (this.ended) return;
+    this.#late = setTimeout(() => {
       if (this.ended) return;
       if (this.#socket.readableLength === 0 && this.#frozen === undefined) this.destroy();
       else this.#endSoon();

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isPicture } from "./picture.ts";
+
 /** A value as text, at most as long as was asked for. */
 export interface CellText {
   /** The text, or its beginning. */
@@ -53,6 +55,7 @@ export function cellText(
   limit: number,
 ): CellText | null {
   if (value === null || value === undefined) return null;
+  if (isPicture(value)) return cutText(value.text, limit);
   const json = type === "json" || type === "jsonb";
   if (typeof value === "string" && !json) return cutText(value, limit);
   try {

@@ -40,57 +40,80 @@ const SYSTEM = [
   ),
 ] as const;
 
+/** So long after the last cell nobody seems to be waiting for the database: an embedded one does one thing at a time. */
+const QUIET_MS = 300;
+
 /**
- * Tells the kernel what the database has, for completion in its `%%sql` cells: in the background, and only where a
- * connection is free.
+ * Tells the kernel what the database has, for completion in its `%%sql` cells: in the background, while none of them runs,
+ * and only where a connection is free.
  */
 export class CatalogueSender {
   readonly #names = new Set<string>();
+  #running = 0;
   #sending = false;
-  #again = false;
+  /** Where to look next. */
+  #wanted: Session | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #sent: Session | undefined;
   #at = -Infinity;
 
+  /** A cell begins; dispose of what is returned when it ends. */
+  pause(): Disposable {
+    this.#running++;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return {
+      [Symbol.dispose]: () => {
+        this.#running--;
+        this.#soon();
+      },
+    };
+  }
+
   /**
-   * Sends it when it may have changed.
+   * Takes note that a cell ran, and sends what may have changed.
    *
    * @param session Where the cell ran.
    * @param name The connection's name in the notebook.
    * @param statements What ran.
    */
-  send(session: Session, name?: string, statements: readonly (readonly [readonly string[], unknown])[] = []): void {
+  heed(session: Session, name?: string, statements: readonly (readonly [readonly string[], unknown])[] = []): void {
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
     const changed = statements.some(([strings]) => strings.some((text) => CHANGES.test(text.slice(0, MOST_BYTES))));
     if (!isNew && !changed && this.#sent === session && Date.now() - this.#at < STALE_MS) return;
-    if (this.#sending) {
-      this.#again = changed;
-      return;
-    }
-    this.#sent = session;
-    this.#at = Date.now();
+    this.#wanted = session;
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#timer !== undefined || this.#wanted === undefined || this.#running > 0 || this.#sending) return;
+    this.#timer = setTimeout(() => this.#send(), QUIET_MS);
+    Deno.unrefTimer(this.#timer);
+  }
+
+  async #send(): Promise<void> {
+    const session = this.#wanted!;
+    this.#wanted = undefined;
+    this.#timer = undefined;
     this.#sending = true;
-    broadcast(session, [...this.#names]).then(
-      (sent) => sent,
-      () => false, // nobody waits for it, and completion goes on with what it has
-    ).then((sent) => {
-      this.#sending = false;
-      if (!sent) this.#at = -Infinity;
-      if (!this.#again) return;
-      this.#again = false;
-      this.#at = -Infinity;
-      this.send(session);
-    });
+    // Nobody waits for it, and completion goes on with what it has.
+    const whole = await broadcast(session, [...this.#names], () => this.#running > 0).catch(() => false);
+    this.#sending = false;
+    this.#sent = whole ? session : undefined;
+    this.#at = Date.now();
+    this.#soon();
   }
 }
 
 /** The system's own never changes, and takes much longer to look up than a person's few tables. */
 const systems = new WeakMap<Session, Found>();
 
-/** Sends what there is, a person's own first; whether that is all, since every connection may be busy. */
-async function broadcast(session: Session, connections: string[]): Promise<boolean> {
+/** Sends what there is, a person's own first; whether that is all, since the connections or the notebook may be busy. */
+async function broadcast(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
   const whole = systems.has(session);
   for (const withSystem of whole ? [true] : [false, true]) {
+    if (isBusy()) return false;
     const found = await findCatalogue(session, withSystem);
     if (found === undefined) return false;
     await Deno.jupyter.broadcast("lakebase_catalogue", { connections, ...found });

@@ -3,6 +3,7 @@ import { until } from "../query/cancel.ts";
 import { Fragment } from "../query/fragment.ts";
 import { type Query, shownRows } from "../query/query.ts";
 import { Result } from "../query/result.ts";
+import type { PlotOptions } from "../plot/options.ts";
 import type { Session } from "../query/session.ts";
 import type { Sql } from "../query/sql.ts";
 import { stoppable } from "../query/stop.ts";
@@ -25,6 +26,8 @@ export interface SqlCellOptions {
   "no-display"?: true;
   /** Asks for the plan. */
   explain?: true;
+  /** Asks for a chart: its mark, and what is along its axes. */
+  plot?: string[];
   /** A command in place of SQL, such as `dt`, and what stands behind it. */
   command?: string;
   argument?: string;
@@ -81,12 +84,13 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
   const cell = async (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown> => {
     const { use, store, keep } = options;
     checkStore(options);
+    using _pause = catalogue.pause();
     const target = await findTarget(options, connections);
     const found = connections.session(target);
     const place = options.connection === undefined && await connections.open() > 1 ? found?.place : undefined;
     const outcome = await run(target, options, statements);
     if (store !== undefined) assign(store, keep!, outcome);
-    if (found !== undefined) catalogue.send(found.session, options.connection, statements);
+    if (found !== undefined) catalogue.heed(found.session, options.connection, statements);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
     const drawing = draw(outcome, options, place);
@@ -96,7 +100,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     void connections.open().then(async (open) => {
       if (open === 0) return;
       const found = connections.session(await connections.newest());
-      if (found !== undefined) catalogue.send(found.session);
+      if (found !== undefined) catalogue.heed(found.session);
     }).catch(() => {});
   return Object.assign(cell, { refresh });
 }
@@ -155,20 +159,30 @@ async function run(target: SqlCellTarget, options: SqlCellOptions, statements: S
   if (statements.length > 1 && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --explain takes one statement`);
   }
+  if (options.plot !== undefined && explain) {
+    throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: it is --plot or --explain`);
+  }
   const whole = use === "value" || store !== undefined || options["no-display"] === true;
   const last = async ({ sql }: { sql: Sql }) => {
     const queries = statements.map(([strings, values]) => sql`${new Fragment(strings, values)}`);
     for (const query of queries.slice(0, -1)) await query;
     const query: Query = queries.at(-1)!;
     if (explain) return await query.explain();
+    if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
     return whole ? await query : await shownRows(query, limit);
   };
   // Several statements in one text are one transaction to the server; those with values have to be sent one by one.
   return statements.length > 1 && target.transaction ? await target.transaction(last) : await last(target);
 }
 
+/** What is not said is chosen by the columns. */
+function chartOf([mark, x, y]: string[]): PlotOptions {
+  return Object.fromEntries(Object.entries({ mark, x, y }).filter(([, value]) => value !== undefined));
+}
+
 /** What is left to draw, of what is known already. */
-function draw(outcome: unknown, { store, limit }: SqlCellOptions, place: string | undefined): unknown {
+function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions, place: string | undefined): unknown {
+  if (plot !== undefined) return outcome;
   const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
   if (store !== undefined && limit === undefined) {
     return { [DISPLAY]: () => holdIdle(storedLine(store, result, place)) };

@@ -6,6 +6,7 @@
 
 import { type CellText, cellText, cutText, isNumeric } from "./cell.ts";
 import { escapeHtml, escapeMarked } from "./escape.ts";
+import { isPicture } from "./picture.ts";
 import { CSS, RESULT_CLASS } from "./style.ts";
 import type { TableColumn, TableNotice, TableOptions } from "./table.ts";
 
@@ -109,6 +110,7 @@ class CellPen {
   }
 
   draw(value: unknown, type: string): string {
+    if (isPicture(value)) return `<td${align(type)}>${value.html}</td>`;
     const cell = cellText(value, type, Math.max(MAX_OPENED, this.#maxCell));
     return `<td${align(type)}>${cell === null ? '<em class="lb-null">NULL</em>' : this.#content(cell)}</td>`;
   }

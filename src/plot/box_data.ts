@@ -17,7 +17,9 @@ export async function boxData(source: PlotSource, design: Design): Promise<Chart
   const { channel, measure } = design.value!;
   const keys: Key[] = [];
   for (const { channel, column } of design.keys) {
-    const { min, max } = channel !== "facet" && column.scale === "time" ? await source.extent(column) : { min: null, max: null };
+    const { min, max } = channel !== "facet" && column.scale === "time"
+      ? await source.extent(column)
+      : { min: null, max: null };
     const time = min !== null && max !== null;
     keys.push(time ? { column, scale: "time", unit: unitFor(min, max, 30, "day") } : { column, scale: "text" });
   }
@@ -27,7 +29,11 @@ export async function boxData(source: PlotSource, design: Design): Promise<Chart
   if (empty > 0) notes.push(leftOut(empty, measure.column!.name));
   notes.push("whiskers: the least and the greatest value");
   const drawn = boxes.filter(({ marks }) => marks !== null);
-  const parts = design.keys.map(({ channel, column }, index) => ({ channel, column, ...textsOf(drawn, index, keys[index]!) }));
+  const parts = design.keys.map(({ channel, column }, index) => ({
+    channel,
+    column,
+    ...textsOf(drawn, index, keys[index]!),
+  }));
   const axes: ChartData["axes"] = { [channel]: { title: measure.column!.name, type: "quantitative" } };
   for (const { channel, column, order } of parts) axes[channel] = { title: column.name, type: "nominal", order };
   const rows = drawn.map(({ marks, rows, empty }, at) => ({
@@ -43,7 +49,10 @@ function textsOf(boxes: readonly Box[], at: number, { scale, unit }: Key): { tex
   const labels = new Labels();
   const values = boxes.map(({ keys }) => keys[at] as string | number | null);
   const text = (value: string | number | null) =>
-    labels.of(scale === "time" && typeof value === "number" ? isoTime(value).slice(0, unit === undefined ? undefined : 10) : value);
+    labels.of(
+      scale === "time" && typeof value === "number"
+        ? isoTime(value).slice(0, unit === undefined ? undefined : 10)
+        : value,
+    );
   return { texts: values.map(text), order: [...new Set(values)].sort(byName).map(text) };
 }
-

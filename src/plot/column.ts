@@ -14,7 +14,7 @@ export interface PlotColumn {
   scale: Scale;
 }
 
-const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric", "oid"]);
+const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric"]);
 const TIMES = new Set(["date", "timestamp", "timestamptz"]);
 
 /** The columns of a result; what is neither a number nor a point in time is a category. */
@@ -27,5 +27,5 @@ export function plotColumns(fields: readonly Field[]): PlotColumn[] {
 
 /** Whether all values are whole numbers. */
 export function isWhole({ type }: PlotColumn): boolean {
-  return type.startsWith("int") || type === "oid";
+  return type.startsWith("int");
 }

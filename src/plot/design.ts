@@ -1,7 +1,15 @@
 import { isWhole, type PlotColumn, type Scale } from "./column.ts";
 import { cannotPlot, quoted } from "./failure.ts";
-import { type Channel, type ChannelName, type Channels, COUNT, isMeasure, type Measure, measureOf } from "./measure.ts";
-import { readChannel } from "./measure.ts";
+import {
+  type Channel,
+  type ChannelName,
+  type Channels,
+  COUNT,
+  isMeasure,
+  type Measure,
+  measureOf,
+  readChannel,
+} from "./measure.ts";
 import type { PlotMark, PlotOptions } from "./options.ts";
 
 /** A column that divides the rows, and where it is shown. */
@@ -55,17 +63,20 @@ export function designOf(columns: readonly PlotColumn[], options: PlotOptions): 
   return { mark, keys: keys(rest), value };
 }
 
-function guessMark(columns: readonly PlotColumn[], { x, y, color }: Channels): PlotMark {
+function guessMark(columns: readonly PlotColumn[], { x, y, color, facet }: Channels): PlotMark {
   if (isMeasure(color)) return "heatmap";
-  const has = (scale: Scale) => columns.some((column) => column.scale === scale);
+  const free = columns.filter((column) => column !== color && column !== facet);
+  const has = (scale: Scale) => free.some((column) => column.scale === scale);
   if (x !== undefined && y !== undefined) return guessOfTwo(x, y);
   const one = x ?? y;
   if (one !== undefined && !isMeasure(one) && one.scale !== "number") return "bar";
-  if (one !== undefined && (isMeasure(one) || one === y)) return has("time") ? "line" : has("text") ? "bar" : "histogram";
+  if (one !== undefined && (isMeasure(one) || one === y)) {
+    return has("time") ? "line" : has("text") ? "bar" : "histogram";
+  }
   if (one !== undefined) return "histogram";
-  const numbers = columns.filter(({ scale }) => scale === "number").length;
+  const numbers = free.filter(({ scale }) => scale === "number").length;
   if (has("time")) return numbers > 0 ? "line" : "bar";
-  if (has("text")) return numbers === 0 && columns.length > 1 ? "heatmap" : "bar";
+  if (has("text")) return numbers === 0 && free.length > 1 ? "heatmap" : "bar";
   return numbers > 1 ? "point" : "histogram";
 }
 
@@ -94,7 +105,8 @@ function pick(columns: readonly PlotColumn[], taken: readonly (Channel | undefin
 function fill(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
   const { x, y } = given;
   const free = (...scales: Scale[]) => pick(columns, Object.values(given), ...scales);
-  const set = (channel: "x" | "y", value: Channel | undefined) => value === undefined ? given : { ...given, [channel]: value };
+  const set = (channel: "x" | "y", value: Channel | undefined) =>
+    value === undefined ? given : { ...given, [channel]: value };
   if (mark === "heatmap") return fillHeatmap(columns, given);
   if (mark === "box") {
     if (x === undefined && y === undefined) {
@@ -138,15 +150,23 @@ function checkComputed(mark: PlotMark, channels: Channels): void {
   const { x, y, color, facet } = channels;
   if (isMeasure(facet)) throw cannotPlot(`facet is ${quoted(facet.name)}; it must be a column`);
   if (mark !== "heatmap" && isMeasure(color)) {
-    throw cannotPlot(`color is ${quoted(color.name)}; only the color of a heatmap is computed, here it must be a column`);
+    throw cannotPlot(
+      `color is ${quoted(color.name)}; only the color of a heatmap is computed, here it must be a column`,
+    );
   }
   if (isMeasure(x) && isMeasure(y)) throw cannotPlot("x and y are both computed; one of them must be a column");
-  const missing = x === undefined && !(mark === "box" && y !== undefined) ? "x" : y === undefined && !(mark === "box" && x !== undefined) ? "y" : "";
+  const missing = x === undefined && !(mark === "box" && y !== undefined)
+    ? "x"
+    : y === undefined && !(mark === "box" && x !== undefined)
+    ? "y"
+    : "";
   if (missing !== "") throw cannotPlot(`there is no column for ${missing} of a ${mark}`);
 }
 
 function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
-  if (isMeasure(x) || isMeasure(y)) throw cannotPlot("x and y of a heatmap are columns; what is computed goes to color");
+  if (isMeasure(x) || isMeasure(y)) {
+    throw cannotPlot("x and y of a heatmap are columns; what is computed goes to color");
+  }
   if (isMeasure(color)) return { mark: "heatmap", keys, value: { channel: "color", measure: color, plain: false } };
   if (color?.scale !== "number") throw notANumber("heatmap", "color", color!);
   return { mark: "heatmap", keys, value: { channel: "color", measure: measureOf("avg", color), plain: true } };
@@ -156,7 +176,9 @@ function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
 function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"]> {
   for (const [channel, axis] of [["y", y], ["x", x]] as const) {
     if (!isMeasure(axis)) continue;
-    if (mark === "box") throw cannotPlot(`${channel} is ${quoted(axis.name)}; a box draws the values of a column itself`);
+    if (mark === "box") {
+      throw cannotPlot(`${channel} is ${quoted(axis.name)}; a box draws the values of a column itself`);
+    }
     const base = channel === "y" ? x : y;
     if (mark === "histogram") checkHistogram(channel === "y" ? "x" : "y", base as PlotColumn, axis);
     return { channel, measure: axis, plain: false };
@@ -174,7 +196,9 @@ function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"
 function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measure): void {
   if (column.scale === "text") {
     throw cannotPlot(
-      `${channel} is ${quoted(column.name)}, which is ${column.type}; a histogram needs a number or a time. mark: "bar" counts texts`,
+      `${channel} is ${
+        quoted(column.name)
+      }, which is ${column.type}; a histogram needs a number or a time. mark: "bar" counts texts`,
     );
   }
   if (measure !== COUNT) throw cannotPlot(`a histogram counts rows, it has no ${measure.name}; mark: "bar" draws that`);
@@ -187,6 +211,8 @@ function checkPoint(key: DesignKey): DesignKey {
 }
 
 function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotColumn): Error {
-  const instead = mark === "box" || mark === "point" ? "a column of numbers" : "a number: count(), avg(column), or a column of numbers";
+  const instead = mark === "box" || mark === "point"
+    ? "a column of numbers"
+    : "a number: count(), avg(column), or a column of numbers";
   return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
 }

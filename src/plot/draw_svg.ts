@@ -15,12 +15,20 @@ let libraries: Promise<[Vega, VegaLite]> | undefined;
  */
 export async function drawSvg(spec: Spec): Promise<string> {
   const [vega, vegaLite] = await (libraries ??= load());
-  const loader = Object.assign(vega.loader(), { load: refuse, sanitize: refuse, file: refuse, http: refuse });
+  let refused: string | undefined; // Vega goes on without what it can't load
+  const refuse = (address: string) => {
+    refused ??= String(address).slice(0, 100);
+    return Promise.reject(new Error("a chart loads nothing"));
+  };
+  const loader = Object.assign(vega.loader(), { load: refuse, file: refuse, http: refuse });
   try {
-    const { spec: compiled } = vegaLite.compile(spec as unknown as Parameters<VegaLite["compile"]>[0], { logger: SILENT });
+    const own = JSON.parse(JSON.stringify(spec)); // Vega writes into the rows that it draws
+    const { spec: compiled } = vegaLite.compile(own, { logger: SILENT });
     const view = new vega.View(vega.parse(compiled), { renderer: "none", loader, logger: SILENT });
     try {
-      return await view.toSVG();
+      const svg = rounded(await view.toSVG());
+      if (refused !== undefined) throw new Error(`it refers to ${refused}; a chart loads nothing`);
+      return svg;
     } finally {
       view.finalize();
     }
@@ -29,9 +37,12 @@ export async function drawSvg(spec: Spec): Promise<string> {
   }
 }
 
-/** What is drawn is here already; a link or an address in a text leads nowhere. */
-function refuse(address: string): Promise<never> {
-  return Promise.reject(new Error(`it refers to ${String(address).slice(0, 100)}; a chart loads nothing`));
+/** Hundredths of a pixel will do: half of a large picture would be digits. */
+function rounded(svg: string): string {
+  return svg.replace(
+    / (?:d|transform)="[^"]*"/g,
+    (place) => place.replace(/\d+\.\d{3,}/g, (number) => String(Math.round(Number(number) * 100) / 100)),
+  );
 }
 
 /** Warnings are about a chart with no data, or are seen in the chart. */

@@ -6,6 +6,7 @@ import type { Grouped } from "./groups.ts";
 import { Labels } from "./labels.ts";
 import { type ChannelName, isAdditive } from "./measure.ts";
 import { type Group, type Key, OTHER } from "./source.ts";
+import { countText } from "../explore/words.ts";
 import { coarsest, nextUnit, type TimeUnit } from "./time_unit.ts";
 
 type Cells = Record<string, string | number>;
@@ -17,13 +18,18 @@ export function groupData(design: Design, { keys, groups, notes, from }: Grouped
   const single = drawn.every(({ rows }) => rows <= 1);
   const title = plain && single ? measure.column!.name : measure.name;
   const parts = keys.map((key, index) => partOf(design, key, design.keys[index]!.channel, index, drawn));
-  const axes: ChartData["axes"] = { [channel]: { title, type: "quantitative", additive: isAdditive(measure) || single && plain } };
+  const axes: ChartData["axes"] = {
+    [channel]: { title, type: "quantitative", additive: isAdditive(measure) || single && plain },
+  };
   for (const { channel, axis } of parts) axes[channel] = axis;
   const rows = drawn.map((group) => ({
     ...Object.assign({}, ...parts.map(({ cells }, index) => cells(group.keys[index]!))) as Cells,
     [channel]: group.value!,
   }));
-  return { rows, axes, notes: [...notes, ...gapNotes(groups, keys, measure.name)], from };
+  const units = parts.flatMap(({ unit }, index) =>
+    unit === undefined ? [] : [`${keys[index]!.column.name} by ${unit}`]
+  );
+  return { rows, axes, notes: [...units, ...notes, ...gapNotes(groups, keys, measure.name)], from };
 }
 
 function hasGap(group: Group, keys: readonly Key[]): boolean {
@@ -33,7 +39,10 @@ function hasGap(group: Group, keys: readonly Key[]): boolean {
 function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string): string[] {
   const notes: string[] = [];
   for (const [index, { column, scale }] of keys.entries()) {
-    const rows = groups.filter((group) => scale !== "text" && group.keys[index] === null).reduce((sum, { rows }) => sum + rows, 0);
+    const rows = groups.filter((group) => scale !== "text" && group.keys[index] === null).reduce(
+      (sum, { rows }) => sum + rows,
+      0,
+    );
     if (rows > 0) notes.push(leftOut(rows, column.name));
   }
   const empty = groups.filter((group) => group.value === null && !hasGap(group, keys)).length;
@@ -43,18 +52,19 @@ function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string):
 
 /** What is said of rows that have no place on an axis. */
 export function leftOut(rows: number, name: string): string {
-  return `${rows.toLocaleString("en-US")} ${rows === 1 ? "row" : "rows"} without a usable ${name} left out`;
+  return `${countText(rows, "row")} without a usable ${name} left out`;
 }
 
 interface Part {
   channel: ChannelName;
   axis: Axis;
+  /** What times were rounded to. */
+  unit?: TimeUnit | undefined;
   cells: (value: Group["keys"][number]) => Cells;
 }
 
 function partOf(design: Design, key: Key, channel: ChannelName, at: number, groups: readonly Group[]): Part {
   const { column, scale, bins, unit } = key;
-  const end = `${channel}2`;
   const title = column.type === "timestamptz" && scale === "time" ? `${column.name} (UTC)` : column.name;
   if (scale === "text") return textPart(design, key, channel, at, groups);
   const ranged = bins !== undefined || unit !== undefined;
@@ -62,17 +72,26 @@ function partOf(design: Design, key: Key, channel: ChannelName, at: number, grou
   if (scale === "time") {
     const shown = unit && coarsest(unit, groups.map((group) => group.keys[at] as number));
     const axis: Axis = { title, type: "temporal", ranged: ranged && !line };
-    return { channel, axis, cells: (value) => timeCells(channel, value as number, line ? undefined : shown) };
+    return {
+      channel,
+      axis,
+      unit: shown,
+      cells: (value) => timeCells(channel, value as number, line ? undefined : shown),
+    };
   }
   if (bins !== undefined) {
-    const edges = (value: unknown) => binEdges(bins, value as number);
-    const cells: Part["cells"] = line
-      ? (value) => ({ [channel]: edges(value)[0] / 2 + edges(value)[1] / 2 })
-      : (value) => ({ [channel]: edges(value)[0], [end]: edges(value)[1] });
+    const cells = (value: Group["keys"][number]): Cells => {
+      const [start, next] = binEdges(bins, value as number);
+      return line ? { [channel]: start / 2 + next / 2 } : { [channel]: start, [`${channel}2`]: next };
+    };
     return { channel, axis: { title, type: "quantitative", ranged: !line }, cells };
   }
   const axis: Axis = design.mark === "bar"
-    ? { title, type: "ordinal", order: [...new Set(groups.map((group) => group.keys[at] as number))].sort((a, b) => a - b) }
+    ? {
+      title,
+      type: "ordinal",
+      order: [...new Set(groups.map((group) => group.keys[at] as number))].sort((a, b) => a - b),
+    }
     : { title, type: "quantitative" };
   return { channel, axis, cells: (value) => ({ [channel]: value as number }) };
 }
@@ -88,9 +107,15 @@ function textPart(design: Design, { column }: Key, channel: ChannelName, at: num
   const totals = new Map<Group["keys"][number], number>();
   for (const { keys, value } of groups) totals.set(keys[at]!, (totals.get(keys[at]!) ?? 0) + value!);
   const byValue = design.mark === "bar" || channel === "color";
-  const sorted = [...totals].sort(([a, x], [b, y]) => Number(a === OTHER) - Number(b === OTHER) || (byValue ? y - x : byName(a, b)));
+  const sorted = [...totals].sort(([a, x], [b, y]) =>
+    Number(a === OTHER) - Number(b === OTHER) || (byValue ? y - x : byName(a, b))
+  );
   const order = sorted.map(([value]) => labels.of(value));
-  return { channel, axis: { title: column.name, type: "nominal", order }, cells: (value) => ({ [channel]: labels.of(value) }) };
+  return {
+    channel,
+    axis: { title: column.name, type: "nominal", order },
+    cells: (value) => ({ [channel]: labels.of(value) }),
+  };
 }
 
 /** Numbers in a text by their value; NULL last. */

@@ -31,7 +31,7 @@ export async function groupsOf(source: PlotSource, design: Design): Promise<Grou
   const { measure } = value!;
   const notes: string[] = [];
   const keys: Key[] = [];
-  for (const part of parts) keys.push(await keyOf(source, design, part, notes));
+  for (const part of parts) keys.push(await keyOf(source, design, part));
   const wide = await narrow(source, design, keys, await source.groups(keys, measure, MOST), notes);
   const limited = await limitTexts(source, design, wide.keys, wide.found, notes);
   const { groups, of } = limited.found;
@@ -39,24 +39,29 @@ export async function groupsOf(source: PlotSource, design: Design): Promise<Grou
     notes.push(`the ${groups.length.toLocaleString("en-US")} greatest of ${of.toLocaleString("en-US")} groups`);
   }
   const whole = wide.found.of <= wide.found.groups.length;
-  return { keys: limited.keys, groups, notes, from: whole ? wide.found.groups.reduce((sum, { rows }) => sum + rows, 0) : undefined };
+  return {
+    keys: limited.keys,
+    groups,
+    notes,
+    from: whole ? wide.found.groups.reduce((sum, { rows }) => sum + rows, 0) : undefined,
+  };
 }
 
 /** How a column divides the rows, as far as that can be told before. */
-async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, column }: DesignKey, notes: string[]): Promise<Key> {
+async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, column }: DesignKey): Promise<Key> {
   if (channel === "color" || channel === "facet" || column.scale === "text") return { column, scale: "text" };
   const binned = mark === "histogram" || mark === "heatmap";
   if (!binned && column.scale === "number") return { column, scale: "number" };
   const { rows, min, max } = await source.extent(column);
   if (min === null || max === null) return { column, scale: column.scale };
-  if (column.scale === "number") return { column, scale: "number", bins: niceBins(min, max, BINS.few, isWhole(column)) };
+  if (column.scale === "number") {
+    return { column, scale: "number", bins: niceBins(min, max, BINS.few, isWhole(column)) };
+  }
   const line = mark === "line" || mark === "area" || mark === "point";
   if (line && rows <= MOST) return { column, scale: "time" };
   const series = keys.length > 1 ? 4 : 1;
   const most = line ? UNITS.line / series : UNITS[mark as keyof typeof UNITS];
-  const unit = unitFor(min, max, most, column.type === "date" ? "day" : undefined);
-  if (line) notes.push(`${column.name} by ${unit}`);
-  return { column, scale: "time", unit };
+  return { column, scale: "time", unit: unitFor(min, max, most, column.type === "date" ? "day" : undefined) };
 }
 
 /** Many different numbers along an axis become bins. */
@@ -81,7 +86,9 @@ async function limitTexts(source: PlotSource, design: Design, keys: readonly Key
   const chosen: (Key | undefined)[] = [];
   for (const [index, key] of keys.entries()) {
     const { channel } = design.keys[index]!;
-    const limit = channel === "color" || channel === "facet" ? MOST_TEXTS[channel] : MOST_TEXTS.base / (keys.length > 2 ? 2 : 1);
+    const limit = channel === "color" || channel === "facet"
+      ? MOST_TEXTS[channel]
+      : MOST_TEXTS.base / (keys.length > 2 ? 2 : 1);
     const rank = keys.length === 1 || isAdditive(measure) ? measure : COUNT;
     const texts = key.scale === "text" ? await rankTexts(source, key, index, rank, found, limit) : undefined;
     if (texts === undefined || texts.of <= limit) continue;
@@ -94,7 +101,11 @@ async function limitTexts(source: PlotSource, design: Design, keys: readonly Key
   if (!chosen.some((key) => key !== undefined)) return { keys, found, chosen: false };
   if (keys.length === 1) {
     const kept = new Set<unknown>(chosen[0]!.keep!.texts);
-    return { keys, found: { groups: found.groups.filter((group) => kept.has(group.keys[0])), of: kept.size }, chosen: true };
+    return {
+      keys,
+      found: { groups: found.groups.filter((group) => kept.has(group.keys[0])), of: kept.size },
+      chosen: true,
+    };
   }
   const fewer = keys.map((key, index) => chosen[index] ?? key);
   return { keys: fewer, found: await source.groups(fewer, measure, MOST), chosen: false };
@@ -107,12 +118,21 @@ interface Ranked {
   others: string;
 }
 
-async function rankTexts(source: PlotSource, key: Key, at: number, rank: Measure, found: Groups, limit: number): Promise<Ranked> {
+async function rankTexts(
+  source: PlotSource,
+  key: Key,
+  at: number,
+  rank: Measure,
+  found: Groups,
+  limit: number,
+): Promise<Ranked> {
   const single = found.groups[0]?.keys.length === 1;
   const complete = found.of <= found.groups.length;
   const { groups, of } = complete || single ? byText(found, at, rank) : await source.groups([key], rank, limit);
   const rest = groups.slice(limit).reduce((sum, { value }) => sum + (value ?? 0), 0);
-  const adds = complete && isAdditive(rank) ? `, the others add up to ${Number(rest.toPrecision(6)).toLocaleString("en-US")}` : "";
+  const adds = complete && isAdditive(rank) && Number.isFinite(rest)
+    ? `, the others add up to ${Number(rest.toPrecision(6)).toLocaleString("en-US")}`
+    : "";
   return { kept: groups.slice(0, limit).map(({ keys }) => keys[0] as string | null), of, others: adds };
 }
 

@@ -62,7 +62,9 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   const found = columns.find((column) => column.name === inner) ?? columns.find((column) => column.name === of);
   if (found === undefined) throw noColumn(name, of, columns);
   if (aggregate !== "count" && found.scale !== "number") {
-    throw cannotPlot(`${name} is ${quoted(text)}, and ${quoted(of)} is no number but ${found.type}; count() takes any column`);
+    throw cannotPlot(
+      `${name} is ${quoted(text)}, and ${quoted(of)} is no number but ${found.type}; count() takes any column`,
+    );
   }
   return measureOf(aggregate as Aggregate, found);
 }

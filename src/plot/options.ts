@@ -63,18 +63,25 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
     const text: unknown = options[name];
     if (text === undefined || (typeof text === "string" && (text !== "" || name === "title"))) continue;
     const wanted = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
-    throw cannotPlot(`${name} is ${text === "" ? "empty" : text === null ? "null" : `a ${typeof text}`}; it must be ${wanted}`);
+    throw cannotPlot(
+      `${name} is ${text === "" ? "empty" : text === null ? "null" : `a ${typeof text}`}; it must be ${wanted}`,
+    );
   }
   for (const name of SIZES) checkSize(name, options[name]);
   if (spec !== undefined && !isPlain(spec)) {
     throw cannotPlot('spec must be an object of Vega-Lite, such as { encoding: { y: { scale: { type: "log" } } } }');
+  }
+  if (spec !== undefined && Object.hasOwn(spec, "data")) {
+    throw cannotPlot("spec has data; what is drawn are the query's rows");
   }
   return options;
 }
 
 function checkSize(name: string, size: unknown): void {
   if (size === undefined || (typeof size === "number" && size >= 1 && size <= LARGEST)) return;
-  throw cannotPlot(`${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${LARGEST} pixels`);
+  throw cannotPlot(
+    `${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${LARGEST} pixels`,
+  );
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

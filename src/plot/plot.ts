@@ -1,3 +1,4 @@
+import { countText } from "../explore/words.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { boxData } from "./box_data.ts";
 import type { ChartData } from "./data.ts";
@@ -16,8 +17,8 @@ import { type Spec, vegaSpec } from "./vega_spec.ts";
 /** What JupyterLab, VS Code and others draw themselves, with tooltips. */
 const VEGA_LITE = "application/vnd.vegalite.v5+json";
 
-/** Bytes of a chart in each of its forms, so that all of them stay below the megabyte that frontends take well. */
-const MOST_BYTES = 480_000;
+/** Bytes of a chart in all of its forms, which stay below the megabyte that frontends take well. */
+const MOST_BYTES = 960_000;
 
 /** A chart: as Vega-Lite, as a picture, and in words. */
 export class Plot {
@@ -76,7 +77,7 @@ export async function drawPlot({ design, data }: Drawn, options: PlotOptions): P
     const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn)] as const;
     const spec = vegaSpec(design, drawn, options, lines);
     const svg = await drawSvg(spec);
-    const bytes = Math.max(byteLength(JSON.stringify(spec)), byteLength(svg));
+    const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);
     if (bytes <= MOST_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
     drawn = thinner(design, drawn, MOST_BYTES / bytes);
   }
@@ -92,7 +93,9 @@ async function dataOf(source: PlotSource, design: Design): Promise<ChartData> {
 function thinner(design: Design, data: ChartData, part: number): ChartData {
   const kept = Math.floor(data.rows.length * part * 0.9);
   if (design.value !== undefined || kept < 1) {
-    throw cannotPlot(`the chart would be larger than ${MOST_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`);
+    throw cannotPlot(
+      `the chart would be larger than ${MOST_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`,
+    );
   }
   const rows = Array.from({ length: kept }, (_, index) => data.rows[Math.floor((index * data.rows.length) / kept)]!);
   const of = data.from ?? data.rows.length;
@@ -103,7 +106,11 @@ function thinner(design: Design, data: ChartData, part: number): ChartData {
 function titleOf({ axes }: ChartData, { mark, value, keys }: Design): string {
   const title = (channel: ChannelName) => axes[channel]?.title ?? "";
   if (value === undefined) return `${title("y")} by ${title("x")}${by(axes.color?.title)}`;
-  const first = mark === "histogram" ? keys[0]!.column.name : mark === "box" ? value.measure.column!.name : title(value.channel);
+  const first = mark === "histogram"
+    ? keys[0]!.column.name
+    : mark === "box"
+    ? value.measure.column!.name
+    : title(value.channel);
   const names = keys.slice(mark === "histogram" ? 1 : 0).map(({ column }) => column.name);
   return names.length === 0 ? first : `${first} by ${names.join(" and ")}`;
 }
@@ -121,8 +128,8 @@ const NAMES: Readonly<Record<string, string>> = { heatmap: "Heat map", box: "Box
 
 function summaryOf({ mark }: Design, { rows, from }: ChartData, [title, ...notes]: readonly string[]): string {
   const name = NAMES[mark] ?? `${mark.charAt(0).toUpperCase()}${mark.slice(1)} chart`;
-  const of = from === undefined ? "" : ` of ${from.toLocaleString("en-US")} ${from === 1 ? "row" : "rows"}`;
-  const parts = `${rows.length.toLocaleString("en-US")} ${mark === "point" ? "points" : "values"}`;
+  const of = from === undefined ? "" : ` of ${countText(from, "row")}`;
+  const parts = countText(rows.length, mark === "point" ? "point" : "value");
   return [`${name}: ${title} (${parts}${of})`, ...notes.map((note) => `  ${note}`)].join("\n");
 }
 

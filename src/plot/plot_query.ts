@@ -12,12 +12,17 @@ import { sqlSource } from "./sql_source.ts";
  * Draws the rows of a query, with all that is computed of them computed by the database; see `Query.plot`. Its statements
  * see one state of the database and may change nothing.
  */
-export async function plotQuery(find: FindSession, query: Query<unknown>, options: PlotOptions, stops: StopOptions): Promise<Plot> {
+export async function plotQuery(
+  find: FindSession,
+  query: Query<unknown>,
+  options: PlotOptions,
+  stops: StopOptions,
+): Promise<Plot> {
   checkPlotOptions(options);
   using stop = stoppable(stops);
   const source = await sourceOf(find, query, stop);
   const fields = await columnsOf(find, source, stop);
-  const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields)), options);
+  const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
   const session = await find();
   const data = await (session.transaction === undefined ? readOnly(session, stop, compute) : compute(find));
   return await drawPlot(data, options);

@@ -29,7 +29,9 @@ export async function pointData(source: PlotSource, { keys }: Design): Promise<C
     return texts;
   });
   const drawn = whole.map((_, at) =>
-    Object.fromEntries(keys.flatMap(({ channel }, index) => columns[index]![at] === undefined ? [] : [[channel, columns[index]![at]!]]))
+    Object.fromEntries(
+      keys.flatMap(({ channel }, index) => columns[index]![at] === undefined ? [] : [[channel, columns[index]![at]!]]),
+    )
   );
   const facet = keys.some(({ channel }) => channel === "facet");
   return { rows: facet ? drawn.filter((row) => "facet" in row) : drawn, axes, notes, from: of };

@@ -3,7 +3,7 @@ import type { PlotColumn } from "./column.ts";
 import type { Measure } from "./measure.ts";
 import { type Box, type Group, type Key, OTHER, type PlotSource, SPREAD } from "./source.ts";
 import { truncate } from "./time_unit.ts";
-import { plotValue } from "./value.ts";
+import { numberValue, plotValue } from "./value.ts";
 
 type Row = Record<string, unknown>;
 
@@ -18,11 +18,18 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
     columns,
     extent: (column) => {
       const values = numbersOf(rows, column);
-      const [min, max] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+      const [min, max] = [
+        values.reduce((a, b) => Math.min(a, b), Infinity),
+        values.reduce((a, b) => Math.max(a, b), -Infinity),
+      ];
       return Promise.resolve({ rows: rows.length, min: values.length ? min : null, max: values.length ? max : null });
     },
     groups: (keys, measure, most) => {
-      const all = grouped(rows, keys).map(({ keys, rows }) => ({ keys, rows: rows.length, value: compute(measure, rows) }));
+      const all = grouped(rows, keys).map(({ keys, rows }) => ({
+        keys,
+        rows: rows.length,
+        value: compute(measure, rows),
+      }));
       all.sort((a, b) => compareValues(b.value, a.value) || compareKeys(a, b));
       return Promise.resolve({ groups: all.slice(0, most), of: all.length });
     },
@@ -33,8 +40,13 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
     },
     points: (wanted, most) => {
       const limit = Math.ceil((most / rows.length) * 2 ** 32);
-      const some = rows.length <= most ? rows : rows.filter((_, place) => (Math.imul(place, SPREAD) >>> 0) < limit).slice(0, most);
-      return Promise.resolve({ rows: some.map((row) => wanted.map((column) => plotValue(row[column.name], column))), of: rows.length });
+      const some = rows.length <= most
+        ? rows
+        : rows.filter((_, place) => (Math.imul(place, SPREAD) >>> 0) < limit).slice(0, most);
+      return Promise.resolve({
+        rows: some.map((row) => wanted.map((column) => plotValue(row[column.name], column))),
+        of: rows.length,
+      });
     },
   };
 }
@@ -56,7 +68,9 @@ function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["key
 /** `undefined` for what is left out. */
 function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
   const value = plotValue(row[column.name], { type: column.type, scale });
-  if (keep !== undefined && !keep.texts.includes(value as string | null)) return keep.rest === "fold" ? OTHER : undefined;
+  if (keep !== undefined && !keep.texts.includes(value as string | null)) {
+    return keep.rest === "fold" ? OTHER : undefined;
+  }
   if (typeof value !== "number") return value;
   return bins !== undefined ? binOf(bins, value) : unit !== undefined ? truncate(unit, value) : value;
 }
@@ -71,8 +85,7 @@ function compute({ aggregate, column }: Measure, rows: readonly Row[]): number |
   if (aggregate === "count") return rows.filter((row) => (row[column.name] ?? null) !== null).length;
   const values = numbersOf(rows, column);
   if (values.length === 0) return null;
-  const value = COMPUTED[aggregate](values);
-  return value !== null && Number.isFinite(value) ? value : null;
+  return numberValue(COMPUTED[aggregate](values));
 }
 
 const COMPUTED: Record<Exclude<Measure["aggregate"], "count">, (values: number[]) => number | null> = {

@@ -4,9 +4,8 @@ import { type FindSession, run } from "../query/run.ts";
 import { parserSource } from "../query/types.ts";
 import type { PlotColumn } from "./column.ts";
 import { keySql, measureSql, numberSql, timeSql } from "./expressions.ts";
-import type { Measure } from "./measure.ts";
 import { type Box, type Group, type Key, OTHER, type PlotSource, type PlotValue, SPREAD } from "./source.ts";
-import { LONGEST, timeValue } from "./value.ts";
+import { LONGEST, numberValue, timeValue } from "./value.ts";
 
 const TYPES = parserSource({ numeric: Number, int8: Number });
 
@@ -16,31 +15,26 @@ const TYPES = parserSource({ numeric: Number, int8: Number });
  * @param find Where; all statements of a chart see one state of the database.
  * @param source The query.
  * @param columns Its columns.
+ * @param signal Stops it.
  */
-export function sqlSource(find: FindSession, source: Source, columns: readonly PlotColumn[]): PlotSource {
+export function sqlSource(
+  find: FindSession,
+  source: Source,
+  columns: readonly PlotColumn[],
+  signal: AbortSignal | undefined,
+): PlotSource {
   const alias = `q(${columns.map(({ position }) => `c${position}`).join(", ")})`;
   const [open, close] = brackets(source);
-  const ask = async (select: string, rest: string, values: readonly WireValue[] = [], [before, after] = ["", ""]) => {
+  const ask: Ask = async (select, rest, { values = [], before = "", after = "" } = {}) => {
     const statement = {
       prefix: `${before}SELECT ${select} FROM ${open}`,
       text: `${source.text}${close} AS ${alias} ${rest}${after}`,
       values: [...source.values, ...values],
     };
-    return await run<Row>(find, statement, { types: TYPES, single: true });
+    return await run<Row>(find, statement, { types: TYPES, single: true, signal });
   };
-  const grouped = async (keys: readonly Key[], select: readonly string[], order: string, most: number) => {
-    const { expressions, where, values } = keysSql(keys, source.values.length);
-    const names = keys.map((_, index) => `k${index}`);
-    const shown = expressions.map((key, index) => `${isCut(keys[index]!) ? `left(${key}, ${LONGEST})` : key} AS k${index}`);
-    const list = [...shown, ...select, "count(*) AS rows", "count(*) OVER () AS of"];
-    const rows = await ask(
-      list.join(", "),
-      `${where} ${names.length === 0 ? "" : `GROUP BY ${expressions.join(", ")}`} ` +
-        `ORDER BY ${[order, ...names].join(", ")} LIMIT ${most}`,
-      values,
-    );
-    return { rows, of: Number(rows[0]?.["of"] ?? 0) };
-  };
+  const grouped = (keys: readonly Key[], select: readonly string[], order: string, most: number) =>
+    askGroups(ask, keysSql(keys, source.values.length), select, `ORDER BY ${order} LIMIT ${most}`);
   return {
     columns,
     extent: async (column) => {
@@ -49,46 +43,86 @@ export function sqlSource(find: FindSession, source: Source, columns: readonly P
       return { rows: Number(row!["rows"]), min: read(row!["least"], column), max: read(row!["greatest"], column) };
     },
     groups: async (keys, measure, most) => {
-      const { rows, of } = await grouped(keys, [`${measureSql(measure)} AS value`], "value DESC NULLS LAST", most);
+      const value = `${measureSql(measure)} AS value`;
+      const { rows, of } = await grouped(keys, [value], ["value DESC NULLS LAST", ...namesOf(keys)].join(", "), most);
       return { groups: rows.map((row) => toGroup(row, keys)), of };
     },
     boxes: async (keys, column, most) => {
       const value = numberSql(column);
-      const quartiles = `percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
-      const { rows, of } = await grouped(keys, [quartiles, `count(${value}) AS filled`], "rows DESC", most);
+      const marks = `percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
+      const filled = `count(${value}) AS filled`;
+      const { rows, of } = await grouped(keys, [marks, filled], ["rows DESC", ...namesOf(keys)].join(", "), most);
       return { boxes: rows.map((row) => toBox(row, keys)), of };
     },
-    points: async (wanted, most) => {
-      const list = wanted.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
-      const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
-      const all = await ask(list, `LIMIT ${most + 1}`);
-      if (all.length <= most) return { rows: all.map(values), of: all.length };
-      const of = Number((await ask("count(*) AS rows", ""))[0]!["rows"]);
-      const numbered = ["SELECT * FROM (", `) AS n WHERE (n.place * ${SPREAD}) % 4294967296 < ${Math.ceil((most / of) * 2 ** 32)} LIMIT ${most}`];
-      const some = await ask(`${list}, row_number() OVER () - 1 AS place`, "", [], numbered as [string, string]);
-      return { rows: some.map(values), of };
-    },
+    points: (wanted, most) => askPoints(ask, wanted, most),
   };
+}
+
+/** Asks something of the query's rows; what stands before and behind all of it makes another query of it. */
+type Ask = (
+  select: string,
+  rest: string,
+  more?: { values?: readonly WireValue[]; before?: string; after?: string },
+) => Promise<Row[]>;
+
+async function askGroups(
+  ask: Ask,
+  { shown, grouped, where, values }: KeysSql,
+  select: readonly string[],
+  order: string,
+) {
+  const list = [...shown, ...select, "count(*) AS rows", "count(*) OVER () AS of"].join(", ");
+  const rows = await ask(list, `${where} ${grouped.length === 0 ? "" : `GROUP BY ${grouped.join(", ")}`} ${order}`, {
+    values,
+  });
+  return { rows, of: Number(rows[0]?.["of"] ?? 0) };
+}
+
+/** One row more than is wanted tells whether there are more; how many is counted only then. */
+async function askPoints(ask: Ask, wanted: readonly PlotColumn[], most: number) {
+  const list = wanted.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
+  const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
+  const all = await ask(list, `LIMIT ${most + 1}`);
+  if (all.length <= most) return { rows: all.map(values), of: all.length };
+  const of = Number((await ask("count(*) AS rows", ""))[0]!["rows"]);
+  const chosen = `(n.place * ${SPREAD}) % 4294967296 < ${Math.ceil((most / of) * 2 ** 32)}`;
+  const some = await ask(`${list}, row_number() OVER () - 1 AS place`, "", {
+    before: "SELECT * FROM (",
+    after: `) AS n WHERE ${chosen} LIMIT ${most}`,
+  });
+  return { rows: some.map(values), of };
 }
 
 type Row = Record<string, unknown>;
 
-/** The keys as SQL, what rows they leave out, and the texts they keep as parameters behind those of the query. */
-function keysSql(keys: readonly Key[], before: number) {
+interface KeysSql {
+  /** What is selected. A text is cut once it is grouped, which costs nothing for each row. */
+  shown: string[];
+  grouped: string[];
+  /** What leaves rows out. */
+  where: string;
+  /** The texts that are kept, as parameters behind those of the query. */
+  values: WireValue[];
+}
+
+function keysSql(keys: readonly Key[], before: number): KeysSql {
   const values: WireValue[] = [];
   const where: string[] = [];
-  const expressions = keys.map((key) => {
+  const grouped = keys.map((key) => {
     if (key.keep !== undefined) values.push(encodeParameter([...key.keep.texts], 0).value);
     const sql = keySql(key, `$${before + values.length}`);
     if (key.keep?.rest === "drop") where.push(`${sql} IS NOT NULL`);
     return sql;
   });
-  return { expressions, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
+  const shown = grouped.map((sql, index) => {
+    const { scale, keep } = keys[index]!;
+    return `${scale === "text" && keep === undefined ? `left(${sql}, ${LONGEST})` : sql} AS k${index}`;
+  });
+  return { shown, grouped, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
 }
 
-/** A text is cut once it is grouped, which costs nothing for each row. */
-function isCut({ scale, keep }: Key): boolean {
-  return scale === "text" && keep === undefined;
+function namesOf(keys: readonly Key[]): string[] {
+  return keys.map((_, index) => `k${index}`);
 }
 
 function valueSql(column: PlotColumn): string {
@@ -108,10 +142,9 @@ function readKey(value: unknown, { scale, keep }: Key): PlotValue | typeof OTHER
 }
 
 function toGroup(row: Row, keys: readonly Key[]): Group {
-  const value = row["value"] === null ? NaN : Number(row["value"]);
   return {
     keys: keys.map((key, index) => readKey(row[`k${index}`], key)),
-    value: Number.isFinite(value) ? value : null,
+    value: numberValue(row["value"]),
     rows: Number(row["rows"]),
   };
 }

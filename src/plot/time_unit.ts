@@ -1,7 +1,18 @@
 /** What times are rounded down to; Postgres's `date_trunc` knows them by the same names. */
 export type TimeUnit = typeof UNITS[number];
 
-const UNITS = ["milliseconds", "second", "minute", "hour", "day", "week", "month", "quarter", "year", "decade"] as const;
+const UNITS = [
+  "milliseconds",
+  "second",
+  "minute",
+  "hour",
+  "day",
+  "week",
+  "month",
+  "quarter",
+  "year",
+  "decade",
+] as const;
 
 const DAY = 86_400_000;
 const LENGTHS: Readonly<Record<TimeUnit, number>> = {

@@ -16,11 +16,17 @@ function isoText(text: string): string {
   return `${text.replace(" ", "T")}Z`;
 }
 
+/** Beyond this no number has a place on an axis: the distance of two would have no form. */
+export const LARGEST = 1e300;
+/** What is nearer to 0 than this is 0: no two ticks would be apart. */
+export const SMALLEST = 1e-300;
+
 /** A number; `null` for what has no place on an axis. */
 export function numberValue(value: unknown): number | null {
   if (value === null || value === undefined || value === "" || typeof value === "object") return null;
   const number = Number(value);
-  return Number.isFinite(number) ? number : null;
+  if (!(Math.abs(number) <= LARGEST)) return null;
+  return Math.abs(number) < SMALLEST ? 0 : number;
 }
 
 /** Characters of a text that are told apart. */

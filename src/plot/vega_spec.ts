@@ -12,6 +12,9 @@ export type Spec = Record<string, unknown>;
 /** Lab 4 draws this with Vega-Lite 5.6, VS Code with a newer 5: only what both have is used. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
+/** Parts of a chart that are each described for those who can't see it; of more than these its description has to do. */
+const MOST_SPOKEN = 100;
+
 const MARKS: Readonly<Record<string, Spec>> = {
   bar: { type: "bar" },
   line: { type: "line", point: false },
@@ -30,22 +33,32 @@ const MARKS: Readonly<Record<string, Spec>> = {
  * @param options What a person asked for.
  * @param lines Its title, and what is said below it.
  */
-export function vegaSpec(design: Design, data: ChartData, options: PlotOptions, lines: readonly [string, ...string[]]): Spec {
+export function vegaSpec(
+  design: Design,
+  data: ChartData,
+  options: PlotOptions,
+  lines: readonly [string, ...string[]],
+): Spec {
   const [title, ...notes] = lines;
   const { width = naturalWidth(design, data), height = 280, spec = {} } = options;
+  const size = sized(data, width, height);
   const chart = {
     $schema: SCHEMA,
     description: lines.join("; "),
     title: { text: title, ...(notes.length === 0 ? {} : { subtitle: notes }), anchor: "start" },
     data: { values: data.rows },
-    ...sized(data, width, height),
-    ...(design.mark === "box" ? boxLayers(design, data) : { mark: markOf(design, data), encoding: encodingOf(design, data) }),
+    ...size,
+    ...(design.mark === "box"
+      ? boxLayers(design, data, size.width)
+      : { mark: markOf(design, data), encoding: encodingOf(design, data, size.width) }),
   };
   return mergeSpec(chart, spec);
 }
 
-function sized({ axes }: ChartData, width: number, height: number): Spec {
-  return axes.facet === undefined ? { width, height } : { width: Math.max(1, width / 2.5), height: Math.max(1, height / 2) };
+function sized({ axes }: ChartData, width: number, height: number): { width: number; height: number } {
+  return axes.facet === undefined
+    ? { width, height }
+    : { width: Math.max(1, width / 2.5), height: Math.max(1, height / 2) };
 }
 
 function naturalWidth({ mark }: Design, { axes }: ChartData): number {
@@ -53,16 +66,21 @@ function naturalWidth({ mark }: Design, { axes }: ChartData): number {
   return Math.max(480, 14 * bars);
 }
 
-function markOf({ mark }: Design, data: ChartData): Spec {
+function markOf({ mark, value }: Design, data: ChartData): Spec {
   // A lone point of a line would not be seen.
   const lone = mark === "line" && data.rows.length < 40 ? { point: true } : {};
-  return { ...MARKS[mark], ...lone, tooltip: true, aria: false };
+  // A bar from `x` to `x2` would be taken for one that lies.
+  const orient = MARKS[mark]?.["type"] === "bar" ? { orient: value?.channel === "x" ? "horizontal" : "vertical" } : {};
+  return { ...MARKS[mark], ...lone, ...orient, tooltip: true, aria: data.rows.length <= MOST_SPOKEN };
 }
 
-function encodingOf(design: Design, { axes }: ChartData): Spec {
+function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
   const encoding: Record<string, Spec> = {};
   for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
-    encoding[channel] = channelOf(design, channel, axis, axes.color !== undefined);
+    encoding[channel] = {
+      ...channelOf(design, channel, axis, axes.color !== undefined),
+      ...flat(channel, axis, width),
+    };
     if (axis.ranged) encoding[`${channel}2`] = { field: `${channel}2` };
   }
   const value = design.value?.channel;
@@ -72,6 +90,13 @@ function encodingOf(design: Design, { axes }: ChartData): Spec {
   return encoding;
 }
 
+/** Labels that have the room stand upright. */
+function flat(channel: ChannelName, { order }: Axis, width: number): Spec {
+  if (channel !== "x" || order === undefined) return {};
+  const longest = Math.max(0, ...order.map((label) => String(label).length));
+  return order.length * (7 * longest + 10) <= width ? { axis: { labelAngle: 0 } } : {};
+}
+
 /** What adds up is stacked; of what does not each color stands by itself. */
 function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, colored: boolean): Spec {
   const { title, type, order } = axis;
@@ -79,22 +104,30 @@ function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, co
   const zero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
   return {
     ...{ field: channel, type, ...(channel === "facet" ? { columns: 3 } : {}), title: shortText(title) },
-    ...(order === undefined || channel === "facet" ? {} : { sort: order }),
-    ...(order !== undefined && channel === "facet" ? { sort: order } : {}),
-    ...(type === "temporal" ? { scale: { type: "utc" } } : zero && channel !== "color" ? { scale: { zero: false } } : {}),
+    ...(order === undefined ? {} : { sort: order }),
+    ...(axis.ranged ? { bin: "binned" } : {}),
+    ...(type === "temporal"
+      ? { scale: { type: "utc" } }
+      : zero && channel !== "color"
+      ? { scale: { zero: false } }
+      : {}),
     ...(stacks ? { stack: colored && axis.additive ? "zero" : null } : {}),
   };
 }
 
 /** Drawn of its five numbers: Vega-Lite's own box plot computes them of rows. */
-function boxLayers(design: Design, { axes }: ChartData): Spec {
+function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   const value = design.value!.channel as "x" | "y";
   const base = value === "y" ? "x" : "y";
   const encoding: Record<string, Spec> = {};
   for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
-    if (channel !== value) encoding[channel] = channelOf(design, channel, axis, false);
+    if (channel !== value) {
+      encoding[channel] = { ...channelOf(design, channel, axis, false), ...flat(channel, axis, width) };
+    }
   }
-  if (axes.color !== undefined && axes[base] !== undefined) encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
+  if (axes.color !== undefined && axes[base] !== undefined) {
+    encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
+  }
   const from = (field: string, to?: string): Spec => ({
     [value]: { field, type: "quantitative", title: shortText(axes[value]!.title), scale: { zero: false } },
     ...(to === undefined ? {} : { [`${value}2`]: { field: to } }),
@@ -105,7 +138,13 @@ function boxLayers(design: Design, { axes }: ChartData): Spec {
     })),
     ...[...BOX_MARKS, "rows"].map((field) => ({ field, type: "quantitative" })),
   ];
-  const thin = { type: "tick", aria: false, color: "white", thickness: 2, orient: value === "y" ? "horizontal" : "vertical" };
+  const thin = {
+    type: "tick",
+    aria: false,
+    color: "white",
+    thickness: 2,
+    orient: value === "y" ? "horizontal" : "vertical",
+  };
   const layer = [
     { mark: { type: "rule", aria: false }, encoding: { ...from("min", "max"), tooltip } },
     { mark: { type: "bar", aria: false, size: 14 }, encoding: { ...from("q1", "q3"), tooltip } },

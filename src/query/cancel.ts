@@ -94,12 +94,13 @@ interface Requests {
 
 function ask(session: Session, { client }: Lease, work: Promise<unknown>): Requests {
   const requests: Requests = { count: 0, taken: 0, over: false, ended: Promise.resolve() };
-  const settled = work.then(() => {}, () => {});
+  const settled = new AbortController();
+  work.catch(() => {}).finally(() => settled.abort());
   const send = async () => {
     while (!requests.over) {
       requests.count++;
       await session.cancel(client).then(() => requests.taken++, () => {});
-      await Promise.race([pause(ASK_AGAIN_MS), settled]);
+      await pause(ASK_AGAIN_MS, settled.signal).catch(() => {}); // leaves no timer behind
     }
   };
   requests.ended = send();

@@ -1,13 +1,17 @@
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../notebook/display.ts";
+import type { Browser } from "../notebook/browser.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
 import { iterate } from "./cursor.ts";
 import { Lookup } from "./lookup.ts";
-import { compile, Fragment, type Statement } from "./fragment.ts";
+import { compile, Fragment } from "./fragment.ts";
+import { onlyReads } from "./only_reads.ts";
+import { printed } from "./printed.ts";
 import { explainStatement, type Plan } from "./plan.ts";
 import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
 import type { Result } from "./result.ts";
 import { type FindSession, run } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
+import { parserSource } from "./types.ts";
 import type { Columns } from "../transfer/columns.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull.ts";
 import type { PlotOptions } from "../plot/options.ts";
@@ -20,6 +24,12 @@ export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
 /** Runs a query as for a drawing, and gives the rows that are shown; for this module's own `%%sql`. */
 export let shownRows: (query: Query, limit?: number) => Promise<Result>;
+
+/** Runs a query by itself, and gives rows whose values keep all that the server said; for a load of them. */
+export let exactRows: (query: Query, signal: AbortSignal | undefined) => Promise<Result>;
+
+/** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
+const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String });
 
 /**
  * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
@@ -46,6 +56,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   static {
     shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
+    exactRows = async (query, stop) => {
+      const { signal = stop, timeout } = query.#stops();
+      const either = signal === undefined || stop === undefined ? signal : AbortSignal.any([signal, stop]);
+      return await run(query.#session, compile(query), { signal: either, timeout, types: EXACT });
+    };
   }
 
   /** Runs the query, once however often it is awaited. */
@@ -152,14 +167,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Draws its rows as a chart. All that is computed, such as `avg(fare)`, bins and quartiles, the database computes: of a
-   * billion rows a few hundred numbers are fetched. It runs by itself, once or a few times, in a transaction that is read
-   * only; as the last expression of a cell it draws itself, with or without `await`.
+   * Draws its rows as a chart. All that is computed, such as `avg(fare)`, bins and quartiles, the database computes, in a
+   * transaction that is read only: of a billion rows a few hundred numbers are fetched. Times are drawn in UTC.
    *
    * @param options What is drawn, and how; without any, what fits the types of its columns.
-   * @returns The chart: its `spec` (Vega-Lite 5), `data`, `svg` and `summary`. Times are drawn in UTC.
-   * @throws {LakebaseError} `BAD_PARAMETER` for a column, a mark or an option that is not there, and for what can't be drawn
-   * so; else as `await`.
+   * @throws {LakebaseError} `BAD_PARAMETER` for what is not there or can't be drawn; else as `await`.
    *
    * @example
    * ```ts
@@ -167,15 +179,31 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * import assert from "node:assert/strict";
    *
    * await using db = await connect({ local: true });
-   * const rows = db.sql`SELECT n % 2 = 0 AS even, n FROM generate_series(1, 4) AS n`;
-   * const { data } = await rows.plot({ mark: "bar", x: "even", y: "avg(n)" });
+   * const { data } = await db.sql`SELECT n % 2 = 0 AS even, n FROM generate_series(1, 4) AS n`.plot({ x: "even", y: "avg(n)" });
    * assert.deepEqual(data, [{ x: "true", y: 3 }, { x: "false", y: 2 }]);
    * ```
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
+    const load = () => import("../plot/plot_query.ts");
+    return new Lookup(async () => await (await load()).plotQuery(this.#session, this, options, this.#stops()));
+  }
+
+  /**
+   * Draws its first 1,000 rows as a table that pages, sorts and searches within the notebook, by the mouse or by keys.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * assert.equal((await db.sql`SELECT n FROM generate_series(1, 5000) AS n`.browse()).rows.length, 1000);
+   * ```
+   */
+  browse(): Lookup<Browser> {
     return new Lookup(async () => {
-      const { plotQuery } = await import("../plot/plot_query.ts");
-      return await plotQuery(this.#session, this, options, this.#stops());
+      const { Browser, BROWSED_ROWS } = await import("../notebook/browser.ts");
+      return new Browser(await this.#first(BROWSED_ROWS, true));
     });
   }
 
@@ -196,12 +224,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** How `console.log` prints it: as the statement that it is. */
   [Symbol.for("Deno.customInspect")](): string {
-    try {
-      const { text } = compile(this);
-      return `Query { ${text.length > MOST_PRINTED ? `${text.slice(0, MOST_PRINTED)}…` : text} }`;
-    } catch (error) {
-      return `Query { ${(error as Error).message} }`;
-    }
+    return printed(this);
   }
 
   /** The result of running it whole: what has run so already, or is running. */
@@ -221,7 +244,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
       return await this.#run(drawn, limit);
     };
     if (this.#result !== undefined) return this.#result;
-    const peek = this.#peek === undefined ? run() : this.#peek.then((seen) => enough(seen, limit) ? seen : run());
+    const peek = this.#peek === undefined
+      ? run()
+      : this.#peek.then((seen) => seen.more && seen.length < limit ? run() : seen);
     return this.#peek = peek;
   }
 
@@ -232,18 +257,4 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   #stops(): StopOptions {
     return { signal: this.#options.signal, timeout: this.#options.timeout };
   }
-}
-
-/** Characters of a statement that `console.log` prints. */
-const MOST_PRINTED = 10_000;
-
-function enough({ more, length }: Result<unknown>, limit: number): boolean {
-  return !more || length >= limit;
-}
-
-/** Whether a statement is one of those that only read; anything that may write counts as no such. */
-function onlyReads({ text }: Statement): boolean {
-  const bare = text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, " ");
-  if (/^[\s(]*(select|values|table|show|explain)\b/i.test(bare)) return !/\binto\b/i.test(bare);
-  return /^\s*with\b/i.test(bare) && !/\b(insert|update|delete|merge)\b/i.test(bare);
 }

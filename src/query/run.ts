@@ -41,7 +41,7 @@ export async function run<Row>(
 ): Promise<Result<Row>> {
   using stop = stoppable(options);
   const session = await until(find(), stop.signal);
-  return await onConnection(session, statement, stop.signal, async (lease, signal) => {
+  const result = await onConnection(session, statement, stop.signal, async (lease, signal) => {
     const { types = session.types, limit, single, drawn } = options;
     const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
     const reading = { types, learned: session.catalogue };
@@ -60,6 +60,8 @@ export async function run<Row>(
     if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
     return toResult<Row>(session, execution, elapsed);
   });
+  stop.succeeded();
+  return result;
 }
 
 /** Sends something on a connection and waits for its end. */

@@ -9,10 +9,15 @@ const SURVIVES_STOP = Symbol.for("lakebase.kernel");
 
 /** What is under way in this notebook, to be canceled by its Stop button. */
 const active = new Set<AbortController>();
+/** Those of them that Stop has ended, or has tried to. */
+const stopped = new WeakSet<AbortController>();
 let listening = false;
 /** Asking costs an exception outside of a notebook. */
 let isCell: boolean | undefined;
 let lastStop = -Infinity;
+/** A Stop that a short statement outran is for the next one, such as a loop's, if that comes this soon. */
+const OUTRUN_MS = 500;
+let outrunAt = -Infinity;
 let resume: ReturnType<typeof setTimeout> | undefined;
 
 /** A statement that can be stopped. */
@@ -22,10 +27,12 @@ export interface Stoppable extends Disposable {
    * could stop it.
    */
   readonly signal: AbortSignal | undefined;
+  /** The statement has done its work, whether or not it was told to stop. */
+  succeeded(): void;
 }
 
 /** Nothing to watch costs nothing. */
-const UNSTOPPABLE: Stoppable = { signal: undefined, [Symbol.dispose]() {} };
+const UNSTOPPABLE: Stoppable = { signal: undefined, succeeded() {}, [Symbol.dispose]() {} };
 
 /** What else may stop it. */
 export interface StopOptions {
@@ -46,6 +53,7 @@ export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
   signal?.throwIfAborted();
   const cell = isCell ??= inNotebook();
   if (!cell && signal === undefined && timeout === undefined) return UNSTOPPABLE;
+  if (cell) refuseOutrun();
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -58,6 +66,9 @@ export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
   }
   return {
     signal: controller.signal,
+    succeeded() {
+      if (stopped.has(controller)) outrunAt = Date.now();
+    },
     [Symbol.dispose]() {
       signal?.removeEventListener("abort", onAbort);
       clearTimeout(timer);
@@ -65,6 +76,12 @@ export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
       if (active.size === 0) unlisten();
     },
   };
+}
+
+function refuseOutrun(): void {
+  const since = Date.now() - outrunAt;
+  outrunAt = -Infinity;
+  if (since < OUTRUN_MS) throw canceled();
 }
 
 function listen(): void {
@@ -84,7 +101,8 @@ function listen(): void {
 function unlisten(): void {
   clearTimeout(resume);
   resume = undefined;
-  if (!listening) return;
+  // A signal that comes between two short queries of a loop would be nobody's.
+  if (!listening || SURVIVES_STOP in globalThis) return;
   Deno.removeSignalListener("SIGINT", onStop);
   listening = false;
 }
@@ -93,8 +111,15 @@ function onStop(): void {
   const survives = SURVIVES_STOP in globalThis;
   lastStop = survives ? -Infinity : Date.now();
   if (!survives) unlisten(); // a second Stop does what it would without us
-  for (const controller of active) controller.abort(new LakebaseError("CANCELED", "Canceled"));
+  for (const controller of active) {
+    stopped.add(controller);
+    controller.abort(canceled());
+  }
   listen();
+}
+
+function canceled(): LakebaseError {
+  return new LakebaseError("CANCELED", "Canceled");
 }
 
 function timedOut(timeout: number): LakebaseError {

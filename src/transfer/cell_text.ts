@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { arrayText } from "../query/array.ts";
 import type { ColumnData } from "./batch.ts";
 import { isSet, valueReader } from "./column_value.ts";
+import type { CopyBytes } from "./copy_bytes.ts";
 import { timestampText } from "./time_text.ts";
 
 /** Gives the text of a row's value as the server reads it, `null` for NULL. */
@@ -12,6 +13,32 @@ const LEAST_TIME = -(2n ** 63n);
 
 /** A byte order mark is a character of the text like any other. */
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Writes a column's values to COPY, with every digit that they have. */
+export function cellWriter(data: ColumnData): (row: number, out: CopyBytes) => void {
+  const { nullBitmap } = data;
+  const write = presentWriter(data);
+  if (nullBitmap === undefined) return write;
+  return (row, out) => isSet(nullBitmap, row) ? write(row, out) : out.plain("\\N");
+}
+
+function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void {
+  const { type, values, offsets } = data;
+  switch (type.kind) {
+    case "text":
+    case "json":
+      return (row, out) => out.utf8(values as Uint8Array, offsets![row]!, offsets![row + 1]!);
+    case "binary":
+    case "list": {
+      const text = presentText(data);
+      return (row, out) => out.text(text(row));
+    }
+    default: {
+      const text = presentText(data);
+      return (row, out) => out.plain(text(row));
+    }
+  }
+}
 
 /** Reads a column's values as texts, with every digit that they have. */
 export function cellText(data: ColumnData): CellText {
@@ -46,8 +73,11 @@ function plainText(value: unknown): string {
 }
 
 function momentText(microseconds: bigint, utc: boolean): string {
+  const zone = utc ? "+00" : "";
+  const number = Number(microseconds); // a number is reckoned with several times as fast
+  if (Number.isSafeInteger(number)) return timestampText(number, zone);
   if (microseconds === GREATEST_TIME) return "infinity";
-  return microseconds === LEAST_TIME ? "-infinity" : timestampText(microseconds, utc ? "+00" : "");
+  return microseconds === LEAST_TIME ? "-infinity" : timestampText(microseconds, zone);
 }
 
 function listText(offsets: Int32Array, element: CellText): (row: number) => string {

@@ -96,5 +96,5 @@ function quoted(name: string): string {
 function noColumn(name: string, names: readonly string[]): LakebaseError {
   const near = closest(name, names);
   const hint = near === undefined ? `there are ${names.slice(0, 20).join(", ")}` : `did you mean "${near}"?`;
-  return new LakebaseError("BAD_PARAMETER", `Cannot pull the rows: columns has "${name}", which is no column; ${hint}`);
+  return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: columns has "${name}", which is no column; ${hint}`);
 }

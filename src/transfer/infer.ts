@@ -1,3 +1,5 @@
+import { typeName } from "../query/type_names.ts";
+
 /** A type that a new column may get, as SQL has it. */
 export type NewType =
   | ("boolean" | "bigint" | "numeric" | "double precision" | "date" | "time" | "timestamp" | "timestamptz" | "uuid")
@@ -82,6 +84,18 @@ export function commonType(a: NewType | undefined, b: NewType | undefined): NewT
 /** What SQL has to say for it. */
 export function typeText(type: NewType | undefined): string {
   return type === EMPTY_LIST ? "jsonb" : type ?? UNKNOWN;
+}
+
+/**
+ * The type for a column of a result, as SQL has it. Types that a database made for itself are not in every database; `bit`
+ * by itself is SQL's for one bit, and `char` for one character.
+ *
+ * @param oid The result's type.
+ */
+export function typeOfField(oid: number): string {
+  const name = typeName(oid);
+  if (name.startsWith("oid ")) return UNKNOWN;
+  return name.replace(/^bit\b/, "varbit").replace(/^char\b/, '"char"');
 }
 
 function typeOfWhole(text: string): NewType {

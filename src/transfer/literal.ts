@@ -25,7 +25,7 @@ export function literal(value: WireValue, oid: number, type: string, position: n
   if (TEXTS.has(oid)) return `(pg_catalog.convert_from(${bytes}, 'UTF8')::${type})`;
   throw new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot pull the rows: parameter ${position} is bytes, but the statement takes ${typeName(oid)} there`,
+    `Cannot read the rows: parameter ${position} is bytes, but the statement takes ${typeName(oid)} there`,
   );
 }
 

@@ -2,7 +2,6 @@ import { setImmediate } from "node:timers";
 import { LakebaseError } from "../errors.ts";
 import { until } from "../query/cancel.ts";
 import { type Fragment, textStatement } from "../query/fragment.ts";
-import { Query } from "../query/query.ts";
 import { type FindSession, onConnection, run } from "../query/run.ts";
 import type { Session } from "../query/session.ts";
 import { stoppable } from "../query/stop.ts";
@@ -39,7 +38,7 @@ export async function loadTable(
   const started = performance.now();
   using stop = stoppable({ signal: checked.signal, timeout: checked.timeout });
   const session = await until(find(), stop.signal);
-  await using incoming = await open(await rowsFirst(session, source), checked, stop.signal);
+  await using incoming = await open(source, checked, stop.signal);
   const { onProgress, progress: show } = checked;
   await using meter = startMeter({ action: "Loading", name, totalBytes: incoming.size, onProgress, show });
   const load = { name, incoming, options: checked, meter, signal: stop.signal };
@@ -68,14 +67,9 @@ async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Prom
   }
 }
 
-/** In a transaction a query's next rows would wait for the load, and the load for them. */
-async function rowsFirst({ transaction }: Session, source: unknown): Promise<unknown> {
-  return transaction !== undefined && source instanceof Query ? await source : source;
-}
-
 /** A source that is still being opened when it is stopped is closed as soon as it is there. */
 async function open(source: unknown, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
-  const opening = openSource(source, options);
+  const opening = openSource(source, options, signal);
   try {
     return await until(opening, signal);
   } catch (error) {

@@ -1,13 +1,14 @@
 import { basename } from "node:path";
 import type { Batch } from "./batch.ts";
-import { cellText } from "./cell_text.ts";
+import { cellWriter } from "./cell_text.ts";
 import { batchOf, type Columns } from "./columns.ts";
-import { CopyTextWriter } from "./copy_text.ts";
+import { CopyBytes } from "./copy_bytes.ts";
 import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { typeOfField } from "./infer.ts";
 import type { LoadBytes } from "./load_bytes.ts";
 import { bad, type LoadOptions } from "./load_options.ts";
-import { type LoadColumn, type LoadTable, matchColumns } from "./load_table.ts";
+import { type LoadTable, matchColumns } from "./load_table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
@@ -23,10 +24,10 @@ export async function openColumnar(
 /** The columns of a query. */
 export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
   const batch = batchOf(columns);
-  const found = columns.fields.map(({ key, type }, index) => ({
+  const found = columns.fields.map(({ key, oid }, index) => ({
     name: key,
     type: batch.columns[index]!.type,
-    postgres: type.startsWith("oid ") ? "text" : type,
+    postgres: typeOfField(oid),
   }));
   const batches = (async function* () {
     yield await Promise.resolve(batch);
@@ -79,9 +80,14 @@ class Columnar implements Incoming {
     const place = (row: number) => `row ${row.toLocaleString("en-US")}`;
     const refuse = (row: number, column: number, state: string) =>
       bad(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
-    const writer = new CopyTextWriter(refuse);
-    const bytes = write(this.#rows.batches, chosen, columns, writer);
-    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place };
+    const out = new CopyBytes(refuse);
+    return {
+      columns,
+      options: "FORMAT text",
+      bytes: write(this.#rows.batches, chosen, out),
+      rows: () => out.rows,
+      place,
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -103,16 +109,15 @@ function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly
 async function* write(
   batches: AsyncIterable<Batch>,
   chosen: readonly number[],
-  columns: readonly LoadColumn[],
-  writer: CopyTextWriter,
+  out: CopyBytes,
 ): AsyncGenerator<Uint8Array, void, void> {
   for await (const batch of batches) {
-    const cells = chosen.map((index) => cellText(batch.columns[index]!));
+    const cells = chosen.map((index) => cellWriter(batch.columns[index]!));
     for (let row = 0; row < batch.rows; row++) {
-      for (let column = 0; column < columns.length; column++) writer.add(cells[column]!(row));
-      writer.endRow();
-      if (writer.full) yield writer.take();
+      for (const write of cells) write(row, out);
+      out.endRow();
+      if (out.full) yield out.take();
     }
   }
-  yield writer.take();
+  yield out.take();
 }

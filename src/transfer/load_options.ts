@@ -1,6 +1,17 @@
-import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { checkStops } from "../query/options.ts";
+import {
+  checkOptions,
+  COLUMN_NAMES,
+  DELIMITER,
+  FUNCTION,
+  NULL_TEXT,
+  oneOf,
+  type OptionChecks,
+  SECONDS,
+  SIGNAL,
+  SWITCH,
+} from "./option_checks.ts";
 import type { Progress } from "./progress.ts";
 
 /** What a file to load may be. */
@@ -50,20 +61,19 @@ export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "arr
 
 const MODES: readonly string[] = ["append", "replace"];
 
-/** What each option has to be. */
-const CHECKS: Readonly<Record<keyof LoadOptions, readonly [fits: (value: unknown) => boolean, wanted: string]>> = {
-  format: [(value) => LOAD_FORMATS.includes(value as LoadFormat), LOAD_FORMATS.map((name) => `"${name}"`).join(", ")],
-  columns: [isNames, 'a list of different columns\' names, such as ["id", "fare"]'],
-  header: [isBoolean, "true or false"],
-  delimiter: [isDelimiter, "one character of ASCII, and no quote, letter, digit, point, back-slash or line end"],
-  nullText: [isNullText, "a text without quotes and line ends"],
-  create: [isBoolean, "true or false"],
+const CHECKS: OptionChecks<LoadOptions> = {
+  format: oneOf(LOAD_FORMATS),
+  columns: COLUMN_NAMES,
+  header: SWITCH,
+  delimiter: DELIMITER,
+  nullText: NULL_TEXT,
+  create: SWITCH,
   types: [isTypes, 'an object of types as SQL has them, such as { zip: "text", fare: "numeric(10, 2)" }'],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
-  onProgress: [(value) => typeof value === "function", "a function"],
-  progress: [isBoolean, "true or false"],
-  signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
-  timeout: [(value) => typeof value === "number", "a number of seconds"],
+  onProgress: FUNCTION,
+  progress: SWITCH,
+  signal: SIGNAL,
+  timeout: SECONDS,
 };
 
 /** Options that only text formats have. */
@@ -76,23 +86,10 @@ const OF_TEXT = ["header", "delimiter", "nullText"] as const;
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw bad("the options must be an object such as { create: true }");
-  }
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (!Object.hasOwn(CHECKS, name)) {
-      const near = closest(name, Object.keys(CHECKS));
-      throw bad(`there is no option "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}`);
-    }
-    const [fits, wanted] = CHECKS[name as keyof LoadOptions];
-    if (!fits(value)) {
-      throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
-    }
-  }
+  const checked = checkOptions(options, CHECKS, "{ create: true }", bad);
   checkStops(options);
   if (options.types !== undefined && !options.create) throw bad("types is for { create: true }");
-  return Object.fromEntries(given);
+  return checked;
 }
 
 /** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
@@ -106,24 +103,6 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
 /** An error for a load that can't begin. */
 export function bad(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot load: ${state}`, { cause });
-}
-
-function isBoolean(value: unknown): boolean {
-  return typeof value === "boolean";
-}
-
-function isNames(value: unknown): boolean {
-  if (!Array.isArray(value) || value.length === 0) return false;
-  return value.every((name) => typeof name === "string" && name !== "") && new Set(value).size === value.length;
-}
-
-/** What COPY refuses as a delimiter in either of its formats. */
-function isDelimiter(value: unknown): boolean {
-  return typeof value === "string" && /^[\t\x20-\x7e]$/.test(value) && !/[a-z0-9."'\\]/i.test(value);
-}
-
-function isNullText(value: unknown): boolean {
-  return typeof value === "string" && value.isWellFormed() && !/["\r\n\0]/.test(value);
 }
 
 /** A type's name is SQL, so no more than a name may be in it. */

@@ -3,7 +3,7 @@ import { Result } from "../query/result.ts";
 import { CopyTextWriter } from "./copy_text.ts";
 import { valueText } from "./copy_value.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { commonType, type NewType, typeOfValue, typeText } from "./infer.ts";
+import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
 import { bad, type LoadOptions } from "./load_options.ts";
 import { type LoadColumn, type LoadTable, matchColumns, unknownColumn } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
@@ -44,7 +44,7 @@ export async function openRows(
     place: (row) => `row ${row.toLocaleString("en-US")}`,
     text: valueText,
     type: typeOfValue,
-    known: new Map(fields.map(({ key, type }) => [key, type.startsWith("oid ") ? "text" : type])),
+    known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
   }, options);
 }
 
@@ -100,7 +100,11 @@ class Rows implements Incoming {
   }
 
   copy(table: LoadTable): IncomingCopy | undefined {
-    if (this.names.length === 0 && this.#sample.length === 0) return undefined;
+    if (this.names.length === 0) {
+      if (this.#sample.length === 0) return undefined;
+      // COPY takes no row without values, but of a table without columns; a line without any would be an empty text.
+      if (table.columns.length > 0) throw bad(`no row of ${this.name} names a column; ${table.quoted} has some`);
+    }
     const where = (name: string) => this.#where(name);
     const matched = matchColumns(table, this.names, where);
     const keys = this.names.filter((_, index) => !matched[index]!.generated);

@@ -1,4 +1,6 @@
+import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
+import { exactRows, Query } from "../query/query.ts";
 import { Columns } from "./columns.ts";
 import type { Incoming } from "./incoming.ts";
 import { badFile, type LoadBytes, openFile, openStream } from "./load_bytes.ts";
@@ -15,17 +17,22 @@ export type LoadSource = string | URL | Columns | Iterable<object> | AsyncIterab
  *
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for what is no source.
  */
-export async function openSource(source: unknown, options: LoadOptions): Promise<Incoming> {
+export async function openSource(
+  source: unknown,
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
   if (source instanceof URL) {
     if (source.protocol !== "file:") {
       throw bad(`the source is a URL of ${source.protocol}; fetch it: (await fetch(url)).body`);
     }
-    return await openPath(decodeURIComponent(source.pathname), options);
+    return await openPath(fileURLToPath(source), options);
   }
   if (typeof source === "string") return await openPath(source, options);
   const { format } = options;
   const isSource = typeof source === "object" && source !== null;
   if (source instanceof Columns) return await openColumns(source, options);
+  if (source instanceof Query) return await openQuery(source, options, signal);
   if (isSource && (Symbol.asyncIterator in source || Symbol.iterator in source)) {
     const iterable = source as AsyncIterable<unknown> | Iterable<unknown>;
     checkFormatOptions(options, format);
@@ -42,6 +49,16 @@ async function openColumns(columns: Columns, options: LoadOptions): Promise<Inco
   if (options.format !== undefined) throw bad("format is for files and streams of bytes; columns are none");
   const { columnsIncoming } = await import("./load_columnar.ts");
   return columnsIncoming(columns, options);
+}
+
+/**
+ * All rows are read first: to read and write side by side would wait for itself in a transaction, on a pool's last connection,
+ * and where the rows of the table that is read are replaced.
+ */
+async function openQuery(query: Query, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
+  checkFormatOptions(options, undefined);
+  if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
+  return await openRows(await exactRows(query, signal), options);
 }
 
 async function openPath(path: string, options: LoadOptions): Promise<Incoming> {
@@ -70,11 +87,12 @@ async function openStreamAs(
 
 /** A stream of rows is as good as any other source of rows. */
 async function openUnnamed(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
-  const names = LOAD_FORMATS.map((name) => `"${name}"`).join(", ");
   const rows = async function* () {
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
-        throw bad(`the stream gives bytes; say what they are: { format: ${names} }`);
+        throw bad(
+          `the stream gives bytes; say what they are: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`,
+        );
       }
       yield chunk;
     }
@@ -108,7 +126,7 @@ function formatOf(path: string): LoadFormat {
   const near = extension === undefined ? undefined : closest(extension, Object.keys(EXTENSIONS));
   const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
   const hint = near === undefined
-    ? `say what it is: { format: ${LOAD_FORMATS.map((f) => `"${f}"`).join(", ")} }`
+    ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
   throw badFile(`Cannot load ${path}: ${found}; ${hint}`);
 }

@@ -46,15 +46,23 @@ export async function openSinks(
 }
 
 function together(all: readonly Sink[], pattern?: string): Sinks {
+  let placed = 0;
   return {
     all,
     several: pattern !== undefined,
-    outcome: pattern !== undefined ? "they were removed, and no file was replaced" : all[0]!.outcome,
+    get outcome() {
+      if (pattern === undefined) return all[0]!.outcome;
+      if (placed === 0) return "they were removed, and no file was replaced";
+      return `${placed} of ${all.length} files are in their places, whole, and the others were removed`;
+    },
     name: pattern === undefined ? all[0]!.name : basename(pattern),
     paths: all.flatMap(({ path }) => path ?? []),
     commit: async () => {
       for (const sink of all) await sink.flush?.(); // none takes its place before all of them are whole
-      for (const sink of all) await sink.commit();
+      for (const sink of all) {
+        await sink.commit();
+        placed++;
+      }
     },
     abort: async (reason) => {
       await Promise.all(all.map((sink) => sink.abort(reason)));

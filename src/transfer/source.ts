@@ -190,11 +190,11 @@ function neither(found: string): LakebaseError {
 }
 
 function refused(state: string, sqlstate: string): LakebaseError {
-  return new LakebaseError("QUERY_FAILED", `Cannot pull the rows: ${state}`, { sqlstate });
+  return new LakebaseError("QUERY_FAILED", `Cannot read the rows: ${state}`, { sqlstate });
 }
 
 function several(): LakebaseError {
-  return refused("these are several statements; pull the one that has the rows", "42601");
+  return refused("these are several statements; keep the one that has the rows", "42601");
 }
 
 function rowless(word: string): LakebaseError {
@@ -213,6 +213,6 @@ function notCopied(word: string): LakebaseError {
 function misplaced(): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
-    "Cannot pull the rows: a ${value} stands in quotes or in a comment, where it is no parameter",
+    "Cannot read the rows: a ${value} stands in quotes or in a comment, where it is no parameter",
   );
 }

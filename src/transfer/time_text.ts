@@ -27,8 +27,8 @@ export function dateText(days: number): string {
 export function timeText(microseconds: number): string {
   const seconds = Math.floor(microseconds / 1e6);
   const fraction = microseconds % 1e6;
-  const whole = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60].map(two).join(":");
-  return fraction === 0 ? whole : `${whole}.${String(fraction).padStart(6, "0").replace(/0+$/, "")}`;
+  const whole = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  return fraction === 0 ? whole : `${whole}${fractionText(fraction)}`;
 }
 
 /**
@@ -74,6 +74,16 @@ function dayOf(days: number): Day {
   return { year, text: `${shown}-${two(month)}-${two(day)}` };
 }
 
+/** The digits behind the point, without zeros at their end. */
+function fractionText(microseconds: number): string {
+  const digits = String(1_000_000 + microseconds);
+  let end = digits.length;
+  while (digits.charCodeAt(end - 1) === 48) end--;
+  return `.${digits.slice(1, end)}`;
+}
+
+const TWO = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0"));
+
 function two(number: number): string {
-  return String(number).padStart(2, "0");
+  return TWO[number]!;
 }

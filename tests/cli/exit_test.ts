@@ -27,8 +27,8 @@ Deno.test("errorText() has the code, the words of a shell, and no secret", () =>
   const text = (message: string) => errorText(new LakebaseError("BAD_PARAMETER", message), false);
   assert.equal(text("Cannot pull: x"), "lakebase: [BAD_PARAMETER] Cannot pull: x\n");
   assert.equal(
-    text('give { format: "csv" } or { create: true }'),
-    "lakebase: [BAD_PARAMETER] give --format csv or --create\n",
+    text('give { format: "csv" } or { create: true }, or { parallel: 2 }'),
+    "lakebase: [BAD_PARAMETER] give --format csv or --create, or --parallel 2\n",
   );
   assert.doesNotMatch(errorText(new Error("at postgres://me:hunter2@host/db"), false), /hunter2/);
   assert.doesNotMatch(errorText(new Error("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc"), true), /eyJ/);

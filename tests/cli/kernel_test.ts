@@ -8,7 +8,8 @@ Deno.test("lakebase kernel installs the kernel, lists it and takes it away", asy
     const installed = await lakebase(["kernel", "install", "--prefix", prefix, "--display-name", "SQL"]);
     assert.deepEqual(installed, {
       code: 0,
-      stdout: `Installed the kernel "SQL" (lakebase) in ${folder}\n`,
+      stdout: `Installed the kernel "SQL" (lakebase) in ${folder}\n` +
+        `and what colours its %%sql cells in JupyterLab in ${prefix}/share/jupyter/labextensions/lakebase-sql-cells\n`,
       stderr: "",
     });
     const spec = JSON.parse(await Deno.readTextFile(`${folder}/kernel.json`));

@@ -63,9 +63,11 @@ cliTest("lakebase pull has the options of pull()", async ({ run, folder }) => {
   const csv = ["--columns", "zone,id", "--no-header", "--delimiter", ";"];
   assert.equal((await run(["pull", "trips", "t.csv", ...csv])).code, 0);
   assert.equal((await Deno.readTextFile(`${folder}/t.csv`)).split("\n")[0], "SoHo;1");
+  const many = await run(["pull", "trips", "many.csv", "--parallel", "20"]); // more connections than there are by default
+  assert.deepEqual([many.code, many.stderr], [0, ""]);
   const several = await run(["pull", "trips", "part{n}.csv", "--parallel", "2"]);
   assert.equal(several.code, 0, several.stderr);
-  assert.deepEqual(files(folder), ["part1.csv", "part2.csv", "t.csv"]);
+  assert.deepEqual(files(folder), ["many.csv", "part1.csv", "part2.csv", "t.csv"]);
 });
 
 cliTest("what can't be pulled or loaded is refused, and leaves everything as it was", async ({ run, folder }) => {

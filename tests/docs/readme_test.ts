@@ -88,8 +88,10 @@ Deno.test("each picture of docs is in README.md", async () => {
   for await (const { name } of Deno.readDir(`${ROOT}docs`)) assert.ok(README.includes(`docs/${name}`), name);
 });
 
-Deno.test("each block of code in README.md says in what it is written", () => {
+Deno.test("each block of code in README.md says in what it is written, and why where it is not run", () => {
+  const lines = README.split("\n");
   for (const { language, rest, line } of codeBlocks(README)) {
+    assert.equal(rest === "ignore", lines[line - 3]!.startsWith("<!-- not run: "), `line ${line}`);
     assert.match(`${language} ${rest}`.trim(), /^(sh|ts|sql)( ignore)?$/, `line ${line}`);
   }
 });

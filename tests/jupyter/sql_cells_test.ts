@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
-import { RawKernel } from "../kernel/raw_kernel.ts";
 import { type CellRun, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
@@ -211,43 +210,4 @@ Deno.test({
       /Cannot load lakebase: .*The notebook's deno\.json has to name lakebase, as \{"importMap":"file:.*deno\.json"\}/,
     );
   },
-});
-
-Deno.test("the kernel completes and explains the SQL of the connected database, and TypeScript as before", async () => {
-  await using folder = await notebookFolder();
-  await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
-  using frontend = await kernel.frontend();
-  const complete = async (marked: string) => {
-    const [before = "", after = ""] = marked.split("|");
-    const content = { code: before + after, cursor_pos: [...before].length };
-    return (await frontend.request("shell", "complete_request", content))["matches"] as string[];
-  };
-  /** The catalogue comes in the background. */
-  const completeAtLast = async (marked: string, match: string) => {
-    for (let tries = 0; tries < 100; tries++) {
-      const matches = await complete(marked);
-      if (matches.includes(match)) return matches;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.fail(`${marked} is never completed to ${match}`);
-  };
-  assert.deepEqual(await complete("%%sql\nSEL|"), ["SELECT"]);
-  await frontend.execute("import { sql } from 'lakebase';\nconst zones = ['Harlem'];");
-  await frontend.execute("await sql`CREATE TABLE rides (id int, fare numeric)`");
-  await completeAtLast("%%sql\nSELECT * FROM ri|", "rides");
-  assert.deepEqual(await complete("%%sql\nSELECT r.| FROM rides r"), ["id", "fare"]);
-  await frontend.execute("%%sql\nALTER TABLE rides ADD COLUMN zone text");
-  await completeAtLast("%%sql\nSELECT r.| FROM rides r", "zone");
-  assert.ok((await complete("%%sql\nSELECT generate_ser|")).includes("generate_series"));
-  assert.ok((await complete("%%sql\nSELECT ${zones.le|}")).includes("length"));
-  assert.ok((await complete("zones.le|")).includes("length"));
-  const code = "%%sql\nSELECT * FROM rides";
-  const inspected = await frontend.request("shell", "inspect_request", {
-    code,
-    cursor_pos: code.length,
-    detail_level: 0,
-  });
-  assert.deepEqual(inspected["data"], {
-    "text/plain": "table public.rides\n  id    integer\n  fare  numeric\n  zone  text",
-  });
 });

@@ -1,42 +1,6 @@
 import assert from "node:assert/strict";
 import { rewriteCell } from "../../src/kernel/magic.ts";
-import { newSeed, type Random, randomFrom } from "../support/random.ts";
-
-const HOOK = Symbol.for("lakebase.cell");
-
-type Call = [options: Record<string, unknown>, ...statements: [strings: string[], values: unknown[]][]];
-
-function codeOf(cell: string): string {
-  const rewritten = rewriteCell(cell, { module: "data:," });
-  assert.equal(rewritten.kind, "code", `${JSON.stringify(cell)}: ${JSON.stringify(rewritten)}`);
-  return (rewritten as { code: string }).code;
-}
-
-/** Runs what a cell becomes, and returns what it would have the client run. */
-async function sent(cell: string, scope: Record<string, unknown> = {}): Promise<Call[]> {
-  const calls: Call[] = [];
-  Object.defineProperty(globalThis, HOOK, {
-    configurable: true,
-    value: (...call: Call) => {
-      calls.push(call);
-      return Promise.resolve([]);
-    },
-  });
-  const AsyncFunction = (async () => {}).constructor as new (
-    ...args: string[]
-  ) => (...values: unknown[]) => Promise<void>;
-  await new AsyncFunction(...Object.keys(scope), codeOf(cell))(...Object.values(scope));
-  Reflect.deleteProperty(globalThis, HOOK);
-  return calls;
-}
-
-function errorOf(cell: string): string {
-  const rewritten = rewriteCell(cell, { module: "data:," });
-  assert.equal(rewritten.kind, "error", `${JSON.stringify(cell)}: ${JSON.stringify(rewritten)}`);
-  const { name, message } = rewritten as { name: string; message: string };
-  assert.equal(name, "UsageError");
-  return message;
-}
+import { codeOf, sent, stored } from "./rewritten_cell.ts";
 
 Deno.test("rewriteCell() leaves TypeScript as it is", () => {
   const cells = [
@@ -109,6 +73,14 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     ["%%sql --explain --explain rows << db2 WITH a AS (SELECT 1) SELECT 1", {
       ...{ explain: true, store: "rows", connection: "db2" },
     }],
+    ["%%sql --plot bar zone avg(fare)\nSELECT 1", { plot: ["bar", "zone", "avg(fare)"] }],
+    ["%%sql db2 --plot=box 'my zone' \"fare\" SELECT 1", { connection: "db2", plot: ["box", "my zone", "fare"] }],
+    ["%%sql --plot bar zone avg(total fare) chart << SELECT 1", {
+      plot: ["bar", "zone", "avg(total fare)"],
+      store: "chart",
+    }],
+    ["%%sql --plot histogram --limit 5 SELECT 1", { plot: ["histogram"], limit: 5 }],
+    ["%%sql --plot\nSELECT 1", { plot: [] }],
     ["%%sql -- a comment, no flag\nSELECT 1", {}],
     ["%%sql (SELECT 1)", {}],
     ["%%sql\t\r\nSELECT 1", {}],
@@ -166,11 +138,8 @@ Deno.test("rewriteCell() keeps every line where it was", () => {
 });
 
 Deno.test("rewriteCell() stores a result under any name", async () => {
-  for (const name of ["rows", "value", "_", "$", "été", "options"]) {
-    const cell = `%%sql ${name} <<\nSELECT 1`;
-    const [[options] = []] = await sent(cell, { [name]: 1 });
-    (options?.["check"] as () => void)();
-    (options?.["keep"] as (value: unknown) => void)(5);
+  for (const name of ["rows", "value", "_", "$", "été", "options", "cause"]) {
+    assert.equal(await stored(`%%sql ${name} <<\nSELECT 1`, name, 5), 5, name);
   }
 });
 
@@ -185,187 +154,4 @@ Deno.test("rewriteCell() prints help", () => {
   const list = rewriteCell("%lsmagic", { module: "" }) as { kind: string; text: string };
   assert.equal(list.kind, "help");
   assert.match(list.text, /%%sql [^]*%sql [^]*%lsmagic /);
-});
-
-Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
-  const cases: [cell: string, message: RegExp][] = [
-    ["%%sql", /has no SQL.*%%sql\? prints help/],
-    ["%%sql\n -- just a comment\n;", /has no SQL/],
-    ["%sql", /%sql has no SQL/],
-    [
-      "%%sql --limt 5\nSELECT 1",
-      /no flag --limt; did you mean --limit\? The flags: --limit n, --no-display, --explain/,
-    ],
-    ["%%sql --xyz\nSELECT 1", /no flag --xyz The flags|no flag --xyz.*The flags/],
-    ["%%sql --limit\nSELECT 1", /--limit has no number; it must be a whole number above 0, such as --limit 50/],
-    ["%%sql --limit 0\nSELECT 1", /--limit is "0"/],
-    ["%%sql --limit -5\nSELECT 1", /--limit is "-5"/],
-    ["%%sql --limit 1.5\nSELECT 1", /--limit is "1.5"/],
-    ["%%sql --limit ten\nSELECT 1", /--limit is "ten"/],
-    ["%%sql --limit=\nSELECT 1", /--limit has no number/],
-    ["%%sql --explain=yes\nSELECT 1", /--explain takes no value/],
-    ["%%sql SELECT 1 --limit 5", /--limit stands behind the SQL, where it is a comment; put it before/],
-    ["%%sql SELCT 1", /"SELCT" is taken for a connection.*did you mean SELECT\?/],
-    ["%%sql db2 db3\nSELECT 1", /"db2" is taken for a connection/],
-    ["%%sql a << b << SELECT 1", /two names, a and b/],
-    ["%%sql 1a <<\nSELECT 1", /can't be stored as 1a/],
-    ["%%sql class <<\nSELECT 1", /can't be stored as class/],
-    ["%%sql\nSELECT ${a", /\$\{.*on line 2 is not closed/],
-    ["%%sql\nSELECT ${a)}", /on line 2 is not closed/],
-    ["%%sql\nSELECT 1,\n${ }", /\$\{\} on line 3 is empty/],
-    ["%%sql\nSELECT '${a}'", /within the quotes on line 2.*\$\{value\} outside of them/],
-    ["%%sql\nSELECT $$${a}$$", /within the quotes on line 2/],
-    ['%%sql\nSELECT "${a}"', /sql\.id\(name\)/],
-    ["%%sql\nSELECT 1\n, 'a", /the text in quotes on line 3 is not closed/],
-    ['%%sql\nSELECT "a', /the name in "quotes" on line 2 is not closed/],
-    ["%%sql\nSELECT /* a", /the comment on line 2 is not closed/],
-    ["%%sql\nSELECT $a$ $$", /the text in quotes on line 2 is not closed/],
-    ["%sql SELECT 'a\nb'", /%sql ends with its line.*use a %%sql cell/],
-    ["const a = 1\n%%sql\nSELECT 1", /%%sql on line 2 stands behind code; it must be the first line/],
-    ["%%time\n1", /no magic %%time; there are %%sql, %sql and %lsmagic/],
-    ["%time f()", /no magic %time;/],
-    ["%%SQL\nSELECT 1", /no magic %%SQL/],
-    ["%lsmagic\n1", /%lsmagic must be alone/],
-    ["%%sql?\nSELECT 1", /%%sql\? must be alone/],
-    ["const x = %sql a << SELECT 1", /two places/],
-    ["const x = %sql --limit 3 SELECT 1", /--limit is for what is drawn/],
-    ["%%sql\n\\dx", /no command \\dx; there are \\d, \\d table, \\dt pattern, \\dn and \\conninfo/],
-    ["%%sql\n\\d trips\nSELECT 1", /\\d is alone/],
-    ["%%sql --explain \\d", /--explain is for SQL/],
-  ];
-  for (const [cell, message] of cases) {
-    assert.match(errorOf(cell), message, cell);
-  }
-});
-
-/** Pieces of SQL, and values that are numbered in order. */
-function randomSql(random: Random): { sql: string; written: string; values: number } {
-  const parts = [
-    ...[
-      "SELECT ",
-      "a",
-      " ",
-      "\n",
-      "\r\n",
-      ", ",
-      "(",
-      ")",
-      "1",
-      "'it''s'",
-      "E'\\'`'",
-      "$$ ' $$",
-      "$t$ $$ $t$",
-      '"q""q"',
-      "`",
-    ],
-    ...["\\", "/* ' ${x} /* */ */", '-- " ${x}\n', "😀", "\u2028", ";", "::", "$1 ", "'\\'", "é$ ", "{", "}"],
-  ];
-  let [sql, written, values] = ["SELECT", "SELECT", 0];
-  for (let count = random.below(20); count >= 0; count--) {
-    if (random.below(4) === 0) {
-      const value = random.one([
-        `${values}`,
-        `  ${values}`,
-        `{ n: ${values} }.n`,
-        `${values} // }\n`,
-        `[${values}, "}", /}/][0]`,
-      ]);
-      sql += ` \${${value}} `;
-      written += " ? ";
-      values++;
-    } else {
-      const part = random.one(parts);
-      // What would make one piece of two is kept apart.
-      const gap = /[^ \r\n(),;:{}]$/.test(sql) ? " " : "";
-      sql += gap + part;
-      written += gap + part;
-    }
-  }
-  return { sql, written, values };
-}
-
-Deno.test("rewriteCell() loses no character of any SQL, and keeps its values in order", async () => {
-  const seed = newSeed();
-  const random = randomFrom(seed);
-  for (let round = 0; round < 500; round++) {
-    const { sql, written, values } = randomSql(random);
-    const where = `LAKEBASE_TEST_SEED=${seed}, round ${round}: ${JSON.stringify(sql)}`;
-    const [[, ...statements] = []] = await sent(`%%sql\n${sql}`);
-    assert.equal(statements.map(([strings]) => strings.join("?")).join(""), written, where);
-    assert.deepEqual(
-      statements.flatMap(([, values]) => values),
-      Array.from({ length: values }, (_, index) => index),
-      where,
-    );
-  }
-});
-
-Deno.test("rewriteCell() never throws", () => {
-  const seed = newSeed();
-  const random = randomFrom(seed);
-  const parts = [
-    "%sql ",
-    "%%sql",
-    "%",
-    "SELECT",
-    "\n",
-    "`",
-    "${",
-    "}",
-    "'",
-    '"',
-    "/",
-    "//",
-    "/*",
-    "*/",
-    "--",
-    "$$",
-    "<<",
-    "x",
-    " ",
-    "(",
-    ")",
-    "[",
-    "?",
-    "\\",
-    "=",
-    "\\d",
-    "😀",
-    "\ud800",
-  ];
-  for (let round = 0; round < 20_000; round++) {
-    const cell = Array.from({ length: random.below(16) }, () => random.one(parts)).join("");
-    try {
-      rewriteCell(cell, { module: "" });
-    } catch (error) {
-      assert.fail(`LAKEBASE_TEST_SEED=${seed}, round ${round}, ${JSON.stringify(cell)}: ${error}`);
-    }
-  }
-});
-
-Deno.test("rewriteCell() takes a cell of 5 MB, and time in proportion to any cell", () => {
-  const repeated = (part: string, size = 500_000) => part.repeat(size / part.length);
-  const cells = [
-    `%%sql\nSELECT '${repeated("x", 5_000_000)}'`,
-    `%%sql\nINSERT INTO t VALUES ${repeated("(1, 'a'), ", 5_000_000)}(2, 'b')`,
-    `%%sql\nSELECT ${repeated("${1}, ")}1`,
-    `%%sql\n${repeated("SELECT ${1};\n")}`,
-    `%%sql\n${repeated("'")}`,
-    `%%sql ${repeated("a")}`,
-    `%%sql ${repeated("a ")}`,
-    `%%sql ${repeated("--x ")}`,
-    `%sql ${repeated("\n%sql SELECT 1\n")}`,
-    repeated("%sql SELECT 1\n"),
-    repeated("a %sql\n"),
-    repeated("`${%sql "),
-    repeated(" \n"),
-    `%${repeated("// %sql\n")}`,
-    `const a = "${repeated("%sql ")}"`,
-  ];
-  for (const cell of cells) {
-    const started = performance.now();
-    rewriteCell(cell, { module: "" });
-    const took = performance.now() - started;
-    assert.ok(took < 15_000, `${JSON.stringify(cell.slice(0, 20))} took ${took.toFixed()} ms`);
-  }
 });

@@ -26,7 +26,9 @@ Deno.test("resolveHost() takes the first way that has an address", async () => {
     [[["a", fails], ["b", answer("203.0.113.2")]], "203.0.113.2"],
     [[["a", empty], ["b", fails], ["c", answer("203.0.113.3")]], "203.0.113.3"],
   ];
-  for (const [ways, expected] of cases) assert.equal((await resolveHost("db.example.com", ways)).addresses[0]?.address, expected);
+  for (const [ways, expected] of cases) {
+    assert.equal((await resolveHost("db.example.com", ways)).addresses[0]?.address, expected);
+  }
 });
 
 Deno.test("resolveHost() says what each way said when none has an address", async () => {
@@ -38,7 +40,10 @@ Deno.test("resolveHost() says what each way said when none has an address", asyn
 });
 
 Deno.test("resolveHost() takes an address as it is", async () => {
-  assert.deepEqual(await resolveHost("203.0.113.7", []), { addresses: [{ address: "203.0.113.7", family: 4 }], by: "itself" });
+  assert.deepEqual(await resolveHost("203.0.113.7", []), {
+    addresses: [{ address: "203.0.113.7", family: 4 }],
+    by: "itself",
+  });
   assert.deepEqual(await resolveHost("::1", []), { addresses: [{ address: "::1", family: 6 }], by: "itself" });
 });
 

@@ -145,3 +145,19 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
   await db.query('DROP TABLE "Odd Name"');
   await db.query("DROP FUNCTION twice");
 });
+
+queryTest("a %%sql cell draws a chart, and keeps it where it has a name", async ({ db }) => {
+  const cell = cellOn(db);
+  const rows = "SELECT n % 2 = 0 AS even, n FROM generate_series(1, ?::int) AS n";
+  const bars = await cell({ plot: ["bar", "even", "avg(n)"] }, [rows, 4]);
+  assert.match(await drawn(bars), /^Bar chart: avg\(n\) by even \(2 values of 4 rows\)$/);
+  assert.match(await drawn(await cell({ plot: [] }, ["SELECT 1 AS n"])), /^Histogram: n/);
+  let kept: unknown;
+  const chart = await cell({ store: "chart", keep: (value) => kept = value, plot: ["histogram", "n"] }, [rows, 4]);
+  assert.equal(chart, kept);
+  assert.match((await errorOf(() => cell({ plot: ["bars"] }, ["SELECT 1"]))).message, /did you mean "bar"\?/);
+  assert.match(
+    (await errorOf(() => cell({ plot: [], explain: true }, ["SELECT 1"]))).message,
+    /it is --plot or --explain/,
+  );
+});

@@ -14,9 +14,11 @@ interface Case {
   says?: RegExp;
 }
 
-const ZONES = "VALUES ('Harlem', 10.5::numeric, 1), ('SoHo', 4, 2), ('Harlem', 1.5, 3), (NULL, 8, 4), ('SoHo', NULL, 5)";
+const ZONES =
+  "VALUES ('Harlem', 10.5::numeric, 1), ('SoHo', 4, 2), ('Harlem', 1.5, 3), (NULL, 8, 4), ('SoHo', NULL, 5)";
 const TRIPS = `SELECT zone, fare, id FROM (${ZONES}) AS v(zone, fare, id)`;
-const DAYS = "SELECT d::date AS day, extract(day FROM d)::int AS n FROM generate_series('2026-01-30', '2026-02-02', interval '1 day') d";
+const DAYS =
+  "SELECT d::date AS day, extract(day FROM d)::int AS n FROM generate_series('2026-01-30', '2026-02-02', interval '1 day') d";
 
 const CASES: Case[] = [
   {
@@ -31,7 +33,11 @@ const CASES: Case[] = [
     data: [{ x: "b", y: 2 }, { x: "a", y: 1 }],
     says: /: n by zone/,
   },
-  { what: "one text: bars of its count", rows: `SELECT zone FROM (${TRIPS}) t`, data: [{ x: "Harlem", y: 2 }, { x: "SoHo", y: 2 }, { x: "NULL", y: 1 }] },
+  {
+    what: "one text: bars of its count",
+    rows: `SELECT zone FROM (${TRIPS}) t`,
+    data: [{ x: "Harlem", y: 2 }, { x: "SoHo", y: 2 }, { x: "NULL", y: 1 }],
+  },
   ...([
     ["avg(fare)", [8, 6, 4]],
     ["mean(fare)", [8, 6, 4]],
@@ -63,7 +69,10 @@ const CASES: Case[] = [
   {
     what: "a time and a number: a line",
     rows: DAYS,
-    data: [{ x: "2026-01-31T00:00:00Z", y: 31 }, { x: "2026-01-30T00:00:00Z", y: 30 }, { x: "2026-02-02T00:00:00Z", y: 2 }, { x: "2026-02-01T00:00:00Z", y: 1 }],
+    data: [{ x: "2026-01-31T00:00:00Z", y: 31 }, { x: "2026-01-30T00:00:00Z", y: 30 }, {
+      x: "2026-02-02T00:00:00Z",
+      y: 2,
+    }, { x: "2026-02-01T00:00:00Z", y: 1 }],
     says: /^Line chart: n by day \(4 values of 4 rows\)$/,
   },
   {
@@ -97,7 +106,8 @@ const CASES: Case[] = [
   },
   {
     what: "times that no chart has a form of are left out",
-    rows: "SELECT * FROM (VALUES ('infinity'::timestamptz, 1), ('-infinity', 2), ('0044-03-15 BC', 3), (NULL, 4), ('2026-01-01Z', 5)) AS v(at, n)",
+    rows:
+      "SELECT * FROM (VALUES ('infinity'::timestamptz, 1), ('-infinity', 2), ('0044-03-15 BC', 3), (NULL, 4), ('2026-01-01Z', 5)) AS v(at, n)",
     data: [{ x: "2026-01-01T00:00:00Z", y: 5 }],
     says: /4 rows without a usable at left out/,
   },
@@ -109,7 +119,8 @@ const CASES: Case[] = [
   },
   {
     what: "a histogram's bins begin at round numbers, its last has the greatest value, and NULL and NaN are left out",
-    rows: "SELECT n / 100.0::float8 AS f FROM generate_series(0, 1000) n UNION ALL SELECT 'NaN' UNION ALL SELECT NULL UNION ALL SELECT 'Infinity'",
+    rows:
+      "SELECT n / 100.0::float8 AS f FROM generate_series(0, 1000) n UNION ALL SELECT 'NaN' UNION ALL SELECT NULL UNION ALL SELECT 'Infinity'",
     options: { mark: "histogram", x: "f" },
     data: [{ x: 9.5, x2: 10, y: 51 }, ...Array.from({ length: 19 }, () => ({ y: 50 }))],
     says: /3 rows without a usable f left out/,
@@ -119,7 +130,10 @@ const CASES: Case[] = [
     what: "a histogram of times",
     rows: "SELECT '2026-01-01'::date + n * 3 AS day FROM generate_series(0, 9) n",
     options: { mark: "histogram" },
-    data: Array.from({ length: 10 }, (_, n) => ({ x: new Date(Date.UTC(2026, 0, 1 + 3 * n)).toISOString().replace(".000", ""), y: 1 })),
+    data: Array.from(
+      { length: 10 },
+      (_, n) => ({ x: new Date(Date.UTC(2026, 0, 1 + 3 * n)).toISOString().replace(".000", ""), y: 1 }),
+    ),
   },
   {
     what: "numerics too large for a number",
@@ -175,7 +189,8 @@ const CASES: Case[] = [
   },
   {
     what: "an area with colors",
-    rows: "SELECT '2026-01-01'::date + n / 2 AS day, CASE n % 2 WHEN 0 THEN 'a' END AS kind, n FROM generate_series(0, 3) n",
+    rows:
+      "SELECT '2026-01-01'::date + n / 2 AS day, CASE n % 2 WHEN 0 THEN 'a' END AS kind, n FROM generate_series(0, 3) n",
     options: { mark: "area", x: "day", y: "n", color: "kind" },
     data: [
       { x: "2026-01-02T00:00:00Z", y: 3, color: "NULL" },
@@ -206,7 +221,11 @@ const CASES: Case[] = [
     what: "many colors: the greatest, and the others",
     rows: "SELECT n % 2 = 0 AS even, 'c' || n AS kind, n FROM generate_series(1, 30) n",
     options: { mark: "bar", x: "even", y: "sum(n)", color: "kind" },
-    data: [{ x: "true", color: "other", y: 110 }, { x: "false", color: "other", y: 100 }, ...Array.from({ length: 10 }, (_, index) => ({ color: `c${30 - index}`, y: 30 - index }))],
+    data: [
+      { x: "true", color: "other", y: 110 },
+      { x: "false", color: "other", y: 100 },
+      ...Array.from({ length: 10 }, (_, index) => ({ color: `c${30 - index}`, y: 30 - index })),
+    ],
     says: /kind: the 10 greatest of 30, the others as "other"/,
   },
   {
@@ -229,11 +248,26 @@ const CASES: Case[] = [
     data: [{ x: "<script>alert(1)</script>", y: 1 }],
     says: /a\.b\[0\]'"; DROP TABLE x; -- by __proto__/,
   },
-  { what: "no rows", rows: "SELECT 'a' AS zone, 1 AS n WHERE false", data: [], says: /\(0 values of 0 rows\)\n {2}no rows/ },
+  {
+    what: "no rows",
+    rows: "SELECT 'a' AS zone, 1 AS n WHERE false",
+    data: [],
+    says: /\(0 values of 0 rows\)\n {2}no rows/,
+  },
   { what: "no rows for a histogram", rows: "SELECT 1 AS n WHERE false", data: [], says: /no rows/ },
   { what: "no rows for a box", rows: "SELECT 1 AS n WHERE false", options: { mark: "box" }, data: [], says: /no rows/ },
-  { what: "all NULL", rows: "SELECT NULL::float8 AS n FROM generate_series(1, 3)", data: [], says: /nothing to draw\n {2}3 rows without a usable n left out/ },
-  { what: "all NULL for bars", rows: "SELECT 'a' AS zone, NULL::int AS n", data: [], says: /nothing to draw\n {2}1 without a value of sum\(n\) left out/ },
+  {
+    what: "all NULL",
+    rows: "SELECT NULL::float8 AS n FROM generate_series(1, 3)",
+    data: [],
+    says: /nothing to draw\n {2}3 rows without a usable n left out/,
+  },
+  {
+    what: "all NULL for bars",
+    rows: "SELECT 'a' AS zone, NULL::int AS n",
+    data: [],
+    says: /nothing to draw\n {2}1 without a value of sum\(n\) left out/,
+  },
 ];
 
 for (const { what, rows, options = {}, data, says } of CASES) {
@@ -254,7 +288,8 @@ function only(row: Cells, wanted: Cells): Cells {
 }
 
 function sorted(rows: readonly Cells[]): string[] {
-  return rows.map((row) => JSON.stringify(row, (_, value) => typeof value === "number" ? Number(value.toPrecision(9)) : value))
+  return rows.map((row) =>
+    JSON.stringify(row, (_, value) => typeof value === "number" ? Number(value.toPrecision(9)) : value)
+  )
     .map((text) => JSON.stringify(Object.entries(JSON.parse(text)).sort())).sort();
 }
-

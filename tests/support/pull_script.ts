@@ -7,4 +7,5 @@ const { rows } = await db.pull(
   db.sql`SELECT n, 'zone ' || n AS zone FROM generate_series(1, 1000) AS n`,
   Deno.args[0]!,
 );
+// deno-lint-ignore no-console -- what the test looks for
 console.log(rows, await db.version());

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- it is what it is for
 /**
  * A client that prints everything it is given: what connecting, running and failing return and throw, inspected as deep as it
  * goes, drawn, and turned to JSON. Its arguments are options of `connect()` as JSON, one for each connection.

@@ -30,7 +30,7 @@ pullTest("pull() takes a header, a delimiter, a null text and columns", async ({
   await query.pull(path, { ...options, header: true, columns: ["c d", "a_2", "a"] });
   assert.equal(await Deno.readTextFile(path), "c d;a_2;a\ny;x;1\n");
   const error = await errorOf(query.pull(path, { ...options, columns: ["a_3"] }));
-  assert.equal(error.message, 'Cannot pull the rows: columns has "a_3", which is no column; did you mean "a_2"?');
+  assert.equal(error.message, 'Cannot read the rows: columns has "a_3", which is no column; did you mean "a_2"?');
 });
 
 pullTest("pull() writes NDJSON with every digit, a line each", async ({ db, folder }) => {

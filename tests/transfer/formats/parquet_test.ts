@@ -13,9 +13,9 @@ interface FileTest {
   file: (encode: Encode, query: string, options?: EncodeContext["options"]) => Promise<string>;
 }
 
-function fileTest(name: string, run: (test: FileTest) => Promise<void>, ...needs: (() => string | undefined)[]): void {
+function fileTest(name: string, run: (test: FileTest) => Promise<void>): void {
   Deno.test({
-    ...requires(name, postgresMissing, ...needs),
+    ...requires(name, postgresMissing, pythonReadersMissing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
@@ -86,7 +86,7 @@ fileTest("no rows, odd names, 1,600 columns", async ({ file }) => {
       assert.deepEqual(await duckdb(`SELECT a_3, c1 FROM '${one}', (SELECT 1 AS c1)`), [["9", "1"]]);
     }
   }
-}, pythonReadersMissing);
+});
 
 fileTest("a long value is a row group of its own", async ({ file }) => {
   const query = "SELECT n, repeat(chr(64 + n), 70000000) AS long FROM generate_series(1, 3) AS n";

@@ -1,28 +1,30 @@
-import { DuckDBInstance } from "@duckdb/node-api";
 import { pythonWith } from "../../support/python.ts";
 
-/** Why Python can't read columns here. */
+const MODULES = ["pyarrow", "polars", "duckdb"];
+
+/** Why no other reader of columns runs here. */
 export function pythonReadersMissing(): string | undefined {
-  return pythonWith("pyarrow", "polars") === undefined ? "no Python with pyarrow and polars" : undefined;
+  return pythonWith(...MODULES) === undefined ? `no Python with ${MODULES.join(", ")}` : undefined;
 }
+
+const DUCKDB = `
+import duckdb, json, sys
+connection = duckdb.connect()
+connection.execute("SET TimeZone = 'UTC'")
+def text(value):
+    return None if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+rows = connection.execute(sys.argv[1]).fetchall()
+print(json.dumps([[text(value) for value in row] for row in rows]))
+`;
 
 /** What DuckDB answers, each value as its text. */
 export async function duckdb(query: string): Promise<(string | null)[][]> {
-  const instance = await DuckDBInstance.create();
-  const connection = await instance.connect();
-  try {
-    await connection.run("SET TimeZone = 'UTC'");
-    const rows = await connection.runAndReadAll(query);
-    return rows.getRowsJson().map((row) => row.map((value) => value === null ? null : String(value)));
-  } finally {
-    connection.closeSync();
-    instance.closeSync();
-  }
+  return await python(DUCKDB, query);
 }
 
 /** Runs a program of Python, and reads the JSON that it prints. */
 export async function python<Answer>(program: string, ...args: string[]): Promise<Answer> {
-  const command = new Deno.Command(pythonWith("pyarrow", "polars")!, { args: ["-c", program, ...args] });
+  const command = new Deno.Command(pythonWith(...MODULES)!, { args: ["-c", program, ...args] });
   const { success, stdout, stderr } = await command.output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   return JSON.parse(new TextDecoder().decode(stdout));

@@ -96,9 +96,9 @@ p.write_ipc(sys.argv[1] + "/polars.arrow", compression="lz4")
 print("null")
 `;
 
-function fileTest(name: string, run: (folder: string) => Promise<void>, ...needs: (() => string | undefined)[]): void {
+function fileTest(name: string, run: (folder: string) => Promise<void>): void {
   Deno.test({
-    ...requires(name, ...needs),
+    ...requires(name, pythonReadersMissing),
     fn: async () => {
       const folder = await Deno.makeTempDir();
       try {
@@ -145,7 +145,7 @@ fileTest("every type and compression that pyarrow writes", async (folder) => {
     const { texts } = await all(await open(`${folder}/${name}`));
     assert.deepEqual([texts.length, texts[199_999]], [200_000, ["row 99 row 99 row 99 ", "199999"]], name);
   }
-}, pythonReadersMissing);
+});
 
 fileTest("files of polars", async (folder) => {
   await python(POLARS, folder);
@@ -158,7 +158,7 @@ fileTest("files of polars", async (folder) => {
       ["longer than twelve bytes", null, "{}", "1900-01-01 00:00:00", "2.25"],
     ], name);
   }
-}, pythonReadersMissing);
+});
 
 fileTest("a file of DuckDB, which has no schema of Arrow in it", async (folder) => {
   const path = `${folder}/duck.parquet`;
@@ -223,7 +223,7 @@ fileTest("a stream that stops coming can be left", async (folder) => {
     assert.equal(rows, 3);
     break;
   }
-}, pythonReadersMissing);
+});
 
 function damaged(whole: Uint8Array, from: number, length: number): Uint8Array {
   const bytes = whole.slice();

@@ -14,10 +14,7 @@
     const paint = () => {
       const usual = notebook.codeMimetype;
       if (cell.isDisposed || !usual.includes("typescript")) return;
-      const wanted =
-        BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, LOOKED_AT))
-          ? SQL
-          : usual;
+      const wanted = BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, LOOKED_AT)) ? SQL : usual;
       if (cell.mimeType !== wanted) cell.mimeType = wanted;
     };
     cell.contentChanged.connect(paint);

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
+import type { LabNotebook } from "../support/lab_notebook.ts";
+import type { Notebook } from "../support/notebook.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { requires } from "../support/requirements.ts";
+
+const NOTEBOOK = new URL("../../notebooks/charts.ipynb", import.meta.url);
+const PICTURE = new URL("../../docs/charts.png", import.meta.url);
+
+Deno.test({
+  ...requires(
+    "JupyterLab draws each chart of charts.ipynb, and its table pages, sorts and searches",
+    jupyterLabMissing,
+  ),
+  fn: async () => {
+    await using folder = await notebookFolder();
+    const { cells, ...rest }: Notebook = JSON.parse(await Deno.readTextFile(NOTEBOOK));
+    const empty = cells.map((cell) =>
+      cell.cell_type === "code" ? { ...cell, outputs: [], execution_count: null } : cell
+    );
+    await using lab = await JupyterLab.start({ folder: folder.path, env: { NO_COLOR: "1" } });
+    await using notebook = await lab.open({ ...rest, cells: empty }, { width: 1150, height: 1000 });
+    const charts: number[] = [];
+    for (const [index, { cell_type, source }] of empty.entries()) {
+      const code = [source].flat().join("");
+      if (cell_type !== "code" || code.includes("close()")) continue;
+      await notebook.run(index);
+      if (code.includes(".plot(")) charts.push(index);
+      if (code.includes(".browse(")) await browse(notebook, index);
+      if (code.includes(".profile(")) assert.ok(await notebook.outputs(index).locator("svg rect").count() > 10);
+    }
+    assert.equal(charts.length, 7);
+    for (const index of charts) await drawnAndSeen(notebook, index);
+    assert.equal(await notebook.emptyOutputs(), 0);
+    if (Deno.env.get("LAKEBASE_SAVE_PICTURES") === "1") {
+      await Deno.writeFile(PICTURE, await picture(notebook, charts[0]!, charts[1]!));
+    }
+  },
+});
+
+/** The place of the fare in a row of the notebook's table. */
+const FARE = 3;
+
+/** Vega draws on a canvas; one with a single color would be blank. */
+async function drawnAndSeen({ page }: LabNotebook, cell: number): Promise<void> {
+  const output = page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".vega-embed");
+  await output.waitFor();
+  await output.locator("canvas").waitFor();
+  const colors: number = await page.evaluate(`{
+    const canvas = document.querySelectorAll(".jp-Notebook .jp-Cell")[${cell}].querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    new Set(new Uint32Array(data.buffer)).size;
+  }`);
+  assert.ok(colors > 5, `${colors} colors`);
+}
+
+async function browse(notebook: LabNotebook, cell: number): Promise<void> {
+  const output = notebook.outputs(cell);
+  const first = async () => await output.locator("tbody tr").first().locator("td").allInnerTexts();
+  const status = async () => await output.getByRole("status").innerText();
+  assert.equal(await status(), "rows 1 to 20 of 1,000");
+  assert.match(await notebook.outputText(cell), /the first 1,000 of more rows/);
+  assert.equal((await first())[0], "1");
+  await output.getByRole("button", { name: "Next page" }).click();
+  assert.equal(await status(), "rows 21 to 40 of 1,000");
+  assert.equal((await first())[0], "21");
+  await output.getByRole("button", { name: /^fare/ }).click();
+  assert.equal(await output.locator('th[aria-sort="ascending"]').count(), 1);
+  assert.equal(await status(), "rows 1 to 20 of 1,000");
+  const least = Number((await first())[FARE]);
+  await output.getByRole("button", { name: /^fare/ }).press("Enter");
+  assert.equal(await output.locator('th[aria-sort="descending"]').count(), 1);
+  assert.ok(Number((await first())[FARE]) > least + 20);
+  await output.getByRole("searchbox").fill("harlem");
+  assert.match(await status(), /^rows 1 to 20 of \d+ that match$/);
+  assert.equal((await first())[1], "Harlem");
+  await output.getByRole("searchbox").fill("nothing like it");
+  assert.equal(await status(), "no rows that match");
+  await output.getByRole("searchbox").fill("");
+  await output.getByRole("button", { name: "Next page" }).focus();
+  await notebook.page.keyboard.press("Space");
+  assert.equal(await status(), "rows 21 to 40 of 1,000");
+}
+
+/** The cells from one to another, in a window that is high enough for them. */
+async function picture({ page }: LabNotebook, from: number, to: number): Promise<Uint8Array> {
+  await page.setViewportSize({ width: 1150, height: 1500 });
+  const cells = page.locator(".jp-Notebook .jp-Cell");
+  await cells.nth(from).scrollIntoViewIfNeeded();
+  await cells.nth(to).scrollIntoViewIfNeeded();
+  const [first, last] = [(await cells.nth(from).boundingBox())!, (await cells.nth(to).boundingBox())!];
+  const clip = { x: first.x, y: first.y - 4, width: first.width, height: last.y + last.height - first.y + 8 };
+  return await page.screenshot({ clip });
+}

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { rewriteCell } from "../../src/kernel/magic.ts";
+
+function errorOf(cell: string): string {
+  const rewritten = rewriteCell(cell, { module: "data:," });
+  assert.equal(rewritten.kind, "error", `${JSON.stringify(cell)}: ${JSON.stringify(rewritten)}`);
+  const { name, message } = rewritten as { name: string; message: string };
+  assert.equal(name, "UsageError");
+  return message;
+}
+
+Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
+  const cases: [cell: string, message: RegExp][] = [
+    ["%%sql", /has no SQL.*%%sql\? prints help/],
+    ["%%sql\n -- just a comment\n;", /has no SQL/],
+    ["%sql", /%sql has no SQL/],
+    [
+      "%%sql --limt 5\nSELECT 1",
+      /no flag --limt; did you mean --limit\? The flags: --limit n, --no-display, --explain/,
+    ],
+    ["%%sql --xyz\nSELECT 1", /no flag --xyz\. The flags/],
+    ["%%sql --limit\nSELECT 1", /--limit has no number; it must be a whole number above 0, such as --limit 50/],
+    ["%%sql --limit 0\nSELECT 1", /--limit is "0"/],
+    ["%%sql --limit -5\nSELECT 1", /--limit is "-5"/],
+    ["%%sql --limit 1.5\nSELECT 1", /--limit is "1.5"/],
+    ["%%sql --limit ten\nSELECT 1", /--limit is "ten"/],
+    ["%%sql --limit=\nSELECT 1", /--limit has no number/],
+    ["%%sql --explain=yes\nSELECT 1", /--explain takes no value/],
+    ["%%sql --plot bar\n\\dt", /--plot is for SQL, and \\dt is none/],
+    ["%%sql SELECT 1 --limit 5", /--limit stands behind the SQL, where it is a comment; put it before/],
+    ["%%sql SELCT 1", /"SELCT" is taken for a connection.*did you mean SELECT\?/],
+    ["%%sql db2 db3\nSELECT 1", /"db2" is taken for a connection/],
+    ["%%sql a << b << SELECT 1", /two names, a and b/],
+    ["%%sql 1a <<\nSELECT 1", /can't be stored as 1a/],
+    ["%%sql class <<\nSELECT 1", /can't be stored as class/],
+    ["%%sql\nSELECT ${a", /\$\{.*on line 2 is not closed/],
+    ["%%sql\nSELECT ${a)}", /on line 2 is not closed/],
+    ["%%sql\nSELECT 1,\n${ }", /\$\{\} on line 3 is empty/],
+    ["%%sql\nSELECT '${a}'", /within the quotes on line 2.*\$\{value\} outside of them/],
+    ["%%sql\nSELECT $$${a}$$", /within the quotes on line 2/],
+    ['%%sql\nSELECT "${a}"', /sql\.id\(name\)/],
+    ["%%sql\nSELECT 1\n, 'a", /the text in quotes on line 3 is not closed/],
+    ['%%sql\nSELECT "a', /the name in "quotes" on line 2 is not closed/],
+    ["%%sql\nSELECT /* a", /the comment on line 2 is not closed/],
+    ["%%sql\nSELECT $a$ $$", /the text in quotes on line 2 is not closed/],
+    ["%sql SELECT 'a\nb'", /%sql ends with its line.*use a %%sql cell/],
+    ["const a = 1\n%%sql\nSELECT 1", /%%sql on line 2 stands behind code; it must be the first line/],
+    ["%%time\n1", /no magic %%time; there are %%sql, %sql and %lsmagic/],
+    ["%time f()", /no magic %time;/],
+    ["%%SQL\nSELECT 1", /no magic %%SQL/],
+    ["%lsmagic\n1", /%lsmagic must be alone/],
+    ["%%sql?\nSELECT 1", /%%sql\? must be alone/],
+    ["const x = %sql a << SELECT 1", /two places/],
+    ["const x = %sql --limit 3 SELECT 1", /--limit is for what is drawn/],
+    ["%%sql\n\\dx", /no command \\dx; there are \\d, \\d table, \\dt pattern, \\dn and \\conninfo/],
+    ["%%sql\n\\d trips\nSELECT 1", /\\d is alone/],
+    ["%%sql --explain \\d", /--explain is for SQL/],
+  ];
+  for (const [cell, message] of cases) {
+    assert.match(errorOf(cell), message, cell);
+  }
+});

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { rewriteCell } from "../../src/kernel/magic.ts";
+
+const HOOK = Symbol.for("lakebase.cell");
+
+/** What the client is called with. */
+export type Call = [options: Record<string, unknown>, ...statements: [strings: string[], values: unknown[]][]];
+
+/** The code that a cell becomes. */
+export function codeOf(cell: string): string {
+  const rewritten = rewriteCell(cell, { module: "data:," });
+  assert.equal(rewritten.kind, "code", `${JSON.stringify(cell)}: ${JSON.stringify(rewritten)}`);
+  return (rewritten as { code: string }).code;
+}
+
+/** Runs what a cell becomes, and returns what it would have the client run. */
+export async function sent(cell: string, scope: Record<string, unknown> = {}): Promise<Call[]> {
+  const calls: Call[] = [];
+  await run(codeOf(cell), scope, (...call) => calls.push(call));
+  return calls;
+}
+
+/** The value of a variable after a cell has stored a result in it. */
+export async function stored(cell: string, name: string, result: unknown): Promise<unknown> {
+  return await run(`${codeOf(cell)}\nreturn ${name}`, { [name]: "before" }, (options) => {
+    (options["check"] as () => void)();
+    (options["keep"] as (value: unknown) => void)(result);
+  });
+}
+
+async function run(code: string, scope: Record<string, unknown>, heed: (...call: Call) => unknown): Promise<unknown> {
+  Object.defineProperty(globalThis, HOOK, {
+    configurable: true,
+    value: (...call: Call) => {
+      heed(...call);
+      return Promise.resolve([]);
+    },
+  });
+  const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => (...values: unknown[]) => unknown;
+  try {
+    return await new AsyncFunction(...Object.keys(scope), code)(...Object.values(scope));
+  } finally {
+    Reflect.deleteProperty(globalThis, HOOK);
+  }
+}
