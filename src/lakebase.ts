@@ -82,7 +82,8 @@ export interface Queryable {
    *
    * @param table A table as `describe` takes it.
    * @param source Rows: an array, or anything that can be iterated, of objects with the columns' names; a query, its result,
-   * or its `columns()`. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
+   * or its `columns()`; of these the query keeps every value exact (a `Date` has milliseconds only), and is read whole into
+   * memory. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
    * standard input. Or a stream of bytes, with `format`.
    * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
    * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.

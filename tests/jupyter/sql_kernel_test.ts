@@ -116,13 +116,14 @@ Deno.test({
       'import { sql } from "lakebase"; await sql`SELECT 1`; undefined',
       sleeping,
       sleeping,
+      { code: 'setTimeout(() => console.log("go"), 300); for (;;) await sql`SELECT 1`', interruptAt: "go" },
       active,
     ], { ...kernel.options, cwd: folder.path, env: { ...kernel.options.env, ...local.env }, timeout: 30 });
-    for (const cell of cells.slice(1, 3)) {
+    for (const cell of cells.slice(1, 4)) {
       assert.match(error(cell).evalue, /Canceled/);
       assert.ok(cell.messages.at(-1)!.at < 2.5);
     }
-    assert.match(JSON.stringify(outputs(cells[3]!)), /70/);
+    assert.match(JSON.stringify(outputs(cells[4]!)), /70/);
     assert.ok(alive);
   },
 });

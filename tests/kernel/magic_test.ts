@@ -63,6 +63,8 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     ["%%sql SELECT 1", {}],
     ["// why\n\n/* and\nhow */ %%sql\nSELECT 1", {}],
     ["-- in SQL's way\n%%sql\nSELECT 1", {}],
+    ["\n%%sql\nSELECT 1", {}],
+    [" %%sql SELECT 1", {}],
     ["%%sql db2\nSELECT 1", { connection: "db2" }],
     ["%%sql db.main SELECT 1", { connection: "db.main" }],
     ["%%sql rows <<\nSELECT 1", { store: "rows" }],
