@@ -44,6 +44,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const status = process.status.then((status) => {
     ended = true;
     watchdog?.kill("SIGKILL"); // before the process's number can be another's
+    watchdog?.stdin.close().catch(() => {});
     return status;
   });
   const signal = (name: Deno.Signal) => {

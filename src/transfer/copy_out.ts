@@ -49,6 +49,7 @@ export async function* copyOut(
       yield chunk;
     }
     await finished;
+    stopped.throwIfAborted(); // what came after that was dropped, though the server may have ended before it was canceled
     return Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0);
   } finally {
     if (!copy.over) leaving.abort();

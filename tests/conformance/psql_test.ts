@@ -15,6 +15,11 @@ const local = await startLocal({ lockTimeout: 2000 });
 const password = await mint(local);
 Deno.test.afterAll(() => local.close());
 
+/** The server lives in this process, and its timers outlast a test. */
+function psqlTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ ...requires(name, psqlMissing), sanitizeOps: false, sanitizeResources: false, fn });
+}
+
 interface Output {
   stdout: string;
   stderr: string;
@@ -37,21 +42,21 @@ async function psql(commands: string[], env: Record<string, string> = {}, input 
 }
 
 for (const PGSSLMODE of ["verify-full", "require"]) {
-  Deno.test(requires(`psql connects with sslmode=${PGSSLMODE} and PGSSLROOTCERT`, psqlMissing), async () => {
+  psqlTest(`psql connects with sslmode=${PGSSLMODE} and PGSSLROOTCERT`, async () => {
     const { stdout, stderr } = await psql(["SELECT session_user", "\\conninfo"], { PGSSLMODE });
     assert.equal(stderr, "");
     assert.match(stdout, /^you@example\.com\n.*SSL connection \(protocol: TLSv1\.3/s);
   });
 }
 
-Deno.test(requires("psql refuses another authority's certificate under require", psqlMissing), async () => {
+psqlTest("psql refuses another authority's certificate under require", async () => {
   local.faults.certificate = "self-signed";
   const { stderr } = await psql(["SELECT 1"], { PGSSLMODE: "require" });
   local.faults.certificate = undefined;
   assert.match(stderr, /certificate verify failed/);
 });
 
-Deno.test(requires("psql is told why it is refused", psqlMissing), async () => {
+psqlTest("psql is told why it is refused", async () => {
   const refusals: [Record<string, string>, RegExp][] = [
     [{ PGSSLMODE: "disable" }, /FATAL: {2}Insecure connection/],
     [{ PGHOST: "127.0.0.1" }, /FATAL: {2}Connection does not have SNI\.\nDETAIL: {2}Please upgrade your client/],
@@ -61,7 +66,7 @@ Deno.test(requires("psql is told why it is refused", psqlMissing), async () => {
   for (const [env, expected] of refusals) assert.match((await psql(["SELECT 1"], env)).stderr, expected);
 });
 
-Deno.test(requires("\\copy carries a table in and out unchanged", psqlMissing), async () => {
+psqlTest("\\copy carries a table in and out unchanged", async () => {
   const rows = Array.from({ length: 50_000 }, (_, i) => `${i}\tname ${i} é\t${i % 7 ? i / 4 : "\\N"}\n`).join("");
   const { stderr } = await psql(
     ["CREATE TABLE copied (id int, name text, value numeric)", "\\copy copied FROM pstdin"],
@@ -73,7 +78,7 @@ Deno.test(requires("\\copy carries a table in and out unchanged", psqlMissing), 
   assert.equal(stdout, rows);
 });
 
-Deno.test(requires("\\copy that fails leaves the session and the others in order", psqlMissing), async () => {
+psqlTest("\\copy that fails leaves the session and the others in order", async () => {
   const { stdout, stderr } = await psql(
     ["CREATE TABLE failing (id int)", "\\copy failing FROM pstdin", "SELECT count(*) FROM failing"],
     {},
@@ -83,7 +88,7 @@ Deno.test(requires("\\copy that fails leaves the session and the others in order
   assert.equal(stdout, "CREATE TABLE\n0\n");
 });
 
-Deno.test(requires("a psql that is killed in the middle of \\copy leaves nothing behind", psqlMissing), async () => {
+psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", async () => {
   await psql(["CREATE TABLE killed (id int)"]);
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "\\copy killed FROM pstdin"],
@@ -101,7 +106,7 @@ Deno.test(requires("a psql that is killed in the middle of \\copy leaves nothing
   assert.equal((await psql(["SELECT count(*) FROM killed"])).stdout, "0\n");
 });
 
-Deno.test(requires("Ctrl-C in psql cancels the query", psqlMissing), async () => {
+psqlTest("Ctrl-C in psql cancels the query", async () => {
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "SELECT pg_sleep(30)"],
     env: { ...local.env, PGPASSWORD: password },

@@ -30,6 +30,7 @@ export class RawKernel implements AsyncDisposable {
   readonly process: Deno.ChildProcess;
   readonly signer: Signer;
   readonly #folder: string;
+  readonly #gathered: Promise<void>;
   #stderr = "";
 
   private constructor(info: ConnectionInfo, process: Deno.ChildProcess, folder: string) {
@@ -37,7 +38,7 @@ export class RawKernel implements AsyncDisposable {
     this.process = process;
     this.signer = new Signer(info.key);
     this.#folder = folder;
-    this.#gather();
+    this.#gathered = this.#gather();
   }
 
   static async start(options: RawKernelOptions = {}): Promise<RawKernel> {
@@ -71,6 +72,7 @@ export class RawKernel implements AsyncDisposable {
       this.process.kill("SIGTERM");
     } catch { /* it has ended */ }
     await this.process.status;
+    await this.#gathered; // which ends with the last process that writes there
     await Deno.remove(this.#folder, { recursive: true });
   }
 

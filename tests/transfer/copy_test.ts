@@ -55,6 +55,26 @@ queryTest("leaving copyOut() early ends it on the server, and the connection goe
   }
 });
 
+queryTest(
+  "a copy that was stopped is never taken for a whole one, however soon the server has sent the rest",
+  async ({ open }) => {
+    const db = await open({ max: 1 });
+    for (const rows of [100, 1000, 3000, 10_000, 30_000]) {
+      const reason = new Error("enough");
+      const controller = new AbortController();
+      const copying = on(db, async (session, lease, signal) => {
+        const text = `COPY (SELECT repeat('x', 1000) FROM generate_series(1, ${rows})) TO STDOUT`;
+        for await (const _ of copyOut(session, lease, text, signal)) {
+          await new Promise((resolve) => setTimeout(resolve, 30)); // the server goes on sending meanwhile
+          controller.abort(reason);
+        }
+      }, controller.signal);
+      await assert.rejects(copying, (error) => error === reason, `${rows} rows`);
+      assert.equal(await db.sql`SELECT 1`.value(), 1);
+    }
+  },
+);
+
 queryTest("copyOut() of what is no COPY, or fails, is an error like any other", async ({ open }) => {
   const db = await open({ max: 1 });
   const read = (text: string) =>
