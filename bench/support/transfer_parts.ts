@@ -1,0 +1,186 @@
+// @ts-types="@types/pg"
+import pg from "pg";
+import copyStreams from "pg-copy-streams";
+import postgres from "postgres";
+import { connect, type Lakebase, type PullOptions } from "../../mod.ts";
+import { type Contender, contest } from "./contest.ts";
+import { type PsqlTarget, psqlTime } from "./psql.ts";
+import { pythonTimes } from "./python.ts";
+import { startSlowLink } from "./slow_link.ts";
+
+/** Where the server and the files are. */
+export interface Place {
+  port: number;
+  password: string;
+  /** For what is written. */
+  folder: string;
+  /** The authority's certificate. */
+  caFile: string;
+}
+
+/** One comparison's surroundings. */
+export interface Setting extends Place {
+  tls: boolean;
+}
+
+/** One row of the table that is printed. */
+export interface Line {
+  what: string;
+  ours: string;
+  beside: string;
+  ratio: string;
+  limit: string;
+}
+
+/** One way, in milliseconds: a round trip is twice that. */
+const LINK_DELAY = 20;
+
+const RUN = { pullCsv, pullFormats, readColumns, loadCsv, loadOthers, slowLink };
+
+/** A comparison. */
+export type Part = keyof typeof RUN;
+
+/** Those that are made with TLS and without. */
+export const PARTS: readonly Part[] = ["pullCsv", "pullFormats", "readColumns", "loadCsv", "loadOthers"];
+
+/** Makes a comparison in a process of its own. */
+export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--v8-flags=--expose-gc", import.meta.url, part, JSON.stringify(setting)],
+    stdin: "null",
+  }).output();
+  if (!success) throw new Error(`${part}: ${new TextDecoder().decode(stderr)}`);
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+if (import.meta.main) {
+  const setting = JSON.parse(Deno.args[1]!) as Setting;
+  const lines: Line[] = [];
+  {
+    await using db = await open(setting);
+    await RUN[Deno.args[0] as Part](db, setting, (what, ours, beside, theirs, limit) => {
+      const ratio = (ours / theirs).toFixed(2);
+      const wire = setting.tls ? "TLS" : "no TLS";
+      lines.push({
+        what: `${wire}: ${what}`,
+        ours: `${ours.toFixed(0)} ms`,
+        beside: `${theirs.toFixed(0)} ms: ${beside}`,
+        ...{ ratio, limit: limit === undefined ? "" : `${limit}` },
+      });
+    });
+  }
+  await new Blob([JSON.stringify(lines)]).stream().pipeTo(Deno.stdout.writable);
+}
+
+type Say = (what: string, ours: number, beside: string, theirs: number, limit?: number) => void;
+
+async function open({ port, password, tls, caFile }: Setting): Promise<Lakebase> {
+  const to = { host: "127.0.0.1", port, user: "postgres", database: "postgres", password };
+  return await connect({ ...to, ...(tls ? { ca: caFile } : { sslMode: "disable" as const }) });
+}
+
+function psqlTarget({ port, password, tls, caFile }: Setting): PsqlTarget {
+  return { port, password, ca: tls ? caFile : undefined };
+}
+
+function pulling(db: Lakebase, { folder }: Setting): (file: string, options?: PullOptions) => Contender {
+  return (file, options = {}) => async () => void await db.pull("bench", `${folder}/${file}`, options);
+}
+
+async function pullCsv(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const copy = `\\copy bench to '${setting.folder}/from-psql.csv' with (format csv, header)`;
+  const took = await contest({
+    psql: () => psqlTime(copy, psqlTarget(setting)),
+    ours: pulling(db, setting)("ours.csv"),
+  });
+  say("pull .csv", took.ours, "psql \\copy", took.psql, 1.1);
+}
+
+async function pullFormats(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const pull = pulling(db, setting);
+  const took = await contest({
+    csv: pull("ours.csv"),
+    two: pull("two.csv", { parallel: 2 }),
+    ndjson: pull("ours.ndjson"),
+    arrow: pull("ours.arrow"),
+    parquet: pull("ours.parquet"),
+  });
+  say("pull .csv, parallel 2", took.two, "parallel 1", took.csv, 1);
+  say("pull .arrow", took.arrow, "pull .csv", took.csv, 1.6);
+  say("pull .parquet", took.parquet, "pull .csv", took.csv, 2.5);
+  say("pull .ndjson", took.ndjson, "pull .csv", took.csv);
+}
+
+async function readColumns(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const { port, password, tls, caFile } = setting;
+  const ssl = tls ? { ca: await Deno.readTextFile(caFile) } : false;
+  const login = { host: "127.0.0.1", port, user: "postgres", database: "postgres", password };
+  const raw = new pg.Client({ ...login, ssl });
+  await raw.connect();
+  const other = postgres({ ...login, max: 1, ssl });
+  const took = await contest({
+    columns: async () => void await db.sql`SELECT * FROM bench`.columns(),
+    pg: async () => void await raw.query("SELECT * FROM bench"),
+    postgresJs: async () => void await other`SELECT * FROM bench`,
+    stream: async () => {
+      await raw.query("SELECT 1"); // without it a second COPY on one client waits for ever, under Deno
+      for await (const _ of raw.query(copyStreams.to("COPY bench TO STDOUT (FORMAT binary)")));
+    },
+  });
+  await raw.end();
+  await other.end();
+  say("columns()", took.columns, "pg, row objects", took.pg, 0.3);
+  say("columns()", took.columns, "postgres.js, row objects", took.postgresJs, 0.45);
+  say("columns()", took.columns, "pg-copy-streams, bytes dropped", took.stream, 1.4);
+  const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres?sslmode=${tls ? "require" : "disable"}`;
+  for (const [name, python] of Object.entries(await pythonTimes(url, "SELECT * FROM bench") ?? {})) {
+    say("columns()", took.columns, `${name}, Python, to Arrow`, python);
+  }
+}
+
+/** Each run on an empty table. */
+function emptied(db: Lakebase, run: Contender): Contender {
+  return async () => {
+    await db.sql`TRUNCATE copy`;
+    const started = performance.now();
+    return await run() ?? performance.now() - started;
+  };
+}
+
+async function loadCsv(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const csv = `${setting.folder}/from-psql.csv`;
+  const took = await contest({
+    psql: emptied(db, () => psqlTime(`\\copy copy from '${csv}' with (format csv, header)`, psqlTarget(setting))),
+    ours: emptied(db, async () => void await db.load("copy", csv)),
+  });
+  say("load .csv", took.ours, "psql \\copy from", took.psql, 1.1);
+}
+
+async function loadOthers(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const { folder } = setting;
+  const rows = [...await db.query("SELECT * FROM bench")];
+  const copy = `\\copy copy from '${folder}/from-psql.csv' with (format csv, header)`;
+  const took = await contest({
+    psql: emptied(db, () => psqlTime(copy, psqlTarget(setting))),
+    objects: emptied(db, async () => void await db.load("copy", rows)),
+    parquet: emptied(db, async () => void await db.load("copy", `${folder}/ours.parquet`)),
+  });
+  say("load row objects", took.objects, "psql \\copy from, of .csv", took.psql, 3);
+  say("load .parquet", took.parquet, "psql \\copy from, of .csv", took.psql);
+}
+
+/** Over a link with latency: what counts there is how much is on its way at once. */
+async function slowLink(_db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  await using link = await startSlowLink(setting.port, LINK_DELAY);
+  const far = { ...setting, port: link.port };
+  await using db = await open(far);
+  const pull = pulling(db, far);
+  const copy = `\\copy bench to '${setting.folder}/from-psql.csv' with (format csv, header)`;
+  const took = await contest({
+    psql: () => psqlTime(copy, psqlTarget(far)),
+    one: pull("slow.csv"),
+    two: pull("slow-two.csv", { parallel: 2 }),
+  });
+  say(`pull .csv over ${2 * LINK_DELAY} ms`, took.one, "psql \\copy", took.psql, 1.2);
+  say(`pull .csv over ${2 * LINK_DELAY} ms, parallel 2`, took.two, "psql \\copy", took.psql, 1.2);
+}
