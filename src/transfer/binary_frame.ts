@@ -1,4 +1,4 @@
-import type { Chunk } from "./copy_messages.ts";
+import { type Chunk, type CopyItem, END_OF_COPY } from "./copy_out.ts";
 
 /** The signature and the flags of `COPY ... (FORMAT binary)`; the length of what else its header has follows. */
 const HEADER_START = 15;
@@ -9,18 +9,32 @@ export const BINARY_TRAILER: Chunk = { bytes: Uint8Array.of(0xff, 0xff), rows: 1
 /**
  * Takes away what several binary COPYs have once each, so that they can stand one behind the other.
  *
- * @param chunks One of them. The server sends its header in the message of the first row, and its trailer in one of its own.
- * @param first Whether to leave the header.
+ * @param chunks Their rows, each COPY's with its end behind them. The server sends a header in the message of the first row,
+ * and a trailer in one of its own.
+ * @param headed Whether to leave the first one's header.
  */
-export async function* withoutFrame(chunks: AsyncIterable<Chunk>, first: boolean): AsyncGenerator<Chunk, void, void> {
+export async function* withoutFrames(
+  chunks: AsyncIterable<CopyItem>,
+  headed: boolean,
+): AsyncGenerator<CopyItem, void, void> {
   let last: Chunk | undefined;
+  let headless = !headed;
   for await (const chunk of chunks) {
+    if (chunk === END_OF_COPY) {
+      if (last !== undefined) yield* withoutTrailer(last);
+      yield chunk;
+      last = undefined;
+      headless = true;
+      continue;
+    }
     if (last !== undefined) yield last;
-    last = last === undefined && !first ? withoutHeader(chunk) : chunk;
+    last = last === undefined && headless ? withoutHeader(chunk) : chunk;
   }
-  if (last === undefined) return;
-  const bytes = last.bytes.subarray(0, last.bytes.length - BINARY_TRAILER.bytes.length);
-  if (bytes.length > 0) yield { bytes, rows: last.rows - BINARY_TRAILER.rows };
+}
+
+function* withoutTrailer({ bytes, rows }: Chunk): Generator<Chunk, void, void> {
+  const kept = bytes.subarray(0, bytes.length - BINARY_TRAILER.bytes.length);
+  if (kept.length > 0) yield { bytes: kept, rows: rows - BINARY_TRAILER.rows };
 }
 
 function withoutHeader({ bytes, rows }: Chunk): Chunk {

@@ -5,6 +5,7 @@ import { exchange } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { parserSource } from "../query/types.ts";
 import { Exchange, type Wire } from "../query/wire.ts";
+import { CopyEnd } from "./copy_end.ts";
 import { type Chunk, CopyMessages } from "./copy_messages.ts";
 
 export type { Chunk };
@@ -34,9 +35,40 @@ export async function* copyOut(
   text: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Chunk, number, void> {
+  const copy = new CopyOut([text]);
+  for await (const chunk of run(session, lease, copy, signal)) if (chunk !== END_OF_COPY) yield chunk;
+  return Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0);
+}
+
+/** Stands behind the rows of each statement of a series. */
+export const END_OF_COPY: unique symbol = Symbol("end of a COPY");
+
+/** What a series of COPYs gives. */
+export type CopyItem = Chunk | typeof END_OF_COPY;
+
+/**
+ * {@linkcode copyOut} of several statements. Each is sent when the one before it begins, so that the server need not wait for
+ * it: a round trip for each would be time without rows. They must be of one transaction, where after a failure none runs.
+ *
+ * @param texts The statements, each asked for when it can be sent.
+ */
+export function copyOutSeries(
+  session: Session,
+  lease: Lease,
+  texts: Iterable<string>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CopyItem, void, void> {
+  return run(session, lease, new CopyOut(texts), signal);
+}
+
+async function* run(
+  session: Session,
+  lease: Lease,
+  copy: CopyOut,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CopyItem, void, void> {
   const leaving = new AbortController();
   const stopped = signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]);
-  const copy = new CopyOut(text);
   const letGo = () => copy.discard();
   stopped.addEventListener("abort", letGo, { once: true });
   if (stopped.aborted) letGo();
@@ -50,7 +82,7 @@ export async function* copyOut(
     }
     await finished;
     stopped.throwIfAborted(); // what came after that was dropped, though the server may have ended before it was canceled
-    return Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0);
+    yield END_OF_COPY;
   } finally {
     if (!copy.over) leaving.abort();
     await finished.catch(() => {});
@@ -61,10 +93,15 @@ export async function* copyOut(
 
 type Listener = (bytes: Buffer) => void;
 
-/** The exchange of a COPY. While the rows come, what the socket brings goes past the driver's parser. */
+/** The exchange of COPYs. While the rows come, what the socket brings goes past the driver's parser. */
 class CopyOut extends Exchange {
-  readonly #text: string;
-  readonly #messages: CopyMessages;
+  readonly #texts: Iterator<string, unknown>;
+  /** The COPYs whose rows nobody has taken yet; the last one's come now. */
+  readonly #copies: CopyMessages[] = [];
+  /** Reads the end of a COPY that another one follows. */
+  #end: CopyEnd | undefined;
+  /** Whether a COPY was sent behind the one whose rows come. */
+  #ahead = false;
   #parsers: Listener[] = [];
   #attached = false;
   #held = false;
@@ -76,16 +113,11 @@ class CopyOut extends Exchange {
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #onData = (bytes: Buffer) => this.#take(bytes);
 
-  constructor(text: string) {
+  /** Made of the statements. */
+  constructor(texts: Iterable<string>) {
     super({ types: TYPES });
-    this.#text = text;
-    this.#messages = new CopyMessages({
-      beside: (message) => this.#pass(message),
-      rest: (bytes) => {
-        this.detach();
-        this.#pass(bytes);
-      },
-    });
+    this.#texts = texts[Symbol.iterator]();
+    this.#begin();
   }
 
   /** Whether the server has ended it. */
@@ -94,13 +126,19 @@ class CopyOut extends Exchange {
   }
 
   /** The next rows; `undefined` after the last, or when it has failed. */
-  async next(): Promise<Chunk | undefined> {
+  async next(): Promise<CopyItem | undefined> {
     for (;;) {
-      const ended = this.#over || this.#messages.ended;
-      const chunk = this.#messages.take(this.#due || ended);
+      const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
+      const ended = this.#over || first.ended;
+      const chunk = first.take(this.#due || ended);
       this.#due = false;
-      if (this.#held && this.#messages.waiting < MOST_WAITING) this.#release();
-      if (chunk !== undefined || ended) return chunk;
+      if (this.#held && this.#waiting < MOST_WAITING) this.#release();
+      if (chunk !== undefined) return chunk;
+      if (following !== undefined) {
+        this.#copies.shift();
+        return END_OF_COPY;
+      }
+      if (ended && this.#end === undefined) return undefined;
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
   }
@@ -108,6 +146,7 @@ class CopyOut extends Exchange {
   /** Nothing more comes. */
   end(): void {
     this.#over = true;
+    this.#end = undefined;
     clearTimeout(this.#timer);
     this.#call();
   }
@@ -132,23 +171,65 @@ class CopyOut extends Exchange {
     this.#socket.removeAllListeners("data");
     this.#socket.on("data", this.#onData);
     this.#attached = true;
-    wire.query(this.#text);
+    this.#send();
+    this.#ahead = this.#send();
+  }
+
+  /** Sends the next statement, where there is one. */
+  #send(): boolean {
+    const { done, value } = this.#texts.next();
+    if (!done) this.wire.query(value as string);
+    return !done;
   }
 
   get #socket(): net.Socket {
     return this.wire.stream as net.Socket;
   }
 
+  get #current(): CopyMessages {
+    return this.#copies.at(-1)!;
+  }
+
+  get #waiting(): number {
+    return this.#copies.reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
+  #begin(): void {
+    const rest = (bytes: Buffer) => {
+      if (this.#ahead) this.#end = new CopyEnd();
+      this.#finishCopy(bytes);
+    };
+    this.#copies.push(new CopyMessages({ beside: (message) => this.#pass(message), rest }));
+  }
+
+  /** Takes what follows the last row of a COPY. */
+  #finishCopy(bytes: Buffer): void {
+    const outcome = this.#end === undefined ? { rest: bytes } : this.#end.push(bytes);
+    if (outcome === undefined) return;
+    this.#end = undefined;
+    if ("next" in outcome) {
+      this.#begin();
+      this.#ahead = !this.#discarding && this.#send();
+      return this.#current.push(outcome.next);
+    }
+    this.detach();
+    this.#pass(outcome.rest);
+  }
+
   #take(bytes: Buffer): void {
     try {
-      this.#messages.push(bytes);
+      if (this.#end === undefined) this.#current.push(bytes);
+      else this.#finishCopy(bytes);
     } catch (error) {
       this.#socket.destroy(error as Error); // what it says can't be made sense of any more
       return;
     }
-    if (this.#discarding) { while (this.#messages.take() !== undefined); }
-    else if (this.#attached && !this.#held && this.#messages.waiting >= MOST_WAITING) this.#hold();
-    if (this.#messages.full || this.#messages.ended) this.#call();
+    if (this.#discarding) {
+      this.#copies.forEach((copy) => {
+        while (copy.take() !== undefined);
+      });
+    } else if (this.#attached && !this.#held && this.#waiting >= MOST_WAITING) this.#hold();
+    if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#call();
     else this.#timer ??= setTimeout(() => this.#fall(), GATHER_MS);
   }
 

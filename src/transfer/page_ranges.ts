@@ -18,14 +18,11 @@ export interface PageRange {
   to: number | undefined;
 }
 
-/**
- * Bytes of all ranges that are read at a time, about: what comes before its turn has to be kept. Smaller ones would cost more
- * round trips between them.
- */
+/** Bytes of all ranges that are read at a time, about: what comes before its turn has to be kept. */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
 /** Ranges for a connection at least, where there are pages enough. */
 const RANGES_EACH = 4;
-/** Bytes of a range at least, about: starting a COPY costs as much as reading so many. */
+/** Bytes of a range at least, about: starting a COPY costs the server as much as reading so many. */
 const FEWEST_BYTES = 256 * 1024;
 
 /**

@@ -3,8 +3,8 @@ import { acquire } from "../query/cancel.ts";
 import { explain } from "../query/failure.ts";
 import { restore } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
-import { BINARY_TRAILER, withoutFrame } from "./binary_frame.ts";
-import { type Chunk, copyOut } from "./copy_out.ts";
+import { BINARY_TRAILER, withoutFrames } from "./binary_frame.ts";
+import { type Chunk, type CopyItem, copyOutSeries, END_OF_COPY } from "./copy_out.ts";
 import { InOrder } from "./in_order.ts";
 import { type PageRange, pageRanges, rangeQuery } from "./page_ranges.ts";
 import type { ParallelOptions } from "./parallel.ts";
@@ -63,12 +63,15 @@ export class Team implements AsyncDisposable {
 
   async *inOrder(): AsyncGenerator<Chunk, void, void> {
     const order = this.#queue(this.#ranges.length);
-    this.#start((lease) =>
-      this.#eachRange(async (range, index) => {
-        for await (const chunk of this.#copy(lease, range, index === 0)) await order.push(index, chunk);
-        order.close(index);
-      })
-    );
+    this.#start(async (lease) => {
+      const first = this.#claim();
+      if (first === undefined) return;
+      const mine = [first];
+      for await (const item of this.#copy(lease, mine, first === 0)) {
+        if (item === END_OF_COPY) order.close(mine.shift()!);
+        else await order.push(mine[0]!, item);
+      }
+    });
     yield* this.#read(order);
     if (this.#options.binary) yield BINARY_TRAILER;
     this.#whole = true;
@@ -78,13 +81,8 @@ export class Team implements AsyncDisposable {
     const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
     this.#start(async (lease, member) => {
       const queue = queues[member]!;
-      let first = true;
-      const read = async (range: PageRange) => {
-        for await (const chunk of this.#copy(lease, range, first)) await queue.push(0, chunk);
-        first = false;
-      };
-      await this.#eachRange(read);
-      if (first) await read({ table: this.#options.table, from: 0, to: 0 }); // its file has a header all the same
+      const first = this.#claim() ?? this.#ranges.length; // with nothing left, its file has a header all the same
+      for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
       if (this.#options.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
     });
@@ -155,12 +153,11 @@ export class Team implements AsyncDisposable {
     }
   }
 
-  async #eachRange(read: (range: PageRange, index: number) => Promise<void>): Promise<void> {
-    while (this.#next < this.#ranges.length) {
-      const index = this.#next++;
-      await read(this.#ranges[index]!, index);
-    }
+  /** The number of the next range, where one is left. */
+  #claim(): number | undefined {
+    if (this.#next < this.#ranges.length) return this.#next++;
     this.#enough.abort();
+    return undefined;
   }
 
   async #giveBack(lease: Lease): Promise<void> {
@@ -168,10 +165,25 @@ export class Team implements AsyncDisposable {
     await giveBack(this.#session, lease);
   }
 
-  #copy(lease: Lease, range: PageRange, first: boolean): AsyncIterable<Chunk> {
-    const { copy, columns, binary } = this.#options;
-    const chunks = copyOut(this.#session, lease, copy(rangeQuery(columns, range), first), this.#signal);
-    return binary ? withoutFrame(chunks, first) : chunks;
+  /**
+   * Copies ranges on a connection as long as any are left.
+   *
+   * @param mine The first one's number; those that are claimed later are added.
+   * @param headed Whether the first one has a header.
+   */
+  #copy(lease: Lease, mine: number[], headed: boolean): AsyncIterable<CopyItem> {
+    const items = copyOutSeries(this.#session, lease, this.#texts(mine, headed), this.#signal);
+    return this.#options.binary ? withoutFrames(items, headed) : items;
+  }
+
+  *#texts(mine: number[], headed: boolean): Generator<string, void, void> {
+    const { table, copy, columns } = this.#options;
+    const nothing = { table, from: 0, to: 0 };
+    yield copy(rangeQuery(columns, this.#ranges[mine[0]!] ?? nothing), headed);
+    for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
+      mine.push(index);
+      yield copy(rangeQuery(columns, this.#ranges[index]!), false);
+    }
   }
 }
 

@@ -20,7 +20,8 @@ serverTest("a connection that is lost ends all of it, with the reason", async (d
   const started = Date.now();
   const error = await errorOf(lose());
   assert.equal(error.code, "CONNECTION_LOST", error.message);
-  assert.match(error.message, /terminat/);
+  // The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word.
+  assert.match(error.message, /terminat|ECONNRESET/);
   assert.ok(Date.now() - started < 3000);
   await assertIdle(db);
 });
