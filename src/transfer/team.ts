@@ -53,7 +53,7 @@ export class Team implements AsyncDisposable {
         const ranges = pageRanges(pagedTables(table, rows), parallel);
         return new Team(session, options, { lease, ranges, snapshot: rows[0]!.snapshot });
       } catch (error) {
-        await giveBack(session, lease);
+        giveBack(session, lease);
         throw error;
       }
     } catch (error) {
@@ -95,7 +95,7 @@ export class Team implements AsyncDisposable {
     if (!this.#whole) this.#stop.abort();
     await Promise.allSettled(this.#work);
     await this.#leading.catch(() => {});
-    await this.#giveBack(this.#leader);
+    this.#giveBack(this.#leader);
   }
 
   /** A queue that ends with everything else. */
@@ -130,7 +130,7 @@ export class Team implements AsyncDisposable {
     try {
       await fill(lease, member);
     } finally {
-      await this.#giveBack(lease);
+      this.#giveBack(lease);
     }
   }
 
@@ -148,7 +148,7 @@ export class Team implements AsyncDisposable {
       await importSnapshot(this.#session, lease, { table, snapshot: this.#snapshot }, this.#signal);
       return lease;
     } catch (error) {
-      await giveBack(this.#session, lease);
+      giveBack(this.#session, lease);
       throw error;
     }
   }
@@ -160,9 +160,9 @@ export class Team implements AsyncDisposable {
     return undefined;
   }
 
-  async #giveBack(lease: Lease): Promise<void> {
+  #giveBack(lease: Lease): void {
     lease.client.removeListener("error", this.#onLost);
-    await giveBack(this.#session, lease);
+    giveBack(this.#session, lease);
   }
 
   /**
@@ -194,9 +194,9 @@ interface Start {
   ranges: PageRange[];
 }
 
-async function giveBack(session: Session, lease: Lease): Promise<void> {
-  await restore(session, lease);
-  lease.release();
+/** Nobody waits for the end of the transaction: over a long line that would be a round trip more. */
+function giveBack(session: Session, lease: Lease): void {
+  restore(session, lease).then(() => lease.release());
 }
 
 async function explained(session: Session, { table, signal }: ParallelOptions, error: unknown): Promise<unknown> {
