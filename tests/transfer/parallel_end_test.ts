@@ -112,7 +112,7 @@ postgresTest("a table that waits to be changed is refused, not waited for", asyn
       if (joins++ === 1) {
         altering = db.query("ALTER TABLE altered ADD COLUMN late int");
         altering.catch(() => {});
-        await sleep(200);
+        while ((await db.query("SELECT FROM pg_locks WHERE NOT granted")).length === 0) await sleep(10);
       }
       return await session.acquire();
     },
