@@ -3,6 +3,7 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { LakebaseError } from "../errors.ts";
 import { bad } from "./load_options.ts";
+import { openFile, unreadableFile } from "./open_file.ts";
 import { peek, type Peeked } from "./peek.ts";
 
 /** Bytes to load, and what is known of them. */
@@ -25,15 +26,11 @@ const GZIP = [0x1f, 0x8b] as const;
  *
  * @throws {LakebaseError} `BAD_FILE` for what can't be read.
  */
-export async function openFile(path: string): Promise<LoadBytes> {
+export async function openPath(path: string): Promise<LoadBytes> {
   if (path === "-") return await unpacked("standard input", undefined, Deno.stdin.readable, async () => {});
   const name = basename(path);
-  const file = await Deno.open(path, { read: true }).catch((cause) => {
-    throw unreadable(path, cause);
-  });
+  const { file, isFile, size } = await openFile(path);
   try {
-    const { isDirectory, isFile, size } = await file.stat();
-    if (isDirectory) throw badFile(`Cannot load ${path}: it is a folder; name the file in it`);
     return await unpacked(name, isFile ? size : undefined, readAll(file, path), () => Promise.resolve(file.close()));
   } catch (error) {
     file.close();
@@ -105,7 +102,7 @@ async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Ar
   for (;;) {
     const buffer = new Uint8Array(READ_BYTES);
     const read = await file.read(buffer).catch((cause) => {
-      throw unreadable(path, cause);
+      throw unreadableFile(path, cause);
     });
     if (read === null) return;
     yield buffer.subarray(0, read);
@@ -121,12 +118,4 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
         `the stream gave ${chunk === null ? "null" : `a ${typeof chunk}`}; with a format it must give bytes`,
       );}
   }
-}
-
-function unreadable(path: string, cause: Error): LakebaseError {
-  if (cause instanceof Deno.errors.NotFound) return badFile(`Cannot load ${path}: there is no such file`, cause);
-  if (cause instanceof Deno.errors.PermissionDenied) {
-    return badFile(`Cannot load ${path}: it may not be read by this user`, cause);
-  }
-  return badFile(`Cannot load ${path}: ${cause.message}`, cause);
 }

@@ -17,7 +17,10 @@ import type { Progress } from "./progress.ts";
 /** What a file to load may be. */
 export type LoadFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
-/** How a table is loaded. */
+/**
+ * How a table is loaded. In Arrow and Parquet files what is finer than a microsecond, which Postgres has no room for, is cut
+ * off: a value is never later than the file's.
+ */
 export interface LoadOptions {
   /**
    * What the bytes are. `tsv` is what `pull` writes: tabs between the values, `\N` for NULL, a back-slash before what is

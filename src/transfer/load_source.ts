@@ -3,7 +3,7 @@ import { closest } from "../closest.ts";
 import { exactRows, Query } from "../query/query.ts";
 import { Columns } from "./columns.ts";
 import type { Incoming } from "./incoming.ts";
-import { badFile, type LoadBytes, openFile, openStream } from "./load_bytes.ts";
+import { type LoadBytes, openPath, openStream } from "./load_bytes.ts";
 import { openDelimited } from "./load_delimited.ts";
 import { bad, checkFormatOptions, LOAD_FORMATS, type LoadFormat, type LoadOptions } from "./load_options.ts";
 import { openRows } from "./load_rows.ts";
@@ -26,9 +26,9 @@ export async function openSource(
     if (source.protocol !== "file:") {
       throw bad(`the source is a URL of ${source.protocol}; fetch it: (await fetch(url)).body`);
     }
-    return await openPath(fileURLToPath(source), options);
+    return await openNamed(fileURLToPath(source), options);
   }
-  if (typeof source === "string") return await openPath(source, options);
+  if (typeof source === "string") return await openNamed(source, options);
   const { format } = options;
   const isSource = typeof source === "object" && source !== null;
   if (source instanceof Columns) return await openColumns(source, options);
@@ -61,14 +61,14 @@ async function openQuery(query: Query, options: LoadOptions, signal: AbortSignal
   return await openRows(await exactRows(query, signal), options);
 }
 
-async function openPath(path: string, options: LoadOptions): Promise<Incoming> {
+async function openNamed(path: string, options: LoadOptions): Promise<Incoming> {
   const format = options.format ?? formatOf(path);
   checkFormatOptions(options, format);
   if (format === "arrow" || format === "parquet") {
     const { openColumnar } = await import("./load_columnar.ts");
     return await openColumnar(path, format, options);
   }
-  return await openText(format, await openFile(path), options);
+  return await openText(format, await openPath(path), options);
 }
 
 async function openStreamAs(
@@ -128,5 +128,5 @@ function formatOf(path: string): LoadFormat {
   const hint = near === undefined
     ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
-  throw badFile(`Cannot load ${path}: ${found}; ${hint}`);
+  throw bad(`${path}: ${found}; ${hint}`);
 }

@@ -209,6 +209,7 @@ const BAD: [expression: string, problem: RegExp][] = [
     "CASE WHEN n = 3 THEN '{{1,2},{3,4}}' ELSE '{1}' END::int[]",
     /of row 3: it is an array of 2 dimensions; select it as ::text/,
   ],
+  ["'[0:1]={7,8}'::int[]", /of row 1: it is an array that is numbered from 0.*; select it as ::text/],
   ["'294276-12-31 23:59:59'::timestamp", /of row 1: .* the year 294247; select it as ::text/],
 ];
 

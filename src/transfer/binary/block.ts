@@ -10,13 +10,26 @@ export interface Block {
 
 /** A value that can't be kept; only its place within the block is known where it is found. */
 export class CellProblem extends Error {
-  /** Which of the values that were appended, from 0. */
+  /** Which of the values that were appended, or of a batch, from 0; -1 where that is not known. */
   readonly at: number;
 
   /** Made with the place, and what is wrong there. */
   constructor(at: number, problem: string) {
     super(problem);
     this.at = at;
+  }
+}
+
+/**
+ * Does some work; a problem in it is given the place of what it is a part of.
+ *
+ * @param placeOf The place, from the one of the part; -1 where it is not known.
+ */
+export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof CellProblem ? new CellProblem(placeOf(error.at), error.message) : error;
   }
 }
 

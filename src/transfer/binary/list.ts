@@ -11,7 +11,7 @@ const HEADER_BYTES = 12;
 /** With one dimension also its size and its lower bound. */
 const FULL_HEADER_BYTES = 20;
 
-/** Collects one-dimensional arrays; where their numbering begins is not kept. */
+/** Collects one-dimensional arrays that are numbered from 1, as all are but those that somebody has numbered otherwise. */
 export class ListBuilder implements Builder {
   readonly width = -1;
   readonly #element: Builder;
@@ -73,6 +73,13 @@ export class ListBuilder implements Builder {
     }
     if (dimensions === 0) return 0;
     const count = dimensions === 1 && length >= FULL_HEADER_BYTES ? view.getInt32(place + HEADER_BYTES) : -1;
+    const first = count > 0 ? view.getInt32(place + HEADER_BYTES + 4) : 1;
+    if (first !== 1) {
+      throw new CellProblem(
+        -1,
+        `it is an array that is numbered from ${first}, which a list can't be; select it as ::text`,
+      );
+    }
     const end = place + length;
     if (count < 0 || count * 4 > length) {
       throw new CellProblem(-1, `an array of ${length} bytes has no ${count} elements`);

@@ -1,4 +1,5 @@
 import { LakebaseError } from "../../errors.ts";
+import { openFile } from "../open_file.ts";
 import { fileName, unreadable } from "./file_rows.ts";
 
 /** Bytes that are read at once where a file is read from its begin to its end. */
@@ -25,16 +26,8 @@ export class FileBytes implements AsyncDisposable {
    * @throws {LakebaseError} `BAD_FILE`
    */
   static async open(path: string): Promise<FileBytes> {
-    const name = fileName(path);
-    try {
-      const file = await Deno.open(path);
-      const { size, isDirectory } = await file.stat();
-      if (!isDirectory) return new FileBytes(file, size, name);
-      file.close();
-    } catch (cause) {
-      throw unreadable(name, (cause as Error).message, cause);
-    }
-    throw unreadable(name, "it is a directory; a file is wanted");
+    const { file, size } = await openFile(path);
+    return new FileBytes(file, size, fileName(path));
   }
 
   /** Some of the bytes, all of which must be there. */
@@ -66,9 +59,19 @@ export class FileBytes implements AsyncDisposable {
   }
 }
 
+/** What Arrow's reader says of a type that it does not know. */
+const UNKNOWN_TYPE = /^Unrecognized type: "(?!NONE|undefined)(\w+)"/;
+
 /** An error of a library as ours; ours stay as they are. */
 export function asUnreadable(name: string, error: unknown): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const problem = error instanceof Error ? error.message : String(error);
+  const unknown = UNKNOWN_TYPE.exec(problem)?.[1];
+  if (unknown !== undefined) {
+    return unreadable(
+      name,
+      `it has a column of the type ${unknown}, which can't be read here; write it as a plain one`,
+    );
+  }
   return unreadable(name, `it is cut off, or damaged (${problem})`, error);
 }

@@ -22,7 +22,7 @@ const MIXED_ROWS = [
     "0001 0000 4000 0002 000a",
     "ab".repeat(40),
     "01",
-    `${int32(1)}${int32(1)}${int32(21)}${int32(1)}${int32(5)}
+    `${int32(1)}${int32(1)}${int32(21)}${int32(1)}${int32(1)}
     ffffffff`,
   ],
 ];
@@ -160,6 +160,7 @@ const BAD_VALUES: [type: string, bytes: string, problem: RegExp][] = [
     `${int32(2)}${int32(0)}${int32(23)}${int32(1)}${int32(1)}${int32(1)}${int32(1)}${ELEMENT}`,
     /2 dimensions.*::text/,
   ],
+  ["int4[]", `${LIST}${int32(1)}${int32(0)}${ELEMENT}`, /numbered from 0, which a list can't be; select it as ::text/],
   ["int4[]", `${int32(1)}${int32(0)}${int32(25)}${int32(1)}${int32(1)}${ELEMENT}`, /an array of text, not of int4/],
   ["int4[]", `${LIST}${int32(1)}${int32(1)}${int32(4)}`, /element 1: it does not have 4 bytes/],
   ["int4[]", `${LIST}${int32(1)}${int32(1)}${int32(2)}0000`, /element 1: it does not have 4 bytes/],

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { cellText } from "../../../src/transfer/cell_text.ts";
 import { readArrow } from "../../../src/transfer/formats/arrow_reader.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
 import { readParquet } from "../../../src/transfer/formats/parquet_reader.ts";
 import { errorOf } from "../../query/support.ts";
 import { requires } from "../../support/requirements.ts";
+import { all } from "./read_all.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
 /** What each column of the files that Python writes becomes: the Postgres type, and the texts of its three rows. */
@@ -114,20 +114,6 @@ function open(path: string): Promise<FileRows> {
   return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
 }
 
-/** All of a file: what it makes of the columns, and the text of each value. */
-async function all(
-  file: FileRows,
-): Promise<{ types: Record<string, string>; texts: (string | null)[][]; rows: number }> {
-  await using opened = file;
-  const types = Object.fromEntries(opened.columns.map(({ name, postgres }) => [name, postgres]));
-  const texts: (string | null)[][] = [];
-  for await (const { rows, columns } of opened.batches) {
-    const cells = columns.map(cellText);
-    for (let row = 0; row < rows; row++) texts.push(cells.map((cell) => cell(row)));
-  }
-  return { types, texts, rows: texts.length };
-}
-
 fileTest("every type and compression that pyarrow writes", async (folder) => {
   await python(PYARROW, folder);
   const files = ["file.arrow", "stream.arrow", "lz4.arrow", "zstd.arrow", "v2.parquet"];
@@ -168,7 +154,7 @@ fileTest("a file of DuckDB, which has no schema of Arrow in it", async (folder) 
   const { types, texts } = await all(await open(path));
   assert.deepEqual(types, { u: "uuid", j: "jsonb", lu: "uuid[]", st: "jsonb", i: "interval", ns: "timestamp" });
   const moment = "2026-01-31 00:00:00.123456";
-  assert.deepEqual(texts, [[id, '{"a":1}', `{"${id}"}`, '{"a":1}', "0 days 129600.000 seconds", moment]]);
+  assert.deepEqual(texts, [[id, '{"a":1}', `{"${id}"}`, '{"a":1}', "0 mons 0 days 129600.000 seconds", moment]]);
   await duckdb(`COPY (SELECT 1 AS n WHERE false) TO '${path}'`);
   assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
 });
@@ -198,8 +184,14 @@ fileTest("what is no file of columns, or not whole", async (folder) => {
     assert.equal(error.code, "BAD_FILE", name);
     assert.match(error.message, message);
   }
-  for (const path of [`${folder}/missing.arrow`, folder]) {
-    for (const read of [readArrow, readParquet]) assert.equal((await errorOf(read(path))).code, "BAD_FILE");
+  for (
+    const [path, message] of [[`${folder}/missing.x`, /there is no such file$/], [folder, /it is a folder/]] as const
+  ) {
+    for (const read of [readArrow, readParquet]) {
+      const error = await errorOf(read(path));
+      assert.equal(error.code, "BAD_FILE");
+      assert.match(error.message, message);
+    }
   }
 });
 

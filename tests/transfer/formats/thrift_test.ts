@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Thrift, ThriftWriter } from "../../../src/transfer/formats/parquet/thrift.ts";
-import { readThrift } from "../../../src/transfer/formats/parquet/thrift_reader.ts";
+import { readThrift, type ThriftStruct } from "../../../src/transfer/formats/parquet/thrift_reader.ts";
 
 Deno.test("a struct of Thrift is read as it was written", () => {
   const thrift = new ThriftWriter();
@@ -22,8 +22,23 @@ Deno.test("a struct of Thrift is read as it was written", () => {
   ]]);
   assert.deepEqual(read.get(7), new TextEncoder().encode("é"));
   assert.equal((read.get(9) as unknown[]).length, 20);
-  assert.deepEqual(read.get(10), new Map([[3, new Map([[1, 16]])]]));
-  assert.deepEqual(read.get(11), [new Map([[15, 1]]), new Map([[15, 2]])]);
+  assert.equal(((read.get(10) as ThriftStruct).get(3) as ThriftStruct).get(1), 16);
+  assert.deepEqual((read.get(11) as ThriftStruct[]).map((item) => [...item]), [[[15, 1]], [[15, 2]]]);
+});
+
+Deno.test("a field of a struct of Thrift can be left out", () => {
+  const thrift = new ThriftWriter();
+  const fields = [1, 4, 6, 7];
+  thrift.structs(2, [0, 1], () => fields.forEach((field) => thrift.integer(field, field * 100)));
+  const bytes = thrift.end();
+  for (const field of fields) {
+    const second = (readThrift(bytes).get(2) as ThriftStruct[])[1]!;
+    const [before, left] = readThrift(second.without(field, bytes)).get(2) as ThriftStruct[];
+    assert.deepEqual([...before!.keys()], fields);
+    assert.deepEqual([...left!], fields.filter((other) => other !== field).map((other) => [other, other * 100]));
+  }
+  const long = Uint8Array.from([0x05, 0x02, 0x02, 0x00]); // its number stands behind its head
+  assert.throws(() => readThrift(long).without(1, long), /in an unusual way/);
 });
 
 Deno.test("what is no struct of Thrift ends in an error, and soon", () => {

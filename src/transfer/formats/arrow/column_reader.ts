@@ -14,19 +14,20 @@ import {
   Type,
 } from "apache-arrow";
 import type { ColumnData } from "../../batch.ts";
+import { problemAt } from "../../binary/block.ts";
 import type { ColumnType } from "../../column_type.ts";
 import { fixedBytes, largeBytes, plainBytes, viewBytes } from "./bytes.ts";
 import { decimals, decimalTexts, isKept } from "./decimals.ts";
 import { gather } from "./gather.ts";
-import { durationTexts, intervalTexts } from "./intervals.ts";
+import { durationTexts, intervalTexts, parquetIntervals } from "./intervals.ts";
 import { jsonTexts } from "./json.ts";
 import { listOffsets } from "./lists.ts";
 import { floats, integers, integerType } from "./numbers.ts";
 import { checkSound } from "./sound.ts";
 import { days, times, timestamps } from "./times.ts";
 
-/** The values without what the field says of them. */
-export type Values = Pick<ColumnData, "values" | "offsets" | "child">;
+/** The values without what the field says of them; with their own NULLs where those are not the ones of the batch. */
+export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
 
 /** How the values of an Arrow field are taken over. */
 export interface ColumnReader {
@@ -40,6 +41,8 @@ export interface ColumnReader {
 
 /** What an extension type's name says more than the storage does. */
 const EXTENSION = "ARROW:extension:name";
+
+const INTERVAL_BYTES = 12;
 
 /**
  * How a field is taken over: without a copy where it is kept alike, else converted; what is nested more than once as JSON.
@@ -64,6 +67,9 @@ export function columnReader(field: Field): ColumnReader | undefined {
         ? { type: { kind: "json" }, postgres: "jsonb", read: bytesOf(type) }
         : { type: { kind: "text" }, postgres: "text", read: bytesOf(type) };
     case Type.FixedSizeBinary:
+      if (extension === "parquet.interval" && type.byteWidth === INTERVAL_BYTES) {
+        return { type: { kind: "text" }, postgres: "interval", read: parquetIntervals };
+      }
       return extension === "arrow.uuid" && type.byteWidth === 16
         ? { type: { kind: "uuid" }, postgres: "uuid", read: ({ values }) => ({ values }) }
         : { type: { kind: "binary" }, postgres: "bytea", read: fixedBytes(type.byteWidth) };
@@ -190,11 +196,12 @@ function listReader(type: DataType): ColumnReader | undefined {
   return {
     type: { kind: "list", element: element.type },
     postgres: `${element.postgres}[]`,
-    read: (data) => ({
-      values: new Uint8Array(),
-      offsets: listOffsets(data),
-      child: columnData(element, "item", data.children[0]!),
-    }),
+    read: (data) => {
+      const offsets = listOffsets(data);
+      const rowOf = (at: number) => at < 0 ? at : offsets.findIndex((start) => start > at) - 1;
+      const child = problemAt(() => columnData(element, "item", data.children[0]!), rowOf);
+      return { values: new Uint8Array(), offsets, child };
+    },
   };
 }
 

@@ -9,6 +9,9 @@ interface Place {
   at: number;
 }
 
+/** Those of a dictionary; `undefined` for a NULL among them. */
+type Places = readonly (Place | undefined)[];
+
 /**
  * The values that the indices of a dictionary-encoded column stand for.
  *
@@ -16,21 +19,39 @@ interface Place {
  * @param columns The distinct values: several columns where the dictionary grew.
  */
 export function gather(data: Data, columns: readonly ColumnData[]): Values {
-  const places = columns.flatMap((column) => Array.from({ length: column.length }, (_, at): Place => ({ column, at })));
+  const places = columns.flatMap(placesOf);
   const first = columns[0];
   if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
-  if (first.offsets !== undefined) return gatherBytes(data, places);
-  return first.type.kind === "bool" ? gatherBits(data, places) : gatherFixed(data, places, first);
+  const nulls = places.includes(undefined) ? gatherNulls(data, places) : {};
+  if (first.offsets !== undefined) return { ...gatherBytes(data, places), ...nulls };
+  return { ...first.type.kind === "bool" ? gatherBits(data, places) : gatherFixed(data, places, first), ...nulls };
 }
 
-function placeOf(data: Data, places: readonly Place[], at: number): Place | undefined {
+function placesOf(column: ColumnData): Places {
+  const { length, nullBitmap } = column;
+  const isThere = (at: number) => nullBitmap === undefined || isSet(nullBitmap, at);
+  return Array.from({ length }, (_, at) => isThere(at) ? { column, at } : undefined);
+}
+
+function placeOf(data: Data, places: Places, at: number): Place | undefined {
   if (!data.getValid(at)) return undefined;
-  const place = places[Number(data.values[at])];
-  if (place === undefined) throw new Error("it points beyond a dictionary");
-  return place;
+  const index = Number(data.values[at]);
+  if (index < 0 || index >= places.length) throw new Error("it points beyond a dictionary");
+  return places[index];
 }
 
-function gatherBytes(data: Data, places: readonly Place[]): Values {
+/** A row is NULL where it has no index, and where its index stands for a NULL. */
+function gatherNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
+  const nullBitmap = new Uint8Array((data.length + 7) >> 3);
+  let nullCount = 0;
+  for (let row = 0; row < data.length; row++) {
+    if (placeOf(data, places, row) === undefined) nullCount++;
+    else nullBitmap[row >> 3]! |= 1 << (row & 7);
+  }
+  return { nullBitmap, nullCount };
+}
+
+function gatherBytes(data: Data, places: Places): Values {
   const offsets = new Int32Array(data.length + 1);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -48,7 +69,7 @@ function gatherBytes(data: Data, places: readonly Place[]): Values {
   return { values, offsets };
 }
 
-function gatherBits(data: Data, places: readonly Place[]): Values {
+function gatherBits(data: Data, places: Places): Values {
   const values = new Uint8Array((data.length + 7) >> 3);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -57,7 +78,7 @@ function gatherBits(data: Data, places: readonly Place[]): Values {
   return { values };
 }
 
-function gatherFixed(data: Data, places: readonly Place[], like: ColumnData): Values {
+function gatherFixed(data: Data, places: Places, like: ColumnData): Values {
   const size = like.values.length / Math.max(1, like.length);
   const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
   for (let row = 0; row < data.length; row++) {

@@ -1,6 +1,7 @@
 import { type Data, type Duration, type Interval, IntervalUnit, TimeUnit } from "apache-arrow";
 import type { Values } from "./column_reader.ts";
 import { texts } from "./texts.ts";
+import { floorDivide } from "./times.ts";
 
 /** Units of a second, by `TimeUnit`. */
 const PER_SECOND: Readonly<Record<TimeUnit, bigint>> = {
@@ -41,7 +42,19 @@ function wordsOf({ values }: Data): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.byteLength >> 2);
 }
 
+/** Parquet's own: months, days and milliseconds, none of them with a sign. */
+export function parquetIntervals(data: Data): Values {
+  const words = new Uint32Array(data.values.buffer, data.values.byteOffset, data.length * 3);
+  return texts(data, (at) => {
+    const [months, days, milliseconds] = words.subarray(at * 3);
+    return `${months} mons ${days} days ${seconds(BigInt(milliseconds!), 1000n)}`;
+  });
+}
+
 function seconds(value: bigint, perSecond: bigint): string {
+  if (perSecond === PER_SECOND[TimeUnit.NANOSECOND]) {
+    return seconds(floorDivide(value, 1000n), PER_SECOND[TimeUnit.MICROSECOND]);
+  }
   const size = value < 0n ? -value : value;
   const fraction = String(size % perSecond).padStart(String(perSecond).length - 1, "0");
   return `${value < 0n ? "-" : ""}${size / perSecond}${perSecond === 1n ? "" : `.${fraction}`} seconds`;

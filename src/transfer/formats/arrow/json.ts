@@ -1,5 +1,6 @@
 import { type Data, type Field, Type } from "apache-arrow";
 import type { ColumnData } from "../../batch.ts";
+import { CellProblem, problemAt } from "../../binary/block.ts";
 import { valueReader } from "../../column_value.ts";
 import type { Values } from "./column_reader.ts";
 import { listOffsets } from "./lists.ts";
@@ -13,7 +14,7 @@ export type TakeOver = (field: Field, data: Data) => ColumnData;
 
 /** Structs, maps and lists of them as JSON. */
 export function jsonTexts(field: Field, take: TakeOver): (data: Data) => Values {
-  return (data) => texts(data, present(field, data, take));
+  return (data) => texts(data, problemAt(() => present(field, data, take), () => -1));
 }
 
 function writer(field: Field, data: Data, take: TakeOver): Write {
@@ -54,8 +55,16 @@ function mapWriter(field: Field, data: Data, take: TakeOver): Write {
   const key = writer(keyField, keys, take);
   const value = writer(valueField, values, take);
   return (at) => {
-    const pairs = range(offsets[at]!, offsets[at + 1]!).map((entry) => `${asText(key(entry))}:${value(entry)}`);
-    return `{${pairs.join(",")}}`;
+    const members = new Map<string, string>();
+    for (const entry of range(offsets[at]!, offsets[at + 1]!)) {
+      const name = asText(key(entry));
+      // Postgres would keep the last of them, in silence.
+      if (members.has(name)) {
+        throw new CellProblem(-1, `a map has the key ${name} twice, and an object can't; make it a list`);
+      }
+      members.set(name, value(entry));
+    }
+    return `{${Array.from(members, (member) => member.join(":")).join(",")}}`;
   };
 }
 

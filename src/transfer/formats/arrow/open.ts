@@ -1,7 +1,9 @@
 import { type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow";
 import type { Batch } from "../../batch.ts";
+import { CellProblem } from "../../binary/block.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { registerCodecs } from "./codecs.ts";
+import type { LakebaseError } from "../../../errors.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { concat } from "../output.ts";
 import { fileName, type FileRows, unreadable } from "../file_rows.ts";
@@ -63,19 +65,31 @@ async function* convert(
   names: readonly string[],
   name: string,
 ): AsyncGenerator<Batch, void, void> {
+  let rows = 0;
   try {
     for await (const { numRows, data } of batches) {
       if (numRows === 0) continue;
       const columns = readers.map((reader, at) => {
         const values = data.children[at];
         if (values?.length !== numRows) throw new Error(`column "${names[at]}" does not have ${numRows} values`);
-        return columnData(reader, names[at]!, values);
+        try {
+          return columnData(reader, names[at]!, values);
+        } catch (error) {
+          throw error instanceof CellProblem ? unfit(error, name, names[at]!, rows) : error;
+        }
       });
       yield { rows: numRows, columns };
+      rows += numRows;
     }
   } catch (error) {
     throw asUnreadable(name, error);
   }
+}
+
+/** The error for a value that Postgres has no form of. */
+function unfit({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
+  const row = at < 0 ? "" : `row ${(before + at + 1).toLocaleString("en-US")}, `;
+  return unreadable(name, `${row}column ${JSON.stringify(column)}: ${message}`);
 }
 
 async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {

@@ -1,4 +1,5 @@
 import type { Data } from "apache-arrow";
+import { problemAt } from "../../binary/block.ts";
 import type { Values } from "./column_reader.ts";
 
 const UTF8 = new TextEncoder();
@@ -9,15 +10,19 @@ export function texts(data: Data, textOf: (at: number) => string): Values & { of
   const offsets = new Int32Array(length + 1);
   let values = new Uint8Array(length * 8 + 64);
   let end = 0;
-  for (let at = 0; at < length; at++) {
-    if (data.getValid(at)) {
-      const text = textOf(at);
-      const most = end + text.length * 3;
-      if (most > values.length) values = grown(values, most);
-      end += UTF8.encodeInto(text, values.subarray(end)).written;
+  let at = 0;
+  const write = () => {
+    for (; at < length; at++) {
+      if (data.getValid(at)) {
+        const text = textOf(at);
+        const most = end + text.length * 3;
+        if (most > values.length) values = grown(values, most);
+        end += UTF8.encodeInto(text, values.subarray(end)).written;
+      }
+      offsets[at + 1] = end;
     }
-    offsets[at + 1] = end;
-  }
+  };
+  problemAt(write, () => at);
   return { values: values.subarray(0, end), offsets };
 }
 

@@ -1,10 +1,19 @@
 import type { FileBytes } from "../file_bytes.ts";
+import { concat } from "../output.ts";
 
-/** A file as the library asks for it: a true `Blob` of a file would be all of it in memory. */
-export function fileBlob(file: FileBytes): Blob {
-  const { size } = file;
+/**
+ * A file as the library asks for it: a true `Blob` of a file would be all of it in memory.
+ *
+ * @param end What it ends with, from a place on, in the place of its own.
+ */
+export function fileBlob(file: FileBytes, end: Uint8Array, place: number): Blob {
+  const size = place + end.length;
   const slice = (from = 0, to = size) => ({
-    arrayBuffer: async () => (await file.read(from, to - from)).buffer,
+    arrayBuffer: async () => {
+      const own = await file.read(from, Math.max(0, Math.min(to, place) - from));
+      const rest = end.slice(Math.max(0, from - place), Math.max(0, to - place));
+      return concat([own, rest].filter(({ length }) => length > 0)).buffer;
+    },
   });
   return { size, slice } as unknown as Blob;
 }

@@ -3,8 +3,10 @@ import { ParquetFile } from "parquet-wasm";
 import { rowsOf } from "../arrow/open.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { type FileRows, unreadable } from "../file_rows.ts";
+import { concat } from "../output.ts";
 import { fileBlob } from "./file_blob.ts";
-import { type Meaning, meanings } from "./meanings.ts";
+import { type Meaning, meanings, withoutIntervals } from "./meanings.ts";
+import { readThrift } from "./thrift_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
@@ -24,8 +26,8 @@ export async function openParquet(path: string): Promise<FileRows> {
   const file = await FileBytes.open(path);
   const close = () => file[Symbol.asyncDispose]();
   try {
-    const found = await inspect(file);
-    const parquet = await ParquetFile.fromFile(fileBlob(file));
+    const { found, blob } = await inspect(file);
+    const parquet = await ParquetFile.fromFile(blob);
     // The file's own schema may say otherwise than its rows come: a view of text comes as text.
     const { schema } = tableFromIPC((await parquet.read({ rowGroups: [] })).intoIPCStream());
     const arrow = { schema: withMeanings(schema, found), batches: groups(parquet) };
@@ -45,7 +47,7 @@ async function* groups(parquet: ParquetFile): AsyncGenerator<RecordBatch, void, 
 }
 
 /** Looks at the file's ends before anything is loaded to read it. */
-async function inspect(file: FileBytes): Promise<Map<string, Meaning>> {
+async function inspect(file: FileBytes): Promise<{ found: (Meaning | undefined)[]; blob: Blob }> {
   const { name, size } = file;
   const head = size < LEAST_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
   if (head === ENCRYPTED) throw unreadable(name, "it is encrypted");
@@ -55,24 +57,29 @@ async function inspect(file: FileBytes): Promise<Map<string, Meaning>> {
     throw unreadable(name, "it begins as a Parquet file but does not end as one: it is cut off");
   }
   const length = new DataView(tail.buffer).getUint32(0, true);
-  return meanings(await file.read(size - TAIL_BYTES - length, length));
+  const bytes = await file.read(size - TAIL_BYTES - length, length);
+  const footer = readThrift(bytes);
+  const plain = withoutIntervals(bytes, footer);
+  const end = concat([plain, new Uint8Array(Uint32Array.of(plain.length).buffer), tail.subarray(4)]);
+  return { found: meanings(footer), blob: fileBlob(file, end, size - TAIL_BYTES - length) };
 }
 
-/** Marks the fields that Arrow's own names for these meanings belong to. */
-function withMeanings(schema: Schema, found: Map<string, Meaning>): Schema {
-  return new Schema(schema.fields.map((field) => {
-    const meaning = found.get(field.name);
-    return meaning === undefined ? field : marked(field, meaning);
-  }));
+/** Marks the leaves with what they mean. */
+function withMeanings(schema: Schema, found: readonly (Meaning | undefined)[]): Schema {
+  let leaf = 0;
+  const marked = (field: Field): Field => {
+    const children = (field.type.children ?? []) as Field[];
+    if (children.length === 0) return named(field, found[leaf++]);
+    const own = Object.create(Object.getPrototypeOf(field.type));
+    return field.clone({ type: Object.assign(own, field.type, { children: children.map(marked) }) });
+  };
+  const fields = schema.fields.map(marked);
+  if (leaf !== found.length) throw new Error(`its schema has ${found.length} columns, of which ${leaf} are there`);
+  return new Schema(fields);
 }
 
-function marked(field: Field, meaning: Meaning): Field {
-  const element = field.type.children?.[0] as Field | undefined;
-  if (element === undefined) return field.clone({ metadata: new Map([["ARROW:extension:name", `arrow.${meaning}`]]) });
-  const type = Object.assign(Object.create(Object.getPrototypeOf(field.type)), field.type, {
-    children: [marked(element, meaning)],
-  });
-  return field.clone({ type });
+function named(field: Field, meaning: Meaning | undefined): Field {
+  return meaning === undefined ? field : field.clone({ metadata: new Map([["ARROW:extension:name", meaning]]) });
 }
 
 function textOf(bytes: Uint8Array): string {

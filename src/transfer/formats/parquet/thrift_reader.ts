@@ -1,7 +1,27 @@
+import { concat } from "../output.ts";
 import { Thrift } from "./thrift.ts";
 
 /** A struct's fields by their numbers. Bytes stay bytes; a number above 2^53 loses its last digits. */
-export type ThriftStruct = Map<number, ThriftValue>;
+export class ThriftStruct extends Map<number, ThriftValue> {
+  /** Where each field begins among the bytes, and last the struct's end. */
+  readonly places: number[] = [];
+
+  /**
+   * The bytes without one of the fields.
+   *
+   * @param bytes Those that were read, but for what came after this struct.
+   */
+  without(field: number, bytes: Uint8Array): Uint8Array {
+    const place = [...this.keys()].indexOf(field);
+    const [from, to] = [this.places[place]!, this.places[place + 1]!];
+    const [own, next] = [bytes[from]!, bytes[to]!];
+    // In its upper half a field's head has its distance from the field before; where that is 0 its number follows.
+    if (own < 16 || next > 0 && next < 16) throw new Error("its footer numbers its fields in an unusual way");
+    const left = concat([bytes.subarray(0, from), bytes.subarray(to)]);
+    if (next > 0) left[from] = next + (own & 0xf0);
+    return left;
+  }
+}
 
 /** A value of a struct. */
 export type ThriftValue = boolean | number | Uint8Array | ThriftValue[] | ThriftStruct;
@@ -28,9 +48,10 @@ class Reader {
 
   struct(depth: number): ThriftStruct {
     if (depth > DEEPEST) throw new Error("its footer has no end");
-    const fields: ThriftStruct = new Map();
+    const fields = new ThriftStruct();
     let field = 0;
     for (;;) {
+      fields.places.push(this.#at);
       const head = this.#byte();
       if (head === 0) return fields;
       const step = head >> 4;

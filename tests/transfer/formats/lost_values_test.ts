@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { readArrow } from "../../../src/transfer/formats/arrow_reader.ts";
+import { readParquet } from "../../../src/transfer/formats/parquet_reader.ts";
+import { errorOf } from "../../query/support.ts";
+import { requires } from "../../support/requirements.ts";
+import { all } from "./read_all.ts";
+import { duckdb, python, pythonReadersMissing } from "./readers.ts";
+
+/** A test with a folder of its own. */
+function fileTest(name: string, run: (folder: string) => Promise<void>): void {
+  Deno.test({
+    ...requires(name, pythonReadersMissing),
+    fn: async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        await run(folder);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
+
+/** Writes a file with a column "v" of what an expression of Python gives. */
+async function column(path: string, array: string): Promise<string> {
+  const program = `
+import sys, pyarrow as pa, pyarrow.parquet as pq
+n = None
+t = pa.table({"v": ${array}})
+if sys.argv[1].endswith(".parquet"): pq.write_table(t, sys.argv[1])
+else:
+  with pa.OSFile(sys.argv[1], "wb") as f, pa.ipc.new_file(f, t.schema) as w: w.write_table(t, max_chunksize=2)
+print("null")`;
+  await python(program, path);
+  return path;
+}
+
+fileTest("an interval of Parquet keeps its months, in a list and a struct too", async (folder) => {
+  const path = `${folder}/intervals.parquet`;
+  await duckdb(
+    `COPY (SELECT x::interval AS v, 1 AS n, [x::interval, NULL] AS l, {'a': 'x', 'i': x::interval, 'j': '1'::json} AS s
+    FROM (VALUES ('14 months'), (NULL), ('2 years 5 days'), ('600 hours'), ('00:00:00.5')) AS t(x)) TO '${path}'`,
+  );
+  const { types, texts } = await all(await readParquet(path));
+  assert.deepEqual(types, { v: "interval", n: "integer", l: "interval[]", s: "jsonb" });
+  const spans = [
+    "14 mons 0 days 0.000 seconds",
+    null,
+    "24 mons 5 days 0.000 seconds",
+    "0 mons 0 days 2160000.000 seconds",
+    "0 mons 0 days 0.500 seconds",
+  ];
+  assert.deepEqual(
+    texts,
+    spans.map((span) => [
+      span,
+      "1",
+      span === null ? "{NULL,NULL}" : `{"${span}",NULL}`,
+      `{"a":"x","i":${JSON.stringify(span)},"j":1}`,
+    ]),
+  );
+});
+
+const DICTIONARIES: [array: string, texts: (string | null)[]][] = [
+  ["pa.DictionaryArray.from_arrays([0, 1, n], pa.array([5, n]))", ["5", null, null]],
+  ["pa.DictionaryArray.from_arrays([1, 0], pa.array(['a', n]))", [null, "a"]],
+  ["pa.DictionaryArray.from_arrays([1, 0], pa.array([True, n]))", [null, "true"]],
+  ["pa.ListArray.from_arrays([0, 2, 2], pa.DictionaryArray.from_arrays([0, 1], pa.array(['a', n])))", [
+    '{"a",NULL}',
+    "{}",
+  ]],
+  ["pa.StructArray.from_arrays([pa.DictionaryArray.from_arrays([1, 0], pa.array([5, n]))], ['d'])", [
+    '{"d":null}',
+    '{"d":5}',
+  ]],
+];
+
+fileTest("a NULL among the values of a dictionary is one in its rows", async (folder) => {
+  for (const [array, texts] of DICTIONARIES) {
+    const file = await all(await readArrow(await column(`${folder}/dictionary.arrow`, array)));
+    assert.deepEqual(file.texts, texts.map((text) => [text]), array);
+  }
+});
+
+/** All of them end before what they say by less than a microsecond; those before 1970, and those below 0, too. */
+const NANOSECONDS: [array: string, texts: string[]][] = [
+  ["pa.array([1999, -1], pa.timestamp('ns'))", ["1970-01-01 00:00:00.000001", "1969-12-31 23:59:59.999999"]],
+  ["pa.array([1999, 86399999999999], pa.time64('ns'))", ["00:00:00.000001", "23:59:59.999999"]],
+  ["pa.array([1999, -1], pa.duration('ns'))", ["0.000001 seconds", "-0.000001 seconds"]],
+  [
+    "pa.array([(1, 2, 1999), (1, 2, -1)], pa.month_day_nano_interval())",
+    ["1 mons 2 days 0.000001 seconds", "1 mons 2 days -0.000001 seconds"],
+  ],
+];
+
+fileTest("what is finer than a microsecond is cut off, in all types alike", async (folder) => {
+  for (const [array, texts] of NANOSECONDS) {
+    const file = await all(await readArrow(await column(`${folder}/fine.arrow`, array)));
+    assert.deepEqual(file.texts, texts.map((text) => [text]), array);
+  }
+});
+
+const REFUSED: [array: string, message: RegExp][] = [
+  [
+    "pa.array([0, n, 2**62], pa.timestamp('s'))",
+    /"bad\.\w+": row 3, column "v": the time 4611686018427387904 is beyond/,
+  ],
+  ["pa.array([[0], [1, 2**62]], pa.list_(pa.timestamp('s')))", /: row 2, column "v": the time .* is beyond/],
+  ["pa.array([{'t': 2**62}], pa.struct([('t', pa.timestamp('s'))]))", /: column "v": the time .* is beyond/],
+  ["pa.array([0, 2**62], pa.date64())", /: row 2, column "v": the time 4611686018427387904 is beyond/],
+  [
+    "pa.array([[('a', 1)], n, [('b', 1), ('b', 2)]], pa.map_(pa.string(), pa.int32()))",
+    /: row 3, column "v": a map has the key "b" twice, .*; make it a list$/,
+  ],
+  ["pa.array([[[('b', 1), ('b', 2)]]], pa.list_(pa.map_(pa.string(), pa.int32())))", /: row 1, column "v": a map has/],
+  [
+    "pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(['x']))",
+    /has a column of the type RunEndEncoded, which can't be read here/,
+  ],
+  ["pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])", /no form of/],
+];
+
+fileTest("what Postgres has no form of is refused, with its row and column", async (folder) => {
+  for (const [array, message] of REFUSED) {
+    const path = await column(`${folder}/bad.arrow`, array);
+    const error = await errorOf(async () => await all(await readArrow(path)));
+    assert.equal(error.code, "BAD_FILE", error.message);
+    assert.match(error.message, message);
+  }
+  const map = await column(`${folder}/bad.parquet`, REFUSED[4]![0]);
+  assert.match((await errorOf(async () => await all(await readParquet(map)))).message, REFUSED[4]![1]);
+});
