@@ -1,9 +1,11 @@
 import { typeName } from "../query/type_names.ts";
+import { isKeptByDouble } from "./double.ts";
 
 /** A type that a new column may get, as SQL has it. */
 export type NewType =
   | ("boolean" | "bigint" | "numeric" | "double precision" | "date" | "time" | "timestamp" | "timestamptz" | "uuid")
   | ("text" | "bytea" | "jsonb")
+  | `exact ${"bigint" | "numeric"}`
   | `${string}[]`;
 
 /** The type for a column of which nothing but NULL was seen. */
@@ -11,6 +13,9 @@ export const UNKNOWN: NewType = "text";
 
 /** A list without elements: it tells no more than that it is one. */
 const EMPTY_LIST: NewType = "[]";
+
+/** Marks that numbers were seen which a double would round. */
+const EXACT = "exact ";
 
 const WHOLE = /^-?(?:0|[1-9]\d*)$/;
 const DECIMAL = /^-?(?:0|[1-9]\d*)?\.\d+$/;
@@ -22,20 +27,22 @@ const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
 const BOOLEAN = /^(?:t|f|true|false)$/i;
 
 /**
- * The type of a text in a file. A number with leading zeros is an identifier, and stays text.
+ * The type of a text in a file. A number with leading zeros is an identifier, and stays text. One that a double would round
+ * is marked: beside others of floating point it takes a numeric.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(["7", "0.10", "007", "2026-01-31", "t"].map(typeOfText), ["bigint", "numeric", "text", "date", "boolean"]);
+ * assert.equal(typeOfText("1e400"), "exact numeric");
  * ```
  */
 export function typeOfText(text: string): NewType {
   if (text === "-0") return "double precision"; // no other type keeps its sign
   if (WHOLE.test(text)) return typeOfWhole(text);
-  if (DECIMAL.test(text)) return "numeric";
-  if (FLOAT.test(text)) return "double precision";
+  if (DECIMAL.test(text)) return isKeptByDouble(text) ? "numeric" : `${EXACT}numeric`;
+  if (FLOAT.test(text)) return isKeptByDouble(text) ? "double precision" : `${EXACT}numeric`;
   if (BOOLEAN.test(text)) return "boolean";
   return typeOfWord(text);
 }
@@ -71,19 +78,17 @@ export function typeOfValue(value: unknown): NewType | undefined {
  */
 export function commonType(a: NewType | undefined, b: NewType | undefined): NewType | undefined {
   if (a === undefined || b === undefined || a === b) return a ?? b;
-  const numbers: NewType[] = ["bigint", "numeric", "double precision"];
-  const places = [numbers.indexOf(a), numbers.indexOf(b)];
-  if (!places.includes(-1)) return numbers[Math.max(...places)];
+  if (isNumber(a) && isNumber(b)) return commonNumber(a, b);
   const both = [a, b];
   if (both.includes("date") && both.includes("timestamp")) return "timestamp";
   if (isList(a) && isList(b)) return listOf(commonType(elementOf(a), elementOf(b)));
-  const inJson = (type: NewType) => type === "jsonb" || type === "boolean" || isList(type) || numbers.includes(type);
+  const inJson = (type: NewType) => type === "jsonb" || type === "boolean" || isList(type) || isNumber(type);
   return both.includes("jsonb") && both.every(inJson) ? "jsonb" : "text";
 }
 
 /** What SQL has to say for it. */
 export function typeText(type: NewType | undefined): string {
-  return type === EMPTY_LIST ? "jsonb" : type ?? UNKNOWN;
+  return type === EMPTY_LIST ? "jsonb" : type?.replace(EXACT, "") ?? UNKNOWN;
 }
 
 /**
@@ -99,7 +104,22 @@ export function typeOfField(oid: number): string {
 }
 
 function typeOfWhole(text: string): NewType {
-  return text.length < 19 || BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? "bigint" : "numeric";
+  const type = text.length < 19 || BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? "bigint" : "numeric";
+  return isKeptByDouble(text) ? type : `${EXACT}${type}`;
+}
+
+const NUMBERS = ["bigint", "numeric", "double precision"] as const;
+
+function isNumber(type: NewType): boolean {
+  return NUMBERS.some((number) => number === type.replace(EXACT, ""));
+}
+
+function commonNumber(a: NewType, b: NewType): NewType {
+  const place = Math.max(...[a, b].map((type) => NUMBERS.findIndex((number) => type.endsWith(number))));
+  const number = NUMBERS[place]!;
+  if (!a.startsWith(EXACT) && !b.startsWith(EXACT)) return number;
+  // numeric takes what a double has too: NaN, the infinities, any exponent; of a zero it forgets the sign.
+  return `${EXACT}${number === "double precision" ? "numeric" : number}`;
 }
 
 function typeOfClock(text: string): NewType {

@@ -41,7 +41,8 @@ export interface LoadOptions {
   nullText?: string;
   /**
    * Makes the table where there is none, with types that fit the first 10,000 rows, or those of the Arrow or Parquet file.
-   * A table that is there is loaded as it is.
+   * Numbers get double precision only where it gives back all of those as they stand; else numeric. A table that is there
+   * is loaded as it is.
    * @default {false}
    */
   create?: boolean;
