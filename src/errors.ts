@@ -124,6 +124,20 @@ function callerStack(error: LakebaseError): string {
   );
 }
 
+/**
+ * Gives an error that was made where no trace leads back to the caller, as in a worker's message, the trace of a function that
+ * the caller waits for.
+ *
+ * @param error What was thrown; what is none of ours stays as it is.
+ * @param from The function.
+ */
+export function traceFrom(error: unknown, from: (...args: never[]) => unknown): unknown {
+  if (!(error instanceof LakebaseError) || /\n\s+at /.test(error.stack ?? "")) return error;
+  Error.captureStackTrace(error, from);
+  error.stack = callerStack(error);
+  return error;
+}
+
 const SECRETS: readonly [RegExp, string][] = [
   [/eyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g, "<token>"],
   [/\bdapi[\da-f]{16,}(-\d+)?/gi, "<token>"],

@@ -88,8 +88,9 @@ export interface Queryable {
    * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
    * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.
    * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not take, with its line, its column and its value;
-   * `BAD_FILE` for a file that can't be read, or is not what it should be; `BAD_PARAMETER` for columns and values that do not
-   * fit, `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then.
+   * `BAD_FILE` for a file that can't be read, is not what it should be, or has columns and values that do not fit;
+   * `BAD_PARAMETER` for such rows of a program, and for options; `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then, but
+   * for a connection that is lost while the server commits, of which the message says so.
    */
   load(table: string | Fragment, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
 }

@@ -1,3 +1,4 @@
+import type { Refuse } from "./load_options.ts";
 import type { LoadColumn, LoadTable } from "./load_table.ts";
 
 /** Rows on their way into a table, from whatever they come. Disposing of it closes what was opened for it. */
@@ -10,6 +11,10 @@ export interface Incoming extends AsyncDisposable {
   readonly names: readonly string[] | undefined;
   /** The columns that a table for it would have, with their types. */
   newColumns(): Map<string, string>;
+  /** Whether those types were found by looking at the first rows; else it brings its own. */
+  readonly sampled: boolean;
+  /** An error for what it holds: a file's own fault is no wrong use. */
+  readonly refuse: Refuse;
   /** What is sent to the server; `undefined` where nothing is, not even a row. */
   copy(table: LoadTable): IncomingCopy | undefined;
 }

@@ -1,5 +1,4 @@
-import { setImmediate } from "node:timers";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError, traceFrom } from "../errors.ts";
 import { until } from "../query/cancel.ts";
 import { type Fragment, textStatement } from "../query/fragment.ts";
 import { type FindSession, onConnection, run } from "../query/run.ts";
@@ -7,7 +6,9 @@ import type { Session } from "../query/session.ts";
 import { stoppable } from "../query/stop.ts";
 import { transact } from "../query/transaction.ts";
 import { copyIn } from "./copy_in.ts";
+import { CountedBytes } from "./counted_bytes.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { failedLoad } from "./failed_load.ts";
 import { loadError, type LoadFailure } from "./load_error.ts";
 import { checkLoadOptions, type LoadOptions } from "./load_options.ts";
 import { LoadResult } from "./load_result.ts";
@@ -22,6 +23,10 @@ interface Load {
   options: LoadOptions;
   meter: Meter;
   signal: AbortSignal | undefined;
+  /** What the source threw, or what is wrong with what it gave. */
+  thrown?: { error: unknown };
+  /** Whether all of it was done, so that the server is told to keep it. */
+  done?: true;
 }
 
 type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created">;
@@ -33,6 +38,19 @@ export async function loadTable(
   source: unknown,
   options: LoadOptions = {},
 ): Promise<LoadResult> {
+  try {
+    return await loadAll(find, table, source, options);
+  } catch (error) {
+    throw traceFrom(error, loadTable);
+  }
+}
+
+async function loadAll(
+  find: FindSession,
+  table: string | Fragment,
+  source: unknown,
+  options: LoadOptions,
+): Promise<LoadResult> {
   const checked = checkLoadOptions(options);
   const name = tableName(table);
   const started = performance.now();
@@ -41,12 +59,21 @@ export async function loadTable(
   await using incoming = await open(source, checked, stop.signal);
   const { onProgress, progress: show } = checked;
   await using meter = startMeter({ action: "Loading", name, totalBytes: incoming.size, onProgress, show });
-  const load = { name, incoming, options: checked, meter, signal: stop.signal };
-  const work = (inside: FindSession) => loadInside(inside, load);
-  const loaded = session.transaction === undefined
-    ? await ended(transact(session, work), stop.signal)
-    : await withSavepoint(session, stop.signal, work);
+  const load: Load = { name, incoming, options: checked, meter, signal: stop.signal };
+  const loaded = await (session.transaction === undefined ? alone(session, load) : withSavepoint(session, load))
+    .catch((error) => {
+      throw load.thrown?.error === error ? error : failedLoad(error, load);
+    });
   return new LoadResult({ ...loaded, elapsed: performance.now() - started });
+}
+
+async function alone(session: Session, load: Load): Promise<Loaded> {
+  const work = async (inside: FindSession) => {
+    const loaded = await loadInside(inside, load);
+    load.done = true;
+    return loaded;
+  };
+  return await ended(transact(session, work), load.signal);
 }
 
 /** How long a load that was stopped has to end in order. */
@@ -83,11 +110,13 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   const stops = { signal };
   const found = await findTable(find, name, stops);
   const created = found === undefined && options.create === true;
-  if (created) await createTable(find, name, columnsOf(load), stops);
+  if (created) await createTable(find, name, columnsOf(load), incoming.refuse, stops);
   const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : found);
   const copy = incoming.copy(table);
   if (options.mode === "replace" && !created) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
-  const failure = { name: incoming.name, table, inferred: created };
+  const typesFrom = incoming.sampled ? "sample" as const : "file" as const;
+  const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
+  const failure = { name: incoming.name, table, typeFrom };
   const done = copy === undefined ? { rows: 0, bytes: 0 } : await send(find, copy, { ...failure, copy }, load);
   meter.complete();
   return { table: table.quoted, created, ...done };
@@ -114,12 +143,13 @@ async function send(
   find: FindSession,
   copy: IncomingCopy,
   failure: LoadFailure,
-  { meter, signal }: Load,
+  load: Load,
 ): Promise<{ rows: number; bytes: number }> {
+  const { meter, signal } = load;
   const session = await find();
   const columns = copy.columns.length === 0 ? "" : ` (${copy.columns.map(({ name }) => quoteName(name)).join(", ")})`;
   const text = `COPY ${failure.table.quoted}${columns} FROM STDIN (${copy.options})`;
-  const counted = new Counted(copy, meter);
+  const counted = new CountedBytes(copy, meter);
   try {
     return await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
       const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
@@ -128,70 +158,21 @@ async function send(
       return { rows, bytes: counted.sent };
     });
   } catch (error) {
-    throw counted.failure === undefined ? error : counted.failure.error;
-  }
-}
-
-/** How long a load may keep the event loop to itself. */
-const BREATH_MS = 10;
-
-/** Bytes on their way, counted; what their source throws is kept as it is. */
-class Counted {
-  sent = 0;
-  failure: { error: unknown } | undefined;
-  readonly #copy: IncomingCopy;
-  readonly #meter: Meter;
-  #rows = 0;
-  #breathed = performance.now();
-
-  constructor(copy: IncomingCopy, meter: Meter) {
-    this.#copy = copy;
-    this.#meter = meter;
-  }
-
-  async *bytes(): AsyncGenerator<Uint8Array, void, void> {
-    try {
-      for await (const chunk of this.#copy.bytes) {
-        yield chunk;
-        this.#count(chunk.length);
-        await this.#breathe();
-      }
-    } catch (error) {
-      this.failure = { error };
-      throw error;
-    }
-  }
-
-  /**
-   * A socket that takes everything at once, and a source that waits for nothing, would never let a timer, a signal or the
-   * server's answer have its turn.
-   */
-  async #breathe(): Promise<void> {
-    if (performance.now() - this.#breathed < BREATH_MS) return;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#breathed = performance.now();
-  }
-
-  #count(bytes: number): void {
-    const rows = this.#copy.rows?.() ?? 0;
-    this.sent += bytes;
-    this.#meter.add(rows - this.#rows, bytes);
-    this.#rows = rows;
+    if (counted.failure === undefined) throw error;
+    load.thrown = counted.failure;
+    throw counted.failure.error;
   }
 }
 
 const SAVEPOINT = "lakebase_load";
 
 /** In a transaction of the caller's own a load that fails takes back what it did, and no more. */
-async function withSavepoint<T>(
-  session: Session,
-  signal: AbortSignal | undefined,
-  work: (find: FindSession) => Promise<T>,
-): Promise<T> {
+async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
+  const { signal } = load;
   const find = () => Promise.resolve(session);
   await run(find, textStatement(`SAVEPOINT ${SAVEPOINT}`), { signal });
   try {
-    const result = await work(find);
+    const result = await loadInside(find, load);
     await run(find, textStatement(`RELEASE SAVEPOINT ${SAVEPOINT}`), { signal });
     return result;
   } catch (error) {

@@ -7,8 +7,8 @@ import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import type { LoadBytes } from "./load_bytes.ts";
-import { bad, type LoadOptions } from "./load_options.ts";
-import { type LoadTable, matchColumns } from "./load_table.ts";
+import { bad, badData, type LoadOptions, type Refuse } from "./load_options.ts";
+import { BY_OPTION, type LoadTable, matchColumns } from "./load_table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
@@ -18,7 +18,8 @@ export async function openColumnar(
 ): Promise<Incoming> {
   const rows = await readRows(source, format);
   const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
-  return new Columnar(typeof source === "string" ? basename(source) : source.name, size, rows, options);
+  const name = typeof source === "string" ? basename(source) : source.name;
+  return new Columnar({ name, size, refuse: badData }, rows, options);
 }
 
 /** The columns of a query. */
@@ -32,12 +33,8 @@ export function columnsIncoming(columns: Columns, options: LoadOptions): Incomin
   const batches = (async function* () {
     yield await Promise.resolve(batch);
   })();
-  return new Columnar(
-    "the columns",
-    undefined,
-    { columns: found, batches, [Symbol.asyncDispose]: async () => {} },
-    options,
-  );
+  const rows = { columns: found, batches, [Symbol.asyncDispose]: async () => {} };
+  return new Columnar({ name: "the columns", size: undefined, refuse: bad }, rows, options);
 }
 
 async function readRows(source: string | LoadBytes, format: "arrow" | "parquet"): Promise<FileRows> {
@@ -53,13 +50,20 @@ class Columnar implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
   readonly names: readonly string[];
+  readonly sampled = false;
+  readonly refuse: Refuse;
   readonly #rows: FileRows;
   readonly #chosen: readonly number[];
   readonly #options: LoadOptions;
 
-  constructor(name: string, size: number | undefined, rows: FileRows, options: LoadOptions) {
+  constructor(
+    { name, size, refuse }: Pick<Incoming, "name" | "size" | "refuse">,
+    rows: FileRows,
+    options: LoadOptions,
+  ) {
     this.name = name;
     this.size = size;
+    this.refuse = refuse;
     this.#rows = rows;
     this.#options = options;
     this.#chosen = chosenOf(name, rows.columns, options.columns);
@@ -67,19 +71,22 @@ class Columnar implements Incoming {
   }
 
   newColumns(): Map<string, string> {
-    if (this.names.length === 0) throw bad(`${this.name} has no columns, so there is nothing to make a table of`);
+    if (this.names.length === 0) {
+      throw this.refuse(`${this.name} has no columns, so there is nothing to make a table of`);
+    }
     return new Map(
       this.#chosen.map((index) => this.#rows.columns[index]!).map(({ name, postgres }) => [name, postgres]),
     );
   }
 
   copy(table: LoadTable): IncomingCopy {
-    const matched = matchColumns(table, this.names, () => this.name);
+    const own = { where: () => this.name, refuse: this.refuse };
+    const matched = matchColumns(table, this.names, this.#options.columns === undefined ? own : BY_OPTION);
     const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const place = (row: number) => `row ${row.toLocaleString("en-US")}`;
     const refuse = (row: number, column: number, state: string) =>
-      bad(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
+      this.refuse(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
     const out = new CopyBytes(refuse);
     return {
       columns,

@@ -3,8 +3,8 @@ import { EndMark } from "./end_mark.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 import { badFile, joinBytes, type LoadBytes } from "./load_bytes.ts";
-import { bad, type LoadOptions } from "./load_options.ts";
-import { type LoadTable, matchColumns } from "./load_table.ts";
+import { bad, badData, type LoadOptions } from "./load_options.ts";
+import { BY_OPTION, delimiterHint, type LoadTable, matchColumns, otherDelimiter } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 
 /** What is looked at to find out the types: this many bytes, or rows, whichever is less. */
@@ -46,6 +46,8 @@ class Delimited implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
   readonly names: readonly string[] | undefined;
+  readonly sampled = true;
+  readonly refuse = badData;
   readonly #peeked: Peeked<Uint8Array>;
   readonly #dialect: Dialect;
   readonly #header: boolean;
@@ -71,15 +73,17 @@ class Delimited implements Incoming {
   newColumns(): Map<string, string> {
     const rows = this.#header ? this.#sample.slice(1) : this.#sample;
     const names = this.names ?? this.#sample[0]?.map((_, index) => `column_${index + 1}`);
-    if (names === undefined) throw bad(`${this.name} is empty, so there is nothing to take the columns from`);
+    if (names === undefined) throw badData(`${this.name} is empty, so there is nothing to take the columns from`);
+    this.#expectDelimiter(names);
     return new Map(names.map((name, index) => [name, typeText(typeOfColumn(rows, index))]));
   }
 
   copy(table: LoadTable): IncomingCopy {
-    const columns = matchColumns(table, this.names, () => this.name);
+    const own = { where: () => this.name, refuse: badData };
+    const columns = matchColumns(table, this.names, this.#options.columns === undefined ? own : BY_OPTION);
     const computed = columns.find(({ generated }) => generated);
     if (computed !== undefined) {
-      throw bad(
+      throw badData(
         `${this.name} has the column ${JSON.stringify(computed.name)}, which ${table.quoted} computes by itself; ` +
           "leave it out of the file",
       );
@@ -93,6 +97,16 @@ class Delimited implements Incoming {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#peeked[Symbol.dispose]();
     await this.#bytes[Symbol.asyncDispose]();
+  }
+
+  /** One column named "a;b" is most likely two, and would be found out late. */
+  #expectDelimiter(names: readonly string[]): void {
+    const [name, ...more] = names;
+    const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
+    if (delimiter === undefined || delimiter === this.#dialect.delimiter) return;
+    throw badData(
+      `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else { columns: [...] }`,
+    );
   }
 
   #copyOptions(): string {

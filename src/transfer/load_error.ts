@@ -11,8 +11,8 @@ export interface LoadFailure {
   table: LoadTable;
   /** What was sent. */
   copy: IncomingCopy;
-  /** Whether the table's types were found by looking at the first rows. */
-  inferred: boolean;
+  /** Where the type of a column came from; `undefined` where a person chose it. */
+  typeFrom(column: string): "sample" | "file" | undefined;
 }
 
 /** Where in the data the server was. */
@@ -43,12 +43,10 @@ export function loadError(error: unknown, failure: LoadFailure): LakebaseError |
   const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
   const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
   if (place === undefined || sqlstate === undefined) return undefined;
-  const { name, table, copy, inferred } = failure;
+  const { name, table } = failure;
   const { line, column, value } = place;
-  const at = [copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
-  const hints = [hint, ...tips(sqlstate, message, column, inferred)].filter((text) =>
-    text !== undefined && text !== ""
-  );
+  const at = [failure.copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
+  const hints = [hint, ...tips(sqlstate, message, column, failure)].filter((text) => text !== undefined && text !== "");
   const lines = [
     `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
     ...(value === undefined || message.includes(value)
@@ -83,12 +81,19 @@ function tips(
   sqlstate: string,
   message: string,
   column: string | undefined,
-  inferred: boolean,
-): (string | undefined)[] {
+  { typeFrom, copy }: LoadFailure,
+): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) return ["the lines of one file must all end alike"];
-  if (!inferred || column === undefined || !sqlstate.startsWith("22")) return [];
+  if (column === undefined || !sqlstate.startsWith("22")) return [];
+  const type = copy.columns.find(({ name }) => name === column)?.type;
+  if (/malformed record literal/.test(message) || type === "int2vector" || type === "oidvector") {
+    return [`JSON has no form of the type ${type} that Postgres reads; load CSV, TSV, Arrow or Parquet, or its text`];
+  }
+  const from = typeFrom(column);
+  if (from === undefined) return [];
   const types = `{ types: { ${JSON.stringify(column)}: "text" } }`;
-  return [`the column's type was found by looking at the first rows; say ${types}, or make the table by hand`];
+  const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
+  return [`the column's type ${found}; say ${types}, or make the table by hand`];
 }
 
 function shown(text: string): string {

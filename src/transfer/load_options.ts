@@ -109,6 +109,14 @@ export function bad(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot load: ${state}`, { cause });
 }
 
+/** Makes an error of what stands in the way. */
+export type Refuse = (state: string, cause?: unknown) => LakebaseError;
+
+/** An error for what stands in the file, or the bytes, that are loaded. */
+export function badData(state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_FILE", `Cannot load: ${state}`, { cause });
+}
+
 /** A type's name is SQL, so no more than a name may be in it. */
 const TYPE =
   /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;

@@ -4,8 +4,8 @@ import { CopyTextWriter } from "./copy_text.ts";
 import { valueText } from "./copy_value.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
-import { bad, type LoadOptions } from "./load_options.ts";
-import { type LoadColumn, type LoadTable, matchColumns, unknownColumn } from "./load_table.ts";
+import { bad, badData, type LoadOptions, type Refuse } from "./load_options.ts";
+import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 import { chunks, chunksAsync, grouped, type LoadRow, type RowGroup, single } from "./row_groups.ts";
 
@@ -69,6 +69,8 @@ class Rows implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
   readonly names: readonly string[];
+  readonly sampled = true;
+  readonly refuse: Refuse;
   readonly #peeked: Peeked<RowGroup>;
   readonly #sample: RowGroup;
   readonly #kind: RowKind;
@@ -79,6 +81,7 @@ class Rows implements Incoming {
   constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
     this.name = kind.file ?? "the rows";
     this.size = kind.size;
+    this.refuse = kind.file === undefined ? bad : badData;
     this.#peeked = peeked;
     this.#sample = peeked.head.flat();
     this.#kind = kind;
@@ -94,7 +97,7 @@ class Rows implements Incoming {
       for (const [name, type] of columns) columns.set(name, commonType(type, this.#kind.type(row[name])));
     }
     if (columns.size === 0) {
-      throw bad(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
+      throw this.refuse(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
     }
     return new Map(Array.from(columns, ([name, type]) => [name, this.#kind.known?.get(name) ?? typeText(type)]));
   }
@@ -103,10 +106,11 @@ class Rows implements Incoming {
     if (this.names.length === 0) {
       if (this.#sample.length === 0) return undefined;
       // COPY takes no row without values, but of a table without columns; a line without any would be an empty text.
-      if (table.columns.length > 0) throw bad(`no row of ${this.name} names a column; ${table.quoted} has some`);
+      if (table.columns.length > 0) {
+        throw this.refuse(`no row of ${this.name} names a column; ${table.quoted} has some`);
+      }
     }
-    const where = (name: string) => this.#where(name);
-    const matched = matchColumns(table, this.names, where);
+    const matched = matchColumns(table, this.names, this.#namer());
     const keys = this.names.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const { kind, writer } = this.#write(columns);
@@ -121,7 +125,8 @@ class Rows implements Incoming {
 
   #write(columns: readonly LoadColumn[]): { kind: RowKind; writer: CopyTextWriter } {
     const kind = this.#kind;
-    const refuse = (row: number, column: number, state: string) => bad(`${this.#cell(row, columns[column]!)} ${state}`);
+    const refuse = (row: number, column: number, state: string) =>
+      this.refuse(`${this.#cell(row, columns[column]!)} ${state}`);
     return { kind, writer: new CopyTextWriter(refuse) };
   }
 
@@ -162,9 +167,9 @@ class Rows implements Incoming {
     for (const key in row) if (!this.#firsts.has(key)) this.#firsts.set(key, number);
   }
 
-  #where(name: string): string {
-    if (this.#options.columns !== undefined) return "the option columns";
-    return this.#place(this.#firsts.get(name) ?? 1);
+  #namer(): Namer {
+    if (this.#options.columns !== undefined) return BY_OPTION;
+    return { where: (name) => this.#place(this.#firsts.get(name) ?? 1), refuse: this.refuse };
   }
 
   #place(row: number): string {
@@ -178,8 +183,10 @@ class Rows implements Incoming {
 
   #late(table: LoadTable, key: string, row: number): LakebaseError {
     const where = this.#place(row);
-    if (!table.columns.some(({ name }) => name === key)) return unknownColumn(table, key, where);
-    return bad(
+    if (!table.columns.some(({ name }) => name === key)) {
+      return unknownColumn(table, key, { where: () => where, refuse: this.refuse });
+    }
+    return this.refuse(
       `${where} has the column ${JSON.stringify(key)}, which none of the first ${
         SAMPLE_ROWS.toLocaleString("en-US")
       } rows ` +
@@ -189,6 +196,6 @@ class Rows implements Incoming {
 
   #noRow(row: unknown, number: number): LakebaseError {
     const found = row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`;
-    return bad(`${this.#place(number)} is ${found}; a row is an object: { id: 1, name: "Harlem" }`);
+    return this.refuse(`${this.#place(number)} is ${found}; a row is an object: { id: 1, name: "Harlem" }`);
   }
 }

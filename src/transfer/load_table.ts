@@ -6,7 +6,7 @@ import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { Fragment, textStatement } from "../query/fragment.ts";
 import { type FindSession, run } from "../query/run.ts";
 import type { StopOptions } from "../query/stop.ts";
-import { bad } from "./load_options.ts";
+import { bad, type Refuse } from "./load_options.ts";
 
 /** A column that can be loaded. */
 export interface LoadColumn {
@@ -86,52 +86,76 @@ export async function createTable(
   find: FindSession,
   name: string,
   columns: ReadonlyMap<string, string>,
+  refuse: Refuse,
   stops: StopOptions,
 ): Promise<void> {
-  const definitions = Array.from(columns, ([column, type]) => `${quoteName(checkName(column))} ${type}`);
+  const definitions = Array.from(columns, ([column, type]) => `${quoteName(checkName(column, refuse))} ${type}`);
   const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
   await run(find, textStatement(text), stops);
 }
+
+/** Who gave names of columns. */
+export interface Namer {
+  /** Says who has a name, for an error. */
+  where(name: string): string;
+  /** Makes the error. */
+  refuse: Refuse;
+}
+
+/** Names that a person gave. */
+export const BY_OPTION: Namer = { where: () => "the option columns", refuse: bad };
 
 /**
  * The table's columns that values come for.
  *
  * @param names What the values are called, in their order; `undefined` where nothing says.
- * @param where Says who has a name, for an error.
- * @throws {LakebaseError} `BAD_PARAMETER` for a name that the table does not have, or that comes twice.
+ * @throws {LakebaseError} For a name that the table does not have, or that comes twice.
  */
 export function matchColumns(
   table: LoadTable,
   names: readonly string[] | undefined,
-  where: (name: string) => string,
+  namer: Namer,
 ): LoadColumn[] {
   if (names === undefined) return table.columns.filter(({ generated }) => !generated);
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   const seen = new Set<LoadColumn>();
   return names.map((name) => {
     const column = byName.get(name) ?? byName.get(fold(name));
-    if (column === undefined) throw unknownColumn(table, name, where(name));
-    if (seen.has(column)) throw bad(`${where(name)} has the column ${JSON.stringify(column.name)} twice`);
+    if (column === undefined) throw unknownColumn(table, name, namer);
+    if (seen.has(column)) {
+      throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice`);
+    }
     seen.add(column);
     return column;
   });
 }
 
 /** An error for a name that is none of the table's columns'. */
-export function unknownColumn({ columns, quoted }: LoadTable, name: string, where: string): LakebaseError {
+export function unknownColumn({ columns, quoted }: LoadTable, name: string, namer: Namer): LakebaseError {
   const names = columns.map((column) => column.name);
   const near = closest(name, names);
-  const delimiter = names.length > 1 ? /[;\t|,]/.exec(name)?.[0] : undefined;
+  const delimiter = names.length > 1 ? otherDelimiter(name) : undefined;
   const hint = near !== undefined
     ? `did you mean ${JSON.stringify(near)}?`
     : delimiter !== undefined
-    ? `if the columns are separated by ${JSON.stringify(delimiter)}, say { format: "csv", delimiter: ${
-      JSON.stringify(delimiter)
-    } }`
+    ? delimiterHint(delimiter)
     : `it has: ${listed(names)}`;
-  return bad(
-    `${where} has the column ${JSON.stringify(shortened(name))}, but ${quoted} has none of that name; ${hint}`,
+  return namer.refuse(
+    `${namer.where(name)} has the column ${
+      JSON.stringify(shortened(name))
+    }, but ${quoted} has none of that name; ${hint}`,
   );
+}
+
+/** What may stand between columns, in a name that was taken for one. */
+export function otherDelimiter(name: string): string | undefined {
+  return /[;\t|,]/.exec(name)?.[0];
+}
+
+/** What to do about it. */
+export function delimiterHint(delimiter: string): string {
+  const quoted = JSON.stringify(delimiter);
+  return `if the columns are separated by ${quoted}, say { format: "csv", delimiter: ${quoted} }`;
 }
 
 function shortened(name: string): string {
@@ -144,12 +168,12 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.slice(0, most).join(", ") + more;
 }
 
-function checkName(name: string): string {
+function checkName(name: string, refuse: Refuse): string {
   const bytes = new TextEncoder().encode(name).length;
-  if (name === "") throw bad("a column has no name; give { columns: [...] }");
-  if (name.includes("\0")) throw bad(`the column ${JSON.stringify(name)} has a zero character in its name`);
+  if (name === "") throw refuse("a column has no name; give { columns: [...] }");
+  if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
   if (bytes <= MOST_NAME_BYTES) return name;
-  throw bad(`the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}`);
+  throw refuse(`the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}`);
 }
 
 /** A name as SQL takes it. */

@@ -136,10 +136,11 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         ["a.csv", "id,name\n1,a\n\\.\n2,b\n", "BAD_FILE", /line 3 is \\\. alone/],
         ["a.csv", "", "BAD_FILE", /it is empty: not even a first line/],
         ["a.csv", "id,,name\n", "BAD_FILE", /no name for column 2/],
-        ["a.csv", "id,id\n", "BAD_PARAMETER", /has the column "id" twice/],
-        ["a.csv", "id,twice\n", "BAD_PARAMETER", /the column "twice", which .* computes by itself/],
-        ["a.csv", "id;name\n1;a\n", "BAD_PARAMETER", /separated by ";", say \{ format: "csv", delimiter: ";" \}/],
-        ["a.csv", "id,nam\n", "BAD_PARAMETER", /a\.csv has the column "nam", but .* did you mean "name"\?/],
+        ["a.csv", "id,id\n", "BAD_FILE", /has the column "id" twice/],
+        ["a.csv", "id,twice\n", "BAD_FILE", /the column "twice", which .* computes by itself/],
+        ["a.csv", "id;name\n1;a\n", "BAD_FILE", /separated by ";", say \{ format: "csv", delimiter: ";" \}/],
+        ["a.csv", "id,nam\n", "BAD_FILE", /a\.csv has the column "nam", but .* did you mean "name"\?/],
+        ["a.csv", "id,x\n", "BAD_PARAMETER", /the option columns has the column "nam"/, { columns: ["id", "nam"] }],
         ["a.csv", "id,name\n", "BAD_PARAMETER", /has 2 columns, and the option columns names 1/, { columns: ["id"] }],
         ["a.csv", new Uint8Array([0xff, 0xfe, 0x69, 0]), "BAD_FILE", /it is in UTF-16/],
         ["a.csv.gz", gzipSync("id,name\n1,a\n").subarray(0, 20), "BAD_FILE", /it is damaged, or not whole/],
@@ -149,7 +150,7 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         [
           "a.ndjson",
           '{"id": 1, "name": "a"}\n\n{"id": 2, "nam": "b"}\n',
-          "BAD_PARAMETER",
+          "BAD_FILE",
           /line 3 of a\.ndjson has the column "nam"/,
         ],
         ["a.ndjson", '{"id": 1, "name": "a"}\n{"id": 2,\n', "BAD_FILE", /line 2 is not JSON/],
@@ -158,7 +159,7 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         [
           "a.ndjson",
           '{"id": 1, "name": "a\\u0000"}\n',
-          "BAD_PARAMETER",
+          "BAD_FILE",
           /line 1 of a\.ndjson, column "name" has a zero/,
         ],
         ["a.parquet", "this is no Parquet file", "BAD_FILE", /a\.parquet/],
@@ -178,12 +179,15 @@ queryTest("load() says what is wrong with a path", async ({ db }) => {
   await withFiles(db, "id int", async (table, file) => {
     const path = await file("x.csv", "id\n");
     const folder = path.slice(0, path.lastIndexOf("/"));
-    await Deno.mkdir(`${folder}/folder.csv`);
+    for (const name of ["folder.csv", "folder.arrow"]) await Deno.mkdir(`${folder}/${name}`);
     for (
       const [source, message] of [
         [`${folder}/none.csv`, /none\.csv: there is no such file/],
-        [`${folder}/none.parquet`, /none\.parquet/],
+        [`${folder}/none.parquet`, /^Cannot load \S+none\.parquet: there is no such file$/],
+        [`${folder}/none.arrow`, /^Cannot load \S+none\.arrow: there is no such file$/],
+        [`${folder}/none.ndjson`, /^Cannot load \S+none\.ndjson: there is no such file$/],
         [`${folder}/folder.csv`, /folder\.csv: it is a folder/],
+        [`${folder}/folder.arrow`, /folder\.arrow: it is a folder/],
         [new URL(`file://${folder}/none.csv`), /none\.csv: there is no such file/],
       ] as const
     ) {
