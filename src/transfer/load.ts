@@ -113,6 +113,10 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   if (created) await createTable(find, name, columnsOf(load), incoming.refuse, stops);
   const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : found);
   const copy = incoming.copy(table);
+  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
+  if (copy?.columns.length === 0 && table.columns.length > 0) {
+    throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
+  }
   if (options.mode === "replace" && !created) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
   const typesFrom = incoming.sampled ? "sample" as const : "file" as const;
   const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;

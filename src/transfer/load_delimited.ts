@@ -73,12 +73,21 @@ class Delimited implements Incoming {
   newColumns(): Map<string, string> {
     const rows = this.#header ? this.#sample.slice(1) : this.#sample;
     const names = this.names ?? this.#sample[0]?.map((_, index) => `column_${index + 1}`);
-    if (names === undefined) throw badData(`${this.name} is empty, so there is nothing to take the columns from`);
+    if (names === undefined || names.length === 0) {
+      throw badData(
+        `${this.name} ${
+          this.#options.header === false ? "is empty" : "has an empty first line"
+        }, so there is nothing to take the columns from`,
+      );
+    }
     this.#expectDelimiter(names);
     return new Map(names.map((name, index) => [name, typeText(typeOfColumn(rows, index))]));
   }
 
   copy(table: LoadTable): IncomingCopy {
+    if (this.names?.length === 0 && table.columns.length > 0) {
+      throw badData(`the first line of ${this.name} is empty; it must have the names of columns of ${table.quoted}`);
+    }
     const own = { where: () => this.name, refuse: badData };
     const columns = matchColumns(table, this.names, this.#options.columns === undefined ? own : BY_OPTION);
     const computed = columns.find(({ generated }) => generated);
@@ -156,6 +165,7 @@ class Delimited implements Incoming {
     if (columns !== undefined && columns.length !== header.length) {
       throw bad(`${this.name} has ${header.length} columns, and the option columns names ${columns.length}`);
     }
+    if (columns === undefined && header.length === 1 && !header[0]) return []; // what pull() writes of a table without any
     const names = columns ?? header.map((name) => name ?? "");
     const nameless = names.indexOf("");
     if (nameless !== -1) throw badFile(`Cannot load ${this.name}: its header has no name for column ${nameless + 1}`);

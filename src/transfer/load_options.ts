@@ -20,6 +20,10 @@ export type LoadFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 /**
  * How a table is loaded. In Arrow and Parquet files what is finer than a microsecond, which Postgres has no room for, is cut
  * off: a value is never later than the file's.
+ *
+ * In row objects a string for a `json` or `jsonb` column is JSON already, so a text is `'"Harlem"'`, and `"null"` is JSON's own
+ * null; all else becomes JSON, and `null` is NULL. Rows of a result have such values parsed, so that a text among them is
+ * taken for JSON and fails, or changes: load the query itself. A `null` in an NDJSON file is NULL for `jsonb` too.
  */
 export interface LoadOptions {
   /**

@@ -103,13 +103,7 @@ class Rows implements Incoming {
   }
 
   copy(table: LoadTable): IncomingCopy | undefined {
-    if (this.names.length === 0) {
-      if (this.#sample.length === 0) return undefined;
-      // COPY takes no row without values, but of a table without columns; a line without any would be an empty text.
-      if (table.columns.length > 0) {
-        throw this.refuse(`no row of ${this.name} names a column; ${table.quoted} has some`);
-      }
-    }
+    if (this.names.length === 0 && this.#sample.length === 0) return undefined;
     const matched = matchColumns(table, this.names, this.#namer());
     const keys = this.names.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);

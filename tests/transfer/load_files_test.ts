@@ -135,6 +135,7 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         ["a.csv", "id,name\n1,a\r\n2,b\n", "QUERY_FAILED", /line 2: unquoted carriage return[^]*must all end alike/],
         ["a.csv", "id,name\n1,a\n\\.\n2,b\n", "BAD_FILE", /line 3 is \\\. alone/],
         ["a.csv", "", "BAD_FILE", /it is empty: not even a first line/],
+        ["a.csv", "\nid,name\n1,a\n", "BAD_FILE", /the first line of a\.csv is empty; it must have the names/],
         ["a.csv", "id,,name\n", "BAD_FILE", /no name for column 2/],
         ["a.csv", "id,id\n", "BAD_FILE", /has the column "id" twice/],
         ["a.csv", "id,twice\n", "BAD_FILE", /the column "twice", which .* computes by itself/],

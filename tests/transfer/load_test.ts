@@ -90,7 +90,7 @@ queryTest("load() of rows says which row and which column is wrong, and loads no
         /row 2, column id: invalid input syntax for type integer: "five"/,
         "22P02",
       ],
-      [[{}], "BAD_PARAMETER", /^Cannot load: no row of the rows names a column; .* has some$/],
+      [[{}], "BAD_PARAMETER", /^Cannot load: no column of the rows goes into public\..*, which has some$/],
       [many({ id: 6 }), "QUERY_FAILED", /row 5,001, column name: null value|row 5,001: null value/, "23502"],
       [many({ id: 1, name: "b" }), "QUERY_FAILED", /duplicate key value.*\nDETAIL: Key \(id\)=\(1\)/, "23505"],
       [

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { errorOf } from "../query/support.ts";
+import { pullTest } from "./support.ts";
+
+const TEXT_FORMATS = ["csv", "tsv", "ndjson"];
+const FORMATS = [...TEXT_FORMATS, "arrow", "parquet"];
+
+pullTest("a table without columns comes back, and goes into no other", async ({ db, folder }) => {
+  await db.query(`CREATE TABLE bare (); INSERT INTO bare SELECT FROM generate_series(1, 3); CREATE TABLE bare_again ();
+    CREATE TABLE dressed (note text)`);
+  try {
+    for (const format of [...TEXT_FORMATS, "arrow"]) {
+      const path = `${folder}/bare.${format}`;
+      await db.pull("bare", path);
+      assert.equal((await db.load("bare_again", path, { mode: "replace" })).rows, 3, format);
+      assert.equal(await db.sql`SELECT count(*) FROM bare_again`.value(), 3, format);
+      for (const [table, options] of [["dressed", {}], ["bare_new", { create: true }]] as const) {
+        const { code, message } = await errorOf(db.load(table, path, options));
+        assert.equal(code, "BAD_FILE", message);
+        assert.match(message, /no columns|no column of|first line|no row of/);
+      }
+      assert.equal(await db.sql`SELECT count(*) FROM dressed`.value(), 0, format);
+    }
+  } finally {
+    await db.query("DROP TABLE bare, bare_again, dressed");
+  }
+});
+
+pullTest("composites and vectors come back, but from NDJSON, which says what to do", async ({ db, folder }) => {
+  await db.query(`CREATE TYPE place AS (x int, name text);
+    CREATE TABLE places AS SELECT ROW(1, 'a,b')::place AS one, ARRAY[ROW(2, NULL)::place] AS more, '1 2'::int2vector AS v;
+    CREATE TABLE places_again (LIKE places)`);
+  try {
+    for (const format of FORMATS) {
+      for (const column of ["one", "more", "v"]) {
+        const path = `${folder}/${column}.${format}`;
+        await db.pull("places", path, { columns: [column] });
+        const load = () => db.load("places_again", path, { mode: "replace" });
+        if (format === "ndjson") {
+          const { message } = await errorOf(load);
+          assert.match(
+            message,
+            /line 1, column \w+: [^]*HINT: JSON has no form of the type \S+ that Postgres reads; load CSV/,
+          );
+          continue;
+        }
+        await load();
+        const query = db.sql`SELECT p::text FROM (SELECT ${db.sql.id(column)} FROM places_again) AS p
+          EXCEPT SELECT p::text FROM (SELECT ${db.sql.id(column)} FROM places) AS p`;
+        assert.deepEqual([...await query], [], `${column} in ${format}`);
+      }
+    }
+  } finally {
+    await db.query("DROP TABLE places, places_again; DROP TYPE place");
+  }
+});
+
+pullTest("a text for a json column is JSON already; null is NULL", async ({ db, folder }) => {
+  await db.query("CREATE TABLE documents (id int, doc jsonb)");
+  try {
+    const docs = ['"Harlem"', "null", null, ["a"], { a: 1 }, 7];
+    await db.load("documents", docs.map((doc, id) => ({ id, doc })));
+    const texts = async () => (await db.query("SELECT doc::text FROM documents ORDER BY id")).map((row) => row["doc"]);
+    assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);
+    const query = db.sql`SELECT * FROM documents`;
+    assert.match((await errorOf(db.load("documents", await query))).message, /row 1, column doc: invalid input syntax/);
+    await db.load("documents", query, { mode: "replace" });
+    assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);
+    await db.pull("documents", `${folder}/documents.ndjson`);
+    await db.load("documents", `${folder}/documents.ndjson`, { mode: "replace" });
+    assert.deepEqual(await texts(), ['"Harlem"', null, null, '["a"]', '{"a": 1}', "7"]);
+  } finally {
+    await db.query("DROP TABLE documents");
+  }
+});
