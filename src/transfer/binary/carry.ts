@@ -38,7 +38,8 @@ export class Carry {
   #append(bytes: Uint8Array): void {
     const length = this.#length + bytes.length;
     if (length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(length, this.#bytes.length * 2));
+      const doubled = Math.max(length, this.#bytes.length * 2);
+      const grown = new Uint8Array(this.#wanted > length ? Math.min(doubled, this.#wanted) : doubled);
       grown.set(this.#bytes.subarray(0, this.#length));
       this.#bytes = grown;
     }

@@ -120,9 +120,8 @@ function byteBounds(
     if (greatest < 0 || compare(at, greatest) > 0) greatest = at;
   }
   if (least < 0) return undefined;
-  const min = source.slice(startOf(least), endOf(least));
-  const max = source.slice(startOf(greatest), endOf(greatest));
-  return Math.max(min.length, max.length) > LONGEST ? undefined : { min, max };
+  if ([least, greatest].some((at) => endOf(at) - startOf(at) > LONGEST)) return undefined; // before they are copied
+  return { min: source.slice(startOf(least), endOf(least)), max: source.slice(startOf(greatest), endOf(greatest)) };
 }
 
 function compareBytes(source: Uint8Array, a: number, aEnd: number, b: number, bEnd: number): number {
