@@ -1,4 +1,4 @@
-import { type SqlToken, sqlTokens } from "../kernel/sql_text.ts";
+import { type SqlToken, sqlTokens } from "../sql_text.ts";
 
 /** One statement of a script, with the names of the parameters that stand in it. */
 export interface ScriptStatement {
@@ -65,16 +65,22 @@ class StatementReader {
     if (kind === "space" && start === this.start) this.start = this.#from = end;
     this.bare &&= kind === "space" || kind === "comment";
     const text = this.#text.slice(start, end);
-    if (this.#dollar === start - 1 && (kind === "word" || kind === "number")) {
-      this.#strings.push(this.#text.slice(this.#from, this.#dollar));
-      this.#names.push(text);
-      this.#from = end;
+    if (kind === "parameter") {
+      this.#parameter(start, end);
+    } else if (kind === "word" && this.#dollar === start - 1) {
+      this.#parameter(this.#dollar, end);
     } else if (kind === "word") {
       this.#nesting.word(text.toLowerCase());
     } else if (kind === "symbol") {
       this.#nesting.mark(text);
       if (text === "$") this.#dollar = start;
     }
+  }
+
+  #parameter(start: number, end: number): void {
+    this.#strings.push(this.#text.slice(this.#from, start));
+    this.#names.push(this.#text.slice(start + 1, end));
+    this.#from = end;
   }
 
   end(at: number): Omit<ScriptStatement, "line"> {

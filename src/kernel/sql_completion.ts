@@ -31,7 +31,9 @@ export function sqlCandidates(
   const statement = statementAt(code, start, end, at);
   const { inside, pieces, top, group } = statement;
   if (inside === "value") return undefined;
-  if (inside === "string" || inside === "comment" || inside === "number") return { start: at, candidates: [] };
+  if (inside === "string" || inside === "comment" || inside === "number" || inside === "parameter") {
+    return { start: at, candidates: [] };
+  }
   const typed = pieces.find((piece) =>
     piece.start < at && at <= piece.end && (piece.kind === "word" || inside === "name")
   );

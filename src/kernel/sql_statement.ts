@@ -1,4 +1,5 @@
-import { type SqlKind, type SqlToken, sqlTokens } from "./sql_text.ts";
+import { type SqlKind, type SqlToken, sqlTokens } from "../sql_text.ts";
+import { expressionEnd } from "./script_text.ts";
 
 /** A piece of a statement that is neither space nor comment. */
 export interface Piece {
@@ -74,10 +75,11 @@ const JOINS = /[\w\u0080-\uffff-]/;
 
 /** A quoted name that is being written ends where one writes, not at the next quote. */
 function* tokensAround(sql: string, start: number, at: number): Generator<SqlToken> {
-  for (const token of sqlTokens(sql, start)) {
+  const valueEnd = expressionEnd;
+  for (const token of sqlTokens(sql, { start, valueEnd })) {
     if (token.kind === "name" && !token.closed && token.start < at) {
       yield { ...token, end: at };
-      yield* sqlTokens(sql, at);
+      yield* sqlTokens(sql, { start: at, valueEnd });
       return;
     }
     yield token;

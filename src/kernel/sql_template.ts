@@ -1,4 +1,5 @@
-import { type SqlToken, sqlTokens } from "./sql_text.ts";
+import { type SqlToken, sqlTokens } from "../sql_text.ts";
+import { expressionEnd } from "./script_text.ts";
 import { lineAt, UsageError } from "./usage_error.ts";
 
 /** A statement's text around its values, and where in the cell each value's expression stands. */
@@ -28,7 +29,7 @@ export interface SqlFound {
  */
 export function readSql(text: string, start: number, line = false): SqlFound {
   const reader = new Reader(text, start);
-  for (const token of sqlTokens(text, start)) {
+  for (const token of sqlTokens(text, { start, valueEnd: expressionEnd })) {
     if (line && endsLine(text, token, reader.depth)) {
       const newline = token.kind === "space" ? text.indexOf("\n", token.start) : token.start;
       return reader.end(newline);

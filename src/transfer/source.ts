@@ -11,7 +11,7 @@ import type { StopOptions } from "../query/stop.ts";
 import { type ColumnType, columnType } from "./column_type.ts";
 import { type DescribedField, Description } from "./description.ts";
 import { literal, typeText } from "./literal.ts";
-import { firstWord, type SqlToken, sqlTokens } from "./sql_tokens.ts";
+import { firstWord, type SqlToken, sqlTokens } from "../sql_text.ts";
 
 /** A column of what is copied. */
 export interface CopyColumn {
@@ -153,7 +153,9 @@ async function plainText(
   const { catalogue } = session;
   const lookUp = lookUpOn(lease.client);
   const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
-  const found = new Set(tokens.filter((token) => token.text !== ";").map((token) => token.text));
+  const found = new Set(
+    tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
+  );
   if (found.size !== values.length || parameters.length !== values.length) throw misplaced();
   const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
   await cancelable(session, lease, signal, catalogue.learnTypes(asked, lookUp));
@@ -166,16 +168,22 @@ async function plainText(
 
 /** Whether a back-slash escapes is the server's setting; it is asked only where that makes a difference. */
 async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
-  const tokens = sqlTokens(text, true);
-  if (JSON.stringify(tokens) === JSON.stringify(sqlTokens(text, false))) return tokens;
+  const tokens = marks(text, false);
+  const escaping = marks(text, true);
+  if (JSON.stringify(tokens) === JSON.stringify(escaping)) return tokens;
   const [row] = await lookUp("SELECT current_setting('standard_conforming_strings') AS value", []);
-  return row?.["value"] === "on" ? tokens : sqlTokens(text, false);
+  return row?.["value"] === "on" ? tokens : escaping;
+}
+
+/** Its parameters and semicolons. */
+function marks(text: string, escapes: boolean): SqlToken[] {
+  return [...sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";")];
 }
 
 function replaced(text: string, tokens: readonly SqlToken[], replace: (token: string) => string): string {
   let at = 0;
-  const pieces = tokens.map(({ start, end, text: token }) => {
-    const piece = text.slice(at, start) + replace(token);
+  const pieces = tokens.map(({ start, end }) => {
+    const piece = text.slice(at, start) + replace(text.slice(start, end));
     at = end;
     return piece;
   });

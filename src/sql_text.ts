@@ -1,5 +1,3 @@
-import { expressionEnd } from "./script_text.ts";
-
 /** What a piece of SQL is. */
 export type SqlKind =
   /** A keyword, or a name without quotes. */
@@ -9,11 +7,13 @@ export type SqlKind =
   /** A text in single or dollar quotes. */
   | "string"
   | "number"
+  /** `$1` and the like. */
+  | "parameter"
   | "comment"
   | "space"
-  /** `${expression}`, from `$` to `}`. */
+  /** `${expression}`, from `$` to `}`; where there is such a thing. */
   | "value"
-  /** `\${`, which stands for `${`. */
+  /** `\${`, which stands for `${`; in the same texts. */
   | "escape"
   /** One character of anything else. */
   | "symbol";
@@ -32,64 +32,88 @@ const SPACE = /[ \t\r\n\f\v]+/y;
 const WORD = /[A-Za-z_\u0080-\u{10ffff}][\w$\u0080-\u{10ffff}]*/uy;
 const NUMBER = /(?:0[xob][\da-f_]+|(?:\d[\d_]*)?\.?\d[\d_]*(?:e[+-]?\d+)?)/iy;
 const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\u{10ffff}][\w\u0080-\u{10ffff}]*)?\$/uy;
+const PARAMETER = /\$\d+/y;
+
+/** How a text is read. */
+export interface SqlReading {
+  /** Where to begin, which must not be within a piece. @default {0} */
+  start?: number;
+  /** The end of a `${value}` whose expression begins at an index; without it `${` is nothing special. */
+  valueEnd?: (text: string, start: number) => number | undefined;
+  /** Whether a back-slash escapes in all quotes: whether `standard_conforming_strings` is off. @default {false} */
+  escapes?: boolean;
+}
 
 /**
- * Reads SQL piece by piece, as PostgreSQL does, and `${expressions}` in it. It takes time in proportion to the text, and any
- * text: what is not closed goes to the end.
+ * Reads SQL piece by piece, as PostgreSQL does. It takes time in proportion to the text, and any text: what is not closed
+ * goes to the end.
  *
  * @param text The text.
- * @param start Where to begin; it must not be within a piece.
+ * @param reading How.
  */
-export function* sqlTokens(text: string, start = 0): Generator<SqlToken, void, void> {
+export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<SqlToken, void, void> {
+  const { start = 0, valueEnd, escapes = false } = reading;
+  let escaped: number | undefined; // where an E'...' ended: behind a new line it goes on
   for (let at = start; at < text.length;) {
-    const token = tokenAt(text, at);
+    const goesOn = escaped !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(escaped, at));
+    const token = tokenAt(text, at, escapes || goesOn, valueEnd);
     yield token;
     at = token.end;
+    if (token.kind === "string") escaped = goesOn || "eE".includes(text[token.start]!) ? at : undefined;
+    else if (token.kind !== "space" && token.kind !== "comment") escaped = undefined;
   }
 }
 
-function tokenAt(text: string, start: number): SqlToken {
+/** The first word of a statement, in small letters; empty where there is none. */
+export function firstWord(text: string): string {
+  for (const { kind, start, end } of sqlTokens(text)) {
+    if (kind === "space" || kind === "comment" || text[start] === "(" || text[start] === ";") continue;
+    return kind === "word" ? text.slice(start, end).toLowerCase() : "";
+  }
+  return "";
+}
+
+function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlReading["valueEnd"]): SqlToken {
   const token = (kind: SqlKind, end: number | undefined): SqlToken => ({
     ...{ kind, start, end: end ?? text.length, closed: end !== undefined },
   });
   const character = text[start]!;
   const space = match(SPACE, text, start);
   if (space !== undefined) return token("space", space);
-  if (character === "'") return token("string", quoteEnd(text, start, "'"));
+  if (character === "'") return token("string", escapes ? escapedEnd(text, start) : quoteEnd(text, start, "'"));
   if (character === '"') return token("name", quoteEnd(text, start, '"'));
   if (text.startsWith("--", start)) return token("comment", lineEnd(text, start));
   if (text.startsWith("/*", start)) return token("comment", commentEnd(text, start));
-  if (text.startsWith("${", start)) return token("value", expressionEnd(text, start + 2));
-  if (text.startsWith("\\${", start)) return token("escape", start + 3);
+  if (valueEnd !== undefined && text.startsWith("${", start)) return token("value", valueEnd(text, start + 2));
+  if (valueEnd !== undefined && text.startsWith("\\${", start)) return token("escape", start + 3);
   const tag = character === "$" ? match(DOLLAR_QUOTE, text, start) : undefined;
   if (tag !== undefined) return token("string", after(text, text.slice(start, tag), tag));
+  const parameter = character === "$" ? match(PARAMETER, text, start) : undefined;
+  if (parameter !== undefined) return token("parameter", parameter);
   const word = match(WORD, text, start);
-  if (word !== undefined) return wordAt(text, token("word", word));
+  if (word !== undefined) {
+    // A name may have dollars in it, but these two characters are always a value's.
+    const cut = valueEnd !== undefined && text[word - 1] === "$" && text[word] === "{";
+    return wordAt(text, token("word", cut ? word - 1 : word), escapes);
+  }
   const number = match(NUMBER, text, start);
   return number === undefined ? token("symbol", start + characterLength(text, start)) : token("number", number);
 }
 
 /** A word, unless it is the prefix of a text: `e'\n'`, `u&"name"`. */
-function wordAt(text: string, word: SqlToken): SqlToken {
-  const { start } = word;
-  // A name may have dollars in it, but these two characters are always a value's.
-  const end = text[word.end] === "{" && text[word.end - 1] === "$" ? word.end - 1 : word.end;
-  const prefix = text.slice(start, Math.min(end, start + 2)).toLowerCase();
-  if (end - start === 1 && prefix === "u" && text[end] === "&" && /['"]/.test(text[end + 1] ?? "")) {
+function wordAt(text: string, word: SqlToken, escapes: boolean): SqlToken {
+  const { start, end } = word;
+  if (end - start !== 1) return word;
+  const prefix = text[start]!.toLowerCase();
+  const quoted = (kind: SqlKind, closing: number | undefined): SqlToken => ({
+    ...{ kind, start, end: closing ?? text.length, closed: closing !== undefined },
+  });
+  if (prefix === "u" && text[end] === "&" && /['"]/.test(text[end + 1] ?? "")) {
     const quote = text[end + 1]!;
-    const closing = quoteEnd(text, end + 1, quote);
-    return {
-      ...word,
-      kind: quote === '"' ? "name" : "string",
-      end: closing ?? text.length,
-      closed: closing !== undefined,
-    };
+    return quoted(quote === '"' ? "name" : "string", quoteEnd(text, end + 1, quote));
   }
-  if (end - start === 1 && text[end] === "'" && "ebxn".includes(prefix)) {
-    const closing = prefix === "e" ? escapedEnd(text, end) : quoteEnd(text, end, "'");
-    return { ...word, kind: "string", end: closing ?? text.length, closed: closing !== undefined };
-  }
-  return { ...word, end };
+  if (text[end] !== "'" || !"ebxn".includes(prefix)) return word;
+  return quoted("string", prefix === "e" || escapes ? escapedEnd(text, end) : quoteEnd(text, end, "'"));
 }
 
 function match(pattern: RegExp, text: string, at: number): number | undefined {
