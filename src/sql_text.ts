@@ -60,7 +60,7 @@ export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<Sq
     yield token;
     at = token.end;
     if (token.kind === "string") escaped = goesOn || "eE".includes(text[token.start]!) ? at : undefined;
-    else if (token.kind !== "space" && token.kind !== "comment") escaped = undefined;
+    else if (token.kind !== "space" && !text.startsWith("--", token.start)) escaped = undefined;
   }
 }
 

@@ -135,6 +135,7 @@ const MARKS: readonly (readonly [text: string, conforming: string, escaping?: st
   ["SELECT E'a' -- more\n  '\\'$1', $2", "$2"],
   ["SELECT E'\\'$1'\n'\\'$1'\n'\\'$1', $2", "$2"],
   ["SELECT E'a' '\\', $1", "$1", ""],
+  ["SELECT E'a' /*\n*/ '\\', $1", "$1", ""],
   ["SELECT U&'$1', B'$2', $3", "$3"],
   ["SELECT fe'$1', $2", "$2"],
   ["SELECT $$ $1 $$, $a$ $$ $1 $a$, $2", "$2"],

@@ -76,6 +76,9 @@ function advice(kind: "string" | "name"): string {
     : "${value} outside of them, such as 'a' || ${b}";
 }
 
+/** Statements whose text may have parameters that others fill in later. */
+const KEEP_PARAMETERS: ReadonlySet<string> = new Set(["create", "explain", "prepare"]);
+
 /** Cuts what it is given into statements, and those into texts and values. */
 class Reader {
   /** How many brackets are open. */
@@ -86,19 +89,24 @@ class Reader {
   #pieces: string[] = [];
   #from: number;
   #empty = true;
+  #firstWord = "";
+  #parameter: SqlToken | undefined;
 
   constructor(text: string, start: number) {
     this.#text = text;
     this.#from = start;
   }
 
-  take({ kind, start, end }: SqlToken): void {
+  take(token: SqlToken): void {
+    const { kind, start, end } = token;
     const character = this.#text[start];
     if (kind === "symbol" && character === ";" && this.depth === 0) {
       this.#flush(end);
       return this.#endPiece();
     }
     if (kind !== "space" && kind !== "comment") this.#empty = false;
+    if (kind === "word") this.#firstWord ||= this.#text.slice(start, end).toLowerCase();
+    if (kind === "parameter") this.#parameter ??= token;
     if (kind === "symbol" && "([{".includes(character!)) this.depth++;
     if (kind === "symbol" && ")]}".includes(character!)) this.depth = Math.max(0, this.depth - 1);
     if (kind === "value") this.#value(start, end);
@@ -134,6 +142,7 @@ class Reader {
 
   /** What holds no statement of its own goes with the one before, or where there is none with the next. */
   #endPiece(): void {
+    this.#checkParameter();
     const last = this.#statements.at(-1);
     if (this.#empty && last === undefined) return;
     const template = this.#template;
@@ -143,6 +152,20 @@ class Reader {
     this.#template = { strings: [], expressions: [] };
     this.#pieces = [];
     this.#empty = true;
+    this.#firstWord = "";
+    this.#parameter = undefined;
+  }
+
+  /** Beside `${values}`, which are numbered, it would stand for one of those. */
+  #checkParameter(): void {
+    const found = this.#parameter;
+    if (found === undefined) return;
+    if (this.#template.expressions.length === 0 && KEEP_PARAMETERS.has(this.#firstWord)) return;
+    const { start, end } = found;
+    throw new UsageError(
+      `Cannot run the SQL: ${this.#text.slice(start, end)} on line ${lineAt(this.#text, start)} ` +
+        "has no value in a cell; write ${value} in its place",
+    );
   }
 
   #flush(end: number): void {

@@ -1,7 +1,11 @@
+import { sqlTokens } from "../sql_text.ts";
 import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
 const MOST_PARAMETERS = 65_535;
+
+/** What may be a parameter's number, unless it is in quotes or a comment. */
+const NUMBER = /\$\d/;
 
 /** What would be part of a number or word that stands before it. */
 const WORD = /^[\p{L}\d_$]/u;
@@ -35,20 +39,28 @@ export interface Statement {
  *
  * @param fragment What the `sql` tag made.
  * @returns Its text, with each value numbered, and the values in that order.
- * @throws {LakebaseError} `BAD_PARAMETER`, with the position, for a value that Postgres has no form of.
+ * @throws {LakebaseError} `BAD_PARAMETER`, with the position, for a value that Postgres has no form of; for `$1` beside values.
  */
 export function compile(fragment: Fragment): Statement {
   const text: string[] = [];
   const values: WireValue[] = [];
   const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // not by calls: queries are built in loops
   const outer = new Set([fragment]);
+  const written: [start: number, end: number][] = []; // where the person may have written a number
+  let length = 0;
+  const add = (piece: string) => {
+    text.push(piece);
+    length += piece.length;
+  };
   let afterParameter = false;
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
     const { strings, values: own } = top.fragment;
     const index = top.next++;
     const string = strings[index] ?? "";
     // What follows `$1`, here or at the start of the fragment behind it, must not make another number or word of it.
-    text.push(afterParameter && WORD.test(string) ? ` ${string}` : string);
+    add(afterParameter && WORD.test(string) ? ` ${string}` : string);
+    // A text of `sql.unsafe()` says for itself what it is.
+    if (own.length > 0 && NUMBER.test(string)) written.push([length - string.length, length]);
     if (string !== "") afterParameter = false;
     if (index >= own.length) {
       open.pop();
@@ -64,10 +76,25 @@ export function compile(fragment: Fragment): Statement {
     }
     const parameter = encodeParameter(value, values.length + 1);
     values.push(parameter.value);
-    text.push(`$${values.length}${parameter.cast}`);
+    add(`$${values.length}${parameter.cast}`);
     afterParameter = true;
   }
-  return checked({ text: text.join(""), values });
+  const statement = { text: text.join(""), values };
+  if (written.length > 0 && values.length > 0) checkNumbers(statement.text, written);
+  return checked(statement);
+}
+
+/** A number that the person wrote would stand for one of the values. */
+function checkNumbers(text: string, written: readonly (readonly [start: number, end: number])[]): void {
+  let index = 0;
+  for (const { kind, start, end } of sqlTokens(text)) {
+    while (index < written.length && written[index]![1] <= start) index++;
+    if (index === written.length) return;
+    if (kind !== "parameter" || start < written[index]![0]) continue;
+    throw badParameter(
+      `it has ${text.slice(start, end)} beside \${values}; write \${value} there, or use query(text, [value, ...])`,
+    );
+  }
 }
 
 /**

@@ -17,13 +17,13 @@ function randomSql(random: Random): { sql: string; written: string; values: numb
       ")",
       "1",
       "'it''s'",
-      "E'\\'`'",
+      "E'\\'`' ,",
       "$$ ' $$",
       "$t$ $$ $t$",
       '"q""q"',
       "`",
     ],
-    ...["\\", "/* ' ${x} /* */ */", '-- " ${x}\n', "😀", "\u2028", ";", "::", "$1 ", "'\\'", "é$ ", "{", "}"],
+    ...["\\", "/* ' ${x} /* */ */", '-- " ${x}\n', "😀", "\u2028", ";", "::", "a$1 ", "'\\'", "é$ ", "{", "}"],
   ];
   let [sql, written, values] = ["SELECT", "SELECT", 0];
   for (let count = random.below(20); count >= 0; count--) {

@@ -31,10 +31,13 @@ Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its v
   const texts = [
     "SELECT 1",
     "  SELECT '\\n' || E'\\\\n\\'' || '`' || `x` || '\u2028\u{1f600}\\u0041'\r\n;\r\n\n",
-    'SELECT $$ it\'s \\ ` $ $$, $1, a$b FROM "t`"',
+    'SELECT $$ it\'s \\ ` $ $1 $$, a$1, a$b FROM "t`"',
     "/* ${not} */ SELECT 1 -- ${not} `${not}`",
     "SELECT '$' || '{' || '}' || '$1'",
     "SELECT 1; SELECT 2; -- three",
+    "PREPARE p AS SELECT $1::int; EXECUTE p(1)",
+    "/* c */ create function f(int) returns int return $1",
+    "EXPLAIN (GENERIC_PLAN) SELECT $1",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
   ];
   for (const text of texts) {

@@ -21,6 +21,20 @@ Deno.test("a digit behind a value does not make another parameter of it", () => 
   assert.equal(text(sql`SELECT ${5}::int`), "SELECT $1::int");
 });
 
+Deno.test("a number beside values would stand for one of them, and is refused", () => {
+  for (
+    const query of [
+      () => sql`SELECT $1::int AS a, ${5}::int AS b`,
+      () => sql`SELECT ${5}, ${sql`'$1' || $12 || ${6}`}`,
+      () => sql`SELECT ${sql.id("a")}, $2 WHERE ${1}`,
+    ]
+  ) refused(query, /^Cannot run the query: it has \$\d+ beside \$\{values\}; write \$\{value\} there, or use query\(/);
+  const fine = sql`SELECT '$1', "$2", $$ $3 $$, a$4 -- $5\n, ${5}, /* $6 */ ${sql.unsafe("$1")}`;
+  assert.equal(text(fine), `SELECT '$1', "$2", $$ $3 $$, a$4 -- $5\\n, $1, /* $6 */ $1`);
+  assert.equal(text(sql`PREPARE p AS SELECT $1::int`), "PREPARE p AS SELECT $1::int");
+  assert.equal(text(sql`PREPARE ${sql.id("p")} AS SELECT $1::int`), 'PREPARE "p" AS SELECT $1::int');
+});
+
 Deno.test("fragments nest, and the same one twice keeps its values", () => {
   const where = sql`zone = ${"Harlem"}`;
   assert.deepEqual(compile(sql`SELECT * FROM a WHERE ${where} AND b = ${2} UNION SELECT * FROM c WHERE ${where}`), {
