@@ -1,3 +1,4 @@
+import { advice } from "./borrowed_config.ts";
 import type { MagicHeader } from "./magic_header.ts";
 import type { SqlTemplate } from "./sql_template.ts";
 
@@ -48,13 +49,11 @@ export function magicCode(source: string, magic: Magic, module: string): string 
   return code.endAt(magic.end);
 }
 
-/** A checkout finds what it needs by its import map only, and a notebook elsewhere has another one or none. */
+/** A checkout finds what it needs by its import map only, and a notebook elsewhere may have another one. */
 function refusal(module: string): string {
   if (!module.startsWith("file:")) return "";
-  const config = JSON.stringify({ importMap: new URL("deno.json", module).href });
-  const advice = `. The notebook's deno.json has to name lakebase, as ${config} does; then restart the kernel`;
   return `, (cause) => { throw new Error("Cannot load lakebase: " + String(cause.message).split("\\n")[0] + ` +
-    `${JSON.stringify(advice)}, { cause }) }`;
+    `${JSON.stringify(`. ${advice(module)}`)}, { cause }) }`;
 }
 
 function options({ magic, header, run, use }: Magic): string {

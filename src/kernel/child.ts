@@ -23,10 +23,12 @@ export interface ChildOptions {
   key: string;
   /** The program. */
   deno: string;
+  /** The folder to start it in. @default {this process's} */
+  cwd?: string | undefined;
 }
 
 /** Starts `deno jupyter` on ports of its own. */
-export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
+export async function startChild({ key, deno, cwd }: ChildOptions): Promise<Child> {
   const ports = freePorts();
   const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
   await Deno.writeTextFile(file, connectionFileText({ ip: "127.0.0.1", key, ports }), { mode: 0o600 });
@@ -34,7 +36,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {});
   let process;
   try {
-    process = spawn(deno, file);
+    process = spawn(deno, file, cwd);
   } catch (error) {
     await removeFile();
     throw new Error(`Cannot start the Deno kernel: ${(error as Error).message}`);
@@ -75,9 +77,10 @@ function signalGroup(pid: number, name: Deno.Signal): void {
   } catch { /* nobody is left */ }
 }
 
-function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
+function spawn(deno: string, connectionFile: string, cwd: string | undefined): Deno.ChildProcess {
   return new Deno.Command(deno, {
     args: ["jupyter", "--kernel", "--conn", connectionFile],
+    ...(cwd === undefined ? {} : { cwd }),
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",

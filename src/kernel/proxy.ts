@@ -86,10 +86,14 @@ export class Proxy {
     return proxy;
   }
 
-  /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
-  async prepare(): Promise<void> {
+  /**
+   * Readies the child for cells: its output has to be heard first, and its connections are not made in one moment.
+   *
+   * @param code What else is to run before the first cell.
+   */
+  async prepare(code: string): Promise<void> {
     for (;;) {
-      const answer = this.#hidden.run(preludeCode);
+      const answer = this.#hidden.run((n) => `${code}\n${preludeCode(n)}`);
       const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
       const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
       if (first === "late") continue;

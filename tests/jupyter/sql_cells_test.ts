@@ -196,18 +196,3 @@ Deno.test({
     assert.match(shown(cells[7]), /you@example\.com\n\(1 row, [\d.]+ ms\)$/);
   },
 });
-
-Deno.test({
-  ...requires("a notebook whose import map names no lakebase is told what to do", jupyterMissing),
-  fn: async () => {
-    await using kernel = await installedKernel();
-    const { cells } = await runCells(["%%sql\nSELECT 1"], {
-      ...kernel.options,
-      env: { ...kernel.options.env, NO_COLOR: "1" },
-    });
-    assert.match(
-      failure(cells[0]),
-      /Cannot load lakebase: .*The notebook's deno\.json has to name lakebase, as \{"importMap":"file:.*deno\.json"\}/,
-    );
-  },
-});
