@@ -1,6 +1,7 @@
 import type { Magic } from "./cell_code.ts";
 import { STATEMENTS } from "./keywords.ts";
 import { readMagic } from "./magic_body.ts";
+import { ScriptFunctions } from "./script_functions.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
 import { lineAt, UsageError } from "./usage_error.ts";
 
@@ -30,6 +31,7 @@ export interface LineMagic extends Magic {
 export function lineMagics(source: string): LineMagic[] {
   const found: LineMagic[] = [];
   const tokens = new ScriptTokens(source);
+  const functions = new ScriptFunctions(source);
   let lineStart = true;
   let last: LineMagic | undefined;
   for (const token of tokens) {
@@ -39,11 +41,15 @@ export function lineMagics(source: string): LineMagic[] {
     }
     const character = source[token.start];
     const magic = token.kind === "symbol" && character === "%" ? magicAt(source, token, tokens, lineStart) : undefined;
+    const piece = magic === undefined ? token : { ...token, kind: "word" as const, end: magic.end };
+    functions.take(piece, lineStart && !tokens.wantsValue);
     lineStart = false;
+    if (token.kind === "template" && !token.closed) tokens.skipTemplate(token);
     if (magic === undefined) {
       if (character !== ";") last = undefined;
       continue;
     }
+    if (functions.notAsync !== undefined) throw notAsync(source, token.start, functions.notAsync);
     found.push(magic);
     tokens.skipTo(magic.end);
     last = magic.use === "show" && tokens.brackets.length === 0 ? magic : undefined;
@@ -60,7 +66,9 @@ export function lineMagics(source: string): LineMagic[] {
 export function lineMagicSpans(source: string): { start: number; end: number }[] {
   const spans: { start: number; end: number }[] = [];
   const tokens = new ScriptTokens(source);
-  for (const { kind, start } of tokens) {
+  for (const token of tokens) {
+    const { kind, start } = token;
+    if (kind === "template" && !token.closed) tokens.skipTemplate(token);
     MAGIC.lastIndex = start;
     if (kind !== "symbol" || source[start] !== "%" || !MAGIC.test(source)) continue;
     const atLineStart = /(?:^|\n)[ \t]*$/.test(source.slice(Math.max(0, start - 200), start));
@@ -92,10 +100,18 @@ function magicAt(
   if (!wantsValue && !afterValue) return undefined;
   const inner = tokens.brackets.at(-1);
   const inBlock = inner === undefined || inner === "{";
-  const statement = inBlock && (wantsValue ? lineStart && /^(|;|\{|else|do)$/.test(before) : true);
+  const statement = inBlock &&
+    (wantsValue ? before === ")" || lineStart && /^(|;|\{|else|do)$/.test(before) : true);
   const magic = readMagic(source, "%sql", { start, end, use: statement ? "show" : "value" });
   const atLineEnd = magic.end >= source.length || source[magic.end] === "\n";
   return { ...magic, ends: atLineEnd && inBlock && before !== ":" && before !== "," };
+}
+
+function notAsync(source: string, start: number, head: string): UsageError {
+  return new UsageError(
+    `Cannot run the cell: %sql on line ${lineAt(source, start)} is in a function that is not async; ` +
+      `write async ${head} …`,
+  );
 }
 
 function refuseOthers(source: string, start: number, wantsValue: boolean): void {

@@ -31,6 +31,11 @@ const BEFORE_A_VALUE: ReadonlySet<string> = new Set(
   "await case delete do else in instanceof new of return throw typeof void yield".split(" "),
 );
 
+/** Words before a bracket behind which a statement comes. */
+const HEADS = /(?:^|[^\p{L}\p{N}_$.])(?:if|while|with|for|for\s+await)$/u;
+/** How far back is looked for one of these. */
+const HEAD_LENGTH = 40;
+
 /**
  * Reads TypeScript piece by piece, well enough to tell code from texts and comments: whether a `/` divides is guessed from
  * what stands before it. It takes time in proportion to the text, and any text.
@@ -41,14 +46,21 @@ const BEFORE_A_VALUE: ReadonlySet<string> = new Set(
 export class ScriptTokens implements Iterable<ScriptToken> {
   /** The last piece that is neither space nor comment. */
   last: ScriptToken | undefined;
-  /** The brackets that are open, innermost last; "`" for a template's `${`. */
+  /** The brackets that are open, innermost last; "`" for a template's `${`, and `if(` for the head of a statement. */
   readonly brackets: string[] = [];
+  /** Whether a value would have to come next, and an operator would not do. */
+  wantsValue = true;
   /** Whether every bracket that was closed had been opened. */
   matched = true;
   readonly #text: string;
   #at: number;
   /** To look for an end again from each slash of a long line would take too long. */
   #noRegexBefore = 0;
+  #hasTemplates = true;
+  /** Whether the last piece stands behind a value. */
+  #afterValue = false;
+  /** Whether the last bracket that was closed was a statement's head. */
+  #headClosed = false;
 
   /** Reads from a place that is not within a piece. */
   constructor(text: string, start = 0) {
@@ -56,20 +68,17 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     this.#at = start;
   }
 
-  /** Whether a value would have to come next, and an operator would not do. */
-  get wantsValue(): boolean {
-    const { last } = this;
-    if (last === undefined) return true;
-    const text = this.#text.slice(last.start, Math.min(last.end, last.start + 12));
-    if (last.kind === "word") return BEFORE_A_VALUE.has(text);
-    if (last.kind === "template") return this.#text.endsWith("${", last.end);
-    return last.kind === "symbol" && !CLOSING.includes(text);
-  }
-
   /** Goes on behind a place, as though a value stood there. */
   skipTo(end: number): void {
     this.last = { kind: "word", start: end, end, closed: true };
+    this.wantsValue = false;
     this.#at = end;
+  }
+
+  /** Goes on behind the line of a template that has no end: it was none, but a text between tags. */
+  skipTemplate({ start }: ScriptToken): void {
+    this.#hasTemplates = false; // nor has one behind it
+    this.skipTo(lineEnd(this.#text, start));
   }
 
   *[Symbol.iterator](): Generator<ScriptToken, void, void> {
@@ -78,8 +87,34 @@ export class ScriptTokens implements Iterable<ScriptToken> {
       this.#at = token.end;
       yield token;
       // A reader may have gone on by itself.
-      if (this.#at === token.end && token.kind !== "space" && token.kind !== "comment") this.last = token;
+      if (this.#at === token.end && token.kind !== "space" && token.kind !== "comment") this.#take(token);
     }
+  }
+
+  #take(token: ScriptToken): void {
+    const wanted = this.wantsValue;
+    const { last } = this;
+    this.wantsValue = this.#leavesWanting(token, last?.end === token.start ? last : undefined, wanted);
+    this.#afterValue = !wanted;
+    this.last = token;
+  }
+
+  /** Whether a value has to follow a piece; `joined` is the piece that it touches. */
+  #leavesWanting({ kind, start, end }: ScriptToken, joined: ScriptToken | undefined, wanted: boolean): boolean {
+    const text = this.#text;
+    const before = joined === undefined ? "" : text[joined.start]!;
+    if (kind === "word") {
+      const isProperty = before === "." && !text.startsWith("..", joined!.start - 2);
+      return !isProperty && BEFORE_A_VALUE.has(text.slice(start, Math.min(end, start + 12)));
+    }
+    if (kind === "template") return text.endsWith("${", end);
+    if (kind !== "symbol") return false;
+    const character = text[start]!;
+    if (character === ")") return this.#headClosed;
+    if (CLOSING.includes(character)) return false;
+    // `i++` and `i!` are values, `a + +b` and `!b` are none.
+    if (character === "+" || character === "-") return !(before === character && wanted && this.#afterValue);
+    return character !== "!" || joined === undefined || wanted;
   }
 
   #next(start: number): ScriptToken {
@@ -89,7 +124,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     });
     const character = text[start]!;
     if (character === "}" && this.brackets.at(-1) === "`") return token("template", this.#templateEnd(start));
-    if (character === "`") return token("template", this.#templateEnd(start));
+    if (character === "`" && this.#hasTemplates) return token("template", this.#templateEnd(start));
     if (character === '"' || character === "'") return token("string", stringEnd(text, start));
     if (text.startsWith("//", start)) return token("comment", lineEnd(text, start));
     if (text.startsWith("/*", start)) {
@@ -123,11 +158,18 @@ export class ScriptTokens implements Iterable<ScriptToken> {
   }
 
   #bracket(character: string): void {
-    if (OPENING.includes(character)) this.brackets.push(character);
+    if (OPENING.includes(character)) this.brackets.push(character === "(" && this.#isHead() ? "if(" : character);
     const pair = CLOSING.indexOf(character);
     if (pair === -1) return;
-    if (this.brackets.at(-1) === OPENING[pair]) this.brackets.pop();
+    const open = this.brackets.at(-1);
+    this.#headClosed = open === "if(";
+    if (open?.at(-1) === OPENING[pair]) this.brackets.pop();
     else this.matched = false;
+  }
+
+  #isHead(): boolean {
+    const { last } = this;
+    return last?.kind === "word" && HEADS.test(this.#text.slice(Math.max(0, last.end - HEAD_LENGTH), last.end));
   }
 
   #templateEnd(start: number): number | undefined {

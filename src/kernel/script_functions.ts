@@ -1,0 +1,159 @@
+import type { ScriptToken } from "./script_text.ts";
+
+/** A function that has begun. */
+interface Open {
+  /** How many brackets are open in it, at least. */
+  depth: number;
+  /** Whether its body is one expression. */
+  expression: boolean;
+  isAsync: boolean;
+  /** Where what stands before its body begins and ends. */
+  start: number;
+  end: number;
+}
+
+/** Words before a bracket that is followed by a block, which is no function. */
+const BLOCKS: ReadonlySet<string> = new Set(["if", "while", "for", "await", "switch", "catch", "with"]);
+/** Words that go on with an expression at the start of a line. */
+const GOES_ON: ReadonlySet<string> = new Set(["in", "instanceof", "as", "satisfies"]);
+/** A type of a result has no more pieces. */
+const LONGEST_TYPE = 60;
+/** A head is shown up to here. */
+const LONGEST_HEAD = 60;
+
+/** Follows the functions of some TypeScript, to tell which one a place is in; well enough, as `ScriptTokens` does. */
+export class ScriptFunctions {
+  readonly #text: string;
+  readonly #pieces: ScriptToken[] = [];
+  readonly #open: Open[] = [];
+  /** The pieces that are brackets without an end yet. */
+  readonly #brackets: number[] = [];
+  /** By a closing bracket's index, the opening one's. */
+  readonly #openings = new Map<number, number>();
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The head of the innermost function, where that is not async; `undefined` elsewhere. */
+  get notAsync(): string | undefined {
+    const inner = this.#open.at(-1);
+    if (inner === undefined || inner.isAsync) return undefined;
+    const head = this.#text.slice(inner.start, inner.end).replace(/\s+/g, " ").trim();
+    return head.length > LONGEST_HEAD ? `${head.slice(0, LONGEST_HEAD)}…` : head;
+  }
+
+  /**
+   * Takes the next piece, spaces and comments left out.
+   *
+   * @param token The piece.
+   * @param fresh Whether it stands on a new line, behind a value: a word then begins a statement.
+   */
+  take(token: ScriptToken, fresh: boolean): void {
+    const index = this.#pieces.push(token) - 1;
+    const word = this.#at(index);
+    if (fresh && token.kind === "word" && !GOES_ON.has(word)) this.#endExpressions();
+    if (token.kind === "template") {
+      if (word.startsWith("}")) this.#close(index);
+      if (word.endsWith("${")) this.#brackets.push(index);
+    }
+    if (token.kind !== "symbol") return;
+    if (word === "{") this.#brace(index);
+    if ("([{".includes(word)) this.#brackets.push(index);
+    else if (")]}".includes(word)) this.#close(index);
+    else if (word === "," || word === ";") this.#endExpressions();
+    else if (this.#isArrow(index)) this.#arrow(index);
+  }
+
+  #at(index: number): string {
+    const piece = this.#pieces[index];
+    return piece === undefined ? "" : this.#text.slice(piece.start, piece.end);
+  }
+
+  #close(index: number): void {
+    const opening = this.#brackets.pop();
+    if (opening !== undefined) this.#openings.set(index, opening);
+    const depth = this.#brackets.length;
+    while (this.#open.length > 0 && this.#open.at(-1)!.depth > depth) this.#open.pop();
+  }
+
+  #endExpressions(): void {
+    const isOver = (open: Open | undefined) => open?.expression && open.depth === this.#brackets.length;
+    while (isOver(this.#open.at(-1))) this.#open.pop();
+  }
+
+  #isArrow(index: number): boolean {
+    const [before, piece] = [this.#pieces[index - 1], this.#pieces[index]];
+    return this.#at(index) === ">" && this.#at(index - 1) === "=" && before?.end === piece?.start;
+  }
+
+  #arrow(index: number): void {
+    const last = index - 2;
+    const parameters = this.#at(last) === ")" ? last : this.#beforeType(last);
+    let start = parameters === undefined ? last : this.#opening(parameters);
+    start = this.#beforeGenerics(start - 1) + 1;
+    const isAsync = this.#at(start - 1) === "async";
+    this.#begin({ depth: this.#brackets.length, expression: true, isAsync }, start, index);
+  }
+
+  /** A brace that may begin a function's body. */
+  #brace(index: number): void {
+    const depth = this.#brackets.length + 1;
+    if (this.#isArrow(index - 1)) return void Object.assign(this.#open.at(-1)!, { depth, expression: false });
+    const last = index - 1;
+    const parameters = this.#at(last) === ")" ? last : this.#beforeType(last);
+    if (parameters === undefined) return;
+    const name = this.#beforeGenerics(this.#opening(parameters) - 1);
+    const start = this.#functionStart(name, parameters, index);
+    if (start === undefined) return;
+    this.#begin({ depth, expression: false, isAsync: this.#at(start - 1) === "async" }, start, last);
+  }
+
+  /** Where the head of a function or method begins, `async` left out; `name` is what stands before its parameters. */
+  #functionStart(name: number, parameters: number, brace: number): number | undefined {
+    for (const at of [name, name - 1, name - 2]) {
+      if (this.#at(at) === "function") return at;
+      if (at !== name && this.#at(at) !== "*") break;
+    }
+    if (BLOCKS.has(this.#at(name))) return undefined;
+    const isName = /^[^\W\d]|^["'#$\]]/.test(this.#at(name)) || this.#pieces[name]?.kind === "word";
+    // A call with a block on the next line is no method.
+    const between = this.#text.slice(this.#pieces[parameters]!.end, this.#pieces[brace]!.start);
+    if (!isName || between.includes("\n")) return undefined;
+    const first = this.#at(name) === "]" ? this.#opening(name) : name;
+    return this.#at(first - 1) === "*" ? first - 1 : first;
+  }
+
+  #begin(open: Omit<Open, "start" | "end">, start: number, last: number): void {
+    this.#open.push({ ...open, start: this.#pieces[start]?.start ?? 0, end: this.#pieces[last]!.end });
+  }
+
+  #opening(index: number): number {
+    return this.#openings.get(index) ?? index;
+  }
+
+  /** Passes over `<T>` backwards. */
+  #beforeGenerics(index: number): number {
+    let depth = 0;
+    for (let at = index; at >= 0 && index - at < LONGEST_TYPE; at--) {
+      if (this.#at(at) === ">") depth++;
+      if (this.#at(at) === "<") depth--;
+      if (depth === 0) return at === index ? at : at - 1;
+    }
+    return index;
+  }
+
+  /** The `)` in `(...): Type`, of which `last` is the end; `undefined` for anything else. */
+  #beforeType(last: number): number | undefined {
+    for (let at = last; at > 0 && last - at < LONGEST_TYPE; at = this.#opening(at) - 1) {
+      const piece = this.#pieces[at]!;
+      const text = this.#at(at);
+      if (text === ":") {
+        const before = this.#at(this.#opening(at - 1) - 1);
+        return at < last && this.#at(at - 1) === ")" && before !== "case" ? at - 1 : undefined;
+      }
+      if (piece.kind !== "word" && piece.kind !== "string" && !/^[.<>|&\])},]$/.test(text)) return undefined;
+    }
+    return undefined;
+  }
+}
