@@ -36,6 +36,7 @@ export function lineMagics(source: string): LineMagic[] {
   let last: LineMagic | undefined;
   for (const token of tokens) {
     if (token.kind === "space" || token.kind === "comment") {
+      if (!token.closed && !isMisread(source, token.start)) throw unclosedComment(source, token.start);
       lineStart ||= source.slice(token.start, token.end).includes("\n");
       continue;
     }
@@ -129,6 +130,16 @@ function refuseOthers(source: string, start: number, wantsValue: boolean): void 
     );
   }
   throw unknownMagic(name);
+}
+
+/** Whether what seems to be a comment may be a text between tags, or within a regular expression. */
+function isMisread(source: string, start: number): boolean {
+  return source[start - 1] === "\\" || /<\/|\/>/.test(source);
+}
+
+/** For a comment that takes the rest of the cell with it; Deno passes over it in silence. */
+export function unclosedComment(source: string, start: number): UsageError {
+  return new UsageError(`Cannot run the cell: the comment on line ${lineAt(source, start)} is not closed`);
 }
 
 /** For a magic that there is not. */

@@ -1,5 +1,5 @@
 import { magicCode } from "./cell_code.ts";
-import { lineMagics, unknownMagic } from "./line_magic.ts";
+import { lineMagics, unclosedComment, unknownMagic } from "./line_magic.ts";
 import { readMagic } from "./magic_body.ts";
 import { MAGICS, SQL_HELP } from "./magic_help.ts";
 import { UsageError } from "./usage_error.ts";
@@ -31,7 +31,7 @@ const CELL_MAGIC = /%%(\w*)/y;
  * @param options Where the client is.
  */
 export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
-  if (!source.includes("%")) return { kind: "plain" };
+  if (!source.includes("%") && !mayBeUnclosed(source)) return { kind: "plain" };
   try {
     return rewrite(source, options);
   } catch (error) {
@@ -69,13 +69,19 @@ export function cellMagicEnd(source: string, start: number = beginning(source)):
   return CELL_MAGIC.lastIndex;
 }
 
+/** Whether nothing closes the last comment, if it is one. */
+function mayBeUnclosed(source: string): boolean {
+  const last = source.lastIndexOf("/*");
+  return last !== -1 && !source.includes("*/", last + 2);
+}
+
 /** Behind the blank lines and comments, in either language, that a cell begins with. */
 function beginning(source: string): number {
   const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
   let at = 0;
   for (let found = trivia.exec(source); found !== null; found = trivia.exec(source)) {
     const close = found[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : undefined;
-    if (close === -1) return at;
+    if (close === -1) throw unclosedComment(source, at);
     at = trivia.lastIndex = close === undefined ? trivia.lastIndex : close + 2;
   }
   return at;

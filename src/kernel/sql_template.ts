@@ -55,12 +55,22 @@ function check(text: string, { kind, start, end, closed }: SqlToken, line: boole
     if (written.slice(2, -1).trim() === "") refuse((where) => `the \${} ${where} is empty; it takes an expression`);
   } else if (line && written.includes("\n")) {
     refuse((where) => `%sql ends with its line, and ${OPENING[kind]} ${where} goes on; use a %%sql cell`);
+  } else if (line && isScriptComment(text, start)) {
+    refuse((where) => `// ${where} begins no comment in SQL; write --`);
   } else if ((kind === "string" || kind === "name") && /(?<!\\)\$\{/.test(written)) {
     refuse((where) =>
       `a value is within the quotes ${where}, where none can be bound; write ${advice(kind)}, ` +
       "or \\${ for a text that has these characters"
     );
   }
+}
+
+const OPERATOR: ReadonlySet<string> = new Set("+-*/<>=~!@#%^&|`?");
+
+/** Whether two slashes stand alone, and are not part of a longer operator. */
+function isScriptComment(text: string, start: number): boolean {
+  return text.startsWith("//", start) &&
+    ![text[start - 1], text[start + 2]].some((beside) => beside && OPERATOR.has(beside));
 }
 
 const OPENING: Partial<Record<SqlToken["kind"], string>> = {

@@ -22,6 +22,11 @@ Deno.test("rewriteCell() leaves TypeScript as it is", () => {
     "x = a %= sql",
     "await sql`SELECT 1 %sql`",
     "-- not sql",
+    "'/*' + `/*` + /\\/*/.source // /*",
+    "const p = <p>/* no comment</p>",
+    "const p = <Glob of='src/*'/>",
+    "}\n/\\/*x/.test(s)",
+    "/* a */ 1 /* b */",
     "?",
   ];
   for (const cell of cells) assert.deepEqual(rewriteCell(cell, { module: "" }), { kind: "plain" }, cell);
@@ -121,6 +126,7 @@ Deno.test("rewriteCell() reads %sql lines between lines of TypeScript", async ()
     ["const s = `${%sql SELECT 1}`; const t = '%sql'", ["value"], ["SELECT 1"]],
     ["%sql SELECT ${[1,\n2].length} AS two\nawait 1", ["show"], ["SELECT "]],
     ["let total = 7\n%sql SELECT 1", ["draw"], ["SELECT 1"]],
+    ["const a = %sql SELECT 1 @// 2, 'http://x', 4 //- 1", ["value"], ["SELECT 1 @// 2, 'http://x', 4 //- 1"]],
   ];
   for (const [cell, uses, texts] of cases) {
     const calls = await sent(cell);
