@@ -35,10 +35,18 @@ const PARSE_MS = 10_000;
  * @returns `undefined` when it does parse.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
+  if (code === source) return await failureOf(code, source);
+  const { scriptOf } = await import("./cell_script.ts");
+  const own = await failureOf(scriptOf(source), source);
+  // Of what the magics became nothing is the person's but the lines, which are where they were.
+  return own ?? await failureOf(code, source, "line");
+}
+
+async function failureOf(code: string, source: string, place?: "line"): Promise<CellFailure | undefined> {
   const said = await parserSays(code, "tsx");
   // The kernel takes for TypeScript what is no TSX, such as `<number> value`.
   if (said === undefined || await parserSays(code, "ts") === undefined) return undefined;
-  return readParserError(said, code === source ? undefined : source);
+  return readParserError(said, source, place);
 }
 
 async function parserSays(code: string, extension: string): Promise<string | undefined> {
@@ -56,23 +64,21 @@ async function parserSays(code: string, extension: string): Promise<string | und
   return success ? undefined : new TextDecoder().decode(stderr);
 }
 
-/**
- * A parser's message as an error of the cell.
- *
- * @param said What `deno fmt` wrote.
- * @param source The cell as it was written, where the parser saw something else: a line is named only if it is in both.
- */
-export function readParserError(said: string, source?: string): CellFailure | undefined {
+/** A parser's message as an error of the cell; where it saw something else, only with its line. */
+function readParserError(said: string, source: string, only?: "line"): CellFailure | undefined {
   const message = /error: SyntaxError: (.*)/.exec(said)?.[1];
   if (message === undefined) return undefined;
   const [, line, column] = /^ +at file:\S*?:(\d+):(\d+)$/m.exec(said) ?? [];
+  if (line === undefined) return failure("SyntaxError", message);
+  const lines = source.split("\n");
+  const written = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
+  if (only === "line") return located(message, `line ${line}`, [written(line)]);
   const excerpt = [...said.matchAll(/^ *(\d*) \|(.*)$/gm)];
-  const plain = failure("SyntaxError", message);
-  if (line === undefined) return plain;
-  if (source === undefined) return located(message, `line ${line}, column ${column}`, excerpt.map(([text]) => text));
-  const text = excerpt.find(([, number]) => number === line)?.[2]?.slice(1) ?? "";
-  const at = text.trim() === "" ? -1 : source.split("\n").indexOf(text);
-  return at === -1 ? plain : located(message, `line ${at + 1}`, [`${at + 1} | ${text}`]);
+  return located(
+    message,
+    `line ${line}, column ${column}`,
+    excerpt.map(([text, number = ""]) => number === "" ? text : written(number)),
+  );
 }
 
 function located(message: string, place: string, excerpt: string[]): CellFailure {

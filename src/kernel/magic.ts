@@ -1,5 +1,5 @@
 import { magicCode } from "./cell_code.ts";
-import { lineMagics, unclosedComment, unknownMagic } from "./line_magic.ts";
+import { type LineMagic, lineMagics, unclosedComment, unknownMagic } from "./line_magic.ts";
 import { readMagic } from "./magic_body.ts";
 import { MAGICS, SQL_HELP } from "./magic_help.ts";
 import { UsageError } from "./usage_error.ts";
@@ -41,23 +41,30 @@ export function rewriteCell(source: string, options: RewriteOptions): CellRewrit
 }
 
 function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
-  const start = beginning(source);
-  const help = helpAt(source, start);
+  const help = helpAt(source, beginning(source));
   if (help !== undefined) return { kind: "help", text: help };
-  const end = cellMagicEnd(source, start);
-  if (end !== undefined) {
-    const magic = readMagic(source, "%%sql", { start, end, use: "draw" });
-    return { kind: "code", code: magicCode(source, { ...magic, start: 0 }, module) };
-  }
-  const magics = lineMagics(source);
+  const magics = cellMagics(source);
   if (magics.length === 0) return { kind: "plain" };
   const code: string[] = [];
   let at = 0;
   for (const magic of magics) {
-    code.push(source.slice(at, magic.start), magicCode(source, magic, module), magic.ends ? ";" : "");
+    const start = magic.magic === "%%sql" ? 0 : magic.start;
+    code.push(source.slice(at, start), magicCode(source, { ...magic, start }, module), magic.ends ? ";" : "");
     at = magic.end;
   }
   return { kind: "code", code: code.join("") + source.slice(at) };
+}
+
+/**
+ * The magics of a cell: one `%%sql`, or `%sql` lines between lines of TypeScript.
+ *
+ * @throws {UsageError} For what can't be meant.
+ */
+export function cellMagics(source: string): LineMagic[] {
+  const start = beginning(source);
+  const end = cellMagicEnd(source, start);
+  if (end === undefined) return lineMagics(source);
+  return [{ ...readMagic(source, "%%sql", { start, end, use: "draw" }), ends: false }];
 }
 
 /** Where a `%%sql` cell's magic ends; `undefined` for another cell. */

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { scriptOf } from "../../src/kernel/cell_script.ts";
+import { rewritten } from "../../src/kernel/rewritten.ts";
 import { hasNoReason, importedSpecifiers, parseFailure } from "../../src/kernel/cell_failure.ts";
 
 Deno.test("why a cell does not parse is told with its line", async () => {
@@ -15,11 +17,44 @@ Deno.test("a cell that parses as the kernel parses has no failure", async () => 
   }
 });
 
-Deno.test("of a cell that was rewritten only its own lines are named", async () => {
-  const source = "%%sql\nlet b = = 2";
-  assert.equal((await parseFailure("hidden();\nmore();\nlet b = = 2", source))!.evalue, "Expression expected (line 2)");
-  const elsewhere = (await parseFailure("hidden((;", source))!;
-  assert.deepEqual(elsewhere.traceback, ["SyntaxError: Expression expected"]);
+Deno.test("what is wrong in ${} and around %sql is told with its place in the cell", async () => {
+  const cases: [cell: string, evalue: string, excerpt: string][] = [
+    ["%%sql\nSELECT ${1 +} AS x", "Expression expected (line 2, column 13)", "2 | SELECT ${1 +} AS x"],
+    [
+      "-- c\n%%sql db << --limit 2\nSELECT 1,\n  ${a // c\n}, ${b c}",
+      "Expected ',', got 'c' (line 5, column 8)",
+      "5 | }, ${b c}",
+    ],
+    [
+      "const c = true ? %sql SELECT 1 AS a : null",
+      "Expected ':', got '<eof>' (line 1, column 16)",
+      "1 | const c = true ? %sql SELECT 1 AS a : null",
+    ],
+    ["let a = %sql SELECT ${1}\nlet b = = 2;", "Expression expected (line 2, column 9)", "2 | let b = = 2;"],
+    ["f(%sql SELECT 1)\n%sql SELECT ${f g}", "Expected ',', got 'g' (line 2, column 17)", "2 | %sql SELECT ${f g}"],
+  ];
+  for (const [cell, evalue, excerpt] of cases) {
+    const failure = await parseFailure(rewritten(cell, "file:///mod.ts"), cell);
+    assert.equal(failure?.evalue, evalue, cell);
+    assert.ok(failure.traceback.includes(excerpt), failure.traceback.join("\n"));
+  }
+});
+
+Deno.test("of what a magic became only the line is told", async () => {
+  const source = "%%sql\nSELECT ${1}";
+  const { evalue, traceback } = (await parseFailure("hidden(\n(1));)", source))!;
+  assert.equal(evalue, "Expression expected (line 2)");
+  assert.deepEqual(traceback, [`SyntaxError: ${evalue}`, "2 | SELECT ${1}"]);
+});
+
+Deno.test("the script of a cell is what of it is TypeScript, where it was", () => {
+  const cases: [cell: string, script: string][] = [
+    ["// c\n%%sql db\r\nSELECT ${a}, '1' -- ${b}", "    \n$$sql   \r\n       +(a)             "],
+    ["let a = %sql SELECT ${ b }\nf(%sql SELECT 1)", "let a = $sql        +( b )\nf($sql         )"],
+    ["%sql \\d t\n1", "$sql     \n1"],
+    ["1", "1"],
+  ];
+  for (const [cell, script] of cases) assert.equal(scriptOf(cell), script, cell);
 });
 
 Deno.test("static imports are found", () => {
