@@ -1,3 +1,4 @@
+import { firstWord } from "../sql_text.ts";
 import type { Magic, Use } from "./cell_code.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";
 import { readSql } from "./sql_template.ts";
@@ -27,8 +28,9 @@ export function readMagic(
     const written = source.slice(first, stop === -1 ? undefined : stop);
     return { magic, header, run: command(written, header), start, end: first + written.length, use };
   }
-  const { statements, end: stop } = readSql(source, line ? behind : bodyStart(source, behind), line);
+  const { statements, count, end: stop } = readSql(source, line ? behind : bodyStart(source, behind), line);
   if (statements.length === 0) throw new UsageError(`Cannot run the magic: ${magic} has no SQL. ${magic}? prints help`);
+  if (header.explain) checkExplained(statements[0]!.strings.join(" "), count);
   return { magic, header, run: statements, start, end: stop, use };
 }
 
@@ -50,6 +52,24 @@ function checkUse(header: MagicHeader, use: Use): void {
       `Cannot run %sql: --${flag} is for what is drawn, and here the result is a value with all its rows`,
     );
   }
+}
+
+/** What the server has a plan of; of what is created only what a query fills. */
+const EXPLAINED: ReadonlySet<string> = new Set(
+  "select values table with insert update delete merge execute declare create".split(" "),
+);
+const FILLED = /\bcreate\s+(?:\w+\s+){0,3}?(?:table|materialized)\b[^]*\bas\b/i;
+
+function checkExplained(text: string, count: number): void {
+  if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, and here are ${count}`);
+  const word = firstWord(text);
+  if (EXPLAINED.has(word) && (word !== "create" || FILLED.test(text))) return;
+  const found = word === "" ? "this" : word.toUpperCase();
+  throw new UsageError(
+    word === "explain"
+      ? "Cannot run the magic: --explain is EXPLAIN already; leave one of them out"
+      : `Cannot run the magic: --explain is for what has a plan, such as SELECT or UPDATE, and ${found} has none`,
+  );
 }
 
 function command(written: string, header: MagicHeader): { command: string; argument: string } {

@@ -16,7 +16,7 @@ export const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a 
 
 \${expression} is a value from the notebook and always a bound parameter, never text; \\\${ stands for the characters.
 Without a connection it runs on the one that was opened last, or connects as connect() does. Of several statements all run,
-and the last one's rows are drawn.
+as one transaction unless BEGIN or COMMIT is among them, and the last one's rows are drawn.
 
 Flags, before the SQL
 ${FLAG_LINES}

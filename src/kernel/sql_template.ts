@@ -12,6 +12,8 @@ export interface SqlTemplate {
 
 /** SQL as it was found in a cell. */
 export interface SqlFound {
+  /** How many there are. */
+  count: number;
   /** One for all of it; one for each statement where there are values, which the server takes with single statements only. */
   statements: SqlTemplate[];
   /** Where it ends in the cell. */
@@ -128,8 +130,9 @@ class Reader {
     this.#flush(at);
     this.#endPiece();
     const all = this.#statements;
-    if (all.length < 2 || all.some(({ expressions }) => expressions.length > 0)) return { statements: all, end: at };
-    return { statements: [{ strings: [all.map(({ strings }) => strings[0]).join("")], expressions: [] }], end: at };
+    const found = { count: all.length, end: at };
+    if (all.length < 2 || all.some(({ expressions }) => expressions.length > 0)) return { ...found, statements: all };
+    return { ...found, statements: [{ strings: [all.map(({ strings }) => strings[0]).join("")], expressions: [] }] };
   }
 
   #value(start: number, end: number): void {

@@ -11,6 +11,7 @@ import { type Bundle, DISPLAY, holdIdle, inNotebook } from "./display.ts";
 import { drawResult } from "./result.ts";
 import { show } from "./show.ts";
 import { type CommandTarget, lookUpCommand } from "./sql_cell_command.ts";
+import { notTogether, together } from "./sql_cell_statements.ts";
 import { CatalogueSender } from "./sql_catalogue.ts";
 import { renderCommand } from "./table.ts";
 
@@ -88,7 +89,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const target = await findTarget(options, connections);
     const found = connections.session(target);
     const place = options.connection === undefined && await connections.open() > 1 ? found?.place : undefined;
-    const outcome = await run(target, options, statements);
+    const outcome = await run(target, options, statements, found?.session);
     if (store !== undefined) assign(store, keep!, outcome);
     if (found !== undefined) catalogue.heed(found.session, options.connection, statements);
     if (use === "value") return outcome;
@@ -153,12 +154,14 @@ function assign(name: string, keep: (result: unknown) => void, result: unknown):
   }
 }
 
-async function run(target: SqlCellTarget, options: SqlCellOptions, statements: SqlCellStatement[]): Promise<unknown> {
+async function run(
+  target: SqlCellTarget,
+  options: SqlCellOptions,
+  statements: SqlCellStatement[],
+  session: Session | undefined,
+): Promise<unknown> {
   const { magic, use, store, limit, command, argument = "", explain } = options;
   if (command !== undefined) return await lookUpCommand(target, command, argument);
-  if (statements.length > 1 && explain) {
-    throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --explain takes one statement`);
-  }
   if (options.plot !== undefined && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: it is --plot or --explain`);
   }
@@ -171,8 +174,11 @@ async function run(target: SqlCellTarget, options: SqlCellOptions, statements: S
     if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
     return whole ? await query : await shownRows(query, limit);
   };
-  // Several statements in one text are one transaction to the server; those with values have to be sent one by one.
-  return statements.length > 1 && target.transaction ? await target.transaction(last) : await last(target);
+  try {
+    return await together(target, statements, session, last);
+  } catch (error) {
+    throw session === undefined ? error : notTogether(error);
+  }
 }
 
 /** What is not said is chosen by the columns. */

@@ -153,13 +153,14 @@ export function isOpenTransaction({ client }: Lease): boolean {
 }
 
 /** A connection goes back to the pool outside of any transaction; what can't be brought there is closed. */
-export async function restore({ transaction }: Session, lease: Lease): Promise<void> {
-  if (transaction !== undefined || lease.broken !== undefined || !isOpenTransaction(lease)) return;
+export async function restore({ transaction, held }: Session, lease: Lease): Promise<void> {
+  if (transaction !== undefined || held || lease.broken !== undefined || !isOpenTransaction(lease)) return;
   await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
 }
 
-/** Statements begin and end transactions by `transaction()` only. */
-export function leftTransaction({ transaction }: Session, lease: Lease): void {
+/** Statements begin and end transactions by `transaction()` only, unless they hold their connection. */
+export function leftTransaction({ transaction, held }: Session, lease: Lease): void {
+  if (held) return;
   const open = isOpenTransaction(lease);
   if (transaction === undefined && open) {
     throw new LakebaseError(

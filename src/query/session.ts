@@ -31,6 +31,8 @@ export interface Session {
   readonly catalogue: Catalogue;
   /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
   readonly transaction: TransactionState | undefined;
+  /** Whether its statements share a connection and may begin and end transactions on it; whoever holds it sees to the end. */
+  readonly held?: boolean;
   /** Ends every statement. */
   readonly signal: AbortSignal | undefined;
   /** How many connections there may be. */

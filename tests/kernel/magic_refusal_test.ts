@@ -67,6 +67,14 @@ Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
     ["const x = %sql --limit 3 SELECT 1", /--limit is for what is drawn/],
     ["%%sql\n\\dx", /no command \\dx; there are \\d, \\d table, \\dt pattern, \\dn and \\conninfo/],
     ["%%sql\n\\d trips\nSELECT 1", /\\d is alone/],
+    ["%%sql --explain\nSELECT 1; SELECT 2", /--explain takes one statement, and here are 2/],
+    ["%%sql --explain\nSELECT ${1};\n-- c\nDELETE FROM t;", /--explain takes one statement, and here are 2/],
+    [
+      "%%sql --explain\n-- c\nDROP TABLE t",
+      /--explain is for what has a plan, such as SELECT or UPDATE, and DROP has none/,
+    ],
+    ["%%sql --explain\nCREATE TABLE t (a int)", /and CREATE has none/],
+    ["const p = %sql --explain EXPLAIN SELECT 1", /--explain is EXPLAIN already/],
     ["%%sql --explain \\d", /--explain is for SQL/],
   ];
   for (const [cell, message] of cases) {

@@ -83,6 +83,8 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     ["%%sql --explain --explain rows << db2 WITH a AS (SELECT 1) SELECT 1", {
       ...{ explain: true, store: "rows", connection: "db2" },
     }],
+    ["%%sql --explain\n(SELECT 1);", { explain: true }],
+    ["%%sql --explain create temp table t as select 1", { explain: true }],
     ["%%sql --plot bar zone avg(fare)\nSELECT 1", { plot: ["bar", "zone", "avg(fare)"] }],
     ["%%sql db2 --plot=box 'my zone' \"fare\" SELECT 1", { connection: "db2", plot: ["box", "my zone", "fare"] }],
     ["%%sql --plot bar zone avg(total fare) chart << SELECT 1", {

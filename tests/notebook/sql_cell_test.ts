@@ -73,9 +73,40 @@ queryTest("statements with values take effect together or not at all", async ({ 
   assert.deepEqual([...last as unknown[]], [{ n: 2 }]);
   await errorOf(() => cell({}, ["INSERT INTO pairs VALUES (?)", 2], ["SELECT 1 / ?::int", 0]));
   assert.equal(await db.sql`SELECT count(*) FROM pairs`.value(), 1);
-  const error = await errorOf(() => cell({ explain: true }, ["SELECT ?::int", 1], ["SELECT 2"]));
-  assert.match(error.message, /--explain takes one statement/);
   await db.sql`DROP TABLE pairs`;
+});
+
+queryTest("statements with values may begin and end transactions, as those without do", async ({ db }) => {
+  const cell = cellOn(db);
+  await cell({}, ["CREATE TABLE kept (n int)"]);
+  const count = async () => await db.sql`SELECT count(*) FROM kept`.value();
+  const values = (end: string): [string, ...unknown[]][] => [["BEGIN"], ["INSERT INTO kept VALUES (?)", 3], [end]];
+  await cell({}, ...values("/* c */ ROLLBACK"));
+  assert.equal(await count(), 0);
+  await cell({}, ["BEGIN; INSERT INTO kept VALUES (3); ROLLBACK"]);
+  assert.equal(await count(), 0);
+  await cell({}, ...values("COMMIT"));
+  assert.equal(await count(), 1);
+  const last = await cell({ use: "value" }, ...values("END"), ["SELECT count(*) + ? AS n FROM kept", 1]);
+  assert.deepEqual([...last as unknown[]], [{ n: 3 }]);
+  await cell({}, ["SAVEPOINT s"], ["INSERT INTO kept VALUES (?)", 3], ["ROLLBACK TO SAVEPOINT s"]);
+  assert.equal(await count(), 2);
+
+  const left = await errorOf(() => cell({}, ["BEGIN"], ["INSERT INTO kept VALUES (?)", 3]));
+  assert.match(left.message, /Cannot leave a transaction open: .* it was rolled back/);
+  await errorOf(() => cell({}, ["BEGIN"], ["INSERT INTO kept VALUES (?)", 3], ["SELECT 1 / ?::int", 0], ["COMMIT"]));
+  assert.equal(await count(), 2);
+  assert.equal(await db.sql`SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'`.value(), undefined);
+  await db.sql`DROP TABLE kept`;
+});
+
+queryTest("a statement that can't be in a transaction says that the cell is one", async ({ db }) => {
+  const cell = cellOn(db);
+  const hint =
+    /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell are one transaction; give this one a cell/;
+  assert.match((await errorOf(() => cell({}, ["VACUUM"], ["SELECT ?::int", 1]))).message, hint);
+  assert.match((await errorOf(() => cell({}, ["VACUUM; SELECT 1"]))).message, hint);
+  await cell({}, ["VACUUM"]);
 });
 
 queryTest("a %%sql cell runs on the connection or transaction that it names", async ({ db }) => {

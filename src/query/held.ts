@@ -1,0 +1,45 @@
+import { acquire } from "./cancel.ts";
+import { leftTransaction, restore } from "./run.ts";
+import type { Lease, Session } from "./session.ts";
+import { stoppable } from "./stop.ts";
+
+/**
+ * Runs statements one after the other on one connection, each by itself, as psql does: they may begin and end transactions.
+ * One that they leave open is rolled back.
+ *
+ * @param outside Where the connection comes from; not a transaction.
+ * @param work Gets a session for the statements.
+ * @throws What `work` throws; `LakebaseError` `QUERY_FAILED` where a transaction was left open.
+ */
+export async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
+  using stop = stoppable();
+  const lease = await acquire(outside, stop.signal);
+  try {
+    const result = await work(heldOn(lease, outside));
+    leftTransaction(outside, lease);
+    return result;
+  } finally {
+    await restore(outside, lease);
+    lease.release();
+  }
+}
+
+function heldOn(lease: Lease, { types, catalogue, signal, lookUp, cancel }: Session): Session {
+  return {
+    ...{ types, catalogue, signal, lookUp, cancel },
+    transaction: undefined,
+    held: true,
+    connections: 1,
+    acquire: () =>
+      Promise.resolve({
+        client: lease.client,
+        get broken() {
+          return lease.broken;
+        },
+        set broken(error) {
+          lease.broken = error;
+        },
+        release() {},
+      }),
+  };
+}
