@@ -158,8 +158,16 @@ function connection(header: MagicHeader, text: string, at: number): number | und
   const name = text.slice(at, found.end);
   if (STATEMENTS.has(name.toLowerCase())) return undefined;
   if (header.connection !== undefined) throw noStatement(header.connection, name);
-  header.connection = variable(name.split(".")[0]!) + name.slice(name.split(".")[0]!.length);
+  const first = name.split(".")[0]!;
+  // `globalThis.db` is a variable as well.
+  if (RESERVED.has(first) && !(first === "globalThis" && name !== first)) throw noConnection(first);
+  header.connection = name;
   return found.end;
+}
+
+function noConnection(word: string): UsageError {
+  const instead = word === "await" ? "leave it out, the connection is awaited anyway" : "it takes a variable's name";
+  return new UsageError(`Cannot run the magic: ${word} names no connection; ${instead}, such as %%sql db`);
 }
 
 /** A word that begins no statement is taken for a connection; what follows on its line then shows what was meant. */
@@ -176,14 +184,20 @@ function checkBeginning({ connection }: MagicHeader, text: string, at: number): 
   );
 }
 
+/** A short name is as near to some short word as to the next. */
+const SHORTEST_TYPO = 4;
+
 function noStatement(connection: string, found: string): UsageError {
-  const near = closest(connection.slice(0, 40), STATEMENTS) ?? closest(found.slice(0, 30), STATEMENTS);
-  const meant = near === undefined ? "" : `; did you mean ${near.toUpperCase()}?`;
+  const typos = [connection.slice(0, 40), found.slice(0, 30)].filter(({ length }) => length >= SHORTEST_TYPO);
+  const near = typos.map((typo) => closest(typo, STATEMENTS)).find((word) => word !== undefined);
+  const instead = near === undefined
+    ? "begin with SELECT or the like, or name one connection"
+    : `did you mean ${near.toUpperCase()}?`;
   return new UsageError(
     `Cannot run the magic: "${connection}" is taken for a connection, and ${
       JSON.stringify(found.slice(0, 30))
     } behind it ` +
-      `begins no SQL statement${meant}`,
+      `begins no SQL statement; ${instead}`,
   );
 }
 

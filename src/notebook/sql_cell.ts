@@ -126,7 +126,9 @@ async function findTarget(options: SqlCellOptions, { newest }: SqlCellConnection
 function unknownConnection({ magic, connection }: SqlCellOptions, state: string): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot run ${magic} on ${connection}: ${state}. Make one with const ${connection} = await connect(...), ` +
+    `Cannot run ${magic} on ${connection}: ${state}. Make one with const ${
+      connection?.includes(".") ? "db" : connection
+    } = await connect(...), ` +
       `or leave ${connection} out to use the connection that was opened last`,
   );
 }

@@ -29,7 +29,21 @@ Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
     ["%%sql --plot bar\n\\dt", /--plot is for SQL, and \\dt is none/],
     ["%%sql SELECT 1 --limit 5", /--limit stands behind the SQL, where it is a comment; put it before/],
     ["%%sql SELCT 1", /"SELCT" is taken for a connection.*did you mean SELECT\?/],
-    ["%%sql db2 db3\nSELECT 1", /"db2" is taken for a connection/],
+    [
+      "%%sql db2 db3\nSELECT 1",
+      /"db2" is taken for a connection.* begin with SELECT or the like, or name one connection/,
+    ],
+    [
+      "%%sql db dbB\nSELECT 1",
+      /"db" is taken for a connection, and "dbB" behind it begins no SQL statement; begin with/,
+    ],
+    ["%%sql db SELCT 1", /"db" is taken for a connection, and "SELCT" behind it .*did you mean SELECT\?/],
+    [
+      "%%sql await db\nSELECT 1",
+      /await names no connection; leave it out, the connection is awaited anyway, such as %%sql db/,
+    ],
+    ["%%sql this\nSELECT 1", /this names no connection; it takes a variable's name, such as %%sql db/],
+    ["%%sql globalThis\nSELECT 1", /globalThis names no connection/],
     ["%%sql a << b << SELECT 1", /two names, a and b/],
     ["%%sql 1a <<\nSELECT 1", /can't be stored as 1a/],
     ["%%sql class <<\nSELECT 1", /can't be stored as class/],

@@ -75,6 +75,7 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     [" %%sql SELECT 1", {}],
     ["%%sql db2\nSELECT 1", { connection: "db2" }],
     ["%%sql db.main SELECT 1", { connection: "db.main" }],
+    ["%%sql globalThis.Array\nSELECT 1", { connection: "globalThis.Array" }],
     ["%%sql rows <<\nSELECT 1", { store: "rows" }],
     ["%%sql db2 rows<< SELECT 1", { connection: "db2", store: "rows" }],
     ["%%sql --limit 5\nSELECT 1", { limit: 5 }],
@@ -104,7 +105,11 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     const [[{ find, check, keep, ...options } = {}] = []] = await sent(cell, scope);
     assert.deepEqual(options, { magic: "%%sql", use: "draw", ...expected }, cell);
     const connection = expected["connection"];
-    assert.equal((find as (() => unknown) | undefined)?.(), { db2: 2, "db.main": 1 }[String(connection)], cell);
+    assert.equal(
+      (find as (() => unknown) | undefined)?.(),
+      { db2: 2, "db.main": 1, "globalThis.Array": Array }[String(connection)],
+      cell,
+    );
     assert.equal(typeof keep, "store" in expected ? "function" : "undefined");
     assert.equal(typeof check, typeof keep);
   }

@@ -136,6 +136,10 @@ queryTest("a %%sql cell runs on the connection or transaction that it names", as
     error.message,
     /there is no such variable\. Make one with const it = await connect\(\.\.\.\), or leave it out/,
   );
+  assert.match(
+    (await errorOf(() => cell({ ...on(undefined), connection: "db.nope" }, ["SELECT 1"]))).message,
+    /Cannot run %%sql on db\.nope: it is no connection\. Make one with const db = await connect\(.*leave db\.nope out/,
+  );
 });
 
 queryTest("psql's commands are answered", async ({ db }) => {
