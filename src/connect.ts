@@ -50,7 +50,9 @@ export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
   const opened: Connection = { settings, connection: openConnection(found) };
   connections.set(key, opened);
   try {
-    return await opened.connection;
+    const db = await opened.connection;
+    onOpened();
+    return db;
   } catch (error) {
     if (connections.get(key) === opened) connections.delete(key);
     await release();
@@ -188,7 +190,7 @@ async function newest(): Promise<Lakebase> {
  */
 export const sql: Sql = makeSql(async () => sessionOf(await newest()));
 
-answerSqlCells({
+const onOpened = answerSqlCells({
   newest,
   open: async () => {
     const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));

@@ -25,16 +25,21 @@ export interface CatalogueColumn {
   notNull: boolean;
 }
 
-/** A function that can be called. */
+/** A function or procedure that can be called. */
 export interface CatalogueFunction {
   schema: string;
   name: string;
   /** Its arguments as SQL writes them. */
   args: string;
-  /** What it returns. */
+  /** What it returns; empty for a procedure. */
   result: string;
   /** Whether its name is enough, without the schema. */
   visible: boolean;
+}
+
+/** How a function is called, and what it gives. */
+export function signatureOf({ args, result }: CatalogueFunction): string {
+  return result === "" ? `(${args})` : `(${args}) → ${result}`;
 }
 
 /**

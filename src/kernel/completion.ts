@@ -22,12 +22,18 @@ const LONGEST = 200_000;
  * @param code The cell.
  * @param cursor Where the cursor is, in code points.
  * @param catalogue What the database has, where that is known.
+ * @param connections Variables of the notebook that may hold connections.
  * @returns What fits, the likeliest first; `undefined` where the cursor is not in SQL, so that TypeScript is completed.
  */
-export function completeSql(code: string, cursor: number, catalogue: Catalogue | undefined): Completion | undefined {
+export function completeSql(
+  code: string,
+  cursor: number,
+  catalogue: Catalogue | undefined,
+  connections: readonly string[] = [],
+): Completion | undefined {
   if (code.length > LONGEST) return undefined;
   const at = unitsOf(code, cursor);
-  const found = magicCandidates(code, at) ?? inMagic(code, at, catalogue);
+  const found = magicCandidates(code, at) ?? inMagic(code, at, catalogue, connections);
   if (found === undefined) return undefined;
   const [start, end] = [pointsOf(code, found.start), pointsOf(code, found.end ?? at)];
   const matches = new Map<string, Candidate>();
@@ -54,8 +60,14 @@ export interface Found {
   candidates: Iterable<Candidate>;
 }
 
-function inMagic(code: string, at: number, catalogue: Catalogue | undefined): Found | undefined {
+function inMagic(
+  code: string,
+  at: number,
+  catalogue: Catalogue | undefined,
+  connections: readonly string[],
+): Found | undefined {
   const region = magicRegion(code, at);
   if (region === undefined) return undefined;
-  return headerCandidates(code, region.start, at, catalogue) ?? sqlCandidates(code, region, at, catalogue);
+  return headerCandidates(code, region.start, at, [...connections, ...catalogue?.connections ?? []]) ??
+    sqlCandidates(code, region, at, catalogue);
 }

@@ -1,4 +1,3 @@
-import type { Catalogue } from "./catalogue.ts";
 import type { Found } from "./completion.ts";
 import { STATEMENTS } from "./keywords.ts";
 import { FLAGS, readHeader } from "./magic_header.ts";
@@ -17,13 +16,14 @@ export function magicCandidates(code: string, at: number): Found | undefined {
  * @param code The cell.
  * @param start Behind the magic's name.
  * @param at The place.
+ * @param connections Variables of the notebook that hold connections.
  * @returns `undefined` where the SQL has begun.
  */
 export function headerCandidates(
   code: string,
   start: number,
   at: number,
-  catalogue: Catalogue | undefined,
+  connections: readonly string[],
 ): Found | undefined {
   const line = code.slice(start, at);
   if (line.includes("\n") || !/^\s/.test(line)) return undefined;
@@ -37,7 +37,7 @@ export function headerCandidates(
   }
   const lower = word === word.toLowerCase() && word !== "";
   const candidates = [
-    ...(catalogue?.connections ?? []).map((text) => ({ text, type: "instance" })),
+    ...connections.map((text) => ({ text, type: "instance" })),
     ...[...STATEMENTS].map((text) => ({ text: lower ? text : text.toUpperCase(), type: "keyword" })),
     ...Object.entries(FLAGS).map(([name, { about }]) => ({ text: `--${name}`, type: "flag", signature: about })),
   ];

@@ -1,4 +1,4 @@
-import type { Catalogue, CatalogueTable } from "./catalogue.ts";
+import { type Catalogue, type CatalogueTable, signatureOf } from "./catalogue.ts";
 import { magicRegion, unitsOf } from "./cell_region.ts";
 import { findTable, type Relation, type Scope, scopeAt } from "./sql_scope.ts";
 import { type Piece, statementAt } from "./sql_statement.ts";
@@ -46,7 +46,7 @@ function describe(pieces: readonly Piece[], index: number, scope: Scope, catalog
       item.name === name && (qualifier === undefined ? item.visible : item.schema === qualifier)
     );
     if (functions.length > 0) {
-      return lines(functions.map(({ schema, args, result }) => `${schema}.${name}(${args}) → ${result}`));
+      return lines(functions.map((item) => `${item.schema}.${name}${signatureOf(item)}`));
     }
   }
   const relations = [...scope.relations, ...scope.queries];

@@ -61,13 +61,18 @@ export async function runKernel(options: KernelOptions): Promise<number> {
 
 /** Its modules take as long to load as the child takes to start. */
 async function connect(child: Child, key: string): Promise<Proxy> {
-  const [{ Proxy }, { Signer }, { rewritten }] = await Promise.all([
+  const [{ Proxy }, { Signer }, { rewritten }, { ConnectionNames }] = await Promise.all([
     import("./proxy.ts"),
     import("./message.ts"),
     import("./rewritten.ts"),
+    import("./connection_names.ts"),
   ]);
-  const rewrite = (source: string) => rewritten(source, CLIENT);
-  return await Proxy.connect({ child, signer: new Signer(key), rewrite, warn });
+  const names = new ConnectionNames();
+  const rewrite = (source: string) => {
+    names.heed(source);
+    return rewritten(source, CLIENT);
+  };
+  return await Proxy.connect({ child, signer: new Signer(key), rewrite, connections: () => names.all, warn });
 }
 
 async function mourn(proxy: Proxy, { signal, code }: Deno.CommandStatus): Promise<void> {

@@ -21,6 +21,8 @@ export interface ProxyOptions {
   signer: Signer;
   /** What the child is to be given instead of a cell. */
   rewrite: (source: string) => string;
+  /** Variables of the notebook that may hold connections. */
+  connections: () => readonly string[];
   /** Told what goes wrong on the wire. */
   warn: (text: string) => void;
 }
@@ -212,8 +214,8 @@ export class Proxy {
   }
 
   #replyToEditor({ envelope: { header }, content, from }: Request): boolean {
-    const { signer } = this.#options;
-    const answer = editorReply(header.msg_type, content, this.#catalogue);
+    const { signer, connections } = this.#options;
+    const answer = editorReply(header.msg_type, content, this.#catalogue, connections());
     if (answer === undefined) return false;
     void this.#refresh();
     // A status would be taken for the running cell's.

@@ -1,4 +1,4 @@
-import type { Catalogue, CatalogueTable } from "./catalogue.ts";
+import { type Catalogue, type CatalogueFunction, type CatalogueTable, signatureOf } from "./catalogue.ts";
 import type { CellRegion } from "./cell_region.ts";
 import type { Found } from "./completion.ts";
 import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./keywords.ts";
@@ -67,7 +67,7 @@ function qualifierOf(before: readonly Piece[]): string[] {
   return names;
 }
 
-type Clause = "tables" | "afterTable" | "values" | "start";
+type Clause = "tables" | "afterTable" | "procedures" | "values" | "start";
 
 const TABLE_WORDS = new Set([
   "from",
@@ -106,6 +106,7 @@ function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
   const last = before.at(-1);
   if (last === undefined) return pieces.some(({ end }) => end <= at) ? "values" : "start";
   if (last.kind === "word" && TABLE_WORDS.has(last.text)) return "tables";
+  if (last.text === "call" || last.text === "procedure") return "procedures";
   const clause = before.findLast(({ kind, text }) =>
     kind === "word" && (TABLE_WORDS.has(text) || OTHER_CLAUSES.has(text))
   );
@@ -148,6 +149,11 @@ class Context {
 
   /** Without anything before it. */
   *plain(clause: Clause): Generator<Candidate> {
+    if (clause === "procedures") {
+      yield* this.#functions(({ visible, result }) => visible && result === "");
+      for (const schema of this.#schemas()) yield* this.#name(schema, "schema");
+      return;
+    }
     if (clause === "start") yield* this.#keywords(STATEMENTS);
     if (clause === "afterTable") yield* this.#keywords(AFTER_TABLE);
     if (clause === "tables") yield* this.#sources();
@@ -160,14 +166,18 @@ class Context {
     if (clause !== "tables" && clause !== "start") yield* this.#sources();
     if (this.#prefix === "") return;
     yield* this.#keywords(KEYWORDS);
-    yield* this.#functions(({ visible }) => visible);
+    yield* this.#functions(({ visible, result }) => visible && result !== "");
+  }
+
+  #schemas(): Set<string> {
+    const { tables = [], functions = [] } = this.#catalogue ?? {};
+    return new Set([...tables, ...functions].map(({ schema }) => schema));
   }
 
   *#sources(): Generator<Candidate> {
     for (const { alias } of this.#scope.queries) yield* this.#name(alias, "table", "WITH query");
     yield* this.#tables(({ visible, schema }) => visible && !isSystem(schema));
-    const schemas = new Set((this.#catalogue?.tables ?? []).map(({ schema }) => schema));
-    for (const schema of schemas) yield* this.#name(schema, "schema");
+    for (const schema of this.#schemas()) yield* this.#name(schema, "schema");
     // The system's own tables come last, and only where one asks for them.
     if (this.#prefix !== "") yield* this.#tables(({ visible, schema }) => visible && isSystem(schema));
   }
@@ -188,9 +198,9 @@ class Context {
     }
   }
 
-  *#functions(wanted: (item: { schema: string; visible: boolean }) => boolean): Generator<Candidate> {
+  *#functions(wanted: (item: CatalogueFunction) => boolean): Generator<Candidate> {
     for (const item of this.#catalogue?.functions ?? []) {
-      if (wanted(item)) yield* this.#name(item.name, "function", `(${item.args}) → ${item.result}`);
+      if (wanted(item)) yield* this.#name(item.name, "function", signatureOf(item));
     }
   }
 

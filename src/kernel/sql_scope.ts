@@ -84,6 +84,11 @@ class Finder {
       );
       index--;
     }
+    // Of `INSERT ... ON CONFLICT` the rows that were not inserted.
+    const [into] = found;
+    if (into !== undefined && pieces.some(({ text }) => text === "conflict")) {
+      found.push({ ...into, alias: "excluded" });
+    }
     return found;
   }
 

@@ -8,8 +8,6 @@ const MOST_BYTES = 1_000_000;
 /** After this long it is looked up anew, since tables are made elsewhere too. */
 const STALE_MS = 15_000;
 
-const CHANGES = /\b(?:create|alter|drop|into|comment|import|rename)\b/i;
-
 const tablesWhere = (wanted: string) =>
   `SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
   pg_catalog.pg_table_is_visible(c.oid) AS visible,
@@ -20,12 +18,12 @@ const tablesWhere = (wanted: string) =>
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND ${wanted}
   ORDER BY visible DESC, 1, 2 LIMIT 3000`;
 
-/** Functions that can be called by name: none that takes or gives what only the server itself can make. */
+/** Functions and procedures that can be called by name: none that takes or gives what only the server itself can make. */
 const functionsWhere = (wanted: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
-  pg_catalog.pg_get_function_result(p.oid) AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
+  coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-  WHERE p.prokind <> 'p' AND ${wanted}
+  WHERE ${wanted}
   AND p.prorettype NOT IN ('internal'::regtype, 'cstring'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
   AND 'internal'::regtype <> ALL (p.proargtypes) AND 'cstring'::regtype <> ALL (p.proargtypes)
   ORDER BY 1, 2 LIMIT 4000`;
@@ -42,6 +40,8 @@ const SYSTEM = [
 
 /** So long after the last cell nobody seems to be waiting for the database: an embedded one does one thing at a time. */
 const QUIET_MS = 300;
+/** The first time there is nothing yet to complete with. */
+const FIRST_MS = 50;
 
 /**
  * Tells the kernel what the database has, for completion in its `%%sql` cells: in the background, while none of them runs,
@@ -71,24 +71,26 @@ export class CatalogueSender {
   }
 
   /**
-   * Takes note that a cell ran, and sends what may have changed.
+   * Takes note of a connection in use, and sends what it has where that may be news.
    *
-   * @param session Where the cell ran.
+   * @param session Where statements run.
    * @param name The connection's name in the notebook.
-   * @param statements What ran.
    */
-  heed(session: Session, name?: string, statements: readonly (readonly [readonly string[], unknown])[] = []): void {
+  heed(session: Session, name?: string): void {
+    session.catalogue.onChange = () => this.#want(session);
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
-    const changed = statements.some(([strings]) => strings.some((text) => CHANGES.test(text.slice(0, MOST_BYTES))));
-    if (!isNew && !changed && this.#sent === session && Date.now() - this.#at < STALE_MS) return;
+    if (isNew || this.#sent !== session || Date.now() - this.#at >= STALE_MS) this.#want(session);
+  }
+
+  #want(session: Session): void {
     this.#wanted = session;
     this.#soon();
   }
 
   #soon(): void {
     if (this.#timer !== undefined || this.#wanted === undefined || this.#running > 0 || this.#sending) return;
-    this.#timer = setTimeout(() => this.#send(), QUIET_MS);
+    this.#timer = setTimeout(() => this.#send(), systems.has(this.#wanted) ? QUIET_MS : FIRST_MS);
     Deno.unrefTimer(this.#timer);
   }
 

@@ -70,10 +70,19 @@ export interface SqlCells {
 /** Where the kernel's `%%sql` cells find the client that the notebook has imported, by whatever name. */
 const HOOK = Symbol.for("lakebase.cell");
 
-/** Answers the `%%sql` cells of this notebook from now on; nothing outside of a notebook. */
-export function answerSqlCells(connections: SqlCellConnections): void {
-  if (!inNotebook()) return;
-  Object.defineProperty(globalThis, HOOK, { value: makeSqlCells(connections), configurable: true });
+/** The kernel that has these cells leaves this in the global scope; Deno's own would show what is meant for it. */
+const KERNEL = Symbol.for("lakebase.kernel");
+
+/**
+ * Answers the `%%sql` cells of this notebook from now on; nothing outside of a notebook.
+ *
+ * @returns To be called when a connection was opened.
+ */
+export function answerSqlCells(connections: SqlCellConnections): () => void {
+  if (!inNotebook()) return () => {};
+  const value = makeSqlCells(connections);
+  Object.defineProperty(globalThis, HOOK, { value, configurable: true });
+  return () => Reflect.has(globalThis, KERNEL) && value.refresh();
 }
 
 /**
@@ -91,7 +100,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const place = options.connection === undefined && await connections.open() > 1 ? found?.place : undefined;
     const outcome = await run(target, options, statements, found?.session);
     if (store !== undefined) assign(store, keep!, outcome);
-    if (found !== undefined) catalogue.heed(found.session, options.connection, statements);
+    if (found !== undefined) catalogue.heed(found.session, options.connection);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
     const drawing = draw(outcome, options, place);

@@ -10,6 +10,11 @@ const TYPES = "SELECT oid::int8, format_type(oid, NULL) AS name FROM pg_catalog.
 const TABLES = `SELECT attrelid::int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
   WHERE attrelid = ANY($1::oid[]) AND attnum > 0`;
 
+/** What may change tables or functions; of what is filled by a query the server's tag does not tell. */
+const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|(?<!\b(?:insert|merge)\s+)\binto\b/i;
+/** Characters of a statement that are looked at. */
+const LONGEST = 1_000_000;
+
 /** What was learned of a database's own types and tables; kept until a statement changes them. */
 export class Catalogue {
   /** The names of types, by oid. */
@@ -17,11 +22,30 @@ export class Catalogue {
   /** Whether a column takes NULL, by its number, by the table's oid. */
   readonly tables: Map<number, Map<number, boolean>> = new Map();
 
-  /** Forgets what a statement may have changed. */
-  heed(tag: string): void {
+  /** Told when a statement may have changed tables or functions. */
+  onChange: (() => void) | undefined;
+  #changed = false;
+
+  /**
+   * Forgets what a statement may have changed.
+   *
+   * @param tag The server's, of the last of several.
+   * @param text What was sent.
+   */
+  heed(tag: string, text: string): void {
+    if (this.onChange !== undefined && CHANGES.test(text.slice(0, LONGEST))) {
+      this.#changed = true;
+      this.onChange?.();
+    }
     if (!/^(ALTER|CREATE|DROP|ROLLBACK)/.test(tag)) return;
     this.types.clear();
     this.tables.clear();
+  }
+
+  /** Others see what a transaction has changed once it is over. */
+  committed(): void {
+    if (this.#changed) this.onChange?.();
+    this.#changed = false;
   }
 
   /** Asks for the names of types that are not known yet; one round trip, or none. */

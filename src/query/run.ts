@@ -55,7 +55,7 @@ export async function run<Row>(
       await exchange(session, lease, signal, execution);
     }
     const elapsed = performance.now() - started;
-    session.catalogue.heed(execution.tag);
+    session.catalogue.heed(execution.tag, statement.text);
     if (drawn) await nameTypes(session, lease, signal, execution);
     if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
     return toResult<Row>(session, execution, elapsed);

@@ -44,6 +44,7 @@ export async function transact<T>(
     await transaction.command(begin, stop.signal);
     const result = await until((async () => await work(find))(), stop.signal);
     await commit(transaction, stop.signal);
+    outside.catalogue.committed();
     return result;
   } catch (error) {
     await transaction.rollBack();

@@ -12,6 +12,7 @@ export const SENT = {
   ],
   functions: [
     { schema: "pg_catalog", name: "count", args: '"any"', result: "bigint", visible: true },
+    { schema: "public", name: "my_proc", args: "IN a integer", result: "", visible: true },
     { schema: "app", name: "fare_of", args: "id integer", result: "numeric", visible: false },
   ],
 };

@@ -66,6 +66,18 @@ const CASES: [name: string, marked: string, first: string[]][] = [
   ["keywords behind a table", "%%sql\nselect * from trips |", ["where", "join"]],
   ["statements at the beginning", "%%sql\nSELECT 1; |", ["ABORT", "ALTER"]],
   ["functions", "%%sql\nSELECT cou|", ["count"]],
+  ["procedures behind CALL", "%%sql\nCALL |", ["my_proc", "public", "app"]],
+  ["procedures that are being written", "%%sql\ncall my|", ["my_proc"]],
+  ["the rows of a conflict", "%%sql\nINSERT INTO trips VALUES (1) ON CONFLICT (id) DO UPDATE SET zone = excluded.|", [
+    "id",
+    "zone",
+    "fare",
+  ]],
+  [
+    "the rows of a conflict, by an alias",
+    "%%sql\nINSERT INTO app.users AS u VALUES (1) ON CONFLICT DO UPDATE SET age = excl|",
+    ["excluded"],
+  ],
   ["places in code points", "%%sql\n-- 😀\nSELECT '😀', t.fa| FROM trips t", ["fare"]],
   ["a line magic", "const a = '%sql ';\nconst b = %sql SELECT t.f| FROM trips t\nfoo.", ["fare"]],
   ["connections", "%%sql d|", ["db2", "deallocate"]],
@@ -81,6 +93,18 @@ Deno.test("completeSql() offers what fits, the likeliest first", () => {
     const matches = complete(marked)?.matches;
     assert.deepEqual(matches?.slice(0, first.length), first, `${name}: ${marked}`);
   }
+});
+
+Deno.test("completeSql() offers procedures only where they are called, and no conflict's rows elsewhere", () => {
+  assert.ok(!complete("%%sql\nSELECT my|")!.matches.includes("my_proc"));
+  assert.deepEqual(complete("%%sql\nCALL cou|")!.matches, []);
+  assert.deepEqual(complete("%%sql\nSELECT excluded.| FROM trips")!.matches, []);
+});
+
+Deno.test("completeSql() offers the notebook's connections before anything is known of them", () => {
+  const matches = (catalogue?: Catalogue) => completeSql("%%sql d", 7, catalogue, ["db", "db2"])!.matches.slice(0, 3);
+  assert.deepEqual(matches(), ["db", "db2", "deallocate"]);
+  assert.deepEqual(matches(CATALOGUE), ["db", "db2", "deallocate"]);
 });
 
 Deno.test("completeSql() replaces what was written, in code points", () => {

@@ -23,6 +23,8 @@ Deno.test("in a console, SQL goes on until a semicolon or a blank line", () => {
     ["%%sql\nSELECT 1;", "complete"],
     ["%%sql\nSELECT 1\n\n", "complete"],
     ["%%sql?", "complete"],
+    ["-- c\n%%sql\nSELECT", "incomplete"],
+    ["// c\n/* d */ %%sql\nSELECT 1;", "complete"],
   ];
   for (const [code, status] of cases) {
     assert.equal(editorReply("is_complete_request", { code }, undefined)!.content["status"], status, code);

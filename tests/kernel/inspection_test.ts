@@ -22,6 +22,7 @@ const CASES: [marked: string, shown: string | undefined][] = [
   ["%%sql\nWITH w AS (SELECT zone AS z FROM trips) SELECT * FROM |w", "w\n  z"],
   ["%%sql\nSELECT cou|nt(*) FROM trips", 'pg_catalog.count("any") → bigint'],
   ["%%sql\nSELECT app.fare|_of(1)", "app.fare_of(id integer) → numeric"],
+  ["%%sql\nCALL my_|proc(1)", "public.my_proc(IN a integer)"],
   ["const a = %sql SELECT * FROM tr|ips", TRIPS],
   ["%%sql\nSEL|ECT 1", undefined],
   ["%%sql\nSELECT nob|ody", undefined],

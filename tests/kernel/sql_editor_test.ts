@@ -13,7 +13,7 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
   };
   /** The catalogue comes in the background. */
   const completeAtLast = async (marked: string, match: string) => {
-    for (let tries = 0; tries < 100; tries++) {
+    for (let tries = 0; tries < 60; tries++) {
       const matches = await complete(marked);
       if (matches.includes(match)) return matches;
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -27,7 +27,16 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
   assert.deepEqual(await complete("%%sql\nSELECT r.| FROM rides r"), ["id", "fare"]);
   await frontend.execute("%%sql\nALTER TABLE rides ADD COLUMN zone text");
   await completeAtLast("%%sql\nSELECT r.| FROM rides r", "zone");
-  assert.ok((await complete("%%sql\nSELECT generate_ser|")).includes("generate_series"));
+  await completeAtLast("%%sql\nSELECT generate_ser|", "generate_series");
+  await frontend.execute("await sql`CREATE TABLE rivers AS SELECT 1 AS length`");
+  await completeAtLast("%%sql\nSELECT * FROM ri|", "rivers");
+  await frontend.execute(
+    "import { connect } from 'lakebase';\nconst db = await connect({ local: true });\n" +
+      "await db.transaction(async (tx) => {\n  await tx.sql`CREATE PROCEDURE ring() LANGUAGE sql AS 'SELECT 1'`;\n" +
+      "  await new Promise((resolve) => setTimeout(resolve, 600));\n})",
+  );
+  await completeAtLast("%%sql\nCALL r|", "ring");
+  assert.deepEqual((await complete("%%sql d|"))[0], "db");
   assert.ok((await complete("%%sql\nSELECT ${zones.le|}")).includes("length"));
   assert.ok((await complete("zones.le|")).includes("length"));
   const code = "%%sql\nSELECT * FROM rides";

@@ -159,16 +159,16 @@ queryTest("psql's commands are answered", async ({ db }) => {
 queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the person's own first", async ({ db }) => {
   await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
   await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
+  await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
   const own = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), false) });
   assert.deepEqual(own?.tables, [{
     ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
     columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
   }]);
-  assert.deepEqual(own.functions.map(({ name, args, result }) => [name, args, result]), [[
-    "twice",
-    "n integer",
-    "integer",
-  ]]);
+  assert.deepEqual(own.functions.map(({ name, args, result }) => [name, args, result]), [
+    ["ring", "IN n integer", ""],
+    ["twice", "n integer", "integer"],
+  ]);
   const all = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), true) })!;
   assert.equal(all.tables[0]?.name, "Odd Name");
   assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
@@ -178,7 +178,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
   assert.ok(!all.functions.some(({ name }) => name === "int4in" || name === "array_in"));
   assert.ok(JSON.stringify(all).length < 1_000_000);
   await db.query('DROP TABLE "Odd Name"');
-  await db.query("DROP FUNCTION twice");
+  await db.query("DROP FUNCTION twice; DROP PROCEDURE ring");
 });
 
 queryTest("a %%sql cell draws a chart, and keeps it where it has a name", async ({ db }) => {
