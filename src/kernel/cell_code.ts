@@ -26,27 +26,46 @@ export interface Magic {
 
 const HOOK = 'globalThis[Symbol.for("lakebase.cell")]';
 
+/** Where the line of the value that is computed is kept, of a cell that is all SQL. */
+const LINE = "lakebase_line";
+
 /**
  * The expression that runs a magic: it awaits the function that the client leaves under a symbol. The SQL is passed as
- * strings, since a template would change line ends, back-ticks and back-slashes. Values stand on the lines where they stood
- * in the cell, so that errors in them name these.
+ * strings, since a template would change line ends, back-ticks and back-slashes.
  *
  * @param source The cell.
  * @param magic The magic.
  * @param module The client's URL, where the notebook has none by name.
  */
 export function magicCode(source: string, magic: Magic, module: string): string {
-  const code = new Lines(source, magic.start);
+  const templates = Array.isArray(magic.run) ? magic.run : [];
+  // Within code a value may have a `yield`, which a function around it would take.
+  const located = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
   const client = `${HOOK} ?? await import("lakebase").then(() => ${HOOK}, () => undefined) ?? ` +
     `await import(${JSON.stringify(module)}).then(() => ${HOOK}${refusal(module)})`;
-  code.add(`await (${client})({ ${options(magic)} }`);
-  for (const { strings, expressions } of Array.isArray(magic.run) ? magic.run : []) {
-    code.add(`, [${JSON.stringify(strings)}, [`);
-    for (const { start, end } of expressions) code.addExpression(start, end);
-    code.add("]]");
+  const code = [`await (${client})({ ${options(magic)} }`];
+  let [line, at] = [1, 0];
+  for (const { strings, expressions } of templates) {
+    code.push(`, [${JSON.stringify(strings)}, [`);
+    for (const { start, end } of expressions) {
+      line += source.slice(at, start).split("\n").length - 1;
+      at = start;
+      const expression = source.slice(start, end);
+      const closing = expression.includes("//") ? "\n)" : ")"; // behind a comment
+      code.push(located ? `(${LINE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `);
+    }
+    code.push("]]");
   }
-  code.add(")");
-  return code.endAt(magic.end);
+  code.push(located ? `, ...(${LINE} = 0, []))` : ")");
+  return located ? locatedCode(code.join("")) : code.join("");
+}
+
+/** The lines in an error's trace are those of what the cell became; it is given the cell's own. */
+function locatedCode(code: string): string {
+  return `await (async () => { let ${LINE} = 0; try { return ${code}; } catch (error) { ` +
+    `if (${LINE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
+    `error.stack.replace(/\\n +at (async )?<anonymous>[:\\d]+(?=\\n|$)/g, "") + ` +
+    `"\\n    in \${...} on line " + ${LINE}); throw error; } })()`;
 }
 
 /** A checkout finds what it needs by its import map only, and a notebook elsewhere may have another one. */
@@ -67,43 +86,4 @@ function options({ magic, header, run, use }: Magic): string {
     // Whether it can be assigned to is known before anything runs.
     ...(store === undefined ? [] : [`check: () => ${store} = ${store}`, `keep: (${store}_) => ${store} = ${store}_`]),
   ].join(", ");
-}
-
-/** Code whose lines keep up with those of a cell. */
-class Lines {
-  readonly #source: string;
-  readonly #parts: string[] = [];
-  /** Up to where the cell's lines were counted. */
-  #at: number;
-  #behind = 0;
-
-  constructor(source: string, start: number) {
-    this.#source = source;
-    this.#at = start;
-  }
-
-  add(code: string): void {
-    this.#parts.push(code);
-  }
-
-  addExpression(start: number, end: number): void {
-    this.#catchUp(start);
-    const expression = this.#source.slice(start, end);
-    this.#at = end;
-    const comment = expression.includes("//"); // which may go to the end of its line
-    if (comment) this.#behind--;
-    this.add(`(${expression}${comment ? "\n" : ""}), `);
-  }
-
-  endAt(end: number): string {
-    this.#catchUp(end);
-    return this.#parts.join("");
-  }
-
-  #catchUp(to: number): void {
-    this.#behind += this.#source.slice(this.#at, to).split("\n").length - 1;
-    this.#at = to;
-    if (this.#behind > 0) this.add("\n".repeat(this.#behind));
-    this.#behind = Math.min(0, this.#behind);
-  }
 }

@@ -35,18 +35,11 @@ const PARSE_MS = 10_000;
  * @returns `undefined` when it does parse.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
-  if (code === source) return await failureOf(code, source);
-  const { scriptOf } = await import("./cell_script.ts");
-  const own = await failureOf(scriptOf(source), source);
-  // Of what the magics became nothing is the person's but the lines, which are where they were.
-  return own ?? await failureOf(code, source, "line");
-}
-
-async function failureOf(code: string, source: string, place?: "line"): Promise<CellFailure | undefined> {
-  const said = await parserSays(code, "tsx");
+  const script = code === source ? source : (await import("./cell_script.ts")).scriptOf(source);
+  const said = await parserSays(script, "tsx");
   // The kernel takes for TypeScript what is no TSX, such as `<number> value`.
-  if (said === undefined || await parserSays(code, "ts") === undefined) return undefined;
-  return readParserError(said, source, place);
+  if (said === undefined || await parserSays(script, "ts") === undefined) return undefined;
+  return readParserError(said, source);
 }
 
 async function parserSays(code: string, extension: string): Promise<string | undefined> {
@@ -64,15 +57,14 @@ async function parserSays(code: string, extension: string): Promise<string | und
   return success ? undefined : new TextDecoder().decode(stderr);
 }
 
-/** A parser's message as an error of the cell; where it saw something else, only with its line. */
-function readParserError(said: string, source: string, only?: "line"): CellFailure | undefined {
+/** A parser's message as an error of the cell, with the cell's own lines. */
+function readParserError(said: string, source: string): CellFailure | undefined {
   const message = /error: SyntaxError: (.*)/.exec(said)?.[1];
   if (message === undefined) return undefined;
   const [, line, column] = /^ +at file:\S*?:(\d+):(\d+)$/m.exec(said) ?? [];
   if (line === undefined) return failure("SyntaxError", message);
   const lines = source.split("\n");
   const written = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
-  if (only === "line") return located(message, `line ${line}`, [written(line)]);
   const excerpt = [...said.matchAll(/^ *(\d*) \|(.*)$/gm)];
   return located(
     message,

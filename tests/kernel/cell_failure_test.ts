@@ -40,13 +40,6 @@ Deno.test("what is wrong in ${} and around %sql is told with its place in the ce
   }
 });
 
-Deno.test("of what a magic became only the line is told", async () => {
-  const source = "%%sql\nSELECT ${1}";
-  const { evalue, traceback } = (await parseFailure("hidden(\n(1));)", source))!;
-  assert.equal(evalue, "Expression expected (line 2)");
-  assert.deepEqual(traceback, [`SyntaxError: ${evalue}`, "2 | SELECT ${1}"]);
-});
-
 Deno.test("the script of a cell is what of it is TypeScript, where it was", () => {
   const cases: [cell: string, script: string][] = [
     ["// c\n%%sql db\r\nSELECT ${a}, '1' -- ${b}", "    \n$$sql   \r\n       +(a)             "],

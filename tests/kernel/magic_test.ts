@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { rewriteCell } from "../../src/kernel/magic.ts";
-import { codeOf, sent, stored } from "./rewritten_cell.ts";
+import { sent, stored } from "./rewritten_cell.ts";
 
 Deno.test("rewriteCell() leaves TypeScript as it is", () => {
   const cells = [
@@ -142,17 +142,34 @@ Deno.test("rewriteCell() reads %sql lines between lines of TypeScript", async ()
   }
 });
 
-Deno.test("rewriteCell() keeps every line where it was", () => {
-  const cell = "%%sql rows <<\nSELECT ${\n  first(\n)},\n${'`'} -- x\n, ${a // b\n}\n;";
-  const [before, after] = [cell.split("\n"), codeOf(cell).split("\n")];
-  for (const part of ["first(", "'`'", "a // b"]) {
-    assert.equal(
-      after.findIndex((line) => line.includes(`${part}`) && !line.includes("SELECT")),
-      before.findIndex((line) => line.includes(part)),
+Deno.test("rewriteCell() says on which line a value is that throws", async () => {
+  const cases: [cell: string, line: number][] = [
+    ["%%sql\nSELECT ${fail()}", 2],
+    ["-- c\n\n%%sql\nSELECT ${1}, ${\n2 // c\n}, ${await later()},\n${fail()}", 6],
+    ["%%sql\nSELECT ${1}; SELECT\n${fail()}", 3],
+  ];
+  const scope = {
+    fail: () => {
+      throw new RangeError("failed");
+    },
+    later: () => Promise.reject(new RangeError("failed")),
+  };
+  for (const [cell, line] of cases) {
+    const error = await sent(cell, scope).then(() => undefined, (error) => error);
+    assert.equal(error?.message, "failed", cell);
+    assert.match(
+      error.stack,
+      new RegExp(`^RangeError: failed\\n[^]*\\n    in \\$\\{\\.\\.\\.\\} on line ${line}$`),
+      cell,
     );
   }
-  const lines = "let a = 1\n%sql SELECT ${a +\n1}\nthrow new Error()";
-  assert.equal(codeOf(lines).split("\n")[3], "throw new Error()");
+});
+
+Deno.test("rewriteCell() leaves alone what the client throws", async () => {
+  const thrown = new RangeError("failed");
+  const error = await sent("%%sql\nSELECT ${1}", {}, () => Promise.reject(thrown)).catch((error) => error);
+  assert.equal(error, thrown);
+  assert.doesNotMatch(thrown.stack!, /on line/);
 });
 
 Deno.test("rewriteCell() stores a result under any name", async () => {

@@ -13,10 +13,14 @@ export function codeOf(cell: string): string {
   return (rewritten as { code: string }).code;
 }
 
-/** Runs what a cell becomes, and returns what it would have the client run. */
-export async function sent(cell: string, scope: Record<string, unknown> = {}): Promise<Call[]> {
+/** Runs what a cell becomes, and returns what it would have the client run; `answer` is what that gives. */
+export async function sent(
+  cell: string,
+  scope: Record<string, unknown> = {},
+  answer: () => Promise<unknown> = () => Promise.resolve([]),
+): Promise<Call[]> {
   const calls: Call[] = [];
-  await run(codeOf(cell), scope, (...call) => calls.push(call));
+  await run(codeOf(cell), scope, (...call) => calls.push(call), answer);
   return calls;
 }
 
@@ -28,12 +32,17 @@ export async function stored(cell: string, name: string, result: unknown): Promi
   });
 }
 
-async function run(code: string, scope: Record<string, unknown>, heed: (...call: Call) => unknown): Promise<unknown> {
+async function run(
+  code: string,
+  scope: Record<string, unknown>,
+  heed: (...call: Call) => unknown,
+  answer: () => Promise<unknown> = () => Promise.resolve([]),
+): Promise<unknown> {
   Object.defineProperty(globalThis, HOOK, {
     configurable: true,
     value: (...call: Call) => {
       heed(...call);
-      return Promise.resolve([]);
+      return answer();
     },
   });
   const AsyncFunction = (async () => {}).constructor as new (...args: string[]) => (...values: unknown[]) => unknown;
