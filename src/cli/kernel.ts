@@ -6,6 +6,7 @@ interface KernelValues {
   name?: string;
   displayName?: string;
   prefix?: string;
+  user?: boolean;
 }
 
 const EXAMPLES = `
@@ -37,19 +38,24 @@ export function configure(command: Command): void {
       const { name, folder } = await uninstall(values);
       await print(Deno.stdout, `Took the kernel ${name} away from ${folder}\n`);
     });
-  addPlace(command.command("list").description("lists those that are installed"))
-    .action(async (values: KernelValues) => {
-      const { list } = await import("../kernel/install.ts");
-      const lines = (await list(values)).map(({ name, displayName, folder }) => `${name}\t${displayName}\t${folder}\n`);
+  addPlace(command.command("list").description("lists those that are installed"), "and not in an active venv too")
+    .action(async ({ prefix, user }: KernelValues) => {
+      const { activePlaces, kernelsFolder, list } = await import("../kernel/install.ts");
+      const places = prefix === undefined && !user ? activePlaces() : [{ prefix }];
+      const kernels = (await Promise.all(places.map(list))).flat();
+      const lines = kernels.map(({ name, displayName, folder }) => `${name}\t${displayName}\t${folder}\n`);
       await print(Deno.stdout, lines.join(""));
+      if (lines.length > 0) return;
+      const folders = places.map(kernelsFolder).join(" and ");
+      await print(Deno.stderr, `There is none in ${folders}; lakebase kernel install installs one\n`);
     });
 }
 
-function addPlace(command: Command): Command {
+function addPlace(command: Command, more = "as where nothing is said"): Command {
   return command.helpOption("-h, --help", "shows this")
     .addHelpText("after", EXAMPLES)
     .option("--prefix <folder>", "in this environment, such as a venv")
-    .addOption(new Option("--user", "in your own Jupyter folder, as where nothing is said").conflicts("prefix"));
+    .addOption(new Option("--user", `in your own Jupyter folder, ${more}`).conflicts("prefix"));
 }
 
 function kernelName(text: string): string {

@@ -82,16 +82,16 @@ export async function install(options: KernelInstallOptions = {}): Promise<Insta
   const main = new URL("./main.ts", import.meta.url).href;
   const spec = kernelSpec({ deno: Deno.execPath(), main, displayName });
   const written = `${folder}.${crypto.randomUUID()}`;
-  await Deno.mkdir(written, { recursive: true });
   try {
+    await Deno.mkdir(written, { recursive: true });
     await installLabExtension(extensionBeside(folder));
     await Promise.all(ICONS.map((icon) => copyIcon(icon, written)));
     await Deno.writeTextFile(`${written}/kernel.json`, `${JSON.stringify(spec, null, 2)}\n`);
     await remove(folder);
     await Deno.rename(written, folder);
   } catch (error) {
-    await remove(written);
-    throw error;
+    await remove(written).catch(() => {}); // what went wrong first is what to tell
+    throw new Error(`Cannot install the kernel in ${folder}: ${(error as Error).message}`, { cause: error });
   }
   return { name, displayName, folder, extension: extensionBeside(folder) };
 }
@@ -129,12 +129,19 @@ export async function list(place: KernelPlace = {}): Promise<InstalledKernel[]> 
   return found.filter((kernel) => kernel !== undefined);
 }
 
+/** Where Jupyter looks for kernels here: in one's own folder, and in the environment that is active. */
+export function activePlaces(): KernelPlace[] {
+  const prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].map((name) => Deno.env.get(name)).filter(Boolean);
+  return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
+}
+
 function locate({ name = NAME, ...place }: KernelName): { name: string; folder: string } {
   const checked = checkedName(name);
   return { name: checked, folder: `${kernelsFolder(place)}/${checked}` };
 }
 
-function kernelsFolder({ prefix }: KernelPlace): string {
+/** The folder of the kernels in a place. */
+export function kernelsFolder({ prefix }: KernelPlace): string {
   const machine: Machine = { os: Deno.build.os, env: (name) => Deno.env.get(name) };
   if (prefix === "") throw new TypeError("Cannot use the prefix: it is empty; a folder is wanted");
   return prefix === undefined ? userKernels(machine) : prefixKernels(prefix);
@@ -162,7 +169,7 @@ async function exists(path: string): Promise<boolean> {
     await Deno.lstat(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
     throw error;
   }
 }

@@ -16,6 +16,15 @@ Deno.test("lakebase kernel installs the kernel, lists it and takes it away", asy
     assert.deepEqual([spec.display_name, spec.interrupt_mode], ["SQL", "message"]);
     const list = await lakebase(["kernel", "list", "--prefix", prefix]);
     assert.equal(list.stdout, `lakebase\tSQL\t${folder}\n`);
+    const env = { JUPYTER_DATA_DIR: `${prefix}/own`, VIRTUAL_ENV: prefix };
+    const active = await lakebase(["kernel", "list"], { env });
+    assert.equal(active.stdout, `lakebase\tSQL\t${folder}\n`);
+    const own = await lakebase(["kernel", "list", "--user"], { env });
+    assert.deepEqual(own, {
+      code: 0,
+      stdout: "",
+      stderr: `There is none in ${prefix}/own/kernels; lakebase kernel install installs one\n`,
+    });
     const gone = await lakebase(["kernel", "uninstall", "--prefix", prefix]);
     assert.deepEqual(gone, { code: 0, stdout: `Took the kernel lakebase away from ${folder}\n`, stderr: "" });
     const again = await lakebase(["kernel", "uninstall", "--prefix", prefix]);

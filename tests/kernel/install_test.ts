@@ -56,6 +56,15 @@ Deno.test("what can't be used is refused before anything is written", async () =
   assert.deepEqual(await Array.fromAsync(Deno.readDir(prefix)), []);
 });
 
+Deno.test("where nothing can be written the error says what was to be done, and where", async () => {
+  await using place = await temporaryPrefix();
+  await Deno.writeTextFile(`${place.prefix}/file`, "");
+  const prefix = `${place.prefix}/file`;
+  await assert.rejects(install({ prefix }), ({ message }: Error) => {
+    return message.startsWith(`Cannot install the kernel in ${prefix}/share/jupyter/kernels/lakebase: `);
+  });
+});
+
 Deno.test({
   ...requires("jupyter_client finds the kernel", jupyterMissing),
   fn: async () => {
