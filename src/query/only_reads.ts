@@ -1,8 +1,19 @@
+import { sqlTokens } from "../sql_text.ts";
 import type { Statement } from "./fragment.ts";
 
-/** Whether a statement is one of those that only read; anything that may write counts as no such. */
+const READS = new Set(["select", "values", "table", "show", "explain", "with"]);
+/** What writes in a `SELECT`, and in a `WITH` or an `EXPLAIN ANALYZE`. */
+const WRITES = new Set(["into", "insert", "update", "delete", "merge", "create", "execute"]);
+
+/**
+ * Whether a statement is one of those that only read, as far as its text tells: a function that it calls may write. Anything
+ * in doubt counts as no such.
+ */
 export function onlyReads({ text }: Statement): boolean {
-  const bare = text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, " ");
-  if (/^[\s(]*(select|values|table|show|explain)\b/i.test(bare)) return !/\binto\b/i.test(bare);
-  return /^\s*with\b/i.test(bare) && !/\b(insert|update|delete|merge)\b/i.test(bare);
+  // Whether a back-slash escapes in quotes is a setting of the server.
+  return [false, true].every((escapes) => {
+    const words = sqlTokens(text, { escapes }).filter(({ kind }) => kind === "word")
+      .map(({ start, end }) => text.slice(start, end).toLowerCase()).toArray();
+    return READS.has(words[0] ?? "") && !words.some((word) => WRITES.has(word));
+  });
 }
