@@ -69,6 +69,10 @@ export interface Queryable {
    * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. There
    * is a whole file or none: the rows go into a hidden file beside it, which takes its place at the end.
    *
+   * A signal that ends the program, such as Ctrl-C, takes the hidden file with it. Where the program listens to that signal
+   * itself, the pull goes on, until it ends or is stopped with `signal`. What nothing can take away is the hidden file,
+   * `.trips.csv.1a2b3c4d.part`, of a program that was killed with SIGKILL, or that pulled in a worker.
+   *
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also in
    * `.gz`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.

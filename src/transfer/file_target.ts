@@ -1,7 +1,8 @@
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { LakebaseError } from "../errors.ts";
+import { until } from "../query/cancel.ts";
 import type { Sink } from "./target.ts";
-import { forgetUnfinished, type Unfinished, watchUnfinished } from "./unfinished.ts";
+import { forgetUnfinished, watchUnfinished } from "./unfinished.ts";
 
 /** Characters of the target's name in that of the file beside it. */
 const NAME_LENGTH = 40;
@@ -11,33 +12,70 @@ const NAME_LENGTH = 40;
  * when that fails, what is there stays as it is. Into what is no ordinary file, such as a pipe, they go at once.
  *
  * @param path Where.
- * @param signal What stops the writing.
+ * @param signal Ends the wait for who reads a pipe.
  * @throws {LakebaseError} `BAD_FILE` where that can't be.
  */
 export async function openFileTarget(path: string, signal: AbortSignal | undefined): Promise<Sink> {
+  if (path.endsWith("/")) throw badFile(path, "it ends in / as the name of a folder does; name a file");
   const found = await Deno.stat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw cannotWrite(path, error);
   });
   if (found?.isDirectory) throw badFile(path, "it is a folder; name a file in it");
-  if (found === undefined) return await FileSink.open(path, path, signal);
-  const direct = await Deno.open(path, { write: true }).catch((error) => {
-    throw cannotWrite(path, error);
-  });
+  if (found === undefined) return await FileSink.open(path, await endOfLinks(path));
+  const direct = await openDirect(path, signal);
   if (!found.isFile) return directSink(path, direct);
   direct.close();
-  return await FileSink.open(path, await Deno.realPath(path), signal, found.mode ?? undefined);
+  return await FileSink.open(path, await Deno.realPath(path), found.mode ?? undefined);
 }
 
-/** An error of a file that can't be written. */
-export function cannotWrite(path: string, cause: unknown): LakebaseError {
-  const folder = dirname(path);
-  const { message, code } = (cause instanceof Error ? cause : new Error(String(cause))) as Error & { code?: string };
+/** The file that isn't there, where links to it are. */
+async function endOfLinks(path: string): Promise<string> {
+  for (let place = path;;) {
+    const link = await Deno.readLink(place).catch(() => undefined); // the usual: it is no link
+    if (link === undefined) return place;
+    place = resolve(await Deno.realPath(dirname(place)), link);
+  }
+}
+
+/** Opens what is there. A pipe waits for who reads it. */
+async function openDirect(path: string, signal: AbortSignal | undefined): Promise<Deno.FsFile> {
+  const opening = Deno.open(path, { write: true });
+  try {
+    return await until(opening, signal);
+  } catch (error) {
+    if (!signal?.aborted) throw cannotWrite(path, error);
+    // The system call can't be canceled, and would keep the program alive; a reader of our own has it return. Opened for
+    // both, a pipe waits for nobody.
+    const files = [opening, Deno.open(path, { read: true, write: true })];
+    for (const file of files) file.then((file) => file.close(), () => {});
+    throw error;
+  }
+}
+
+/** What the system's errors say of a target. */
+const STATES: Readonly<Record<string, string>> = {
+  EROFS: "the file system is read only; name a place on another",
+  ENAMETOOLONG: "the name is too long for the file system",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file system holds no file as large as that",
+  EISDIR: "a folder is in its place",
+};
+
+/**
+ * An error of a file that can't be written.
+ *
+ * @param folder Where it is to be.
+ */
+export function cannotWrite(path: string, cause: unknown, folder: string = dirname(path)): LakebaseError {
+  const { message, code = "" } = (cause instanceof Error ? cause : new Error(String(cause))) as Error & {
+    code?: string;
+  };
   if (cause instanceof Deno.errors.NotFound) return badFile(path, `there is no folder ${folder}; make it first`, cause);
   if (cause instanceof Deno.errors.NotADirectory) return badFile(path, `${folder} is no folder`, cause);
-  if (cause instanceof Deno.errors.PermissionDenied) return badFile(path, `no permission to write there`, cause);
-  if (code === "ENOSPC" || /os error 28\b/.test(message)) return badFile(path, "the disk is full", cause);
-  return badFile(path, message, cause);
+  if (cause instanceof Deno.errors.PermissionDenied) return badFile(path, "no permission to write there", cause);
+  return badFile(path, STATES[code] ?? message.replace(/ \(os error \d+\).*$/s, ""), cause); // the rest names the hidden file
 }
 
 function badFile(path: string, state: string, cause?: unknown): LakebaseError {
@@ -49,11 +87,11 @@ class FileSink implements Sink {
   readonly path: string;
   readonly outcome: string;
   readonly #place: string;
-  readonly #unfinished: Unfinished;
+  readonly #unfinished: string;
   readonly #file: Deno.FsFile;
   #open = true;
 
-  private constructor(path: string, place: string, unfinished: Unfinished, file: Deno.FsFile) {
+  private constructor(path: string, place: string, unfinished: string, file: Deno.FsFile) {
     this.name = basename(path);
     this.path = path;
     this.outcome = `they were removed, and ${path} is as it was`;
@@ -62,17 +100,18 @@ class FileSink implements Sink {
     this.#file = file;
   }
 
-  static async open(path: string, place: string, signal: AbortSignal | undefined, mode?: number): Promise<FileSink> {
+  static async open(path: string, place: string, mode?: number): Promise<FileSink> {
+    const folder = dirname(place);
     const part = crypto.randomUUID().slice(0, 8);
-    const unfinished = { path: join(dirname(place), `.${basename(place).slice(0, NAME_LENGTH)}.${part}.part`), signal };
+    const unfinished = join(folder, `.${basename(place).slice(0, NAME_LENGTH)}.${part}.part`);
     try {
-      const file = await Deno.open(unfinished.path, { write: true, createNew: true });
+      const file = await Deno.open(unfinished, { write: true, createNew: true });
       watchUnfinished(unfinished);
       const sink = new FileSink(path, place, unfinished, file);
       if (mode !== undefined && Deno.build.os !== "windows") await sink.#keepMode(mode);
       return sink;
     } catch (error) {
-      throw cannotWrite(path, error);
+      throw cannotWrite(path, error, folder);
     }
   }
 
@@ -92,22 +131,23 @@ class FileSink implements Sink {
   async commit(): Promise<void> {
     await this.flush();
     try {
-      await Deno.rename(this.#unfinished.path, this.#place);
+      await Deno.rename(this.#unfinished, this.#place);
       forgetUnfinished(this.#unfinished);
     } catch (error) {
-      throw cannotWrite(this.path, error);
+      if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.path, error);
+      throw badFile(this.path, "what was written is gone: something has removed the hidden file beside it", error);
     }
   }
 
   async abort(): Promise<void> {
     this.#close();
-    await Deno.remove(this.#unfinished.path).catch(() => {}); // there is a better error than that it was gone already
+    await Deno.remove(this.#unfinished).catch(() => {}); // there is a better error than that it was gone already
     forgetUnfinished(this.#unfinished);
   }
 
   async #keepMode(mode: number): Promise<void> {
     try {
-      await Deno.chmod(this.#unfinished.path, mode & 0o7777);
+      await Deno.chmod(this.#unfinished, mode & 0o7777);
     } catch (error) {
       await this.abort();
       throw error;

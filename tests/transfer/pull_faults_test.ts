@@ -1,22 +1,10 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../mod.ts";
 import { errorOf, sharedPostgres, sleep } from "../query/support.ts";
-import { keeping, namesIn, pullTest } from "./support.ts";
+import { failing, keeping, namesIn, OLD, pullTest } from "./support.ts";
 
 /** Rows enough that they don't fit between the server and the file. */
 const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
-const OLD = "the file of yesterday\n";
-
-/** Runs a pull that fails half-way over a file that is there: the file stays, nothing else does, the connection works. */
-async function failing(db: Lakebase, folder: string, pull: (path: string) => Promise<unknown>): Promise<unknown> {
-  const path = `${folder}/t.csv`;
-  await Deno.writeTextFile(path, OLD);
-  const error = await pull(path).then(() => assert.fail("it did not fail"), (error) => error);
-  assert.equal(await Deno.readTextFile(path), OLD);
-  assert.deepEqual(namesIn(folder), ["t.csv"]);
-  assert.equal(await db.sql`SELECT 1`.value(), 1);
-  return error;
-}
 
 /** A connection to the server itself, which may end any other. */
 async function superuser(): Promise<Lakebase> {

@@ -1,73 +1,8 @@
 import assert from "node:assert/strict";
-import { startLocal } from "../../src/local/mod.ts";
 import { CertificateAuthority } from "../../src/local/certificate.ts";
-import { sleep } from "../query/support.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
-import { namesIn } from "./support.ts";
-
-const ROOT = new URL("../../", import.meta.url);
-
-/** A script in a process of its own, with this module's names. */
-function script(code: string, env: Record<string, string>): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", ROOT).pathname, code],
-    cwd: ROOT,
-    env,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-}
-
-const MANY = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 30000000) n";
-
-Deno.test({
-  name: "a signal that ends the program takes the unfinished file with it",
-  ignore: Deno.build.os === "windows",
-  sanitizeOps: false,
-  sanitizeResources: false,
-  fn: async (t) => {
-    await using local = await startLocal();
-    const listening = `
-      const controller = new AbortController();
-      Deno.addSignalListener("SIGINT", () => controller.abort(new Error("asked to stop")));
-    `;
-    const cases = [
-      { name: "SIGINT", before: "", options: "", signal: "SIGINT", code: 130, said: "" },
-      { name: "SIGTERM", before: "", options: "", signal: "SIGTERM", code: 143, said: "" },
-      {
-        name: "SIGINT that the program itself heeds",
-        before: listening,
-        options: ", { signal: controller.signal }",
-        signal: "SIGINT",
-        code: 0,
-        said: "asked to stop\n",
-      },
-    ] as const;
-    for (const { name, before, options, signal, code, said } of cases) {
-      await t.step(name, async () => {
-        const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
-        const child = script(
-          `import { connect } from "lakebase";
-          ${before}
-          const db = await connect();
-          await db.sql\`${MANY}\`.pull("${folder}/t.csv"${options}).catch((error) => console.log(error.message));
-          await db.close();`,
-          { ...local.env, PGSSLROOTCERT: local.ca },
-        );
-        while (!namesIn(folder).some((file) => file.endsWith(".part"))) await sleep(10);
-        await sleep(300);
-        child.kill(signal);
-        const { code: ended, stdout, stderr } = await child.output();
-        assert.equal(ended, code, new TextDecoder().decode(stderr));
-        assert.equal(new TextDecoder().decode(stdout), said);
-        assert.deepEqual(namesIn(folder), []);
-        await Deno.remove(folder);
-      });
-    }
-  },
-});
+import { script } from "./support.ts";
 
 /** Pulls a million rows over TLS into a stream that takes a megabyte a second, or a file; the most memory it took. */
 const SLOW = `
