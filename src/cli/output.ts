@@ -26,10 +26,10 @@ export async function withOutput(
   const { openFileTarget } = await import("../transfer/file_target.ts");
   const file = await openFileTarget(path, stopped);
   try {
-    await work((text) => file.write(encoder.encode(text)));
+    await work((text) => until(file.write(encoder.encode(text)), stopped));
+    await file.commit(stopped);
   } catch (error) {
-    await file.abort(error);
+    await file.abort(error, stopped);
     throw error;
   }
-  await file.commit();
 }

@@ -25,6 +25,11 @@ export async function until<T>(work: Promise<T>, signal: AbortSignal | undefined
   }
 }
 
+/** A signal that aborts when one of them does. */
+export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
+  return a === undefined || b === undefined ? a ?? b : AbortSignal.any([a, b]);
+}
+
 /** A connection, unless stopped first; one that comes later is given back. */
 export async function acquire(session: Session, signal: AbortSignal | undefined): Promise<Lease> {
   const acquiring = session.acquire();

@@ -7,7 +7,7 @@ export interface QueryOptions {
   signal?: AbortSignal;
   /** Seconds that it may take, the wait for a connection included. @default {no limit but the connection's `statementTimeout`} */
   timeout?: number;
-  /** Rows that a cell shows. @default {20} */
+  /** Rows that a cell shows; a pull, which has all of them, refuses it. @default {20} */
   limit?: number;
 }
 

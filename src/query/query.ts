@@ -1,6 +1,8 @@
+import { LakebaseError } from "../errors.ts";
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../notebook/display.ts";
 import type { Browser } from "../notebook/browser.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
+import { eitherSignal } from "./cancel.ts";
 import { iterate } from "./cursor.ts";
 import { Lookup } from "./lookup.ts";
 import { compile, Fragment } from "./fragment.ts";
@@ -27,6 +29,13 @@ export let shownRows: (query: Query, limit?: number) => Promise<Result>;
 
 /** Runs a query by itself, and gives rows whose values keep all that the server said; for a load of them. */
 export let exactRows: (query: Query, signal: AbortSignal | undefined) => Promise<Result>;
+
+/**
+ * What may stop a query, for a pull of its rows.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` where it has a `limit`: only what a cell shows has one.
+ */
+export let pullStops: (query: Query) => StopOptions;
 
 /** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
 const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String });
@@ -57,9 +66,15 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   static {
     shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
     exactRows = async (query, stop) => {
-      const { signal = stop, timeout } = query.#stops();
-      const either = signal === undefined || stop === undefined ? signal : AbortSignal.any([signal, stop]);
-      return await run(query.#session, compile(query), { signal: either, timeout, types: EXACT });
+      const { signal, timeout } = query.#stops();
+      return await run(query.#session, compile(query), { signal: eitherSignal(signal, stop), timeout, types: EXACT });
+    };
+    pullStops = (query) => {
+      const { limit } = query.#options;
+      if (limit === undefined) return query.#stops();
+      const instead =
+        `that is of what a cell shows, and a pull has all rows; write LIMIT ${limit} in the SQL, or leave it out`;
+      throw new LakebaseError("BAD_PARAMETER", `Cannot pull: the query was made with({ limit: ${limit} }); ${instead}`);
     };
   }
 
@@ -163,7 +178,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   async pull(target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
     const { pull } = await import("../transfer/pull.ts");
-    return await pull(this.#session, this, target, { ...this.#stops() as PullOptions, ...options });
+    return await pull(this.#session, this, target, options);
   }
 
   /**

@@ -1,7 +1,7 @@
 // @ts-types="@types/pg"
 import type pg from "pg";
 import { LakebaseError } from "../errors.ts";
-import { acquire, cancelable, until } from "./cancel.ts";
+import { acquire, cancelable, eitherSignal, until } from "./cancel.ts";
 import { lookUpOn } from "./catalogue.ts";
 import { Execution } from "./execution.ts";
 import { explain } from "./failure.ts";
@@ -125,11 +125,7 @@ export async function onConnection<T>(
   stopped: AbortSignal | undefined,
   work: (lease: Lease, signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
-  const signal = session.signal === undefined
-    ? stopped
-    : stopped === undefined
-    ? session.signal
-    : AbortSignal.any([stopped, session.signal]);
+  const signal = eitherSignal(stopped, session.signal);
   try {
     const lease = await acquire(session, signal);
     try {

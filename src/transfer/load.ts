@@ -122,7 +122,7 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
   const failure = { name: incoming.name, table, typeFrom };
   const done = copy === undefined ? { rows: 0, bytes: 0 } : await send(find, copy, { ...failure, copy }, load);
-  meter.complete();
+  await until(meter.complete(), signal);
   return { table: table.quoted, created, ...done };
 }
 

@@ -54,8 +54,8 @@ export interface LoadOptions {
   types?: Readonly<Record<string, string>>;
   /** Whether the rows come to those in the table, or take their place. @default {"append"} */
   mode?: "append" | "replace";
-  /** Is told how far it is, some times a second. What it throws ends the load. */
-  onProgress?: (progress: Progress) => void;
+  /** Is told how far it is, some times a second. What it throws, or rejects with, ends the load. */
+  onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
   /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
   progress?: boolean;
   /** Ends it: nothing is loaded, and the signal's reason is thrown. */

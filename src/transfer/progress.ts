@@ -42,8 +42,8 @@ export interface MeterOptions extends Moving {
   totalRows?: number | (() => Promise<number | undefined>) | undefined;
   /** Bytes there will be. */
   totalBytes?: number | undefined;
-  /** Told at most four times a second, while rows move, and once at the end. */
-  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Told at most four times a second, while rows move, and once at the end. It is not called while a promise of it pends. */
+  onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>) | undefined;
   /** Whether it is shown in a cell or on a terminal. @default {true} */
   show?: boolean | undefined;
   /** Where it is shown. @default {the cell, else standard error where that is a terminal, else nowhere} */
@@ -55,11 +55,15 @@ export interface Meter extends AsyncDisposable {
   /**
    * Counts what has moved.
    *
-   * @throws What `onProgress` threw.
+   * @throws What `onProgress` threw, or had rejected with.
    */
   add(rows: number, bytes: number): void;
-  /** Says that everything is done; without it, the end is that of a failure. @throws What `onProgress` threw. */
-  complete(): void;
+  /**
+   * Says that everything is done, and waits until `onProgress` has heard it; without it, the end is that of a failure.
+   *
+   * @throws What `onProgress` threw, or rejected with.
+   */
+  complete(): Promise<void>;
 }
 
 /** What is over within this time is not worth a line. */
@@ -85,6 +89,10 @@ class ShownMeter implements Meter {
   #asked = false;
   #reported: number;
   #ended: Progress | undefined;
+  /** A promise of `onProgress` that pends. */
+  #telling: Promise<void> | undefined;
+  /** What it rejected with. */
+  #failure: { error: unknown } | undefined;
 
   constructor(options: MeterOptions) {
     this.#options = options;
@@ -98,19 +106,21 @@ class ShownMeter implements Meter {
   add(rows: number, bytes: number): void {
     this.#rows += rows;
     this.#bytes += bytes;
-    const { onProgress } = this.#options;
-    if (onProgress === undefined) return;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#options.onProgress === undefined || this.#telling !== undefined) return;
     const now = performance.now();
     if (now - this.#reported < REPORT_EVERY_MS) return;
     this.#reported = now;
     if (now - this.#started >= SHOWN_AFTER_MS) this.#askTotal();
-    onProgress(this.#progress(false));
+    this.#tell(this.#progress(false));
   }
 
-  complete(): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = this.#progress(true);
-    this.#options.onProgress?.({ ...this.#ended });
+  async complete(): Promise<void> {
+    await this.#told();
+    const ended = this.#progress(true);
+    this.#tell({ ...ended });
+    await this.#told();
+    this.#ended = ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -120,6 +130,19 @@ class ShownMeter implements Meter {
     if (!this.#shown) return;
     this.#shown = false;
     await attempt(() => this.#view?.end(this.#ended ?? this.#progress(false)));
+  }
+
+  /** The rows do not wait for a promise: who logs the progress over a network would slow them down. */
+  #tell(progress: Progress): void {
+    const telling = this.#options.onProgress?.(progress);
+    if (telling === undefined) return;
+    const failed = (error: unknown) => void (this.#failure = { error });
+    this.#telling = Promise.resolve(telling).catch(failed).then(() => this.#telling = undefined);
+  }
+
+  async #told(): Promise<void> {
+    await this.#telling;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   #tick(): void {

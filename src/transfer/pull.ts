@@ -1,7 +1,8 @@
 import { LakebaseError } from "../errors.ts";
 import { countText, sizeText } from "../explore/words.ts";
-import { until } from "../query/cancel.ts";
+import { eitherSignal, until } from "../query/cancel.ts";
 import type { Fragment } from "../query/fragment.ts";
+import { pullStops, Query } from "../query/query.ts";
 import { type FindSession, onConnection } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { stoppable } from "../query/stop.ts";
@@ -44,7 +45,7 @@ export async function pull(
   target: PullTarget,
   options: PullOptions = {},
 ): Promise<PullResult> {
-  const checked = checkPullOptions(options);
+  const checked = { ...stopsOf(what), ...checkPullOptions(options) };
   const plan = planTarget(target, checked);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked);
@@ -53,9 +54,13 @@ export async function pull(
   try {
     return await work.run(find, what);
   } catch (error) {
-    await sinks.abort(error);
-    throw work.explain(error);
+    throw await work.fail(error);
   }
+}
+
+/** What stops the query by itself stops its pull, unless that is told otherwise. */
+function stopsOf(what: string | Fragment): PullOptions {
+  return what instanceof Query ? pullStops(what) as PullOptions : {};
 }
 
 /** Writes the rows to a sink, and counts them. */
@@ -65,7 +70,7 @@ class Pull {
   readonly #plan: Plan;
   readonly #options: PullOptions;
   readonly #sinks: Sinks;
-  readonly #signal: AbortSignal | undefined;
+  #signal: AbortSignal | undefined;
   readonly #started = performance.now();
   #source: CopySource | undefined;
   /** Rows that came. */
@@ -83,6 +88,7 @@ class Pull {
 
   async run(find: FindSession, what: string | Fragment): Promise<PullResult> {
     const session = await until(find(), this.#signal);
+    this.#signal = eitherSignal(this.#signal, session.signal); // a target that takes nothing holds up a transaction too
     const wanted = await wantedSource(find, what, { signal: this.#signal });
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);
@@ -91,14 +97,22 @@ class Pull {
     const rows = parallel === 1 && !this.#sinks.several
       ? await this.#copy(session, wanted, write)
       : await this.#copyInParallel(session, wanted, write, parallel);
-    await this.#sinks.commit();
-    await this.#own(() => meter.complete());
+    await until(this.#sinks.flush(), this.#signal);
+    await this.#own(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
+    await this.#sinks.commit(this.#signal);
     const { name: to, paths } = this.#sinks;
     return new PullResult({ rows, bytes: this.#bytes, paths, to, elapsed: performance.now() - this.#started });
   }
 
+  /** Removes what was written, as far as it can be; the error to throw. */
+  async fail(error: unknown): Promise<unknown> {
+    const reason = this.#explain(error);
+    await this.#sinks.abort(reason, this.#signal);
+    return reason;
+  }
+
   /** The error to throw; where rows were on their way, with what has become of them. */
-  explain(error: unknown): unknown {
+  #explain(error: unknown): unknown {
     if (this.#thrown !== undefined) return this.#thrown.error;
     const { signal } = this.#options;
     if (signal?.aborted && error === signal.reason) return error;
@@ -177,7 +191,7 @@ class Pull {
     const { compression, rowGroupSize } = this.#options;
     const encoded = encode(chunks, { columns: this.#source!.columns, options: { compression, rowGroupSize } });
     for await (const bytes of this.#plan.gzip ? gzip(encoded) : encoded) {
-      await this.#own(() => sink.write(bytes));
+      await this.#own(() => until(sink.write(bytes), this.#signal));
       this.#bytes += bytes.length;
     }
   }

@@ -44,8 +44,8 @@ export interface PullOptions {
    * order; with `{n}` in the file's name into as many files. @default {1}
    */
   parallel?: number;
-  /** Is told how far it is, some times a second. What it throws ends the pull. */
-  onProgress?: (progress: Progress) => void;
+  /** Is told how far it is, some times a second. What it throws, or rejects with, ends the pull. */
+  onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
   /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
   progress?: boolean;
   /** Ends it: no file is left, and the signal's reason is thrown. */
@@ -58,7 +58,7 @@ export interface PullOptions {
 export const PULL_FORMATS: readonly PullFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
 
 /** Connections of one pull at most: more of them wait for each other. */
-const MOST_PARALLEL = 64;
+export const MOST_PARALLEL = 64;
 const PARALLEL = [
   (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_PARALLEL,
   `a whole number from 1 to ${MOST_PARALLEL}`,
@@ -102,8 +102,9 @@ export function checkPullOptions(options: PullOptions): PullOptions {
 /** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
 export function checkFormatOptions(options: PullOptions, format: PullFormat): void {
   for (const [formats, names] of OF_FORMATS) {
-    const found = names.find((name) => options[name] !== undefined);
-    if (found === undefined || formats.includes(format) || options[found] === false) continue;
+    // What has no `gzip` is not packed, which is what false asks for.
+    const found = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
+    if (found === undefined || formats.includes(format)) continue;
     throw bad(`${found} is for ${formats.join(", ")}; the format is ${format}`);
   }
 }

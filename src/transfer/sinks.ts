@@ -1,5 +1,6 @@
 import { basename } from "node:path";
-import { bad } from "./pull_options.ts";
+import { LakebaseError } from "../errors.ts";
+import { bad, MOST_PARALLEL } from "./pull_options.ts";
 import { openTarget, type Plan, type Sink } from "./target.ts";
 
 /** Stands for the file's number in the name of several. */
@@ -17,10 +18,12 @@ export interface Sinks {
   readonly outcome: string;
   /** The paths of those that are files. */
   readonly paths: readonly string[];
-  /** All has been written to all of them. */
-  commit(): Promise<void>;
+  /** All has been written to all of them: makes sure that it is kept. */
+  flush(): Promise<void>;
+  /** They take their places, once they were flushed; `signal` as for a {@linkcode Sink}. */
+  commit(signal: AbortSignal | undefined): Promise<void>;
   /** It failed: what was written is removed. */
-  abort(reason: unknown): Promise<void>;
+  abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /**
@@ -35,14 +38,34 @@ export async function openSinks(
 ): Promise<Sinks> {
   if (typeof target !== "string" || !target.includes(NUMBER)) return together([await openTarget(target, signal)]);
   if (parallel === undefined) throw bad(`${target} stands for several files; say how many with { parallel: 2 }`);
+  await refuseLeftovers(target, parallel);
   const sinks: Sink[] = [];
   try {
-    for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(target.replaceAll(NUMBER, String(n)), signal));
+    for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(numbered(target, n), signal));
   } catch (error) {
-    await together(sinks, target).abort(error);
+    await together(sinks, target).abort(error, signal);
     throw error;
   }
   return together(sinks, target);
+}
+
+function numbered(pattern: string, n: number): string {
+  return pattern.replaceAll(NUMBER, String(n));
+}
+
+/** Whoever reads `trips-*.parquet` would read the files of an earlier pull, with more connections, among those of this one. */
+async function refuseLeftovers(pattern: string, parallel: number): Promise<void> {
+  for (let n = parallel + 1; n <= MOST_PARALLEL; n++) {
+    const left = numbered(pattern, n);
+    const found = await Deno.lstat(left).then(() => true, () => false);
+    if (!found) continue;
+    const files = parallel === 1 ? "1 file" : `${parallel} files`;
+    throw new LakebaseError(
+      "BAD_FILE",
+      `Cannot write ${pattern}: it is to be ${files}, and ${left} is there too, which who reads all of them would take for ` +
+        "one; delete it, or choose another name",
+    );
+  }
 }
 
 function together(all: readonly Sink[], pattern?: string): Sinks {
@@ -57,15 +80,17 @@ function together(all: readonly Sink[], pattern?: string): Sinks {
     },
     name: pattern === undefined ? all[0]!.name : basename(pattern),
     paths: all.flatMap(({ path }) => path ?? []),
-    commit: async () => {
+    flush: async () => {
       for (const sink of all) await sink.flush?.(); // none takes its place before all of them are whole
+    },
+    commit: async (signal) => {
       for (const sink of all) {
-        await sink.commit();
+        await sink.commit(signal);
         placed++;
       }
     },
-    abort: async (reason) => {
-      await Promise.all(all.map((sink) => sink.abort(reason)));
+    abort: async (reason, signal) => {
+      await Promise.all(all.map((sink) => sink.abort(reason, signal)));
     },
   };
 }

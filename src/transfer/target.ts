@@ -1,6 +1,7 @@
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
+import { until } from "../query/cancel.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
 import { bad, PULL_FORMATS, type PullFormat, type PullOptions } from "./pull_options.ts";
 
@@ -15,14 +16,22 @@ export interface Sink {
   readonly path?: string;
   /** What becomes of what was written after a failure, as the end of a sentence. */
   readonly outcome: string;
-  /** Takes bytes, and waits until it can take more. */
+  /** Takes bytes, and waits until it can take more, which may be never. */
   write(bytes: Uint8Array): Promise<void>;
   /** Makes sure that what was written is kept, so that little can fail after it. */
   flush?(): Promise<void>;
-  /** All has been written; who calls it, calls `abort` should it fail. */
-  commit(): Promise<void>;
-  /** It failed: what was written is removed. */
-  abort(reason: unknown): Promise<void>;
+  /**
+   * All has been written; who calls it, calls `abort` should it fail.
+   *
+   * @param signal Ends the wait for who has to take the end. What can't be taken back once it is under way does not heed it.
+   */
+  commit(signal: AbortSignal | undefined): Promise<void>;
+  /**
+   * It failed: what was written is removed.
+   *
+   * @param signal Ends the wait for that.
+   */
+  abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /** What will be written, and how. */
@@ -98,8 +107,8 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
       await writer.ready;
       await writer.write(bytes);
     },
-    commit: () => writer.close(),
-    abort: (reason) => writer.abort(reason).catch(() => {}), // it may have failed by itself
+    commit: (signal) => until(writer.close(), signal),
+    abort: (reason, signal) => until(writer.abort(reason), signal).catch(() => {}), // it may have failed by itself
   };
 }
 

@@ -77,7 +77,7 @@ Deno.test("a meter shows nothing of what is over within a second", async () => {
   using r = rig();
   r.meter.add(10, 100);
   await r.clock.tickAsync(999);
-  r.meter.complete();
+  await r.meter.complete();
   await r.meter[Symbol.asyncDispose]();
   await r.clock.tickAsync(5000);
   assert.deepEqual(r.seen, []);
@@ -91,7 +91,7 @@ Deno.test("a meter shows a longer one at most four times a second, and how it en
       await r.clock.tickAsync(1);
     }
     assert.ok(r.seen.length >= 4 && r.seen.length <= 5, String(r.seen.length));
-    if (whole) r.meter.complete();
+    if (whole) await r.meter.complete();
     await r.meter[Symbol.asyncDispose]();
     await r.meter[Symbol.asyncDispose]();
     await r.clock.tickAsync(5000);
@@ -129,7 +129,7 @@ Deno.test("onProgress hears at most four times a second, and the end", async () 
     await r.clock.tickAsync(1);
     r.meter.add(1, 2);
   }
-  r.meter.complete();
+  await r.meter.complete();
   await r.meter[Symbol.asyncDispose]();
   assert.equal(heard.length, 9);
   assert.deepEqual(heard[0], {
@@ -157,7 +157,41 @@ Deno.test("what onProgress throws is thrown where rows are counted", async () =>
   r.meter.add(1, 1);
   await r.clock.tickAsync(300);
   assert.throws(() => r.meter.add(1, 1), own);
-  assert.throws(() => r.meter.complete(), own);
+  await assert.rejects(r.meter.complete(), own);
+  await r.meter[Symbol.asyncDispose]();
+});
+
+Deno.test("what onProgress rejects with is thrown by what comes next: a count, or the end", async () => {
+  const own = new Error("mine");
+  for (const next of ["count", "end", "none"]) {
+    using r = rig({ onProgress: () => Promise.reject(own) });
+    await r.clock.tickAsync(300);
+    r.meter.add(1, 1);
+    await r.clock.tickAsync(1);
+    if (next === "count") assert.throws(() => r.meter.add(1, 1), own);
+    if (next === "end") await assert.rejects(r.meter.complete(), own);
+    await r.meter[Symbol.asyncDispose](); // and where nothing comes, it is no error that nobody handles
+  }
+});
+
+Deno.test("the end waits until onProgress has heard it, and of a slow one no second call is made meanwhile", async () => {
+  const heard: string[] = [];
+  using r = rig({
+    onProgress: async ({ rows, done }) => {
+      heard.push(`${rows}`);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      heard.push(`${rows} heard`);
+      if (done) throw new Error("at the end");
+    },
+  });
+  for (let ms = 0; ms < 900; ms++) {
+    await r.clock.tickAsync(1);
+    r.meter.add(1, 1);
+  }
+  const ended = r.meter.complete().catch((error) => heard.push(error.message));
+  await r.clock.tickAsync(3000);
+  await ended;
+  assert.deepEqual(heard, ["250", "250 heard", "900", "900 heard", "at the end"]);
   await r.meter[Symbol.asyncDispose]();
 });
 

@@ -153,3 +153,18 @@ pullTest("pull() draws itself as one line and refuses what has no rows, before i
 async function readBuffer(path: string): Promise<Buffer> {
   return Buffer.from(await Deno.readFile(path));
 }
+
+pullTest("what a query was made with holds for its pull: what stops it, but no limit", async ({ db, folder }) => {
+  const slow = db.sql`SELECT pg_sleep(10)`.with({ timeout: 0.2 });
+  for (const pull of [() => slow.pull(`${folder}/t.csv`), () => db.pull(slow, `${folder}/t.csv`)]) {
+    assert.match((await errorOf(pull())).message, /longer than its timeout of 0\.2 s/);
+  }
+  const few = db.sql`SELECT generate_series(1, 10)`.with({ limit: 5 });
+  const inside = () => db.transaction((tx) => tx.pull(few, `${folder}/t.csv`));
+  for (const pull of [() => few.pull(`${folder}/t.csv`), () => db.pull(few, `${folder}/t.csv`), inside]) {
+    const error = await errorOf(pull());
+    assert.equal(error.code, "BAD_PARAMETER");
+    assert.match(error.message, /^Cannot pull: the query was made with\(\{ limit: 5 \}\); .*write LIMIT 5 in the SQL/);
+  }
+  assert.deepEqual(namesIn(folder), []);
+}, { notOnPglite: "it can't be interrupted inside of a function" });
