@@ -1,4 +1,5 @@
 import { LakebaseError, redact } from "../errors.ts";
+import { inShell } from "./shell_words.ts";
 
 /** Exit codes that scripts can tell apart. A signal that stopped it adds its number to 128: 130 for Ctrl-C, 143 for SIGTERM. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, brokenPipe: 141 } as const;
@@ -19,16 +20,11 @@ export function errorText(error: unknown, trace: boolean): string {
   if (isBrokenPipe(error)) return "";
   const message = error instanceof Error ? error.message : String(error);
   const code = error instanceof LakebaseError ? `[${error.code}] ` : "";
-  const text = trace && error instanceof Error ? Deno.inspect(error) : `${code}${asInShell(message)}`;
+  // What a server says, or the values of a file that it repeats, is not ours to translate.
+  const ours = (line: string) => (error as { code?: unknown }).code !== "QUERY_FAILED" || line.startsWith("HINT: ");
+  const said = message.split("\n").map((line) => ours(line) ? inShell(line) : line).join("\n");
+  const text = trace && error instanceof Error ? Deno.inspect(error) : `${code}${said}`;
   return `lakebase: ${redact(text)}\n`;
-}
-
-/** `{ format: "csv" }`, as a program says it, is `--format csv` here. */
-function asInShell(message: string): string {
-  return message.replaceAll("connect({ local: true })", "--local").replace(
-    /\{ ([a-z]+): (?:"(\w+)"|(\d+)|true) \}/g,
-    (_, name, word = "", number = "") => `--${name} ${word}${number}`.trimEnd(),
-  );
 }
 
 /** Whether the reader of the output has left, said by Deno or by a pull; a connection may break in the same way. */

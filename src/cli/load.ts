@@ -1,7 +1,15 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { bad, LOAD_FORMATS, type LoadOptions } from "../transfer/load_options.ts";
 import { print } from "./output.ts";
-import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, names, seconds, withDatabase } from "./settings.ts";
+import {
+  addConnectionOptions,
+  type ConnectionValues,
+  delimiter,
+  LOGIN_HELP,
+  names,
+  seconds,
+  withDatabase,
+} from "./settings.ts";
 
 interface LoadValues
   extends ConnectionValues, Omit<LoadOptions, "nullText" | "types" | "signal" | "onProgress" | "mode"> {
@@ -33,7 +41,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--replace", "takes the table's rows away first, in the same transaction")
     .option("--columns <names>", "the table's columns that the values are for, in the file's order: id,zone", names)
     .option("--no-header", "the first line of CSV or TSV has no names")
-    .option("--delimiter <character>", "between the values of CSV and TSV")
+    .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)
     .option("--null <text>", "for NULL in CSV and TSV")
     .option("--timeout <seconds>", "that it may take", seconds)
     .option("--quiet", "neither shows how far it is, nor what it did");

@@ -7,6 +7,7 @@ import { addParameter, type Parameters, toFragment } from "./parameters.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
+  delimiter,
   LOGIN_HELP,
   names,
   seconds,
@@ -45,9 +46,9 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("-f, --file <file>", "pulls the rows of the query in this file; - for standard input")
     .option("-p, --param <name=value>", "a value for $name in the query; may be repeated", addParameter)
     .addOption(new Option("--format <name>", "of the target; by its name where nothing is said").choices(PULL_FORMATS))
-    .option("--columns <names>", "these columns, in this order: id,zone", names)
+    .option("--columns <names>", "these columns, in this order: id,zone; one with a comma in double quotes", names)
     .option("--no-header", "CSV and TSV without the names of the columns")
-    .option("--delimiter <character>", "between the values of CSV and TSV")
+    .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)
     .option("--null <text>", "for NULL in CSV and TSV")
     .option("--gzip", "packs CSV, TSV or NDJSON; also by a name that ends in .gz")
     .addOption(new Option("--compression <name>", "of Parquet").choices(["zstd", "gzip", "none"]))

@@ -5,7 +5,14 @@ import { type FormatOptions, FORMATS } from "./formats.ts";
 import { withOutput } from "./output.ts";
 import { addParameter, type Parameters } from "./parameters.ts";
 import { runScript } from "./run_script.ts";
-import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./settings.ts";
+import {
+  addConnectionOptions,
+  type ConnectionValues,
+  delimiter,
+  LOGIN_HELP,
+  seconds,
+  withDatabase,
+} from "./settings.ts";
 import { readScript } from "./sql_source.ts";
 
 interface QueryValues extends ConnectionValues, Omit<FormatOptions, "color"> {
@@ -39,7 +46,11 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("-o, --output <file>", "writes the rows to this file, whole or not at all, instead of to standard output")
     .option("--no-header", "without the names of the columns; in a table also without the count of rows")
     .option("--null <text>", "for NULL; NULL in a table, nothing in CSV, where an empty text is in quotes")
-    .option("--delimiter <character>", "between the values in CSV; a comma where nothing is said")
+    .option(
+      "--delimiter <character>",
+      "between the values in CSV, \\t for a tab; a comma where nothing is said",
+      delimiter,
+    )
     .option("--timeout <seconds>", "for each statement", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((sql: string | undefined, values: QueryValues) => query(sql, values, stopped));

@@ -94,7 +94,16 @@ export function seconds(text: string): number {
   throw new InvalidArgumentError("It must be a number of seconds above 0.");
 }
 
-/** Reads `id,zone` as names. */
+/** Reads `id,zone` as names; in double quotes, as SQL has them, stands what a comma or a space belongs to: `id,"c,d"`. */
 export function names(text: string): string[] {
-  return text.split(",").map((name) => name.trim());
+  const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*?|))\s*(?=,|$)/g)];
+  const names = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!);
+  const whole = found.map(([part]) => part).join(",") === text;
+  if (whole && !names.includes("") && new Set(names).size === names.length) return names;
+  throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');
+}
+
+/** Reads a delimiter; `\t`, which a shell does not make a tab of, is one. */
+export function delimiter(text: string): string {
+  return text === "\\t" ? "\t" : text;
 }

@@ -26,10 +26,7 @@ Deno.test("exitCode() tells wrong usage, failure and a reader that has left apar
 Deno.test("errorText() has the code, the words of a shell, and no secret", () => {
   const text = (message: string) => errorText(new LakebaseError("BAD_PARAMETER", message), false);
   assert.equal(text("Cannot pull: x"), "lakebase: [BAD_PARAMETER] Cannot pull: x\n");
-  assert.equal(
-    text('give { format: "csv" } or { create: true }, or { parallel: 2 }'),
-    "lakebase: [BAD_PARAMETER] give --format csv or --create, or --parallel 2\n",
-  );
+  assert.equal(text('give { format: "csv" }'), "lakebase: [BAD_PARAMETER] give --format csv\n");
   assert.doesNotMatch(errorText(new Error("at postgres://me:hunter2@host/db"), false), /hunter2/);
   assert.doesNotMatch(errorText(new Error("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc"), true), /eyJ/);
   assert.match(errorText(new Error("x"), true), /exit_test\.ts/);

@@ -69,6 +69,75 @@ cliTest("a reader that does not read does not keep Stop waiting", async ({ spawn
   await child.stderr.cancel();
 });
 
+const ENDLESS = ["--sql", "SELECT generate_series(1, 100000000), repeat('x', 1000)", "--format", "csv"];
+
+/** How a command ends, by itself or by signals, while its target takes nothing. */
+interface End {
+  words?: string[];
+  signals?: Deno.Signal[];
+  code: number;
+}
+
+const ENDS: Readonly<Record<string, End>> = {
+  "--timeout": { words: ["--timeout", "1"], code: 1 },
+  "Ctrl-C": { signals: ["SIGINT"], code: 130 },
+  "SIGTERM": { signals: ["SIGTERM"], code: 143 },
+  "Ctrl-C twice": { signals: ["SIGINT", "SIGINT"], code: 130 },
+};
+
+for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
+  cliTest(`${how} ends a pull to standard output that nobody reads`, async ({ spawn }) => {
+    const child = spawn(["pull", ...ENDLESS, "-", ...words]);
+    const stderr = new Response(child.stderr).text();
+    const reader = child.stdout.getReader();
+    assert.equal((await reader.read()).done, false);
+    await new Promise((resolve) => setTimeout(resolve, 500)); // the pipe is full by then
+    const stopped = performance.now();
+    for (const signal of signals) child.kill(signal);
+    assert.equal((await child.status).code, code);
+    assert.ok(performance.now() - stopped < 4000, `${performance.now() - stopped} ms`);
+    if (signals.length < 2) assert.match(await stderr, /^lakebase: \[CANCELED\] Canceled/);
+    await reader.cancel();
+    await stderr;
+  });
+}
+
+cliTest("what waits for a reader of a pipe, or for it to read, ends by --timeout or by a signal", async (test) => {
+  if (Deno.build.os === "windows") return; // it has no such pipes
+  const [unread, held] = [`${test.folder}/unread`, `${test.folder}/held`];
+  assert.ok((await new Deno.Command("mkfifo", { args: [unread, held] }).output()).success);
+  using _reader = await Deno.open(held, { read: true, write: true }); // it never reads
+  const rows = ["query", "--format", "csv", ENDLESS[1]!, "--output"];
+  const cases: [words: string[], signal: Deno.Signal | undefined, code: number][] = [
+    [["pull", ...ENDLESS, unread, "--timeout", "1"], undefined, 1],
+    [["pull", ...ENDLESS, held, "--timeout", "1"], undefined, 1],
+    [["pull", ...ENDLESS, unread], "SIGINT", 130],
+    [["pull", ...ENDLESS, held], "SIGTERM", 143],
+    [[...rows, unread], "SIGINT", 130],
+    [[...rows, held], "SIGINT", 130],
+  ];
+  for (const [words, signal, code] of cases) {
+    const child = test.spawn(words);
+    const output = child.output();
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // nothing shows that it waits
+    const stopped = performance.now();
+    if (signal !== undefined) child.kill(signal);
+    const { code: ended, stderr } = await output;
+    assert.equal(ended, code, words.join(" "));
+    assert.match(new TextDecoder().decode(stderr), /^lakebase: \[CANCELED\] Canceled/);
+    assert.ok(performance.now() - stopped < 3000, `${words.join(" ")}: ${performance.now() - stopped} ms`);
+  }
+  assert.deepEqual([...Deno.readDirSync(test.folder)].map(({ name }) => name).sort(), ["held", "unread"]);
+});
+
+cliTest("standard output that is closed from the start ends nothing with noise", async ({ local, folder }) => {
+  for (const words of ["query 'SELECT 1'", `pull --sql 'SELECT 1' - --format csv --quiet`]) {
+    const line = `${PROGRAM.map((word) => `'${word}'`).join(" ")} ${words} >&-`;
+    const { code, stderr } = await new Deno.Command("sh", { args: ["-c", line], env: local.env, cwd: folder }).output();
+    assert.deepEqual([code, new TextDecoder().decode(stderr)], [0, ""], words);
+  }
+});
+
 Deno.test("Stop ends the wait for a server that does not answer", async () => {
   using silent = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = silent.addr as Deno.NetAddr;

@@ -20,8 +20,13 @@ export interface Outcome {
   stderr: string;
 }
 
-/** The words that run the program, without a check of types, as an installed one runs. */
-export const PROGRAM: readonly string[] = [Deno.execPath(), "run", "-A", "--no-check", `--config=${CONFIG}`, CLI];
+/**
+ * The words that run the program, without a check of types, as an installed one runs; quiet, since Deno says on standard
+ * error what it downloads for the first time.
+ */
+export const PROGRAM: readonly string[] = [
+  ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", `--config=${CONFIG}`, CLI],
+];
 
 /** The program, not started yet. */
 export function command(words: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {

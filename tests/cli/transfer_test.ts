@@ -63,21 +63,51 @@ cliTest("lakebase pull has the options of pull()", async ({ run, folder }) => {
   const csv = ["--columns", "zone,id", "--no-header", "--delimiter", ";"];
   assert.equal((await run(["pull", "trips", "t.csv", ...csv])).code, 0);
   assert.equal((await Deno.readTextFile(`${folder}/t.csv`)).split("\n")[0], "SoHo;1");
+  const odd = ["--sql", 'SELECT 1 AS "c,d", 2 AS e', "odd.tsv", "--columns", 'e,"c,d"', "--delimiter", "\\t"];
+  assert.deepEqual(await run(["pull", ...odd, "--quiet"]), { code: 0, stdout: "", stderr: "" });
+  assert.equal(await Deno.readTextFile(`${folder}/odd.tsv`), "e\tc,d\n2\t1\n");
+  const loaded = await run(["load", "odd", "odd.tsv", "--create", "--format", "csv", "--delimiter", "\\t", "--quiet"]);
+  assert.deepEqual(loaded, { code: 0, stdout: "", stderr: "" });
+  const asked = await run(["query", "--format", "csv", "--delimiter", "\\t", "TABLE odd; DROP TABLE odd"]);
+  assert.equal(asked.stdout, "e\tc,d\n2\t1\n");
   const many = await run(["pull", "trips", "many.csv", "--parallel", "20"]); // more connections than there are by default
   assert.deepEqual([many.code, many.stderr], [0, ""]);
   const several = await run(["pull", "trips", "part{n}.csv", "--parallel", "2"]);
   assert.equal(several.code, 0, several.stderr);
-  assert.deepEqual(files(folder), ["many.csv", "part1.csv", "part2.csv", "t.csv"]);
+  const names = ["many.csv", "odd.tsv", "part1.csv", "part2.csv", "t.csv"];
+  assert.deepEqual(files(folder), names);
+  const fewer = await run(["pull", "trips", "part{n}.csv", "--parallel", "1"]);
+  assert.equal(fewer.code, 1);
+  assert.match(fewer.stderr, /part2\.csv is there too.*; delete it, or choose another name/);
+  assert.deepEqual(files(folder), names);
 });
 
 cliTest("what can't be pulled or loaded is refused, and leaves everything as it was", async ({ run, folder }) => {
   await run(["query", `${TRIPS}; DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (n int)`]);
   await Deno.writeTextFile(`${folder}/bad.csv`, "n\n1\n2\nthree\n");
+  await Deno.writeTextFile(`${folder}/empty.csv`, "");
+  await Deno.writeTextFile(`${folder}/semicolons.csv`, "n;m\n1;2\n");
   const cases: [words: string[], code: number, said: RegExp][] = [
     [["pull", "trips", "t.xls"], 2, /no known format.*give --format csv/],
     [["pull", "trips", "-"], 2, /give --format csv/],
     [["pull", "trips", "no/t.csv"], 1, /no folder no/],
     [["pull", "trps", "t.csv"], 1, /Did you mean trips\?/],
+    [["pull", "trips", "t.parqet"], 2, /did you mean \.parquet\?/],
+    [["pull", "trips", "t.csv/"], 1, /Cannot write t\.csv\/: it ends in \/ as the name of a folder does/],
+    [["pull", "trips", "."], 2, /no known format/],
+    [["pull", "trips", `${"x".repeat(300)}.csv`], 1, /the name is too long for the file system/],
+    [["pull", "trips", "t.parquet", "--no-header"], 2, /--no-header is for csv, tsv; the format is parquet/],
+    [["pull", "trips", "t.ndjson", "--no-header"], 2, /--no-header is for csv, tsv; the format is ndjson/],
+    [["pull", "trips", "t.arrow", "--null", "-"], 2, /--null is for csv, tsv; the format is arrow/],
+    [["pull", "trips", "t.parquet", "--gzip"], 2, /gzip is for csv, tsv, ndjson; the format is parquet/],
+    [["pull", "trips", "t.csv", "--row-group-size", "5"], 2, /--row-group-size is for parquet; the format is csv/],
+    [["pull", "trips", "t.csv", "--delimiter", "ab"], 2, /--delimiter is "ab"; it must be one character/],
+    [["pull", "trips", "t.csv", "--columns", "id,id"], 2, /different columns, such as id,zone/],
+    [["pull", "trips", "t.csv", "--columns", '"id'], 2, /different columns, such as id,zone/],
+    [["pull", "trips", "t.csv", "--columns", "idd"], 2, /--columns has "idd", which is no column/],
+    [["pull", "trips", "t.csv", "--parallel", "0"], 2, /--parallel is 0; it must be a whole number from 1 to 64/],
+    [["pull", "trips", "t{n}.csv"], 2, /say how many with --parallel 2/],
+    [["pull", "--sql", "SELECT 1", "t.csv", "--parallel", "2"], 2, /Leave --parallel out/],
     [["pull", "trips"], 2, /a table and a target/],
     [["pull"], 2, /a table and a target/],
     [["pull", "--sql", "TABLE trips", "trips", "t.csv"], 2, /a table and a target/],
@@ -90,13 +120,18 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["load", "numbers", "bad.csv", "--type", "n=int"], 2, /--type is for --create/],
     [["load", "numbers", "bad.csv", "--create", "--type", "n"], 2, /column=type/],
     [["load", "numbers"], 2, /missing required argument 'file'/],
+    [["load", "nowhere", "bad.csv"], 1, /HINT: --create makes it/],
+    [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is no column/],
+    [["load", "other", "bad.csv", "--create", "--type", "n=;"], 2, /a --type is no type of SQL; .* --type zip=text/],
+    [["load", "numbers", "empty.csv"], 1, /say --no-header/],
+    [["load", "trips", "semicolons.csv"], 2, /say --format csv --delimiter ';'/],
   ];
   for (const [words, expected, said] of cases) {
     const { code, stdout, stderr } = await run(words);
     assert.deepEqual([code, stdout], [expected, ""], words.join(" "));
     assert.match(stderr, said);
   }
-  assert.deepEqual(files(folder), ["bad.csv"]);
+  assert.deepEqual(files(folder), ["bad.csv", "empty.csv", "semicolons.csv"]);
   assert.equal((await run(["query", "--format", "csv", "--no-header", "SELECT count(*) FROM numbers"])).stdout, "0\n");
 });
 

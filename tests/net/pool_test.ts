@@ -128,7 +128,7 @@ test("a script that forgets close() ends by itself, with nothing on standard err
     await connect({ port: 1, connectTimeout: 0.5 }).catch((error) => console.log(error.code));`;
   const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["eval", `--config=${config}`, script],
+    args: ["eval", "--quiet", `--config=${config}`, script], // Deno says there what it downloads
     env: local.env,
     signal: AbortSignal.timeout(30_000), // the access token lives for an hour: a timer that holds the process shows here
   });

@@ -1,0 +1,77 @@
+/** What options of `pull()` and `load()` are called here, where that is not `--` and their name. */
+const NAMES: Readonly<Record<string, string>> = {
+  header: "--no-header",
+  nullText: "--null",
+  types: "--type",
+  rowGroupSize: "--row-group-size",
+};
+const PLAIN = [
+  "format",
+  "delimiter",
+  "columns",
+  "gzip",
+  "compression",
+  "parallel",
+  "timeout",
+  "create",
+  "mode",
+  "local",
+];
+
+const KEY = [...Object.keys(NAMES), ...PLAIN].join("|");
+const STRING = String.raw`"(?:[^"\\]|\\.)*"`;
+const TYPES = String.raw`\{ (?:${STRING}|\w+): ${STRING}(?:, (?:${STRING}|\w+): ${STRING})* \}`;
+const LIST = String.raw`\[(?:\.\.\.|${STRING}(?:, ${STRING})*)\]`;
+const PAIR = String.raw`(?:${KEY}): (?:${STRING}|\d+|true|false|${LIST}|${TYPES})`;
+
+const OBJECT = new RegExp(String.raw`\{ ${PAIR}(?:, ${PAIR})* \}`, "g");
+const EACH_PAIR = new RegExp(PAIR, "g");
+const EACH_TYPE = new RegExp(String.raw`(${STRING}|\w+): (${STRING})`, "g");
+/** An option that the message is about; not the same word in what a server or a file says. */
+const SUBJECT = new RegExp(String.raw`(?:(?<=^Cannot [^:]*: )|the option )(${KEY})(?= (?:is|has|names) )`);
+const LEFT_OUT = new RegExp(String.raw`(?<=leave )"(${KEY})"(?= out)`, "i");
+
+/** A message of the module in words of the shell: `{ format: "csv" }` is `--format csv` here. */
+export function inShell(message: string): string {
+  return message.replaceAll("connect({ local: true })", "--local")
+    .replace(/^(Cannot load: )types is.*such as (?=\{)/s, "$1a --type is no type of SQL; write it as in ")
+    .replace(new RegExp(String.raw`(?<=as in )${TYPES}`), typeOptions)
+    .replace(OBJECT, (object) => object.match(EACH_PAIR)!.map(option).join(" "))
+    .replace(SUBJECT, (_, key) => nameOf(key))
+    .replace(LEFT_OUT, (_, key) => nameOf(key));
+}
+
+function nameOf(key: string): string {
+  return NAMES[key] ?? `--${key}`;
+}
+
+/** `key: value`, as options. */
+function option(pair: string): string {
+  const at = pair.indexOf(": ");
+  const [key, value] = [pair.slice(0, at), pair.slice(at + 2)];
+  if (key === "types") return typeOptions(value);
+  if (key === "mode") return `--${JSON.parse(value)}`;
+  if (value === "true" || value === "false") return nameOf(key);
+  if (value.startsWith("[")) {
+    return `${nameOf(key)} ${value === "[...]" ? "NAMES" : word(namesText(JSON.parse(value)))}`;
+  }
+  return `${nameOf(key)} ${word(value.startsWith('"') ? JSON.parse(value) : value)}`;
+}
+
+function typeOptions(types: string): string {
+  const unquoted = (text: string) => text.startsWith('"') ? JSON.parse(text) as string : text;
+  return [...types.matchAll(EACH_TYPE)].map(([, column, type]) => {
+    return `--type ${word(`${unquoted(column!)}=${unquoted(type!)}`)}`;
+  }).join(" ");
+}
+
+/** Names as `--columns` takes them. */
+function namesText(names: readonly string[]): string {
+  return names.map((name) => /^[^\s",]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`).join(",");
+}
+
+/** A word as it is typed. */
+function word(text: string): string {
+  const typed = text.replaceAll("\t", "\\t");
+  return /^[\w.,:=/-]+$/.test(typed) ? typed : `'${typed.replaceAll("'", `'\\''`)}'`;
+}
