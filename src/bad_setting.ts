@@ -1,5 +1,5 @@
 import { closest } from "./closest.ts";
-import { LakebaseError } from "./errors.ts";
+import { LakebaseError, redact } from "./errors.ts";
 
 /** The error for a setting that can't be used. */
 export function badSetting(state: string): LakebaseError {
@@ -28,8 +28,14 @@ export function checkOptionNames(options: object, known: readonly string[], pref
 /** A value as an error shows it. */
 export function quoted(value: unknown): string {
   if (typeof value === "string") {
-    return `"${value.length > 80 ? `${value.slice(0, 80)}…` : value}"`;
+    const safe = redact(value); // before it is cut: half of a secret may not look like one
+    return `"${safe.length > 80 ? `${safe.slice(0, 80)}…` : safe}"`;
   }
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/** {@linkcode quoted}, of what has to be a plain name. A connection string in its place holds a password in one of many forms. */
+export function quotedName(value: string): string {
+  return /[@=?]|:\/\//.test(value) ? "a connection string or an address, which is not shown" : quoted(value);
 }

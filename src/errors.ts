@@ -139,10 +139,11 @@ export function traceFrom(error: unknown, from: (...args: never[]) => unknown): 
 }
 
 const SECRETS: readonly [RegExp, string][] = [
-  [/eyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g, "<token>"],
+  [/\beyJ[\w-]{8,}(\.[\w-]+){0,2}/g, "<token>"], // cut off it is still one
   [/\bdapi[\da-f]{16,}(-\d+)?/gi, "<token>"],
   [/\bdose[\da-f]{16,}/gi, "<secret>"],
-  [/(\w+:\/\/[^\s:@/]*):[^\s@/]+@/g, "$1:<password>@"],
+  [/(\w+:\/\/[^\s:@/]*):\S+@/g, "$1:<password>@"], // to the last @: a password that was not encoded may hold one
+  [/((?:password|passwd|pwd|client_secret)=)('(?:[^'\\]|\\.)*'|[^\s&;'"]+)/gi, "$1<password>"],
   [/(bearer\s+)[\w.~+/-]{8,}=*/gi, "$1<token>"],
 ];
 

@@ -1,6 +1,6 @@
 import { LakebaseError } from "./errors.ts";
 import { isIP } from "node:net";
-import { badSetting, checkOptionNames, quoted } from "./bad_setting.ts";
+import { badSetting, checkOptionNames, quoted, quotedName } from "./bad_setting.ts";
 import { checkTypes, type TypeParsers } from "./query/types.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
 
@@ -73,12 +73,12 @@ export function resolveSettings(
   const instance = byOption ? read("instance") : read("instance", "LAKEBASE_INSTANCE");
   if (endpoint !== undefined && instance !== undefined) {
     throw badSetting(
-      `"endpoint" and "instance" are both set, to "${endpoint}" and "${instance}"; keep one`,
+      `"endpoint" and "instance" are both set, to ${quotedName(endpoint)} and ${quotedName(instance)}; keep one`,
     );
   }
   const password = secret(options, environment);
   const group = read("group");
-  const host = read("host", "PGHOST");
+  const host = checkHost(read("host", "PGHOST"));
   const ownLogin = options.workspace === undefined &&
     options.profile === undefined;
   const user = read("user", "PGUSER") ?? group ??
@@ -91,7 +91,7 @@ export function resolveSettings(
     workspace: workspaceClient(options),
     profile: read("profile", "DATABRICKS_CONFIG_PROFILE"),
     environment: workspaceEnvironment(environment, options.profile !== undefined),
-    host: host === undefined ? undefined : checkHost(host),
+    host,
     port: count(
       options,
       "port",
@@ -222,15 +222,16 @@ function checkEndpoint(endpoint: string): string {
       .test(name)
   ) return name;
   throw badSetting(
-    `"endpoint" (LAKEBASE_ENDPOINT) is ${quoted(name)}; it must be projects/p/branches/b/endpoints/e, ` +
+    `"endpoint" (LAKEBASE_ENDPOINT) is ${quotedName(name)}; it must be projects/p/branches/b/endpoints/e, ` +
       "projects/p/branches/b, projects/p, or a project's id",
   );
 }
 
-function checkHost(host: string): string {
+function checkHost(host: string | undefined): string | undefined {
+  if (host === undefined) return undefined;
   if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
   throw badSetting(
-    `"host" (PGHOST) is ${quoted(host)}; it must be a host name alone, without scheme, user, port or path`,
+    `"host" (PGHOST) is ${quotedName(host)}; it must be a host name alone, without scheme, user, port or path`,
   );
 }
 

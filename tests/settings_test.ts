@@ -73,6 +73,31 @@ Deno.test("resolveSettings() does not take the environment's service principal f
   assert.equal(resolveSettings({ group: "analysts" }, {}).user, "analysts");
 });
 
+Deno.test("resolveSettings() does not show a connection string where a name should be", () => {
+  const strings = [
+    ...["postgres://app:s3cret@h/db", "postgres://app:s3cret/pw@h/db", "postgres://app:p@s3cret@h/db"],
+    ...[
+      "postgresql://h/db?user=a&password=s3cret",
+      "host=h user=a password=s3cret",
+      "jdbc:postgresql://h/db?password=s3cret",
+    ],
+    ...["app:s3cret@h", "app:s3cret@ep-1-pooler.h", `postgres://app:${"x".repeat(90)}s3cret@h/db`],
+  ];
+  for (const text of strings) {
+    for (const options of [{ host: text }, { endpoint: text }, { endpoint: text, instance: text }]) {
+      assert.throws(() => resolveSettings(options, {}), (error) => {
+        assert.match(String(error), /BAD_SETTING|"(host|endpoint)"/);
+        assert.doesNotMatch(Deno.inspect(error), /s3cret|xxx/, text);
+        return true;
+      });
+    }
+    assert.throws(() => resolveSettings({ sslMode: text } as ConnectOptions, {}), (error) => {
+      if (!text.startsWith("app:")) assert.doesNotMatch(Deno.inspect(error), /s3cret|xxx/, text);
+      return true;
+    });
+  }
+});
+
 Deno.test("resolveSettings() refuses what can't be right, naming setting, value and what is allowed", () => {
   const cases: [unknown, Record<string, string>, RegExp][] = [
     [{ endpont: "x" }, {}, /no option "endpont"; did you mean "endpoint"\?/],

@@ -1,3 +1,4 @@
+import { redact } from "../errors.ts";
 import { fieldsFor, type Listing, makeListing } from "../explore/listing.ts";
 
 /** One step of a check-up. */
@@ -21,8 +22,9 @@ export interface CheckFacts {
 /** What was checked, a row for each step, in order; it draws itself as a table. */
 export type Checkup = Listing<CheckStep> & CheckFacts;
 
-/** A check-up of steps that were taken. */
-export function makeCheckup(steps: CheckStep[]): Checkup {
+/** A check-up of steps that were taken; no detail shows a secret, whoever said it. */
+export function makeCheckup(taken: CheckStep[]): Checkup {
+  const steps = taken.map((step) => ({ ...step, detail: redact(step.detail) }));
   const failed = steps.find(({ outcome }) => outcome === "failed");
   const footer = failed === undefined ? "everything works" : `failed at ${failed.step}: ${failed.detail}`;
   const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);

@@ -1,3 +1,4 @@
+import { redact } from "../errors.ts";
 import type { ConnectOptions } from "../options.ts";
 
 /** Where one setting's value came from. */
@@ -24,8 +25,13 @@ const NAMES: readonly (readonly [option: keyof ConnectOptions, ...names: string[
   ["ca", "PGSSLROOTCERT"],
 ];
 
-/** What the SDK reads by itself, and what is secret of it. */
+/** What the SDK reads by itself, and what of it is no secret: a name that nobody has thought of may hold one. */
 const WORKSPACE = /^(DATABRICKS|ARM|GOOGLE)_/;
+const SHOWN = new RegExp(
+  "^(DATABRICKS_(HOST|(CLIENT|ACCOUNT|WORKSPACE|CLUSTER|WAREHOUSE|SERVERLESS_COMPUTE|AZURE_RESOURCE)_ID|USERNAME|" +
+    "CONFIG_(FILE|PROFILE)|AUTH_TYPE|CLI_PATH|RUNTIME_VERSION|GOOGLE_SERVICE_ACCOUNT)|" +
+    "ARM_((CLIENT|TENANT)_ID|ENVIRONMENT|USE_MSI))$",
+);
 const SECRET = /password|token|secret|credential|key/i;
 
 /**
@@ -70,8 +76,9 @@ function originOf(
 
 function shown(name: string, value: unknown): string {
   if (typeof value === "function") return "a function";
-  if (SECRET.test(name) && !/^tokenTtl$/.test(name)) return "set, not shown";
+  const secret = WORKSPACE.test(name) ? !SHOWN.test(name) : SECRET.test(name) && name !== "tokenTtl";
+  if (secret) return "set, not shown";
   if (typeof value === "object") return "an object";
   const text = String(value);
-  return text.includes("-----BEGIN") ? "PEM text" : text;
+  return text.includes("-----BEGIN") ? "PEM text" : redact(text);
 }

@@ -30,14 +30,14 @@ const CANCEL_REQUEST = 80877102;
 
 /** A Postgres server somewhere else. Sessions log in to it as the URL's user and act as their own role. */
 export class UpstreamDatabase implements Database {
-  readonly #url: string;
+  readonly #url: URL;
   /** The database that stands for `databricks_postgres`; undefined where there is one of that name. */
   #standIn: string | undefined;
   #unref = false;
   readonly #open = new Set<Connection>();
 
   private constructor(url: string) {
-    this.#url = url;
+    this.#url = parsed(url);
   }
 
   /** Makes the roles, and finds out which database is meant by `databricks_postgres`. */
@@ -72,7 +72,7 @@ export class UpstreamDatabase implements Database {
 
   /** Ends when the server has hung up, which is when it has signaled its process: a client waits for that. */
   cancel(process: number, secret: Uint8Array): Promise<void> {
-    const { hostname, port } = new URL(this.#url);
+    const { hostname, port } = this.#url;
     const socket = connectSocket(Number(port || 5432), hostname);
     socket.on("error", () => {});
     socket.end(concat([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
@@ -172,4 +172,11 @@ function refuse(error: Partial<pg.DatabaseError>): never {
   const { code, message = "", detail, hint } = error;
   const sqlstate = code?.length === 5 ? code : "08006";
   throw new Refused({ sqlstate, message, detail, hint });
+}
+
+/** The URL; an error does not show what it was given, which holds a password. */
+function parsed(text: string): URL {
+  const url = URL.parse(text);
+  if (url !== null && /^postgres(ql)?:$/.test(url.protocol)) return url;
+  throw new Error('Cannot use "database": it is no URL such as postgres://user:password@host:5432/database');
 }

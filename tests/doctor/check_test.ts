@@ -93,6 +93,16 @@ test("check() says when a setting can't be used", async () => {
   assert.match(checkup[0]!.detail, /"port" is 0/);
 });
 
+test("check() shows no password that somebody put where none belongs", async ({ settings }) => {
+  const url = "postgres://app:s3cretpw@127.0.0.1:1/db";
+  const { workspace: _, endpoint: __, ...alone } = settings({ user: "app", password: "native-secret" });
+  for (const options of [{ ...alone, database: url }, settings({ database: url }), settings({ host: url })]) {
+    const checkup = await check(options);
+    assert.equal(checkup.ok, false);
+    assert.doesNotMatch(Deno.inspect(checkup) + JSON.stringify(checkup), /s3cretpw/);
+  }
+});
+
 test("check() warns of a clock that is off", async ({ local, settings }) => {
   for (
     const [offset, expected] of [[600_000, /(599|600|601) s behind/], [-600_000, /(599|600|601) s ahead of/]] as const

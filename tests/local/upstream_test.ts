@@ -93,3 +93,16 @@ Deno.test({ name: "faults act on a real server's sessions too", ignore }, async 
 Deno.test("a server that isn't there is an error", async () => {
   await assert.rejects(startLocal({ database: "postgres://nobody@127.0.0.1:1/none" }), /ECONNREFUSED|refused/i);
 });
+
+Deno.test("a URL that makes no sense is an error that does not show it", async () => {
+  for (
+    const database of [
+      ...["postgres://app:s3cretpw@127.0.0.1:notaport/db", "app:s3cretpw@127.0.0.1/db", "https://app:s3cretpw@h/db"],
+      "host=h password=s3cretpw",
+    ]
+  ) {
+    const error = await startLocal({ database }).then(() => assert.fail("it started"), (error) => error);
+    assert.match(error.message, /"database": it is no URL such as postgres:/);
+    assert.doesNotMatch(Deno.inspect(error, { depth: 10, showHidden: true }), /s3cretpw/);
+  }
+});
