@@ -6,11 +6,13 @@ import { CredentialCache } from "../auth/token.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../errors.ts";
 import { resolveHost } from "../net/dns.ts";
+import type { Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
 import type { Settings } from "../settings.ts";
 import { inspectCertificate, knock } from "./server_certificate.ts";
 import type { Origin } from "./origins.ts";
+import { whileWaking } from "./waking.ts";
 
 /** What a step found: that it works, or more than that. */
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
@@ -65,6 +67,12 @@ export class Examination implements AsyncDisposable {
   get alone(): boolean {
     const { host, user } = this.settings;
     return this.native && host !== undefined && user !== undefined;
+  }
+
+  /** Where it leads. */
+  get destination(): Destination {
+    const { host, user, native, settings: { port, database } } = this;
+    return { host, port, database, user, native };
   }
 
   /** Closes the connection. */
@@ -151,15 +159,16 @@ async function resolve(patient: Examination): Promise<Finding> {
 
 async function reach(patient: Examination, signal: AbortSignal): Promise<Finding> {
   const { host, address, settings: { port } } = patient;
-  await knock({ host, address, port }, signal);
+  await whileWaking(patient.destination, signal, () => knock({ host, address, port }, signal));
   return `${address}:${port} answers`;
 }
 
 async function verify(patient: Examination, signal: AbortSignal): Promise<Finding> {
   const { host, address, settings: { port, sslMode, ca } } = patient;
-  patient.ssl = await tlsOptions(host, sslMode, ca);
-  if (patient.ssl === false) return { outcome: "warning", detail: "none (sslMode is disable), on loopback" };
-  const said = await inspectCertificate({ host, address, port }, patient.ssl, signal);
+  const ssl = patient.ssl = await tlsOptions(host, sslMode, ca);
+  if (ssl === false) return { outcome: "warning", detail: "none (sslMode is disable), on loopback" };
+  const look = () => inspectCertificate({ host, address, port }, ssl, signal);
+  const said = await whileWaking(patient.destination, signal, look);
   return sslMode === "no-verify" ? { outcome: "warning", detail: said } : said;
 }
 
@@ -174,11 +183,18 @@ async function mint(patient: Examination, signal: AbortSignal): Promise<Finding>
 }
 
 async function logIn(patient: Examination): Promise<Finding> {
-  const { settings, host, user, credential, ssl } = patient;
+  const { settings, credential, ssl } = patient;
   const credentials = credential && new CredentialCache(() => Promise.resolve(credential));
   patient.pool = new LakebasePool({
-    ...{ host, port: settings.port, database: settings.database, user, native: patient.native, credentials, ssl },
-    ...{ password: settings.password, max: 1, idleTimeout: settings.idleTimeout, maxLifetime: settings.maxLifetime },
+    ...patient.destination,
+    ...{
+      credentials,
+      ssl,
+      password: settings.password,
+      max: 1,
+      idleTimeout: settings.idleTimeout,
+      maxLifetime: settings.maxLifetime,
+    },
     ...{ connectTimeout: settings.connectTimeout, statementTimeout: settings.statementTimeout },
     readOnly: settings.readOnly,
   });
@@ -187,7 +203,7 @@ async function logIn(patient: Examination): Promise<Finding> {
   } finally {
     credentials?.close();
   }
-  return `"${settings.database}" as "${user}"`;
+  return `"${settings.database}" as "${patient.user}"`;
 }
 
 async function ask({ pool }: Examination): Promise<Finding> {

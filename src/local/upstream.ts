@@ -117,7 +117,7 @@ export class UpstreamDatabase implements Database {
 
   #client(database?: string, options = ""): pg.Client {
     const url = new URL(this.#url);
-    if (database !== undefined) url.pathname = `/${encodeURIComponent(database)}`;
+    if (database !== undefined) url.pathname = `/${encodeURI(database)}`; // which is what `pg` undoes
     // Else pg would take PGSSLMODE from the environment, which may well be the one that points at this very server.
     const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
     const client = new pg.Client({ connectionString: url.href, options, ...ssl });
@@ -141,7 +141,8 @@ async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
   const present = await client.query("SELECT rolname FROM pg_roles");
   const known = new Set(present.rows.map(({ rolname }) => rolname));
   const self = await client.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user");
-  const attributes = self.rows[0]?.rolsuper ? "CREATEDB CREATEROLE BYPASSRLS" : "";
+  const able = self.rows[0]?.rolsuper === true;
+  const attributes = able ? "CREATEDB CREATEROLE BYPASSRLS" : "";
   const database = identifier(client.database ?? DEFAULT_DATABASE);
   for (const role of new Set(roles)) {
     const name = identifier(role);
@@ -149,7 +150,9 @@ async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
     await client.query(
       `${
         known.has(role) ? "" : create
-      } GRANT ALL ON DATABASE ${database} TO ${name}; GRANT ALL ON SCHEMA public TO ${name}`,
+      } GRANT ALL ON DATABASE ${database} TO ${name}; GRANT ALL ON SCHEMA public TO ${name}${
+        able ? `; GRANT pg_monitor TO ${name}` : ""
+      }`,
     );
   }
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { DISPLAY } from "../../src/notebook/display.ts";
-import { databaseTests } from "./databases.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const test = databaseTests();
+const test = bothTests();
 
 test("describe() gives columns, keys, indexes, constraints and sizes", async ({ settings }) => {
   await using db = await connect(settings());

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
-import { databaseTests } from "./databases.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const test = databaseTests();
+const test = bothTests();
 
 test("profile() computes what is in each column of a table", async ({ settings }) => {
   await using db = await connect(settings());

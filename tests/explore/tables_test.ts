@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../mod.ts";
 import { DISPLAY } from "../../src/notebook/display.ts";
-import { databaseTests } from "./databases.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const test = databaseTests();
+const test = bothTests();
 
 /** A schema of its own for each test. */
 async function withSchema(db: Lakebase, name: string): Promise<AsyncDisposable> {

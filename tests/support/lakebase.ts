@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
+import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
+import { requires } from "./requirements.ts";
 
 /** The options that lead to a local Lakebase, as its environment would; for tests, which share one environment. */
 export function optionsOf(local: LocalLakebase): ConnectOptions {
@@ -58,6 +60,9 @@ export interface LocalTest {
   settings: (more?: ConnectOptions) => ConnectOptions;
 }
 
+/** What a test does. */
+export type LocalRun = (test: LocalTest) => Promise<void>;
+
 /**
  * Makes `test()` for a file whose tests share one local Lakebase: starting one takes a second. The server's own timers and
  * sockets live in the same process and outlast a test, so the leak detectors are off here; what a client leaves behind is
@@ -65,7 +70,7 @@ export interface LocalTest {
  */
 export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): (
   name: string | { name: string; ignore: boolean },
-  run: (test: LocalTest) => Promise<void>,
+  run: LocalRun,
 ) => void {
   let local: LocalLakebase | undefined;
   Deno.test.afterAll(() => local?.close());
@@ -81,4 +86,24 @@ export function localTests(options: LocalOptions | (() => Promise<LocalOptions>)
         await run({ local, settings: (more = {}) => ({ ...optionsOf(started), connectTimeout: 2, ...more }) });
       },
     });
+}
+
+/** {@linkcode localTests} on PGlite and on a PostgreSQL: for what a real server with many processes may answer otherwise. */
+export function bothTests(options: LocalOptions = {}): (
+  name: string,
+  run: LocalRun,
+  options?: { notOnPglite?: string },
+) => void {
+  let server: PostgresServer | undefined;
+  Deno.test.afterAll(() => server?.stop()); // the last of them is called first: the gateway ends before its server
+  const onPGlite = localTests(options);
+  const onPostgres = localTests(async () => {
+    server = await startPostgres({ maxConnections: 100, password: "owner-secret" });
+    return { ...options, database: server.url };
+  });
+  return (name, run, { notOnPglite } = {}) => {
+    const reason = notOnPglite === undefined ? "" : `: ${notOnPglite}`;
+    onPGlite({ name: `${name} [PGlite${reason}]`, ignore: notOnPglite !== undefined }, run);
+    onPostgres(requires(`${name} [PostgreSQL]`, postgresMissing), run);
+  };
 }
