@@ -39,8 +39,9 @@ export interface LoginOptions {
 export function loginClientClass(
   { credentials, connectTimeout, find = lookup, watch = {} }: LoginOptions,
 ): typeof pg.Client {
-  return class extends pg.Client implements LoginClient {
+  return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
+    readonly #options: pg.ClientConfig;
     #credential: Credential | undefined;
 
     constructor(options: pg.ClientConfig) {
@@ -50,6 +51,7 @@ export function loginClientClass(
         stream: () => new LookupSocket(find),
         connectionTimeoutMillis: connectTimeout,
       });
+      this.#options = options;
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
       this.on("error", () => {});
     }
@@ -64,7 +66,7 @@ export function loginClientClass(
     override connect(callback?: (error: Error) => void): Promise<this> | void {
       const connecting = super.connect().then(() => {
         this.#forgetPassword();
-        watchClient(this, find, watch);
+        watchClient(this, { ...watch, find, sibling: () => new Login(this.#options) });
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);

@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
-import { connect } from "../../mod.ts";
+import { check, connect } from "../../mod.ts";
+import { Lakebase } from "../../src/lakebase.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
+import type { LoginClient } from "../../src/net/client.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import type { WatchOptions } from "../../src/net/watch.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
-import { localTests } from "../support/lakebase.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const test = localTests({ passwords: { app: "native-secret" } });
+const test = bothTests({ passwords: { app: "native-secret" } });
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function watchedPool({ env, ca }: LocalLakebase, watch: WatchOptions): Promise<LakebasePool> {
+async function watchedPool(
+  { env, ca }: LocalLakebase,
+  watch: WatchOptions,
+  port = Number(env["PGPORT"]),
+): Promise<LakebasePool> {
   return new LakebasePool({
-    ...{ host: "localhost", port: Number(env["PGPORT"]), database: env["PGDATABASE"]!, user: "app" },
+    ...{ host: "localhost", port, database: env["PGDATABASE"]!, user: "app" },
     ...{ password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", ca) },
     ...{ max: 3, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 2, statementTimeout: 0, readOnly: false, watch },
   });
@@ -43,6 +49,128 @@ test("watchClient() leaves a statement alone that takes its time, and a server t
   assert.equal((await waiting).rows[0].n, 1);
   await pool.end();
 });
+
+/** A way to the server that can forget the connections that it has, as a firewall does: what they carry is lost. */
+function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; forget: () => void } {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const open = new Set<Deno.Conn>();
+  let forgotten = new WeakSet<Deno.Conn>();
+  const carry = async (from: Deno.Conn, to: Deno.Conn) => {
+    const buffer = new Uint8Array(65_536);
+    for (let size = await from.read(buffer); size !== null; size = await from.read(buffer)) {
+      for (let at = 0; at < size && !forgotten.has(from);) at += await to.write(buffer.subarray(at, size));
+    }
+    if (!forgotten.has(from)) to.close();
+  };
+  (async () => {
+    for await (const near of listener) {
+      const far = await Deno.connect({ hostname: "127.0.0.1", port: Number(env["PGPORT"]) });
+      for (const [from, to] of [[near, far], [far, near]] as const) {
+        open.add(from);
+        carry(from, to).catch(() => {}).finally(() => open.delete(from));
+      }
+    }
+  })().catch(() => {});
+  return {
+    port: (listener.addr as Deno.NetAddr).port,
+    forget: () => forgotten = new WeakSet(open),
+    [Symbol.dispose]() {
+      listener.close();
+      for (const conn of open) {
+        try {
+          conn.close();
+        } catch {
+          // Its other side has closed it.
+        }
+      }
+    },
+  };
+}
+
+/** The error that a statement ends with, within some seconds. */
+async function failureOf(work: Promise<unknown>, limit = 4000): Promise<string> {
+  const late = sleep(limit).then(() => "it still waits");
+  return await Promise.race([work.then(() => "it was answered", (error) => error.message), late]);
+}
+
+const GONE = "the server does not answer any more";
+const SOME_PROCESS = "the process that it names is not PGlite's own, so nothing is known of it";
+
+for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as const) {
+  test(`watchClient() ends a statement${where} whose answer was lost while new connections work`, async ({ local }) => {
+    using relay = forgetfulRelay(local);
+    const pool = await watchedPool(local, { silence: 150, limit: 1000 }, relay.port);
+    const client = await pool.connect();
+    for (const text of before) await client.query(text);
+    const waiting = client.query("SELECT pg_sleep(0.3)");
+    waiting.catch(() => {});
+    await sleep(100);
+    relay.forget();
+    assert.equal((await pool.query("SELECT 2 AS n")).rows[0].n, 2);
+    assert.equal(await failureOf(waiting), GONE);
+    (client as unknown as LoginClient).destroy();
+    client.release(true);
+    await pool.end();
+  }, { notOnPglite: SOME_PROCESS });
+}
+
+test(
+  "watchClient() ends a statement that never reached the server, and one whose process has gone",
+  async ({ local }) => {
+    using relay = forgetfulRelay(local);
+    const pool = await watchedPool(local, { silence: 100, limit: 1000 }, relay.port);
+    const [idle, ended] = [await pool.connect(), await pool.connect()];
+    relay.forget();
+    for (const client of [idle, ended]) {
+      if (client === ended) local.faults.dropConnections();
+      assert.equal(await failureOf(client.query("SELECT 1")), GONE);
+      client.release(true);
+    }
+    await pool.end();
+  },
+  { notOnPglite: SOME_PROCESS },
+);
+
+test("watchClient() asks after a statement that takes its time less and less, and ends none", async ({ local }) => {
+  const pool = await watchedPool(local, { silence: 50, limit: 2000 });
+  const client = await pool.connect();
+  const before = local.logins.length;
+  assert.equal((await client.query("SELECT pg_sleep(2), 1 AS n")).rows[0].n, 1);
+  const asked = local.logins.length - before;
+  assert.ok(asked > 1 && asked < 14, `${asked} times`);
+  await client.query("BEGIN");
+  await sleep(300); // idle in a transaction, where nothing is waited for
+  assert.equal((await client.query("SELECT pg_sleep(0.3), 2 AS n")).rows[0].n, 2);
+  client.release();
+  await pool.end();
+}, { notOnPglite: "a login asks after the running statement, and has to wait for it" });
+
+test("watchClient() leaves alone who reads slowly, while the server has long said all", async ({ local }) => {
+  const pool = await watchedPool(local, { silence: 50, limit: 1000 });
+  await using db = overPool(pool);
+  let rows = 0;
+  for await (const _ of db.sql`SELECT n FROM generate_series(1, 400) n`) if (++rows % 150 === 0) await sleep(500);
+  assert.equal(rows, 400);
+  let bytes = 0;
+  const slow = new WritableStream<Uint8Array>({
+    write: async (chunk) => {
+      if (bytes === 0) await sleep(1000);
+      bytes += chunk.length;
+    },
+  }, { highWaterMark: 1 });
+  await db.sql`SELECT repeat('x', 1000) FROM generate_series(1, 3000) n`.pull(slow, { format: "csv", header: false });
+  assert.equal(bytes, 3_003_000);
+}, { notOnPglite: SOME_PROCESS });
+
+/** What a person holds, over a pool whose watch is fast. */
+function overPool(pool: LakebasePool): Lakebase {
+  const { host, port, database, user } = pool.options as { host: string; port: number; database: string; user: string };
+  return new Lakebase({
+    ...{ pool, host, port, database, user, readOnly: false, types: {}, endpoint: undefined, credentials: undefined },
+    check: () => check({}),
+    onClose: () => Promise.resolve(),
+  });
+}
 
 test("watchClient() asks nobody while a connection is idle, and outlives none", async ({ local }) => {
   const pool = await watchedPool(local, { silence: 50 });
