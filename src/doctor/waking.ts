@@ -1,5 +1,5 @@
 import { backoff, pause } from "../backoff.ts";
-import { LakebaseError } from "../errors.ts";
+import type { LakebaseError } from "../errors.ts";
 import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 
 /**
