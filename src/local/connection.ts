@@ -58,6 +58,13 @@ export class Connection {
     }
   }
 
+  /** The next byte, which stays to be read; undefined where there is none. */
+  async peek(): Promise<number | undefined> {
+    const chunk = await this.read();
+    if (chunk) this.#socket.unshift(chunk);
+    return chunk?.[0];
+  }
+
   /** Sends the bytes; resolves once there is room for more. */
   async write(bytes: Uint8Array): Promise<void> {
     await this.#frozen?.promise;

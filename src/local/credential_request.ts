@@ -18,7 +18,7 @@ const MAX_TTL = 3_600_000;
  * @throws {ApiError} 400 where a field is missing or out of range.
  */
 export function readCredentialRequest(body: unknown, now: number): CredentialRequest {
-  const fields = record(body);
+  const fields = present(record(body));
   const { endpoint, group_name: groupName } = fields;
   if (typeof endpoint !== "string" || !endpoint) {
     throw invalid(`Field 'endpoint' is required, expected non-default value (not "")!`);
@@ -47,6 +47,11 @@ export function readsOnly(claims: unknown): boolean {
 export function record(value: unknown): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not a JSON object");
+}
+
+/** Without those that are null: protobuf's JSON has it that they are not set. */
+function present(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
 function expiry({ ttl, expire_time: expireTime }: Record<string, unknown>, now: number): number {

@@ -17,8 +17,9 @@ const GSS_REQUEST = 80877104;
 export type StartupPacket =
   | { kind: "ssl" | "gss" }
   | { kind: "cancel"; process: number; secret: Uint8Array }
-  | { kind: "startup"; minor: number; parameters: Map<string, string> }
-  | { kind: "unsupported" };
+  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
+  /** `failure` is what Postgres says to it; to some it says nothing. */
+  | { kind: "unsupported"; failure?: Failure };
 
 /** Reads a startup packet, its length word left off. */
 export function parseStartup(body: Uint8Array): StartupPacket {
@@ -30,8 +31,29 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   if (code === CANCEL_REQUEST && body.length >= 12) {
     return { kind: "cancel", process: view.getInt32(4), secret: body.slice(8) };
   }
-  if (code >>> 16 !== 3) return { kind: "unsupported" };
-  return { kind: "startup", minor: code & 0xffff, parameters: pairs(body.subarray(4)) };
+  if (code === CANCEL_REQUEST) return { kind: "unsupported" };
+  const [major, minor] = [code >>> 16, code & 0xffff];
+  if (major !== 3) return { kind: "unsupported", failure: unsupported(`${major}.${minor}`) };
+  const parameters = pairs(body.subarray(4));
+  if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
+  // Protocol options, none of which is known here; a client is told so and goes on without.
+  const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
+  for (const name of unknown) parameters.delete(name);
+  return { kind: "startup", minor, parameters, unknown };
+}
+
+function unsupported(version: string): Failure {
+  return { sqlstate: "0A000", message: `unsupported frontend protocol ${version}: server supports 3.0 to 3.0` };
+}
+
+const UNTERMINATED: Failure = {
+  sqlstate: "08P01",
+  message: "invalid startup packet layout: expected terminator as last byte",
+};
+
+/** NegotiateProtocolVersion: that this is protocol 3.0, whole as Postgres writes it, and what is not known of the options. */
+export function negotiation(unknown: string[]): Frame {
+  return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
 }
 
 /** The text between the zero bytes, name by value. */

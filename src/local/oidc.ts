@@ -93,8 +93,12 @@ export function scim({ userName, kind }: Principal): Record<string, unknown> {
 function basic(authorization: string | null): { id: string; secret: string } | undefined {
   const encoded = /^Basic (\S+)$/i.exec(authorization ?? "")?.[1];
   if (!encoded) return undefined;
-  const [id = "", ...secret] = atob(encoded).split(":");
-  return { id: decodeURIComponent(id), secret: decodeURIComponent(secret.join(":")) };
+  try {
+    const [id = "", ...secret] = atob(encoded).split(":");
+    return { id: decodeURIComponent(id), secret: decodeURIComponent(secret.join(":")) };
+  } catch {
+    return { id: "", secret: "" }; // nobody's
+  }
 }
 
 function refusal(status: number, error: string): Response {

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
-import { frame, int32, parseStartup, type StartupPacket } from "./messages.ts";
+import { negotiation, parseStartup, type StartupPacket } from "./messages.ts";
 import { Refused } from "./refused.ts";
 
 /** What a client has said by the time that it may be asked for a password. */
@@ -14,11 +14,14 @@ export interface Startup {
   parameters: Map<string, string>;
 }
 
+/** How a client begins that does not ask for TLS first, as libpq's `sslnegotiation=direct` has it. */
+const TLS_HANDSHAKE = 0x16;
+
 /** The longest startup packet that Postgres reads. */
 const MAX_PACKET = 10_000;
 
 /**
- * Takes a new connection through SSLRequest, TLS and the startup packet.
+ * Takes a new connection through SSLRequest, or directly, to TLS and the startup packet.
  *
  * @param onSecured Given the connection that lies in TLS, as soon as there is one.
  * @returns A cancel request instead, where the connection is one; undefined where it hung up or made no sense.
@@ -30,6 +33,8 @@ export async function startUp(
   certificate: Certificate,
   onSecured: (client: Connection) => void,
 ): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
+  const first = await plain.peek();
+  if (first === TLS_HANDSHAKE) return await secure(plain, socket, certificate, onSecured);
   let packet = await readPacket(plain);
   while (packet?.kind === "gss") {
     await plain.write(new TextEncoder().encode("N"));
@@ -38,6 +43,16 @@ export async function startUp(
   if (packet?.kind === "cancel") return packet;
   if (packet?.kind === "startup") throw new Refused(INSECURE);
   if (packet?.kind !== "ssl") return undefined;
+  await plain.write(new TextEncoder().encode("S"));
+  return await secure(plain, socket, certificate, onSecured);
+}
+
+async function secure(
+  plain: Connection,
+  socket: Socket,
+  certificate: Certificate,
+  onSecured: (client: Connection) => void,
+): ReturnType<typeof readStartup> {
   const tls = await encrypt(plain, socket, certificate);
   if (!tls) return undefined;
   onSecured(tls.client);
@@ -53,7 +68,8 @@ async function readStartup(
   if (packet?.kind !== "startup") return undefined;
   if (!servername) throw new Refused(NAMELESS);
   // Newer protocols than 3.0 only add to it, so the client is told which one this is and goes on.
-  if (packet.minor > 0) await client.write(frame("v", int32(0), int32(0)));
+  if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
+  if (!packet.parameters.get("user")) throw new Refused(ANONYMOUS);
   return { client, servername, parameters: packet.parameters };
 }
 
@@ -61,9 +77,11 @@ async function readPacket(client: Connection): Promise<StartupPacket | undefined
   const head = await client.read(4);
   if (!head) return undefined;
   const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
-  if (size < 8 || size > MAX_PACKET) return undefined;
+  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // as Postgres does, without a word
   const body = await client.read(size - 4);
-  return body && parseStartup(body);
+  const packet = body && parseStartup(body);
+  if (packet?.kind === "unsupported" && packet.failure) throw new Refused(packet.failure);
+  return packet;
 }
 
 async function encrypt(
@@ -72,7 +90,6 @@ async function encrypt(
   { cert, key }: Certificate,
 ): Promise<{ client: Connection; servername: string | undefined } | undefined> {
   plain.release();
-  await plain.write(new TextEncoder().encode("S"));
   let servername: string | undefined;
   const secureContext = createSecureContext({ cert, key, minVersion: "TLSv1.2" });
   const tls = new TLSSocket(socket, {
@@ -100,3 +117,5 @@ const NAMELESS = {
   message: "Connection does not have SNI.",
   detail: "Please upgrade your client to support SNI.",
 };
+
+const ANONYMOUS = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };

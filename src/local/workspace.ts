@@ -33,8 +33,9 @@ export class Workspace {
     let found: Resource | undefined;
     for (let i = 0; i < parts.length; i += 2) {
       const [kind = "", path] = [parts[i], parts.slice(0, i + 2).join("/")];
-      if (!level[kind]) return undefined;
-      found = level[kind].find((resource) => resource.name === path);
+      const list = Object.hasOwn(level, kind) ? level[kind] : undefined;
+      if (!list) return undefined;
+      found = list.find((resource) => resource.name === path);
       if (!found) return { missing: SINGULAR[kind] ?? kind };
       level = found.children;
     }

@@ -76,7 +76,9 @@ export class WorkspaceApi {
   }
 
   async #serve(request: Request): Promise<Response> {
-    const { pathname, search } = new URL(request.url);
+    const url = URL.parse(request.url);
+    if (url === null) return refusal(400, "BAD_REQUEST", "The Host header is no host"); // Deno has made the URL of it
+    const { pathname, search } = url;
     const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
     this.requests.push(entry);
     const { faults } = this.#options;
@@ -119,7 +121,7 @@ export class WorkspaceApi {
     );
     return {
       method: request.method,
-      path: decodeURIComponent(pathname),
+      path: decoded(pathname),
       query: searchParams,
       principal,
       body: () => json(request),
@@ -177,11 +179,10 @@ export class WorkspaceApi {
     if (parts.length % 2 === 0) return this.#found(name).json;
     const kind = parts.pop() ?? "";
     const { workspace } = this.#options;
-    const list = parts.length
-      ? this.#found(parts.join("/")).children[kind]
-      : kind === "projects"
-      ? workspace.projects
-      : undefined;
+    const lists: Record<string, Resource[]> = parts.length
+      ? this.#found(parts.join("/")).children
+      : { projects: workspace.projects };
+    const list = Object.hasOwn(lists, kind) ? lists[kind] : undefined;
     if (!list) throw notFound();
     return page(kind, list.map(({ json }) => json), query);
   }
@@ -215,6 +216,14 @@ export class WorkspaceApi {
 
   #now(): Date {
     return new Date(Date.now() + this.#options.faults.clockOffset);
+  }
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw new ApiError(400, "BAD_REQUEST", "The path is not encoded in UTF-8");
   }
 }
 

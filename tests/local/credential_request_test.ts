@@ -20,6 +20,9 @@ const lifetimes: [Record<string, unknown>, number | RegExp][] = [
   [{ expire_time: "2026-01-01T02:00:00Z" }, /'expire_time' must be between/],
   [{ expire_time: "2025-01-01T00:00:00Z" }, /'expire_time' must be between/],
   [{ expire_time: "soon" }, /'expire_time' is not a timestamp/],
+  [{ ttl: null, expire_time: null, group_name: null, claims: null }, 3600],
+  [{ ttl: "900s", expire_time: null }, 900],
+  [{ ttl: null, expire_time: "2026-01-01T00:10:00Z" }, 600],
   [{ ttl: "900s", expire_time: "2026-01-01T00:10:00Z" }, /Only one of/],
 ];
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type pg from "pg";
@@ -49,6 +50,25 @@ async function answer(bytes: Uint8Array): Promise<string> {
   socket.on("error", () => {});
   socket.on("close", () => resolve(text));
   return await promise;
+}
+
+/** What comes first in answer to some bytes in TLS; a client may begin with TLS, or ask for it. */
+async function inTls(bytes: Uint8Array, asks = true): Promise<string> {
+  const socket = connectSocket(PORT, "127.0.0.1");
+  if (asks) {
+    socket.write(new Uint8Array([...int32(8), ...int32(80877103)]));
+    await once(socket, "data");
+  }
+  const tls = connectTls({ socket, ca: local.ca, servername: "localhost", ALPNProtocols: ["postgresql"] });
+  tls.on("error", () => {});
+  await once(tls, "secureConnect");
+  assert.equal(tls.alpnProtocol, "postgresql");
+  tls.write(bytes);
+  let said = "";
+  tls.on("data", (data) => said += data.toString("latin1"));
+  for (let n = 0; n < 50 && !/[ER]/.test(said); n++) await new Promise((resolve) => setTimeout(resolve, 10));
+  tls.destroy();
+  return said;
 }
 
 function startup(parameters: string): Uint8Array {
@@ -178,10 +198,35 @@ Deno.test("what is no Postgres client is hung up on at once", async () => {
   const started = performance.now();
   assert.equal(await answer(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")), "");
   assert.equal(await answer(new Uint8Array([...int32(2_000_000_000), 0, 3, 0, 0])), "");
-  assert.equal(await answer(new Uint8Array([...int32(8), ...int32(0x20000)])), "");
   assert.equal(await answer(new Uint8Array(crypto.getRandomValues(new Uint8Array(4096)).fill(0xff, 0, 4))), "");
   assert(performance.now() - started < 400);
 });
+
+Deno.test("what Postgres can't serve is told why, in its words", async () => {
+  assert.match(
+    await answer(new Uint8Array([...int32(8), ...int32(0x40000)])),
+    /^E.*SFATAL.*C0A000.*frontend protocol 4\.0/s,
+  );
+  const unended = new TextEncoder().encode("user\0you");
+  const packet = new Uint8Array([...int32(unended.length + 8), ...int32(196608), ...unended]);
+  assert.match(await answer(packet), /^E.*C08P01.*expected terminator/s);
+  assert.match(await inTls(startup("database\0d")), /^E.*C28000.*no PostgreSQL user name/s);
+});
+
+for (const asks of [true, false]) {
+  Deno.test(`a newer protocol is negotiated down, TLS ${asks ? "asked for" : "at once"}`, async () => {
+    for (const [version, option] of [[196610, []], [196608, ["_pq_.new"]], [196610, ["_pq_.new"]]] as const) {
+      const body = new TextEncoder().encode(
+        ["user", "native", ...option.flatMap((name) => [name, "1"]), "", ""].join("\0"),
+      );
+      const said = await inTls(new Uint8Array([...int32(body.length + 8), ...int32(version), ...body]), asks);
+      const names = option.map((name) => `${name}\0`).join("");
+      const words = [...int32(12 + names.length), ...int32(196608), ...int32(option.length)];
+      assert.equal(said.slice(0, 13 + names.length), `v${String.fromCharCode(...words)}${names}`);
+      assert.match(said.slice(13 + names.length), /^R.*SCRAM-SHA-256/s);
+    }
+  });
+}
 
 Deno.test("GSS encryption is declined, and the client may go on to TLS", async () => {
   const gss = new Uint8Array([...int32(8), ...int32(80877104)]);

@@ -26,10 +26,28 @@ Deno.test("parseStartup() tells the packets apart", () => {
     kind: "startup",
     minor: 0,
     parameters: new Map([["user", "you"], ["database", "d"]]),
+    unknown: [],
   });
-  assert.deepEqual(parseStartup(int32(0x20000)), { kind: "unsupported" });
+  assert.deepEqual(parseStartup(new Uint8Array([...int32(196610), ...text("user\0you\0_pq_.x\0on\0\0")])), {
+    kind: "startup",
+    minor: 2,
+    parameters: new Map([["user", "you"]]),
+    unknown: ["_pq_.x"],
+  });
   assert.deepEqual(parseStartup(new Uint8Array([1])), { kind: "unsupported" });
   assert.deepEqual(parseStartup(int32(80877102)), { kind: "unsupported" });
+  const refused = (packet: Uint8Array) => {
+    const read = parseStartup(packet);
+    return read.kind === "unsupported" && `${read.failure?.sqlstate} ${read.failure?.message}`;
+  };
+  for (const major of [2, 4]) {
+    assert.equal(
+      refused(int32(major << 16)),
+      `0A000 unsupported frontend protocol ${major}.0: server supports 3.0 to 3.0`,
+    );
+  }
+  const unended = new Uint8Array([...int32(196608), ...text("user\0you")]);
+  assert.equal(refused(unended), "08P01 invalid startup packet layout: expected terminator as last byte");
 });
 
 Deno.test("Framer gives the same messages however the bytes are cut", () => {

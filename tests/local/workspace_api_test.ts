@@ -105,6 +105,12 @@ const refusals: [string, unknown, [number, string, string]][] = [
   ["GET /api/2.0/postgres/projects/none/branches/b", undefined, [404, "NOT_FOUND", "project id not found"]],
   ["GET /api/2.0/postgres/projects/one/branches/b", undefined, [404, "NOT_FOUND", "branch id not found"]],
   [`GET ${BRANCH}/endpoints/e`, undefined, [404, "NOT_FOUND", "endpoint id not found"]],
+  ["GET /api/2.0/postgres/projects/one/constructor", undefined, [404, "NOT_FOUND", "resource not found"]],
+  ["GET /api/2.0/postgres/projects/one/constructor/name", undefined, [404, "NOT_FOUND", "resource not found"]],
+  [`GET ${BRANCH}/toString`, undefined, [404, "NOT_FOUND", "resource not found"]],
+  [`GET ${BRANCH}/__proto__`, undefined, [404, "NOT_FOUND", "resource not found"]],
+  ["GET /api/2.0/postgres/constructor", undefined, [404, "NOT_FOUND", "resource not found"]],
+  ["GET /api/2.0/postgres/projects/%ff", undefined, [400, "BAD_REQUEST", "The path is not encoded in UTF-8"]],
   [`GET ${BRANCH}/nonsense`, undefined, [404, "NOT_FOUND", "resource not found"]],
   ["GET /api/2.0/postgres/projects?page_token=!", undefined, [
     400,
@@ -155,6 +161,15 @@ Deno.test("a body that is no JSON is refused", async () => {
   });
   assert.equal(response.status, 400);
   assert.equal((await response.json()).error_code, "MALFORMED_REQUEST");
+});
+
+Deno.test("a Host header that is none is refused", async () => {
+  using connection = await Deno.connect({
+    hostname: "127.0.0.1",
+    port: Number(new URL(local.env["DATABRICKS_HOST"]!).port),
+  });
+  await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: a b c\r\nConnection: close\r\n\r\n"));
+  assert.match(await new Response(connection.readable).text(), /^HTTP\/1\.1 400 /);
 });
 
 Deno.test("a call without the right token is refused with 401", async () => {
@@ -211,6 +226,10 @@ Deno.test("a service principal gets a token by OIDC discovery, and is Me with it
   const wrong = await ask("wrong", {}, { client_id: CLIENT.clientId });
   assert.equal(wrong.status, 401);
   assert.equal((await wrong.json()).error, "invalid_client");
+  for (const garbage of ["!!!!", btoa("%:%"), btoa("no colon")]) {
+    const refused = await ask("", { authorization: `Basic ${garbage}` });
+    assert.deepEqual([refused.status, (await refused.json()).error], [401, "invalid_client"]);
+  }
   const other = await ask(CLIENT.clientSecret, {}, { client_id: CLIENT.clientId, grant_type: "password" });
   assert.equal((await other.json()).error, "unsupported_grant_type");
 });

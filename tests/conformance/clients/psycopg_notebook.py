@@ -44,4 +44,16 @@ with psycopg.connect(
     except psycopg.errors.DivisionByZero:
         pass
     connection.execute("DROP TABLE trips")
+
+# What libpq 18 can do besides: a newer protocol, TLS without asking for it.
+for options in [{"max_protocol_version": "latest"}, {"sslnegotiation": "direct"}]:
+    with psycopg.connect(
+        host=endpoint.status.hosts.host,
+        dbname="databricks_postgres",
+        user=me.user_name,
+        password=credential.token,
+        sslmode="require",
+        **options,
+    ) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 print("done")
