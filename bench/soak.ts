@@ -9,7 +9,7 @@ import { startPostgres } from "../tests/support/postgres.ts";
 import { connect } from "../mod.ts";
 import { FAULTS } from "./support/soak_faults.ts";
 import { randomFrom } from "../tests/support/random.ts";
-import type { Journal } from "./support/soak_client.ts";
+import { CLOSED, type Journal, MOST_CONNECTIONS } from "./support/soak_client.ts";
 
 const minutes = Number(Deno.args[0] ?? 60);
 const seed = Number(Deno.args[1] ?? Date.now() % 1e9);
@@ -30,10 +30,13 @@ const client = new Deno.Command(Deno.execPath(), {
     journalFile,
   ],
   env: local.env,
-  stdin: "null",
+  stdin: "piped",
+  stdout: "piped",
 }).spawn();
 
 say(`seed ${seed}, ${minutes} minutes`);
+let mostOpen = 0;
+const sampling = setInterval(() => mostOpen = Math.max(mostOpen, local.connections), 50);
 const end = Date.now() + minutes * 60_000;
 while (Date.now() < end) {
   await sleep(500 + random.below(7500));
@@ -44,7 +47,13 @@ while (Date.now() < end) {
   await sleep(lasting);
   local.faults.reset();
 }
-const { code } = await client.status; // it closes its connection and has to end by itself
+const said = client.stdout.pipeThrough(new TextDecoderStream()).getReader();
+const closed = (await said.read()).value === CLOSED;
+await sleep(500);
+const left = local.connections;
+clearInterval(sampling);
+await client.stdin.close();
+const { code } = await client.status; // it has closed its connections and has to end by itself
 const lines = (await Deno.readTextFile(journalFile)).split("\n");
 const journal: Journal = JSON.parse(lines.pop()!);
 const writes = { done: [] as string[], unknown: [] as string[] };
@@ -53,11 +62,9 @@ for (const line of lines) {
   writes[outcome].push(id);
 }
 await Deno.remove(journalFile);
-await sleep(500);
-const left = local.connections;
-await report(code, journal, left);
+await report();
 
-async function report(code: number, journal: Journal, left: number): Promise<void> {
+async function report(): Promise<void> {
   await using db = await connect({
     host: "127.0.0.1",
     port: server.port,
@@ -72,7 +79,7 @@ async function report(code: number, journal: Journal, left: number): Promise<voi
   const missing = writes.done.filter((id) => !times.has(id)).length;
   const known = new Set([...writes.done, ...writes.unknown]);
   const unexpected = rows.filter(({ id }) => !known.has(id)).length;
-  const torn = [...times.keys()].filter((id) => id.endsWith("/a") && !times.has(id.replace(/a$/, "b"))).length;
+  const torn = [...times.keys()].filter((id) => /\/[ab]$/.test(id) && !times.has(otherHalf(id))).length;
   // deno-lint-ignore no-console -- its report
   console.table({
     "faults": [...counts.values()].reduce((a, b) => a + b, 0),
@@ -86,15 +93,24 @@ async function report(code: number, journal: Journal, left: number): Promise<voi
     "writes that succeeded and are not there": missing,
     "writes that were reported as failed and are there": unexpected,
     "transactions of which half is there": torn,
-    "heap after 2 minutes, MB": journal.heapEarly,
-    "heap at the end, MB": journal.heapLate,
-    "connections left open": left,
+    "heap after 2 minutes, MB": journal.early.heap,
+    "heap at the end, MB": journal.late.heap,
+    "whole process after 2 minutes, MB": journal.early.resident,
+    "whole process at the end, MB": journal.late.resident,
+    [`connections at most, of ${MOST_CONNECTIONS} and what asks after them`]: mostOpen,
+    "connections left open when it has closed its own": closed ? left : "it did not say that it has",
     "exit code of the client, which ended by itself": code,
   });
   say(JSON.stringify(Object.fromEntries([...counts].sort())));
   for (const line of [...journal.wrong, ...journal.strange].slice(0, 20)) say(line);
   const bad = journal.wrong.length + journal.strange.length + twice + missing + unexpected + torn + left + code;
-  if (bad > 0 || journal.heapLate > journal.heapEarly * 1.5 + 10) Deno.exit(1);
+  const grown = journal.late.heap > journal.early.heap * 1.5 + 10 ||
+    journal.late.resident > journal.early.resident * 1.5 + 50;
+  if (bad > 0 || grown || !closed || mostOpen > MOST_CONNECTIONS * 2) Deno.exit(1);
+}
+
+function otherHalf(id: string): string {
+  return id.replace(/[ab]$/, (half) => half === "a" ? "b" : "a");
 }
 
 function sleep(ms: number): Promise<void> {

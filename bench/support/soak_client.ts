@@ -10,11 +10,24 @@ export interface Journal {
   wrong: string[];
   /** Errors that are none of {@linkcode EXPECTED}. */
   strange: string[];
-  /** Megabytes. */
-  heapEarly: number;
-  /** Megabytes. */
-  heapLate: number;
+  /** After two minutes. */
+  early: Memory;
+  /** At the end. */
+  late: Memory;
 }
+
+/** In megabytes. */
+export interface Memory {
+  /** What JavaScript holds. */
+  heap: number;
+  /** What the whole process holds. */
+  resident: number;
+}
+
+/** Connections at most. */
+export const MOST_CONNECTIONS = 8;
+/** What the client says on standard output once it has closed its connections; it ends after its standard input has. */
+export const CLOSED = "closed\n";
 
 const WORKERS = 12;
 /** What a person is told while such things happen. */
@@ -90,24 +103,33 @@ async function work(db: Lakebase, worker: number, random: Random, end: number, j
   }
 }
 
-function heap(): number {
+function memory(): Memory {
   (globalThis as { gc?: () => void }).gc?.();
-  return Math.round(Deno.memoryUsage().heapUsed / 1e5) / 10;
+  const { heapUsed, rss } = Deno.memoryUsage();
+  return { heap: Math.round(heapUsed / 1e5) / 10, resident: Math.round(rss / 1e5) / 10 };
 }
 
 if (import.meta.main) {
   const [minutes, seed] = [Number(Deno.args[0]), Number(Deno.args[1])];
-  const journal: Journal = { succeeded: 0, failed: 0, wrong: [], strange: [], heapEarly: 0, heapLate: 0 };
+  const journal: Journal = { succeeded: 0, failed: 0, wrong: [], strange: [], early: memory(), late: memory() };
   const started = Date.now();
   const end = started + minutes * 60_000;
-  const db = await connect({ max: 8, tokenTtl: 300, connectTimeout: 20, idleTimeout: 5, maxLifetime: 60 });
+  const db = await connect({
+    max: MOST_CONNECTIONS,
+    tokenTtl: 300,
+    connectTimeout: 20,
+    idleTimeout: 5,
+    maxLifetime: 60,
+  });
   await db.sql`CREATE TABLE soak (id text)`;
-  setTimeout(() => journal.heapEarly = heap(), Math.min(120_000, minutes * 20_000));
+  setTimeout(() => journal.early = memory(), Math.min(120_000, minutes * 20_000));
   await Promise.all(
     Array.from({ length: WORKERS }, (_, worker) => work(db, worker, randomFrom(seed + worker), end, journal)),
   );
   await db.close();
-  journal.heapLate = heap();
+  journal.late = memory();
   appendFileSync(Deno.args[2]!, JSON.stringify(journal));
+  await Deno.stdout.write(new TextEncoder().encode(CLOSED));
+  await new Response(Deno.stdin.readable).text(); // while it is counted what the server still has open
   // No Deno.exit(): what is left running would keep this process from ending.
 }

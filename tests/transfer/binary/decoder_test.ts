@@ -3,6 +3,7 @@ import { LakebaseError } from "../../../mod.ts";
 import type { Batch, ColumnData } from "../../../src/transfer/batch.ts";
 import { BatchDecoder } from "../../../src/transfer/binary/decoder.ts";
 import { valueReader } from "../../../src/transfer/column_value.ts";
+import { newSeed, randomFrom } from "../../support/random.ts";
 import { columnsOf, copyOf, HEADER, hex, int32, row, TRAILER } from "./copy_bytes.ts";
 
 const MIXED = columnsOf({ id: "int4", fare: "numeric(10,2)", zone: "text", paid: "bool", tags: "int2[]" });
@@ -218,20 +219,24 @@ Deno.test("BatchDecoder counts rows of a table without columns", () => {
 
 Deno.test("BatchDecoder survives whatever bytes come", () => {
   const bytes = copyOf(MIXED_ROWS);
-  let seed = 1;
-  const random = (below: number) => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;
+  const seed = newSeed();
+  const { below } = randomFrom(seed);
+  const tried = new Set<string>();
   for (let round = 0; round < 5000; round++) {
     const broken = bytes.slice();
-    for (let change = random(3); change >= 0; change--) broken[19 + random(bytes.length - 19)] = random(256);
+    for (let change = below(3); change >= 0; change--) broken[19 + below(bytes.length - 19)] = below(256);
+    tried.add(broken.toHex());
     const decoder = new BatchDecoder(MIXED);
     try {
       decoder.push(broken);
       decoder.end();
       decoder.take();
     } catch (error) {
-      assert.ok(error instanceof LakebaseError, `${(error as Error).stack}: ${broken.toHex()}`);
+      const found = `seed ${seed}, round ${round}: ${broken.toHex()}`;
+      assert.ok(error instanceof LakebaseError, `${(error as Error).stack}\n${found}`);
     }
   }
+  assert.ok(tried.size > 4000, `seed ${seed} has tried ${tried.size} inputs only`);
 });
 
 Deno.test("BatchDecoder takes a value of many chunks in linear time", () => {
