@@ -210,8 +210,11 @@ const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, 
   ["HTML", { body: "<html>Log in</html>" }, "WORKSPACE_UNAVAILABLE", /a web page. Is DATABRICKS_HOST/],
   ["401", { status: 401 }, "WORKSPACE_AUTH", /401.*databricks auth login/],
   ["403", { status: 403 }, "WORKSPACE_AUTH", /403.*Ask for access/],
+  ["404", { status: 404 }, "ENDPOINT_NOT_FOUND", /is not in the workspace/],
   ["409", { status: 409 }, "WORKSPACE_REFUSED", /409/],
   ["429 for ever", { status: 429 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["429, to come back in an hour", { status: 429, retryAfter: 3600 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["503 for ever", { status: 503 }, "WORKSPACE_UNAVAILABLE", /503/],
   ["500 for ever", { status: 500 }, "WORKSPACE_UNAVAILABLE", /500/],
   ["a redirect", { status: 302 }, "WORKSPACE_UNAVAILABLE", /redirect/],
   ["half a JSON", { answer: "truncated" }, "WORKSPACE_UNAVAILABLE", /half an answer/],
@@ -241,6 +244,36 @@ test("connect() outlasts a workspace that is busy for a moment, and heeds Retry-
   const started = performance.now();
   await using _db = await connect(settings({ connectTimeout: 10 }));
   assert.ok(performance.now() - started >= 1000);
+});
+
+test("connect() heeds a Retry-After that is a date, and one that is nonsense", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 429, retryAfter: new Date(Date.now() + 2000).toUTCString(), times: 1 });
+  local.faults.workspace("GET *", { status: 503, retryAfter: "soon", times: 1 });
+  const started = performance.now();
+  await using _db = await connect(settings({ connectTimeout: 10 }));
+  const waited = performance.now() - started;
+  assert.ok(waited > 900 && waited < 4000, `${waited} ms`); // such a date has no parts of seconds
+});
+
+test("connect() does not wait for a Retry-After that is beyond its limit", async ({ local, settings }) => {
+  local.faults.workspace("*", { status: 429, retryAfter: 3600 });
+  const { seconds } = await failure(settings());
+  assert.ok(seconds < 1, `${seconds} s`);
+});
+
+test("connect() waits for a workspace that is slow", async ({ local, settings }) => {
+  local.faults.latency = 400;
+  const started = performance.now();
+  await using _db = await connect(settings());
+  const waited = performance.now() - started;
+  assert.ok(waited >= 400 && waited < 1200, `${waited} ms: the calls are made side by side`);
+});
+
+test("connect() says so when the endpoint is gone from credentials", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 404, message: "endpoint id not found" });
+  const { error } = await failure(settings());
+  assert.equal(error.code, "ENDPOINT_NOT_FOUND", error.message);
+  assert.match(error.message, /credentials.*endpoint id not found/);
 });
 
 for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {

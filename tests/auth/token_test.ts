@@ -95,6 +95,29 @@ Deno.test("CredentialCache says what is wrong once the credential has ended, and
   assert.ok(await r.cache.get());
 });
 
+for (const minutes of [1, 10, 60]) {
+  Deno.test(`CredentialCache outlasts a workspace that is away for ${minutes} minutes, while the token lives`, async () => {
+    using r = rig();
+    const first = await r.cache.get();
+    await r.clock.tickAsync(45 * MINUTE); // the refresh is due in 5
+    r.outage = unavailable;
+    for (let minute = 45; minute < 45 + minutes; minute++) {
+      if (minute < 60) assert.equal(await r.cache.get(), first, `minute ${minute}`);
+      else await assert.rejects(r.cache.get(), { code: "WORKSPACE_UNAVAILABLE" }, `minute ${minute}`);
+      await r.clock.tickAsync(MINUTE);
+    }
+    r.outage = undefined;
+    const back = Date.now();
+    const next = await r.cache.get();
+    if (minutes === 60) assert.equal(next.mintedAt, back, "past its end the first who asks has it renewed");
+    await r.clock.tickAsync(6 * MINUTE);
+    const renewed = await r.cache.get();
+    assert.ok(renewed !== first && renewed.mintedAt >= back, "it is renewed without being asked");
+    const tries = r.minted.length - 2;
+    assert.ok(minutes === 1 ? tries === 0 : tries > 2 && tries < 100, `${tries} tries meanwhile`);
+  });
+}
+
 Deno.test("CredentialCache does not ask again in the background after a refusal", async () => {
   using r = rig();
   await r.cache.get();

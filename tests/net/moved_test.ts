@@ -66,3 +66,21 @@ test(requires("an endpoint that moves to another address is found there", manyAd
   assert.equal(await one(), 1);
   await pool.end();
 });
+
+test("a name that resolves slowly is waited for, and one too slow is not", async ({ local }) => {
+  for (const [delay, connectTimeout] of [[700, 3], [700, 0.3]] as const) {
+    const find: Lookup = (_host, options, callback) => {
+      const all = typeof options === "object" && options.all;
+      const found: Address = { address: "127.0.0.1", family: 4 };
+      setTimeout(() => all ? callback(null, [found]) : callback(null, found.address, found.family), delay);
+    };
+    const pool = new LakebasePool({
+      ...{ host: "localhost", port: Number(local.env["PGPORT"]), database: "databricks_postgres", user: "app" },
+      ...{ password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", local.ca) },
+      ...{ max: 2, idleTimeout: 30, maxLifetime: 3600, connectTimeout, statementTimeout: 0, readOnly: false, find },
+    });
+    if (connectTimeout > 1) assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
+    else await assert.rejects(pool.query("SELECT 1"), { code: "CONNECT_TIMEOUT" });
+    await pool.end();
+  }
+});

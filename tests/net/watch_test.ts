@@ -162,6 +162,31 @@ test("watchClient() leaves alone who reads slowly, while the server has long sai
   assert.equal(bytes, 3_003_000);
 }, { notOnPglite: SOME_PROCESS });
 
+for (const what of ["pull", "transaction"] as const) {
+  test(`a network that swallows everything in mid ${what} is found`, async ({ local }) => {
+    await using db = overPool(await watchedPool(local, { silence: 150, limit: 150 }));
+    await db.sql`DROP TABLE IF EXISTS swallowed`;
+    await db.sql`CREATE TABLE swallowed (n int)`;
+    const swallow = () => local.faults.blackhole = true;
+    let chunks = 0;
+    const target = new WritableStream<Uint8Array>({ write: () => void (++chunks === 5 && swallow()) });
+    const work = what === "pull"
+      ? db.sql`SELECT repeat('x', 1000) FROM generate_series(1, 100000)`.pull(target, { format: "csv" })
+      : db.transaction(async (tx) => {
+        await tx.sql`INSERT INTO swallowed VALUES (1)`;
+        swallow();
+        await tx.sql`INSERT INTO swallowed VALUES (2)`;
+      });
+    const code = await Promise.race([
+      Promise.resolve(work).then(() => "done", (error) => error.code),
+      sleep(5000).then(() => "it still waits"),
+    ]);
+    local.faults.reset();
+    assert.equal(code, "CONNECTION_LOST");
+    assert.equal(await db.sql`SELECT count(*) FROM swallowed`.value(), 0);
+  });
+}
+
 /** What a person holds, over a pool whose watch is fast. */
 function overPool(pool: LakebasePool): Lakebase {
   const { host, port, database, user } = pool.options as { host: string; port: number; database: string; user: string };

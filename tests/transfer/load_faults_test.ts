@@ -145,6 +145,18 @@ queryTest("onProgress is told how far it is, and may end it", async ({ db }) => 
   });
 });
 
+queryTest("a compute that suspends during a load leaves all as it was, and says so", async ({ db, local }) => {
+  await withTable(db, async (table) => {
+    for (const wrap of [(rows: Iterable<object>) => rows, slowly]) {
+      const loading = errorOf(db.load(table, wrap(endless()), { mode: "replace" }));
+      await sleep(300);
+      local.faults.suspend({ wakeAfter: 100 });
+      assert.equal((await loading).code, "CONNECTION_LOST");
+      await expectUntouched(db, table);
+    }
+  });
+});
+
 queryTest(
   "a query's rows are loaded on a pool of one connection, which could not read and write at once",
   async ({ open }) => {

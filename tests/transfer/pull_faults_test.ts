@@ -118,6 +118,18 @@ pullTest("a network that breaks half-way is a lost connection; nothing is left",
   assert.match(error.message, /rows had come/);
 });
 
+pullTest("a compute that suspends half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {
+  const error = await failing(db, folder, async (path) => {
+    const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
+    pulling.catch(() => {});
+    await underWay(folder);
+    local.faults.suspend({ wakeAfter: 100 });
+    await pulling;
+  }) as { code: string; message: string };
+  assert.equal(error.code, "CONNECTION_LOST");
+  assert.match(error.message, /they were removed/);
+});
+
 pullTest("a failed pull in a transaction is a failed statement of it", async ({ db, folder }) => {
   const error = await errorOf(db.transaction(async (tx) => {
     await errorOf(tx.sql`SELECT 1 / 0`.pull(`${folder}/t.csv`));
