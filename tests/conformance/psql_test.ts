@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { startLocal } from "lakebase/local";
+import { type LocalLakebase, startLocal } from "lakebase/local";
 import { mint } from "../local/client.ts";
+import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
 function psqlMissing(): string | undefined {
@@ -11,13 +12,28 @@ function psqlMissing(): string | undefined {
   }
 }
 
-const local = await startLocal({ lockTimeout: 2000 });
-const password = await mint(local);
-Deno.test.afterAll(() => local.close());
+const server = postgresMissing() === undefined ? await startPostgres({ password: "owner-secret" }) : undefined;
+const onPglite = await startLocal({ lockTimeout: 2000 });
+const onPostgres = server && await startLocal({ database: server.url });
+let local = onPglite;
+let password = "";
+Deno.test.afterAll(async () => {
+  await onPglite.close();
+  await onPostgres?.close();
+  await server?.stop();
+});
 
-/** The server lives in this process, and its timers outlast a test. */
+/** A test in front of PGlite and of PostgreSQL. The servers live in this process, and their timers outlast a test. */
 function psqlTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({ ...requires(name, psqlMissing), sanitizeOps: false, sanitizeResources: false, fn });
+  const run = async (lakebase: LocalLakebase) => {
+    local = lakebase;
+    password = await mint(local);
+    await fn();
+  };
+  const quiet = { sanitizeOps: false, sanitizeResources: false };
+  Deno.test({ ...requires(`${name} [PGlite]`, psqlMissing), ...quiet, fn: () => run(onPglite) });
+  const real = requires(`${name} [PostgreSQL]`, psqlMissing, postgresMissing);
+  Deno.test({ ...real, ...quiet, fn: () => run(onPostgres!) });
 }
 
 interface Output {

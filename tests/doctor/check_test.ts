@@ -2,12 +2,10 @@ import assert from "node:assert/strict";
 import { check, connect, type ConnectOptions } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { freePort } from "../support/port.ts";
-import { bothTests, localTests } from "../support/lakebase.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const OPTIONS = { passwords: { app: "native-secret" } };
-const test = bothTests(OPTIONS);
-/** For what is decided before the database is reached. */
-const before = localTests(OPTIONS);
+const test = bothTests({ passwords: { app: "native-secret" } });
+const BEFORE = { neverReached: "it fails before the database is reached" };
 const SECRETS = /eyJ|dapi[0-9a-f]{8}|native-secret/;
 const STEPS = "deno settings workspace endpoint dns tcp tls credential login query clock".split(" ");
 
@@ -92,7 +90,7 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
 ];
 
 for (const [name, spoil, step, detail] of FAILURES) {
-  (step === "login" ? test : before)(`check() explains ${name}`, async ({ local, settings }) => {
+  test(`check() explains ${name}`, async ({ local, settings }) => {
     const checkup = await check(settings(spoil(local) ?? {}));
     assert.equal(checkup.ok, false);
     const failed = checkup.filter(({ outcome }) => outcome === "failed");
@@ -102,14 +100,14 @@ for (const [name, spoil, step, detail] of FAILURES) {
     const after = checkup.slice(checkup.indexOf(failed[0]!) + 1);
     assert.ok(after.every(({ outcome, ms }) => outcome === "skipped" && ms === null));
     assert.doesNotMatch(Deno.inspect(checkup) + JSON.stringify(checkup), SECRETS);
-  });
+  }, step === "login" ? {} : BEFORE);
 }
 
-before("check() says when a setting can't be used", async () => {
+test("check() says when a setting can't be used", async () => {
   const checkup = await check({ port: 0 });
   assert.deepEqual([checkup.ok, checkup[0]?.step, checkup[0]?.outcome], [false, "settings", "failed"]);
   assert.match(checkup[0]!.detail, /"port" is 0/);
-});
+}, BEFORE);
 
 test("check() shows no password that somebody put where none belongs", async ({ settings }) => {
   const url = "postgres://app:s3cretpw@127.0.0.1:1/db";
@@ -122,7 +120,7 @@ test("check() shows no password that somebody put where none belongs", async ({ 
 });
 
 for (const refuse of ["hold", "28000", "reset", "close"] as const) {
-  before(`check() waits for a compute that wakes and meanwhile answers with ${refuse}`, async ({ local, settings }) => {
+  test(`check() waits for a compute that wakes and meanwhile answers with ${refuse}`, async ({ local, settings }) => {
     local.faults.suspend({ wakeAfter: 600, refuse });
     const checkup = await check(settings({ connectTimeout: 5 }));
     assert.equal(checkup.ok, true, Deno.inspect(checkup));
@@ -130,7 +128,7 @@ for (const refuse of ["hold", "28000", "reset", "close"] as const) {
   });
 }
 
-before("check() tells a server without TLS from one that speaks something else", async ({ settings }) => {
+test("check() tells a server without TLS from one that speaks something else", async ({ settings }) => {
   for (const [answer, expected] of [["N", /offers no TLS/], ["E", /does not speak Postgres/]] as const) {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     (async () => {
@@ -139,9 +137,9 @@ before("check() tells a server without TLS from one that speaks something else",
     const checkup = await check(settings({ port: (listener.addr as Deno.NetAddr).port }));
     assert.match(checkup.find(({ step }) => step === "tls")!.detail, expected);
   }
-});
+}, BEFORE);
 
-before("check() warns of a clock that is off", async ({ local, settings }) => {
+test("check() warns of a clock that is off", async ({ local, settings }) => {
   for (
     const [offset, expected] of [[600_000, /(599|600|601) s behind/], [-600_000, /(599|600|601) s ahead of/]] as const
   ) {
@@ -151,11 +149,11 @@ before("check() warns of a clock that is off", async ({ local, settings }) => {
     assert.deepEqual([checkup.ok, clock?.outcome], [true, "warning"]);
     assert.match(clock!.detail, expected);
   }
-});
+}, BEFORE);
 
-before("db.check() looks at a connection that used to work", async ({ local, settings }) => {
+test("db.check() looks at a connection that used to work", async ({ local, settings }) => {
   await using db = await connect(settings());
   assert.equal((await db.check()).ok, true);
   local.faults.certificate = "expired";
   assert.match((await db.check()).find(({ outcome }) => outcome === "failed")!.detail, /expired/);
-});
+}, BEFORE);

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";
 import { connect } from "../../mod.ts";
-import { localTests } from "../support/lakebase.ts";
+import { bothTests } from "../support/lakebase.ts";
 
-const test = localTests();
+const test = bothTests();
 const CREDENTIALS = "/api/2.0/postgres/credentials";
 
 function mints({ requests }: { requests: readonly { path: string }[] }): number {
@@ -79,7 +79,7 @@ test("LakebasePool asks a connection that was idle for long for a sign of life",
   local.faults.blackhole = true; // what it was connected to is gone without a word
   setTimeout(() => local.faults.blackhole = false, 5500);
   assert.equal((await db.query("SELECT 1 AS n")).length, 1);
-});
+}, { neverReached: "the network alone decides" });
 
 test("LakebasePool loses running queries to a drop, says so, and goes on", async ({ local, settings }) => {
   await using db = await connect(settings({ connectTimeout: 20 }));
@@ -117,7 +117,7 @@ test("LakebasePool.end() does not wait for ever for a connection that was never 
   const started = performance.now();
   await db.close();
   assert.ok(performance.now() - started < 20_000);
-});
+}, { neverReached: "the pool alone decides" });
 
 test("a script that forgets close() ends by itself, with nothing on standard error", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
@@ -137,4 +137,4 @@ test("a script that forgets close() ends by itself, with nothing on standard err
   assert.equal(decoder.decode(stderr), "");
   assert.deepEqual(decoder.decode(stdout).trim().split("\n"), ["1", "22012", "DATABASE_NOT_FOUND", "UNREACHABLE"]);
   assert.equal(code, 0);
-});
+}, { neverReached: "the process alone decides" });

@@ -88,11 +88,19 @@ export function localTests(options: LocalOptions | (() => Promise<LocalOptions>)
     });
 }
 
+/** Which backends a test is for. */
+export interface BothOptions {
+  /** Why PGlite can't do it. */
+  notOnPglite?: string;
+  /** Why no backend can change it: then PGlite is enough. */
+  neverReached?: string;
+}
+
 /** {@linkcode localTests} on PGlite and on a PostgreSQL: for what a real server with many processes may answer otherwise. */
 export function bothTests(options: LocalOptions = {}): (
   name: string,
   run: LocalRun,
-  options?: { notOnPglite?: string },
+  options?: BothOptions,
 ) => void {
   let server: PostgresServer | undefined;
   Deno.test.afterAll(() => server?.stop()); // the last of them is called first: the gateway ends before its server
@@ -101,9 +109,9 @@ export function bothTests(options: LocalOptions = {}): (
     server = await startPostgres({ maxConnections: 100, password: "owner-secret" });
     return { ...options, database: server.url };
   });
-  return (name, run, { notOnPglite } = {}) => {
+  return (name, run, { notOnPglite, neverReached } = {}) => {
     const reason = notOnPglite === undefined ? "" : `: ${notOnPglite}`;
     onPGlite({ name: `${name} [PGlite${reason}]`, ignore: notOnPglite !== undefined }, run);
-    onPostgres(requires(`${name} [PostgreSQL]`, postgresMissing), run);
+    if (neverReached === undefined) onPostgres(requires(`${name} [PostgreSQL]`, postgresMissing), run);
   };
 }
