@@ -86,7 +86,7 @@ export function resolveSettings(
   checkLogin({ host, user, password, group, tokenTtl: options.tokenTtl });
   return {
     endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
-    instance,
+    instance: instance === undefined ? undefined : checkInstance(instance),
     readOnly: flag(options, "readOnly"),
     workspace: workspaceClient(options),
     profile: read("profile", "DATABRICKS_CONFIG_PROFILE"),
@@ -224,6 +224,13 @@ function checkEndpoint(endpoint: string): string {
   throw badSetting(
     `"endpoint" (LAKEBASE_ENDPOINT) is ${quotedName(name)}; it must be projects/p/branches/b/endpoints/e, ` +
       "projects/p/branches/b, projects/p, or a project's id",
+  );
+}
+
+function checkInstance(name: string): string {
+  if (/^[\w.-]+$/.test(name)) return name;
+  throw badSetting(
+    `"instance" (LAKEBASE_INSTANCE) is ${quotedName(name)}; it must be a name of letters, digits and hyphens`,
   );
 }
 

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, type LakebaseErrorCode } from "../mod.ts";
 import { startLocal, type WorkspaceFault } from "../src/local/mod.ts";
-import { failure, localTests, optionsOf, workspaceOf } from "./support/lakebase.ts";
+import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "./support/lakebase.ts";
 
-const test = localTests();
+const onBoth = bothTests();
+/** For what is decided before the database is reached, as most of connecting is. */
+const test = (name: string, run: LocalRun) =>
+  onBoth(name, run, { neverReached: "it is the workspace's and the network's" });
 
-test("connect() reaches Postgres through workspace, credential, TLS and login", async ({ settings }) => {
+onBoth("connect() reaches Postgres through workspace, credential, TLS and login", async ({ settings }) => {
   await using db = await connect(settings());
   assert.match(await db.version(), /^PostgreSQL \d+/);
   const [row] = await db.query("SELECT current_user AS role, current_database() AS database");
@@ -54,7 +57,7 @@ test("connect() opens anew after close()", async ({ settings }) => {
   assert.notEqual(second, first);
 });
 
-test("connect() keeps two databases or roles apart", async ({ settings }) => {
+onBoth("connect() keeps two databases or roles apart", async ({ settings }) => {
   await using one = await connect(settings());
   await using other = await connect(settings({ readOnly: true }));
   assert.notEqual(one, other);
@@ -91,7 +94,8 @@ const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, 
 ];
 
 for (const [name, code, options, message] of REFUSED) {
-  test(`connect() refuses ${name}`, async ({ settings }) => {
+  const decidedThere = code === "LOGIN_REFUSED" || code === "DATABASE_NOT_FOUND";
+  (decidedThere ? onBoth : test)(`connect() refuses ${name}`, async ({ settings }) => {
     const { error, seconds } = await failure(settings(options));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
@@ -404,7 +408,7 @@ test("connect() logs in with OAuth for machines, as a group, and with a native p
   assert.deepEqual(await failureInShell(folder.path, {}, { ...env, ...machine }), { code: "", message: "" });
 });
 
-test("connect() leaves no connection open behind an error or a close()", async ({ local, settings }) => {
+onBoth("connect() leaves no connection open behind an error or a close()", async ({ local, settings }) => {
   await using _db = await connect(settings());
   await failure(settings({ database: "nope" }));
   for (let n = 0; n < 50 && local.connections > 1; n++) await new Promise((resolve) => setTimeout(resolve, 20));

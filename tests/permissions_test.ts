@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { LocalLakebase } from "../src/local/mod.ts";
 import { localTests } from "./support/lakebase.ts";
 
-const test = localTests();
+const test = localTests(); // on PGlite only: what Deno may do is the client's matter
 const SCRIPT = new URL("./support/pull_script.ts", import.meta.url).href;
 
 /** The flags that the README names for a script that pulls. */

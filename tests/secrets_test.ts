@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import type { LocalLakebase } from "../src/local/mod.ts";
-import { localTests } from "./support/lakebase.ts";
+import { bothTests } from "./support/lakebase.ts";
+import { lakebase } from "./cli/support.ts";
 
 const CLIENT_SECRET = "dose-of-secret-9f2c";
 const PASSWORD = "native-secret-77aa";
-const test = localTests({
+const test = bothTests({
   passwords: { app: PASSWORD },
   servicePrincipals: [{ clientId: "11111111-2222-3333-4444-555555555555", clientSecret: CLIENT_SECRET }],
 });
@@ -13,7 +14,12 @@ const test = localTests({
 function secretsOf({ env }: LocalLakebase): RegExp {
   const known = [env["DATABRICKS_TOKEN"]!, PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(secret));
   const encoded = [PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(btoa(secret).replace(/=+$/, "")));
-  return new RegExp(["eyJ[\\w-]+\\.", "Bearer \\w{8}", ...known, ...encoded].join("|"));
+  return new RegExp([
+    "eyJ[\\w-]{4}", // a token that was cut off, too
+    "Bearer \\w{8}",
+    ...known,
+    ...encoded,
+  ].join("|"));
 }
 
 /** Without the megabytes around it, should there be one. */
@@ -31,6 +37,12 @@ async function talk(local: LocalLakebase, env: Record<string, string>, ...option
   const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   assert.match(said, /^(closed|connect) .*LakebaseError/m, said.slice(-2000));
   return said;
+}
+
+/** No debugger of Node's: the program's own words, as a person sees them. */
+async function run(local: LocalLakebase, words: string[], env: Record<string, string> = {}): Promise<string> {
+  const { stdout, stderr } = await lakebase(words, { env: { ...local.env, LAKEBASE_DEBUG: "1", ...env } });
+  return stdout + stderr;
 }
 
 const FAULTS: [name: string, strike: (local: LocalLakebase) => void][] = [
@@ -62,5 +74,82 @@ for (const [name, strike] of FAULTS) {
       await talk(local, { ...machine, DATABRICKS_TOKEN: "", PGUSER: "" }, { connectTimeout: 2 }),
       secrets,
     );
-  });
+  }, name === "nothing" ? {} : { neverReached: "the workspace or the network is what fails" });
 }
+
+const QUICK = { connectTimeout: 1 };
+const NATIVE = { ...QUICK, user: "app", password: PASSWORD };
+
+for (const status of [403, 404, 409, 429, 503]) {
+  test(`no secret is shown: a workspace that answers ${status} and quotes the login`, async ({ local }) => {
+    local.faults.workspace("*", { status, message: `refused: Bearer ${local.env["DATABRICKS_TOKEN"]}` });
+    assertNone(await talk(local, {}, QUICK), secretsOf(local));
+    if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // else it tries for a minute
+  }, { neverReached: "the workspace is what fails" });
+}
+
+test("no secret is shown: an answer that is cut off", async ({ local }) => {
+  local.faults.workspace("POST *", { answer: "truncated" });
+  assertNone(await talk(local, {}, QUICK), secretsOf(local));
+}, { neverReached: "the workspace is what fails" });
+
+test("no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
+  let n = 0;
+  const strike = () => n++ % 2 ? local.faults.suspend({ wakeAfter: 20 }) : local.faults.dropConnections();
+  const striking = setInterval(strike, 150);
+  const said = await talk(local, {}, { connectTimeout: 5 }, { ...NATIVE, connectTimeout: 5 })
+    .finally(() => clearInterval(striking));
+  assert.match(said, /CONNECTION_LOST/);
+  assertNone(said, secretsOf(local));
+});
+
+test("no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
+  local.faults.maxConnections = 0;
+  const said = await talk(local, {}, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
+    ...{ ...QUICK, host: "ep-none-pooler.localhost" },
+  });
+  for (const code of ["TOO_MANY_CONNECTIONS", "DNS", "POOLED_HOST"]) assert.match(said, new RegExp(code));
+  assertNone(said, secretsOf(local));
+}, { neverReached: "it fails before the database is reached" });
+
+/** A password where none belongs, in every form that people have it in. */
+const MISPLACED = [
+  ...[`postgres://app:${PASSWORD}@h/db`, `postgres://app:x/${PASSWORD}@h/db`, `postgres://app:x@${PASSWORD}@h/db`],
+  ...[
+    `postgresql://h/db?password=${PASSWORD}`,
+    `host=h password=${PASSWORD}`,
+    `jdbc:postgresql://h/?password=${PASSWORD}`,
+  ],
+];
+
+test("no secret is shown: a password where none belongs", async ({ local }) => {
+  const options = MISPLACED.flatMap((
+    text,
+  ) => [{ host: text }, { endpoint: text }, { database: text }, { instance: text }]);
+  const bad = [...options, { host: `app:${PASSWORD}@h` }, { local: { database: MISPLACED[0] } }];
+  const said = await talk(local, {}, ...bad.map((each) => ({ ...QUICK, ...each })));
+  assert.match(said, /BAD_SETTING/);
+  assertNone(said, secretsOf(local));
+});
+
+test("no secret is shown by the program, whatever it does", async ({ local }) => {
+  const secrets = secretsOf(local);
+  const [url] = MISPLACED as [string];
+  const cases: [string[], Record<string, string>?][] = [
+    [["doctor"]],
+    [["doctor"], { PGDATABASE: url, DATABRICKS_PAT: PASSWORD, DATABRICKS_BEARER: PASSWORD }],
+    [["doctor"], { DATABRICKS_HOST: `https://token:${PASSWORD}@localhost:1`, PGHOST: "" }],
+    [["doctor", "--format", "json"], { PGUSER: "app", PGPASSWORD: PASSWORD }],
+    [["version"]],
+    [["query", "SELECT nothing"]],
+    [["tables"], { PGHOST: url }],
+    [["query", "SELECT 1"], { LAKEBASE_ENDPOINT: url }],
+    [["pull", "SELECT 1", "/nowhere/at/all.csv"], { PGUSER: "app", PGPASSWORD: PASSWORD }],
+    [["load", "nowhere", "/nowhere.csv"]],
+  ];
+  for (const [words, env] of cases) {
+    const said = await run(local, words, env);
+    assert.ok(said.length > 10, words.join(" "));
+    assertNone(said, secrets);
+  }
+}, { neverReached: "what the server says is shown as in the first of these tests" });

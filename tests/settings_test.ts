@@ -84,9 +84,11 @@ Deno.test("resolveSettings() does not show a connection string where a name shou
     ...["app:s3cret@h", "app:s3cret@ep-1-pooler.h", `postgres://app:${"x".repeat(90)}s3cret@h/db`],
   ];
   for (const text of strings) {
-    for (const options of [{ host: text }, { endpoint: text }, { endpoint: text, instance: text }]) {
+    for (
+      const options of [{ host: text }, { endpoint: text }, { instance: text }, { endpoint: text, instance: text }]
+    ) {
       assert.throws(() => resolveSettings(options, {}), (error) => {
-        assert.match(String(error), /BAD_SETTING|"(host|endpoint)"/);
+        assert.match(String(error), /"(host|endpoint|instance)"/);
         assert.doesNotMatch(Deno.inspect(error), /s3cret|xxx/, text);
         return true;
       });
@@ -122,6 +124,7 @@ Deno.test("resolveSettings() refuses what can't be right, naming setting, value 
     [{}, { PGSSLMODE: "no-verify" }, /PGSSLMODE is "no-verify"/],
     [{}, { PGSSLMODE: "allow", PGHOST: "db.example.com" }, /PGSSLMODE is "allow".*plain text/],
     [{ host: "postgres://u:p@h/db" }, {}, /"host" \(PGHOST\).*host name alone/],
+    [{ instance: "a b" }, {}, /"instance" \(LAKEBASE_INSTANCE\) is "a b"/],
     [{ host: "-x" }, {}, /"host"/],
     [{ host: "db.example.com:5432" }, {}, /"host" \(PGHOST\).*port/],
     [{ password: "p" }, {}, /"password" \(PGPASSWORD\) is set without "user"/],

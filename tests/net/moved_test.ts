@@ -6,6 +6,7 @@ import { tlsOptions } from "../../src/net/tls.ts";
 import { localTests } from "../support/lakebase.ts";
 import { requires } from "../support/requirements.ts";
 
+/** On PGlite only: no backend hears of names and addresses. */
 const test = localTests({ passwords: { app: "native-secret" } });
 
 /** A second address for a port of this machine: a relay that can be closed. */

@@ -106,7 +106,7 @@ export function bothTests(options: LocalOptions = {}): (
   Deno.test.afterAll(() => server?.stop()); // the last of them is called first: the gateway ends before its server
   const onPGlite = localTests(options);
   const onPostgres = localTests(async () => {
-    server = await startPostgres({ maxConnections: 100, password: "owner-secret" });
+    server = await startPostgres({ database: "databricks_postgres", maxConnections: 100, password: "owner-secret" });
     return { ...options, database: server.url };
   });
   return (name, run, { notOnPglite, neverReached } = {}) => {

@@ -21,6 +21,12 @@ for (const argument of Deno.args) {
   await print("transaction", db.transaction(async (tx) => await tx.sql`SELECT 1 / 0`));
   await print("tables", db.tables());
   await print("pull", db.pull(db.sql`SELECT 1 AS n`, "/nowhere/at/all.csv"));
+  await print("load", db.load("spoken", [{ n: 1 }, { n: 2 }], { create: true }));
+  await print("load error", db.load("spoken", [{ n: "no number" }]));
+  await print("explain", db.sql`SELECT * FROM spoken`.explain());
+  await print("columns", db.sql`SELECT * FROM spoken`.columns());
+  await print("drop", db.sql`DROP TABLE spoken`);
+  await print("long", db.sql`SELECT pg_sleep(0.5)`);
   await print("cancel", db.sql`SELECT pg_sleep(5)`.with({ timeout: 0.1 }));
   await print("sql", sql`SELECT 1`);
   await print("db.check", db.check());
