@@ -53,7 +53,9 @@ await sleep(500);
 const left = local.connections;
 clearInterval(sampling);
 await client.stdin.close();
+const late = setTimeout(() => client.kill("SIGKILL"), 20_000);
 const { code } = await client.status; // it has closed its connections and has to end by itself
+clearTimeout(late);
 const lines = (await Deno.readTextFile(journalFile)).split("\n");
 const journal: Journal = JSON.parse(lines.pop()!);
 const writes = { done: [] as string[], unknown: [] as string[] };
