@@ -1,17 +1,30 @@
 /**
- * Queries a second at 1, 15 and 200 callers, beside raw `pg.Pool` with the same options, on a real PostgreSQL over TLS as
- * Lakebase has it: medians of 5. Run with `deno task bench` or `deno run -A bench/load.ts`.
+ * What a query costs at 1, 15 and 200 callers, beside raw `pg.Pool` with the same options, on a real PostgreSQL over TLS as
+ * Lakebase has it. The ways take turns in many short rounds, and each is compared with the raw pool of the same round, so
+ * what else runs on the machine hits all of them alike; the median of these ratios counts. The CPU time is this process's
+ * own, and tells a few percent where the clock can't. Run with `deno task bench` or `deno run -A bench/load.ts`.
  */
 
+import process from "node:process";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { connect } from "../mod.ts";
 import { CertificateAuthority } from "../src/local/certificate.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { contest } from "./support/contest.ts";
+import { median } from "./median.ts";
 
-const QUERIES = 4000;
+const QUERIES = 300;
+const ROUNDS = 101;
+const WARM_UP = 10;
 const MAX = 15;
+
+/** Microseconds a query. */
+interface Cost {
+  clock: number;
+  cpu: number;
+}
+
+type Query = (n: number) => PromiseLike<unknown>;
 
 const authority = await CertificateAuthority.create();
 await using server = await startPostgres({ password: "bench", certificate: authority.issue() });
@@ -24,31 +37,66 @@ const raw = new pg.Pool({
   idleTimeoutMillis: 30_000,
   allowExitOnIdle: true,
 });
+raw.on("error", () => {}); // end() does not wait for the server's goodbye, which may be that it shuts down
+
+const WAYS = {
+  "pg.Pool": (n) => raw.query("SELECT $1::int AS n", [n]),
+  "db.sql": (n) => db.sql`SELECT ${n}::int AS n`,
+  "db.query": (n) => db.query("SELECT $1::int AS n", [n]),
+  "db.pool": (n) => db.pool.query("SELECT $1::int AS n", [n]),
+} satisfies Record<string, Query>;
 
 const lines = [];
 for (const callers of [1, 15, 200]) {
-  const took = await contest({
-    raw: () => load(callers, (n) => raw.query("SELECT $1::int AS n", [n])),
-    ours: () => load(callers, async (n) => await db.sql`SELECT ${n}::int AS n`),
-    pool: () => load(callers, (n) => db.pool.query("SELECT $1::int AS n", [n])),
-  });
-  const rate = (ms: number) => Math.round(QUERIES / ms * 1000).toLocaleString("en");
-  lines.push({
-    callers,
-    "pg.Pool, queries/s": rate(took.raw),
-    "sql, queries/s": rate(took.ours),
-    "db.pool, queries/s": rate(took.pool),
-    "sql : pg.Pool": (took.raw / took.ours).toFixed(2),
-    "limit": "0.95",
-  });
+  const costs = await rounds(callers);
+  for (const way of Object.keys(WAYS) as (keyof typeof WAYS)[]) {
+    const ratio = (what: keyof Cost) => {
+      return spread(costs[way].map((cost, round) => cost[what] / costs["pg.Pool"][round]![what]));
+    };
+    lines.push({
+      callers,
+      way,
+      "queries/s": Math.round(1e6 / median(costs[way].map(({ clock }) => clock))).toLocaleString("en"),
+      "CPU µs": median(costs[way].map(({ cpu }) => cpu)).toFixed(1),
+      "CPU : pg.Pool": ratio("cpu"),
+      "clock : pg.Pool": ratio("clock"),
+      limit: way === "pg.Pool" ? "" : "1.05",
+    });
+  }
 }
 await raw.end();
 // deno-lint-ignore no-console -- a benchmark's output
 console.table(lines);
 
-async function load(callers: number, query: (n: number) => PromiseLike<unknown>): Promise<void> {
+/** What each way cost in each round. */
+async function rounds(callers: number): Promise<Record<keyof typeof WAYS, Cost[]>> {
+  const costs: Record<keyof typeof WAYS, Cost[]> = { "pg.Pool": [], "db.sql": [], "db.query": [], "db.pool": [] };
+  const ways = Object.entries(WAYS) as [keyof typeof WAYS, Query][];
+  for (let round = -WARM_UP; round < ROUNDS; round++) {
+    for (const [way, query] of ways) {
+      const cost = await load(callers, query);
+      if (round >= 0) costs[way].push(cost);
+    }
+    ways.push(ways.shift()!); // none is always first, or behind the same one
+    if (round % 2 === 0) ways.reverse();
+  }
+  return costs;
+}
+
+async function load(callers: number, query: Query): Promise<Cost> {
   let next = 0;
+  const started = performance.now();
+  const before = process.cpuUsage();
   await Promise.all(Array.from({ length: callers }, async () => {
     while (next < QUERIES) await query(next++);
   }));
+  const { user, system } = process.cpuUsage(before);
+  return { clock: (performance.now() - started) * 1000 / QUERIES, cpu: (user + system) / QUERIES };
+}
+
+/** The median, and between which two values the middle half is. */
+function spread(ratios: readonly number[]): string {
+  const sorted = ratios.toSorted((a, b) => a - b);
+  const at = (part: number) => sorted[Math.floor(part * sorted.length)]!.toFixed(2);
+  return `${median(ratios).toFixed(2)} (${at(0.25)} to ${at(0.75)})`;
 }

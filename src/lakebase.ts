@@ -144,7 +144,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.pool = parts.pool;
     this.#parts = parts;
     this.#session = poolSession(parts.pool, parserSource(parts.types));
-    this.sql = makeSql(() => Promise.resolve(this.#session));
+    this.sql = makeSql(() => this.#session);
   }
 
   static {
@@ -170,7 +170,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /** Runs one statement on any connection of the pool; see {@linkcode Queryable.query}. */
   async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
-    return await run<Row>(() => Promise.resolve(this.#session), textStatement(text, params));
+    return await run<Row>(() => this.#session, textStatement(text, params));
   }
 
   /**
@@ -213,7 +213,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
-    return new Lookup(() => listTables(() => Promise.resolve(this.#session), pattern, options));
+    return new Lookup(() => listTables(() => this.#session, pattern, options));
   }
 
   /**
@@ -232,7 +232,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
-    return new Lookup(() => listSchemas(() => Promise.resolve(this.#session), options));
+    return new Lookup(() => listSchemas(() => this.#session, options));
   }
 
   /**
@@ -262,7 +262,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
-    return new Lookup(() => describeTable(() => Promise.resolve(this.#session), table, options));
+    return new Lookup(() => describeTable(() => this.#session, table, options));
   }
 
   /**
@@ -288,7 +288,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
-    return new Lookup(() => profileRows(() => Promise.resolve(this.#session), what, options));
+    return new Lookup(() => profileRows(() => this.#session, what, options));
   }
 
   /**
@@ -326,7 +326,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   pull(what: string | Fragment, target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
-    return pull(() => Promise.resolve(this.#session), what, target, options);
+    return pull(() => this.#session, what, target, options);
   }
 
   /**
@@ -347,7 +347,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
-    return load(() => Promise.resolve(this.#session), table, source, options);
+    return load(() => this.#session, table, source, options);
   }
 
   /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */

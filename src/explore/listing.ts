@@ -28,7 +28,7 @@ function drawing(listing: object): Bundle {
 
 /** What a {@linkcode Listing} is made of. */
 export interface ListingParts<Row> {
-  /** The rows, which become the listing itself. */
+  /** The rows. */
   rows: Row[];
   /** The rows' properties with their Postgres types, in order. */
   fields: readonly Field[];
@@ -50,10 +50,8 @@ export function makeListing<Row, About extends object>(
   { rows, fields, elapsed, draw, write }: ListingParts<Row>,
   about: About,
 ): Listing<Row> & About {
-  const rowCount = rows.length;
-  const result = makeResult({
-    ...{ rows, fields, rowCount, elapsed },
-    ...{ command: "SELECT", tag: `SELECT ${rowCount}`, more: false, notices: [] },
+  const result = makeResult(Result.from(rows) as Result<Row>, {
+    ...{ fields, elapsed, tag: `SELECT ${rows.length}`, more: false, notices: [] },
     describe: () => Promise.resolve(fields),
   });
   const listing = Object.setPrototypeOf(result, Listing.prototype) as Listing<Row> & About;

@@ -7,6 +7,7 @@ import { requestCancel } from "./cancel.ts";
 import { credentialOf, type LoginClient, loginClientClass } from "./client.ts";
 import type { Lookup } from "./dns.ts";
 import { classifyFailure, connectError, type ConnectFailure, type Destination } from "./failure.ts";
+import { IdleTimer } from "./idle.ts";
 import type { SslConfig } from "./tls.ts";
 import type { WatchOptions } from "./watch.ts";
 
@@ -47,6 +48,21 @@ export interface LakebasePoolOptions extends Destination {
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }
 
+type PooledClient = pg.PoolClient & LoginClient;
+
+/** `pg-pool`'s own way to close an idle connection; it offers no other. */
+interface Removing {
+  _remove(client: LoginClient): void;
+}
+
+/** A try to get a connection. */
+interface Try {
+  /** When it began. */
+  started: number;
+  /** What came of it. */
+  client: Promise<pg.PoolClient>;
+}
+
 type Connected = (
   error: Error | undefined,
   client: pg.PoolClient | undefined,
@@ -60,6 +76,7 @@ type Connected = (
 export class LakebasePool extends pg.Pool {
   readonly #options: LakebasePoolOptions;
   readonly #clients = new Set<LoginClient>();
+  readonly #idle: IdleTimer<LoginClient>;
   /** Connections idle since before then went the way of one that was found dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
@@ -71,7 +88,14 @@ export class LakebasePool extends pg.Pool {
     this.on("error", () => {}); // an idle connection that drops is the server's right; the next query gets another
     this.on("connect", (client) => this.#clients.add(client as unknown as LoginClient));
     this.on("remove", (client) => this.#clients.delete(client as unknown as LoginClient));
-    this.on("release", (_error, client) => (client as unknown as LoginClient).idleSince = Date.now());
+    this.#idle = new IdleTimer({
+      ...{ limit: options.idleTimeout * 1000, clients: this.#clients },
+      close: (client) => (this as unknown as Removing)._remove(client),
+    });
+    this.on("release", (_error, client) => {
+      (client as unknown as LoginClient).idleSince = Date.now();
+      this.#idle.start();
+    });
   }
 
   /** A connection from the pool; `release()` it. */
@@ -79,12 +103,22 @@ export class LakebasePool extends pg.Pool {
   /** As `pg.Pool` has it. */
   override connect(callback: Connected): void;
   override connect(callback?: Connected): Promise<pg.PoolClient> | void {
-    const connecting = this.#connect();
-    if (callback === undefined) return connecting;
-    connecting.then(
-      (client) => callback(undefined, client, (error) => client.release(error as Error)),
-      (error) => callback(error, undefined, () => {}),
-    );
+    if (callback === undefined) {
+      return new Promise((resolve, reject) => {
+        this.connect((error, client) => client === undefined ? reject(error) : resolve(client));
+      });
+    }
+    if (this.ending || this.#mustOpen) return give(this.#connect(), callback);
+    const started = Date.now();
+    super.connect((error, taken, done) => {
+      const client = taken as PooledClient | undefined;
+      if (client === undefined || !this.#isFresh(client, started)) {
+        const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
+        return give(this.#connect({ started, client: made }), callback);
+      }
+      client.idleSince = 0;
+      callback(undefined, client, done);
+    });
   }
 
   /** Closes every connection; statements that still run have five seconds. */
@@ -120,6 +154,7 @@ export class LakebasePool extends pg.Pool {
   }
 
   async #end(): Promise<void> {
+    this.#idle.stop();
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       this.#clients.forEach((client) => client.destroy());
@@ -128,14 +163,27 @@ export class LakebasePool extends pg.Pool {
     await Promise.race([super.end(), late.promise]).finally(() => clearTimeout(timer));
   }
 
-  async #connect(): Promise<pg.PoolClient> {
+  /** Whether a connection has to be opened; else one is idle, or will be when another caller gives it back. */
+  get #mustOpen(): boolean {
+    return this.idleCount === 0 && this.totalCount < this.options.max;
+  }
+
+  /**
+   * Tries for as long as it may.
+   *
+   * @param first The first try, where it has been made.
+   */
+  async #connect(first?: Try): Promise<pg.PoolClient> {
     const { connectTimeout, credentials, onWaiting } = this.#options;
     let firstFailure: number | undefined;
     let reminted = false;
+    let made = first;
     for (let attempt = 0;; attempt++) {
-      const started = Date.now();
+      const deadline = firstFailure === undefined ? undefined : firstFailure + connectTimeout * 1000;
+      const { started, client } = made ?? { started: Date.now(), client: this.#take(deadline) };
+      made = undefined;
       try {
-        return await this.#attempt(firstFailure === undefined ? undefined : firstFailure + connectTimeout * 1000);
+        return await this.#living(deadline, client);
       } catch (error) {
         if (this.ending) throw closed();
         const failure = classifyFailure(error, this.#options);
@@ -156,12 +204,16 @@ export class LakebasePool extends pg.Pool {
   }
 
   /** One try; a deadline is given from the second on, since the first may rightly wait long for a free connection. */
-  async #attempt(deadline: number | undefined): Promise<pg.PoolClient> {
+  async #take(deadline: number | undefined): Promise<pg.PoolClient> {
     if (this.ending) throw closed();
-    if (this.idleCount === 0) await this.#options.credentials?.get(); // its errors are better than a failed login's
-    for (;;) {
-      const client = await before(deadline, super.connect()) as pg.PoolClient & LoginClient;
-      if (client.idleSince === 0 || await this.#lives(client)) {
+    if (this.#mustOpen) await this.#options.credentials?.get(); // its errors are better than a failed login's
+    return await before(deadline, super.connect());
+  }
+
+  /** A connection that lives; one that does not is replaced. */
+  async #living(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+    for (let client = await taken as PooledClient;; client = await before(deadline, super.connect()) as PooledClient) {
+      if (await this.#lives(client)) {
         client.idleSince = 0;
         return client;
       }
@@ -170,10 +222,14 @@ export class LakebasePool extends pg.Pool {
     }
   }
 
-  async #lives(client: LoginClient): Promise<boolean> {
-    const { idleSince } = client;
-    if (idleSince < this.#deadBefore) return false;
-    if (Date.now() - idleSince < UNCHECKED_IDLE_MS) return true;
+  /** Whether a connection is good without being asked: new, or in use until a moment ago. */
+  #isFresh({ idleSince }: PooledClient, now: number): boolean {
+    return idleSince === 0 || idleSince >= this.#deadBefore && now - idleSince < UNCHECKED_IDLE_MS;
+  }
+
+  async #lives(client: PooledClient): Promise<boolean> {
+    if (this.#isFresh(client, Date.now())) return true;
+    if (client.idleSince < this.#deadBefore) return false;
     try {
       await before(Date.now() + SIGN_OF_LIFE_MS, client.query(""));
       return true;
@@ -194,7 +250,7 @@ function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     ...(password === undefined ? {} : { password }),
     ssl,
     max,
-    idleTimeoutMillis: options.idleTimeout * 1000,
+    idleTimeoutMillis: 0, // see IdleTimer
     maxLifetimeSeconds: options.maxLifetime,
     allowExitOnIdle: true, // a script that forgets close() ends all the same
     keepAlive: true,
@@ -204,6 +260,13 @@ function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
     Client: loginClientClass({ ...options, connectTimeout: options.connectTimeout * 1000 }),
   } as pg.PoolConfig;
+}
+
+function give(connecting: Promise<pg.PoolClient>, callback: Connected): void {
+  connecting.then(
+    (client) => callback(undefined, client, (error) => client.release(error as Error)),
+    (error) => callback(error, undefined, () => {}),
+  );
 }
 
 function limit(failure: ConnectFailure, connectTimeout: number): number {

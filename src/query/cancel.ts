@@ -12,7 +12,7 @@ const ASK_AGAIN_MS = 200;
  * @param work What is waited for; it goes on by itself when stopped.
  * @throws The signal's reason.
  */
-export async function until<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await work;
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
@@ -31,14 +31,13 @@ export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefi
 }
 
 /** A connection, unless stopped first; one that comes later is given back. */
-export async function acquire(session: Session, signal: AbortSignal | undefined): Promise<Lease> {
+export function acquire(session: Session, signal: AbortSignal | undefined): Promise<Lease> {
   const acquiring = session.acquire();
-  try {
-    return await until(acquiring, signal);
-  } catch (error) {
-    if (signal?.aborted) acquiring.then((late) => late.release(), () => {});
+  if (signal === undefined) return acquiring;
+  return until(acquiring, signal).catch((error) => {
+    if (signal.aborted) acquiring.then((late) => late.release(), () => {});
     throw error;
-  }
+  });
 }
 
 /**
@@ -52,13 +51,16 @@ export async function acquire(session: Session, signal: AbortSignal | undefined)
  * @param work What runs; it settles once the server is ready for more.
  * @throws What `work` throws; whoever asked to stop looks at the signal.
  */
-export async function cancelable<T>(
+export function cancelable<T>(
   session: Session,
   lease: Lease,
   signal: AbortSignal | undefined,
   work: Promise<T>,
 ): Promise<T> {
-  if (signal === undefined) return await work;
+  return signal === undefined ? work : untilCanceled(session, lease, signal, work);
+}
+
+async function untilCanceled<T>(session: Session, lease: Lease, signal: AbortSignal, work: Promise<T>): Promise<T> {
   const failed = Symbol();
   const outcome = await until(work.then((value) => ({ value }), (error) => ({ [failed]: error })), signal).catch(() => {
     return undefined;

@@ -1,4 +1,6 @@
 import type { Statement } from "./fragment.ts";
+import { sendOpening } from "./opening.ts";
+import { Result } from "./result.ts";
 import { Exchange, type Reading, type Wire } from "./wire.ts";
 
 /** How much of a statement is run. */
@@ -15,7 +17,7 @@ export class Execution extends Exchange {
   readonly #options: ExecutionOptions;
   readonly #simple: boolean;
   #parsed = false;
-  readonly #onParsed = () => this.#parsed = true;
+  #onParsed: (() => void) | undefined;
 
   /** Made of a statement; `pg` submits it. */
   constructor(statement: Statement, options: ExecutionOptions) {
@@ -28,23 +30,27 @@ export class Execution extends Exchange {
   /** Whether it failed before any of it ran, and might be several statements, which the extended protocol refuses. */
   mayBeSeveral(error: unknown): boolean {
     const { code } = (error ?? {}) as { code?: unknown };
+    return code === "42601" && !this.#parsed && this.#maybeSeveral;
+  }
+
+  get #maybeSeveral(): boolean {
     const { limit, single } = this.#options;
-    return code === "42601" && !this.#parsed && limit !== undefined && !single && this.#statement.values.length === 0;
+    return limit !== undefined && !single && this.#statement.values.length === 0;
+  }
+
+  protected override gather(): unknown[] {
+    return new Result();
   }
 
   protected override send(wire: Wire): void {
     const { text, values, prefix = "" } = this.#statement;
     if (this.#simple) return wire.query(prefix + text);
-    wire.once("parseComplete", this.#onParsed);
-    wire.stream.cork?.();
-    sendOpening(wire, prefix + text, values);
-    wire.execute({ portal: "", rows: this.#options.limit ?? 0 });
-    wire.sync();
-    wire.stream.uncork?.();
+    if (this.#maybeSeveral) wire.once("parseComplete", this.#onParsed = () => this.#parsed = true);
+    sendOpening(wire, { text: prefix + text, values, rows: this.#options.limit ?? 0, last: "sync" });
   }
 
   protected override finish(): void {
-    this.wire.removeListener("parseComplete", this.#onParsed);
+    if (this.#onParsed !== undefined) this.wire.removeListener("parseComplete", this.#onParsed);
     super.finish();
   }
 
@@ -52,11 +58,4 @@ export class Execution extends Exchange {
     super.handleCopyInResponse();
     if (!this.#simple) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
   }
-}
-
-/** The messages that bind a statement to a portal. */
-export function sendOpening(wire: Wire, text: string, values: Statement["values"], portal = ""): void {
-  wire.parse({ text });
-  wire.bind({ portal, values });
-  wire.describe({ type: "P", name: portal });
 }

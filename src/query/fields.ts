@@ -52,21 +52,27 @@ export interface Learned {
  * @returns One for each, with a key that no earlier one has.
  */
 export function fieldsOf(fields: readonly WireField[], learned?: Learned): Field[] {
-  const taken = new Set(fields.map((field) => field.name));
+  const keys = keysOf(fields.map((field) => field.name));
+  return fields.map(({ name, dataTypeID: oid, tableID: table = 0, columnID: column = 0 }, index) => {
+    const field: Field = { name, key: keys[index]!, type: learned?.types.get(oid) ?? typeName(oid), oid };
+    if (table === 0 || column <= 0) return field;
+    const nullable = learned?.tables.get(table)?.get(column);
+    return nullable === undefined ? { ...field, table, column } : { ...field, table, column, nullable };
+  });
+}
+
+function keysOf(names: readonly string[]): readonly string[] {
+  const taken = new Set(names);
+  if (taken.size === names.length) return names;
   const used = new Set<string>();
-  return fields.map(({ name, dataTypeID: oid, tableID: table = 0, columnID: column = 0 }) => {
+  return names.map((name) => {
     let key = name;
     for (let n = 2; used.has(key); n++) {
       const next = `${name}_${n}`;
       key = taken.has(next) ? key : next;
     }
     used.add(key);
-    const nullable = learned?.tables.get(table)?.get(column);
-    return {
-      ...{ name, key, type: learned?.types.get(oid) ?? typeName(oid), oid },
-      ...(table > 0 && column > 0 ? { table, column } : {}),
-      ...(nullable === undefined ? {} : { nullable }),
-    };
+    return key;
   });
 }
 

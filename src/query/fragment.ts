@@ -19,9 +19,13 @@ export class Fragment {
 
   /** Made by the `sql` tag; a list that changes later does not change what was made of it. */
   constructor(strings: readonly string[], values: readonly unknown[]) {
-    this.strings = Object.freeze([...strings]);
-    this.values = Object.freeze([...values]);
+    this.strings = fixed(strings);
+    this.values = fixed(values);
   }
+}
+
+function fixed<T>(list: readonly T[]): readonly T[] {
+  return Object.isFrozen(list) ? list : Object.freeze([...list]);
 }
 
 /** A statement as the server takes it. */
@@ -34,6 +38,9 @@ export interface Statement {
   prefix?: string;
 }
 
+/** Texts of plain fragments by their strings, which a template has the same each time. */
+const texts = new WeakMap<readonly string[], string>();
+
 /**
  * Puts fragments together to one statement.
  *
@@ -42,33 +49,50 @@ export interface Statement {
  * @throws {LakebaseError} `BAD_PARAMETER`, with the position, for a value that Postgres has no form of; for `$1` beside values.
  */
 export function compile(fragment: Fragment): Statement {
-  const text: string[] = [];
+  const text = texts.get(fragment.strings);
+  const values = text === undefined ? undefined : plainValues(fragment);
+  return text === undefined || values === undefined ? assemble(fragment) : { text, values };
+}
+
+/** The values of a fragment whose text is its strings with `$1`, `$2`, ... between them; `undefined` for another one. */
+function plainValues(fragment: Fragment): WireValue[] | undefined {
+  if (fragment.values.length !== fragment.strings.length - 1) return undefined;
+  const values: WireValue[] = [];
+  for (const value of fragment.values) {
+    if (value instanceof Fragment) return undefined;
+    const parameter = encodeParameter(value, values.length + 1);
+    if (parameter.cast !== "") return undefined;
+    values.push(parameter.value);
+  }
+  return values;
+}
+
+function assemble(fragment: Fragment): Statement {
+  let text = "";
   const values: WireValue[] = [];
   const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // not by calls: queries are built in loops
-  const outer = new Set([fragment]);
+  let outer: Set<Fragment> | undefined;
   const written: [start: number, end: number][] = []; // where the person may have written a number
-  let length = 0;
-  const add = (piece: string) => {
-    text.push(piece);
-    length += piece.length;
-  };
+  let plain = fragment.values.length === fragment.strings.length - 1;
   let afterParameter = false;
-  for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+  for (let top = open[0]; top !== undefined; top = open[open.length - 1]) {
     const { strings, values: own } = top.fragment;
     const index = top.next++;
     const string = strings[index] ?? "";
     // What follows `$1`, here or at the start of the fragment behind it, must not make another number or word of it.
-    add(afterParameter && WORD.test(string) ? ` ${string}` : string);
+    text += afterParameter && WORD.test(string) ? ` ${string}` : string;
     // A text of `sql.unsafe()` says for itself what it is.
-    if (own.length > 0 && NUMBER.test(string)) written.push([length - string.length, length]);
+    if (own.length > 0 && NUMBER.test(string)) written.push([text.length - string.length, text.length]);
     if (string !== "") afterParameter = false;
     if (index >= own.length) {
       open.pop();
-      outer.delete(top.fragment);
+      outer?.delete(top.fragment);
       continue;
     }
     const value = own[index];
     if (value instanceof Fragment) {
+      plain = false;
+      outer ??= new Set([fragment]);
       if (outer.has(value)) throw badParameter("a fragment contains itself");
       outer.add(value);
       open.push({ fragment: value, next: 0 });
@@ -76,12 +100,14 @@ export function compile(fragment: Fragment): Statement {
     }
     const parameter = encodeParameter(value, values.length + 1);
     values.push(parameter.value);
-    add(`$${values.length}${parameter.cast}`);
+    plain &&= parameter.cast === "";
+    text += `$${values.length}${parameter.cast}`;
     afterParameter = true;
   }
-  const statement = { text: text.join(""), values };
-  if (written.length > 0 && values.length > 0) checkNumbers(statement.text, written);
-  return checked(statement);
+  if (written.length > 0 && values.length > 0) checkNumbers(text, written);
+  const statement = checked({ text, values });
+  if (plain) texts.set(fragment.strings, text);
+  return statement;
 }
 
 /** A number that the person wrote would stand for one of the values. */
@@ -110,7 +136,9 @@ export function textStatement(text: string, params: readonly unknown[] = []): St
     throw badParameter(`query() has ${text === null ? "null" : `a ${typeof text}`} for its SQL; ${instead}`);
   }
   if (!Array.isArray(params)) throw badParameter("query() takes its parameters as an array: query(text, [value, ...])");
-  return checked({ text, values: Array.from(params, (value, index) => encodeParameter(value, index + 1).value) });
+  const values: WireValue[] = [];
+  for (const value of params) values.push(encodeParameter(value, values.length + 1).value);
+  return checked({ text, values });
 }
 
 function checked(statement: Statement): Statement {
@@ -124,7 +152,14 @@ function checked(statement: Statement): Statement {
   );
 }
 
+/** By the template's own list, which is the same however often the template is run. */
+const known = new WeakMap<readonly string[], readonly string[]>();
+
 /** The strings of a template as they were written: SQL has its own back-slashes. Only `` \` `` and `\${` are JavaScript's. */
-export function rawStrings(template: TemplateStringsArray): string[] {
-  return template.raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1"));
+export function rawStrings({ raw }: TemplateStringsArray): readonly string[] {
+  const before = known.get(raw);
+  if (before !== undefined) return before;
+  const strings = Object.freeze(raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1")));
+  if (Object.isFrozen(raw)) known.set(raw, strings); // what a program made up itself may change
+  return strings;
 }

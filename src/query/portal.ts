@@ -1,5 +1,5 @@
-import { sendOpening } from "./execution.ts";
 import type { Statement } from "./fragment.ts";
+import { sendOpening } from "./opening.ts";
 import { Exchange, type Reading, type Wire } from "./wire.ts";
 
 /** How a portal is read. */
@@ -66,12 +66,10 @@ export class Portal extends Exchange {
 
   protected override send(wire: Wire): void {
     if (this.#state === "closing") return this.#sendClose(wire);
-    if (this.#state === "new") {
-      const { text, values } = this.#statement;
-      sendOpening(wire, text, values, this.#name);
-      this.#state = "open";
-    }
-    this.#execute(wire);
+    if (this.#state !== "new") return this.#execute(wire);
+    const { text, values } = this.#statement;
+    sendOpening(wire, { text, values, portal: this.#name, rows: this.#rows, last: this.#held ? "sync" : "flush" });
+    this.#state = "open";
   }
 
   override handlePortalSuspended(): void {

@@ -1,5 +1,4 @@
 import type { EventEmitter } from "node:events";
-import type { WireValue } from "./parameter.ts";
 
 /** Something the server said beside its answer, such as `RAISE NOTICE` does. */
 export interface Notice {
@@ -16,13 +15,11 @@ export interface Notice {
 /** What is used of `pg`'s connection: the messages of the extended query protocol. */
 export interface Wire extends EventEmitter {
   /** The socket. */
-  stream: { cork?(): void; uncork?(): void };
+  stream: { writable: boolean; write(bytes: Uint8Array): boolean; cork?(): void; uncork?(): void };
   /** A simple query. */
   query(text: string): void;
   /** `Parse`. */
   parse(message: { text: string }): void;
-  /** `Bind`, to the unnamed portal or a named one. */
-  bind(message: { portal?: string; values: readonly WireValue[] }): void;
   /** `Describe`. */
   describe(message: { type: "P" | "S"; name: string }): void;
   /** `Execute`. */

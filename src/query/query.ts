@@ -57,7 +57,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   #peek: Promise<Result<Row>> | undefined;
 
   /** Made by the `sql` tag. */
-  constructor(fragment: Fragment, session: FindSession, options: QueryOptions = {}) {
+  constructor(fragment: Pick<Fragment, "strings" | "values">, session: FindSession, options: QueryOptions = {}) {
     super(fragment.strings, fragment.values);
     this.#session = session;
     this.#options = options;
@@ -67,7 +67,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
     exactRows = async (query, stop) => {
       const { signal, timeout } = query.#stops();
-      return await run(query.#session, compile(query), { signal: eitherSignal(signal, stop), timeout, types: EXACT });
+      return await run(query.#session, query, { signal: eitherSignal(signal, stop), timeout, types: EXACT });
     };
     pullStops = (query) => {
       const { limit } = query.#options;
@@ -244,11 +244,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** The result of running it whole: what has run so already, or is running. */
   #whole(): Promise<Result<Row>> {
-    const run = async () => {
-      const seen = await this.#peek;
-      return seen === undefined || seen.more ? await this.#run() : seen;
-    };
-    return this.#result ??= run();
+    return this.#result ??= this.#peek === undefined
+      ? this.#run()
+      : this.#peek.then((seen) => seen.more ? this.#run() : seen);
   }
 
   /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
@@ -265,8 +263,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return this.#peek = peek;
   }
 
-  async #run(drawn = false, limit?: number): Promise<Result<Row>> {
-    return await run<Row>(this.#session, compile(this), { ...this.#stops(), drawn, limit });
+  #run(drawn = false, limit?: number): Promise<Result<Row>> {
+    const { signal, timeout } = this.#options;
+    return run<Row>(this.#session, this, { signal, timeout, drawn, limit });
   }
 
   #stops(): StopOptions {

@@ -8,20 +8,14 @@ import type { Notice } from "./wire.ts";
 
 export type { Field, Notice };
 
-/** What a {@linkcode Result} is made of. */
-export interface ResultParts<Row> {
-  /** The rows. */
-  rows: Row[];
+/** What a {@linkcode Result} knows beside its rows. */
+export interface About {
   /** The columns. */
   fields: readonly Field[];
-  /** The command, such as `SELECT` or `INSERT`. */
-  command: string;
   /** The command as the server reports it, such as `INSERT 0 3`. */
   tag: string;
   /** Whether the server had more rows than were fetched. */
   more: boolean;
-  /** Rows returned or changed; `null` for commands that have no count. */
-  rowCount: number | null;
   /** Milliseconds from sending to the last row. */
   elapsed: number;
   /** What the server said beside them. */
@@ -30,45 +24,52 @@ export interface ResultParts<Row> {
   describe: () => Promise<readonly Field[]>;
 }
 
-type About = Omit<ResultParts<unknown>, "rows">;
-
-/** One property for all that is known: many on an array would cost more than a small query does. */
-const ABOUT: unique symbol = Symbol("about");
+/** Tells an array of rows what else is known of them; the rows are pushed into it as they come. */
+export let makeResult: <Row>(rows: Result<Row>, about: About) => Result<Row>;
 
 /**
  * The rows of a query: an array of objects, with what else the server said. `map`, `filter` and the like give plain
  * arrays.
  */
 export class Result<Row = Record<string, unknown>> extends Array<Row> {
-  declare private readonly [ABOUT]: About;
+  /** One property for all that is known: many on an array would cost more than a small query does. */
+  #about!: About;
+
+  static {
+    makeResult = (rows, about) => {
+      rows.#about = about;
+      return rows;
+    };
+  }
 
   /** The columns, in their order. */
   get fields(): readonly Field[] {
-    return this[ABOUT].fields;
+    return this.#about.fields;
   }
   /** The command, such as `SELECT` or `INSERT`. */
   get command(): string {
-    return this[ABOUT].command;
+    return this.tag.replace(/( \d+)+$/, ""); // `INSERT 0 3` is an `INSERT`, `CREATE TABLE` stays
   }
   /** The command as the server reports it, such as `INSERT 0 3`. */
   get tag(): string {
-    return this[ABOUT].tag;
+    return this.#about.tag;
   }
   /** Whether the server had more rows than were fetched. */
   get more(): boolean {
-    return this[ABOUT].more;
+    return this.#about.more;
   }
   /** Rows returned or changed; `null` for commands that have no count. */
   get rowCount(): number | null {
-    return this[ABOUT].rowCount;
+    const count = / (\d+)$/.exec(this.tag);
+    return count === null ? null : Number(count[1]);
   }
   /** Milliseconds from sending the query to its last row. */
   get elapsed(): number {
-    return this[ABOUT].elapsed;
+    return this.#about.elapsed;
   }
   /** What the server said beside its answer. */
   get notices(): readonly Notice[] {
-    return this[ABOUT].notices;
+    return this.#about.notices;
   }
   /**
    * The columns with what only the catalogue knows: the names of a database's own types, and `nullable`. It asks for what
@@ -76,8 +77,8 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
    *
    * @throws {LakebaseError} As the query.
    */
-  get describe(): () => Promise<readonly Field[]> {
-    return this[ABOUT].describe;
+  describe(): Promise<readonly Field[]> {
+    return this.#about.describe();
   }
 
   /**
@@ -102,14 +103,4 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }
-}
-
-/**
- * Makes a result of its parts.
- *
- * @param parts The rows, which become the result itself, and what else is known of them.
- */
-export function makeResult<Row>({ rows, ...about }: ResultParts<Row>): Result<Row> {
-  const result = Object.setPrototypeOf(rows, Result.prototype) as Result<Row>;
-  return Object.defineProperty(result, ABOUT, { value: about });
 }

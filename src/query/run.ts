@@ -6,7 +6,7 @@ import { lookUpOn } from "./catalogue.ts";
 import { Execution } from "./execution.ts";
 import { explain } from "./failure.ts";
 import { fieldsOf } from "./fields.ts";
-import type { Statement } from "./fragment.ts";
+import { compile, Fragment, type Statement } from "./fragment.ts";
 import { makeResult, type Result } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
@@ -14,7 +14,7 @@ import type { ParserSource } from "./types.ts";
 import type { Exchange } from "./wire.ts";
 
 /** Finds where a statement runs, connecting where that is needed. */
-export type FindSession = () => Promise<Session>;
+export type FindSession = () => Session | Promise<Session>;
 
 /** How a statement runs. */
 export interface RunOptions extends StopOptions {
@@ -29,43 +29,68 @@ export interface RunOptions extends StopOptions {
 }
 
 /**
- * Runs a statement to its end, or to the rows that are wanted.
+ * Runs a statement to its end, or to the rows that are wanted. Each small query pays for every step here, so nothing is
+ * awaited that is there already.
  *
  * @throws {LakebaseError} `QUERY_FAILED`, `CONNECTION_LOST`, `CANCELED`, or what connecting throws; the reason of the
  * caller's signal.
  */
 export async function run<Row>(
   find: FindSession,
-  statement: Statement,
+  what: Fragment | Statement,
   options: RunOptions = {},
 ): Promise<Result<Row>> {
-  using stop = stoppable(options);
-  const session = await until(find(), stop.signal);
-  const result = await onConnection(session, statement, stop.signal, async (lease, signal) => {
-    const { types = session.types, limit, single, drawn } = options;
-    const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
-    const reading = { types, learned: session.catalogue };
-    let execution = new Execution(statement, { ...reading, limit: fetched, single });
-    const started = performance.now();
-    try {
-      await exchange(session, lease, signal, execution);
-    } catch (error) {
-      if (signal?.aborted || session.transaction !== undefined || !execution.mayBeSeveral(error)) throw error;
-      execution = new Execution(statement, reading); // nothing has run: it was refused while it was parsed
-      await exchange(session, lease, signal, execution);
-    }
-    const elapsed = performance.now() - started;
-    session.catalogue.heed(execution.tag, statement.text);
-    if (drawn) await nameTypes(session, lease, signal, execution);
-    if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
-    return toResult<Row>(session, execution, elapsed);
-  });
-  stop.succeeded();
-  return result;
+  let statement: Statement;
+  try {
+    statement = what instanceof Fragment ? compile(what) : what;
+  } catch {
+    await undefined; // the trace of what is thrown inside an `await` of a query ends there; behind it, at the caller's line
+    statement = compile(what as Fragment);
+  }
+  const stop = stoppable(options);
+  try { // `using` would cost as much as three frames
+    const found = find();
+    const session = found instanceof Promise ? await until(found, stop.signal) : found;
+    const result = await onConnection(session, statement, stop.signal, (lease, signal) => {
+      return execute<Row>({ session, lease, signal, statement, options });
+    });
+    stop.succeeded();
+    return result;
+  } finally {
+    stop[Symbol.dispose]();
+  }
+}
+
+interface Run {
+  session: Session;
+  lease: Lease;
+  signal: AbortSignal | undefined;
+  statement: Statement;
+  options: RunOptions;
+}
+
+async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<Result<Row>> {
+  const { types = session.types, limit, single, drawn } = options;
+  const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
+  const learned = session.catalogue;
+  let execution = new Execution(statement, { types, learned, limit: fetched, single });
+  const started = performance.now();
+  try {
+    await exchange(session, lease, signal, execution);
+  } catch (error) {
+    if (signal?.aborted || session.transaction !== undefined || !execution.mayBeSeveral(error)) throw error;
+    execution = new Execution(statement, { types, learned }); // nothing has run: it was refused while it was parsed
+    await exchange(session, lease, signal, execution);
+  }
+  const elapsed = performance.now() - started;
+  session.catalogue.heed(execution.tag, statement.text);
+  if (drawn) await nameTypes(session, lease, signal, execution);
+  if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
+  return toResult<Row>(session, execution, elapsed);
 }
 
 /** Sends something on a connection and waits for its end. */
-export async function exchange(
+export function exchange(
   session: Session,
   lease: Lease,
   signal: AbortSignal | undefined,
@@ -76,12 +101,9 @@ export async function exchange(
     lease.broken ??= new Error("a request to cancel may still be on its way");
     session.cancel(lease.client).catch(() => {});
   };
+  work.onLost = () => lease.broken ??= new Error("the connection is lost");
   if (submit) lease.client.query(work as unknown as pg.Submittable);
-  try {
-    await cancelable(session, lease, signal, work.done);
-  } finally {
-    if (work.lost) lease.broken ??= new Error("the connection is lost");
-  }
+  return cancelable(session, lease, signal, work.done);
 }
 
 async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | undefined, answer: Exchange) {
@@ -90,28 +112,14 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
   if (learned) answer.fields = fieldsOf(answer.wireFields, session.catalogue);
 }
 
-function toResult<Row>(session: Session, answer: Exchange, elapsed: number): Result<Row> {
-  const { rows, fields, wireFields, tag, more, notices } = answer;
-  const { catalogue } = session;
-  return makeResult<Row>({
-    ...{ rows: rows as Row[], fields, command: commandOf(tag), tag, more, elapsed, notices },
-    rowCount: countOf(tag),
-    describe: async () => {
-      await catalogue.learnTypes(wireFields, session.lookUp);
-      await catalogue.learnTables(wireFields, session.lookUp);
-      return fieldsOf(wireFields, catalogue);
-    },
-  });
-}
-
-/** `INSERT 0 3` is an `INSERT`, `CREATE TABLE` stays. */
-function commandOf(tag: string): string {
-  return tag.replace(/( \d+)+$/, "");
-}
-
-function countOf(tag: string): number | null {
-  const count = / (\d+)$/.exec(tag);
-  return count === null ? null : Number(count[1]);
+function toResult<Row>({ catalogue, lookUp }: Session, execution: Execution, elapsed: number): Result<Row> {
+  const { rows, fields, wireFields, tag, more, notices } = execution;
+  const describe = async () => {
+    await catalogue.learnTypes(wireFields, lookUp);
+    await catalogue.learnTables(wireFields, lookUp);
+    return fieldsOf(wireFields, catalogue);
+  };
+  return makeResult(rows as Result<Row>, { fields, tag, more, elapsed, notices, describe });
 }
 
 /**
@@ -133,7 +141,8 @@ export async function onConnection<T>(
       leftTransaction(session, lease);
       return result;
     } finally {
-      await restore(session, lease);
+      const restoring = restore(session, lease);
+      if (restoring !== undefined) await restoring;
       lease.release();
     }
   } catch (error) {
@@ -148,10 +157,13 @@ export function isOpenTransaction({ client }: Lease): boolean {
   return status === "T" || status === "E";
 }
 
-/** A connection goes back to the pool outside of any transaction; what can't be brought there is closed. */
-export async function restore({ transaction, held }: Session, lease: Lease): Promise<void> {
-  if (transaction !== undefined || held || lease.broken !== undefined || !isOpenTransaction(lease)) return;
-  await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
+/**
+ * A connection goes back to the pool outside of any transaction; what can't be brought there is closed. `undefined` where
+ * there is nothing to do.
+ */
+export function restore({ transaction, held }: Session, lease: Lease): Promise<unknown> | undefined {
+  if (transaction !== undefined || held || lease.broken !== undefined || !isOpenTransaction(lease)) return undefined;
+  return lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
 }
 
 /** Statements begin and end transactions by `transaction()` only, unless they hold their connection. */

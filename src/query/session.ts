@@ -58,7 +58,10 @@ export function poolSession(pool: LakebasePool, types: ParserSource): Session {
     transaction: undefined,
     signal: undefined,
     connections: pool.options.max,
-    acquire: async () => new PoolLease(await pool.connect()),
+    acquire: () =>
+      new Promise((resolve, reject) => {
+        pool.connect((error, client) => client === undefined ? reject(error) : resolve(new PoolLease(client)));
+      }),
     cancel: (client) => pool.cancel(client),
     lookUp: async (text, values) => {
       const free = pool.idleCount > 0 || pool.totalCount < pool.options.max;

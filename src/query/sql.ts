@@ -29,7 +29,7 @@ export interface Sql {
 export function makeSql(session: FindSession): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
     if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
-    return new Query<Row>(new Fragment(rawStrings(template), values), session);
+    return new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, session);
   };
   return Object.assign(tag, { id: identifier, join, values: valuesList, unsafe });
 }

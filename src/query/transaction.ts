@@ -40,7 +40,7 @@ export async function transact<T>(
   const lease = await acquire(outside, stop.signal);
   using transaction = new Transaction(lease, outside, stop.signal);
   try {
-    const find = () => Promise.resolve(transaction);
+    const find = () => transaction;
     await transaction.command(begin, stop.signal);
     const result = await until((async () => await work(find))(), stop.signal);
     await commit(transaction, stop.signal);

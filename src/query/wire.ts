@@ -10,6 +10,20 @@ const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
+/** Whose notices a connection brings. It is listened to once: to do so for each query would cost as much as its rows. */
+const hearers = new WeakMap<Wire, { exchange: Exchange | undefined }>();
+
+function hearerOf(wire: Wire): { exchange: Exchange | undefined } {
+  const known = hearers.get(wire);
+  if (known !== undefined) return known;
+  const hearer: { exchange: Exchange | undefined } = { exchange: undefined };
+  hearers.set(wire, hearer);
+  wire.on("notice", (notice: WireNotice) => hearer.exchange?.hear(notice));
+  return hearer;
+}
+
+const unread = () => undefined;
+
 /** How rows are read. */
 export interface Reading {
   /** How values become JavaScript's. */
@@ -25,7 +39,7 @@ export interface Reading {
  */
 export abstract class Exchange {
   /** The rows since they were last taken. */
-  rows: unknown[] = [];
+  rows: unknown[] = this.gather();
   /** How many bytes they were on the wire. */
   bytes = 0;
   /** The columns. */
@@ -42,13 +56,15 @@ export abstract class Exchange {
   lost = false;
   /** Called when the outcome is known to be an error, but the server goes on sending. */
   onDoomed: (() => void) | undefined;
+  /** Called when its connection is of no more use. */
+  onLost: (() => void) | undefined;
 
   protected wire!: Wire;
   #end = Promise.withResolvers<void>();
   #failure: unknown;
   #failed = false;
   #described = false;
-  #read: (values: WireRow) => unknown = () => undefined;
+  #read: (values: WireRow) => unknown = unread;
   readonly #reading: Reading;
 
   /** Made with how rows are read. */
@@ -64,8 +80,7 @@ export abstract class Exchange {
   /** Sends it; called by `pg` when its turn has come. */
   submit(wire: Wire): null {
     this.wire = wire;
-    this.#end.promise.catch(() => {});
-    wire.on("notice", this.#hear);
+    hearerOf(wire).exchange = this;
     try {
       this.send(wire);
     } catch (error) {
@@ -86,14 +101,14 @@ export abstract class Exchange {
   /** Another exchange under the same name, as a portal's next batch is. */
   protected renew(): void {
     this.#end = Promise.withResolvers();
-    this.#end.promise.catch(() => {});
     this.more = false;
     if (this.#failed) this.#end.reject(this.#failure);
   }
 
   /** Ends it. */
   protected finish(): void {
-    this.wire.removeListener("notice", this.#hear);
+    const hearer = hearerOf(this.wire);
+    if (hearer.exchange === this) hearer.exchange = undefined; // the next one may be under way already
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();
   }
@@ -107,7 +122,7 @@ export abstract class Exchange {
     this.#described = true;
     this.wireFields = fields;
     this.fields = fieldsOf(fields, this.#reading.learned);
-    this.rows = []; // of several statements the last one's are kept
+    this.rows = this.gather(); // of several statements the last one's are kept
     this.#read = rowReader(this.fields, this.#reading.types);
   }
 
@@ -149,10 +164,7 @@ export abstract class Exchange {
   handleError(error: unknown, wire: Wire = this.wire): void {
     this.wire ??= wire;
     this.#doom(error);
-    if (!isOrdinary(error)) {
-      this.lost = true;
-      return this.finish();
-    }
+    if (!isOrdinary(error)) return this.#lose();
     if (this.owesSync) wire.sync();
     this.#whenReady(wire);
   }
@@ -166,13 +178,19 @@ export abstract class Exchange {
     const settle = (gone: boolean) => {
       wire.removeListener("readyForQuery", onReady);
       wire.removeListener("end", onEnd);
-      this.lost ||= gone;
-      this.finish();
+      if (gone) this.#lose();
+      else this.finish();
     };
     const onReady = () => settle(false);
     const onEnd = () => settle(true);
     wire.on("readyForQuery", onReady);
     wire.on("end", onEnd);
+  }
+
+  #lose(): void {
+    this.lost = true;
+    this.onLost?.();
+    this.finish();
   }
 
   #doom(error: unknown): void {
@@ -183,15 +201,21 @@ export abstract class Exchange {
   }
 
   #forgetRows(): void {
-    this.rows = [];
+    this.rows = this.gather();
     this.fields = [];
     this.wireFields = [];
   }
 
-  readonly #hear = ({ severity = "NOTICE", message = "", detail, hint }: WireNotice) => {
+  /** Keeps a notice. */
+  hear({ severity = "NOTICE", message = "", detail, hint }: WireNotice): void {
     if (this.notices.length >= MOST_NOTICES) return;
     this.notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
-  };
+  }
+
+  /** Where its rows go. */
+  protected gather(): unknown[] {
+    return [];
+  }
 }
 
 /** After an `ERROR` the connection goes on; after anything else it does not. */

@@ -4,7 +4,7 @@ import { holdReading, resumeReading } from "../net/hold.ts";
 import { exchange } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { parserSource } from "../query/types.ts";
-import { Exchange, type Wire } from "../query/wire.ts";
+import { Exchange } from "../query/wire.ts";
 import { CopyEnd } from "./copy_end.ts";
 import { type Chunk, CopyMessages } from "./copy_messages.ts";
 
@@ -166,7 +166,7 @@ class CopyOut extends Exchange {
     if (this.#held) this.#release();
   }
 
-  protected override send(wire: Wire): void {
+  protected override send(): void {
     this.#parsers = this.#socket.listeners("data") as Listener[];
     this.#socket.removeAllListeners("data");
     this.#socket.on("data", this.#onData);

@@ -196,7 +196,7 @@ interface Start {
 
 /** Nobody waits for the end of the transaction: over a long line that would be a round trip more. */
 function giveBack(session: Session, lease: Lease): void {
-  restore(session, lease).then(() => lease.release());
+  Promise.resolve(restore(session, lease)).then(() => lease.release());
 }
 
 async function explained(session: Session, { table, signal }: ParallelOptions, error: unknown): Promise<unknown> {

@@ -111,6 +111,17 @@ test("LakebasePool replaces a connection after maxLifetime", async ({ settings }
   assert.ok(await pid());
 });
 
+test("LakebasePool closes a connection that was idle for idleTimeout, and none that is in use", async ({ settings }) => {
+  await using db = await connect(settings({ idleTimeout: 0.2 }));
+  const held = await db.pool.connect();
+  (await db.pool.connect()).release();
+  assert.deepEqual([db.pool.totalCount, db.pool.idleCount], [2, 1]);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.deepEqual([db.pool.totalCount, db.pool.idleCount], [1, 0]);
+  held.release();
+  assert.equal((await db.query("SELECT 1 AS n")).length, 1);
+});
+
 test("LakebasePool.end() does not wait for ever for a connection that was never given back", async ({ settings }) => {
   const db = await connect(settings());
   await db.pool.connect();

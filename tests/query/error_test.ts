@@ -42,6 +42,15 @@ queryTest("a trace, and how it is printed, hold no driver frames and no secret",
   assert.match(password.message, /PASSWORD '\*{7}'/);
 });
 
+queryTest("a trace leads to the caller's line", async ({ db }) => {
+  async function theCaller(query: PromiseLike<unknown>) {
+    await query;
+  }
+  for (const query of [db.sql`SELECT 1 / ${0}`, db.sql`SELECT ${undefined}`]) {
+    assert.match((await errorOf(theCaller(query))).stack!, /at async theCaller/);
+  }
+});
+
 queryTest("a failed statement leaves no transaction open", async ({ open }) => {
   const db = await open({ max: 1 });
   for (let n = 0; n < 20; n++) {
