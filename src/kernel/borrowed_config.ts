@@ -15,7 +15,8 @@ const CONFIGS = ["deno.json", "deno.jsonc", "package.json"];
  * Lends a notebook the import map of the client's checkout, where neither its folder nor one above has a configuration.
  * `deno jupyter` takes no such option, and reads what it finds where it starts: so it starts in a folder with the map and
  * the lock file, and goes to the notebook's before its first cell. From there on relative imports are that folder's, as
- * after any `Deno.chdir()`, and nothing of the other one is read any more: dispose of it when the code has run.
+ * after any `Deno.chdir()`, and nothing of the other one is read any more: dispose of it when the code has run, and once
+ * more at the end, since Deno writes its lock file there when a cell has imported a package.
  *
  * @param client The URL of the client's main module.
  * @param folder The notebook's folder.

@@ -38,7 +38,9 @@ Deno.test("what is borrowed has the checkout's lock file, and is gone afterwards
 
 /** What each cell ends in: what it shows as text, or its error. */
 async function run(cwd: string, cells: readonly string[]): Promise<string[]> {
-  await using kernel = await RawKernel.start({ cwd, env: { NO_COLOR: "1", LAKEBASE_LOCAL: "1" } });
+  await using temporary = await folderOf({});
+  const env = { NO_COLOR: "1", LAKEBASE_LOCAL: "1", TMPDIR: temporary.path };
+  const kernel = await RawKernel.start({ cwd, env });
   using frontend = await kernel.frontend();
   const shown: string[] = [];
   for (const cell of cells) {
@@ -46,6 +48,9 @@ async function run(cwd: string, cells: readonly string[]): Promise<string[]> {
     const data = outputs.find(({ type }) => type === "execute_result")?.content["data"] as Record<string, string>;
     shown.push(reply["status"] === "ok" ? data?.["text/plain"] ?? "" : `${reply["ename"]}: ${reply["evalue"]}`);
   }
+  await kernel[Symbol.asyncDispose]();
+  const left = (await Array.fromAsync(Deno.readDir(temporary.path))).map(({ name }) => name);
+  assert.deepEqual(left.filter((name) => name.startsWith("lakebase-config-")), []);
   return shown;
 }
 
