@@ -36,7 +36,7 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
     await shared.server.then((server) => server.close(), () => {}).finally(() => clearInterval(awake));
   };
   try {
-    return { env: (await shared.server).env, release };
+    return { env: (await shared.server).inlineEnv, release };
   } catch (error) {
     await release();
     throw error;

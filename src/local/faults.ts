@@ -53,10 +53,17 @@ export interface FaultTargets {
  * Makes a local Lakebase misbehave, from the moment that a fault is set until {@linkcode Faults.reset}.
  *
  * @example
- * ```ts ignore
- * local.faults.latency = 100;
- * local.faults.workspace("POST /api/2.0/postgres/credentials", { status: 429, retryAfter: 1, times: 2 });
- * local.faults.suspend({ wakeAfter: 5000, refuse: "28000" });
+ * ```ts
+ * import { startLocal } from "lakebase/local";
+ * import assert from "node:assert/strict";
+ *
+ * await using local = await startLocal();
+ * local.faults.latency = 100; // milliseconds
+ * local.faults.workspace("GET *", { status: 503, times: 1 });
+ * const [failed, worked] = [await fetch(local.env["DATABRICKS_HOST"]!), await fetch(local.env["DATABRICKS_HOST"]!)];
+ * assert.equal(failed.status, 503);
+ * assert.notEqual(worked.status, 503);
+ * await Promise.all([failed, worked].map(({ body }) => body?.cancel()));
  * ```
  */
 export class Faults {

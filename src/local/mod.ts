@@ -2,11 +2,17 @@
  * A Lakebase on this machine: the Databricks workspace API and a Postgres port, for development and tests.
  *
  * @example
- * ```ts ignore
+ * ```ts
+ * import { connect } from "lakebase";
  * import { startLocal } from "lakebase/local";
+ * import assert from "node:assert/strict";
  *
- * await using local = await startLocal();
- * console.log(local.env);
+ * await using local = await startLocal({ passwords: { app: "secret" } });
+ * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // its compute sleeps, and refuses until it is up
+ *
+ * const { PGHOST: host, PGPORT: port } = local.env as Record<string, string>;
+ * await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
+ * assert.equal(await db.sql`SELECT current_user`.value(), "app");
  * ```
  *
  * @module
@@ -30,7 +36,7 @@ export type { Failure } from "./messages.ts";
 export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
-/** What {@linkcode startLocal} serves. */
+/** What {@linkcode startLocal} serves. Its durations are in milliseconds, where those of `connect()` are in seconds. */
 export interface LocalOptions {
   /** `postgres://` URL of a server to stand in front of. @default {an embedded PGlite} */
   database?: string;
@@ -66,9 +72,14 @@ export interface LocalLakebase extends AsyncDisposable {
    * Environment that points a client at it.
    *
    * `PGSSLMODE` is `require`: `@databricks/lakebase` takes no `verify-full`, and libpq verifies under `require` too as
-   * soon as there is a `PGSSLROOTCERT`.
+   * soon as there is a `PGSSLROOTCERT`: a temporary file, which is made when this is first read, and goes with `close()`.
    */
   readonly env: Record<string, string>;
+  /**
+   * The same for this module's own client, which takes the authority itself for `PGSSLROOTCERT`: no file is made.
+   * @internal
+   */
+  readonly inlineEnv: Record<string, string>;
   /** The certificate authority to trust, PEM; `PGSSLROOTCERT` is a file of it. */
   readonly ca: string;
   /** Makes it misbehave. */
@@ -86,9 +97,22 @@ export interface LocalLakebase extends AsyncDisposable {
 }
 
 /**
- * Serves a Lakebase on this machine's loopback.
+ * Serves a Lakebase on this machine's loopback, until it is closed: a script that forgets `close()`, and did not say
+ * `unref()`, never ends. The example at the top of `lakebase/local` shows it with a client.
  *
+ * @param options What the workspace holds, and where.
+ * @returns What is served; `await using` closes it.
  * @throws {Error} Where a port is taken, or the database can't be started or reached.
+ *
+ * @example For a client that reads the environment
+ * ```ts
+ * import { startLocal } from "lakebase/local";
+ * import assert from "node:assert/strict";
+ *
+ * await using local = await startLocal();
+ * const { PGHOST } = local.env; // also PGPORT, DATABRICKS_HOST, DATABRICKS_TOKEN, ...: what `lakebase local` prints
+ * assert.equal(PGHOST, "localhost");
+ * ```
  */
 export async function startLocal(options: LocalOptions = {}): Promise<LocalLakebase> {
   const { signal, user = "you@example.com" } = options;
@@ -148,29 +172,26 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     groups,
   });
   stack.defer(() => api.close());
-  const caFile = await Deno.makeTempFile({ prefix: "lakebase-local-", suffix: ".pem" });
-  const removeCaFile = (): void => Deno.removeSync(caFile);
-  globalThis.addEventListener("unload", removeCaFile); // for a process that ends without close()
-  stack.defer(() => {
-    globalThis.removeEventListener("unload", removeCaFile);
-    removeCaFile();
-  });
-  await Deno.writeTextFile(caFile, authority.ca);
+  const caFile = fileOf(authority.ca, stack);
+  const inlineEnv = {
+    DATABRICKS_HOST: api.origin,
+    DATABRICKS_TOKEN: identities.token,
+    ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
+    PGHOST: "localhost",
+    PGPORT: String(gateway.port),
+    PGDATABASE: DEFAULT_DATABASE,
+    PGUSER: user,
+    PGSSLMODE: "require",
+    PGSSLROOTCERT: authority.ca,
+  };
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= stack.disposeAsync();
   return {
-    env: {
-      DATABRICKS_HOST: api.origin,
-      DATABRICKS_TOKEN: identities.token,
-      ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
-      PGHOST: "localhost",
-      PGPORT: String(gateway.port),
-      PGDATABASE: DEFAULT_DATABASE,
-      PGUSER: user,
-      PGSSLMODE: "require",
-      PGSSLROOTCERT: caFile,
-      NODE_EXTRA_CA_CERTS: caFile,
+    get env() {
+      const file = caFile();
+      return { ...inlineEnv, PGSSLROOTCERT: file, NODE_EXTRA_CA_CERTS: file };
     },
+    inlineEnv,
     ca: authority.ca,
     faults,
     requests: api.requests,
@@ -182,6 +203,24 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** A file of the authority, written when it is first asked for: a notebook's process may end without any farewell. */
+function fileOf(ca: string, stack: AsyncDisposableStack): () => string {
+  let path: string | undefined;
+  const remove = (): void => path === undefined ? undefined : Deno.removeSync(path);
+  globalThis.addEventListener("unload", remove); // for a script that ends without close()
+  stack.defer(() => {
+    globalThis.removeEventListener("unload", remove);
+    remove();
+  });
+  return () => path ??= temporaryFile(ca);
+}
+
+function temporaryFile(text: string): string {
+  const path = Deno.makeTempFileSync({ prefix: "lakebase-local-", suffix: ".pem" });
+  Deno.writeTextFileSync(path, text);
+  return path;
 }
 
 function startDatabase({ database, dataDir, lockTimeout = 30_000 }: LocalOptions, roles: string[]): Promise<Database> {
