@@ -35,6 +35,19 @@ import type { Settings } from "./settings.ts";
  * ```
  */
 export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
+  const opening = open(options);
+  pending.add(opening); // at once: `sql` has to see a connect() whose `await` was forgotten
+  try {
+    return await opening;
+  } finally {
+    pending.delete(opening);
+  }
+}
+
+/** Every connect() that is under way, in their order. */
+const pending = new Set<Promise<Lakebase>>();
+
+async function open(options: ConnectOptions): Promise<Lakebase> {
   const found = await readSettings(options);
   const { settings, release } = found;
   const key = await identity(settings);
@@ -161,8 +174,9 @@ function openWorkspace({ workspace: client, profile, environment, connectTimeout
   return new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
 }
 
-/** The connection that was opened last, of those that are open. */
+/** The connection that was opened last, of those that are open. One that is being opened is waited for, and may fail. */
 async function newest(): Promise<Lakebase> {
+  await [...pending].at(-1);
   for (const { connection } of [...connections.values()].reverse()) {
     const db = await connection.catch(() => undefined);
     if (db !== undefined && !db.closed) return db;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { connect, type ConnectOptions, type LakebaseErrorCode } from "../mod.ts";
+import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../mod.ts";
 import { startLocal, type WorkspaceFault } from "../src/local/mod.ts";
 import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "./support/lakebase.ts";
 
@@ -69,6 +69,17 @@ test("connect({ local: true }) starts a Lakebase of its own and joins it when as
   await using db = await connect({ local: true });
   assert.equal(await connect({ local: true }), db);
   assert.match(await db.version(), /PGlite/);
+});
+
+test("sql waits for a connect() whose await was forgotten, and says why that one failed", async ({ settings }) => {
+  const opening = connect(settings());
+  assert.equal(await sql`SELECT current_user`.value(), "you@example.com");
+  await using db = await opening;
+  const failing = connect(settings({ database: "nope" }));
+  await assert.rejects(sql`SELECT 1`.then(), { code: "DATABASE_NOT_FOUND" });
+  await assert.rejects(failing, { code: "DATABASE_NOT_FOUND" });
+  assert.equal(await sql`SELECT current_database()`.value(), "databricks_postgres");
+  assert.equal(await connect(settings()), db);
 });
 
 const ENDPOINT = "projects/local/branches/production/endpoints";
@@ -154,12 +165,12 @@ test("connect() tells a password function's own failure from the network's", asy
   }
 });
 
-test("a script that forgets close() on a Lakebase of its own ends by itself, and leaves no file", async () => {
+test("a script that forgets close() on a Lakebase of its own ends by itself, and makes no file", async () => {
   await using folder = await emptyHome();
   const script = `import { connect } from "${import.meta.resolve("../mod.ts")}";
     const db = await connect({ local: true });
     await db.query("CREATE TABLE t (n int)");
-    console.log((await db.version()).slice(0, 10));`;
+    console.log((await db.version()).slice(0, 10), [...Deno.readDirSync(Deno.env.get("TMPDIR"))].length);`;
   const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", `--config=${config}`, script],
@@ -167,7 +178,7 @@ test("a script that forgets close() on a Lakebase of its own ends by itself, and
     cwd: folder.path,
     signal: AbortSignal.timeout(30_000),
   }).output();
-  assert.equal(new TextDecoder().decode(stdout).trim(), "PostgreSQL");
+  assert.equal(new TextDecoder().decode(stdout).trim(), "PostgreSQL 0");
   assert.equal(code, 0);
   assert.deepEqual([...Deno.readDirSync(folder.path)], []);
 });
