@@ -1,4 +1,5 @@
 import { LakebaseError } from "../errors.ts";
+import { look } from "./catalog.ts";
 import type { FindSession } from "../query/run.ts";
 import { suggest } from "../query/suggest.ts";
 import type { TableKind } from "./tables.ts";
@@ -27,7 +28,9 @@ export async function expectTable<R extends Relation>(
   const cannot = `Cannot ${action} ${name}`;
   if (relation === undefined) {
     const missing = { code: "42P01", message: `relation "${name}" does not exist` };
-    const meant = await suggest(await find(), missing, "").catch(() => undefined); // a guess is not worth an error of its own
+    // Where it was missed: nothing has failed there, and PGlite keeps all others waiting while a transaction is open.
+    const lookUp = (text: string, values: readonly unknown[]) => look<Record<string, unknown>>(find, text, values, {});
+    const meant = await suggest({ lookUp }, missing, "").catch(() => undefined); // a guess is not worth an error of its own
     const hint = meant === undefined ? "" : `\nDid you mean ${meant}?`;
     throw new LakebaseError("QUERY_FAILED", `${cannot}: there is no such table${hint}`, { sqlstate: "42P01" });
   }

@@ -2,6 +2,7 @@ import { LakebaseError } from "../errors.ts";
 import { visible } from "../notebook/escape.ts";
 import { textWidth } from "../notebook/text_width.ts";
 import type { Statement } from "./fragment.ts";
+import { hintFor } from "./hint.ts";
 
 /** An error that the server sent, as `pg` throws it. */
 interface ServerError extends Error {
@@ -36,7 +37,7 @@ export interface FailureContext {
 export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
-  const { code: sqlstate, severity, detail, hint } = failure;
+  const { code: sqlstate, severity, detail, hint = hintFor(failure, statement) } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
   const { suggestion, earlier } = context;

@@ -227,6 +227,18 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     yield* iterate<Row>(this.#session, compile(this), this.#stops());
   }
 
+  /**
+   * A loop without `await` is a mistake, which is told what to write. It is not among the types: those have it already.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER`
+   */
+  [Symbol.iterator as symbol](): never {
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      "Cannot loop over a query that has not run; write for await (const row of query), or await the query",
+    );
+  }
+
   /** How a notebook draws it: runs it and fetches the rows that are shown. */
   async [DISPLAY](): Promise<Bundle> {
     const { limit = SHOWN_ROWS } = this.#options;

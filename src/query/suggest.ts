@@ -23,7 +23,11 @@ const COLUMNS = `SELECT DISTINCT quote_ident(a.attname) AS name, a.attname AS ba
  * @param text The statement.
  * @returns The name that is nearest, quoted as SQL needs it; `undefined` where nothing is near.
  */
-export async function suggest(session: Session, error: unknown, text: string): Promise<string | undefined> {
+export async function suggest(
+  session: Pick<Session, "lookUp">,
+  error: unknown,
+  text: string,
+): Promise<string | undefined> {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (typeof message !== "string") return undefined;
   if (code === "42P01") {
@@ -43,7 +47,7 @@ function lastPart(name: string | undefined): string | undefined {
 }
 
 async function nearest(
-  session: Session,
+  session: Pick<Session, "lookUp">,
   wanted: string | undefined,
   text: string,
   values: unknown[],

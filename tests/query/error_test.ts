@@ -18,6 +18,22 @@ queryTest("an error shows the message, the SQLSTATE, the line with a caret, and 
   await db.sql`DROP TABLE trips`;
 });
 
+queryTest("a value where a name belongs, and a list where one value does, are told what to write", async ({ db }) => {
+  await db.sql`CREATE TABLE trips (id int)`;
+  const list = [1, 2];
+  const name = /HINT: .*sql\.id\(name\)/;
+  const any = /HINT: .*= ANY\(\$\{list\}\)/;
+  assert.match((await errorOf(db.sql`SELECT '😀' FROM ${"trips"}`)).message, name);
+  assert.match((await errorOf(db.sql`DROP TABLE ${"trips"}`)).message, name);
+  assert.match((await errorOf(db.sql`SELECT '😀' FROM trips WHERE id NOT IN ${list}`)).message, any);
+  assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${list})`)).message, any);
+  assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id = ${list}`)).message, any);
+  assert.doesNotMatch((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${"{x}"}::int)`)).message, /sql\.id/);
+  assert.doesNotMatch((await errorOf(db.sql`SELECT FROM FROM trips WHERE id = ${1}`)).message, /HINT/);
+  assert.doesNotMatch((await errorOf(db.sql`SELECT ${"one"}::int`)).message, /HINT/);
+  await db.sql`DROP TABLE trips`;
+});
+
 queryTest("carets count characters, not UTF-16 units, and wide ones as wide", async ({ db }) => {
   const { message } = await errorOf(db.sql`SELECT '😀東京', nothere`);
   assert.match(message, /LINE 1: SELECT '😀東京', nothere\n {25}\^/);

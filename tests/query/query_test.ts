@@ -18,6 +18,13 @@ queryTest("a query is lazy, and runs once however often it is awaited", async ({
   await db.sql`DROP TABLE runs_once`;
 });
 
+queryTest("a query whose await was forgotten says so where it is looped over, or spread", async ({ db }) => {
+  const rows = db.sql<{ n: number }>`SELECT n FROM generate_series(1, 2) AS n`;
+  // @ts-expect-error -- so do its types
+  assert.throws(() => [...rows], { code: "BAD_PARAMETER", message: /for await .*or await the query/ });
+  assert.deepEqual(await Array.fromAsync(rows), [{ n: 1 }, { n: 2 }]);
+});
+
 queryTest("a statement that writes is not run again for more rows than a cell shows", async ({ db }) => {
   await db.sql`CREATE TABLE written (id int)`;
   const insert = db.sql`INSERT INTO written SELECT * FROM generate_series(1, 50) RETURNING id`;

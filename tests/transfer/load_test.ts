@@ -189,6 +189,10 @@ queryTest("a table that load() has made is not there where the rows don't go in"
   const missing = await errorOf(db.load("never_made", [{ id: 1 }]));
   assert.equal(missing.sqlstate, "42P01");
   assert.match(missing.message, /there is no such table[^]*\{ create: true \}/);
+  await withTable(db, "id int", async (table) => {
+    const { message } = await errorOf(db.load(`${table}x`, [{ id: 1 }]));
+    assert.ok(message.includes(`Did you mean ${table}?`), message);
+  });
 });
 
 queryTest("load() with mode replace puts the rows in place of those that were there", async ({ db }) => {
