@@ -3,6 +3,7 @@ import { mintCredential } from "./auth/credential.ts";
 import { CredentialCache } from "./auth/token.ts";
 import { Workspace } from "./auth/workspace.ts";
 import { check as checkAll } from "./doctor/check.ts";
+import { setBy } from "./doctor/set_by.ts";
 import { Examination } from "./doctor/steps.ts";
 import { LakebaseError } from "./errors.ts";
 import { Lakebase, placeOf, sessionOf } from "./lakebase.ts";
@@ -69,8 +70,15 @@ async function open(options: ConnectOptions): Promise<Lakebase> {
   } catch (error) {
     if (connections.get(key) === opened) connections.delete(key);
     await release();
-    throw error;
+    throw withOrigins(error, found.origins);
   }
+}
+
+function withOrigins(error: unknown, origins: ReadSettings["origins"]): unknown {
+  const told = error instanceof LakebaseError ? setBy(error.code, origins) : "";
+  if (!(error instanceof LakebaseError) || told === "") return error;
+  const { code, message, cause, sqlstate } = error;
+  return new LakebaseError(code, `${message}. ${told}`, { cause, sqlstate });
 }
 
 interface Connection {

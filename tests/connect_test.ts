@@ -190,6 +190,19 @@ test("connect() reads the environment and .env, and needs nothing else", async (
   assert.deepEqual(await failureInShell(folder.path, {}, env), { code: "", message: "" });
 });
 
+test("connect() says which line of an old .env leads nowhere", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { PGHOST: _, DATABRICKS_HOST: host, ...env } = local.env;
+  await Deno.writeTextFile(`${folder.path}/.env`, "PGHOST=ep-old.invalid\n");
+  const { code, message } = await failureInShell(folder.path, {}, { ...env, DATABRICKS_HOST: host! });
+  assert.equal(code, "DNS");
+  assert.match(message, /\. The host is set by PGHOST in \.env$/);
+  await Deno.writeTextFile(`${folder.path}/.env`, "DATABRICKS_HOST=http://localhost:9\n");
+  const refused = await failureInShell(folder.path, { connectTimeout: 2 }, env);
+  assert.equal(refused.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(refused.message, /\. The workspace is set by DATABRICKS_HOST in \.env$/);
+});
+
 /** A folder that holds neither a `.env` nor a `.databrickscfg`. */
 async function emptyHome(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir();

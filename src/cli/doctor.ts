@@ -30,5 +30,5 @@ async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> 
   const text = values.format === "json" ? JSON.stringify(checkup, null, 2) : checkup[DISPLAY]()["text/plain"];
   await print(Deno.stdout, `${text}\n`);
   const failed = checkup.find(({ outcome }) => outcome === "failed");
-  if (failed !== undefined) throw new Error(`failed at ${failed.step}: ${failed.detail}`);
+  if (failed !== undefined) throw new Error(`failed at ${failed.step}`);
 }

@@ -26,7 +26,7 @@ export type Checkup = Listing<CheckStep> & CheckFacts;
 export function makeCheckup(taken: CheckStep[]): Checkup {
   const steps = taken.map((step) => ({ ...step, detail: redact(step.detail) }));
   const failed = steps.find(({ outcome }) => outcome === "failed");
-  const footer = failed === undefined ? "everything works" : `failed at ${failed.step}: ${failed.detail}`;
+  const footer = failed === undefined ? "everything works" : `failed at ${failed.step}`;
   const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);
   return makeListing<CheckStep, CheckFacts>({
     rows: steps,
