@@ -33,9 +33,7 @@ Deno.test({
     assert.equal(charts.length, 7);
     for (const index of charts) await drawnAndSeen(notebook, index);
     assert.equal(await notebook.emptyOutputs(), 0);
-    if (Deno.env.get("LAKEBASE_SAVE_PICTURES") === "1") {
-      await Deno.writeFile(PICTURE, await picture(notebook, charts[0]!, charts[1]!));
-    }
+    await notebook.savePicture(PICTURE, charts[0]!, charts[1]!);
   },
 });
 
@@ -81,15 +79,4 @@ async function browse(notebook: LabNotebook, cell: number): Promise<void> {
   await output.getByRole("button", { name: "Next page" }).focus();
   await notebook.page.keyboard.press("Space");
   assert.equal(await status(), "rows 21 to 40 of 1,000");
-}
-
-/** The cells from one to another, in a window that is high enough for them. */
-async function picture({ page }: LabNotebook, from: number, to: number): Promise<Uint8Array> {
-  await page.setViewportSize({ width: 1150, height: 1500 });
-  const cells = page.locator(".jp-Notebook .jp-Cell");
-  await cells.nth(from).scrollIntoViewIfNeeded();
-  await cells.nth(to).scrollIntoViewIfNeeded();
-  const [first, last] = [(await cells.nth(from).boundingBox())!, (await cells.nth(to).boundingBox())!];
-  const clip = { x: first.x, y: first.y - 4, width: first.width, height: last.y + last.height - first.y + 8 };
-  return await page.screenshot({ clip });
 }

@@ -67,7 +67,7 @@ Deno.test({
     assert.equal(await notebook.outputText(3), '"Harlem, Queens, SoHo"');
     assert.match(await notebook.outputText(4), /Harlem[^]*3 rows/);
     assert.equal(await notebook.emptyOutputs(), 0);
-    if (Deno.env.get("LAKEBASE_SAVE_PICTURES") === "1") await Deno.writeFile(PICTURE, await picture(notebook, 5));
+    await notebook.savePicture(PICTURE, 0, 4);
 
     assert.deepEqual(await coloured(notebook, 0).then(({ language }) => language), "application/typescript");
     const sql = await coloured(notebook, 1);
@@ -104,12 +104,3 @@ Deno.test({
     assert.match(await tooltip.innerText(), /table public\.trips\s+id +integer[^]*started +timestamp with time zone/);
   },
 });
-
-/** The first cells, without the room below them. */
-async function picture({ page }: LabNotebook, cells: number): Promise<Uint8Array> {
-  const all = (await page.locator(".jp-Notebook .jp-Cell").all()).slice(0, cells);
-  const boxes = await Promise.all(all.map((cell) => cell.boundingBox()));
-  const [first, last] = [boxes[0]!, boxes.at(-1)!];
-  const clip = { x: first.x, y: first.y - 4, width: first.width, height: last.y + last.height - first.y + 8 };
-  return await page.screenshot({ clip });
-}

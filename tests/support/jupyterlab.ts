@@ -73,7 +73,7 @@ export class JupyterLab implements AsyncDisposable {
   async open(notebook: string | Notebook, options: OpenOptions = {}): Promise<LabNotebook> {
     const { theme = "light", width = 1100, height = 900 } = options;
     const path = typeof notebook === "string" ? notebook : await this.#write(notebook);
-    const page = await this.#browser.newPage({ viewport: { width, height } });
+    const page = await this.#browser.newPage({ viewport: { width, height }, deviceScaleFactor: 2 });
     const workspace = crypto.randomUUID();
     await page.goto(`${this.#url}/lab/workspaces/${workspace}/tree/${path}?token=${this.#token}`);
     const opened = new LabNotebook(page, `${this.#folder}/${path}`);

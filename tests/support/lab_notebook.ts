@@ -96,20 +96,17 @@ export class LabNotebook implements AsyncDisposable {
     await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
   }
 
-  /** A PNG of the whole window, or of the notebook at its full length. */
-  async screenshot(of: "window" | "notebook" = "window"): Promise<Uint8Array> {
-    if (of === "window") return await this.page.screenshot();
-    const window = this.page.viewportSize() ?? { width: 1100, height: 900 };
-    const hidden: number = await this.page.evaluate(`(() => {
-      const view = document.querySelector(".jp-NotebookPanel .jp-WindowedPanel-outer");
-      return Math.max(0, view.scrollHeight - view.clientHeight);
-    })()`);
-    await this.page.setViewportSize({ width: window.width, height: window.height + hidden });
-    try {
-      return await this.page.locator(".jp-NotebookPanel-notebook").screenshot();
-    } finally {
-      await this.page.setViewportSize(window);
-    }
+  /** Saves a PNG of the cells from one to another, where pictures are asked for; whichever of them is active. */
+  async savePicture(to: URL, first: number, last: number): Promise<void> {
+    if (Deno.env.get("LAKEBASE_SAVE_PICTURES") !== "1") return;
+    await this.page.addStyleTag({ content: ".jp-cell-toolbar, .jp-Collapser { visibility: hidden !important }" });
+    await this.page.addStyleTag({ content: ".jp-Notebook .jp-Cell::before { display: none !important }" });
+    await this.page.setViewportSize({ width: 1150, height: 1600 });
+    await this.#cell(last).scrollIntoViewIfNeeded();
+    await this.page.evaluate("document.activeElement?.blur()");
+    const [top, bottom] = [(await this.#cell(first).boundingBox())!, (await this.#cell(last).boundingBox())!];
+    const clip = { x: top.x, y: top.y - 4, width: top.width, height: bottom.y + bottom.height - top.y + 8 };
+    await Deno.writeFile(to, await this.page.screenshot({ clip }));
   }
 
   /** Saves the notebook, and reads what is in the file now. */
