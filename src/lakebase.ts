@@ -209,6 +209,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * await db.query("CREATE TABLE stations (id int PRIMARY KEY, name text)");
    * const [table] = await db.tables("stat*");
    * assert.deepEqual([table?.schema, table?.name, table?.kind], ["public", "stations", "table"]);
+   * assert.ok((await db.schemas()).some(({ name, tables }) => name === "public" && tables === 1));
    * await db.query("DROP TABLE stations");
    * ```
    */
@@ -221,15 +222,6 @@ export class Lakebase implements Queryable, AsyncDisposable {
    *
    * @returns A row for each: `name`, `owner`, `tables` and `views` (how many), `size` (bytes), `comment`.
    * @throws {LakebaseError} As {@linkcode query}.
-   *
-   * @example
-   * ```ts
-   * import { connect } from "lakebase";
-   * import assert from "node:assert/strict";
-   *
-   * await using db = await connect({ local: true });
-   * assert.ok((await db.schemas()).some(({ name }) => name === "public"));
-   * ```
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
     return new Lookup(() => listSchemas(() => this.#session, options));

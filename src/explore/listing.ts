@@ -4,7 +4,21 @@ import { type Field, makeResult, Result } from "../query/result.ts";
 
 const drawings = new WeakMap<object, () => Bundle>();
 
-/** What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`. */
+/**
+ * What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * await db.sql`CREATE TABLE stations (id int); CREATE TABLE trips (id int)`;
+ * const tables = await db.tables();
+ * assert.deepEqual(tables.map(({ name }) => name), ["stations", "trips"]);
+ * assert.match(Deno.inspect(tables), /stations[^]*trips/);
+ * ```
+ */
 export class Listing<Row = Record<string, unknown>> extends Result<Row> {
   /** How a notebook draws it. */
   override [DISPLAY](): Record<string, string> {

@@ -6,7 +6,19 @@ import { drawResult } from "./result.ts";
 /** Rows that are fetched to be browsed. */
 export const BROWSED_ROWS = 1000;
 
-/** The first rows of a query, as a table that a person pages, sorts and searches. */
+/**
+ * The first rows of a query, as a table that a person pages, sorts and searches.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const browser = await db.sql`SELECT n FROM generate_series(1, 5000) AS n`.browse();
+ * assert.equal(browser.rows.length, 1000); // those that the table has
+ * ```
+ */
 export class Browser {
   /** The rows. */
   readonly rows: Result<unknown>;

@@ -20,7 +20,22 @@ const VEGA_LITE = "application/vnd.vegalite.v5+json";
 /** Bytes of a chart in all of its forms, which stay below the megabyte that frontends take well. */
 const MOST_BYTES = 960_000;
 
-/** A chart: as Vega-Lite, as a picture, and in words. */
+/**
+ * A chart: as Vega-Lite, as a picture, and in words. In a cell it draws itself.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const rows = await db.sql`SELECT n, n * n AS square FROM generate_series(1, 3) AS n`;
+ * const chart = await rows.plot({ x: "n", y: "square", mark: "line" });
+ * assert.equal(chart.data.length, 3);
+ * assert.match(chart.svg, /^<svg/); // for a file, or a page
+ * assert.match(chart.summary, /^Line chart: /);
+ * ```
+ */
 export class Plot {
   /** The chart as Vega-Lite 5, its data included. */
   readonly spec: Record<string, unknown>;

@@ -10,7 +10,20 @@ const NUMBER = /\$\d/;
 /** What would be part of a number or word that stands before it. */
 const WORD = /^[\p{L}\d_$]/u;
 
-/** A piece of SQL with its values kept apart from its text, so that a value can never become SQL. */
+/**
+ * A piece of SQL with its values kept apart from its text, so that a value can never become SQL: what `sql.id()`,
+ * `sql.join()`, `sql.values()` and `sql.unsafe()` make, and every query inside another.
+ *
+ * @example
+ * ```ts
+ * import { sql } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * const conditions = [sql`zone = ${"Harlem"}`, sql`fare > ${10}`];
+ * const query = sql`SELECT * FROM ${sql.id("app", "trips")} WHERE ${sql.join(conditions, sql` AND `)}`;
+ * assert.match(Deno.inspect(query), /FROM "app"."trips" WHERE zone = \$1 AND fare > \$2/);
+ * ```
+ */
 export class Fragment {
   /** The text around the values; one more than there are values. */
   readonly strings: readonly string[];

@@ -12,6 +12,20 @@ export interface Displayable {
 /**
  * A look into the database that has not been taken yet. `await` takes it, once however often it is awaited; as the last
  * expression of a cell it is taken and draws itself, with or without `await`.
+ *
+ * @throws {LakebaseError} Once it is taken: what the method throws that made it.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const lookup = db.describe("pg_type"); // nothing is asked yet
+ * const columns = await lookup;
+ * assert.equal(columns.find(({ name }) => name === "typname")?.type, "name");
+ * assert.equal(await lookup, columns);
+ * ```
  */
 export class Lookup<T extends Displayable> implements Promise<T> {
   /** `"Lookup"`. */
@@ -19,7 +33,7 @@ export class Lookup<T extends Displayable> implements Promise<T> {
   readonly #look: () => Promise<T>;
   #found: Promise<T> | undefined;
 
-  /** Made by `tables`, `schemas`, `describe`, `profile` and `explain`. */
+  /** Made by what looks: `tables`, `describe`, `profile`, `check`, `explain`, `columns`, `plot`, `browse` and the like. */
   constructor(look: () => Promise<T>) {
     this.#look = look;
   }

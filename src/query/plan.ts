@@ -38,7 +38,21 @@ export async function explainStatement(
   return new Plan(row!["QUERY PLAN"][0]!);
 }
 
-/** How the server would run, or ran, a statement. */
+/**
+ * How the server would run, or ran, a statement.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const plan = await db.sql`SELECT count(*) FROM generate_series(1, 100)`.explain({ analyze: true });
+ * assert.equal(plan.root["Node Type"], "Aggregate");
+ * assert.equal(plan.root.Plans?.[0]?.["Actual Rows"], 100);
+ * console.log(plan.times.execution, "ms", String(plan));
+ * ```
+ */
 export class Plan {
   /** The tree, as the server describes it. */
   readonly root: PlanNode;

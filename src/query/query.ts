@@ -47,6 +47,24 @@ const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String })
  * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
  * reads, and of which no more than the first rows were fetched, runs once more for the rest. Each loop over it, and each
  * `explain({ analyze: true })`, is a run of its own.
+ *
+ * @throws {LakebaseError} Once it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
+ * `connect()` throws; `BAD_PARAMETER` for a value that can't be bound.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const query = db.sql<{ n: number }>`SELECT n FROM generate_series(1, 3) AS n`;
+ * const rows = await query.with({ timeout: 5 }); // seconds
+ * assert.deepEqual(rows.map(({ n }) => n), [1, 2, 3]);
+ * assert.deepEqual(await query.first(), { n: 1 });
+ * assert.equal(await db.sql`SELECT count(*) FROM (${query}) AS q`.value(), 3);
+ * for await (const { n } of query) assert.ok(n > 0); // in constant memory
+ * assert.equal((await query.explain()).root["Node Type"], "Function Scan");
+ * ```
  */
 export class Query<Row = Record<string, unknown>> extends Fragment
   implements PromiseLike<Result<Row>>, AsyncIterable<Row> {
@@ -100,6 +118,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * The value of the first row's first column.
    *
    * @returns The value; `undefined` where there is no row.
+   * @throws {LakebaseError} As `await`.
    */
   async value<T = unknown>(): Promise<T | undefined> {
     const { 0: row, fields } = await this.#first(1);
@@ -110,12 +129,18 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * The first row; no more than that is fetched.
    *
    * @returns The row; `undefined` where there is none.
+   * @throws {LakebaseError} As `await`.
    */
   async first(): Promise<Row | undefined> {
     return (await this.#first(1))[0];
   }
 
-  /** The same query with other options; it runs by itself. */
+  /**
+   * The same query with other options; it runs by itself.
+   *
+   * @param options What may stop it, and how many rows a cell shows; what is not given stays.
+   * @throws {LakebaseError} `BAD_PARAMETER` for an option that there is not, or that can't be used.
+   */
   with(options: QueryOptions): Query<Row> {
     return new Query(this, this.#session, { ...this.#options, ...checkOptions(options) });
   }
@@ -124,6 +149,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * How the server would run it.
    *
    * @param options `analyze` runs it, with all that it changes.
+   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for several statements in one.
    */
   explain({ analyze = false }: ExplainOptions = {}): Lookup<Plan> {
     return new Lookup(() => explainStatement(this.#session, compile(this), analyze, this.#stops()));
@@ -206,14 +232,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   /**
    * Draws its first 1,000 rows as a table that pages, sorts and searches within the notebook, by the mouse or by keys.
    *
-   * @example
-   * ```ts
-   * import { connect } from "lakebase";
-   * import assert from "node:assert/strict";
-   *
-   * await using db = await connect({ local: true });
-   * assert.equal((await db.sql`SELECT n FROM generate_series(1, 5000) AS n`.browse()).rows.length, 1000);
-   * ```
+   * @returns The rows, as {@linkcode Browser} has them.
+   * @throws {LakebaseError} As `await`.
    */
   browse(): Lookup<Browser> {
     return new Lookup(async () => {

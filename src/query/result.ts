@@ -30,6 +30,19 @@ export let makeResult: <Row>(rows: Result<Row>, about: About) => Result<Row>;
 /**
  * The rows of a query: an array of objects, with what else the server said. `map`, `filter` and the like give plain
  * arrays.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const rows = await db.sql`VALUES ('Harlem', 12.50), ('SoHo', 8.00)`;
+ * assert.equal(rows.length, 2);
+ * assert.deepEqual(rows.fields.map(({ name, type }) => `${name} ${type}`), ["column1 text", "column2 numeric"]);
+ * assert.deepEqual([rows.command, rows.rowCount, rows.more], ["SELECT", 2, false]);
+ * console.log(`${rows.elapsed} ms`);
+ * ```
  */
 export class Result<Row = Record<string, unknown>> extends Array<Row> {
   /** One property for all that is known: many on an array would cost more than a small query does. */

@@ -10,6 +10,20 @@ const PARSERS = parserSource();
  * A column of a result: typed arrays, as Arrow lays them out. {@linkcode values} are as they lie in memory; {@linkcode get}
  * and all that goes over the values give what `await sql` gives, made when asked for: a text becomes a string, a
  * `timestamptz` a `Date`, a `numeric` its exact text.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const columns = await db.sql`SELECT n, nullif(n, 2) * 1.5 AS fare FROM generate_series(1, 3) AS n`.columns();
+ * const n = columns.get("n");
+ * assert.deepEqual(n.values, Int32Array.of(1, 2, 3)); // as they lie in memory
+ * const fare = columns.get("fare");
+ * assert.deepEqual([fare.type, fare.length, fare.nullCount, fare.isNull(1)], ["numeric", 3, 1, true]);
+ * assert.deepEqual(fare.toArray(), ["1.5", null, "4.5"]);
+ * ```
  */
 export class Column<T = unknown> implements Iterable<T | null> {
   /** The name; `name_2` where an earlier column has it. */

@@ -5,7 +5,20 @@ import { renderCommand } from "../notebook/table.ts";
 /** What a {@linkcode LoadResult} says. */
 export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created">;
 
-/** What a load did; it draws itself as one line. */
+/**
+ * What a load did; it draws itself as one line.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const loaded = await db.load("zones", [{ id: 1, name: "Harlem" }], { create: true });
+ * assert.deepEqual([loaded.table, loaded.rows, loaded.created], ["public.zones", 1, true]);
+ * assert.match(String(loaded), /^1 row into the new table public.zones, /);
+ * ```
+ */
 export class LoadResult {
   /** The table, as SQL has it: `public.trips`. */
   readonly table: string;

@@ -5,7 +5,21 @@ import { renderCommand } from "../notebook/table.ts";
 /** What a {@linkcode PullResult} says. */
 export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string };
 
-/** What a pull did; it draws itself as one line. */
+/**
+ * What a pull did; it draws itself as one line.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const file = `${await Deno.makeTempDir()}/n.csv`;
+ * const pulled = await db.sql`SELECT n FROM generate_series(1, 3) AS n`.pull(file);
+ * assert.deepEqual([pulled.rows, pulled.bytes, pulled.path], [3, "n\n1\n2\n3\n".length, file]);
+ * console.log(`${pulled}`, pulled.elapsed); // 3 rows to ... (8 bytes), ..., and the milliseconds
+ * ```
+ */
 export class PullResult {
   /** Rows that were written. */
   readonly rows: number;
