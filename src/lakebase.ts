@@ -13,7 +13,7 @@ import type { Profile } from "./explore/profiled.ts";
 import { listSchemas, type SchemaInfo } from "./explore/schemas.ts";
 import { listTables, type TableInfo } from "./explore/tables.ts";
 import { renderCard } from "./notebook/card.ts";
-import { type Bundle, DISPLAY } from "./notebook/display.ts";
+import { type Bundle, DISPLAY, holdIdle } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
 import { type FindSession, run } from "./query/run.ts";
 import { type Fragment, textStatement } from "./query/fragment.ts";
@@ -360,17 +360,21 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /** How a notebook draws it; no secret is in it. */
   [DISPLAY](): Bundle {
-    return renderCard("Lakebase", this.#facts());
+    return holdIdle(this.#card());
   }
 
   /** How `console.log` prints it; no secret is in it. */
   [Symbol.for("Deno.customInspect")](): string {
-    return this[DISPLAY]()["text/plain"]!;
+    return this.#card()["text/plain"]!;
   }
 
   /** As `console.log`, for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this[DISPLAY]()["text/plain"]!;
+    return this.#card()["text/plain"]!;
+  }
+
+  #card(): Bundle {
+    return renderCard("Lakebase", this.#facts());
   }
 
   #facts(): [string, string][] {
