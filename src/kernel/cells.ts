@@ -1,3 +1,4 @@
+import { stoppable } from "./awaits.ts";
 import {
   type CellFailure,
   failure,
@@ -47,6 +48,7 @@ export class Cells {
   #running: { cell: RunningCell; request: Request } | undefined;
   /** The cell that outputs belong to which come without one. */
   #last: RunningCell | undefined;
+  #count = 0;
   /** Whether the end of a drawing is told by itself. */
   #drawnTells = false;
   /** Whether the child is ready; cells wait until it is. */
@@ -123,6 +125,7 @@ export class Cells {
     cell.failed = content["status"] === "error";
     let message = envelope.raw;
     if (hasNoReason(content)) {
+      if (await this.#misread(cell)) return await this.#again(request, cell);
       cell.failure = await this.#reason(cell);
       message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
     }
@@ -148,7 +151,7 @@ export class Cells {
     if (cell === undefined || !own) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
     else if (type === "error") cell.errors.push(raw);
-    else if (type === "execute_input") publish(joined([...cell.busy, this.#written(cell, envelope)]));
+    else if (type === "execute_input") cell.again || publish(joined([...cell.busy, this.#written(cell, envelope)]));
     else publish(raw);
   }
 
@@ -161,7 +164,7 @@ export class Cells {
 
   /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
   #written(cell: RunningCell, envelope: Envelope): Uint8Array {
-    if (cell.code === cell.source) return envelope.raw;
+    if (cell.sent === cell.source) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
   }
 
@@ -182,6 +185,22 @@ export class Cells {
       cell.drained = true;
       this.#settle();
     });
+  }
+
+  /** Whether the cell itself is code, but what was made of it is not; nothing of it was run then. */
+  async #misread({ interrupted, code, sent }: RunningCell): Promise<boolean> {
+    if (interrupted || sent === code) return false;
+    return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
+  }
+
+  async #again(request: Request, cell: RunningCell): Promise<void> {
+    const { ask, hidden, signer } = this.#options;
+    await hidden.run(doneCode); // behind the first run's `idle`
+    cell.again = true;
+    cell.idle = cell.failed = undefined;
+    cell.sent = cell.code;
+    const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
+    ask(request, signer.edit(request.envelope, { content }));
   }
 
   async #reason(cell: RunningCell): Promise<CellFailure> {
@@ -236,9 +255,19 @@ export class Cells {
     const { envelope, content } = request;
     const source = typeof content["code"] === "string" ? content["code"] : "";
     const code = rewrite(source);
-    const cell = new RunningCell(envelope, content, code);
+    const sent = stoppableOrNot(code, ++this.#count);
+    const cell = new RunningCell(envelope, content, { code, sent });
     this.#running = { cell, request };
     this.#last = cell;
-    ask(request, code === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code } }));
+    ask(request, sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } }));
+  }
+}
+
+/** A fault of this kernel's own must not take the cell's turn with it. */
+function stoppableOrNot(code: string, cell: number): string {
+  try {
+    return stoppable(code, cell);
+  } catch {
+    return code;
   }
 }

@@ -3,13 +3,11 @@ import type { RunningCell } from "./running_cell.ts";
 
 /** The child answers SIGINT within this whenever its event loop turns. */
 const ANSWER_MS = 500;
-/** A query is canceled well within this. */
-const CANCEL_MS = 1500;
+/** What the cell waits for has ended within this: a query at once, another wait a second later, all else soon after. */
+const WAITS_MS = 1800;
 const UNWIND_MS = 300;
 
-const WAITS = "Stop: this cell waits for something that is not a query, and Deno cannot end a wait. " +
-  "It goes on; restart the kernel to end it.";
-const STUCK = "Stop: this cell did not end. Restart the kernel to end it.";
+const STUCK = "Stop: this cell did not end, and goes on. Restart the kernel to end it.";
 
 /** What a Stop works on. */
 export interface InterruptOptions {
@@ -22,7 +20,7 @@ export interface InterruptOptions {
   terminate: () => void;
 }
 
-/** Presses Stop: what the cell waits for is canceled, a loop that never waits is ended. */
+/** Presses Stop: what the cell waits for is canceled or given up, a loop that never waits is ended. */
 export async function interrupt(options: InterruptOptions): Promise<void> {
   const { cells, signal } = options;
   const cell = cells.running;
@@ -33,20 +31,23 @@ export async function interrupt(options: InterruptOptions): Promise<void> {
   cell.stopping = false;
 }
 
-async function stop(cell: RunningCell, { cells, signal, answers, terminate }: InterruptOptions): Promise<void> {
+async function stop(cell: RunningCell, options: InterruptOptions): Promise<void> {
+  // What waited at first may be busy by now.
+  if (await tried(cell, options) || await tried(cell, options)) return;
+  options.cells.tell(STUCK);
+}
+
+/** Whether the cell has ended. */
+async function tried(cell: RunningCell, { cells, signal, answers, terminate }: InterruptOptions): Promise<boolean> {
   const answered = answers(ANSWER_MS);
   signal();
-  if (await answered) {
-    await ended(cells, cell, CANCEL_MS);
-    if (cells.running === cell) cells.tell(WAITS);
-    return;
-  }
-  if (cells.running !== cell) return;
+  if (await answered) return await ended(cells, cell, WAITS_MS);
+  if (cells.running !== cell) return true;
   terminate();
-  if (await ended(cells, cell, UNWIND_MS)) return;
+  if (await ended(cells, cell, UNWIND_MS)) return true;
   // Code behind an `await` is ended without a word; the cell's promise is then garbage, and its collection ends the cell.
   signal();
-  if (!await ended(cells, cell, CANCEL_MS)) cells.tell(STUCK);
+  return await ended(cells, cell, WAITS_MS);
 }
 
 async function ended(cells: Cells, cell: RunningCell, ms: number): Promise<boolean> {

@@ -1,3 +1,6 @@
+import { UNCAUGHT } from "./uncaught.ts";
+import { WAITS } from "./waits.ts";
+
 /** The name, as a symbol of the registry, of what this kernel keeps in the child's global scope. */
 export const KERNEL = "lakebase.kernel";
 
@@ -11,12 +14,17 @@ const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 /**
  * Run in the child before the first cell. Its broadcasts go the same way as outputs, in the same order: one behind the
  * last output of a cell tells that they have all been sent. The Deno kernel draws the last value of a cell with an
- * internal function, which is where the broadcast costs next to nothing.
+ * internal function, which is where the broadcast costs next to nothing. It also tells the waits that the cell has ended.
  */
 export const PRELUDE = `(() => {
   if (${HOOKS}) return;
   const { broadcast } = Deno.jupyter;
-  const done = (n, more) => broadcast(${JSON.stringify(DONE)}, { n, ...more });
+  ${UNCAUGHT}
+  ${WAITS}
+  const done = (n, more) => {
+    over();
+    return broadcast(${JSON.stringify(DONE)}, { n, ...more });
+  };
   const drawing = Deno[Deno.internal]?.jupyter;
   const draw = drawing?.broadcastResult;
   const drawn = typeof draw === "function";
@@ -54,6 +62,7 @@ export const PRELUDE = `(() => {
   Deno.addSignalListener("SIGINT", () => {
     broadcast(${JSON.stringify(INTERRUPTED)}, {});
     collect().catch(() => {});
+    stop();
   });
   const value = Object.freeze({ done, drawn, imports, refuse });
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });

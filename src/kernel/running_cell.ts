@@ -7,8 +7,10 @@ export class RunningCell {
   readonly header: Header;
   /** The cell as it was written. */
   readonly source: string;
-  /** What the child was given instead, where that is something else. */
+  /** The cell as code, its magics written out. */
   readonly code: string;
+  /** What the child was given: the code, with waits that Stop can end. */
+  sent: string;
   readonly silent: boolean;
   /** Whether a failure ends the cells that wait behind it. */
   readonly stopOnError: boolean;
@@ -20,6 +22,8 @@ export class RunningCell {
   failed: boolean | undefined;
   /** Whether its reply has been passed on, with its reason found. */
   replied = false;
+  /** Whether it is run a second time, since what was sent at first was no code. */
+  again = false;
   /** Whether the child has sent all of its outputs. */
   drained = false;
   /** An error that the child gave no message about. */
@@ -31,10 +35,11 @@ export class RunningCell {
   /** The child's `idle`, which may overtake outputs too. */
   idle: Uint8Array | undefined;
 
-  constructor(request: Envelope, content: Record<string, unknown>, code: string) {
+  constructor(request: Envelope, content: Record<string, unknown>, { code, sent }: { code: string; sent: string }) {
     this.header = request.header;
     this.source = typeof content["code"] === "string" ? content["code"] : "";
     this.code = code;
+    this.sent = sent;
     this.silent = content["silent"] === true;
     this.stopOnError = content["stop_on_error"] !== false;
   }

@@ -65,13 +65,14 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("Stop ends a loop, one behind an await, and a wait for nothing, and keeps the kernel", jupyterMissing),
+  ...requires("Stop ends a loop, one behind an await, and a wait for anything, and keeps the kernel", jupyterMissing),
   fn: async () => {
     const stopped = (code: string) => ({ code: `var kept = ${JSON.stringify(code)}; ${code}`, interruptAfter: 0.5 });
     const codes = [
       "while (true) {}",
       "await new Promise((done) => setTimeout(done, 50)); while (true) {}",
       "await new Promise(() => {})",
+      "await new Promise((done) => setTimeout(done, 60_000))",
     ];
     const { cells, alive } = await run(codes.flatMap((code) => [stopped(code), "kept"]));
     for (const [n, code] of codes.entries()) {
@@ -85,10 +86,11 @@ Deno.test({
 Deno.test({
   ...requires("Stop on a wait that can't be ended says so, and the cell goes on", jupyterMissing),
   fn: async () => {
-    const code = "await new Promise((done) => setTimeout(done, 4000)); 7";
+    const drawn = 'new Promise((done) => setTimeout(done, 4500, { "text/plain": "7" }))';
+    const code = `({ [Symbol.for("Jupyter.display")]: () => ${drawn} })`;
     const { cells, alive } = await run([{ code, interruptAfter: 0.5 }, "1", { code: "2", interruptAfter: 0 }, "3"]);
     const [note, result] = outputs(cells[0]!);
-    assert.match(String(note!.content["text"]), /^Stop: this cell waits for something that is not a query/);
+    assert.match(String(note!.content["text"]), /^Stop: this cell did not end, and goes on/);
     assert.match(JSON.stringify(result), /7/);
     assert.equal(cells[0]!.reply!.status, "ok");
     assert.match(JSON.stringify(outputs(cells[3]!)), /3/);

@@ -1,0 +1,163 @@
+import { readTokens, type Token } from "./paired_tokens.ts";
+import { eachCode, waitCode } from "./waits.ts";
+
+/** Tokens that are looked at in search of the end of type arguments. */
+const LONGEST_TYPES = 300;
+const PREFIXES: ReadonlySet<string> = new Set(["typeof", "void", "delete", "new", "!", "~", "-", "+"]);
+/** Words that begin what is no operand, or what only a parser could find the end of. */
+const OPEN_ENDED: ReadonlySet<string> = new Set(["as", "async", "class", "function", "yield", "using"]);
+
+/** Words that stand beside others in types. */
+const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new readonly typeof unique".split(" "));
+
+/**
+ * Has each `await` of a cell wait in a way that Stop can end: `await x` becomes `await wait(x)`, and what `for await` reads
+ * is read by such waits. It finds the ends of operands without a parser, so it leaves alone whatever could be read in
+ * another way. Lines stay what they were.
+ *
+ * @param code The cell.
+ * @param cell The number by which Stop knows it.
+ * @returns The cell itself where there is nothing to change.
+ */
+export function stoppable(code: string, cell: number): string {
+  if (!code.includes("await")) return code;
+  const tokens = readTokens(code);
+  return tokens === undefined ? code : new Awaits(code, tokens).rewrite(cell);
+}
+
+class Awaits {
+  readonly #code: string;
+  readonly #tokens: Token[];
+  /** For each `await` that was read, the index behind its operand; backwards, so that one within another is known. */
+  readonly #ends = new Map<number, number>();
+
+  constructor(code: string, tokens: Token[]) {
+    this.#code = code;
+    this.#tokens = tokens;
+  }
+
+  rewrite(cell: number): string {
+    const inserts = new Map<number, string>();
+    const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
+    for (let index = this.#tokens.length - 1; index >= 0; index--) {
+      if (!this.#isAwait(index)) continue;
+      const found = this.#loop(index) ?? this.#operand(index);
+      if (found === undefined) continue;
+      insert(this.#tokens[found.from]!.start, `${found.loop ? eachCode(cell) : waitCode(cell)}(`);
+      insert(this.#tokens[found.end - 1]!.end, ")");
+    }
+    return spliced(this.#code, inserts);
+  }
+
+  #isAwait(index: number): boolean {
+    if (this.#text(index) !== "await") return false;
+    return this.#text(index - 1) !== "." || this.#text(index - 2) === "."; // a property, but for `...await x`
+  }
+
+  /** What a `for await` reads. */
+  #loop(index: number): { from: number; end: number; loop: true } | undefined {
+    if (this.#text(index - 1) !== "for" || this.#text(index + 1) !== "(") return undefined;
+    const end = this.#tokens[index + 1]!.partner;
+    for (let at = index + 3; at < end - 1; at = this.#behind(at)) {
+      if (this.#text(at) !== "of" || /^(?:const|let|var|using|await)$/.test(this.#text(at - 1))) continue;
+      return { from: at + 1, end, loop: true };
+    }
+    return undefined;
+  }
+
+  #operand(index: number): { from: number; end: number; loop: false } | undefined {
+    if (this.#text(index - 1) === "for") return undefined;
+    const end = this.#unaryEnd(index + 1);
+    if (end === undefined) return undefined;
+    this.#ends.set(index, end);
+    return { from: index + 1, end, loop: false };
+  }
+
+  /** Behind a unary expression. */
+  #unaryEnd(start: number): number | undefined {
+    let at = start;
+    while (PREFIXES.has(this.#text(at))) at++;
+    if (this.#isAwait(at)) return this.#ends.get(at);
+    const token = this.#tokens[at];
+    if (token === undefined || OPEN_ENDED.has(token.text)) return undefined;
+    if (token.kind === "symbol" && !"([{".includes(token.text)) return undefined;
+    const end = this.#chainEnd(this.#behind(at));
+    // `await(x) {` and `await(x): Type` are methods of that name.
+    const method = token.text === "(" && end === this.#behind(at) && /^[{:]$/.test(this.#text(end ?? -1));
+    return method && token.start === this.#tokens[at - 1]!.end ? undefined : end;
+  }
+
+  /** Behind the properties, calls and templates that follow a value. */
+  #chainEnd(start: number): number | undefined {
+    let at = start;
+    for (;;) {
+      const token = this.#tokens[at];
+      const next = this.#tokens[at + 1];
+      if (token === undefined) return at === this.#tokens.length ? at : undefined;
+      const adjoins = next !== undefined && next.start === token.end;
+      if (token.kind === "template" && token.text[0] === "`" || "([".includes(token.text)) at = this.#behind(at);
+      else if (token.text === ".") at += 2;
+      else if (token.text === "?" && next?.text === "." && adjoins) {
+        at += /^[([]$/.test(this.#text(at + 2)) ? 2 : 3;
+      } else if (token.text === "!" && !(adjoins && next.text === "=") && !this.#startsLine(at)) at++;
+      else if (token.text === "<") {
+        const types = this.#typesEnd(at);
+        if (types === undefined) return this.#compares(at) ? at : undefined;
+        at = types;
+      } else return this.#updates(at) ? undefined : at;
+    }
+  }
+
+  /** Behind type arguments that a call or a template follows. */
+  #typesEnd(start: number): number | undefined {
+    let depth = 0;
+    for (let at = start; at < this.#tokens.length && at < start + LONGEST_TYPES; at = this.#behind(at)) {
+      const text = this.#text(at);
+      if (text === "<") depth++;
+      if (text === ">" && this.#text(at - 1) !== "=") depth--;
+      if (depth === 0) return /^[(`]/.test(this.#text(at + 1)) ? at + 1 : undefined;
+      if (/^[;)\]}+*/%^]$/.test(text) || /^[&|]$/.test(text) && text === this.#text(at + 1)) return undefined;
+      if (this.#isPlainWord(at) && this.#isPlainWord(at - 1)) return undefined; // another statement, behind its line's end
+    }
+    return undefined;
+  }
+
+  #isPlainWord(index: number): boolean {
+    return this.#tokens[index]?.kind === "word" && !TYPE_WORDS.has(this.#text(index));
+  }
+
+  /** Whether a `<` that begins no type arguments is plainly an operator. */
+  #compares(index: number): boolean {
+    const { start, end } = this.#tokens[index]!;
+    return /\s/.test(this.#code[start - 1] ?? "") && /[\s=]/.test(this.#code[end] ?? "");
+  }
+
+  /** Whether a `++` or `--` belongs to what is before it. */
+  #updates(index: number): boolean {
+    const text = this.#text(index);
+    return (text === "+" || text === "-") && this.#code[this.#tokens[index]!.end] === text && !this.#startsLine(index);
+  }
+
+  #startsLine(index: number): boolean {
+    return this.#code.slice(this.#tokens[index - 1]!.end, this.#tokens[index]!.start).includes("\n");
+  }
+
+  /** Behind a token, or what it opens. */
+  #behind(index: number): number {
+    return this.#tokens[index]!.partner + 1;
+  }
+
+  #text(index: number): string {
+    return this.#tokens[index]?.text ?? "";
+  }
+}
+
+function spliced(code: string, inserts: ReadonlyMap<number, string>): string {
+  const parts: string[] = [];
+  let from = 0;
+  for (const [at, text] of [...inserts].sort(([one], [other]) => one - other)) {
+    parts.push(code.slice(from, at), text);
+    from = at;
+  }
+  return parts.join("") + code.slice(from);
+}

@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import type { Execution, Frontend } from "./frontend.ts";
+import { RawKernel } from "./raw_kernel.ts";
+
+/** Presses Stop once the cell has said "go", and tells how long it took to end. */
+async function stopped(frontend: Frontend, code: string): Promise<Execution & { took: number }> {
+  const heard = frontend.heard.length;
+  const running = frontend.execute(code);
+  const went = () =>
+    frontend.heard.slice(heard).some(({ parts }) => new TextDecoder().decode(parts[3]).includes('"go\\n"'));
+  while (!went()) await new Promise((resolve) => setTimeout(resolve, 10));
+  const started = performance.now();
+  await frontend.request("control", "interrupt_request");
+  const execution = await running;
+  return { ...execution, took: performance.now() - started };
+}
+
+function shown({ outputs }: Execution): string {
+  return JSON.stringify(outputs.filter(({ type }) => type !== "execute_input").map(({ content }) => content));
+}
+
+const SLEEP = "new Promise((done) => setTimeout(done, 60_000))";
+
+Deno.test("Stop ends any wait within two seconds, and the variables stay", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  await frontend.execute(
+    `let kept = 42; const silent = Deno.listen({ port: 0 }); async function inner() { await ${SLEEP} }`,
+  );
+  const cells = [
+    `await ${SLEEP}`,
+    "for (;;) await new Promise((done) => setTimeout(done, 5))",
+    "await fetch(`http://127.0.0.1:${silent.addr.port}`)",
+    `async function main() { await ${SLEEP} }\nawait main()`,
+    "await inner()",
+    "await Promise.all([1, 2].map(async () => await inner()))",
+    "for (;;) { try { await new Promise((done) => setTimeout(done, 5)) } catch {} }",
+    "for (;;) { try { await inner() } catch {} }",
+    "for await (const conn of silent) conn.close()",
+    "for (;;) await null",
+    "while (true) {}",
+    `const late = async () => { await new Promise((done) => setTimeout(done, 5)); return "late" };
+      for (;;) { try { await late() } catch {} }`,
+  ];
+  for (const code of cells) {
+    const { reply, took, outputs } = await stopped(frontend, `console.log("go"); ${code}`);
+    assert.equal(reply["ename"], "Interrupted", code);
+    assert.equal(outputs.filter(({ type }) => type === "error").length, 1, code);
+    assert.ok(took < 2000, `${took} ms: ${code}`);
+    assert.match(shown(await frontend.execute("kept")), /42/);
+  }
+  assert.match(shown(await frontend.execute("await late()")), /late/); // which belongs to a cell that was stopped
+  const busyLater = "await (async () => { await new Promise((done) => setTimeout(done, 50)); while (true) {} })()";
+  assert.equal((await stopped(frontend, `console.log("go"); ${busyLater}`)).reply["ename"], "Interrupted");
+});
+
+Deno.test("a cell that Stop ends cleans up, and what other cells have started goes on", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  await frontend.execute(`let beats = 0;
+    const beat = (async () => { for (;;) { await new Promise((done) => setTimeout(done, 20)); beats++; } })();
+    beat.catch((error) => beats = error);`);
+  // These have no wait of their own: what waits then is the cell's from above.
+  for (const before of ["undefined", "throw new Error()"]) {
+    await frontend.execute(before);
+    const wait = '({ [Symbol.for("Jupyter.display")]: () => new Promise((done) => setTimeout(done, 4500, {})) })';
+    assert.match(
+      shown(await stopped(frontend, `console.log("go"); ${wait}`)),
+      /Stop: this cell did not end, and goes on/,
+    );
+  }
+  const { outputs } = await stopped(
+    frontend,
+    `console.log("go"); try { await ${SLEEP} } finally { await new Promise((done) => setTimeout(done, 50)); console.log("clean") }`,
+  );
+  assert.match(JSON.stringify(outputs), /clean/);
+  const { outputs: more } = await frontend.execute(
+    "const then = beats; await new Promise((done) => setTimeout(done, 200)); beats > then",
+  );
+  assert.match(JSON.stringify(more), /true/);
+});
+
+Deno.test("Stop ends a loop of queries that catches its errors, on the server too", async () => {
+  await using folder = await notebookFolder();
+  await using kernel = await RawKernel.start({ cwd: folder.path });
+  using frontend = await kernel.frontend();
+  await frontend.execute('import { connect } from "lakebase"; const db = await connect({ local: true });');
+  const loop =
+    'console.log("go"); let sent = 0; for (;;) { try { sent++; await db.sql`SELECT pg_sleep(30)` } catch {} }';
+  const { reply, took } = await stopped(frontend, loop);
+  assert.equal(reply["ename"], "Interrupted");
+  assert.ok(took < 2000, `${took} ms`);
+  const after = performance.now();
+  assert.match(shown(await frontend.execute("await db.sql`SELECT 7 AS n`.value() + sent * 0")), /7/);
+  assert.ok(performance.now() - after < 3000); // the one connection is free
+});
+
+Deno.test("cells with waits fail on the lines that the person wrote, and show what they wrote", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const code = `async function inner() {
+  await null;
+  throw new Error("x");
+}
+async function outer() {
+  await inner();
+}
+await outer();`;
+  const { outputs } = await frontend.execute(code);
+  assert.equal(outputs[0]!.content["code"], code);
+  const traceback = outputs[1]!.content["traceback"] as string[];
+  assert.deepEqual(traceback.slice(1).map((line) => line.trim().replace(/:\d+\)?$/, "")), [
+    "at inner (<anonymous>:3",
+    "at async outer (<anonymous>:6",
+    "at async <anonymous>:8",
+  ]);
+  const unparsed = await frontend.execute("await 1;\nlet y = = 2");
+  assert.equal(unparsed.reply["evalue"], "Expression expected (line 2, column 9)");
+});
+
+Deno.test("code that the waits would spoil is run as it was written, under its own number", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const before = Number((await frontend.execute("1")).reply["execution_count"]);
+  const code = "interface Odd { await (): void }\nconst n: number = await Promise.resolve(7); n";
+  const { reply, outputs } = await frontend.execute(code);
+  assert.equal(reply["execution_count"], before + 1);
+  assert.deepEqual(outputs.map(({ type }) => type), ["execute_input", "execute_result"]);
+  assert.equal(outputs[0]!.content["code"], code);
+  assert.equal((await frontend.execute("2")).reply["execution_count"], before + 2);
+  const worker = `const answer = async () => { await null; return "from a worker" };
+const url = URL.createObjectURL(new Blob([\`(\${answer})().then(postMessage)\`], { type: "text/javascript" }));
+const worker = new Worker(url, { type: "module" });
+const { data } = await new Promise((resolve) => worker.onmessage = resolve);
+worker.terminate();
+data`;
+  assert.match(shown(await frontend.execute(worker)), /from a worker/);
+  assert.match(shown(await frontend.execute("{ const Symbol = 1; console.log(await Promise.resolve(8)) }")), /8/);
+});
+
+Deno.test("what is thrown in the background is shown, and freezes no cell", async () => {
+  await using kernel = await RawKernel.start({ env: { NO_COLOR: "1" } });
+  using frontend = await kernel.frontend();
+  const pause = "await new Promise((done) => setTimeout(done, 200))";
+  const thrown = await frontend.execute(`setTimeout(() => { throw new Error("late") }, 10); ${pause}; 3`);
+  assert.equal(thrown.reply["status"], "ok");
+  assert.match(shown(thrown), /Uncaught \(in the background\) Error: late/);
+  assert.ok(!shown(thrown).includes("ext:"));
+  assert.match(shown(thrown), /"3"/);
+  const rejected = await frontend.execute(`Promise.reject("plain"); ${pause}; 4`);
+  assert.match(shown(rejected), /Uncaught \(in the background\) .*plain/);
+  const theirs = await frontend.execute(`const seen = [];
+    addEventListener("error", (event) => seen.push(event.message));
+    addEventListener("unhandledrejection", (event) => { event.preventDefault(); seen.push(event.reason) });
+    setTimeout(() => { throw new Error("heard") }, 10);
+    Promise.reject("handled"); ${pause}; seen.join()`);
+  assert.match(shown(theirs), /Uncaught \(in the background\) Error: heard/);
+  assert.ok(!shown(theirs).includes("(in the background) handled"));
+  assert.match(shown(theirs), /handled,Uncaught Error: heard/);
+});
