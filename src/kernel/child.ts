@@ -2,6 +2,12 @@ import { type ChannelName, CHANNELS, connectionFileText } from "./connection_fil
 
 const RETRY_MS = 4;
 
+/**
+ * Bytes of stack for each of its threads. Deno's parser needs much for long sums and nested brackets; without it, it ends
+ * the process and all variables. Only what is used takes memory.
+ */
+export const STACK = { variable: "RUST_MIN_STACK", bytes: String(256 << 20) };
+
 /** A Deno kernel of our own, in a session of its own: no signal reaches it but through us. */
 export interface Child extends AsyncDisposable {
   pid: number;
@@ -81,6 +87,7 @@ function spawn(deno: string, connectionFile: string, cwd: string | undefined): D
   return new Deno.Command(deno, {
     args: ["jupyter", "--kernel", "--conn", connectionFile],
     ...(cwd === undefined ? {} : { cwd }),
+    env: { [STACK.variable]: Deno.env.get(STACK.variable) ?? STACK.bytes },
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",

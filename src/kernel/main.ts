@@ -24,6 +24,8 @@ export interface KernelOptions {
 const EXIT = { ok: 0, failure: 1, usage: 2, hangup: 129, terminated: 143 } as const;
 /** For frontends to read why the kernel ended, before they see that it did. */
 const FAREWELL_MS = 250;
+/** How often this looks whether who started it is still there. */
+const PARENT_MS = 1000;
 /** Above the modules of this kernel. */
 const CLIENT = new URL("../../mod.ts", import.meta.url).href;
 
@@ -100,8 +102,23 @@ function heedSignals(stack: DisposableStack): Signals {
   if (Deno.build.os !== "windows") {
     heed("SIGTERM", () => resolve(EXIT.terminated));
     heed("SIGHUP", () => resolve(EXIT.hangup));
+    watchParent(() => resolve(EXIT.hangup), stack);
   }
   return signals;
+}
+
+/**
+ * Jupyter names itself to its kernels, which are to end with it: when it dies hard, nobody is left to tell them. Where it
+ * is the first process, a kernel that lost its parent looks like one that has it.
+ */
+function watchParent(gone: () => void, stack: DisposableStack): void {
+  if (!(Number(Deno.env.get("JPY_PARENT_PID")) > 1)) return;
+  const parent = Deno.ppid;
+  const timer = setInterval(() => {
+    if (Deno.ppid === 1 || Deno.ppid !== parent) gone();
+  }, PARENT_MS);
+  Deno.unrefTimer(timer);
+  stack.defer(() => clearInterval(timer));
 }
 
 /** Rejects when the Deno kernel takes too long to start. */

@@ -1,3 +1,4 @@
+import { STACK } from "./child.ts";
 import { UNCAUGHT } from "./uncaught.ts";
 import { WAITS } from "./waits.ts";
 
@@ -19,6 +20,8 @@ const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 export const PRELUDE = `(() => {
   if (${HOOKS}) return;
   const { broadcast } = Deno.jupyter;
+  // It was for this process alone, not for those that cells start.
+  if (Deno.env.get("${STACK.variable}") === "${STACK.bytes}") Deno.env.delete("${STACK.variable}");
   ${UNCAUGHT}
   ${WAITS}
   const done = (n, more) => {

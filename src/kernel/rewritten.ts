@@ -1,4 +1,5 @@
 import { type CellRewrite, rewriteCell } from "./magic.ts";
+import { DEEPEST, nestsTooDeep } from "./nesting.ts";
 import { printCode, refuseCode } from "./prelude.ts";
 
 /**
@@ -9,6 +10,13 @@ import { printCode, refuseCode } from "./prelude.ts";
  * @param module The URL of the client.
  */
 export function rewritten(source: string, module: string): string {
+  const code = written(source, module);
+  if (!nestsTooDeep(code)) return code;
+  const most = `${DEEPEST} are the most that Deno's parser takes`;
+  return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${most}`);
+}
+
+function written(source: string, module: string): string {
   const cell = attempt(source, module);
   switch (cell.kind) {
     case "plain":

@@ -322,3 +322,24 @@ for (const signal of ["SIGTERM", "SIGHUP", "SIGKILL"] as const) {
     assert.ok(await until(async () => !await isRunning(child)));
   });
 }
+
+Deno.test({
+  name: "a kernel whose Jupyter died hard ends, and one whose parent is not Jupyter goes on",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    for (const [env, lives] of [[{ JPY_PARENT_PID: "2" }, false], [{}, true]] as const) {
+      // The shell is Jupyter here: it starts the kernel, and is gone.
+      await using kernel = await RawKernel.start({ command: ["/bin/sh", "-c", '"$0" "$@" & wait', ...OURS], env });
+      using frontend = await kernel.frontend();
+      const { outputs } = await frontend.execute("Deno.ppid");
+      const pid = Number(
+        /\d+/.exec(JSON.stringify(outputs.at(-1)!.content).replace(/\\u001b\[\d+m/g, "").split("text/plain")[1]!)![0],
+      );
+      const [child] = await denoKernels(pid);
+      kernel.process.kill("SIGKILL");
+      assert.equal(await until(async () => !await isRunning(pid), lives ? 2.5 : 5), !lives);
+      if (lives) Deno.kill(pid, "SIGTERM");
+      assert.ok(await until(async () => !await isRunning(child!)));
+    }
+  },
+});
