@@ -9,6 +9,7 @@ import {
   UNEXPLAINED,
 } from "./cell_failure.ts";
 import type { Hidden } from "./hidden.ts";
+import { History } from "./history.ts";
 import { contentOf, type Envelope, type Signer } from "./message.ts";
 import { DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
@@ -43,6 +44,8 @@ const SILENCE_MS = 5000;
  * writers, one for outputs and one for everything else, so that its own order is not to be trusted.
  */
 export class Cells {
+  /** The cells that ran. */
+  readonly history = new History();
   readonly #options: CellsOptions;
   #waiting: Request[] = [];
   #running: { cell: RunningCell; request: Request } | undefined;
@@ -130,6 +133,8 @@ export class Cells {
       message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
     }
     request.from.send(message);
+    const { execution_count: line } = content;
+    if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
     cell.replied = true;
     this.#drain(cell);
     this.#settle();

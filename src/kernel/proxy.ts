@@ -200,7 +200,7 @@ export class Proxy {
     const { signer, child } = this.#options;
     const { envelope: { header }, envelope, from } = request;
     if (channel === "shell") {
-      if (!this.#replyToEditor(request)) this.#cells.push(request);
+      if (!this.#replyHere(request)) this.#cells.push(request);
     } else if (header.msg_type === "interrupt_request") {
       this.interrupt();
       from.send(signer.make("interrupt_reply", { status: "ok" }, header));
@@ -213,11 +213,15 @@ export class Proxy {
     }
   }
 
-  #replyToEditor({ envelope: { header }, content, from }: Request): boolean {
+  /** Answers what needs no child, also while a cell runs. */
+  #replyHere({ envelope: { header }, content, from }: Request): boolean {
     const { signer, connections } = this.#options;
-    const answer = editorReply(header.msg_type, content, this.#catalogue, connections());
+    const past = header.msg_type === "history_request";
+    const answer = past
+      ? { type: "history_reply", content: this.#cells.history.reply(content) }
+      : editorReply(header.msg_type, content, this.#catalogue, connections());
     if (answer === undefined) return false;
-    void this.#refresh();
+    if (!past) void this.#refresh();
     // A status would be taken for the running cell's.
     const quiet = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);

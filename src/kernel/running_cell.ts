@@ -12,6 +12,8 @@ export class RunningCell {
   /** What the child was given: the code, with waits that Stop can end. */
   sent: string;
   readonly silent: boolean;
+  /** Whether it goes into the history. */
+  readonly remembered: boolean;
   /** Whether a failure ends the cells that wait behind it. */
   readonly stopOnError: boolean;
   /** Whether Stop was pressed while it ran. */
@@ -41,6 +43,7 @@ export class RunningCell {
     this.code = code;
     this.sent = sent;
     this.silent = content["silent"] === true;
+    this.remembered = !this.silent && content["store_history"] !== false;
     this.stopOnError = content["stop_on_error"] !== false;
   }
 

@@ -1,0 +1,79 @@
+/** Cells that are remembered. */
+const MOST = 1000;
+/** Characters of them. */
+const MOST_TEXT = 16 << 20;
+/** This kernel's only session; a request calls it 0, "the present one", too. */
+const SESSION = 1;
+
+interface Entry {
+  /** The cell's number. */
+  line: number;
+  source: string;
+}
+
+/** The cells that ran, as they were written. */
+export class History {
+  readonly #entries: Entry[] = [];
+  #text = 0;
+
+  /** Notes a cell. */
+  add(line: number, source: string): void {
+    this.#entries.push({ line, source });
+    this.#text += source.length;
+    while (this.#entries.length > MOST || this.#text > MOST_TEXT) this.#text -= this.#entries.shift()!.source.length;
+  }
+
+  /**
+   * Answers a `history_request` as IPython does, but without outputs, which are not kept.
+   *
+   * @param request Its content.
+   */
+  reply(request: Record<string, unknown>): Record<string, unknown> {
+    const history = this.#asked(request).map(({ line, source }) => {
+      return [SESSION, line, request["output"] === true ? [source, null] : source];
+    });
+    return { status: "ok", history };
+  }
+
+  #asked(request: Record<string, unknown>): Entry[] {
+    const { hist_access_type: type, session, pattern, n, unique } = request;
+    if (type === "range") return session === 0 || session === SESSION ? this.#range(request) : [];
+    const glob = type === "search" && typeof pattern === "string" ? pattern : "*";
+    const found = this.#entries.filter(({ source }) => matches(source, glob));
+    const chosen = unique === true ? newest(found) : found;
+    return typeof n === "number" ? chosen.slice(Math.max(0, chosen.length - n)) : chosen;
+  }
+
+  /** From a line to before another one; negative ones count from behind the last. */
+  #range({ start, stop }: Record<string, unknown>): Entry[] {
+    const end = (this.#entries.at(-1)?.line ?? 0) + 1;
+    const line = (value: unknown, otherwise: number) => {
+      if (typeof value !== "number") return otherwise;
+      return value < 0 ? value + end : value;
+    };
+    const from = line(start, 0);
+    const to = line(stop, end);
+    return this.#entries.filter(({ line }) => line >= from && line < to);
+  }
+}
+
+/** The last of those that are alike. */
+function newest(entries: readonly Entry[]): Entry[] {
+  const last = new Map(entries.map((entry) => [entry.source, entry]));
+  return entries.filter((entry) => last.get(entry.source) === entry);
+}
+
+/** Whether a glob with `*` and `?` is all of a text; takes no more time than one times the other. */
+function matches(text: string, glob: string): boolean {
+  let at = 0;
+  let star = -1;
+  let from = 0;
+  let next = 0;
+  while (at < text.length) {
+    if (glob[next] === "*") [star, from] = [next++, at];
+    else if (next < glob.length && (glob[next] === "?" || glob[next] === text[at])) [next, at] = [next + 1, at + 1];
+    else if (star >= 0) [next, at] = [star + 1, ++from];
+    else return false;
+  }
+  return /^\**$/.test(glob.slice(next));
+}
