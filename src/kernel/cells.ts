@@ -13,6 +13,7 @@ import { History } from "./history.ts";
 import { contentOf, type Envelope, type Signer } from "./message.ts";
 import { DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
+import { retraced } from "./traceback.ts";
 import type { Wire } from "./wire.ts";
 import { joined } from "./zmtp.ts";
 
@@ -131,7 +132,7 @@ export class Cells {
       if (await this.#misread(cell)) return await this.#again(request, cell);
       cell.failure = await this.#reason(cell);
       message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
-    }
+    } else if (cell.failed) message = this.#retraced(cell, envelope, content);
     request.from.send(message);
     const { execution_count: line } = content;
     if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
@@ -155,7 +156,7 @@ export class Cells {
     }
     if (cell === undefined || !own) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
-    else if (type === "error") cell.errors.push(raw);
+    else if (type === "error") cell.errors.push(this.#retraced(cell, envelope));
     else if (type === "execute_input") cell.again || publish(joined([...cell.busy, this.#written(cell, envelope)]));
     else publish(raw);
   }
@@ -171,6 +172,11 @@ export class Cells {
   #written(cell: RunningCell, envelope: Envelope): Uint8Array {
     if (cell.sent === cell.source) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
+  }
+
+  #retraced({ code }: RunningCell, envelope: Envelope, content = contentOf(envelope)): Uint8Array<ArrayBuffer> {
+    const better = retraced(content, code);
+    return better === undefined ? envelope.raw : this.#options.signer.edit(envelope, { content: better });
   }
 
   #onDone(envelope: Envelope): void {
