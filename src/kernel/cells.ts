@@ -33,6 +33,8 @@ export interface CellsOptions {
   publish: (message: Uint8Array) => void;
   /** Sends to the child's shell, where the reply is to go back to the one who asked. */
   ask: (request: Request, message: Uint8Array) => void;
+  /** Has the child tell that all outputs are sent, without a cell; `false` where that can't be asked so. */
+  asksForEnd: () => boolean;
   /** What the child is to be given instead of a cell. */
   rewrite: (source: string) => string;
 }
@@ -183,7 +185,8 @@ export class Cells {
     const content = contentOf(envelope);
     this.#options.hidden.answered(content);
     const cell = this.running;
-    if (content["n"] !== "drawn" || cell === undefined || !cell.owns(envelope.parent)) return;
+    if (cell === undefined || !cell.owns(envelope.parent)) return;
+    if (content["n"] !== "drawn" && !(content["n"] === "flushed" && cell.replied)) return;
     cell.drained = true;
     this.#settle();
   }
@@ -192,6 +195,7 @@ export class Cells {
   #drain(cell: RunningCell): void {
     // Stop may have cut the drawing off before its end was told.
     if (this.#drawnTells && !cell.failed && !cell.silent && !cell.interrupted) return;
+    if (this.#options.asksForEnd()) return;
     this.#options.hidden.run(doneCode).then(() => {
       cell.drained = true;
       this.#settle();

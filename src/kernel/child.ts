@@ -8,6 +8,12 @@ const RETRY_MS = 4;
  */
 export const STACK = { variable: "RUST_MIN_STACK", bytes: String(256 << 20) };
 
+/**
+ * Asks the child whether all outputs of a cell are sent. It takes a fourth of the time that a hidden cell takes, and by
+ * default a process does not heed it.
+ */
+export const FLUSH = "SIGURG";
+
 /** A Deno kernel of our own, in a session of its own: no signal reaches it but through us. */
 export interface Child extends AsyncDisposable {
   pid: number;
@@ -21,6 +27,8 @@ export interface Child extends AsyncDisposable {
   connect(channel: ChannelName): Promise<Deno.TcpConn>;
   /** Sends a signal to it and to the processes that its cells started. */
   signal(name: Deno.Signal): void;
+  /** Has it tell that all outputs are sent, when it is not busy; `false` where that can't be asked so. */
+  asksForEnd(): boolean;
 }
 
 /** How to start it. */
@@ -62,6 +70,7 @@ export async function startChild({ key, deno, cwd }: ChildOptions): Promise<Chil
     pid: process.pid,
     status,
     signal,
+    asksForEnd: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH),
     async connect(channel) {
       const conn = await connect(ports[channel], () => ended);
       removeFile(); // it has been read by now
@@ -75,12 +84,19 @@ export async function startChild({ key, deno, cwd }: ChildOptions): Promise<Chil
 }
 
 function signalGroup(pid: number, name: Deno.Signal): void {
-  const windows = Deno.build.os === "windows";
+  if (Deno.build.os !== "windows") sendSignal(-pid, name);
   // Windows knows no groups, and no SIGINT for another process: it would end it.
-  if (windows && name !== "SIGKILL") return;
+  else if (name === "SIGKILL") sendSignal(pid, name);
+}
+
+/** Whether there was somebody to send it to. */
+function sendSignal(pid: number, name: Deno.Signal): boolean {
   try {
-    Deno.kill(windows ? pid : -pid, name);
-  } catch { /* nobody is left */ }
+    Deno.kill(pid, name);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function spawn(deno: string, connectionFile: string, cwd: string | undefined): Deno.ChildProcess {

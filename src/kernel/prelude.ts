@@ -1,4 +1,4 @@
-import { STACK } from "./child.ts";
+import { FLUSH, STACK } from "./child.ts";
 import { UNCAUGHT } from "./uncaught.ts";
 import { WAITS } from "./waits.ts";
 
@@ -67,6 +67,7 @@ export const PRELUDE = `(() => {
     collect().catch(() => {});
     stop();
   });
+  if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH}", () => done("flushed"));
   const value = Object.freeze({ done, drawn, imports, refuse });
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
 })();`;

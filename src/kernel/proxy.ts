@@ -65,6 +65,7 @@ export class Proxy {
       signer,
       hidden: this.#hidden,
       rewrite,
+      asksForEnd: () => options.child.asksForEnd(),
       publish: (message) => this.#publisher.publish(message),
       ask: (request, message) => this.#ask("shell", request, message),
     });
