@@ -1,17 +1,10 @@
 import { stoppable } from "./awaits.ts";
-import {
-  type CellFailure,
-  failure,
-  hasNoReason,
-  importedSpecifiers,
-  parseFailure,
-  STOPPED,
-  UNEXPLAINED,
-} from "./cell_failure.ts";
+import { type CellFailure, hasNoReason } from "./cell_failure.ts";
+import { misread, reasonOf } from "./cell_reason.ts";
 import type { Hidden } from "./hidden.ts";
 import { History } from "./history.ts";
 import { contentOf, type Envelope, type Signer } from "./message.ts";
-import { DONE, doneCode, importsCode } from "./prelude.ts";
+import { DONE, doneCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import { retraced } from "./traceback.ts";
 import type { Wire } from "./wire.ts";
@@ -131,8 +124,8 @@ export class Cells {
     cell.failed = content["status"] === "error";
     let message = envelope.raw;
     if (hasNoReason(content)) {
-      if (await this.#misread(cell)) return await this.#again(request, cell);
-      cell.failure = await this.#reason(cell);
+      if (await misread(cell)) return await this.#again(request, cell);
+      cell.failure = await reasonOf(cell, this.#options.hidden);
       message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
     } else if (cell.failed) message = this.#retraced(cell, envelope, content);
     request.from.send(message);
@@ -202,12 +195,6 @@ export class Cells {
     });
   }
 
-  /** Whether the cell itself is code, but what was made of it is not; nothing of it was run then. */
-  async #misread({ interrupted, code, sent }: RunningCell): Promise<boolean> {
-    if (interrupted || sent === code) return false;
-    return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
-  }
-
   async #again(request: Request, cell: RunningCell): Promise<void> {
     const { ask, hidden, signer } = this.#options;
     await hidden.run(doneCode); // behind the first run's `idle`
@@ -216,17 +203,6 @@ export class Cells {
     cell.sent = cell.code;
     const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
     ask(request, signer.edit(request.envelope, { content }));
-  }
-
-  async #reason(cell: RunningCell): Promise<CellFailure> {
-    if (cell.interrupted) return STOPPED;
-    const unparsed = await parseFailure(cell.code, cell.source);
-    if (unparsed !== undefined) return unparsed;
-    const specifiers = importedSpecifiers(cell.code);
-    if (specifiers.length === 0) return UNEXPLAINED;
-    const answer = await this.#options.hidden.run((n) => importsCode(n, specifiers));
-    const { name, message } = answer ?? {};
-    return typeof name === "string" && typeof message === "string" ? failure(name, message) : UNEXPLAINED;
   }
 
   #settle(): void {

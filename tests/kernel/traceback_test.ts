@@ -12,10 +12,10 @@ Deno.test("what is thrown has a trace that can be read, whatever it is", async (
     ["throw { a: 1 }", /^Error: \[object Object\]$/],
     ["throw null", /^Error: null$/],
     ["await Promise.reject(7)", /^Error: 7$/],
-    ["throw new Error('x')", /^Error: x\n    at <anonymous>:1:\d+$/],
+    ["throw new Error('x')", /^Error: x\n {4}at <anonymous>:1:\d+$/],
     ["%%sql\nSELECT nope", /^LakebaseError[^]*LINE 1: SELECT nope\n +\^[^]*$/],
     ["%sql SELECT nope", /^LakebaseError[^]*LINE 1: SELECT nope\n +\^[^]*$/],
-    ["%%sql\nSELECT ${fails()}", /^Error: mine\n    at fails \(<anonymous>:\d+:\d+\)\n/],
+    ["%%sql\nSELECT ${fails()}", /^Error: mine\n {4}at fails \(<anonymous>:\d+:\d+\)\n/],
     ["const one = 1;\n\nconst rows = await %sql SELECT nope", /LINE 1: SELECT nope[^]*at async <anonymous>:\d+:\d+$/],
   ];
   for (const [code, trace] of cells) {
