@@ -1,4 +1,4 @@
-import type { Pool } from "pg/types";
+import type { Pool } from "npm:@types/pg@^8.11.0";
 import type { Endpoint } from "./auth/endpoint.ts";
 import type { CredentialCache } from "./auth/token.ts";
 import type { LakebasePool } from "./net/pool.ts";

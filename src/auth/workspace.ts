@@ -174,7 +174,7 @@ type Outcome =
   | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
 
 async function sdkClient({ profile, environment }: WorkspaceOptions): Promise<WorkspaceClientLike> {
-  const { WorkspaceClient } = await import("@databricks/sdk-experimental");
+  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@^0.17.0");
   return new WorkspaceClient({ env: environment, skipVerify: false, ...(profile === undefined ? {} : { profile }) });
 }
 

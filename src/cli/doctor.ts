@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, Option } from "npm:commander@^15.1.0";
 import { DISPLAY } from "../notebook/display.ts";
 import { print } from "./output.ts";
 import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./settings.ts";

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import { checkedName } from "../kernel/kernelspec.ts";
 import { print } from "./output.ts";
 

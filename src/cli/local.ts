@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError } from "npm:commander@^15.1.0";
 import { print } from "./output.ts";
 
 interface LocalValues {

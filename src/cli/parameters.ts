@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError } from "npm:commander@^15.1.0";
 import { closest } from "../closest.ts";
 import { Fragment, type Statement, textStatement } from "../query/fragment.ts";
 import { badParameter } from "../query/parameter.ts";

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, Option } from "npm:commander@^15.1.0";
 import type { Fragment } from "../query/fragment.ts";
 import { bad, checkFormatOptions, PULL_FORMATS, type PullOptions } from "../transfer/pull_options.ts";
 import { planTarget } from "../transfer/target.ts";

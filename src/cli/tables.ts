@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, Option } from "npm:commander@^15.1.0";
 import { type FormatOptions, FORMATS, makeFormat } from "./formats.ts";
 import { DISPLAY } from "../notebook/display.ts";
 import { print } from "./output.ts";

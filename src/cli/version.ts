@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command } from "npm:commander@^15.1.0";
 import { print } from "./output.ts";
 import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, withDatabase } from "./settings.ts";
 

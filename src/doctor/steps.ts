@@ -1,4 +1,4 @@
-import pgPackage from "pg/package.json" with { type: "json" };
+import pgPackage from "npm:pg@^8.23.0/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
 import { type Credential, mintCredential } from "../auth/credential.ts";
 import { type Endpoint, findEndpoint } from "../auth/endpoint.ts";

@@ -1,4 +1,3 @@
-import { advice } from "./borrowed_config.ts";
 import type { MagicHeader } from "./magic_header.ts";
 import type { SqlTemplate } from "./sql_template.ts";
 
@@ -42,7 +41,7 @@ export function magicCode(source: string, magic: Magic, module: string): string 
   // Within code a value may have a `yield`, which a function around it would take.
   const located = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
   const client = `${HOOK} ?? await import("lakebase").then(() => ${HOOK}, () => undefined) ?? ` +
-    `await import(${JSON.stringify(module)}).then(() => ${HOOK}${refusal(module)})`;
+    `await import(${JSON.stringify(module)}).then(() => ${HOOK})`;
   const code = [`await (${client})({ ${options(magic)} }`];
   let [line, at] = [1, 0];
   for (const { strings, expressions } of templates) {
@@ -66,13 +65,6 @@ function locatedCode(code: string): string {
     `if (${LINE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
     `error.stack.replace(/\\n +at (async )?<anonymous>[:\\d]+(?=\\n|$)/g, "") + ` +
     `"\\n    in \${...} on line " + ${LINE}); throw error; } })()`;
-}
-
-/** A checkout finds what it needs by its import map only, and a notebook elsewhere may have another one. */
-function refusal(module: string): string {
-  if (!module.startsWith("file:")) return "";
-  return `, (cause) => { throw new Error("Cannot load lakebase: " + String(cause.message).split("\\n")[0] + ` +
-    `${JSON.stringify(`. ${advice(module)}`)}, { cause }) }`;
 }
 
 function options({ magic, header, run, use }: Magic): string {

@@ -37,12 +37,10 @@ export interface ChildOptions {
   key: string;
   /** The program. */
   deno: string;
-  /** The folder to start it in. @default {this process's} */
-  cwd?: string | undefined;
 }
 
 /** Starts `deno jupyter` on ports of its own. */
-export async function startChild({ key, deno, cwd }: ChildOptions): Promise<Child> {
+export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const ports = freePorts();
   const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
   await Deno.writeTextFile(file, connectionFileText({ ip: "127.0.0.1", key, ports }), { mode: 0o600 });
@@ -50,7 +48,7 @@ export async function startChild({ key, deno, cwd }: ChildOptions): Promise<Chil
   const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {});
   let process;
   try {
-    process = spawn(deno, file, cwd);
+    process = spawn(deno, file);
   } catch (error) {
     await removeFile();
     throw new Error(`Cannot start the Deno kernel: ${(error as Error).message}`);
@@ -99,10 +97,9 @@ function sendSignal(pid: number, name: Deno.Signal): boolean {
   }
 }
 
-function spawn(deno: string, connectionFile: string, cwd: string | undefined): Deno.ChildProcess {
+function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
   return new Deno.Command(deno, {
     args: ["jupyter", "--kernel", "--conn", connectionFile],
-    ...(cwd === undefined ? {} : { cwd }),
     env: { [STACK.variable]: Deno.env.get(STACK.variable) ?? STACK.bytes },
     stdin: "null",
     stdout: "inherit",

@@ -5,9 +5,9 @@
  */
 
 import { failure } from "./cell_failure.ts";
-import { borrowConfig } from "./borrowed_config.ts";
 import { type Child, startChild } from "./child.ts";
 import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } from "./connection_file.ts";
+import { moduleNameCode } from "./module_name.ts";
 import type { Proxy } from "./proxy.ts";
 
 /** What a kernel is started with. */
@@ -42,8 +42,7 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   using stack = new DisposableStack();
   const listeners = CHANNELS.map((channel) => [channel, stack.adopt(listen(info, channel), close)] as const);
   const signals = heedSignals(stack);
-  await using config = await borrowConfig(CLIENT, Deno.cwd());
-  await using child = await startChild({ key: info.key, deno, cwd: config.cwd });
+  await using child = await startChild({ key: info.key, deno });
   const connecting = connect(child, info.key);
   connecting.then((proxy) => stack.disposed ? proxy.close() : stack.defer(() => proxy.close()), () => {});
   const giveUp = late(timeout, stack);
@@ -51,9 +50,8 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   if (typeof proxy === "number") return proxy;
   signals.onStop = () => void proxy.interrupt();
   for (const [channel, listener] of listeners) accept(proxy, channel, listener);
-  const early = await Promise.race([proxy.prepare(config.code), signals.end, giveUp]);
+  const early = await Promise.race([proxy.prepare(moduleNameCode(CLIENT)), signals.end, giveUp]);
   if (typeof early === "number") return early;
-  await config[Symbol.asyncDispose]();
   const ended = await Promise.race([child.status, signals.end]);
   if (typeof ended === "number") return ended;
   if (proxy.shuttingDown) return EXIT.ok;

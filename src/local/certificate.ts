@@ -1,7 +1,7 @@
 import { generateKeyPair, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
-// @ts-types="@types/node-forge"
-import forge from "node-forge";
+// @ts-types="npm:@types/node-forge@^1.3.0"
+import forge from "npm:node-forge@^1.4.0";
 
 /** A certificate and its private key, both PEM. */
 export interface Certificate {

@@ -1,4 +1,4 @@
-import { type CryptoKey, generateKeyPair, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { type CryptoKey, generateKeyPair, type JWTPayload, jwtVerify, SignJWT } from "npm:jose@^6.2.0";
 
 /** What a database credential says. */
 export interface Claims {

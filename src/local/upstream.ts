@@ -1,5 +1,5 @@
 import { connect as connectSocket, type Socket } from "node:net";
-import pg from "pg";
+import pg from "npm:pg@^8.23.0";
 import { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { concat } from "./bytes.ts";

@@ -1,6 +1,6 @@
 import net from "node:net";
-// @ts-types="@types/pg"
-import pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import pg from "npm:pg@^8.23.0";
 import type { Credential } from "../auth/credential.ts";
 import type { CredentialCache } from "../auth/token.ts";
 import { LakebaseError } from "../errors.ts";

@@ -1,5 +1,5 @@
-// @ts-types="@types/pg"
-import pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import pg from "npm:pg@^8.23.0";
 import type { CredentialCache } from "../auth/token.ts";
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";

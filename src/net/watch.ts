@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
-// @ts-types="@types/pg"
-import type pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
 import { destination, type Lookup } from "./dns.ts";
 import { askForTls } from "./upgrade.ts";
 

@@ -2,8 +2,8 @@ import process from "node:process";
 import { cannotPlot } from "./failure.ts";
 import type { Spec } from "./vega_spec.ts";
 
-type Vega = typeof import("vega");
-type VegaLite = typeof import("vega-lite");
+type Vega = typeof import("npm:vega@^5.33.1");
+type VegaLite = typeof import("npm:vega-lite@^5.23.0");
 
 let libraries: Promise<[Vega, VegaLite]> | undefined;
 
@@ -61,7 +61,7 @@ async function load(): Promise<[Vega, VegaLite]> {
   const { noDeprecation = false } = process;
   process.noDeprecation = true;
   try {
-    return await Promise.all([import("vega"), import("vega-lite")]);
+    return await Promise.all([import("npm:vega@^5.33.1"), import("npm:vega-lite@^5.23.0")]);
   } finally {
     process.noDeprecation = noDeprecation;
   }

@@ -1,5 +1,5 @@
-// @ts-types="@types/pg"
-import type pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
 import type { WireField } from "./fields.ts";
 import { isBuiltIn } from "./type_names.ts";
 

@@ -23,7 +23,7 @@ import {
   TimestampMicrosecond,
   Uint32,
   Utf8,
-} from "apache-arrow";
+} from "npm:apache-arrow@^21.2.0";
 import { fieldsOf } from "../query/fields.ts";
 import type { Batch, BatchColumn, ColumnData } from "./batch.ts";
 import { checkTimes } from "./check_times.ts";

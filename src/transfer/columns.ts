@@ -1,4 +1,4 @@
-import type { Table } from "apache-arrow";
+import type { Table } from "npm:apache-arrow@^21.2.0";
 import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";

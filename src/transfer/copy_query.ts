@@ -1,5 +1,5 @@
-// @ts-types="@types/pg"
-import pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import pg from "npm:pg@^8.23.0";
 import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { fieldsOf } from "../query/fields.ts";

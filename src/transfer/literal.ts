@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
-// @ts-types="@types/pg"
-import pg from "pg";
+// @ts-types="npm:@types/pg@^8.11.0"
+import pg from "npm:pg@^8.23.0";
 import { LakebaseError } from "../errors.ts";
 import type { WireValue } from "../query/parameter.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../query/type_names.ts";

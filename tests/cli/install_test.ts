@@ -6,7 +6,7 @@ Deno.test("the program runs where `deno install` puts it, from any folder", asyn
   const folder = await Deno.makeTempDir({ prefix: "lakebase-install-" });
   try {
     const installed = await new Deno.Command(Deno.execPath(), {
-      args: ["install", "-g", "-A", "-n", "lakebase", "--root", folder, "--config", "deno.json", "src/cli.ts"],
+      args: ["install", "-g", "-A", "-n", "lakebase", "--root", folder, "src/cli.ts"],
       cwd: ROOT,
     }).output();
     assert.ok(installed.success, new TextDecoder().decode(installed.stderr));

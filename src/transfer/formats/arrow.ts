@@ -1,4 +1,4 @@
-import { Message, RecordBatchFileWriter, type Schema } from "apache-arrow";
+import { Message, RecordBatchFileWriter, type Schema } from "npm:apache-arrow@^21.2.0";
 import { arrowSchema, recordBatch } from "../arrow_table.ts";
 import { checkTimes } from "../check_times.ts";
 import type { Chunk } from "../copy_messages.ts";

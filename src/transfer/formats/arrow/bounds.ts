@@ -1,4 +1,4 @@
-import { ByteBuffer } from "flatbuffers";
+import { ByteBuffer } from "npm:flatbuffers@^25.1.24";
 
 /** Where a list's length is read, in the library that Arrow reads its metadata with. */
 const { __vector_len: lengthOf } = ByteBuffer.prototype;

@@ -1,4 +1,4 @@
-import type { Data } from "apache-arrow";
+import type { Data } from "npm:apache-arrow@^21.2.0";
 import type { Values } from "./column_reader.ts";
 
 type Bytes = Values & { offsets: Int32Array };

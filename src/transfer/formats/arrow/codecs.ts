@@ -1,5 +1,5 @@
 import zlib from "node:zlib";
-import { compressionRegistry, CompressionType } from "apache-arrow";
+import { compressionRegistry, CompressionType } from "npm:apache-arrow@^21.2.0";
 import { unpackLz4 } from "./lz4.ts";
 
 /** Teaches Arrow's reader to unpack what other writers pack. */

@@ -12,7 +12,7 @@ import {
   type Time,
   type Timestamp,
   Type,
-} from "apache-arrow";
+} from "npm:apache-arrow@^21.2.0";
 import type { ColumnData } from "../../batch.ts";
 import { problemAt } from "../../binary/block.ts";
 import type { ColumnType } from "../../column_type.ts";

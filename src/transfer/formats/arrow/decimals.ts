@@ -1,4 +1,4 @@
-import type { Data, Decimal } from "apache-arrow";
+import type { Data, Decimal } from "npm:apache-arrow@^21.2.0";
 import type { Values } from "./column_reader.ts";
 import { texts } from "./texts.ts";
 

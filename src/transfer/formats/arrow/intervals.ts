@@ -1,4 +1,4 @@
-import { type Data, type Duration, type Interval, IntervalUnit, TimeUnit } from "apache-arrow";
+import { type Data, type Duration, type Interval, IntervalUnit, TimeUnit } from "npm:apache-arrow@^21.2.0";
 import type { Values } from "./column_reader.ts";
 import { texts } from "./texts.ts";
 import { floorDivide } from "./times.ts";

@@ -1,4 +1,4 @@
-import { type Data, type Field, Type } from "apache-arrow";
+import { type Data, type Field, Type } from "npm:apache-arrow@^21.2.0";
 import type { ColumnData } from "../../batch.ts";
 import { CellProblem, problemAt } from "../../binary/block.ts";
 import { valueReader } from "../../column_value.ts";

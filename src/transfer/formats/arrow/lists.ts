@@ -1,4 +1,4 @@
-import { type Data, type FixedSizeList, Type } from "apache-arrow";
+import { type Data, type FixedSizeList, Type } from "npm:apache-arrow@^21.2.0";
 
 /** Where each list begins among the elements; one more than there are lists. */
 export function listOffsets(data: Data): Int32Array {

@@ -1,4 +1,4 @@
-import type { Data, Float, Int } from "apache-arrow";
+import type { Data, Float, Int } from "npm:apache-arrow@^21.2.0";
 import type { ColumnType } from "../../column_type.ts";
 import type { ColumnReader, Values } from "./column_reader.ts";
 

@@ -1,4 +1,4 @@
-import { type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow";
+import { type RecordBatch, RecordBatchReader, type Schema } from "npm:apache-arrow@^21.2.0";
 import type { Batch } from "../../batch.ts";
 import { CellProblem } from "../../binary/block.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";

@@ -1,4 +1,4 @@
-import type { Data } from "apache-arrow";
+import type { Data } from "npm:apache-arrow@^21.2.0";
 import { problemAt } from "../../binary/block.ts";
 import type { Values } from "./column_reader.ts";
 

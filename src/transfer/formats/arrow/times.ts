@@ -1,4 +1,4 @@
-import { type Data, type Date_, DateUnit, type Time, type Timestamp, TimeUnit } from "apache-arrow";
+import { type Data, type Date_, DateUnit, type Time, type Timestamp, TimeUnit } from "npm:apache-arrow@^21.2.0";
 import { CellProblem } from "../../binary/block.ts";
 import type { Values } from "./column_reader.ts";
 

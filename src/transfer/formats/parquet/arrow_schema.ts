@@ -1,4 +1,4 @@
-import { RecordBatchStreamWriter } from "apache-arrow";
+import { RecordBatchStreamWriter } from "npm:apache-arrow@^21.2.0";
 import type { BatchColumn } from "../../batch.ts";
 import { arrowSchema } from "../../arrow_table.ts";
 

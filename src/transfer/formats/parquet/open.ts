@@ -1,5 +1,5 @@
-import { type Field, type RecordBatch, Schema, tableFromIPC } from "apache-arrow";
-import { ParquetFile } from "parquet-wasm";
+import { type Field, type RecordBatch, Schema, tableFromIPC } from "npm:apache-arrow@^21.2.0";
+import { ParquetFile } from "npm:parquet-wasm@0.8.0";
 import { rowsOf } from "../arrow/open.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { type FileRows, unreadable } from "../file_rows.ts";
