@@ -40,8 +40,9 @@ async function measureCells(): Promise<void> {
   using other = await ours.frontend();
   await roundTrips("cell, no output", ["undefined"], { stock: one, ours: other });
   await roundTrips("cell, a result", ["1 + 1"], { stock: one, ours: other });
+  await roundTrips("cell, an await", ["await 1"], { stock: one, ours: other });
   await roundTrips("cell, an error", ["throw new Error('x')"], { stock: one, ours: other });
-  await stream({ stock: one, ours: other });
+  await stream({ stock: one, ours: other }, { stock: stock.process.pid, ours: ours.process.pid });
 }
 
 async function roundTrips(what: string, [code]: [string], kernels: Record<"stock" | "ours", Frontend>): Promise<void> {
@@ -63,24 +64,31 @@ async function roundTrips(what: string, [code]: [string], kernels: Record<"stock
 }
 
 /** Until all of it has arrived, which may be after `idle` on the stock kernel. */
-async function stream(kernels: Record<"stock" | "ours", Frontend>): Promise<void> {
+async function stream(
+  kernels: Record<"stock" | "ours", Frontend>,
+  pids: Record<"stock" | "ours", number>,
+): Promise<void> {
   const code = `for (let n = 0; n < ${STREAM_MB}; n++) console.log("x".repeat(1e6 - 1))`;
   const took = { stock: [] as number[], ours: [] as number[] };
+  const cpu = { stock: [] as number[], ours: [] as number[] };
   let invalid = { stock: 0, ours: 0 };
   for (let n = 0; n < 5; n++) {
-    for (const name of ["stock", "ours"] as const) {
+    for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
       const frontend = kernels[name];
       const before = frontend.invalid;
       frontend.heard.length = 0;
+      const used = cpuMilliseconds(pids[name]);
       const started = performance.now();
       await frontend.execute(code);
       const arrived = () => frontend.heard.filter(({ header }) => header.msg_type === "stream").length;
       while (arrived() < STREAM_MB && performance.now() - started < 20_000) await pause(2);
       took[name].push(performance.now() - started);
+      cpu[name].push(cpuMilliseconds(pids[name]) - used);
       invalid = { ...invalid, [name]: invalid[name] + frontend.invalid - before };
     }
   }
   row(`${STREAM_MB} MB of stream, ms`, median(took.stock), median(took.ours), "ratio");
+  row("  CPU time of the kernel's processes, ms", median(cpu.stock), median(cpu.ours), "ratio");
   row("  messages spoilt in 5 such runs", invalid.stock, invalid.ours);
 }
 
@@ -103,6 +111,16 @@ async function measureMemory(): Promise<void> {
 /** Linux only. */
 function residentMegabytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) / 1000;
+}
+
+/** Of a process and its children. Linux only; it counts in hundredths of a second. */
+function cpuMilliseconds(pid: number): number {
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)!.split(" ");
+  const children = [...Deno.readDirSync(`/proc/${pid}/task`)].flatMap(({ name: thread }) =>
+    Deno.readTextFileSync(`/proc/${pid}/task/${thread}/children`).split(" ").filter(Boolean)
+  );
+  const own = (Number(fields[11]) + Number(fields[12])) * 10;
+  return children.reduce((sum, child) => sum + cpuMilliseconds(Number(child)), own);
 }
 
 function row(what: string, stock: number, ours: number, as: "difference" | "ratio" = "difference"): void {
