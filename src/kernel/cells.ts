@@ -122,17 +122,18 @@ export class Cells {
     if (cell === undefined || !cell.owns(envelope.parent)) return request.from.send(envelope.raw);
     const content = contentOf(envelope);
     cell.failed = content["status"] === "error";
-    let message = envelope.raw;
-    if (hasNoReason(content)) {
+    const unexplained = hasNoReason(content);
+    if (unexplained) {
       if (await misread(cell)) return await this.#again(request, cell);
       cell.failure = await reasonOf(cell, this.#options.hidden);
-      message = this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } });
-    } else if (cell.failed) message = this.#retraced(cell, envelope, content);
-    request.from.send(message);
+    }
+    this.#drain(cell); // the child works on that meanwhile
+    if (unexplained) {
+      request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
+    } else request.from.send(cell.failed ? this.#retraced(cell, envelope, content) : envelope.raw);
     const { execution_count: line } = content;
     if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
     cell.replied = true;
-    this.#drain(cell);
     this.#settle();
   }
 
