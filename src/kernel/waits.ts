@@ -34,6 +34,7 @@ export const WAITS = `
   const { setTimeout } = globalThis;
   const { then } = Promise.prototype;
   const waits = new Set();
+  const endings = new WeakSet();
   let newest = 0, running = 0, stopping = 0, dead = 0, last;
   const one = (cell) => {
     if (cell > newest) newest = running = cell;
@@ -68,6 +69,7 @@ export const WAITS = `
       const error = new Error(${JSON.stringify(STOPPED.evalue)});
       error.name = ${JSON.stringify(STOPPED.ename)};
       error.stack = error.name + ": " + error.message;
+      endings.add(error);
       wait.reject(error);
     }
   };

@@ -81,6 +81,16 @@ Deno.test("a cell that Stop ends cleans up, and what other cells have started go
   assert.match(JSON.stringify(more), /true/);
 });
 
+Deno.test("what a stopped cell has started ends with it, without another word", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const started = `void (async () => { for (;;) await new Promise((done) => setTimeout(done, 20)); })()`;
+  const { outputs } = await stopped(frontend, `console.log("go"); ${started}; await ${SLEEP}`);
+  assert.deepEqual(outputs.map(({ type }) => type), ["execute_input", "stream", "error"]);
+  const { outputs: more } = await frontend.execute("await new Promise((done) => setTimeout(done, 200))");
+  assert.deepEqual(more.map(({ type }) => type), ["execute_input"]);
+});
+
 Deno.test("Stop ends a loop of queries that catches its errors, on the server too", async () => {
   await using folder = await notebookFolder();
   await using kernel = await RawKernel.start({ cwd: folder.path });
