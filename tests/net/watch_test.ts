@@ -217,4 +217,4 @@ test("a network that swallows everything is found within a minute", async ({ loc
   await assert.rejects(waiting, { code: "CONNECTION_LOST" });
   assert.ok(performance.now() - started < 60_000);
   local.faults.reset();
-});
+}, { neverReached: "the network alone decides" });
