@@ -4,6 +4,7 @@ import { misread, reasonOf } from "./cell_reason.ts";
 import type { Hidden } from "./hidden.ts";
 import { History } from "./history.ts";
 import { contentOf, type Envelope, type Signer } from "./message.ts";
+import { moduleNameCode, namesModule } from "./module_name.ts";
 import { DONE, doneCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import { retraced } from "./traceback.ts";
@@ -30,6 +31,8 @@ export interface CellsOptions {
   asksForEnd: () => boolean;
   /** What the child is to be given instead of a cell. */
   rewrite: (source: string) => string;
+  /** The URL of the client's main module. */
+  client: string;
 }
 
 /** A cell whose last message is not there after so much silence has lost it. */
@@ -48,6 +51,7 @@ export class Cells {
   /** The cell that outputs belong to which come without one. */
   #last: RunningCell | undefined;
   #count = 0;
+  #named = false;
   /** Whether the end of a drawing is told by itself. */
   #drawnTells = false;
   /** Whether the child is ready; cells wait until it is. */
@@ -251,7 +255,11 @@ export class Cells {
     const cell = new RunningCell(envelope, content, { code, sent });
     this.#running = { cell, request };
     this.#last = cell;
-    ask(request, sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } }));
+    const message = sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } });
+    if (this.#named || !namesModule(sent)) return ask(request, message);
+    this.#named = true; // only now: the hook takes a tenth of the kernel's start
+    const named = this.#options.hidden.run((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
+    named.then(() => this.running === cell && ask(request, message));
   }
 }
 

@@ -7,7 +7,6 @@
 import { failure } from "./cell_failure.ts";
 import { type Child, startChild } from "./child.ts";
 import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } from "./connection_file.ts";
-import { moduleNameCode } from "./module_name.ts";
 import type { Proxy } from "./proxy.ts";
 
 /** What a kernel is started with. */
@@ -50,7 +49,7 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   if (typeof proxy === "number") return proxy;
   signals.onStop = () => void proxy.interrupt();
   for (const [channel, listener] of listeners) accept(proxy, channel, listener);
-  const early = await Promise.race([proxy.prepare(moduleNameCode(CLIENT)), signals.end, giveUp]);
+  const early = await Promise.race([proxy.prepare(), signals.end, giveUp]);
   if (typeof early === "number") return early;
   const ended = await Promise.race([child.status, signals.end]);
   if (typeof ended === "number") return ended;
@@ -72,7 +71,14 @@ async function connect(child: Child, key: string): Promise<Proxy> {
     names.heed(source);
     return rewritten(source, CLIENT);
   };
-  return await Proxy.connect({ child, signer: new Signer(key), rewrite, connections: () => names.all, warn });
+  return await Proxy.connect({
+    child,
+    signer: new Signer(key),
+    client: CLIENT,
+    rewrite,
+    connections: () => names.all,
+    warn,
+  });
 }
 
 async function mourn(proxy: Proxy, { signal, code }: Deno.CommandStatus): Promise<void> {

@@ -1,7 +1,12 @@
+/** Whether a cell may name the client. */
+export function namesModule(code: string): boolean {
+  return code.includes("lakebase");
+}
+
 /**
- * For the child, before its first cell: lets cells name the client wherever the notebook is, since `deno jupyter` takes no
- * configuration but that of its folder. A name that is in the notebook's own import map wins. (Deno resolves the imports of
- * files without asking hooks: those need an import map.)
+ * For the child, before the first such cell: lets cells name the client wherever the notebook is, since `deno jupyter` takes
+ * no configuration but that of its folder. A name that is in the notebook's own import map wins. (Deno resolves the imports
+ * of files without asking hooks: those need an import map.)
  *
  * @param client The URL of the client's main module.
  */

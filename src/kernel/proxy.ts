@@ -19,6 +19,8 @@ import { encodeMessage, type Message } from "./zmtp.ts";
 export interface ProxyOptions {
   child: Child;
   signer: Signer;
+  /** The URL of the client's main module. */
+  client: string;
   /** What the child is to be given instead of a cell. */
   rewrite: (source: string) => string;
   /** Variables of the notebook that may hold connections. */
@@ -65,6 +67,7 @@ export class Proxy {
       signer,
       hidden: this.#hidden,
       rewrite,
+      client: options.client,
       asksForEnd: () => options.child.asksForEnd(),
       publish: (message) => this.#publisher.publish(message),
       ask: (request, message) => this.#ask("shell", request, message),
@@ -89,14 +92,10 @@ export class Proxy {
     return proxy;
   }
 
-  /**
-   * Readies the child for cells: its output has to be heard first, and its connections are not made in one moment.
-   *
-   * @param code What else is to run before the first cell.
-   */
-  async prepare(code: string): Promise<void> {
+  /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
+  async prepare(): Promise<void> {
     for (;;) {
-      const answer = this.#hidden.run((n) => `${code}\n${preludeCode(n)}`);
+      const answer = this.#hidden.run(preludeCode);
       const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
       const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
       if (first === "late") continue;
