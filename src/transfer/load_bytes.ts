@@ -74,18 +74,6 @@ export function enough(bytes: number): (chunk: Uint8Array) => boolean {
   return (chunk) => (seen += chunk.length) < bytes;
 }
 
-/** Chunks as one. */
-export function joinBytes(chunks: readonly Uint8Array[]): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!;
-  const all = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
-}
-
 /** Node's, since a file may be of several parts, which the web's `DecompressionStream` refuses. */
 async function* gunzip(packed: Peeked<Uint8Array>, name: string): AsyncGenerator<Uint8Array, void, void> {
   const source = Readable.from(packed.rest(), { objectMode: false });

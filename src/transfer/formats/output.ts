@@ -1,3 +1,5 @@
+import { joinBytes } from "../join_bytes.ts";
+
 /** Bytes that go to a file at once, about; a longer piece goes as it is. */
 const OUTPUT_BYTES = 1_048_576;
 
@@ -31,22 +33,10 @@ export class Output {
         short.push(piece);
         continue;
       }
-      if (short.length > 0) yield concat(short);
+      if (short.length > 0) yield joinBytes(short);
       yield piece;
       short = [];
     }
-    if (short.length > 0) yield concat(short);
+    if (short.length > 0) yield joinBytes(short);
   }
-}
-
-/** The pieces as one. */
-export function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }

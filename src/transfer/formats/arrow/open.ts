@@ -5,7 +5,7 @@ import { columnData, type ColumnReader, columnReader } from "./column_reader.ts"
 import { registerCodecs } from "./codecs.ts";
 import type { LakebaseError } from "../../../errors.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
-import { concat } from "../output.ts";
+import { joinBytes } from "../../join_bytes.ts";
 import { fileName, type FileRows, unreadable } from "../file_rows.ts";
 
 /** What an IPC file begins and ends with; a stream does not. */
@@ -117,7 +117,7 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
   while (head.length < MAGIC_BYTES) {
     const { value, done } = await bytes.next();
     if (done) break;
-    head = concat([head, value]);
+    head = joinBytes([head, value]);
   }
   // Within its magic a file is a stream, with a list of its batches at the end, which this way of reading does not need.
   if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);

@@ -1,5 +1,5 @@
 import type { ColumnData } from "../../batch.ts";
-import { concat } from "../output.ts";
+import { joinBytes } from "../../join_bytes.ts";
 import type { Codec } from "./compress.ts";
 import type { Leaf } from "./leaf.ts";
 import { flatLevels, listLevels } from "./levels.ts";
@@ -47,7 +47,7 @@ export function writeColumnChunk(
   for (let from = 0; from < data.length; from += rows) {
     const to = Math.min(from + rows, data.length);
     const levels = leaf.list ? listLevels(data, from, to) : flatLevels(data, from, to);
-    const page = concat([...levels.bytes, valuesOf(leaf, data, from, to)]);
+    const page = joinBytes([...levels.bytes, valuesOf(leaf, data, from, to)]);
     const body = codec.compress(page);
     const header = pageHeader(levels.count, page.length, body.length);
     put(header);

@@ -1,5 +1,5 @@
 import type { FileBytes } from "../file_bytes.ts";
-import { concat } from "../output.ts";
+import { joinBytes } from "../../join_bytes.ts";
 
 /**
  * A file as the library asks for it: a true `Blob` of a file would be all of it in memory.
@@ -12,7 +12,7 @@ export function fileBlob(file: FileBytes, end: Uint8Array, place: number): Blob 
     arrayBuffer: async () => {
       const own = await file.read(from, Math.max(0, Math.min(to, place) - from));
       const rest = end.slice(Math.max(0, from - place), Math.max(0, to - place));
-      return concat([own, rest].filter(({ length }) => length > 0)).buffer;
+      return joinBytes([own, rest].filter(({ length }) => length > 0)).buffer;
     },
   });
   return { size, slice } as unknown as Blob;

@@ -3,7 +3,7 @@ import { ParquetFile } from "npm:parquet-wasm@0.8.0";
 import { rowsOf } from "../arrow/open.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { type FileRows, unreadable } from "../file_rows.ts";
-import { concat } from "../output.ts";
+import { joinBytes } from "../../join_bytes.ts";
 import { fileBlob } from "./file_blob.ts";
 import { type Meaning, meanings, withoutIntervals } from "./meanings.ts";
 import { readThrift } from "./thrift_reader.ts";
@@ -60,7 +60,7 @@ async function inspect(file: FileBytes): Promise<{ found: (Meaning | undefined)[
   const bytes = await file.read(size - TAIL_BYTES - length, length);
   const footer = readThrift(bytes);
   const plain = withoutIntervals(bytes, footer);
-  const end = concat([plain, new Uint8Array(Uint32Array.of(plain.length).buffer), tail.subarray(4)]);
+  const end = joinBytes([plain, new Uint8Array(Uint32Array.of(plain.length).buffer), tail.subarray(4)]);
   return { found: meanings(footer), blob: fileBlob(file, end, size - TAIL_BYTES - length) };
 }
 

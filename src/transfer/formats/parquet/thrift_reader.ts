@@ -1,4 +1,4 @@
-import { concat } from "../output.ts";
+import { joinBytes } from "../../join_bytes.ts";
 import { Thrift } from "./thrift.ts";
 
 /** A struct's fields by their numbers. Bytes stay bytes; a number above 2^53 loses its last digits. */
@@ -17,7 +17,7 @@ export class ThriftStruct extends Map<number, ThriftValue> {
     const [own, next] = [bytes[from]!, bytes[to]!];
     // In its upper half a field's head has its distance from the field before; where that is 0 its number follows.
     if (own < 16 || next > 0 && next < 16) throw new Error("its footer numbers its fields in an unusual way");
-    const left = concat([bytes.subarray(0, from), bytes.subarray(to)]);
+    const left = joinBytes([bytes.subarray(0, from), bytes.subarray(to)]);
     if (next > 0) left[from] = next + (own & 0xf0);
     return left;
   }
