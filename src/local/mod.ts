@@ -134,11 +134,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const people = [user, ...servicePrincipals.map(({ clientId }) => clientId)];
   const roles = [...people, ...groups, ...passwords.keys()];
   const workspace = new Workspace(projects, instances, user, roles);
-  const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
-  const starting = startDatabase(options, roles);
-  starting.catch(() => {}); // awaited below: keys that are being made can't be called off
-  const authority = await certifying;
-  const database = await starting;
+  const { authority, database } = await startFoundation(options, workspace, roles);
   stack.defer(() => database.close());
   const identities = new Identities(user, servicePrincipals);
   const credentials = new CredentialIssuer("lakebase-local");
@@ -151,28 +147,14 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     revokeToken: (revoked) => identities.revoked = revoked,
   });
   const policy = { workspace, credentials, passwords, database, faults, now };
-  const gateway = new Gateway({
-    port: options.postgresPort ?? 0,
-    database,
-    authority,
-    policy,
-    faults,
-    handshakeTimeout: options.handshakeTimeout ?? 15_000,
-  });
+  const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000 } = options;
+  const gateway = new Gateway({ port: postgresPort, database, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
   // Before the gateway, whose sessions may be waiting for it; above as well, for a start that gets no further.
   stack.defer(() => database.close());
-  const api = new WorkspaceApi({
-    port: options.workspacePort ?? 0,
-    workspace,
-    identities,
-    credentials,
-    faults,
-    groups,
-  });
+  const api = new WorkspaceApi({ port: workspacePort, workspace, identities, credentials, faults, groups });
   stack.defer(() => api.close());
-  const caFile = fileOf(authority.ca, stack);
   const inlineEnv = {
     DATABRICKS_HOST: api.origin,
     DATABRICKS_TOKEN: identities.token,
@@ -184,16 +166,40 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     PGSSLMODE: "require",
     PGSSLROOTCERT: authority.ca,
   };
+  return served({ database, gateway, api, faults, inlineEnv, ca: authority.ca }, stack);
+}
+
+/** The certificates and the database, side by side: both take most of the start. */
+async function startFoundation(
+  options: LocalOptions,
+  workspace: Workspace,
+  roles: string[],
+): Promise<{ authority: CertificateAuthority; database: Database }> {
+  const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
+  const starting = startDatabase(options, roles);
+  starting.catch(() => {}); // awaited below: keys that are being made can't be called off
+  const authority = await certifying;
+  return { authority, database: await starting };
+}
+
+/** What is served, as a program sees it. */
+function served(
+  { database, gateway, api, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
+    database: Database;
+    gateway: Gateway;
+    api: WorkspaceApi;
+  },
+  stack: AsyncDisposableStack,
+): LocalLakebase {
+  const caFile = fileOf(parts.ca, stack);
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= stack.disposeAsync();
   return {
+    ...parts,
     get env() {
       const file = caFile();
-      return { ...inlineEnv, PGSSLROOTCERT: file, NODE_EXTRA_CA_CERTS: file };
+      return { ...parts.inlineEnv, PGSSLROOTCERT: file, NODE_EXTRA_CA_CERTS: file };
     },
-    inlineEnv,
-    ca: authority.ca,
-    faults,
     requests: api.requests,
     logins: gateway.logins,
     get connections(): number {
