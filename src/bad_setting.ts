@@ -1,4 +1,4 @@
-import { closest } from "./closest.ts";
+import { unknownOption } from "./closest.ts";
 import { LakebaseError, redact } from "./errors.ts";
 
 /** The error for a setting that can't be used. */
@@ -18,10 +18,7 @@ export function checkOptionNames(options: object, known: readonly string[], pref
     throw badSetting(`the options are ${quoted(options)}; they must be an object such as { endpoint: "projects/p" }`);
   }
   for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    const near = closest(name, known);
-    const guess = near === undefined ? "." : `; did you mean "${prefix}${near}"?`;
-    throw badSetting(`there is no option "${prefix}${name}"${guess} The options are ${known.join(", ")}`);
+    if (!known.includes(name)) throw badSetting(unknownOption(name, known, prefix));
   }
 }
 

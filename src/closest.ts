@@ -20,6 +20,24 @@ export function closest(
   return best?.candidate;
 }
 
+/**
+ * What was probably meant, or all that there is, as the end of a sentence.
+ *
+ * @param what What there is several of, such as `columns`.
+ * @param prefix What each of them belongs to.
+ */
+export function meant(name: string, known: readonly string[], what: string, prefix = ""): string {
+  const near = closest(name.slice(0, 100), known); // what is longer is no typo, but would take its time
+  if (near !== undefined) return `did you mean ${JSON.stringify(prefix + near)}?`;
+  const shown = known.slice(0, 20).join(", ");
+  return `the ${what} are ${shown}${known.length > 20 ? `, and ${known.length - 20} more` : ""}`;
+}
+
+/** What to say of an option that there is none of; `prefix` is what it would be an option of. */
+export function unknownOption(name: string, known: readonly string[], prefix = ""): string {
+  return `there is no option "${prefix}${name}"; ${meant(name, known, "options", prefix)}`;
+}
+
 /** Optimal string alignment: two letters that were swapped count as one mistake. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];

@@ -1,5 +1,6 @@
+import { meant } from "../closest.ts";
 import type { PlotColumn } from "./column.ts";
-import { cannotPlot, meant, quoted } from "./failure.ts";
+import { cannotPlot, quoted } from "./failure.ts";
 
 /** What can be computed of rows. */
 export type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";

@@ -1,4 +1,5 @@
-import { cannotPlot, meant, quoted } from "./failure.ts";
+import { meant, unknownOption } from "../closest.ts";
+import { cannotPlot, quoted } from "./failure.ts";
 
 /** How a chart draws its rows. */
 export type PlotMark = "bar" | "line" | "area" | "point" | "histogram" | "box" | "heatmap";
@@ -53,7 +54,7 @@ const LARGEST = 4000;
 export function checkPlotOptions(options: PlotOptions): PlotOptions {
   if (!isPlain(options)) throw cannotPlot('the options must be an object such as { x: "zone", y: "avg(fare)" }');
   for (const name of Object.keys(options)) {
-    if (!NAMES.includes(name)) throw cannotPlot(`there is no option ${quoted(name)}; ${meant(name, NAMES, "options")}`);
+    if (!NAMES.includes(name)) throw cannotPlot(unknownOption(name, NAMES));
   }
   const { mark, spec }: { mark?: unknown; spec?: unknown } = options;
   if (mark !== undefined && !MARKS.includes(mark as PlotMark)) {

@@ -1,4 +1,4 @@
-import { closest } from "../closest.ts";
+import { unknownOption } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 
 /** How a `Query` runs. */
@@ -32,9 +32,7 @@ export function checkOptions<Options extends QueryOptions>(options: Options): Op
     throw bad("the options must be an object such as { timeout: 5 }");
   }
   for (const name of Object.keys(options)) {
-    if (NAMES.includes(name)) continue;
-    const near = closest(name, NAMES);
-    throw bad(`there is no option "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}`);
+    if (!NAMES.includes(name)) throw bad(unknownOption(name, NAMES));
   }
   checkStops(options);
   const { limit } = options;

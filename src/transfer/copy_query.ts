@@ -1,6 +1,6 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import { closest } from "../closest.ts";
+import { meant } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { fieldsOf } from "../query/fields.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
@@ -94,7 +94,6 @@ function quoted(name: string): string {
 }
 
 function noColumn(name: string, names: readonly string[]): LakebaseError {
-  const near = closest(name, names);
-  const hint = near === undefined ? `there are ${names.slice(0, 20).join(", ")}` : `did you mean "${near}"?`;
+  const hint = meant(name, names, "columns");
   return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: columns has "${name}", which is no column; ${hint}`);
 }

@@ -1,4 +1,4 @@
-import { closest } from "../closest.ts";
+import { unknownOption } from "../closest.ts";
 import type { LakebaseError } from "../errors.ts";
 
 /** What each option has to be. */
@@ -26,10 +26,7 @@ export function checkOptions<Options extends object>(
   }
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   for (const [name, value] of given) {
-    if (!Object.hasOwn(checks, name)) {
-      const near = closest(name, Object.keys(checks));
-      throw bad(`there is no option "${name}"${near === undefined ? "" : `; did you mean "${near}"?`}`);
-    }
+    if (!Object.hasOwn(checks, name)) throw bad(unknownOption(name, Object.keys(checks)));
     const [fits, wanted] = checks[name as keyof Options];
     if (fits(value)) continue;
     throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
