@@ -100,3 +100,17 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "envFile",
   "local",
 ];
+
+/** The options that the environment can set, and by which names, first come first served. */
+export const SETTING_NAMES: Readonly<Partial<Record<keyof ConnectOptions, readonly string[]>>> = {
+  endpoint: ["LAKEBASE_ENDPOINT"],
+  instance: ["LAKEBASE_INSTANCE"],
+  profile: ["DATABRICKS_CONFIG_PROFILE"],
+  host: ["PGHOST"],
+  port: ["PGPORT"],
+  database: ["PGDATABASE"],
+  user: ["PGUSER"],
+  password: ["PGPASSWORD"],
+  sslMode: ["PGSSLMODE"],
+  ca: ["PGSSLROOTCERT"],
+};

@@ -1,8 +1,8 @@
-import { LakebaseError } from "./errors.ts";
-import { isIP } from "node:net";
 import { badSetting, checkOptionNames, quoted, quotedName } from "./bad_setting.ts";
-import { checkTypes, type TypeParsers } from "./query/types.ts";
+import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
+import { checkTypes, type TypeParsers } from "./query/types.ts";
+import { type Range, readEnvironment, readFlag, readNumber, readPassword, readText } from "./read_option.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */
 export interface Settings {
@@ -66,69 +66,51 @@ export function resolveSettings(
 ): Settings {
   checkOptionNames(options, OPTION_NAMES);
   const environment = present({ ...dotenv, ...present(env) });
-  const read = (option: keyof ConnectOptions, ...names: string[]) => text(options, option, environment, names);
-  const byOption = options.endpoint !== undefined ||
-    options.instance !== undefined;
-  const endpoint = byOption ? read("endpoint") : read("endpoint", "LAKEBASE_ENDPOINT");
-  const instance = byOption ? read("instance") : read("instance", "LAKEBASE_INSTANCE");
-  if (endpoint !== undefined && instance !== undefined) {
-    throw badSetting(
-      `"endpoint" and "instance" are both set, to ${quotedName(endpoint)} and ${quotedName(instance)}; keep one`,
-    );
-  }
-  const password = secret(options, environment);
+  const read = (option: keyof ConnectOptions, found = environment) => readText(options, option, found);
+  const { endpoint, instance } = server(options, read);
+  const password = readPassword(options, environment);
   const group = read("group");
-  const host = checkHost(read("host", "PGHOST"));
-  const ownLogin = options.workspace === undefined &&
-    options.profile === undefined;
-  const user = read("user", "PGUSER") ?? group ??
-    (ownLogin ? environment["DATABRICKS_CLIENT_ID"] : undefined);
+  const given = read("host");
+  const host = given === undefined ? undefined : checkHost(given);
+  const ownLogin = options.workspace === undefined && options.profile === undefined;
+  const user = read("user") ?? group ?? (ownLogin ? environment["DATABRICKS_CLIENT_ID"] : undefined);
   checkLogin({ host, user, password, group, tokenTtl: options.tokenTtl });
   return {
-    endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
-    instance: instance === undefined ? undefined : checkInstance(instance),
-    readOnly: flag(options, "readOnly"),
+    endpoint,
+    instance,
+    readOnly: readFlag(options, "readOnly"),
     workspace: workspaceClient(options),
-    profile: read("profile", "DATABRICKS_CONFIG_PROFILE"),
+    profile: read("profile"),
     environment: workspaceEnvironment(environment, options.profile !== undefined),
     host,
-    port: count(
-      options,
-      "port",
-      { min: 1, max: 65535, fallback: 5432 },
-      environment["PGPORT"],
-      "PGPORT",
-    ),
-    database: read("database", "PGDATABASE") ?? "databricks_postgres",
+    database: read("database") ?? "databricks_postgres",
     user,
     password,
     group,
-    tokenTtl: options.tokenTtl === undefined ? undefined : count(options, "tokenTtl", { min: 300, max: 3600 }),
-    ca: rootCertificates(read("ca", "PGSSLROOTCERT")),
+    ca: rootCertificates(read("ca")),
     sslMode: checkSslMode(options, environment, host),
-    max: count(options, "max", { min: 1, max: 10_000, fallback: 15 }),
-    idleTimeout: count(options, "idleTimeout", {
-      min: 0,
-      fallback: 30,
-      fraction: true,
-    }),
-    maxLifetime: count(options, "maxLifetime", {
-      min: 1,
-      fallback: 3600,
-      fraction: true,
-    }),
-    connectTimeout: count(options, "connectTimeout", {
-      min: 0.001,
-      fallback: 60,
-      fraction: true,
-    }),
-    statementTimeout: count(options, "statementTimeout", {
-      min: 0,
-      fallback: 0,
-      fraction: true,
-    }),
+    ...numbers(options, environment),
     types: checkTypes(options.types ?? {}),
   };
+}
+
+const NUMBERS = {
+  port: { min: 1, max: 65535, fallback: 5432 },
+  tokenTtl: { min: 300, max: 3600, fallback: undefined },
+  max: { min: 1, max: 10_000, fallback: 15 },
+  idleTimeout: { min: 0, fallback: 30, fraction: true },
+  maxLifetime: { min: 1, fallback: 3600, fraction: true },
+  connectTimeout: { min: 0.001, fallback: 60, fraction: true },
+  statementTimeout: { min: 0, fallback: 0, fraction: true },
+} satisfies Partial<Record<keyof ConnectOptions, Range>>;
+
+type Numbers = Pick<Settings, keyof typeof NUMBERS>;
+
+function numbers(options: ConnectOptions, environment: Record<string, string>): Numbers {
+  const names = Object.keys(NUMBERS) as (keyof Numbers)[];
+  return Object.fromEntries(
+    names.map((name) => [name, readNumber(options, name, NUMBERS[name], environment)]),
+  ) as unknown as Numbers;
 }
 
 function present(
@@ -145,74 +127,24 @@ function workspaceEnvironment(environment: Record<string, string>, ownProfile: b
   return Object.fromEntries(Object.entries(environment).filter(([name]) => names.test(name)).sort());
 }
 
-function text(
+/** Which server: where an option names one, the environment is not asked for the other. */
+function server(
   options: ConnectOptions,
-  option: keyof ConnectOptions,
-  environment: Record<string, string>,
-  names: string[],
-): string | undefined {
-  const value: unknown = options[option];
-  if (value === undefined) {
-    return names.map((name) => environment[name]).find((found) => found !== undefined);
+  read: (option: keyof ConnectOptions, found?: Record<string, string>) => string | undefined,
+): Pick<Settings, "endpoint" | "instance"> {
+  const byOption = options.endpoint !== undefined || options.instance !== undefined;
+  const [endpoint, instance] = byOption
+    ? [read("endpoint", {}), read("instance", {})]
+    : [read("endpoint"), read("instance")];
+  if (endpoint !== undefined && instance !== undefined) {
+    throw badSetting(
+      `"endpoint" and "instance" are both set, to ${quotedName(endpoint)} and ${quotedName(instance)}; keep one`,
+    );
   }
-  if (
-    typeof value === "string" && value.trim() !== "" && !value.includes("\0")
-  ) return value;
-  throw badSetting(
-    `option "${option}" is ${quoted(value)}; it must be a text that is not empty`,
-  );
-}
-
-function secret(
-  options: ConnectOptions,
-  environment: Record<string, string>,
-): Settings["password"] {
-  const value: unknown = options.password;
-  if (value === undefined) return environment["PGPASSWORD"];
-  if (typeof value === "function") {
-    return value as () => string | Promise<string>;
-  }
-  if (typeof value === "string" && value !== "") return value;
-  throw badSetting(
-    `option "password" is ${value === "" ? "empty" : typeof value}; it must be a text or a function`,
-  );
-}
-
-function flag(options: ConnectOptions, option: "readOnly"): boolean {
-  const value: unknown = options[option] ?? false;
-  if (typeof value === "boolean") return value;
-  throw badSetting(
-    `option "${option}" is ${quoted(value)}; it must be true or false`,
-  );
-}
-
-interface Range {
-  min: number;
-  max?: number;
-  fallback?: number;
-  fraction?: boolean;
-}
-
-function count(
-  options: ConnectOptions,
-  option: keyof ConnectOptions,
-  range: Range,
-  found?: string,
-  from?: string,
-): number {
-  const given: unknown = options[option];
-  const value = given ?? (found === undefined ? range.fallback : Number(found));
-  const { min, max = 2_147_483, fraction = false } = range;
-  if (
-    typeof value === "number" && value >= min && value <= max &&
-    (fraction || Number.isInteger(value))
-  ) return value;
-  const name = given === undefined && from !== undefined
-    ? `${from} is "${found}"`
-    : `option "${option}" is ${quoted(given)}`;
-  throw badSetting(
-    `${name}; it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`,
-  );
+  return {
+    endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
+    instance: instance === undefined ? undefined : checkInstance(instance),
+  };
 }
 
 function checkEndpoint(endpoint: string): string {
@@ -231,14 +163,6 @@ function checkInstance(name: string): string {
   if (/^[\w.-]+$/.test(name)) return name;
   throw badSetting(
     `"instance" (LAKEBASE_INSTANCE) is ${quotedName(name)}; it must be a name of letters, digits and hyphens`,
-  );
-}
-
-function checkHost(host: string | undefined): string | undefined {
-  if (host === undefined) return undefined;
-  if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
-  throw badSetting(
-    `"host" (PGHOST) is ${quotedName(host)}; it must be a host name alone, without scheme, user, port or path`,
   );
 }
 
@@ -274,18 +198,7 @@ function checkLogin(
       `"password" (PGPASSWORD) is set without "user" (PGUSER); a native login needs the role's name`,
     );
   }
-  if (
-    password === undefined && host !== undefined && /^[^.]+-pooler\./.test(host)
-  ) throw pooledHost(host);
-}
-
-/** What to say of a `-pooler` host that was to be used with OAuth. */
-export function pooledHost(host: string): LakebaseError {
-  return new LakebaseError(
-    "POOLED_HOST",
-    `Cannot connect to "${host}" with OAuth: Lakebase's connection pooler takes native Postgres passwords only. ` +
-      `Use "${host.replace("-pooler.", ".")}", or give a user and a password`,
-  );
+  if (password === undefined && host !== undefined) checkTakesOAuth(host);
 }
 
 function rootCertificates(ca: string | undefined): string | undefined {
@@ -298,7 +211,7 @@ function checkSslMode(
   host: string | undefined,
 ): SslMode {
   const given: unknown = options.sslMode;
-  const mode = given ?? environment["PGSSLMODE"] ?? "verify-full";
+  const mode = given ?? readEnvironment("sslMode", environment)?.value ?? "verify-full";
   const from = given === undefined ? "PGSSLMODE" : `option "sslMode"`;
   if (mode === "verify-full" || mode === "require") return mode;
   if (mode === "no-verify" && given !== undefined) return mode;
@@ -311,14 +224,4 @@ function checkSslMode(
   throw badSetting(
     `${from} is "${mode}", which may send the login in plain text; that is for loopback hosts. Use verify-full`,
   );
-}
-
-/**
- * Whether a host name means this machine.
- *
- * @param host A host name or an address.
- * @returns `true` for `localhost`, names under it, `127.0.0.0/8` and `::1`.
- */
-export function isLoopback(host: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LakebaseError } from "../src/errors.ts";
 import { resolveLocal } from "../src/local_setting.ts";
 import type { ConnectOptions } from "../src/options.ts";
-import { isLoopback, resolveSettings } from "../src/settings.ts";
+import { resolveSettings } from "../src/settings.ts";
 
 Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [
@@ -159,13 +159,6 @@ Deno.test("resolveSettings() leaves what it is given as it was", () => {
   const options = Object.freeze({ database: "a" });
   const env = Object.freeze({ PGHOST: "h", PGUSER: "" });
   resolveSettings(options, env, Object.freeze({ PGUSER: "u" }));
-});
-
-Deno.test("isLoopback() knows this machine's names", () => {
-  const yes = ["localhost", "db.localhost", "127.0.0.1", "127.8.9.1", "::1", "[::1]", "LOCALHOST"];
-  const no = ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "::2", "notlocalhost"];
-  assert.deepEqual(yes.filter((host) => !isLoopback(host)), []);
-  assert.deepEqual(no.filter(isLoopback), []);
 });
 
 Deno.test("resolveLocal() takes the option over the environment over .env, and refuses what it does not know", () => {

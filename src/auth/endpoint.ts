@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { pooledHost } from "../settings.ts";
+import { checkTakesOAuth } from "../host.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Where a login goes and whom the credential is for. */
@@ -138,7 +138,7 @@ function ready(item: Item, request: EndpointRequest): Endpoint {
   if (typeof chosen !== "string" || chosen === "") {
     throw notReady(name, `has no host yet (state ${String(state)}). Try again in a minute`);
   }
-  if (/^[^.]+-pooler\./.test(chosen)) throw pooledHost(chosen);
+  checkTakesOAuth(chosen);
   return { name, target: { endpoint: name }, host: chosen, state: typeof state === "string" ? state : undefined };
 }
 

@@ -1,5 +1,5 @@
 import { redact } from "../errors.ts";
-import type { ConnectOptions } from "../options.ts";
+import { type ConnectOptions, SETTING_NAMES } from "../options.ts";
 
 /** Where one setting's value came from. */
 export interface Origin {
@@ -11,19 +11,8 @@ export interface Origin {
   from: string;
 }
 
-/** The options that the environment can set, and by which names, first come first served. */
-const NAMES: readonly (readonly [option: keyof ConnectOptions, ...names: string[]])[] = [
-  ["endpoint", "LAKEBASE_ENDPOINT"],
-  ["instance", "LAKEBASE_INSTANCE"],
-  ["profile", "DATABRICKS_CONFIG_PROFILE"],
-  ["host", "PGHOST"],
-  ["port", "PGPORT"],
-  ["database", "PGDATABASE"],
-  ["user", "PGUSER", "DATABRICKS_CLIENT_ID"],
-  ["password", "PGPASSWORD"],
-  ["sslMode", "PGSSLMODE"],
-  ["ca", "PGSSLROOTCERT"],
-];
+/** A service principal that logs in to the workspace is the role too. */
+const NAMES = Object.entries({ ...SETTING_NAMES, user: [...SETTING_NAMES.user ?? [], "DATABRICKS_CLIENT_ID"] });
 
 /** What the SDK reads by itself, and what of it is no secret: a name that nobody has thought of may hold one. */
 const WORKSPACE = /^(DATABRICKS|ARM|GOOGLE)_/;
@@ -46,10 +35,12 @@ export function originsOf(
   env: Record<string, string | undefined>,
   dotenv: Record<string, string>,
 ): Origin[] {
-  const named = NAMES.flatMap(([option, ...names]) => originOf(option, options[option], names, env, dotenv) ?? []);
+  const named = NAMES.flatMap(([option, names]) => {
+    return originOf(option, options[option as keyof ConnectOptions], names, env, dotenv) ?? [];
+  });
   const known = new Set(NAMES.map(([option]) => option));
   const others = Object.entries(options)
-    .filter(([option, value]) => !known.has(option as keyof ConnectOptions) && value !== undefined)
+    .filter(([option, value]) => !known.has(option) && value !== undefined)
     .map(([setting, value]) => ({ setting, value: shown(setting, value), from: "option" }));
   const seen = new Set(named.map(({ from }) => from.split(" ")[0]));
   const workspace = Object.keys({ ...dotenv, ...env })
