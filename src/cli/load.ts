@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
-import { bad, LOAD_FORMATS, type LoadOptions } from "../transfer/load_options.ts";
+import { FILE_FORMATS } from "../transfer/file_format.ts";
+import { bad, type LoadOptions } from "../transfer/load_options.ts";
 import { print } from "./output.ts";
 import {
   addConnectionOptions,
@@ -35,7 +36,7 @@ Examples:
 export function configure(command: Command, stopped: AbortSignal): void {
   command.argument("<table>", "the table, such as trips or app.trips")
     .argument("<file>", "the file to load, or -")
-    .addOption(new Option("--format <name>", "of the file; by its name where nothing is said").choices(LOAD_FORMATS))
+    .addOption(new Option("--format <name>", "of the file; by its name where nothing is said").choices(FILE_FORMATS))
     .option("--create", "makes the table where there is none, with types that fit")
     .option("--type <column=type>", "with --create: a column's type; may be repeated", addType)
     .option("--replace", "takes the table's rows away first, in the same transaction")

@@ -1,6 +1,7 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
 import type { Fragment } from "../query/fragment.ts";
-import { bad, checkFormatOptions, PULL_FORMATS, type PullOptions } from "../transfer/pull_options.ts";
+import { FILE_FORMATS } from "../transfer/file_format.ts";
+import { bad, checkFormatOptions, type PullOptions } from "../transfer/pull_options.ts";
 import { planTarget } from "../transfer/target.ts";
 import { print } from "./output.ts";
 import { addParameter, type Parameters, toFragment } from "./parameters.ts";
@@ -45,7 +46,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--sql <sql>", "pulls the rows of this query")
     .option("-f, --file <file>", "pulls the rows of the query in this file; - for standard input")
     .option("-p, --param <name=value>", "a value for $name in the query; may be repeated", addParameter)
-    .addOption(new Option("--format <name>", "of the target; by its name where nothing is said").choices(PULL_FORMATS))
+    .addOption(new Option("--format <name>", "of the target; by its name where nothing is said").choices(FILE_FORMATS))
     .option("--columns <names>", "these columns, in this order: id,zone; one with a comma in double quotes", names)
     .option("--no-header", "CSV and TSV without the names of the columns")
     .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)

@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { checkStops } from "../query/options.ts";
+import { FILE_FORMATS, type LoadFormat } from "./file_format.ts";
 import {
   checkOptions,
   COLUMN_NAMES,
@@ -13,9 +14,6 @@ import {
   SWITCH,
 } from "./option_checks.ts";
 import type { Progress } from "./progress.ts";
-
-/** What a file to load may be. */
-export type LoadFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
 /**
  * How a table is loaded. In Arrow and Parquet files what is finer than a microsecond, which Postgres has no room for, is cut
@@ -64,13 +62,10 @@ export interface LoadOptions {
   timeout?: number;
 }
 
-/** The formats, as words. */
-export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
-
 const MODES: readonly string[] = ["append", "replace"];
 
 const CHECKS: OptionChecks<LoadOptions> = {
-  format: oneOf(LOAD_FORMATS),
+  format: oneOf(FILE_FORMATS),
   columns: COLUMN_NAMES,
   header: SWITCH,
   delimiter: DELIMITER,

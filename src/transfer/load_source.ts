@@ -2,10 +2,11 @@ import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
 import { exactRows, Query } from "../query/query.ts";
 import { Columns } from "./columns.ts";
+import { EXTENSIONS, FILE_FORMATS, type LoadFormat } from "./file_format.ts";
 import type { Incoming } from "./incoming.ts";
 import { type LoadBytes, openPath, openStream } from "./load_bytes.ts";
 import { openDelimited } from "./load_delimited.ts";
-import { bad, checkFormatOptions, LOAD_FORMATS, type LoadFormat, type LoadOptions } from "./load_options.ts";
+import { bad, checkFormatOptions, type LoadOptions } from "./load_options.ts";
 import { openRows } from "./load_rows.ts";
 import { openNdjson } from "./ndjson_rows.ts";
 
@@ -91,7 +92,7 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
         throw bad(
-          `the stream gives bytes; say what they are: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`,
+          `the stream gives bytes; say what they are: { format: "csv" } or another of ${FILE_FORMATS.join(", ")}`,
         );
       }
       yield chunk;
@@ -110,23 +111,19 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: LoadOptio
   }
 }
 
-/** Other names under which files of a format go. */
-const EXTENSIONS: Readonly<Record<string, LoadFormat>> = {
-  ...{ csv: "csv", tsv: "tsv", ndjson: "ndjson", jsonl: "ndjson" },
-  ...{ arrow: "arrow", feather: "arrow", parquet: "parquet" },
-};
+const READABLE: ReadonlyMap<string, LoadFormat> = new Map([...EXTENSIONS, ["feather", "arrow"]]);
 
 function formatOf(path: string): LoadFormat {
   if (path === "-") throw bad('standard input has no extension; say what it is: { format: "csv" }');
   const name = path.split(/[/\\]/).at(-1)!.toLowerCase();
   const packed = name.endsWith(".gz");
   const extension = /\.([^.]+)$/.exec(packed ? name.slice(0, -".gz".length) : name)?.[1];
-  const format = Object.hasOwn(EXTENSIONS, extension ?? "") ? EXTENSIONS[extension!] : undefined;
+  const format = READABLE.get(extension ?? "");
   if (format !== undefined) return format;
-  const near = extension === undefined ? undefined : closest(extension, Object.keys(EXTENSIONS));
+  const near = extension === undefined ? undefined : closest(extension, READABLE.keys());
   const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
   const hint = near === undefined
-    ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
+    ? `say what it is: { format: "csv" } or another of ${FILE_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
   throw bad(`${path}: ${found}; ${hint}`);
 }

@@ -9,26 +9,17 @@ import { stoppable } from "../query/stop.ts";
 import { chooseColumns, type CopyFormat, copyText } from "./copy_query.ts";
 import { type Chunk, copyOut } from "./copy_out.ts";
 import { estimateRows } from "./estimate.ts";
-import type { Encode } from "./formats/encode.ts";
+import { type Encode, ENCODERS } from "./formats/encode.ts";
 import { gzip } from "./gzip.ts";
 import type { Shares } from "./parallel.ts";
 import { type Meter, startMeter } from "./progress.ts";
-import { checkFormatOptions, checkPullOptions, type PullFormat, type PullOptions } from "./pull_options.ts";
+import { checkFormatOptions, checkPullOptions, type PullOptions } from "./pull_options.ts";
 import { PullResult } from "./pull_result.ts";
 import { openSinks, type Sinks } from "./sinks.ts";
 import { type CopySource, describeSource, type Wanted, wantedSource } from "./source.ts";
 import { isTerminal, type Plan, planTarget, type PullTarget, type Sink } from "./target.ts";
 
-export type { PullFormat, PullOptions, PullResult, PullTarget };
-
-/** How the rows become a file's bytes. */
-const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
-  csv: async () => (await import("./formats/csv.ts")).encodeCsv,
-  tsv: async () => (await import("./formats/csv.ts")).encodeCsv,
-  ndjson: async () => (await import("./formats/ndjson.ts")).encodeNdjson,
-  arrow: async () => (await import("./formats/arrow.ts")).encodeArrow,
-  parquet: async () => (await import("./formats/parquet.ts")).encodeParquet,
-};
+export type { PullOptions, PullResult, PullTarget };
 
 /**
  * Writes the rows of a table or query to a file or stream, in constant memory. There is a whole file or none, and one that

@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { checkStops } from "../query/options.ts";
+import { FILE_FORMATS, type PullFormat } from "./file_format.ts";
 import {
   checkOptions,
   COLUMN_NAMES,
@@ -14,9 +15,6 @@ import {
   SWITCH,
 } from "./option_checks.ts";
 import type { Progress } from "./progress.ts";
-
-/** What a pull can write. */
-export type PullFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
 /** How rows are pulled. */
 export interface PullOptions {
@@ -54,9 +52,6 @@ export interface PullOptions {
   timeout?: number;
 }
 
-/** The formats, as words. */
-export const PULL_FORMATS: readonly PullFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
-
 /** Connections of one pull at most: more of them wait for each other. */
 export const MOST_PARALLEL = 64;
 const PARALLEL = [
@@ -65,7 +60,7 @@ const PARALLEL = [
 ] as const;
 
 const CHECKS: OptionChecks<PullOptions> = {
-  format: oneOf(PULL_FORMATS),
+  format: oneOf(FILE_FORMATS),
   header: SWITCH,
   delimiter: DELIMITER,
   nullText: NULL_TEXT,

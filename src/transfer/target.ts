@@ -2,8 +2,9 @@ import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
 import { until } from "../query/cancel.ts";
+import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "./file_format.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
-import { bad, PULL_FORMATS, type PullFormat, type PullOptions } from "./pull_options.ts";
+import { bad, type PullOptions } from "./pull_options.ts";
 
 /** Where a pull writes: a file's path or URL, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
@@ -113,22 +114,17 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
 }
 
 function formatOf(path: string | undefined, packed: boolean): PullFormat {
-  const formats = PULL_FORMATS.join(", ");
+  const formats = FILE_FORMATS.join(", ");
   if (path === undefined) {
     throw bad(`the target has no name to tell the format by; give { format: "csv" } or another of ${formats}`);
   }
   const ending = extname(packed ? path.slice(0, -3) : path).slice(1);
-  const known = ALIASES.get(ending.toLowerCase());
+  const known = EXTENSIONS.get(ending.toLowerCase());
   if (known !== undefined) return known;
-  const near = closest(ending, PULL_FORMATS);
+  const near = closest(ending, EXTENSIONS.keys());
   const hint = near === undefined ? `use one of ${formats}, or give { format: "csv" }` : `did you mean .${near}?`;
   throw bad(`${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is no known format; ${hint}`);
 }
-
-const ALIASES: ReadonlyMap<string, PullFormat> = new Map<string, PullFormat>([
-  ...PULL_FORMATS.map((format) => [format, format] as [PullFormat, PullFormat]),
-  ["jsonl", "ndjson"],
-]);
 
 function pathOf(url: URL): string {
   if (url.protocol !== "file:") throw bad(`the target is a URL of ${url.protocol}; a file: URL or a path is wanted`);

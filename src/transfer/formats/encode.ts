@@ -1,3 +1,4 @@
+import type { PullFormat } from "../file_format.ts";
 import type { BatchColumn } from "../batch.ts";
 import type { Chunk } from "../copy_messages.ts";
 
@@ -14,3 +15,12 @@ export interface EncodeContext {
 
 /** Turns the server's rows into the bytes of a file. */
 export type Encode = (chunks: AsyncIterable<Chunk>, context: EncodeContext) => AsyncIterable<Uint8Array>;
+
+/** How the rows become a file's bytes. */
+export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
+  csv: async () => (await import("./csv.ts")).encodeCsv,
+  tsv: async () => (await import("./csv.ts")).encodeCsv,
+  ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
+  arrow: async () => (await import("./arrow.ts")).encodeArrow,
+  parquet: async () => (await import("./parquet.ts")).encodeParquet,
+};
