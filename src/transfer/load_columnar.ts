@@ -38,11 +38,8 @@ export function columnsIncoming(columns: Columns, options: LoadOptions): Incomin
 }
 
 async function readRows(source: string | LoadBytes, format: "arrow" | "parquet"): Promise<FileRows> {
-  if (format === "parquet") {
-    const { readParquet } = await import("./formats/parquet_reader.ts");
-    return await readParquet(source as string);
-  }
-  const { readArrow } = await import("./formats/arrow_reader.ts");
+  const { readArrow, readParquet } = await import("./formats/columnar_reader.ts");
+  if (format === "parquet") return await readParquet(source as string);
   return await readArrow(typeof source === "string" ? source : source.chunks);
 }
 

@@ -8,8 +8,22 @@ import { type FileColumn, fileName, type FileRows, unreadable } from "./file_row
 /** What the worker may need beside the rows themselves: a damaged file can send its reader round in circles. */
 const HEAP_MB = 512;
 
-/** Opens a file of columns, or its bytes. */
-export async function readColumnar(
+/**
+ * Reads an Arrow file or stream, as the IPC format has them; also a Feather file.
+ *
+ * @param source A path, or the bytes.
+ * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
+ */
+export function readArrow(source: string | AsyncIterable<Uint8Array>): Promise<FileRows> {
+  return read("arrow", source);
+}
+
+/** Reads a Parquet file, a row group at a time; throws as {@linkcode readArrow}. */
+export function readParquet(path: string): Promise<FileRows> {
+  return read("parquet", path);
+}
+
+async function read(
   format: "arrow" | "parquet",
   source: string | AsyncIterable<Uint8Array>,
 ): Promise<FileRows> {

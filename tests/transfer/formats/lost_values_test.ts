@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { readArrow } from "../../../src/transfer/formats/arrow_reader.ts";
-import { readParquet } from "../../../src/transfer/formats/parquet_reader.ts";
+import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { errorOf } from "../../query/support.ts";
 import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";

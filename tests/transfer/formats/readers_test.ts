@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { readArrow } from "../../../src/transfer/formats/arrow_reader.ts";
+import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
-import { readParquet } from "../../../src/transfer/formats/parquet_reader.ts";
 import { errorOf } from "../../query/support.ts";
 import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
