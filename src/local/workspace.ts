@@ -1,6 +1,6 @@
+import { createHash } from "node:crypto";
 import { Endpoint } from "./endpoint.ts";
 import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
-import { uid } from "./uid.ts";
 
 /** A name that the API knows, with the JSON that describes it and its children by kind. */
 export interface Resource {
@@ -161,4 +161,13 @@ const SINGULAR: Record<string, string> = {
 
 function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
+}
+
+/** Always the same for a name, so that two runs agree. */
+function uid(prefix: string, name: string): string {
+  const hex = createHash("sha256").update(name).digest("hex");
+  if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
+  return [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`, `a${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
+    "-",
+  );
 }

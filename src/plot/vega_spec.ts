@@ -3,7 +3,6 @@ import type { Axis, ChartData } from "./data.ts";
 import type { Design } from "./design.ts";
 import { shortText } from "./labels.ts";
 import type { ChannelName } from "./measure.ts";
-import { mergeSpec } from "./merge.ts";
 import type { PlotOptions } from "./options.ts";
 
 /** A piece of Vega-Lite. */
@@ -153,4 +152,21 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   const { facet, ...shared } = encoding;
   if (facet === undefined) return { encoding: shared, layer };
   return { encoding: { ...shared, facet }, layer };
+}
+
+/** One object laid over another, object by object; lists and all else are replaced. */
+function mergeSpec(under: Spec, over: Spec): Spec {
+  const names = new Set([...Object.keys(under), ...Object.keys(over)]);
+  return Object.fromEntries([...names].map((name) => {
+    const [low, high] = [own(under, name), own(over, name)];
+    return [name, high === undefined ? low : isObject(low) && isObject(high) ? mergeSpec(low, high) : high];
+  }));
+}
+
+function own(spec: Spec, name: string): unknown {
+  return Object.hasOwn(spec, name) ? spec[name] : undefined;
+}
+
+function isObject(value: unknown): value is Spec {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

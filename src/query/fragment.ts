@@ -7,6 +7,9 @@ const MOST_PARAMETERS = 65_535;
 /** What may be a parameter's number, unless it is in quotes or a comment. */
 const NUMBER = /\$\d/;
 
+/** Characters of a statement that are printed. */
+const MOST_PRINTED = 10_000;
+
 /** What would be part of a number or word that stands before it. */
 const WORD = /^[\p{L}\d_$]/u;
 
@@ -175,4 +178,14 @@ export function rawStrings({ raw }: TemplateStringsArray): readonly string[] {
   const strings = Object.freeze(raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1")));
   if (Object.isFrozen(raw)) known.set(raw, strings); // what a program made up itself may change
   return strings;
+}
+
+/** How `console.log` prints a query: as the statement that it is. */
+export function printed(query: Fragment): string {
+  try {
+    const { text } = compile(query);
+    return `Query { ${text.length > MOST_PRINTED ? `${text.slice(0, MOST_PRINTED)}…` : text} }`;
+  } catch (error) {
+    return `Query { ${(error as Error).message} }`;
+  }
 }

@@ -1,12 +1,19 @@
-import { type RecordBatch, RecordBatchReader, type Schema } from "npm:apache-arrow@^21.2.0";
+import zlib from "node:zlib";
+import {
+  compressionRegistry,
+  CompressionType,
+  type RecordBatch,
+  RecordBatchReader,
+  type Schema,
+} from "npm:apache-arrow@^21.2.0";
+import type { LakebaseError } from "../../../errors.ts";
 import type { Batch } from "../../batch.ts";
 import { CellProblem } from "../../binary/block.ts";
-import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
-import { registerCodecs } from "./codecs.ts";
-import type { LakebaseError } from "../../../errors.ts";
-import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { joinBytes } from "../../join_bytes.ts";
+import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { fileName, type FileRows, unreadable } from "../file_rows.ts";
+import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
+import { unpackLz4 } from "./lz4.ts";
 
 /** What an IPC file begins and ends with; a stream does not. */
 const MAGIC = "ARROW1";
@@ -43,6 +50,12 @@ export async function openArrow(source: string | AsyncIterable<Uint8Array>): Pro
     await close();
     throw asUnreadable(name, error);
   }
+}
+
+/** Teaches Arrow's reader to unpack what other writers pack. */
+function registerCodecs(): void {
+  compressionRegistry.set(CompressionType.ZSTD, { decode: (bytes) => zlib.zstdDecompressSync(bytes) });
+  compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: unpackLz4 });
 }
 
 /** Columns and rows of Arrow as those of a file. */

@@ -4,7 +4,6 @@ import { rowsOf } from "../arrow/open.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { type FileRows, unreadable } from "../file_rows.ts";
 import { joinBytes } from "../../join_bytes.ts";
-import { fileBlob } from "./file_blob.ts";
 import { type Meaning, meanings, withoutIntervals } from "./meanings.ts";
 import { readThrift } from "./thrift_reader.ts";
 
@@ -62,6 +61,23 @@ async function inspect(file: FileBytes): Promise<{ found: (Meaning | undefined)[
   const plain = withoutIntervals(bytes, footer);
   const end = joinBytes([plain, new Uint8Array(Uint32Array.of(plain.length).buffer), tail.subarray(4)]);
   return { found: meanings(footer), blob: fileBlob(file, end, size - TAIL_BYTES - length) };
+}
+
+/**
+ * A file as the library asks for it: a true `Blob` of a file would be all of it in memory.
+ *
+ * @param end What it ends with, from a place on, in the place of its own.
+ */
+function fileBlob(file: FileBytes, end: Uint8Array, place: number): Blob {
+  const size = place + end.length;
+  const slice = (from = 0, to = size) => ({
+    arrayBuffer: async () => {
+      const own = await file.read(from, Math.max(0, Math.min(to, place) - from));
+      const rest = end.slice(Math.max(0, from - place), Math.max(0, to - place));
+      return joinBytes([own, rest].filter(({ length }) => length > 0)).buffer;
+    },
+  });
+  return { size, slice } as unknown as Blob;
 }
 
 /** Marks the leaves with what they mean. */
