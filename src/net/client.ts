@@ -65,7 +65,7 @@ export function loginClientClass(
     override connect(callback: (error: Error) => void): void;
     override connect(callback?: (error: Error) => void): Promise<this> | void {
       const connecting = super.connect().then(() => {
-        this.#forgetPassword();
+        forgetPassword(this);
         watchClient(this, { ...watch, find, sibling: () => new Login(this.#options) });
         return this;
       }, (error) => {
@@ -76,21 +76,14 @@ export function loginClientClass(
       connecting.then(() => callback(undefined as unknown as Error), callback);
     }
 
-    /** `pg` would keep it for as long as the connection lives, in two places. */
-    #forgetPassword(): void {
-      const parts = this as unknown as { password: unknown; connectionParameters: { password: unknown } };
-      parts.password = null;
-      parts.connectionParameters.password = null;
-    }
-
     /** How `console.log` prints it: not as `pg`'s own fields, of which some are hidden only from a shallow look. */
     [Symbol.for("Deno.customInspect")](): string {
-      return `Client { ${this.database} at ${this.host}:${this.port} as ${this.user} }`;
+      return printed(this);
     }
 
     /** As `console.log`, for Node's `util.inspect`. */
     [Symbol.for("nodejs.util.inspect.custom")](): string {
-      return `Client { ${this.database} at ${this.host}:${this.port} as ${this.user} }`;
+      return printed(this);
     }
 
     destroy(): void {
@@ -98,6 +91,17 @@ export function loginClientClass(
       connection.stream.destroy();
     }
   };
+}
+
+/** `pg` would keep it for as long as the connection lives, in two places. */
+function forgetPassword(client: pg.Client): void {
+  const parts = client as unknown as { password: unknown; connectionParameters: { password: unknown } };
+  parts.password = null;
+  parts.connectionParameters.password = null;
+}
+
+function printed({ database, host, port, user }: pg.Client): string {
+  return `Client { ${database} at ${host}:${port} as ${user} }`;
 }
 
 /** `pg` calls `connect(port, host)`; the name is resolved our way, and stays the name for TLS. */
