@@ -2,16 +2,14 @@ import { LakebaseError } from "../errors.ts";
 import { KIND, look } from "../explore/catalog.ts";
 import { nameOf, readings } from "../explore/name.ts";
 import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
-import { cancelable } from "../query/cancel.ts";
-import { lookUpOn } from "../query/catalogue.ts";
 import { compile, Fragment, type Statement } from "../query/fragment.ts";
 import { exchange, type FindSession } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import type { StopOptions } from "../query/stop.ts";
+import { firstWord } from "../sql_text.ts";
 import { type ColumnType, columnType } from "./column_type.ts";
 import { type DescribedField, Description } from "./description.ts";
-import { literal, typeText } from "./literal.ts";
-import { firstWord, type SqlToken, sqlTokens } from "../sql_text.ts";
+import { inlineParameters } from "./inline_parameters.ts";
 
 /** A column of what is copied. */
 export interface CopyColumn {
@@ -121,7 +119,7 @@ export async function describeSource(
   if (description.columns.length === 0 && word !== "select" && word !== "table") throw rowless(word);
   if (!READS.has(word) && !WRITES.has(word)) throw notCopied(word);
   return {
-    text: await plainText(session, lease, statement, description, signal),
+    text: await inlineParameters(session, lease, statement, description, signal),
     table,
     ...placed(description.columns),
     writes: WRITES.has(word),
@@ -140,55 +138,6 @@ function placed(fields: readonly DescribedField[]): Pick<CopySource, "columns" |
 
 const READS = new Set(["select", "values", "table", "with"]);
 const WRITES = new Set(["insert", "update", "delete", "merge"]);
-
-/** The statement with its parameters written in, and without the semicolon at its end. */
-async function plainText(
-  session: Session,
-  lease: Lease,
-  { text, values }: Statement,
-  { parameters }: Description,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  if (values.length === 0 && !text.includes(";")) return text;
-  const { catalogue } = session;
-  const lookUp = lookUpOn(lease.client);
-  const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
-  const found = new Set(
-    tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
-  );
-  if (found.size !== values.length || parameters.length !== values.length) throw misplaced();
-  const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
-  await cancelable(session, lease, signal, catalogue.learnTypes(asked, lookUp));
-  const literals = values.map((value, index) => {
-    const oid = parameters[index]!;
-    return literal(value, oid, typeText(oid, catalogue.types), index + 1);
-  });
-  return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
-}
-
-/** Whether a back-slash escapes is the server's setting; it is asked only where that makes a difference. */
-async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
-  const tokens = marks(text, false);
-  const escaping = marks(text, true);
-  if (JSON.stringify(tokens) === JSON.stringify(escaping)) return tokens;
-  const [row] = await lookUp("SELECT current_setting('standard_conforming_strings') AS value", []);
-  return row?.["value"] === "on" ? tokens : escaping;
-}
-
-/** Its parameters and semicolons. */
-function marks(text: string, escapes: boolean): SqlToken[] {
-  return [...sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";")];
-}
-
-function replaced(text: string, tokens: readonly SqlToken[], replace: (token: string) => string): string {
-  let at = 0;
-  const pieces = tokens.map(({ start, end }) => {
-    const piece = text.slice(at, start) + replace(text.slice(start, end));
-    at = end;
-    return piece;
-  });
-  return pieces.join("") + text.slice(at);
-}
 
 function neither(found: string): LakebaseError {
   return new LakebaseError(
@@ -215,12 +164,5 @@ function notCopied(word: string): LakebaseError {
     `Postgres can copy the rows of SELECT, TABLE, VALUES, WITH, and of INSERT, UPDATE, DELETE and MERGE with RETURNING, but ` +
       `not of ${word.toUpperCase()}. Run it as a query: await sql\`${word.toUpperCase()} ...\``,
     "0A000",
-  );
-}
-
-function misplaced(): LakebaseError {
-  return new LakebaseError(
-    "BAD_PARAMETER",
-    "Cannot read the rows: a ${value} stands in quotes or in a comment, where it is no parameter",
   );
 }
