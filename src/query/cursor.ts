@@ -1,5 +1,5 @@
 import { acquire, until } from "./cancel.ts";
-import { explain } from "./failure.ts";
+import { explainFailure } from "./explain_failure.ts";
 import type { Statement } from "./fragment.ts";
 import { Portal } from "./portal.ts";
 import { exchange, type FindSession, leftTransaction, restore } from "./run.ts";
@@ -80,7 +80,7 @@ export class Reader implements AsyncDisposable {
     } catch (error) {
       await this.#end();
       if (this.#signal?.aborted) throw this.#signal.reason;
-      throw await explain(session, error, this.#statement);
+      throw await explainFailure(session, error, this.#statement);
     }
   }
 

@@ -4,7 +4,7 @@ import { LakebaseError } from "../errors.ts";
 import { acquire, cancelable, eitherSignal, until } from "./cancel.ts";
 import { lookUpOn } from "./catalogue.ts";
 import { Execution } from "./execution.ts";
-import { explain } from "./failure.ts";
+import { explainFailure } from "./explain_failure.ts";
 import { fieldsOf } from "./fields.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { makeResult, type Result } from "./result.ts";
@@ -147,7 +147,7 @@ export async function onConnection<T>(
     }
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
-    throw await explain(session, error, statement);
+    throw await explainFailure(session, error, statement);
   }
 }
 

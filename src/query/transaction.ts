@@ -7,7 +7,7 @@ import { Execution } from "./execution.ts";
 import type { Lease, Session, TransactionState } from "./session.ts";
 import { checkStops } from "./options.ts";
 import { stoppable } from "./stop.ts";
-import { explain } from "./failure.ts";
+import { explainFailure } from "./explain_failure.ts";
 
 /** How a transaction runs. */
 export interface TransactionOptions {
@@ -138,7 +138,7 @@ class Transaction implements Session, TransactionState, Disposable {
       return execution.tag;
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      throw await explain(this, error, statement);
+      throw await explainFailure(this, error, statement);
     } finally {
       release();
     }

@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { acquire } from "../query/cancel.ts";
-import { explain } from "../query/failure.ts";
+import { explainFailure } from "../query/explain_failure.ts";
 import { restore } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { BINARY_TRAILER, withoutFrames } from "./binary_frame.ts";
@@ -201,7 +201,7 @@ function giveBack(session: Session, lease: Lease): void {
 
 async function explained(session: Session, { table, signal }: ParallelOptions, error: unknown): Promise<unknown> {
   if (signal?.aborted) return signal.reason;
-  return isLockRefused(error) ? changing(table, error) : await explain(session, error, { text: "", values: [] });
+  return isLockRefused(error) ? changing(table, error) : await explainFailure(session, error, { text: "", values: [] });
 }
 
 function isLockRefused(error: unknown): boolean {

@@ -11,7 +11,7 @@ import { suggest } from "./suggest.ts";
  * @param error What was thrown.
  * @param statement What was run.
  */
-export async function explain(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
+export async function explainFailure(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
   if (error instanceof LakebaseError) return error;
   const suggestion = await suggest(session, error, statement.text).catch(() => undefined); // not worth an error of its own
   const { transaction } = session;
