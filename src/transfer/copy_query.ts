@@ -3,6 +3,8 @@ import pg from "npm:pg@^8.23.0";
 import { meant } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { fieldsOf } from "../query/fields.ts";
+import type { PullFormat } from "./file_format.ts";
+import type { PullOptions } from "./pull_options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
 /** How the server writes the rows. */
@@ -25,6 +27,16 @@ export const JSON_QUOTE = 0x01;
 
 /** CSV leaves JSON as it is, where its quote and delimiter are characters that can't be in JSON. */
 const JSON_SETTINGS = ["FORMAT csv", "DELIMITER E'\\x02'", "QUOTE E'\\x01'", "ESCAPE E'\\x01'"];
+
+/** How the server has to write rows that become a file of a format. */
+export function copyFormat(
+  format: PullFormat,
+  { header = true, delimiter, nullText }: Pick<PullOptions, "header" | "delimiter" | "nullText">,
+): CopyFormat {
+  if (format === "csv") return { format, header, delimiter, nullText };
+  if (format === "tsv") return { format: "text", header, delimiter, nullText };
+  return { format: format === "ndjson" ? "json" : "binary" };
+}
 
 /** The `COPY ... TO STDOUT` of a source. */
 export function copyText(source: CopySource, options: CopyFormat): string {

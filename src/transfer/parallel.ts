@@ -47,6 +47,20 @@ export async function copyOutShares(session: Session, options: ParallelOptions):
   return { streams: team.shares(), [Symbol.asyncDispose]: () => team[Symbol.asyncDispose]() };
 }
 
+/** Writes each. When one fails, the others have ended too before its error is thrown. */
+export async function writeShares(
+  shares: Shares,
+  write: (stream: AsyncIterable<Chunk>, index: number) => Promise<void>,
+): Promise<void> {
+  const writing = shares.streams.map(write);
+  try {
+    await Promise.all(writing);
+  } finally {
+    await shares[Symbol.asyncDispose]();
+    await Promise.allSettled(writing);
+  }
+}
+
 /** Refuses what could never be done, before anything is. */
 function checkSession({ parallel, table }: ParallelOptions, { connections, transaction }: Session): void {
   if (transaction !== undefined) {

@@ -6,12 +6,11 @@ import { pullStops, Query } from "../query/query.ts";
 import { type FindSession, onConnection } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { stoppable } from "../query/stop.ts";
-import { chooseColumns, type CopyFormat, copyText } from "./copy_query.ts";
+import { chooseColumns, type CopyFormat, copyFormat, copyText } from "./copy_query.ts";
 import { type Chunk, copyOut } from "./copy_out.ts";
 import { estimateRows } from "./estimate.ts";
 import { type Encode, ENCODERS } from "./formats/encode.ts";
 import { gzip } from "./gzip.ts";
-import type { Shares } from "./parallel.ts";
 import { type Meter, startMeter } from "./progress.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./pull_options.ts";
 import { PullResult } from "./pull_result.ts";
@@ -59,6 +58,8 @@ type Write = (chunks: AsyncIterable<Chunk>, sink: Sink) => Promise<void>;
 
 class Pull {
   readonly #plan: Plan;
+  /** How the server writes the rows. */
+  readonly #format: CopyFormat;
   readonly #options: PullOptions;
   readonly #sinks: Sinks;
   #signal: AbortSignal | undefined;
@@ -72,6 +73,7 @@ class Pull {
 
   constructor(plan: Plan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
     this.#plan = plan;
+    this.#format = copyFormat(plan.format, options);
     this.#options = options;
     this.#sinks = sinks;
     this.#signal = signal;
@@ -126,7 +128,7 @@ class Pull {
 
   /** On several connections, under one snapshot. */
   async #copyInParallel(session: Session, wanted: Wanted, write: Write, parallel: number): Promise<number> {
-    const { copyOutParallel, copyOutShares, parallelOptions } = await import("./parallel.ts");
+    const { copyOutParallel, copyOutShares, parallelOptions, writeShares } = await import("./parallel.ts");
     const source = await onConnection(session, wanted.statement, this.#signal, (lease, signal) => {
       return this.#describe(session, lease, wanted, signal);
     });
@@ -148,21 +150,6 @@ class Pull {
   ): Promise<CopySource> {
     const described = await describeSource(session, lease, wanted, signal);
     return this.#source = chooseColumns(described, this.#options.columns);
-  }
-
-  /** How the server writes the rows. */
-  get #format(): CopyFormat {
-    const { header = true, delimiter, nullText } = this.#options;
-    switch (this.#plan.format) {
-      case "csv":
-        return { format: "csv", header, delimiter, nullText };
-      case "tsv":
-        return { format: "text", header, delimiter, nullText };
-      case "ndjson":
-        return { format: "json" };
-      default:
-        return { format: "binary" };
-    }
   }
 
   /** Messages of a COPY that are no row: the line with the names, or the end of binary. */
@@ -216,17 +203,6 @@ async function toTheEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
     await work();
   } finally {
     await copying.return(undefined).catch(() => {}); // its own error is that of the work
-  }
-}
-
-/** When one fails, the others have ended too before its error is thrown. */
-async function writeShares(shares: Shares, write: (stream: AsyncIterable<Chunk>, index: number) => Promise<void>) {
-  const writing = shares.streams.map(write);
-  try {
-    await Promise.all(writing);
-  } finally {
-    await shares[Symbol.asyncDispose]();
-    await Promise.allSettled(writing);
   }
 }
 
