@@ -20,7 +20,7 @@ export { show } from "./src/notebook/show.ts";
 // What those take and give, by name; nothing below exists at run time.
 export type { LakebaseErrorCode, LakebaseErrorOptions } from "./src/errors.ts";
 export type { CheckFacts, CheckStep, Checkup } from "./src/doctor/checkup.ts";
-export type { ExploreOptions } from "./src/explore/catalog.ts";
+export type { ExploreOptions } from "./src/explore/look.ts";
 export type { ColumnInfo, ConstraintInfo, IndexInfo, TableDescription, TableFacts } from "./src/explore/description.ts";
 export type { Listing } from "./src/explore/listing.ts";
 export type { Lookup } from "./src/query/lookup.ts";

@@ -3,7 +3,7 @@ import type { Endpoint } from "./auth/endpoint.ts";
 import type { CredentialCache } from "./auth/token.ts";
 import type { LakebasePool } from "./net/pool.ts";
 import type { Checkup } from "./doctor/checkup.ts";
-import type { ExploreOptions } from "./explore/catalog.ts";
+import type { ExploreOptions } from "./explore/look.ts";
 import { describeTable } from "./explore/describe.ts";
 import type { TableDescription } from "./explore/description.ts";
 import type { Listing } from "./explore/listing.ts";

@@ -2,7 +2,7 @@ import { LakebaseError } from "../errors.ts";
 import { Fragment } from "../query/fragment.ts";
 import { checkStops } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, KIND, look, ROWS, SIZE } from "./catalog.ts";
+import { type ExploreOptions, KIND, look, ROWS, SIZE } from "./look.ts";
 import {
   COLUMN_FIELDS,
   type ColumnInfo,

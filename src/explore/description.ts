@@ -1,7 +1,7 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { fieldsFor, type Listing } from "./listing.ts";
 import type { TableKind } from "./tables.ts";
-import { countText, sizeText } from "./words.ts";
+import { countText, sizeText } from "../amount_text.ts";
 
 /** One row of `describe()`: a column. */
 export interface ColumnInfo {

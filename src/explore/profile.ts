@@ -7,7 +7,7 @@ import type { Session } from "../query/session.ts";
 import { type StopOptions, stoppable } from "../query/stop.ts";
 import { transact } from "../query/transaction.ts";
 import { parserSource } from "../query/types.ts";
-import type { ExploreOptions } from "./catalog.ts";
+import type { ExploreOptions } from "./look.ts";
 import { type ColumnKind, kindOf } from "./column_kind.ts";
 import { makeListing } from "./listing.ts";
 import { type ColumnProfile, drawProfile, type Profile, PROFILE_FIELDS } from "./profiled.ts";

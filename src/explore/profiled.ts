@@ -2,7 +2,7 @@ import { cellText } from "../notebook/cell.ts";
 import { barsPicture } from "../notebook/picture.ts";
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { fieldsFor, type Listing } from "./listing.ts";
-import { countText } from "./words.ts";
+import { countText } from "../amount_text.ts";
 
 /** One row of `profile()`: what is in a column. */
 export interface ColumnProfile {

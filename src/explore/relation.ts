@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { look } from "./catalog.ts";
+import { look } from "./look.ts";
 import type { FindSession } from "../query/run.ts";
 import { suggest } from "../query/suggest.ts";
 import type { TableKind } from "./tables.ts";

@@ -1,5 +1,5 @@
 import type { FindSession } from "../query/run.ts";
-import { look } from "./catalog.ts";
+import { look } from "./look.ts";
 import type { Source } from "./source.ts";
 
 /** From this many rows on whole pages are sampled: few pages would be too alike, and to read a table for few rows is slow. */

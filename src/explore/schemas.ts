@@ -1,9 +1,9 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { checkStops } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, IS_USERS, look } from "./catalog.ts";
+import { type ExploreOptions, IS_USERS, look } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
-import { countText, sizeText } from "./words.ts";
+import { countText, sizeText } from "../amount_text.ts";
 
 /** One row of `schemas()`. */
 export interface SchemaInfo {

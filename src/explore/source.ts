@@ -3,7 +3,7 @@ import { compile, Fragment } from "../query/fragment.ts";
 import type { WireValue } from "../query/parameter.ts";
 import type { FindSession } from "../query/run.ts";
 import type { StopOptions } from "../query/stop.ts";
-import { KIND, look } from "./catalog.ts";
+import { KIND, look } from "./look.ts";
 import { nameOf, readings } from "./name.ts";
 import { expectTable, NAMED, type Relation } from "./relation.ts";
 

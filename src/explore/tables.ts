@@ -1,10 +1,10 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { checkStops } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, IS_USERS, KIND, look, ROWS, SIZE } from "./catalog.ts";
+import { type ExploreOptions, IS_USERS, KIND, look, ROWS, SIZE } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
 import { parsePattern } from "./pattern.ts";
-import { countText, sizeText } from "./words.ts";
+import { countText, sizeText } from "../amount_text.ts";
 
 /** What keeps or shows rows under a name. */
 export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";

@@ -1,4 +1,4 @@
-import { IS_USERS } from "../explore/catalog.ts";
+import { IS_USERS } from "../explore/look.ts";
 import type { Session } from "../query/session.ts";
 
 /** Columns at most; a larger database is completed in part. */
@@ -77,7 +77,7 @@ export class CatalogueSender {
    * @param name The connection's name in the notebook.
    */
   heed(session: Session, name?: string): void {
-    session.catalogue.onChange = () => this.#want(session);
+    session.learned.onChange = () => this.#want(session);
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
     if (isNew || this.#sent !== session || Date.now() - this.#at >= STALE_MS) this.#want(session);

@@ -6,7 +6,7 @@ import type { Grouped } from "./groups.ts";
 import { Labels } from "./labels.ts";
 import { type ChannelName, isAdditive } from "./measure.ts";
 import { type Group, type Key, OTHER } from "./source.ts";
-import { countText } from "../explore/words.ts";
+import { countText } from "../amount_text.ts";
 import { coarsest, nextUnit, type TimeUnit } from "./time_unit.ts";
 
 type Cells = Record<string, string | number>;

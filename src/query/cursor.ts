@@ -52,8 +52,8 @@ export class Reader implements AsyncDisposable {
     this.#session = session;
     this.#statement = statement;
     this.#signal = signal;
-    const { types, catalogue, transaction } = session;
-    this.#portal = new Portal(statement, { types, learned: catalogue, held: transaction !== undefined });
+    const { types, learned, transaction } = session;
+    this.#portal = new Portal(statement, { types, learned, held: transaction !== undefined });
   }
 
   /** Whether there are no more rows. */

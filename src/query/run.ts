@@ -2,7 +2,7 @@
 import type pg from "npm:pg@^8.23.0";
 import { LakebaseError } from "../errors.ts";
 import { acquire, cancelable, eitherSignal, until } from "./cancel.ts";
-import { lookUpOn } from "./catalogue.ts";
+import { lookUpOn } from "./learned.ts";
 import { Execution } from "./execution.ts";
 import { explainFailure } from "./explain_failure.ts";
 import { fieldsOf } from "./fields.ts";
@@ -72,7 +72,7 @@ interface Run {
 async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<Result<Row>> {
   const { types = session.types, limit, single, drawn } = options;
   const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
-  const learned = session.catalogue;
+  const { learned } = session;
   let execution = new Execution(statement, { types, learned, limit: fetched, single });
   const started = performance.now();
   try {
@@ -83,7 +83,7 @@ async function execute<Row>({ session, lease, signal, statement, options }: Run)
     await exchange(session, lease, signal, execution);
   }
   const elapsed = performance.now() - started;
-  session.catalogue.heed(execution.tag, statement.text);
+  session.learned.heed(execution.tag, statement.text);
   if (drawn) await nameTypes(session, lease, signal, execution);
   if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
   return toResult<Row>(session, execution, elapsed);
@@ -107,17 +107,17 @@ export function exchange(
 }
 
 async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | undefined, answer: Exchange) {
-  const learning = session.catalogue.learnTypes(answer.wireFields, lookUpOn(lease.client));
-  const learned = await cancelable(session, lease, signal, learning);
-  if (learned) answer.fields = fieldsOf(answer.wireFields, session.catalogue);
+  const learning = session.learned.learnTypes(answer.wireFields, lookUpOn(lease.client));
+  const more = await cancelable(session, lease, signal, learning);
+  if (more) answer.fields = fieldsOf(answer.wireFields, session.learned);
 }
 
-function toResult<Row>({ catalogue, lookUp }: Session, execution: Execution, elapsed: number): Result<Row> {
+function toResult<Row>({ learned, lookUp }: Session, execution: Execution, elapsed: number): Result<Row> {
   const { rows, fields, wireFields, tag, more, notices } = execution;
   const describe = async () => {
-    await catalogue.learnTypes(wireFields, lookUp);
-    await catalogue.learnTables(wireFields, lookUp);
-    return fieldsOf(wireFields, catalogue);
+    await learned.learnTypes(wireFields, lookUp);
+    await learned.learnTables(wireFields, lookUp);
+    return fieldsOf(wireFields, learned);
   };
   return makeResult(rows as Result<Row>, { fields, tag, more, elapsed, notices, describe });
 }

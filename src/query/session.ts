@@ -2,7 +2,7 @@
 import type pg from "npm:pg@^8.23.0";
 import type { LoginClient } from "../net/client.ts";
 import type { LakebasePool } from "../net/pool.ts";
-import { Catalogue } from "./catalogue.ts";
+import { Learned } from "./learned.ts";
 import type { ParserSource } from "./types.ts";
 
 /** A connection that one statement may use. */
@@ -28,7 +28,7 @@ export interface Session {
   /** How values become JavaScript's. */
   readonly types: ParserSource;
   /** What is known of the database's own types and tables. */
-  readonly catalogue: Catalogue;
+  readonly learned: Learned;
   /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
   readonly transaction: TransactionState | undefined;
   /** Whether its statements share a connection and may begin and end transactions on it; whoever holds it sees to the end. */
@@ -54,7 +54,7 @@ export interface Session {
 export function poolSession(pool: LakebasePool, types: ParserSource): Session {
   return {
     types,
-    catalogue: new Catalogue(),
+    learned: new Learned(),
     transaction: undefined,
     signal: undefined,
     connections: pool.options.max,

@@ -44,7 +44,7 @@ export async function transact<T>(
     await transaction.command(begin, stop.signal);
     const result = await until((async () => await work(find))(), stop.signal);
     await commit(transaction, stop.signal);
-    outside.catalogue.committed();
+    outside.learned.committed();
     return result;
   } catch (error) {
     await transaction.rollBack();
@@ -72,7 +72,7 @@ const ROLLBACK_LIMIT_MS = 1000;
 /** The statements of one transaction: one at a time, on one connection, and none after its end. */
 class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
-  readonly catalogue: Session["catalogue"];
+  readonly learned: Session["learned"];
   readonly transaction: TransactionState = this;
   readonly lookUp: Session["lookUp"];
   readonly connections = 1;
@@ -89,7 +89,7 @@ class Transaction implements Session, TransactionState, Disposable {
     this.lease = lease;
     this.#outside = outside;
     this.types = outside.types;
-    this.catalogue = outside.catalogue;
+    this.learned = outside.learned;
     this.lookUp = outside.lookUp;
     this.#stopped = stopped;
     stopped?.addEventListener("abort", this.#onStop, { once: true });

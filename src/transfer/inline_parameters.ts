@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { cancelable } from "../query/cancel.ts";
-import { lookUpOn } from "../query/catalogue.ts";
+import { lookUpOn } from "../query/learned.ts";
 import type { Statement } from "../query/fragment.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { type SqlToken, sqlTokens } from "../sql_text.ts";
@@ -20,7 +20,7 @@ export async function inlineParameters(
   signal: AbortSignal | undefined,
 ): Promise<string> {
   if (values.length === 0 && !text.includes(";")) return text;
-  const { catalogue } = session;
+  const { learned } = session;
   const lookUp = lookUpOn(lease.client);
   const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
   const found = new Set(
@@ -28,10 +28,10 @@ export async function inlineParameters(
   );
   if (found.size !== values.length || parameters.length !== values.length) throw misplaced();
   const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
-  await cancelable(session, lease, signal, catalogue.learnTypes(asked, lookUp));
+  await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
   const literals = values.map((value, index) => {
     const oid = parameters[index]!;
-    return literal(value, oid, typeText(oid, catalogue.types), index + 1);
+    return literal(value, oid, typeText(oid, learned.types), index + 1);
   });
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }

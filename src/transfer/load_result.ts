@@ -1,4 +1,4 @@
-import { countText } from "../explore/words.ts";
+import { countText } from "../amount_text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { renderCommand } from "../notebook/table.ts";
 

@@ -1,6 +1,6 @@
 import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
-import { KIND, look } from "../explore/catalog.ts";
+import { KIND, look } from "../explore/look.ts";
 import { fold, nameOf, readings } from "../explore/name.ts";
 import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { Fragment, textStatement } from "../query/fragment.ts";

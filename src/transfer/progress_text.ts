@@ -4,7 +4,7 @@
  * @module
  */
 
-import { countText, sizeText } from "../explore/words.ts";
+import { countText, sizeText } from "../amount_text.ts";
 import { visible } from "../notebook/escape.ts";
 import { elapsedText } from "../notebook/table.ts";
 import type { Moving, Progress } from "./progress.ts";

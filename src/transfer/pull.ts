@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { countText, sizeText } from "../explore/words.ts";
+import { countText, sizeText } from "../amount_text.ts";
 import { eitherSignal, until } from "../query/cancel.ts";
 import type { Fragment } from "../query/fragment.ts";
 import { pullStops, Query } from "../query/query.ts";

@@ -1,4 +1,4 @@
-import { lookUpOn } from "../query/catalogue.ts";
+import { lookUpOn } from "../query/learned.ts";
 import { cancelable, until } from "../query/cancel.ts";
 import { fieldsOf } from "../query/fields.ts";
 import { compile, type Fragment } from "../query/fragment.ts";
@@ -29,8 +29,8 @@ export async function readColumns(find: FindSession, query: Fragment, options: S
     }
     decoder.end();
     const elapsed = performance.now() - started;
-    await cancelable(session, lease, signal, session.catalogue.learnTypes(wireFields, lookUpOn(lease.client)));
-    const fields = fieldsOf(wireFields, session.catalogue);
+    await cancelable(session, lease, signal, session.learned.learnTypes(wireFields, lookUpOn(lease.client)));
+    const fields = fieldsOf(wireFields, session.learned);
     return new Columns({ batch: decoder.take(), fields, elapsed });
   });
 }

@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { KIND, look } from "../explore/catalog.ts";
+import { KIND, look } from "../explore/look.ts";
 import { nameOf, readings } from "../explore/name.ts";
 import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { compile, Fragment, type Statement } from "../query/fragment.ts";

@@ -28,6 +28,7 @@ async function importsOf(part: string, how: RegExp): Promise<Set<string>> {
 }
 
 const SMALL = [
+  "amount_text.ts",
   "errors.ts",
   "closest.ts",
   "backoff.ts",
@@ -45,7 +46,7 @@ const ARROWS: Record<string, { start: string[]; later?: string[] }> = {
   "settings.ts": { start: [...SMALL, "read_option.ts", "query/"] }, // query/types.ts: which parsers there are
   "net/": { start: SMALL },
   "auth/": { start: SMALL },
-  "notebook/": { start: [...SMALL, "query/", "explore/"] }, // explore/words.ts: sizes and counts
+  "notebook/": { start: [...SMALL, "query/", "explore/"] }, // explore/look.ts: which schemas are a person's
   "query/": { start: [...SMALL, "notebook/"], later: ["notebook/", "plot/", "transfer/"] },
   "explore/": { start: [...SMALL, "query/", "notebook/"] },
   "plot/": { start: [...SMALL, "query/", "notebook/", "explore/"] },

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Catalogue } from "../../src/query/catalogue.ts";
+import { Learned } from "../../src/query/learned.ts";
 
 Deno.test("what may change tables or functions is told, and once more when its transaction is over", () => {
   const cases: [text: string, changes: boolean][] = [
@@ -15,12 +15,12 @@ Deno.test("what may change tables or functions is told, and once more when its t
   ];
   for (const [text, changes] of cases) {
     let told = 0;
-    const catalogue = new Catalogue();
-    catalogue.onChange = () => told++;
-    catalogue.heed("SELECT 1", text);
+    const learned = new Learned();
+    learned.onChange = () => told++;
+    learned.heed("SELECT 1", text);
     assert.equal(told, changes ? 1 : 0, text);
-    catalogue.committed();
-    catalogue.committed();
+    learned.committed();
+    learned.committed();
     assert.equal(told, changes ? 2 : 0, text);
   }
 });

@@ -16,7 +16,7 @@ const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|(?<!\b(?:i
 const LONGEST = 1_000_000;
 
 /** What was learned of a database's own types and tables; kept until a statement changes them. */
-export class Catalogue {
+export class Learned {
   /** The names of types, by oid. */
   readonly types: Map<number, string> = new Map();
   /** Whether a column takes NULL, by its number, by the table's oid. */
