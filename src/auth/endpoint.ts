@@ -113,7 +113,7 @@ async function listOf(workspace: Workspace, path: string, key: string, signal?: 
  * @param endpoints What the branch has.
  * @param readOnly Whether a READ_ONLY endpoint is better; a READ_WRITE one serves where there is none.
  */
-export function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
+function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
   const ofType = (type: string) => endpoints.filter((item) => String(status(item)["endpoint_type"]).endsWith(type));
   const writers = ofType("READ_WRITE");
   const readers = ofType("READ_ONLY").filter((item) => status(item)["disabled"] !== true);

@@ -104,7 +104,7 @@ function maskPasswords(text: string): string {
  * @param position The place, counted from 1 in characters (not UTF-16 units), as Postgres does.
  * @returns Two lines, or none for a place outside the text.
  */
-export function caretLines(text: string, position: number): string[] {
+function caretLines(text: string, position: number): string[] {
   const index = utf16Index(text, position - 1);
   if (!(index >= 0 && index <= text.length)) return [];
   const start = index === 0 ? 0 : text.lastIndexOf("\n", index - 1) + 1;

@@ -61,7 +61,7 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
 }
 
 /** The columns' names, each told from the others. */
-export function keysOf(columns: readonly CopyColumn[]): string[] {
+function keysOf(columns: readonly CopyColumn[]): string[] {
   return fieldsOf(columns.map(({ name, oid }) => ({ name, dataTypeID: oid }))).map(({ key }) => key);
 }
 

@@ -9,7 +9,7 @@ export type NewType =
   | `${string}[]`;
 
 /** The type for a column of which nothing but NULL was seen. */
-export const UNKNOWN: NewType = "text";
+const UNKNOWN: NewType = "text";
 
 /** A list without elements: it tells no more than that it is one. */
 const EMPTY_LIST: NewType = "[]";
