@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { isOpenTransaction } from "../query/run.ts";
-import type { Lease, Session, TransactionState } from "../query/session.ts";
+import { type Session, sublease, type TransactionState } from "../query/session.ts";
 import type { ParserSource } from "../query/types.ts";
 
 /** A session of one connection, as psql has it: `BEGIN`, `SET` and temporary tables hold from one statement to the next. */
@@ -22,16 +22,7 @@ export interface ScriptSession extends Session, AsyncDisposable {
 export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
   const lease = await session.acquire();
   const open: TransactionState = { failure: undefined, leave() {} };
-  const borrowed: Lease = {
-    client: lease.client,
-    get broken() {
-      return lease.broken;
-    },
-    set broken(reason) {
-      lease.broken = reason;
-    },
-    release() {},
-  };
+  const borrowed = sublease(lease, () => {});
   const end = async () => {
     const left = lease.broken === undefined && isOpenTransaction(lease);
     if (left) await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);

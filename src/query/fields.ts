@@ -1,3 +1,4 @@
+import type { Learned } from "./learned.ts";
 import { typeName } from "./type_names.ts";
 import type { ParserSource } from "./types.ts";
 
@@ -34,14 +35,6 @@ export interface WireField {
   tableID?: number;
   /** The column's number in the table; 0 for none. */
   columnID?: number;
-}
-
-/** What was learned of a database's own types and tables. */
-export interface Learned {
-  /** The names of its types, by oid. */
-  readonly types: ReadonlyMap<number, string>;
-  /** Whether a column takes NULL, by its number, by the table's oid. */
-  readonly tables: ReadonlyMap<number, ReadonlyMap<number, boolean>>;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { acquire } from "./cancel.ts";
 import { leftTransaction, restore } from "./run.ts";
-import type { Lease, Session } from "./session.ts";
+import { type Lease, type Session, sublease } from "./session.ts";
 import { stoppable } from "./stop.ts";
 
 /**
@@ -30,16 +30,6 @@ function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel }: Sessio
     transaction: undefined,
     held: true,
     connections: 1,
-    acquire: () =>
-      Promise.resolve({
-        client: lease.client,
-        get broken() {
-          return lease.broken;
-        },
-        set broken(error) {
-          lease.broken = error;
-        },
-        release() {},
-      }),
+    acquire: () => Promise.resolve(sublease(lease, () => {})),
   };
 }

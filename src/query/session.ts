@@ -15,6 +15,20 @@ export interface Lease {
   release(): void;
 }
 
+/** The connection of a lease for others, who do not give it back to the pool. */
+export function sublease(lease: Lease, release: () => void): Lease {
+  return {
+    client: lease.client,
+    get broken() {
+      return lease.broken;
+    },
+    set broken(error) {
+      lease.broken = error;
+    },
+    release,
+  };
+}
+
 /** What the statements of a transaction share. */
 export interface TransactionState {
   /** Its first failure: the server takes no further statement after that. */

@@ -4,7 +4,7 @@ import { LakebaseError } from "../errors.ts";
 import { acquire, until } from "./cancel.ts";
 import { exchange, type FindSession } from "./run.ts";
 import { Execution } from "./execution.ts";
-import type { Lease, Session, TransactionState } from "./session.ts";
+import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
 import { checkStops } from "./options.ts";
 import { stoppable } from "./stop.ts";
 import { explainFailure } from "./explain_failure.ts";
@@ -111,16 +111,7 @@ class Transaction implements Session, TransactionState, Disposable {
       release();
       throw ended();
     }
-    return {
-      client: lease.client,
-      get broken() {
-        return lease.broken;
-      },
-      set broken(error) {
-        lease.broken = error;
-      },
-      release,
-    };
+    return sublease(lease, release);
   }
 
   /** Takes no more statements. */

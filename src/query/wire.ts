@@ -1,5 +1,6 @@
 import type { Notice, Wire } from "./protocol.ts";
-import { type Field, fieldsOf, type Learned, rowReader, type WireField, type WireRow } from "./fields.ts";
+import { type Field, fieldsOf, rowReader, type WireField, type WireRow } from "./fields.ts";
+import type { Learned } from "./learned.ts";
 import type { ParserSource } from "./types.ts";
 import { LakebaseError } from "../errors.ts";
 
