@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
-import type { Workspace, WorkspaceAnswer } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
+import type { WorkspaceAnswer } from "./workspace_answer.ts";
 
 /** A password that logs in to one endpoint for a while. */
 export interface Credential {

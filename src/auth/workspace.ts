@@ -3,31 +3,20 @@ import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
 import { isLoopback } from "../host.ts";
 import type { WorkspaceClientLike } from "../options.ts";
+import {
+  networkOutcome,
+  noLogin,
+  type Outcome,
+  readAnswer,
+  unavailable,
+  type WorkspaceAnswer,
+  type WorkspaceRequest,
+} from "./workspace_answer.ts";
 
 /** One call may take this long; a slow workspace answers within a second or two. */
 const ATTEMPT_LIMIT_MS = 15_000;
 /** A cable pulled out for a moment is worth a retry; a wrong host name is not worth a minute. */
 const NETWORK_TRIES = 4;
-
-/** A call to the workspace. */
-export interface WorkspaceRequest {
-  /** The HTTP method. */
-  method: "GET" | "POST";
-  /** The path, from `/api` on. */
-  path: string;
-  /** Query parameters. */
-  query?: Record<string, string>;
-  /** The body, sent as JSON. */
-  body?: unknown;
-}
-
-/** What the workspace answered. */
-export interface WorkspaceAnswer {
-  /** The JSON object. */
-  body: Record<string, unknown>;
-  /** The server's own clock, in milliseconds since 1970, by its `Date` header. */
-  serverTime: number | undefined;
-}
 
 /** Where to find the workspace and its login. */
 export interface WorkspaceOptions {
@@ -135,7 +124,7 @@ export class Workspace {
         redirect: "manual", // following would hand the login to whoever the redirect names
         signal: either,
       });
-      return read(host, request, response, await response.text());
+      return readAnswer(host, request, response, await response.text());
     } catch (cause) {
       signal?.throwIfAborted();
       if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false };
@@ -169,10 +158,6 @@ export class Workspace {
   }
 }
 
-type Outcome =
-  | { answer: WorkspaceAnswer }
-  | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
-
 async function sdkClient({ profile, environment }: WorkspaceOptions): Promise<WorkspaceClientLike> {
   const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@^0.17.0");
   return new WorkspaceClient({ env: environment, skipVerify: false, ...(profile === undefined ? {} : { profile }) });
@@ -191,106 +176,4 @@ function address(host: URL, { path, query = {} }: WorkspaceRequest): URL {
   const url = new URL(path, host);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   return url;
-}
-
-function read(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
-  const body = parseObject(text);
-  if (response.ok && body !== undefined) {
-    const serverTime = Date.parse(response.headers.get("date") ?? "");
-    return { answer: { body, serverTime: Number.isFinite(serverTime) ? serverTime : undefined } };
-  }
-  const { status } = response;
-  const error = statusError(host, request, status, body, text);
-  const retry = status === 429 || status >= 500 || (response.ok && looksCutOff(text));
-  const retryAfter = retryAfterMs(response.headers.get("retry-after"));
-  return { error, retry, network: false, ...(retryAfter === undefined ? {} : { retryAfter }) };
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = text === "" ? {} : JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? value as Record<string, unknown>
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function looksCutOff(text: string): boolean {
-  return /^\s*\{/.test(text);
-}
-
-/** `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3). */
-function retryAfterMs(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
-}
-
-function statusError(
-  host: URL,
-  request: WorkspaceRequest,
-  status: number,
-  body: Record<string, unknown> | undefined,
-  text: string,
-): LakebaseError {
-  const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
-  if (status === 401 || status === 403) {
-    const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
-    const todo = status === 401
-      ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
-      : "Ask for access to the project, or for this network to be allowed";
-    return new LakebaseError("WORKSPACE_AUTH", `Cannot log in to the workspace ${host.origin}: ${answer}. ${todo}`);
-  }
-  if (status >= 300 && status < 400) {
-    return unavailable(host, `it answered ${status}, a redirect. Is DATABRICKS_HOST the address of a workspace?`);
-  }
-  if (status === 404 && body !== undefined) {
-    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${request.path} in ${host.origin}: ${said ?? "404"}`);
-  }
-  if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
-    return new LakebaseError(
-      "WORKSPACE_REFUSED",
-      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"`,
-    );
-  }
-  if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
-  const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
-  return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
-}
-
-function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
-  const reason = deepest(cause);
-  if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
-  const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
-  const error = unavailable(host, reason, cause);
-  return { error, retry: !certificate, network: true };
-}
-
-/** `fetch failed` says less than what it came of. */
-function deepest(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause);
-  return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
-}
-
-function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
-  return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
-}
-
-function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  const state = /header value|ByteString/i.test(said) // which quotes the value
-    ? "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break"
-    : !/host is not set/.test(said)
-    ? said
-    : profile === undefined
-    ? "none is configured"
-    : `there is no profile "${profile}" with a host in ~/.databrickscfg`;
-  return new LakebaseError(
-    "WORKSPACE_AUTH",
-    `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
-      '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
-    /header value|ByteString/i.test(said) ? {} : { cause },
-  );
 }
