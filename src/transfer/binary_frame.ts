@@ -1,4 +1,4 @@
-import { type Chunk, type CopyItem, END_OF_COPY } from "./copy_out.ts";
+import { type Chunk, type CopyItem, END_OF_COPY } from "./copy_messages.ts";
 
 /** The signature and the flags of `COPY ... (FORMAT binary)`; the length of what else its header has follows. */
 const HEADER_START = 15;

@@ -8,6 +8,12 @@ export interface Chunk {
   rows: number;
 }
 
+/** Stands behind the rows of each statement of a series. */
+export const END_OF_COPY: unique symbol = Symbol("end of a COPY");
+
+/** What a series of COPYs gives. */
+export type CopyItem = Chunk | typeof END_OF_COPY;
+
 /** Who gets what is no `CopyData`. */
 export interface OtherMessages {
   /** A message that may come in between, such as a notice. */

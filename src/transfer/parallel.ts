@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import type { Session } from "../query/session.ts";
-import type { Chunk } from "./copy_out.ts";
+import type { Chunk } from "./copy_messages.ts";
 import { type CopyFormat, copyText } from "./copy_query.ts";
 import { notInParallel } from "./shared_snapshot.ts";
 import type { CopySource } from "./source.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { withoutFrames } from "../../src/transfer/binary_frame.ts";
-import { type CopyItem, END_OF_COPY } from "../../src/transfer/copy_out.ts";
+import { type CopyItem, END_OF_COPY } from "../../src/transfer/copy_messages.ts";
 
 /** A header with as many bytes of an extension. */
 function header(extension: number): number[] {
