@@ -28,7 +28,9 @@ export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, Profile, ProfileFacts } from "./src/explore/profiled.ts";
 export type { SchemaInfo } from "./src/explore/schemas.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
-export type { PgPool, Queryable, TransactionOptions } from "./src/lakebase.ts";
+export type { PgPool } from "./src/lakebase.ts";
+export type { TransactionOptions } from "./src/query/transaction.ts";
+export type { Queryable } from "./src/queryable.ts";
 export type {
   LocalBranch,
   LocalEndpoint,

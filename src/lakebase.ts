@@ -15,12 +15,12 @@ import { listTables, type TableInfo } from "./explore/tables.ts";
 import { renderCard } from "./notebook/card.ts";
 import { type Bundle, DISPLAY, holdIdle } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
-import { type FindSession, run } from "./query/run.ts";
-import { type Fragment, textStatement } from "./query/fragment.ts";
+import type { Fragment } from "./query/fragment.ts";
 import { poolSession, type Session } from "./query/session.ts";
 import { transact, type TransactionOptions } from "./query/transaction.ts";
-import { makeSql, type Sql } from "./query/sql.ts";
+import type { Sql } from "./query/sql.ts";
 import { parserSource, type TypeParsers } from "./query/types.ts";
+import { type Queryable, queryable } from "./queryable.ts";
 import type { LoadOptions } from "./transfer/load_options.ts";
 import type { LoadResult } from "./transfer/load_result.ts";
 import type { LoadSource } from "./transfer/load_source.ts";
@@ -51,55 +51,6 @@ export interface LakebaseParts {
   /** Stops what belongs to it, such as a Lakebase on this machine. */
   onClose?: () => Promise<void> | void;
 }
-
-/** What runs statements: a {@linkcode Lakebase}, or a transaction on it. */
-export interface Queryable {
-  /** The `sql` tag, for queries that run here. */
-  readonly sql: Sql;
-  /**
-   * Runs one statement.
-   *
-   * @param text SQL, with `$1`, `$2`, ... where parameters go.
-   * @param params The parameters' values.
-   * @returns The rows.
-   * @throws {LakebaseError} `QUERY_FAILED` with the SQLSTATE, or `CONNECTION_LOST`.
-   */
-  query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[]): Promise<Result<Row>>;
-  /**
-   * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. There
-   * is a whole file or none: the rows go into a hidden file beside it, which takes its place at the end.
-   *
-   * A signal that ends the program, such as Ctrl-C, takes the hidden file with it. Where the program listens to that signal
-   * itself, the pull goes on, until it ends or is stopped with `signal`. What nothing can take away is the hidden file,
-   * `.trips.csv.1a2b3c4d.part`, of a program that was killed with SIGKILL, or that pulled in a worker.
-   *
-   * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
-   * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also in
-   * `.gz`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.
-   * @param options The format where the target does not tell it, and more.
-   * @returns How many rows and bytes were written; in a cell it draws itself as one line. It starts at once.
-   * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE` where the target can't be written, or as {@linkcode query}.
-   */
-  pull(what: string | Fragment, target: PullTarget, options?: PullOptions): Promise<PullResult>;
-  /**
-   * Loads rows into a table, all of them or none. In a transaction one that fails takes back only what it did itself.
-   *
-   * @param table A table as `describe` takes it.
-   * @param source Rows: an array, or anything that can be iterated, of objects with the columns' names; a query, its result,
-   * or its `columns()`; of these the query keeps every value exact (a `Date` has milliseconds only), and is read whole into
-   * memory. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
-   * standard input. Or a stream of bytes, with `format`.
-   * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
-   * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.
-   * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not take, with its line, its column and its value;
-   * `BAD_FILE` for a file that can't be read, is not what it should be, or has columns and values that do not fit;
-   * `BAD_PARAMETER` for such rows of a program, and for options; `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then, but
-   * for a connection that is lost while the server commits, of which the message says so.
-   */
-  load(table: string | Fragment, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
-}
-
-export type { TransactionOptions };
 
 /**
  * `pg.Pool`; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
@@ -137,6 +88,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
+  readonly #own: Queryable;
   #closing: Promise<void> | undefined;
 
   /** Made by {@linkcode connect}. */
@@ -144,7 +96,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.pool = parts.pool;
     this.#parts = parts;
     this.#session = poolSession(parts.pool, parserSource(parts.types));
-    this.sql = makeSql(() => this.#session);
+    this.#own = queryable(() => this.#session);
+    this.sql = this.#own.sql;
   }
 
   static {
@@ -170,7 +123,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /** Runs one statement on any connection of the pool; see {@linkcode Queryable.query}. */
   async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
-    return await run<Row>(() => this.#session, textStatement(text, params));
+    return await this.#own.query<Row>(text, params);
   }
 
   /**
@@ -182,13 +135,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} What `work` threw, or `CONNECTION_LOST` where the outcome of the commit is not known.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
-    return await transact(this.#session, (find) =>
-      work({
-        sql: makeSql(find),
-        query: async (text, params) => await run(find, textStatement(text, params)),
-        pull: (what, target, options) => pull(find, what, target, options),
-        load: (table, source, options) => load(find, table, source, options),
-      }), options);
+    return await transact(this.#session, (find) => work(queryable(find)), options);
   }
 
   /**
@@ -318,7 +265,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   pull(what: string | Fragment, target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
-    return pull(() => this.#session, what, target, options);
+    return this.#own.pull(what, target, options);
   }
 
   /**
@@ -339,7 +286,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
-    return load(() => this.#session, table, source, options);
+    return this.#own.load(table, source, options);
   }
 
   /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */
@@ -398,18 +345,4 @@ export class Lakebase implements Queryable, AsyncDisposable {
     const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
     return `OAuth, token until ${until} UTC, renewed by itself`;
   }
-}
-
-/** Loading takes more code than most programs need. */
-async function pull(find: FindSession, ...[what, target, options]: Parameters<Queryable["pull"]>): Promise<PullResult> {
-  const transfer = await import("./transfer/pull.ts");
-  return await transfer.pull(find, what, target, options);
-}
-
-async function load(
-  find: FindSession,
-  ...[table, source, options]: Parameters<Queryable["load"]>
-): Promise<LoadResult> {
-  const { loadTable } = await import("./transfer/load.ts");
-  return await loadTable(find, table, source, options);
 }

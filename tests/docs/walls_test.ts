@@ -52,7 +52,8 @@ const ARROWS: Record<string, { start: string[]; later?: string[] }> = {
   "plot/": { start: [...SMALL, "query/", "notebook/", "explore/"] },
   "transfer/": { start: [...SMALL, "query/", "notebook/", "explore/", "net/"] }, // net/: a stopped pull is canceled
   "doctor/": { start: [...SMALL, "query/", "explore/", "net/", "auth/"] },
-  "lakebase.ts": { start: [...SMALL, "query/", "notebook/", "explore/"], later: ["transfer/"] },
+  "lakebase.ts": { start: [...SMALL, "queryable.ts", "query/", "notebook/", "explore/"] },
+  "queryable.ts": { start: ["query/"], later: ["transfer/"] },
   "embedded.ts": { start: SMALL, later: ["local/"] },
 };
 
