@@ -1,15 +1,12 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import type { CredentialCache } from "../auth/token.ts";
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
 import { requestCancel } from "./cancel.ts";
-import { credentialOf, type LoginClient, loginClientClass } from "./client.ts";
-import type { Lookup } from "./dns.ts";
-import { classifyFailure, connectError, type ConnectFailure, type Destination } from "./failure.ts";
+import { credentialOf, type LoginClient } from "./client.ts";
+import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
 import { IdleTimer } from "./idle.ts";
-import type { SslConfig } from "./tls.ts";
-import type { WatchOptions } from "./watch.ts";
+import { type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
 /** A connection that was idle this long is asked for a sign of life before it is handed out. */
 const UNCHECKED_IDLE_MS = 5000;
@@ -19,34 +16,6 @@ const SIGN_OF_LIFE_MS = 5000;
 const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for statements that still run. */
 const END_LIMIT_MS = 5000;
-
-/** What a {@linkcode LakebasePool} is made of. Durations are in seconds. */
-export interface LakebasePoolOptions extends Destination {
-  /** Where the password comes from with OAuth. */
-  credentials?: CredentialCache | undefined;
-  /** The native password. */
-  password?: string | (() => string | Promise<string>) | undefined;
-  /** TLS, or `false` on loopback. */
-  ssl: SslConfig;
-  /** Connections at most. */
-  max: number;
-  /** Until an unused connection is closed. */
-  idleTimeout: number;
-  /** Until a connection is replaced. */
-  maxLifetime: number;
-  /** For connecting, waking included. */
-  connectTimeout: number;
-  /** For a statement; 0 for no limit. */
-  statementTimeout: number;
-  /** Makes every transaction read only. */
-  readOnly: boolean;
-  /** When a silent server is asked whether it is still there. */
-  watch?: WatchOptions | undefined;
-  /** How the host's name is resolved. @default {the system, dig, Deno} */
-  find?: Lookup;
-  /** Called when connecting has failed once and is tried again. */
-  onWaiting?: ((failure: ConnectFailure) => void) | undefined;
-}
 
 type PooledClient = pg.PoolClient & LoginClient;
 
@@ -238,28 +207,6 @@ export class LakebasePool extends pg.Pool {
       return false;
     }
   }
-}
-
-function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
-  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly } = options;
-  return {
-    host,
-    port,
-    database,
-    user,
-    ...(password === undefined ? {} : { password }),
-    ssl,
-    max,
-    idleTimeoutMillis: 0, // see IdleTimer
-    maxLifetimeSeconds: options.maxLifetime,
-    allowExitOnIdle: true, // a script that forgets close() ends all the same
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    fallback_application_name: "lakebase-deno",
-    ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
-    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
-    Client: loginClientClass({ ...options, connectTimeout: options.connectTimeout * 1000 }),
-  } as pg.PoolConfig;
 }
 
 function give(connecting: Promise<pg.PoolClient>, callback: Connected): void {
