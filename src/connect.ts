@@ -1,16 +1,8 @@
-import { type Endpoint, findEndpoint, isFullName } from "./auth/endpoint.ts";
-import { mintCredential } from "./auth/credential.ts";
-import { CredentialCache } from "./auth/token.ts";
-import { Workspace } from "./auth/workspace.ts";
-import { check as checkAll } from "./doctor/check.ts";
 import { setBy } from "./doctor/set_by.ts";
-import { Examination } from "./doctor/steps.ts";
 import { LakebaseError } from "./errors.ts";
 import { Lakebase, placeOf, sessionOf } from "./lakebase.ts";
-import { LakebasePool } from "./net/pool.ts";
-import { tlsOptions } from "./net/tls.ts";
-import { announceWaiting } from "./notebook/waiting.ts";
 import { answerSqlCells } from "./notebook/sql_cell.ts";
+import { openConnection } from "./open_connection.ts";
 import type { ConnectOptions } from "./options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
 import { type ReadSettings, readSettings } from "./read_settings.ts";
@@ -106,80 +98,6 @@ function sameSettings(a: Settings, b: Settings): boolean {
 function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
   const names = Object.keys({ ...a, ...b });
   return names.every((name) => a[name] === b[name]);
-}
-
-async function openConnection({ settings, origins, release }: ReadSettings): Promise<Lakebase> {
-  const { endpoint, host, user, credentials } = await logIn(settings);
-  const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
-  const waiting = announceWaiting(endpoint?.name ?? host);
-  let pool: LakebasePool | undefined;
-  try {
-    pool = new LakebasePool({
-      ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
-      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
-      ssl: await tlsOptions(host, settings.sslMode, settings.ca),
-      onWaiting: waiting.failed,
-    });
-    (await pool.connect()).release();
-    waiting.connected();
-    return new Lakebase({
-      ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
-      check: async () => await checkAll(new Examination(settings, origins)),
-      onClose: release,
-    });
-  } catch (error) {
-    credentials?.close();
-    await pool?.end();
-    throw error;
-  }
-}
-
-interface Login {
-  endpoint: Endpoint | undefined;
-  host: string;
-  user: string;
-  credentials: CredentialCache | undefined;
-}
-
-/** Asks the workspace what the settings leave open. What does not depend on each other is asked side by side. */
-async function logIn(settings: Settings): Promise<Login> {
-  const { password, host, user, group, tokenTtl: ttl } = settings;
-  if (password !== undefined && host !== undefined && user !== undefined) {
-    return { endpoint: undefined, host, user, credentials: undefined };
-  }
-  const workspace = openWorkspace(settings);
-  const finding = findEndpoint(workspace, settings);
-  const knownTarget = isFullName(settings.endpoint) ? { endpoint: settings.endpoint } : undefined;
-  const credentials = password !== undefined ? undefined : new CredentialCache(async (closing) => {
-    const target = knownTarget ?? (await finding).target;
-    return await mintCredential(workspace, { target, group, ttl }, closing);
-  });
-  const [found, named, minted] = await Promise.allSettled([
-    finding,
-    user ?? workspace.currentUser(),
-    credentials?.get(),
-  ]);
-  const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
-  if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
-    credentials?.close();
-    throw await explain(failed?.reason, workspace, settings);
-  }
-  return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
-}
-
-/** An endpoint that was not looked up, since the host was given, is first missed when its credential is asked for. */
-async function explain(
-  error: unknown,
-  workspace: Workspace,
-  settings: Settings,
-): Promise<unknown> {
-  const missing = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
-  if (!missing || settings.host === undefined) return error;
-  return await findEndpoint(workspace, { ...settings, host: undefined }).then(() => error, (better) => better);
-}
-
-function openWorkspace({ workspace: client, profile, environment, connectTimeout }: Settings): Workspace {
-  return new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
 }
 
 /** The connection that was opened last, of those that are open. One that is being opened is waited for, and may fail. */
