@@ -1,24 +1,8 @@
 import assert from "node:assert/strict";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { errorOf } from "../../query/support.ts";
-import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
-import { duckdb, python, pythonReadersMissing } from "./readers.ts";
-
-/** A test with a folder of its own. */
-function fileTest(name: string, run: (folder: string) => Promise<void>): void {
-  Deno.test({
-    ...requires(name, pythonReadersMissing),
-    fn: async () => {
-      const folder = await Deno.makeTempDir();
-      try {
-        await run(folder);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
-    },
-  });
-}
+import { duckdb, fileTest, python } from "./readers.ts";
 
 /** Writes a file with a column "v" of what an expression of Python gives. */
 async function column(path: string, array: string): Promise<string> {

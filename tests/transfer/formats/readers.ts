@@ -1,3 +1,4 @@
+import { requires } from "../../support/requirements.ts";
 import { pythonWith } from "../../support/python.ts";
 
 const MODULES = ["pyarrow", "polars", "duckdb"];
@@ -5,6 +6,21 @@ const MODULES = ["pyarrow", "polars", "duckdb"];
 /** Why no other reader of columns runs here. */
 export function pythonReadersMissing(): string | undefined {
   return pythonWith(...MODULES) === undefined ? `no Python with ${MODULES.join(", ")}` : undefined;
+}
+
+/** A test with a folder of its own, where there are other readers. */
+export function fileTest(name: string, run: (folder: string) => Promise<void>): void {
+  Deno.test({
+    ...requires(name, pythonReadersMissing),
+    fn: async () => {
+      const folder = await Deno.makeTempDir();
+      try {
+        await run(folder);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
 }
 
 const DUCKDB = `

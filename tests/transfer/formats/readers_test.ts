@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
 import { errorOf } from "../../query/support.ts";
-import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
-import { duckdb, python, pythonReadersMissing } from "./readers.ts";
+import { duckdb, fileTest, python } from "./readers.ts";
 
 /** What each column of the files that Python writes becomes: the Postgres type, and the texts of its three rows. */
 const COLUMNS: Record<string, [postgres: string, first: string, last: string]> = {
@@ -94,20 +93,6 @@ p.write_parquet(sys.argv[1] + "/polars.parquet")
 p.write_ipc(sys.argv[1] + "/polars.arrow", compression="lz4")
 print("null")
 `;
-
-function fileTest(name: string, run: (folder: string) => Promise<void>): void {
-  Deno.test({
-    ...requires(name, pythonReadersMissing),
-    fn: async () => {
-      const folder = await Deno.makeTempDir();
-      try {
-        await run(folder);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
-    },
-  });
-}
 
 function open(path: string): Promise<FileRows> {
   return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
