@@ -10,7 +10,7 @@ import { onlyReads } from "./only_reads.ts";
 import { explainStatement, type Plan } from "./plan.ts";
 import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
 import type { Result } from "./result.ts";
-import { type FindSession, run } from "./run.ts";
+import { type FindSession, run, type RunOptions } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
 import { parserSource } from "./types.ts";
 import type { Columns } from "../transfer/columns.ts";
@@ -44,8 +44,8 @@ const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String })
  * itself, fetching only the rows that it shows; inside another `sql` it is a fragment.
  *
  * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
- * reads, and of which no more than the first rows were fetched, runs once more for the rest. Each loop over it, and each
- * `explain({ analyze: true })`, is a run of its own.
+ * reads, and of which no more than the first rows were fetched, runs once more for the rest, in a transaction that can't
+ * write. Each loop over it, and each `explain({ analyze: true })`, is a run of its own.
  *
  * @throws {LakebaseError} Once it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
  * `connect()` throws; `BAD_PARAMETER` for a value that can't be bound.
@@ -277,26 +277,26 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   #whole(): Promise<Result<Row>> {
     return this.#result ??= this.#peek === undefined
       ? this.#run()
-      : this.#peek.then((seen) => seen.more ? this.#run() : seen);
+      : this.#peek.then((seen) => seen.more ? this.#run({ again: true }) : seen);
   }
 
   /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
   #first(limit: number, drawn = false): Promise<Result<Row>> {
-    const run = async () => {
+    const run = async (again: boolean) => {
       const statement = compile(this);
-      if (!onlyReads(statement)) return await (this.#result = this.#run(drawn));
-      return await this.#run(drawn, limit);
+      if (!onlyReads(statement)) return await (this.#result = this.#run({ drawn }));
+      return await this.#run({ drawn, limit, again });
     };
     if (this.#result !== undefined) return this.#result;
     const peek = this.#peek === undefined
-      ? run()
-      : this.#peek.then((seen) => seen.more && seen.length < limit ? run() : seen);
+      ? run(false)
+      : this.#peek.then((seen) => seen.more && seen.length < limit ? run(true) : seen);
     return this.#peek = peek;
   }
 
-  #run(drawn = false, limit?: number): Promise<Result<Row>> {
+  #run(how: RunOptions = {}): Promise<Result<Row>> {
     const { signal, timeout } = this.#options;
-    return run<Row>(this.#session, this, { signal, timeout, drawn, limit });
+    return run<Row>(this.#session, this, { signal, timeout, ...how });
   }
 
   #stops(): StopOptions {

@@ -8,6 +8,7 @@ import { explainFailure } from "./explain_failure.ts";
 import { fieldsOf } from "./fields.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { makeResult, type Result } from "./result.ts";
+import { runAgain } from "./run_again.ts";
 import type { Lease, Session } from "./session.ts";
 import { type StopOptions, stoppable } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
@@ -26,6 +27,8 @@ export interface RunOptions extends StopOptions {
   single?: boolean | undefined;
   /** How values become JavaScript's. @default {the session's} */
   types?: ParserSource | undefined;
+  /** Whether it has run before, and must not write a second time. @default {false} */
+  again?: boolean | undefined;
 }
 
 /**
@@ -52,7 +55,8 @@ export async function run<Row>(
     const found = find();
     const session = found instanceof Promise ? await until(found, stop.signal) : found;
     const result = await onConnection(session, statement, stop.signal, (lease, signal) => {
-      return execute<Row>({ session, lease, signal, statement, options });
+      const work = () => execute<Row>({ session, lease, signal, statement, options });
+      return options.again ? runAgain(lease, session.transaction !== undefined, work) : work();
     });
     stop.succeeded();
     return result;

@@ -1,0 +1,31 @@
+import { LakebaseError } from "../errors.ts";
+import type { Lease } from "./session.ts";
+
+const SAVEPOINT = "lakebase_again";
+
+/**
+ * Runs a statement that has run before, for more of its rows. Its text tells that it reads, but not what the functions that it
+ * calls do: so the server is told to refuse whatever would write.
+ *
+ * @param lease The connection.
+ * @param nested Whether it is in a transaction, which goes on.
+ * @param work Runs it.
+ * @throws {LakebaseError} `QUERY_FAILED` where it would have written a second time; what `work` throws.
+ */
+export async function runAgain<T>({ client }: Lease, nested: boolean, work: () => Promise<T>): Promise<T> {
+  await client.query(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
+  const result = await work().catch((error) => {
+    throw (error as { code?: unknown } | null)?.code === "25006" ? wouldWrite(error) : error;
+  });
+  await client.query(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
+  return result;
+}
+
+function wouldWrite(cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    "Cannot fetch the other rows: a function that the query calls writes, and the query has run for the first rows. To " +
+      "have all of them write await sql`...` before it is drawn, or make a query anew to run it again",
+    { cause, sqlstate: "25006" },
+  );
+}
