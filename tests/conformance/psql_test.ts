@@ -123,13 +123,16 @@ psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", 
 });
 
 psqlTest("Ctrl-C in psql cancels the query", async () => {
+  const before = local.logins.length;
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "SELECT pg_sleep(30)"],
     env: { ...local.env, PGPASSWORD: password },
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 300));
+  do await pause(); while (local.logins.length === before); // a busy machine takes its time to start psql
+  await pause();
   child.kill("SIGINT");
   const { stderr } = await child.output();
   assert.match(new TextDecoder().decode(stderr), /canceling statement due to user request/);
