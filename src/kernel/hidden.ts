@@ -32,9 +32,18 @@ export class Hidden {
       allow_stdin: false,
       stop_on_error: false,
     };
+    return this.#ask(n, "execute_request", content);
+  }
+
+  /** What the child says of itself. */
+  kernelInfo(): Promise<HiddenAnswer> {
+    return this.#ask(++this.#last, "kernel_info_request", {});
+  }
+
+  #ask(n: number, type: string, content: unknown): Promise<HiddenAnswer> {
     return new Promise((resolve) => {
       this.#waiting.set(n, resolve);
-      this.#send(this.#signer.make("execute_request", content, {}, this.#prefix + n));
+      this.#send(this.#signer.make(type, content, {}, this.#prefix + n));
     });
   }
 
@@ -48,9 +57,11 @@ export class Hidden {
     this.#settle(content["n"], content);
   }
 
-  /** The child's own reply, which matters only where the code failed. */
+  /** The child's own reply, which to code matters only where it failed. */
   replied(envelope: Envelope, content: Record<string, unknown>): void {
-    if (content["status"] !== "ok") this.#settle(Number(envelope.parent.msg_id?.slice(this.#prefix.length)), undefined);
+    const n = Number(envelope.parent.msg_id?.slice(this.#prefix.length));
+    if (envelope.header.msg_type === "kernel_info_reply") this.#settle(n, content);
+    else if (content["status"] !== "ok") this.#settle(n, undefined);
   }
 
   /** Waits for no answer any more. */

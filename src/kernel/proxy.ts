@@ -4,7 +4,7 @@ import { Cells, type Request } from "./cells.ts";
 import type { Child } from "./child.ts";
 import type { ChannelName } from "./connection_file.ts";
 import { editorReply } from "./editor.ts";
-import { Hidden } from "./hidden.ts";
+import { Hidden, type HiddenAnswer } from "./hidden.ts";
 import { interrupt } from "./interrupt.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
@@ -50,6 +50,7 @@ export class Proxy {
   readonly #hidden: Hidden;
   readonly #cells: Cells;
   readonly #replies = { shell: new Replies(), control: new Replies() };
+  #kernelInfo: Promise<HiddenAnswer> | undefined;
   #catalogue: Catalogue | undefined;
   #refreshed = -Infinity;
   #onAnswer: (() => void) | undefined;
@@ -94,6 +95,7 @@ export class Proxy {
 
   /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
   async prepare(): Promise<void> {
+    this.#kernelInfo = this.#hidden.kernelInfo();
     for (;;) {
       const answer = this.#hidden.run(preludeCode);
       const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
@@ -200,7 +202,8 @@ export class Proxy {
     const { signer, child } = this.#options;
     const { envelope: { header }, envelope, from } = request;
     if (channel === "shell") {
-      if (!this.#replyHere(request)) this.#cells.push(request);
+      if (header.msg_type === "kernel_info_request" && !this.#cells.started) this.#introduce(request);
+      else if (!this.#replyHere(request)) this.#cells.push(request);
     } else if (header.msg_type === "interrupt_request") {
       this.interrupt();
       from.send(signer.make("interrupt_reply", { status: "ok" }, header));
@@ -213,22 +216,34 @@ export class Proxy {
     }
   }
 
+  /** Frontends ask it first of all: they need not wait until the child is ready for cells. */
+  async #introduce(request: Request): Promise<void> {
+    const content = await this.#kernelInfo;
+    if (content === undefined) this.#cells.push(request);
+    else this.#reply(request, { type: "kernel_info_reply", content });
+  }
+
   /** Answers what needs no child, also while a cell runs. */
-  #replyHere({ envelope: { header }, content, from }: Request): boolean {
-    const { signer, connections } = this.#options;
+  #replyHere(request: Request): boolean {
+    const { envelope: { header }, content } = request;
     const past = header.msg_type === "history_request";
     const answer = past
       ? { type: "history_reply", content: this.#cells.history.reply(content) }
-      : editorReply(header.msg_type, content, this.#catalogue, connections());
+      : editorReply(header.msg_type, content, this.#catalogue, this.#options.connections());
     if (answer === undefined) return false;
     if (!past) void this.#refresh();
+    this.#reply(request, answer);
+    return true;
+  }
+
+  #reply({ envelope: { header }, from }: Request, answer: { type: string; content: unknown }): void {
+    const { signer } = this.#options;
     // A status would be taken for the running cell's.
     const quiet = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);
     if (!quiet) this.#publisher.publish(status("busy"));
     from.send(signer.make(answer.type, answer.content, header));
     if (!quiet) this.#publisher.publish(status("idle"));
-    return true;
   }
 
   /** A notebook may have connected, or changed tables, without any `%%sql` cell. */
