@@ -113,6 +113,7 @@ class BackendThread {
     this.#flush();
     post({ kind: "want" });
     Atomics.wait(this.#shared, SENT, this.#taken);
+    this.#signals.deliver();
     this.#taken++;
     this.#read = this.#end = 0;
     return receiveMessageOnPort(this.#inbox as never)?.message as Uint8Array;

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
-import { CANCEL, OUTSTANDING, SENT, SLOTS } from "./slots.ts";
+import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./slots.ts";
 import { workerUrl } from "../worker_url.ts";
 
 /** Whole messages to run, and where their answers go. */
@@ -70,6 +70,10 @@ export class Engine {
    */
   cancel(): void {
     Atomics.store(this.#shared, CANCEL, 1);
+    this.#wake();
+  }
+
+  #wake(): void {
     for (const slot of [CANCEL, OUTSTANDING]) Atomics.notify(this.#shared, slot);
   }
 
@@ -85,9 +89,12 @@ export class Engine {
       await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), late]);
     }
     clearTimeout(timer);
+    this.#crash.reject(new Refused(SHUTDOWN));
+    Atomics.store(this.#shared, STOP, 1);
+    this.#wake();
+    Atomics.notify(this.#shared, SENT);
     await this.#worker.terminate();
     this.#channel.port1.close();
-    this.#crash.reject(new Refused(SHUTDOWN));
   }
 
   async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {

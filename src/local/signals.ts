@@ -1,4 +1,4 @@
-import { CANCEL } from "./slots.ts";
+import { CANCEL, STOP } from "./slots.ts";
 
 /** What signals do to Postgres: addresses of its flags, in its memory. */
 export interface Signalled {
@@ -63,8 +63,13 @@ export class Signals {
     this.#awake = false;
   }
 
-  /** Delivers what is due. */
+  /**
+   * Delivers what is due.
+   *
+   * @throws {Error} Where the database is to end: to terminate its worker does not end a query, which would go on for good.
+   */
   deliver(): void {
+    if (Atomics.load(this.#shared, STOP) === 1) throw new Error("the database has been stopped");
     if (this.#backend && Atomics.exchange(this.#shared, CANCEL, 0)) {
       const { HEAP32, _InterruptPending, _QueryCancelPending } = this.#backend;
       HEAP32[_QueryCancelPending >> 2] = 1;

@@ -6,5 +6,7 @@ export const OUTSTANDING = 0;
 export const SENT = 1;
 /** 1 where the host wants the running query cancelled. */
 export const CANCEL = 2;
+/** 1 where the database is to end, whatever it does. */
+export const STOP = 3;
 /** How many there are. */
-export const SLOTS = 3;
+export const SLOTS = 4;

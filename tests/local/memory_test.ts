@@ -41,15 +41,38 @@ const SCRIPT = `
   console.log(JSON.stringify({ bytes, growth }));
 `;
 
-Deno.test("a result of 300 MB waits for who doesn't read it, without heaping up", async () => {
+const ENDLESS = `
+  import process from "node:process";
+  import { connect } from "lakebase";
+  const db = await connect({ local: true });
+  db.query("SELECT count(*) FROM generate_series(1, 1e12)").catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await db.close();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const before = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const { user, system } = process.cpuUsage(before);
+  console.log(JSON.stringify({ busy: (user + system) / 1e6 }));
+`;
+
+async function run(script: string): Promise<Record<string, number>> {
   const root = new URL("../../", import.meta.url);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", root).pathname, SCRIPT],
+    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", root).pathname, script],
     cwd: root,
   }).output();
   const output = new TextDecoder().decode(stdout);
   assert(output, new TextDecoder().decode(stderr));
-  const { bytes, growth } = JSON.parse(output);
-  assert(bytes > 300_000_000, `${bytes} bytes`);
-  assert(growth < 60_000_000, `${growth / 1e6} MB more`);
+  return JSON.parse(output);
+}
+
+Deno.test("a query that is in the middle when the database ends takes no time of its process any more", async () => {
+  const { busy } = await run(ENDLESS);
+  assert(busy! < 0.3, `${busy} s of one second`);
+});
+
+Deno.test("a result of 300 MB waits for who doesn't read it, without heaping up", async () => {
+  const { bytes, growth } = await run(SCRIPT);
+  assert(bytes! > 300_000_000, `${bytes} bytes`);
+  assert(growth! < 60_000_000, `${growth! / 1e6} MB more`);
 });
