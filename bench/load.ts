@@ -2,7 +2,8 @@
  * What a query costs at 1, 15 and 200 callers, beside raw `pg.Pool` with the same options, on a real PostgreSQL over TLS as
  * Lakebase has it. The ways take turns in many short rounds, and each is compared with the raw pool of the same round, so
  * what else runs on the machine hits all of them alike; the median of these ratios counts. The CPU time is this process's
- * own, and tells a few percent where the clock can't. Run with `deno task bench` or `deno run -A bench/load.ts`.
+ * own, and tells a few percent where the clock can't. All of it runs on one core: a backend that happens to be on the core of
+ * a lone caller answers twice as fast as one beside it. Run with `deno task bench` or `deno run -A bench/load.ts`.
  */
 
 import process from "node:process";
@@ -26,6 +27,7 @@ interface Cost {
 
 type Query = (n: number) => PromiseLike<unknown>;
 
+await onOneCore();
 const authority = await CertificateAuthority.create();
 await using server = await startPostgres({ password: "bench", certificate: authority.issue() });
 const login = { host: "127.0.0.1", port: server.port, user: "postgres", database: "postgres", password: "bench" };
@@ -67,6 +69,12 @@ for (const callers of [1, 15, 200]) {
 await raw.end();
 // deno-lint-ignore no-console -- a benchmark's output
 console.table(lines);
+
+/** This process, and those that it starts; on Linux. */
+async function onOneCore(): Promise<void> {
+  const pin = new Deno.Command("taskset", { args: ["-a", "-c", "-p", "0", `${Deno.pid}`], stdout: "null" });
+  await pin.output().catch(() => {});
+}
 
 /** What each way cost in each round. */
 async function rounds(callers: number): Promise<Record<keyof typeof WAYS, Cost[]>> {
