@@ -56,7 +56,7 @@ export async function run<Row>(
     const session = found instanceof Promise ? await until(found, stop.signal) : found;
     const result = await onConnection(session, statement, stop.signal, (lease, signal) => {
       const work = () => execute<Row>({ session, lease, signal, statement, options });
-      return options.again ? runAgain(lease, session.transaction !== undefined, work) : work();
+      return options.again ? runAgain(session, lease, signal, work) : work();
     });
     stop.succeeded();
     return result;

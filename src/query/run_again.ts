@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
-import type { Lease } from "./session.ts";
+import { cancelable } from "./cancel.ts";
+import type { Lease, Session } from "./session.ts";
 
 const SAVEPOINT = "lakebase_again";
 
@@ -7,17 +8,25 @@ const SAVEPOINT = "lakebase_again";
  * Runs a statement that has run before, for more of its rows. Its text tells that it reads, but not what the functions that it
  * calls do: so the server is told to refuse whatever would write.
  *
+ * @param session Where; a transaction of its own goes on.
  * @param lease The connection.
- * @param nested Whether it is in a transaction, which goes on.
+ * @param signal Stops it.
  * @param work Runs it.
  * @throws {LakebaseError} `QUERY_FAILED` where it would have written a second time; what `work` throws.
  */
-export async function runAgain<T>({ client }: Lease, nested: boolean, work: () => Promise<T>): Promise<T> {
-  await client.query(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
+export async function runAgain<T>(
+  session: Session,
+  lease: Lease,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  const nested = session.transaction !== undefined;
+  const say = (text: string) => cancelable(session, lease, signal, lease.client.query(text));
+  await say(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
   const result = await work().catch((error) => {
     throw (error as { code?: unknown } | null)?.code === "25006" ? wouldWrite(error) : error;
   });
-  await client.query(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
+  await say(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
   return result;
 }
 
