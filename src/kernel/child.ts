@@ -1,4 +1,4 @@
-import { type ChannelName, CHANNELS, connectionFileText } from "./connection_file.ts";
+import { type ChannelName, connectionFileText, loopbackInfo } from "./connection_file.ts";
 
 const RETRY_MS = 4;
 
@@ -41,9 +41,9 @@ export interface ChildOptions {
 
 /** Starts `deno jupyter` on ports of its own. */
 export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
-  const ports = freePorts();
+  const info = loopbackInfo(key);
   const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
-  await Deno.writeTextFile(file, connectionFileText({ ip: "127.0.0.1", key, ports }), { mode: 0o600 });
+  await Deno.writeTextFile(file, connectionFileText(info), { mode: 0o600 });
   let fileRemoved: Promise<void> | undefined;
   const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {});
   let process;
@@ -70,7 +70,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
     signal,
     asksForEnd: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH),
     async connect(channel) {
-      const conn = await connect(ports[channel], () => ended);
+      const conn = await connect(info.ports[channel], () => ended);
       removeFile(); // it has been read by now
       return conn;
     },
@@ -106,13 +106,6 @@ function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
     stderr: "inherit",
     detached: true,
   }).spawn();
-}
-
-function freePorts(): Record<ChannelName, number> {
-  const listeners = CHANNELS.map((channel) => [channel, Deno.listen({ hostname: "127.0.0.1", port: 0 })] as const);
-  const ports = listeners.map(([channel, listener]) => [channel, listener.addr.port]);
-  for (const [, listener] of listeners) listener.close();
-  return Object.fromEntries(ports);
 }
 
 /**

@@ -1,3 +1,5 @@
+import { freePorts } from "./free_ports.ts";
+
 /** Where a kernel listens and how it signs, as Jupyter writes it down for it. */
 export interface ConnectionInfo {
   /** The address to listen on. */
@@ -79,4 +81,11 @@ function shown(value: unknown): string {
 export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
   const named = Object.fromEntries(CHANNELS.map((channel) => [`${channel}_port`, ports[channel]]));
   return JSON.stringify({ transport: "tcp", ip, key, signature_scheme: "hmac-sha256", ...named, kernel_name: "deno" });
+}
+
+/** Free ports of loopback, for a kernel that is to be started. */
+export function loopbackInfo(key: string): ConnectionInfo {
+  const free = freePorts(CHANNELS.length);
+  const ports = Object.fromEntries(CHANNELS.map((channel, i) => [channel, free[i]])) as ConnectionInfo["ports"];
+  return { ip: "127.0.0.1", key, ports };
 }

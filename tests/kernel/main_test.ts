@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { CHANNELS, connectionFileText, type ConnectionInfo } from "../../src/kernel/connection_file.ts";
+import { connectionFileText, loopbackInfo } from "../../src/kernel/connection_file.ts";
 import { runKernel } from "../../src/kernel/main.ts";
 import { contentOf, Signer } from "../../src/kernel/message.ts";
 import { encodeMessage, greeting, GREETING_BYTES, ready } from "../../src/kernel/zmtp.ts";
-import { freePort } from "../support/port.ts";
 import { executeContent } from "./frontend.ts";
 import { OURS, RawKernel } from "./raw_kernel.ts";
 
@@ -217,9 +216,8 @@ Deno.test("a kernel that can't start says why and fails", async () => {
   };
   const folder = await Deno.makeTempDir();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const ports = Object.fromEntries(CHANNELS.map((channel, n) => [channel, n === 2 ? taken.addr.port : 0]));
-  for (const [n, channel] of CHANNELS.entries()) if (n !== 2) ports[channel] = 20_000 + Deno.pid % 10_000 + n;
-  const info = { ip: "127.0.0.1", key: "secret", ports: ports as Record<typeof CHANNELS[number], number> };
+  const info = loopbackInfo("secret");
+  info.ports.stdin = taken.addr.port;
   await Deno.writeTextFile(`${folder}/taken.json`, connectionFileText(info));
   await Deno.writeTextFile(`${folder}/bad.json`, "{");
   const cases: [args: string[], code: number, message: RegExp][] = [
@@ -244,9 +242,8 @@ Deno.test("a kernel that can't start says why and fails", async () => {
 
 Deno.test("a Deno kernel that does not start, or hangs, is given up and leaves nothing", async () => {
   const folder = await Deno.makeTempDir();
-  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, freePort()])) as ConnectionInfo["ports"];
   const connectionFile = `${folder}/connection.json`;
-  await Deno.writeTextFile(connectionFile, connectionFileText({ ip: "127.0.0.1", key: "secret", ports }));
+  await Deno.writeTextFile(connectionFile, connectionFileText(loopbackInfo("secret")));
   const deno = `${folder}/deno`;
   await Deno.writeTextFile(deno, `#!/bin/sh\necho $$ > ${folder}/pid\nexec sleep 60\n`, { mode: 0o755 });
   await assert.rejects(runKernel({ connectionFile, deno, timeout: 0.5 }), /it does not answer after 0.5 s/);

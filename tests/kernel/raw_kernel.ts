@@ -1,6 +1,5 @@
-import { CHANNELS, connectionFileText, type ConnectionInfo } from "../../src/kernel/connection_file.ts";
+import { connectionFileText, type ConnectionInfo, loopbackInfo } from "../../src/kernel/connection_file.ts";
 import { Signer } from "../../src/kernel/message.ts";
-import { freePort } from "../support/port.ts";
 import { Frontend } from "./frontend.ts";
 
 /** The command of this module's kernel; the connection file comes behind it. */
@@ -42,7 +41,7 @@ export class RawKernel implements AsyncDisposable {
   }
 
   static async start(options: RawKernelOptions = {}): Promise<RawKernel> {
-    const { command = OURS, cwd, env = {}, info = freshInfo() } = options;
+    const { command = OURS, cwd, env = {}, info = loopbackInfo(crypto.randomUUID()) } = options;
     const folder = await Deno.makeTempDir({ prefix: "lakebase-raw-" });
     await Deno.writeTextFile(`${folder}/connection.json`, connectionFileText(info));
     const [program, ...args] = command;
@@ -64,7 +63,11 @@ export class RawKernel implements AsyncDisposable {
 
   /** Connects all channels, as a frontend does, and waits until the kernel answers. */
   async frontend(identity: string = crypto.randomUUID()): Promise<Frontend> {
-    return await Frontend.connect(this.info, this.signer, identity);
+    const ended = this.process.status.then(async ({ code }) => {
+      await this.#gathered;
+      throw new Error(`the kernel ended with code ${code}: ${this.#stderr}`);
+    });
+    return await Promise.race([Frontend.connect(this.info, this.signer, identity), ended]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -79,9 +82,4 @@ export class RawKernel implements AsyncDisposable {
   async #gather(): Promise<void> {
     for await (const text of this.process.stderr.pipeThrough(new TextDecoderStream())) this.#stderr += text;
   }
-}
-
-function freshInfo(): ConnectionInfo {
-  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, freePort()])) as ConnectionInfo["ports"];
-  return { ip: "127.0.0.1", key: crypto.randomUUID(), ports };
 }

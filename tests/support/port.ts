@@ -1,5 +1,6 @@
+import { freePorts } from "../../src/kernel/free_ports.ts";
+
 /** A TCP port on loopback that nothing listens on at this moment. */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  return freePorts(1)[0]!;
 }
