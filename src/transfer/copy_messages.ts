@@ -25,10 +25,10 @@ export interface OtherMessages {
 /** PostgreSQL's protocol, section "Message Formats". */
 const COPY_DATA = 0x64;
 const HEADER = 5;
-/** `CopyOutResponse`, `NoticeResponse`, `ParameterStatus`, `NotificationResponse`. */
-const BESIDE = codes("HNSA");
+/** `CopyOutResponse`, `NoticeResponse`, `ParameterStatus`, `NotificationResponse`; `CommandComplete` of what was sent before. */
+const BESIDE = codes("HNSAC");
 /** `ErrorResponse`, `CopyDone`, and what answers a statement that is no COPY. */
-const LAST = codes("EcTDCIZG");
+const LAST = codes("EcTDIZG");
 
 /** Bytes of a chunk, about; a longer message is a chunk of its own. */
 const CHUNK_BYTES = 262_144;

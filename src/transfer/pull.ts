@@ -16,7 +16,7 @@ import { type Meter, startMeter } from "./progress.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./pull_options.ts";
 import { PullResult } from "./pull_result.ts";
 import { openSinks, type Sinks } from "./sinks.ts";
-import { type CopySource, describeSource, type Wanted, wantedSource } from "./source.ts";
+import { type CopySource, describeSource, type Known, wantedSource } from "./source.ts";
 import { isTerminal, type Plan, planTarget, type PullTarget, type Sink } from "./target.ts";
 
 export type { PullOptions, PullResult, PullTarget };
@@ -83,14 +83,12 @@ class Pull {
   async run(find: FindSession, what: string | Fragment): Promise<PullResult> {
     const session = await until(find(), this.#signal);
     this.#signal = eitherSignal(this.#signal, session.signal); // a target that takes nothing holds up a transaction too
-    const wanted = await wantedSource(find, what, { signal: this.#signal });
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);
-    const { parallel = 1 } = this.#options;
     const write: Write = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
-    const rows = parallel === 1 && !this.#sinks.several
-      ? await this.#copy(session, wanted, write)
-      : await this.#copyInParallel(session, wanted, write, parallel);
+    const alone = (this.#options.parallel ?? 1) === 1 && !this.#sinks.several;
+    const rows =
+      await (alone ? this.#copy(find, session, what, write) : this.#copyInParallel(find, session, what, write));
     await until(this.#sinks.flush(), this.#signal);
     await this.#own(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
     await this.#sinks.commit(this.#signal);
@@ -117,7 +115,8 @@ class Pull {
   }
 
   /** On one connection, in the transaction where there is one. */
-  async #copy(session: Session, wanted: Wanted, write: Write): Promise<number> {
+  async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
+    const wanted = await wantedSource(find, what, { signal: this.#signal });
     return await onConnection(session, wanted.statement, this.#signal, async (lease, signal) => {
       const source = await this.#describe(session, lease, wanted, signal);
       const copying = copyOut(session, lease, copyText(source, this.#format), signal);
@@ -128,28 +127,26 @@ class Pull {
   }
 
   /** On several connections, under one snapshot. */
-  async #copyInParallel(session: Session, wanted: Wanted, write: Write, parallel: number): Promise<number> {
-    const { copyOutParallel, copyOutShares, parallelOptions, writeShares } = await import("./parallel.ts");
-    const source = await onConnection(session, wanted.statement, this.#signal, (lease, signal) => {
-      return this.#describe(session, lease, wanted, signal);
-    });
-    const options = { ...parallelOptions(source, wanted.relation, this.#format), parallel, signal: this.#signal };
+  async #copyInParallel(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
+    const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await import("./parallel.ts");
     const { all, several } = this.#sinks;
-    if (several) await writeShares(await copyOutShares(session, options), (stream, n) => write(stream, all[n]!));
-    else {
-      const copying = copyOutParallel(session, options);
-      await toTheEnd(copying, () => write(copying, all[0]!));
-    }
+    const { parallel = 1 } = this.#options;
+    const signal = this.#signal;
+    const { name, table } = await parallelTable(find, what, { signal });
+    const plan = async (lease: Lease, known: Known) =>
+      parallelPlan(await this.#describe(session, lease, known, signal), this.#format);
+    const copies = await copyOutParallel(session, { name, table, parallel, several, plan, signal });
+    await writeStreams(copies, (stream, index) => write(stream, all[index]!));
     return this.#came;
   }
 
   async #describe(
     session: Session,
     lease: Lease,
-    wanted: Wanted,
+    known: Known,
     signal: AbortSignal | undefined,
   ): Promise<CopySource> {
-    const described = await describeSource(session, lease, wanted, signal);
+    const described = await describeSource(session, lease, known, signal);
     return this.#source = chooseColumns(described, this.#options.columns);
   }
 

@@ -4,12 +4,17 @@ import { exchange } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { parserSource } from "../query/types.ts";
 import type { PagedTable } from "./page_ranges.ts";
+import { TABLE_COLUMNS, type TableColumns } from "./table_columns.ts";
 
 /** What has to be known of a table to read it by its pages; a row for each table that has pages of its own. */
 export interface SnapshotRow {
   /** The name under which other transactions see what this one sees. */
   snapshot: string;
-  /** `pg_class.relkind` of the table that was asked for. */
+  /** The quoted name of the table that was asked for, with its schema. */
+  relation: string;
+  /** Its columns; in the first row alone. */
+  columns: TableColumns;
+  /** Its `pg_class.relkind`. */
   kind: string;
   /** Whether other connections can't see it. */
   temporary: boolean;
@@ -40,8 +45,7 @@ const TYPES = parserSource();
 /** A foreign table, for one, can't be locked. */
 const WRONG_KIND = "42809";
 
-/** What the server says of a snapshot whose transaction has ended. */
-const SNAPSHOT_GONE: ReadonlySet<unknown> = new Set(["22023", "55000"]);
+const SNAPSHOT_ROUTINES: ReadonlySet<unknown> = new Set(["ImportSnapshot", "SetTransactionSnapshot"]);
 
 const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -51,17 +55,19 @@ leaves AS (
   SELECT tree.relid AS oid, ordinality FROM root, pg_catalog.pg_partition_tree(root.oid) WITH ORDINALITY
     AS tree(relid, parent, isleaf, level, ordinality) WHERE root.relkind = 'p' AND tree.isleaf
   UNION ALL SELECT oid, 0 FROM root WHERE relkind = 'r')
-SELECT (SELECT pg_catalog.pg_export_snapshot()) AS snapshot, root.relkind AS kind,
-  root.relpersistence = 't' AS temporary,
-  root.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = root.oid) AS inherited,
-  pg_catalog.row_security_active(root.oid) AS secured,
+SELECT (SELECT pg_catalog.pg_export_snapshot()) AS snapshot, c.relkind AS kind,
+  (SELECT pg_catalog.format('%I.%I', nspname, c.relname) FROM pg_catalog.pg_namespace WHERE oid = c.relnamespace) AS relation,
+  CASE WHEN pg_catalog.row_number() OVER (ORDER BY leaves.ordinality) = 1 THEN ${TABLE_COLUMNS} END AS columns,
+  c.relpersistence = 't' AS temporary,
+  c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) AS inherited,
+  pg_catalog.row_security_active(c.oid) AS secured,
   pg_catalog.current_setting('server_version_num')::int AS version,
   pg_catalog.version() LIKE '%emscripten%' AS embedded,
   pg_catalog.quote_ident(space.nspname) || '.' || pg_catalog.quote_ident(leaf.relname) AS name, leaf.relkind AS "leafKind",
   pg_catalog.has_table_privilege(leaf.oid, 'SELECT') AS readable, access.amname AS access,
   pg_catalog.pg_relation_size(leaf.oid) / pg_catalog.current_setting('block_size')::int AS pages,
   pg_catalog.pg_table_size(leaf.oid) AS bytes
-FROM root LEFT JOIN leaves ON true LEFT JOIN pg_catalog.pg_class AS leaf ON leaf.oid = leaves.oid
+FROM root AS c LEFT JOIN leaves ON true LEFT JOIN pg_catalog.pg_class AS leaf ON leaf.oid = leaves.oid
 LEFT JOIN pg_catalog.pg_namespace AS space ON space.oid = leaf.relnamespace
 LEFT JOIN pg_catalog.pg_am AS access ON access.oid = leaf.relam ORDER BY leaves.ordinality`;
 
@@ -72,19 +78,20 @@ LEFT JOIN pg_catalog.pg_am AS access ON access.oid = leaf.relam ORDER BY leaves.
 export async function exportSnapshot(
   session: Session,
   lease: Lease,
-  table: string,
+  { name, table }: { name: string; table: string },
   signal: AbortSignal | undefined,
 ): Promise<SnapshotRow[]> {
-  const name = literal(table);
-  const facts = FACTS.replace("$name", () => name);
+  const facts = FACTS.replace("$name", () => literal(table));
   const text = `${BEGIN}; LOCK TABLE ${table} IN ACCESS SHARE MODE; ${facts}`;
   try {
     return await execute<SnapshotRow>(session, lease, text, signal);
   } catch (error) {
     if ((error as { code?: unknown } | null)?.code !== WRONG_KIND) throw error;
-    const kind = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid = ${name}::pg_catalog.regclass`;
+    const kind = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid = ${
+      literal(table)
+    }::pg_catalog.regclass`;
     const [found] = await execute<SnapshotRow>(session, lease, kind, signal);
-    throw notInParallel(table, noPages(found?.kind));
+    throw notInParallel(name, noPages(found?.kind));
   }
 }
 
@@ -94,19 +101,20 @@ function literal(text: string): string {
 }
 
 /**
- * Begins a transaction that sees what another one sees. Its lock does not wait: behind a change of the table that waits for
- * the first transaction, it would wait for ever.
+ * Begins a transaction that sees what another one sees; the COPY behind it is sent with it, since over a long line a round
+ * trip more is time without rows. The lock does not wait: behind a change of the table that waits for the first transaction,
+ * it would wait for ever.
+ *
+ * @param table Its quoted name.
+ * @param snapshot What the first transaction exported.
  */
-export async function importSnapshot(
-  session: Session,
-  lease: Lease,
-  { table, snapshot }: { table: string; snapshot: string },
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const text = `${BEGIN}; SET TRANSACTION SNAPSHOT '${snapshot}'; LOCK TABLE ${table} IN ACCESS SHARE MODE NOWAIT`;
-  await execute(session, lease, text, signal).catch((error) => {
-    throw SNAPSHOT_GONE.has(error?.code) ? lost(table, error) : error;
-  });
+export function importText(table: string, snapshot: string): string {
+  return `${BEGIN}; SET TRANSACTION SNAPSHOT '${snapshot}'; LOCK TABLE ${table} IN ACCESS SHARE MODE NOWAIT; `;
+}
+
+/** Whether the server refused a snapshot: the transaction that exported it has ended. The SQLSTATE differs with its version. */
+export function isSnapshotGone(error: unknown): boolean {
+  return SNAPSHOT_ROUTINES.has((error as { routine?: unknown } | null)?.routine);
 }
 
 async function execute<Row>(session: Session, lease: Lease, text: string, signal: AbortSignal | undefined) {
@@ -125,30 +133,22 @@ const KINDS: Record<string, string> = {
 /**
  * The tables to read page by page.
  *
- * @param table What was asked for.
+ * @param asked What a person calls the table that was asked for.
  * @param rows What is known of it.
  * @throws {LakebaseError} `BAD_PARAMETER` with the reason where it can't be read so.
  */
-export function pagedTables(table: string, rows: readonly SnapshotRow[]): PagedTable[] {
+export function pagedTables(asked: string, rows: readonly SnapshotRow[]): PagedTable[] {
   const reason = refusal(rows);
-  if (reason !== undefined) throw notInParallel(table, reason);
+  if (reason !== undefined) throw notInParallel(asked, reason);
   // Without a partition there is nothing to read, but a file still has a header.
-  return rows.map(({ name, pages, bytes }) =>
-    name === null ? { name: table, pages: 0, bytes: 0 } : { name, pages, bytes }
+  return rows.map(({ name, relation, pages, bytes }) =>
+    name === null ? { name: relation, pages: 0, bytes: 0 } : { name, pages, bytes }
   );
 }
 
 /** A pull that has to do without `parallel`. */
 export function notInParallel(table: string, reason: string): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot pull ${table} in parallel: ${reason}. Leave "parallel" out`);
-}
-
-function lost(table: string, cause: unknown): LakebaseError {
-  return new LakebaseError(
-    "CONNECTION_LOST",
-    `Cannot pull ${table} in parallel: the first connection was terminated, whose snapshot the others take`,
-    { cause },
-  );
 }
 
 function refusal(rows: readonly SnapshotRow[]): string | undefined {

@@ -10,6 +10,7 @@ import { firstWord } from "../sql_text.ts";
 import { type ColumnType, columnType } from "./column_type.ts";
 import { type DescribedField, Description } from "./description.ts";
 import { inlineParameters } from "./inline_parameters.ts";
+import { describedColumns, TABLE_COLUMNS, type TableColumns } from "./table_columns.ts";
 
 /** A column of what is copied. */
 export interface CopyColumn {
@@ -27,18 +28,20 @@ export interface CopyColumn {
   place: number;
 }
 
-/** What is to be copied, before the server was asked about it. */
-export interface Wanted {
+/** What is to be copied, before the server has described it. */
+export interface Known {
   /** A query. */
   statement: Statement;
   /** The quoted name, where COPY takes it for the same rows as the query's. */
-  table: string | undefined;
+  table?: string | undefined;
+  /** Its columns, where they are known already: asking for them again would be a round trip. */
+  columns?: DescribedField[] | undefined;
+}
+
+/** What is to be copied, as it was looked up. */
+export interface Wanted extends Known {
   /** The quoted name of a table, view or the like; `undefined` for a query. */
   relation: string | undefined;
-  /** What a person would call it. */
-  name: string;
-  /** Its columns, where they are known already: asking for them again would be a round trip. */
-  columns: DescribedField[] | undefined;
 }
 
 /** What is to be copied. */
@@ -60,20 +63,26 @@ export interface CopySource {
 interface Named extends Relation {
   name: string;
   plain: boolean;
-  columns: [name: string, oid: number, modifier: number][] | null;
+  columns: TableColumns;
 }
-
-/** As a query's description would have them; that says a domain's type where the catalogue has the domain, so NULL there. */
-const COLUMNS = `(SELECT CASE WHEN bool_or(t.typtype = 'd') THEN NULL ELSE
-    json_agg(json_build_array(a.attname, a.atttypid::int8, a.atttypmod) ORDER BY a.attnum) END
-  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`;
 
 /** Of a table with generated columns COPY leaves those out, and of a parent the rows of its children. */
 const NAME = `SELECT format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
   c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
     AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attgenerated <> '') AS plain,
-  ${COLUMNS} AS columns FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+  ${TABLE_COLUMNS} AS columns FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+
+/**
+ * The table's name, as it was written; `undefined` for a query.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for what is neither.
+ */
+export function sourceName(what: string | Fragment): string | undefined {
+  if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(what === null ? "null" : typeof what);
+  const name = typeof what === "string" ? what : nameOf(what);
+  if (name !== undefined && /^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
+  return name;
+}
 
 /**
  * What a table's name or a query is as a statement.
@@ -85,18 +94,18 @@ export async function wantedSource(
   what: string | Fragment,
   options: StopOptions = {},
 ): Promise<Wanted> {
-  if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(what === null ? "null" : typeof what);
-  const name = typeof what === "string" ? what : nameOf(what);
+  const name = sourceName(what);
   if (name === undefined) {
-    const statement = compile(what as Fragment);
-    return { statement, table: undefined, relation: undefined, name: "the query", columns: undefined };
+    return { statement: compile(what as Fragment), relation: undefined };
   }
-  if (/^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
   const [found] = await look<Named>(find, NAME, [readings(name)], options);
   const { name: relation, plain, columns } = await expectTable(find, "pull", name, found);
-  const statement = { text: `SELECT * FROM ${relation}`, values: [] };
-  const fields = columns?.map(([name, dataTypeID, dataTypeModifier]) => ({ name, dataTypeID, dataTypeModifier }));
-  return { statement, table: plain ? relation : undefined, relation, name, columns: fields };
+  return { ...wholeTable(relation, columns), table: plain ? relation : undefined, relation };
+}
+
+/** All rows of a table. */
+export function wholeTable(relation: string, columns: TableColumns): Known {
+  return { statement: { text: `SELECT * FROM ${relation}`, values: [] }, columns: describedColumns(columns) };
 }
 
 /**
@@ -107,7 +116,7 @@ export async function wantedSource(
 export async function describeSource(
   session: Session,
   lease: Lease,
-  { statement, table, columns }: Pick<Wanted, "statement" | "table"> & Partial<Wanted>,
+  { statement, table, columns }: Known,
   signal: AbortSignal | undefined,
 ): Promise<CopySource> {
   if (columns !== undefined) return { text: statement.text, table, ...placed(columns), writes: false, renamed: false };

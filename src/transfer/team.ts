@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { acquire } from "../query/cancel.ts";
+import { expectTable } from "../explore/relation.ts";
 import { explainFailure } from "../query/explain_failure.ts";
 import { restore } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
@@ -8,8 +9,13 @@ import { type Chunk, type CopyItem, END_OF_COPY } from "./copy_messages.ts";
 import { copyOutSeries } from "./copy_out.ts";
 import { InOrder } from "./in_order.ts";
 import { type PageRange, pageRanges, rangeQuery } from "./page_ranges.ts";
-import type { ParallelOptions } from "./parallel.ts";
-import { exportSnapshot, importSnapshot, pagedTables } from "./shared_snapshot.ts";
+import type { ParallelOptions, ParallelPlan } from "./parallel.ts";
+import { exportSnapshot, importText, isSnapshotGone, pagedTables } from "./shared_snapshot.ts";
+import { wholeTable } from "./source.ts";
+
+const LOCK_REFUSED = "55P03";
+/** A table, or its schema, that is not there. */
+const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 
 /** Reads ranges on a connection, for one of the connections. */
 type Fill = (lease: Lease, member: number) => Promise<void>;
@@ -19,8 +25,7 @@ export class Team implements AsyncDisposable {
   readonly #session: Session;
   readonly #options: ParallelOptions;
   readonly #leader: Lease;
-  readonly #snapshot: string;
-  readonly #ranges: readonly PageRange[];
+  readonly #start: Start;
   #next = 0;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
@@ -35,9 +40,8 @@ export class Team implements AsyncDisposable {
   private constructor(session: Session, options: ParallelOptions, start: Start) {
     this.#session = session;
     this.#options = options;
+    this.#start = start;
     this.#leader = start.lease;
-    this.#snapshot = start.snapshot;
-    this.#ranges = start.ranges;
     this.#signal = options.signal === undefined
       ? this.#stop.signal
       : AbortSignal.any([options.signal, this.#stop.signal]);
@@ -46,13 +50,15 @@ export class Team implements AsyncDisposable {
 
   /** Takes the snapshot, and divides the table as it is in it. */
   static async gather(session: Session, options: ParallelOptions): Promise<Team> {
-    const { table, parallel, signal } = options;
+    const { name, parallel, signal } = options;
     try {
       const lease = await acquire(session, signal);
       try {
-        const rows = await exportSnapshot(session, lease, table, signal);
-        const ranges = pageRanges(pagedTables(table, rows), parallel);
-        return new Team(session, options, { lease, ranges, snapshot: rows[0]!.snapshot });
+        const rows = await exportSnapshot(session, lease, options, signal);
+        const ranges = pageRanges(pagedTables(name, rows), parallel);
+        const { snapshot, relation, columns } = rows[0]!;
+        const plan = await options.plan(lease, wholeTable(relation, columns));
+        return new Team(session, options, { lease, relation, ranges, snapshot, plan });
       } catch (error) {
         giveBack(session, lease);
         throw error;
@@ -63,8 +69,8 @@ export class Team implements AsyncDisposable {
   }
 
   async *inOrder(): AsyncGenerator<Chunk, void, void> {
-    const order = this.#queue(this.#ranges.length);
-    this.#start(async (lease) => {
+    const order = this.#queue(this.#start.ranges.length);
+    this.#begin(async (lease) => {
       const first = this.#claim();
       if (first === undefined) return;
       const mine = [first];
@@ -74,17 +80,17 @@ export class Team implements AsyncDisposable {
       }
     });
     yield* this.#read(order);
-    if (this.#options.binary) yield BINARY_TRAILER;
+    if (this.#start.plan.binary) yield BINARY_TRAILER;
     this.#whole = true;
   }
 
   shares(): AsyncIterable<Chunk>[] {
     const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
-    this.#start(async (lease, member) => {
+    this.#begin(async (lease, member) => {
       const queue = queues[member]!;
-      const first = this.#claim() ?? this.#ranges.length; // with nothing left, its file has a header all the same
+      const first = this.#claim() ?? this.#start.ranges.length; // with nothing left, its file has a header all the same
       for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
-      if (this.#options.binary) await queue.push(0, BINARY_TRAILER);
+      if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
     });
     Promise.all(this.#work).then(() => this.#whole = true, () => {});
@@ -116,7 +122,7 @@ export class Team implements AsyncDisposable {
     }
   }
 
-  #start(fill: Fill): void {
+  #begin(fill: Fill): void {
     this.#leading = fill(this.#leader, 0);
     this.#work.push(this.#leading);
     for (let member = 1; member < this.#options.parallel; member++) this.#work.push(this.#join(member, fill));
@@ -137,26 +143,17 @@ export class Team implements AsyncDisposable {
 
   async #hire(): Promise<Lease | undefined> {
     const enough = this.#enough.signal;
-    let lease: Lease;
     try {
-      lease = await acquire(this.#session, AbortSignal.any([this.#signal, enough]));
+      return await acquire(this.#session, AbortSignal.any([this.#signal, enough]));
     } catch (error) {
       if (enough.aborted && !this.#signal.aborted) return undefined;
-      throw error;
-    }
-    try {
-      const { table } = this.#options;
-      await importSnapshot(this.#session, lease, { table, snapshot: this.#snapshot }, this.#signal);
-      return lease;
-    } catch (error) {
-      giveBack(this.#session, lease);
       throw error;
     }
   }
 
   /** The number of the next range, where one is left. */
   #claim(): number | undefined {
-    if (this.#next < this.#ranges.length) return this.#next++;
+    if (this.#next < this.#start.ranges.length) return this.#next++;
     this.#enough.abort();
     return undefined;
   }
@@ -173,17 +170,20 @@ export class Team implements AsyncDisposable {
    * @param headed Whether the first one has a header.
    */
   #copy(lease: Lease, mine: number[], headed: boolean): AsyncIterable<CopyItem> {
-    const items = copyOutSeries(this.#session, lease, this.#texts(mine, headed), this.#signal);
-    return this.#options.binary ? withoutFrames(items, headed) : items;
+    const items = copyOutSeries(this.#session, lease, this.#texts(lease, mine, headed), this.#signal);
+    return this.#start.plan.binary ? withoutFrames(items, headed) : items;
   }
 
-  *#texts(mine: number[], headed: boolean): Generator<string, void, void> {
-    const { table, copy, columns } = this.#options;
-    const nothing = { table, from: 0, to: 0 };
-    yield copy(rangeQuery(columns, this.#ranges[mine[0]!] ?? nothing), headed);
+  *#texts(lease: Lease, mine: number[], headed: boolean): Generator<string, void, void> {
+    const { relation, snapshot, ranges, plan: { columns, copy } } = this.#start;
+    const text = (index: number, first: boolean) => {
+      return copy(rangeQuery(columns, ranges[index] ?? { table: relation, from: 0, to: 0 }), first);
+    };
+    const joining = lease === this.#leader ? "" : importText(relation, snapshot);
+    yield joining + text(mine[0]!, headed);
     for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
       mine.push(index);
-      yield copy(rangeQuery(columns, this.#ranges[index]!), false);
+      yield text(index, false);
     }
   }
 }
@@ -191,7 +191,10 @@ export class Team implements AsyncDisposable {
 /** What a {@linkcode Team} begins with. */
 interface Start {
   lease: Lease;
+  /** The table's quoted name, with the schema. */
+  relation: string;
   snapshot: string;
+  plan: ParallelPlan;
   ranges: PageRange[];
 }
 
@@ -200,19 +203,29 @@ function giveBack(session: Session, lease: Lease): void {
   Promise.resolve(restore(session, lease)).then(() => lease.release());
 }
 
-async function explained(session: Session, { table, signal }: ParallelOptions, error: unknown): Promise<unknown> {
+async function explained(session: Session, { name, signal }: ParallelOptions, error: unknown): Promise<unknown> {
   if (signal?.aborted) return signal.reason;
-  return isLockRefused(error) ? changing(table, error) : await explainFailure(session, error, { text: "", values: [] });
+  const sqlstate = (error as { code?: unknown } | null)?.code;
+  if (sqlstate === LOCK_REFUSED) return changing(name, error);
+  if (isSnapshotGone(error)) return lost(name, error);
+  if (MISSING.has(sqlstate)) {
+    return await expectTable(() => session, "pull", name, undefined).catch((missing) => missing);
+  }
+  return await explainFailure(session, error, { text: "", values: [] });
 }
 
-function isLockRefused(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "55P03";
-}
-
-function changing(table: string, cause: unknown): LakebaseError {
+function changing(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot pull ${table} in parallel: another session is changing the table. Try again, or leave "parallel" out`,
-    { cause, sqlstate: "55P03" },
+    `Cannot pull ${name} in parallel: another session is changing the table. Try again, or leave "parallel" out`,
+    { cause, sqlstate: LOCK_REFUSED },
+  );
+}
+
+function lost(name: string, cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `Cannot pull ${name} in parallel: the first connection was terminated, whose snapshot the others take`,
+    { cause },
   );
 }

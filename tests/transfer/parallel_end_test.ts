@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { sessionOf } from "../../src/lakebase.ts";
-import { copyOutParallel, copyOutShares } from "../../src/transfer/parallel.ts";
 import { errorOf, sleep } from "../query/support.ts";
-import { assertIdle, bigTable, numbers, optionsOf, postgresTest, serverTest, sum } from "./parallel_support.ts";
+import {
+  assertIdle,
+  bigTable,
+  numbers,
+  oneStream,
+  optionsOf,
+  postgresTest,
+  serverTest,
+  streams,
+  sum,
+} from "./parallel_support.ts";
 
 /** The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word. */
 const LOST = /terminat|ECONNRESET/;
@@ -11,7 +20,7 @@ serverTest("a connection that is lost ends all of it, with the reason", async (d
   await using big = await bigTable(db, "lost_half_way", 1500);
   const lose = async () => {
     let rows = 0;
-    for await (const chunk of copyOutParallel(sessionOf(db), optionsOf(big.table, 3))) {
+    for await (const chunk of oneStream(sessionOf(db), optionsOf(big.table, 3))) {
       if (rows === 0) {
         const lost = await db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE query LIKE 'COPY%lost_half_way%' AND state <> 'idle' AND pid <> pg_backend_pid() LIMIT 1`);
@@ -43,7 +52,7 @@ serverTest("a first connection that is lost before the others have come is told 
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of copyOutParallel(late, optionsOf(big.table, 2))) await sleep(50);
+    for await (const _ of oneStream(late, optionsOf(big.table, 2))) await sleep(50);
   });
   assert.equal(error.code, "CONNECTION_LOST", error.message);
   assert.match(error.message, LOST);
@@ -60,7 +69,7 @@ postgresTest(
       const controller = new AbortController();
       if (when === "before") controller.abort(reason);
       const reading = (async () => {
-        for await (const _ of copyOutParallel(session, { ...optionsOf(big.table, 3), signal: controller.signal })) {
+        for await (const _ of oneStream(session, { ...optionsOf(big.table, 3), signal: controller.signal })) {
           if (when === "while reading") controller.abort(reason);
         }
       })();
@@ -71,11 +80,11 @@ postgresTest(
       await assertIdle(db);
     }
     const started = Date.now();
-    for await (const _ of copyOutParallel(session, optionsOf(big.table, 3))) break;
+    for await (const _ of oneStream(session, optionsOf(big.table, 3))) break;
     assert.ok(Date.now() - started < 1200);
     await assertIdle(db);
     {
-      await using shares = await copyOutShares(session, optionsOf(big.table, 3));
+      await using shares = await streams(session, big.table, 3);
       for await (const _ of shares.streams[1]!) break;
     }
     await assertIdle(db);
@@ -89,11 +98,11 @@ postgresTest("a pool that is busy costs time, never a standstill", async ({ open
   const whole = 60_000 * 60_001 / 2;
   // Each waits for connections that the others hold.
   const sums = await Promise.all(
-    Array.from({ length: 3 }, () => numbers(copyOutParallel(session, optionsOf(big.table, 3)))),
+    Array.from({ length: 3 }, () => numbers(oneStream(session, optionsOf(big.table, 3)))),
   );
   assert.deepEqual(sums.map(sum), [whole, whole, whole]);
   const shares = await Promise.all(Array.from({ length: 3 }, async () => {
-    await using shares = await copyOutShares(session, optionsOf(big.table, 3));
+    await using shares = await streams(session, big.table, 3);
     return sum((await Promise.all(shares.streams.map(numbers))).flat());
   }));
   assert.deepEqual(shares, [whole, whole, whole]);
@@ -118,7 +127,7 @@ postgresTest("a table that waits to be changed is refused, not waited for", asyn
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of copyOutParallel(meddling, optionsOf(big.table, 2))) await sleep(50); // one alone would be done
+    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await sleep(50); // one alone would be done
   });
   assert.equal(error.sqlstate, "55P03");
   assert.match(error.message, /another session is changing the table/);

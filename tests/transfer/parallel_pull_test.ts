@@ -89,6 +89,51 @@ bigTest("pull() refuses parallel where it can't be, with the reason, and leaves 
   await refused(db.pull("spread", `${folder}/t-{n}.csv`), /stands for several files/);
 });
 
+bigTest(
+  "pull() with parallel finds a table as pull() does, whatever its name and columns are",
+  async ({ db, folder }) => {
+    await db.query(`CREATE TABLE "Odd ""Name" AS SELECT n AS "N", 'x' AS "or" FROM generate_series(1, 5000) AS n`);
+    await db.query("CREATE DOMAIN positive AS int CHECK (VALUE > 0)");
+    await db.query("CREATE TABLE guarded AS SELECT n::positive AS n, n AS m FROM generate_series(1, 5000) AS n");
+    await db.query("ALTER TABLE guarded DROP COLUMN m");
+    await db.query('CREATE TABLE "No Part" (n int) PARTITION BY LIST (n)');
+    const names: Parameters<typeof db.pull>[0][] = [
+      ...['"Odd ""Name"', 'public."Odd ""Name"', "guarded", "PUBLIC.Guarded", db.sql.id("guarded"), db.sql`guarded`],
+    ];
+    for (const name of names) {
+      for (const ending of ["csv", "arrow"]) {
+        await db.pull(name, `${folder}/one.${ending}`);
+        await db.pull(name, `${folder}/two.${ending}`, { parallel: 2 });
+        const [one, two] = await Promise.all(
+          ["one", "two"].map((file) => Deno.readFile(`${folder}/${file}.${ending}`)),
+        );
+        assert.deepEqual(two, one);
+      }
+    }
+    await db.pull("spread", `${folder}/some.csv`, { parallel: 2, columns: ["at", "id"] });
+    assert.match(await Deno.readTextFile(`${folder}/some.csv`), /^at,id\n/);
+    await db.query('DROP TABLE "Odd ""Name", "No Part", guarded');
+    await db.query("DROP DOMAIN positive");
+  },
+);
+
+bigTest("pull() with parallel says what is not there", async ({ db, folder }) => {
+  for (
+    const [name, message] of [
+      ["spreat", /^Cannot pull spreat: there is no such table\nDid you mean spread\?$/],
+      ["Spreat", /^Cannot pull Spreat: there is no such table/],
+      ["nowhere.spread", /^Cannot pull nowhere.spread: there is no such table/],
+    ] as const
+  ) {
+    const error = await errorOf(db.pull(name, `${folder}/t.csv`, { parallel: 2 }));
+    assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
+    assert.match(error.message, message);
+  }
+  const missing = await errorOf(db.pull("spread", `${folder}/t.csv`, { parallel: 2, columns: ["idd"] }));
+  assert.match(missing.message, /columns has "idd", which is no column/);
+  assert.deepEqual(namesIn(folder), []);
+});
+
 /** Ends the server's side of one of the connections that copy, which takes a superuser. */
 async function killOne(): Promise<void> {
   const { port } = await sharedPostgres();

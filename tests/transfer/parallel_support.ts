@@ -2,23 +2,42 @@ import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../mod.ts";
 import { sessionOf } from "../../src/lakebase.ts";
 import { onConnection } from "../../src/query/run.ts";
+import type { Session } from "../../src/query/session.ts";
 import type { Chunk } from "../../src/transfer/copy_messages.ts";
 import { copyOut } from "../../src/transfer/copy_out.ts";
-import { copyOutParallel, type ParallelOptions } from "../../src/transfer/parallel.ts";
+import { type Copies, copyOutParallel, type ParallelOptions, type ParallelPlan } from "../../src/transfer/parallel.ts";
 import { type QueryTest, queryTest, sharedPostgres, sleep } from "../query/support.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
 export type Format = "text" | "csv" | "binary";
 
-function copyOf(format: Format): ParallelOptions["copy"] {
+function copyOf(format: Format): ParallelPlan["copy"] {
   const header = (first: boolean) => format === "csv" && first ? ", HEADER" : "";
   return (query, first) => `COPY (${query}) TO STDOUT (FORMAT ${format}${header(first)})`;
 }
 
-export function optionsOf(table: string, parallel: number, more: Partial<ParallelOptions> & { format?: Format } = {}) {
-  const { format = "text" } = more;
-  return { table, columns: "*", parallel, copy: copyOf(format), binary: format === "binary", ...more };
+interface More extends Pick<ParallelOptions, "signal"> {
+  format?: Format;
+  columns?: string;
+  several?: boolean;
+}
+
+export function optionsOf(table: string, parallel: number, more: More = {}): ParallelOptions {
+  const { format = "text", columns = "*", several = false, signal } = more;
+  const plan = () => ({ columns, copy: copyOf(format), binary: format === "binary" });
+  return { name: table, table, parallel, several, plan, signal };
+}
+
+/** A table in one stream, whose end frees the connections. */
+export async function* oneStream(session: Session, options: ParallelOptions): AsyncGenerator<Chunk, void, void> {
+  await using copies = await copyOutParallel(session, options);
+  yield* copies.streams[0]!;
+}
+
+/** A table in a stream for each connection. */
+export async function streams(session: Session, table: string, parallel: number, more: More = {}): Promise<Copies> {
+  return await copyOutParallel(session, optionsOf(table, parallel, { ...more, several: true }));
 }
 
 interface Read {
@@ -46,7 +65,7 @@ export async function plainly(db: Lakebase, table: string, format: Format): Prom
 }
 
 export async function inParallel(db: Lakebase, ...options: Parameters<typeof optionsOf>): Promise<Read> {
-  return await read(copyOutParallel(sessionOf(db), optionsOf(...options)));
+  return await read(oneStream(sessionOf(db), optionsOf(...options)));
 }
 
 /** Every connection is back, none in a transaction. */
