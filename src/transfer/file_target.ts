@@ -6,6 +6,8 @@ import { forgetUnfinished, watchUnfinished } from "./unfinished.ts";
 
 /** Characters of the target's name in that of the file beside it. */
 const NAME_LENGTH = 40;
+/** Bytes after which what is written is sent on to the disk, while more comes: all of it at the end would be a wait. */
+const SYNC_BYTES = 8 * 1024 * 1024;
 
 /**
  * Opens a file to write. The bytes go into a hidden file beside it, which takes its place when it is whole; until then, and
@@ -90,6 +92,9 @@ class FileSink implements Sink {
   readonly #unfinished: string;
   readonly #file: Deno.FsFile;
   #open = true;
+  #unsynced = 0;
+  #syncing: Promise<void> | undefined;
+  #failure: { error: unknown } | undefined;
 
   private constructor(path: string, place: string, unfinished: string, file: Deno.FsFile) {
     this.name = basename(path);
@@ -117,10 +122,14 @@ class FileSink implements Sink {
 
   async write(bytes: Uint8Array): Promise<void> {
     await writeAll(this.#file, bytes, this.path);
+    this.#unsynced += bytes.length;
+    if (this.#unsynced >= SYNC_BYTES) this.#syncing ??= this.#sync();
   }
 
   async flush(): Promise<void> {
     try {
+      await this.#syncing;
+      if (this.#failure !== undefined) throw this.#failure.error;
       if (this.#open) await this.#file.sync();
       this.#close();
     } catch (error) {
@@ -141,8 +150,22 @@ class FileSink implements Sink {
 
   async abort(): Promise<void> {
     this.#close();
+    await this.#syncing;
     await Deno.remove(this.#unfinished).catch(() => {}); // there is a better error than that it was gone already
     forgetUnfinished(this.#unfinished);
+  }
+
+  /** By a handle of its own: on the other one, writes would wait for it. */
+  async #sync(): Promise<void> {
+    this.#unsynced = 0;
+    const file = await Deno.open(this.#unfinished, { write: true }).catch(() => undefined); // gone: the end tells that
+    try {
+      await file?.syncData();
+    } catch (error) {
+      this.#failure ??= { error }; // a system may tell it once
+    }
+    file?.close();
+    this.#syncing = undefined;
   }
 
   async #keepMode(mode: number): Promise<void> {
