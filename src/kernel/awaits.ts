@@ -37,13 +37,14 @@ class Awaits {
   }
 
   rewrite(cell: number): string {
+    const portable = this.#code.includes("async"); // without it there is no function whose text has an await
     const inserts = new Map<number, string>();
     const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
     for (let index = this.#tokens.length - 1; index >= 0; index--) {
       if (!this.#isAwait(index)) continue;
       const found = this.#loop(index) ?? this.#operand(index);
       if (found === undefined) continue;
-      insert(this.#tokens[found.from]!.start, `${found.loop ? eachCode(cell) : waitCode(cell)}(`);
+      insert(this.#tokens[found.from]!.start, `${(found.loop ? eachCode : waitCode)(cell, portable)}(`);
       insert(this.#tokens[found.end - 1]!.end, ")");
     }
     return spliced(this.#code, inserts);

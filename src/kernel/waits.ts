@@ -7,20 +7,29 @@ const CLEAN_UP_MS = 300;
 /** For what was rejected to run on to its next wait. */
 const RUN_ON_MS = 50;
 
-/**
- * The name under which cells' code finds its waits. No person would think of it, and `Symbol` may be a variable of theirs.
- * Where it isn't there, as in a worker that was given the text of a function, a wait is a plain one.
- */
+/** The name under which cells' code finds its waits. No person would think of it, and `Symbol` may be a variable of theirs. */
 const NAME = JSON.stringify(" waits");
 
-/** The function that a cell's awaited values go through. */
-export function waitCode(cell: number): string {
-  return `(globalThis[${NAME}]?.one(${cell}) ?? ((value) => value))`;
+/**
+ * The function that a cell's awaited values go through.
+ *
+ * @param cell The number by which Stop knows it.
+ * @param portable Whether the code may run where there are no waits, as in a worker that was given the text of a function: an
+ * await there is a plain one. To ask for it takes the child as long as all else that is done here for a cell.
+ */
+export function waitCode(cell: number, portable: boolean): string {
+  return through("one", cell, portable);
 }
 
-/** The function that what a cell's `for await` reads goes through. */
-export function eachCode(cell: number): string {
-  return `(globalThis[${NAME}]?.each(${cell}) ?? ((value) => value))`;
+/** {@linkcode waitCode} for what a `for await` reads. */
+export function eachCode(cell: number, portable: boolean): string {
+  return through("each", cell, portable);
+}
+
+function through(name: string, cell: number, portable: boolean): string {
+  return portable
+    ? `(globalThis[${NAME}]?.${name}(${cell}) ?? ((value) => value))`
+    : `globalThis[${NAME}].${name}(${cell})`;
 }
 
 /**

@@ -4,7 +4,8 @@ import { eachCode, waitCode } from "../../src/kernel/waits.ts";
 
 /** What a cell becomes, with W for a wait and E for what a loop reads. */
 function waited(code: string): string {
-  return stoppable(code, 7).replaceAll(waitCode(7), "W").replaceAll(eachCode(7), "E");
+  const portable = code.includes("async");
+  return stoppable(code, 7).replaceAll(waitCode(7, portable), "W").replaceAll(eachCode(7, portable), "E");
 }
 
 Deno.test("the operand of each await is found, whatever it is", () => {

@@ -41,11 +41,14 @@ export class Frontend implements Disposable {
   /** Nothing is read while this is pending. */
   reading: Promise<unknown> = Promise.resolve();
   onInput: ((envelope: Envelope) => void) | undefined;
+  /** Rejects when the kernel sends what can't be read. */
+  readonly #garbled = Promise.withResolvers<never>();
   readonly #waiting = new Map<string, Waiting>();
 
   private constructor(wires: Wires, signer: Signer) {
     this.wires = wires;
     this.signer = signer;
+    this.#garbled.promise.catch(() => {}); // whoever waits for a reply is told
     this.#hear(wires.shell, (envelope) => this.#onReply(envelope));
     this.#hear(wires.control, (envelope) => this.#onReply(envelope));
     this.#hear(wires.iopub, (envelope) => this.#onOutput(envelope));
@@ -97,17 +100,21 @@ export class Frontend implements Disposable {
     };
     this.#waiting.set(id, waiting);
     this.wires[channel].send(this.signer.make(type, content, {}, id));
-    await ended.promise;
+    await Promise.race([ended.promise, this.#garbled.promise]);
     const { outputs, replyAt, idleAt, reply } = waiting;
     return { outputs, replyAt, idleAt, reply: reply! };
   }
 
   async #hear(wire: Wire, heed: (envelope: Envelope) => void): Promise<void> {
-    for await (const message of wire.messages()) {
-      await this.reading;
-      const envelope = openMessage(message);
-      if (envelope === undefined || !this.signer.holds(envelope)) this.invalid++;
-      else heed(envelope);
+    try {
+      for await (const message of wire.messages()) {
+        await this.reading;
+        const envelope = openMessage(message);
+        if (envelope === undefined || !this.signer.holds(envelope)) this.invalid++;
+        else heed(envelope);
+      }
+    } catch (error) {
+      this.#garbled.reject(error);
     }
   }
 
