@@ -1,16 +1,14 @@
 import { connectionFileText, type ConnectionInfo, loopbackInfo } from "../../src/kernel/connection_file.ts";
+import { kernelSpec } from "../../src/kernel/kernelspec.ts";
 import { Signer } from "../../src/kernel/message.ts";
 import { Frontend } from "./frontend.ts";
 
 /** The command of this module's kernel; the connection file comes behind it. */
-export const OURS: readonly string[] = [
-  Deno.execPath(),
-  "run",
-  "-A",
-  "--no-config",
-  "--no-lock",
-  new URL("../../src/kernel/main.ts", import.meta.url).href,
-];
+export const OURS: readonly string[] = kernelSpec({
+  deno: Deno.execPath(),
+  main: new URL("../../src/kernel/main.ts", import.meta.url).href,
+  displayName: "",
+}).argv.slice(0, -1);
 
 /** The command of Deno's own kernel. */
 export const STOCK: readonly string[] = [Deno.execPath(), "jupyter", "--kernel", "--conn"];
