@@ -1,4 +1,4 @@
-import { joined, type Message, readFrameHeader } from "./zmtp.ts";
+import { COMMAND, joined, LARGEST_FLAGS, LONG, type Message, MORE, readFrameHeader } from "./zmtp.ts";
 
 /** How far a message has been read. */
 export interface Fed {
@@ -46,6 +46,8 @@ export class MessageReader {
    * @throws {Error} When the bytes are no ZMTP; the reader is then of no more use.
    */
   feed(bytes: Uint8Array<ArrayBuffer>): Fed {
+    const whole = this.between ? firstMessage(bytes) : undefined;
+    if (whole !== undefined) return whole;
     let rest = bytes;
     for (;;) {
       if (this.#missing === undefined) {
@@ -100,4 +102,24 @@ export class MessageReader {
     this.#bounds = [];
     return message;
   }
+}
+
+/** What bytes begin with, where that is a whole message: the usual case, in which nothing has to be put together. */
+function firstMessage(bytes: Uint8Array<ArrayBuffer>): Fed | undefined {
+  const frames: Uint8Array<ArrayBuffer>[] = [];
+  for (let at = 0; frames.length < MOST_FRAMES;) {
+    const flags = bytes[at];
+    if (flags === undefined || flags > LARGEST_FLAGS) return undefined;
+    const size = flags & LONG ? LONGEST_HEADER : 2;
+    const length = size === 2 ? bytes[at + 1]! : readFrameHeader(bytes.subarray(at, at + size))?.length ?? NaN;
+    const end = at + size + length;
+    if (!(end <= bytes.length)) return undefined;
+    frames.push(bytes.subarray(at + size, end));
+    if (!(flags & MORE)) {
+      const message = { raw: bytes.subarray(0, end), frames, command: (flags & COMMAND) !== 0 };
+      return { rest: bytes.subarray(end), message };
+    }
+    at = end;
+  }
+  return undefined;
 }

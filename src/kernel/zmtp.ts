@@ -23,9 +23,12 @@ export const GREETING_BYTES = 64;
 /** A frame longer than this is taken for a stream that has lost its place, or for an attack. */
 export const LONGEST_FRAME = 1 << 30;
 
-const MORE = 1;
-const LONG = 2;
-const COMMAND = 4;
+/** The flags of a frame: another one follows; its length takes eight bytes; it is a command. */
+export const MORE = 1;
+export const LONG = 2;
+export const COMMAND = 4;
+/** All of them; a byte above is none. */
+export const LARGEST_FLAGS = 7;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -152,7 +155,7 @@ export interface FrameHeader {
 export function readFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   const flags = bytes[0];
   if (flags === undefined) return undefined;
-  if (flags > 7) throw new Error(`Cannot read a ZMTP frame: its flags are 0x${flags.toString(16)}`);
+  if (flags > LARGEST_FLAGS) throw new Error(`Cannot read a ZMTP frame: its flags are 0x${flags.toString(16)}`);
   const size = flags & LONG ? 9 : 2;
   if (bytes.length < size) return undefined;
   const length = flags & LONG ? Number(new DataView(bytes.buffer, bytes.byteOffset, 9).getBigUint64(1)) : bytes[1]!;
