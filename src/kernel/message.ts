@@ -44,7 +44,7 @@ const decoder = new TextDecoder();
  * @returns `undefined` where it is no Jupyter message.
  */
 export function openMessage({ raw, frames }: Message): Envelope | undefined {
-  const delimiter = frames.findIndex((frame) => equal(frame, DELIMITER));
+  const delimiter = frames.findIndex(isDelimiter);
   const [signature, header, parent, metadata, content, ...buffers] = delimiter < 0 ? [] : frames.slice(delimiter + 1);
   if (!signature || !header || !parent || !metadata || !content) return undefined;
   try {
@@ -133,6 +133,6 @@ function json(value: unknown): Uint8Array<ArrayBuffer> {
   return encoder.encode(JSON.stringify(value));
 }
 
-function equal(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, index) => byte === other[index]);
+function isDelimiter(frame: Uint8Array): boolean {
+  return frame.length === DELIMITER.length && DELIMITER.every((byte, index) => byte === frame[index]);
 }

@@ -108,21 +108,36 @@ export function pong(message: Message): Uint8Array<ArrayBuffer> | undefined {
 
 /** Frames as one message. */
 export function encodeMessage(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  return joined(frames.flatMap((body, index) => {
-    return [frameHeader(body.length, index < frames.length - 1 ? MORE : 0), body];
-  }));
+  const bytes = new Uint8Array(frames.reduce((length, body) => length + headerSize(body.length) + body.length, 0));
+  let at = 0;
+  frames.forEach((body, index) => {
+    at += writeHeader(bytes, at, body.length, index < frames.length - 1 ? MORE : 0);
+    bytes.set(body, at);
+    at += body.length;
+  });
+  return bytes;
 }
 
 function frame(body: Uint8Array, flags: number): Uint8Array<ArrayBuffer> {
-  return joined([frameHeader(body.length, flags), body]);
+  const header = new Uint8Array(headerSize(body.length));
+  writeHeader(header, 0, body.length, flags);
+  return joined([header, body]);
 }
 
-function frameHeader(length: number, flags: number): Uint8Array<ArrayBuffer> {
-  if (length < 256) return Uint8Array.of(flags, length);
-  const header = new Uint8Array(9);
-  header[0] = flags | LONG;
-  new DataView(header.buffer).setBigUint64(1, BigInt(length));
-  return header;
+function headerSize(length: number): number {
+  return length < 256 ? 2 : 9;
+}
+
+function writeHeader(bytes: Uint8Array, at: number, length: number, flags: number): number {
+  const size = headerSize(length);
+  if (size === 2) {
+    bytes[at] = flags;
+    bytes[at + 1] = length;
+  } else {
+    bytes[at] = flags | LONG;
+    new DataView(bytes.buffer, bytes.byteOffset + at, size).setBigUint64(1, BigInt(length));
+  }
+  return size;
 }
 
 /** Bytes one behind the other. */
