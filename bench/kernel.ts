@@ -77,11 +77,14 @@ async function measureStream(): Promise<void> {
   for (let n = 0; n < 5; n++) {
     for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
       for (;;) {
-        const streamed = await stream(name === "stock" ? STOCK : OURS).catch(() => undefined);
-        if (streamed === undefined && unreadable[name]++ < 20) continue;
-        took[name].push(...streamed!.map(({ took }) => took));
-        cpu[name].push(...streamed!.map(({ cpu }) => cpu));
-        spoilt[name] += streamed!.reduce((sum, { spoilt }) => sum + spoilt, 0);
+        const streamed = await stream(name === "stock" ? STOCK : OURS).catch((error: Error) => error);
+        if (streamed instanceof Error) {
+          if (++unreadable[name] === 20) throw streamed;
+          continue;
+        }
+        took[name].push(...streamed.map(({ took }) => took));
+        cpu[name].push(...streamed.map(({ cpu }) => cpu));
+        spoilt[name] += streamed.reduce((sum, { spoilt }) => sum + spoilt, 0);
         break;
       }
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { sessionOf } from "../../src/lakebase.ts";
+import { importText, isSnapshotGone } from "../../src/transfer/shared_snapshot.ts";
 import { errorOf, sleep } from "../query/support.ts";
 import {
   assertIdle,
@@ -57,6 +58,18 @@ serverTest("a first connection that is lost before the others have come is told 
   assert.equal(error.code, "CONNECTION_LOST", error.message);
   assert.match(error.message, LOST);
   await assertIdle(db);
+});
+
+serverTest("a snapshot whose transaction has ended is known by what refuses it", async (db) => {
+  const client = await db.pool.connect(); // the driver's own error says which of the server's routines it is from
+  for (const snapshot of ["00000003-00000001-1", "none"]) {
+    const error = await client.query(importText("pg_class", snapshot)).catch((error: unknown) => error);
+    assert.ok(isSnapshotGone(error), String(error));
+    await client.query("ROLLBACK");
+  }
+  const other = await client.query("SELECT 1 / 0").catch((error: unknown) => error);
+  assert.ok(other instanceof Error && !isSnapshotGone(other));
+  client.release();
 });
 
 postgresTest(

@@ -99,6 +99,7 @@ bigTest(
     await db.query('CREATE TABLE "No Part" (n int) PARTITION BY LIST (n)');
     const names: Parameters<typeof db.pull>[0][] = [
       ...['"Odd ""Name"', 'public."Odd ""Name"', "guarded", "PUBLIC.Guarded", db.sql.id("guarded"), db.sql`guarded`],
+      "No Part",
     ];
     for (const name of names) {
       for (const ending of ["csv", "arrow"]) {
