@@ -191,6 +191,20 @@ queryTest("a server that stays full is said to be full", async ({ open, local })
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
 });
 
+queryTest("what a server said is not hidden by the silence that followed", async ({ open, local }) => {
+  const db = await open({ connectTimeout: 2 });
+  local.faults.maxConnections = 0;
+  local.faults.dropConnections();
+  await sleep(300);
+  const refused = () => local.logins.filter(({ outcome }) => outcome === "53300").length;
+  const before = refused();
+  const failing = errorOf(db.sql`SELECT 1`);
+  while (refused() < before + 2) await sleep(10); // so the first has arrived
+  local.faults.blackhole = true;
+  const error = await failing;
+  assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
+});
+
 Deno.test({
   ...requires("a server that restarts ends what ran, and the next query finds it again", postgresMissing),
   sanitizeOps: false,
