@@ -70,7 +70,7 @@ export class Proxy {
       rewrite,
       client: options.client,
       asksForEnd: () => options.child.asksForEnd(),
-      publish: (message) => this.#publisher.publish(message),
+      publish: (message, delay) => this.#publisher.publish(message, delay),
       ask: (request, message) => this.#ask("shell", request, message),
     });
   }

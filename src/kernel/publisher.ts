@@ -34,10 +34,10 @@ export class Publisher {
     }
   }
 
-  /** Sends a message to all that listen. */
-  publish(message: Uint8Array): void {
+  /** Sends a message to all that listen, in so many milliseconds at the latest. */
+  publish(message: Uint8Array, delay = 0): void {
     for (const [wire, { topics }] of this.#subscribers) {
-      if (topics.some(matches)) wire.send(message);
+      if (topics.some(matches)) wire.send(message, delay);
     }
   }
 

@@ -29,6 +29,7 @@ export class Wire implements Disposable {
   #queue: Uint8Array[] = [];
   #queued = 0;
   #writing = false;
+  #delayed: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   #onRoom: (() => void)[] = [];
 
@@ -72,15 +73,19 @@ export class Wire implements Disposable {
     return this.#closed;
   }
 
-  /** Sends bytes that make a whole message. */
-  send(message: Uint8Array): void {
+  /**
+   * Sends bytes that make a whole message.
+   *
+   * @param delay Milliseconds that it may wait for others to go with it.
+   */
+  send(message: Uint8Array, delay = 0): void {
     if (this.#closed) return;
     this.#queue.push(message);
     if (this.#queued === 0) this.progress = performance.now();
     this.#queued += message.length;
     if (this.#writing) return;
-    this.#writing = true;
-    queueMicrotask(() => this.#write()); // what is sent in the same turn goes together
+    if (delay > 0) this.#delayed ??= setTimeout(() => this.#start(), delay);
+    else this.#start();
   }
 
   /** Waits until at most so many bytes wait to be written, or none ever will be. */
@@ -118,10 +123,19 @@ export class Wire implements Disposable {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#delayed);
     this.#queue = [];
     this.#queued = 0;
     this.#conn.close();
     this.#notify();
+  }
+
+  #start(): void {
+    clearTimeout(this.#delayed);
+    this.#delayed = undefined;
+    if (this.#writing) return;
+    this.#writing = true;
+    queueMicrotask(() => this.#write()); // what is sent in the same turn goes together
   }
 
   async #write(): Promise<void> {
