@@ -24,7 +24,7 @@ export interface CellsOptions {
   signer: Signer;
   hidden: Hidden;
   /** Sends to every frontend. */
-  publish: (message: Uint8Array) => void;
+  publish: (message: Uint8Array, delay?: number) => void;
   /** Sends to the child's shell, where the reply is to go back to the one who asked. */
   ask: (request: Request, message: Uint8Array) => void;
   /** Has the child tell that all outputs are sent, without a cell; `false` where that can't be asked so. */
@@ -37,6 +37,8 @@ export interface CellsOptions {
 
 /** A cell whose last message is not there after so much silence has lost it. */
 const SILENCE_MS = 5000;
+/** How long the beginning of a cell may wait for what follows. */
+const BEGIN_MS = 5;
 
 /**
  * Gives the child one cell at a time, and publishes what it says of it in the order in which it happened. The child has two
@@ -131,7 +133,7 @@ export class Cells {
       if (await misread(cell)) return await this.#again(request, cell);
       cell.failure = await reasonOf(cell, this.#options.hidden);
     }
-    this.#drain(cell); // the child works on that meanwhile
+    this.#drainReplied(cell, content); // the child works on that meanwhile
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
     } else request.from.send(cell.failed ? this.#retraced(cell, envelope, content) : envelope.raw);
@@ -156,9 +158,10 @@ export class Cells {
     }
     if (cell === undefined || !own) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
-    else if (type === "error") cell.errors.push(this.#retraced(cell, envelope));
-    else if (type === "execute_input") cell.again || publish(joined([...cell.busy, this.#written(cell, envelope)]));
-    else publish(raw);
+    else if (type === "error") this.#onError(cell, envelope);
+    else if (type === "execute_input") {
+      cell.again || publish(joined([...cell.busy, this.#written(cell, envelope)]), BEGIN_MS);
+    } else publish(raw);
   }
 
   #onStatus(cell: RunningCell, envelope: Envelope): void {
@@ -166,6 +169,16 @@ export class Cells {
       cell.idle = envelope.raw;
       this.#settle();
     } else cell.busy.push(envelope.raw); // the cell's own text follows at once: one write less
+  }
+
+  /** An error is mostly the child's last word of a cell: the end of the outputs is asked for without waiting for the reply. */
+  #onError(cell: RunningCell, envelope: Envelope): void {
+    const content = contentOf(envelope);
+    if (cell.drainedAt === undefined) {
+      cell.drainedAt = failureKey(content);
+      this.#drain(cell);
+    }
+    cell.errors.push(this.#retraced(cell, envelope, content));
   }
 
   /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
@@ -184,15 +197,25 @@ export class Cells {
     this.#options.hidden.answered(content);
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) return;
-    if (content["n"] !== "drawn" && !(content["n"] === "flushed" && cell.replied)) return;
+    if (content["n"] !== "drawn" && !(content["n"] === "flushed" && (cell.replied || cell.drainedAt !== undefined))) {
+      return;
+    }
     cell.drained = true;
     this.#settle();
   }
 
-  /** Sees to it that the end of the cell's outputs is told. */
+  /** Sees to it that the end of the outputs is told, where it has not been asked for nor is told by itself. */
+  #drainReplied(cell: RunningCell, reply: Record<string, unknown>): void {
+    const { drainedAt, failed, silent, interrupted } = cell;
+    if (failed && drainedAt === failureKey(reply)) return;
+    // Stop may have cut the drawing off; an error that the cell itself broadcast was not its end.
+    if (this.#drawnTells && !failed && !silent && !interrupted && drainedAt === undefined) return;
+    cell.drained = false;
+    this.#drain(cell);
+  }
+
+  /** Asks for the end of the cell's outputs to be told. */
   #drain(cell: RunningCell): void {
-    // Stop may have cut the drawing off before its end was told.
-    if (this.#drawnTells && !cell.failed && !cell.silent && !cell.interrupted) return;
     if (this.#options.asksForEnd()) return;
     this.#options.hidden.run(doneCode).then(() => {
       cell.drained = true;
@@ -205,6 +228,8 @@ export class Cells {
     await hidden.run(doneCode); // behind the first run's `idle`
     cell.again = true;
     cell.idle = cell.failed = undefined;
+    cell.drainedAt = undefined;
+    cell.drained = false;
     cell.sent = cell.code;
     const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
     ask(request, signer.edit(request.envelope, { content }));
@@ -261,6 +286,11 @@ export class Cells {
     const named = this.#options.hidden.run((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
     named.then(() => this.running === cell && ask(request, message));
   }
+}
+
+/** By which the child's error and its reply are known for the same. */
+function failureKey({ ename, evalue, traceback }: Record<string, unknown>): string {
+  return JSON.stringify([ename, evalue, traceback]);
 }
 
 /** A fault of this kernel's own must not take the cell's turn with it. */

@@ -112,6 +112,31 @@ Deno.test("a frontend that reads slowly gets all of it whole", async () => {
   assert.equal(frontend.invalid, 0);
 });
 
+Deno.test("a cell is seen to run before it says anything", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const before = frontend.heard.length;
+  const running = frontend.execute("await new Promise((resolve) => setTimeout(resolve, 3000))");
+  const heard = () => frontend.heard.slice(before).map(({ header }) => header.msg_type);
+  assert.ok(await until(() => heard().length === 2));
+  assert.deepEqual(heard(), ["status", "execute_input"]);
+  await running;
+  assert.deepEqual(heard(), ["status", "execute_input", "status"]);
+});
+
+Deno.test("an error that a cell broadcasts by itself is not taken for its end", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const broadcast = `await Deno.jupyter.broadcast("error", { ename: "Error", evalue: "of its own", traceback: [] });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (let n = 0; n < 20; n++) console.log("x".repeat(4e6));`;
+  const printed = Array(20).fill("stream");
+  const failed = await frontend.execute(`${broadcast} throw new Error("the end")`);
+  assert.deepEqual(types(failed.outputs), ["execute_input", ...printed, "error", "error"]);
+  const worked = await frontend.execute(`${broadcast} 1`);
+  assert.deepEqual(types(worked.outputs), ["execute_input", ...printed, "execute_result", "error"]);
+});
+
 Deno.test("a silent cell, one that prints later, and one of 5 MB", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
