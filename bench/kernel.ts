@@ -4,11 +4,12 @@
  */
 
 import { OURS, RawKernel, STOCK } from "../tests/kernel/raw_kernel.ts";
-import type { Frontend } from "../tests/kernel/frontend.ts";
 import { median } from "./median.ts";
 
 const STARTS = 7;
-const ROUNDS = 2000;
+const KERNELS = 4;
+const ROUNDS = 500;
+const WARM_UP = 100;
 const STREAM_MB = 100;
 const CELLS = Number(Deno.args[0] ?? 10_000);
 
@@ -35,32 +36,33 @@ async function measureStart(): Promise<void> {
 }
 
 async function measureCells(): Promise<void> {
-  await using stock = await RawKernel.start({ command: STOCK });
-  await using ours = await RawKernel.start({ command: OURS });
-  using one = await stock.frontend();
-  using other = await ours.frontend();
-  const kernels = { stock: one, ours: other };
-  await roundTrips("cell, no output", (n) => `void ${n}`, kernels);
-  await roundTrips("cell, a result", (n) => `1 + ${n}`, kernels);
-  await roundTrips("cell, an await", (n) => `await ${n}`, kernels);
-  await roundTrips("cell, an error", (n) => `throw new Error('${n}')`, kernels);
+  await roundTrips("cell, no output", (n) => `void ${n}`);
+  await roundTrips("cell, a result", (n) => `1 + ${n}`);
+  await roundTrips("cell, an await", (n) => `await ${n}`);
+  await roundTrips("cell, an error", (n) => `throw new Error('${n}')`);
 }
 
-/** Cells that differ, as a person's do: one that V8 has compiled before takes less. */
-async function roundTrips(
-  what: string,
-  code: (n: number) => string,
-  kernels: Record<"stock" | "ours", Frontend>,
-): Promise<void> {
+/**
+ * Cells that differ, as a person's do: one that V8 has compiled before takes less. In new kernels now and then: what a
+ * kernel's collections of garbage take grows with its age.
+ */
+async function roundTrips(what: string, code: (n: number) => string): Promise<void> {
   const reply = { stock: [] as number[], ours: [] as number[] };
   const idle = { stock: [] as number[], ours: [] as number[] };
-  for (let n = 0; n < ROUNDS + 100; n++) {
-    for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
-      const { replyAt, idleAt } = await kernels[name].execute(code(n));
-      kernels[name].heard.length = 0;
-      if (n < 100) continue; // warm-up
-      reply[name].push(replyAt);
-      idle[name].push(Math.max(replyAt, idleAt));
+  for (let round = 0; round < KERNELS; round++) {
+    await using stock = await RawKernel.start({ command: STOCK });
+    await using ours = await RawKernel.start({ command: OURS });
+    using one = await stock.frontend();
+    using other = await ours.frontend();
+    const kernels = { stock: one, ours: other };
+    for (let n = 0; n < WARM_UP + ROUNDS; n++) {
+      for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
+        const { replyAt, idleAt } = await kernels[name].execute(code(n));
+        kernels[name].heard.length = 0;
+        if (n < WARM_UP) continue;
+        reply[name].push(replyAt);
+        idle[name].push(Math.max(replyAt, idleAt));
+      }
     }
   }
   row(`${what}: reply, median ms`, median(reply.stock), median(reply.ours));
