@@ -70,7 +70,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
     signal,
     asksForEnd: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH),
     async connect(channel) {
-      const conn = await connect(info.ports[channel], () => ended);
+      const conn = await connect(info.ip, info.ports[channel], () => ended);
       removeFile(); // it has been read by now
       return conn;
     },
@@ -125,10 +125,10 @@ function startWatchdog(pid: number): Deno.ChildProcess | undefined {
   }).spawn();
 }
 
-async function connect(port: number, ended: () => boolean): Promise<Deno.TcpConn> {
+async function connect(hostname: string, port: number, ended: () => boolean): Promise<Deno.TcpConn> {
   while (!ended()) {
     try {
-      return await Deno.connect({ hostname: "127.0.0.1", port });
+      return await Deno.connect({ hostname, port });
     } catch (error) {
       if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
     }

@@ -1,4 +1,4 @@
-import { freePorts } from "./free_ports.ts";
+import { freePorts, loopbackAddress } from "./loopback.ts";
 
 /** Where a kernel listens and how it signs, as Jupyter writes it down for it. */
 export interface ConnectionInfo {
@@ -85,7 +85,8 @@ export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
 
 /** Free ports of loopback, for a kernel that is to be started. */
 export function loopbackInfo(key: string): ConnectionInfo {
-  const free = freePorts(CHANNELS.length);
+  const ip = loopbackAddress();
+  const free = freePorts(CHANNELS.length, ip);
   const ports = Object.fromEntries(CHANNELS.map((channel, i) => [channel, free[i]])) as ConnectionInfo["ports"];
-  return { ip: "127.0.0.1", key, ports };
+  return { ip, key, ports };
 }

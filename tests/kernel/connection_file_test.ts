@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { connectionFileText, parseConnectionInfo, readConnectionFile } from "../../src/kernel/connection_file.ts";
+import {
+  connectionFileText,
+  loopbackInfo,
+  parseConnectionInfo,
+  readConnectionFile,
+} from "../../src/kernel/connection_file.ts";
 
 const INFO = {
   transport: "tcp",
@@ -53,4 +58,16 @@ Deno.test("a connection file that can't be read is named", async () => {
   const file = await Deno.makeTempFile();
   await assert.rejects(readConnectionFile(file), /Cannot use the connection file ".*": it is no JSON/);
   await Deno.remove(file);
+});
+
+Deno.test({
+  name: "kernels that start in one moment choose nothing that another has chosen",
+  ignore: Deno.build.os === "darwin", // which has one address of loopback
+  fn: () => {
+    const chosen = Array.from({ length: 200 }, () => loopbackInfo("")).flatMap(({ ip, ports }) =>
+      Object.values(ports).map((port) => `${ip}:${port}`)
+    );
+    assert.equal(new Set(chosen).size, 1000);
+    using _listener = Deno.listen({ hostname: chosen[0]!.split(":")[0]!, port: Number(chosen[0]!.split(":")[1]) });
+  },
 });

@@ -240,9 +240,8 @@ Deno.test("a kernel that can't start says why and fails", async () => {
     return [code, new TextDecoder().decode(stderr)] as const;
   };
   const folder = await Deno.makeTempDir();
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const info = loopbackInfo("secret");
-  info.ports.stdin = taken.addr.port;
+  using taken = Deno.listen({ hostname: info.ip, port: info.ports.stdin });
   await Deno.writeTextFile(`${folder}/taken.json`, connectionFileText(info));
   await Deno.writeTextFile(`${folder}/bad.json`, "{");
   const cases: [args: string[], code: number, message: RegExp][] = [
@@ -253,7 +252,7 @@ Deno.test("a kernel that can't start says why and fails", async () => {
     [
       [`${folder}/taken.json`],
       1,
-      new RegExp(`Cannot listen on port ${taken.addr.port} of 127.0.0.1 .stdin.: it is taken`),
+      new RegExp(`Cannot listen on port ${taken.addr.port} of ${info.ip} .stdin.: it is taken`),
     ],
   ];
   for (const [args, code, message] of cases) {
