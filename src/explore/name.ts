@@ -35,6 +35,12 @@ export function readings(name: string): string[] {
   return [...new Set([written, folded])];
 }
 
+/** The name as SQL, quoted, where it can stand for one thing alone: then it need not be looked up, which is a round trip. */
+export function onlyReading(name: string): string | undefined {
+  const [only, other] = readings(name);
+  return other === undefined ? only : undefined;
+}
+
 /**
  * The name that a fragment is, as `sql.id()` makes it.
  *

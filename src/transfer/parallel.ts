@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { readings } from "../explore/name.ts";
+import { onlyReading } from "../explore/name.ts";
 import type { Fragment } from "../query/fragment.ts";
 import type { FindSession } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
@@ -84,7 +84,7 @@ function checkSession({ parallel, name }: ParallelOptions, { connections, transa
 }
 
 /**
- * The table to read in parallel. A name that can mean one thing alone is taken as it is: to look it up would be a round trip.
+ * The table to read in parallel.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` for a query, `QUERY_FAILED` for a table that is not there.
  */
@@ -95,8 +95,7 @@ export async function parallelTable(
 ): Promise<Pick<ParallelOptions, "name" | "table">> {
   const name = sourceName(what);
   if (name === undefined) throw notInParallel("the query", "only a table by its name can be divided");
-  const [table, other] = readings(name);
-  return { name, table: other === undefined ? table! : (await wantedSource(find, what, options)).relation! };
+  return { name, table: onlyReading(name) ?? (await wantedSource(find, what, options)).relation! };
 }
 
 /**

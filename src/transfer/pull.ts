@@ -16,7 +16,7 @@ import { type Meter, startMeter } from "./progress.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./pull_options.ts";
 import { PullResult } from "./pull_result.ts";
 import { openSinks, type Sinks } from "./sinks.ts";
-import { type CopySource, describeSource, type Known, wantedSource } from "./source.ts";
+import { type CopySource, describeSource, type Known, unseenTable, wantedSource } from "./source.ts";
 import { isTerminal, type Plan, planTarget, type PullTarget, type Sink } from "./target.ts";
 
 export type { PullOptions, PullResult, PullTarget };
@@ -116,14 +116,28 @@ class Pull {
 
   /** On one connection, in the transaction where there is one. */
   async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
-    const wanted = await wantedSource(find, what, { signal: this.#signal });
-    return await onConnection(session, wanted.statement, this.#signal, async (lease, signal) => {
-      const source = await this.#describe(session, lease, wanted, signal);
-      const copying = copyOut(session, lease, copyText(source, this.#format), signal);
-      let rows = 0;
-      await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]!));
-      return rows;
-    });
+    const unseen = this.#unseen(session, what);
+    const known = unseen ?? await wantedSource(find, what, { signal: this.#signal });
+    try {
+      return await onConnection(session, known.statement, this.#signal, async (lease, signal) => {
+        const source = await this.#describe(session, lease, known, signal);
+        const copying = copyOut(session, lease, copyText(source, this.#format), signal);
+        let rows = 0;
+        await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]!));
+        return rows;
+      });
+    } catch (error) {
+      const noTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
+      if (unseen && noTable && this.#came === 0) await wantedSource(find, what, { signal: this.#signal }); // says it better
+      throw error;
+    }
+  }
+
+  /** A look-up is a round trip. In a transaction it keeps a name that is wrong from being the end of that. */
+  #unseen(session: Session, what: string | Fragment): Known | undefined {
+    const text = this.#format.format === "csv" || this.#format.format === "text";
+    const held = session.transaction !== undefined || session.held;
+    return text && !held && this.#options.columns === undefined ? unseenTable(what) : undefined;
   }
 
   /** On several connections, under one snapshot. */

@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { KIND, look } from "../explore/look.ts";
-import { nameOf, readings } from "../explore/name.ts";
+import { nameOf, onlyReading, readings } from "../explore/name.ts";
 import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { compile, Fragment, type Statement } from "../query/fragment.ts";
 import { exchange, type FindSession } from "../query/run.ts";
@@ -50,7 +50,7 @@ export interface CopySource {
   text: string;
   /** The quoted name, where COPY takes it for the same rows as the query's. */
   table: string | undefined;
-  /** The columns to copy, in their order. */
+  /** The columns to copy, in their order; none where all are copied and nobody asked what they are. */
   columns: CopyColumn[];
   /** How many columns the query has. */
   width: number;
@@ -99,8 +99,22 @@ export async function wantedSource(
     return { statement: compile(what as Fragment), relation: undefined };
   }
   const [found] = await look<Named>(find, NAME, [readings(name)], options);
-  const { name: relation, plain, columns } = await expectTable(find, "pull", name, found);
+  // A sequence is its one row, as SELECT has it.
+  const { name: relation, plain, columns } = found?.kind === "sequence"
+    ? found
+    : await expectTable(find, "pull", name, found);
   return { ...wholeTable(relation, columns), table: plain ? relation : undefined, relation };
+}
+
+/**
+ * A table that need not be looked up, for formats that take what the server writes: whether it is there, the COPY tells.
+ *
+ * @returns `undefined` for a query, and where its name can mean several things.
+ */
+export function unseenTable(what: string | Fragment): Known | undefined {
+  const name = sourceName(what);
+  const relation = name === undefined ? undefined : onlyReading(name);
+  return relation === undefined ? undefined : wholeTable(relation, []);
 }
 
 /** All rows of a table. */

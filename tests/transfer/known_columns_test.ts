@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { sessionOf } from "../../src/lakebase.ts";
 import { onConnection } from "../../src/query/run.ts";
-import { describeSource, wantedSource } from "../../src/transfer/source.ts";
+import { describeSource, unseenTable, wantedSource } from "../../src/transfer/source.ts";
 import { queryTest } from "../query/support.ts";
 
 queryTest("a table's columns are known from its name as the server describes its query", async ({ db }) => {
@@ -35,4 +35,14 @@ queryTest("a table's columns are known from its name as the server describes its
   await db.query(
     "DROP VIEW known_view; DROP TABLE known, with_domain, without_columns; DROP TYPE mood, pair; DROP DOMAIN zone",
   );
+});
+
+Deno.test("a table is not looked up where its name can stand for one thing alone", () => {
+  const texts: [name: string, text: string | undefined][] = [
+    ["trips", 'SELECT * FROM "trips"'],
+    ["public.trips", 'SELECT * FROM "public"."trips"'],
+    ['"Odd ""name"""', 'SELECT * FROM "Odd ""name"""'],
+    ["Trips", undefined], // "Trips", or trips
+  ];
+  for (const [name, text] of texts) assert.equal(unseenTable(name)?.statement.text, text, name);
 });

@@ -55,6 +55,7 @@ pullTest("pull() takes tables by name: plain, generated columns, views, odd name
   await db.query('INSERT INTO "Odd ""name"", x" VALUES (1), (2)');
   await db.query('CREATE VIEW odd_view AS SELECT id FROM "Odd ""name"", x"');
   await db.query("CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (7)");
+  await db.query("CREATE INDEX parent_index ON parent (id); CREATE SEQUENCE counts");
   try {
     const { rows } = await db.pull('"Odd ""name"", x"', `${folder}/odd.csv`);
     assert.equal(rows, 2);
@@ -64,9 +65,19 @@ pullTest("pull() takes tables by name: plain, generated columns, views, odd name
     const error = await errorOf(db.pull("od_view", `${folder}/no.csv`));
     assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
     assert.match(error.message, /Cannot pull od_view: there is no such table\nDid you mean odd_view\?/);
+    await assert.rejects(db.pull("parent_index", `${folder}/no.csv`), {
+      message: /Cannot pull parent_index: it is no table \(kind: index\)/,
+      sqlstate: "42809",
+    });
+    await db.transaction(async (tx) => {
+      await assert.rejects(tx.pull("od_view", `${folder}/no.csv`), { message: /there is no such table/ });
+      assert.equal(await tx.sql`SELECT 1`.value(), 1); // a wrong name is not the end of it
+    });
     assert.deepEqual(namesIn(folder), ["odd.csv", "parent.csv", "view.csv"]);
+    assert.equal((await db.pull("counts", `${folder}/counts.csv`)).rows, 1);
+    assert.equal((await db.pull("counts", `${folder}/counts.parquet`)).rows, 1);
   } finally {
-    await db.query('DROP VIEW odd_view; DROP TABLE "Odd ""name"", x", child, parent');
+    await db.query('DROP VIEW odd_view; DROP TABLE "Odd ""name"", x", child, parent; DROP SEQUENCE counts');
   }
 });
 
