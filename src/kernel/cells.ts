@@ -3,9 +3,9 @@ import { type CellFailure, hasNoReason } from "./cell_failure.ts";
 import { misread, reasonOf } from "./cell_reason.ts";
 import type { Hidden } from "./hidden.ts";
 import { History } from "./history.ts";
-import { contentOf, type Envelope, type Signer } from "./message.ts";
+import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
 import { moduleNameCode, namesModule } from "./module_name.ts";
-import { DONE, doneCode } from "./prelude.ts";
+import { BROADCAST, DONE, doneCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import { retraced } from "./traceback.ts";
 import type { Wire } from "./wire.ts";
@@ -133,7 +133,8 @@ export class Cells {
       if (await misread(cell)) return await this.#again(request, cell);
       cell.failure = await reasonOf(cell, this.#options.hidden);
     }
-    this.#drainReplied(cell, content); // the child works on that meanwhile
+    // Else the drawing tells it; Stop may have cut that off. The child works on it meanwhile.
+    if (!this.#drawnTells || cell.failed || cell.silent || cell.interrupted) this.#drain(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
     } else request.from.send(cell.failed ? this.#retraced(cell, envelope, content) : envelope.raw);
@@ -171,14 +172,10 @@ export class Cells {
     } else cell.busy.push(envelope.raw); // the cell's own text follows at once: one write less
   }
 
-  /** An error is mostly the child's last word of a cell: the end of the outputs is asked for without waiting for the reply. */
+  /** The child's last word of a cell that fails: the end of the outputs is asked for without waiting for the reply. */
   #onError(cell: RunningCell, envelope: Envelope): void {
-    const content = contentOf(envelope);
-    if (cell.drainedAt === undefined) {
-      cell.drainedAt = failureKey(content);
-      this.#drain(cell);
-    }
-    cell.errors.push(this.#retraced(cell, envelope, content));
+    if (metadataOf(envelope)[BROADCAST] !== true) this.#drain(cell);
+    cell.errors.push(this.#retraced(cell, envelope));
   }
 
   /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
@@ -197,25 +194,19 @@ export class Cells {
     this.#options.hidden.answered(content);
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) return;
-    if (content["n"] !== "drawn" && !(content["n"] === "flushed" && (cell.replied || cell.drainedAt !== undefined))) {
-      return;
-    }
+    if (content["n"] !== (cell.draining ? "flushed" : "drawn")) return;
     cell.drained = true;
     this.#settle();
   }
 
-  /** Sees to it that the end of the outputs is told, where it has not been asked for nor is told by itself. */
-  #drainReplied(cell: RunningCell, reply: Record<string, unknown>): void {
-    const { drainedAt, failed, silent, interrupted } = cell;
-    if (failed && drainedAt === failureKey(reply)) return;
-    // Stop may have cut the drawing off; an error that the cell itself broadcast was not its end.
-    if (this.#drawnTells && !failed && !silent && !interrupted && drainedAt === undefined) return;
-    cell.drained = false;
-    this.#drain(cell);
-  }
-
-  /** Asks for the end of the cell's outputs to be told. */
+  /**
+   * Has the child tell the end of the cell's outputs. The cell waits for that answer even where its drawing has told it too:
+   * the child takes the question for the end of the cell that runs, which must not be the next one.
+   */
   #drain(cell: RunningCell): void {
+    if (cell.draining) return;
+    cell.draining = true;
+    cell.drained = false;
     if (this.#options.asksForEnd()) return;
     this.#options.hidden.run(doneCode).then(() => {
       cell.drained = true;
@@ -228,8 +219,6 @@ export class Cells {
     await hidden.run(doneCode); // behind the first run's `idle`
     cell.again = true;
     cell.idle = cell.failed = undefined;
-    cell.drainedAt = undefined;
-    cell.drained = false;
     cell.sent = cell.code;
     const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
     ask(request, signer.edit(request.envelope, { content }));
@@ -286,11 +275,6 @@ export class Cells {
     const named = this.#options.hidden.run((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
     named.then(() => this.running === cell && ask(request, message));
   }
-}
-
-/** By which the child's error and its reply are known for the same. */
-function failureKey({ ename, evalue, traceback }: Record<string, unknown>): string {
-  return JSON.stringify([ename, evalue, traceback]);
 }
 
 /** A fault of this kernel's own must not take the cell's turn with it. */

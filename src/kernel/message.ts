@@ -71,6 +71,15 @@ export function contentOf(envelope: Envelope): Record<string, unknown> {
   }
 }
 
+/** The metadata of a message; empty where it is no JSON. */
+export function metadataOf(envelope: Envelope): Record<string, unknown> {
+  try {
+    return object(envelope.parts[2]);
+  } catch {
+    return {};
+  }
+}
+
 function object(bytes: Uint8Array): Record<string, unknown> {
   const value: unknown = JSON.parse(decoder.decode(bytes));
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};

@@ -7,6 +7,8 @@ export const KERNEL = "lakebase.kernel";
 
 /** The type of the message that ends everything that came before it. */
 export const DONE = "lakebase_done";
+/** What the metadata of an error have that a cell broadcasts by itself: it is not the cell's end. */
+export const BROADCAST = "lakebase_broadcast";
 /** The type of the message that answers SIGINT. */
 export const INTERRUPTED = "lakebase_interrupted";
 
@@ -20,6 +22,10 @@ const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 export const PRELUDE = `(() => {
   if (${HOOKS}) return;
   const { broadcast } = Deno.jupyter;
+  Deno.jupyter.broadcast = (type, content, more) => broadcast(type, content, type !== "error" ? more : {
+    ...more,
+    metadata: { ...more?.metadata, ${JSON.stringify(BROADCAST)}: true },
+  });
   // It was for this process alone, not for those that cells start.
   if (Deno.env.get("${STACK.variable}") === "${STACK.bytes}") Deno.env.delete("${STACK.variable}");
   ${UNCAUGHT}

@@ -26,8 +26,8 @@ export class RunningCell {
   replied = false;
   /** Whether it is run a second time, since what was sent at first was no code. */
   again = false;
-  /** The error at which the child was asked whether all outputs are sent, before its reply. */
-  drainedAt: string | undefined;
+  /** Whether the child was asked to tell that it has sent all of its outputs. */
+  draining = false;
   /** Whether the child has sent all of its outputs. */
   drained = false;
   /** An error that the child gave no message about. */

@@ -133,7 +133,7 @@ function socketFailure({ message }: DriverError, code: string, to: Destination):
 /**
  * The error for the person who waited for a connection.
  *
- * @param error What the driver threw last.
+ * @param error What the driver threw.
  * @param failure What {@linkcode classifyFailure} made of it.
  * @param to Where the connection was to go.
  * @param waited Milliseconds spent trying, where it was tried more than once.

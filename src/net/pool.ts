@@ -146,7 +146,7 @@ export class LakebasePool extends pg.Pool {
     const { connectTimeout, credentials, onWaiting } = this.#options;
     let firstFailure: number | undefined;
     let reminted = false;
-    let said: { error: unknown; failure: ConnectFailure } | undefined;
+    let last: { error: unknown; failure: ConnectFailure } | undefined;
     let made = first;
     for (let attempt = 0;; attempt++) {
       const deadline = firstFailure === undefined ? undefined : firstFailure + connectTimeout * 1000;
@@ -167,11 +167,11 @@ export class LakebasePool extends pg.Pool {
         const waited = Date.now() - firstFailure;
         const wait = backoff(attempt, { first: 100, most: 2000 });
         if (waited + wait >= limit(failure, connectTimeout)) {
-          // A try cut short by the deadline must not hide why the server refused the ones before it.
-          const told = failure.code === "CONNECT_TIMEOUT" && said !== undefined ? said : { error, failure };
+          // A try that the deadline cut short must not hide why the one before it failed.
+          const told = failure.code === "CONNECT_TIMEOUT" && last !== undefined ? last : { error, failure };
           throw connectError(told.error, told.failure, this.#options, waited);
         }
-        if (failure.sqlstate !== undefined) said = { error, failure };
+        last = { error, failure };
         onWaiting?.(failure);
         await pause(wait);
       }

@@ -218,7 +218,7 @@ async function toTheEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
   }
 }
 
-/** A place in the COPY is none in the statement that was written, whose own mistakes were found before. */
+/** A place in the COPY is none in the statement that was written. */
 async function* withoutPlace(
   copying: AsyncGenerator<Chunk, number, void>,
   onEnd: (rows: number) => void,

@@ -52,7 +52,7 @@ export interface CopySource {
   table: string | undefined;
   /** The columns to copy, in their order; none where all are copied and nobody asked what they are. */
   columns: CopyColumn[];
-  /** How many columns the query has. */
+  /** How many columns the query has; 0 where nobody asked. */
   width: number;
   /** Whether it is an INSERT or the like, which can't stand after FROM. */
   writes: boolean;

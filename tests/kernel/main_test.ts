@@ -115,10 +115,10 @@ Deno.test("a frontend that reads slowly gets all of it whole", async () => {
 Deno.test("a cell is seen to run before it says anything", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
-  const before = frontend.heard.length;
   const running = frontend.execute("await new Promise((resolve) => setTimeout(resolve, 3000))");
-  const heard = () => frontend.heard.slice(before).map(({ header }) => header.msg_type);
-  assert.ok(await until(() => heard().length === 2));
+  const heard = () =>
+    frontend.heard.filter(({ parent }) => parent.msg_type === "execute_request").map(({ header }) => header.msg_type);
+  assert.ok(await until(() => heard().length > 0));
   assert.deepEqual(heard(), ["status", "execute_input"]);
   await running;
   assert.deepEqual(heard(), ["status", "execute_input", "status"]);

@@ -50,6 +50,13 @@ Deno.test("Stop ends any wait within two seconds, and the variables stay", async
     assert.ok(took < 2000, `${took} ms: ${code}`);
     assert.match(shown(await frontend.execute("kept")), /42/);
   }
+  // An error that a cell broadcasts is not its end.
+  const broadcast = 'Deno.jupyter.broadcast("error", { ename: "E", evalue: "", traceback: [] })';
+  const after = await stopped(
+    frontend,
+    `await ${broadcast}; await ${SLEEP.replace("60_000", "300")}; console.log("go"); await ${SLEEP}`,
+  );
+  assert.equal(after.reply["ename"], "Interrupted");
   assert.match(shown(await frontend.execute("await late()")), /late/); // which belongs to a cell that was stopped
   const busyLater = "await (async () => { await new Promise((done) => setTimeout(done, 50)); while (true) {} })()";
   assert.equal((await stopped(frontend, `console.log("go"); ${busyLater}`)).reply["ename"], "Interrupted");
