@@ -133,7 +133,6 @@ export class Wire implements Disposable {
   #start(): void {
     clearTimeout(this.#delayed);
     this.#delayed = undefined;
-    if (this.#writing) return;
     this.#writing = true;
     queueMicrotask(() => this.#write()); // what is sent in the same turn goes together
   }

@@ -296,7 +296,8 @@ Deno.test("a Deno process that dies fails its cell, and ends the kernel", async 
     using frontend = await kernel.frontend();
     const { reply, outputs } = await frontend.execute(code);
     assert.match(String(reply["evalue"]), new RegExp(`ended ${how}; its variables are lost`));
-    assert.deepEqual(types(outputs), ["execute_input", "error"]);
+    // It may die before it has repeated what it was given.
+    assert.deepEqual(types(outputs).filter((type) => type !== "execute_input"), ["error"]);
     assert.equal((await kernel.process.status).code, 1);
   }
 });
