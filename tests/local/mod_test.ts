@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type pg from "pg";
 import { startLocal } from "lakebase/local";
+import { freePort } from "../support/port.ts";
 import { connect, mint, row } from "./client.ts";
 
 async function exists(path: string): Promise<boolean> {
@@ -14,8 +15,13 @@ async function refusesConnections(port: string | undefined): Promise<boolean> {
   );
 }
 
+/** None that the system would hand out again at once. */
+function ports(): { workspacePort: number; postgresPort: number } {
+  return { workspacePort: freePort(), postgresPort: freePort() };
+}
+
 Deno.test("close() leaves no file, no port and no connection, and may be called twice", async () => {
-  const local = await startLocal();
+  const local = await startLocal(ports());
   const { env } = local;
   assert.equal(env["PGSSLMODE"], "require");
   assert.equal(await Deno.readTextFile(env["PGSSLROOTCERT"]!), local.ca);
@@ -42,7 +48,7 @@ Deno.test("close() is prompt in the middle of a query", async () => {
 
 Deno.test("the signal stops it", async () => {
   const stop = new AbortController();
-  const local = await startLocal({ signal: stop.signal });
+  const local = await startLocal({ ...ports(), signal: stop.signal });
   stop.abort();
   await local.close();
   assert(await refusesConnections(local.env["PGPORT"]));
