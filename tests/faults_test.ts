@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { connect, type Lakebase, LakebaseError } from "../mod.ts";
-import { startLocal } from "../src/local/mod.ts";
+import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
 import { queryTest } from "./query/support.ts";
 import { optionsOf } from "./support/lakebase.ts";
 import { postgresMissing, startPostgres } from "./support/postgres.ts";
@@ -46,11 +46,16 @@ queryTest("a token that expires during a query or a transaction ends neither", a
   assert.equal(await db.sql`SELECT 3`.value(), 3);
 });
 
+/** Drops all connections, and waits until the client has heard of it. */
+async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
+  local.faults.dropConnections();
+  for (let n = 0; n < 500 && db.pool.totalCount > 0; n++) await sleep(10);
+}
+
 queryTest("a workspace that is away does not matter while the token lives", async ({ open, local }) => {
   const db = await open({ max: 3 });
   local.faults.workspace("*", { status: 503 });
-  local.faults.dropConnections(); // so that the next query has to log in anew
-  await sleep(50);
+  await dropped(db, local); // so that the next query has to log in anew
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
@@ -58,8 +63,7 @@ queryTest("past the token's end, a workspace that is away is what the error says
   const db = await open({ connectTimeout: 2 });
   local.faults.workspace("*", { status: 503 });
   local.faults.expireTokens();
-  local.faults.dropConnections();
-  await sleep(50);
+  await dropped(db, local);
   const error = await errorOf(db.sql`SELECT 1`);
   assert.equal(error.code, "WORKSPACE_UNAVAILABLE", error.message);
   local.faults.reset();
@@ -185,8 +189,7 @@ queryTest("a server that is full is waited for by all who need a connection", as
 queryTest("a server that stays full is said to be full", async ({ open, local }) => {
   const db = await open({ connectTimeout: 1 });
   local.faults.maxConnections = 0;
-  local.faults.dropConnections();
-  await sleep(300);
+  await dropped(db, local);
   const error = await errorOf(db.sql`SELECT 1`);
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
 });
@@ -194,8 +197,7 @@ queryTest("a server that stays full is said to be full", async ({ open, local })
 queryTest("what a server said is not hidden by the silence that followed", async ({ open, local }) => {
   const db = await open({ connectTimeout: 4 });
   local.faults.maxConnections = 0;
-  local.faults.dropConnections();
-  await sleep(300);
+  await dropped(db, local);
   const refused = () => local.logins.filter(({ outcome }) => outcome === "53300").length;
   const before = refused();
   const failing = errorOf(db.sql`SELECT 1`);
