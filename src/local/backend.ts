@@ -27,9 +27,9 @@ export class Backend {
     this.#sessions = sessions;
   }
 
-  /** Rejects when the backend crashes; never resolves. */
-  get crashed(): Promise<never> {
-    return this.#engine.crashed;
+  /** The outcome of some work, unless the backend crashes first. */
+  unlessCrashed<T>(work: Promise<T>): Promise<T> {
+    return this.#engine.unlessCrashed(work);
   }
 
   async start(dataDir: string | undefined): Promise<void> {

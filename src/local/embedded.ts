@@ -93,14 +93,14 @@ export class EmbeddedDatabase implements Database {
     try {
       await this.#greet(session);
       onReady();
-      await Promise.race([this.#converse(session), this.#backend.crashed]);
+      await this.#backend.unlessCrashed(this.#converse(session));
     } catch (error) {
       if (error instanceof Refused) throw error;
       throw new Refused({ sqlstate: "57P02", message: `The local database has crashed: ${(error as Error).message}` });
     } finally {
       over.abort();
       this.#sessions.delete(session.process);
-      await Promise.race([this.#end(session), this.#backend.crashed]).catch(() => {});
+      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {});
     }
   }
 

@@ -22,25 +22,21 @@ const STOP_TIMEOUT = 3000;
 
 /** One embedded Postgres in a worker. It runs one batch at a time. */
 export class Engine {
-  /** Rejects when the database crashes; never resolves. */
-  readonly crashed: Promise<never>;
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
   readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")));
-  readonly #crash = Promise.withResolvers<never>();
+  readonly #waiting = new Set<(crash: unknown) => void>();
+  #crash: { error: unknown } | undefined;
   #tail: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;
   #stopping: Promise<void> | undefined;
   #answer = Promise.withResolvers<Outcome | undefined>();
 
   constructor() {
-    this.crashed = this.#crash.promise;
-    // Somebody may only ask later.
-    this.crashed.catch(() => {});
     this.#worker.on("message", (message: FromWorker) => {
-      this.#tail = this.#tail.then(() => this.#hear(message)).catch((error) => this.#crash.reject(error));
+      this.#tail = this.#tail.then(() => this.#hear(message)).catch((error) => this.#end(error));
     });
-    this.#worker.on("error", (error) => this.#crash.reject(error));
+    this.#worker.on("error", (error) => this.#end(error));
   }
 
   /** Starts Postgres, on the data in a directory where that is given. */
@@ -89,7 +85,7 @@ export class Engine {
       await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), late]);
     }
     clearTimeout(timer);
-    this.#crash.reject(new Refused(SHUTDOWN));
+    this.#end(new Refused(SHUTDOWN));
     Atomics.store(this.#shared, STOP, 1);
     this.#wake();
     Atomics.notify(this.#shared, SENT);
@@ -100,7 +96,25 @@ export class Engine {
   async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {
     this.#answer = Promise.withResolvers();
     this.#worker.postMessage(message, transfer as never[]);
-    return await Promise.race([this.#answer.promise, this.crashed]);
+    return await this.unlessCrashed(this.#answer.promise);
+  }
+
+  /**
+   * The outcome of some work, unless the database crashes or stops first.
+   *
+   * `Promise.race` with a promise that lives as long as the database would keep every outcome for as long.
+   */
+  unlessCrashed<T>(work: Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    if (this.#crash !== undefined) reject(this.#crash.error);
+    this.#waiting.add(reject);
+    work.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    return promise;
+  }
+
+  #end(error: unknown): void {
+    this.#crash ??= { error };
+    for (const reject of this.#waiting) reject(this.#crash.error);
   }
 
   async #hear(message: FromWorker): Promise<void> {

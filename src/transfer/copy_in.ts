@@ -56,7 +56,7 @@ async function feed(
   try {
     await copy.ready;
     while (!copy.over) {
-      const next = await Promise.race([iterator.next(), copy.ended]);
+      const next = await copy.unlessEnded(iterator.next());
       if (next === undefined || copy.over) break;
       if (next.done) {
         copy.finishSending();
@@ -77,7 +77,7 @@ async function feed(
 class CopyIn extends Exchange {
   readonly #text: string;
   readonly #ready = Promise.withResolvers<void>();
-  readonly #ended = Promise.withResolvers<undefined>();
+  #onEnd = () => {};
   #state: "asking" | "sending" | "sent" | "over" = "asking";
 
   constructor(text: string) {
@@ -90,9 +90,17 @@ class CopyIn extends Exchange {
     return this.#ready.promise;
   }
 
-  /** When the server has ended it. */
-  get ended(): Promise<undefined> {
-    return this.#ended.promise;
+  /**
+   * The outcome of some work, or `undefined` as soon as the server has ended the copy. One piece of work at a time.
+   *
+   * `Promise.race` with a promise that lives as long as the copy would keep every chunk for as long.
+   */
+  unlessEnded<T>(work: T | Promise<T>): Promise<T | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
+    this.#onEnd = () => resolve(undefined);
+    Promise.resolve(work).then(resolve, reject);
+    if (this.over) this.#onEnd();
+    return promise;
   }
 
   /** Whether nothing more can be sent. */
@@ -119,14 +127,14 @@ class CopyIn extends Exchange {
     const sending = this.#state === "sending";
     if (!this.over) this.#state = "sent";
     if (sending) this.wire.sendCopyFail(reason);
-    this.#ended.resolve(undefined);
+    this.#onEnd();
   }
 
   /** The server has ended it. */
   end(): void {
     this.#state = "over";
     this.#ready.resolve();
-    this.#ended.resolve(undefined);
+    this.#onEnd();
   }
 
   protected override send(wire: Wire): void {
@@ -163,7 +171,7 @@ class CopyIn extends Exchange {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#socket.once("drain", resolve);
     try {
-      await Promise.race([promise, this.ended]);
+      await this.unlessEnded(promise);
     } finally {
       this.#socket.removeListener("drain", resolve);
     }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Engine } from "../../src/local/engine.ts";
 import { concat } from "../../src/local/bytes.ts";
 import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
+import { stillHeld } from "../support/garbage.ts";
 
 const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
   frame("P", cstring(""), cstring("SELECT 1 / 0"), new Uint8Array(2)),
@@ -21,7 +22,7 @@ Deno.test("Engine.run() rejects when the database crashes, then and afterwards",
   // Postgres ends over a message that it doesn't know.
   await assert.rejects(engine.run({ input: concat([frame("!")]), output: discard }));
   await assert.rejects(engine.run({ input: concat([query("SELECT 1")]), output: discard }));
-  await assert.rejects(engine.crashed);
+  await assert.rejects(engine.unlessCrashed(new Promise(() => {})));
   await engine.stop(false);
 });
 
@@ -50,4 +51,17 @@ Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an erro
   assert.equal(await answers(PARSE, BIND, EXECUTE), "1E");
   assert.equal(await answers(BIND, SYNC, query("SELECT 1 / 0")), "ZEZ");
   await engine.stop(false);
+});
+
+Deno.test("Engine holds nothing of what it has answered", async () => {
+  const engine = new Engine();
+  await engine.start(undefined);
+  const outcomes: WeakRef<object>[] = [];
+  const ask = async () => {
+    outcomes.push(new WeakRef(await engine.run({ input: concat([query("SELECT 1")]), output: discard })));
+  };
+  for (let at = 0; at < 20; at++) await ask();
+  const held = await stillHeld(outcomes);
+  await engine.stop(false);
+  assert.ok(held < 5, `${held} of ${outcomes.length} outcomes`);
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase, type Progress } from "../../mod.ts";
 import { errorOf, queryTest, sleep } from "../query/support.ts";
+import { stillHeld } from "../support/garbage.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -57,6 +58,25 @@ queryTest("what the source throws is thrown, and nothing is loaded", async ({ db
     };
     await assert.rejects(db.load(table, bytes(), { format: "csv" }), { name: "RangeError", message: "mine" });
     await expectUntouched(db, table);
+  });
+});
+
+queryTest("a load holds no more of its source than what is on its way", async ({ db }) => {
+  await withTable(db, async (table) => {
+    const chunks: WeakRef<object>[] = [];
+    let held = -1;
+    const source = async function* () {
+      const lines = new TextEncoder().encode("1,note\n".repeat(1000));
+      for (let at = 0; at < 300; at++) {
+        const chunk = lines.slice();
+        chunks.push(new WeakRef(chunk));
+        yield chunk;
+      }
+      held = await stillHeld(chunks);
+    };
+    const { rows } = await db.load(table, source(), { format: "csv", header: false });
+    assert.equal(rows, 300_000);
+    assert.ok(held < 50, `${held} of ${chunks.length} chunks`);
   });
 });
 

@@ -1,0 +1,15 @@
+import v8 from "node:v8";
+import vm from "node:vm";
+
+let collect: (() => void) | undefined;
+
+/** How many of the objects something still holds, after everything that can go has gone. */
+export async function stillHeld(objects: readonly WeakRef<object>[]): Promise<number> {
+  if (collect === undefined) {
+    v8.setFlagsFromString("--expose-gc");
+    collect = vm.runInNewContext("gc") as () => void;
+  }
+  await new Promise((resolve) => setTimeout(resolve)); // an object that a task made or read lives as long as the task
+  collect();
+  return objects.filter((object) => object.deref() !== undefined).length;
+}
