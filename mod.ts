@@ -41,7 +41,7 @@ export type {
 } from "./src/local/mod.ts";
 export type { Browser } from "./src/notebook/browser.ts";
 export type { Bundle } from "./src/notebook/display.ts";
-export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/options.ts";
+export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/settings/options.ts";
 export type { PlotMark, PlotOptions } from "./src/plot/options.ts";
 export type { Plot } from "./src/plot/plot.ts";
 export type { Fragment } from "./src/query/fragment.ts";

@@ -1,10 +1,10 @@
 import { check as checkAll } from "./doctor/check.ts";
 import { type Checkup, makeCheckup } from "./doctor/checkup.ts";
 import { Examination } from "./doctor/steps.ts";
-import type { ConnectOptions } from "./options.ts";
+import type { ConnectOptions } from "./settings/options.ts";
 import { Lookup } from "./query/lookup.ts";
 import type { StopOptions } from "./query/stop.ts";
-import { readSettings } from "./read_settings.ts";
+import { readSettings } from "./settings/read_settings.ts";
 
 /**
  * Finds out why `connect()` does not work: takes each of its steps by itself, from the settings to an answered query, and

@@ -1,12 +1,12 @@
-import { setBy } from "./doctor/set_by.ts";
+import { setBy } from "./settings/set_by.ts";
 import { LakebaseError } from "./errors.ts";
 import { Lakebase, placeOf, sessionOf } from "./lakebase.ts";
 import { answerSqlCells } from "./notebook/sql_cell.ts";
 import { openConnection } from "./open_connection.ts";
-import type { ConnectOptions } from "./options.ts";
+import type { ConnectOptions } from "./settings/options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { type ReadSettings, readSettings } from "./read_settings.ts";
-import type { Settings } from "./settings.ts";
+import { type ReadSettings, readSettings } from "./settings/read_settings.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /**
  * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.

@@ -9,8 +9,8 @@ import { Lakebase } from "./lakebase.ts";
 import { LakebasePool } from "./net/pool.ts";
 import { tlsOptions } from "./net/tls.ts";
 import { announceWaiting } from "./notebook/waiting.ts";
-import type { ReadSettings } from "./read_settings.ts";
-import type { Settings } from "./settings.ts";
+import type { ReadSettings } from "./settings/read_settings.ts";
+import type { Settings } from "./settings/settings.ts";
 
 /** Finds the server, logs in and wakes the compute: a connection that nobody has yet. */
 export async function openConnection({ settings, origins, release }: ReadSettings): Promise<Lakebase> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { closest } from "../src/closest.ts";
-import { OPTION_NAMES } from "../src/options.ts";
+import { OPTION_NAMES } from "../src/settings/options.ts";
 
 Deno.test("closest() finds what was meant by a slip of the fingers, and nothing where there was none", () => {
   const cases: [written: string, meant: string | undefined][] = [

@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { checkTakesOAuth } from "../host.ts";
+import { checkTakesOAuth } from "../settings/host.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Where a login goes and whom the credential is for. */

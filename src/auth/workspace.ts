@@ -1,8 +1,8 @@
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
-import { isLoopback } from "../host.ts";
-import type { WorkspaceClientLike } from "../options.ts";
+import { isLoopback } from "../settings/host.ts";
+import type { WorkspaceClientLike } from "../settings/options.ts";
 import {
   networkOutcome,
   noLogin,

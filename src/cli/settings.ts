@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import type { Lakebase } from "../lakebase.ts";
-import type { ConnectOptions } from "../options.ts";
+import type { ConnectOptions } from "../settings/options.ts";
 
 /** What a person said of the connection. */
 export interface ConnectionValues extends Omit<ConnectOptions, "local" | "workspace" | "types" | "password"> {

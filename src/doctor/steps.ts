@@ -9,9 +9,9 @@ import { resolveHost } from "../net/dns.ts";
 import type { Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/settings.ts";
 import { inspectCertificate, knock } from "./server_certificate.ts";
-import type { Origin } from "./origins.ts";
+import type { Origin } from "../settings/origins.ts";
 import { whileWaking } from "./waking.ts";
 
 /** What a step found: that it works, or more than that. */

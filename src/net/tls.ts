@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
 import { LakebaseError } from "../errors.ts";
-import { isLoopback } from "../host.ts";
-import type { SslMode } from "../options.ts";
+import { isLoopback } from "../settings/host.ts";
+import type { SslMode } from "../settings/options.ts";
 
 /** What `pg` takes as `ssl`: options, or `false` for none. */
 export type SslConfig = false | ConnectionOptions;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
-import { OPTION_NAMES } from "../../src/options.ts";
+import { OPTION_NAMES } from "../../src/settings/options.ts";
 import { FILE_FORMATS } from "../../src/transfer/file_format.ts";
 import { codeBlocks, codeIn, readDocument, tableUnder } from "./markdown.ts";
 import { ROOT } from "./support.ts";

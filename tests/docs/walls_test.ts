@@ -32,9 +32,6 @@ const SMALL = [
   "errors.ts",
   "closest.ts",
   "backoff.ts",
-  "bad_setting.ts",
-  "options.ts",
-  "host.ts",
   "sql_text.ts",
   "worker_url.ts",
 ];
@@ -43,15 +40,15 @@ const SMALL = [
 const ARROWS: Record<string, { start: string[]; later?: string[] }> = {
   "local/": { start: ["worker_url.ts"] },
   "kernel/": { start: ["closest.ts", "sql_text.ts"] },
-  "settings.ts": { start: [...SMALL, "read_option.ts", "query/"] }, // query/types.ts: which parsers there are
-  "net/": { start: SMALL },
-  "auth/": { start: SMALL },
+  "settings/": { start: [...SMALL, "embedded.ts", "query/"] }, // query/types.ts: which parsers there are
+  "net/": { start: [...SMALL, "settings/"] },
+  "auth/": { start: [...SMALL, "settings/"] },
   "notebook/": { start: [...SMALL, "query/", "explore/"] }, // explore/look.ts: which schemas are a person's
   "query/": { start: [...SMALL, "notebook/"], later: ["notebook/", "plot/", "transfer/"] },
   "explore/": { start: [...SMALL, "query/", "notebook/"] },
   "plot/": { start: [...SMALL, "query/", "notebook/", "explore/"] },
   "transfer/": { start: [...SMALL, "query/", "notebook/", "explore/", "net/"] }, // net/: a stopped pull is canceled
-  "doctor/": { start: [...SMALL, "query/", "explore/", "net/", "auth/"] },
+  "doctor/": { start: [...SMALL, "settings/", "query/", "explore/", "net/", "auth/"] },
   "lakebase.ts": { start: [...SMALL, "queryable.ts", "query/", "notebook/", "explore/"] },
   "queryable.ts": { start: ["query/"], later: ["transfer/"] },
   "embedded.ts": { start: SMALL, later: ["local/"] },

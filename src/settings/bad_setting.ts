@@ -1,5 +1,5 @@
-import { unknownOption } from "./closest.ts";
-import { LakebaseError, redact } from "./errors.ts";
+import { unknownOption } from "../closest.ts";
+import { LakebaseError, redact } from "../errors.ts";
 
 /** The error for a setting that can't be used. */
 export function badSetting(state: string): LakebaseError {

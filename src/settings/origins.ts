@@ -1,5 +1,5 @@
 import { redact } from "../errors.ts";
-import { type ConnectOptions, SETTING_NAMES } from "../options.ts";
+import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
 
 /** Where one setting's value came from. */
 export interface Origin {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { LakebaseError } from "../src/errors.ts";
-import { resolveLocal } from "../src/local_setting.ts";
-import type { ConnectOptions } from "../src/options.ts";
-import { resolveSettings } from "../src/settings.ts";
+import { LakebaseError } from "../../src/errors.ts";
+import { resolveLocal } from "../../src/settings/local_setting.ts";
+import type { ConnectOptions } from "../../src/settings/options.ts";
+import { resolveSettings } from "../../src/settings/settings.ts";
 
 Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [

@@ -1,5 +1,5 @@
 import { badSetting, checkOptionNames, quoted } from "./bad_setting.ts";
-import type { LocalOptions } from "./local/mod.ts";
+import type { LocalOptions } from "../local/mod.ts";
 import type { ConnectOptions } from "./options.ts";
 
 /** The names in `LocalOptions`: one that is not here is a typo. */

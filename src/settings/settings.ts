@@ -1,7 +1,7 @@
 import { badSetting, checkOptionNames, quoted, quotedName } from "./bad_setting.ts";
 import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
-import { checkTypes, type TypeParsers } from "./query/types.ts";
+import { checkTypes, type TypeParsers } from "../query/types.ts";
 import { type Range, readEnvironment, readFlag, readNumber, readPassword, readText } from "./read_option.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { originsOf } from "../../src/doctor/origins.ts";
-import { setBy } from "../../src/doctor/set_by.ts";
+import { originsOf } from "../../src/settings/origins.ts";
+import { setBy } from "../../src/settings/set_by.ts";
 import type { LakebaseErrorCode } from "../../src/errors.ts";
-import type { ConnectOptions } from "../../src/options.ts";
+import type { ConnectOptions } from "../../src/settings/options.ts";
 
 type Env = Record<string, string>;
 

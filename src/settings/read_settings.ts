@@ -1,6 +1,6 @@
-import { type Origin, originsOf } from "./doctor/origins.ts";
+import { type Origin, originsOf } from "./origins.ts";
 import { readDotenv } from "./dotenv.ts";
-import { acquireLocal } from "./embedded.ts";
+import { acquireLocal } from "../embedded.ts";
 import { resolveLocal } from "./local_setting.ts";
 import type { ConnectOptions } from "./options.ts";
 import { resolveSettings, type Settings } from "./settings.ts";

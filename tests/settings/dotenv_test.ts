@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseEnv } from "node:util";
-import { canonicalDotenv, readDotenv } from "../src/dotenv.ts";
+import { canonicalDotenv, readDotenv } from "../../src/settings/dotenv.ts";
 
 const CASES: [text: string, values: Record<string, string>][] = [
   ["A=1\nB=2", { A: "1", B: "2" }],
@@ -68,7 +68,7 @@ Deno.test("readDotenv() reads the file with Node's parser when JSR never answers
   })();
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/.env`, "A=1");
-  const module = import.meta.resolve("../src/dotenv.ts");
+  const module = import.meta.resolve("../../src/settings/dotenv.ts");
   try {
     const { success, stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["eval", `import { readDotenv } from "${module}"; console.log(JSON.stringify(await readDotenv()));`],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { originsOf } from "../../src/doctor/origins.ts";
-import type { ConnectOptions } from "../../src/options.ts";
+import { originsOf } from "../../src/settings/origins.ts";
+import type { ConnectOptions } from "../../src/settings/options.ts";
 
 type Env = Record<string, string>;
 
