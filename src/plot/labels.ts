@@ -27,3 +27,13 @@ export function shortText(text: string): string {
   const { text: head, cut } = cutText(text, LONGEST);
   return visible(cut ? `${head}…` : head);
 }
+
+/**
+ * A column's name as the title of an axis, which is also a key of tooltips and of descriptions. Vega-Lite writes that key
+ * into an expression of its own and escapes no backslash there, so quotes and backslashes become characters that look like
+ * them. Frontends give keys such as `image` and `title` a meaning: a zero-width space at the end keeps every name from being
+ * one of them.
+ */
+export function keyText(name: string): string {
+  return `${shortText(name).replaceAll('"', "\u201d").replaceAll("\\", "\u2216")}\u200b`;
+}

@@ -1,7 +1,7 @@
 import { BOX_MARKS } from "./box_data.ts";
 import type { Axis, ChartData } from "./data.ts";
 import type { Design } from "./design.ts";
-import { shortText } from "./labels.ts";
+import { keyText } from "./labels.ts";
 import type { ChannelName } from "./measure.ts";
 import type { PlotOptions } from "./options.ts";
 
@@ -102,7 +102,7 @@ function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, co
   const stacks = value?.channel === channel && (mark === "bar" || mark === "area" || mark === "histogram");
   const zero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
   return {
-    ...{ field: channel, type, ...(channel === "facet" ? { columns: 3 } : {}), title: shortText(title) },
+    ...{ field: channel, type, ...(channel === "facet" ? { columns: 3 } : {}), title: keyText(title) },
     ...(order === undefined ? {} : { sort: order }),
     ...(axis.ranged ? { bin: "binned" } : {}),
     ...(type === "temporal"
@@ -128,12 +128,12 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
     encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
   }
   const from = (field: string, to?: string): Spec => ({
-    [value]: { field, type: "quantitative", title: shortText(axes[value]!.title), scale: { zero: false } },
+    [value]: { field, type: "quantitative", title: keyText(axes[value]!.title), scale: { zero: false } },
     ...(to === undefined ? {} : { [`${value}2`]: { field: to } }),
   });
   const tooltip = [
     ...Object.keys(encoding).filter((channel) => !channel.endsWith("Offset")).map((channel) => ({
-      ...{ field: channel, type: "nominal", title: shortText(axes[channel as ChannelName]!.title) },
+      ...{ field: channel, type: "nominal", title: keyText(axes[channel as ChannelName]!.title) },
     })),
     ...[...BOX_MARKS, "rows"].map((field) => ({ field, type: "quantitative" })),
   ];

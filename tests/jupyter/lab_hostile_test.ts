@@ -56,6 +56,10 @@ const hostile = ${JSON.stringify(HOSTILE)};
   "sql`SELECT * FROM unnest(${hostile}::text[]) AS value`.columns()",
   "await sql`SELECT * FROM unnest(${hostile}::text[]) AS value`.pull('<img src=x onerror=pwned()>.csv')",
   "db",
+  ...["image", "title", '\\\\", "image": datum.x, "z'].map((name) =>
+    `sql\`SELECT \${'x" onerror="pwned()'}::text AS \${sql.id(${JSON.stringify(name)})}, 1 AS n\`.plot({ ` +
+    `mark: "bar", x: ${JSON.stringify(name)}, y: "n", width: 400, height: 200 })`
+  ),
 ];
 
 Deno.test({
@@ -67,10 +71,22 @@ Deno.test({
     await notebook.page.evaluate("window.ran = 0; window.pwned = () => window.ran++");
     for (let cell = 0; cell < CELLS.length; cell++) {
       await notebook.run(cell);
-      assert.notEqual(await notebook.outputText(cell), "", `cell ${cell} shows something`);
+      assert.notEqual(await notebook.outputHtml(cell), "", `cell ${cell} shows something`);
     }
     const table = notebook.outputs(1).locator("td");
     for (let row = 0; row < await table.count(); row++) await table.nth(row).hover({ force: true, timeout: 1000 });
+    for (let cell = CELLS.findIndex((code) => code.includes(".plot(")); cell < CELLS.length; cell++) {
+      // A bar in the middle of the chart.
+      const canvas = notebook.outputs(cell).locator("canvas");
+      await canvas.scrollIntoViewIfNeeded();
+      const { width, height } = (await canvas.boundingBox())!;
+      await canvas.hover({ position: { x: width / 2, y: height / 2 } });
+      const tooltip = notebook.page.locator("#vg-tooltip-element.visible");
+      await tooltip.waitFor();
+      assert.match(await tooltip.innerText(), /x" onerror="pwned\(\)/);
+      assert.equal(await tooltip.locator("img, h2").count(), 0, CELLS[cell]);
+      await notebook.page.mouse.move(0, 0);
+    }
     await notebook.page.waitForTimeout(500);
     assert.match(await notebook.outputText(1), /<script>pwned\(\)<\/script>/, "the text is shown as it is");
     const live =

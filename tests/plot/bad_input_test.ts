@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import type { PlotOptions } from "../../mod.ts";
+import * as vega from "vega";
+import { compile } from "vega-lite";
 import { drawn, errorOf, queryTest } from "../query/support.ts";
 
 const ROWS = "SELECT 'a' AS zone, 1.5 AS fare, 2 AS id, now() AS started";
@@ -156,6 +158,66 @@ queryTest("plot() draws hostile names and values as text, and merges a piece of 
   ]);
   assert.deepEqual(plot.data, [{ x: evil, color: "javascript:alert(1)", y: 3 }]);
 });
+
+/** Each means something to Vega-Lite, to a frontend's tooltips, or to JavaScript, or ends a text in an expression. */
+const NAMES = [
+  "image",
+  "title",
+  "href",
+  "url",
+  "description",
+  "signal",
+  "text",
+  "__proto__",
+  "constructor",
+  "datum.x",
+  "a[0]",
+  "$$",
+  "\\",
+  "a\\",
+  '"',
+  '\\", "image": datum["color"], "z',
+  '\\": 1, image: datum.x, "z',
+  "${image}",
+  "line\nend",
+  "line\u2028end",
+  "'",
+];
+
+/** The tooltips of a chart, as a frontend gets them. */
+async function tooltips(spec: Record<string, unknown>): Promise<Record<string, unknown>[]> {
+  const compiled = compile(JSON.parse(JSON.stringify(spec))).spec;
+  const view = await new vega.View(vega.parse(compiled), { renderer: "none" }).runAsync();
+  const found: Record<string, unknown>[] = [];
+  const visit = (item: { tooltip?: Record<string, unknown>; items?: never[] }) => {
+    if (item.tooltip) found.push(item.tooltip);
+    item.items?.forEach(visit);
+  };
+  visit((view.scenegraph() as unknown as { root: { items: never[] } }).root);
+  view.finalize();
+  return found;
+}
+
+queryTest("plot() gives no column's name a meaning, in no kind of chart", async ({ db }) => {
+  const evil = `x" onerror="pwned()`;
+  for (const name of NAMES) {
+    for (const mark of (name === "image" ? ["bar", "box", "point", "heatmap"] as const : ["bar", "box"] as const)) {
+      const of = mark === "point" ? db.sql`7` : db.sql`${evil}::text`;
+      const rows = db.sql`SELECT ${of} AS ${db.sql.id(name)}, 3 AS "n n", ${evil}::text AS "c c"`;
+      const { spec } = await rows.plot(
+        mark === "heatmap" ? { mark, x: name, y: "n n", color: "count()" } : { mark, x: name, y: "n n", color: "c c" },
+      );
+      const shown = await tooltips(spec);
+      assert.ok(shown.length > 0, `${name} ${mark}`);
+      for (const tooltip of shown) {
+        assert.equal(Object.getPrototypeOf(tooltip), Object.prototype);
+        const keys = Object.keys(tooltip);
+        assert.ok(keys.length >= 2 && keys.every((key) => !["image", "title"].includes(key)), `${name}: ${keys}`);
+        assert.ok(!keys.includes("z"), `${name}: ${keys}`);
+      }
+    }
+  }
+}, { notOnPglite: "a name is the same on both" });
 
 queryTest("plot() says of a million categories that it shows the greatest", async ({ db }) => {
   const plot = await db.sql`SELECT 'category ' || n AS c FROM generate_series(1, 1000000) n`.plot();
