@@ -14,7 +14,7 @@ export type LakebaseErrorCode =
   | "ENDPOINT_AMBIGUOUS"
   /** The endpoint is there, but disabled or stopped. */
   | "ENDPOINT_NOT_READY"
-  /** A `-pooler` host with an OAuth login, which Lakebase does not support. */
+  /** A `-pooler` host with what its pooler does not support: an OAuth login, `readOnly`, settings that come with the login. */
   | "POOLED_HOST"
   /** The host name does not resolve, with the system, `dig` or Deno. */
   | "DNS"

@@ -40,3 +40,20 @@ test("a pull needs the two hosts, the environment, and the folder that it writes
   }
   await Deno.remove(folder, { recursive: true });
 });
+
+test("the doctor goes by the host's name, as connect() does, where a program may reach named hosts only", async ({ local }) => {
+  const { net, env, read } = flagsFor(local, "/tmp");
+  const code = `import { check } from "${new URL("../mod.ts", import.meta.url)}";
+    for (const { step, outcome, detail } of await check()) console.log(step, outcome, detail);`;
+  const script = await Deno.makeTempFile({ suffix: ".ts" });
+  await Deno.writeTextFile(script, code);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--no-check", net!, env!, read!, script],
+    env: local.env,
+  }).output();
+  await Deno.remove(script);
+  const said = new TextDecoder().decode(stdout);
+  assert.match(said, /^dns skipped left to Deno/m, new TextDecoder().decode(stderr));
+  assert.match(said, /^tcp ok 127\.0\.0\.1:\d+ answers$/m);
+  assert.match(said, /^query ok /m);
+});

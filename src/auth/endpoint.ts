@@ -93,8 +93,8 @@ async function onlyProject(workspace: Workspace, signal?: AbortSignal): Promise<
   if (projects.length > 1) throw ambiguous("the workspace has several projects", projects.map(nameOf));
   throw new LakebaseError(
     "ENDPOINT_NOT_FOUND",
-    'Cannot find an endpoint: the workspace has no Lakebase project that this login can see. Create one under "Compute > ' +
-      'Database instances" or with "databricks postgres create-project", or name a Provisioned "instance"',
+    "Cannot find an endpoint: the workspace has no Lakebase project that this login can see. Create one under Lakebase in " +
+      'the apps switcher of the workspace, or with "databricks postgres create-project"',
   );
 }
 

@@ -14,13 +14,16 @@ export interface ConnectionValues extends Omit<ConnectOptions, "local" | "worksp
 export function addConnectionOptions(command: Command): Command {
   return command.optionsGroup("Connection:")
     .option("--endpoint <name>", "projects/p/branches/b/endpoints/e, or as much as is needed [LAKEBASE_ENDPOINT]")
-    .option("--instance <name>", "a Lakebase Provisioned instance, instead of an endpoint [LAKEBASE_INSTANCE]")
+    .option(
+      "--instance <name>",
+      "a Lakebase Provisioned (the older product) instance, instead of an endpoint [LAKEBASE_INSTANCE]",
+    )
     .option("--profile <name>", "a profile of ~/.databrickscfg [DATABRICKS_CONFIG_PROFILE]")
     .option("--host <name>", "the server, instead of the endpoint's [PGHOST]")
     .option("--port <number>", "5432 where nothing is said [PGPORT]", wholeNumber)
     .option("-d, --database <name>", "databricks_postgres where nothing is said [PGDATABASE]")
     .option("-U, --user <name>", "the role; you, where nothing is said [PGUSER]")
-    .option("--group <name>", "the workspace group to log in as")
+    .option("--group <name>", "the workspace group to log in as; its API may not have it any more")
     .option("--read-only", "refuses to write; on a read replica where there is one")
     .addOption(
       new Option("--ssl-mode <mode>", "how the server is verified [PGSSLMODE]")

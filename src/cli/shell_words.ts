@@ -29,11 +29,15 @@ const EACH_PAIR = new RegExp(PAIR, "g");
 const EACH_TYPE = new RegExp(String.raw`(${STRING}|\w+): (${STRING})`, "g");
 /** An option that the message is about; not the same word in what a server or a file says. */
 const SUBJECT = new RegExp(String.raw`(?:(?<=^Cannot [^:]*: )|the option )(${KEY})(?= (?:is|has|names) )`);
+/** An option of `connect()`, which the message names together with its variable of the environment. */
+const SETTING = /"(endpoint|instance|profile|host|port|database|user|ca)"(?= \((?:PG|LAKEBASE|DATABRICKS)[A-Z_]*\))/g;
 const LEFT_OUT = new RegExp(String.raw`(?<=leave )"(${KEY})"(?= out)`, "i");
 
 /** A message of the module in words of the shell: `{ format: "csv" }` is `--format csv` here. */
 export function inShell(message: string): string {
   return message.replaceAll("connect({ local: true })", "--local")
+    .replace(SETTING, "--$1")
+    .replaceAll('name the "profile"', "give --profile")
     .replace(/^(Cannot load: )types is.*such as (?=\{)/s, "$1a --type is no type of SQL; write it as in ")
     .replace(new RegExp(String.raw`(?<=as in )${TYPES}`), typeOptions)
     .replace(OBJECT, (object) => object.match(EACH_PAIR)!.map(option).join(" "))

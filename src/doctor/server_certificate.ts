@@ -3,6 +3,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { checkServerIdentity, type ConnectionOptions, type DetailedPeerCertificate } from "node:tls";
 import { LakebaseError } from "../errors.ts";
+import { destination } from "../net/dns.ts";
 import { upgrade } from "../net/upgrade.ts";
 
 /** A server to look at. */
@@ -11,14 +12,13 @@ export interface ServerAddress {
   host: string;
   /** Its port. */
   port: number;
-  /** An address of it. */
-  address: string;
 }
 
-/** Opens a TCP connection and closes it again. */
-export async function knock({ address, port }: ServerAddress, signal: AbortSignal): Promise<void> {
+/** Opens a TCP connection and closes it again. @returns The address that answered. */
+export async function knock(server: ServerAddress, signal: AbortSignal): Promise<string> {
   await using stack = new AsyncDisposableStack();
-  await open(address, port, signal, stack);
+  const { remoteAddress = server.host } = await open(server, signal, stack);
+  return remoteAddress;
 }
 
 /**
@@ -34,7 +34,7 @@ export async function inspectCertificate(
   signal: AbortSignal,
 ): Promise<string> {
   await using stack = new AsyncDisposableStack();
-  const socket = await open(server.address, server.port, signal, stack);
+  const socket = await open(server, signal, stack);
   const secure = await upgrade(socket, server.host, { ...ssl, rejectUnauthorized: false }, signal);
   stack.defer(() => void secure.destroy());
   const shown = secure.getPeerCertificate(true);
@@ -66,13 +66,13 @@ function untrusted(error: string): string {
   return `its authority is not trusted (${error}); put a private one into "ca" (PGSSLROOTCERT)`;
 }
 
+/** By the way that `connect()` takes. */
 async function open(
-  address: string,
-  port: number,
+  { host, port }: ServerAddress,
   signal: AbortSignal,
   stack: AsyncDisposableStack,
 ): Promise<net.Socket> {
-  const socket = net.connect({ host: address, port });
+  const socket = net.connect(destination(host, port));
   stack.defer(() => void socket.destroy());
   socket.on("error", () => {});
   await once(socket, "connect", { signal });

@@ -5,7 +5,7 @@ import { type Endpoint, findEndpoint } from "../auth/endpoint.ts";
 import { CredentialCache } from "../auth/token.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../errors.ts";
-import { resolveHost } from "../net/dns.ts";
+import { resolveHost, resolvesNames } from "../net/dns.ts";
 import type { Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
@@ -39,8 +39,6 @@ export class Examination implements AsyncDisposable {
   endpoint: Endpoint | undefined;
   /** The server's name. */
   host = "";
-  /** One of its addresses. */
-  address = "";
   /** How it is verified. */
   ssl: SslConfig = false;
   /** The login's credential. */
@@ -147,9 +145,11 @@ async function askEndpoint(patient: Examination, signal: AbortSignal): Promise<F
   return `${endpoint.name}, ${state}, at ${patient.host}`;
 }
 
-async function resolve(patient: Examination): Promise<Finding> {
-  const { addresses, by } = await resolveHost(patient.host);
-  patient.address = addresses[0]!.address;
+async function resolve({ host }: Examination): Promise<Finding> {
+  if (!resolvesNames()) {
+    return { outcome: "skipped", detail: "left to Deno, since this program may reach named hosts only" };
+  }
+  const { addresses, by } = await resolveHost(host);
   const found = `${addresses.map(({ address }) => address).join(", ")}, by ${by}`;
   return by === "the system" || by === "itself" ? found : {
     outcome: "warning",
@@ -158,16 +158,16 @@ async function resolve(patient: Examination): Promise<Finding> {
 }
 
 async function reach(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  const { host, address, settings: { port } } = patient;
-  await whileWaking(patient.destination, signal, () => knock({ host, address, port }, signal));
+  const { host, settings: { port } } = patient;
+  const address = await whileWaking(patient.destination, signal, () => knock({ host, port }, signal));
   return `${address}:${port} answers`;
 }
 
 async function verify(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  const { host, address, settings: { port, sslMode, ca } } = patient;
+  const { host, settings: { port, sslMode, ca } } = patient;
   const ssl = patient.ssl = await tlsOptions(host, sslMode, ca);
   if (ssl === false) return { outcome: "warning", detail: "none (sslMode is disable), on loopback" };
-  const look = () => inspectCertificate({ host, address, port }, ssl, signal);
+  const look = () => inspectCertificate({ host, port }, ssl, signal);
   const said = await whileWaking(patient.destination, signal, look);
   return sslMode === "no-verify" ? { outcome: "warning", detail: said } : said;
 }

@@ -169,7 +169,7 @@ export class Gateway {
   ): Promise<void> {
     const { faults, database, policy } = this.#options;
     if (this.#sessions >= (faults.maxConnections ?? Infinity)) throw new Refused(TOO_MANY);
-    const { readOnly } = await authenticate(client, entry.user, servername, policy);
+    const { readOnly } = await authenticate({ client, servername, parameters }, entry.user, policy);
     const settings = new Map([...parameters].filter(([name]) => name !== "user" && name !== "database"));
     await client.write(authentication(0));
     this.#sessions++;

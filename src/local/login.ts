@@ -3,9 +3,11 @@ import type { Claims, CredentialIssuer } from "./credential.ts";
 import type { Database } from "./database.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Faults } from "./faults.ts";
-import { authentication, cstring, readCString, type } from "./messages.ts";
+import { authentication, cstring, type Failure, readCString, type } from "./messages.ts";
 import { Refused } from "./refused.ts";
 import { ScramServer } from "./scram.ts";
+import { commandLineOptions } from "./session_settings.ts";
+import type { Startup } from "./startup.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** What decides whether a login is let in. */
@@ -33,15 +35,15 @@ const MAX_ANSWER = 65_536;
  * @throws {Refused} Where it may not log in.
  */
 export async function authenticate(
-  client: Connection,
+  { client, servername, parameters }: Startup,
   role: string,
-  servername: string,
   policy: LoginPolicy,
 ): Promise<{ readOnly: boolean }> {
   const { endpoints } = policy.workspace;
   const meant = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
   const readOnlyHost = meant.some((endpoint) => endpoint.readOnlyHost === servername);
   if (meant.some((endpoint) => endpoint.pooledHost === servername)) {
+    refuseSettings(parameters);
     await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
     return { readOnly: false };
   }
@@ -58,6 +60,27 @@ export async function authenticate(
   if (!opened.length && !elsewhere) throw wrongPassword(role);
   if (opened.length) available(opened);
   return { readOnly: claims.readOnly || readOnlyHost || opened.some((endpoint) => endpoint.readOnly) };
+}
+
+/** What PgBouncer takes at the login: the settings that it follows, so that it can set them anew on each server session. */
+const FOLLOWED =
+  /^(user|database|application_name|client_encoding|datestyle|timezone|standard_conforming_strings|intervalstyle)$/i;
+
+function refuseSettings(parameters: ReadonlyMap<string, string>): void {
+  for (const name of parameters.keys()) {
+    if (name === "options") refuseOptions(parameters.get(name)!);
+    else if (!FOLLOWED.test(name)) throw new Refused(unsupported(`: ${name}`));
+  }
+}
+
+function refuseOptions(options: string): void {
+  for (const name of commandLineOptions(options).keys()) {
+    if (!FOLLOWED.test(name)) throw new Refused(unsupported(` in options: ${name}`));
+  }
+}
+
+function unsupported(which: string): Failure {
+  return { sqlstate: "08P01", message: `unsupported startup parameter${which}` };
 }
 
 /** Connecting wakes an idle compute, never a disabled one. */

@@ -86,12 +86,19 @@ export const lookup: Lookup = (hostname, options, callback) => {
 };
 
 /**
- * Where a socket connects to, by our {@linkcode lookup}. A program that may reach some hosts only has Deno resolve the name:
- * it grants a host's addresses to nobody else, and would refuse the one that we found.
+ * Where a socket connects to, by our {@linkcode lookup} where that is possible. A socket tries the host's addresses one after
+ * the other until one answers.
  */
 export function destination(host: string, port: number, find: Lookup = lookup): TcpNetConnectOpts {
-  const anywhere = Deno.permissions.querySync({ name: "net" }).state === "granted";
-  return anywhere ? { host, port, lookup: find as LookupFunction } : { host, port };
+  return resolvesNames() ? { host, port, lookup: find as LookupFunction } : { host, port };
+}
+
+/**
+ * Whether this program may look for addresses itself. A program that may reach named hosts only has Deno resolve the name: an
+ * address that the program found would be refused.
+ */
+export function resolvesNames(): boolean {
+  return Deno.permissions.querySync({ name: "net" }).state === "granted";
 }
 
 async function limited<T>(work: Promise<T>): Promise<T> {

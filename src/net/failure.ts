@@ -1,4 +1,5 @@
 import { LakebaseError, type LakebaseErrorCode } from "../errors.ts";
+import { isLoopback } from "../host.ts";
 
 /** What to make of a connection that did not come about. */
 export interface ConnectFailure {
@@ -17,7 +18,9 @@ export interface ConnectFailure {
 
 interface DriverError {
   code?: unknown;
+  name?: unknown;
   message: string;
+  syscall?: unknown;
   severity?: unknown;
   detail?: unknown;
 }
@@ -45,38 +48,67 @@ export interface Destination {
  */
 export function classifyFailure(error: unknown, to: Destination): ConnectFailure {
   if (error instanceof LakebaseError) return { kind: "final", code: error.code, state: error.message };
+  if (error instanceof AggregateError && error.errors.length > 0) return socketFailures(error.errors, to);
   const failure: DriverError = error instanceof Error ? error : { message: String(error) };
   const { code } = failure;
   if (typeof failure.severity === "string" && typeof code === "string") return serverFailure(failure, code, to);
   return socketFailure(failure, typeof code === "string" ? code : "", to);
 }
 
+/** Of several addresses that were tried, the one whose failure promises most: a machine without IPv6 fails there at once. */
+function socketFailures(errors: readonly unknown[], to: Destination): ConnectFailure {
+  const failures = errors.map((error) => classifyFailure(error, to));
+  const rank = ["waking", "refused"].find((kind) => failures.some((failure) => failure.kind === kind));
+  return failures.find(({ kind }) => kind === rank) ?? failures[0]!;
+}
+
 function serverFailure(failure: DriverError, sqlstate: string, to: Destination): ConnectFailure {
   const detail = typeof failure.detail === "string" ? ` (${failure.detail})` : "";
   const said = `the server said "${failure.message}"${detail}, SQLSTATE ${sqlstate}`;
-  const make = (kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string): ConnectFailure => ({
-    kind,
-    code,
-    state: `${said}. ${todo}`,
-    sqlstate,
-  });
-  if (/IP ACL/i.test(failure.message)) return make("final", "LOGIN_REFUSED", "Ask for this network to be allowed");
-  if (/External authorization failed/i.test(failure.message)) {
-    return make("waking", "LOGIN_REFUSED", "Is the compute disabled, or this network not allowed?");
-  }
-  if (sqlstate.startsWith("28") || /SASL authentication failed/i.test(failure.message)) {
-    return make("login", "LOGIN_REFUSED", loginAdvice(to));
-  }
-  if (sqlstate === "3D000") {
-    return make("final", "DATABASE_NOT_FOUND", 'Set "database" (PGDATABASE) to one that the endpoint has');
-  }
-  if (sqlstate === "53300") return make("waking", "TOO_MANY_CONNECTIONS", 'Lower "max", or close other connections');
-  if (sqlstate.startsWith("57P") || sqlstate === "08006" && !/SSL|SNI/i.test(failure.message)) {
-    return make("waking", "UNREACHABLE", "Try again in a minute");
-  }
-  if (sqlstate.startsWith("08")) return make("final", "TLS", "Connect by the host's name with sslMode verify-full");
-  return make("final", "LOGIN_REFUSED", loginAdvice(to));
+  const [kind, code, todo] = refusal(failure.message, sqlstate, to);
+  return { kind, code, state: `${said}. ${todo}`, sqlstate };
 }
+
+type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string];
+
+/** What to make of the server's own words. PgBouncer says all of its own by 08P01, whatever they are about. */
+function refusal(message: string, sqlstate: string, to: Destination): Refusal {
+  const words = message.replace(/"[^"]*"/g, '""'); // a database may have any name
+  const says = (pattern: RegExp) => pattern.test(words);
+  if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask for this network to be allowed"];
+  if (says(/External authorization failed/i)) {
+    return ["waking", "LOGIN_REFUSED", "Is the compute disabled, or this network not allowed?"];
+  }
+  if (says(/unsupported startup parameter/i)) return ["final", "POOLED_HOST", STARTUP_ADVICE];
+  if (says(/using SSL|sslmode|SSL off|no encryption|\bSNI\b|(SSL|TLS) .*required|protocol version: 196608/i)) {
+    return ["final", "TLS", "Connect by the host's name with sslMode verify-full"];
+  }
+  if (sqlstate.startsWith("28") || says(/SASL authentication failed|no such user|\bauth(entication)? failed/i)) {
+    return ["login", "LOGIN_REFUSED", loginAdvice(to)];
+  }
+  if (sqlstate === "3D000" || sqlstate === "08P01" && says(/no such database/i)) {
+    return ["final", "DATABASE_NOT_FOUND", 'Set "database" (PGDATABASE) to one that the endpoint has'];
+  }
+  if (sqlstate === "55000" || sqlstate === "57P04") {
+    return ["final", "DATABASE_NOT_FOUND", 'Set "database" (PGDATABASE) to one that takes connections'];
+  }
+  if (/^53[34]00$/.test(sqlstate) || says(/no more connections allowed|query_wait_timeout/i)) {
+    return ["waking", "TOO_MANY_CONNECTIONS", 'Lower "max", or close other connections'];
+  }
+  if (/^(08|53|57|58|XX)/.test(sqlstate)) return ["waking", "UNREACHABLE", "Try again in a minute"];
+  if (/^(22023|42601|42704)$/.test(sqlstate) || says(/to set parameter|startup option/i)) {
+    return ["final", "BAD_SETTING", "Look at PGOPTIONS: it is sent with the login"];
+  }
+  if (sqlstate === "42501") {
+    const { database, user } = to;
+    return ["final", "LOGIN_REFUSED", `Its owner can run GRANT CONNECT ON DATABASE "${database}" TO "${user}"`];
+  }
+  return ["final", "LOGIN_REFUSED", loginAdvice(to)];
+}
+
+const STARTUP_ADVICE =
+  "A connection pooler hands the server's sessions from client to client, so none can have settings " +
+  'of its own. Use the host without "-pooler", or go without "readOnly", "statementTimeout" and PGOPTIONS';
 
 function loginAdvice({ user, native }: Destination): string {
   return native
@@ -93,8 +125,24 @@ const UNVERIFIED = "it has expired, or its authority is not trusted";
 const BROKEN =
   /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
 
-function socketFailure({ message }: DriverError, code: string, to: Destination): ConnectFailure {
+function socketFailure(failure: DriverError, code: string, to: Destination): ConnectFailure {
+  const { message } = failure;
   const state = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" ? UNVERIFIED : message === "" ? code : message;
+  if (code === "EPERM" || code === "EACCES" || failure.name === "NotCapable") {
+    const flag = `--allow-net=${to.host}:${to.port}`;
+    return {
+      kind: "final",
+      code: "UNREACHABLE",
+      state: `this program may not reach it (${state}). With Deno, give ${flag}`,
+    };
+  }
+  if (failure.syscall === "getaddrinfo") {
+    return {
+      kind: "final",
+      code: "DNS",
+      state: `the host has no address (${state}). Check its name, the network and the VPN`,
+    };
+  }
   if (CERTIFICATE.test(`${code} ${message}`)) {
     return {
       kind: "final",
@@ -120,7 +168,8 @@ function socketFailure({ message }: DriverError, code: string, to: Destination):
     return { kind: "final", code: "CONNECT_TIMEOUT", state: "no answer. Check the host, the port and the network" };
   }
   if (code === "ECONNREFUSED") {
-    return { kind: "refused", code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
+    const kind = isLoopback(to.host) ? "final" : "refused"; // nothing wakes on this machine
+    return { kind, code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
   }
   const broke = BROKEN.test(`${code} ${message}`);
   return {
@@ -144,7 +193,10 @@ export function connectError(
   to: Destination,
   waited: number,
 ): LakebaseError {
-  if (error instanceof LakebaseError) return error;
+  if (error instanceof LakebaseError) { // whose trace `pg-pool` has replaced by its own
+    const { code, message, cause, sqlstate } = error;
+    return new LakebaseError(code, message, { cause, sqlstate });
+  }
   const { sqlstate } = failure;
   const time = waited < 1000 ? "" : ` after ${Math.round(waited / 1000)} s`;
   const where = `"${to.database}" at ${to.host}:${to.port} as "${to.user}"`;

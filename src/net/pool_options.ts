@@ -1,6 +1,7 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import type { CredentialCache } from "../auth/token.ts";
+import { checkTakesSettings } from "../host.ts";
 import { loginClientClass } from "./client.ts";
 import type { Lookup } from "./dns.ts";
 import type { ConnectFailure, Destination } from "./failure.ts";
@@ -35,9 +36,10 @@ export interface LakebasePoolOptions extends Destination {
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }
 
-/** The same as `pg.Pool` takes it. */
+/** The same as `pg.Pool` takes it. @throws {LakebaseError} `POOLED_HOST` */
 export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
   const { host, port, database, user, password, ssl, max, statementTimeout, readOnly } = options;
+  checkTakesSettings(host, [...(readOnly ? ["readOnly"] : []), ...(statementTimeout > 0 ? ["statementTimeout"] : [])]);
   return {
     host,
     port,

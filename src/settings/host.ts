@@ -10,13 +10,37 @@ export function checkHost(host: string): string {
   );
 }
 
+/** Whether a host is one of Lakebase's connection pooler, PgBouncer, which hands out the server's sessions by transaction. */
+function isPooler(host: string): boolean {
+  return /^[^.]+-pooler\./.test(host);
+}
+
 /** Refuses a host of Lakebase's connection pooler, which takes no OAuth. @throws {LakebaseError} `POOLED_HOST` */
 export function checkTakesOAuth(host: string): void {
-  if (!/^[^.]+-pooler\./.test(host)) return;
+  if (!isPooler(host)) return;
   throw new LakebaseError(
     "POOLED_HOST",
     `Cannot connect to "${host}" with OAuth: Lakebase's connection pooler takes native Postgres passwords only. ` +
       `Use "${host.replace("-pooler.", ".")}", or give a user and a password`,
+  );
+}
+
+/**
+ * Refuses settings that belong to a server session where the connection pooler would give each transaction another one: it
+ * refuses them at the login, and a `SET` would meet other clients.
+ *
+ * @param host The server's host.
+ * @param settings The names of the options in question that are set.
+ * @throws {LakebaseError} `POOLED_HOST`
+ */
+export function checkTakesSettings(host: string, settings: readonly string[]): void {
+  if (settings.length === 0 || !isPooler(host)) return;
+  throw new LakebaseError(
+    "POOLED_HOST",
+    `Cannot connect to "${host}" with ${
+      settings.join(" and ")
+    }: Lakebase's connection pooler gives each transaction another ` +
+      `session of the server, so no setting holds. Use "${host.replace("-pooler.", ".")}"`,
   );
 }
 

@@ -30,7 +30,10 @@ export interface ConnectOptions {
   endpoint?: string;
   /** Makes every transaction read only, on the branch's READ_ONLY endpoint or its read replica where it has one. @default {false} */
   readOnly?: boolean;
-  /** The name of a Lakebase Provisioned instance, instead of an endpoint. Environment: `LAKEBASE_INSTANCE`. */
+  /**
+   * The name of a Lakebase Provisioned instance, instead of an endpoint: the older product, of which no new instances can be
+   * made. Environment: `LAKEBASE_INSTANCE`.
+   */
   instance?: string;
   /** A profile of `~/.databrickscfg`. Environment: `DATABRICKS_CONFIG_PROFILE`. */
   profile?: string;
@@ -46,7 +49,10 @@ export interface ConnectOptions {
   user?: string;
   /** A native Postgres password, or a function that gives one; no OAuth then. Environment: `PGPASSWORD`. */
   password?: string | (() => string | Promise<string>);
-  /** The workspace group to log in as: its role is the group's name. */
+  /**
+   * The workspace group to log in as: its role is the group's name. Nothing of a group is sent without it. The workspace's
+   * public API does not list groups any more, so a workspace may refuse it.
+   */
   group?: string;
   /** How long an OAuth credential lives, in seconds, 300 to 3600. @default {the workspace's, one hour} */
   tokenTtl?: number;

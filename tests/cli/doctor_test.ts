@@ -24,3 +24,14 @@ Deno.test("lakebase doctor explains a setting that can't be used", async () => {
   assert.equal(code, 1);
   assert.match(stdout, /^failed {2}settings .*PGPORT is "none"/);
 });
+
+Deno.test("lakebase doctor speaks the shell's words, in its table and in JSON", async () => {
+  const home = await Deno.makeTempDir();
+  for (const format of ["table", "json"]) {
+    const { code, stdout } = await lakebase(["doctor", "--format", format], { env: { HOME: home } });
+    assert.equal(code, 1);
+    assert.match(stdout, /to try without a workspace, --local/);
+    assert.doesNotMatch(stdout, /connect\(/);
+  }
+  await Deno.remove(home, { recursive: true });
+});

@@ -19,6 +19,9 @@ Deno.test("inShell() says options as they are typed, and leaves everything else"
     ["give { columns: [...] }", "give --columns NAMES"],
     ['{ mode: "replace" }', "--replace"],
     ["say connect({ local: true })", "say --local"],
+    ['put a private one into "ca" (PGSSLROOTCERT)', "put a private one into --ca (PGSSLROOTCERT)"],
+    ['run "databricks auth login" and name the "profile"; to', 'run "databricks auth login" and give --profile; to'],
+    ['the column "host" (text)', 'the column "host" (text)'],
     [
       "Cannot pull: rowGroupSize is for parquet; the format is csv",
       "Cannot pull: --row-group-size is for parquet; the format is csv",

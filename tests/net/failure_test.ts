@@ -35,6 +35,38 @@ Deno.test("classifyFailure() knows what to try again", () => {
     [server("57P01", "terminating connection due to administrator command"), "waking", "UNREACHABLE"],
     [server("08006", "Insecure connection. Ensure that connection is using SSL."), "final", "TLS"],
     [server("08006", "Connection does not have SNI."), "final", "TLS"],
+    [server("08006", "the connection to the compute failed"), "waking", "UNREACHABLE"],
+    [server("08000", "connection exception"), "waking", "UNREACHABLE"],
+    [server("08001", "could not connect to compute"), "waking", "UNREACHABLE"],
+    [server("08004", "the server rejected the connection"), "waking", "UNREACHABLE"],
+    [server("08P01", "server login has been failing, try again later"), "waking", "UNREACHABLE"],
+    [server("08P01", "unsupported startup parameter: statement_timeout"), "final", "POOLED_HOST"],
+    [server("08P01", "unsupported startup parameter in options: search_path"), "final", "POOLED_HOST"],
+    [server("08P01", "no such database: d"), "final", "DATABASE_NOT_FOUND"],
+    [server("08P01", "no such user: u"), "login", "LOGIN_REFUSED"],
+    [server("08P01", "query_wait_timeout"), "waking", "TOO_MANY_CONNECTIONS"],
+    [server("08P01", "no more connections allowed (max_client_conn)"), "waking", "TOO_MANY_CONNECTIONS"],
+    [server("0A000", "Invalid protocol version: 196608"), "final", "TLS"],
+    [server("28000", 'no pg_hba.conf entry for host "::1", user "u", database "d", no encryption'), "final", "TLS"],
+    [
+      server("28000", 'no pg_hba.conf entry for host "::1", user "u", database "d", SSL encryption'),
+      "login",
+      "LOGIN_REFUSED",
+    ],
+    [server("3D000", 'database "SNI using SSL" does not exist'), "final", "DATABASE_NOT_FOUND"],
+    [server("55000", 'database "template0" is not currently accepting connections'), "final", "DATABASE_NOT_FOUND"],
+    [server("53100", "could not write init file: No space left on device"), "waking", "UNREACHABLE"],
+    [server("53400", "too many connections for this plan"), "waking", "TOO_MANY_CONNECTIONS"],
+    [server("XX000", "Invalid upstream handshake state."), "waking", "UNREACHABLE"],
+    [server("42601", "invalid command-line argument for server process: nonsense"), "final", "BAD_SETTING"],
+    [server("42704", 'unrecognized configuration parameter "nonsense"'), "final", "BAD_SETTING"],
+    [server("22023", 'invalid value for parameter "TimeZone": "nowhere"'), "final", "BAD_SETTING"],
+    [server("42501", 'permission denied to set parameter "log_statement"'), "final", "BAD_SETTING"],
+    [Object.assign(socket("EAI_AGAIN"), { syscall: "getaddrinfo" }), "final", "DNS"],
+    [Object.assign(socket("ENOTFOUND"), { syscall: "getaddrinfo" }), "final", "DNS"],
+    [Object.assign(socket("EPERM"), { syscall: "getaddrinfo" }), "final", "UNREACHABLE"],
+    [new AggregateError([socket("EADDRNOTAVAIL"), socket("ECONNREFUSED")]), "refused", "UNREACHABLE"],
+    [new AggregateError([socket("ECONNREFUSED"), socket("ETIMEDOUT")]), "waking", "UNREACHABLE"],
     [socket("ECONNREFUSED"), "refused", "UNREACHABLE"],
     [socket("ECONNRESET"), "waking", "UNREACHABLE"],
     [socket("EHOSTUNREACH"), "waking", "UNREACHABLE"],
@@ -61,4 +93,24 @@ Deno.test("connectError() names where, as whom, how long and what to do, and kee
   assert.match(error.message, /^Cannot connect to "d" at h\.example\.com:5432 as "u" after 4 s: /);
   assert.match(error.message, /role in this branch/);
   assert.equal((error.cause as Error).message, cause.message);
+});
+
+Deno.test("classifyFailure() waits for nothing on loopback, where no compute wakes", () => {
+  for (const host of ["localhost", "127.0.0.1", "::1", "db.localhost"]) {
+    assert.equal(classifyFailure(socket("ECONNREFUSED"), { ...TO, host }).kind, "final", host);
+  }
+});
+
+Deno.test("classifyFailure() names the flag that lets Deno connect", () => {
+  const { state } = classifyFailure(Object.assign(new Error("Requires net access"), { name: "NotCapable" }), TO);
+  assert.match(state, /--allow-net=h\.example\.com:5432$/);
+});
+
+Deno.test("connectError() gives an error of ours the trace of ours: pg-pool writes its own over it", () => {
+  const thrown = new LakebaseError("DNS", "Cannot find the address of h", { cause: new Error("ENOTFOUND") });
+  thrown.stack = "LakebaseError: Cannot find\n    at file:///npm/pg-pool/index.js:45:11";
+  const error = connectError(thrown, classifyFailure(thrown, TO), TO, 0);
+  assert.match(error.stack ?? "", /^LakebaseError \[DNS\]: Cannot find the address of h/);
+  assert.doesNotMatch(error.stack ?? "", /pg-pool/);
+  assert.equal((error.cause as Error).message, "ENOTFOUND");
 });

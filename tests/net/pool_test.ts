@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";
-import { connect } from "../../mod.ts";
+import { connect, type LakebaseError } from "../../mod.ts";
+import type { Lookup } from "../../src/net/dns.ts";
+import { LakebasePool } from "../../src/net/pool.ts";
 import { bothTests } from "../support/lakebase.ts";
 
-const test = bothTests();
+const test = bothTests({ passwords: { app: "native-secret" } });
 const CREDENTIALS = "/api/2.0/postgres/credentials";
 
 function mints({ requests }: { requests: readonly { path: string }[] }): number {
@@ -149,3 +151,44 @@ test("a script that forgets close() ends by itself, with nothing on standard err
   assert.deepEqual(decoder.decode(stdout).trim().split("\n"), ["1", "22012", "DATABASE_NOT_FOUND", "UNREACHABLE"]);
   assert.equal(code, 0);
 }, { neverReached: "the process alone decides" });
+
+test("LakebasePool reaches a server on one of a host's addresses, whatever the others do", async ({ local }) => {
+  const { PGPORT: port } = local.env as { PGPORT: string };
+  const find: Lookup = (_host, _options, callback) =>
+    callback(null, [{ address: "::1", family: 6 }, { address: "127.0.0.1", family: 4 }]);
+  const pool = new LakebasePool({
+    ...{ host: "localhost", port: Number(port), database: "databricks_postgres", user: "app", native: true, find },
+    ...{ password: "native-secret", ssl: { ca: local.ca }, max: 1, idleTimeout: 30, maxLifetime: 3600 },
+    ...{ connectTimeout: 5, statementTimeout: 0, readOnly: false },
+  });
+  assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
+  await pool.end();
+}, { neverReached: "it is about the addresses" });
+
+const NATIVE = { user: "app", password: "native-secret", host: "localhost-pooler.localhost" };
+
+test("a -pooler host takes a native login, and is not sent what its pooler refuses", async ({ settings }) => {
+  const { workspace: _, endpoint: __, ...alone } = settings(NATIVE);
+  await using db = await connect({ ...alone, connectTimeout: 10 });
+  assert.equal((await db.query("SELECT 1 AS n")).length, 1);
+  for (const option of [{ readOnly: true }, { statementTimeout: 5 }]) {
+    await assert.rejects(connect({ ...alone, ...option, max: 2 }), (error: LakebaseError) => {
+      assert.equal(error.code, "POOLED_HOST");
+      assert.match(error.message, new RegExp(`with ${Object.keys(option)[0]}.*Use "localhost.localhost"`));
+      return true;
+    });
+  }
+}, { neverReached: "the pooler alone decides" });
+
+test("a pooler that refuses PGOPTIONS is told as such, at once", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    await connect({ envFile: "/dev/null" }).catch((error) => console.log(error.code, error.sqlstate, error.message));`;
+  const { LAKEBASE_ENDPOINT: _, ...env } = local.env;
+  const login = { PGHOST: NATIVE.host, PGUSER: NATIVE.user, PGPASSWORD: NATIVE.password };
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, script],
+    env: { ...env, ...login, PGOPTIONS: "-c search_path=public" },
+  }).output();
+  const said = new TextDecoder().decode(stdout);
+  assert.match(said, /^POOLED_HOST 08P01 .*unsupported startup parameter in options: search_path.*PGOPTIONS/);
+}, { neverReached: "the pooler alone decides" });
