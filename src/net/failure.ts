@@ -1,5 +1,5 @@
 import { LakebaseError, type LakebaseErrorCode } from "../errors.ts";
-import { isLoopback } from "../host.ts";
+import { isLoopback } from "../settings/host.ts";
 
 /** What to make of a connection that did not come about. */
 export interface ConnectFailure {

@@ -1,7 +1,7 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import type { CredentialCache } from "../auth/token.ts";
-import { checkTakesSettings } from "../host.ts";
+import { checkTakesSettings } from "../settings/host.ts";
 import { loginClientClass } from "./client.ts";
 import type { Lookup } from "./dns.ts";
 import type { ConnectFailure, Destination } from "./failure.ts";
