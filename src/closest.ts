@@ -1,3 +1,6 @@
+/** Characters of a name that may be a typo; comparing longer ones takes too long. */
+const LONGEST_TYPO = 100;
+
 /**
  * The candidate that a typo most likely meant.
  *
@@ -9,9 +12,11 @@ export function closest(
   name: string,
   candidates: Iterable<string>,
 ): string | undefined {
+  if (name.length > LONGEST_TYPO) return undefined;
   const limit = Math.max(1, Math.floor(name.length / 3));
   let best: { candidate: string; distance: number } | undefined;
   for (const candidate of candidates) {
+    if (Math.abs(candidate.length - name.length) > limit) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance <= limit && distance < (best?.distance ?? Infinity)) {
       best = { candidate, distance };
@@ -27,7 +32,7 @@ export function closest(
  * @param prefix What each of them belongs to.
  */
 export function meant(name: string, known: readonly string[], what: string, prefix = ""): string {
-  const near = closest(name.slice(0, 100), known); // what is longer is no typo, but would take its time
+  const near = closest(name, known);
   if (near !== undefined) return `did you mean ${JSON.stringify(prefix + near)}?`;
   const shown = known.slice(0, 20).join(", ");
   return `the ${what} are ${shown}${known.length > 20 ? `, and ${known.length - 20} more` : ""}`;

@@ -1,3 +1,7 @@
+import { redact } from "./redact.ts";
+
+export { redact };
+
 /** What went wrong, as a word that scripts can branch on; it does not change between versions. */
 export type LakebaseErrorCode =
   /** An option, environment variable or `.env` value can't be used. */
@@ -73,14 +77,21 @@ export class LakebaseError extends Error {
   /** The server's SQLSTATE, such as `28P01`; `undefined` where the server did not speak. */
   readonly sqlstate: string | undefined;
 
-  /** Makes an error; secrets that a server echoed are taken out of the message. */
+  /**
+   * Makes an error; secrets that a server echoed are taken out of the message. Of a message of more than 10,000 characters the
+   * middle is left out; its cause has the whole.
+   */
   constructor(
     code: LakebaseErrorCode,
     message: string,
     options: LakebaseErrorOptions = {},
   ) {
-    const cause = options.cause === undefined ? {} : { cause: plainCause(options.cause) };
-    super(redact(message), cause);
+    const safe = redact(message);
+    const short = shortened(safe);
+    const whole = short === safe ? undefined : new Error(safe);
+    if (whole !== undefined) whole.stack = `Error: ${short}`;
+    const cause = options.cause === undefined ? whole : plainCause(options.cause);
+    super(short, cause === undefined ? {} : { cause });
     this.code = code;
     this.sqlstate = options.sqlstate;
     this.stack = callerStack(this);
@@ -93,22 +104,37 @@ export class LakebaseError extends Error {
  */
 function plainCause(cause: unknown): Error {
   if (cause instanceof LakebaseError) return cause;
-  if (!(cause instanceof Error)) return new Error(redact(String(cause)));
-  const plain = new Error(redact(cause.message));
-  plain.name = cause.name;
-  plain.stack = redact(cause.stack ?? "");
-  for (
-    const key of ["code", "severity", "detail", "hint", "errno", "syscall"]
-  ) {
-    const value = (cause as unknown as Record<string, unknown>)[key];
-    if (typeof value === "string" || typeof value === "number") {
-      Object.assign(plain, {
-        [key]: typeof value === "string" ? redact(value) : value,
-      });
-    }
+  const { name, message, stack = "" } = cause instanceof Error ? cause : new Error(String(cause));
+  const plain = new Error(redact(message));
+  plain.name = name;
+  plain.stack = shortened(redact(stack));
+  for (const key of ["code", "severity", "detail", "hint", "errno", "syscall"]) {
+    const value = (cause as Record<string, unknown>)[key];
+    if (typeof value === "number") Object.assign(plain, { [key]: value });
+    if (typeof value === "string") Object.assign(plain, { [key]: shortened(redact(value)) });
   }
+  if (!(cause instanceof Error)) return plain;
   if (cause.cause !== undefined) plain.cause = plainCause(cause.cause);
   return plain;
+}
+
+/** Characters of an error's text that are shown: a server's error may quote a value of many megabytes. */
+const MOST_SHOWN = 10_000;
+/** How many of them are those at the end, where the hints are. */
+const END_SHOWN = 2000;
+
+/**
+ * A text as it may be shown: what is longer than 10,000 characters, or than `most`, without its middle.
+ *
+ * @param text The text.
+ * @param most Characters at most.
+ */
+export function shortened(text: string, most: number = MOST_SHOWN): string {
+  if (text.length <= most) return text;
+  const end = Math.min(END_SHOWN, most / 5 | 0);
+  const left = text.length - most;
+  const mark = ` [... ${left.toLocaleString("en")} characters are not shown ...] `;
+  return `${text.slice(0, most - end)}${mark}${text.slice(-end)}`.toWellFormed();
 }
 
 const HERE = new URL(".", import.meta.url).href;
@@ -136,26 +162,4 @@ export function traceFrom(error: unknown, from: (...args: never[]) => unknown): 
   Error.captureStackTrace(error, from);
   error.stack = callerStack(error);
   return error;
-}
-
-const SECRETS: readonly [RegExp, string][] = [
-  [/\beyJ[\w-]{8,}(\.[\w-]+){0,2}/g, "<token>"], // cut off it is still one
-  [/\bdapi[\da-f]{16,}(-\d+)?/gi, "<token>"],
-  [/\bdose[\da-f]{16,}/gi, "<secret>"],
-  [/(\w+:\/\/[^\s:@/]*):\S+@/g, "$1:<password>@"], // to the last @: a password that was not encoded may hold one
-  [/((?:password|passwd|pwd|client_secret)=)('(?:[^'\\]|\\.)*'|[^\s&;'"]+)/gi, "$1<password>"],
-  [/(bearer\s+)[\w.~+/-]{8,}=*/gi, "$1<token>"],
-];
-
-/**
- * Takes what looks like a credential out of a text that came from somewhere else.
- *
- * @param text Anything that a server or a driver said.
- * @returns The same text with tokens and passwords in URLs replaced.
- */
-export function redact(text: string): string {
-  return SECRETS.reduce(
-    (safe, [pattern, replacement]) => safe.replace(pattern, replacement),
-    text,
-  );
 }

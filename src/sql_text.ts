@@ -163,3 +163,20 @@ function after(text: string, wanted: string, from: number): number | undefined {
 function characterLength(text: string, at: number): number {
   return text.codePointAt(at)! > 0xffff ? 2 : 1;
 }
+
+/** Where a character of a text is, counted in UTF-16 units; `NaN` outside of the text. */
+export function utf16Index(text: string, characters: number): number {
+  let index = 0;
+  for (let count = 0; count < characters; count++) {
+    if (index >= text.length) return NaN;
+    index += text.codePointAt(index)! > 0xffff ? 2 : 1;
+  }
+  return index;
+}
+
+/** A statement without the spaces and semicolons at its end. (A pattern would look again and again at those in the middle.) */
+export function withoutEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && /[\s;]/.test(text[end - 1]!)) end--;
+  return text.slice(0, end);
+}

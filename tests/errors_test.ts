@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { LakebaseError, redact } from "../src/errors.ts";
+import { queryError } from "../src/query/error.ts";
+import { hintFor } from "../src/query/hint.ts";
+import { suggest } from "../src/query/suggest.ts";
+import { Learned } from "../src/query/learned.ts";
 
 const TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_x";
 
@@ -17,6 +21,12 @@ Deno.test("redact() takes credentials out of a text", () => {
     ["host=h user=me password=hunter2 port=1", "host=h user=me password=<password> port=1"],
     ["host=h password='hun ter\\'2' port=1", "host=h password=<password> port=1"],
     ["Server=h;Pwd=hunter2;Port=1", "Server=h;Pwd=<password>;Port=1"],
+    ["postgres://me:a@h, postgres://you:b@h", "postgres://me:<password>@h, postgres://you:<password>@h"],
+    ["host=h password='cut off by the dri", "host=h password=<password>"],
+    ['{"password="hunter 2"}', '{"password=<password>}'],
+    ["password=&a=b", "password=&a=b"],
+    ["http://a:b://c:d@e", "http://a:<password>@e"],
+    ["://a:b@c", "://a:b@c"],
     ["https://host:443/path", "https://host:443/path"],
     ["https://host/path?a=b", "https://host/path?a=b"],
     ['role "eyes" does not exist', 'role "eyes" does not exist'],
@@ -40,4 +50,62 @@ Deno.test("LakebaseError keeps code, SQLSTATE and the name of its class", () => 
   const error = new LakebaseError("QUERY_FAILED", "no", { sqlstate: "42P01" });
   assert.deepEqual([error.code, error.sqlstate, error.name], ["QUERY_FAILED", "42P01", "LakebaseError"]);
   assert.ok(error instanceof Error);
+});
+
+/** Ten million characters that patterns with more than one way to read a text look at again and again. */
+const HOSTILE: [piece: string, end: string, start?: string][] = [
+  ["x", ""],
+  [" ", "", "bearer"],
+  ["\n", ""],
+  ["\u0301", ""],
+  ["a1", "", "dapi"],
+  ["a.", "", "eyJhbGciOi"],
+  ["a", "@", "a://b:"],
+  ["a://b:", ""],
+  ["a ", "'", "password='"],
+  ['pwd="\\', ""],
+  ["''", "", "password '"],
+  ['relation "', "does not exist"],
+  ["column ", "does not exist"],
+  ["insert into ", ""],
+];
+
+function ofTenMegabytes(piece: string): string {
+  return piece.repeat(Math.ceil(10_000_000 / piece.length));
+}
+
+for (const [piece, end, start = ""] of HOSTILE) {
+  Deno.test(`10 MB of ${JSON.stringify(start + piece)} in an error take time in proportion to them`, async () => {
+    const long = start + ofTenMegabytes(piece) + end;
+    assert.equal(typeof redact(long), "string");
+    const failure = Object.assign(new Error(long), {
+      ...{ code: "42P01", severity: "ERROR", detail: long, hint: long, where: long, position: "9000000" },
+    });
+    const error = queryError(failure, { text: `SELECT '${long}'`, values: [long] });
+    assert.equal((error.cause as Error).message, redact(long));
+    assert.ok(error.message.length < 11_000, `${error.message.length} characters`);
+    assert.ok(error.stack!.length < 12_000);
+    assert.ok(Deno.inspect(error).length < 500_000, `${Deno.inspect(error).length} characters`);
+    const session = { lookUp: () => Promise.resolve([]) };
+    for (const code of ["42P01", "42703"]) {
+      assert.equal(await suggest(session, { code, message: long }, long), undefined);
+    }
+    for (const code of ["42601", "22P02"]) {
+      hintFor({ code, message: `at or near "$1"${long}`, position: "9000000" }, { text: long, values: [`{${long}`] });
+    }
+    const learned = new Learned();
+    learned.onChange = () => {};
+    learned.heed(long, long);
+  });
+}
+
+Deno.test("a long message is cut in its middle, and its cause has the whole", () => {
+  const whole = `Cannot begin: ${"a".repeat(50_000)} password=secret; and so it ends`;
+  const { message, cause, stack } = new LakebaseError("BAD_FILE", whole);
+  assert.match(
+    message,
+    /^Cannot begin: a{7000,8000} \[\.\.\. [\d,]+ characters are not shown \.\.\.\] a+ .*and so it ends$/,
+  );
+  assert.equal((cause as Error).message, whole.replace("secret", "<password>"));
+  assert.ok(stack!.length < 11_000 && (cause as Error).stack!.length < 11_000);
 });

@@ -66,7 +66,7 @@ function exact(text: string): unknown {
 
 /** `json` keeps the line ends that stood between its values. */
 function inOneLine(text: string): unknown {
-  return new Json(text.replace(/\s*[\r\n]+\s*/g, " "));
+  return new Json(text.replace(/\s+/g, (space) => /[\r\n]/.test(space) ? " " : space));
 }
 
 /** `infinity` and years before Christ stay as they are. */

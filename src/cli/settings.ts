@@ -99,8 +99,8 @@ export function seconds(text: string): number {
 
 /** Reads `id,zone` as names; in double quotes, as SQL has them, stands what a comma or a space belongs to: `id,"c,d"`. */
 export function names(text: string): string[] {
-  const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*?|))\s*(?=,|$)/g)];
-  const names = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!);
+  const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
+  const names = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
   const whole = found.map(([part]) => part).join(",") === text;
   if (whole && !names.includes("") && new Set(names).size === names.length) return names;
   throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');

@@ -1,6 +1,9 @@
 import { LakebaseError } from "../errors.ts";
 import { compile, type Fragment } from "../query/fragment.ts";
 
+/** Characters of a name, its schema and their quotes: a part of a name has at most 63 bytes. */
+export const LONGEST_NAME = 1000;
+
 const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
 const SQL_NAME =
   /^\s*(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)){0,2}\s*$/u;
@@ -19,6 +22,7 @@ export function fold(name: string): string {
  */
 export function readings(name: string): string[] {
   const parts: { text: string; quoted: boolean }[] = [];
+  if (name.length > LONGEST_NAME) throw badName(name);
   for (let index = 0; index <= name.length;) {
     PART.lastIndex = index;
     const found = PART.exec(name);
@@ -49,7 +53,7 @@ export function onlyReading(name: string): string | undefined {
  */
 export function nameOf(fragment: Fragment): string | undefined {
   const { text, values } = compile(fragment);
-  return values.length === 0 && SQL_NAME.test(text) ? text : undefined;
+  return values.length === 0 && text.length <= LONGEST_NAME && SQL_NAME.test(text) ? text : undefined;
 }
 
 function unquote(text: string): string {

@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { fold } from "./name.ts";
+import { fold, LONGEST_NAME } from "./name.ts";
 
 /** What a pattern of `tables()` asks for, as lists for `LIKE ANY`; `null` asks for any. */
 export interface Pattern {
@@ -23,7 +23,7 @@ export interface Pattern {
  * ```
  */
 export function parsePattern(pattern: string): Pattern {
-  if (typeof pattern !== "string") throw badPattern(pattern);
+  if (typeof pattern !== "string" || pattern.length > LONGEST_NAME) throw badPattern(pattern);
   const parts = [new Part()];
   for (const [token, quoted] of pattern.matchAll(/"((?:[^"]|"")*)"?|[.*?]|[^".*?]+/g)) {
     const part = parts.at(-1)!;

@@ -3,6 +3,7 @@ import { compile, Fragment } from "../query/fragment.ts";
 import type { WireValue } from "../query/parameter.ts";
 import type { FindSession } from "../query/run.ts";
 import type { StopOptions } from "../query/stop.ts";
+import { withoutEnd } from "../sql_text.ts";
 import { KIND, look } from "./look.ts";
 import { nameOf, readings } from "./name.ts";
 import { expectTable, NAMED, type Relation } from "./relation.ts";
@@ -49,7 +50,7 @@ export function brackets({ isQuery }: Source): readonly [open: string, close: st
 
 function querySource(query: Fragment): Source {
   const { text, values } = compile(query);
-  return { text: text.replace(/[;\s]+$/, ""), isQuery: true, values, samples: false };
+  return { text: withoutEnd(text), isQuery: true, values, samples: false };
 }
 
 function neither(found: string): LakebaseError {

@@ -80,6 +80,6 @@ function located(message: string, place: string, excerpt: string[]): CellFailure
 
 /** What the static imports of a cell name, in their order. */
 export function importedSpecifiers(code: string): string[] {
-  const found = code.matchAll(/(?:^|;)[ \t]*import\b(?!\s+type\b)(?:[^"'()]*?\bfrom)?\s*(["'])([^"'\n]+)\1/gm);
+  const found = code.matchAll(/(?:^|;)[ \t]*import\b(?!\s+type\b)(?:[^"'()]{0,1000}?\bfrom)?\s*(["'])([^"'\n]+)\1/gm);
   return [...new Set([...found].map(([, , specifier]) => specifier!))];
 }

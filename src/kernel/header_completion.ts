@@ -27,7 +27,7 @@ export function headerCandidates(
 ): Found | undefined {
   const line = code.slice(start, at);
   if (line.includes("\n") || !/^\s/.test(line)) return undefined;
-  const word = /\S*$/.exec(line)![0];
+  const word = line.slice(Math.max(...[" ", "\t", "\r"].map((space) => line.lastIndexOf(space))) + 1);
   const before = code.slice(0, at - word.length);
   try {
     if (readHeader(before, start).end !== before.length) return undefined;

@@ -1,4 +1,4 @@
-import { firstWord } from "../sql_text.ts";
+import { firstWord, withoutEnd } from "../sql_text.ts";
 import type { Magic, Use } from "./cell_code.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";
 import { readSql } from "./sql_template.ts";
@@ -58,12 +58,18 @@ function checkUse(header: MagicHeader, use: Use): void {
 const EXPLAINED: ReadonlySet<string> = new Set(
   "select values table with insert update delete merge execute declare create".split(" "),
 );
-const FILLED = /\bcreate\s+(?:\w+\s+){0,3}?(?:table|materialized)\b[^]*\bas\b/i;
+const CREATED = /\bcreate\s+(?:\w+\s+){0,3}?(?:table|materialized)\b/i;
+
+/** Whether something that is created is filled by a query. */
+function isFilled(text: string): boolean {
+  const created = CREATED.exec(text);
+  return created !== null && /\bas\b/i.test(text.slice(created.index));
+}
 
 function checkExplained(text: string, count: number): void {
   if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, and here are ${count}`);
   const word = firstWord(text);
-  if (EXPLAINED.has(word) && (word !== "create" || FILLED.test(text))) return;
+  if (EXPLAINED.has(word) && (word !== "create" || isFilled(text))) return;
   const found = word === "" ? "this" : word.toUpperCase();
   throw new UsageError(
     word === "explain"
@@ -85,5 +91,5 @@ function command(written: string, header: MagicHeader): { command: string; argum
   }
   if (header.plot) throw new UsageError(`Cannot run the magic: --plot is for SQL, and \\${name} is none`);
   if (header.explain) throw new UsageError(`Cannot run the magic: --explain is for SQL, and \\${name} is none`);
-  return { command: name, argument: argument.replace(/[\s;]+$/, "") };
+  return { command: name, argument: withoutEnd(argument) };
 }

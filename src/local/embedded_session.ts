@@ -57,8 +57,8 @@ export class EmbeddedSession {
   }
 }
 
-/** The channels that some SQL listens to, or stops listening to. */
+/** The channels (of whose names the server keeps 63 bytes) that some SQL listens to, or stops listening to. */
 export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[] {
-  const statements = sql.matchAll(new RegExp(`\\b${command}\\s+(?:"((?:[^"]|"")+)"|([\\w$]+|\\*))`, "gi"));
+  const statements = sql.matchAll(new RegExp(`\\b${command}\\s+(?:"((?:[^"]|""){1,200})"|([\\w$]+|\\*))`, "gi"));
   return [...statements].map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare?.toLowerCase() ?? "");
 }

@@ -92,7 +92,7 @@ export class SessionStatements {
 
   /** SQL's DEALLOCATE of a statement that the protocol prepared, which psycopg makes use of. */
   #deallocate(sql: string): string {
-    const [, quoted, bare] = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))\s*;?\s*$/i.exec(sql) ?? [];
+    const [, quoted, bare] = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))(?:\s*;)?\s*$/i.exec(sql) ?? [];
     const name = quoted ?? bare?.toLowerCase();
     if (!name || !this.#parsed.has(name)) return sql;
     this.#forget(name);

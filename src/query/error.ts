@@ -1,6 +1,7 @@
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError, shortened } from "../errors.ts";
 import { visible } from "../notebook/escape.ts";
 import { textWidth } from "../notebook/text_width.ts";
+import { utf16Index } from "../sql_text.ts";
 import type { Statement } from "./fragment.ts";
 import { hintFor } from "./hint.ts";
 
@@ -16,6 +17,8 @@ interface ServerError extends Error {
   where?: string;
 }
 
+/** Characters of each thing that the server said: with this an error's hints are not lost behind a long value. */
+const MOST_SAID = 2000;
 /** Columns of a line of SQL that an error shows. */
 const LINE_WIDTH = 120;
 
@@ -42,14 +45,19 @@ export function queryError(error: unknown, statement: Statement, context: Failur
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
   const { suggestion, earlier } = context;
   const lines = [
-    `${visible(failure.message)} (SQLSTATE ${sqlstate})`,
+    `${said(failure.message)} (SQLSTATE ${sqlstate})`,
     ...excerpt(failure, statement),
-    ...(detail ? [`DETAIL: ${visible(detail)}`] : []),
-    ...(hint ? [`HINT: ${visible(hint)}`] : []),
+    ...(detail ? [`DETAIL: ${said(detail)}`] : []),
+    ...(hint ? [`HINT: ${said(hint)}`] : []),
     ...(suggestion ? [`Did you mean ${visible(suggestion)}?`] : []),
     ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier) : []),
   ];
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
+}
+
+/** What the server said, on one line. */
+function said(text: string): string {
+  return visible(shortened(text, MOST_SAID));
 }
 
 function abortedLines(earlier: string): string[] {
@@ -71,9 +79,7 @@ function withoutFrames(failure: ServerError): Error {
 function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError {
   return new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot finish the statement: ${
-      visible(failure.message)
-    }. Whether it took effect is not known, so it was not tried ` +
+    `Cannot finish the statement: ${said(failure.message)}. Whether it took effect is not known, so it was not tried ` +
       "again; the next one gets a new connection",
     { cause: withoutFrames(failure), sqlstate },
   );
@@ -84,17 +90,28 @@ function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string
   const { internalQuery, internalPosition } = failure;
   if (internalQuery === undefined || internalPosition === undefined) return [];
   return [
-    `in ${visible(failure.where?.split("\n")[0] ?? "a function")}:`,
+    `in ${said(failure.where?.split("\n", 1)[0] ?? "a function")}:`,
     ...caretLines(maskPasswords(internalQuery), Number(internalPosition)),
   ];
 }
 
+const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
+
 /** `ALTER ROLE ... PASSWORD '...'`: the password as long as it was, so that a caret keeps its place. */
 function maskPasswords(text: string): string {
-  return text.replace(
-    /(\bpassword\s+(?:e\s*)?')((?:[^']|'')*)'/gi,
-    (_, start, secret) => `${start}${"*".repeat(secret.length)}'`,
-  );
+  const kept: string[] = [];
+  let from = 0;
+  for (;;) {
+    PASSWORD.lastIndex = from;
+    const found = PASSWORD.exec(text);
+    if (found === null) return kept.join("") + text.slice(from);
+    const start = found.index + found[0].length;
+    let end = start; // of the password: two quotes in it are one
+    for (end = text.indexOf("'", end); end !== -1 && text[end + 1] === "'";) end = text.indexOf("'", end + 2);
+    if (end === -1) end = text.length;
+    kept.push(text.slice(from, start), "*".repeat(end - start));
+    from = end;
+  }
 }
 
 /**
@@ -116,13 +133,4 @@ function caretLines(text: string, position: number): string[] {
   const number = `LINE ${text.slice(0, start).split("\n").length}: ${skipped > 0 ? "..." : ""}`;
   const tail = line.length > skipped + LINE_WIDTH ? "..." : "";
   return [`${number}${visible(shown)}${tail}`, `${" ".repeat(number.length + textWidth(visible(before)))}^`];
-}
-
-function utf16Index(text: string, characters: number): number {
-  let index = 0;
-  for (let count = 0; count < characters; count++) {
-    if (index >= text.length) return count === characters ? index : NaN;
-    index += text.codePointAt(index)! > 0xffff ? 2 : 1;
-  }
-  return index;
 }

@@ -1,3 +1,4 @@
+import { utf16Index } from "../sql_text.ts";
 import type { Statement } from "./fragment.ts";
 
 const NAME = "a ${value} is never SQL: a name goes in as ${sql.id(name)}, a part of the statement as ${sql`...`}";
@@ -15,8 +16,8 @@ export function hintFor(
   { text, values, prefix = "" }: Statement,
 ): string | undefined {
   if (code === "42601" && /at or near "\$\d+"/.test(message) && position !== undefined) {
-    const before = Array.from(text).slice(0, Number(position) - 1 - prefix.length).join("");
-    return /\bin\s*$/i.test(before) ? LIST : NAME;
+    const before = text.slice(0, utf16Index(text, Number(position) - 1 - prefix.length)).trimEnd();
+    return /\bin$/i.test(before.slice(-3)) ? LIST : NAME;
   }
   if (code !== "22P02") return undefined;
   const lists = values.filter((value) => typeof value === "string" && value.startsWith("{"));

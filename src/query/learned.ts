@@ -11,7 +11,7 @@ const TABLES = `SELECT attrelid::int8, attnum, NOT attnotnull AS nullable FROM p
   WHERE attrelid = ANY($1::oid[]) AND attnum > 0`;
 
 /** What may change tables or functions; of what is filled by a query the server's tag does not tell. */
-const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|(?<!\b(?:insert|merge)\s+)\binto\b/i;
+const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?<!\b(?:insert|merge)\s+into)/i;
 /** Characters of a statement that are looked at. */
 const LONGEST = 1_000_000;
 

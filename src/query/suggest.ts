@@ -4,6 +4,9 @@ import type { Session } from "./session.ts";
 /** A guess has to come at once or not at all. */
 const LIMIT_MS = 1000;
 
+/** Characters of a message that can be the server's own; one that a function raised may be any text. */
+const LONGEST = 1000;
+
 const RELATIONS = `SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE quote_ident(n.nspname) || '.' END ||
   quote_ident(c.relname) AS name, c.relname AS bare
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -29,7 +32,7 @@ export async function suggest(
   text: string,
 ): Promise<string | undefined> {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (typeof message !== "string") return undefined;
+  if (typeof message !== "string" || message.length > LONGEST) return undefined;
   if (code === "42P01") {
     return await nearest(session, lastPart(/relation "(.+)" does not exist/.exec(message)?.[1]), RELATIONS, []);
   }

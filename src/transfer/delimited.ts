@@ -69,7 +69,8 @@ function endOfEscaped(line: string, start: number, delimiter: string): number {
 
 /** Quotes may begin and end anywhere in a value; two of them inside of quotes are one. */
 function unquote(raw: string): string {
-  return raw.replace(/"((?:[^"]|"")*)"?/g, (_, inside: string) => inside.replaceAll('""', '"'));
+  const parts = raw.split('"'); // every second one is inside; a pattern would need a stack as deep as the value is long
+  return parts.map((part, at) => part === "" && at > 0 && at % 2 === 0 && at < parts.length - 1 ? '"' : part).join("");
 }
 
 const LETTERS: Readonly<{ [letter: string]: string }> = {

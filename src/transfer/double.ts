@@ -24,5 +24,7 @@ function parts(text: string): { digits: string; exponent: number } | undefined {
   const all = whole + fraction;
   const first = all.search(/[1-9]/);
   if (first === -1) return { digits: "", exponent: 0 };
-  return { digits: all.slice(first).replace(/0+$/, ""), exponent: Number(exponent) + whole.length - first };
+  let last = all.length; // a pattern for the zeros at the end would look at those in the middle again and again
+  while (all[last - 1] === "0") last--;
+  return { digits: all.slice(first, last), exponent: Number(exponent) + whole.length - first };
 }

@@ -116,11 +116,16 @@ export function badData(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot load: ${state}`, { cause });
 }
 
+/** Characters of a type's name: a part of it has at most 63 bytes. */
+const LONGEST_TYPE = 1000;
+
 /** A type's name is SQL, so no more than a name may be in it. */
 const TYPE =
   /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;
 
 function isTypes(value: unknown): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((type) => typeof type === "string" && TYPE.test(type));
+  return Object.values(value).every((type) =>
+    typeof type === "string" && type.length <= LONGEST_TYPE && TYPE.test(type)
+  );
 }

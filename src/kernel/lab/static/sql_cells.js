@@ -3,7 +3,7 @@
 // JupyterLab calls init with its own packages, then get for the module that package.json names.
 (() => {
   const SQL = "text/x-pgsql";
-  const BEGINS_SQL = /^(?:\s|\/\/[^\n]*|--[^\n]*|\/\*[^]*?\*\/)*%%sql(?![\w?])/;
+  const BEGINS_SQL = /^(?:\s|\/\/[^\n]*\n|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*%%sql(?![\w?])/;
   /** Comments before the magic may be long, but a cell is looked at with every key. */
   const LOOKED_AT = 2000;
 
