@@ -13,15 +13,17 @@ import {
 } from "./settings.ts";
 
 interface LoadValues
-  extends ConnectionValues, Omit<LoadOptions, "nullText" | "types" | "signal" | "onProgress" | "mode"> {
+  extends ConnectionValues, Omit<LoadOptions, "nullText" | "types" | "signal" | "onProgress" | "mode" | "partitions"> {
   null?: string;
   type?: Record<string, string>;
   replace?: boolean;
+  partitions?: boolean;
   quiet?: boolean;
 }
 
 const EXAMPLES = `
 The file is .csv, .tsv, .ndjson, .arrow or .parquet, the text formats also as .gz, or - for standard input with --format.
+Several files, a folder, or a glob in quotes are one load; folders called name=value give a column to the files in them.
 All of it is loaded, or nothing: a row that does not fit ends it, and is named with its line.
 ${LOGIN_HELP}
 
@@ -30,12 +32,14 @@ Examples:
   lakebase load trips trips.parquet --create
   lakebase load trips trips.csv --create --type zip=text --type 'fare=numeric(10, 2)'
   lakebase load app.trips trips.ndjson.gz --replace
+  lakebase load trips trips/ --create
+  lakebase load trips 'trips/**/*.parquet'
   printf 'id,zone\\\\n1,Harlem\\\\n' | lakebase load --local --data-dir .lakebase trips - --format csv --create`;
 
 /** Makes `lakebase load` of a command. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.argument("<table>", "the table, such as trips or app.trips")
-    .argument("<file>", "the file to load, or -")
+    .argument("<file...>", "the file to load, or several, a folder, a glob in quotes, or -")
     .addOption(new Option("--format <name>", "of the file; by its name where nothing is said").choices(FILE_FORMATS))
     .option("--create", "makes the table where there is none, with types that fit")
     .option("--type <column=type>", "with --create: a column's type; may be repeated", addType)
@@ -44,26 +48,30 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--no-header", "the first line of CSV or TSV has no names")
     .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)
     .option("--null <text>", "for NULL in CSV and TSV")
+    .option("--no-partitions", "folders called name=value give no columns")
     .option("--timeout <seconds>", "that it may take", seconds)
     .option("--quiet", "neither shows how far it is, nor what it did");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
-  command.action((table: string, file: string, values: LoadValues) => load(table, file, values, stopped));
+  command.action((table: string, files: string[], values: LoadValues) => load(table, files, values, stopped));
 }
 
-async function load(table: string, file: string, values: LoadValues, stopped: AbortSignal): Promise<void> {
+async function load(table: string, files: string[], values: LoadValues, stopped: AbortSignal): Promise<void> {
+  if (files.length > 1 && files.includes("-")) throw bad("- is standard input, which can't be one of several files");
   if (values.type !== undefined && !values.create) throw bad("--type is for --create");
   await withDatabase(values, stopped, async (db) => {
-    const result = await db.load(table, file, loadOptions(values, stopped));
+    const source = files.length === 1 ? files[0]! : files;
+    const result = await db.load(table, source, loadOptions(values, stopped));
     if (!values.quiet) await print(Deno.stdout, `${result}\n`);
   });
 }
 
 function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
-  const { header, null: nullText, type: types, replace = false, quiet = false } = values;
+  const { header, partitions, null: nullText, type: types, replace = false, quiet = false } = values;
   const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
     ...Object.fromEntries(given),
     ...(header === false ? { header } : {}), // where nothing was said it is true, and not every format has one
+    ...(partitions === false ? { partitions } : {}),
     ...(nullText === undefined ? {} : { nullText }),
     ...(types === undefined ? {} : { types }),
     mode: replace ? "replace" : "append",

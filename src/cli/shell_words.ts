@@ -4,6 +4,9 @@ const NAMES: Readonly<Record<string, string>> = {
   nullText: "--null",
   types: "--type",
   rowGroupSize: "--row-group-size",
+  partitions: "--no-partitions",
+  rowsPerFile: "--rows-per-file",
+  partitionBy: "--partition-by",
 };
 const PLAIN = [
   "format",
@@ -15,6 +18,7 @@ const PLAIN = [
   "timeout",
   "create",
   "mode",
+  "replace",
   "local",
 ];
 

@@ -1,3 +1,5 @@
+import type { FileType } from "./dataset_columns.ts";
+import type { Dialect } from "./delimited.ts";
 import type { Refuse } from "./load_options.ts";
 import type { LoadColumn, LoadTable } from "./load_table.ts";
 
@@ -10,13 +12,19 @@ export interface Incoming extends AsyncDisposable {
   /** What its columns are called, in their order; `undefined` where it does not say. */
   readonly names: readonly string[] | undefined;
   /** The columns that a table for it would have, with their types. */
-  newColumns(): Map<string, string>;
+  newColumns(): Map<string, string> | Promise<Map<string, string>>;
+  /** What is known of its columns' types, to find those that fit other files too. */
+  types(): Map<string, FileType>;
   /** Whether those types were found by looking at the first rows; else it brings its own. */
   readonly sampled: boolean;
   /** An error for what it holds: a file's own fault is no wrong use. */
   readonly refuse: Refuse;
   /** What is sent to the server; `undefined` where nothing is, not even a row. */
   copy(table: LoadTable): IncomingCopy | undefined;
+  /** The files that it is; each is copied by itself, one after the other, and closed by who gives it. */
+  parts?(): AsyncIterable<Incoming>;
+  /** Their paths. */
+  readonly paths?: readonly string[];
 }
 
 /** The bytes of a COPY. */
@@ -25,6 +33,8 @@ export interface IncomingCopy {
   columns: readonly LoadColumn[];
   /** COPY's own options. */
   options: string;
+  /** How the values stand in the bytes. @default {COPY's text format} */
+  layout?: Dialect;
   /** The bytes, with how many rows they are where that is counted. */
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /** How many rows of it have been made; for the progress. */

@@ -13,7 +13,7 @@ import { loadError, type LoadFailure } from "./load_error.ts";
 import { checkLoadOptions, type LoadOptions } from "./load_options.ts";
 import { LoadResult } from "./load_result.ts";
 import { openSource } from "./load_source.ts";
-import { createTable, expectLoadable, findTable, quoteName, tableName } from "./load_table.ts";
+import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./load_table.ts";
 import { type Meter, startMeter } from "./progress.ts";
 
 /** One load, from its options to its end. */
@@ -23,13 +23,15 @@ interface Load {
   options: LoadOptions;
   meter: Meter;
   signal: AbortSignal | undefined;
+  /** How many files it is, where the source does not say. */
+  files: number;
   /** What the source threw, or what is wrong with what it gave. */
   thrown?: { error: unknown };
   /** Whether all of it was done, so that the server is told to keep it. */
   done?: true;
 }
 
-type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created">;
+type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created" | "files">;
 
 /** Loads rows into a table, all or none; see `Lakebase.load`. */
 export async function loadTable(
@@ -59,7 +61,8 @@ async function loadAll(
   await using incoming = await open(source, checked, stop.signal);
   const { onProgress, progress: show } = checked;
   await using meter = startMeter({ action: "Loading", name, totalBytes: incoming.size, onProgress, show });
-  const load: Load = { name, incoming, options: checked, meter, signal: stop.signal };
+  const files = typeof source === "string" || source instanceof URL ? 1 : 0;
+  const load: Load = { name, incoming, options: checked, meter, signal: stop.signal, files };
   const loaded = await (session.transaction === undefined ? alone(session, load) : withSavepoint(session, load))
     .catch((error) => {
       throw load.thrown?.error === error ? error : failedLoad(error, load);
@@ -110,25 +113,36 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   const stops = { signal };
   const found = await findTable(find, name, stops);
   const created = found === undefined && options.create === true;
-  if (created) await createTable(find, name, columnsOf(load), incoming.refuse, stops);
+  if (created) await createTable(find, name, await columnsOf(load), incoming.refuse, stops);
   const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : found);
-  const copy = incoming.copy(table);
-  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
-  if (copy?.columns.length === 0 && table.columns.length > 0) {
-    throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
-  }
-  if (options.mode === "replace" && !created) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
   const typesFrom = incoming.sampled ? "sample" as const : "file" as const;
   const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
-  const failure = { name: incoming.name, table, typeFrom };
-  const done = copy === undefined ? { rows: 0, bytes: 0 } : await send(find, copy, { ...failure, copy }, load);
+  const done = { rows: 0, bytes: 0 };
+  let emptied = options.mode !== "replace" || created;
+  for await (const part of incoming.parts?.() ?? [incoming]) {
+    const copy = copyOf(part, table);
+    if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
+    emptied = true;
+    if (copy === undefined) continue;
+    const { rows, bytes } = await send(find, copy, { name: part.name, table, typeFrom, copy }, load);
+    done.rows += rows;
+    done.bytes += bytes;
+  }
+  if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops); // all files are empty
   await until(meter.complete(), signal);
-  return { table: table.quoted, created, ...done };
+  return { table: table.quoted, created, ...done, files: incoming.paths?.length ?? load.files };
+}
+
+function copyOf(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
+  const copy = incoming.copy(table);
+  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
+  if (copy?.columns.length !== 0 || table.columns.length === 0) return copy;
+  throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
 }
 
 /** The columns of a new table: those of the source, with the types that a person gave. */
-function columnsOf({ incoming, options: { types = {} } }: Load): Map<string, string> {
-  const columns = incoming.newColumns();
+async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<Map<string, string>> {
+  const columns = await incoming.newColumns();
   for (const [name, type] of Object.entries(types)) {
     if (columns.has(name)) columns.set(name, type);
     else {

@@ -3,6 +3,7 @@ import type { Batch } from "./batch.ts";
 import { cellWriter } from "./cell_text.ts";
 import { batchOf, type Columns } from "./columns.ts";
 import { CopyBytes } from "./copy_bytes.ts";
+import type { FileType } from "./dataset_columns.ts";
 import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
@@ -74,6 +75,11 @@ class Columnar implements Incoming {
     return new Map(
       this.#chosen.map((index) => this.#rows.columns[index]!).map(({ name, postgres }) => [name, postgres]),
     );
+  }
+
+  types(): Map<string, FileType> {
+    const columns = this.#chosen.map((index) => this.#rows.columns[index]!);
+    return new Map(columns.map(({ name, postgres, untyped }) => [name, { own: untyped ? undefined : postgres }]));
   }
 
   copy(table: LoadTable): IncomingCopy {

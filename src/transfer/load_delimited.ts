@@ -1,21 +1,24 @@
+import type { FileType } from "./dataset_columns.ts";
 import { type Dialect, type Record, records } from "./delimited.ts";
 import { EndMark } from "./end_mark.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 import { joinBytes } from "./join_bytes.ts";
 import { badFile, type LoadBytes } from "./load_bytes.ts";
-import { bad, badData, type LoadOptions } from "./load_options.ts";
+import { bad, badData, type SourceOptions } from "./load_options.ts";
 import { BY_OPTION, delimiterHint, type LoadTable, matchColumns, otherDelimiter } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 
 /** What is looked at to find out the types: this many bytes, or rows, whichever is less. */
 const SAMPLE_BYTES = 1_048_576;
 const SAMPLE_ROWS = 10_000;
+/** A header may be long, however few rows are wanted. */
+const FEWEST_BYTES = 131_072;
 
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 /** A CSV or TSV file: the server reads its bytes as they are. */
-export async function openDelimited(bytes: LoadBytes, options: LoadOptions, quotes: boolean): Promise<Incoming> {
+export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
   const { delimiter = quotes ? "," : "\t", nullText = quotes ? "" : "\\N" } = options;
   const dialect = { quotes, delimiter, nullText };
   const peeked = await peek(bytes.chunks, untilSample(options, dialect));
@@ -28,13 +31,17 @@ export async function openDelimited(bytes: LoadBytes, options: LoadOptions, quot
 }
 
 /** The header is enough, unless types are to be found. */
-function untilSample({ create, header = true }: LoadOptions, dialect: Dialect): (chunk: Uint8Array) => boolean {
+function untilSample(
+  { create, header = true, sampleRows = SAMPLE_ROWS }: SourceOptions,
+  dialect: Dialect,
+): (chunk: Uint8Array) => boolean {
   const chunks: Uint8Array[] = [];
+  const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_ROWS);
   let seen = 0;
   return (chunk) => {
     chunks.push(chunk);
     seen += chunk.length;
-    if (seen >= SAMPLE_BYTES) return false;
+    if (seen >= most) return false;
     if (create || seen < BYTE_ORDER_MARK.length) return true;
     if (!header) return false;
     const ended = chunk.includes(10) &&
@@ -52,12 +59,12 @@ class Delimited implements Incoming {
   readonly #peeked: Peeked<Uint8Array>;
   readonly #dialect: Dialect;
   readonly #header: boolean;
-  readonly #options: LoadOptions;
+  readonly #options: SourceOptions;
   readonly #bytes: LoadBytes;
   readonly #sample: Record[];
   readonly #marked: boolean;
 
-  constructor(bytes: LoadBytes, peeked: Peeked<Uint8Array>, dialect: Dialect, options: LoadOptions) {
+  constructor(bytes: LoadBytes, peeked: Peeked<Uint8Array>, dialect: Dialect, options: SourceOptions) {
     this.name = bytes.name;
     this.size = bytes.size;
     this.#bytes = bytes;
@@ -72,6 +79,14 @@ class Delimited implements Incoming {
   }
 
   newColumns(): Map<string, string> {
+    return new Map(Array.from(this.#newTypes(), ([name, type]) => [name, typeText(type)]));
+  }
+
+  types(): Map<string, FileType> {
+    return new Map(Array.from(this.#newTypes(), ([name, sampled]) => [name, { sampled }]));
+  }
+
+  #newTypes(): Map<string, NewType | undefined> {
     const rows = this.#header ? this.#sample.slice(1) : this.#sample;
     const names = this.names ?? this.#sample[0]?.map((_, index) => `column_${index + 1}`);
     if (names === undefined || names.length === 0) {
@@ -82,7 +97,7 @@ class Delimited implements Incoming {
       );
     }
     this.#expectDelimiter(names);
-    return new Map(names.map((name, index) => [name, typeText(typeOfColumn(rows, index))]));
+    return new Map(names.map((name, index) => [name, typeOfColumn(rows, index)]));
   }
 
   copy(table: LoadTable): IncomingCopy {
@@ -101,7 +116,7 @@ class Delimited implements Incoming {
     const mark = new EndMark(this.#dialect.quotes);
     const place = (line: number) => `line ${line.toLocaleString("en-US")}`;
     const rows = () => Math.max(0, mark.lines - (this.#header ? 1 : 0));
-    return { columns, options: this.#copyOptions(), bytes: this.#checked(mark), rows, place };
+    return { columns, options: this.#copyOptions(), layout: this.#dialect, bytes: this.#checked(mark), rows, place };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,7 +168,7 @@ class Delimited implements Incoming {
     const found: Record[] = [];
     for (const record of records(text, this.#dialect, this.#peeked.whole)) {
       found.push(record);
-      if (found.length > SAMPLE_ROWS || !this.#options.create) break;
+      if (found.length > (this.#options.sampleRows ?? SAMPLE_ROWS) || !this.#options.create) break;
     }
     return found;
   }

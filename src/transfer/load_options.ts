@@ -52,6 +52,12 @@ export interface LoadOptions {
   types?: Readonly<Record<string, string>>;
   /** Whether the rows come to those in the table, or take their place. @default {"append"} */
   mode?: "append" | "replace";
+  /**
+   * Whether the folders of a dataset that are called `name=value` give a column of that name to the rows in them.
+   * `__HIVE_DEFAULT_PARTITION__` stands for NULL, and `%2F` for what a path can't have.
+   * @default {true}
+   */
+  partitions?: boolean;
   /** Is told how far it is, some times a second. What it throws, or rejects with, ends the load. */
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
   /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
@@ -60,6 +66,12 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Seconds that it may take. @default {no limit} */
   timeout?: number;
+}
+
+/** What the source of a load is opened with. */
+export interface SourceOptions extends LoadOptions {
+  /** Rows that are looked at to find out the types. @default {10,000} */
+  sampleRows?: number;
 }
 
 const MODES: readonly string[] = ["append", "replace"];
@@ -73,6 +85,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
   create: SWITCH,
   types: [isTypes, 'an object of types as SQL has them, such as { zip: "text", fare: "numeric(10, 2)" }'],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
+  partitions: SWITCH,
   onProgress: FUNCTION,
   progress: SWITCH,
   signal: SIGNAL,

@@ -3,7 +3,7 @@ import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { renderCommand } from "../notebook/table.ts";
 
 /** What a {@linkcode LoadResult} says. */
-export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created">;
+export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files">;
 
 /**
  * What a load did; it draws itself as one line.
@@ -31,13 +31,17 @@ export class LoadResult {
   /** Whether the table was made. */
   readonly created: boolean;
 
+  /** Files that were read; 0 where the rows came from a program, or from a stream. */
+  readonly files: number;
+
   /** Made by `load`. */
-  constructor({ table, rows, bytes, elapsed, created }: LoadFacts) {
+  constructor({ table, rows, bytes, elapsed, created, files }: LoadFacts) {
     this.table = table;
     this.rows = rows;
     this.bytes = bytes;
     this.elapsed = elapsed;
     this.created = created;
+    this.files = files;
   }
 
   /** The line. */
@@ -56,7 +60,8 @@ export class LoadResult {
   }
 
   #line(): Bundle {
-    const tag = `${countText(this.rows, "row")} into ${this.created ? "the new table " : ""}${this.table}`;
+    const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
+    const tag = `${countText(this.rows, "row")}${from} into ${this.created ? "the new table " : ""}${this.table}`;
     return { ...renderCommand({ tag, elapsed: this.elapsed }) };
   }
 }

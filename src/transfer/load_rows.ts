@@ -2,9 +2,10 @@ import type { LakebaseError } from "../errors.ts";
 import { Result } from "../query/result.ts";
 import { CopyTextWriter } from "./copy_text.ts";
 import { valueText } from "./copy_value.ts";
+import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
-import { bad, badData, type LoadOptions, type Refuse } from "./load_options.ts";
+import { bad, badData, type LoadOptions, type Refuse, type SourceOptions } from "./load_options.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 import { chunks, chunksAsync, grouped, type LoadRow, type RowGroup, single } from "./row_groups.ts";
@@ -52,10 +53,10 @@ export async function openRows(
 export async function openRowsOf(
   source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
   kind: RowKind,
-  options: LoadOptions,
+  options: SourceOptions,
 ): Promise<Incoming> {
   let seen = 0;
-  const most = options.create ? TYPED_ROWS : SAMPLE_ROWS;
+  const most = options.create ? options.sampleRows ?? TYPED_ROWS : SAMPLE_ROWS;
   const peeked = await peek(source, (group) => (seen += group.length) < most);
   try {
     return new Rows(peeked, kind, options);
@@ -92,14 +93,23 @@ class Rows implements Incoming {
   }
 
   newColumns(): Map<string, string> {
-    const columns = new Map<string, NewType | undefined>(this.names.map((name) => [name, undefined]));
-    for (const row of this.#sample) {
-      for (const [name, type] of columns) columns.set(name, commonType(type, this.#kind.type(row[name])));
-    }
+    const columns = this.#newTypes();
     if (columns.size === 0) {
       throw this.refuse(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
     }
     return new Map(Array.from(columns, ([name, type]) => [name, this.#kind.known?.get(name) ?? typeText(type)]));
+  }
+
+  types(): Map<string, FileType> {
+    return new Map(Array.from(this.#newTypes(), ([name, sampled]) => [name, { sampled }]));
+  }
+
+  #newTypes(): Map<string, NewType | undefined> {
+    const columns = new Map<string, NewType | undefined>(this.names.map((name) => [name, undefined]));
+    for (const row of this.#sample) {
+      for (const [name, type] of columns) columns.set(name, commonType(type, this.#kind.type(row[name])));
+    }
+    return columns;
   }
 
   copy(table: LoadTable): IncomingCopy | undefined {

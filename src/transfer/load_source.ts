@@ -2,16 +2,18 @@ import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
 import { exactRows, Query } from "../query/query.ts";
 import { Columns } from "./columns.ts";
+import { isGlob } from "./glob.ts";
 import { EXTENSIONS, FILE_FORMATS, type LoadFormat } from "./file_format.ts";
 import type { Incoming } from "./incoming.ts";
 import { type LoadBytes, openPath, openStream } from "./load_bytes.ts";
 import { openDelimited } from "./load_delimited.ts";
-import { bad, checkFormatOptions, type LoadOptions } from "./load_options.ts";
+import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from "./load_options.ts";
 import { openRows } from "./load_rows.ts";
 import { openNdjson } from "./ndjson_rows.ts";
+import { peek } from "./peek.ts";
 
 /** What can be loaded, rows and bytes alike; see `Queryable.load`. */
-export type LoadSource = string | URL | Columns | Iterable<object> | AsyncIterable<object | string>;
+export type LoadSource = string | URL | Columns | Iterable<object | string> | AsyncIterable<object | string>;
 
 /**
  * Opens what is to be loaded and looks at its beginning.
@@ -23,13 +25,14 @@ export async function openSource(
   options: LoadOptions,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
-  if (source instanceof URL) {
-    if (source.protocol !== "file:") {
-      throw bad(`the source is a URL of ${source.protocol}; fetch it: (await fetch(url)).body`);
-    }
-    return await openNamed(fileURLToPath(source), options);
+  if (isPlace(source)) {
+    const path = pathOf(source);
+    return await isDataset(path) ? await openFiles([path], options, signal) : await openNamed(path, options);
   }
-  if (typeof source === "string") return await openNamed(source, options);
+  if (Array.isArray(source) && source.length > 0 && source.every(isPlace)) {
+    return await openFiles(source.map(pathOf), options, signal);
+  }
+  expectDataset(options);
   const { format } = options;
   const isSource = typeof source === "object" && source !== null;
   if (source instanceof Columns) return await openColumns(source, options);
@@ -62,7 +65,54 @@ async function openQuery(query: Query, options: LoadOptions, signal: AbortSignal
   return await openRows(await exactRows(query, signal), options);
 }
 
+function isPlace(source: unknown): source is string | URL {
+  return typeof source === "string" || source instanceof URL;
+}
+
+function pathOf(place: string | URL): string {
+  if (typeof place === "string") return place;
+  if (place.protocol === "file:") return fileURLToPath(place);
+  throw bad(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
+}
+
+/** Whether a path stands for several files: a folder, or a glob that is no file's own name. */
+async function isDataset(path: string): Promise<boolean> {
+  if (path === "-") return false;
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound && (path.endsWith("/") || isGlob(path)); // else opening it says it
+  }
+}
+
+async function openFiles(
+  places: readonly string[],
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
+  const { listName, openDataset } = await import("./dataset.ts");
+  return await openDataset(places, listName(places), options, { formatOf, open: openPart }, signal);
+}
+
+/** Spark writes an empty file for a part without rows. */
+async function openPart(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined> {
+  checkFormatOptions(options, format);
+  if (format === "arrow" || format === "parquet") {
+    const { openColumnar } = await import("./load_columnar.ts");
+    return await openColumnar(path, format, options);
+  }
+  const bytes = await openPath(path);
+  const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
+  if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
+  return await openText(format, { ...bytes, chunks: peeked.rest() as AsyncIterable<Uint8Array> }, options);
+}
+
+function expectDataset({ partitions }: LoadOptions): void {
+  if (partitions !== undefined) throw bad("partitions is for the files of a folder, a glob or a list");
+}
+
 async function openNamed(path: string, options: LoadOptions): Promise<Incoming> {
+  expectDataset(options);
   const format = options.format ?? formatOf(path);
   checkFormatOptions(options, format);
   if (format === "arrow" || format === "parquet") {
@@ -101,7 +151,7 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
   return await openRows(rows(), options);
 }
 
-async function openText(format: LoadFormat, bytes: LoadBytes, options: LoadOptions): Promise<Incoming> {
+async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   try {
     if (format === "ndjson") return await openNdjson(bytes, options);
     return await openDelimited(bytes, options, format === "csv");

@@ -4,7 +4,7 @@ import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
 import { jsonElements, jsonMembers, stringOf } from "./json_text.ts";
 import { joinBytes } from "./join_bytes.ts";
 import { badFile, type LoadBytes } from "./load_bytes.ts";
-import type { LoadOptions } from "./load_options.ts";
+import type { SourceOptions } from "./load_options.ts";
 import { openRowsOf } from "./load_rows.ts";
 import type { LoadColumn } from "./load_table.ts";
 import type { LoadRow, RowGroup } from "./row_groups.ts";
@@ -15,7 +15,7 @@ const MOST_LINE_BYTES = 402_653_184;
 const LINE_FEED = 10;
 
 /** A file of one JSON object a line. */
-export async function openNdjson(bytes: LoadBytes, options: LoadOptions): Promise<Incoming> {
+export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   const lines = new Lines(bytes.name);
   return await openRowsOf(lines.rows(bytes.chunks), {
     file: bytes.name,

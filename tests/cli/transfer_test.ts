@@ -120,6 +120,8 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["load", "numbers", "bad.csv", "--type", "n=int"], 2, /--type is for --create/],
     [["load", "numbers", "bad.csv", "--create", "--type", "n"], 2, /column=type/],
     [["load", "numbers"], 2, /missing required argument 'file'/],
+    [["load", "numbers", "bad.csv", "-"], 2, /- is standard input, which can't be one of several/],
+    [["load", "numbers", "*.parquet"], 1, /matches no file in this folder, which has /],
     [["load", "nowhere", "bad.csv"], 1, /HINT: --create makes it/],
     [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is no column/],
     [["load", "other", "bad.csv", "--create", "--type", "n=;"], 2, /a --type is no type of SQL; .* --type zip=text/],

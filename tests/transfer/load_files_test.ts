@@ -187,8 +187,8 @@ queryTest("load() says what is wrong with a path", async ({ db }) => {
         [`${folder}/none.parquet`, /^Cannot load \S+none\.parquet: there is no such file$/],
         [`${folder}/none.arrow`, /^Cannot load \S+none\.arrow: there is no such file$/],
         [`${folder}/none.ndjson`, /^Cannot load \S+none\.ndjson: there is no such file$/],
-        [`${folder}/folder.csv`, /folder\.csv: it is a folder/],
-        [`${folder}/folder.arrow`, /folder\.arrow: it is a folder/],
+        [`${folder}/folder.csv`, /folder\.csv: the folder is empty/],
+        [`${folder}/folder.arrow`, /folder\.arrow: the folder is empty/],
         [new URL(`file://${folder}/none.csv`), /none\.csv: there is no such file/],
       ] as const
     ) {

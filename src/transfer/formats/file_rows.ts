@@ -11,6 +11,8 @@ export interface FileColumn {
   type: ColumnType;
   /** What Postgres has for it, such as `numeric(10,2)`. */
   postgres: string;
+  /** Whether it has no type of its own, since all of its values are NULL. */
+  untyped?: boolean;
 }
 
 /** The rows of a file of columns. Disposing of it closes the file. */

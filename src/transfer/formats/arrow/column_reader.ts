@@ -35,6 +35,8 @@ export interface ColumnReader {
   type: ColumnType;
   /** What Postgres has for them. */
   postgres: string;
+  /** Whether it has no type of its own, since all of its values are NULL. */
+  untyped?: boolean;
   /** The values of a batch. */
   read(data: Data): Values;
 }
@@ -130,6 +132,7 @@ function scalarReader(type: DataType): ColumnReader | undefined {
       return {
         type: { kind: "text" },
         postgres: "text",
+        untyped: true,
         read: ({ length }) => ({ values: new Uint8Array(), offsets: new Int32Array(length + 1) }),
       };
     case Type.Bool:

@@ -67,7 +67,7 @@ export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<Fi
   });
   const names = schema.fields.map((field) => field.name);
   return {
-    columns: readers.map(({ type, postgres }, at) => ({ name: names[at]!, type, postgres })),
+    columns: readers.map(({ type, postgres, untyped = false }, at) => ({ name: names[at]!, type, postgres, untyped })),
     batches: convert(batches, readers, names, name),
   };
 }

@@ -1,0 +1,86 @@
+import type { Dialect } from "./delimited.ts";
+
+const LINE_FEED = 10;
+const RETURN = 13;
+const BACKSLASH = 0x5c;
+const QUOTE = 0x22;
+
+/** COPY's text format, as it is where nothing else is said. */
+export const COPY_TEXT: Dialect = { quotes: false, delimiter: "\t", nullText: "\\N" };
+
+/**
+ * Values as they stand in front of those of a record, with the delimiter behind each.
+ *
+ * @param values The values; `null` for NULL.
+ */
+export function prefixText(values: readonly (string | null)[], { quotes, delimiter, nullText }: Dialect): string {
+  const written = (value: string) => quotes ? `"${value.replaceAll('"', '""')}"` : escaped(value, delimiter);
+  return values.map((value) => (value === null ? nullText : written(value)) + delimiter).join("");
+}
+
+function escaped(value: string, delimiter: string): string {
+  const letters: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  return value.replace(/[\\\n\r\t]/g, (special) => letters[special] ?? "\\\\").replaceAll(
+    delimiter,
+    (found) => `\\${found}`,
+  );
+}
+
+/** Puts the same bytes in front of each record; a line end within a value begins none. */
+export async function* prefixed(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  prefix: Uint8Array,
+  { quotes }: Pick<Dialect, "quotes">,
+): AsyncGenerator<Uint8Array, void, void> {
+  const starts = new RecordStarts(quotes);
+  for await (const chunk of chunks) yield inserted(chunk, starts.find(chunk), prefix);
+}
+
+function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Array): Uint8Array {
+  const out = new Uint8Array(chunk.length + places.length * prefix.length);
+  let from = 0;
+  let at = 0;
+  for (const place of places) {
+    out.set(chunk.subarray(from, place), at);
+    at += place - from;
+    out.set(prefix, at);
+    at += prefix.length;
+    from = place;
+  }
+  out.set(chunk.subarray(from), at);
+  return out;
+}
+
+/** Finds where records begin in bytes that are cut anywhere. */
+class RecordStarts {
+  readonly #quotes: boolean;
+  #quoted = false;
+  #escaped = false;
+  /** Whether the next byte begins a record; after a carriage return, unless it is a line feed. */
+  #next: "record" | "record or line feed" | "value" = "record";
+
+  constructor(quotes: boolean) {
+    this.#quotes = quotes;
+  }
+
+  find(chunk: Uint8Array): number[] {
+    const found: number[] = [];
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!;
+      if (this.#next === "record or line feed" && byte === LINE_FEED) {
+        this.#next = "record";
+        continue;
+      }
+      if (this.#next !== "value") {
+        found.push(at);
+        this.#next = "value";
+      }
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === QUOTE && this.#quotes) this.#quoted = !this.#quoted;
+      else if (byte === BACKSLASH && !this.#quotes) this.#escaped = true;
+      else if (byte === LINE_FEED && !this.#quoted) this.#next = "record";
+      else if (byte === RETURN && !this.#quoted) this.#next = "record or line feed";
+    }
+    return found;
+  }
+}
