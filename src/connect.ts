@@ -1,7 +1,9 @@
-import { setBy } from "./settings/set_by.ts";
+import { setBy, setByAll } from "./settings/set_by.ts";
 import { LakebaseError } from "./errors.ts";
-import { Lakebase, placeOf, sessionOf } from "./lakebase.ts";
+import { closeBecause, Lakebase, partsOf, sessionOf } from "./lakebase.ts";
+import { placeInFull } from "./place.ts";
 import { answerSqlCells } from "./notebook/sql_cell.ts";
+import { announceConnection } from "./notebook/waiting.ts";
 import { openConnection } from "./open_connection.ts";
 import type { ConnectOptions } from "./settings/options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
@@ -28,42 +30,74 @@ import type { Settings } from "./settings/settings.ts";
  * ```
  */
 export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
-  const opening = open(options);
-  pending.add(opening); // at once: `sql` has to see a connect() whose `await` was forgotten
   try {
-    return await opening;
-  } finally {
-    pending.delete(opening);
+    return (await begin(options)).db;
+  } catch (error) {
+    lastFailure = error;
+    throw error;
   }
 }
 
-/** Every connect() that is under way, in their order. */
-const pending = new Set<Promise<Lakebase>>();
+async function begin(options: ConnectOptions): Promise<Opened> {
+  const call = ++calls;
+  const opening = open(options, call);
+  pending.set(call, opening); // at once: `sql` has to see a connect() whose `await` was forgotten
+  try {
+    const opened = await opening;
+    if (call > (current?.call ?? 0)) current = { call, db: opened.db };
+    return opened;
+  } finally {
+    pending.delete(call);
+  }
+}
 
-async function open(options: ConnectOptions): Promise<Lakebase> {
+/** What a call of connect() gives. */
+interface Opened {
+  db: Lakebase;
+  /** Where its settings came from. */
+  origins: ReadSettings["origins"];
+}
+
+/** How often connect() was called: its calls in their order. */
+let calls = 0;
+/** Every call that is under way, in their order. */
+const pending = new Map<number, Promise<Opened>>();
+/** The connection of the last call that did not fail, open or closed, and which call that was. */
+let current: { call: number; db: Lakebase } | undefined;
+/** What the last call by a person failed with. */
+let lastFailure: unknown;
+
+async function open(options: ConnectOptions, call: number): Promise<Opened> {
   const found = await readSettings(options);
   const { settings, release } = found;
   const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
     const db = await open.connection.catch(() => undefined);
-    if (db !== undefined && !db.closed && sameSettings(open.settings, settings)) {
+    const changed = db === undefined || db.closed ? [] : changedSettings(open.settings, settings);
+    if (db !== undefined && !db.closed && changed.length === 0) {
       await release();
-      return db;
+      return { db, origins: found.origins };
     }
     if (connections.get(key) === open) connections.delete(key);
-    await db?.close();
+    await (db === undefined ? undefined : closeBecause(db, replacedBy(changed)));
   }
   const opened: Connection = { settings, connection: openConnection(found) };
   connections.set(key, opened);
   try {
     const db = await opened.connection;
-    onOpened();
-    return db;
+    // The kernel is told of the current connection: a call before the last one says nothing.
+    if (call === calls) onOpened();
+    return { db, origins: found.origins };
   } catch (error) {
     if (connections.get(key) === opened) connections.delete(key);
     await release();
     throw withOrigins(error, found.origins);
   }
+}
+
+function replacedBy(changed: readonly string[]): string {
+  return `connect() was called for the same database and role with another ${changed.join(", ")}, which closed it. ` +
+    "Use the connection that connect() gave then";
 }
 
 function withOrigins(error: unknown, origins: ReadSettings["origins"]): unknown {
@@ -90,9 +124,13 @@ async function identity(settings: Settings): Promise<string> {
   return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
 }
 
-function sameSettings(a: Settings, b: Settings): boolean {
-  if (a.password !== b.password || a.workspace !== b.workspace || !sameTypes(a.types, b.types)) return false;
-  return JSON.stringify(a) === JSON.stringify(b);
+/** The settings that differ, by name. */
+function changedSettings(a: Settings, b: Settings): string[] {
+  return (Object.keys({ ...a, ...b }) as (keyof Settings)[]).filter((name) => {
+    // A client of the SDK refers to itself, and is the same one or another.
+    if (name === "workspace" || name === "password") return a[name] !== b[name];
+    return name === "types" ? !sameTypes(a.types, b.types) : JSON.stringify(a[name]) !== JSON.stringify(b[name]);
+  });
 }
 
 function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
@@ -100,18 +138,41 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
   return names.every((name) => a[name] === b[name]);
 }
 
-/** The connection that was opened last, of those that are open. One that is being opened is waited for, and may fail. */
+/**
+ * The connection that connect() was last called for. One that is being opened is waited for, and may fail. One that was
+ * closed is no reason to take another: the statement would change a database that nobody named.
+ */
 async function newest(): Promise<Lakebase> {
-  await [...pending].at(-1);
-  for (const { connection } of [...connections.values()].reverse()) {
-    const db = await connection.catch(() => undefined);
-    if (db !== undefined && !db.closed) return db;
-  }
-  return await connect();
+  const [call, opening] = [...pending].at(-1) ?? [];
+  if (opening !== undefined && call! > (current?.call ?? 0)) return (await opening).db;
+  if (current !== undefined) return current.db;
+  if (lastFailure !== undefined) throw notConnected(lastFailure);
+  return await (unasked ??= connectUnasked().finally(() => unasked = undefined));
+}
+
+/** Connecting that nobody asked for, which every statement shares that waits for it. */
+let unasked: Promise<Lakebase> | undefined;
+
+async function connectUnasked(): Promise<Lakebase> {
+  const { db, origins } = await begin({});
+  await announceConnection(
+    `Connected to ${placeInFull(partsOf(db))}, since connect() was not called. ${setByAll(origins)}`,
+  );
+  return db;
+}
+
+function notConnected(cause: unknown): LakebaseError {
+  const { code = "CLOSED", message, sqlstate } = cause as Partial<LakebaseError>;
+  return new LakebaseError(
+    code,
+    `Cannot run the statement: there is no connection, since connect() failed before. Call connect() again. It said: ${message}`,
+    { cause, sqlstate },
+  );
 }
 
 /**
- * The `sql` tag on the connection that was opened last; where there is none, it connects as `connect()` does.
+ * The `sql` tag on the current connection: the one that `connect()` was last called for, also where that one was open already.
+ * Where `connect()` was never called, it connects as `connect()` does, and a notebook shows to what.
  *
  * `${values}` are bound parameters, never text. As the last expression of a cell a query runs and draws itself; `await` gives
  * its rows.
@@ -137,5 +198,5 @@ const onOpened = answerSqlCells({
     const opened = await Promise.allSettled(opening);
     return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
   },
-  session: (db) => db instanceof Lakebase ? { session: sessionOf(db), place: placeOf(db) } : undefined,
+  session: (db) => db instanceof Lakebase ? sessionOf(db) : undefined,
 });

@@ -20,6 +20,7 @@ import { poolSession, type Session } from "./query/session.ts";
 import { transact, type TransactionOptions } from "./query/transaction.ts";
 import type { Sql } from "./query/sql.ts";
 import { parserSource, type TypeParsers } from "./query/types.ts";
+import { placeAmong } from "./place.ts";
 import { type Queryable, queryable } from "./queryable.ts";
 import type { LoadOptions } from "./transfer/load_options.ts";
 import type { LoadResult } from "./transfer/load_result.ts";
@@ -60,8 +61,16 @@ export type PgPool = Pool;
 
 /** Where the queries of a connection run; for this module's own `sql`. */
 export let sessionOf: (db: Lakebase) => Session;
-/** A connection's database and server in a few words. */
-export let placeOf: (db: Lakebase) => string;
+/** What a connection is made of; for this module's own `connect()`. */
+export let partsOf: (db: Lakebase) => LakebaseParts;
+/** Closes a connection, and lets every later statement on it say why. */
+export function closeBecause(db: Lakebase, reason: string): Promise<void> {
+  partsOf(db).pool.endedBecause = reason;
+  return db.close();
+}
+
+/** Every connection that is open: with more than one, what is drawn says on which of them it ran. */
+const open = new Set<Lakebase>();
 
 /**
  * A connection to a Lakebase, made by {@linkcode connect}.
@@ -95,14 +104,15 @@ export class Lakebase implements Queryable, AsyncDisposable {
   constructor(parts: LakebaseParts) {
     this.pool = parts.pool;
     this.#parts = parts;
-    this.#session = poolSession(parts.pool, parserSource(parts.types));
+    open.add(this);
+    this.#session = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
     this.#own = queryable(() => this.#session);
     this.sql = this.#own.sql;
   }
 
   static {
     sessionOf = (db) => db.#session;
-    placeOf = (db) => `${db.#parts.database} at ${db.#parts.host}:${db.#parts.port}`;
+    partsOf = (db) => db.#parts;
   }
 
   /** Whether {@linkcode close} was called. */
@@ -295,6 +305,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    open.delete(this);
     this.#parts.credentials?.close();
     await this.#parts.pool.end();
     await this.#parts.onClose?.();
@@ -318,6 +329,11 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /** As `console.log`, for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.#card()["text/plain"]!;
+  }
+
+  #place(): string | undefined {
+    if (open.size < 2) return undefined;
+    return placeAmong(this.#parts, [...open].filter((other) => other !== this).map((other) => other.#parts));
   }
 
   #card(): Bundle {

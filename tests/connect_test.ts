@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { WorkspaceClient } from "@databricks/sdk-experimental";
 import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../mod.ts";
 import { startLocal, type WorkspaceFault } from "../src/local/mod.ts";
 import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "./support/lakebase.ts";
@@ -47,6 +48,70 @@ test("connect() with a new client of the same workspace closes the old connectio
   await using second = await connect(settings({ workspace: { config } }));
   assert.notEqual(second, first);
   assert.equal(first.closed, true);
+});
+
+test("connect() knows a client of the SDK again, which refers to itself", async ({ local, settings }) => {
+  const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token } = local.env;
+  const workspace = new WorkspaceClient({ host: host!, token: token! });
+  await using first = await connect(settings({ workspace }));
+  assert.equal(await connect(settings({ workspace })), first);
+});
+
+test("a closed connection says why it is closed", async ({ settings }) => {
+  const first = await connect(settings());
+  await using second = await connect(settings({ max: 3, statementTimeout: 60 }));
+  const replaced =
+    /closed, since connect\(\) was called for the same database and role with another max, statementTimeout,/;
+  await assert.rejects(first.query("SELECT 1"), { code: "CLOSED", message: replaced });
+  await assert.rejects(first.transaction(() => {}), { code: "CLOSED", message: replaced });
+  await second.close();
+  await assert.rejects(second.query("SELECT 1"), {
+    code: "CLOSED",
+    message: /"databricks_postgres" .* since close\(\) was/,
+  });
+});
+
+test("sql is the connection that connect() was last called for, open already or not", async ({ settings }) => {
+  await using dev = await connect(settings());
+  await using prod = await connect(settings({ readOnly: true }));
+  const readOnly = async () => await sql`SHOW default_transaction_read_only`.value();
+  assert.equal(await readOnly(), "on");
+  assert.equal(await connect(settings()), dev); // the cell is run again
+  assert.equal(await readOnly(), "off");
+  const [, last] = await Promise.all([connect(settings()), connect(settings({ readOnly: true }))]);
+  assert.equal(last, prod);
+  assert.equal(await readOnly(), "on");
+  const slow = connect(settings({ max: 2 })); // it closes and logs in, and ends after the one below
+  await connect(settings({ readOnly: true }));
+  assert.equal(await readOnly(), "on");
+  await using _slow = await slow;
+  assert.equal(await readOnly(), "on");
+});
+
+test("sql goes to no other connection when the one that it belongs to was closed", async ({ settings }) => {
+  await using _dev = await connect(settings());
+  const prod = await connect(settings({ readOnly: true }));
+  await prod.close();
+  await assert.rejects(sql`SELECT 1`.then(), { code: "CLOSED", message: /since close\(\) was called on it/ });
+  await using _again = await connect(settings());
+  await sql`SELECT 1`;
+  const failing = connect(settings({ max: 1, host: "db.invalid" }));
+  await assert.rejects(failing, { code: "DNS" });
+  assert.equal(await sql`SHOW default_transaction_read_only`.value(), "off");
+});
+
+test("sql connects to nothing else when connect() has failed", async ({ local }) => {
+  await using folder = await emptyHome();
+  const script = `import { connect, sql } from "lakebase";
+    await connect({ database: "nope" }).catch(() => {});
+    const said = await sql\`CREATE TABLE mine (a int)\`.then(() => ({ code: "" }), ({ code, message }) => ({ code, message }));
+    console.log(JSON.stringify(said));`;
+  const { code, message } = await inShell(folder.path, script, local.env);
+  assert.equal(code, "DATABASE_NOT_FOUND");
+  assert.match(
+    message,
+    /there is no connection, since connect\(\) failed before. Call connect\(\) again. It said: .*"nope"/,
+  );
 });
 
 test("connect() opens anew after close()", async ({ settings }) => {
@@ -218,6 +283,11 @@ async function failureInShell(home: string, options: ConnectOptions, env: Record
       said.message = error.message;
     });
     console.log(JSON.stringify(said));`;
+  return await inShell(home, script, env);
+}
+
+/** Runs a script in a process of its own, with no more environment than is given; it prints what it is to give. */
+async function inShell(home: string, script: string, env: Record<string, string>) {
   const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--no-lock", `--config=${config}`, script],

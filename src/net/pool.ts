@@ -49,6 +49,8 @@ export class LakebasePool extends pg.Pool {
   /** Connections idle since before then went the way of one that was found dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
+  /** Why it was closed, for whoever uses it after that. */
+  endedBecause = "close() was called on it. Call connect() again";
 
   /** Makes a pool; it connects when first used. */
   constructor(options: LakebasePoolOptions) {
@@ -132,6 +134,14 @@ export class LakebasePool extends pg.Pool {
     await Promise.race([super.end(), late.promise]).finally(() => clearTimeout(timer));
   }
 
+  #closed(): LakebaseError {
+    const { database, host } = this.#options;
+    return new LakebaseError(
+      "CLOSED",
+      `Cannot use the connection to database "${database}" at ${host}: it is closed, since ${this.endedBecause}`,
+    );
+  }
+
   /** Whether a connection has to be opened; else one is idle, or will be when another caller gives it back. */
   get #mustOpen(): boolean {
     return this.idleCount === 0 && this.totalCount < this.options.max;
@@ -155,7 +165,7 @@ export class LakebasePool extends pg.Pool {
       try {
         return await this.#living(deadline, client);
       } catch (error) {
-        if (this.ending) throw closed();
+        if (this.ending) throw this.#closed();
         const failure = classifyFailure(error, this.#options);
         const used = credentialOf(error);
         if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !reminted) {
@@ -180,7 +190,7 @@ export class LakebasePool extends pg.Pool {
 
   /** One try; a deadline is given from the second on, since the first may rightly wait long for a free connection. */
   async #take(deadline: number | undefined): Promise<pg.PoolClient> {
-    if (this.ending) throw closed();
+    if (this.ending) throw this.#closed();
     if (this.#mustOpen) await this.#options.credentials?.get(); // its errors are better than a failed login's
     return await before(deadline, super.connect());
   }
@@ -241,8 +251,4 @@ async function before<T>(deadline: number | undefined, work: Promise<T>): Promis
   } finally {
     clearTimeout(timer);
   }
-}
-
-function closed(): LakebaseError {
-  return new LakebaseError("CLOSED", "Cannot connect: the connection is closed. Call connect() again");
 }

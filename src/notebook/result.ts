@@ -10,7 +10,7 @@ const MOST_HTML_BYTES = 890_000;
 
 /** What a drawing of a result needs of it. */
 export type Drawable =
-  & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices">
+  & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices" | "place">
   & readonly unknown[];
 
 /**
@@ -18,10 +18,9 @@ export type Drawable =
  *
  * @param result The result.
  * @param limit Rows to show.
- * @param place Where it ran, if that is to be said.
  */
-export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, place?: string): Bundle {
-  const { fields, tag, rowCount, more, elapsed, notices } = result;
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
+  const { fields, tag, rowCount, more, elapsed, notices, place } = result;
   const on = place === undefined ? "" : `, on ${place}`;
   if (fields.length === 0 && result.length === 0) {
     return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };

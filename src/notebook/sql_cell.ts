@@ -52,12 +52,12 @@ export interface SqlCellTarget extends CommandTarget {
 
 /** The connections of the notebook. */
 export interface SqlCellConnections {
-  /** The one that was opened last, or a new one. */
+  /** The one that connect() was last called for, or a new one. */
   newest: () => Promise<SqlCellTarget>;
   /** How many are open. */
   open: () => Promise<number>;
-  /** Where a connection's queries run, with its name; `undefined` for a transaction. */
-  session: (target: SqlCellTarget) => { session: Session; place: string } | undefined;
+  /** Where a connection's queries run; `undefined` for a transaction. */
+  session: (target: SqlCellTarget) => Session | undefined;
 }
 
 /** What a `%%sql` cell calls. */
@@ -96,21 +96,20 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     checkStore(options);
     using _pause = catalogue.pause();
     const target = await findTarget(options, connections);
-    const found = connections.session(target);
-    const place = options.connection === undefined && await connections.open() > 1 ? found?.place : undefined;
-    const outcome = await run(target, options, statements, found?.session);
+    const session = connections.session(target);
+    const outcome = await run(target, options, statements, session);
     if (store !== undefined) assign(store, keep!, outcome);
-    if (found !== undefined) catalogue.heed(found.session, options.connection);
+    if (session !== undefined) catalogue.heed(session, options.connection);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
-    const drawing = draw(outcome, options, place);
+    const drawing = draw(outcome, options);
     return use === "draw" ? drawing : await show(drawing);
   };
   const refresh = () =>
     void connections.open().then(async (open) => {
       if (open === 0) return;
-      const found = connections.session(await connections.newest());
-      if (found !== undefined) catalogue.heed(found.session);
+      const session = connections.session(await connections.newest());
+      if (session !== undefined) catalogue.heed(session);
     }).catch(() => {});
   return Object.assign(cell, { refresh });
 }
@@ -198,17 +197,17 @@ function chartOf([mark, x, y]: string[]): PlotOptions {
 }
 
 /** What is left to draw, of what is known already. */
-function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions, place: string | undefined): unknown {
+function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions): unknown {
   if (plot !== undefined) return outcome;
   const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
   if (store !== undefined && limit === undefined) {
-    return { [DISPLAY]: () => holdIdle(storedLine(store, result, place)) };
+    return { [DISPLAY]: () => holdIdle(storedLine(store, result)) };
   }
-  return result === undefined ? outcome : { [DISPLAY]: () => holdIdle(drawResult(result, limit, place)) };
+  return result === undefined ? outcome : { [DISPLAY]: () => holdIdle(drawResult(result, limit)) };
 }
 
-function storedLine(store: string, result: Result | undefined, place: string | undefined): Bundle {
-  const on = place === undefined ? "" : `, on ${place}`;
+function storedLine(store: string, result: Result | undefined): Bundle {
+  const on = result?.place === undefined ? "" : `, on ${result.place}`;
   if (result === undefined) return { ...renderCommand({ tag: `${store} is set${on}` }) };
   const { fields, length, tag, elapsed, notices } = result;
   const rows = length === 1 ? "1 row" : `${length.toLocaleString("en-US")} rows`;

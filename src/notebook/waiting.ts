@@ -1,5 +1,5 @@
 import type { ConnectFailure } from "../net/failure.ts";
-import { displayLive, inNotebook, type LiveDisplay } from "./display.ts";
+import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./display.ts";
 
 /** Tells a person at a notebook, once, why connecting takes a while. */
 export interface WaitingNotice {
@@ -29,4 +29,13 @@ export function announceWaiting(name: string): WaitingNotice {
       notice?.then((display) => display.update(text(`Woke ${name} in ${seconds} s`))).catch(() => {});
     },
   };
+}
+
+/**
+ * Tells a person at a notebook what a statement connects to when no cell said so.
+ *
+ * @param line What is shown.
+ */
+export async function announceConnection(line: string): Promise<void> {
+  if (inNotebook()) await displayNow({ "text/plain": line });
 }

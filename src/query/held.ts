@@ -24,9 +24,9 @@ export async function holdConnection<T>(outside: Session, work: (session: Sessio
   }
 }
 
-function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel }: Session): Session {
+function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }: Session): Session {
   return {
-    ...{ types, learned, signal, lookUp, cancel },
+    ...{ types, learned, signal, lookUp, cancel, place },
     transaction: undefined,
     held: true,
     connections: 1,

@@ -22,6 +22,8 @@ export interface About {
   notices: readonly Notice[];
   /** Asks the catalogue what it knows of the columns. */
   describe: () => Promise<readonly Field[]>;
+  /** Where it ran, where there was more than one connection that it could be. */
+  place?: string | undefined;
 }
 
 /** Tells an array of rows what else is known of them; the rows are pushed into it as they come. */
@@ -83,6 +85,10 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
   /** What the server said beside its answer. */
   get notices(): readonly Notice[] {
     return this.#about.notices;
+  }
+  /** Where it ran, such as `app at db.example.com:5432`, if more than one connection was open then; else `undefined`. */
+  get place(): string | undefined {
+    return this.#about.place;
   }
   /**
    * The columns with what only the catalogue knows: the names of a database's own types, and `nullable`. It asks for what

@@ -116,14 +116,14 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
   if (more) answer.fields = fieldsOf(answer.wireFields, session.learned);
 }
 
-function toResult<Row>({ learned, lookUp }: Session, execution: Execution, elapsed: number): Result<Row> {
+function toResult<Row>({ learned, lookUp, place }: Session, execution: Execution, elapsed: number): Result<Row> {
   const { rows, fields, wireFields, tag, more, notices } = execution;
   const describe = async () => {
     await learned.learnTypes(wireFields, lookUp);
     await learned.learnTables(wireFields, lookUp);
     return fieldsOf(wireFields, learned);
   };
-  return makeResult(rows as Result<Row>, { fields, tag, more, elapsed, notices, describe });
+  return makeResult(rows as Result<Row>, { fields, tag, more, elapsed, notices, describe, place: place?.() });
 }
 
 /**

@@ -49,6 +49,8 @@ export interface Session {
   readonly held?: boolean;
   /** Ends every statement. */
   readonly signal: AbortSignal | undefined;
+  /** Where its statements run, in a few words, while there is more than one connection that it could be. */
+  readonly place?: (() => string | undefined) | undefined;
   /** How many connections there may be. */
   readonly connections: number;
   /** A connection, when one is free. */
@@ -64,10 +66,12 @@ export interface Session {
  *
  * @param pool The pool.
  * @param types How values become JavaScript's.
+ * @param place Where that is, where it has to be said.
  */
-export function poolSession(pool: LakebasePool, types: ParserSource): Session {
+export function poolSession(pool: LakebasePool, types: ParserSource, place?: () => string | undefined): Session {
   return {
     types,
+    place,
     learned: new Learned(),
     transaction: undefined,
     signal: undefined,

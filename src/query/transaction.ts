@@ -75,6 +75,7 @@ class Transaction implements Session, TransactionState, Disposable {
   readonly learned: Session["learned"];
   readonly transaction: TransactionState = this;
   readonly lookUp: Session["lookUp"];
+  readonly place: Session["place"];
   readonly connections = 1;
   readonly lease: Lease;
   failure: string | undefined;
@@ -91,6 +92,7 @@ class Transaction implements Session, TransactionState, Disposable {
     this.types = outside.types;
     this.learned = outside.learned;
     this.lookUp = outside.lookUp;
+    this.place = outside.place;
     this.#stopped = stopped;
     stopped?.addEventListener("abort", this.#onStop, { once: true });
   }

@@ -32,5 +32,8 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   resolveSettings(options, {}); // a typo is told before a server is started for it
   const local = await acquireLocal(wanted);
   const settings = resolveSettings(options, local.env);
-  return { settings, origins: originsOf({ ...options, local: true }, {}, {}), release: local.release };
+  const named = "LAKEBASE_LOCAL";
+  const from = options?.local !== undefined ? "option" : env[named] ? named : `${named} in .env`;
+  const origins = [...originsOf({ ...options, local: undefined! }, {}, {}), { setting: "local", value: "true", from }];
+  return { settings, origins, release: local.release };
 }

@@ -31,6 +31,27 @@ export function setBy(code: LakebaseErrorCode, origins: readonly Origin[]): stri
     .join(", ");
 }
 
+/** What of the settings decides which rows a statement meets, in the order in which a person reads it. */
+const WHERE = ["local", "endpoint", "instance", "host", "database", "user"];
+
+/**
+ * Where all that decides about a connection came from.
+ *
+ * @param origins The settings' origins.
+ * @returns A sentence, such as `The workspace is set by DATABRICKS_HOST, the database by PGDATABASE in .env.`
+ */
+export function setByAll(origins: readonly Origin[]): string {
+  const local = origins.some(({ setting }) => setting === "local");
+  const given = WHERE.flatMap((name) => {
+    const from = origins.find(({ setting }) => setting === name)?.from;
+    return from === undefined ? [] : [{ name: name === "local" ? "local Lakebase" : name, from }];
+  });
+  const [first, ...others] = local ? given : [workspaceOrigin(origins), ...given];
+  if (first === undefined) return "";
+  const rest = others.map(({ name, from }) => `, the ${name} by ${from}`).join("");
+  return `The ${first.name} is set by ${first.from}${rest}.`;
+}
+
 /** As the SDK goes by them: a profile that the code names, the environment, a profile. */
 function workspaceOrigin(origins: readonly Origin[]): { name: string; from: string | undefined } {
   const find = (name: string) => origins.find(({ setting }) => setting === name);

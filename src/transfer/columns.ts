@@ -21,6 +21,8 @@ export interface ColumnsParts {
   fields: readonly Field[];
   /** Milliseconds from sending the query to its last row. */
   elapsed: number;
+  /** Where it ran, where there was more than one connection that it could be. */
+  place?: string | undefined;
 }
 
 /** What columns are made of; for this module's own `load`. */
@@ -49,6 +51,7 @@ export class Columns implements Iterable<Column> {
   /** Milliseconds from sending the query to its last row. */
   readonly elapsed: number;
   readonly #batch: Batch;
+  readonly #place: string | undefined;
   readonly #columns: Map<string, Column>;
 
   static {
@@ -56,11 +59,12 @@ export class Columns implements Iterable<Column> {
   }
 
   /** Made by `columns()`. */
-  constructor({ batch, fields, elapsed }: ColumnsParts) {
+  constructor({ batch, fields, elapsed, place }: ColumnsParts) {
     this.length = batch.rows;
     this.fields = fields;
     this.elapsed = elapsed;
     this.#batch = batch;
+    this.#place = place;
     this.#columns = new Map(fields.map((field, at) => [field.key, new Column(field, batch.columns[at]!)]));
   }
 
@@ -129,7 +133,15 @@ export class Columns implements Iterable<Column> {
 
   #draw(): Bundle {
     const { fields, elapsed, length: rowCount } = this;
-    const about = { fields, elapsed, rowCount, notices: [], tag: `SELECT ${rowCount}`, more: false };
+    const about = {
+      fields,
+      elapsed,
+      rowCount,
+      notices: [],
+      tag: `SELECT ${rowCount}`,
+      more: false,
+      place: this.#place,
+    };
     return drawResult(Object.assign([...this.rows(0, SHOWN_ROWS)], about));
   }
 }

@@ -32,6 +32,7 @@ const SMALL = [
   "errors.ts",
   "closest.ts",
   "backoff.ts",
+  "place.ts",
   "sql_text.ts",
   "worker_url.ts",
 ];

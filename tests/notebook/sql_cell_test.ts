@@ -6,11 +6,11 @@ import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src
 import { drawn, errorOf, queryTest } from "../query/support.ts";
 
 /** What the kernel makes of a `%%sql` cell; each text a statement, with its values in place of `?`. */
-function cellOn(db: Lakebase, open = 1) {
+function cellOn(db: Lakebase) {
   const cells = makeSqlCells({
     newest: () => Promise.resolve(db as SqlCellTarget),
-    open: () => Promise.resolve(open),
-    session: () => ({ session: sessionOf(db), place: "here" }),
+    open: () => Promise.resolve(1),
+    session: () => sessionOf(db),
   });
   return (options: Partial<SqlCellOptions>, ...statements: [text: string, ...values: unknown[]][]) =>
     cells(
@@ -19,7 +19,7 @@ function cellOn(db: Lakebase, open = 1) {
     );
 }
 
-queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ db }) => {
+queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ db, open }) => {
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE cells AS SELECT n FROM generate_series(1, 100) AS n"]);
   const twenty = await cell({}, ["SELECT n FROM cells ORDER BY n"]);
@@ -27,11 +27,11 @@ queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ d
   const one = await cell({ limit: 1 }, ["SELECT n FROM cells WHERE n > ?", 41]);
   assert.match(await drawn(one), / 42\n\(first row, there are more/);
   assert.equal(await cell({ "no-display": true }, ["DELETE FROM cells WHERE n > ?", 90]), undefined);
-  assert.match(
-    await drawn(await cellOn(db, 2)({}, ["SELECT count(*) FROM cells"])),
-    / 90\n\(1 row, [\d.]+ ms, on here\)$/,
-  );
-  assert.match(await drawn(await cellOn(db, 2)({}, ["DROP TABLE cells"])), /^DROP TABLE, on here, /);
+  await open({ readOnly: true });
+  const counted = await drawn(await cell({}, ["SELECT count(*) FROM cells"]));
+  assert.match(counted, / 90\n\(1 row, [\d.]+ ms, on databricks_postgres at localhost:\d+\)$/);
+  const dropped = await drawn(await cell({}, ["DROP TABLE cells"]));
+  assert.match(dropped, /^DROP TABLE, on databricks_postgres at localhost:\d+, /);
 });
 
 queryTest("a %%sql cell stores its whole result, and knows before it runs whether it can", async ({ db }) => {

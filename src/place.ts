@@ -1,0 +1,37 @@
+/** What tells connections apart. */
+export interface Place {
+  /** The endpoint, where one was looked up, or the instance. */
+  endpoint: { readonly name: string } | undefined;
+  /** The host that answers. */
+  host: string;
+  /** The port. */
+  port: number;
+  /** The database. */
+  database: string;
+  /** The role. */
+  user: string;
+  /** Whether every transaction is read only. */
+  readOnly: boolean;
+}
+
+/** Where statements run, in full, as the start of a sentence goes on: `project p, branch b, ...`. */
+export function placeInFull({ endpoint, host, port, database, user, readOnly }: Place): string {
+  const [, project, branch, name] =
+    /^projects\/([^/]+)\/branches\/([^/]+)\/endpoints\/([^/]+)$/.exec(endpoint?.name ?? "") ??
+      [];
+  const server = project !== undefined
+    ? `project ${project}, branch ${branch}, endpoint ${name}`
+    : endpoint !== undefined
+    ? `instance ${endpoint.name}`
+    : `${host}:${port}`;
+  return `${server}, database ${database}, as ${user}${readOnly ? ", read only" : ""}`;
+}
+
+/** Where statements run, in the few words that tell it from the other connections. */
+export function placeAmong(place: Place, others: readonly Place[]): string {
+  const short = ({ database, host, port }: Place) => `${database} at ${host}:${port}`;
+  const same = others.filter((other) => short(other) === short(place));
+  const role = same.some(({ user }) => user !== place.user) ? ` as ${place.user}` : "";
+  const reads = same.some(({ readOnly }) => readOnly !== place.readOnly) && place.readOnly ? ", read only" : "";
+  return `${short(place)}${role}${reads}`;
+}
