@@ -43,7 +43,7 @@ function failure(cell: CellRun | undefined): string {
 const NOTEBOOK: [cell: string, shows: RegExp][] = [
   [
     "// It connects by itself.\n%%sql\nCREATE TABLE trips (id int, zone text);\nINSERT INTO trips SELECT n, 'Z' || n % 3 FROM generate_series(1, 100) AS n",
-    /^INSERT 0 100, [\d.]+ ms$/,
+    /^Connected to project local, branch production, .* database databricks_postgres, as you@example\.com, since connect\(\) was not called\. The local Lakebase is set by LAKEBASE_LOCAL\.\nINSERT 0 100, [\d.]+ m?s$/,
   ],
   ["%%sql\nSELECT * FROM trips ORDER BY id", /first 20 rows, there are more/],
   [
@@ -56,7 +56,7 @@ const NOTEBOOK: [cell: string, shows: RegExp][] = [
   ],
   [
     "%%sql late <<\nSELECT * FROM trips WHERE id >= ${least} AND zone = ANY(${['Z0', 'Z1']})",
-    /^late: 2 rows, [\d.]+ ms$/,
+    /^late: 2 rows, [\d.]+ m?s$/,
   ],
   ["late.map(({ id }) => id).join()", /99,100/],
   ["%%sql late << --limit 1\nSELECT * FROM trips", /\(1 of 100 rows/],
@@ -94,7 +94,7 @@ Deno.test({
   ...requires("a notebook of %%sql cells and %sql lines runs on one connection with its TypeScript", jupyterMissing),
   fn: async () => {
     const cells = await run(NOTEBOOK.map(([cell]) => cell));
-    for (const [index, [cell, shows]] of NOTEBOOK.entries()) assert.match(shown(cells[index]), shows, cell);
+    for (const [index, [cell, shows]] of NOTEBOOK.entries()) assert.match(shown(cells[index]), shows);
   },
 });
 
@@ -184,20 +184,29 @@ Deno.test({
 Deno.test({
   ...requires("a %%sql cell says where it ran when several connections are open", jupyterMissing),
   fn: async () => {
+    const connectOne = 'import { connect, sql } from "lakebase";\nvar one = await connect({ local: true });\nundefined';
     const cells = await run([
-      'import { connect } from "lakebase";\nconst one = await connect({ local: true });\nundefined',
+      connectOne,
       "%%sql\nSELECT 1 AS alone",
       'const two = await connect({ local: { user: "other@example.com" } });\nundefined',
       "%%sql\nSELECT current_user AS me",
       "%%sql one\nSELECT current_user AS me",
       "%%sql\nCREATE TABLE t (a int)",
-      "await two.close()",
+      "sql`SELECT current_user AS me`",
+      connectOne,
       "%%sql\nSELECT current_user AS me",
+      "await one.close()",
+      "%%sql\nSELECT current_user AS me",
+      "%%sql two\nSELECT current_user AS me",
     ]);
-    assert.match(shown(cells[1]), /\(1 row, [\d.]+ ms\)$/);
-    assert.match(shown(cells[3]), /other@example\.com\n\(1 row, [\d.]+ ms, on databricks_postgres at localhost:\d+\)$/);
-    assert.match(shown(cells[4]), /you@example\.com\n\(1 row, [\d.]+ ms\)$/);
+    const place = String.raw`\(1 row, [\d.]+ m?s, on databricks_postgres at localhost:\d+\)$`;
+    assert.match(shown(cells[1]), /\(1 row, [\d.]+ m?s\)$/);
+    assert.match(shown(cells[3]), new RegExp(String.raw`other@example\.com\n${place}`));
+    assert.match(shown(cells[4]), new RegExp(String.raw`you@example\.com\n${place}`));
     assert.match(shown(cells[5]), /^CREATE TABLE, on databricks_postgres at localhost:\d+/);
-    assert.match(shown(cells[7]), /you@example\.com\n\(1 row, [\d.]+ ms\)$/);
+    assert.match(shown(cells[6]), new RegExp(String.raw`other@example\.com\n${place}`));
+    assert.match(shown(cells[8]), new RegExp(String.raw`you@example\.com\n${place}`), "the first cell was run again");
+    assert.match(failure(cells[10]), /"databricks_postgres" .* is closed, since close\(\) was called on it/);
+    assert.match(shown(cells[11]), /other@example\.com\n\(1 row, [\d.]+ m?s\)$/);
   },
 });

@@ -23,13 +23,13 @@ queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ d
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE cells AS SELECT n FROM generate_series(1, 100) AS n"]);
   const twenty = await cell({}, ["SELECT n FROM cells ORDER BY n"]);
-  assert.match(await drawn(twenty), / 20\n\(first 20 rows, there are more, [\d.]+ ms\)$/);
+  assert.match(await drawn(twenty), / 20\n\(first 20 rows, there are more, [\d.]+ m?s\)$/);
   const one = await cell({ limit: 1 }, ["SELECT n FROM cells WHERE n > ?", 41]);
   assert.match(await drawn(one), / 42\n\(first row, there are more/);
   assert.equal(await cell({ "no-display": true }, ["DELETE FROM cells WHERE n > ?", 90]), undefined);
   await open({ readOnly: true });
   const counted = await drawn(await cell({}, ["SELECT count(*) FROM cells"]));
-  assert.match(counted, / 90\n\(1 row, [\d.]+ ms, on databricks_postgres at localhost:\d+\)$/);
+  assert.match(counted, / 90\n\(1 row, [\d.]+ m?s, on databricks_postgres at localhost:\d+\)$/);
   const dropped = await drawn(await cell({}, ["DROP TABLE cells"]));
   assert.match(dropped, /^DROP TABLE, on databricks_postgres at localhost:\d+, /);
 });
@@ -44,7 +44,7 @@ queryTest("a %%sql cell stores its whole result, and knows before it runs whethe
   };
   const line = await cell(store, ["SELECT n FROM generate_series(1, 100) AS n"]);
   assert.equal(kept.length, 100);
-  assert.match(await drawn(line), /^rows: 100 rows, [\d.]+ ms$/);
+  assert.match(await drawn(line), /^rows: 100 rows, [\d.]+ m?s$/);
   assert.match(await drawn(await cell({ ...store, limit: 2 }, ["SELECT 1 AS one"])), /one\n-+\n +1\n\(1 row/);
   assert.match(await drawn(await cell({ ...store, explain: true }, ["SELECT 1"])), /^rows is set$/);
 
