@@ -94,7 +94,7 @@ Deno.test({
   ...requires("a notebook of %%sql cells and %sql lines runs on one connection with its TypeScript", jupyterMissing),
   fn: async () => {
     const cells = await run(NOTEBOOK.map(([cell]) => cell));
-    for (const [index, [cell, shows]] of NOTEBOOK.entries()) assert.match(shown(cells[index]), shows);
+    for (const [index, [, shows]] of NOTEBOOK.entries()) assert.match(shown(cells[index]), shows);
   },
 });
 
