@@ -5,6 +5,7 @@ import type { Credential } from "../auth/credential.ts";
 import type { CredentialCache } from "../auth/token.ts";
 import { LakebaseError } from "../errors.ts";
 import { destination, type Lookup, lookup } from "./dns.ts";
+import { guardLongMessages } from "./long_messages.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The login that a failed connection used: only a credential from the cache may have gone stale there. */
@@ -33,11 +34,13 @@ export interface LoginOptions {
   find?: Lookup;
   /** When a silent server is asked whether it is there. */
   watch?: WatchOptions | undefined;
+  /** Bytes of a message at most. @default {what a text may have} */
+  longestMessage?: number | undefined;
 }
 
 /** The client class for one pool. */
 export function loginClientClass(
-  { credentials, connectTimeout, find = lookup, watch = {} }: LoginOptions,
+  { credentials, connectTimeout, find = lookup, watch = {}, longestMessage }: LoginOptions,
 ): typeof pg.Client {
   return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
@@ -52,6 +55,7 @@ export function loginClientClass(
         connectionTimeoutMillis: connectTimeout,
       });
       this.#options = options;
+      guardLongMessages(this, longestMessage);
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
       this.on("error", () => {});
     }

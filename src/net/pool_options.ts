@@ -30,6 +30,8 @@ export interface LakebasePoolOptions extends Destination {
   readOnly: boolean;
   /** When a silent server is asked whether it is still there. */
   watch?: WatchOptions | undefined;
+  /** Bytes of a message at most. @default {what a text may have} */
+  longestMessage?: number | undefined;
   /** How the host's name is resolved. @default {the system, dig, Deno} */
   find?: Lookup;
   /** Called when connecting has failed once and is tried again. */

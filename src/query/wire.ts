@@ -116,7 +116,8 @@ export abstract class Exchange {
 
   /** Ends a batch, after which the server waits for us. */
   protected pause(): void {
-    this.#end.resolve();
+    if (this.#failed) this.#end.reject(this.#failure);
+    else this.#end.resolve();
   }
 
   handleRowDescription({ fields }: { fields: WireField[] }): void {
@@ -127,12 +128,13 @@ export abstract class Exchange {
     this.#read = rowReader(this.fields, this.#reading.types);
   }
 
-  handleDataRow({ fields, length }: { fields: WireRow; length: number }): void {
+  handleDataRow(message: { readonly fields: WireRow; length: number }): void {
     if (this.#failed) return;
     try {
-      this.bytes += length;
-      this.rows.push(this.#read(fields));
+      this.bytes += message.length;
+      this.rows.push(this.#read(message.fields));
     } catch (error) {
+      if (error instanceof LakebaseError) return this.#doom(error); // a row that is too long: what follows is let go by
       this.#doom(unreadable(error));
       this.onDoomed?.();
     }

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { LakebaseError } from "../../mod.ts";
+import { Lakebase } from "../../src/lakebase.ts";
+import { MessageReader } from "../../src/net/long_messages.ts";
+import { LakebasePool } from "../../src/net/pool.ts";
+import { tlsOptions } from "../../src/net/tls.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
+import { bothTests } from "../support/lakebase.ts";
+
+function message(code: string, size: number): Buffer {
+  const bytes = Buffer.alloc(1 + 4 + size, code.toLowerCase());
+  bytes.write(code);
+  bytes.writeUInt32BE(4 + size, 1);
+  return bytes;
+}
+
+Deno.test("MessageReader leaves rows out that are too long, and cuts errors, wherever the chunks end", () => {
+  const sent = [["D", 20], ["D", 300], ["d", 300], ["E", 300], ["D", 96], ["D", 95], ["N", 101], ["Z", 1]] as const;
+  const bytes = Buffer.concat(sent.map(([code, size]) => message(code, size)));
+  for (let size = 1; size <= bytes.length; size++) {
+    const passed: Buffer[] = [];
+    const reader = new MessageReader(100, {
+      pass: (part) => passed.push(Buffer.from(part)),
+      onLongRow: (length) => passed.push(message("!", length - 5)),
+    });
+    for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size));
+    const all = Buffer.concat(passed);
+    const got: [string, number][] = [];
+    for (let at = 0; at < all.length; at += 1 + all.readUInt32BE(at + 1)) {
+      const code = String.fromCharCode(all[at]!);
+      const length = all.readUInt32BE(at + 1) - 4;
+      got.push([code, length]);
+      if (code === "E") assert.equal(all.toString("latin1", at + 5, at + 5 + length), "e".repeat(50) + "\0\0");
+    }
+    assert.deepEqual(got, [
+      ...[["D", 20], ["!", 300], ["d", 300], ["E", 52], ["!", 96], ["D", 95], ["N", 52], ["Z", 1]],
+    ], `in chunks of ${size}`);
+  }
+});
+
+const test = bothTests({ passwords: { app: "native-secret" } });
+
+async function limited({ env, ca }: LocalLakebase): Promise<Lakebase> {
+  const place = { host: "localhost", port: Number(env["PGPORT"]), database: env["PGDATABASE"]!, user: "app" };
+  const pool = new LakebasePool({
+    ...{ ...place, password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", ca) },
+    ...{ max: 1, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 10, statementTimeout: 0, readOnly: false },
+    longestMessage: 100_000,
+  });
+  return new Lakebase({
+    ...place,
+    pool,
+    endpoint: undefined,
+    credentials: undefined,
+    readOnly: false,
+    check: () => Promise.reject(new Error("not here")),
+  });
+}
+
+test("a row that is too long fails its own statement, and the session goes on", async ({ local }) => {
+  await using db = await limited(local);
+  const long = db.sql`SELECT repeat('x', 40000 * n) AS x FROM generate_series(1, 5) n`;
+  const refused = (error: unknown) =>
+    error instanceof LakebaseError && error.code === "QUERY_FAILED" &&
+    /a row has 0 MB.*columns\(\).*pull\(\)/.test(error.message);
+  await db.transaction(async (tx) => {
+    await tx.sql`CREATE TEMPORARY TABLE kept AS SELECT 1 AS n`;
+    await assert.rejects(tx.sql`${long}`.then(), refused);
+    await assert.rejects(Array.fromAsync(tx.sql`${long}`), refused);
+    assert.equal(await tx.sql`SELECT n FROM kept`.value(), 1);
+  });
+  await assert.rejects(long.then(), refused);
+  await assert.rejects(Array.fromAsync(db.sql`${long}`), refused);
+  const client = await db.pool.connect();
+  await assert.rejects(client.query("SELECT repeat('x', 200000)"), refused);
+  client.release();
+  assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
+  assert.equal((await db.sql`SELECT repeat('x', 200000) AS x`.columns()).get("x").toArray().join("").length, 200_000);
+  assert.equal(await db.sql`SELECT repeat('x', 90000)`.value<string>().then((text) => text?.length), 90_000);
+  const failing = db.sql`DO $$ BEGIN RAISE EXCEPTION '%', repeat('x', 200000) USING HINT = 'lost'; END $$`;
+  await assert.rejects(failing.then(), { code: "QUERY_FAILED", sqlstate: "P0001" });
+  assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
+});
