@@ -3,7 +3,7 @@ import { visible } from "../notebook/escape.ts";
 import { textWidth } from "../notebook/text_width.ts";
 import { utf16Index } from "../sql_text.ts";
 import type { Statement } from "./fragment.ts";
-import { hintFor } from "./hint.ts";
+import { cureFor, hintFor } from "./hint.ts";
 
 /** An error that the server sent, as `pg` throws it. */
 interface ServerError extends Error {
@@ -26,6 +26,8 @@ const LINE_WIDTH = 120;
 export interface FailureContext {
   /** What was probably meant. */
   suggestion?: string | undefined;
+  /** Of a right that is missing: whose the object is, and what its owner would run. */
+  refusal?: string | undefined;
   /** What failed before in the same transaction. */
   earlier?: string | undefined;
 }
@@ -40,10 +42,10 @@ export interface FailureContext {
 export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
-  const { code: sqlstate, severity, detail, hint = hintFor(failure, statement) } = failure;
+  const { suggestion, refusal, earlier } = context;
+  const { code: sqlstate, severity, detail, hint = refusal ?? hintFor(failure, statement) } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
-  const { suggestion, earlier } = context;
   const lines = [
     `${said(failure.message)} (SQLSTATE ${sqlstate})`,
     ...excerpt(failure, statement),
@@ -76,13 +78,22 @@ function withoutFrames(failure: ServerError): Error {
   return plain;
 }
 
+/** What ends a session that runs nothing, or a transaction: nothing of what was open takes effect. */
+const ROLLED_BACK = /^(25P0[34]|57P05)$/;
+
 function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError {
-  return new LakebaseError(
-    "CONNECTION_LOST",
-    `Cannot finish the statement: ${said(failure.message)}. Whether it took effect is not known, so it was not tried ` +
-      "again; the next one gets a new connection",
-    { cause: withoutFrames(failure), sqlstate },
-  );
+  const { detail } = failure;
+  const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
+  const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
+    ? "The server rolled back what was not committed; the next statement gets a new session"
+    : "Whether it took effect is not known, so it was not tried again; the next one gets a new connection";
+  const hint = cureFor(failure);
+  const lines = [
+    `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}`,
+    ...(detail ? [`DETAIL: ${said(detail)}`] : []),
+    ...(hint ? [`HINT: ${hint}`] : []),
+  ];
+  return new LakebaseError("CONNECTION_LOST", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
 }
 
 function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string[] {

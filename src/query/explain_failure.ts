@@ -1,6 +1,7 @@
 import { LakebaseError } from "../errors.ts";
-import { queryError } from "./error.ts";
+import { type FailureContext, queryError } from "./error.ts";
 import type { Statement } from "./fragment.ts";
+import { explainRefusal } from "./privilege.ts";
 import type { Session } from "./session.ts";
 import { suggest } from "./suggest.ts";
 
@@ -13,11 +14,34 @@ import { suggest } from "./suggest.ts";
  */
 export async function explainFailure(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
   if (error instanceof LakebaseError) return error;
-  const suggestion = await suggest(session, error, statement.text).catch(() => undefined); // not worth an error of its own
+  const { suggestion, refusal } = await lookInto(session, error, statement.text).catch((): Found => ({})); // not worth an error
   const { transaction } = session;
-  const explained = queryError(error, statement, { suggestion, earlier: transaction?.failure });
+  const explained = queryError(error, statement, { suggestion, refusal, earlier: transaction?.failure });
   if (transaction !== undefined) transaction.failure ??= firstLine(explained.message);
   return explained;
+}
+
+type Found = Pick<FailureContext, "suggestion" | "refusal">;
+
+/** What the database knows of a failure, where it says so within a second. */
+async function lookInto(session: Session, error: unknown, text: string): Promise<Found> {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (code === "42501") return { refusal: await soon(explainRefusal(session, String(message), text)) };
+  return { suggestion: await soon(suggest(session, error, text)) };
+}
+
+/** A guess has to come at once or not at all. */
+const LIMIT_MS = 1000;
+
+async function soon<T>(looking: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), LIMIT_MS);
+  looking.catch(() => {});
+  try {
+    return await Promise.race([looking, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function firstLine(text: string): string {

@@ -1,11 +1,8 @@
 import { closest } from "../closest.ts";
 import type { Session } from "./session.ts";
 
-/** A guess has to come at once or not at all. */
-const LIMIT_MS = 1000;
-
 /** Characters of a message that can be the server's own; one that a function raised may be any text. */
-const LONGEST = 1000;
+export const LONGEST = 1000;
 
 const RELATIONS = `SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE quote_ident(n.nspname) || '.' END ||
   quote_ident(c.relname) AS name, c.relname AS bare
@@ -56,16 +53,8 @@ async function nearest(
   values: unknown[],
 ): Promise<string | undefined> {
   if (wanted === undefined) return undefined;
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("too late")), LIMIT_MS);
-  const looking = session.lookUp(text, values);
-  looking.catch(() => {});
-  try {
-    const rows = await Promise.race([looking, late.promise]);
-    const names = new Map(rows.map(({ bare, name }) => [String(bare), String(name)]));
-    const bare = closest(wanted, names.keys());
-    return bare === undefined ? undefined : names.get(bare);
-  } finally {
-    clearTimeout(timer);
-  }
+  const rows = await session.lookUp(text, values);
+  const names = new Map(rows.map(({ bare, name }) => [String(bare), String(name)]));
+  const bare = closest(wanted, names.keys());
+  return bare === undefined ? undefined : names.get(bare);
 }

@@ -11,16 +11,33 @@ const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
-/** Whose notices a connection brings. It is listened to once: to do so for each query would cost as much as its rows. */
-const hearers = new WeakMap<Wire, { exchange: Exchange | undefined }>();
+/** Who hears what a connection brings beside answers. */
+interface Hearer {
+  /** Whose notices they are. */
+  exchange: Exchange | undefined;
+  /** Why the server ended the session. It says so between two statements as well, where `pg` would lose it. */
+  farewell: unknown;
+}
 
-function hearerOf(wire: Wire): { exchange: Exchange | undefined } {
+/** A connection is listened to once: to do so for each query would cost as much as its rows. */
+const hearers = new WeakMap<Wire, Hearer>();
+
+function hearerOf(wire: Wire): Hearer {
   const known = hearers.get(wire);
   if (known !== undefined) return known;
-  const hearer: { exchange: Exchange | undefined } = { exchange: undefined };
+  const hearer: Hearer = { exchange: undefined, farewell: undefined };
   hearers.set(wire, hearer);
   wire.on("notice", (notice: WireNotice) => hearer.exchange?.hear(notice));
+  wire.on("errorMessage", (error: { severity?: unknown }) => {
+    if (!isOrdinary(error)) hearer.farewell ??= error;
+  });
   return hearer;
+}
+
+/** An error, or where it only tells that the connection has ended, why the server ended it. */
+function reasonOf(error: unknown, wire: Wire): unknown {
+  const fromServer = (error as { severity?: unknown } | null)?.severity !== undefined;
+  return fromServer ? error : hearers.get(wire)?.farewell ?? error;
 }
 
 const unread = () => undefined;
@@ -166,7 +183,7 @@ export abstract class Exchange {
   /** From the server, or from `pg` when the connection broke. */
   handleError(error: unknown, wire: Wire = this.wire): void {
     this.wire ??= wire;
-    this.#doom(error);
+    this.#doom(reasonOf(error, wire));
     if (!isOrdinary(error)) return this.#lose();
     if (this.owesSync) wire.sync();
     this.#whenReady(wire);

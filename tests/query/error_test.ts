@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
+import { connect } from "../../mod.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { optionsOf } from "../support/lakebase.ts";
+import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { requires } from "../support/requirements.ts";
 import { errorOf, queryTest, sharedPostgres, sleep } from "./support.ts";
 
 queryTest("an error shows the message, the SQLSTATE, the line with a caret, and what was meant", async ({ db }) => {
@@ -157,3 +162,99 @@ queryTest("after close() a query says so, and one that waits is not left hanging
   assert.equal((await waiting).code, "CLOSED");
   assert.equal((await errorOf(db.transaction(() => 1))).code, "CLOSED");
 });
+
+Deno.test({
+  ...requires(
+    "a right that is missing is told with who you are, whose the object is, and the owner's GRANT",
+    postgresMissing,
+  ),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using server = await startPostgres({ password: "owner-secret" });
+    await using local = await startLocal({ database: server.url, passwords: { app: "native-secret" } });
+    await using owner = await connect(optionsOf(local));
+    await owner.query(`CREATE TABLE "Trips" (id int); CREATE VIEW seen AS SELECT * FROM "Trips";
+      CREATE SCHEMA hidden; CREATE TABLE hidden.t (n int); CREATE SEQUENCE ids;
+      CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f(int) FROM PUBLIC;
+      CREATE FUNCTION reads() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM "Trips"'`);
+    const { workspace: _, endpoint: __, ...place } = optionsOf(local);
+    await using db = await connect({ ...place, user: "app", password: "native-secret" });
+    const trips = (rights: string) => `GRANT ${rights} ON TABLE public."Trips" TO "app"`;
+    const cases: [string, string][] = [
+      [`SELECT * FROM "Trips" t`, trips("SELECT")],
+      [`INSERT INTO "Trips" VALUES (1)`, trips("INSERT")],
+      [`UPDATE public."Trips" SET id = 1 WHERE id = 2`, trips("UPDATE, SELECT")],
+      [`DELETE FROM ONLY "Trips"`, trips("DELETE")],
+      [`TRUNCATE TABLE "Trips"`, trips("TRUNCATE")],
+      [`SELECT * FROM "Trips" FOR UPDATE`, trips("SELECT, UPDATE")],
+      [`INSERT INTO seen SELECT id FROM "Trips"`, 'GRANT INSERT ON TABLE public.seen TO "app"'],
+      ["TABLE seen", 'GRANT SELECT ON TABLE public.seen TO "app"'],
+      ["SELECT reads()", trips("SELECT")],
+      ["SELECT * FROM hidden.t", 'GRANT USAGE ON SCHEMA hidden TO "app"'],
+      ["SELECT nextval('ids')", 'GRANT USAGE ON SEQUENCE public.ids TO "app"'],
+      ["SELECT f(1)", 'GRANT EXECUTE ON FUNCTION f(integer) TO "app"'],
+    ];
+    for (const [text, grant] of cases) {
+      const { sqlstate, message } = await errorOf(db.query(text));
+      assert.equal(sqlstate, "42501", text);
+      assert.match(message, /HINT: you are "app"\. \S+ belongs to "you@example\.com", who can run /, text);
+      assert.ok(message.endsWith(grant), `${text}: ${message}`);
+      await owner.query(grant);
+      const then = await db.query(text).then(() => "", ({ message }) => message);
+      assert.ok(!then.includes(grant), `${text}: ${then}`);
+      await owner.query(`REVOKE ALL ON "Trips" FROM app`);
+    }
+    assert.match(
+      (await errorOf(db.query(`DROP TABLE "Trips"`))).message,
+      /public\."Trips" belongs to "you@example\.com"/,
+    );
+    const loading = await errorOf(db.load("Trips", [{ id: 1 }]));
+    assert.ok(loading.message.includes(trips("INSERT")), loading.message);
+  },
+});
+
+queryTest("a refusal that has a cure is told with it", async ({ db, open }) => {
+  const cases: [string, string, RegExp][] = [
+    ["SET LOCAL statement_timeout = 50; SELECT pg_sleep(10)", "57014", /HINT: .*statementTimeout/],
+    ["SET TRANSACTION READ ONLY; CREATE TABLE never (n int)", "25006", /HINT: .*without readOnly/],
+    ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '40001'; END $$", "40001", /HINT: .*whole transaction again/],
+    [
+      "DO $$ BEGIN RAISE 'canceling statement due to conflict with recovery' USING ERRCODE = '40001'; END $$",
+      "40001",
+      /HINT: a read replica/,
+    ],
+    ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '40P01'; END $$", "40P01", /HINT: two transactions/],
+    ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '53100'; END $$", "53100", /HINT: the storage is full/],
+    ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '53200'; END $$", "53200", /HINT: .*work_mem/],
+    ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '55P03'; END $$", "55P03", /HINT: .*pg_blocking_pids/],
+  ];
+  for (const [text, sqlstate, hint] of cases) {
+    const error = await errorOf(db.query(text));
+    assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", sqlstate], error.message);
+    assert.match(error.message, hint);
+  }
+  const reader = await open({ readOnly: true });
+  assert.match((await errorOf(reader.sql`CREATE TABLE never (n int)`)).message, /HINT: .*without readOnly/);
+});
+
+queryTest(
+  "a transaction that the server ended while it was idle says why, and that it was rolled back",
+  async ({ db }) => {
+    for (const last of [[], ["SELECT 1"]]) {
+      const error = await errorOf(db.transaction(async (tx) => {
+        await tx.query("SET LOCAL idle_in_transaction_session_timeout = 50; CREATE TABLE gone (n int)");
+        for (let n = 0; n < 500 && db.pool.totalCount > 0; n++) await sleep(10);
+        for (const text of last) await tx.query(text);
+      }));
+      assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "25P03"], error.message);
+      assert.match(
+        error.message,
+        /idle-in-transaction timeout.*rolled back.*\nHINT: .*idle_in_transaction_session_timeout/s,
+      );
+      assert.doesNotMatch(error.message, /not known/);
+    }
+    assert.equal(await db.sql`SELECT to_regclass('gone') IS NULL`.value(), true);
+  },
+  { notOnPglite: "it has no such limit" },
+);
