@@ -17,23 +17,29 @@ import {
 } from "./settings.ts";
 import { readScript } from "./sql_source.ts";
 
-interface PullValues extends ConnectionValues, Omit<PullOptions, "nullText" | "columns" | "signal" | "onProgress"> {
+interface PullValues
+  extends ConnectionValues, Omit<PullOptions, "nullText" | "columns" | "partitionBy" | "signal" | "onProgress"> {
   sql?: string;
   file?: string;
   param?: Parameters;
   null?: string;
   columns?: string[];
+  partitionBy?: string[];
   quiet?: boolean;
 }
 
 const EXAMPLES = `
 The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, the text formats also as .gz, or - for standard output. A
 file takes the place of one that is there only when it is whole; after a failure or Ctrl-C nothing of it is left.
+A target that ends in / is a folder of files, Parquet where --format says nothing, which Spark, DuckDB, polars and load read
+as one.
 ${LOGIN_HELP}
 
 Examples:
   lakebase pull trips trips.parquet
   lakebase pull trips trips.csv.gz --columns id,zone --parallel 4
+  lakebase pull trips trips/ --parallel 4
+  lakebase pull trips trips/ --partition-by year,zone --replace
   lakebase pull --sql 'SELECT * FROM trips WHERE zone = $zone' -p zone=Harlem harlem.csv
   lakebase pull --local --sql 'SELECT n FROM generate_series(1, 1000) AS n' numbers.arrow
   lakebase pull trips - --format csv | head`;
@@ -42,7 +48,7 @@ Examples:
 export function configure(command: Command, stopped: AbortSignal): void {
   command.usage("[options] [table] <target>")
     .argument("[table]", "the table, such as trips or app.trips; none with --sql or --file")
-    .argument("[target]", "the file to write, or -")
+    .argument("[target]", "the file to write, a folder/, or -")
     .option("--sql <sql>", "pulls the rows of this query")
     .option("-f, --file <file>", "pulls the rows of the query in this file; - for standard input")
     .option("-p, --param <name=value>", "a value for $name in the query; may be repeated", addParameter)
@@ -56,9 +62,12 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--row-group-size <rows>", "of Parquet", wholeNumber)
     .option(
       "--parallel <connections>",
-      "reads a table on so many at once; with {n} in the target into as many files",
+      "reads a table on so many at once; into a folder/, or with {n} in the target, into as many files",
       wholeNumber,
     )
+    .option("--rows-per-file <rows>", "of a folder/", wholeNumber)
+    .option("--partition-by <names>", "a folder for each value of these columns: year,zone", names)
+    .option("--replace", "a dataset that is in the folder/ already")
     .option("--timeout <seconds>", "that it may take", seconds)
     .option("--quiet", "neither shows how far it is, nor what it did");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
@@ -108,4 +117,5 @@ function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
 
 const NAMES = [
   ...["format", "columns", "delimiter", "gzip", "compression", "rowGroupSize", "parallel", "timeout"] as const,
+  ...["rowsPerFile", "partitionBy", "replace"] as const,
 ];

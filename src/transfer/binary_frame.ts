@@ -3,6 +3,9 @@ import { type Chunk, type CopyItem, END_OF_COPY } from "./copy_messages.ts";
 /** The signature and the flags of `COPY ... (FORMAT binary)`; the length of what else its header has follows. */
 const HEADER_START = 15;
 
+/** What begins a `COPY ... (FORMAT binary)`: the signature, no flags, and nothing more. */
+export const BINARY_HEADER: Uint8Array<ArrayBuffer> = Uint8Array.fromHex("5047434f50590aff0d0a00" + "00".repeat(8));
+
 /** What ends a `COPY ... (FORMAT binary)`. */
 export const BINARY_TRAILER: Chunk = { bytes: Uint8Array.of(0xff, 0xff), rows: 1 };
 

@@ -4,7 +4,7 @@ import { meant } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { fieldsOf } from "../query/fields.ts";
 import type { PullFormat } from "./file_format.ts";
-import type { PullOptions } from "./pull_options.ts";
+import { bad, type PullOptions } from "./pull_options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
 /** How the server writes the rows. */
@@ -17,6 +17,11 @@ export interface CopyFormat {
   delimiter?: string | undefined;
   /** What stands for NULL. @default {nothing for csv, \N for text} */
   nullText?: string | undefined;
+  /**
+   * The numbers of columns whose values stand in front of each row, as JSON in hexadecimal digits, which no format has to
+   * quote. All rows with the same ones come together.
+   */
+  partitions?: readonly number[] | undefined;
 }
 
 /**
@@ -24,6 +29,9 @@ export interface CopyFormat {
  * this character can't be in JSON.
  */
 export const JSON_QUOTE = 0x01;
+
+/** What stands between a row's partition and its JSON. */
+export const JSON_DELIMITER = 0x02;
 
 /** CSV leaves JSON as it is, where its quote and delimiter are characters that can't be in JSON. */
 const JSON_SETTINGS = ["FORMAT csv", "DELIMITER E'\\x02'", "QUOTE E'\\x01'", "ESCAPE E'\\x01'"];
@@ -40,7 +48,7 @@ export function copyFormat(
 
 /** The `COPY ... TO STDOUT` of a source. */
 export function copyText(source: CopySource, options: CopyFormat): string {
-  return `COPY ${copied(source, options.format)} TO STDOUT (${settings(options).join(", ")})`;
+  return `COPY ${copied(source, options)} TO STDOUT (${settings(options).join(", ")})`;
 }
 
 /**
@@ -60,26 +68,57 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
   return { ...source, columns };
 }
 
+/**
+ * A source without the columns that name the folders of its partitions, and the numbers of those.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for one that is not there, or where no other is left.
+ */
+export function partitionColumns(
+  source: CopySource,
+  names: readonly string[] | undefined,
+): { source: CopySource; partitions: number[] } {
+  if (names === undefined) return { source, partitions: [] };
+  const keys = keysOf(source.columns);
+  const found = names.map((name) => {
+    if (keys.includes(name)) return keys.indexOf(name);
+    throw bad(`partitionBy has "${name}", which is no column; ${meant(name, keys, "columns")}`);
+  });
+  const columns = source.columns.filter((_, index) => !found.includes(index));
+  if (columns.length === 0) throw bad("partitionBy has all columns, so there is none left for the files");
+  return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
+}
+
 /** The columns' names, each told from the others. */
 function keysOf(columns: readonly CopyColumn[]): string[] {
   return fieldsOf(columns.map(({ name, oid }) => ({ name, dataTypeID: oid }))).map(({ key }) => key);
 }
 
-function copied(source: CopySource, format: CopyFormat["format"]): string {
+function copied(source: CopySource, { format, partitions = [] }: CopyFormat): string {
   const { text, table, columns, width, renamed, writes } = source;
   const whole = columns.length === width && columns.every(({ place }, index) => place === index + 1);
   const casts = format === "binary" && columns.some(({ cast }) => cast);
-  if (table !== undefined && format !== "json" && !casts) {
+  const rewritten = format === "json" || casts || partitions.length > 0;
+  if (table !== undefined && !rewritten) {
     return whole ? table : `${table} (${columns.map(({ name }) => quoted(name)).join(", ")})`;
   }
-  if (whole && !casts && !renamed && format !== "json") return `(${text}\n)`;
+  if (whole && !renamed && !rewritten) return `(${text}\n)`;
   const names = width === 0 ? "" : `(${Array.from({ length: width }, (_, index) => `c${index + 1}`).join(", ")})`;
   // What writes can't stand after FROM, only in WITH.
   const [before, from] = writes ? [`WITH q${names} AS (\n${text}\n) `, "q"] : ["", `(\n${text}\n) AS q${names}`];
   const keys = format === "json" ? keysOf(columns) : columns.map(({ name }) => name);
   const list = columns.map((column, index) => `${value(column, casts)} AS ${quoted(keys[index]!)}`).join(", ");
+  if (partitions.length > 0) {
+    const row = format === "json" ? `(SELECT pg_catalog.row_to_json(r.*) FROM (SELECT ${list}) AS r)` : list;
+    return `(${before}SELECT ${partitionText(partitions)} AS partition, ${row} FROM ${from} ORDER BY 1)`;
+  }
   const rows = `SELECT ${list} FROM ${from}`;
   return `(${before}${format === "json" ? `SELECT pg_catalog.row_to_json(r.*) FROM (${rows}) AS r` : rows})`;
+}
+
+function partitionText(places: readonly number[]): string {
+  const values = places.map((place) => `q.c${place}::pg_catalog.text`).join(", ");
+  const json = `pg_catalog.json_build_array(${values})::pg_catalog.text`;
+  return `pg_catalog.encode(pg_catalog.convert_to(${json}, 'UTF8'), 'hex') COLLATE "C"`;
 }
 
 const INET = 869;

@@ -23,7 +23,9 @@ export async function openFileTarget(path: string, signal: AbortSignal | undefin
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw cannotWrite(path, error);
   });
-  if (found?.isDirectory) throw badFile(path, "it is a folder; name a file in it");
+  if (found?.isDirectory) {
+    throw badFile(path, `it is a folder; name a file in it, or several as ${JSON.stringify(`${path}/`)}`);
+  }
   if (found === undefined) return await FileSink.open(path, await endOfLinks(path));
   const direct = await openDirect(path, signal);
   if (!found.isFile) return directSink(path, direct);

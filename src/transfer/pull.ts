@@ -6,16 +6,18 @@ import { pullStops, Query } from "../query/query.ts";
 import { type FindSession, onConnection } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
 import { stoppable } from "../query/stop.ts";
-import { chooseColumns, type CopyFormat, copyFormat, copyText } from "./copy_query.ts";
+import { chooseColumns, type CopyFormat, copyFormat, copyText, partitionColumns } from "./copy_query.ts";
 import type { Chunk } from "./copy_messages.ts";
 import { copyOut } from "./copy_out.ts";
 import { estimateRows } from "./estimate.ts";
 import { type Encode, ENCODERS } from "./formats/encode.ts";
 import { gzip } from "./gzip.ts";
 import { type Meter, startMeter } from "./progress.ts";
+import type { PullFolder } from "./pull_folder.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./pull_options.ts";
 import { PullResult } from "./pull_result.ts";
 import { openSinks, type Sinks } from "./sinks.ts";
+import { splitRows } from "./split_rows.ts";
 import { type CopySource, describeSource, type Known, unseenTable, wantedSource } from "./source.ts";
 import { isTerminal, type Plan, planTarget, type PullTarget, type Sink } from "./target.ts";
 
@@ -40,7 +42,7 @@ export async function pull(
   const plan = planTarget(target, checked);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked);
-  const sinks = await openSinks(plan, checked.parallel, stop.signal);
+  const sinks = await openSinks(plan, checked, stop.signal);
   const work = new Pull(plan, checked, sinks, stop.signal);
   try {
     return await work.run(find, what);
@@ -55,12 +57,12 @@ function stopsOf(what: string | Fragment): PullOptions {
 }
 
 /** Writes the rows to a sink, and counts them. */
-type Write = (chunks: AsyncIterable<Chunk>, sink: Sink) => Promise<void>;
+type Write = (chunks: AsyncIterable<Chunk>, sink: Sink | undefined) => Promise<void>;
 
 class Pull {
   readonly #plan: Plan;
   /** How the server writes the rows. */
-  readonly #format: CopyFormat;
+  #format: CopyFormat;
   readonly #options: PullOptions;
   readonly #sinks: Sinks;
   #signal: AbortSignal | undefined;
@@ -123,7 +125,7 @@ class Pull {
         const source = await this.#describe(session, lease, known, signal);
         const copying = copyOut(session, lease, copyText(source, this.#format), signal);
         let rows = 0;
-        await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]!));
+        await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]));
         return rows;
       });
     } catch (error) {
@@ -137,7 +139,8 @@ class Pull {
   #unseen(session: Session, what: string | Fragment): Known | undefined {
     const text = this.#format.format === "csv" || this.#format.format === "text";
     const held = session.transaction !== undefined || session.held;
-    return text && !held && this.#options.columns === undefined ? unseenTable(what) : undefined;
+    const { columns, partitionBy } = this.#options;
+    return text && !held && columns === undefined && partitionBy === undefined ? unseenTable(what) : undefined;
   }
 
   /** On several connections, under one snapshot. */
@@ -150,7 +153,7 @@ class Pull {
     const plan = async (lease: Lease, known: Known) =>
       parallelPlan(await this.#describe(session, lease, known, signal), this.#format);
     const copies = await copyOutParallel(session, { name, table, parallel, several, plan, signal });
-    await writeStreams(copies, (stream, index) => write(stream, all[index]!));
+    await writeStreams(copies, (stream, index) => write(stream, all[index]));
     return this.#came;
   }
 
@@ -161,7 +164,10 @@ class Pull {
     signal: AbortSignal | undefined,
   ): Promise<CopySource> {
     const described = await describeSource(session, lease, known, signal);
-    return this.#source = chooseColumns(described, this.#options.columns);
+    const { columns, partitionBy } = this.#options;
+    const { source, partitions } = partitionColumns(chooseColumns(described, columns), partitionBy);
+    this.#format = { ...this.#format, partitions };
+    return this.#source = source;
   }
 
   /** Messages of a COPY that are no row: the line with the names, or the end of binary. */
@@ -177,11 +183,32 @@ class Pull {
     return startMeter({ action: "Pulling", name: this.#sinks.name, totalRows, onProgress, show });
   }
 
-  async #write(encode: Encode, chunks: AsyncIterable<Chunk>, sink: Sink): Promise<void> {
+  async #write(encode: Encode, chunks: AsyncIterable<Chunk>, sink: Sink | undefined): Promise<void> {
+    if (sink === undefined) return await this.#writeFolder(encode, chunks, this.#sinks.folder!);
+    for await (const bytes of this.#encoded(encode, chunks)) {
+      await this.#own(() => until(sink.write(bytes), this.#signal));
+      this.#bytes += bytes.length;
+    }
+  }
+
+  async #writeFolder(encode: Encode, chunks: AsyncIterable<Chunk>, folder: PullFolder): Promise<void> {
+    const { rowsPerFile, partitionBy } = this.#options;
+    const division = { format: this.#format, rowsPerFile, partitioned: partitionBy !== undefined };
+    for await (const file of splitRows(chunks, division)) {
+      await folder.write(file.partition, this.#countedBytes(this.#encoded(encode, file.chunks)));
+    }
+  }
+
+  #encoded(encode: Encode, chunks: AsyncIterable<Chunk>): AsyncIterable<Uint8Array> {
     const { compression, rowGroupSize } = this.#options;
     const encoded = encode(chunks, { columns: this.#source!.columns, options: { compression, rowGroupSize } });
-    for await (const bytes of this.#plan.gzip ? gzip(encoded) : encoded) {
-      await this.#own(() => until(sink.write(bytes), this.#signal));
+    return this.#plan.gzip ? gzip(encoded) : encoded;
+  }
+
+  async *#countedBytes(encoded: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    for await (const bytes of encoded) {
+      this.#signal?.throwIfAborted();
+      yield bytes;
       this.#bytes += bytes.length;
     }
   }

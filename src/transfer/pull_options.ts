@@ -42,6 +42,15 @@ export interface PullOptions {
    * order; with `{n}` in the file's name into as many files. @default {1}
    */
   parallel?: number;
+  /** Rows of each file of a folder at most. @default {no limit} */
+  rowsPerFile?: number;
+  /**
+   * Writes a folder for each value of these columns, and in it for each of the next one's: `year=2025/zone=Harlem/`, as Hive
+   * and Spark have it. The columns are not in the files. The server sorts the rows by them.
+   */
+  partitionBy?: readonly string[];
+  /** Whether a folder may take the place of a dataset that is there; a file always may. @default {false} */
+  replace?: boolean;
   /** Is told how far it is, some times a second. What it throws, or rejects with, ends the pull. */
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
   /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
@@ -69,6 +78,9 @@ const CHECKS: OptionChecks<PullOptions> = {
   compression: oneOf(["zstd", "gzip", "none"]),
   rowGroupSize: COUNT,
   parallel: PARALLEL,
+  rowsPerFile: COUNT,
+  partitionBy: COLUMN_NAMES,
+  replace: SWITCH,
   onProgress: FUNCTION,
   progress: SWITCH,
   signal: SIGNAL,
@@ -102,6 +114,20 @@ export function checkFormatOptions(options: PullOptions, format: PullFormat): vo
     if (found === undefined || formats.includes(format)) continue;
     throw bad(`${found} is for ${formats.join(", ")}; the format is ${format}`);
   }
+}
+
+/** Options that only a folder has. */
+const OF_FOLDERS = ["rowsPerFile", "partitionBy", "replace"] as const;
+
+/** Refuses options that only a folder has, and those of a folder that exclude each other. */
+export function checkFolderOptions(options: PullOptions, target: unknown, isFolder: boolean): void {
+  const found = OF_FOLDERS.find((name) => options[name] !== undefined);
+  if (!isFolder && found !== undefined) {
+    const instead = typeof target === "string" ? `${target.replace(/\.[^./]*$/, "")}/` : "trips/";
+    throw bad(`${found} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`);
+  }
+  if (options.partitionBy === undefined || options.parallel === undefined || options.parallel === 1) return;
+  throw bad('partitionBy has the server sort the rows, on one connection; leave "parallel" out');
 }
 
 /** An error for a pull that can't begin. */

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { LakebaseError } from "../errors.ts";
-import { bad, MOST_PARALLEL } from "./pull_options.ts";
+import { PullFolder } from "./pull_folder.ts";
+import { bad, MOST_PARALLEL, type PullOptions } from "./pull_options.ts";
 import { openTarget, type Plan, type Sink } from "./target.ts";
 
 /** Stands for the file's number in the name of several. */
@@ -8,8 +9,10 @@ const NUMBER = "{n}";
 
 /** The targets of a pull: one, or one for each connection. */
 export interface Sinks {
-  /** They all. */
+  /** They all; none for a folder. */
   readonly all: readonly Sink[];
+  /** The folder, where that is the target. */
+  readonly folder?: PullFolder;
   /** What a result calls them. */
   readonly name: string;
   /** Whether the name was that of several. */
@@ -32,10 +35,13 @@ export interface Sinks {
  * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER`.
  */
 export async function openSinks(
-  { target }: Plan,
-  parallel: number | undefined,
+  { target, format, gzip, folder }: Plan,
+  { parallel, partitionBy = [], replace = false }: PullOptions,
   signal: AbortSignal | undefined,
 ): Promise<Sinks> {
+  if (folder) {
+    return inFolder(await PullFolder.open(target as string, { format, gzip, partitionBy, replace }), parallel);
+  }
   if (typeof target !== "string" || !target.includes(NUMBER)) return together([await openTarget(target, signal)]);
   if (parallel === undefined) throw bad(`${target} stands for several files; say how many with { parallel: 2 }`);
   await refuseLeftovers(target, parallel);
@@ -47,6 +53,20 @@ export async function openSinks(
     throw error;
   }
   return together(sinks, target);
+}
+
+function inFolder(folder: PullFolder, parallel = 1): Sinks {
+  return {
+    all: [],
+    folder,
+    name: folder.name,
+    several: parallel > 1,
+    outcome: folder.outcome,
+    paths: folder.paths,
+    flush: () => Promise.resolve(), // each file was
+    commit: () => folder.commit(),
+    abort: () => folder.abort(),
+  };
 }
 
 function numbered(pattern: string, n: number): string {

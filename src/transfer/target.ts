@@ -4,7 +4,7 @@ import { closest } from "../closest.ts";
 import { until } from "../query/cancel.ts";
 import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "./file_format.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
-import { bad, type PullOptions } from "./pull_options.ts";
+import { bad, checkFolderOptions, type PullOptions } from "./pull_options.ts";
 
 /** Where a pull writes: a file's path or URL, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
@@ -43,6 +43,8 @@ export interface Plan {
   format: PullFormat;
   /** Whether it is packed. */
   gzip: boolean;
+  /** Whether it is a folder of several files. */
+  folder: boolean;
 }
 
 /**
@@ -62,12 +64,15 @@ export function planTarget(target: PullTarget, options: PullOptions): Plan {
   if (typeof place === "string" && (place === "" || place.includes("\0"))) {
     throw bad(`the target is ${JSON.stringify(place)}, which is no path`);
   }
+  const folder = typeof place === "string" && place.endsWith("/");
+  checkFolderOptions(options, place, folder);
+  if (folder) return { target: place, format: options.format ?? "parquet", gzip: options.gzip ?? false, folder };
   const named = typeof place === "string" && place !== "-" ? place : undefined;
   const packed = named !== undefined && /\.gz$/i.test(named);
   const format = options.format ?? formatOf(named, packed);
   const text = format !== "arrow" && format !== "parquet";
   if (packed && !text) throw bad(`${format} is not packed as a whole; leave out .gz`);
-  return { target: place, format, gzip: options.gzip ?? packed };
+  return { target: place, format, gzip: options.gzip ?? packed, folder };
 }
 
 /**

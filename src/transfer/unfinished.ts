@@ -84,7 +84,7 @@ interface Hidden {
 function removeAll(): void {
   for (const path of files) {
     try {
-      Deno.removeSync(path);
+      Deno.removeSync(path, { recursive: true });
     } catch {
       // The program is ending; there is nobody to tell.
     }

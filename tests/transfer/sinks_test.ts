@@ -6,7 +6,9 @@ import { namesIn } from "./support.ts";
 Deno.test("of several files none takes its place before all are whole; where one then can't, that is said", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-sinks-" });
   try {
-    const sinks = await openSinks({ target: `${folder}/t-{n}.csv`, format: "csv", gzip: false }, 3, undefined);
+    const sinks = await openSinks({ target: `${folder}/t-{n}.csv`, format: "csv", gzip: false, folder: false }, {
+      parallel: 3,
+    }, undefined);
     for (const sink of sinks.all) await sink.write(new TextEncoder().encode("id\n"));
     assert.equal(sinks.outcome, "they were removed, and no file was replaced");
     await sinks.flush();
@@ -25,7 +27,11 @@ Deno.test("of several files none takes its place before all are whole; where one
 Deno.test("files that an earlier pull with more connections has left are refused, before anything is opened", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-sinks-" });
   const open = (name: string, parallel: number) => {
-    return openSinks({ target: `${folder}/${name}`, format: "parquet", gzip: false }, parallel, undefined);
+    return openSinks(
+      { target: `${folder}/${name}`, format: "parquet", gzip: false, folder: false },
+      { parallel },
+      undefined,
+    );
   };
   try {
     for (const name of ["h-1.parquet", "h-2.parquet", "h-3.parquet", "gap-9.parquet"]) {
