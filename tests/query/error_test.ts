@@ -240,11 +240,16 @@ queryTest("a refusal that has a cure is told with it", async ({ db, open }) => {
 
 queryTest(
   "a transaction that the server ended while it was idle says why, and that it was rolled back",
-  async ({ db }) => {
+  async ({ db, open }) => {
+    const other = await open();
+    const sessions = (pid: number) => other.sql`SELECT count(*) FROM pg_stat_activity WHERE pid = ${pid}`.value();
     for (const last of [[], ["SELECT 1"]]) {
       const error = await errorOf(db.transaction(async (tx) => {
-        await tx.query("SET LOCAL idle_in_transaction_session_timeout = 50; CREATE TABLE gone (n int)");
-        for (let n = 0; n < 500 && db.pool.totalCount > 0; n++) await sleep(10);
+        const [row] = await tx.query<{ pid: number }>(
+          `SET LOCAL idle_in_transaction_session_timeout = 50; CREATE TABLE gone (n int);
+          SELECT pg_backend_pid() AS pid`,
+        );
+        for (let n = 0; n < 500 && await sessions(row!.pid) !== 0; n++) await sleep(10);
         for (const text of last) await tx.query(text);
       }));
       assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "25P03"], error.message);
