@@ -81,7 +81,11 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     if (connections.get(key) === open) connections.delete(key);
     await (db === undefined ? undefined : closeBecause(db, replacedBy(changed)));
   }
-  const opened: Connection = { settings, connection: openConnection(found) };
+  const closed = async () => { // else a program that opens many would keep all of them, with their logins
+    if (connections.get(key) === opened) connections.delete(key);
+    await release();
+  };
+  const opened: Connection = { settings, connection: openConnection({ ...found, release: closed }) };
   connections.set(key, opened);
   try {
     const db = await opened.connection;
@@ -89,8 +93,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     if (call === calls) onOpened();
     return { db, origins: found.origins };
   } catch (error) {
-    if (connections.get(key) === opened) connections.delete(key);
-    await release();
+    await closed();
     throw withOrigins(error, found.origins);
   }
 }

@@ -71,6 +71,33 @@ test("a closed connection says why it is closed", async ({ settings }) => {
   });
 });
 
+test("a closed connection is not kept by the module, with its pool and its login", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../mod.ts")}";
+    const kept = [];
+    async function use(endpoint) {
+      const db = await connect({ endpoint, envFile: "/dev/null", connectTimeout: 30 });
+      await db.query("SELECT 1");
+      await db.close();
+      kept.push(new WeakRef(db.pool));
+    }
+    const production = "projects/local/branches/production";
+    for (const name of [production + "/endpoints/primary", production, "projects/local", "local"]) await use(name);
+    let left = kept.length;
+    for (let n = 0; n < 100 && left > 1; n++) { // who looks at one keeps it until the next turn
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      gc();
+      left = kept.filter((pool) => pool.deref()).length;
+    }
+    console.log(left);`;
+  const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", "--v8-flags=--expose-gc", `--config=${config}`, script],
+    env: local.env,
+  }).output();
+  // The last one stays, so that sql can say that it was closed.
+  assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
+});
+
 test("sql is the connection that connect() was last called for, open already or not", async ({ settings }) => {
   await using dev = await connect(settings());
   await using prod = await connect(settings({ readOnly: true }));
