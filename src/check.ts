@@ -2,6 +2,7 @@ import { check as checkAll } from "./doctor/check.ts";
 import { type Checkup, makeCheckup } from "./doctor/checkup.ts";
 import { Examination } from "./doctor/steps.ts";
 import type { ConnectOptions } from "./settings/options.ts";
+import { announceEnvFile } from "./notebook/notices.ts";
 import { Lookup } from "./query/lookup.ts";
 import type { StopOptions } from "./query/stop.ts";
 import { readSettings } from "./settings/read_settings.ts";
@@ -32,9 +33,10 @@ export function check(options: ConnectOptions = {}): Lookup<Checkup> {
 export async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
   const started = performance.now();
   try {
-    const { settings, origins, release } = await readSettings(options);
+    const { settings, found, envFile, release } = await readSettings(options);
+    if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return await checkAll(new Examination(settings, origins), stops);
+    return await checkAll(new Examination(settings, found), stops);
   } catch (error) {
     stops.signal?.throwIfAborted();
     const detail = error instanceof Error ? error.message : String(error);

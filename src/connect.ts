@@ -1,13 +1,13 @@
-import { setBy, setByAll } from "./settings/set_by.ts";
 import { LakebaseError } from "./errors.ts";
 import { closeBecause, Lakebase, partsOf, sessionOf } from "./lakebase.ts";
 import { placeInFull } from "./place.ts";
+import { announceConnection, announceEnvFile } from "./notebook/notices.ts";
 import { answerSqlCells } from "./notebook/sql_cell.ts";
-import { announceConnection } from "./notebook/waiting.ts";
 import { openConnection } from "./open_connection.ts";
 import type { ConnectOptions } from "./settings/options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
-import { type ReadSettings, readSettings } from "./settings/read_settings.ts";
+import { readSettings } from "./settings/read_settings.ts";
+import { setBy, setByAll, type Setting } from "./settings/origin.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /**
@@ -55,7 +55,7 @@ async function begin(options: ConnectOptions): Promise<Opened> {
 interface Opened {
   db: Lakebase;
   /** Where its settings came from. */
-  origins: ReadSettings["origins"];
+  found: readonly Setting[];
 }
 
 /** How often connect() was called: its calls in their order. */
@@ -70,13 +70,14 @@ let lastFailure: unknown;
 async function open(options: ConnectOptions, call: number): Promise<Opened> {
   const found = await readSettings(options);
   const { settings, release } = found;
+  if (found.envFile !== undefined) announceEnvFile(found.envFile);
   const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
     const db = await open.connection.catch(() => undefined);
     const changed = db === undefined || db.closed ? [] : changedSettings(open.settings, settings);
     if (db !== undefined && !db.closed && changed.length === 0) {
       await release();
-      return { db, origins: found.origins };
+      return { db, found: found.found };
     }
     if (connections.get(key) === open) connections.delete(key);
     await (db === undefined ? undefined : closeBecause(db, replacedBy(changed)));
@@ -91,10 +92,10 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     const db = await opened.connection;
     // The kernel is told of the current connection: a call before the last one says nothing.
     if (call === calls) onOpened();
-    return { db, origins: found.origins };
+    return { db, found: found.found };
   } catch (error) {
     await closed();
-    throw withOrigins(error, found.origins);
+    throw withOrigins(error, found.found);
   }
 }
 
@@ -103,8 +104,8 @@ function replacedBy(changed: readonly string[]): string {
     "Use the connection that connect() gave then";
 }
 
-function withOrigins(error: unknown, origins: ReadSettings["origins"]): unknown {
-  const told = error instanceof LakebaseError ? setBy(error.code, origins) : "";
+function withOrigins(error: unknown, found: readonly Setting[]): unknown {
+  const told = error instanceof LakebaseError ? setBy(error.code, found) : "";
   if (!(error instanceof LakebaseError) || told === "") return error;
   const { code, message, cause, sqlstate } = error;
   return new LakebaseError(code, `${message}. ${told}`, { cause, sqlstate });
@@ -120,10 +121,10 @@ const connections = new Map<string, Connection>();
 
 /** What makes two connections the same one with other settings, not two: whom it talks to and as whom. */
 async function identity(settings: Settings): Promise<string> {
-  const { endpoint, instance, host, port, database, user, group, readOnly, profile, environment } = settings;
+  const { endpoint, instance, host, port, database, user, group, readOnly, login } = settings;
   // By its address: a cell that is run again makes a new client of the same workspace.
   const client = await settings.workspace?.config.getHost().then(String, () => undefined);
-  const workspace = client ?? profile ?? environment["DATABRICKS_HOST"];
+  const workspace = client ?? login?.profile ?? login?.host;
   return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
 }
 
@@ -157,9 +158,9 @@ async function newest(): Promise<Lakebase> {
 let unasked: Promise<Lakebase> | undefined;
 
 async function connectUnasked(): Promise<Lakebase> {
-  const { db, origins } = await begin({});
+  const { db, found } = await begin({});
   await announceConnection(
-    `Connected to ${placeInFull(partsOf(db))}, since connect() was not called. ${setByAll(origins)}`,
+    `Connected to ${placeInFull(partsOf(db))}, since connect() was not called. ${setByAll(found)}`,
   );
   return db;
 }

@@ -51,6 +51,10 @@ export type LakebaseErrorCode =
 export interface LakebaseErrorOptions extends ErrorOptions {
   /** The five characters of the server's SQLSTATE, where the server spoke. */
   sqlstate?: string | undefined;
+  /** The setting that can't be used, by the name of its option or variable. */
+  setting?: string | undefined;
+  /** Where that setting stands, such as `option`, `PGPORT` or `PGPORT in .env, line 3`. */
+  origin?: string | undefined;
 }
 
 /**
@@ -76,6 +80,10 @@ export class LakebaseError extends Error {
   readonly code: LakebaseErrorCode;
   /** The server's SQLSTATE, such as `28P01`; `undefined` where the server did not speak. */
   readonly sqlstate: string | undefined;
+  /** Of `BAD_SETTING` the setting that can't be used, by the name of its option or variable, where it is one. */
+  readonly setting: string | undefined;
+  /** Where that setting stands: `option`, the variable's name, or its name, file and line. */
+  readonly origin: string | undefined;
 
   /**
    * Makes an error; secrets that a server echoed are taken out of the message. Of a message of more than 10,000 characters the
@@ -94,6 +102,8 @@ export class LakebaseError extends Error {
     super(short, cause === undefined ? {} : { cause });
     this.code = code;
     this.sqlstate = options.sqlstate;
+    this.setting = options.setting;
+    this.origin = options.origin;
     this.stack = callerStack(this);
   }
 }

@@ -1,5 +1,5 @@
 import { mintCredential } from "./auth/credential.ts";
-import { type Endpoint, findEndpoint, isFullName } from "./auth/endpoint.ts";
+import { confirmHost, type Endpoint, findEndpoint, isFullName } from "./auth/endpoint.ts";
 import { CredentialCache } from "./auth/token.ts";
 import { Workspace } from "./auth/workspace.ts";
 import { check as checkAll } from "./doctor/check.ts";
@@ -8,12 +8,12 @@ import { LakebaseError } from "./errors.ts";
 import { Lakebase } from "./lakebase.ts";
 import { LakebasePool } from "./net/pool.ts";
 import { tlsOptions } from "./net/tls.ts";
-import { announceWaiting } from "./notebook/waiting.ts";
+import { announceWaiting } from "./notebook/notices.ts";
 import type { ReadSettings } from "./settings/read_settings.ts";
 import type { Settings } from "./settings/settings.ts";
 
 /** Finds the server, logs in and wakes the compute: a connection that nobody has yet. */
-export async function openConnection({ settings, origins, release }: ReadSettings): Promise<Lakebase> {
+export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
   const { endpoint, host, user, credentials } = await logIn(settings);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
@@ -29,7 +29,7 @@ export async function openConnection({ settings, origins, release }: ReadSetting
     waiting.connected();
     return new Lakebase({
       ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
-      check: async () => await checkAll(new Examination(settings, origins)),
+      check: async () => await checkAll(new Examination(settings, found)),
       onClose: release,
     });
   } catch (error) {
@@ -53,7 +53,11 @@ async function logIn(settings: Settings): Promise<Login> {
     return { endpoint: undefined, host, user, credentials: undefined };
   }
   const workspace = openWorkspace(settings);
-  const finding = findEndpoint(workspace, settings);
+  const asGiven = settings.unconfirmedHost === undefined;
+  const finding = findEndpoint(workspace, asGiven ? settings : { ...settings, host: undefined }).then((endpoint) => {
+    confirmHost(settings, endpoint.host);
+    return endpoint;
+  });
   const knownTarget = isFullName(settings.endpoint) ? { endpoint: settings.endpoint } : undefined;
   const credentials = password !== undefined ? undefined : new CredentialCache(async (closing) => {
     const target = knownTarget ?? (await finding).target;
@@ -83,6 +87,6 @@ async function explainLogin(
   return await findEndpoint(workspace, { ...settings, host: undefined }).then(() => error, (better) => better);
 }
 
-function openWorkspace({ workspace: client, profile, environment, connectTimeout }: Settings): Workspace {
-  return new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
+function openWorkspace({ workspace: client, login, connectTimeout }: Settings): Workspace {
+  return new Workspace({ client, login, limit: connectTimeout * 1000 });
 }

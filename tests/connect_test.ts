@@ -284,15 +284,16 @@ test("connect() reads the environment and .env, and needs nothing else", async (
 
 test("connect() says which line of an old .env leads nowhere", async ({ local }) => {
   await using folder = await emptyHome();
-  const { PGHOST: _, DATABRICKS_HOST: host, ...env } = local.env;
-  await Deno.writeTextFile(`${folder.path}/.env`, "PGHOST=ep-old.invalid\n");
-  const { code, message } = await failureInShell(folder.path, {}, { ...env, DATABRICKS_HOST: host! });
+  const { PGHOST: _, DATABRICKS_HOST, DATABRICKS_TOKEN, PGPORT: port, ...env } = local.env;
+  const login = `DATABRICKS_HOST=${DATABRICKS_HOST}\nDATABRICKS_TOKEN=${DATABRICKS_TOKEN}\n`;
+  await Deno.writeTextFile(`${folder.path}/.env`, `${login}PGHOST=ep-old.invalid\n`);
+  const { code, message } = await failureInShell(folder.path, {}, { ...env, PGPORT: port! });
   assert.equal(code, "DNS");
-  assert.match(message, /\. The host is set by PGHOST in \.env$/);
-  await Deno.writeTextFile(`${folder.path}/.env`, "DATABRICKS_HOST=http://localhost:9\n");
+  assert.match(message, /\. The host is set by PGHOST in \.env, line 3$/);
+  await Deno.writeTextFile(`${folder.path}/.env`, "DATABRICKS_HOST=http://localhost:9\nDATABRICKS_TOKEN=t\n");
   const refused = await failureInShell(folder.path, { connectTimeout: 2 }, env);
   assert.equal(refused.code, "WORKSPACE_UNAVAILABLE");
-  assert.match(refused.message, /\. The workspace is set by DATABRICKS_HOST in \.env$/);
+  assert.match(refused.message, /\. The workspace is set by DATABRICKS_HOST in \.env, line 1$/);
 });
 
 /** A folder that holds neither a `.env` nor a `.databrickscfg`. */

@@ -26,6 +26,21 @@ export interface EndpointRequest {
   host?: string | undefined;
 }
 
+/**
+ * Makes sure that a host is the one that the workspace names for the endpoint.
+ *
+ * @param wanted The host, and what is wrong with another one; `unconfirmedHost` is `undefined` where any host will do.
+ * @param named The host that the workspace names.
+ * @throws {LakebaseError} `BAD_SETTING`
+ */
+export function confirmHost(
+  { host, unconfirmedHost }: { host: string | undefined; unconfirmedHost: string | undefined },
+  named: string | undefined,
+): void {
+  if (unconfirmedHost === undefined || host?.toLowerCase() === named?.toLowerCase()) return;
+  throw new LakebaseError("BAD_SETTING", `${unconfirmedHost}. The endpoint's host is "${named}"`, { setting: "host" });
+}
+
 type Item = Record<string, unknown>;
 
 const ROOT = "/api/2.0/postgres";

@@ -1,8 +1,11 @@
+import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@^0.17.0";
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
-import { isLoopback } from "../settings/host.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
+import type { WorkspaceLogin } from "../settings/workspace.ts";
+import { clientCredentialsClient } from "./client_credentials.ts";
+import { send } from "./http.ts";
 import {
   networkOutcome,
   noLogin,
@@ -22,10 +25,8 @@ const NETWORK_TRIES = 4;
 export interface WorkspaceOptions {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
-  /** A profile of `~/.databrickscfg`. */
-  profile?: string | undefined;
-  /** What the SDK reads instead of the process's environment. */
-  environment: Record<string, string>;
+  /** Which workspace, and the login; without a client. */
+  login?: WorkspaceLogin | undefined;
   /** Milliseconds that one request may take, retries included. */
   limit: number;
 }
@@ -45,10 +46,10 @@ export class Workspace {
 
   /** Makes a workspace; nothing is asked of it yet. */
   constructor(options: WorkspaceOptions) {
-    this.#client = options.client === undefined ? sdkClient(options) : Promise.resolve(options.client);
+    this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
     this.#client.catch(() => {}); // reported by the first request
     this.#limit = options.limit;
-    this.#profile = options.profile;
+    this.#profile = options.login?.profile;
   }
 
   /**
@@ -98,17 +99,11 @@ export class Workspace {
   }
 
   async #host(): Promise<URL> {
-    let host: URL;
     try {
-      host = await (await this.#client).config.getHost();
+      return await (await this.#client).config.getHost();
     } catch (cause) {
       throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
     }
-    if (host.protocol === "https:" || (host.protocol === "http:" && isLoopback(host.hostname))) return host;
-    throw new LakebaseError(
-      "BAD_SETTING",
-      `Cannot ask the workspace: DATABRICKS_HOST is "${host.origin}", which would send the login in plain text. Use https`,
-    );
   }
 
   async #attempt(host: URL, request: WorkspaceRequest, deadline: number, signal?: AbortSignal): Promise<Outcome> {
@@ -117,14 +112,13 @@ export class Workspace {
     const either = signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]);
     try {
       const headers = await abortable(this.#headers(), either);
-      const response = await fetch(address(host, request), {
+      const { response, text } = await send(address(host, request), {
         method: request.method,
         headers,
         body: request.body === undefined ? null : JSON.stringify(request.body),
-        redirect: "manual", // following would hand the login to whoever the redirect names
         signal: either,
       });
-      return readAnswer(host, request, response, await response.text());
+      return readAnswer(host, request, response, text);
     } catch (cause) {
       signal?.throwIfAborted();
       if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false };
@@ -141,6 +135,7 @@ export class Workspace {
       accept: "application/json",
       "content-type": "application/json",
       "user-agent": `lakebase-deno/${config.version}`,
+      ...(login.workspaceId === undefined || login.workspaceId === "" ? {} : workspaceHeaders(login.workspaceId)),
     });
     try {
       if (this.#firstLogin === undefined) {
@@ -152,15 +147,43 @@ export class Workspace {
       }
     } catch (cause) {
       this.#firstLogin = undefined;
-      throw noLogin(cause, this.#profile);
+      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
     }
     return headers;
   }
 }
 
-async function sdkClient({ profile, environment }: WorkspaceOptions): Promise<WorkspaceClientLike> {
+/** A host may serve several workspaces: the Python SDK names the one that is meant in one way, the TypeScript SDK in the other. */
+function workspaceHeaders(id: string): Record<string, string> {
+  return { "x-databricks-workspace-id": id, "x-databricks-org-id": id };
+}
+
+async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
+  const own = login === undefined ? undefined : clientCredentialsClient(login);
+  if (own !== undefined) return own;
   const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@^0.17.0");
-  return new WorkspaceClient({ env: environment, skipVerify: false, ...(profile === undefined ? {} : { profile }) });
+  return new WorkspaceClient(sdkOptions(login));
+}
+
+/** Everything that the SDK may know is said: it reads neither the environment nor a file by itself. */
+function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<typeof SdkWorkspaceClient>[0] {
+  const { host, workspaceId, profile, attributes = {} } = login ?? {};
+  const { experimentalIsUnifiedHost: unified, azureUseMsi: msi, ...texts } = attributes;
+  return {
+    ...texts,
+    ...(host === undefined ? {} : { host }),
+    ...(workspaceId === undefined ? {} : { workspaceId }),
+    ...(profile === undefined ? {} : { profile }),
+    ...(isOn(unified) ? { experimentalIsUnifiedHost: true } : {}),
+    ...(isOn(msi) ? { azureUseMsi: true } : {}),
+    env: {},
+    loaders: [],
+    skipVerify: false,
+  } as ConstructorParameters<typeof SdkWorkspaceClient>[0];
+}
+
+function isOn(value: string | undefined): boolean {
+  return value !== undefined && /^(1|t|true|yes|on)$/i.test(value);
 }
 
 function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

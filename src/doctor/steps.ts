@@ -1,7 +1,7 @@
 import pgPackage from "npm:pg@^8.23.0/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
 import { type Credential, mintCredential } from "../auth/credential.ts";
-import { type Endpoint, findEndpoint } from "../auth/endpoint.ts";
+import { confirmHost, type Endpoint, findEndpoint } from "../auth/endpoint.ts";
 import { CredentialCache } from "../auth/token.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../errors.ts";
@@ -11,7 +11,7 @@ import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
 import type { Settings } from "../settings/settings.ts";
 import { inspectCertificate, knock } from "./server_certificate.ts";
-import type { Origin } from "../settings/origins.ts";
+import { type Setting, told } from "../settings/origin.ts";
 import { whileWaking } from "./waking.ts";
 
 /** What a step found: that it works, or more than that. */
@@ -30,7 +30,7 @@ export class Examination implements AsyncDisposable {
   /** The settings, as `connect()` has them. */
   readonly settings: Settings;
   /** Where they came from. */
-  readonly origins: readonly Origin[];
+  readonly found: readonly Setting[];
   /** The workspace. */
   readonly workspace: Workspace;
   /** The role. */
@@ -49,11 +49,11 @@ export class Examination implements AsyncDisposable {
   pool: LakebasePool | undefined;
 
   /** Made of settings; nothing is asked of anyone yet. */
-  constructor(settings: Settings, origins: readonly Origin[]) {
-    const { workspace: client, profile, environment, connectTimeout } = settings;
+  constructor(settings: Settings, found: readonly Setting[]) {
+    const { workspace: client, login, connectTimeout } = settings;
     this.settings = settings;
-    this.origins = origins;
-    this.workspace = new Workspace({ client, profile, environment, limit: connectTimeout * 1000 });
+    this.found = found;
+    this.workspace = new Workspace({ client, login, limit: connectTimeout * 1000 });
   }
 
   /** Whether the login is by a native password. */
@@ -111,13 +111,15 @@ function checkRuntime(): Promise<Finding> {
   );
 }
 
-function listSettings({ origins }: Examination): Promise<Finding> {
-  if (origins.length === 0) {
+function listSettings({ found }: Examination): Promise<Finding> {
+  if (found.length === 0) {
     return Promise.resolve("none given: everything comes from ~/.databrickscfg and the workspace");
   }
   return Promise.resolve(
-    origins.map(({ setting, value, from }) =>
-      from === "option" || from === setting ? `${setting} = ${value}` : `${setting} = ${value} (${from})`
+    found.map(({ setting, value, origin }) =>
+      origin.source === "option" || told(origin) === setting
+        ? `${setting} = ${value}`
+        : `${setting} = ${value} (${told(origin)})`
     ).join(", "),
   );
 }
@@ -139,6 +141,7 @@ async function askEndpoint(patient: Examination, signal: AbortSignal): Promise<F
   patient.host = settings.host ?? "";
   if (patient.alone) return { outcome: "skipped", detail: `not needed: the host is ${patient.host}` };
   const endpoint = await findEndpoint(patient.workspace, { ...settings, host: undefined }, signal);
+  confirmHost(settings, endpoint.host);
   patient.endpoint = endpoint;
   patient.host ||= endpoint.host!;
   const state = endpoint.state === "IDLE" ? "IDLE: connecting wakes it" : endpoint.state ?? "state not said";

@@ -1,9 +1,23 @@
 import { unknownOption } from "../closest.ts";
 import { LakebaseError, redact } from "../errors.ts";
+import { type Origin, told } from "./origin.ts";
+
+/** Which setting an error is about. */
+export interface AboutSetting {
+  /** Its option's or variable's name. */
+  setting: string;
+  /** Where it stands. */
+  origin: Origin;
+}
 
 /** The error for a setting that can't be used. */
-export function badSetting(state: string): LakebaseError {
-  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
+export function badSetting(state: string, about?: AboutSetting): LakebaseError {
+  const fields = about === undefined ? {} : { setting: about.setting, origin: originText(about.origin) };
+  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`, fields);
+}
+
+function originText(origin: Origin): string {
+  return origin.source === "option" ? "option" : told(origin);
 }
 
 /**

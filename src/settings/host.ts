@@ -26,6 +26,7 @@ export function checkTakesOAuth(host: string): void {
 }
 
 /**
+/**
  * Refuses settings that belong to a server session where the connection pooler would give each transaction another one: it
  * refuses them at the login, and a `SET` would meet other clients.
  *
@@ -45,11 +46,18 @@ export function checkTakesSettings(host: string, settings: readonly string[]): v
 }
 
 /**
- * Whether a host name means this machine.
+ * Whether a host's name is one of this machine. Where it leads is decided by DNS: what depends on that asks
+ * {@linkcode isLoopbackAddress} of the address that is connected to.
  *
  * @param host A host name or an address.
  * @returns `true` for `localhost`, names under it, `127.0.0.0/8` and `::1`.
  */
 export function isLoopback(host: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
+  return /^(localhost|.+\.localhost)$/i.test(host) || isLoopbackAddress(host.replace(/^\[|\]$/g, ""));
+}
+
+/** Whether an address is one of this machine's own, which no packet leaves: `127.0.0.0/8`, `::1`, and the former as IPv6. */
+export function isLoopbackAddress(address: string): boolean {
+  const four = address.replace(/^::ffff:/i, "");
+  return isIP(four) === 4 ? four.startsWith("127.") : address === "::1";
 }

@@ -11,6 +11,8 @@ export interface WorkspaceClientLike {
     getHost(): Promise<URL>;
     /** Adds the login to a request's headers. */
     authenticate(headers: Headers): Promise<void>;
+    /** The workspace's id, sent with each request: a host that serves several workspaces asks for it. */
+    workspaceId?: string | undefined;
   };
 }
 
@@ -75,8 +77,11 @@ export interface ConnectOptions {
    * `{ timestamptz: String }`. Each gets the server's text, never NULL; an array's elements follow their type.
    */
   types?: TypeParsers;
-  /** The file to read as `.env`. @default {".env" in the working directory, where there is one} */
-  envFile?: string;
+  /**
+   * The file to read as `.env`, or `false` for none. Environment: `LAKEBASE_ENV_FILE`, where an empty value is `false`.
+   * @default {".env" in the working directory, where there is one}
+   */
+  envFile?: string | false;
   /** Connects to a Lakebase on this machine, started when first asked for. Environment: `LAKEBASE_LOCAL`. @default {false} */
   local?: boolean | LocalOptions;
 }

@@ -1,5 +1,7 @@
 import { badSetting, quoted } from "./bad_setting.ts";
 import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
+import { type Found, told } from "./origin.ts";
+import type { Variables } from "./variables.ts";
 
 /** Which numbers an option takes. */
 export interface Range {
@@ -13,59 +15,84 @@ export interface Range {
   fraction?: boolean;
 }
 
-/** What the environment says for an option, and by which name. */
-export function readEnvironment(
-  option: keyof ConnectOptions,
-  environment: Record<string, string>,
-): { name: string; value: string } | undefined {
-  const name = SETTING_NAMES[option]?.find((name) => environment[name] !== undefined);
-  return name === undefined ? undefined : { name, value: environment[name]! };
+/** Reads options, or what the variables say for them; keeps what it found, and where. */
+export class OptionReader {
+  /** What was given, by the option's name. */
+  readonly found: Map<string, Found<unknown>> = new Map();
+  readonly #options: ConnectOptions;
+  readonly #variables: Variables;
+
+  /** Reads nothing yet. */
+  constructor(options: ConnectOptions, variables: Variables) {
+    this.#options = options;
+    this.#variables = variables;
+  }
+
+  /** A text; with `false` the variables are not asked. */
+  text(option: keyof ConnectOptions, variables = true): Found | undefined {
+    const given = this.#given(option);
+    if (given === undefined) return variables ? this.#variable(option) : undefined;
+    const { value } = given;
+    if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return given as Found;
+    throw bad(given, "it must be a text that is not empty");
+  }
+
+  /** A password; no error shows it. */
+  password(): Found<NonNullable<ConnectOptions["password"]>> | undefined {
+    const given = this.#given("password");
+    if (given === undefined) return this.#variable("password");
+    const { value } = given;
+    if (typeof value === "function" || (typeof value === "string" && value !== "")) {
+      return given as Found<NonNullable<ConnectOptions["password"]>>;
+    }
+    const state = `option "password" is ${value === "" ? "empty" : typeof value}`;
+    throw badSetting(`${state}; it must be a text or a function`, { setting: "password", origin: given.origin });
+  }
+
+  /** A switch. */
+  flag(option: keyof ConnectOptions): boolean {
+    const given = this.#given(option);
+    if (given === undefined) return false;
+    if (typeof given.value === "boolean") return given.value;
+    throw bad(given, "it must be true or false");
+  }
+
+  /** A number. */
+  number<Fallback extends number | undefined>(
+    option: keyof ConnectOptions,
+    { min, max = 2_147_483, fallback, fraction = false }: Range & { fallback: Fallback },
+  ): number | Fallback {
+    const given = this.#given(option) ?? this.#variable(option);
+    if (given === undefined) return fallback;
+    const value = given.origin.source === "option" ? given.value : Number(given.value);
+    const fits = typeof value === "number" && value >= min && value <= max;
+    if (fits && (fraction || Number.isInteger(value))) return value;
+    throw bad(given, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
+  }
+
+  /** What the options say, as it is. */
+  other(option: keyof ConnectOptions): Found<unknown> | undefined {
+    return this.#given(option);
+  }
+
+  #given(option: keyof ConnectOptions): Found<unknown> | undefined {
+    const value: unknown = this.#options[option];
+    if (value === undefined || value === null) return undefined;
+    return this.#keep(option, { value, origin: { source: "option", name: option } });
+  }
+
+  #variable(option: keyof ConnectOptions): Found | undefined {
+    const name = SETTING_NAMES[option]?.find((name) => this.#variables.has(name));
+    return name === undefined ? undefined : this.#keep(option, this.#variables.get(name)!);
+  }
+
+  #keep<T>(option: string, found: Found<T>): Found<T> {
+    this.found.set(option, found);
+    return found;
+  }
 }
 
-/** An option that is a text, else what the environment says for it. */
-export function readText(
-  options: ConnectOptions,
-  option: keyof ConnectOptions,
-  environment: Record<string, string>,
-): string | undefined {
-  const value: unknown = options[option];
-  if (value === undefined) return readEnvironment(option, environment)?.value;
-  if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return value;
-  throw badSetting(`option "${option}" is ${quoted(value)}; it must be a text that is not empty`);
-}
-
-/** The option `password`, else what the environment says for it; no error shows it. */
-export function readPassword(
-  options: ConnectOptions,
-  environment: Record<string, string>,
-): ConnectOptions["password"] {
-  const value: unknown = options.password;
-  if (value === undefined) return readEnvironment("password", environment)?.value;
-  if (typeof value === "function") return value as () => string | Promise<string>;
-  if (typeof value === "string" && value !== "") return value;
-  throw badSetting(`option "password" is ${value === "" ? "empty" : typeof value}; it must be a text or a function`);
-}
-
-/** An option that is a switch. */
-export function readFlag(options: ConnectOptions, option: keyof ConnectOptions): boolean {
-  const value: unknown = options[option] ?? false;
-  if (typeof value === "boolean") return value;
-  throw badSetting(`option "${option}" is ${quoted(value)}; it must be true or false`);
-}
-
-/** An option that is a number, else what the environment says for it, else what it is by itself. */
-export function readNumber<Fallback extends number | undefined>(
-  options: ConnectOptions,
-  option: keyof ConnectOptions,
-  { min, max = 2_147_483, fallback, fraction = false }: Range & { fallback: Fallback },
-  environment: Record<string, string>,
-): number | Fallback {
-  const given: unknown = options[option] ?? undefined;
-  const found = given === undefined ? readEnvironment(option, environment) : undefined;
-  if (given === undefined && found === undefined) return fallback;
-  const value = given ?? Number(found!.value);
-  const fits = typeof value === "number" && value >= min && value <= max;
-  if (fits && (fraction || Number.isInteger(value))) return value;
-  const state = found === undefined ? `option "${option}" is ${quoted(given)}` : `${found.name} is "${found.value}"`;
-  throw badSetting(`${state}; it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
+function bad({ value, origin }: Found<unknown>, wanted: string): Error {
+  const subject = origin.source === "option" ? `option "${origin.name}"` : told(origin);
+  return badSetting(`${subject} is ${quoted(value)}; ${wanted}`, { setting: origin.name, origin });
 }

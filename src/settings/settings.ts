@@ -1,8 +1,12 @@
 import { badSetting, checkOptionNames, quoted, quotedName } from "./bad_setting.ts";
 import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
+import { distrust, type Found, listed, type Origin, type Setting, told } from "./origin.ts";
+import type { Profiles } from "./profiles.ts";
 import { checkTypes, type TypeParsers } from "../query/types.ts";
-import { type Range, readEnvironment, readFlag, readNumber, readPassword, readText } from "./read_option.ts";
+import { OptionReader, type Range } from "./read_option.ts";
+import type { Variables } from "./variables.ts";
+import { type FoundWorkspace, mixed, resolveWorkspace, type WorkspaceLogin } from "./workspace.ts";
 
 /** {@linkcode ConnectOptions} with every value found. */
 export interface Settings {
@@ -12,14 +16,14 @@ export interface Settings {
   instance: string | undefined;
   /** Whether every transaction is read only. */
   readOnly: boolean;
-  /** The caller's own client; else one is made of `profile` and `environment`. */
+  /** The caller's own client; else one is made of `login`. */
   workspace: WorkspaceClientLike | undefined;
-  /** The profile of `~/.databrickscfg`. */
-  profile: string | undefined;
-  /** What the Databricks SDK reads, of the environment over `.env`; sorted by name. */
-  environment: Record<string, string>;
+  /** Which workspace, and the login for it; `undefined` where nothing is asked of one. */
+  login: WorkspaceLogin | undefined;
   /** The server's host; `undefined` for the endpoint's. */
   host: string | undefined;
+  /** What is wrong with `host` unless the workspace names it for the endpoint; `undefined` where it is taken as it is. */
+  unconfirmedHost: string | undefined;
   /** The server's port. */
   port: number;
   /** The database's name. */
@@ -50,48 +54,57 @@ export interface Settings {
   types: TypeParsers;
 }
 
+/** {@linkcode Settings}, and where they stand. */
+export interface FoundSettings {
+  /** The settings. */
+  settings: Settings;
+  /** What was given, in the order of the options; what is not listed has its default. */
+  found: Setting[];
+}
+
 /**
- * Settles what to connect to: options over environment over `.env` over defaults. Pure: it reads and writes nothing else.
+ * Settles what to connect to: options over environment over `.env` over profiles over defaults, each value with where it
+ * stands. Pure: it reads and writes nothing else.
  *
  * @param options What the caller said.
- * @param env The process's environment; an empty value counts as none.
- * @param dotenv The values of the `.env` file.
+ * @param variables The environment over `.env`.
+ * @param profiles The profiles of `~/.databrickscfg`, where they are needed.
  * @returns Every value that `connect()` needs and that can be known without asking the workspace.
- * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, what was found and what is allowed.
+ * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, what was found and what is allowed; also where a
+ * login would be used as a source says that is trusted less than its own.
  */
-export function resolveSettings(
-  options: ConnectOptions,
-  env: Record<string, string | undefined>,
-  dotenv: Record<string, string> = {},
-): Settings {
+export function resolveSettings(options: ConnectOptions, variables: Variables, profiles?: Profiles): FoundSettings {
   checkOptionNames(options, OPTION_NAMES);
-  const environment = present({ ...dotenv, ...present(env) });
-  const read = (option: keyof ConnectOptions, found = environment) => readText(options, option, found);
+  const read = new OptionReader(options, variables);
+  const profile = options.profile === undefined ? undefined : read.text("profile");
   const { endpoint, instance } = server(options, read);
-  const password = readPassword(options, environment);
-  const group = read("group");
-  const given = read("host");
-  const host = given === undefined ? undefined : checkHost(given);
-  const ownLogin = options.workspace === undefined && options.profile === undefined;
-  const user = read("user") ?? group ?? (ownLogin ? environment["DATABRICKS_CLIENT_ID"] : undefined);
-  checkLogin({ host, user, password, group, tokenTtl: options.tokenTtl });
-  return {
-    endpoint,
-    instance,
-    readOnly: readFlag(options, "readOnly"),
-    workspace: workspaceClient(options),
-    profile: read("profile"),
-    environment: workspaceEnvironment(environment, options.profile !== undefined),
-    host,
-    database: read("database") ?? "databricks_postgres",
-    user,
-    password,
-    group,
-    ca: rootCertificates(read("ca")),
-    sslMode: checkSslMode(options, environment, host),
-    ...numbers(options, environment),
-    types: checkTypes(options.types ?? {}),
+  const password = read.password();
+  const group = read.text("group")?.value;
+  const host = read.text("host");
+  if (host !== undefined) checkHost(host.value);
+  const client = workspaceClient(options, read);
+  const ca = read.text("ca");
+  const sslMode = checkSslMode(read, host?.value);
+  const user = read.text("user")?.value ?? group ?? servicePrincipal(options, variables);
+  checkLogin({ host: host?.value, user, password: password?.value, group, tokenTtl: options.tokenTtl });
+  const alone = password !== undefined && host !== undefined && user !== undefined;
+  const workspace = alone || client !== undefined
+    ? undefined
+    : resolveWorkspace({ profile: profile?.value, variables }, profiles);
+  const login = { password, workspace, client: client !== undefined };
+  const unconfirmedHost = checkTrust(login, { host, ca, sslMode, port: portOf(read) });
+  const settings = {
+    ...{ endpoint, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
+    ...{ host: host?.value, unconfirmedHost, user, password: password?.value, group },
+    database: read.text("database")?.value ?? "databricks_postgres",
+    ca: ca?.value === "system" ? undefined : ca?.value,
+    sslMode: sslMode.value,
+    ...numbers(read),
+    types: checkTypes(read.other("types")?.value ?? {}),
   };
+  read.other("envFile");
+  read.other("local");
+  return { settings, found: listOf(read, workspace, variables) };
 }
 
 const NUMBERS = {
@@ -106,39 +119,43 @@ const NUMBERS = {
 
 type Numbers = Pick<Settings, keyof typeof NUMBERS>;
 
-function numbers(options: ConnectOptions, environment: Record<string, string>): Numbers {
+function numbers(read: OptionReader): Numbers {
   const names = Object.keys(NUMBERS) as (keyof Numbers)[];
-  return Object.fromEntries(
-    names.map((name) => [name, readNumber(options, name, NUMBERS[name], environment)]),
-  ) as unknown as Numbers;
+  return Object.fromEntries(names.map((name) => [name, read.number(name, NUMBERS[name])])) as unknown as Numbers;
 }
 
-function present(
-  values: Record<string, string | undefined>,
-): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(values).filter((entry): entry is [string, string] => !!entry[1]),
-  );
+function portOf(read: OptionReader): Found<unknown> | undefined {
+  read.number("port", NUMBERS.port);
+  return read.found.get("port");
 }
 
-/** The SDK lets the environment win over a profile, even over one that was asked for in code: then only where it looks. */
-function workspaceEnvironment(environment: Record<string, string>, ownProfile: boolean): Record<string, string> {
-  const names = ownProfile ? /^DATABRICKS_(CONFIG_FILE|CLI_PATH)$/ : /^(DATABRICKS|ARM|GOOGLE)_/;
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => names.test(name)).sort());
+/** The role of a service principal that logs in to the workspace by itself. */
+function servicePrincipal(options: ConnectOptions, variables: Variables): string | undefined {
+  const ownLogin = options.workspace === undefined && options.profile === undefined;
+  return ownLogin ? variables.get("DATABRICKS_CLIENT_ID")?.value : undefined;
+}
+
+/** What was given, as the doctor lists it. */
+function listOf(read: OptionReader, workspace: FoundWorkspace | undefined, variables: Variables): Setting[] {
+  const named = [...read.found].map(([setting, found]) => listed(setting, found));
+  const used = workspace?.used ?? new Map<string, Found>();
+  const others = [...used].sort().map(([name, found]) => listed(name, found));
+  const address = workspace?.login.host === undefined || workspace.host === undefined
+    ? []
+    : [listed("workspace", { value: workspace.login.host, origin: workspace.host })];
+  const role = read.found.has("user") || read.found.has("group") ? undefined : variables.get("DATABRICKS_CLIENT_ID");
+  return [...named, ...(role && workspace ? [listed("user", role)] : []), ...address, ...others];
 }
 
 /** Which server: where an option names one, the environment is not asked for the other. */
-function server(
-  options: ConnectOptions,
-  read: (option: keyof ConnectOptions, found?: Record<string, string>) => string | undefined,
-): Pick<Settings, "endpoint" | "instance"> {
-  const byOption = options.endpoint !== undefined || options.instance !== undefined;
-  const [endpoint, instance] = byOption
-    ? [read("endpoint", {}), read("instance", {})]
-    : [read("endpoint"), read("instance")];
+function server(options: ConnectOptions, read: OptionReader): Pick<Settings, "endpoint" | "instance"> {
+  const variables = options.endpoint === undefined && options.instance === undefined;
+  const endpoint = read.text("endpoint", variables);
+  const instance = read.text("instance", variables);
   if (endpoint !== undefined && instance !== undefined) {
     throw badSetting(
-      `"endpoint" and "instance" are both set, to ${quotedName(endpoint)} and ${quotedName(instance)}; keep one`,
+      `"endpoint" and "instance" are both set, to ${quotedName(endpoint.value)} and ${quotedName(instance.value)}; ` +
+        "keep one",
     );
   }
   return {
@@ -147,8 +164,8 @@ function server(
   };
 }
 
-function checkEndpoint(endpoint: string): string {
-  const name = endpoint.trim();
+function checkEndpoint({ value, origin }: Found): string {
+  const name = value.trim();
   if (
     /^(projects\/[\w.-]+(\/branches\/[\w.-]+(\/endpoints\/[\w.-]+)?)?|[\w.-]+)$/
       .test(name)
@@ -156,27 +173,26 @@ function checkEndpoint(endpoint: string): string {
   throw badSetting(
     `"endpoint" (LAKEBASE_ENDPOINT) is ${quotedName(name)}; it must be projects/p/branches/b/endpoints/e, ` +
       "projects/p/branches/b, projects/p, or a project's id",
+    { setting: "endpoint", origin },
   );
 }
 
-function checkInstance(name: string): string {
-  if (/^[\w.-]+$/.test(name)) return name;
+function checkInstance({ value, origin }: Found): string {
+  if (/^[\w.-]+$/.test(value)) return value;
   throw badSetting(
-    `"instance" (LAKEBASE_INSTANCE) is ${quotedName(name)}; it must be a name of letters, digits and hyphens`,
+    `"instance" (LAKEBASE_INSTANCE) is ${quotedName(value)}; it must be a name of letters, digits and hyphens`,
+    { setting: "instance", origin },
   );
 }
 
-function workspaceClient(
-  options: ConnectOptions,
-): WorkspaceClientLike | undefined {
+function workspaceClient(options: ConnectOptions, read: OptionReader): WorkspaceClientLike | undefined {
   const client = options.workspace;
   if (client === undefined) return undefined;
-  if (
-    typeof client?.config?.getHost === "function" &&
-    typeof client.config.authenticate === "function"
-  ) return client;
+  const found = read.other("workspace")!;
+  if (typeof client?.config?.getHost === "function" && typeof client.config.authenticate === "function") return client;
   throw badSetting(
     `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
+    { setting: "workspace", origin: found.origin },
   );
 }
 
@@ -201,27 +217,67 @@ function checkLogin(
   if (password === undefined && host !== undefined) checkTakesOAuth(host);
 }
 
-function rootCertificates(ca: string | undefined): string | undefined {
-  return ca === "system" ? undefined : ca;
-}
-
-function checkSslMode(
-  options: ConnectOptions,
-  environment: Record<string, string>,
-  host: string | undefined,
-): SslMode {
-  const given: unknown = options.sslMode;
-  const mode = given ?? readEnvironment("sslMode", environment)?.value ?? "verify-full";
-  const from = given === undefined ? "PGSSLMODE" : `option "sslMode"`;
-  if (mode === "verify-full" || mode === "require") return mode;
-  if (mode === "no-verify" && given !== undefined) return mode;
+function checkSslMode(read: OptionReader, host: string | undefined): Found<SslMode> {
+  const found = read.text("sslMode");
+  if (found === undefined) return { value: "verify-full", origin: { source: "default", name: "sslMode" } };
+  const { value: mode, origin } = found;
+  const from = origin.source === "option" ? `option "sslMode"` : told(origin);
+  const about = { setting: "sslMode", origin };
+  if (mode === "verify-full" || mode === "require") return { value: mode, origin };
+  if (mode === "no-verify" && origin.source === "option") return { value: mode, origin };
   if (mode !== "disable" && mode !== "prefer" && mode !== "allow") {
-    throw badSetting(
-      `${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`,
-    );
+    throw badSetting(`${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`, about);
   }
-  if (host !== undefined && isLoopback(host)) return "disable";
+  if (host !== undefined && isLoopback(host)) return { value: "disable", origin };
   throw badSetting(
     `${from} is "${mode}", which may send the login in plain text; that is for loopback hosts. Use verify-full`,
+    about,
   );
+}
+
+interface LoginSources {
+  password: Found<unknown> | undefined;
+  workspace: FoundWorkspace | undefined;
+  client: boolean;
+}
+
+interface ServerSources {
+  host: Found | undefined;
+  port: Found<unknown> | undefined;
+  ca: Found | undefined;
+  sslMode: Found<SslMode>;
+}
+
+/**
+ * The rule of trust for the database: a password goes to a host from its own source, or from one that is trusted more; an
+ * OAuth token goes to the host that its workspace names, or to one from code or the environment. What `.env` says of the
+ * way there serves logins of that `.env` only.
+ *
+ * @returns Why the workspace has to confirm the host, where it has to.
+ */
+function checkTrust({ password, workspace, client }: LoginSources, to: ServerSources): string | undefined {
+  const code: Origin = { source: "option", name: "workspace" };
+  const login = password?.origin ?? (client ? code : workspace!.from);
+  const ways: [Origin | undefined, string][] = [
+    [Number(to.port?.value ?? 5432) === 5432 ? undefined : to.port?.origin, "names the server's port"],
+    [to.ca?.value === "system" ? undefined : to.ca?.origin, "names whom to trust"],
+    [to.sslMode.value === "disable" ? to.sslMode.origin : undefined, "turns TLS off"],
+  ];
+  for (const [way, does] of ways) {
+    if (way?.source === ".env" && login.source !== ".env") throw mixed(way, does, login);
+  }
+  const host = to.host?.origin;
+  if (password !== undefined) {
+    const named = host ?? (workspace?.host?.source === ".env" ? workspace.host : undefined);
+    if (named !== undefined && distrust(named) > distrust(login)) {
+      throw mixed(
+        named,
+        host === undefined ? "names the workspace, which names the server" : "names the server",
+        login,
+      );
+    }
+    return undefined;
+  }
+  if (host?.source !== ".env" || login.source === ".env") return undefined;
+  return mixed(host, "names a server that is not the endpoint's", login).message;
 }

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { parseEnv } from "node:util";
-import { canonicalDotenv, readDotenv } from "../../src/settings/dotenv.ts";
+import { canonicalDotenv, readEnvFile, scanDotenv } from "../../src/settings/dotenv.ts";
 
-const CASES: [text: string, values: Record<string, string>][] = [
+/** What a file is read as; `unlike` where Node's `parseEnv` reads it otherwise, for the reasons at `scanDotenv`. */
+const CASES: [text: string, values: Record<string, string>, unlike?: "unlike"][] = [
   ["A=1\nB=2", { A: "1", B: "2" }],
   ["A=x\r\nB=y\r\n", { A: "x", B: "y" }],
   ["export A=1", { A: "1" }],
-  ["export\tA=1", { A: "1" }],
+  ["export\tA=1", { A: "1" }, "unlike"],
   ["  A = 1 ", { A: "1" }],
   ["A=", { A: "" }],
   ["A=''", { A: "" }],
@@ -14,53 +15,122 @@ const CASES: [text: string, values: Record<string, string>][] = [
   ['A="x y"', { A: "x y" }],
   ["A='a#b' # c", { A: "a#b" }],
   ['A="a#b"#c', { A: "a#b" }],
-  ["A=a#b", { A: "a" }],
+  ["A=a #b", { A: "a" }],
+  ["A=#b", { A: "" }],
   ["# c\nA=1", { A: "1" }],
   ['A="a\\nb"', { A: "a\nb" }],
+  ['A="a\\tb"', { A: "a\tb" }, "unlike"],
   ["A='a\\nb'", { A: "a\\nb" }],
+  ['A="say \\"hi\\" now"', { A: 'say "hi" now' }, "unlike"],
+  ['A="say \\"hi\\" it\'s" # c\nB=1', { A: 'say "hi" it\'s', B: "1" }, "unlike"],
+  ['A="C:\\dir\\"\nB="x"', { A: "C:\\dir\\", B: "x" }],
+  ['A="it\'s\\\\new"', { A: "it's\\\new" }],
   ['A="l1\nl2 # x\nl3"\nB=2', { A: "l1\nl2 # x\nl3", B: "2" }],
-  ["A='\n-----BEGIN\nx=\n'\nB=1", { A: "-----BEGIN\nx=", B: "1" }],
+  ["A='\n-----BEGIN\nx=\n'\nB=1", { A: "-----BEGIN\nx=", B: "1" }, "unlike"],
   ["A=pa$$w0rd", { A: "pa$$w0rd" }],
   ["A=${B}\nB=1", { A: "${B}", B: "1" }],
-  ["A=`x`", { A: "`x`" }],
+  ["A=`x`", { A: "`x`" }, "unlike"],
   ["A=it's", { A: "it's" }],
   [`A='say "hi"'`, { A: 'say "hi"' }],
   ["A=x=y=z", { A: "x=y=z" }],
   ["A=1\nA=2", { A: "2" }],
-  ["\ufeffA=1", { A: "1" }],
-  ["A.B=1\n1A=2\n=3\nA: 4\nA", {}],
+  ["\ufeffA=1", { A: "1" }, "unlike"],
+  ["A.B=1\n1A=2\n=3\nA: 4\nA", {}, "unlike"],
   ['A="unclosed\nB=1', { A: '"unclosed', B: "1" }],
   ["A='unclosed", { A: "'unclosed" }],
 ];
 
-Deno.test("canonicalDotenv() makes Node's parseEnv read a file as the table says", () => {
-  for (const [text, values] of CASES) assert.deepEqual({ ...parseEnv(canonicalDotenv(text)) }, values, text);
+function valuesOf(text: string): Record<string, string> {
+  return Object.fromEntries([...scanDotenv(text)].map(([name, { value }]) => [name, value]));
+}
+
+Deno.test("scanDotenv() reads a file as the table says, and as Node does where nothing speaks against it", () => {
+  for (const [text, values, unlike] of CASES) {
+    assert.deepEqual(valuesOf(text), values, text);
+    if (unlike === undefined) assert.deepEqual({ ...parseEnv(text) }, values, text);
+    else assert.notDeepEqual({ ...parseEnv(text) }, values, text);
+  }
 });
 
-Deno.test("canonicalDotenv() leaves nothing that @std/dotenv would read in its own way", () => {
+Deno.test("canonicalDotenv() is read by Node as it was scanned, and has nothing that @std/dotenv reads in its own way", () => {
   for (const [text] of CASES) {
-    for (const line of canonicalDotenv(text).replaceAll(/=('[^']*'|"[^"]*")/g, "=").split("\n")) {
+    const canonical = canonicalDotenv(scanDotenv(text));
+    for (const [name, value] of Object.entries(parseEnv(canonical))) assert.equal(value, valuesOf(text)[name], text);
+    for (const line of canonical.replaceAll(/=('[^']*'|"[^"]*")/g, "=").split("\n")) {
       assert.doesNotMatch(line, /\$|`.*`$|\\[nrt]|#|export/, text);
     }
   }
 });
 
-Deno.test("readDotenv() reads the named file and leaves the environment alone", async () => {
+Deno.test("scanDotenv() tells the line of each value, and values that are not clear", () => {
+  const cases: [text: string, line: number, fault: RegExp | undefined][] = [
+    ["A=1", 1, undefined],
+    ["# x\r\n\r\nA=1", 3, undefined],
+    ["B='x\ny'\nA=1", 3, undefined],
+    ['A="say "hi" now"', 1, /closing quote/],
+    ["A='it's'", 1, /closing quote/],
+    ["A=pa#ss", 1, /"#" has to stand in quotes/],
+    ["A='pa#ss'", 1, undefined],
+  ];
+  for (const [text, line, fault] of cases) {
+    const found = scanDotenv(text).get("A")!;
+    assert.equal(found.line, line, text);
+    if (fault === undefined) assert.equal(found.fault, undefined, text);
+    else assert.match(found.fault!, fault, text);
+  }
+});
+
+Deno.test("scanDotenv() takes time in proportion to the text", () => {
+  const texts = ["A='", 'A="\\"', "A=", " \n", "export ", 'A=\\"\n', "='"].map((part) =>
+    part.repeat(1_000_000 / part.length)
+  );
+  for (const text of texts) assert.ok(scanDotenv(text).size <= 1);
+});
+
+Deno.test("readEnvFile() reads the named file and leaves the environment alone", async () => {
   const path = await Deno.makeTempFile({ suffix: ".env" });
   await Deno.writeTextFile(path, "LAKEBASE_DOTENV_TEST=it's # a comment\nexport B='x'");
   try {
-    assert.deepEqual(await readDotenv(path), { LAKEBASE_DOTENV_TEST: "it's", B: "x" });
+    assert.deepEqual(await readEnvFile(path), {
+      path,
+      values: new Map([["LAKEBASE_DOTENV_TEST", { value: "it's", line: 1 }], ["B", { value: "x", line: 2 }]]),
+    });
     assert.equal(Deno.env.get("LAKEBASE_DOTENV_TEST"), undefined);
   } finally {
     await Deno.remove(path);
   }
 });
 
-Deno.test("readDotenv() says which file it can't read", async () => {
-  await assert.rejects(readDotenv("/no/such/.env"), { code: "BAD_SETTING", message: /envFile "\/no\/such\/.env"/ });
+Deno.test("readEnvFile() says which file it can't read, and why", async () => {
+  const folder = await Deno.makeTempDir();
+  const file = (name: string) => `${folder}/${name}`;
+  await Deno.writeFile(file("nul"), new TextEncoder().encode("A=1\0"));
+  await Deno.writeFile(file("utf16"), new Uint8Array([0xff, 0xfe, 65, 0, 61, 0]));
+  await Deno.writeFile(file("latin1"), new Uint8Array([65, 61, 0xe9]));
+  await Deno.writeFile(file("large"), new Uint8Array(10_000_000).fill(65));
+  await Deno.writeTextFile(file("target"), "A=1");
+  await Deno.symlink(file("target"), file("link"));
+  await Deno.symlink("/dev/zero", file("endless"));
+  const cases: [string, RegExp][] = [
+    ["nothing", /nothing": No such file/],
+    ["", /it is a folder/],
+    ["nul", /NUL/],
+    ["utf16", /NUL|UTF-8/],
+    ["latin1", /not UTF-8/],
+    ["large", /10000000 bytes; 1000000 are the most/],
+    ["endless", /it is no file/],
+  ];
+  try {
+    for (const [name, message] of cases) {
+      await assert.rejects(readEnvFile(file(name)), { code: "BAD_SETTING", message, setting: "envFile" });
+    }
+    assert.equal((await readEnvFile(file("link")))?.values.get("A")?.value, "1");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
-Deno.test("readDotenv() reads the file with Node's parser when JSR never answers", async () => {
+Deno.test("readEnvFile() looks for @std/dotenv once in a process, and reads with Node's parser when JSR never answers", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const held: Deno.Conn[] = [];
   const accepting = (async () => {
@@ -69,9 +139,15 @@ Deno.test("readDotenv() reads the file with Node's parser when JSR never answers
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/.env`, "A=1");
   const module = import.meta.resolve("../../src/settings/dotenv.ts");
+  const code = `import { readEnvFile } from "${module}";
+    const files = [await readEnvFile()];
+    const { Command } = Deno;
+    Deno.Command = class extends Command { constructor() { throw new Error("a second child"); } };
+    files.push(await readEnvFile());
+    console.log(JSON.stringify(files.map(({ values }) => [...values])));`;
   try {
     const { success, stdout } = await new Deno.Command(Deno.execPath(), {
-      args: ["eval", `import { readDotenv } from "${module}"; console.log(JSON.stringify(await readDotenv()));`],
+      args: ["eval", code],
       cwd: folder,
       env: {
         JSR_URL: `http://127.0.0.1:${listener.addr.port}`,
@@ -81,7 +157,8 @@ Deno.test("readDotenv() reads the file with Node's parser when JSR never answers
       signal: AbortSignal.timeout(30_000), // the limit itself is 3 s; without one this would wait for ever
     }).output();
     assert.equal(success, true);
-    assert.equal(new TextDecoder().decode(stdout).trim(), '{"A":"1"}');
+    const values = [["A", { value: "1", line: 1 }]];
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), [values, values]);
     assert.ok(held.length > 0, "JSR was not asked");
   } finally {
     listener.close();

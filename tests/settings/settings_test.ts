@@ -1,8 +1,30 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../src/errors.ts";
-import { resolveLocal } from "../../src/settings/local_setting.ts";
+import { scanDotenv } from "../../src/settings/dotenv.ts";
+import { setBy, told } from "../../src/settings/origin.ts";
+import { parseProfiles } from "../../src/settings/profiles.ts";
+import { resolveLocal } from "../../src/settings/read_settings.ts";
+import { mergeVariables } from "../../src/settings/variables.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
-import { resolveSettings } from "../../src/settings/settings.ts";
+import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
+
+type Env = Record<string, string | undefined>;
+
+/** The environment over a `.env`, which is given by its lines or by its values. */
+function variables(env: Env, file: string | Env = "") {
+  const text = typeof file === "string"
+    ? file
+    : Object.entries(file).map(([name, value]) => `${name}=${value}`).join("\n");
+  return mergeVariables(env, { path: ".env", values: scanDotenv(text) });
+}
+
+function found(options: ConnectOptions, env: Env, file: string | Env = "", profiles = ""): FoundSettings {
+  return resolveSettings(options, variables(env, file), parseProfiles(profiles, "~/.databrickscfg"));
+}
+
+function settle(options: ConnectOptions, env: Env, file: string | Env = "", profiles = "") {
+  return found(options, env, file, profiles).settings;
+}
 
 Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [
@@ -12,12 +34,12 @@ Deno.test("resolveSettings() takes options over environment over .env over defau
     [{}, {}, {}, "databricks_postgres"],
   ];
   for (const [options, env, dotenv, expected] of cases) {
-    assert.equal(resolveSettings(options, env, dotenv).database, expected);
+    assert.equal(settle(options, env, dotenv).database, expected);
   }
 });
 
 Deno.test("resolveSettings() fills in the defaults of the design", () => {
-  const settings = resolveSettings({}, {});
+  const settings = settle({}, {});
   const { port, sslMode, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly } = settings;
   assert.deepEqual(
     { port, sslMode, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
@@ -33,17 +55,16 @@ Deno.test("resolveSettings() fills in the defaults of the design", () => {
     },
   );
   for (
-    const name of ["endpoint", "instance", "host", "user", "password", "group", "tokenTtl", "ca", "profile"] as const
+    const name of ["endpoint", "instance", "host", "user", "password", "group", "tokenTtl", "ca"] as const
   ) {
     assert.equal(settings[name], undefined, name);
   }
 });
 
 Deno.test("resolveSettings() reads each environment variable of the design", () => {
-  const cases: [Record<string, string>, Partial<ReturnType<typeof resolveSettings>>][] = [
+  const cases: [Record<string, string>, Partial<ReturnType<typeof settle>>][] = [
     [{ LAKEBASE_ENDPOINT: "projects/p/branches/b/endpoints/e" }, { endpoint: "projects/p/branches/b/endpoints/e" }],
     [{ LAKEBASE_INSTANCE: "i" }, { instance: "i" }],
-    [{ DATABRICKS_CONFIG_PROFILE: "dev" }, { profile: "dev" }],
     [{ PGHOST: "h.example.com" }, { host: "h.example.com" }],
     [{ PGPORT: "6543" }, { port: 6543 }],
     [{ PGUSER: "u", DATABRICKS_CLIENT_ID: "sp" }, { user: "u" }],
@@ -56,7 +77,7 @@ Deno.test("resolveSettings() reads each environment variable of the design", () 
     [{ PGSSLROOTCERT: "system" }, { ca: undefined }],
   ];
   for (const [env, expected] of cases) {
-    const settings = resolveSettings({}, env);
+    const settings = settle({}, env);
     for (const [name, value] of Object.entries(expected)) {
       assert.equal(settings[name as keyof typeof settings], value, `${JSON.stringify(env)} ${name}`);
     }
@@ -64,13 +85,13 @@ Deno.test("resolveSettings() reads each environment variable of the design", () 
 });
 
 Deno.test("resolveSettings() lets an endpoint option win over an instance in the environment, and the reverse", () => {
-  assert.equal(resolveSettings({ endpoint: "p" }, { LAKEBASE_INSTANCE: "i" }).instance, undefined);
-  assert.equal(resolveSettings({ instance: "i" }, { LAKEBASE_ENDPOINT: "p" }).endpoint, undefined);
+  assert.equal(settle({ endpoint: "p" }, { LAKEBASE_INSTANCE: "i" }).instance, undefined);
+  assert.equal(settle({ instance: "i" }, { LAKEBASE_ENDPOINT: "p" }).endpoint, undefined);
 });
 
 Deno.test("resolveSettings() does not take the environment's service principal for another workspace's user", () => {
-  assert.equal(resolveSettings({ profile: "dev" }, { DATABRICKS_CLIENT_ID: "sp" }).user, undefined);
-  assert.equal(resolveSettings({ group: "analysts" }, {}).user, "analysts");
+  assert.equal(settle({ profile: "dev" }, { DATABRICKS_CLIENT_ID: "sp" }).user, undefined);
+  assert.equal(settle({ group: "analysts" }, {}).user, "analysts");
 });
 
 Deno.test("resolveSettings() does not show a connection string where a name should be", () => {
@@ -87,13 +108,13 @@ Deno.test("resolveSettings() does not show a connection string where a name shou
     for (
       const options of [{ host: text }, { endpoint: text }, { instance: text }, { endpoint: text, instance: text }]
     ) {
-      assert.throws(() => resolveSettings(options, {}), (error) => {
+      assert.throws(() => settle(options, {}), (error) => {
         assert.match(String(error), /"(host|endpoint|instance)"/);
         assert.doesNotMatch(Deno.inspect(error), /s3cret|xxx/, text);
         return true;
       });
     }
-    assert.throws(() => resolveSettings({ sslMode: text } as ConnectOptions, {}), (error) => {
+    assert.throws(() => settle({ sslMode: text } as ConnectOptions, {}), (error) => {
       if (!text.startsWith("app:")) assert.doesNotMatch(Deno.inspect(error), /s3cret|xxx/, text);
       return true;
     });
@@ -133,7 +154,7 @@ Deno.test("resolveSettings() refuses what can't be right, naming setting, value 
     [{ workspace: {} }, {}, /"workspace" is an object; it must be a WorkspaceClient/],
   ];
   for (const [options, env, message] of cases) {
-    assert.throws(() => resolveSettings(options as ConnectOptions, env), (error) => {
+    assert.throws(() => settle(options as ConnectOptions, env), (error) => {
       assert.ok(error instanceof LakebaseError);
       assert.equal(error.code, "BAD_SETTING");
       assert.match(error.message, message);
@@ -144,12 +165,12 @@ Deno.test("resolveSettings() refuses what can't be right, naming setting, value 
 
 Deno.test("resolveSettings() refuses a -pooler host with OAuth, and takes it with a native password", () => {
   const host = "ep-a-b-pooler.database.us-east-1.cloud.databricks.com";
-  assert.throws(() => resolveSettings({ host }, {}), { code: "POOLED_HOST" });
-  assert.equal(resolveSettings({ host, user: "u", password: "p" }, {}).host, host);
+  assert.throws(() => settle({ host }, {}), { code: "POOLED_HOST" });
+  assert.equal(settle({ host, user: "u", password: "p" }, {}).host, host);
 });
 
 Deno.test("resolveSettings() never shows the password", () => {
-  assert.throws(() => resolveSettings({ password: "s3cret!", group: "g" }, {}), (error: Error) => {
+  assert.throws(() => settle({ password: "s3cret!", group: "g" }, {}), (error: Error) => {
     assert.doesNotMatch(`${error.message}${error.stack}${Deno.inspect(error)}`, /s3cret/);
     return true;
   });
@@ -158,7 +179,7 @@ Deno.test("resolveSettings() never shows the password", () => {
 Deno.test("resolveSettings() leaves what it is given as it was", () => {
   const options = Object.freeze({ database: "a" });
   const env = Object.freeze({ PGHOST: "h", PGUSER: "" });
-  resolveSettings(options, env, Object.freeze({ PGUSER: "u" }));
+  settle(options, env, Object.freeze({ PGUSER: "u" }));
 });
 
 Deno.test("resolveLocal() takes the option over the environment over .env, and refuses what it does not know", () => {
@@ -170,13 +191,335 @@ Deno.test("resolveLocal() takes the option over the environment over .env, and r
     [{}, {}, { LAKEBASE_LOCAL: "true" }, {}],
     [{ local: { user: "u" } }, {}, {}, { user: "u" }],
   ];
-  for (const [options, env, dotenv, expected] of cases) assert.deepEqual(resolveLocal(options, env, dotenv), expected);
+  for (const [options, env, dotenv, expected] of cases) {
+    assert.deepEqual(resolveLocal(options, variables(env, dotenv))?.value, expected);
+  }
   const refused: [unknown, Record<string, string>, RegExp][] = [
     [{ local: "yes" }, {}, /"local" is "yes"; it must be true, false or an object/],
     [{ local: { usr: "u" } }, {}, /"local.usr"; did you mean "local.user"/],
     [{}, { LAKEBASE_LOCAL: "junk" }, /LAKEBASE_LOCAL is "junk"/],
   ];
   for (const [options, env, message] of refused) {
-    assert.throws(() => resolveLocal(options as ConnectOptions, env), { code: "BAD_SETTING", message });
+    assert.throws(() => resolveLocal(options as ConnectOptions, variables(env)), { code: "BAD_SETTING", message });
   }
+});
+
+/** What a login does with a server, by where each stands: the rule is in SECURITY.md, as a table. */
+const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" | RegExp][] = [
+  // A native password.
+  ["host env, password env", {}, { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" }, "", "", "used"],
+  ["host .env, password .env", {}, {}, "PGHOST=h\nPGUSER=u\nPGPASSWORD=p", "", "used"],
+  ["host env, password .env", {}, { PGHOST: "h" }, "PGUSER=u\nPGPASSWORD=p", "", "used"],
+  ["host code, password env", { host: "h" }, { PGUSER: "u", PGPASSWORD: "p" }, "", "", "used"],
+  [
+    "host .env, password env",
+    {},
+    { PGUSER: "u", PGPASSWORD: "p" },
+    "PGHOST=h",
+    "",
+    /PGHOST in \.env, line 1.*PGPASSWORD/,
+  ],
+  ["host .env, password code", { user: "u", password: "p" }, {}, "PGHOST=h", "", /PGHOST in \.env.*option "password"/],
+  ["host env, password code", { user: "u", password: "p" }, { PGHOST: "h" }, "", "", /PGHOST names.*option "password"/],
+  ["host code, password function", { host: "h", user: "u", password: () => "p" }, {}, "", "", "used"],
+  [
+    "port .env, password env",
+    {},
+    { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" },
+    "PGPORT=1",
+    "",
+    /PGPORT in \.env.*port/,
+  ],
+  ["the usual port .env", {}, { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" }, "PGPORT=5432", "", "used"],
+  [
+    "CA .env, password env",
+    {},
+    { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" },
+    "PGSSLROOTCERT=./ca",
+    "",
+    /PGSSLROOTCERT in \.env/,
+  ],
+  ["the system's CAs .env", {}, { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" }, "PGSSLROOTCERT=system", "", "used"],
+  ["CA env, password .env", {}, { PGSSLROOTCERT: "ca" }, "PGHOST=h\nPGUSER=u\nPGPASSWORD=p", "", "used"],
+  [
+    "no TLS .env",
+    {},
+    { PGHOST: "localhost", PGUSER: "u", PGPASSWORD: "p" },
+    "PGSSLMODE=disable",
+    "",
+    /PGSSLMODE in \.env/,
+  ],
+  ["TLS .env", {}, { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" }, "PGSSLMODE=require", "", "used"],
+  [
+    "password env, to what the workspace of .env names",
+    {},
+    { PGUSER: "u", PGPASSWORD: "p" },
+    "DATABRICKS_HOST=https://w\nDATABRICKS_TOKEN=t",
+    "",
+    /DATABRICKS_HOST in \.env, line 1.*PGPASSWORD/,
+  ],
+  // The workspace's own login.
+  ["workspace env, token env", {}, { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "", "", "used"],
+  ["workspace env, token .env", {}, { DATABRICKS_HOST: "w" }, "DATABRICKS_TOKEN=t", "", "used"],
+  ["workspace .env, token .env", {}, {}, "DATABRICKS_HOST=w\nDATABRICKS_TOKEN=t", "", "used"],
+  [
+    "workspace .env, token env",
+    {},
+    { DATABRICKS_TOKEN: "t" },
+    "DATABRICKS_HOST=w",
+    "",
+    /DATABRICKS_HOST in \.env.*DATABRICKS_TOKEN/,
+  ],
+  [
+    "workspace .env, client secret env",
+    {},
+    { DATABRICKS_CLIENT_ID: "i", DATABRICKS_CLIENT_SECRET: "s" },
+    "DATABRICKS_HOST=w",
+    "",
+    /DATABRICKS_HOST in \.env.*DATABRICKS_CLIENT_SECRET/,
+  ],
+  [
+    "workspace .env, a tool's login",
+    {},
+    {},
+    "DATABRICKS_HOST=w",
+    "",
+    /DATABRICKS_HOST in \.env.*databricks auth login/,
+  ],
+  [
+    "workspace .env, half a login .env",
+    {},
+    {},
+    "DATABRICKS_HOST=w\nDATABRICKS_CLIENT_SECRET=s",
+    "",
+    /without a whole login/,
+  ],
+  ["workspace .env, another's profile", {}, {}, "DATABRICKS_HOST=w", "[dev]\nhost=https://other\ntoken=t", /in \.env/],
+  [
+    "workspace .env, its own profile",
+    {},
+    {},
+    "DATABRICKS_HOST=https://w/?o=1",
+    "[dev]\nhost=https://w\ntoken=t",
+    "used",
+  ],
+  [
+    "workspace .env, a named profile of another",
+    {},
+    {},
+    "DATABRICKS_HOST=w\nDATABRICKS_CONFIG_PROFILE=dev",
+    "[dev]\nhost=other\ntoken=t",
+    /its own host/,
+  ],
+  ["profile .env", {}, {}, "DATABRICKS_CONFIG_PROFILE=dev", "[dev]\nhost=other\ntoken=t", "used"],
+  ["profile code, workspace .env", { profile: "dev" }, {}, "DATABRICKS_HOST=w", "[dev]\nhost=other\ntoken=t", "used"],
+  [
+    "workspace of a profile, token env",
+    {},
+    { DATABRICKS_TOKEN: "t", DATABRICKS_CONFIG_PROFILE: "dev" },
+    "",
+    "[dev]\nhost=w",
+    /profile "dev".*DATABRICKS_TOKEN/,
+  ],
+  [
+    "way of logging in .env",
+    {},
+    { DATABRICKS_HOST: "w" },
+    "DATABRICKS_AUTH_TYPE=azure-cli",
+    "",
+    /DATABRICKS_AUTH_TYPE in \.env/,
+  ],
+  ["program .env", {}, { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "DATABRICKS_CLI_PATH=./tool", "", "used"],
+  // The OAuth token that the workspace mints, to a server.
+  ["server env, login env", {}, { PGHOST: "h", DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "", "", "used"],
+  ["server env, login of a profile", {}, { PGHOST: "h" }, "", "[DEFAULT]\nhost=w\ntoken=t", "used"],
+  [
+    "server .env, login of that .env",
+    {},
+    {},
+    "PGHOST=h\nPGPORT=1\nPGSSLROOTCERT=ca\nDATABRICKS_HOST=w\nDATABRICKS_TOKEN=t",
+    "",
+    "used",
+  ],
+  ["server .env, login of a profile", {}, {}, "PGHOST=h", "[DEFAULT]\nhost=w\ntoken=t", "confirmed"],
+  ["server .env, login env", {}, { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "PGHOST=h", "", "confirmed"],
+  [
+    "CA .env, login env",
+    {},
+    { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" },
+    "PGSSLROOTCERT=ca",
+    "",
+    /PGSSLROOTCERT in \.env/,
+  ],
+  ["port .env, login of a profile", {}, {}, "PGPORT=1", "[DEFAULT]\nhost=w\ntoken=t", /PGPORT in \.env/],
+];
+
+for (const [name, options, env, file, profiles, expected] of TRUST) {
+  Deno.test(`a login is used only as a source says that is trusted as much: ${name}`, () => {
+    const settled = () => settle(options, env, file, profiles);
+    if (typeof expected !== "string") return assert.throws(settled, { code: "BAD_SETTING", message: expected });
+    const { unconfirmedHost, login } = settled();
+    assert.equal(unconfirmedHost === undefined, expected === "used");
+    assert.equal(login?.attributes["databricksCliPath"], undefined);
+  });
+}
+
+Deno.test("a hostile .env can name no program, no configuration file and no service that gives out logins", () => {
+  const names = [
+    "DATABRICKS_CLI_PATH",
+    "DATABRICKS_CONFIG_FILE",
+    "DATABRICKS_METADATA_SERVICE_URL",
+    "GOOGLE_CREDENTIALS",
+  ]
+    .concat("ARM_USE_MSI", "DATABRICKS_AZURE_RESOURCE_ID", "DATABRICKS_GOOGLE_SERVICE_ACCOUNT", "HTTPS_PROXY", "PATH");
+  const file = names.map((name) => `${name}=./tool`).join("\n");
+  assert.deepEqual([...variables({}, file).keys()], []);
+  const { login } = settle({ profile: "p" }, {}, file, "[p]\nhost=w\ntoken=t");
+  assert.deepEqual(login, { host: "https://w", workspaceId: undefined, profile: "p", attributes: { token: "t" } });
+});
+
+Deno.test("with a host from .env the SDK is bound to the login beside it", () => {
+  const { login } = settle({}, {}, "DATABRICKS_HOST=w\nDATABRICKS_TOKEN=t");
+  assert.deepEqual(login?.attributes, { token: "t", authType: "pat" });
+});
+
+Deno.test("where the environment logs in one way, .env adds no other", () => {
+  const env = { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" };
+  const { login } = settle({}, env, "DATABRICKS_CLIENT_ID=i\nDATABRICKS_CLIENT_SECRET=s");
+  assert.deepEqual(login?.attributes, { token: "t" });
+});
+
+Deno.test("profiles are taken as the Databricks CLI takes them", () => {
+  const cases: [string, ConnectOptions, Env, string, { host?: string; profile?: string; workspaceId?: string }][] = [
+    ["DEFAULT", {}, {}, "[DEFAULT]\nhost=https://a\n[b]\nhost=https://b", { host: "https://a", profile: "DEFAULT" }],
+    ["the one chosen", {}, {}, "[__settings__]\ndefault_profile = b\n[DEFAULT]\nhost=https://a\n[b]\nhost=https://b", {
+      host: "https://b",
+      profile: "b",
+    }],
+    ["the only one", {}, {}, "[b]\nhost=https://b", { host: "https://b", profile: "b" }],
+    ["an empty DEFAULT and one more", {}, {}, "[DEFAULT]\n[b]\nhost=https://b", { host: "https://b", profile: "b" }],
+    ["none of several", {}, {}, "[a]\nhost=https://a\n[b]\nhost=https://b", {}],
+    ["a byte order mark, CRLF, colons", {}, {}, "\ufeff[DEFAULT]\r\nhost : https://a\r\n", {
+      host: "https://a",
+      profile: "DEFAULT",
+    }],
+    ["comments, quotes", {}, {}, "; x\n# y\n[DEFAULT]\nhost = 'https://a' \n", {
+      host: "https://a",
+      profile: "DEFAULT",
+    }],
+    ["of the host", {}, { DATABRICKS_HOST: "https://b" }, "[a]\nhost=https://a\n[b]\nhost=b/", {
+      host: "https://b",
+      profile: "b",
+    }],
+    ["a pasted address", {}, { DATABRICKS_HOST: "https://w.example/sql/editor?o=12#x", DATABRICKS_TOKEN: "t" }, "", {
+      host: "https://w.example",
+      workspaceId: "12",
+    }],
+    ["its workspace's id", { profile: "u" }, {}, "[u]\nhost=https://u\nworkspace_id=7", {
+      host: "https://u",
+      profile: "u",
+      workspaceId: "7",
+    }],
+    ["no such profile", { profile: "zz" }, {}, "[u]\nhost=https://u", { profile: "zz" }],
+  ];
+  for (const [name, options, env, profiles, expected] of cases) {
+    const { host, profile, workspaceId } = settle(options, env, "", profiles).login!;
+    assert.deepEqual({ host, profile, workspaceId }, {
+      host: undefined,
+      profile: undefined,
+      workspaceId: undefined,
+      ...expected,
+    }, name);
+  }
+  assert.throws(
+    () => settle({}, { DATABRICKS_HOST: "a" }, "", "[x]\nhost=a\ntoken=t\n[y]\nhost=a\ntoken=u"),
+    /x, y.*name one/,
+  );
+});
+
+Deno.test("a workspace's address with a login in it is refused, and not shown", () => {
+  for (const host of ["https://token:s3cret@w", "s3cret@w", "https://s3cret@w/x"]) {
+    assert.throws(() => settle({}, { DATABRICKS_HOST: host, DATABRICKS_TOKEN: "t" }), (error) => {
+      assert.match(String(error), /DATABRICKS_HOST holds a login, which is not shown/);
+      assert.doesNotMatch(Deno.inspect(error), /s3cret/);
+      return true;
+    });
+  }
+});
+
+Deno.test("LAKEBASE_LOCAL of .env does not stand against a server that code or the environment name", () => {
+  const file = "LAKEBASE_LOCAL=1";
+  assert.deepEqual(resolveLocal({}, variables({}, file))?.value, {});
+  assert.equal(resolveLocal({ local: false }, variables({ PGHOST: "h" }, file)), undefined);
+  for (
+    const [options, env] of [[{ host: "h" }, {}], [{ profile: "p" }, {}], [{}, { DATABRICKS_HOST: "w" }], [{}, {
+      PGHOST: "h",
+    }]] as const
+  ) {
+    assert.throws(() => resolveLocal(options, variables(env, file)), {
+      code: "BAD_SETTING",
+      message: /LAKEBASE_LOCAL in \.env/,
+    });
+  }
+  assert.deepEqual(resolveLocal({ endpoint: "p" }, variables({ LAKEBASE_LOCAL: "1" }))?.value, {});
+});
+
+Deno.test("a bad setting says in fields which one it is, and where it stands", () => {
+  const cases: [ConnectOptions, Env, string, string, string][] = [
+    [{ port: 0 }, {}, "", "port", "option"],
+    [{}, { PGPORT: "x" }, "", "PGPORT", "PGPORT"],
+    [{}, {}, "\nPGPORT=x", "PGPORT", "PGPORT in .env, line 2"],
+    [{ sslMode: "x" as never }, {}, "", "sslMode", "option"],
+    [{}, {}, "LAKEBASE_ENDPOINT='a b'", "endpoint", "LAKEBASE_ENDPOINT in .env, line 1"],
+    [{}, {}, 'PGPASSWORD="a"b', "PGPASSWORD", "PGPASSWORD in .env, line 1"],
+  ];
+  for (const [options, env, file, setting, origin] of cases) {
+    assert.throws(() => settle(options, env, file), (error) => {
+      assert.ok(error instanceof LakebaseError);
+      assert.deepEqual([error.setting, error.origin], [setting, origin]);
+      return true;
+    });
+  }
+});
+
+Deno.test("what was found is listed with where it stands, and shows no secret", () => {
+  const list = (options: ConnectOptions, env: Env, file = "", profiles = "") =>
+    found(options, env, file, profiles).found.map(({ setting, value, origin }) =>
+      `${setting} = ${value} from ${told(origin)}`
+    );
+  assert.deepEqual(list({}, {}), []);
+  assert.deepEqual(list({}, {}, "\nPGDATABASE=d"), ["database = d from PGDATABASE in .env, line 2"]);
+  assert.deepEqual(list({ max: 3, tokenTtl: 300 }, {}), [
+    'tokenTtl = 300 from the option "tokenTtl"',
+    'max = 3 from the option "max"',
+  ]);
+  assert.deepEqual(list({}, {}, "", "[p]\nhost=https://w\ntoken=t"), [
+    'workspace = https://w from the profile "p" of ~/.databrickscfg, line 2',
+    'DATABRICKS_HOST = https://w from the profile "p" of ~/.databrickscfg, line 2',
+  ]);
+  const secrets = { PGPASSWORD: "s3cret", PGUSER: "u", DATABRICKS_HOST: "https://w", DATABRICKS_TOKEN: "s3cret" };
+  const others = {
+    GOOGLE_CREDENTIALS: "s3cret",
+    ARM_CLIENT_SECRET: "s3cret",
+    PGDATABASE: "postgres://app:s3cret@h/db",
+  };
+  const shown = list({}, { ...secrets, ...others, DATABRICKS_CLIENT_SECRET: "s3cret", DATABRICKS_PASSWORD: "s3cret" });
+  assert.ok(shown.length >= 8, String(shown));
+  assert.doesNotMatch(shown.join(), /s3cret/);
+});
+
+Deno.test("setBy() tells where the settings behind a failure stand, options in code aside", () => {
+  const said = (code: Parameters<typeof setBy>[0], options: ConnectOptions, env: Env, file = "", profiles = "") =>
+    setBy(code, found(options, env, file, profiles).found);
+  const login = "DATABRICKS_HOST=https://w\nDATABRICKS_TOKEN=t\n";
+  assert.equal(said("DNS", {}, {}, `${login}PGHOST=h`), "The host is set by PGHOST in .env, line 3");
+  assert.equal(said("DNS", { host: "h" }, {}, `${login}PGHOST=g`), "");
+  assert.equal(said("UNREACHABLE", {}, { PGHOST: "h", PGPORT: "1" }), "The host is set by PGHOST, the port by PGPORT");
+  assert.equal(said("DATABASE_NOT_FOUND", {}, { PGDATABASE: "d" }), "The database is set by PGDATABASE");
+  assert.equal(said("QUERY_FAILED", {}, { PGHOST: "h" }), "");
+  assert.equal(said("WORKSPACE_UNAVAILABLE", {}, {}, login), "The workspace is set by DATABRICKS_HOST in .env, line 1");
+  assert.equal(
+    said("WORKSPACE_UNAVAILABLE", { profile: "dev" }, { DATABRICKS_HOST: "https://x" }, "", "[dev]\nhost=https://w"),
+    'The workspace is set by the profile "dev" of ~/.databrickscfg, line 2',
+  );
 });

@@ -39,3 +39,28 @@ export function announceWaiting(name: string): WaitingNotice {
 export async function announceConnection(line: string): Promise<void> {
   if (inNotebook()) await displayNow({ "text/plain": line });
 }
+
+/** What of a `.env` a connection goes by. */
+export interface EnvFileNotice {
+  /** The file. */
+  path: string;
+  /** The variables that were taken from it. */
+  taken: readonly string[];
+  /** Those that were not, each with the reason. */
+  refused: readonly (readonly [name: string, reason: string])[];
+}
+
+const announced = new Set<string>();
+
+/** Says once what was taken from a `.env`: in a notebook in the cell, else on standard error. Names only, no values. */
+export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
+  const said = [
+    ...(taken.length === 0 ? [] : [`From ${path}: ${taken.join(", ")}`]),
+    ...refused.map(([name, reason]) => `Not taken from ${path}: ${name}, since ${reason}`),
+    ...(taken.includes("LAKEBASE_LOCAL") ? ["The database is one on this machine, which keeps no data"] : []),
+  ].join(". ");
+  if (announced.has(said)) return;
+  announced.add(said);
+  if (inNotebook()) displayNow({ "text/plain": `${said}.` }).catch(() => {});
+  else Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${said}.\n`));
+}

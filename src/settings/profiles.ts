@@ -1,0 +1,90 @@
+import { LakebaseError } from "../errors.ts";
+import type { Found } from "./origin.ts";
+
+/** A profile file has a section for each workspace that a person logs in to; more is another file. */
+const SIZE_LIMIT = 1_000_000;
+
+/** The values of one section, by the names that the file has for them, such as `host` and `client_id`. */
+export type Profile = ReadonlyMap<string, Found>;
+
+/** The sections of a `~/.databrickscfg`. */
+export interface Profiles {
+  /** The file. */
+  path: string;
+  /** The profiles by name, in the file's order. */
+  sections: ReadonlyMap<string, Profile>;
+  /** What `databricks auth switch` has chosen. */
+  chosen: string | undefined;
+}
+
+/**
+ * Reads the profiles of `~/.databrickscfg`, or of the file that `DATABRICKS_CONFIG_FILE` names in the environment.
+ *
+ * @param env The process's environment.
+ * @returns The profiles; none where there is no such file, or no permission to read it.
+ * @throws {LakebaseError} `BAD_SETTING` for a file that others may write: they could have a login sent to themselves.
+ */
+export async function readProfiles(env: Record<string, string | undefined>): Promise<Profiles> {
+  const home = env["HOME"] || env["USERPROFILE"] || "";
+  const named = env["DATABRICKS_CONFIG_FILE"] || "~/.databrickscfg";
+  const path = named.startsWith("~") ? home + named.slice(1) : named;
+  try {
+    const { isFile, size, mode } = await Deno.stat(path);
+    if (!isFile || size > SIZE_LIMIT) throw unusable(path, isFile ? `it has ${size} bytes` : "it is no file");
+    if (mode !== null && (mode & 0o022) !== 0) {
+      throw unusable(path, `others may write it; say: chmod go-w ${path}`);
+    }
+    return parseProfiles(await Deno.readTextFile(path), named);
+  } catch (cause) {
+    if (cause instanceof LakebaseError) throw cause;
+    const absent = cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotCapable;
+    if (absent) return { path: named, sections: new Map(), chosen: undefined };
+    throw unusable(path, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
+
+function unusable(path: string, state: string, cause?: unknown): LakebaseError {
+  const message = `Cannot use the profiles of "${path}": ${state}`;
+  return new LakebaseError("BAD_SETTING", message, { cause, setting: "profile", origin: path });
+}
+
+/**
+ * The profiles in a text, as the Databricks CLI reads them: `name = value` and `name : value`, comments that begin with `#`
+ * or `;`, quotes that stand round a value, a byte order mark; what stands above the first section is the section DEFAULT.
+ */
+export function parseProfiles(text: string, path: string): Profiles {
+  const sections = new Map<string, Map<string, Found>>();
+  let section = "DEFAULT";
+  for (const [index, whole] of text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/).entries()) {
+    const line = whole.trim();
+    if (line === "" || line.startsWith("#") || line.startsWith(";")) continue;
+    if (line.startsWith("[") && line.includes("]")) {
+      section = line.slice(1, line.indexOf("]")).trim();
+      if (!sections.has(section)) sections.set(section, new Map());
+      continue;
+    }
+    const mark = line.search(/[=:]/);
+    if (mark < 1) continue;
+    const values = sections.get(section) ?? new Map<string, Found>();
+    const origin = { source: "profile", name: section, file: path, line: index + 1 } as const;
+    const value = plainValue(line.slice(mark + 1).trim());
+    if (value !== "") values.set(line.slice(0, mark).trim().toLowerCase(), { value, origin });
+    sections.set(section, values);
+  }
+  const chosen = sections.get("__settings__")?.get("default_profile")?.value;
+  return { path, sections: new Map([...sections].filter(([name]) => !/^__.*__$/.test(name))), chosen };
+}
+
+function plainValue(text: string): string {
+  const quoted = /^(["'`])(.*)\1$/.exec(text);
+  if (quoted !== null) return quoted[2]!;
+  const comment = text.search(/\s[#;]/);
+  return comment < 0 ? text : text.slice(0, comment).trim();
+}
+
+/** The profile that is meant where nobody names one: the one chosen, DEFAULT, or the only one. */
+export function defaultProfile({ sections, chosen }: Profiles): string | undefined {
+  const named = [...sections].filter(([, values]) => values.size > 0).map(([name]) => name);
+  if (chosen !== undefined) return chosen;
+  return named.includes("DEFAULT") ? "DEFAULT" : named.length === 1 ? named[0] : undefined;
+}

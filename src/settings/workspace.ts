@@ -1,0 +1,301 @@
+import type { LakebaseError } from "../errors.ts";
+import { badSetting, quotedName } from "./bad_setting.ts";
+import { distrust, type Found, type Origin, told } from "./origin.ts";
+import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
+import type { Variables } from "./variables.ts";
+
+/** Which workspace, and the login for it, as the Databricks SDK takes them. */
+export interface WorkspaceLogin {
+  /** Its address, such as `https://w.cloud.databricks.com`; `undefined` where nobody names one. */
+  host: string | undefined;
+  /** Its id, where requests to the host have to name it. */
+  workspaceId: string | undefined;
+  /** The profile of `~/.databrickscfg`. */
+  profile: string | undefined;
+  /** The rest, by the SDK's names, such as `token` and `clientId`. */
+  attributes: Readonly<Record<string, string>>;
+}
+
+/** A {@linkcode WorkspaceLogin}, with where its parts stand. */
+export interface FoundWorkspace {
+  /** The login. */
+  login: WorkspaceLogin;
+  /** Where the workspace's address stands. */
+  host: Origin | undefined;
+  /** The values that were used, by the names of their variables. */
+  used: ReadonlyMap<string, Found>;
+  /** Where the login stands: of several secrets the one that is trusted most. */
+  from: Origin;
+}
+
+interface Attribute {
+  /** The SDK's name. */
+  name: string;
+  /** The way of logging in that it belongs to. */
+  method?: "pat" | "basic" | "oauth" | "azure" | "google";
+  /** Whether whoever has it is logged in. */
+  secret?: true;
+  /** Why it may not stand in `.env`. */
+  notInFile?: string;
+}
+
+const PROGRAM = "it names a program";
+const FILE = "it names a configuration file";
+const SERVICE = "it leads to a service that gives out logins";
+
+/** What the SDK reads of the environment. */
+const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
+  DATABRICKS_HOST: { name: "host" },
+  DATABRICKS_ACCOUNT_ID: { name: "accountId" },
+  DATABRICKS_WORKSPACE_ID: { name: "workspaceId" },
+  DATABRICKS_EXPERIMENTAL_IS_UNIFIED_HOST: { name: "experimentalIsUnifiedHost" },
+  DATABRICKS_AUTH_TYPE: { name: "authType" },
+  DATABRICKS_TOKEN: { name: "token", method: "pat", secret: true },
+  DATABRICKS_USERNAME: { name: "username", method: "basic" },
+  DATABRICKS_PASSWORD: { name: "password", method: "basic", secret: true },
+  DATABRICKS_CLIENT_ID: { name: "clientId", method: "oauth" },
+  DATABRICKS_CLIENT_SECRET: { name: "clientSecret", method: "oauth", secret: true },
+  ARM_CLIENT_ID: { name: "azureClientId", method: "azure" },
+  ARM_CLIENT_SECRET: { name: "azureClientSecret", method: "azure", secret: true },
+  ARM_TENANT_ID: { name: "azureTenantId", method: "azure" },
+  ARM_ENVIRONMENT: { name: "azureEnvironment" },
+  DATABRICKS_AZURE_LOGIN_APP_ID: { name: "azureLoginAppId", method: "azure" },
+  // The SDK makes a part of it a word of a shell command: `az ... --subscription`.
+  DATABRICKS_AZURE_RESOURCE_ID: { name: "azureWorkspaceResourceId", method: "azure", notInFile: PROGRAM },
+  ARM_USE_MSI: { name: "azureUseMsi", method: "azure", notInFile: SERVICE },
+  DATABRICKS_METADATA_SERVICE_URL: { name: "metadataServiceUrl", notInFile: SERVICE },
+  GOOGLE_CREDENTIALS: { name: "googleCredentials", method: "google", secret: true, notInFile: FILE },
+  DATABRICKS_GOOGLE_SERVICE_ACCOUNT: { name: "googleServiceAccount", method: "google", notInFile: SERVICE },
+  DATABRICKS_CLI_PATH: { name: "databricksCliPath", notInFile: PROGRAM },
+};
+
+/** The variables that may stand in `.env`, beside those of this module's own options. */
+export const IN_ENV_FILE: readonly string[] = [
+  "DATABRICKS_CONFIG_PROFILE",
+  ...Object.entries(ATTRIBUTES).filter(([, { notInFile }]) => notInFile === undefined).map(([name]) => name),
+];
+
+/** The variables that are never taken from `.env`, with the reason. */
+export const NEVER_IN_ENV_FILE: Readonly<Record<string, string>> = {
+  DATABRICKS_CONFIG_FILE: FILE,
+  ...Object.fromEntries(
+    Object.entries(ATTRIBUTES).flatMap(([name, { notInFile }]) => notInFile === undefined ? [] : [[name, notInFile]]),
+  ),
+};
+
+/** A login that a tool of this machine keeps: `databricks`, `az`, `gcloud`. */
+const MACHINE: Origin = { source: "machine", name: 'the one that "databricks auth login" or another tool keeps' };
+
+/** What the SDK needs to log in by each method: with a host from `.env`, it may not go on to the logins of this machine. */
+const WHOLE: Readonly<Record<string, readonly string[]>> = {
+  "pat": ["token"],
+  "basic": ["username", "password"],
+  "oauth-m2m": ["clientId", "clientSecret"],
+  "azure-client-secret": ["azureClientId", "azureClientSecret", "azureTenantId"],
+};
+
+/** What is asked: `profile` is the option. */
+export interface WorkspaceWish {
+  /** The profile that the code names. */
+  profile: string | undefined;
+  /** What the environment and `.env` say. */
+  variables: Variables;
+}
+
+/** Whether the workspace and its login can only be told with the profiles of `~/.databrickscfg`. */
+export function needsProfiles({ profile, variables }: WorkspaceWish): boolean {
+  if (profile !== undefined || variables.has("DATABRICKS_CONFIG_PROFILE")) return true;
+  return !hasLogin(attributesOf(variables));
+}
+
+/**
+ * Settles which workspace to ask, and with which login. A profile is taken whole: its login goes to its own host.
+ *
+ * @param profiles The profiles of `~/.databrickscfg`, where {@linkcode needsProfiles} says so.
+ * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a source that is trusted less.
+ */
+export function resolveWorkspace(wish: WorkspaceWish, profiles: Profiles | undefined): FoundWorkspace {
+  const named = wish.profile === undefined
+    ? wish.variables.get("DATABRICKS_CONFIG_PROFILE")
+    : optionProfile(wish.profile);
+  const given = wish.profile === undefined ? attributesOf(wish.variables) : programOf(wish.variables);
+  const host = given.get("host");
+  const address = host === undefined ? undefined : checkAddress(host);
+  const name = named?.value ?? (profiles === undefined ? undefined : impliedProfile(given, address, profiles));
+  const profile = name === undefined ? undefined : profiles?.sections.get(name);
+  const own = profile?.get("host");
+  const ownAddress = own === undefined ? undefined : checkAddress(own);
+  if (address !== undefined && ownAddress !== undefined && address.origin !== ownAddress.origin) {
+    throw badSetting(
+      `${told(host!.origin)} is ${address.origin}, and ${told(own!.origin)} is for ${ownAddress.origin}; ` +
+        "a profile's login goes to its own host. Leave one of the two out",
+    );
+  }
+  const all = new Map([...attributesIn(profile), ...given]);
+  const trusted = leastDistrusted([host?.origin, own?.origin]);
+  const login = {
+    host: (address ?? ownAddress)?.origin,
+    workspaceId: all.get("workspaceId")?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
+    profile: name,
+    attributes: plainAttributes(all),
+  };
+  const from = loginOrigin(all);
+  checkTrust({ host: trusted, all, own: attributesIn(profile), from });
+  return {
+    login: { ...login, attributes: closed(login.attributes, trusted) },
+    host: trusted,
+    used: usedOf(given, own),
+    from,
+  };
+}
+
+function optionProfile(name: string): Found {
+  return { value: name, origin: { source: "option", name: "profile" } };
+}
+
+function usedOf(given: ReadonlyMap<string, Found>, own: Found | undefined): Map<string, Found> {
+  const names = Object.entries(ATTRIBUTES).filter(([, { name }]) => given.has(name));
+  const used = new Map(names.map(([variable, { name }]) => [variable, given.get(name)!]));
+  if (own !== undefined && !used.has("DATABRICKS_HOST")) used.set("DATABRICKS_HOST", own);
+  return used;
+}
+
+/** Where a profile is named in code, the environment is asked for what belongs to the machine only. */
+function programOf(variables: Variables): Map<string, Found> {
+  const found = variables.get("DATABRICKS_CLI_PATH");
+  return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
+}
+
+/** What the variables say, by the SDK's names: where the environment logs in one way, `.env` adds no other way to it. */
+function attributesOf(variables: Variables): Map<string, Found> {
+  const found = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
+    const value = variables.get(variable);
+    return value === undefined ? [] : [{ ...attribute, found: value }];
+  });
+  const methods = new Set(found.filter(({ found }) => found.origin.source !== ".env").map(({ method }) => method));
+  methods.delete(undefined);
+  const kept = found.filter(({ method, found }) => {
+    return method === undefined || methods.size === 0 || methods.has(method) || found.origin.source !== ".env";
+  });
+  return new Map(kept.map(({ name, found }) => [name, found]));
+}
+
+function attributesIn(profile: Profile | undefined): Map<string, Found> {
+  const found = Object.values(ATTRIBUTES).flatMap(({ name }) => {
+    const value = profile?.get(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return new Map(found);
+}
+
+/** Whether something says how to log in; then the profiles are not asked. */
+function hasLogin(attributes: ReadonlyMap<string, Found>): boolean {
+  return attributes.has("authType") || attributes.has("metadataServiceUrl") ||
+    Object.values(ATTRIBUTES).some(({ name, method }) => method !== undefined && attributes.has(name));
+}
+
+/** The profile that is meant without being named: that of the host, or the usual one. */
+function impliedProfile(
+  given: ReadonlyMap<string, Found>,
+  address: Address | undefined,
+  profiles: Profiles,
+): string | undefined {
+  if (hasLogin(given)) return undefined;
+  if (address === undefined) return defaultProfile(profiles);
+  const fitting = [...profiles.sections].filter(([, values]) => {
+    const host = values.get("host");
+    return host !== undefined && parseAddress(host.value)?.origin === address.origin;
+  }).map(([name]) => name);
+  const usual = defaultProfile(profiles);
+  if (fitting.length < 2) return fitting[0];
+  if (usual !== undefined && fitting.includes(usual)) return usual;
+  throw badSetting(
+    `the profiles ${fitting.join(", ")} of ${profiles.path} are all for ${address.origin}; ` +
+      'name one of them as "profile" (DATABRICKS_CONFIG_PROFILE)',
+  );
+}
+
+interface Address {
+  origin: string;
+  workspaceId?: string;
+}
+
+/** A workspace's address; what a browser shows behind it is left out, but for the workspace's id in `?o=`. */
+function parseAddress(text: string): Address | undefined {
+  const url = URL.parse(/^https?:\/\//i.test(text) ? text : `https://${text}`);
+  if (url === null || url.hostname === "" || url.username !== "" || url.password !== "") return undefined;
+  const id = url.searchParams.get("o");
+  return { origin: url.origin, ...(id !== null && /^\d+$/.test(id) ? { workspaceId: id } : {}) };
+}
+
+function checkAddress({ value, origin }: Found): Address {
+  const address = parseAddress(value.trim());
+  if (address !== undefined) return address;
+  const state = value.includes("@") ? "holds a login, which is not shown" : `is ${quotedName(value)}`;
+  throw badSetting(
+    `${told(origin)} ${state}; it must be a workspace's address, such as https://w.cloud.databricks.com`,
+    {
+      setting: "DATABRICKS_HOST",
+      origin,
+    },
+  );
+}
+
+function plainAttributes(all: ReadonlyMap<string, Found>): Record<string, string> {
+  const left = new Set(["host", "workspaceId"]);
+  return Object.fromEntries([...all].filter(([name]) => !left.has(name)).map(([name, { value }]) => [name, value]));
+}
+
+function leastDistrusted(origins: readonly (Origin | undefined)[]): Origin | undefined {
+  return origins.filter((origin) => origin !== undefined).sort((a, b) => distrust(a) - distrust(b))[0];
+}
+
+/** Where the login stands: its secrets, or else this machine. */
+function loginOrigin(all: ReadonlyMap<string, Found>): Origin {
+  const secrets = Object.values(ATTRIBUTES).flatMap(({ name, secret }) => secret ? all.get(name)?.origin ?? [] : []);
+  return leastDistrusted(secrets) ?? MACHINE;
+}
+
+interface Login {
+  host: Origin | undefined;
+  all: ReadonlyMap<string, Found>;
+  own: ReadonlyMap<string, Found>;
+  from: Origin;
+}
+
+function checkTrust({ host, all, own, from }: Login): void {
+  if (host !== undefined && distrust(host) > distrust(from)) throw mixed(host, "names the workspace", from);
+  for (const name of ["authType", "azureEnvironment"]) {
+    const chosen = all.get(name);
+    if (chosen === undefined || chosen.value === own.get(name)?.value) continue;
+    if (chosen.origin.source === ".env" && from.source !== ".env") {
+      throw mixed(chosen.origin, "chooses how to log in", from);
+    }
+  }
+}
+
+/**
+ * The error for a login that would be used as a less trusted source says.
+ *
+ * @param setting Where what the login would be used by stands.
+ * @param does What that does, such as `names the server`.
+ * @param login Where the login stands.
+ */
+export function mixed(setting: Origin, does: string, login: Origin): LakebaseError {
+  return badSetting(
+    `${told(setting)} ${does}, and the login is ${login.source === "machine" ? login.name : `from ${told(login)}`}; ` +
+      "a login is only used as its own source, or one that is trusted more, says. Say both in one place, " +
+      "or leave .env aside with envFile: false (LAKEBASE_ENV_FILE=)",
+    { setting: setting.name, origin: setting },
+  );
+}
+
+/** With a host from `.env` the login is the one of that file: the SDK must not go on to those of this machine. */
+function closed(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
+  if (host?.source !== ".env") return attributes;
+  const whole = Object.keys(WHOLE).filter((method) => WHOLE[method]!.every((name) => name in attributes));
+  const { authType } = attributes;
+  const method = authType === undefined ? whole[0] : whole.find((name) => name === authType);
+  if (method !== undefined) return { ...attributes, authType: method };
+  throw mixed(host, "names the workspace, without a whole login beside it", MACHINE);
+}

@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import type { ConnectOptions } from "../../src/settings/options.ts";
+import { startLocal } from "../../src/local/mod.ts";
+
+/** A folder that somebody else has written, and a home with a login of one's own. */
+async function makeFolders(): Promise<{ folder: string; home: string } & AsyncDisposable> {
+  const [folder, home] = await Promise.all([Deno.makeTempDir(), Deno.makeTempDir()]);
+  const remove = async () => {
+    await Promise.all([folder, home].map((path) => Deno.remove(path, { recursive: true })));
+  };
+  return { folder, home, [Symbol.asyncDispose]: remove };
+}
+
+interface Run {
+  cwd: string;
+  home: string;
+  env?: Record<string, string>;
+  options?: ConnectOptions;
+  code?: string;
+}
+
+const CONNECT = `await connect(options).then((db) => db.close(), ({ code, message }) => console.log(code, message));`;
+
+/** Connects in a process of its own, as a script in a folder does. */
+async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
+  const script = `import { connect, check } from "lakebase";
+    const options = ${JSON.stringify({ connectTimeout: 3, ...options })}; void check;
+    ${code}`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-lock", `--config=${config}`, script],
+    clearEnv: true,
+    env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), NO_COLOR: "1", ...env },
+    cwd,
+  }).output();
+  const [said, warned] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { said: said!, warned: warned! };
+}
+
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
+
+/** A server that waits for a login, over HTTP and as any other: what it got is all that came in. */
+function attacker() {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  let got = "";
+  const serving = (async () => {
+    for await (const connection of listener) {
+      const bytes = new Uint8Array(65_536);
+      void (async () => {
+        for (let size; (size = await connection.read(bytes).catch(() => null)) !== null;) {
+          got += new TextDecoder().decode(bytes.subarray(0, size));
+          await connection.write(new TextEncoder().encode("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")).catch(
+            () => {},
+          );
+        }
+        connection.close();
+      })();
+    }
+  })().catch(() => {});
+  return {
+    port: listener.addr.port,
+    got: () => got,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await serving;
+    },
+  };
+}
+
+Deno.test("a .env runs no program, whatever names one", async () => {
+  await using folders = await makeFolders();
+  const { folder, home } = folders;
+  const tool = `${folder}/tool`;
+  await Deno.writeTextFile(tool, `#!/bin/sh\nenv > ${folder}/ran\n`, { mode: 0o755 });
+  const names = [
+    ...[`DATABRICKS_CLI_PATH=${tool}`, `PATH=${folder}`, `DATABRICKS_CONFIG_FILE=${folder}/.env`],
+    `DATABRICKS_AZURE_RESOURCE_ID='/subscriptions/$(${tool})/x'`,
+  ];
+  await Deno.writeTextFile(`${home}/.databrickscfg`, "[p]\nhost=http://localhost:9\ntoken=dapi1\n", { mode: 0o600 });
+  const env = { DATABRICKS_HOST: "http://localhost:9", DATABRICKS_TOKEN: "dapi1" };
+  const check = `console.log(await check(options))`;
+  const runs: Partial<Run>[] = [{ env }, { env, code: check }, { options: { profile: "p" } }, {}];
+  for (const method of ["", "DATABRICKS_AUTH_TYPE=databricks-cli", "DATABRICKS_AUTH_TYPE=azure-cli"]) {
+    await Deno.writeTextFile(`${folder}/.env`, [...names, method].join("\n"));
+    for (const more of runs) {
+      const { said, warned } = await run({ cwd: folder, home, ...more });
+      assert.match(said, method === "" || more.options ? /WORKSPACE|failed/ : /DATABRICKS_AUTH_TYPE in \.env, line 5/);
+      await assert.rejects(Deno.stat(`${folder}/ran`), Deno.errors.NotFound, said);
+      if (method !== "") continue;
+      assert.match(
+        warned,
+        /^lakebase: Not taken from \.env: DATABRICKS_CONFIG_FILE, since it names a configuration file/,
+      );
+      assert.match(warned, /DATABRICKS_CLI_PATH, since it names a program/);
+    }
+  }
+});
+
+Deno.test("a .env gets no login that stands elsewhere", async () => {
+  await using folders = await makeFolders();
+  await using thief = attacker();
+  const { folder, home } = folders;
+  const secret = "s3cret-of-the-person";
+  const [host, local] = [`http://localhost:${thief.port}`, "http://localhost:9"];
+  const machine = { DATABRICKS_CLIENT_ID: "id", DATABRICKS_CLIENT_SECRET: secret };
+  const native = { PGUSER: "u", PGPASSWORD: secret };
+  const cases: [file: string, profiles: string, env: Record<string, string>][] = [
+    [`DATABRICKS_HOST=${host}`, "", { DATABRICKS_TOKEN: secret }],
+    [`DATABRICKS_HOST=${host}`, "", machine],
+    [`DATABRICKS_HOST=${host}`, `[DEFAULT]\nhost=${local}\ntoken=${secret}`, {}],
+    [`DATABRICKS_HOST=${host}\nDATABRICKS_CONFIG_PROFILE=p`, `[p]\nhost=${local}\ntoken=${secret}`, {}],
+    [`DATABRICKS_HOST=${host}\nDATABRICKS_CONFIG_PROFILE=p`, `[p]\ntoken=${secret}`, {}],
+    [`PGHOST=localhost\nPGPORT=${thief.port}\nPGSSLMODE=disable`, "", native],
+    [`PGPORT=${thief.port}\nPGSSLMODE=disable`, "", { ...native, PGHOST: "localhost" }],
+    [`DATABRICKS_HOST=${host}\nDATABRICKS_TOKEN=x`, "", native],
+  ];
+  for (const [file, profiles, env] of cases) {
+    await Deno.writeTextFile(`${folder}/.env`, file);
+    await Deno.writeTextFile(`${home}/.databrickscfg`, profiles, { mode: 0o600 });
+    const { said } = await run({ cwd: folder, home, env });
+    assert.match(said, /^BAD_SETTING Cannot connect: \w+ in \.env, line \d/, file);
+    assert.doesNotMatch(said + thief.got(), new RegExp(secret), file);
+  }
+  assert.equal(thief.got(), "");
+});
+
+Deno.test("a minted token goes to the server that the workspace names, not to one of .env", async () => {
+  await using folders = await makeFolders();
+  await using thief = attacker();
+  await using local = await startLocal();
+  const { folder, home } = folders;
+  const { PGHOST, PGPORT, PGSSLROOTCERT, ...env } = local.env as Record<string, string>;
+  const server = { PGPORT: PGPORT!, PGSSLROOTCERT: PGSSLROOTCERT! };
+  const cases: [file: string, env: Record<string, string>, said: RegExp][] = [
+    [
+      `PGHOST=127.0.0.1`,
+      { ...env, ...server },
+      /^BAD_SETTING .*PGHOST in \.env, line 1 .*DATABRICKS_TOKEN.*host is "localhost"/,
+    ],
+    [`PGHOST=${PGHOST}\nPGPORT=${thief.port}`, env, /^BAD_SETTING .*PGPORT in \.env, line 2/],
+    [`PGSSLROOTCERT=${folder}/ca.pem`, { ...env, PGPORT: PGPORT! }, /^BAD_SETTING .*PGSSLROOTCERT in \.env, line 1/],
+    [`PGHOST=${PGHOST}`, { ...env, ...server }, /^$/],
+    [Object.entries(local.env).map(([name, value]) => `${name}=${value}`).join("\n"), {}, /^$/],
+  ];
+  for (const [file, given, expected] of cases) {
+    await Deno.writeTextFile(`${folder}/.env`, file);
+    const { said, warned } = await run({ cwd: folder, home, env: given });
+    assert.match(said, expected, file);
+    if (said === "") assert.match(warned, /^lakebase: From \.env: .*PGHOST/);
+  }
+  assert.equal(thief.got(), "");
+});
+
+Deno.test("what is taken from .env is said once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off", async () => {
+  await using folders = await makeFolders();
+  await using local = await startLocal({ passwords: { app: "s3cret-of-the-person" } });
+  const { folder, home } = folders;
+  const { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE } = local.env as Record<string, string>;
+  const file = { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE, PGUSER: "app", PGPASSWORD: "s3cret-of-the-person" };
+  await Deno.writeTextFile(
+    `${folder}/.env`,
+    Object.entries(file).map(([name, value]) => `${name}='${value}'`).join("\n"),
+  );
+  const twice = `for (const max of [1, 2]) await (await connect({ ...options, max })).close();`;
+  const { warned } = await run({ cwd: folder, home, code: twice });
+  assert.equal(warned, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
+  for (const off of [{ options: { envFile: false as const } }, { env: { LAKEBASE_ENV_FILE: "" } }]) {
+    const { said, warned } = await run({ cwd: folder, home, ...off });
+    assert.match(said, /^WORKSPACE_AUTH/);
+    assert.equal(warned, "");
+  }
+  await Deno.rename(`${folder}/.env`, `${folder}/other.env`);
+  assert.equal((await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" } })).said, "");
+});
+
+Deno.test("LAKEBASE_LOCAL in .env is told, and refused beside a server of one's own", async () => {
+  await using folders = await makeFolders();
+  const { folder, home } = folders;
+  await Deno.writeTextFile(`${folder}/.env`, "LAKEBASE_LOCAL=1");
+  const { warned } = await run({ cwd: folder, home, options: { connectTimeout: 60 } });
+  assert.match(
+    warned,
+    /^lakebase: From \.env: LAKEBASE_LOCAL\. The database is one on this machine, which keeps no data\.\n$/,
+  );
+  const { said } = await run({ cwd: folder, home, env: { DATABRICKS_HOST: "https://w.invalid" } });
+  assert.match(said, /^BAD_SETTING .*LAKEBASE_LOCAL in \.env, line 1 .*DATABRICKS_HOST/);
+});
+
+Deno.test({
+  name: "a profile file that others may write is refused",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using folders = await makeFolders();
+    const { folder, home } = folders;
+    await Deno.writeTextFile(`${home}/.databrickscfg`, "[DEFAULT]\nhost=http://localhost:9\ntoken=dapi1\n");
+    for (const mode of [0o666, 0o620]) {
+      await Deno.chmod(`${home}/.databrickscfg`, mode);
+      assert.match((await run({ cwd: folder, home })).said, /^BAD_SETTING .*others may write it; say: chmod go-w/);
+    }
+  },
+});
