@@ -22,9 +22,20 @@ export function errorText(error: unknown, trace: boolean): string {
   const code = error instanceof LakebaseError ? `[${error.code}] ` : "";
   // What a server says, or the values of a file that it repeats, is not ours to translate.
   const ours = (line: string) => (error as { code?: unknown }).code !== "QUERY_FAILED" || line.startsWith("HINT: ");
-  const said = message.split("\n").map((line) => ours(line) ? inShell(line) : line).join("\n");
+  const said = settingInShell(error, message).split("\n").map((line) => ours(line) ? inShell(line) : line).join("\n");
   const text = trace && error instanceof Error ? Deno.inspect(error) : `${code}${said}`;
   return `lakebase: ${redact(text)}\n`;
+}
+
+/** An option of `connect()` is an option of the shell's; which one it is, the error's own fields say. */
+function settingInShell(error: unknown, message: string): string {
+  if (!(error instanceof LakebaseError) || error.setting === undefined || error.origin !== "option") return message;
+  const name = `--${error.setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  return message.replaceAll(`option "${error.setting}"`, `option ${name}`).replaceAll(
+    `"${error.setting}" (`,
+    `${name} (`,
+  )
+    .replaceAll("envFile: false", "--no-env-file");
 }
 
 /** Whether the reader of the output has left, said by Deno or by a pull; a connection may break in the same way. */

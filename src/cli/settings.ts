@@ -35,7 +35,8 @@ export function addConnectionOptions(command: Command): Command {
       "60 where nothing is said; it has to suffice for waking the compute",
       seconds,
     )
-    .option("--env-file <file>", ".env in the working directory where nothing is said")
+    .option("--env-file <file>", ".env in the working directory where nothing is said [LAKEBASE_ENV_FILE]")
+    .option("--no-env-file", "takes nothing from .env")
     .option("--local", "a Lakebase on this machine, started for this command [LAKEBASE_LOCAL]")
     .addOption(
       new Option("--data-dir <folder>", "with --local: where it keeps its data; else it keeps none").implies({
@@ -48,8 +49,8 @@ export function addConnectionOptions(command: Command): Command {
 /** Where passwords and tokens come from: never from here, since every user of a machine sees its command lines. */
 export const LOGIN_HELP = `
 Login: as databricks auth login left it, or DATABRICKS_HOST with DATABRICKS_TOKEN, or with DATABRICKS_CLIENT_ID and
-DATABRICKS_CLIENT_SECRET; a native password from PGPASSWORD. Each may stand in .env. No option takes a secret: other users
-of a machine see its command lines.`;
+DATABRICKS_CLIENT_SECRET; a native password from PGPASSWORD. Each may stand in .env, beside the host that it is for. No
+option takes a secret: other users of a machine see its command lines.`;
 
 /** Connects, and closes when the work is done. Stop ends the wait for a compute that wakes. */
 export async function withDatabase<T>(

@@ -31,3 +31,22 @@ Deno.test("errorText() has the code, the words of a shell, and no secret", () =>
   assert.doesNotMatch(errorText(new Error("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc"), true), /eyJ/);
   assert.match(errorText(new Error("x"), true), /exit_test\.ts/);
 });
+
+Deno.test("errorText() names a setting as the shell does, by the error's fields", () => {
+  const cases: [message: string, setting: string, origin: string, said: string][] = [
+    ['Cannot connect: option "sslMode" is "x"', "sslMode", "option", 'Cannot connect: option --ssl-mode is "x"'],
+    ['"endpoint" (LAKEBASE_ENDPOINT) is "a b"', "endpoint", "option", '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
+    [
+      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
+      "endpoint",
+      "LAKEBASE_ENDPOINT",
+      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
+    ],
+  ];
+  for (const [message, setting, origin, said] of cases) {
+    assert.equal(
+      errorText(new LakebaseError("BAD_SETTING", message, { setting, origin }), false),
+      `lakebase: [BAD_SETTING] ${said}\n`,
+    );
+  }
+});

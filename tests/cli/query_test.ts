@@ -114,7 +114,7 @@ cliTest("lakebase query refuses what can't be meant, before it runs anything", a
     [[""], /there is no SQL in the command line/],
     [[], /there is no SQL in standard input/],
     [["SELECT 1", "--hots", "x"], /Did you mean --host\?/],
-    [["SELECT 1", "--endpoint", "a b"], /BAD_SETTING.*"endpoint"/],
+    [["SELECT 1", "--endpoint", "a b"], /BAD_SETTING.*--endpoint/],
   ];
   const outcomes = await Promise.all(cases.map(([words]) => run(["query", ...words], { stdin: "" })));
   for (const [index, { code, stdout, stderr }] of outcomes.entries()) {
