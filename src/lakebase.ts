@@ -127,7 +127,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As {@linkcode query}.
    */
   async version(): Promise<string> {
-    const [row] = await this.query<{ version: string }>("SELECT version()");
+    const [row] = await this.query<{ version: string }>("SELECT pg_catalog.version()");
     return row!.version;
   }
 

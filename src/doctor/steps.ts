@@ -210,7 +210,9 @@ async function logIn(patient: Examination): Promise<Finding> {
 }
 
 async function ask({ pool }: Examination): Promise<Finding> {
-  const { rows: [row] } = await pool!.query("SELECT 1 AS one, split_part(version(), ' on ', 1) AS version");
+  const { rows: [row] } = await pool!.query(
+    "SELECT 1 AS one, pg_catalog.split_part(pg_catalog.version(), ' on ', 1) AS version",
+  );
   if (row?.one !== 1) throw new LakebaseError("QUERY_FAILED", `SELECT 1 gave ${JSON.stringify(row)}`);
   return `SELECT 1 is 1, by ${row.version}`;
 }

@@ -1,4 +1,5 @@
 import type { Field } from "../query/result.ts";
+import { isBuiltIn } from "../query/type_names.ts";
 
 /**
  * What can be computed of a column.
@@ -25,8 +26,8 @@ const KIND_OF = new Map<string, ColumnKind>(
 );
 
 /** The kind of a column, by its built-in type; what a database made for itself is opaque. */
-export function kindOf({ type }: Field): ColumnKind {
-  return KIND_OF.get(type) ?? "opaque";
+export function kindOf({ type, oid }: Field): ColumnKind {
+  return (isBuiltIn(oid) ? KIND_OF.get(type) : undefined) ?? "opaque";
 }
 
 /** Whether values of this kind are at hand in JavaScript's form; the others are text, cut after 1,000 characters. */

@@ -29,20 +29,32 @@ export async function look<Row>(
   return await run<Row>(find, textStatement(text, params), { ...options, types: TYPES });
 }
 
+/** Whether a `pg_class` row `c` is of one of these kinds. */
+export function kindIs(...kinds: readonly string[]): string {
+  return `c.relkind OPERATOR(pg_catalog.=) ANY ('{${kinds.join(",")}}')`;
+}
+
 /** What a `pg_class` row `c` is called. */
-export const KIND = `CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
-  WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type'
-  ELSE 'index' END`;
+export const KIND =
+  `coalesce(pg_catalog.json_object('{{r,table},{p,partitioned table},{v,view},{m,materialized view},{f,foreign table},
+  {S,sequence},{c,composite type}}') OPERATOR(pg_catalog.->>) c.relkind::pg_catalog.text, 'index')`;
 
 /** Rows of a `pg_class` row `c` as of its last analyze; NULL where there was none. */
-export const ROWS = `CASE WHEN c.relkind IN ('r', 'm', 'f') AND c.reltuples >= 0 THEN c.reltuples::int8
-  WHEN c.relkind = 'p' THEN (SELECT sum(leaf.reltuples)::int8 FROM pg_partition_tree(c.oid) AS tree
-    JOIN pg_class AS leaf ON leaf.oid = tree.relid WHERE tree.isleaf AND leaf.reltuples >= 0) END`;
+export const ROWS = `CASE WHEN ${
+  kindIs("r", "m", "f")
+} AND c.reltuples OPERATOR(pg_catalog.>=) 0 THEN c.reltuples::pg_catalog.int8
+  WHEN ${kindIs("p")} THEN (SELECT pg_catalog.sum(leaf.reltuples)::pg_catalog.int8
+    FROM pg_catalog.pg_partition_tree(c.oid) AS tree
+    JOIN pg_catalog.pg_class AS leaf ON leaf.oid OPERATOR(pg_catalog.=) tree.relid
+    WHERE tree.isleaf AND leaf.reltuples OPERATOR(pg_catalog.>=) 0) END`;
 
 /** Bytes of a `pg_class` row `c` with its indexes, TOAST and partitions; NULL for what keeps no rows here. */
-export const SIZE = `CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid)
-  WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_total_relation_size(tree.relid)), 0)::int8
-    FROM pg_partition_tree(c.oid) AS tree) END`;
+export const SIZE = `CASE WHEN ${kindIs("r", "m")} THEN pg_catalog.pg_total_relation_size(c.oid)
+  WHEN ${
+  kindIs("p")
+} THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(tree.relid)), 0)::pg_catalog.int8
+    FROM pg_catalog.pg_partition_tree(c.oid) AS tree) END`;
 
 /** Whether a `pg_namespace` row `n` is a person's. */
-export const IS_USERS = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
+export const IS_USERS = `NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+  AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'`;

@@ -5,8 +5,9 @@ import { suggest } from "../query/suggest.ts";
 import type { TableKind } from "./tables.ts";
 
 /** The `pg_class` row `c` that the first of the names in `$1` leads to. */
-export const NAMED = `(SELECT c.* FROM unnest($1::text[]) WITH ORDINALITY AS wanted(name, place)
-  JOIN pg_class AS c ON c.oid = to_regclass(wanted.name) ORDER BY place LIMIT 1) AS c`;
+export const NAMED = `(SELECT c.* FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS wanted(name, place)
+  JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(wanted.name)
+  ORDER BY place LIMIT 1) AS c`;
 
 /** What was found under a name. */
 export interface Relation {

@@ -29,7 +29,7 @@ export async function chooseRows(tx: FindSession, source: Source, most: number):
   if (!source.samples) return { clause: `LIMIT ${most}`, of: null };
   const of = await rowsOf(tx, source, most);
   if (of <= most) return { clause: "", of: null };
-  const method = most >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "SYSTEM" : "BERNOULLI";
+  const method = most >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "pg_catalog.system" : "pg_catalog.bernoulli";
   return { clause: `TABLESAMPLE ${method} (${(100 * most) / of}) REPEATABLE (${SEED})`, of };
 }
 
@@ -39,6 +39,6 @@ async function rowsOf(tx: FindSession, { text: from }: Source, most: number): Pr
   const [plan] = await look<Explained>(tx, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);
   const estimate = plan!["QUERY PLAN"][0]!.Plan["Plan Rows"];
   if (estimate <= most || estimate > COUNTED_UNTIL) return estimate;
-  const [counted] = await look<{ n: number }>(tx, `SELECT count(*) AS n FROM ${from}`);
+  const [counted] = await look<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
   return counted!.n;
 }

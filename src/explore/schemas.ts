@@ -1,7 +1,7 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { checkStops } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, IS_USERS, look } from "./look.ts";
+import { type ExploreOptions, IS_USERS, kindIs, look } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
 import { countText, sizeText } from "../amount_text.ts";
 
@@ -21,12 +21,14 @@ export interface SchemaInfo {
   comment: string | null;
 }
 
-const SCHEMAS = `SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner,
-  count(*) FILTER (WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition) AS tables,
-  count(*) FILTER (WHERE c.relkind IN ('v', 'm')) AS views,
-  coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind IN ('r', 'm')), 0)::int8 AS size,
-  obj_description(n.oid, 'pg_namespace') AS comment
-  FROM pg_namespace AS n LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+const SCHEMAS = `SELECT n.nspname AS name, pg_catalog.pg_get_userbyid(n.nspowner) AS owner,
+  pg_catalog.count(*) FILTER (WHERE ${kindIs("r", "p", "f")} AND NOT c.relispartition) AS tables,
+  pg_catalog.count(*) FILTER (WHERE ${kindIs("v", "m")}) AS views,
+  coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE ${kindIs("r", "m")}), 0)
+    ::pg_catalog.int8 AS size,
+  pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment
+  FROM pg_catalog.pg_namespace AS n LEFT JOIN pg_catalog.pg_class AS c
+    ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND ${kindIs("r", "p", "f", "v", "m")}
   WHERE ${IS_USERS} GROUP BY n.oid, n.nspname, n.nspowner ORDER BY 1`;
 
 const FIELDS = fieldsFor({ name: "text", owner: "text", tables: "int8", views: "int8", size: "int8", comment: "text" });

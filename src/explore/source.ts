@@ -24,8 +24,8 @@ interface Named extends Relation {
   name: string;
 }
 
-const NAME = `SELECT format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind
-  FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind
+  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
  * What a table's name or a query is as SQL.

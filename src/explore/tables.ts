@@ -1,7 +1,7 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
 import { checkStops } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, IS_USERS, KIND, look, ROWS, SIZE } from "./look.ts";
+import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
 import { parsePattern } from "./pattern.ts";
 import { countText, sizeText } from "../amount_text.ts";
@@ -26,11 +26,12 @@ export interface TableInfo {
 }
 
 const TABLES = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, ${ROWS} AS rows, ${SIZE} AS size,
-  obj_description(c.oid, 'pg_class') AS comment
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  AND CASE WHEN $1::text[] IS NULL THEN ${IS_USERS} ELSE n.nspname::text LIKE ANY ($1) END
-  AND CASE WHEN $2::text[] IS NULL THEN NOT c.relispartition ELSE c.relname::text LIKE ANY ($2) END
+  pg_catalog.obj_description(c.oid, 'pg_class') AS comment
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE ${kindIs("r", "p", "v", "m", "f")} AND CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USERS}
+    ELSE n.nspname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($1) END
+  AND CASE WHEN $2::pg_catalog.text[] IS NULL THEN NOT c.relispartition
+    ELSE c.relname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($2) END
   ORDER BY 1, 2`;
 
 const FIELDS = fieldsFor({ schema: "text", name: "text", kind: "text", rows: "int8", size: "int8", comment: "text" });

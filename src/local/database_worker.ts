@@ -193,7 +193,11 @@ async function open(dataDir: string | undefined): Promise<PGlite> {
     startParams: START_PARAMETERS,
   });
   // ALTER DATABASE refuses to rename the one that it is connected to.
-  if (!made) await opened.exec("UPDATE pg_database SET datname = 'databricks_postgres' WHERE datname = 'postgres'");
+  if (!made) {
+    await opened.exec(
+      "UPDATE pg_catalog.pg_database SET datname = 'databricks_postgres' WHERE datname OPERATOR(pg_catalog.=) 'postgres'",
+    );
+  }
   return opened;
 }
 

@@ -78,7 +78,7 @@ export class EmbeddedDatabase implements Database {
 
   async hasRole(role: string): Promise<boolean> {
     if (this.#options.roles.includes(role)) return true;
-    const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname = ${literal(role)}`;
+    const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${literal(role)}`;
     return (await this.#aside(() => this.#backend.query(find))).length > 0;
   }
 

@@ -49,13 +49,14 @@ export function defaultsScript(values: Map<string, string>): string {
   const rows = [...values].map(([name, value]) => `(${literal(name)}, ${literal(value)})`);
   return `SELECT pg_catalog.set_config(v.name, v.value, false) FROM (VALUES ${rows.join(", ")}) v (name, value)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings s
-      WHERE s.name = pg_catalog.lower(v.name) AND s.source = 'session')`;
+      WHERE s.name OPERATOR(pg_catalog.=) pg_catalog.lower(v.name) AND s.source OPERATOR(pg_catalog.=) 'session')`;
 }
 
 /** SQL whose rows are the settings in force, as `readSettings` takes them. */
 export const SETTINGS_QUERY = `SELECT 'user', session_user::pg_catalog.text
   UNION ALL SELECT 'role', pg_catalog.current_setting('role')
-  UNION ALL SELECT 'value ' || name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE source = 'session'`;
+  UNION ALL SELECT pg_catalog.concat('value ', name), pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
+  WHERE source OPERATOR(pg_catalog.=) 'session'`;
 
 /** The settings that the rows of `SETTINGS_QUERY` tell of. */
 export function readSettings(rows: (string | null)[][]): SessionSettings {

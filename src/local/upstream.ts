@@ -44,7 +44,9 @@ export class UpstreamDatabase implements Database {
   static async start({ url, roles }: UpstreamOptions): Promise<UpstreamDatabase> {
     const upstream = new UpstreamDatabase(url);
     await upstream.#administer(async (client) => {
-      const present = await client.query("SELECT FROM pg_database WHERE datname = $1", [DEFAULT_DATABASE]);
+      const present = await client.query("SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1", [
+        DEFAULT_DATABASE,
+      ]);
       if (!present.rowCount) upstream.#standIn = client.database;
     });
     await upstream.#administer((client) => makeRoles(client, roles), upstream.#standIn ?? DEFAULT_DATABASE);
@@ -52,7 +54,8 @@ export class UpstreamDatabase implements Database {
   }
 
   async hasRole(role: string): Promise<boolean> {
-    const find = (client: pg.Client) => client.query("SELECT FROM pg_roles WHERE rolname = $1", [role]);
+    const find = (client: pg.Client) =>
+      client.query("SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) $1", [role]);
     return Boolean((await this.#administer(find)).rowCount);
   }
 
@@ -138,9 +141,11 @@ export class UpstreamDatabase implements Database {
 
 /** Makes the roles that are missing, as able as the owner of a project where we are able to give that. */
 async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
-  const present = await client.query("SELECT rolname FROM pg_roles");
+  const present = await client.query("SELECT rolname FROM pg_catalog.pg_roles");
   const known = new Set(present.rows.map(({ rolname }) => rolname));
-  const self = await client.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user");
+  const self = await client.query(
+    "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user",
+  );
   const able = self.rows[0]?.rolsuper === true;
   const attributes = able ? "CREATEDB CREATEROLE BYPASSRLS" : "";
   const database = identifier(client.database ?? DEFAULT_DATABASE);

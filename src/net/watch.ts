@@ -109,9 +109,9 @@ async function answers(host: string, port: number, find: Lookup, signal: AbortSi
  * Known only where the processes are the server's own, not a proxy's or PGlite's, and where there is one server: of several
  * read replicas another one may be asked.
  */
-const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() = $1 AND NOT pg_catalog.pg_is_in_recovery()
-  AND (a.pid IS NULL OR a.state LIKE 'idle%') AS idle
-  FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = $2`;
+const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1 AND NOT pg_catalog.pg_is_in_recovery()
+  AND (a.pid IS NULL OR pg_catalog.starts_with(a.state, 'idle')) AS idle
+  FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) $2`;
 
 /** Whether a backend is known to run nothing, or to be gone. */
 async function isIdle(processID: number, sibling: Sibling, signal: AbortSignal): Promise<boolean> {

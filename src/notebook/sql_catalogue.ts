@@ -1,4 +1,4 @@
-import { IS_USERS } from "../explore/look.ts";
+import { IS_USERS, kindIs } from "../explore/look.ts";
 import type { Session } from "../query/session.ts";
 
 /** Columns at most; a larger database is completed in part. */
@@ -9,32 +9,42 @@ const MOST_BYTES = 1_000_000;
 const STALE_MS = 15_000;
 
 const tablesWhere = (wanted: string) =>
-  `SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+  `SELECT n.nspname AS schema, c.relname AS name, c.relkind::pg_catalog.text AS kind,
   pg_catalog.pg_table_is_visible(c.oid) AS visible,
-  (SELECT json_agg(json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull)
-    ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
-  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND ${wanted}
+  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname,
+      pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull) ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) AS columns
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE ${kindIs("r", "p", "v", "m", "f")} AND NOT c.relispartition AND ${wanted}
   ORDER BY visible DESC, 1, 2 LIMIT 3000`;
+
+/** What only the server itself can make. */
+const UNCALLABLE = ["internal", "cstring"] as const;
 
 /** Functions and procedures that can be called by name: none that takes or gives what only the server itself can make. */
 const functionsWhere = (wanted: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
-  FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+  FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   WHERE ${wanted}
-  AND p.prorettype NOT IN ('internal'::regtype, 'cstring'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
-  AND 'internal'::regtype <> ALL (p.proargtypes) AND 'cstring'::regtype <> ALL (p.proargtypes)
+  AND p.prorettype OPERATOR(pg_catalog.<>) ALL (ARRAY[${
+    [...UNCALLABLE, "trigger", "event_trigger"].map((type) => `'pg_catalog.${type}'::pg_catalog.regtype`).join(", ")
+  }]::pg_catalog.oid[])
+  ${
+    UNCALLABLE.map((type) =>
+      `AND 'pg_catalog.${type}'::pg_catalog.regtype::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (p.proargtypes)`
+    ).join(" ")
+  }
   ORDER BY 1, 2 LIMIT 4000`;
 
 const OWN = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
 const SYSTEM = [
-  tablesWhere("n.nspname IN ('pg_catalog', 'information_schema')"),
+  tablesWhere("n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')"),
   // One of each name: the others are much the same.
   functionsWhere(
-    "n.nspname = 'pg_catalog' AND p.oid = (SELECT min(q.oid) FROM pg_catalog.pg_proc AS q " +
-      "WHERE q.proname = p.proname AND q.pronamespace = p.pronamespace)",
+    `n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND p.oid OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(q.oid)
+      FROM pg_catalog.pg_proc AS q WHERE q.proname OPERATOR(pg_catalog.=) p.proname
+      AND q.pronamespace OPERATOR(pg_catalog.=) p.pronamespace)`,
   ),
 ] as const;
 
@@ -149,7 +159,10 @@ export interface Found {
 async function lookUp(session: Session, [tables, functions]: readonly [string, string]): Promise<Found | undefined> {
   const all = async (text: string) => {
     // One row, so that nothing found is told from no connection to look on.
-    const [row] = await session.lookUp(`SELECT (SELECT json_agg(found) FROM (${text}) AS found)::text AS found`, []);
+    const [row] = await session.lookUp(
+      `SELECT (SELECT pg_catalog.json_agg(found) FROM (${text}) AS found)::pg_catalog.text AS found`,
+      [],
+    );
     return row && JSON.parse(String(row["found"] ?? "[]")) as Rows;
   };
   const found = { tables: await all(tables), functions: await all(functions) };

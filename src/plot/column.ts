@@ -1,4 +1,5 @@
 import type { Field } from "../query/fields.ts";
+import { isBuiltIn } from "../query/type_names.ts";
 
 /** How a column's values are laid out. */
 export type Scale = "number" | "time" | "text";
@@ -11,6 +12,8 @@ export interface PlotColumn {
   position: number;
   /** Its Postgres type. */
   type: string;
+  /** Whether every Postgres has the type; another of the same name may be anything. */
+  builtIn: boolean;
   scale: Scale;
 }
 
@@ -19,10 +22,11 @@ const TIMES = new Set(["date", "timestamp", "timestamptz"]);
 
 /** The columns of a result; what is neither a number nor a point in time is a category. */
 export function plotColumns(fields: readonly Field[]): PlotColumn[] {
-  return fields.map(({ key: name, type }, index) => ({
-    ...{ name, position: index + 1, type },
-    scale: NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text",
-  }));
+  return fields.map(({ key: name, type, oid }, index) => {
+    const builtIn = isBuiltIn(oid);
+    const scale = !builtIn ? "text" : NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text";
+    return { name, position: index + 1, type, builtIn, scale };
+  });
 }
 
 /** Whether all values are whole numbers. */

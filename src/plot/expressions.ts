@@ -1,3 +1,4 @@
+import { outputSql } from "../explore/statistics_sql.ts";
 import { isWhole, type PlotColumn } from "./column.ts";
 import type { Measure } from "./measure.ts";
 import type { Key } from "./source.ts";
@@ -11,26 +12,30 @@ import { LARGEST, LONGEST, SMALLEST } from "./value.ts";
  */
 export function numberSql(column: PlotColumn): string {
   const value = `q.c${column.position}`;
-  if (isWhole(column)) return `${value}::float8`;
-  return `CASE WHEN abs(${value}) > ${LARGEST} THEN NULL WHEN abs(${value}) < ${SMALLEST} THEN 0 ELSE ${value}::float8 END`;
+  if (isWhole(column)) return `${value}::pg_catalog.float8`;
+  return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.>) ${LARGEST} THEN NULL
+    WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<) ${SMALLEST} THEN 0 ELSE ${value}::pg_catalog.float8 END`;
 }
 
 /** A point in time as `timestamp` in UTC; NULL outside the years that JavaScript and charts have a form of. */
 export function timeSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   const zone = type === "timestamptz" ? "+00" : "";
-  const within = `${value} BETWEEN '0001-01-02 00:00${zone}'::${type} AND '9999-12-30 00:00${zone}'::${type}`;
+  const within = `${value} OPERATOR(pg_catalog.>=) '0001-01-02 00:00${zone}'::pg_catalog.${type}
+    AND ${value} OPERATOR(pg_catalog.<=) '9999-12-30 00:00${zone}'::pg_catalog.${type}`;
   return `CASE WHEN ${within} THEN ${
-    type === "timestamptz" ? `${value} AT TIME ZONE 'UTC'` : `${value}::timestamp`
+    type === "timestamptz" ? `${value} AT TIME ZONE 'UTC'` : `${value}::pg_catalog.timestamp`
   } END`;
 }
 
 /** Any value as text, a time in UTC. */
-function textSql({ type, position }: PlotColumn): string {
+function textSql({ type, position, builtIn }: PlotColumn): string {
   const value = `q.c${position}`;
+  if (!builtIn) return outputSql(value);
   return type === "timestamptz"
-    ? `((${value} AT TIME ZONE 'UTC')::text || CASE WHEN isfinite(${value}) THEN 'Z' ELSE '' END)`
-    : `${value}::text`;
+    ? `((${value} AT TIME ZONE 'UTC')::pg_catalog.text
+      OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.isfinite(${value}) THEN 'Z' ELSE '' END)`
+    : `${value}::pg_catalog.text`;
 }
 
 /**
@@ -40,26 +45,34 @@ function textSql({ type, position }: PlotColumn): string {
  * @param kept The parameter that holds the texts to keep.
  */
 export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string {
-  if (keep !== undefined) return `array_position(${kept}::text[], left(${textSql(column)}, ${LONGEST}))`;
-  if (scale === "text") return `${textSql(column)} COLLATE "C"`;
-  if (scale === "time") return unit === undefined ? timeSql(column) : `date_trunc('${unit}', ${timeSql(column)})`;
+  if (keep !== undefined) {
+    return `pg_catalog.array_position(${kept}::pg_catalog.text[], pg_catalog.left(${textSql(column)}, ${LONGEST}))`;
+  }
+  if (scale === "text") return `(${textSql(column)}) COLLATE pg_catalog."C"`;
+  if (scale === "time") {
+    return unit === undefined ? timeSql(column) : `pg_catalog.date_trunc('${unit}', ${timeSql(column)})`;
+  }
   if (bins === undefined) return numberSql(column);
-  return `width_bucket(${numberSql(column)}, '{${bins.slice(1, -1).join(",")}}'::float8[]) + 1`;
+  return `pg_catalog.width_bucket(${numberSql(column)}, '{${
+    bins.slice(1, -1).join(",")
+  }}'::pg_catalog.float8[]) OPERATOR(pg_catalog.+) 1`;
 }
 
 /** What is computed of a group. */
 export function measureSql({ aggregate, column }: Measure): string {
-  if (column === undefined) return "count(*)";
+  if (column === undefined) return "pg_catalog.count(*)";
   const value = `q.c${column.position}`;
-  const filter = column.type.startsWith("float") ? ` FILTER (WHERE abs(${value}) <= ${LARGEST})` : ""; // one NaN would be the result
+  const filter = column.type.startsWith("float")
+    ? ` FILTER (WHERE pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) ${LARGEST})`
+    : ""; // one NaN would be the result
   switch (aggregate) {
     case "median":
-      return `percentile_cont(0.5) WITHIN GROUP (ORDER BY ${numberSql(column)})`;
+      return `pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY ${numberSql(column)})`;
     case "stddev":
-      return `stddev_samp(${value})${filter}`;
+      return `pg_catalog.stddev_samp(${value})${filter}`;
     case "count":
-      return `count(${value})`;
+      return `pg_catalog.count(${value})`;
     default:
-      return `${aggregate}(${value})${filter}`;
+      return `pg_catalog.${aggregate}(${value})${filter}`;
   }
 }

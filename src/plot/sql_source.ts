@@ -39,7 +39,10 @@ export function sqlSource(
     columns,
     extent: async (column) => {
       const value = column.scale === "time" ? timeSql(column) : numberSql(column);
-      const [row] = await ask(`count(*) AS rows, min(${value}) AS least, max(${value}) AS greatest`, "");
+      const [row] = await ask(
+        `pg_catalog.count(*) AS rows, pg_catalog.min(${value}) AS least, pg_catalog.max(${value}) AS greatest`,
+        "",
+      );
       return { rows: Number(row!["rows"]), min: read(row!["least"], column), max: read(row!["greatest"], column) };
     },
     groups: async (keys, measure, most) => {
@@ -49,8 +52,9 @@ export function sqlSource(
     },
     boxes: async (keys, column, most) => {
       const value = numberSql(column);
-      const marks = `percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
-      const filled = `count(${value}) AS filled`;
+      const marks =
+        `pg_catalog.percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::pg_catalog.float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
+      const filled = `pg_catalog.count(${value}) AS filled`;
       const { rows, of } = await grouped(keys, [marks, filled], ["rows DESC", ...namesOf(keys)].join(", "), most);
       return { boxes: rows.map((row) => toBox(row, keys)), of };
     },
@@ -71,7 +75,7 @@ async function askGroups(
   select: readonly string[],
   order: string,
 ) {
-  const list = [...shown, ...select, "count(*) AS rows", "count(*) OVER () AS of"].join(", ");
+  const list = [...shown, ...select, "pg_catalog.count(*) AS rows", "pg_catalog.count(*) OVER () AS of"].join(", ");
   const rows = await ask(list, `${where} ${grouped.length === 0 ? "" : `GROUP BY ${grouped.join(", ")}`} ${order}`, {
     values,
   });
@@ -84,9 +88,10 @@ async function askPoints(ask: Ask, wanted: readonly PlotColumn[], most: number) 
   const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
   const all = await ask(list, `LIMIT ${most + 1}`);
   if (all.length <= most) return { rows: all.map(values), of: all.length };
-  const of = Number((await ask("count(*) AS rows", ""))[0]!["rows"]);
-  const chosen = `(n.place * ${SPREAD}) % 4294967296 < ${Math.ceil((most / of) * 2 ** 32)}`;
-  const some = await ask(`${list}, row_number() OVER () - 1 AS place`, "", {
+  const of = Number((await ask("pg_catalog.count(*) AS rows", ""))[0]!["rows"]);
+  const chosen = `((n.place OPERATOR(pg_catalog.*) ${SPREAD}) OPERATOR(pg_catalog.%) 4294967296)
+    OPERATOR(pg_catalog.<) ${Math.ceil((most / of) * 2 ** 32)}`;
+  const some = await ask(`${list}, pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1 AS place`, "", {
     before: "SELECT * FROM (",
     after: `) AS n WHERE ${chosen} LIMIT ${most}`,
   });
@@ -116,7 +121,7 @@ function keysSql(keys: readonly Key[], before: number): KeysSql {
   });
   const shown = grouped.map((sql, index) => {
     const { scale, keep } = keys[index]!;
-    return `${scale === "text" && keep === undefined ? `left(${sql}, ${LONGEST})` : sql} AS k${index}`;
+    return `${scale === "text" && keep === undefined ? `pg_catalog.left(${sql}, ${LONGEST})` : sql} AS k${index}`;
   });
   return { shown, grouped, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
 }
@@ -127,7 +132,9 @@ function namesOf(keys: readonly Key[]): string[] {
 
 function valueSql(column: PlotColumn): string {
   if (column.scale === "number") return numberSql(column);
-  return column.scale === "time" ? timeSql(column) : `left(${keySql({ column, scale: "text" }, "")}, ${LONGEST})`;
+  return column.scale === "time"
+    ? timeSql(column)
+    : `pg_catalog.left(${keySql({ column, scale: "text" }, "")}, ${LONGEST})`;
 }
 
 function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): number | null;

@@ -5,10 +5,11 @@ import { isBuiltIn } from "./type_names.ts";
 
 type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 
-const TYPES = "SELECT oid::int8, format_type(oid, NULL) AS name FROM pg_catalog.pg_type WHERE oid = ANY($1::oid[])";
+const TYPES = `SELECT oid::pg_catalog.int8, pg_catalog.format_type(oid, NULL) AS name FROM pg_catalog.pg_type
+  WHERE oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])`;
 
-const TABLES = `SELECT attrelid::int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
-  WHERE attrelid = ANY($1::oid[]) AND attnum > 0`;
+const TABLES = `SELECT attrelid::pg_catalog.int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
+  WHERE attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND attnum OPERATOR(pg_catalog.>) 0`;
 
 /** What may change tables or functions; of what is filled by a query the server's tag does not tell. */
 const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?<!\b(?:insert|merge)\s+into)/i;

@@ -9,8 +9,8 @@ export type WireValue = string | Buffer | null;
 export interface Parameter {
   /** The value. */
   value: WireValue;
-  /** `::jsonb` for an object; else empty, which leaves the type to the statement. */
-  cast: "" | "::jsonb";
+  /** `::pg_catalog.jsonb` for an object; else empty, which leaves the type to the statement. */
+  cast: "" | "::pg_catalog.jsonb";
 }
 
 /**
@@ -32,7 +32,7 @@ export function encodeValue(value: unknown, name: string): Parameter {
   if (Array.isArray(value)) return { value: encodeArray(value, name), cast: "" };
   const bytes = bytesOf(value);
   if (bytes !== undefined) return { value: bytes, cast: "" };
-  return { value: jsonText(value, name), cast: "::jsonb" };
+  return { value: jsonText(value, name), cast: "::pg_catalog.jsonb" };
 }
 
 /**

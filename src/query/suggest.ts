@@ -4,16 +4,17 @@ import type { Session } from "./session.ts";
 /** Characters of a message that can be the server's own; one that a function raised may be any text. */
 export const LONGEST = 1000;
 
-const RELATIONS = `SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE quote_ident(n.nspname) || '.' END ||
-  quote_ident(c.relname) AS name, c.relname AS bare
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-  LIMIT 5000`;
+const RELATIONS = `SELECT pg_catalog.concat(CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN ''
+    ELSE pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.') END, pg_catalog.quote_ident(c.relname)) AS name,
+    c.relname AS bare
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p}')
+  AND n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema,pg_toast}') LIMIT 5000`;
 
-const COLUMNS = `SELECT DISTINCT quote_ident(a.attname) AS name, a.attname AS bare
-  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-  WHERE a.attnum > 0 AND NOT a.attisdropped AND pg_table_is_visible(c.oid) AND c.relname = ANY($1)
-  LIMIT 5000`;
+const COLUMNS = `SELECT DISTINCT pg_catalog.quote_ident(a.attname) AS name, a.attname AS bare
+  FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND pg_catalog.pg_table_is_visible(c.oid)
+  AND c.relname OPERATOR(pg_catalog.=) ANY ($1) LIMIT 5000`;
 
 /**
  * What a person probably meant by a table or column that is not there.

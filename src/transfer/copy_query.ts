@@ -2,7 +2,9 @@
 import pg from "npm:pg@^8.23.0";
 import { meant } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
+import { outputSql } from "../explore/statistics_sql.ts";
 import { fieldsOf } from "../query/fields.ts";
+import { isBuiltIn } from "../query/type_names.ts";
 import type { PullFormat } from "./file_format.ts";
 import { bad, type PullOptions } from "./pull_options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
@@ -127,7 +129,8 @@ function value({ place, cast, oid }: CopyColumn, casts: boolean): string {
   const value = `q.c${place}`;
   if (!casts || !cast) return value;
   // The cast of an address adds the netmask that its own text leaves out.
-  return oid === INET ? `pg_catalog.textin(pg_catalog.inet_out(${value}))` : `${value}::pg_catalog.text`;
+  if (oid === INET) return `pg_catalog.textin(pg_catalog.inet_out(${value}))`;
+  return isBuiltIn(oid) ? `${value}::pg_catalog.text` : outputSql(value);
 }
 
 function settings({ format, header = false, delimiter, nullText }: CopyFormat): string[] {

@@ -41,7 +41,7 @@ async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Pr
   const tokens = marks(text, false);
   const escaping = marks(text, true);
   if (JSON.stringify(tokens) === JSON.stringify(escaping)) return tokens;
-  const [row] = await lookUp("SELECT current_setting('standard_conforming_strings') AS value", []);
+  const [row] = await lookUp("SELECT pg_catalog.current_setting('standard_conforming_strings') AS value", []);
   return row?.["value"] === "on" ? tokens : escaping;
 }
 

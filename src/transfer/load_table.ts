@@ -6,6 +6,7 @@ import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { Fragment, textStatement } from "../query/fragment.ts";
 import { type FindSession, run } from "../query/run.ts";
 import type { StopOptions } from "../query/stop.ts";
+import { BUILT_IN } from "../query/type_names.ts";
 import { bad, type Refuse } from "./load_options.ts";
 
 /** A column that can be loaded. */
@@ -32,15 +33,20 @@ export interface LoadTable extends Relation {
 
 /** The type below a domain's. */
 const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype UNION ALL
-  SELECT b.oid, b.typbasetype FROM base JOIN pg_type AS b ON b.oid = base.below) SELECT oid FROM base WHERE below = 0)`;
+  SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.below)
+  SELECT oid FROM base WHERE below OPERATOR(pg_catalog.=) 0)`;
 
-const FIND = `SELECT format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
-  coalesce((SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-    'form', CASE WHEN base.oid IN (114, 3802) THEN 'json' WHEN base.typcategory = 'A' THEN 'array' ELSE 'scalar' END,
-    'generated', a.attgenerated <> '') ORDER BY a.attnum)
-    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid JOIN pg_type AS base ON base.oid = ${BASE}
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
-  FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
+  coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
+    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+    'form', CASE WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{114,3802}') THEN 'json'
+      WHEN base.typcategory OPERATOR(pg_catalog.=) 'A' THEN 'array' ELSE 'scalar' END,
+    'generated', a.attgenerated OPERATOR(pg_catalog.<>) '') ORDER BY a.attnum)
+    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+    JOIN pg_catalog.pg_type AS base ON base.oid OPERATOR(pg_catalog.=) ${BASE}
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]')
+    AS columns
+  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /** A name of Postgres has no more bytes than this; the rest would be cut off in silence. */
 const MOST_NAME_BYTES = 63;
@@ -81,6 +87,15 @@ export async function expectLoadable(
   );
 }
 
+/**
+ * A built-in type with its schema: an earlier schema on the path could have another of that name. `char` and `bit` alone are
+ * words of SQL's own, which mean other types.
+ */
+function plainType(type: string): string {
+  const name = type.replace(/\[\]$/, "");
+  return Object.hasOwn(BUILT_IN, name) && name !== "char" && name !== "bit" ? `pg_catalog.${type}` : type;
+}
+
 /** Makes a table, as SQL reads its name: without quotes in lower case. */
 export async function createTable(
   find: FindSession,
@@ -89,7 +104,10 @@ export async function createTable(
   refuse: Refuse,
   stops: StopOptions,
 ): Promise<void> {
-  const definitions = Array.from(columns, ([column, type]) => `${quoteName(checkName(column, refuse))} ${type}`);
+  const definitions = Array.from(
+    columns,
+    ([column, type]) => `${quoteName(checkName(column, refuse))} ${plainType(type)}`,
+  );
   const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
   await run(find, textStatement(text), stops);
 }

@@ -59,6 +59,6 @@ export function pageRanges(tables: readonly PagedTable[], parallel: number): Pag
 
 /** The rows of a range. */
 export function rangeQuery(columns: string, { table, from, to }: PageRange): string {
-  const end = to === undefined ? "" : ` AND ctid < '(${to},0)'`;
-  return `SELECT ${columns} FROM ONLY ${table} WHERE ctid >= '(${from},0)'${end}`;
+  const end = to === undefined ? "" : ` AND ctid OPERATOR(pg_catalog.<) '(${to},0)'`;
+  return `SELECT ${columns} FROM ONLY ${table} WHERE ctid OPERATOR(pg_catalog.>=) '(${from},0)'${end}`;
 }

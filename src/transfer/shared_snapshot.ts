@@ -1,4 +1,5 @@
 import { LakebaseError } from "../errors.ts";
+import { kindIs } from "../explore/look.ts";
 import { Execution } from "../query/execution.ts";
 import { exchange } from "../query/run.ts";
 import type { Lease, Session } from "../query/session.ts";
@@ -50,26 +51,30 @@ const SNAPSHOT_ROUTINES: ReadonlySet<unknown> = new Set(["ImportSnapshot", "SetT
 const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /** `$name` goes in as a literal: of several statements in one, none takes parameters. */
-const FACTS = `WITH root AS (SELECT * FROM pg_catalog.pg_class WHERE oid = $name::pg_catalog.regclass),
+const FACTS =
+  `WITH root AS (SELECT * FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $name::pg_catalog.regclass),
 leaves AS (
   SELECT tree.relid AS oid, ordinality FROM root, pg_catalog.pg_partition_tree(root.oid) WITH ORDINALITY
-    AS tree(relid, parent, isleaf, level, ordinality) WHERE root.relkind = 'p' AND tree.isleaf
-  UNION ALL SELECT oid, 0 FROM root WHERE relkind = 'r')
+    AS tree(relid, parent, isleaf, level, ordinality) WHERE root.relkind OPERATOR(pg_catalog.=) 'p' AND tree.isleaf
+  UNION ALL SELECT oid, 0 FROM root WHERE relkind OPERATOR(pg_catalog.=) 'r')
 SELECT (SELECT pg_catalog.pg_export_snapshot()) AS snapshot, c.relkind AS kind,
-  (SELECT pg_catalog.format('%I.%I', nspname, c.relname) FROM pg_catalog.pg_namespace WHERE oid = c.relnamespace) AS relation,
-  CASE WHEN pg_catalog.row_number() OVER (ORDER BY leaves.ordinality) = 1 THEN ${TABLE_COLUMNS} END AS columns,
-  c.relpersistence = 't' AS temporary,
-  c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid) AS inherited,
+  (SELECT pg_catalog.format('%I.%I', nspname, c.relname) FROM pg_catalog.pg_namespace
+    WHERE oid OPERATOR(pg_catalog.=) c.relnamespace) AS relation,
+  CASE WHEN pg_catalog.row_number() OVER (ORDER BY leaves.ordinality) OPERATOR(pg_catalog.=) 1
+    THEN ${TABLE_COLUMNS} END AS columns,
+  c.relpersistence OPERATOR(pg_catalog.=) 't' AS temporary, ${kindIs("r")}
+    AND EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid) AS inherited,
   pg_catalog.row_security_active(c.oid) AS secured,
   pg_catalog.current_setting('server_version_num')::int AS version,
-  pg_catalog.version() LIKE '%emscripten%' AS embedded,
-  pg_catalog.quote_ident(space.nspname) || '.' || pg_catalog.quote_ident(leaf.relname) AS name, leaf.relkind AS "leafKind",
+  pg_catalog.strpos(pg_catalog.version(), 'emscripten') OPERATOR(pg_catalog.>) 0 AS embedded,
+  pg_catalog.format('%I.%I', space.nspname, leaf.relname) AS name, leaf.relkind AS "leafKind",
   pg_catalog.has_table_privilege(leaf.oid, 'SELECT') AS readable, access.amname AS access,
-  pg_catalog.pg_relation_size(leaf.oid) / pg_catalog.current_setting('block_size')::int AS pages,
+  pg_catalog.pg_relation_size(leaf.oid) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::int AS pages,
   pg_catalog.pg_table_size(leaf.oid) AS bytes
-FROM root AS c LEFT JOIN leaves ON true LEFT JOIN pg_catalog.pg_class AS leaf ON leaf.oid = leaves.oid
-LEFT JOIN pg_catalog.pg_namespace AS space ON space.oid = leaf.relnamespace
-LEFT JOIN pg_catalog.pg_am AS access ON access.oid = leaf.relam ORDER BY leaves.ordinality`;
+FROM root AS c LEFT JOIN leaves ON true
+LEFT JOIN pg_catalog.pg_class AS leaf ON leaf.oid OPERATOR(pg_catalog.=) leaves.oid
+LEFT JOIN pg_catalog.pg_namespace AS space ON space.oid OPERATOR(pg_catalog.=) leaf.relnamespace
+LEFT JOIN pg_catalog.pg_am AS access ON access.oid OPERATOR(pg_catalog.=) leaf.relam ORDER BY leaves.ordinality`;
 
 /**
  * Begins the transaction whose snapshot the others take, and looks at the table in it. The table is locked first, so that
@@ -87,7 +92,7 @@ export async function exportSnapshot(
     return await execute<SnapshotRow>(session, lease, text, signal);
   } catch (error) {
     if ((error as { code?: unknown } | null)?.code !== WRONG_KIND) throw error;
-    const kind = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid = ${
+    const kind = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) ${
       literal(table)
     }::pg_catalog.regclass`;
     const [found] = await execute<SnapshotRow>(session, lease, kind, signal);

@@ -1,5 +1,5 @@
 import { LakebaseError } from "../errors.ts";
-import { KIND, look } from "../explore/look.ts";
+import { KIND, kindIs, look } from "../explore/look.ts";
 import { nameOf, onlyReading, readings } from "../explore/name.ts";
 import { expectTable, NAMED, type Relation } from "../explore/relation.ts";
 import { compile, Fragment, type Statement } from "../query/fragment.ts";
@@ -67,10 +67,12 @@ interface Named extends Relation {
 }
 
 /** Of a table with generated columns COPY leaves those out, and of a parent the rows of its children. */
-const NAME = `SELECT format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
-  c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
-    AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attgenerated <> '') AS plain,
-  ${TABLE_COLUMNS} AS columns FROM ${NAMED} JOIN pg_namespace AS n ON n.oid = c.relnamespace`;
+const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
+  ${kindIs("r")} AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+      WHERE attrelid OPERATOR(pg_catalog.=) c.oid AND attgenerated OPERATOR(pg_catalog.<>) '') AS plain,
+  ${TABLE_COLUMNS} AS columns FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n
+    ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
  * The table's name, as it was written; `undefined` for a query.

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { unqualified } from "./sql_names.ts";
+
+const SOURCE = new URL("../../src/", import.meta.url);
+
+/** Where a piece of SQL may stand. */
+const PLACES = [
+  (sql: string) => sql,
+  (sql: string) => `SELECT ${sql}`,
+  (sql: string) => `SELECT FROM pg_catalog.x AS q ${sql}`,
+];
+
+/** What looks like SQL to a person or a test, and is not sent: help, hints and examples. */
+const SHOWN =
+  /lakebase (query|pull|load|local|tables)|^Cannot |\bselect it as ::|^(read|copy|select|write|begin|in one|between|say|if|use) /i;
+
+/** Each text and template of a file, with a name in place of each `${value}`. */
+function textsOf(name: string, source: string): string[] {
+  const texts: string[] = [];
+  const plugin: Deno.lint.Plugin = {
+    name: "texts",
+    rules: {
+      all: {
+        create: () => ({
+          Literal: ({ value }) => typeof value === "string" && void texts.push(value),
+          TemplateLiteral: ({ quasis }) => {
+            texts.push(quasis.map(({ cooked }) => cooked).join(" p1 "), quasis.map(({ cooked }) => cooked).join("p1"));
+          },
+        }),
+      },
+    },
+  };
+  Deno.lint.runPlugin(plugin, name, source);
+  return texts;
+}
+
+const LOOKS_LIKE_SQL =
+  /\bpg_catalog\.|::[a-z](?!fter|ebkit)|^\s*(?:WITH|SELECT|CREATE|INSERT|UPDATE|DELETE|DECLARE|COPY|EXPLAIN)\b[^]*\s/;
+
+function looseIn(text: string): string[] {
+  for (const place of PLACES) {
+    try {
+      return unqualified(place(text)).filter((what) => !what.endsWith(" p1")); // a name that is put in
+    } catch {
+      // Not there.
+    }
+  }
+  // A piece that is SQL only together with others: what a call, a cast or an operator looks like.
+  const code = text.replace(/'[^']*'/g, "''");
+  return [
+    ...code.matchAll(
+      /(?<![\w.])(?!(?:coalesce|greatest|least|operator|any|all|exists|filter|over|as|in|values|and|or|not|when|by|ordinality|recursive|wanted|base|tree|s|q|e|on|from|where|p1|pair|union|select|array|then|else|only|order)\b)[a-z_]\w*(?=\()/gi,
+    ),
+    ...code.matchAll(/::(?!pg_catalog\.|int\b|p1\b| p1)\w+/g),
+    ...code.matchAll(/\s(?:IN \(|LIKE\b|BETWEEN\b|=|<>|<|>|\|\|)\s/g),
+  ].map(([found]) => found);
+}
+
+Deno.test("every SQL text in src names functions, operators and types with their schema", async () => {
+  const loose: string[] = [];
+  let seen = 0;
+  for await (const path of filesBelow(SOURCE)) {
+    for (const text of textsOf(path.pathname, await Deno.readTextFile(path))) {
+      if (!LOOKS_LIKE_SQL.test(text) || SHOWN.test(text)) continue;
+      seen++;
+      for (const what of new Set(looseIn(text))) {
+        loose.push(`${path.pathname.slice(SOURCE.pathname.length)}: ${what}: ${text.slice(0, 200)}`);
+      }
+    }
+  }
+  assert.ok(seen > 100, `${seen} texts`);
+  assert.deepEqual(loose, []);
+});
+
+Deno.test("what is left to the search path is found, in whole statements and in pieces", () => {
+  const cases: [sql: string, found: string][] = [
+    ["SELECT upper(a) FROM b", "function upper"],
+    ["SELECT a = b FROM c", "operator ="],
+    ["SELECT a::text FROM c", "type text"],
+    ["SELECT a IN (1, 2) FROM c", "operator ="],
+    ["SELECT a LIKE 'x' FROM c", "operator ~~"],
+    ["SELECT a BETWEEN 1 AND 2 FROM c", "operator BETWEEN"],
+    ["SELECT CASE a WHEN 1 THEN 2 END FROM c", "operator = of CASE x WHEN"],
+    ["SELECT a IN (SELECT 1) FROM c", "operator = of IN"],
+    ["SELECT a FROM c JOIN d USING (e)", "operator = of JOIN USING"],
+    ['SELECT a COLLATE "C" FROM c', "collation C"],
+    ["SELECT a FROM pg_class", "table pg_class"],
+    ["SELECT a FROM c TABLESAMPLE system (1)", "method system"],
+    ["CREATE TABLE a (b text)", "type text"],
+    [") WHERE a = b AND (", " = "],
+    [") AS b, max(c) AND (", "max"],
+    [") AS b, c::text AND (", "::text"],
+  ];
+  for (const [sql, found] of cases) assert.ok(looseIn(sql).includes(found), `${sql}: ${looseIn(sql)}`);
+  assert.deepEqual(looseIn('SELECT pg_catalog.max(a OPERATOR(pg_catalog.+) 1)::int COLLATE pg_catalog."C" FROM b'), []);
+});
+
+async function* filesBelow(folder: URL): AsyncGenerator<URL> {
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    if (isDirectory) yield* filesBelow(new URL(`${name}/`, folder));
+    else if (name.endsWith(".ts")) yield new URL(name, folder);
+  }
+}
