@@ -6,6 +6,7 @@ import { answerSqlCells } from "./notebook/sql_cell.ts";
 import { openConnection } from "./open_connection.ts";
 import type { ConnectOptions } from "./settings/options.ts";
 import { makeSql, type Sql } from "./query/sql.ts";
+import { enclosing } from "./query/transaction.ts";
 import { readSettings } from "./settings/read_settings.ts";
 import { setBy, setByAll, type Setting } from "./settings/origin.ts";
 import type { Settings } from "./settings/settings.ts";
@@ -193,7 +194,7 @@ function notConnected(cause: unknown): LakebaseError {
  * assert.equal(await sql`SELECT count(*) FROM ${sql.id("pg_catalog", "pg_type")}`.value() as number > 100, true);
  * ```
  */
-export const sql: Sql = makeSql(async () => sessionOf(await newest()));
+export const sql: Sql = makeSql(() => enclosing() ?? newest().then(sessionOf));
 
 const onOpened = answerSqlCells({
   newest,

@@ -17,7 +17,7 @@ import { type Bundle, DISPLAY, holdIdle } from "./notebook/display.ts";
 import type { Result } from "./query/result.ts";
 import type { Fragment } from "./query/fragment.ts";
 import { poolSession, type Session } from "./query/session.ts";
-import { transact, type TransactionOptions } from "./query/transaction.ts";
+import { inScope, transactIn, type TransactionOptions } from "./query/transaction.ts";
 import type { Sql } from "./query/sql.ts";
 import { parserSource, type TypeParsers } from "./query/types.ts";
 import { placeAmong } from "./place.ts";
@@ -91,13 +91,18 @@ const open = new Set<Lakebase>();
  * ```
  */
 export class Lakebase implements Queryable, AsyncDisposable {
-  /** The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. */
+  /**
+   * The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. Its queries
+   * are outside of everything else: also within {@linkcode transaction} they run on another connection and commit by themselves.
+   */
   readonly pool: PgPool;
   /** The `sql` tag, for queries on this connection. */
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
   readonly #own: Queryable;
+  /** Its transaction, within the function of one. */
+  readonly #find = (): Session => inScope(this.#session);
   #closing: Promise<void> | undefined;
 
   /** Made by {@linkcode connect}. */
@@ -106,7 +111,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.#parts = parts;
     open.add(this);
     this.#session = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
-    this.#own = queryable(() => this.#session);
+    this.#own = queryable(this.#find);
     this.sql = this.#own.sql;
   }
 
@@ -139,13 +144,17 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /**
    * Runs statements that take effect together or not at all.
    *
+   * While `work` runs, `tx.sql`, `sql`, and all of this connection that it calls (not {@linkcode pool}) are part of the
+   * transaction. A transaction within it is a savepoint: when that one throws, its own changes alone are taken back.
+   *
    * @param work Gets the transaction; what it returns is returned. When it throws, everything is rolled back. Its statements
    * run one at a time, and none after it has ended.
    * @param options The isolation level, whether it may write, and what may stop it.
-   * @throws {LakebaseError} What `work` threw, or `CONNECTION_LOST` where the outcome of the commit is not known.
+   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` where a statement still ran when it returned, since an `await`
+   * is missing, and everything is rolled back; `CONNECTION_LOST` where the outcome of the commit is not known.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
-    return await transact(this.#session, (find) => work(queryable(find)), options);
+    return await transactIn(this.#find(), (find) => work(queryable(find)), options);
   }
 
   /**
@@ -171,7 +180,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
-    return new Lookup(() => listTables(() => this.#session, pattern, options));
+    return new Lookup(() => listTables(this.#find, pattern, options));
   }
 
   /**
@@ -181,7 +190,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
-    return new Lookup(() => listSchemas(() => this.#session, options));
+    return new Lookup(() => listSchemas(this.#find, options));
   }
 
   /**
@@ -211,7 +220,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
-    return new Lookup(() => describeTable(() => this.#session, table, options));
+    return new Lookup(() => describeTable(this.#find, table, options));
   }
 
   /**
@@ -237,7 +246,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
-    return new Lookup(() => profileRows(() => this.#session, what, options));
+    return new Lookup(() => profileRows(this.#find, what, options));
   }
 
   /**

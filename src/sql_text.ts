@@ -73,6 +73,31 @@ export function firstWord(text: string): string {
   return "";
 }
 
+const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
+
+/** `ALTER ROLE ... PASSWORD '...'`: the password as long as it was, so that a caret keeps its place. */
+export function maskPasswords(text: string): string {
+  const kept: string[] = [];
+  let from = 0;
+  for (;;) {
+    PASSWORD.lastIndex = from;
+    const found = PASSWORD.exec(text);
+    if (found === null) return kept.join("") + text.slice(from);
+    const start = found.index + found[0].length;
+    let end = start; // of the password: two quotes in it are one
+    for (end = text.indexOf("'", end); end !== -1 && text[end + 1] === "'";) end = text.indexOf("'", end + 2);
+    if (end === -1) end = text.length;
+    kept.push(text.slice(from, start), "*".repeat(end - start));
+    from = end;
+  }
+}
+
+/** The beginning of a statement on one line, to tell a person which one is meant; without passwords. */
+export function statementLine(text: string, most: number = 80): string {
+  const line = maskPasswords(text.slice(0, 10_000)).replace(/[\p{C}\s]+/gu, " ").trim();
+  return line.length > most ? `${line.slice(0, most - 1)}…` : line;
+}
+
 function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlReading["valueEnd"]): SqlToken {
   const token = (kind: SqlKind, end: number | undefined): SqlToken => ({
     ...{ kind, start, end: end ?? text.length, closed: end !== undefined },

@@ -20,7 +20,7 @@ export interface ScriptSession extends Session, AsyncDisposable {
  * @param types How values are read.
  */
 export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
-  const lease = await session.acquire();
+  const lease = await session.acquire("a script");
   const open: TransactionState = { failure: undefined, leave() {} };
   const borrowed = sublease(lease, () => {});
   const end = async () => {

@@ -62,8 +62,9 @@ export async function profileRows(
   return makeListing({ rows: profile, fields: PROFILE_FIELDS, elapsed, draw }, facts);
 }
 
-/** Statements that see one state of the database and may change nothing. */
+/** Statements that see one state of the database and may change nothing; in a transaction they are part of that. */
 export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
+  if (session.transaction !== undefined) return await work(() => session);
   const stop = signal === undefined ? {} : { signal };
   return await transact(session, work, { isolation: "repeatable read", readOnly: true, ...stop });
 }

@@ -20,6 +20,10 @@ export function credentialOf(error: unknown): Credential | undefined {
 export interface LoginClient extends pg.Client {
   /** When it was given back to the pool, in milliseconds since 1970; 0 while it is in use. */
   idleSince: number;
+  /** When it was taken from the pool, in the same way. */
+  takenAt: number;
+  /** The statement that it was taken for, or what else; `undefined` where nobody said so. */
+  purpose: string | undefined;
   /** Closes the socket without a word to the server: for a connection that does not answer. */
   destroy(): void;
 }
@@ -44,6 +48,8 @@ export function loginClientClass(
 ): typeof pg.Client {
   return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
+    takenAt = 0;
+    purpose: string | undefined;
     readonly #options: pg.ClientConfig;
     #credential: Credential | undefined;
 

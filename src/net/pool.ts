@@ -1,7 +1,9 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
+import { statementLine } from "../sql_text.ts";
 import { requestCancel } from "./cancel.ts";
 import { credentialOf, type LoginClient } from "./client.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
@@ -16,6 +18,11 @@ const SIGN_OF_LIFE_MS = 5000;
 const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for statements that still run. */
 const END_LIMIT_MS = 5000;
+/** How many of those who hold connections are named. */
+const MOST_HOLDERS = 5;
+
+/** A connection outlives the function that had it opened, so what that function keeps by AsyncLocalStorage is not its own. */
+const ofNobody = AsyncLocalStorage.snapshot();
 
 type PooledClient = pg.PoolClient & LoginClient;
 
@@ -79,15 +86,17 @@ export class LakebasePool extends pg.Pool {
         this.connect((error, client) => client === undefined ? reject(error) : resolve(client));
       });
     }
-    if (this.ending || this.#mustOpen) return give(this.#connect(), callback);
+    if (this.ending || this.#mustOpen) return give(ofNobody(() => this.#connect()), callback);
     const started = Date.now();
+    const wait = this.idleCount > 0 ? undefined : this.#limitWait(callback);
     super.connect((error, taken, done) => {
       const client = taken as PooledClient | undefined;
+      if (wait?.ended()) return client?.release();
       if (client === undefined || !this.#isFresh(client, started)) {
         const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
         return give(this.#connect({ started, client: made }), callback);
       }
-      client.idleSince = 0;
+      taking(client);
       callback(undefined, client, done);
     });
   }
@@ -139,6 +148,40 @@ export class LakebasePool extends pg.Pool {
     return new LakebaseError(
       "CLOSED",
       `Cannot use the connection to database "${database}" at ${host}: it is closed, since ${this.endedBecause}`,
+    );
+  }
+
+  /** Ends the wait for a connection that others hold; what is returned tells whether it has ended, once one is free. */
+  #limitWait(callback: Connected): { ended: () => boolean } {
+    let ended = false;
+    const timer = setTimeout(() => {
+      ended = true;
+      callback(this.#busy(), undefined, () => {});
+    }, this.#options.connectTimeout * 1000);
+    return {
+      ended: () => {
+        clearTimeout(timer);
+        return ended;
+      },
+    };
+  }
+
+  /** Who holds the connections. */
+  #busy(): LakebaseError {
+    const { connectTimeout, max } = this.#options;
+    const now = Date.now();
+    const held = [...this.#clients].filter(({ idleSince }) => idleSince === 0)
+      .toSorted((a, b) => a.takenAt - b.takenAt);
+    const lines = held.slice(0, MOST_HOLDERS).map((client) =>
+      `\n  for ${seconds(now - client.takenAt)}: ${use(client)}`
+    );
+    const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
+    return new LakebaseError(
+      "CONNECT_TIMEOUT",
+      `Cannot get a connection: for ${connectTimeout} s (connectTimeout) none of ${max} was free. They are held:${
+        lines.join("")
+      }${more}\nEnd what holds one, such as a session, a loop over a query or a transaction that waits for this; or ` +
+        `connect with a larger max than ${max}`,
     );
   }
 
@@ -199,7 +242,7 @@ export class LakebasePool extends pg.Pool {
   async #living(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
     for (let client = await taken as PooledClient;; client = await before(deadline, super.connect()) as PooledClient) {
       if (await this.#lives(client)) {
-        client.idleSince = 0;
+        taking(client);
         return client;
       }
       client.destroy();
@@ -223,6 +266,25 @@ export class LakebasePool extends pg.Pool {
       return false;
     }
   }
+}
+
+function taking(client: PooledClient): void {
+  client.idleSince = 0;
+  client.takenAt = Date.now();
+  client.purpose = undefined;
+}
+
+function seconds(ms: number): string {
+  return `${Math.max(1, Math.round(ms / 1000))} s`;
+}
+
+/** What a connection was taken for, and what runs on it. */
+function use(client: LoginClient): string {
+  const running = (client as unknown as { _activeQuery?: { text?: string } | null })._activeQuery;
+  const purpose = statementLine(client.purpose ?? "db.pool");
+  if (running === null || running === undefined) return `${purpose}, idle`;
+  const text = statementLine(running.text ?? "");
+  return text === purpose || text === "" ? purpose : `${purpose}, running ${text}`;
 }
 
 function give(connecting: Promise<pg.PoolClient>, callback: Connected): void {

@@ -24,6 +24,6 @@ export async function plotQuery(
   const fields = await columnsOf(find, source, stop);
   const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
   const session = await find();
-  const data = await (session.transaction === undefined ? readOnly(session, stop, compute) : compute(find));
+  const data = await readOnly(session, stop, compute);
   return await drawPlot(data, options);
 }

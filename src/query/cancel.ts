@@ -30,9 +30,13 @@ export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefi
   return a === undefined || b === undefined ? a ?? b : AbortSignal.any([a, b]);
 }
 
-/** A connection, unless stopped first; one that comes later is given back. */
-export function acquire(session: Session, signal: AbortSignal | undefined): Promise<Lease> {
-  const acquiring = session.acquire();
+/**
+ * A connection, unless stopped first; one that comes later is given back.
+ *
+ * @param what The statement that it is for, or what else.
+ */
+export function acquire(session: Session, signal: AbortSignal | undefined, what?: string): Promise<Lease> {
+  const acquiring = session.acquire(what);
   if (signal === undefined) return acquiring;
   return until(acquiring, signal).catch((error) => {
     if (signal.aborted) acquiring.then((late) => late.release(), () => {});

@@ -70,7 +70,7 @@ export class Reader implements AsyncDisposable {
   async batch(): Promise<unknown[]> {
     const session = this.#session;
     try {
-      const lease = this.#lease ??= await acquire(session, this.#signal);
+      const lease = this.#lease ??= await acquire(session, this.#signal, this.#statement.text);
       const submit = this.#portal.next(this.#next);
       await exchange(session, lease, this.#signal, this.#portal, submit);
       if (session.transaction !== undefined) this.#giveBack();
@@ -101,7 +101,7 @@ export class Reader implements AsyncDisposable {
     const session = this.#session;
     try {
       if (this.#portal.open && this.#lease?.broken === undefined && !session.signal?.aborted) {
-        const lease = this.#lease ??= await acquire(session, undefined);
+        const lease = this.#lease ??= await acquire(session, undefined, this.#statement.text);
         const submit = this.#portal.close();
         await exchange(session, lease, undefined, this.#portal, submit);
       }

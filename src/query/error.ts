@@ -1,7 +1,7 @@
 import { LakebaseError, shortened } from "../errors.ts";
 import { visible } from "../notebook/escape.ts";
 import { textWidth } from "../notebook/text_width.ts";
-import { utf16Index } from "../sql_text.ts";
+import { maskPasswords, utf16Index } from "../sql_text.ts";
 import type { Statement } from "./fragment.ts";
 import { cureFor, hintFor } from "./hint.ts";
 
@@ -104,25 +104,6 @@ function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string
     `in ${said(failure.where?.split("\n", 1)[0] ?? "a function")}:`,
     ...caretLines(maskPasswords(internalQuery), Number(internalPosition)),
   ];
-}
-
-const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
-
-/** `ALTER ROLE ... PASSWORD '...'`: the password as long as it was, so that a caret keeps its place. */
-function maskPasswords(text: string): string {
-  const kept: string[] = [];
-  let from = 0;
-  for (;;) {
-    PASSWORD.lastIndex = from;
-    const found = PASSWORD.exec(text);
-    if (found === null) return kept.join("") + text.slice(from);
-    const start = found.index + found[0].length;
-    let end = start; // of the password: two quotes in it are one
-    for (end = text.indexOf("'", end); end !== -1 && text[end + 1] === "'";) end = text.indexOf("'", end + 2);
-    if (end === -1) end = text.length;
-    kept.push(text.slice(from, start), "*".repeat(end - start));
-    from = end;
-  }
 }
 
 /**

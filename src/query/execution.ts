@@ -27,6 +27,11 @@ export class Execution extends Exchange {
     this.#simple = statement.values.length === 0 && options.limit === undefined && !options.single;
   }
 
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
   /** Whether it failed before any of it ran, and might be several statements, which the extended protocol refuses. */
   mayBeSeveral(error: unknown): boolean {
     const { code } = (error ?? {}) as { code?: unknown };

@@ -13,7 +13,7 @@ import { stoppable } from "./stop.ts";
  */
 export async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
   using stop = stoppable();
-  const lease = await acquire(outside, stop.signal);
+  const lease = await acquire(outside, stop.signal, "the statements of a cell");
   try {
     const result = await work(heldOn(lease, outside));
     leftTransaction(outside, lease);

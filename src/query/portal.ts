@@ -29,6 +29,11 @@ export class Portal extends Exchange {
     this.#name = options.held ? `lakebase_${++lastPortal}` : "";
   }
 
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
   /** Whether it must still be closed. */
   get open(): boolean {
     return this.#state === "open";

@@ -139,7 +139,7 @@ export async function onConnection<T>(
 ): Promise<T> {
   const signal = eitherSignal(stopped, session.signal);
   try {
-    const lease = await acquire(session, signal);
+    const lease = await acquire(session, signal, statement.text);
     try {
       const result = await work(lease, signal);
       leftTransaction(session, lease);

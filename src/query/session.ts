@@ -53,8 +53,12 @@ export interface Session {
   readonly place?: (() => string | undefined) | undefined;
   /** How many connections there may be. */
   readonly connections: number;
-  /** A connection, when one is free. */
-  acquire(): Promise<Lease>;
+  /**
+   * A connection, when one is free.
+   *
+   * @param what The statement that it is for, or what else; for who has to wait for it.
+   */
+  acquire(what?: string): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */
   cancel(client: pg.PoolClient): Promise<void>;
   /** Looks something up on a connection of the pool, where one is to be had at once; else no rows. */
@@ -76,9 +80,13 @@ export function poolSession(pool: LakebasePool, types: ParserSource, place?: () 
     transaction: undefined,
     signal: undefined,
     connections: pool.options.max,
-    acquire: () =>
+    acquire: (what) =>
       new Promise((resolve, reject) => {
-        pool.connect((error, client) => client === undefined ? reject(error) : resolve(new PoolLease(client)));
+        pool.connect((error, client) => {
+          if (client === undefined) return reject(error);
+          (client as HeldClient).purpose = what;
+          resolve(new PoolLease(client));
+        });
       }),
     cancel: (client) => pool.cancel(client),
     lookUp: async (text, values) => {
@@ -87,6 +95,8 @@ export function poolSession(pool: LakebasePool, types: ParserSource, place?: () 
     },
   };
 }
+
+type HeldClient = pg.PoolClient & Pick<LoginClient, "purpose">;
 
 class PoolLease implements Lease {
   readonly client: pg.PoolClient;

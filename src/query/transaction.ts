@@ -1,11 +1,14 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
+import { countText } from "../amount_text.ts";
 import { LakebaseError } from "../errors.ts";
 import { acquire, until } from "./cancel.ts";
-import { exchange, type FindSession } from "./run.ts";
+import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
 import { Execution } from "./execution.ts";
 import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
 import { checkStops } from "./options.ts";
+import { statementLine } from "../sql_text.ts";
 import { stoppable } from "./stop.ts";
 import { explainFailure } from "./explain_failure.ts";
 
@@ -21,56 +24,124 @@ export interface TransactionOptions {
   timeout?: number;
 }
 
+/** The transaction whose function is running, and those around it. */
+interface Scope {
+  transaction: Transaction;
+  outer: Scope | undefined;
+}
+
+const scopes = new AsyncLocalStorage<Scope>();
+
+/** The session of the innermost transaction whose function is the caller, on any connection. */
+export function enclosing(): Session | undefined {
+  let scope = scopes.getStore();
+  while (scope?.transaction.committed) scope = scope.outer;
+  return scope?.transaction;
+}
+
 /**
- * Runs statements that take effect together or not at all.
- *
- * @param outside Where the connection comes from.
- * @param work Gets a session for the statements; none runs on it once this has ended.
- * @throws What `work` threw, {@linkcode TransactionOptions.signal}'s reason, or a `LakebaseError`: `CONNECTION_LOST` where
- * the outcome of the commit is not known.
+ * Where a statement on a session runs: in the innermost of its transactions whose function is the caller, else on itself.
+ * What a function leaves behind, such as a timer, is outside once all was committed. After a rollback it is refused: it
+ * would write the half that does not depend on what is gone.
  */
-export async function transact<T>(
+export function inScope(session: Session): Session {
+  let scope = scopes.getStore();
+  while (scope !== undefined && (scope.transaction.root !== session || scope.transaction.committed)) {
+    scope = scope.outer;
+  }
+  return scope?.transaction ?? session;
+}
+
+/** As {@linkcode inScope}, for a transaction: a nested one takes all statements until it has ended. */
+function inside(transaction: Transaction): Session {
+  let innermost: Transaction | undefined;
+  for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
+    if (scope.transaction.root === transaction.root) innermost ??= scope.transaction;
+    if (scope.transaction === transaction) return innermost ?? transaction;
+  }
+  return transaction;
+}
+
+/**
+ * Runs a function whose statements on the same connection are part of its transaction, also those by `sql` and `db.sql`.
+ *
+ * @param work Gets a session for the statements.
+ * @throws As {@linkcode transact}.
+ */
+export async function transactIn<T>(
   outside: Session,
   work: (find: FindSession) => T | PromiseLike<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
-  const begin = beginStatement(options);
+  return await transact(outside, (find, transaction) => {
+    // The await is inside: a query that the function returns runs when it is awaited.
+    return scopes.run({ transaction, outer: scopes.getStore() }, async () => await work(find));
+  }, options);
+}
+
+/**
+ * Runs statements that take effect together or not at all. Within a transaction they are one behind a savepoint.
+ *
+ * @param outside Where the connection comes from.
+ * @param work Gets a session for the statements; none runs on it once this has ended.
+ * @throws What `work` threw, {@linkcode TransactionOptions.signal}'s reason, or a `LakebaseError`: `QUERY_FAILED` where a
+ * statement was not awaited, `CONNECTION_LOST` where the outcome of the commit is not known.
+ */
+export async function transact<T>(
+  outside: Session,
+  work: (find: FindSession, transaction: Transaction) => T | PromiseLike<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  const top = topVerbs(options);
   checkStops(options);
   using stop = stoppable({ signal: options.signal, timeout: options.timeout });
-  const lease = await acquire(outside, stop.signal);
-  using transaction = new Transaction(lease, outside, stop.signal);
+  const lease = await acquire(outside, stop.signal, "a transaction");
+  const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
+  using transaction = new Transaction(lease, outside, { verbs, stopped: stop.signal });
   try {
-    const find = () => transaction;
-    await transaction.command(begin, stop.signal);
-    const result = await until((async () => await work(find))(), stop.signal);
+    const find = () => inside(transaction);
+    await transaction.command(verbs.begin, stop.signal);
+    const result = await until((async () => await work(find, transaction))(), stop.signal);
+    await transaction.expectIdle(stop.signal);
     await commit(transaction, stop.signal);
-    outside.learned.committed();
+    transaction.committed = true;
+    if (verbs === top) outside.learned.committed();
     return result;
   } catch (error) {
     await transaction.rollBack();
     throw error;
   } finally {
-    transaction.leave();
+    transaction.close();
     lease.release();
   }
 }
 
 async function commit(transaction: Transaction, signal: AbortSignal | undefined): Promise<void> {
-  transaction.leave();
-  const tag = await transaction.command("COMMIT", signal).catch((error) => {
+  transaction.close();
+  const tag = await transaction.command(transaction.verbs.commit, signal).catch((error) => {
+    if (error instanceof LakebaseError && error.sqlstate === "25P02") throw rolledBack(transaction.failure);
     if (!signal?.aborted || transaction.lease.broken === undefined) throw error;
     throw new LakebaseError("CONNECTION_LOST", "Stopped while committing: whether it took effect is not known", {
       cause: error,
     });
   });
-  if (tag === "ROLLBACK") throw rolledBack(transaction.failure);
+  if (tag === "ROLLBACK" && !transaction.verbs.nested) throw rolledBack(transaction.failure);
 }
 
 /** How long the server has to roll back before its connection is closed. */
 const ROLLBACK_LIMIT_MS = 1000;
 
+/** How a transaction begins and ends. */
+interface Verbs {
+  begin: string;
+  commit: string;
+  rollBack: string;
+  /** Whether another transaction goes on after it. */
+  nested: boolean;
+}
+
 /** The statements of one transaction: one at a time, on one connection, and none after its end. */
-class Transaction implements Session, TransactionState, Disposable {
+export class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
   readonly learned: Session["learned"];
   readonly transaction: TransactionState = this;
@@ -78,16 +149,25 @@ class Transaction implements Session, TransactionState, Disposable {
   readonly place: Session["place"];
   readonly connections = 1;
   readonly lease: Lease;
+  readonly verbs: Verbs;
+  /** Where the outermost transaction's connection came from. */
+  readonly root: Session;
   failure: string | undefined;
+  committed = false;
   readonly #outside: Session;
   readonly #over = new AbortController();
   readonly #stopped: AbortSignal | undefined;
   readonly #onStop = () => this.#over.abort(this.#stopped?.reason);
+  /** What waits for its turn, or has it. */
+  readonly #running = new Set<{ what: string }>();
   #turn: Promise<void> = Promise.resolve();
   #left = false;
 
-  constructor(lease: Lease, outside: Session, stopped: AbortSignal | undefined) {
+  /** Made by {@linkcode transact}. */
+  constructor(lease: Lease, outside: Session, { verbs, stopped }: { verbs: Verbs; stopped: AbortSignal | undefined }) {
     this.lease = lease;
+    this.verbs = verbs;
+    this.root = outside instanceof Transaction ? outside.root : outside;
     this.#outside = outside;
     this.types = outside.types;
     this.learned = outside.learned;
@@ -106,19 +186,42 @@ class Transaction implements Session, TransactionState, Disposable {
     return this.#outside.cancel(client);
   }
 
-  async acquire(): Promise<Lease> {
-    const { lease } = this;
-    const release = await this.#takeTurn();
-    if (this.#left) {
-      release();
-      throw ended();
-    }
-    return sublease(lease, release);
+  async acquire(what: string = "a statement"): Promise<Lease> {
+    if (this.#left) throw ended();
+    const running = { what };
+    this.#running.add(running);
+    const turn = await this.#takeTurn();
+    const release = () => {
+      this.#running.delete(running);
+      turn();
+    };
+    if (!this.#over.signal.aborted) return sublease(this.lease, release);
+    release();
+    throw ended();
+  }
+
+  leave(): void {
+    this.close();
+    this.#outside.transaction?.leave();
   }
 
   /** Takes no more statements. */
-  leave(): void {
+  close(): void {
     this.#left = true;
+  }
+
+  /**
+   * Makes sure that nothing still runs when the function has returned. What does may end, so that its promise, which nobody
+   * awaits, does not reject and end the program before anybody has read why.
+   *
+   * @throws {LakebaseError} `QUERY_FAILED`
+   */
+  async expectIdle(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#running.size === 0) return;
+    const running = [...this.#running].map(({ what }) => what);
+    this.close();
+    (await until(this.#takeTurn(), signal))();
+    throw notAwaited(running);
   }
 
   /** Runs BEGIN, COMMIT or ROLLBACK when the statements before it have ended; its tag. */
@@ -139,12 +242,12 @@ class Transaction implements Session, TransactionState, Disposable {
 
   /** Ends what still runs, then the transaction; a connection on which that fails is closed. */
   async rollBack(): Promise<void> {
-    this.leave();
+    this.close();
     if (!this.#over.signal.aborted) this.#over.abort(ended());
     if (this.lease.broken !== undefined) return;
     // A server that went silent answers neither what still runs nor this; closing the connection rolls back as well.
     const limit = AbortSignal.timeout(ROLLBACK_LIMIT_MS);
-    await this.command("ROLLBACK", limit).catch((error: Error) => this.lease.broken ??= error);
+    await this.command(this.verbs.rollBack, limit).catch((error: Error) => this.lease.broken ??= error);
   }
 
   [Symbol.dispose](): void {
@@ -162,14 +265,45 @@ class Transaction implements Session, TransactionState, Disposable {
 
 const ISOLATION: readonly string[] = ["read committed", "repeatable read", "serializable"];
 
-function beginStatement({ isolation = "read committed", readOnly = false }: TransactionOptions): string {
+function topVerbs({ isolation = "read committed", readOnly = false }: TransactionOptions): Verbs {
   if (!ISOLATION.includes(isolation)) {
     throw new LakebaseError(
       "BAD_SETTING",
       `Cannot begin a transaction: isolation is "${isolation}"; it must be ${ISOLATION.join(", ")}`,
     );
   }
-  return `BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}${readOnly ? " READ ONLY" : ""}`;
+  const begin = `BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}${readOnly ? " READ ONLY" : ""}`;
+  return { begin, commit: "COMMIT", rollBack: "ROLLBACK", nested: false };
+}
+
+const SAVEPOINT = "lakebase_nested";
+
+/** A transaction that may only read has nothing to keep; to go back to the savepoint is the only way to end that. */
+function nestedVerbs({ isolation, readOnly = false }: TransactionOptions, lease: Lease): Verbs {
+  const rollBack = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
+  const begin = `SAVEPOINT ${SAVEPOINT}`;
+  if (isolation === undefined) {
+    return readOnly
+      ? { begin: `${begin}; SET LOCAL transaction_read_only = on`, commit: rollBack, rollBack, nested: true }
+      : { begin, commit: `RELEASE SAVEPOINT ${SAVEPOINT}`, rollBack, nested: true };
+  }
+  lease.release();
+  throw new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot begin a transaction: isolation is "${isolation}", and a transaction is open, of which this one would be a ` +
+      "part; leave isolation out, or give it to the outer transaction",
+  );
+}
+
+function notAwaited(running: readonly string[]): LakebaseError {
+  const [first, ...others] = running.map((text) => statementLine(text));
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot commit: ${countText(running.length, "statement")} had not ended when the function of the transaction ` +
+      `returned, so everything was rolled back. Put await before it: ${first}${more}`,
+    { sqlstate: "25000" },
+  );
 }
 
 function ended(): LakebaseError {

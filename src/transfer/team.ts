@@ -52,7 +52,7 @@ export class Team implements AsyncDisposable {
   static async gather(session: Session, options: ParallelOptions): Promise<Team> {
     const { name, parallel, signal } = options;
     try {
-      const lease = await acquire(session, signal);
+      const lease = await acquire(session, signal, `a pull of ${name}`);
       try {
         const rows = await exportSnapshot(session, lease, options, signal);
         const ranges = pageRanges(pagedTables(name, rows), parallel);
@@ -144,7 +144,7 @@ export class Team implements AsyncDisposable {
   async #hire(): Promise<Lease | undefined> {
     const enough = this.#enough.signal;
     try {
-      return await acquire(this.#session, AbortSignal.any([this.#signal, enough]));
+      return await acquire(this.#session, AbortSignal.any([this.#signal, enough]), `a pull of ${this.#options.name}`);
     } catch (error) {
       if (enough.aborted && !this.#signal.aborted) return undefined;
       throw error;

@@ -41,7 +41,7 @@ kernelTest(
       GO + "for await (const row of sql`SELECT pg_sleep(60)`) console.log(row)",
       "for await (const { n } of sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 100000) n`) { if (n === 5) console.log('go') }",
       GO + "await db.transaction(async (tx) => { await tx.sql`SELECT pg_sleep(60)` })",
-      GO + "await db.transaction(() => db.transaction(() => db.transaction((tx) => tx.sql`SELECT 1`)))",
+      GO + "await db.transaction(() => db.transaction(() => db.sql`SELECT pg_sleep(60)`))",
     ];
     const cells = stopped.flatMap((
       code,
