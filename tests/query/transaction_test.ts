@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Queryable, sql } from "../../mod.ts";
-import { errorOf, queryTest, sleep } from "./support.ts";
+import { errorOf, queryTest } from "./support.ts";
 
 queryTest("a transaction commits what it returns from, and rolls back what it throws from", async ({ db }) => {
   await db.sql`CREATE TABLE ledger (id int)`;
