@@ -1,3 +1,5 @@
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { LakebaseError } from "../errors.ts";
 import { until } from "../query/cancel.ts";
@@ -76,10 +78,17 @@ export function cannotWrite(path: string, cause: unknown, folder: string = dirna
   const { message, code = "" } = (cause instanceof Error ? cause : new Error(String(cause))) as Error & {
     code?: string;
   };
-  if (cause instanceof Deno.errors.NotFound) return badFile(path, `there is no folder ${folder}; make it first`, cause);
-  if (cause instanceof Deno.errors.NotADirectory) return badFile(path, `${folder} is no folder`, cause);
-  if (cause instanceof Deno.errors.PermissionDenied) return badFile(path, "no permission to write there", cause);
-  return badFile(path, STATES[code] ?? message.replace(/ \(os error \d+\).*$/s, ""), cause); // the rest names the hidden file
+  const { NotFound, NotADirectory, PermissionDenied } = Deno.errors;
+  const is = (error: new (...of: never[]) => Error, ...codes: string[]) =>
+    cause instanceof error || codes.includes(code);
+  if (is(NotFound, "ENOENT")) return badFile(path, `there is no folder ${folder}; make it first`, cause);
+  if (is(NotADirectory, "ENOTDIR")) return badFile(path, `${folder} is no folder`, cause);
+  if (is(PermissionDenied, "EACCES", "EPERM")) return badFile(path, "no permission to write there", cause);
+  return badFile(
+    path,
+    STATES[code] ?? message.replace(/^E[A-Z]+: |(?: \(os error \d+\)|, (?:open|write|fsync|fchmod)\b).*$/gs, ""),
+    cause,
+  ); // the rest names the hidden file
 }
 
 function badFile(path: string, state: string, cause?: unknown): LakebaseError {
@@ -92,38 +101,51 @@ class FileSink implements Sink {
   readonly outcome: string;
   readonly #place: string;
   readonly #unfinished: string;
-  readonly #file: Deno.FsFile;
+  readonly #file: FileHandle;
+  /** Which file it is, whatever has its name at the end. */
+  readonly #inode: number;
   #open = true;
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
-  private constructor(path: string, place: string, unfinished: string, file: Deno.FsFile) {
+  private constructor(path: string, place: string, unfinished: string, file: FileHandle, inode: number) {
     this.name = basename(path);
     this.path = path;
     this.outcome = `they were removed, and ${path} is as it was`;
     this.#place = place;
     this.#unfinished = unfinished;
     this.#file = file;
+    this.#inode = inode;
   }
 
   static async open(path: string, place: string, mode?: number): Promise<FileSink> {
     const folder = dirname(place);
     const part = crypto.randomUUID().slice(0, 8);
     const unfinished = join(folder, `.${basename(place).slice(0, NAME_LENGTH)}.${part}.part`);
+    // Whoever may not read the file that is replaced can't read this one either, from its first byte on. No set-user-ID bit
+    // goes over: it was given to what was in the file before.
+    const permissions = mode === undefined ? undefined : mode & 0o777;
     try {
-      const file = await Deno.open(unfinished, { write: true, createNew: true });
+      const file = await open(unfinished, "wx", permissions);
       watchUnfinished(unfinished);
-      const sink = new FileSink(path, place, unfinished, file);
-      if (mode !== undefined && Deno.build.os !== "windows") await sink.#keepMode(mode);
-      return sink;
+      try {
+        // By its handle, since others may put a link in its place in the folder; the umask may have taken bits away.
+        if (permissions !== undefined && Deno.build.os !== "windows") await file.chmod(permissions);
+        return new FileSink(path, place, unfinished, file, (await file.stat()).ino);
+      } catch (error) {
+        await file.close();
+        await Deno.remove(unfinished).catch(() => {}); // there is a better error
+        forgetUnfinished(unfinished);
+        throw error;
+      }
     } catch (error) {
       throw cannotWrite(path, error, folder);
     }
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await writeAll(this.#file, bytes, this.path);
+    await writeAll({ write: async (piece) => (await this.#file.write(piece)).bytesWritten }, bytes, this.path);
     this.#unsynced += bytes.length;
     if (this.#unsynced >= SYNC_BYTES) this.#syncing ??= this.#sync();
   }
@@ -133,7 +155,7 @@ class FileSink implements Sink {
       await this.#syncing;
       if (this.#failure !== undefined) throw this.#failure.error;
       if (this.#open) await this.#file.sync();
-      this.#close();
+      await this.#close();
     } catch (error) {
       throw cannotWrite(this.path, error);
     }
@@ -142,16 +164,20 @@ class FileSink implements Sink {
   async commit(): Promise<void> {
     await this.flush();
     try {
+      if ((await Deno.lstat(this.#unfinished)).ino !== this.#inode) {
+        throw badFile(this.path, "something has put another file in place of the hidden one beside it");
+      }
       await Deno.rename(this.#unfinished, this.#place);
       forgetUnfinished(this.#unfinished);
     } catch (error) {
+      if (error instanceof LakebaseError) throw error;
       if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.path, error);
       throw badFile(this.path, "what was written is gone: something has removed the hidden file beside it", error);
     }
   }
 
   async abort(): Promise<void> {
-    this.#close();
+    await this.#close().catch(() => {}); // what it may say belongs to a file that goes
     await this.#syncing;
     await Deno.remove(this.#unfinished).catch(() => {}); // there is a better error than that it was gone already
     forgetUnfinished(this.#unfinished);
@@ -160,28 +186,21 @@ class FileSink implements Sink {
   /** By a handle of its own: on the other one, writes would wait for it. */
   async #sync(): Promise<void> {
     this.#unsynced = 0;
-    const file = await Deno.open(this.#unfinished, { write: true }).catch(() => undefined); // gone: the end tells that
+    const flags = constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+    const file = await open(this.#unfinished, flags).catch(() => undefined); // gone: the end tells that
     try {
-      await file?.syncData();
+      await file?.datasync();
     } catch (error) {
       this.#failure ??= { error }; // a system may tell it once
     }
-    file?.close();
+    await file?.close();
     this.#syncing = undefined;
   }
 
-  async #keepMode(mode: number): Promise<void> {
-    try {
-      await Deno.chmod(this.#unfinished, mode & 0o7777);
-    } catch (error) {
-      await this.abort();
-      throw error;
-    }
-  }
-
-  #close(): void {
-    if (this.#open) this.#file.close();
+  async #close(): Promise<void> {
+    if (!this.#open) return;
     this.#open = false;
+    await this.#file.close();
   }
 }
 

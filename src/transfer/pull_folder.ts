@@ -65,7 +65,9 @@ export class PullFolder {
     const name = place.slice(folder.length).replaceAll("/", "").slice(0, 40);
     const unfinished = join(folder, `.${name}.${crypto.randomUUID().slice(0, 8)}.part`);
     try {
-      await Deno.mkdir(unfinished);
+      // Whoever may not look into the folder that is replaced may not look into this one.
+      const { mode } = await Deno.stat(place).catch(() => ({ mode: null })); // the usual: it is not there
+      await Deno.mkdir(unfinished, mode === null ? {} : { mode: mode & 0o777 });
     } catch (error) {
       throw cannotWrite(path, error, folder);
     }

@@ -36,6 +36,47 @@ Deno.test("a file is there when it is whole, and takes the place of one that was
     assert.deepEqual(namesIn(folder), ["t.csv"]);
   }));
 
+/** Permissions of what is replaced, and those of what replaces it, from its first byte on. */
+const MODES: [before: number, after: number][] = [
+  [0o600, 0o600],
+  [0o640, 0o640],
+  [0o666, 0o666], // whatever the umask
+  [0o4755, 0o755],
+  [0o6777, 0o777],
+];
+
+Deno.test("what replaces a file has its permissions while it is written, and no set-user-ID bit", () =>
+  inFolder(async (folder) => {
+    for (const [before, after] of MODES) {
+      const path = `${folder}/t.csv`;
+      await Deno.writeTextFile(path, "old");
+      await Deno.chmod(path, before);
+      const sink = await openTarget(path, undefined);
+      const hidden = namesIn(folder).find((name) => name.endsWith(".part"))!;
+      assert.equal((await Deno.stat(`${folder}/${hidden}`)).mode! & 0o7777, after);
+      await sink.write(BYTES);
+      await sink.commit(undefined);
+      assert.equal((await Deno.stat(path)).mode! & 0o7777, after);
+    }
+  }));
+
+Deno.test("what is put in place of the hidden file is neither changed nor taken for what was written", () =>
+  inFolder(async (folder) => {
+    const [path, victim] = [`${folder}/t.csv`, `${folder}/victim`];
+    await Deno.writeTextFile(victim, "secret", { mode: 0o600 });
+    await Deno.writeTextFile(path, "old");
+    await Deno.chmod(path, 0o666);
+    const sink = await openTarget(path, undefined);
+    const hidden = `${folder}/${namesIn(folder).find((name) => name.endsWith(".part"))}`;
+    await Deno.remove(hidden);
+    await Deno.symlink(victim, hidden);
+    await sink.write(BYTES);
+    const error = await errorOf(sink.commit(undefined));
+    assert.match(error.message, /something has put another file in place of the hidden one beside it$/);
+    assert.equal((await Deno.stat(victim)).mode! & 0o777, 0o600);
+    assert.deepEqual([await Deno.readTextFile(victim), await Deno.readTextFile(path)], ["secret", "old"]);
+  }));
+
 Deno.test("a link stays one: the file that it leads to is replaced", () =>
   inFolder(async (folder) => {
     await Deno.mkdir(`${folder}/there`);
@@ -61,7 +102,7 @@ Deno.test("openTarget() says why a file can't be written", () =>
   inFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/file`, "");
     const cases: readonly (readonly [path: string, message: RegExp])[] = [
-      [folder, /: it is a folder; name a file in it$/],
+      [folder, /: it is a folder; name a file in it/],
       [`${folder}/none/t.csv`, /there is no folder .*\/none; make it first$/],
       [`${folder}/file/t.csv`, /\/file is no folder$/],
       [`${folder}/${"x".repeat(300)}.csv`, /x\.csv: the name is too long for the file system$/],
