@@ -14,8 +14,42 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
  * @returns The same text with tokens, and passwords in URLs and settings, replaced.
  */
 export function redact(text: string): string {
-  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => withoutTokensOf(safe, head, end, mask), text);
+  const unknown = withoutKnown(text);
+  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => withoutTokensOf(safe, head, end, mask), unknown);
   return withoutSettings(withoutUrlPasswords(withoutTokens));
+}
+
+/** The secrets that this process has used last, and how they look where somebody encoded them. */
+const known = new Map<string, readonly string[]>();
+/** A renewed token pushes out the oldest. */
+const MOST_KNOWN = 100;
+/** What is shorter is a word that stands in many a text: hiding it there would say what it is. */
+const SHORTEST_KNOWN = 6;
+
+/**
+ * Has {@linkcode redact} hide a secret by its value from now on, since not every secret looks like one.
+ *
+ * @param secret A password, a token, a client secret; `undefined` for none.
+ */
+export function keepSecret(secret: string | undefined): void {
+  if (secret === undefined || secret.length < SHORTEST_KNOWN) return;
+  known.delete(secret);
+  const forms = new Set([secret, JSON.stringify(secret).slice(1, -1)]);
+  if (secret.isWellFormed()) forms.add(encodeURIComponent(secret));
+  known.set(secret, [...forms].sort((a, b) => b.length - a.length));
+  if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!);
+}
+
+/** All in one pass, or a secret could be found in what stands for another. */
+function withoutKnown(text: string): string {
+  const found = [...known.values()].flat().filter((form) => text.includes(form)).sort((a, b) => b.length - a.length);
+  return found.length === 0 ? text : text.replace(new RegExp(found.map(pattern).join("|"), "g"), "<secret>");
+}
+
+/** A plain word is hidden where it stands alone: the password "postgres" is not the role "postgres_admin". */
+function pattern(form: string): string {
+  const exact = RegExp.escape(form);
+  return /^[a-z]+$/i.test(form) ? `(?<!\\w)${exact}(?!\\w)` : exact;
 }
 
 function withoutTokensOf(text: string, head: RegExp, tokenEnd: RegExp, mask: string): string {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { LakebaseError, redact } from "../src/errors.ts";
+import { keepSecret } from "../src/redact.ts";
 import { queryError } from "../src/query/error.ts";
 import { hintFor } from "../src/query/hint.ts";
 import { suggest } from "../src/query/suggest.ts";
@@ -108,4 +109,19 @@ Deno.test("a long message is cut in its middle, and its cause has the whole", ()
   );
   assert.equal((cause as Error).message, whole.replace("secret", "<password>"));
   assert.ok(stack!.length < 11_000 && (cause as Error).stack!.length < 11_000);
+});
+
+Deno.test("redact() hides secrets by their value, in the forms that they are echoed in", () => {
+  const opaque = 'nothing/like a "token"+é';
+  [opaque, "plainword", "short", undefined].forEach(keepSecret);
+  const cases: [string, string][] = [
+    [`said ${opaque}!`, "said <secret>!"],
+    [JSON.stringify({ opaque }), '{"opaque":"<secret>"}'],
+    [`?p=${encodeURIComponent(opaque)}&q`, "?p=<secret>&q"],
+    ["plainword and plainwords, my_plainword", "<secret> and plainwords, my_plainword"],
+    ["a short text", "a short text"],
+  ];
+  for (const [text, expected] of cases) assert.equal(redact(text), expected);
+  for (let n = 0; n < 100; n++) keepSecret(`another-secret-${n}`);
+  assert.equal(redact(`another-secret-99 ${opaque}`), `<secret> ${opaque}`);
 });

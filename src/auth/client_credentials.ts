@@ -1,5 +1,6 @@
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
+import { keepSecret } from "../redact.ts";
 import { send } from "./http.ts";
 
 /** A token this close to its end is not used any more: Databricks refuses those that end within 30 seconds. */
@@ -123,6 +124,7 @@ async function exchange(
     const said = typeof error === "string" && /^\w{1,60}$/.test(error) ? `, ${error}` : "";
     throw new Error(`the exchange of the client secret for a token was answered ${response.status}${said}`);
   }
+  keepSecret(token);
   const seconds = Number(life);
   return { text: token, until: Date.now() + (Number.isFinite(seconds) ? seconds * 1000 - MARGIN_MS : 0) };
 }

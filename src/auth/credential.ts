@@ -1,4 +1,5 @@
 import { LakebaseError } from "../errors.ts";
+import { keepSecret } from "../redact.ts";
 import type { Workspace } from "./workspace.ts";
 import type { WorkspaceAnswer } from "./workspace_answer.ts";
 
@@ -45,6 +46,7 @@ export async function mintCredential(
   if (typeof token !== "string" || token === "") {
     throw new LakebaseError("WORKSPACE_UNAVAILABLE", "Cannot log in: the workspace answered without a credential");
   }
+  keepSecret(token);
   return { token, mintedAt, ...credentialLifetime(answer, mintedAt) };
 }
 

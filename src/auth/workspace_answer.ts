@@ -113,20 +113,31 @@ export function unavailable(host: URL, state: string, cause?: unknown): Lakebase
   return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
 }
 
+/** What a login's error says where it goes on to quote what it could not read. */
+const QUOTES: readonly [RegExp, string][] = [
+  [
+    /header value|ByteString/i,
+    "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break",
+  ],
+  [/could not read GoogleCredentials/i, "the credentials (GOOGLE_CREDENTIALS) are no file and no JSON"],
+  [/cannot (parse|unmarshal)|is not valid JSON|Unexpected (token|end)/i, "the tool or file that keeps it gave no JSON"],
+  [/Failed to retrieve token: \{/i, "the answer to the request for a token was not understood"],
+];
+
 /** The error for a login that can't be had. */
 export function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
   const said = cause instanceof Error ? cause.message : String(cause);
-  const state = /header value|ByteString/i.test(said) // which quotes the value
-    ? "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break"
-    : !/host is not set/.test(said)
-    ? said
-    : profile === undefined
-    ? "none is configured"
-    : `there is no profile "${profile}" with a host in ~/.databrickscfg`;
+  const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];
+  const state = quoting ??
+    (!/host is not set/.test(said)
+      ? said
+      : profile === undefined
+      ? "none is configured"
+      : `there is no profile "${profile}" with a host in ~/.databrickscfg`);
   return new LakebaseError(
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
       '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
-    /header value|ByteString/i.test(said) ? {} : { cause },
+    quoting === undefined ? { cause } : {},
   );
 }

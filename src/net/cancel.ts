@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { destination, type Lookup } from "./dns.ts";
-import type { SslConfig } from "./tls.ts";
+import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { requestMessage, upgrade } from "./upgrade.ts";
 
 /** PostgreSQL's protocol, section "Message Formats": the code of a request that comes instead of a start-up. */
@@ -32,7 +32,9 @@ export interface CancelOptions {
 export async function requestCancel(options: CancelOptions): Promise<void> {
   const { host, port, ssl, processId, secretKey, limit = 5000, find } = options;
   const signal = AbortSignal.timeout(limit);
-  const socket = net.connect(destination(host, port, find));
+  const socket = new net.Socket();
+  if (ssl === false) keepOnLoopback(socket, host);
+  socket.connect(destination(host, port, find));
   let secure: net.Socket = socket;
   socket.on("error", () => {});
   const onAbort = () => socket.destroy();

@@ -4,8 +4,10 @@ import pg from "npm:pg@^8.23.0";
 import type { Credential } from "../auth/credential.ts";
 import type { CredentialCache } from "../auth/token.ts";
 import { LakebaseError } from "../errors.ts";
+import { keepSecret } from "../redact.ts";
 import { destination, type Lookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
+import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The login that a failed connection used: only a credential from the cache may have gone stale there. */
@@ -34,6 +36,8 @@ export interface LoginOptions {
   credentials?: CredentialCache | undefined;
   /** Milliseconds that connecting may take. The pool's own limit would also end the wait for a free connection. */
   connectTimeout: number;
+  /** TLS; with `false` it connects to this machine only. */
+  ssl: SslConfig;
   /** How host names are resolved. */
   find?: Lookup;
   /** When a silent server is asked whether it is there. */
@@ -44,7 +48,7 @@ export interface LoginOptions {
 
 /** The client class for one pool. */
 export function loginClientClass(
-  { credentials, connectTimeout, find = lookup, watch = {}, longestMessage }: LoginOptions,
+  { credentials, connectTimeout, ssl, find = lookup, watch = {}, longestMessage }: LoginOptions,
 ): typeof pg.Client {
   return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
@@ -57,7 +61,7 @@ export function loginClientClass(
       super({
         ...options,
         password: credentials === undefined ? checked(options.password) : () => this.#password(credentials),
-        stream: () => new LookupSocket(find),
+        stream: () => new LookupSocket(find, ssl === false),
         connectionTimeoutMillis: connectTimeout,
       });
       this.#options = options;
@@ -117,14 +121,17 @@ function printed({ database, host, port, user }: pg.Client): string {
 /** `pg` calls `connect(port, host)`; the name is resolved our way, and stays the name for TLS. */
 class LookupSocket extends net.Socket {
   readonly #lookup: Lookup;
+  readonly #plain: boolean;
 
-  constructor(find: Lookup) {
+  constructor(find: Lookup, plain: boolean) {
     super();
     this.#lookup = find;
+    this.#plain = plain;
   }
 
   // deno-lint-ignore no-explicit-any -- net.Socket declares five overloads; pg uses this one
   override connect(...[port, host]: any[]): this {
+    if (this.#plain) keepOnLoopback(this, host);
     return super.connect(destination(host, port, this.#lookup));
   }
 }
@@ -137,11 +144,26 @@ function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["passwo
     try {
       found = await (password as () => unknown)();
     } catch (cause) {
-      throw badPassword("threw an error, which is its cause", cause);
+      throw badPassword("threw an error; its text is not shown, since it may hold the password", withoutText(cause));
     }
-    if (typeof found === "string" && found !== "") return found;
+    if (typeof found === "string" && found !== "") {
+      keepSecret(found);
+      return found;
+    }
     throw badPassword(`returned ${found === "" ? "an empty text" : typeof found}; it must return a text`);
   };
+}
+
+/** What can be said of an error that may quote a password: its kind, and where it was thrown. */
+function withoutText(cause: unknown): Error {
+  const kept = new Error("(not shown)");
+  if (!(cause instanceof Error)) return kept;
+  const frames = (cause.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  kept.name = cause.name;
+  kept.stack = [`${cause.name}: ${kept.message}`, ...frames].join("\n");
+  const { code } = cause as { code?: unknown };
+  if (typeof code === "string" && /^[A-Z_]{2,30}$/.test(code)) Object.assign(kept, { code });
+  return kept;
 }
 
 function badPassword(state: string, cause?: unknown): LakebaseError {

@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { LakebaseError } from "../errors.ts";
-import { isLoopback } from "../settings/host.ts";
+import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 import type { SslMode } from "../settings/options.ts";
 
 /** What `pg` takes as `ssl`: options, or `false` for none. */
@@ -26,6 +27,27 @@ export async function tlsOptions(host: string, mode: SslMode, ca: string | undef
   }
   const authority = ca === undefined ? {} : { ca: await readCertificates(ca) };
   return { rejectUnauthorized: mode !== "no-verify", minVersion: "TLSv1.2", ...authority };
+}
+
+/**
+ * Ends a connection without TLS as soon as it stands, where it leads to another machine: what a name such as `db.localhost`
+ * leads to is decided by DNS. For a socket that nobody else listens to yet, so that nothing is sent first.
+ *
+ * @param socket A socket that is to connect.
+ * @param host The host, for the error.
+ */
+export function keepOnLoopback(socket: Socket, host: string): void {
+  socket.once("connect", () => {
+    const address = socket.remoteAddress ?? "an unknown address";
+    if (isLoopbackAddress(address)) return;
+    socket.destroy(
+      new LakebaseError(
+        "BAD_SETTING",
+        `Cannot connect: sslMode is "disable", and "${host}" leads to ${address}, which is not this machine. Use verify-full`,
+        { setting: "sslMode" },
+      ),
+    );
+  });
 }
 
 async function readCertificates(ca: string): Promise<string> {

@@ -1,4 +1,5 @@
 import { acquireLocal } from "../embedded.ts";
+import { keepSecret } from "../redact.ts";
 import { badSetting, checkOptionNames, quoted } from "./bad_setting.ts";
 import { type EnvFile, readEnvFile } from "./dotenv.ts";
 import type { LocalOptions } from "../local/mod.ts";
@@ -7,7 +8,7 @@ import { type Found, listed, type Setting, told } from "./origin.ts";
 import { readProfiles } from "./profiles.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
 import { mergeVariables, refusedNames, type Variables } from "./variables.ts";
-import { needsProfiles } from "./workspace.ts";
+import { isSecret, needsProfiles } from "./workspace.ts";
 
 /** What was settled, and what was started for it. */
 export interface ReadSettings {
@@ -47,13 +48,21 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   if (wanted === undefined) {
     const profiles = asksProfiles(options, variables) ? await readProfiles(env) : undefined;
     const { settings, found } = resolveSettings(options, variables, profiles);
+    keepSecrets(settings);
     return { settings, found, envFile: useOf(file, found), release: async () => {} };
   }
   resolveSettings(options, new Map()); // a typo is told before a server is started for it
   const local = await acquireLocal(wanted.value);
   const { settings } = resolveSettings(options, mergeVariables(local.env, undefined, "default"));
+  keepSecrets(settings);
   const found = [...optionsIn(options), listed("local", { value: true, origin: wanted.origin })];
   return { settings, found, envFile: useOf(file, found), release: local.release };
+}
+
+/** What a server, a driver or the SDK repeats of them is not shown. */
+function keepSecrets({ password, login }: Settings): void {
+  if (typeof password === "string") keepSecret(password);
+  for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);
 }
 
 function envFilePath(options: ConnectOptions, env: Record<string, string | undefined>): string | false | undefined {

@@ -69,6 +69,11 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   DATABRICKS_CLI_PATH: { name: "databricksCliPath", notInFile: PROGRAM },
 };
 
+/** Whether an attribute, by the SDK's name, is a secret. */
+export function isSecret(attribute: string): boolean {
+  return Object.values(ATTRIBUTES).some(({ name, secret }) => name === attribute && secret === true);
+}
+
 /** The variables that may stand in `.env`, beside those of this module's own options. */
 export const IN_ENV_FILE: readonly string[] = [
   "DATABRICKS_CONFIG_PROFILE",

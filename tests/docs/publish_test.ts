@@ -10,7 +10,9 @@ Deno.test("what is published is the module and its documents, without slow types
   const said = new TextDecoder().decode(stderr);
   assert.ok(success, said);
   // `.env` is read with a package that may not be reached; its address is whole, so nothing needs to be rewritten.
-  assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [`${ROOT}src/dotenv.ts`]);
+  assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
+    `${ROOT}src/settings/dotenv.ts`,
+  ]);
   const files = [...said.matchAll(/file:\/\/(\S+) \(/g)].map(([, path]) =>
     decodeURIComponent(path!).slice(ROOT.length)
   );

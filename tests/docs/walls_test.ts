@@ -30,6 +30,7 @@ async function importsOf(part: string, how: RegExp): Promise<Set<string>> {
 const SMALL = [
   "amount_text.ts",
   "errors.ts",
+  "redact.ts",
   "closest.ts",
   "backoff.ts",
   "place.ts",

@@ -5,6 +5,7 @@ import { connect, type LakebaseError } from "../../mod.ts";
 import type { Lookup } from "../../src/net/dns.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { requires } from "../support/requirements.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
 const CREDENTIALS = "/api/2.0/postgres/credentials";
@@ -192,3 +193,59 @@ test("a pooler that refuses PGOPTIONS is told as such, at once", async ({ local 
   const said = new TextDecoder().decode(stdout);
   assert.match(said, /^POOLED_HOST 08P01 .*unsupported startup parameter in options: search_path.*PGOPTIONS/);
 }, { neverReached: "the pooler alone decides" });
+
+/** An address of this machine that others reach too, where it has one. */
+function outerAddress(): string | undefined {
+  return Deno.networkInterfaces().find(({ family, address }) => family === "IPv4" && !address.startsWith("127."))
+    ?.address;
+}
+const outerMissing = () => outerAddress() === undefined ? "this machine has no address but its own" : undefined;
+
+Deno.test({
+  ...requires(
+    "LakebasePool sends nothing without TLS to another machine that a name of this one leads to",
+    outerMissing,
+  ),
+  fn: async () => {
+    using listener = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+    const got = (async () => {
+      using connection = await listener.accept();
+      return await connection.read(new Uint8Array(1000)).catch(() => null);
+    })();
+    const address = outerAddress()!;
+    const find: Lookup = (_, options, callback) => {
+      if (typeof options === "object" && options.all) callback(null, [{ address, family: 4 }]);
+      else callback(null, address, 4);
+    };
+    const pool = new LakebasePool({
+      ...{ host: "db.localhost", port: listener.addr.port, database: "d", user: "u", native: true, password: "s3cret" },
+      ...{
+        max: 1,
+        idleTimeout: 1,
+        maxLifetime: 60,
+        connectTimeout: 5,
+        statementTimeout: 0,
+        readOnly: false,
+        ssl: false,
+        find,
+      },
+    });
+    await assert.rejects(pool.connect(), {
+      code: "BAD_SETTING",
+      message: /"db.localhost" leads to [\d.]+, which is not this machine/,
+    });
+    assert.equal(await got, null);
+    await pool.end();
+  },
+});
+
+test("a password function's own error is told without its text, which may hold the password", async ({ settings }) => {
+  const password = () => {
+    throw new TypeError("vault: hunter2-secret has expired");
+  };
+  const { workspace: _, ...options } = settings({ user: "app", password });
+  const error = await connect(options).then(() => undefined, (error: LakebaseError) => error);
+  assert.equal(error?.code, "BAD_SETTING");
+  assert.doesNotMatch(Deno.inspect(error, { depth: 9, showHidden: true }), /hunter2/);
+  assert.equal((error?.cause as Error).name, "TypeError");
+});

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { Workspace } from "../../src/auth/workspace.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import type { WorkspaceLogin } from "../../src/settings/workspace.ts";
+
+const MACHINE = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "opaque-client-secret" };
+
+function workspace(host: string, attributes: Record<string, string>, more: Partial<WorkspaceLogin> = {}): Workspace {
+  return new Workspace({
+    login: { host, workspaceId: undefined, profile: undefined, attributes, ...more },
+    limit: 3000,
+  });
+}
+
+interface Seen {
+  path: string;
+  headers: Headers;
+  body: string;
+}
+
+/** An HTTP server that keeps what it is asked. */
+function serve(answer: (path: string, origin: string) => Response | undefined) {
+  const seen: Seen[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const { pathname, origin } = new URL(request.url);
+    seen.push({ path: pathname, headers: request.headers, body: await request.text() });
+    return answer(pathname, origin) ?? new Response("{}", { status: 404 });
+  });
+  const origin = `http://localhost:${server.addr.port}`;
+  return { seen, origin, [Symbol.asyncDispose]: () => server.shutdown() };
+}
+
+function discovered(tokenEndpoint: (origin: string) => string) {
+  return (path: string, origin: string) =>
+    path.endsWith("/oauth-authorization-server") ? Response.json({ token_endpoint: tokenEndpoint(origin) }) : undefined;
+}
+
+Deno.test("a client secret follows no redirect, and is not sent where a workspace names another server", async () => {
+  await using thief = serve(() => Response.json({ access_token: "stolen", expires_in: 3600 }));
+  const elsewhere = `${thief.origin}/token`;
+  const redirect = (status: number) => new Response(null, { status, headers: { location: elsewhere } });
+  const known = discovered((origin) => `${origin}/oidc/v1/token`);
+  const servers: ((path: string, origin: string) => Response | undefined)[] = [
+    ...[301, 302, 303, 307, 308].map((status) => (path: string, origin: string) =>
+      path === "/oidc/v1/token" ? redirect(status) : known(path, origin)
+    ),
+    () => redirect(302),
+    discovered(() => elsewhere),
+    (path) => path === "/.well-known/databricks-config" ? Response.json({ oidc_endpoint: thief.origin }) : undefined,
+    (path) => path.startsWith("/api/") ? redirect(307) : undefined,
+  ];
+  for (const [index, answer] of servers.entries()) {
+    await using server = serve(answer);
+    await assert.rejects(workspace(server.origin, MACHINE).currentUser(), { name: "LakebaseError" }, String(index));
+  }
+  await using server = serve((path) => path.startsWith("/api/") ? redirect(307) : undefined);
+  await assert.rejects(workspace(server.origin, { token: "dapi-of-a-person" }).currentUser(), /a redirect/);
+  assert.deepEqual(thief.seen.map(({ path }) => path), []);
+});
+
+Deno.test("an answer to the exchange of a client secret that is not understood is not quoted", async () => {
+  const answers = [{ access_token: "" }, { acces_token: "opaque-token" }, { error: "opaque-token is odd" }, [
+    "opaque-token",
+  ]];
+  for (const body of answers) {
+    await using server = serve((path, origin) =>
+      path === "/oidc/v1/token" ? Response.json(body) : discovered(() => `${origin}/oidc/v1/token`)(path, origin)
+    );
+    const error = await workspace(server.origin, MACHINE).currentUser().catch((error) => error);
+    assert.match(String(error), /exchange of the client secret/);
+    assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
+  }
+});
+
+Deno.test("a token without `expires_in` is used for one request, and hidden where it is echoed", async () => {
+  await using server = serve((path, origin) => {
+    if (path === "/oidc/v1/token") return Response.json({ access_token: "an opaque one" });
+    if (path.startsWith("/api/")) return Response.json({ message: "an opaque one is not valid" }, { status: 403 });
+    return discovered(() => `${origin}/oidc/v1/token`)(path, origin);
+  });
+  const error = await workspace(server.origin, MACHINE).currentUser().catch((error) => error);
+  assert.match(String(error), /answered 403, "<secret> is not valid"/);
+});
+
+Deno.test("credentials that are no JSON are not quoted", async () => {
+  const google = { googleCredentials: "opaque-and-secret" };
+  const error = await workspace("https://w.gcp.databricks.com", google).currentUser().catch((error) => error);
+  assert.match(String(error), /GOOGLE_CREDENTIALS/);
+  assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
+});
+
+Deno.test("a service principal logs in with its secret", async () => {
+  await using local = await startLocal({ servicePrincipals: [MACHINE] });
+  const host = local.env["DATABRICKS_HOST"]!;
+  assert.equal(await workspace(host, MACHINE).currentUser(), MACHINE.clientId);
+});
+
+Deno.test("requests name the workspace's id, where it is known", async () => {
+  await using server = serve(() => Response.json({ userName: "u" }));
+  assert.equal(await workspace(server.origin, { token: "dapi1" }, { workspaceId: "12" }).currentUser(), "u");
+  assert.equal(await workspace(server.origin, { token: "dapi1" }).currentUser(), "u");
+  const ids = server.seen.map((
+    { headers },
+  ) => [headers.get("x-databricks-workspace-id"), headers.get("x-databricks-org-id")]);
+  assert.deepEqual(ids, [["12", "12"], [null, null]]);
+});
+
+Deno.test("plain HTTP is for this machine, by the address that a name leads to", async () => {
+  for (
+    const host of [
+      "http://w.example",
+      "http://127.999.0.1.nip.example",
+      "http://10.0.0.1",
+      "http://no.such.localhost.example",
+    ]
+  ) {
+    await assert.rejects(workspace(host, { token: "dapi1" }).currentUser(), {
+      code: "BAD_SETTING",
+      message: /plain text/,
+    });
+  }
+});
+
+/** Asks for the current user in a process of its own, whose environment names proxies. */
+async function userBehind(env: Record<string, string>, host: string): Promise<string> {
+  const code = `import { Workspace } from "${import.meta.resolve("../../src/auth/workspace.ts")}";
+    const login = { host: "${host}", workspaceId: undefined, profile: undefined, attributes: { token: "dapi1" } };
+    console.log(await new Workspace({ login, limit: 3000 }).currentUser().catch(String));`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", code], env }).output();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+Deno.test("this machine is reached by no proxy; others are, unless NO_PROXY names them", async () => {
+  await using server = serve(() => Response.json({ userName: "u" }));
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const asked: string[] = [];
+  const proxying = (async () => {
+    for await (const connection of listener) {
+      const bytes = new Uint8Array(1000);
+      const size = await connection.read(bytes).catch(() => null);
+      asked.push(new TextDecoder().decode(bytes.subarray(0, size ?? 0)).split("\r\n")[0]!);
+      connection.close();
+    }
+  })().catch(() => {});
+  const proxy = `http://127.0.0.1:${listener.addr.port}`;
+  for (const name of ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]) {
+    assert.equal(await userBehind({ [name]: proxy, NO_PROXY: "" }, server.origin), "u", name);
+    assert.equal(await userBehind({ [name]: proxy }, server.origin.replace("localhost", "127.0.0.1")), "u", name);
+  }
+  assert.deepEqual(asked, []);
+  assert.match(await userBehind({ HTTPS_PROXY: proxy }, "https://w.invalid"), /WORKSPACE|Cannot reach/);
+  assert.equal(asked[0], "CONNECT w.invalid:443 HTTP/1.1");
+  asked.length = 0;
+  for (const names of ["w.invalid", ".invalid", "a.example, w.invalid", "*"]) {
+    assert.match(await userBehind({ HTTPS_PROXY: proxy, NO_PROXY: names }, "https://w.invalid"), /Cannot reach/);
+  }
+  assert.deepEqual(asked, []);
+  listener.close();
+  await proxying;
+});
