@@ -100,8 +100,15 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
   }
 }
 
+/** A setting as a person knows it. */
+function nameOf(setting: string): string {
+  return setting === "serverOptions" ? "PGOPTIONS" : setting;
+}
+
 function replacedBy(changed: readonly string[]): string {
-  return `connect() was called for the same database and role with another ${changed.join(", ")}, which closed it. ` +
+  return `connect() was called for the same database and role with another ${
+    changed.map(nameOf).join(", ")
+  }, which closed it. ` +
     "Use the connection that connect() gave then";
 }
 

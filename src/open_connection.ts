@@ -16,12 +16,13 @@ import type { Settings } from "./settings/settings.ts";
 export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
   const { endpoint, host, user, credentials } = await logIn(settings);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
+  const { serverOptions } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
   let pool: LakebasePool | undefined;
   try {
     pool = new LakebasePool({
       ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
-      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly },
+      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly, serverOptions },
       ssl: await tlsOptions(host, settings.sslMode, settings.ca),
       onWaiting: waiting.failed,
     });

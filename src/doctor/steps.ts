@@ -199,7 +199,7 @@ async function logIn(patient: Examination): Promise<Finding> {
       maxLifetime: settings.maxLifetime,
     },
     ...{ connectTimeout: settings.connectTimeout, statementTimeout: settings.statementTimeout },
-    readOnly: settings.readOnly,
+    ...{ readOnly: settings.readOnly, serverOptions: settings.serverOptions },
   });
   try {
     (await patient.pool.connect()).release();

@@ -1,12 +1,14 @@
 import type { EmbeddedSession } from "./embedded_session.ts";
 import { Engine } from "./engine.ts";
-import { type Frame, frame, Framer, query, readFields, readRow, type } from "./messages.ts";
+import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, type } from "./messages.ts";
 import { Refused } from "./refused.ts";
 import type { Outcome } from "./responses.ts";
 import {
   defaultsScript,
   identifier,
   readSettings,
+  REPORT_QUERY,
+  REPORTED,
   type SessionSettings,
   SETTINGS_QUERY,
   settingsScript,
@@ -60,8 +62,24 @@ export class Backend {
       if (due.defaults) await this.query(defaultsScript(session.defaults));
       if (due.listen) await this.#listen();
     }
+    if (outcome.ready !== undefined) {
+      const asked = outcome.status !== "E" && MAY_CHANGE_REPORTED.test(sqlOf(batch));
+      const changed = asked ? await this.report(session) : [];
+      await session.client.write(joined([...changed, outcome.ready]));
+    }
     await this.#notify(session, outcome.notifications);
     return outcome.status;
+  }
+
+  /** What of a session's settings, which are in force, its client has not been told. */
+  async report(session: EmbeddedSession): Promise<Frame[]> {
+    const [values = []] = await this.query(REPORT_QUERY);
+    return REPORTED.flatMap((name, index) => {
+      const value = values[index];
+      if (value == null || session.reported.get(name) === value) return [];
+      session.reported.set(name, value);
+      return [parameterStatus(name, value)];
+    });
   }
 
   /** Lets the process end while it runs. */
@@ -144,5 +162,7 @@ export class Backend {
   }
 }
 
+/** What a statement says that may change what a client is told of. */
+const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all|role|authorization)\\b`, "i");
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));

@@ -3,7 +3,7 @@ import type { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { delay } from "./delay.ts";
 import { EmbeddedSession } from "./embedded_session.ts";
-import { errorResponse, type Frame, frame, int32, parameterStatus, ready } from "./messages.ts";
+import { errorResponse, type Frame, frame, int32, readCString, ready } from "./messages.ts";
 import { Refused } from "./refused.ts";
 import { identifier, literal, settingsScript } from "./session_settings.ts";
 import { joined, PreparedStatements } from "./statements.ts";
@@ -18,25 +18,6 @@ export interface EmbeddedOptions {
   /** Milliseconds that a session waits for another's transaction. */
   lockTimeout: number;
 }
-
-/** What the server tells a client at login, as far as it is a setting. */
-const REPORTED = [
-  "application_name",
-  "client_encoding",
-  "DateStyle",
-  "default_transaction_read_only",
-  "in_hot_standby",
-  "integer_datetimes",
-  "IntervalStyle",
-  "is_superuser",
-  "scram_iterations",
-  "search_path",
-  "server_encoding",
-  "server_version",
-  "session_authorization",
-  "standard_conforming_strings",
-  "TimeZone",
-];
 
 /**
  * PGlite as a server of many sessions.
@@ -128,14 +109,16 @@ export class EmbeddedDatabase implements Database {
     const script = settingsScript(session.settings);
     const statuses = this.#reports.get(script) ?? await this.#aside(() => this.#report(session));
     this.#reports.set(script, statuses);
+    for (const status of statuses) {
+      const { text, next } = readCString(status, 5);
+      session.reported.set(text, readCString(status, next).text);
+    }
     await session.client.write(joined([...statuses, frame("K", int32(session.process), session.secret), ready()]));
   }
 
   async #report(session: EmbeddedSession): Promise<Frame[]> {
     await this.#backend.switchTo(session);
-    const columns = REPORTED.map((name) => `pg_catalog.current_setting(${literal(name)}, true)`);
-    const [values = []] = await this.#backend.query(`SELECT ${columns.join(", ")}`);
-    return REPORTED.flatMap((name, i) => values[i] == null ? [] : [parameterStatus(name, values[i])]);
+    return await this.#backend.report(session);
   }
 
   async #converse(session: EmbeddedSession): Promise<void> {

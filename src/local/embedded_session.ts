@@ -19,6 +19,8 @@ export class EmbeddedSession {
   /** What its client asked for at login, which RESET comes back to. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
+  /** What its client was last told of its settings. */
+  readonly reported: Map<string, string> = new Map();
   /** Whether its settings may have changed since they were last looked at. */
   dirty = false;
   /** Whether it may have made temporary objects. */

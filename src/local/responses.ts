@@ -8,13 +8,15 @@ export interface Outcome {
   /** Tags of commands that change the session rather than the data. */
   tags: Set<string>;
   notifications: Frame[];
+  /** The last ReadyForQuery, held back where settings may have changed: what they are now comes before it. */
+  ready: Frame | undefined;
 }
 
 const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL", "LISTEN", "UNLISTEN"]);
 
 /** Watches answers go by. It copies nothing that merely passes. */
 export class ResponseScanner {
-  readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [] };
+  readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [], ready: undefined };
   readonly #prefix: string;
   readonly #channels: ReadonlySet<string>;
   #held: Uint8Array = new Uint8Array();
@@ -45,7 +47,8 @@ export class ResponseScanner {
   /** What may go on to the client, in order. The parts are views of `bytes` where they can be. */
   scan(bytes: Uint8Array): Uint8Array[] {
     const input = this.#held.length ? concat([this.#held, bytes]) : bytes;
-    const parts: Uint8Array[] = [];
+    const parts: Uint8Array[] = this.outcome.ready ? [this.outcome.ready] : [];
+    this.outcome.ready = undefined;
     let at = Math.min(this.#passing, input.length);
     let start = 0;
     this.#passing -= at;
@@ -56,7 +59,7 @@ export class ResponseScanner {
       const end = Math.min(at + (size ?? 0), input.length);
       this.#passing = at + (size ?? 0) - end;
       if (watched) {
-        const replaced = this.#watch(input.subarray(at, end));
+        const replaced = this.#watch(input.subarray(at, end), end === input.length);
         if (replaced) {
           parts.push(input.subarray(start, at), ...replaced);
           start = end;
@@ -70,12 +73,14 @@ export class ResponseScanner {
   }
 
   /** Notes what a message says; what stands in its place, where that is something else. */
-  #watch(message: Frame): Frame[] | undefined {
+  #watch(message: Frame, last: boolean): Frame[] | undefined {
     switch (message[0]) {
       case READY:
         if (this.#extended) return [];
         this.outcome.status = String.fromCharCode(message[5] ?? 0) as Outcome["status"];
-        return undefined;
+        if (!last || !["SET", "RESET", "DISCARD ALL"].some((tag) => this.outcome.tags.has(tag))) return undefined;
+        this.outcome.ready = message.slice();
+        return [];
       case COPY_IN:
         this.#copying = true;
         return undefined;

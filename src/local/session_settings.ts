@@ -58,6 +58,30 @@ export const SETTINGS_QUERY = `SELECT 'user', session_user::pg_catalog.text
   UNION ALL SELECT pg_catalog.concat('value ', name), pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
   WHERE source OPERATOR(pg_catalog.=) 'session'`;
 
+/** What the server tells a client at login, as far as it is a setting. */
+export const REPORTED: readonly string[] = [
+  "application_name",
+  "client_encoding",
+  "DateStyle",
+  "default_transaction_read_only",
+  "in_hot_standby",
+  "integer_datetimes",
+  "IntervalStyle",
+  "is_superuser",
+  "scram_iterations",
+  "search_path",
+  "server_encoding",
+  "server_version",
+  "session_authorization",
+  "standard_conforming_strings",
+  "TimeZone",
+];
+
+/** SQL whose row has their values. */
+export const REPORT_QUERY: string = `SELECT ${
+  REPORTED.map((name) => `pg_catalog.current_setting(${literal(name)}, true)`).join(", ")
+}`;
+
 /** The settings that the rows of `SETTINGS_QUERY` tell of. */
 export function readSettings(rows: (string | null)[][]): SessionSettings {
   const values = new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));

@@ -8,6 +8,7 @@ import { keepSecret } from "../redact.ts";
 import { destination, type Lookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
+import { settleStyles, watchStyles } from "./session_styles.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The login that a failed connection used: only a credential from the cache may have gone stale there. */
@@ -66,6 +67,7 @@ export function loginClientClass(
       });
       this.#options = options;
       guardLongMessages(this, longestMessage);
+      watchStyles(this);
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
       this.on("error", () => {});
     }
@@ -78,9 +80,10 @@ export function loginClientClass(
     override connect(): Promise<this>;
     override connect(callback: (error: Error) => void): void;
     override connect(callback?: (error: Error) => void): Promise<this> | void {
-      const connecting = super.connect().then(() => {
+      const connecting = super.connect().then(async () => {
         forgetPassword(this);
         watchClient(this, { ...watch, find, sibling: () => new Login(this.#options) });
+        await settleStyles(this);
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);

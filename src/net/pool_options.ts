@@ -28,6 +28,8 @@ export interface LakebasePoolOptions extends Destination {
   statementTimeout: number;
   /** Makes every transaction read only. */
   readOnly: boolean;
+  /** What the server is started with, as `-c search_path=app`; `readOnly` comes behind it. */
+  serverOptions?: string | undefined;
   /** When a silent server is asked whether it is still there. */
   watch?: WatchOptions | undefined;
   /** Bytes of a message at most. @default {what a text may have} */
@@ -40,7 +42,7 @@ export interface LakebasePoolOptions extends Destination {
 
 /** The same as `pg.Pool` takes it. @throws {LakebaseError} `POOLED_HOST` */
 export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
-  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly } = options;
+  const { host, port, database, user, password, ssl, max, statementTimeout, readOnly, serverOptions } = options;
   checkTakesSettings(host, [...(readOnly ? ["readOnly"] : []), ...(statementTimeout > 0 ? ["statementTimeout"] : [])]);
   return {
     host,
@@ -57,7 +59,7 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     keepAliveInitialDelayMillis: 10_000,
     fallback_application_name: "lakebase-deno",
     ...(statementTimeout > 0 ? { statement_timeout: Math.ceil(statementTimeout * 1000) } : {}),
-    ...(readOnly ? { options: "-c default_transaction_read_only=on" } : {}),
+    options: [serverOptions ?? "", readOnly ? "-c default_transaction_read_only=on" : ""].join(" ").trim(),
     Client: loginClientClass({ ...options, connectTimeout: options.connectTimeout * 1000 }),
   } as pg.PoolConfig;
 }

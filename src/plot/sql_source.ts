@@ -7,7 +7,7 @@ import { keySql, measureSql, numberSql, timeSql } from "./expressions.ts";
 import { type Box, type Group, type Key, OTHER, type PlotSource, type PlotValue, SPREAD } from "./source.ts";
 import { LONGEST, numberValue, timeValue } from "./value.ts";
 
-const TYPES = parserSource({ numeric: Number, int8: Number });
+const TYPES = parserSource({ numeric: Number, int8: Number }, "all");
 
 /**
  * The data of a chart, computed by the database: what crosses the wire is what is drawn.

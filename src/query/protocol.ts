@@ -14,6 +14,8 @@ export interface Notice {
 
 /** What is used of `pg`'s connection: the messages of the extended query protocol. */
 export interface Wire extends EventEmitter {
+  /** What the server last reported of the session's settings; there where the pool has made the connection. */
+  readonly reported?: ReadonlyMap<string, string>;
   /** The socket. */
   stream: { writable: boolean; write(bytes: Uint8Array): boolean; cork?(): void; uncork?(): void };
   /** A simple query. */

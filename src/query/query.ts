@@ -37,7 +37,7 @@ export let exactRows: (query: Query, signal: AbortSignal | undefined) => Promise
 export let pullStops: (query: Query) => StopOptions;
 
 /** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
-const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String });
+const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
 
 /**
  * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws

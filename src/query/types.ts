@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { parseArray } from "./array.ts";
-import { BUILT_IN, builtInNames, plainName } from "./type_names.ts";
+import { BUILT_IN, builtInNames, isBuiltIn, plainName, typeName } from "./type_names.ts";
 
 /** Turns the text that Postgres sends for a value into the value. */
 export type TypeParser = (text: string) => unknown;
@@ -63,6 +63,8 @@ function bad(state: string): LakebaseError {
 export interface ParserSource {
   /** The parser for text of a type. */
   getTypeParser(oid: number, format?: string): TypeParser;
+  /** Which of the texts have to be in the server's usual style. @default {those that become a `Date`} */
+  readonly styled?: "dates" | "all" | "none";
 }
 
 /**
@@ -70,7 +72,7 @@ export interface ParserSource {
  *
  * @param own Parsers that replace the usual ones, by type name; an array's elements follow their type.
  */
-export function parserSource(own: TypeParsers = {}): ParserSource {
+export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled"] = "dates"): ParserSource {
   const byName = new Map<string, TypeParser>(Object.entries({ ...PARSERS, ...own }));
   const byOid = new Map<number, TypeParser>();
   for (const [name, [oid, arrayOid]] of Object.entries(BUILT_IN)) {
@@ -78,7 +80,41 @@ export function parserSource(own: TypeParsers = {}): ParserSource {
     byOid.set(oid, element);
     if (arrayOid > 0) byOid.set(arrayOid, byName.get(`${name}[]`) ?? arrayParser(name, element));
   }
-  return { getTypeParser: (oid) => byOid.get(oid) ?? asText };
+  return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled };
+}
+
+const MOMENTS = ["timestamptz", "timestamptz[]"];
+const TIMES = /^(date|timestamp|timestamptz|interval|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
+
+/**
+ * An error where the session writes times in a style that a statement has set, and that is not what they are read as: the
+ * month would be taken for the day.
+ *
+ * @param fields The columns.
+ * @param reported What the server reports of the session's settings.
+ * @param types How their values are read.
+ */
+export function unreadableStyle(
+  fields: readonly { name: string; dataTypeID: number }[],
+  reported: ReadonlyMap<string, string> | undefined,
+  { styled = "none" }: ParserSource,
+): LakebaseError | undefined {
+  const dates = reported?.get("DateStyle") ?? "ISO";
+  const intervals = reported?.get("IntervalStyle") ?? "postgres";
+  if (styled === "none" || dates.startsWith("ISO") && (styled === "dates" || intervals === "postgres")) {
+    return undefined;
+  }
+  const field = fields.find(({ dataTypeID }) => {
+    const type = typeName(dataTypeID);
+    return styled === "dates" ? MOMENTS.includes(type) : TIMES.test(type) || !isBuiltIn(dataTypeID);
+  });
+  if (field === undefined) return undefined;
+  const [setting, found] = dates.startsWith("ISO") ? ["IntervalStyle", intervals] : ["DateStyle", dates];
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot read the column "${field.name}": a statement has set ${setting} to "${found}"; RESET ${setting}, or take the ` +
+      "value as text with to_char() or ::text",
+  );
 }
 
 /** Only in an array of boxes a semicolon stands between the elements; it stays text. */
@@ -95,8 +131,17 @@ function parseInt8(text: string): number | bigint {
   return Number.isSafeInteger(value) ? value : BigInt(text);
 }
 
+/** In either `bytea_output`: in the format "escape" a back-slash is followed by another one or by three octal digits. */
 function parseBytea(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text.slice(2), "hex"));
+  if (text.startsWith("\\x")) return new Uint8Array(Buffer.from(text.slice(2), "hex"));
+  const bytes = new Uint8Array(text.length);
+  let size = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] !== "\\") bytes[size++] = text.charCodeAt(at);
+    else if (text[at + 1] === "\\") [bytes[size++], at] = [0x5c, at + 1];
+    else [bytes[size++], at] = [parseInt(text.slice(at + 1, at + 4), 8), at + 3];
+  }
+  return bytes.slice(0, size);
 }
 
 /** ISO with the time zone `+00`, `+05:30` or `+05:53:28`; `infinity`, BC and years past 9999 stay text. */

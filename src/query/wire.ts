@@ -1,7 +1,7 @@
 import type { Notice, Wire } from "./protocol.ts";
 import { type Field, fieldsOf, rowReader, type WireField, type WireRow } from "./fields.ts";
 import type { Learned } from "./learned.ts";
-import type { ParserSource } from "./types.ts";
+import { type ParserSource, unreadableStyle } from "./types.ts";
 import { LakebaseError } from "../errors.ts";
 
 export type { Notice, Wire };
@@ -18,6 +18,10 @@ interface Hearer {
   /** Why the server ended the session. It says so between two statements as well, where `pg` would lose it. */
   farewell: unknown;
 }
+interface WireStatus {
+  parameterName: string;
+  parameterValue: string;
+}
 
 /** A connection is listened to once: to do so for each query would cost as much as its rows. */
 const hearers = new WeakMap<Wire, Hearer>();
@@ -31,6 +35,7 @@ function hearerOf(wire: Wire): Hearer {
   wire.on("errorMessage", (error: { severity?: unknown }) => {
     if (!isOrdinary(error)) hearer.farewell ??= error;
   });
+  wire.on("parameterStatus", (status: WireStatus) => hearer.exchange?.hearSetting(status));
   return hearer;
 }
 
@@ -127,12 +132,14 @@ export abstract class Exchange {
   protected finish(): void {
     const hearer = hearerOf(this.wire);
     if (hearer.exchange === this) hearer.exchange = undefined; // the next one may be under way already
+    this.#checkStyle();
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();
   }
 
   /** Ends a batch, after which the server waits for us. */
   protected pause(): void {
+    this.#checkStyle();
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();
   }
@@ -226,6 +233,19 @@ export abstract class Exchange {
     this.wireFields = [];
   }
 
+  /** Rows in a style that can't be read, which a statement has set. Known at the end: only then the server reports it. */
+  #checkStyle(): void {
+    if (this.#failed || this.wireFields.length === 0) return;
+    const error = unreadableStyle(this.wireFields, this.wire.reported, this.#reading.types);
+    if (error !== undefined) this.#doom(error);
+  }
+
+  /** Refuses a text encoding that the driver does not read; the pool puts the right one back. */
+  hearSetting({ parameterName, parameterValue }: WireStatus): void {
+    if (parameterName !== "client_encoding" || parameterValue === "UTF8") return;
+    this.#doom(otherEncoding(parameterValue));
+  }
+
   /** Keeps a notice. */
   hear({ severity = "NOTICE", message = "", detail, hint }: WireNotice): void {
     if (this.notices.length >= MOST_NOTICES) return;
@@ -241,6 +261,14 @@ export abstract class Exchange {
 /** After an `ERROR` the connection goes on; after anything else it does not. */
 function isOrdinary(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === "ERROR";
+}
+
+function otherEncoding(found: string): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot set client_encoding to ${found}: texts go to and from the server in UTF-8, so it was set back; for the bytes of ` +
+      `another encoding SELECT convert_to(text, '${found}')`,
+  );
 }
 
 function copyRefused(what: string, instead: string): LakebaseError {

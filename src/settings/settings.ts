@@ -50,6 +50,8 @@ export interface Settings {
   connectTimeout: number;
   /** Seconds; 0 for none. */
   statementTimeout: number;
+  /** What the server is started with (PGOPTIONS). */
+  serverOptions: string | undefined;
   /** Parsers by type name. */
   types: TypeParsers;
 }
@@ -100,6 +102,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
     ca: ca?.value === "system" ? undefined : ca?.value,
     sslMode: sslMode.value,
     ...numbers(read),
+    serverOptions: variables.get("PGOPTIONS")?.value,
     types: checkTypes(read.other("types")?.value ?? {}),
   };
   read.other("envFile");
