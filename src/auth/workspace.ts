@@ -1,4 +1,4 @@
-import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@^0.17.0";
+import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../backoff.ts";
 import { LakebaseError } from "../errors.ts";
@@ -161,7 +161,7 @@ function workspaceHeaders(id: string): Record<string, string> {
 async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
   const own = login === undefined ? undefined : clientCredentialsClient(login);
   if (own !== undefined) return own;
-  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@^0.17.0");
+  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@0.17.0");
   return new WorkspaceClient(sdkOptions(login));
 }
 

@@ -85,12 +85,18 @@ function statusError(
   if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
     return new LakebaseError(
       "WORKSPACE_REFUSED",
-      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"`,
+      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${aboutWorkspaceId(said)}`,
     );
   }
   if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
   const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
+}
+
+/** A host that serves several workspaces has to be told which. */
+function aboutWorkspaceId(said: string | undefined): string {
+  if (said === undefined || !/(workspace|org)[ _]?id/i.test(said)) return "";
+  return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
 }
 
 /** What became of a request that was not answered. */

@@ -58,6 +58,11 @@ export interface LocalOptions {
   servicePrincipals?: ServicePrincipal[];
   /** Groups of the user, each a Postgres role. @default {none} */
   groups?: string[];
+  /**
+   * Makes the workspace's host one that serves several, as unified hosts do: each request has to name this id, in
+   * `X-Databricks-Workspace-Id` or `X-Databricks-Org-Id`. @default {none: its host serves it alone}
+   */
+  workspaceId?: string;
   /** Milliseconds that a Postgres connection has to log in. @default {15_000} */
   handshakeTimeout?: number;
   /** Milliseconds that a session waits for another's transaction in PGlite, which runs one at a time. @default {30_000} */
@@ -147,17 +152,26 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     revokeToken: (revoked) => identities.revoked = revoked,
   });
   const policy = { workspace, credentials, passwords, database, faults, now };
-  const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000 } = options;
+  const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000, workspaceId } = options;
   const gateway = new Gateway({ port: postgresPort, database, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
   // Before the gateway, whose sessions may be waiting for it; above as well, for a start that gets no further.
   stack.defer(() => database.close());
-  const api = new WorkspaceApi({ port: workspacePort, workspace, identities, credentials, faults, groups });
+  const api = new WorkspaceApi({
+    port: workspacePort,
+    workspace,
+    identities,
+    credentials,
+    faults,
+    groups,
+    workspaceId,
+  });
   stack.defer(() => api.close());
   const inlineEnv = {
     DATABRICKS_HOST: api.origin,
     DATABRICKS_TOKEN: identities.token,
+    ...(workspaceId === undefined ? {} : { DATABRICKS_WORKSPACE_ID: workspaceId }),
     ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
     PGHOST: "localhost",
     PGPORT: String(gateway.port),

@@ -26,6 +26,8 @@ export interface WorkspaceApiOptions {
   credentials: CredentialIssuer;
   faults: Faults;
   groups: string[];
+  /** What requests have to name, where the host is one of several workspaces. */
+  workspaceId?: string | undefined;
 }
 
 interface Call {
@@ -104,7 +106,10 @@ export class WorkspaceApi {
   async #open(request: Request): Promise<Response | undefined> {
     const { pathname, origin } = new URL(request.url);
     if (pathname === "/.well-known/databricks-config") {
-      return Response.json({ oidc_endpoint: `${origin}/oidc`, workspace_id: "1234567890123456" });
+      return Response.json({
+        oidc_endpoint: `${origin}/oidc`,
+        workspace_id: this.#options.workspaceId ?? "1234567890123456",
+      });
     }
     if (/^\/oidc\/\.well-known\/(oauth-authorization-server|openid-configuration)$/.test(pathname)) {
       return Response.json(discovery(origin));
@@ -115,6 +120,7 @@ export class WorkspaceApi {
 
   #call(request: Request): Call {
     const { pathname, searchParams } = new URL(request.url);
+    checkWorkspaceId(request.headers, this.#options.workspaceId);
     const principal = this.#options.identities.authenticate(
       request.headers.get("authorization"),
       this.#now().getTime(),
@@ -217,6 +223,13 @@ export class WorkspaceApi {
   #now(): Date {
     return new Date(Date.now() + this.#options.faults.clockOffset);
   }
+}
+
+function checkWorkspaceId(headers: Headers, wanted: string | undefined): void {
+  const named = headers.get("x-databricks-workspace-id") ?? headers.get("x-databricks-org-id");
+  if (wanted === undefined || named === wanted) return;
+  const state = named === null ? "Workspace ID is missing from the request" : `Workspace ${named} is not served here`;
+  throw new ApiError(400, "INVALID_PARAMETER_VALUE", state);
 }
 
 function decoded(path: string): string {

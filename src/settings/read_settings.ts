@@ -97,7 +97,7 @@ function useOf(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse
 /** The names in `LocalOptions`: one that is not here is a typo. */
 const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
   ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances"] as const,
-  ...["passwords", "servicePrincipals", "groups", "handshakeTimeout", "lockTimeout", "signal"] as const,
+  ...["passwords", "servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
 ];
 
 /** What says that another server is meant than one on this machine. */

@@ -105,6 +105,20 @@ Deno.test("requests name the workspace's id, where it is known", async () => {
   assert.deepEqual(ids, [["12", "12"], [null, null]]);
 });
 
+Deno.test("a host of several workspaces answers those who name one", async () => {
+  await using local = await startLocal({ workspaceId: "77", servicePrincipals: [MACHINE] });
+  const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WORKSPACE_ID: id } = local.env as Record<
+    string,
+    string
+  >;
+  assert.equal(id, "77");
+  for (const login of [{ token: token! }, MACHINE]) {
+    assert.notEqual(await workspace(host!, login, { workspaceId: "77" }).currentUser(), "");
+    const refused = { code: "WORKSPACE_REFUSED", message: /Workspace ID is missing.*DATABRICKS_WORKSPACE_ID/ };
+    await assert.rejects(workspace(host!, login).currentUser(), refused);
+  }
+});
+
 Deno.test("plain HTTP is for this machine, by the address that a name leads to", async () => {
   for (
     const host of [

@@ -25,3 +25,15 @@ Deno.test("what is published is the module and its documents, without slow types
   );
   assert.deepEqual(extra, []);
 });
+
+Deno.test("actions are pinned by commit, and what connecting fetches by version", async () => {
+  for await (const { name } of Deno.readDir(`${ROOT}.github/workflows`)) {
+    const text = await Deno.readTextFile(`${ROOT}.github/workflows/${name}`);
+    const used = [...text.matchAll(/uses: (?!\.\/)(\S+)/g)].map(([, action]) => action!);
+    assert.deepEqual(used.filter((action) => !/@[0-9a-f]{40}$/.test(action)), [], name);
+  }
+  const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`));
+  for (const name of ["@std/dotenv", "@databricks/sdk-experimental"]) {
+    assert.match(imports[name], /@\d+\.\d+\.\d+$/, name);
+  }
+});
