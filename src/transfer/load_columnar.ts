@@ -18,9 +18,14 @@ export async function openColumnar(
   options: LoadOptions,
 ): Promise<Incoming> {
   const rows = await readRows(source, format);
-  const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
-  const name = typeof source === "string" ? basename(source) : source.name;
-  return new Columnar({ name, size, refuse: badData }, rows, options);
+  try {
+    const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
+    const name = typeof source === "string" ? basename(source) : source.name;
+    return new Columnar({ name, size, refuse: badData }, rows, options);
+  } catch (error) {
+    await rows[Symbol.asyncDispose](); // else its worker would keep the process from its end
+    throw error;
+  }
 }
 
 /** The columns of a query. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadFormat } from "../../mod.ts";
 import { errorOf, queryTest } from "../query/support.ts";
+import { script } from "./support.ts";
 
 /** A folder of its own, and a table. */
 async function withFiles(
@@ -280,4 +281,26 @@ queryTest("what pull() writes, load() reads: every type in every format", async 
     await db.query("DROP TABLE zoo; DROP TABLE IF EXISTS zoo_again");
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+const WRONG_COLUMNS = `
+import { connect } from "lakebase";
+const db = await connect({ local: true });
+await db.query("CREATE TABLE t (n int)");
+for (const format of ["parquet", "arrow"]) {
+  const path = \`\${Deno.env.get("FOLDER")}/ok.\${format}\`;
+  await db.sql\`SELECT 1 AS n\`.pull(path);
+  await db.load("t", path, { columns: ["nope"] }).catch(({ message }) => console.log(message));
+}
+await db.close();
+`;
+
+Deno.test("a process ends that has named a column which a file does not have", async () => {
+  const folder = await Deno.makeTempDir();
+  const { code, stdout } = await script(WRONG_COLUMNS, { FOLDER: folder }).output();
+  assert.deepEqual([code, new TextDecoder().decode(stdout)], [
+    0,
+    ["parquet", "arrow"].map((format) => `Cannot load: ok.${format} has no column "nope"; it has: n\n`).join(""),
+  ]);
+  await Deno.remove(folder, { recursive: true });
 });

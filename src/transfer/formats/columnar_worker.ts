@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import type { Batch, ColumnData, ColumnValues } from "../batch.ts";
-import { boundLists } from "./arrow/bounds.ts";
+import { boundLists } from "./arrow/metadata.ts";
 import type { FromReader, ToReader } from "./columnar_messages.ts";
 import { fileName, type FileRows, unreadable } from "./file_rows.ts";
 

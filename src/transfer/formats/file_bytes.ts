@@ -1,6 +1,6 @@
 import { LakebaseError } from "../../errors.ts";
 import { openFile } from "../open_file.ts";
-import { fileName, unreadable } from "./file_rows.ts";
+import { fileName, NotTakenOver, unreadable } from "./file_rows.ts";
 
 /** Bytes that are read at once where a file is read from its begin to its end. */
 const READ_BYTES = 1_048_576;
@@ -66,6 +66,7 @@ const UNKNOWN_TYPE = /^Unrecognized type: "(?!NONE|undefined)(\w+)"/;
 export function asUnreadable(name: string, error: unknown): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const problem = error instanceof Error ? error.message : String(error);
+  if (error instanceof NotTakenOver) return unreadable(name, problem);
   const unknown = UNKNOWN_TYPE.exec(problem)?.[1];
   if (unknown !== undefined) {
     return unreadable(

@@ -28,6 +28,9 @@ export function fileName(source: unknown): string {
   return typeof source === "string" ? `"${basename(source)}"` : "the stream";
 }
 
+/** Says what a file has that can't be taken over here, though nothing is wrong with it. */
+export class NotTakenOver extends Error {}
+
 /** The error of a file that can't be read. */
 export function unreadable(name: string, problem: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot read ${name}: ${problem}`, cause === undefined ? {} : { cause });

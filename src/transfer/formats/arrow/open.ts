@@ -2,7 +2,7 @@ import zlib from "node:zlib";
 import {
   compressionRegistry,
   CompressionType,
-  type RecordBatch,
+  type Data,
   RecordBatchReader,
   type Schema,
 } from "npm:apache-arrow@^21.2.0";
@@ -12,6 +12,7 @@ import { CellProblem } from "../../binary/block.ts";
 import { joinBytes } from "../../join_bytes.ts";
 import { asUnreadable, FileBytes } from "../file_bytes.ts";
 import { fileName, type FileRows, unreadable } from "../file_rows.ts";
+import { checkMetadata } from "./metadata.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
 
@@ -24,12 +25,20 @@ const MAGIC_BYTES = 8;
 const CONTINUATION = -1;
 const LONGEST_SCHEMA = 2 ** 28;
 
+/** Some rows, as a `RecordBatch` has them. */
+export interface ArrowRows {
+  /** How many there are. */
+  numRows: number;
+  /** The columns. */
+  data: { children: readonly Data[] };
+}
+
 /** Batches of Arrow with what they are made of. */
 export interface ArrowBatches {
   /** The columns. */
   schema: Schema;
   /** The rows. */
-  batches: AsyncIterable<RecordBatch>;
+  batches: AsyncIterable<ArrowRows>;
 }
 
 /**
@@ -73,7 +82,7 @@ export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<Fi
 }
 
 async function* convert(
-  batches: AsyncIterable<RecordBatch>,
+  batches: AsyncIterable<ArrowRows>,
   readers: readonly ColumnReader[],
   names: readonly string[],
   name: string,
@@ -100,7 +109,7 @@ async function* convert(
 }
 
 /** The error for a value that Postgres has no form of. */
-function unfit({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
+export function unfit({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
   const row = at < 0 ? "" : `row ${(before + at + 1).toLocaleString("en-US")}, `;
   return unreadable(name, `${row}column ${JSON.stringify(column)}: ${message}`);
 }
@@ -112,6 +121,7 @@ async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string)
   if (textOf(await source.read(source.size - MAGIC.length, MAGIC.length)) !== MAGIC) {
     throw unreadable(name, "it begins as an Arrow file but does not end as one: it is cut off");
   }
+  await checkFooter(source);
   const handle = {
     fd: 0,
     stat: () => Promise.resolve({ size: source.size }),
@@ -126,15 +136,16 @@ async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string)
 
 async function openStream(source: AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
   const bytes = source[Symbol.asyncIterator]();
-  let head: Uint8Array = new Uint8Array();
-  while (head.length < MAGIC_BYTES) {
-    const { value, done } = await bytes.next();
-    if (done) break;
-    head = joinBytes([head, value]);
-  }
+  let head = await grown(new Uint8Array(), MAGIC_BYTES, bytes);
   // Within its magic a file is a stream, with a list of its batches at the end, which this way of reading does not need.
   if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
   else if (!beginsStream(head)) throw unreadable(name, "it is no Arrow file");
+  head = await grown(head, MAGIC_BYTES, bytes);
+  if (beginsStream(head)) {
+    const { from, length } = firstMessage(head);
+    head = await grown(head, from + length, bytes);
+    if (head.length >= from + length) checkMetadata(head.subarray(from, from + length), "message");
+  }
   const rest = { [Symbol.asyncIterator]: () => bytes };
   const reader = await RecordBatchReader.from(prefixed(head, rest));
   return await opened(reader as unknown as RecordBatchReader);
@@ -143,15 +154,39 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
 async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
   const { schema } = await reader.open({ autoDestroy: false });
   if (schema === undefined || schema === null) throw new Error("it has no schema");
-  return { schema, batches: reader as unknown as AsyncIterable<RecordBatch> };
+  return { schema, batches: reader as unknown as AsyncIterable<ArrowRows> };
+}
+
+/** Has a stream come to so many bytes, if it does. */
+async function grown(head: Uint8Array, length: number, bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
+  const pieces = [head];
+  for (let count = head.length; count < length;) {
+    const { value, done } = await bytes.next();
+    if (done) break;
+    pieces.push(value);
+    count += value.length;
+  }
+  return joinBytes(pieces);
+}
+
+/** Where a stream's first message is. */
+function firstMessage(head: Uint8Array): { from: number; length: number } {
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  const first = view.getInt32(0, true);
+  return first === CONTINUATION ? { from: 8, length: view.getInt32(4, true) } : { from: 4, length: first };
 }
 
 function beginsStream(head: Uint8Array): boolean {
   if (head.length < MAGIC_BYTES) return false;
-  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  const first = view.getInt32(0, true);
-  const length = first === CONTINUATION ? view.getInt32(4, true) : first;
+  const { length } = firstMessage(head);
   return length > 0 && length < LONGEST_SCHEMA;
+}
+
+/** The end of a file is the footer, its length, and the magic. */
+async function checkFooter(source: FileBytes): Promise<void> {
+  const end = source.size - MAGIC.length - 4;
+  const length = new DataView((await source.read(end, 4)).buffer).getInt32(0, true);
+  checkMetadata(await source.read(end - length, length), "footer");
 }
 
 async function* prefixed(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {

@@ -3,6 +3,7 @@ import { CellProblem } from "../../binary/block.ts";
 import type { Values } from "./column_reader.ts";
 
 const DAY_MS = 86_400_000n;
+const DAY_MICROSECONDS = 86_400_000_000n;
 
 /** What Postgres can't tell from infinity any more, and by far what its calendar can't. */
 const MOST = 2n ** 63n - 1n;
@@ -20,7 +21,20 @@ export function days({ unit }: Date_): (data: Data) => Values {
 
 /** Microseconds since midnight; what is finer Postgres has no room for, and is cut off. */
 export function times({ unit }: Time): (data: Data) => Values {
-  return inMicroseconds(unit);
+  const read = inMicroseconds(unit);
+  return (data) => {
+    const values = read(data).values as BigInt64Array;
+    for (let at = 0; at < data.length; at++) {
+      const value = values[at]!;
+      if ((value < 0n || value > DAY_MICROSECONDS) && data.getValid(at)) {
+        throw new CellProblem(
+          at,
+          `the time of day is ${value} microseconds after midnight, and a day has ${DAY_MICROSECONDS}`,
+        );
+      }
+    }
+    return { values };
+  };
 }
 
 /** Microseconds since 1970, likewise. */

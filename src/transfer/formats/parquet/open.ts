@@ -1,11 +1,16 @@
-import { type Field, type RecordBatch, Schema, tableFromIPC } from "npm:apache-arrow@^21.2.0";
-import { ParquetFile } from "npm:parquet-wasm@0.8.0";
-import { rowsOf } from "../arrow/open.ts";
-import { asUnreadable, FileBytes } from "../file_bytes.ts";
-import { type FileRows, unreadable } from "../file_rows.ts";
+import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@^21.2.0";
+import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@^1.33.0";
+import { LakebaseError } from "../../../errors.ts";
+import { CellProblem } from "../../binary/block.ts";
 import { joinBytes } from "../../join_bytes.ts";
-import { type Meaning, meanings, withoutIntervals } from "./meanings.ts";
-import { readThrift } from "./thrift_reader.ts";
+import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
+import { asUnreadable, FileBytes } from "../file_bytes.ts";
+import { type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
+import { ARROW_SCHEMA } from "./arrow_schema.ts";
+import { assemble } from "./assemble.ts";
+import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
+import { type ReadSchema, readSchema } from "./read_schema.ts";
+import { RowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
@@ -13,8 +18,13 @@ const ENCRYPTED = "PARE";
 const LEAST_BYTES = 12;
 const TAIL_BYTES = 8;
 
-/** Rows that are read together; the library's own choice is 1,024. */
+/** What is read together: rows, and about how many bytes. */
 const BATCH_ROWS = 65_536;
+const BATCH_BYTES = 16 * 1_048_576;
+/** The bytes of texts in them at most, but for a row that has more. */
+const BATCH_TEXT = 64 * 1_048_576;
+/** What a value takes at least where it is not packed. */
+const VALUE_BYTES = 12;
 
 /**
  * Opens a Parquet file.
@@ -25,31 +35,25 @@ export async function openParquet(path: string): Promise<FileRows> {
   const file = await FileBytes.open(path);
   const close = () => file[Symbol.asyncDispose]();
   try {
-    const { found, blob } = await inspect(file);
-    const parquet = await ParquetFile.fromFile(blob);
-    // The file's own schema may say otherwise than its rows come: a view of text comes as text.
-    const { schema } = tableFromIPC((await parquet.read({ rowGroups: [] })).intoIPCStream());
-    const arrow = { schema: withMeanings(schema, found), batches: groups(parquet) };
-    return { ...rowsOf(arrow, file.name), [Symbol.asyncDispose]: close };
+    const footer = await readFooter(file);
+    const schema = readSchema(parquetSchema(footer), durationsOf(footer));
+    expectReadable(file.name, footer, schema);
+    const fields = schema.nodes.map(({ field }) => field);
+    const rows = rowsOf({ schema: { fields } as Schema, batches: batches(file, footer, schema) }, file.name);
+    return { ...rows, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw asUnreadable(file.name, error);
   }
 }
 
-async function* groups(parquet: ParquetFile): AsyncGenerator<RecordBatch, void, void> {
-  const count = parquet.metadata().numRowGroups();
-  for (let group = 0; group < count; group++) {
-    const table = await parquet.read({ rowGroups: [group], batchSize: BATCH_ROWS });
-    yield* tableFromIPC(table.intoIPCStream()).batches;
-  }
-}
-
-/** Looks at the file's ends before anything is loaded to read it. */
-async function inspect(file: FileBytes): Promise<{ found: (Meaning | undefined)[]; blob: Blob }> {
+/** Looks at the file's ends before anything else. */
+async function readFooter(file: FileBytes): Promise<FileMetaData> {
   const { name, size } = file;
   const head = size < LEAST_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
-  if (head === ENCRYPTED) throw unreadable(name, "it is encrypted");
+  if (head === ENCRYPTED) {
+    throw unreadable(name, "it is encrypted");
+  }
   if (head !== MAGIC) throw unreadable(name, "it is no Parquet file");
   const tail = await file.read(size - TAIL_BYTES, TAIL_BYTES);
   if (textOf(tail.subarray(4)) !== MAGIC) {
@@ -57,45 +61,125 @@ async function inspect(file: FileBytes): Promise<{ found: (Meaning | undefined)[
   }
   const length = new DataView(tail.buffer).getUint32(0, true);
   const bytes = await file.read(size - TAIL_BYTES - length, length);
-  const footer = readThrift(bytes);
-  const plain = withoutIntervals(bytes, footer);
-  const end = joinBytes([plain, new Uint8Array(Uint32Array.of(plain.length).buffer), tail.subarray(4)]);
-  return { found: meanings(footer), blob: fileBlob(file, end, size - TAIL_BYTES - length) };
+  try {
+    return parquetMetadata(joinBytes([bytes, tail]), { geoparquet: false });
+  } catch (cause) {
+    throw new Error("its footer makes no sense", { cause });
+  }
+}
+
+/** What is said of all columns before the first is read. */
+function expectReadable(name: string, { row_groups }: FileMetaData, { leaves }: ReadSchema): void {
+  for (const { columns } of row_groups) {
+    if (columns.length !== leaves.length) {
+      throw new Error(`a row group has ${columns.length} columns where the schema has ${leaves.length}`);
+    }
+    columns.forEach(({ crypto_metadata, encrypted_column_metadata, file_path, meta_data }, at) => {
+      const column = `column ${JSON.stringify(leaves[at]!.name)}`;
+      if (crypto_metadata !== undefined || encrypted_column_metadata !== undefined) {
+        throw unreadable(name, `${column} is encrypted; write it without encryption`);
+      }
+      if (file_path) throw unreadable(name, `${column} is in another file, ${JSON.stringify(file_path)}`);
+      if (meta_data === undefined) throw new Error(`its footer does not tell where ${column} is`);
+    });
+  }
 }
 
 /**
- * A file as the library asks for it: a true `Blob` of a file would be all of it in memory.
+ * The columns that are lengths of time, by the schema that Arrow's writers leave: Parquet has no such type.
  *
- * @param end What it ends with, from a place on, in the place of its own.
+ * @returns By their names, joined by dots.
  */
-function fileBlob(file: FileBytes, end: Uint8Array, place: number): Blob {
-  const size = place + end.length;
-  const slice = (from = 0, to = size) => ({
-    arrayBuffer: async () => {
-      const own = await file.read(from, Math.max(0, Math.min(to, place) - from));
-      const rest = end.slice(Math.max(0, from - place), Math.max(0, to - place));
-      return joinBytes([own, rest].filter(({ length }) => length > 0)).buffer;
-    },
-  });
-  return { size, slice } as unknown as Blob;
-}
-
-/** Marks the leaves with what they mean. */
-function withMeanings(schema: Schema, found: readonly (Meaning | undefined)[]): Schema {
-  let leaf = 0;
-  const marked = (field: Field): Field => {
-    const children = (field.type.children ?? []) as Field[];
-    if (children.length === 0) return named(field, found[leaf++]);
-    const own = Object.create(Object.getPrototypeOf(field.type));
-    return field.clone({ type: Object.assign(own, field.type, { children: children.map(marked) }) });
+function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType> {
+  const found = new Map<string, DataType>();
+  const encoded = key_value_metadata?.find(({ key }) => key === ARROW_SCHEMA)?.value;
+  if (encoded === undefined) return found;
+  const look = (fields: readonly Field[], path: string): void => {
+    for (const { name, type } of fields) {
+      if (type.typeId === Type.Duration) found.set(path + name, type);
+      look((type.children ?? []) as Field[], `${path}${name}.`);
+    }
   };
-  const fields = schema.fields.map(marked);
-  if (leaf !== found.length) throw new Error(`its schema has ${found.length} columns, of which ${leaf} are there`);
-  return new Schema(fields);
+  try {
+    const schema = new MessageReader(Uint8Array.fromBase64(encoded)).readSchema();
+    if (schema) look(schema.fields, "");
+  } catch {
+    // Not what the rows are read by: without it a length of time is a number, as for who does not know Arrow.
+  }
+  return found;
 }
 
-function named(field: Field, meaning: Meaning | undefined): Field {
-  return meaning === undefined ? field : field.clone({ metadata: new Map([["ARROW:extension:name", meaning]]) });
+async function* batches(
+  file: FileBytes,
+  footer: FileMetaData,
+  schema: ReadSchema,
+): AsyncGenerator<ArrowRows, void, void> {
+  let before = 0;
+  for (const group of footer.row_groups) {
+    const readers = schema.leaves.map((leaf, at) =>
+      new RowReader(leaf, new ChunkReader(file, leaf, group.columns[at]!.meta_data!))
+    );
+    const rows = Number(group.num_rows);
+    if (!Number.isSafeInteger(rows) || rows < 0) throw new Error(`it has a row group of ${rows} rows`);
+    const most = batchRows(group, rows, readers.length);
+    for (let left = rows; left > 0;) {
+      const count = await ready(readers, schema.leaves, Math.min(left, most));
+      const leaves = readers.map((reader, at) => inColumn(schema.leaves[at]!, () => reader.take(count)));
+      const children = schema.nodes.map((node): Data => {
+        try {
+          return assemble(node, leaves);
+        } catch (error) {
+          throw error instanceof CellProblem ? unfit(error, file.name, node.field.name, before) : error;
+        }
+      });
+      yield { numRows: count, data: { children } };
+      before += count;
+      left -= count;
+    }
+    await expectEnd(readers, schema.leaves, rows);
+  }
+}
+
+/** How many rows of a group are read together, by how large they are in the file. */
+function batchRows({ columns }: FileMetaData["row_groups"][number], rows: number, leaves: number): number {
+  const bytes = columns.reduce((sum, { meta_data }) => {
+    return sum + Math.max(VALUE_BYTES * rows, Number(meta_data!.total_uncompressed_size));
+  }, 0);
+  const fit = Math.floor(BATCH_BYTES / Math.max(1, bytes / Math.max(1, rows)));
+  return leaves === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
+}
+
+/** Reads on in all columns; how many rows all of them have now. */
+async function ready(readers: readonly RowReader[], leaves: readonly StoredColumn[], wanted: number): Promise<number> {
+  for (const [at, reader] of readers.entries()) {
+    const there = await inColumn(leaves[at]!, () => reader.stage(wanted));
+    if (there < wanted) throw new Error(`column "${leaves[at]!.name}" has fewer rows than its row group`);
+  }
+  const texts = leaves.filter(({ type }) => type === "BYTE_ARRAY").length;
+  return readers.reduce((rows, reader) => reader.fits(rows, BATCH_TEXT / Math.max(1, texts)), wanted);
+}
+
+async function expectEnd(readers: readonly RowReader[], leaves: readonly StoredColumn[], rows: number): Promise<void> {
+  for (const [at, reader] of readers.entries()) {
+    if (await inColumn(leaves[at]!, () => reader.stage(1)) > 0) {
+      throw new Error(`column "${leaves[at]!.name}" has more rows than the ${rows} of its row group`);
+    }
+  }
+}
+
+/** Says in an error of a column which one it is. */
+function inColumn<T>({ name }: StoredColumn, work: () => T): T {
+  const named = (error: unknown): never => {
+    if (error instanceof LakebaseError) throw error;
+    const message = `column "${name}": ${error instanceof Error ? error.message : String(error)}`;
+    throw error instanceof NotTakenOver ? new NotTakenOver(message) : new Error(message, { cause: error });
+  };
+  try {
+    const result = work();
+    return result instanceof Promise ? result.catch(named) as T : result;
+  } catch (error) {
+    return named(error);
+  }
 }
 
 function textOf(bytes: Uint8Array): string {

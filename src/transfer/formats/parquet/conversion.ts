@@ -1,0 +1,252 @@
+import {
+  Binary,
+  Bool,
+  type DataType,
+  Date_,
+  DateUnit,
+  Decimal,
+  FixedSizeBinary,
+  Float,
+  Int,
+  Null,
+  Precision,
+  Time,
+  Timestamp,
+  TimeUnit,
+  Utf8,
+} from "npm:apache-arrow@^21.2.0";
+import type { SchemaElement } from "npm:hyparquet@^1.33.0";
+import { CellProblem } from "../../binary/block.ts";
+import { isSet } from "../../column_value.ts";
+import { NotTakenOver } from "../file_rows.ts";
+import type { Dense } from "./row_reader.ts";
+
+/** Values in memory as Arrow has them. */
+export interface ArrowValues {
+  values: Uint8Array | StoredArray;
+  offsets?: Int32Array;
+}
+
+type StoredArray = Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | Float32Array | Float64Array;
+
+/** How what is stored becomes what it means. */
+export interface Conversion {
+  /** As Arrow would have it. */
+  type: DataType;
+  /** The name of Arrow's extension type; `parquet.interval` is ours. */
+  extension?: string;
+  /** The values in Arrow's form; what stands in the place of a NULL has no meaning. */
+  convert(values: Dense, present: Uint8Array | undefined): ArrowValues;
+}
+
+const DAY_MICROSECONDS = 86_400_000_000n;
+/** The day of 1970-01-01 in the count of days that begins 4,713 years before our era. */
+const JULIAN_1970 = 2_440_588;
+const MOST = 2n ** 63n - 1n;
+
+/** Digits that 128 bits hold, and bits that a digit takes. */
+const DIGITS_128 = 38;
+const BITS_OF_A_DIGIT = Math.log2(10);
+/** What `numeric` holds before its point. */
+const MOST_DIGITS = 131_072;
+
+/**
+ * What a column means, by its logical type, else by its older converted type (LogicalTypes.md).
+ *
+ * @param duration What Arrow's own schema has it as, where that is a length of time.
+ */
+export function conversionOf(element: SchemaElement, name: string, duration: DataType | undefined): Conversion {
+  const { logical_type: logical, converted_type: converted, type, type_length: width } = element;
+  if (logical?.type === "DECIMAL" || converted === "DECIMAL") return decimal(element, name);
+  if (logical?.type === "NULL") return { type: new Null(), convert: () => ({ values: new Uint8Array() }) };
+  switch (type) {
+    case "BOOLEAN":
+      return { type: new Bool(), convert: bits };
+    case "INT32":
+      return ofInt32(element);
+    case "INT64":
+      return duration === undefined ? ofInt64(element) : { type: duration, convert: same };
+    case "INT96":
+      return { type: new Timestamp(TimeUnit.MICROSECOND), convert: julian };
+    case "FLOAT":
+      return { type: new Float(Precision.SINGLE), convert: same };
+    case "DOUBLE":
+      return { type: new Float(Precision.DOUBLE), convert: same };
+    case "FIXED_LEN_BYTE_ARRAY":
+      if (logical?.type === "FLOAT16" && width === 2) return { type: new Float(Precision.HALF), convert: halves };
+      return { type: new FixedSizeBinary(width!), convert: same, ...fixedExtension(element) };
+    default:
+      if (logical?.type === "JSON" || converted === "JSON") {
+        return { type: new Utf8(), extension: "arrow.json", convert: same };
+      }
+      return { type: isText(element) ? new Utf8() : new Binary(), convert: same };
+  }
+}
+
+function isText({ logical_type: logical, converted_type: converted }: SchemaElement): boolean {
+  return logical?.type === "STRING" || logical?.type === "ENUM" || converted === "UTF8" || converted === "ENUM";
+}
+
+function fixedExtension({ logical_type, converted_type }: SchemaElement): { extension?: string } {
+  if (logical_type?.type === "UUID") return { extension: "arrow.uuid" };
+  return converted_type === "INTERVAL" ? { extension: "parquet.interval" } : {};
+}
+
+function ofInt32(element: SchemaElement): Conversion {
+  const { logical_type: logical, converted_type: converted } = element;
+  if (logical?.type === "DATE" || converted === "DATE") return { type: new Date_(DateUnit.DAY), convert: same };
+  if (logical?.type === "TIME" || converted === "TIME_MILLIS") {
+    return { type: new Time(TimeUnit.MILLISECOND, 32), convert: same };
+  }
+  const { signed, width } = integerOf(element, 32);
+  const type = new Int(signed, width as 8);
+  if (width === 32) {
+    return { type, convert: signed ? same : (values) => ({ values: new Uint32Array(bufferOf(values)) }) };
+  }
+  const Narrow = width === 16 ? (signed ? Int16Array : Uint16Array) : (signed ? Int8Array : Uint8Array);
+  return { type, convert: (values, present) => narrow(values, present, Narrow) };
+}
+
+function ofInt64(element: SchemaElement): Conversion {
+  const { logical_type: logical, converted_type: converted } = element;
+  if (logical?.type === "TIMESTAMP") {
+    const zone = logical.isAdjustedToUTC ? "UTC" : null;
+    return { type: new Timestamp(unitOf(logical.unit), zone), convert: same };
+  }
+  if (logical?.type === "TIME") return { type: new Time(unitOf(logical.unit), 64), convert: same };
+  if (converted === "TIMESTAMP_MILLIS") return { type: new Timestamp(TimeUnit.MILLISECOND, "UTC"), convert: same };
+  if (converted === "TIMESTAMP_MICROS") return { type: new Timestamp(TimeUnit.MICROSECOND, "UTC"), convert: same };
+  if (converted === "TIME_MICROS") return { type: new Time(TimeUnit.MICROSECOND, 64), convert: same };
+  return { type: new Int(integerOf(element, 64).signed, 64), convert: same };
+}
+
+function unitOf(unit: "MILLIS" | "MICROS" | "NANOS"): TimeUnit {
+  return { MILLIS: TimeUnit.MILLISECOND, MICROS: TimeUnit.MICROSECOND, NANOS: TimeUnit.NANOSECOND }[unit];
+}
+
+function integerOf({ logical_type, converted_type }: SchemaElement, own: number): { signed: boolean; width: number } {
+  if (logical_type?.type === "INTEGER") {
+    return { signed: logical_type.isSigned, width: Math.min(own, logical_type.bitWidth) };
+  }
+  const [, unsigned, width] = /^(U?)INT_(\d+)$/.exec(converted_type ?? "") ?? [];
+  return width === undefined
+    ? { signed: true, width: own }
+    : { signed: unsigned === "", width: Math.min(own, Number(width)) };
+}
+
+function same(values: Dense): ArrowValues {
+  if (values.kind === "numbers") return { values: values.values };
+  return values.kind === "fixed" ? { values: values.bytes } : { values: values.bytes, offsets: values.offsets };
+}
+
+function bufferOf(values: Dense): ArrayBuffer {
+  const { values: own } = same(values);
+  return own.buffer.slice(own.byteOffset, own.byteOffset + own.byteLength) as ArrayBuffer;
+}
+
+function isThere(present: Uint8Array | undefined, at: number): boolean {
+  return present === undefined || isSet(present, at);
+}
+
+/** A bit each. */
+function bits(values: Dense): ArrowValues {
+  const { bytes } = values as Dense & { kind: "fixed" };
+  const packed = new Uint8Array((bytes.length + 7) >> 3);
+  for (let at = 0; at < bytes.length; at++) packed[at >> 3]! |= bytes[at]! << (at & 7);
+  return { values: packed };
+}
+
+function halves(values: Dense): ArrowValues {
+  return { values: new Uint16Array(bufferOf(values)) };
+}
+
+/** Numbers of fewer bits than what stores them; one that has more was written wrong, and would become another. */
+function narrow(
+  values: Dense,
+  present: Uint8Array | undefined,
+  Narrow: Int8ArrayConstructor | Uint8ArrayConstructor | Int16ArrayConstructor | Uint16ArrayConstructor,
+): ArrowValues {
+  const { values: wide } = values as Dense & { kind: "numbers" };
+  const narrowed = new Narrow(wide as Int32Array);
+  for (let at = 0; at < wide.length; at++) {
+    if (narrowed[at] !== wide[at] && isThere(present, at)) {
+      throw new CellProblem(at, `the number ${wide[at]} has more bits than its type`);
+    }
+  }
+  return { values: narrowed as Uint8Array };
+}
+
+/** The nanoseconds of a day and the day, as Spark, Hive and Impala wrote times for years: in microseconds since 1970. */
+function julian(values: Dense, present: Uint8Array | undefined): ArrowValues {
+  const { bytes } = values as Dense & { kind: "fixed" };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const times = new BigInt64Array(bytes.length / 12);
+  for (let at = 0; at < times.length; at++) {
+    if (!isThere(present, at)) continue;
+    const day = view.getInt32(at * 12 + 8, true) - JULIAN_1970;
+    const time = BigInt(day) * DAY_MICROSECONDS + view.getBigInt64(at * 12, true) / 1000n;
+    if (time > MOST || time < -MOST) {
+      throw new CellProblem(at, `the time of day ${day} since 1970 is beyond what Postgres can hold`);
+    }
+    times[at] = time;
+  }
+  return { values: times };
+}
+
+function decimal(element: SchemaElement, name: string): Conversion {
+  const { logical_type: logical, type, type_length: width = 0 } = element;
+  const { precision, scale = 0 } = logical?.type === "DECIMAL" ? logical : element;
+  if (precision === undefined || precision < 1 || precision > MOST_DIGITS || Math.abs(scale) > precision + 1000) {
+    throw new NotTakenOver(
+      `column ${JSON.stringify(name)} is a decimal with the precision ${precision} and the scale ${scale}`,
+    );
+  }
+  const needed = Math.ceil((precision * BITS_OF_A_DIGIT + 1) / 32);
+  const words = precision <= DIGITS_128 ? 4 : Math.max(needed, Math.ceil(width / 4));
+  const arrow = new Decimal(scale, precision, words * 32);
+  if (type === "INT32" || type === "INT64") return { type: arrow, convert: (values) => wholeDecimals(values, words) };
+  if (type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY") {
+    return { type: arrow, convert: (values, present) => byteDecimals(values, present, words) };
+  }
+  throw new NotTakenOver(`column ${JSON.stringify(name)} is a decimal in the form of ${type}`);
+}
+
+function wholeDecimals(values: Dense, words: number): ArrowValues {
+  const { values: whole } = values as Dense & { kind: "numbers" };
+  const out = new Uint32Array(whole.length * words);
+  const own = whole instanceof BigInt64Array ? 2 : 1;
+  const source = new Int32Array(whole.buffer, whole.byteOffset, whole.length * own);
+  for (let at = 0; at < whole.length; at++) {
+    const high = source[at * own + own - 1]!;
+    for (let word = 0; word < words; word++) {
+      out[at * words + word] = word < own ? source[at * own + word]! : high >> 31;
+    }
+  }
+  return { values: out };
+}
+
+/** The highest byte first. */
+function byteDecimals(values: Dense, present: Uint8Array | undefined, words: number): ArrowValues {
+  const { bytes } = values as Exclude<Dense, { kind: "numbers" }>;
+  const { width, offsets } = values as { width?: number; offsets?: Int32Array };
+  const count = offsets === undefined ? bytes.length / width! : offsets.length - 1;
+  const out = new Uint32Array(count * words);
+  const target = new Uint8Array(out.buffer);
+  for (let at = 0; at < count; at++) {
+    const start = offsets === undefined ? at * width! : offsets[at]!;
+    const end = offsets === undefined ? start + width! : offsets[at + 1]!;
+    if (start === end) continue;
+    const sign = bytes[start]! > 127 ? 255 : 0;
+    const place = at * words * 4;
+    for (let byte = 0; byte < words * 4; byte++) {
+      target[place + byte] = byte < end - start ? bytes[end - 1 - byte]! : sign;
+    }
+    const more = end - start - words * 4;
+    for (let byte = start; byte < start + more; byte++) {
+      if (bytes[byte] !== sign && isThere(present, at)) {
+        throw new CellProblem(at, "the number has more digits than its type");
+      }
+    }
+  }
+  return { values: out };
+}

@@ -1,0 +1,298 @@
+import { deltaBinaryUnpack } from "npm:hyparquet@^1.33.0/src/delta.js";
+import { byteStreamSplit } from "npm:hyparquet@^1.33.0/src/encoding.js";
+import { readVarInt } from "npm:hyparquet@^1.33.0/src/thrift.js";
+import type { ParquetType } from "npm:hyparquet@^1.33.0";
+import { joinBytes } from "../../join_bytes.ts";
+import { NotTakenOver } from "../file_rows.ts";
+import { HybridReader } from "./hybrid_reader.ts";
+
+/** Numbers as they are stored. */
+export type StoredNumbers = Int32Array | BigInt64Array | Float32Array | Float64Array;
+
+/**
+ * Values that are there, one after another: NULLs are left out.
+ *
+ * - a typed array of `Physical` numbers
+ * - `Uint8Array`: bool, a byte each; or values of `width` bytes each
+ * - texts and bytes, each of which begins somewhere
+ */
+export type Values =
+  | { kind: "numbers"; values: StoredNumbers }
+  | { kind: "fixed"; bytes: Uint8Array; width: number }
+  | { kind: "bytes"; bytes: Uint8Array; starts: Int32Array; lengths: Int32Array };
+
+/** Reads the next values of a page. */
+export interface ValueReader {
+  /** As many as that. */
+  read(count: number): Values;
+}
+
+/** How a column's values are stored. */
+export interface Storage {
+  /** The type. */
+  type: ParquetType;
+  /** The bytes of a value of fixed length. */
+  width: number;
+}
+
+const NUMBERS: Partial<Record<ParquetType, new (buffer: ArrayBuffer) => StoredNumbers>> = {
+  INT32: Int32Array,
+  INT64: BigInt64Array,
+  FLOAT: Float32Array,
+  DOUBLE: Float64Array,
+};
+
+const BITS_32 = 4;
+
+/** The most bytes of a page: Postgres has no value that is longer. */
+export const MOST_BYTES = 2 ** 30;
+
+/**
+ * The values of a page.
+ *
+ * @param bytes Those behind the levels.
+ * @param most How many values there are at most.
+ * @throws {Error} For an encoding that nobody knows.
+ */
+export function valueReader(
+  encoding: string | undefined,
+  storage: Storage,
+  bytes: Uint8Array,
+  most: number,
+  dictionary: Values | undefined,
+): ValueReader {
+  if (encoding === undefined) throw new Error("it has values in an encoding that nobody knows");
+  switch (encoding) {
+    case "PLAIN":
+      return plainReader(storage, bytes);
+    case "PLAIN_DICTIONARY":
+    case "RLE_DICTIONARY":
+      if (dictionary === undefined) throw new Error("it points into a dictionary that is not there");
+      return dictionaryReader(new HybridReader(bytes.subarray(1), bytes[0] ?? 0), dictionary);
+    case "RLE":
+      if (storage.type !== "BOOLEAN") throw new Error(`values of the type ${storage.type} can't be in runs`);
+      return runsOfBits(bytes);
+    default:
+      return decoded(decodeAll(encoding, storage, bytes, most));
+  }
+}
+
+function plainReader(storage: Storage, bytes: Uint8Array): ValueReader {
+  if (storage.type === "BYTE_ARRAY") return plainBytes(bytes);
+  if (storage.type === "BOOLEAN") return plainBits(bytes);
+  const width = widthOf(storage);
+  let at = 0;
+  return {
+    read: (count) => {
+      const end = at + count * width;
+      if (end > bytes.length) throw new Error("it breaks off within its values");
+      const own = bytes.slice(at, end);
+      at = end;
+      return fixedValues(storage, own);
+    },
+  };
+}
+
+function widthOf({ type, width }: Storage): number {
+  switch (type) {
+    case "INT32":
+    case "FLOAT":
+      return 4;
+    case "INT64":
+    case "DOUBLE":
+      return 8;
+    case "INT96":
+      return 12;
+    default:
+      return width;
+  }
+}
+
+/** Values in memory of their own as what they are. */
+function fixedValues(storage: Storage, own: Uint8Array<ArrayBuffer>): Values {
+  const Numbers = NUMBERS[storage.type];
+  if (Numbers !== undefined) return { kind: "numbers", values: new Numbers(own.buffer) };
+  return { kind: "fixed", bytes: own, width: widthOf(storage) };
+}
+
+/** Each behind its length. */
+function plainBytes(bytes: Uint8Array): ValueReader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  return {
+    read: (count) => {
+      const starts = new Int32Array(count);
+      const lengths = new Int32Array(count);
+      for (let index = 0; index < count; index++) {
+        if (at + BITS_32 > bytes.length) throw new Error("it breaks off within its values");
+        const length = view.getUint32(at, true);
+        if (length > bytes.length - at - BITS_32) throw new Error("it has a value that is longer than its page");
+        starts[index] = at + BITS_32;
+        lengths[index] = length;
+        at += BITS_32 + length;
+      }
+      return { kind: "bytes", bytes, starts, lengths };
+    },
+  };
+}
+
+function plainBits(bytes: Uint8Array): ValueReader {
+  let at = 0;
+  return {
+    read: (count) => {
+      if (at + count > bytes.length * 8) throw new Error("it breaks off within its values");
+      const bits = new Uint8Array(count);
+      for (let index = 0; index < count; index++, at++) bits[index] = bytes[at >>> 3]! >>> (at & 7) & 1;
+      return { kind: "fixed", bytes: bits, width: 1 };
+    },
+  };
+}
+
+function runsOfBits(bytes: Uint8Array): ValueReader {
+  const runs = new HybridReader(bytes.subarray(BITS_32), 1);
+  return {
+    read: (count) => {
+      const bits = new Uint8Array(count);
+      runs.fill(bits);
+      return { kind: "fixed", bytes: bits, width: 1 };
+    },
+  };
+}
+
+function dictionaryReader(runs: HybridReader, dictionary: Values): ValueReader {
+  const size = countOf(dictionary);
+  return {
+    read: (count) => {
+      const indices = new Int32Array(count);
+      if (count > 0) runs.fill(indices);
+      for (let at = 0; at < count; at++) {
+        if (indices[at]! >>> 0 >= size) throw new Error(`it points beyond its dictionary of ${size} values`);
+      }
+      return pick(dictionary, indices);
+    },
+  };
+}
+
+/** How many values there are. */
+export function countOf(values: Values): number {
+  if (values.kind === "numbers") return values.values.length;
+  return values.kind === "fixed" ? values.bytes.length / values.width : values.starts.length;
+}
+
+function pick(from: Values, indices: Int32Array): Values {
+  const { length } = indices;
+  if (from.kind === "numbers") return { kind: "numbers", values: picked(from.values, indices) };
+  if (from.kind === "bytes") {
+    const { bytes, starts, lengths } = from;
+    return { kind: "bytes", bytes, starts: picked(starts, indices), lengths: picked(lengths, indices) };
+  }
+  const { bytes, width } = from;
+  const out = new Uint8Array(length * width);
+  for (let at = 0; at < length; at++) {
+    const place = indices[at]! * width;
+    for (let byte = 0; byte < width; byte++) out[at * width + byte] = bytes[place + byte]!;
+  }
+  return { kind: "fixed", bytes: out, width };
+}
+
+function picked<Numbers extends StoredNumbers>(from: Numbers, indices: Int32Array): Numbers {
+  const out = new (from.constructor as new (length: number) => Numbers)(indices.length);
+  for (let at = 0; at < indices.length; at++) out[at] = from[indices[at]!]!;
+  return out;
+}
+
+/** Values that are decoded all at once. */
+function decoded(all: Values): ValueReader {
+  let at = 0;
+  return {
+    read: (count) => {
+      if (at + count > countOf(all)) throw new Error("it breaks off within its values");
+      at += count;
+      return part(all, at - count, at);
+    },
+  };
+}
+
+/** Some of the values, in memory of their own but for texts and bytes. */
+export function part(all: Values, from: number, to: number): Values {
+  if (all.kind === "numbers") return { kind: "numbers", values: all.values.slice(from, to) };
+  if (all.kind === "fixed") return { ...all, bytes: all.bytes.slice(from * all.width, to * all.width) };
+  return { ...all, starts: all.starts.slice(from, to), lengths: all.lengths.slice(from, to) };
+}
+
+/** The rarer encodings, by the library. */
+function decodeAll(encoding: string, storage: Storage, bytes: Uint8Array, most: number): Values {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const reader = { view, offset: 0 };
+  if (encoding === "BYTE_STREAM_SPLIT") {
+    const count = Math.floor(bytes.length / widthOf(storage));
+    const values = byteStreamSplit(reader, count, storage.type, storage.width);
+    if (!Array.isArray(values)) return { kind: "numbers", values: values as StoredNumbers };
+    return { kind: "fixed", bytes: joinBytes(values as Uint8Array[]), width: storage.width };
+  }
+  const count = deltaCount(view);
+  if (count > most) throw new Error(`it has ${count} values where ${most} are`);
+  switch (encoding) {
+    case "DELTA_BINARY_PACKED": {
+      const values = storage.type === "INT32" ? new Int32Array(count) : new BigInt64Array(count);
+      if (count > 0) deltaBinaryUnpack(reader, count, values);
+      return { kind: "numbers", values };
+    }
+    case "DELTA_LENGTH_BYTE_ARRAY":
+      return deltaBytes(reader, new Int32Array(count), count, storage);
+    case "DELTA_BYTE_ARRAY": {
+      const prefixes = new Int32Array(count);
+      if (count > 0) deltaBinaryUnpack(reader, count, prefixes);
+      return deltaBytes(reader, prefixes, count, storage);
+    }
+    default:
+      throw new NotTakenOver(`it has the encoding ${encoding}, which can't be read here`);
+  }
+}
+
+/** How many values there are, which is the third number. */
+function deltaCount(view: DataView): number {
+  const reader = { view, offset: 0 };
+  if (view.byteLength === 0) return 0;
+  readVarInt(reader);
+  readVarInt(reader);
+  return readVarInt(reader) >>> 0;
+}
+
+/** Each begins with some bytes of the one before, and goes on with its own, which stand behind all lengths. */
+function deltaBytes(
+  reader: { view: DataView; offset: number },
+  prefixes: Int32Array,
+  count: number,
+  { type, width }: Storage,
+): Values {
+  const suffixes = new Int32Array(count);
+  if (count > 0) deltaBinaryUnpack(reader, count, suffixes);
+  const { buffer, byteOffset } = reader.view;
+  const source = new Uint8Array(buffer, byteOffset, reader.view.byteLength);
+  const lengths = prefixes.map((prefix, at) => prefix + suffixes[at]!);
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  if (total > MOST_BYTES) {
+    throw new NotTakenOver(`its values are ${total} bytes; a page of ${MOST_BYTES} can be read here`);
+  }
+  const bytes = new Uint8Array(total);
+  const starts = new Int32Array(count);
+  let from = reader.offset;
+  let end = 0;
+  for (let at = 0; at < count; at++) {
+    const prefix = prefixes[at]!;
+    const suffix = suffixes[at]!;
+    const before = at === 0 ? 0 : lengths[at - 1]!;
+    if (prefix < 0 || suffix < 0 || prefix > before || from + suffix > source.length) {
+      throw new Error("it has a value that is longer than its page");
+    }
+    starts[at] = end;
+    if (prefix > 0) bytes.copyWithin(end, starts[at - 1]!, starts[at - 1]! + prefix);
+    bytes.set(source.subarray(from, from + suffix), end + prefix);
+    from += suffix;
+    end += prefix + suffix;
+  }
+  if (type !== "FIXED_LEN_BYTE_ARRAY") return { kind: "bytes", bytes, starts, lengths };
+  if (lengths.some((length) => length !== width)) throw new Error("it has values of another length than its column");
+  return { kind: "fixed", bytes, width };
+}

@@ -1,0 +1,156 @@
+import { type DataType, Field, List, Map_, Struct } from "npm:apache-arrow@^21.2.0";
+import type { SchemaElement, SchemaTree } from "npm:hyparquet@^1.33.0";
+import { NotTakenOver } from "../file_rows.ts";
+import type { StoredColumn } from "./chunk_reader.ts";
+import { type Conversion, conversionOf } from "./conversion.ts";
+
+/** What extension types are called. */
+const EXTENSION = "ARROW:extension:name";
+
+/** A part of the schema, and by which levels it is found among those of its leaves. */
+interface Part {
+  /** As Arrow would have it. */
+  field: Field;
+  /** The level from which on it is not NULL. */
+  definition: number;
+  /** The level from which on there is a place for it: an element of the list around it. */
+  place: number;
+  /** How many lists it is in. */
+  repetition: number;
+  /** The first of its leaves, by its place among all of them. */
+  leaf: number;
+}
+
+/** A part of the schema. */
+export type Node =
+  & Part
+  & (
+    | { kind: "leaf"; conversion: Conversion }
+    | { kind: "list"; children: [Node] }
+    | { kind: "struct"; children: Node[] }
+  );
+
+/** A schema as a tree, with the columns that it stores. */
+export interface ReadSchema {
+  /** A node for each column. */
+  nodes: Node[];
+  /** What is stored of them. */
+  leaves: StoredColumn[];
+}
+
+/** Structs within structs; none that means something is that deep. */
+const DEEPEST = 64;
+
+/** Where a node stands. */
+type Place = Pick<Part, "definition" | "place" | "repetition">;
+
+/**
+ * Takes over a file's schema.
+ *
+ * @param durations The names of columns, joined by dots, that are lengths of time by Arrow's schema, with their types.
+ * @throws {Error} Where it makes no sense, or has what nothing here has a form of.
+ */
+export function readSchema({ children }: SchemaTree, durations: ReadonlyMap<string, DataType>): ReadSchema {
+  const reader = new SchemaReader(durations);
+  const nodes = children.map((child) => reader.node(child, { definition: 0, place: 0, repetition: 0 }));
+  return { nodes, leaves: reader.leaves };
+}
+
+class SchemaReader {
+  readonly leaves: StoredColumn[] = [];
+  readonly #durations: ReadonlyMap<string, DataType>;
+
+  constructor(durations: ReadonlyMap<string, DataType>) {
+    this.#durations = durations;
+  }
+
+  node(tree: SchemaTree, around: Place): Node {
+    if (tree.path.length > DEEPEST) throw new Error("its schema has no end");
+    const { repetition_type } = tree.element;
+    if (repetition_type !== "REPEATED") {
+      return this.#present(tree, {
+        ...around,
+        definition: around.definition + (repetition_type === "OPTIONAL" ? 1 : 0),
+      });
+    }
+    // Without the mark of a list it is one that is never NULL.
+    return this.#list(tree, around, () => this.#present(tree, inside(around)));
+  }
+
+  /** A node where it is not NULL, whatever its own element says of that. */
+  #present(tree: SchemaTree, at: Place): Node {
+    const { element, children } = tree;
+    if (children.length === 0) return this.#leaf(tree, at);
+    const [child] = children;
+    if (children.length === 1 && child!.element.repetition_type === "REPEATED" && isListOrMap(element)) {
+      return child!.children.length === 2 && isMap(element)
+        ? this.#map(tree, at, child!)
+        : this.#list(tree, at, () => this.#element(element.name, child!, inside(at)));
+    }
+    const leaf = this.leaves.length;
+    const nodes = children.map((each) => this.node(each, at));
+    return {
+      ...at,
+      kind: "struct",
+      leaf,
+      children: nodes,
+      field: fieldOf(tree, new Struct(nodes.map(({ field }) => field))),
+    };
+  }
+
+  /** The element of a list: what repeats, or the only thing in it (LogicalTypes.md, "Lists"). */
+  #element(list: string, repeated: SchemaTree, at: Place): Node {
+    const { children, element: { name } } = repeated;
+    const [only] = children;
+    const isItself = children.length !== 1 || name === "array" || name === `${list}_tuple` ||
+      only!.element.repetition_type === "REPEATED";
+    return isItself ? this.#present(repeated, at) : this.node(only!, at);
+  }
+
+  #list(tree: SchemaTree, at: Place, element: () => Node): Node {
+    const leaf = this.leaves.length;
+    const node = element();
+    return { ...at, kind: "list", leaf, children: [node], field: fieldOf(tree, new List(node.field)) };
+  }
+
+  #map(tree: SchemaTree, at: Place, entries: SchemaTree): Node {
+    const leaf = this.leaves.length;
+    const entry = this.#present(entries, inside(at));
+    return { ...at, kind: "list", leaf, children: [entry], field: fieldOf(tree, new Map_(entry.field as never)) };
+  }
+
+  #leaf(tree: SchemaTree, at: Place): Node {
+    const { element, path } = tree;
+    const name = path.join(".");
+    if (element.type === undefined) {
+      throw new NotTakenOver(
+        `column ${JSON.stringify(path[0])} has a struct without fields (${name}), which Postgres has no form of`,
+      );
+    }
+    const width = element.type_length ?? 0;
+    if (element.type === "FIXED_LEN_BYTE_ARRAY" && width < 1) {
+      throw new Error(`column ${JSON.stringify(name)} has no width`);
+    }
+    const conversion = conversionOf(element, name, this.#durations.get(name));
+    const leaf = this.leaves.length;
+    const { type } = element;
+    this.leaves.push({ name, type, width, definition: at.definition, repetition: at.repetition });
+    return { ...at, kind: "leaf", leaf, conversion, field: fieldOf(tree, conversion.type, conversion.extension) };
+  }
+}
+
+function inside({ definition, repetition }: Place): Place {
+  return { definition: definition + 1, place: definition + 1, repetition: repetition + 1 };
+}
+
+function isMap({ converted_type, logical_type }: SchemaElement): boolean {
+  return logical_type?.type === "MAP" || converted_type === "MAP" || converted_type === "MAP_KEY_VALUE";
+}
+
+function isListOrMap(element: SchemaElement): boolean {
+  return isMap(element) || element.logical_type?.type === "LIST" || element.converted_type === "LIST";
+}
+
+function fieldOf({ element: { name } }: SchemaTree, type: DataType, extension?: string): Field {
+  return new Field(name, type, true, extension === undefined ? undefined : new Map([[EXTENSION, extension]]));
+}

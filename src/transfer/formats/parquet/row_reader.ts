@@ -1,0 +1,199 @@
+import { NotTakenOver } from "../file_rows.ts";
+import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
+import { countOf, part, type StoredNumbers, type Values } from "./page_values.ts";
+
+/** Texts and bytes up to this length are copied byte by byte, which is faster than to ask for it. */
+const SHORT = 48;
+
+/** Values that are there, without gaps. */
+export type Dense =
+  | Exclude<Values, { kind: "bytes" }>
+  | { kind: "bytes"; bytes: Uint8Array<ArrayBuffer>; offsets: Int32Array };
+
+/** Some rows of a column: the levels, and the values that are there. */
+export type LeafRows = Omit<Levels, "values"> & { values: Dense };
+
+/** Levels that are read, and how many of them are given away. */
+interface Piece extends Levels {
+  at: number;
+  valuesAt: number;
+}
+
+/** Gives a column of a row group some whole rows at a time. */
+export class RowReader {
+  readonly #column: StoredColumn;
+  readonly #chunk: ChunkReader;
+  #pieces: Piece[] = [];
+  /** Rows that have begun, and are not given away. */
+  #begun = 0;
+  #ended = false;
+
+  /** Made with what is stored, and its pages. */
+  constructor(column: StoredColumn, chunk: ChunkReader) {
+    this.#column = column;
+    this.#chunk = chunk;
+  }
+
+  /** Reads on until there are that many rows, or no more; how many there are. */
+  async stage(rows: number): Promise<number> {
+    while (this.#whole < rows && !this.#ended) {
+      const levels = await this.#chunk.next(rows - this.#whole);
+      if (levels === undefined) this.#ended = true;
+      else this.#add(levels);
+    }
+    return Math.min(rows, this.#whole);
+  }
+
+  /** How many rows there are whole: a list may go on in the next page. */
+  get #whole(): number {
+    return this.#ended || this.#column.repetition === 0 ? this.#begun : Math.max(0, this.#begun - 1);
+  }
+
+  #add(levels: Levels): void {
+    const { repetition, count } = levels;
+    if (this.#begun === 0 && repetition !== undefined && repetition[0] !== 0) {
+      throw new Error("it begins within a list");
+    }
+    this.#pieces.push({ ...levels, at: 0, valuesAt: 0 });
+    this.#begun += repetition === undefined ? count : repetition.reduce((sum, level) => level === 0 ? sum + 1 : sum, 0);
+  }
+
+  /** How many of the rows that are there have no more bytes than that; one at least. */
+  fits(rows: number, bytes: number): number {
+    let row = 0;
+    let size = 0;
+    for (const { count, at, valuesAt, repetition, definition, values } of this.#pieces) {
+      if (values.kind !== "bytes") return rows;
+      let value = valuesAt;
+      for (let level = at; level < count; level++) {
+        if (repetition === undefined || repetition[level] === 0) {
+          if (row === rows || size > bytes && row > 0) return row;
+          row++;
+        }
+        if (definition === undefined || definition[level] === this.#column.definition) size += values.lengths[value++]!;
+      }
+    }
+    return rows;
+  }
+
+  /** Gives away rows that are there. */
+  take(rows: number): LeafRows {
+    const taken: Levels[] = [];
+    let left = rows;
+    while (this.#pieces.length > 0) {
+      const piece = this.#pieces[0]!;
+      const [to, found] = this.#reach(piece, left);
+      if (to > piece.at) taken.push(this.#cut(piece, to));
+      left -= found;
+      if (piece.at < piece.count) break;
+      this.#pieces.shift();
+    }
+    this.#begun -= rows;
+    return joined(taken, this.#column);
+  }
+
+  /** How far some rows reach in a piece, and how many of them begin there. */
+  #reach({ at, count, repetition }: Piece, rows: number): [to: number, rows: number] {
+    if (repetition === undefined) {
+      const most = Math.min(rows, count - at);
+      return [at + most, most];
+    }
+    let begun = 0;
+    let to = at;
+    for (; to < count; to++) {
+      if (repetition[to] !== 0) continue;
+      if (begun === rows) break;
+      begun++;
+    }
+    return [to, begun];
+  }
+
+  #cut(piece: Piece, to: number): Levels {
+    const { at, valuesAt, repetition, definition, values, count } = piece;
+    piece.at = to;
+    if (at === 0 && to === count) return piece;
+    const defined = definition?.subarray(at, to);
+    const there = defined === undefined
+      ? to - at
+      : defined.reduce((sum, level) => level === this.#column.definition ? sum + 1 : sum, 0);
+    piece.valuesAt += there;
+    return {
+      count: to - at,
+      ...(repetition === undefined ? {} : { repetition: repetition.subarray(at, to) }),
+      ...(defined === undefined ? {} : { definition: defined }),
+      values: part(values, valuesAt, valuesAt + there),
+    };
+  }
+}
+
+function joined(pieces: readonly Levels[], column: StoredColumn): LeafRows {
+  const count = pieces.reduce((sum, piece) => sum + piece.count, 0);
+  const join = (of: "repetition" | "definition", absent: number) => {
+    if (pieces.every((piece) => piece[of] === undefined)) return {};
+    const whole = new Uint8Array(count);
+    let at = 0;
+    for (const piece of pieces) {
+      const levels = piece[of];
+      if (levels === undefined) whole.fill(absent, at, at + piece.count);
+      else whole.set(levels, at);
+      at += piece.count;
+    }
+    return { [of]: whole };
+  };
+  return {
+    count,
+    ...join("repetition", 0),
+    ...join("definition", column.definition),
+    values: dense(pieces.map(({ values }) => values), column),
+  };
+}
+
+function dense(values: readonly Values[], { type, width }: StoredColumn): Dense {
+  const count = values.reduce((sum, each) => sum + countOf(each), 0);
+  const [first] = values;
+  if (first === undefined) {
+    return type === "BYTE_ARRAY"
+      ? { kind: "bytes", bytes: new Uint8Array(), offsets: new Int32Array(1) }
+      : { kind: "fixed", bytes: new Uint8Array(), width };
+  }
+  if (first.kind === "bytes") return denseBytes(values as (Values & { kind: "bytes" })[], count);
+  if (values.length === 1) return first;
+  if (first.kind === "numbers") {
+    const whole = new (first.values.constructor as new (length: number) => StoredNumbers)(count);
+    let at = 0;
+    for (const each of values as (Values & { kind: "numbers" })[]) {
+      whole.set(each.values as never, at);
+      at += each.values.length;
+    }
+    return { kind: "numbers", values: whole };
+  }
+  const whole = new Uint8Array(count * first.width);
+  let at = 0;
+  for (const { bytes } of values as (Values & { kind: "fixed" })[]) {
+    whole.set(bytes, at);
+    at += bytes.length;
+  }
+  return { ...first, bytes: whole };
+}
+
+function denseBytes(values: readonly (Values & { kind: "bytes" })[], count: number): Dense {
+  const total = values.reduce((sum, { lengths }) => lengths.reduce((sum, length) => sum + length, sum), 0);
+  if (total > 2 ** 31 - 1) {
+    throw new NotTakenOver(`a row has ${(total / 1e9).toFixed(1)} GB; up to 2 GB can be read here`);
+  }
+  const out = new Uint8Array(total);
+  const offsets = new Int32Array(count + 1);
+  let end = 0;
+  let index = 0;
+  for (const { bytes, starts, lengths } of values) {
+    for (let at = 0; at < starts.length; at++) {
+      const start = starts[at]!;
+      const length = lengths[at]!;
+      if (length > SHORT) out.set(bytes.subarray(start, start + length), end);
+      else for (let byte = 0; byte < length; byte++) out[end + byte] = bytes[start + byte]!;
+      end += length;
+      offsets[++index] = end;
+    }
+  }
+  return { kind: "bytes", bytes: out, offsets };
+}

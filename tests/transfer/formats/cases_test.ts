@@ -1,0 +1,204 @@
+import assert from "node:assert/strict";
+import { ByteBuffer } from "flatbuffers";
+import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
+import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
+import { LakebaseError } from "../../../mod.ts";
+import { errorOf } from "../../query/support.ts";
+import { requires } from "../../support/requirements.ts";
+import { all } from "./read_all.ts";
+import { fileTest, python } from "./readers.ts";
+
+/** Files of other projects' suites that went wrong once; they lie beside the checkout, or beside its folder. */
+const FOLDERS = ["../../../../shared/cases/", "../../../../../shared/cases/"].map((path) =>
+  new URL(path, import.meta.url).pathname
+);
+
+function casesFolder(): string | undefined {
+  return FOLDERS.find((folder) => {
+    try {
+      return Deno.statSync(folder).isDirectory;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function casesMissing(): string | undefined {
+  return casesFolder() === undefined ? "no folder shared/cases beside the checkout" : undefined;
+}
+
+/** What is right: the number of rows and the first, or the words of the error. */
+const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> = {
+  "nation.dict-malformed.parquet": [25, [
+    "0",
+    "\\x414c4745524941",
+    "0",
+    `\\x${new TextEncoder().encode(" haggle. carefully final deposits detect slyly agai").toHex()}`,
+  ]],
+  "dict-page-offset-zero.parquet": [39, ["1552"]],
+  "repeated_no_annotation.parquet": [6, ["1", null]],
+  "negative-timetz.parquet": /row 1, column "col33": the time of day is -13899000000 microseconds after midnight/,
+  "empty_group_test.parquet": /: column "nested" has a struct without fields \(nested\.inner\), which Postgres has no/,
+  "ARROW-17100.parquet": [5, ["1", "a", "1", "a"]],
+  "bigdecimal.parquet": [6, ["50000000000000000000000000000000000000e-38"]],
+  "plaintext_footer_crypto_metadata.parquet": /: column "i" is encrypted; write it without encryption$/,
+  "large_string_map.brotli.parquet":
+    /column "arr.key_value.key": it has a page of 1\.1 GB; pages of up to 1 GB can be read here$/,
+  "big-endian-null.arrows": /: it is big-endian; /,
+};
+
+Deno.test({
+  ...requires("files of other suites that went wrong once", casesMissing),
+  fn: async () => {
+    for (const [name, right] of Object.entries(CASES)) {
+      const path = `${casesFolder()}/${name}`;
+      const open = () => name.endsWith(".parquet") ? readParquet(path) : readArrow(path);
+      if (right instanceof RegExp) {
+        const error = await errorOf(async () => await all(await open()));
+        assert.equal(error.code, "BAD_FILE");
+        assert.match(error.message, right);
+        assert.doesNotMatch(error.message, /damaged/);
+      } else {
+        const { texts, rows } = await all(await open());
+        assert.deepEqual([rows, texts[0]], right, name);
+      }
+    }
+  },
+});
+
+const INT96 = `
+import sys, datetime as d, pyarrow as pa, pyarrow.parquet as pq
+days = [d.datetime(9999, 12, 31, 3), d.datetime(1, 1, 1), None, d.datetime(1600, 1, 1), d.datetime(2024, 3, 2, 12, 30, 0, 1)]
+t = pa.table({"at": pa.array(days, pa.timestamp("us")), "l": pa.array([[x] for x in days], pa.list_(pa.timestamp("us")))})
+pq.write_table(t, sys.argv[1], use_deprecated_int96_timestamps=True, store_schema=False)
+print("null")
+`;
+
+fileTest("times of Spark, Hive and Impala in 96 bits, beyond what nanoseconds reach", async (folder) => {
+  const path = `${folder}/int96.parquet`;
+  await python(INT96, path);
+  const { types, texts } = await all(await readParquet(path));
+  assert.deepEqual(types, { at: "timestamp", l: "timestamp[]" });
+  const times = [
+    "9999-12-31 03:00:00",
+    "0001-01-01 00:00:00",
+    null,
+    "1600-01-01 00:00:00",
+    "2024-03-02 12:30:00.000001",
+  ];
+  assert.deepEqual(texts, times.map((time) => [time, time === null ? "{NULL}" : `{"${time}"}`]));
+});
+
+/** Writes the same rows in every encoding, and lists that go on in the next page. */
+const ENCODINGS = `
+import sys, json, pyarrow as pa, pyarrow.parquet as pq
+n = 3000
+t = pa.table({
+ "i": pa.array([None if x % 7 == 0 else x * 2654435761 % 2**31 - 2**30 for x in range(n)], pa.int32()),
+ "b": pa.array([None if x % 5 == 0 else x * 11400714819323198485 % 2**64 - 2**63 for x in range(n)]),
+ "s": [None if x % 3 == 0 else f"row {x % 40}" * (x % 4) for x in range(n)],
+ "f": pa.array([x / 7 for x in range(n)]), "o": pa.array([x % 11 < 5 for x in range(n)]),
+ "x": pa.array([x.to_bytes(3, "big") for x in range(n)], pa.binary(3)),
+ "l": [None if x % 10 == 0 else [None if y % 4 == 1 else y for y in range(x % 9)] for x in range(n)],
+ "m": [None if x % 6 == 0 else [{"a": [y] * (y % 3), "b": None if y % 2 else str(y)} for y in range(x % 4)] for x in range(n)],
+})
+flat = {"i": "DELTA_BINARY_PACKED", "b": "DELTA_BINARY_PACKED", "f": "BYTE_STREAM_SPLIT", "x": "BYTE_STREAM_SPLIT", "o": "RLE"}
+ways = [
+ dict(), dict(data_page_size=100, write_batch_size=7), dict(data_page_size=100, write_batch_size=7, data_page_version="2.0"),
+ dict(use_dictionary=False), dict(compression="gzip", row_group_size=1000), dict(compression="lz4", dictionary_pagesize_limit=500),
+ dict(use_dictionary=False, column_encoding=flat | {"s": "DELTA_BYTE_ARRAY"}),
+ dict(use_dictionary=False, column_encoding=flat | {"s": "DELTA_LENGTH_BYTE_ARRAY"}, data_page_version="2.0", data_page_size=300),
+ dict(write_page_checksum=True, compression="zstd"),
+]
+for at, way in enumerate(ways): pq.write_table(t, f"{sys.argv[1]}/{at}.parquet", **way)
+rows = t.to_pylist()
+text = lambda v: None if v is None else str(v).lower() if isinstance(v, bool) else "\\\\x" + v.hex() if isinstance(v, bytes) else repr(v) if isinstance(v, float) else \\
+  "{" + ",".join("NULL" if y is None else f'"{y}"' for y in v) + "}" if isinstance(v, list) and not any(isinstance(y, dict) for y in v) else \\
+  json.dumps(v, separators=(",", ":")) if isinstance(v, list) else str(v)
+print(json.dumps({"files": len(ways), "rows": [["[]" if k == "m" and v == [] else text(v) for k, v in r.items()] for r in rows]}))
+`;
+
+fileTest("every encoding, rows and lists over pages, as pyarrow has them", async (folder) => {
+  const { files, rows } = await python<{ files: number; rows: (string | null)[][] }>(ENCODINGS, folder);
+  const whole = rows.map((row) => row.map((text, at) => at === 3 ? String(Number(text)) : text));
+  for (let file = 0; file < files; file++) {
+    const { texts } = await all(await readParquet(`${folder}/${file}.parquet`));
+    assert.deepEqual(texts, whole, `file ${file}`);
+  }
+});
+
+const SMALL = `
+import sys, pyarrow as pa, pyarrow.parquet as pq
+n = 60
+t = pa.table({"i": pa.array([None if x % 7 == 0 else x for x in range(n)]), "s": [f"row {x % 20}" for x in range(n)],
+  "l": [[x, None][:x % 3] for x in range(n)]})
+pq.write_table(t, sys.argv[1] + "/0.parquet")
+pq.write_table(t, sys.argv[1] + "/1.parquet", use_dictionary=False, compression="zstd", data_page_version="2.0",
+  column_encoding={"i": "DELTA_BINARY_PACKED", "s": "DELTA_BYTE_ARRAY", "l.list.element": "DELTA_BINARY_PACKED"})
+print("null")
+`;
+
+/** Reads a file without a worker, which each of some thousand would take a second to start. */
+async function readHere(path: string): Promise<string> {
+  try {
+    await using file = await openParquet(path);
+    let rows = 0;
+    for await (const batch of file.batches) rows += batch.rows;
+    return `${rows} rows`;
+  } catch (error) {
+    assert.ok(error instanceof LakebaseError && error.code === "BAD_FILE", String(error));
+    return error.message;
+  }
+}
+
+fileTest(
+  "a Parquet file that is cut at any byte, or has any byte wrong, ends in an error or in rows",
+  async (folder) => {
+    await python(SMALL, folder);
+    for (const name of ["0", "1"]) {
+      const whole = await Deno.readFile(`${folder}/${name}.parquet`);
+      const path = `${folder}/bad.parquet`;
+      for (let length = 0; length < whole.length; length++) {
+        await Deno.writeFile(path, whole.subarray(0, length));
+        assert.match(await readHere(path), /it is (no Parquet file|cut off|damaged)|it is cut off$/, `${length} bytes`);
+      }
+      for (let at = 4; at < whole.length; at++) {
+        const bytes = whole.slice();
+        bytes[at]! ^= 0xa5;
+        await Deno.writeFile(path, bytes);
+        await readHere(path);
+      }
+    }
+  },
+);
+
+const EMPTY_STREAM = `
+import sys, pyarrow as pa
+t = pa.table({"a": [1]})
+with pa.OSFile(sys.argv[1] + "/v6.arrows", "wb") as f, pa.ipc.new_stream(f, t.schema) as w: w.write_table(t)
+with pa.OSFile(sys.argv[1] + "/v6.arrow", "wb") as f, pa.ipc.new_file(f, t.schema) as w: w.write_table(t)
+print("null")
+`;
+
+/** Has the metadata at a place say that it is of a version to come. */
+function ofNextVersion(bytes: Uint8Array, from: number): void {
+  const buffer = new ByteBuffer(bytes.subarray(from));
+  const root = buffer.readInt32(0);
+  buffer.writeInt16(root + buffer.__offset(root, 4), 5);
+}
+
+fileTest("a version of Arrow's format that is not known yet is refused", async (folder) => {
+  await python(EMPTY_STREAM, folder);
+  const stream = await Deno.readFile(`${folder}/v6.arrows`);
+  ofNextVersion(stream, 8);
+  await Deno.writeFile(`${folder}/v6.arrows`, stream);
+  const file = await Deno.readFile(`${folder}/v6.arrow`);
+  const end = file.length - "ARROW1".length - 4;
+  ofNextVersion(file, end - new DataView(file.buffer).getInt32(end, true));
+  await Deno.writeFile(`${folder}/v6.arrow`, file);
+  for (const name of ["v6.arrows", "v6.arrow"]) {
+    const { code, message } = await errorOf(readArrow(`${folder}/${name}`));
+    assert.equal(code, "BAD_FILE");
+    assert.match(message, /it is of version V6 of Arrow's format; up to V5 can be read here$/);
+  }
+});
