@@ -1,4 +1,5 @@
 import { redact } from "./redact.ts";
+import { printable } from "./unseen.ts";
 
 export { redact };
 
@@ -86,7 +87,7 @@ export class LakebaseError extends Error {
   readonly origin: string | undefined;
 
   /**
-   * Makes an error; secrets that a server echoed are taken out of the message. Of a message of more than 10,000 characters the
+   * Makes an error; secrets that a server echoed are taken out of the message, and control characters are written out. Of a message of more than 10,000 characters the
    * middle is left out; its cause has the whole.
    */
   constructor(
@@ -95,8 +96,8 @@ export class LakebaseError extends Error {
     options: LakebaseErrorOptions = {},
   ) {
     const safe = redact(message);
-    const short = shortened(safe);
-    const whole = short === safe ? undefined : new Error(safe);
+    const short = printable(shortened(safe));
+    const whole = safe.length <= MOST_SHOWN ? undefined : new Error(safe);
     if (whole !== undefined) whole.stack = `Error: ${short}`;
     const cause = options.cause === undefined ? whole : plainCause(options.cause);
     super(short, cause === undefined ? {} : { cause });
@@ -115,13 +116,13 @@ export class LakebaseError extends Error {
 function plainCause(cause: unknown): Error {
   if (cause instanceof LakebaseError) return cause;
   const { name, message, stack = "" } = cause instanceof Error ? cause : new Error(String(cause));
-  const plain = new Error(redact(message));
+  const plain = new Error(printable(redact(message)));
   plain.name = name;
-  plain.stack = shortened(redact(stack));
+  plain.stack = printable(shortened(redact(stack)));
   for (const key of ["code", "severity", "detail", "hint", "errno", "syscall"]) {
     const value = (cause as Record<string, unknown>)[key];
     if (typeof value === "number") Object.assign(plain, { [key]: value });
-    if (typeof value === "string") Object.assign(plain, { [key]: shortened(redact(value)) });
+    if (typeof value === "string") Object.assign(plain, { [key]: printable(shortened(redact(value))) });
   }
   if (!(cause instanceof Error)) return plain;
   if (cause.cause !== undefined) plain.cause = plainCause(cause.cause);

@@ -1,5 +1,6 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
 import { DISPLAY } from "../notebook/display.ts";
+import { printableJson } from "../unseen.ts";
 import { print } from "./output.ts";
 import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./settings.ts";
 import { inShell } from "./shell_words.ts";
@@ -29,7 +30,9 @@ async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> 
   const [{ diagnose }, { makeCheckup }] = await Promise.all([import("../check.ts"), import("../doctor/checkup.ts")]);
   const steps = await diagnose(connectOptions(values), { signal });
   const checkup = makeCheckup(steps.map((step) => ({ ...step, detail: inShell(step.detail) })));
-  const text = values.format === "json" ? JSON.stringify(checkup, null, 2) : checkup[DISPLAY]()["text/plain"];
+  const text = values.format === "json"
+    ? printableJson(JSON.stringify(checkup, null, 2))
+    : checkup[DISPLAY]()["text/plain"];
   await print(Deno.stdout, `${text}\n`);
   const failed = checkup.find(({ outcome }) => outcome === "failed");
   if (failed !== undefined) throw new Error(`failed at ${failed.step}`);

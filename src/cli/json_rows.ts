@@ -1,4 +1,5 @@
 import { type ParserSource, parserSource, type TypeParsers } from "../query/types.ts";
+import { printableJson } from "../unseen.ts";
 import type { RowFormat } from "./row_format.ts";
 
 /** A text that is JSON already, so that no digit of it is lost. */
@@ -39,7 +40,7 @@ export function jsonRows(whole: boolean): RowFormat {
   let keys: string[] = [];
   let count = 0;
   const object = (row: readonly unknown[]) => {
-    const text = `{${row.map((value, index) => keys[index]! + json(value)).join(",")}}`;
+    const text = printableJson(`{${row.map((value, index) => keys[index]! + json(value)).join(",")}}`);
     return whole ? `${count++ === 0 ? "\n" : ",\n"} ${text}` : `${text}\n`;
   };
   return {

@@ -1,10 +1,19 @@
 import { until } from "../query/cancel.ts";
+import { printable } from "../unseen.ts";
 
 const encoder = new TextEncoder();
 
-/** Writes all of a text. */
+/** What a table dims NULL with, the only commands to a terminal among what is printed. */
+const DIM = new RegExp("(\x1b\\[22?m)");
+
+/**
+ * Writes all of a text. What a person sees, on a terminal and on standard error, has no character that a terminal would obey:
+ * names, values and errors come from others. What goes to a file or a pipe stays as it is.
+ */
 export async function print(to: typeof Deno.stdout | typeof Deno.stderr, text: string): Promise<void> {
-  for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(await to.write(bytes));
+  const seen = to === Deno.stderr || to.isTerminal();
+  const safe = seen ? text.split(DIM).map((part) => DIM.test(part) ? part : printable(part)).join("") : text;
+  for (let bytes = encoder.encode(safe); bytes.length > 0;) bytes = bytes.subarray(await to.write(bytes));
 }
 
 /** Takes text, and waits until it can take more. */

@@ -5,10 +5,8 @@
  * @module
  */
 
-// Line ends, C0 and C1 controls, and the format characters that hide or reorder what surrounds them. Joiners
-// (U+200C, U+200D) stay: emoji and Indic scripts need them.
-const UNSEEN = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e" +
-  "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]";
+import { markUnseen as mark, UNSEEN } from "../unseen.ts";
+
 const PLAIN: RegExp = new RegExp(UNSEEN, "g");
 const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${UNSEEN}`, "g");
 
@@ -99,13 +97,4 @@ function replaceMarkup(
     }
     return wrap(mark(found).replace("<", "&lt;").replace(">", "&gt;"));
   });
-}
-
-function mark(found: string): string {
-  const code = found.charCodeAt(0);
-  if (found === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) {
-    return "↵";
-  }
-  if (code === 0x09) return "⇥";
-  return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
 }

@@ -1,3 +1,4 @@
+import { printable } from "../unseen.ts";
 import type { ConnectFailure } from "../net/failure.ts";
 import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./display.ts";
 
@@ -61,6 +62,6 @@ export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
   ].join(". ");
   if (announced.has(said)) return;
   announced.add(said);
-  if (inNotebook()) displayNow({ "text/plain": `${said}.` }).catch(() => {});
-  else Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${said}.\n`));
+  if (inNotebook()) displayNow({ "text/plain": `${printable(said)}.` }).catch(() => {});
+  else Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${printable(said)}.\n`));
 }

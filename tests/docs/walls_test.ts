@@ -35,6 +35,7 @@ const SMALL = [
   "backoff.ts",
   "place.ts",
   "sql_text.ts",
+  "unseen.ts",
   "worker_url.ts",
 ];
 

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { print } from "../../src/cli/output.ts";
+import { LakebaseError } from "../../src/errors.ts";
+import { printable, printableJson } from "../../src/unseen.ts";
+import { command, PROGRAM } from "../cli/support.ts";
+
+/** Each is a command to some terminal: reset, clipboard, title, link, the same in C1, a line written over, hidden text. */
+const COMMANDS = [
+  "\x1bc",
+  "\x1b]52;c;cm0gLXJmIH4=\x07",
+  "\x1b]0;title\x1b\\",
+  "\x1b]8;;file:///etc/passwd\x07",
+  "\x9b2J",
+  "\x9d52;c;eA==\x9c",
+  "\rover",
+  "\x1b[8m",
+  "\x08\x7f",
+  "\u202e",
+];
+
+/** What a terminal must not get from a value. */
+// deno-lint-ignore no-control-regex
+const OBEYED = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]/;
+
+/** A terminal, which keeps what it gets. */
+function terminal(isTerminal: boolean): typeof Deno.stdout & { text: string } {
+  const kept = {
+    text: "",
+    isTerminal: () => isTerminal,
+    write(bytes: Uint8Array) {
+      kept.text += new TextDecoder().decode(bytes);
+      return Promise.resolve(bytes.length);
+    },
+  };
+  return kept as unknown as typeof Deno.stdout & { text: string };
+}
+
+Deno.test("what is printed on a terminal has no command to it, and a file gets it as it is", async () => {
+  for (const text of COMMANDS) {
+    const [screen, file] = [terminal(true), terminal(false)];
+    await print(screen, `a\t${text}b\n\x1b[2mNULL\x1b[22m\n`);
+    assert.doesNotMatch(screen.text.replaceAll("\x1b[2m", "").replaceAll("\x1b[22m", ""), OBEYED);
+    assert.match(screen.text, /^a\t.*<U\+.*b\n/);
+    await print(file, text);
+    assert.equal(file.text, text);
+  }
+});
+
+Deno.test("JSON has escapes for what a terminal would obey, and means the same", () => {
+  for (const text of COMMANDS) {
+    const json = printableJson(`{"a": ${JSON.stringify(text)},\n "b": 1}`);
+    assert.doesNotMatch(json, OBEYED);
+    assert.equal(JSON.parse(json).a, text);
+  }
+});
+
+Deno.test("an error and its causes have no command to a terminal", () => {
+  for (const text of COMMANDS) {
+    const cause = Object.assign(new Error(text, { cause: new Error(text) }), { detail: text, hint: text });
+    cause.stack = `Error: ${text}\n    at ${text}`;
+    const error = new LakebaseError("QUERY_FAILED", `no ${text}\nHINT: none`, { cause });
+    assert.doesNotMatch(Deno.inspect(error, { depth: 9, showHidden: true }), OBEYED);
+    assert.doesNotMatch(error.message, OBEYED);
+    assert.match(error.message, /\nHINT: none$/);
+  }
+  assert.equal(printable("a\r\nb\tc"), "a\nb\tc");
+});
+
+const HOSTILE = "SELECT E'\\x1bc\\u009b2J' AS \"\x1b]0;x\x07\x9b2J\"";
+
+Deno.test("each format of lakebase query is safe on a real terminal", async () => {
+  const sh = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
+  for (const format of ["table", "csv", "json", "ndjson"]) {
+    const words = [...PROGRAM, "query", "--local", "--format", format, HOSTILE].map(sh).join(" ");
+    const { stdout } = await new Deno.Command("script", { args: ["-qec", words, "/dev/null"], stdin: "null" }).output();
+    const text = new TextDecoder().decode(stdout).replaceAll("\r\n", "\n");
+    assert.match(text, /2J/, text);
+    assert.doesNotMatch(text, OBEYED, format);
+  }
+});
+
+Deno.test("an error of lakebase query repeats no command to a terminal", async () => {
+  const { code, stderr } = await command(["query", "--local", 'SELECT * FROM "\x1bc\x9b2J\x1b]52;c;eA==\x07"'])
+    .output();
+  assert.equal(code, 1);
+  const text = new TextDecoder().decode(stderr);
+  assert.match(text, /<U\+001B>c<U\+009B>2J/);
+  assert.doesNotMatch(text, OBEYED);
+});
