@@ -3,6 +3,7 @@ import { LakebaseError } from "../errors.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
 import type { LoadFormat } from "./file_format.ts";
+import type { ReaderPool } from "./formats/columnar_reader.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { badFile } from "./load_bytes.ts";
 import { bad, badData, type LoadOptions, type SourceOptions } from "./load_options.ts";
@@ -44,9 +45,19 @@ export async function openDataset(
 ): Promise<Incoming> {
   const files = await filesOf(places, signal);
   const { partitions = true } = options;
+  const { ReaderPool } = await import("./formats/columnar_reader.ts");
   const parts = files.map((file) => ({ ...file, partitions: partitions ? partitionsOf(file.path) : new Map() }));
   expectSamePartitions(parts);
-  return new Dataset(places, parts, name, formatOfAll(files, options, opening), options, opening, signal);
+  return new Dataset(
+    places,
+    parts,
+    name,
+    formatOfAll(files, options, opening),
+    options,
+    opening,
+    signal,
+    new ReaderPool(),
+  );
 }
 
 async function filesOf(places: readonly string[], signal: AbortSignal | undefined): Promise<DataFile[]> {
@@ -104,6 +115,7 @@ class Dataset implements Incoming {
   readonly #options: LoadOptions;
   readonly #opening: OpenFiles;
   readonly #signal: AbortSignal | undefined;
+  readonly #readers: ReaderPool;
 
   constructor(
     places: readonly string[],
@@ -113,7 +125,9 @@ class Dataset implements Incoming {
     options: LoadOptions,
     opening: OpenFiles,
     signal: AbortSignal | undefined,
+    readers: ReaderPool,
   ) {
+    this.#readers = readers;
     this.#places = places;
     this.#parts = parts;
     this.name = name;
@@ -172,7 +186,9 @@ class Dataset implements Incoming {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#readers[Symbol.asyncDispose]();
+  }
 
   async #open(part: Part, options: SourceOptions): Promise<Incoming | undefined> {
     this.#signal?.throwIfAborted();
@@ -183,10 +199,11 @@ class Dataset implements Incoming {
   }
 
   /** Names of partitions are none of a file's own columns. */
-  #fileOptions({ partitions }: Part): LoadOptions {
+  #fileOptions({ partitions }: Part): SourceOptions {
     const { types: _types, columns, ...options } = this.#options;
-    if (columns === undefined) return options;
-    return { ...options, columns: columns.filter((name) => !partitions.has(name)) };
+    const readers = this.#readers;
+    if (columns === undefined) return { ...options, readers };
+    return { ...options, readers, columns: columns.filter((name) => !partitions.has(name)) };
   }
 
   /** Where a person chose columns, those that are meant; CSV and TSV have a name for each of the file's own. */

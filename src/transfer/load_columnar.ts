@@ -8,16 +8,16 @@ import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import type { LoadBytes } from "./load_bytes.ts";
-import { bad, badData, type LoadOptions, type Refuse } from "./load_options.ts";
+import { bad, badData, type LoadOptions, type Refuse, type SourceOptions } from "./load_options.ts";
 import { BY_OPTION, type LoadTable, matchColumns } from "./load_table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
   source: string | LoadBytes,
   format: "arrow" | "parquet",
-  options: LoadOptions,
+  options: SourceOptions,
 ): Promise<Incoming> {
-  const rows = await readRows(source, format);
+  const rows = await readRows(source, format, options.readers);
   try {
     const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
     const name = typeof source === "string" ? basename(source) : source.name;
@@ -43,10 +43,14 @@ export function columnsIncoming(columns: Columns, options: LoadOptions): Incomin
   return new Columnar({ name: "the columns", size: undefined, refuse: bad }, rows, options);
 }
 
-async function readRows(source: string | LoadBytes, format: "arrow" | "parquet"): Promise<FileRows> {
+async function readRows(
+  source: string | LoadBytes,
+  format: "arrow" | "parquet",
+  readers: SourceOptions["readers"],
+): Promise<FileRows> {
   const { readArrow, readParquet } = await import("./formats/columnar_reader.ts");
-  if (format === "parquet") return await readParquet(source as string);
-  return await readArrow(typeof source === "string" ? source : source.chunks);
+  if (format === "parquet") return await readParquet(source as string, readers);
+  return await readArrow(typeof source === "string" ? source : source.chunks, readers);
 }
 
 class Columnar implements Incoming {

@@ -13,6 +13,7 @@ import {
   SIGNAL,
   SWITCH,
 } from "./option_checks.ts";
+import type { ReaderPool } from "./formats/columnar_reader.ts";
 import type { Progress } from "./progress.ts";
 
 /**
@@ -72,6 +73,8 @@ export interface LoadOptions {
 export interface SourceOptions extends LoadOptions {
   /** Rows that are looked at to find out the types. @default {10,000} */
   sampleRows?: number;
+  /** Who reads Arrow and Parquet. @default {a worker for the file alone} */
+  readers?: ReaderPool;
 }
 
 const MODES: readonly string[] = ["append", "replace"];

@@ -14,20 +14,50 @@ const HEAP_MB = 512;
  * @param source A path, or the bytes.
  * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
  */
-export function readArrow(source: string | AsyncIterable<Uint8Array>): Promise<FileRows> {
-  return read("arrow", source);
+export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: ReaderPool): Promise<FileRows> {
+  return read("arrow", source, pool);
 }
 
 /** Reads a Parquet file, a row group at a time; throws as {@linkcode readArrow}. */
-export function readParquet(path: string): Promise<FileRows> {
-  return read("parquet", path);
+export function readParquet(path: string, pool?: ReaderPool): Promise<FileRows> {
+  return read("parquet", path, pool);
+}
+
+/** Workers for many files, one after the other: to start one takes longer than to read a small file. */
+export class ReaderPool implements AsyncDisposable {
+  readonly #idle: Worker[] = [];
+  #closed = false;
+
+  /** A worker, new or used. */
+  take(): Worker {
+    return this.#idle.pop() ?? newWorker();
+  }
+
+  /** Keeps a worker that waits for its next file. */
+  async put(worker: Worker): Promise<void> {
+    if (this.#closed) await worker.terminate();
+    else this.#idle.push(worker);
+  }
+
+  /** Ends those that wait, and those that come later. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#idle.splice(0).map((worker) => worker.terminate()));
+  }
+}
+
+function newWorker(): Worker {
+  return new Worker(workerUrl(import.meta.resolve("./columnar_worker.ts")), {
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+  });
 }
 
 async function read(
   format: "arrow" | "parquet",
   source: string | AsyncIterable<Uint8Array>,
+  pool: ReaderPool | undefined,
 ): Promise<FileRows> {
-  const reader = new ColumnarReader(source);
+  const reader = new ColumnarReader(source, pool);
   try {
     await reader.open(format);
     return reader;
@@ -44,14 +74,17 @@ async function read(
 class ColumnarReader implements FileRows {
   columns: readonly FileColumn[] = [];
   readonly batches: AsyncIterable<Batch> = this.#batches();
-  readonly #worker = new Worker(workerUrl(import.meta.resolve("./columnar_worker.ts")), {
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  });
+  readonly #worker: Worker;
+  readonly #pool: ReaderPool | undefined;
+  /** Whether the worker has answered all that it was asked, and can be asked for another file. */
+  #idle = false;
   readonly #source: string | AsyncIterator<Uint8Array>;
   readonly #name: string;
   #answer = Promise.withResolvers<FromReader>();
 
-  constructor(source: string | AsyncIterable<Uint8Array>) {
+  constructor(source: string | AsyncIterable<Uint8Array>, pool: ReaderPool | undefined) {
+    this.#pool = pool;
+    this.#worker = pool?.take() ?? newWorker();
     this.#source = typeof source === "string" ? source : source[Symbol.asyncIterator]();
     this.#name = fileName(source);
     this.#worker.on("message", (message: FromReader) => this.#hear(message));
@@ -66,7 +99,10 @@ class ColumnarReader implements FileRows {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker.terminate();
+    if (this.#idle && this.#pool !== undefined) {
+      this.#worker.removeAllListeners();
+      await this.#pool.put(this.#worker);
+    } else await this.#worker.terminate();
     // Not waited for: a source that is waiting for its own next bytes only hears of it after them.
     if (typeof this.#source !== "string") Promise.resolve(this.#source.return?.()).catch(() => {});
   }
@@ -84,6 +120,7 @@ class ColumnarReader implements FileRows {
 
   #ask(question: ToReader): Promise<FromReader> {
     this.#answer = Promise.withResolvers();
+    this.#idle = false;
     this.#worker.postMessage(question);
     return this.#answer.promise;
   }
@@ -91,7 +128,10 @@ class ColumnarReader implements FileRows {
   #hear(message: FromReader): void {
     if (message.kind === "more") this.#feed().catch((error) => this.#fail(error));
     else if (message.kind === "failed") this.#fail(new LakebaseError("BAD_FILE", message.message));
-    else this.#answer.resolve(message);
+    else {
+      this.#idle = true;
+      this.#answer.resolve(message);
+    }
   }
 
   async #feed(): Promise<void> {

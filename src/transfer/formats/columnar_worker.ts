@@ -25,6 +25,7 @@ parentPort!.on("message", (message: ToReader) => {
 async function answer(question: Exclude<ToReader, { kind: "bytes" }>): Promise<void> {
   if (question.kind === "open") {
     name = fileName(question.path);
+    await rows?.[Symbol.asyncDispose](); // the file before
     rows = await open(question.format, question.path);
     batches = rows.batches[Symbol.asyncIterator]();
     return say({ kind: "opened", columns: rows.columns });
