@@ -30,7 +30,7 @@ export interface Queryable {
    *
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also in
-   * `.gz`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.
+   * `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.
    * @param options The format where the target does not tell it, and more.
    * @returns How many rows and bytes were written; in a cell it draws itself as one line. It starts at once.
    * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE` where the target can't be written, or as {@linkcode query}.
@@ -43,7 +43,7 @@ export interface Queryable {
    * @param source Rows: an array, or anything that can be iterated, of objects with the columns' names; a query, its result,
    * or its `columns()`; of these the query keeps every value exact (a `Date` has milliseconds only), and is read whole into
    * memory. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
-   * standard input. Or a stream of bytes, with `format`.
+   * standard input. Or a folder, a glob such as `trips/*.parquet`, or a list of files, which are one load. Or a stream of bytes, with `format`.
    * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
    * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.
    * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not take, with its line, its column and its value;

@@ -120,7 +120,7 @@ function copied(source: CopySource, { format, partitions = [] }: CopyFormat): st
 function partitionText(places: readonly number[]): string {
   const values = places.map((place) => `q.c${place}::pg_catalog.text`).join(", ");
   const json = `pg_catalog.json_build_array(${values})::pg_catalog.text`;
-  return `pg_catalog.encode(pg_catalog.convert_to(${json}, 'UTF8'), 'hex') COLLATE "C"`;
+  return `pg_catalog.encode(pg_catalog.convert_to(${json}, 'UTF8'), 'hex') COLLATE pg_catalog."C"`;
 }
 
 const INET = 869;

@@ -149,7 +149,7 @@ class Dataset implements Incoming {
       await using file = await this.#open(part, { ...this.#fileOptions(part), create: true, sampleRows });
       const contradiction = file === undefined ? undefined : columns.add(part.path, file.types());
       if (contradiction !== undefined) throw contradicts(contradiction);
-      columns.addPartitions(this.#chosenPartitions(part));
+      columns.addPartitions(file?.partitions ?? this.#chosenPartitions(part));
     }
     const types = columns.types();
     if (types.size > 0) return types;
@@ -190,7 +190,7 @@ class Dataset implements Incoming {
     await this.#readers[Symbol.asyncDispose]();
   }
 
-  async #open(part: Part, options: SourceOptions): Promise<Incoming | undefined> {
+  async #open(part: Part, options: SourceOptions): Promise<DatasetFile | undefined> {
     this.#signal?.throwIfAborted();
     return await inFile(part.path, async () => {
       const file = await this.#opening.open(part.path, this.#format, options);
@@ -200,10 +200,10 @@ class Dataset implements Incoming {
 
   /** Names of partitions are none of a file's own columns. */
   #fileOptions({ partitions }: Part): SourceOptions {
-    const { types: _types, columns, ...options } = this.#options;
-    const readers = this.#readers;
-    if (columns === undefined) return { ...options, readers };
-    return { ...options, readers, columns: columns.filter((name) => !partitions.has(name)) };
+    const { types: _types, columns, ...rest } = this.#options;
+    const options = { ...rest, readers: this.#readers, expected: partitions };
+    if (columns === undefined) return options;
+    return { ...options, columns: columns.filter((name) => !partitions.has(name)) };
   }
 
   /** Where a person chose columns, those that are meant; CSV and TSV have a name for each of the file's own. */
@@ -248,7 +248,8 @@ class DatasetFile implements Incoming {
   readonly sampled: boolean;
   readonly refuse: Incoming["refuse"];
   readonly #file: Incoming;
-  readonly #partitions: ReadonlyMap<string, string | null>;
+  /** What its folders give it. */
+  readonly partitions: ReadonlyMap<string, string | null>;
 
   constructor(file: Incoming, path: string, partitions: ReadonlyMap<string, string | null>) {
     this.name = path;
@@ -257,12 +258,14 @@ class DatasetFile implements Incoming {
     this.refuse = file.refuse;
     this.names = file.names;
     this.#file = file;
-    this.#partitions = partitions;
-    const twice = file.names?.find((name) => partitions.has(name));
-    if (twice === undefined) return;
+    const twice = new Set(file.names).intersection(new Set(partitions.keys()));
+    this.partitions = new Map([...partitions].filter(([name]) => !twice.has(name)));
+    // Arrow and Parquet have the values as they were: polars writes them into the files too. Reading them compares the two.
+    if (!file.sampled || twice.size === 0) return;
+    const [name] = twice;
     throw badData(
-      `${path} has the column ${JSON.stringify(twice)}, and its folder says ${
-        JSON.stringify(partitions.get(twice))
+      `${path} has the column ${JSON.stringify(name)}, and its folder says ${
+        JSON.stringify(partitions.get(name!))
       } for it; ` +
         "say { partitions: false } to take the file's own",
     );
@@ -278,7 +281,7 @@ class DatasetFile implements Incoming {
 
   copy(table: LoadTable): IncomingCopy | undefined {
     return inFileNow(this.name, () => {
-      const names = [...this.#partitions.keys()];
+      const names = [...this.partitions.keys()];
       const columns = matchColumns(table, names, this.#folders());
       const rest = { ...table, columns: table.columns.filter((column) => !columns.includes(column)) };
       const copy = this.#file.copy(names.length === 0 ? table : rest);
@@ -299,7 +302,7 @@ class DatasetFile implements Incoming {
   }
 
   async *#bytes({ bytes, layout = COPY_TEXT, columns }: IncomingCopy): AsyncGenerator<Uint8Array, void, void> {
-    const values = [...this.#partitions.values()];
+    const values = [...this.partitions.values()];
     // Without a column of the file's own nothing follows the last delimiter.
     const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
     try {

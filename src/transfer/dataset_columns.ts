@@ -56,7 +56,8 @@ export class DatasetColumns {
   /** What a table for them has; the partitions come last, as Spark has it. */
   types(): Map<string, string> {
     const columns = Array.from(this.#columns, ([name, { type }]) => [name, textOf(type)] as const);
-    const partitions = Array.from(this.#partitions, ([name, type]) => [name, typeText(type)] as const);
+    const own = [...this.#partitions].filter(([name]) => !this.#columns.has(name));
+    const partitions = Array.from(own, ([name, type]) => [name, typeText(type)] as const);
     return new Map([...columns, ...partitions]);
   }
 }

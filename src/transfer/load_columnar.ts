@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { Batch } from "./batch.ts";
-import { cellWriter } from "./cell_text.ts";
+import type { LakebaseError } from "../errors.ts";
+import { cellText, cellWriter } from "./cell_text.ts";
 import { batchOf, type Columns } from "./columns.ts";
 import { CopyBytes } from "./copy_bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
@@ -61,12 +62,12 @@ class Columnar implements Incoming {
   readonly refuse: Refuse;
   readonly #rows: FileRows;
   readonly #chosen: readonly number[];
-  readonly #options: LoadOptions;
+  readonly #options: SourceOptions;
 
   constructor(
     { name, size, refuse }: Pick<Incoming, "name" | "size" | "refuse">,
     rows: FileRows,
-    options: LoadOptions,
+    options: SourceOptions,
   ) {
     this.name = name;
     this.size = size;
@@ -103,10 +104,28 @@ class Columnar implements Incoming {
     return {
       columns,
       options: "FORMAT text",
-      bytes: write(this.#rows.batches, chosen, out),
+      bytes: write(this.#expected(), chosen, out),
       rows: () => out.rows,
       place,
     };
+  }
+
+  /** The rows, which must agree with what the folders say. */
+  #expected(): AsyncIterable<Batch> {
+    const { expected = new Map<string, string | null>() } = this.#options;
+    const places = this.#rows.columns.flatMap(({ name }, index) => expected.has(name) ? [index] : []);
+    if (places.length === 0) return this.#rows.batches;
+    return expectValues(
+      this.#rows.batches,
+      places.map((index) => [index, expected.get(this.#rows.columns[index]!.name)!]),
+      (row, column, found, wanted) =>
+        this.refuse(
+          `row ${row.toLocaleString("en-US")} of ${this.name}, column ${JSON.stringify(column)} has ${
+            found ?? "NULL"
+          }, and its ` +
+            `folder says ${wanted ?? "NULL"}; to take the file's own, say { partitions: false }`,
+        ),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -123,6 +142,40 @@ function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly
       `${name} has no column ${JSON.stringify(column)}; it has: ${columns.map((found) => found.name).join(", ")}`,
     );
   });
+}
+
+type RefuseValue = (row: number, column: string, found: string | null, wanted: string | null) => LakebaseError;
+
+async function* expectValues(
+  batches: AsyncIterable<Batch>,
+  expected: readonly (readonly [index: number, value: string | null])[],
+  refuse: RefuseValue,
+): AsyncGenerator<Batch, void, void> {
+  let rows = 0;
+  for await (const batch of batches) {
+    for (const [index, value] of expected) {
+      const column = batch.columns[index]!;
+      const read = cellText(column);
+      let last = value;
+      for (let row = 0; row < batch.rows; row++) {
+        const found = read(row);
+        if (found === last) continue;
+        if (!isSame(found, value)) throw refuse(rows + row + 1, column.name, found, value);
+        last = found;
+      }
+    }
+    yield batch;
+    rows += batch.rows;
+  }
+}
+
+/** A folder's name may have a value in another way than Postgres writes it: `1.0`, `true`, `2025-01-31T00:00:00`. */
+function isSame(found: string | null, value: string | null): boolean {
+  if (found === null || value === null) return found === value;
+  if (found === value || found[0] === value[0] && /^(true|false)$/i.test(value) && found.length === 1) return true;
+  if (found.trim() !== "" && Number(found) === Number(value)) return true;
+  const time = Date.parse(found);
+  return !Number.isNaN(time) && time === Date.parse(value);
 }
 
 async function* write(

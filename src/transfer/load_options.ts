@@ -73,6 +73,8 @@ export interface LoadOptions {
 export interface SourceOptions extends LoadOptions {
   /** Rows that are looked at to find out the types. @default {10,000} */
   sampleRows?: number;
+  /** Values that columns of an Arrow or Parquet file have in every row, where it has those columns: as its folders say. */
+  expected?: ReadonlyMap<string, string | null>;
   /** Who reads Arrow and Parquet. @default {a worker for the file alone} */
   readers?: ReaderPool;
 }

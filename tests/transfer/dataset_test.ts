@@ -164,6 +164,30 @@ pullTest("hive folders give columns to the files in them, in every format", asyn
   }
 });
 
+pullTest("a partition's column that a Parquet file has too must agree with it", async ({ db, folder }) => {
+  const values =
+    "SELECT 1 AS id, 2024 AS year, NULL::text AS zone, 1.50::float8 AS fare, DATE '2025-01-31' AS day, true AS flag";
+  const hive = "year=2024/zone=__HIVE_DEFAULT_PARTITION__/fare=1.5/day=2025-01-31/flag=true";
+  for (const format of ["parquet", "arrow"]) {
+    await Deno.mkdir(`${folder}/${format}/${hive}`, { recursive: true });
+    await db.sql`${db.sql.unsafe(values)}`.pull(`${folder}/${format}/${hive}/p.${format}`);
+    const { types, rows } = await created(db, `${folder}/${format}`);
+    assert.match(
+      types,
+      /^id \w+, year (int4|integer), zone text, fare (float8|double precision), day date, flag bool(ean)?$/,
+    );
+    assert.deepEqual(rows, [{ id: 1, year: 2024, zone: null, fare: 1.5, day: "2025-01-31", flag: true }]);
+    await Deno.mkdir(`${folder}/wrong-${format}/year=2023`, { recursive: true });
+    await Deno.copyFile(`${folder}/${format}/${hive}/p.${format}`, `${folder}/wrong-${format}/year=2023/p.${format}`);
+    const error = await errorOf(created(db, `${folder}/wrong-${format}`));
+    assert.match(
+      error.message,
+      /row 1 of \S+year=2023\/p\.\w+, column "year" has 2024, and its folder says 2023; .*partitions: false/,
+    );
+    assert.equal((await created(db, `${folder}/wrong-${format}`, { partitions: false })).rows.length, 1);
+  }
+});
+
 pullTest("the files of a dataset may differ in columns, and the widest type fits", async ({ db, folder }) => {
   await write(folder, { "t/a.csv": "id,tip\n1,2\n", "t/b.csv": "id\n2\n", "t/c.csv": "note,tip,id\nx,2.5,3\n" });
   const csv = await created(db, `${folder}/t`);

@@ -13,8 +13,9 @@ columns = ["id", "said", "fare", "at", "year", "zone"]
 
 by_pyarrow = ds.dataset(pulled, partitioning="hive").to_table(columns=columns).sort_by("id")
 by_polars = polars.scan_parquet(pulled, hive_partitioning=True).select(columns).sort("id").collect()
+quoted = ", ".join(f'"{name}"' for name in columns)
 by_duckdb = duckdb.sql(
-    f"SELECT {', '.join(columns)} FROM read_parquet('{pulled}/**/*.parquet', hive_partitioning = true) ORDER BY id"
+    f"SELECT {quoted} FROM read_parquet('{pulled}/**/*.parquet', hive_partitioning = true) ORDER BY id"
 ).to_arrow_table()
 
 wanted = by_pyarrow.to_pylist()

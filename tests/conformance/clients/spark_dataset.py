@@ -44,8 +44,9 @@ for name, rows in found.items():
 print(wanted[:4])
 
 rows = found["parquet"].repartition(4)
+exact = {"header": True, "escape": '"', "timestampFormat": "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"}  # else milliseconds
 rows.write.partitionBy("year", "zone").parquet(f"{folder}/spark-parquet")
-rows.write.partitionBy("zone").options(header=True, escape='"').csv(f"{folder}/spark-csv", compression="gzip")
+rows.write.partitionBy("zone").options(**exact).csv(f"{folder}/spark-csv", compression="gzip")
 rows.write.json(f"{folder}/spark-json")
 spark.stop()
 print("done")
