@@ -26,7 +26,7 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
     return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };
   }
   const rows = result.slice(0, limit);
-  const total = more ? undefined : Math.max(rowCount ?? 0, result.length);
+  const total = more && rowCount === null ? undefined : Math.max(rowCount ?? 0, result.length);
   const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
   return {
     ...renderTable({

@@ -16,12 +16,18 @@ const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?
 /** Characters of a statement that are looked at. */
 const LONGEST = 1_000_000;
 
+/** Statements whose size is kept, and characters of each. */
+const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
+
 /** What was learned of a database's own types and tables; kept until a statement changes them. */
 export class Learned {
   /** The names of types, by oid. */
   readonly types: Map<number, string> = new Map();
   /** Whether a column takes NULL, by its number, by the table's oid. */
   readonly tables: Map<number, Map<number, boolean>> = new Map();
+
+  /** Statements that had few rows when their first rows were wanted; the last ones of them. */
+  readonly small: Set<string> = new Set();
 
   /** Told when a statement may have changed tables or functions. */
   onChange: (() => void) | undefined;
@@ -41,6 +47,15 @@ export class Learned {
     if (!/^(ALTER|CREATE|DROP|ROLLBACK)/.test(tag)) return;
     this.types.clear();
     this.tables.clear();
+  }
+
+  /** Keeps whether a statement had few rows, for when its first rows are wanted again. */
+  heedSize(text: string, small: boolean): void {
+    if (!small) this.small.delete(text);
+    else if (text.length <= LONGEST_KEPT && !this.small.has(text)) {
+      if (this.small.size >= MOST_KEPT) this.small.clear();
+      this.small.add(text);
+    }
   }
 
   /** Others see what a transaction has changed once it is over. */

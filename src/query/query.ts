@@ -10,6 +10,7 @@ import { onlyReads } from "./only_reads.ts";
 import { explainStatement, type Plan } from "./plan.ts";
 import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
 import type { Result } from "./result.ts";
+import { notKept } from "./run_again.ts";
 import { type FindSession, run, type RunOptions } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
 import { parserSource } from "./types.ts";
@@ -42,6 +43,9 @@ const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String },
 /**
  * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
  * itself, fetching only the rows that it shows; inside another `sql` it is a fragment.
+ *
+ * How many rows are shown changes nothing of what a statement does: where it may do more than read, by a function that it
+ * calls or a lock that it takes, it runs to its end as in psql. The server is asked for that, where there are more rows.
  *
  * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
  * reads, and of which no more than the first rows were fetched, runs once more for the rest, in a transaction that can't
@@ -114,7 +118,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The value of the first row's first column.
+   * The value of the first row's first column; it runs as {@linkcode first} does.
    *
    * @returns The value; `undefined` where there is no row.
    * @throws {LakebaseError} As `await`.
@@ -125,7 +129,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The first row; no more than that is fetched.
+   * The first row. No more than that is fetched of a statement that can't do anything but read; any other runs to its end.
    *
    * @returns The row; `undefined` where there is none.
    * @throws {LakebaseError} As `await`.
@@ -275,9 +279,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** The result of running it whole: what has run so already, or is running. */
   #whole(): Promise<Result<Row>> {
-    return this.#result ??= this.#peek === undefined
-      ? this.#run()
-      : this.#peek.then((seen) => seen.more ? this.#run({ again: true }) : seen);
+    return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((seen) => {
+      if (!seen.more) return seen;
+      if (hasEnded(seen)) throw notKept(seen.length, seen.rowCount!);
+      return this.#run({ again: true });
+    });
   }
 
   /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
@@ -290,7 +296,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     if (this.#result !== undefined) return this.#result;
     const peek = this.#peek === undefined
       ? run(false)
-      : this.#peek.then((seen) => seen.more && seen.length < limit ? run(true) : seen);
+      : this.#peek.then((seen) => seen.more && !hasEnded(seen) && seen.length < limit ? run(true) : seen);
     return this.#peek = peek;
   }
 
@@ -302,4 +308,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   #stops(): StopOptions {
     return { signal: this.#options.signal, timeout: this.#options.timeout };
   }
+}
+
+/** Whether a statement of which not all rows are kept has run to its end: then its rows were counted. */
+function hasEnded({ rowCount }: Result<unknown>): boolean {
+  return rowCount !== null;
 }

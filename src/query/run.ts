@@ -4,6 +4,7 @@ import { LakebaseError } from "../errors.ts";
 import { acquire, cancelable, eitherSignal, until } from "./cancel.ts";
 import { lookUpOn } from "./learned.ts";
 import { Execution } from "./execution.ts";
+import { FirstRows } from "./first_rows.ts";
 import { explainFailure } from "./explain_failure.ts";
 import { fieldsOf } from "./fields.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
@@ -19,9 +20,9 @@ export type FindSession = () => Session | Promise<Session>;
 
 /** How a statement runs. */
 export interface RunOptions extends StopOptions {
-  /** Fetches no more rows than this. */
+  /** Rows that are wanted of one statement that reads; where it may do more than that, it runs to its end all the same. */
   limit?: number | undefined;
-  /** For a drawing: learns the names of types that are not known, and whether there are more rows. @default {false} */
+  /** For a drawing: learns the names of types that are not known. @default {false} */
   drawn?: boolean | undefined;
   /** Refuses several statements in one before any of them runs. @default {false} */
   single?: boolean | undefined;
@@ -75,21 +76,20 @@ interface Run {
 
 async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<Result<Row>> {
   const { types = session.types, limit, single, drawn } = options;
-  const fetched = limit !== undefined && drawn ? limit + 1 : limit; // the server can't say that the last row was the last
   const { learned } = session;
-  let execution = new Execution(statement, { types, learned, limit: fetched, single });
+  const { text } = statement;
+  const execution = limit === undefined
+    ? new Execution(statement, { types, learned, single })
+    : new FirstRows(statement, { types, learned, rows: limit, whole: learned.small.has(text) });
   const started = performance.now();
-  try {
-    await exchange(session, lease, signal, execution);
-  } catch (error) {
-    if (signal?.aborted || session.transaction !== undefined || !execution.mayBeSeveral(error)) throw error;
-    execution = new Execution(statement, { types, learned }); // nothing has run: it was refused while it was parsed
-    await exchange(session, lease, signal, execution);
-  }
+  await exchange(session, lease, signal, execution);
   const elapsed = performance.now() - started;
-  session.learned.heed(execution.tag, statement.text);
+  learned.heed(execution.tag, text);
+  if (execution instanceof FirstRows) {
+    learned.heedSize(text, execution.count <= limit!);
+    if (!execution.complete) execution.rows.length = limit!;
+  }
   if (drawn) await nameTypes(session, lease, signal, execution);
-  if (limit !== undefined && execution.rows.length > limit) execution.rows.length = limit;
   return toResult<Row>(session, execution, elapsed);
 }
 
@@ -116,7 +116,7 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
   if (more) answer.fields = fieldsOf(answer.wireFields, session.learned);
 }
 
-function toResult<Row>({ learned, lookUp, place }: Session, execution: Execution, elapsed: number): Result<Row> {
+function toResult<Row>({ learned, lookUp, place }: Session, execution: Exchange, elapsed: number): Result<Row> {
   const { rows, fields, wireFields, tag, more, notices } = execution;
   const describe = async () => {
     await learned.learnTypes(wireFields, lookUp);

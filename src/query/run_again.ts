@@ -38,3 +38,13 @@ function wouldWrite(cause: unknown): LakebaseError {
     { cause, sqlstate: "25006" },
   );
 }
+
+/** For a statement that has run to its end for its first rows, and had too many to keep them all. */
+export function notKept(kept: number, count: number): LakebaseError {
+  const all = count.toLocaleString("en-US");
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot give all ${all} rows: the query has run to its end, once, for the first rows, and only ${kept} were kept. To ` +
+      "run it again would do again what its functions do. For all rows write await sql`...` before it is drawn",
+  );
+}
