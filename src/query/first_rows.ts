@@ -1,4 +1,4 @@
-import { answeredWrites, namesCalled, namesIn, PLAN, planWrites, QUESTION } from "./only_reads.ts";
+import { answeredWrites, NAMES_QUESTION, namesCalled, namesIn, OWN_QUESTION, PLAN, planWrites } from "./only_reads.ts";
 import { firstWord } from "../sql_text.ts";
 import type { WireRow } from "./fields.ts";
 import type { Statement } from "./fragment.ts";
@@ -42,7 +42,8 @@ export class FirstRows extends Exchange {
   #questions = 0;
   #asked = new Set<string>();
   #answers: WireRow[] = [];
-  #writes = false;
+  #planned = false;
+  #askedOwn = false;
 
   /** Made of one statement; `pg` submits it. */
   constructor(statement: Statement, options: FirstRowsOptions) {
@@ -100,39 +101,41 @@ export class FirstRows extends Exchange {
   #askForPlan(): void {
     this.#phase = "asking";
     const { text, values } = this.#statement;
-    this.#questions = 2;
-    sendOpening(this.wire, { text: PLAN + text, values, rows: 0, last: "flush" });
-    this.#ask(namesIn(text)); // in the same breath
+    this.#ask(PLAN + text, values);
+    this.#askNames(namesIn(text)); // in the same breath
   }
 
-  #ask(names: Iterable<string>): void {
+  #askNames(names: Iterable<string>): void {
     const asked = [...names];
     for (const name of asked) this.#asked.add(name);
-    sendOpening(this.wire, {
-      text: QUESTION,
-      values: [`{${asked.map((name) => `"${name}"`).join(",")}}`],
-      rows: 0,
-      last: "flush",
-    });
+    this.#ask(NAMES_QUESTION, [`{${asked.map((name) => `"${name}"`).join(",")}}`]);
+  }
+
+  #ask(text: string, values: Statement["values"]): void {
+    this.#questions++;
+    sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
   }
 
   #hearAnswer(row: WireRow): void {
-    if (this.#questions === 2) this.#plan += `${row[0]}\n`;
+    if (!this.#planned) this.#plan += `${row[0]}\n`;
     else this.#answers.push(row);
   }
 
   #answered(): void {
+    this.#planned = true;
     if (--this.#questions > 0) return;
     const called = namesCalled(this.#plan);
-    this.#writes ||= planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan);
+    if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
     const unknown = called.difference(this.#asked);
-    if (this.#writes) return this.#runOn();
-    if (unknown.size === 0) {
-      this.more = true;
-      return this.#end();
+    if (unknown.size > 0) this.#askNames(unknown); // what a view calls is not in the statement's own text
+    const own = this.#answers.some(([kind]) => kind === "own");
+    if (own && !this.#askedOwn) {
+      this.#askedOwn = true;
+      this.#ask(OWN_QUESTION, []);
     }
-    this.#questions = 1; // what a view calls is not in the statement's own text
-    this.#ask(unknown);
+    if (this.#questions > 0) return;
+    this.more = true;
+    this.#end();
   }
 
   #runOn(): void {
