@@ -54,6 +54,11 @@ export class FirstRows extends Exchange {
     this.#portal = options.whole ? "" : `lakebase_first_${++lastPortal}`;
   }
 
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
   protected override gather(): unknown[] {
     return new Result();
   }
