@@ -1,4 +1,5 @@
 import { sqlTokens } from "../sql_text.ts";
+import { withJsonCasts } from "./json_casts.ts";
 import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
@@ -90,6 +91,7 @@ function assemble(fragment: Fragment): Statement {
   let outer: Set<Fragment> | undefined;
   const written: [start: number, end: number][] = []; // where the person may have written a number
   let plain = fragment.values.length === fragment.strings.length - 1;
+  let casts = false;
   let afterParameter = false;
   for (let top = open[0]; top !== undefined; top = open[open.length - 1]) {
     const { strings, values: own } = top.fragment;
@@ -117,11 +119,12 @@ function assemble(fragment: Fragment): Statement {
     const parameter = encodeParameter(value, values.length + 1);
     values.push(parameter.value);
     plain &&= parameter.cast === "";
+    casts ||= parameter.cast !== "";
     text += `$${values.length}${parameter.cast}`;
     afterParameter = true;
   }
   if (written.length > 0 && values.length > 0) checkNumbers(text, written);
-  const statement = checked({ text, values });
+  const statement = checked({ text: casts ? withJsonCasts(text) : text, values });
   if (plain) texts.set(fragment.strings, text);
   return statement;
 }

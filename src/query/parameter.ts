@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../errors.ts";
 import { arrayText } from "./array.ts";
+import { JSONB_CAST } from "./json_casts.ts";
 
 /** A value as the wire takes it: text, bytes, or NULL. */
 export type WireValue = string | Buffer | null;
@@ -10,11 +11,12 @@ export interface Parameter {
   /** The value. */
   value: WireValue;
   /** `::pg_catalog.jsonb` for an object; else empty, which leaves the type to the statement. */
-  cast: "" | "::pg_catalog.jsonb";
+  cast: "" | typeof JSONB_CAST;
 }
 
 /**
- * Turns a value into a parameter. Arrays become Postgres arrays, objects `jsonb`, a typed array or a buffer `bytea`.
+ * Turns a value into a parameter. Arrays become Postgres arrays, objects `jsonb`, a typed array or a buffer
+ * `bytea`; a Temporal or a `URL` is the text of what it means.
  *
  * @param value Anything that a program may hold.
  * @param position The parameter's number, from 1, for the error.
@@ -32,7 +34,7 @@ export function encodeValue(value: unknown, name: string): Parameter {
   if (Array.isArray(value)) return { value: encodeArray(value, name), cast: "" };
   const bytes = bytesOf(value);
   if (bytes !== undefined) return { value: bytes, cast: "" };
-  return { value: jsonText(value, name), cast: "::pg_catalog.jsonb" };
+  return { value: jsonText(value, name), cast: JSONB_CAST };
 }
 
 /**
@@ -50,12 +52,14 @@ function scalarText(value: unknown, name: string): string | undefined {
     case "string":
       return wellFormed(value, name);
     case "number":
+      return Object.is(value, -0) ? "-0" : String(value); // `String` forgets the sign of a zero
     case "bigint":
     case "boolean":
       return String(value);
     case "object":
       if (value instanceof Date) return dateText(value, name);
-      return Object.prototype.toString.call(value).startsWith("[object Temporal.") ? String(value) : undefined;
+      if (value instanceof URL) return value.href;
+      return temporalText(value!, name);
     case "undefined":
       throw badParameter(`${name} is undefined; write null for NULL`);
     default:
@@ -123,4 +127,56 @@ function dateText(date: Date, name: string): string {
 /** Postgres has no year 0: it is 1 BC. */
 function yearZero(text: string): string {
   return text.startsWith("0000") ? `0001${text.slice(4)} BC` : text;
+}
+
+/** The kinds of Temporal that Postgres has a type for, by their tags. */
+const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) => string }>> = {
+  "[object Temporal.Instant]": { type: "timestamptz", text: (value) => postgresYear(String(value)) },
+  "[object Temporal.ZonedDateTime]": {
+    type: "timestamptz", // the point in time: the server keeps no zone
+    text: (value) => postgresYear(String((value as { toInstant(): object }).toInstant())),
+  },
+  "[object Temporal.PlainDateTime]": { type: "timestamp", text: (value) => postgresYear(inIso(value)) },
+  "[object Temporal.PlainDate]": { type: "date", text: (value) => postgresYear(inIso(value)) },
+  "[object Temporal.PlainTime]": { type: "time", text: String },
+  "[object Temporal.Duration]": { type: "interval", text: durationText },
+};
+
+/** The type of Postgres that holds what a Temporal means; `undefined` for another object. */
+export function temporalType(value: object): string | undefined {
+  return TEMPORAL[Object.prototype.toString.call(value)]?.type;
+}
+
+function temporalText(value: object, name: string): string | undefined {
+  const tag = Object.prototype.toString.call(value);
+  if (!tag.startsWith("[object Temporal.")) return undefined;
+  const kind = TEMPORAL[tag];
+  if (kind !== undefined) return kind.text(value);
+  throw badParameter(`${name} is a ${tag.slice(8, -1)}, which Postgres has no type for; bind its toString() as text`);
+}
+
+/** Without the name of a calendar, in which the year would be another one. */
+function inIso(value: object): string {
+  return (value as { toString(options: object): string }).toString({ calendarName: "never" });
+}
+
+/** Years past 9999 without a sign; Postgres counts those before Christ. */
+function postgresYear(text: string): string {
+  const [, sign, digits = "", rest = ""] = /^([+-])(\d{6})(.*)$/.exec(text) ?? [];
+  if (sign === undefined) return yearZero(text);
+  const year = Number(digits);
+  return sign === "+" ? `${year}${rest}` : `${String(year + 1).padStart(4, "0")}${rest} BC`;
+}
+
+/** ISO 8601 with a sign at each number: Postgres reads no sign in front of the whole. */
+function durationText(value: object): string {
+  const of = value as Record<string, number>;
+  const nanoseconds = ["seconds", "milliseconds", "microseconds", "nanoseconds"].reduce(
+    (sum, unit) => sum * 1000n + BigInt(of[unit]!),
+    0n,
+  );
+  const fraction = String(nanoseconds < 0n ? -nanoseconds : nanoseconds).padStart(10, "0");
+  const seconds = `${nanoseconds < 0n ? "-" : ""}${fraction.slice(0, -9)}.${fraction.slice(-9)}`;
+  const days = of["weeks"]! * 7 + of["days"]!;
+  return `P${of["years"]}Y${of["months"]}M${days}DT${of["hours"]}H${of["minutes"]}M${seconds}S`;
 }

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../errors.ts";
-import { encodeValue } from "../query/parameter.ts";
+import { encodeValue, temporalType } from "../query/parameter.ts";
 import { bad } from "./load_options.ts";
 import type { LoadColumn } from "./load_table.ts";
 
@@ -47,9 +47,10 @@ function encoded(value: unknown, name: () => string): string | null {
   }
 }
 
-/** What would be an array or a date of Postgres otherwise. */
+/** What would be an array, a time or a text of Postgres otherwise. */
 function jsonText(value: object, name: () => string): string | null {
-  if (!Array.isArray(value) && !(value instanceof Date)) return encoded(value, name);
+  const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
+  if (!Array.isArray(value) && !kept) return encoded(value, name);
   try {
     return JSON.stringify(value);
   } catch (cause) {

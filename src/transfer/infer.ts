@@ -1,9 +1,21 @@
 import { typeName } from "../query/type_names.ts";
+import { temporalType } from "../query/parameter.ts";
 import { isKeptByDouble } from "./double.ts";
 
 /** A type that a new column may get, as SQL has it. */
 export type NewType =
-  | ("boolean" | "bigint" | "numeric" | "double precision" | "date" | "time" | "timestamp" | "timestamptz" | "uuid")
+  | (
+    | "boolean"
+    | "bigint"
+    | "numeric"
+    | "double precision"
+    | "date"
+    | "time"
+    | "timestamp"
+    | "timestamptz"
+    | "interval"
+    | "uuid"
+  )
   | ("text" | "bytea" | "jsonb")
   | `exact ${"bigint" | "numeric"}`
   | `${string}[]`;
@@ -104,7 +116,8 @@ export function typeOfField(oid: number): string {
 }
 
 function typeOfWhole(text: string): NewType {
-  const type = text.length < 19 || BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? "bigint" : "numeric";
+  const fits = text.length < 19 || text.length <= 20 && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
+  const type = fits ? "bigint" : "numeric";
   return isKeptByDouble(text) ? type : `${EXACT}${type}`;
 }
 
@@ -139,20 +152,8 @@ function typeOfObject(value: object): NewType {
   if (value instanceof Date) return "timestamptz";
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
   if (Array.isArray(value)) return listType(value.map(typeOfValue));
-  switch (Object.prototype.toString.call(value)) {
-    case "[object Temporal.PlainDate]":
-      return "date";
-    case "[object Temporal.PlainTime]":
-      return "time";
-    case "[object Temporal.PlainDateTime]":
-      return "timestamp";
-    case "[object Temporal.Instant]":
-      return "timestamptz";
-    case "[object Temporal.Duration]":
-      return "text";
-    default:
-      return "jsonb";
-  }
+  if (value instanceof URL) return "text";
+  return (temporalType(value) as NewType | undefined) ?? "jsonb";
 }
 
 /**
