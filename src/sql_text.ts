@@ -28,10 +28,13 @@ export interface SqlToken {
 }
 
 const SPACE = /[ \t\r\n\f\v]+/y;
-/** As PostgreSQL has it, everything that is not ASCII may be part of a name. */
-const WORD = /[A-Za-z_\u0080-\u{10ffff}][\w$\u0080-\u{10ffff}]*/uy;
+/**
+ * As PostgreSQL has it, everything that is not ASCII may be part of a name. Halves of a pair are named by themselves: a
+ * pattern of whole characters remembers each of a long word, and runs out of stack.
+ */
+const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const NUMBER = /(?:0[xob][\da-f_]+|(?:\d[\d_]*)?\.?\d[\d_]*(?:e[+-]?\d+)?)/iy;
-const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\u{10ffff}][\w\u0080-\u{10ffff}]*)?\$/uy;
+const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const PARAMETER = /\$\d+/y;
 
 /** How a text is read. */
@@ -61,6 +64,32 @@ export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<Sq
     at = token.end;
     if (token.kind === "string") escaped = goesOn || "eE".includes(text[token.start]!) ? at : undefined;
     else if (token.kind !== "space" && !text.startsWith("--", token.start)) escaped = undefined;
+  }
+}
+
+/** What keeps a semicolon from ending a statement, as psql has it: parentheses, and the body of a function in SQL. */
+export class Nesting {
+  readonly #first: string[] = [];
+  #parentheses = 0;
+  #blocks = 0;
+
+  /** Whether a semicolon would end the statement here. */
+  get top(): boolean {
+    return this.#parentheses <= 0 && this.#blocks === 0;
+  }
+
+  /** Takes the statement's next piece; words and symbols count. */
+  take(kind: SqlKind, text: string): void {
+    if (kind === "word") this.#word(text.toLowerCase());
+    else if (kind === "symbol" && text === "(") this.#parentheses++;
+    else if (kind === "symbol" && text === ")") this.#parentheses--;
+  }
+
+  #word(word: string): void {
+    if (this.#first.length < 4) this.#first.push(word);
+    if (this.#parentheses > 0 || !/^create (or replace )?(function|procedure)\b/.test(this.#first.join(" "))) return;
+    if (word === "begin" || word === "case" && this.#blocks > 0) this.#blocks++;
+    else if (word === "end" && this.#blocks > 0) this.#blocks--;
   }
 }
 

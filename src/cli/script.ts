@@ -1,4 +1,4 @@
-import { type SqlToken, sqlTokens } from "../sql_text.ts";
+import { Nesting, type SqlToken, sqlTokens } from "../sql_text.ts";
 
 /** One statement of a script, with the names of the parameters that stand in it. */
 export interface ScriptStatement {
@@ -20,13 +20,9 @@ export interface ScriptStatement {
 export function parseScript(text: string): ScriptStatement[] {
   const statements: ScriptStatement[] = [];
   let reader = new StatementReader(text, 0);
-  let line = 1;
-  let counted = 0;
+  const lines = new LineCounter(text);
   const end = (at: number) => {
-    const { start } = reader;
-    line += linesBetween(text, counted, start);
-    counted = start;
-    if (!reader.bare) statements.push({ ...reader.end(at), line });
+    if (!reader.bare) statements.push({ ...reader.end(at), line: lines.at(reader.start) });
     reader = new StatementReader(text, at + 1);
   };
   for (const token of sqlTokens(text)) {
@@ -70,9 +66,9 @@ class StatementReader {
     } else if (kind === "word" && this.#dollar === start - 1) {
       this.#parameter(this.#dollar, end);
     } else if (kind === "word") {
-      this.#nesting.word(text.toLowerCase());
+      this.#nesting.take(kind, text);
     } else if (kind === "symbol") {
-      this.#nesting.mark(text);
+      this.#nesting.take(kind, text);
       if (text === "$") this.#dollar = start;
     }
   }
@@ -88,31 +84,19 @@ class StatementReader {
   }
 }
 
-/** What keeps a semicolon from ending the statement, as psql has it: parentheses, and the body of a function in SQL. */
-class Nesting {
-  readonly #first: string[] = [];
-  #parentheses = 0;
-  #blocks = 0;
+/** Which line a place is on; each place lies behind the one before, so that a text is read once. */
+class LineCounter {
+  readonly #text: string;
+  #line = 1;
+  #next: number;
 
-  get top(): boolean {
-    return this.#parentheses <= 0 && this.#blocks === 0;
+  constructor(text: string) {
+    this.#text = text;
+    this.#next = text.indexOf("\n");
   }
 
-  mark(character: string): void {
-    if (character === "(") this.#parentheses++;
-    else if (character === ")") this.#parentheses--;
+  at(place: number): number {
+    for (; this.#next !== -1 && this.#next < place; this.#next = this.#text.indexOf("\n", this.#next + 1)) this.#line++;
+    return this.#line;
   }
-
-  word(word: string): void {
-    if (this.#first.length < 4) this.#first.push(word);
-    if (this.#parentheses > 0 || !/^create (or replace )?(function|procedure)\b/.test(this.#first.join(" "))) return;
-    if (word === "begin" || word === "case" && this.#blocks > 0) this.#blocks++;
-    else if (word === "end" && this.#blocks > 0) this.#blocks--;
-  }
-}
-
-function linesBetween(text: string, from: number, to: number): number {
-  let count = 0;
-  for (let at = text.indexOf("\n", from); at !== -1 && at < to; at = text.indexOf("\n", at + 1)) count++;
-  return count;
 }

@@ -41,6 +41,7 @@ const LEFT_OUT = new RegExp(String.raw`(?<=leave )"(${KEY})"(?= out)`, "i");
 export function inShell(message: string): string {
   return message.replaceAll("connect({ local: true })", "--local")
     .replace(SETTING, "--$1")
+    .replace(/(?<=\nHINT: a value goes in as )\$\{(\w+)\}(?=, which is bound)/, "$$$1, with -p $1=VALUE")
     .replaceAll('name the "profile"', "give --profile")
     .replace(/^(Cannot load: )types is.*such as (?=\{)/s, "$1a --type is no type of SQL; write it as in ")
     .replace(new RegExp(String.raw`(?<=as in )${TYPES}`), typeOptions)

@@ -48,7 +48,7 @@ const FLAG = /--([A-Za-z][\w-]*)(?:=("[^"\n]*"|'[^'\n]*'|[^\s"']*))?/y;
 const VALUE = /[ \t]+("[^"\n]*"|'[^'\n]*'|[^\s"'-][^\s]*|-\d\S*)/y;
 const WORD = /[ \t]+(?!--|[^\s<]+[ \t]*<<)("[^"\n]*"|'[^'\n]*'|[^\s"'()\\]+\([^()\n]*\)|[^\s"'(\\][^\s]*)/y;
 const STORE = /([^\s<]+)[ \t]*<<(?!<)/y;
-const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]*(?:\.[\p{L}_$][\p{L}\p{N}_$]*)*(?=[ \t\r\n]|$)/uy;
+const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]{0,500}(?:\.[\p{L}_$][\p{L}\p{N}_$]{0,500}){0,20}(?=[ \t\r\n]|$)/uy;
 
 /**
  * Reads what stands between a magic and its SQL: `[connection] [name <<] [--flags]`, in any order.

@@ -21,7 +21,9 @@ export interface ScriptToken {
 }
 
 const SPACE = /\s+/y;
-const WORD = /[\p{L}_$#][\p{L}\p{M}\p{N}_$\u200c\u200d]*/uy;
+const WORD = /[\p{L}_$#][\p{L}\p{M}\p{N}_$\u200c\u200d]{0,1000}/uy;
+/** The rest of a long word, in parts: a pattern for all of it would run out of stack. */
+const WORD_PART = /[\p{L}\p{M}\p{N}_$\u200c\u200d]{1,1000}/uy;
 const NUMBER = /\.?\d[\w.]*/y;
 const OPENING = "([{";
 const CLOSING = ")]}";
@@ -135,7 +137,9 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     if (regex !== undefined) return token("regex", regex);
     for (const [kind, pattern] of [["space", SPACE], ["word", WORD], ["number", NUMBER]] as const) {
       pattern.lastIndex = start;
-      if (pattern.test(text)) return token(kind, pattern.lastIndex);
+      if (pattern.test(text)) {
+        return token(kind, kind === "word" ? wordEnd(text, pattern.lastIndex) : pattern.lastIndex);
+      }
     }
     this.#bracket(character);
     return token("symbol", start + 1);
@@ -199,6 +203,12 @@ export function expressionEnd(text: string, start: number): number | undefined {
     if (tokens.brackets.length === 0) return end;
   }
   return undefined;
+}
+
+function wordEnd(text: string, start: number): number {
+  let end = start;
+  for (WORD_PART.lastIndex = end; WORD_PART.test(text); end = WORD_PART.lastIndex);
+  return end;
 }
 
 function stringEnd(text: string, start: number): number | undefined {

@@ -1,4 +1,4 @@
-import { type SqlToken, sqlTokens } from "../sql_text.ts";
+import { Nesting, type SqlToken, sqlTokens } from "../sql_text.ts";
 import { expressionEnd } from "./script_text.ts";
 import { lineAt, UsageError } from "./usage_error.ts";
 
@@ -103,6 +103,7 @@ class Reader {
   #empty = true;
   #firstWord = "";
   #parameter: SqlToken | undefined;
+  #nesting = new Nesting();
 
   constructor(text: string, start: number) {
     this.#text = text;
@@ -112,10 +113,11 @@ class Reader {
   take(token: SqlToken): void {
     const { kind, start, end } = token;
     const character = this.#text[start];
-    if (kind === "symbol" && character === ";" && this.depth === 0) {
+    if (kind === "symbol" && character === ";" && this.depth === 0 && this.#nesting.top) {
       this.#flush(end);
       return this.#endPiece();
     }
+    if (kind === "word" || kind === "symbol") this.#nesting.take(kind, this.#text.slice(start, end));
     if (kind !== "space" && kind !== "comment") this.#empty = false;
     if (kind === "word") this.#firstWord ||= this.#text.slice(start, end).toLowerCase();
     if (kind === "parameter") this.#parameter ??= token;
@@ -167,6 +169,7 @@ class Reader {
     this.#empty = true;
     this.#firstWord = "";
     this.#parameter = undefined;
+    this.#nesting = new Nesting();
   }
 
   /** Beside `${values}`, which are numbered, it would stand for one of those. */

@@ -43,9 +43,10 @@ export function queryError(error: unknown, statement: Statement, context: Failur
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
   const { suggestion, refusal, earlier } = context;
-  const { code: sqlstate, severity, detail, hint = refusal ?? hintFor(failure, statement) } = failure;
+  const { code: sqlstate, severity, detail } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
+  const hint = refusal ?? hintFor(failure, statement) ?? failure.hint ?? cureFor(failure);
   const lines = [
     `${said(failure.message)} (SQLSTATE ${sqlstate})`,
     ...excerpt(failure, statement),

@@ -21,6 +21,10 @@ Deno.test("inShell() says options as they are typed, and leaves everything else"
     ["say connect({ local: true })", "say --local"],
     ['put a private one into "ca" (PGSSLROOTCERT)', "put a private one into --ca (PGSSLROOTCERT)"],
     ['run "databricks auth login" and name the "profile"; to', 'run "databricks auth login" and give --profile; to'],
+    [
+      "syntax error\nHINT: a value goes in as ${zone}, which is bound: :x means nothing here",
+      "syntax error\nHINT: a value goes in as $zone, with -p zone=VALUE, which is bound: :x means nothing here",
+    ],
     ['the column "host" (text)', 'the column "host" (text)'],
     [
       "Cannot pull: rowGroupSize is for parquet; the format is csv",

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseScript } from "../../src/cli/script.ts";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 import { sent, stored } from "./rewritten_cell.ts";
 
@@ -64,6 +65,19 @@ Deno.test("rewriteCell() cuts statements apart where there are values, since the
     [[" SELECT f(", "; 2);"], [1]],
     [["\nSELECT ", "; -- end\n;"], [2]],
   ]);
+});
+
+Deno.test("rewriteCell() keeps a function's body in SQL whole beside a value, as the shell's reader does", async () => {
+  const bodies = [
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
+    "create or replace procedure p() BEGIN ATOMIC INSERT INTO t VALUES (1); DELETE FROM t; END",
+    "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)",
+  ];
+  for (const body of bodies) {
+    const [[, ...statements] = []] = await sent(`%%sql\n${body};\nSELECT \${1}`);
+    assert.deepEqual(statements, [[[`${body};`], []], [["\nSELECT ", ""], [1]]], body);
+    assert.deepEqual(parseScript(`${body};\nSELECT $a`).map(({ strings }) => strings), [[body], ["SELECT ", ""]]);
+  }
 });
 
 Deno.test("rewriteCell() reads connection, name and flags in any order", async () => {

@@ -39,6 +39,79 @@ queryTest("a value where a name belongs, and a list where one value does, are to
   await db.sql`DROP TABLE trips`;
 });
 
+queryTest("a value within quotes or a comment is told where it belongs", async ({ db: { sql } }) => {
+  const [text, days, object] = ["a", 3, { a: 1 }];
+  const cases: [PromiseLike<unknown>, string][] = [
+    [sql`SELECT '${text}'`, "within quotes, where none is bound: '${value}'. Write ${value} without the quotes"],
+    [sql`SELECT now() - INTERVAL '${days} days'`, "Write ${value} * INTERVAL '1 day'"],
+    [sql`SELECT now() - interval '${days} Months'`, "Write ${value} * INTERVAL '1 Month'"],
+    [sql`SELECT 1 WHERE 'b' LIKE '%${text}%'`, "Write '%' || ${value} || '%'"],
+    [sql`SELECT 1 WHERE 'b' LIKE '${text}%' AND 3 = ${days}`, "Write ${value} || '%'"],
+    [sql`SELECT DATE '${text}'`, "Write ${value} without the quotes, and a type as ${value}::type"],
+    [sql`SELECT '${days}'::int`, "Write ${value} without the quotes"],
+    [sql`SELECT '${object}'::jsonb`, "Write ${value} without the quotes"],
+    [sql`SELECT E'\\n${text}'`, "Write ${value} outside of them"],
+    [sql`SELECT * FROM "${text}"`, "${sql.id(name)}"],
+    [sql`SELECT "${text}" FROM pg_class`, "${sql.id(name)}"],
+    [sql`SELECT 1 -- ${text}`, "in a comment, where none is bound: -- ${value}"],
+    [sql`DO $$ BEGIN PERFORM ${text}; END $$`, "Write sql.unsafe()"],
+  ];
+  for (const [query, hint] of cases) {
+    const { message } = await errorOf(query);
+    assert.match(message, /HINT: a \$\{value\} is (within|in a comment)/);
+    assert.ok(message.includes(hint), `${message} has no ${hint}`);
+  }
+  assert.equal(await sql`SELECT ${days} * INTERVAL '1 day' = INTERVAL '3 days'`.value(), true);
+  assert.doesNotMatch((await errorOf(sql`SELECT '$1 bill' WHERE 1 = ${"z"}::int`)).message, /HINT/);
+});
+
+queryTest("another tool's placeholder is told what to write, and no other mistake is", async ({ db }) => {
+  const cases: [string, string | undefined][] = [
+    [":zone", "zone"],
+    ["{{zone}}", "zone"],
+    ["{{ t.zone }}", "t.zone"],
+    ["{zone}", "zone"],
+    ["%s", "value"],
+    ["%(zone)s", "zone"],
+    ["$zone", "zone"],
+    ["@zone", "zone"],
+    ["?", "value"],
+    ["? AND true", "value"],
+    ["(?, 1)", "value"],
+    ["zone", undefined],
+    ["FROM", undefined],
+    ["1 % zones", undefined],
+    ["zone::nothing", undefined],
+  ];
+  for (const [written, name] of cases) {
+    const { message } = await errorOf(db.query(`SELECT * FROM pg_class WHERE relname = ${written}`));
+    const hint = /HINT: a value goes in as \$\{(.*?)\}, which is bound/.exec(message)?.[1];
+    assert.equal(hint, name, `${written}: ${message}`);
+  }
+});
+
+queryTest(
+  "a list for jsonb, an object for a composite or a text, and one value for a list are told",
+  async ({ db }) => {
+    await db.sql`CREATE TYPE address AS (street text, no int)`;
+    await db.sql`CREATE TABLE places (plain json, doc jsonb, home address, ids int[])`;
+    const home = { street: "x", no: 1 };
+    const cases: [PromiseLike<unknown>, RegExp][] = [
+      [db.sql`INSERT INTO places (doc) VALUES (${[1, 2]})`, /HINT: .*JSON\.stringify\(list\)/],
+      [db.sql`INSERT INTO places (plain) VALUES (${["a"]})`, /HINT: .*JSON\.stringify\(list\)/],
+      [db.sql`INSERT INTO places (home) VALUES (${home})`, /HINT: .*jsonb_populate_record/],
+      [db.sql`SELECT * FROM places WHERE home = ${home}`, /HINT: .*jsonb_populate_record/],
+      [db.sql`INSERT INTO places (ids) VALUES (${5})`, /HINT: .*\$\{\[value\]\}/],
+      [db.sql`SELECT pg_typeof(${5})`, /HINT: .*\$\{value\}::type/],
+    ];
+    for (const [query, hint] of cases) assert.match((await errorOf(query)).message, hint);
+    await db.sql`INSERT INTO places (home) VALUES (jsonb_populate_record(NULL::address, ${home}))`;
+    await db.sql`INSERT INTO places (doc) VALUES (${JSON.stringify([1, 2])})`;
+    await db.sql`DROP TABLE places`;
+    await db.sql`DROP TYPE address`;
+  },
+);
+
 queryTest("carets count characters, not UTF-16 units, and wide ones as wide", async ({ db }) => {
   const { message } = await errorOf(db.sql`SELECT '😀東京', nothere`);
   assert.match(message, /LINE 1: SELECT '😀東京', nothere\n {25}\^/);

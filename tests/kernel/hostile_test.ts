@@ -1,0 +1,83 @@
+import { parseScript } from "../../src/cli/script.ts";
+import { stoppable } from "../../src/kernel/awaits.ts";
+import { editorReply } from "../../src/kernel/editor.ts";
+import { rewriteCell } from "../../src/kernel/magic.ts";
+import { UsageError } from "../../src/kernel/usage_error.ts";
+
+/** Readers of what a person typed, or an editor sends while they type. */
+const READERS: Record<string, (text: string) => unknown> = {
+  "a cell": (text) => rewriteCell(text, { module: "" }),
+  "a %%sql cell": (text) => rewriteCell(`%%sql\n${text}`, { module: "" }),
+  "a magic's header": (text) => rewriteCell(`%%sql ${text}`, { module: "" }),
+  "a %sql line": (text) => rewriteCell(`%sql ${text}`, { module: "" }),
+  "awaits": (text) => stoppable(text, 1),
+  "completion": (code) => editorReply("complete_request", { code: `%%sql\n${code}`, cursor_pos: 100 }, undefined),
+  "inspection": (code) => editorReply("inspect_request", { code: `%%sql\n${code}`, cursor_pos: 100 }, undefined),
+  "is_complete": (code) => editorReply("is_complete_request", { code }, undefined),
+  "a script": parseScript,
+};
+
+const PARTS = [
+  ...[
+    "a",
+    "𝒜",
+    "e\u0301",
+    "\u0301",
+    "1",
+    "_$",
+    "(",
+    "[",
+    "{",
+    "`",
+    "${",
+    "`${",
+    "'",
+    "e'",
+    '"',
+    "\\",
+    "$",
+    "$a$",
+    ";",
+    "?",
+  ],
+  ...[
+    "/",
+    "/*",
+    "*/",
+    "--",
+    "//",
+    "\n",
+    "\r",
+    " ",
+    "%",
+    "%sql ",
+    "%%sql\n",
+    "<<",
+    "await ",
+    "async ",
+    "=>",
+    "::",
+    "a.",
+    "<a>",
+  ],
+];
+
+Deno.test("500 kB of hostile text take time in proportion, and end no reader of cells", () => {
+  for (const part of PARTS) {
+    const text = part.repeat(Math.ceil(500_000 / part.length));
+    for (const read of Object.values(READERS)) {
+      try { // what takes its square takes hours
+        read(text);
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+      }
+    }
+  }
+});
+
+Deno.test("a word of 20 million letters is a word", () => {
+  for (const part of ["𝒜", "\u0301", "a\u0301"]) {
+    const text = `a${part.repeat(20_000_000 / part.length)}`;
+    for (const read of [READERS["a %%sql cell"]!, READERS["a cell"]!, parseScript]) read(text);
+  }
+});
