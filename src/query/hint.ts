@@ -134,7 +134,7 @@ const OBJECT =
 const JSON_LIST = "an array is bound as a Postgres array: write ${JSON.stringify(list)} for json and jsonb";
 
 /** A list or an object where another value is wanted. */
-function misplacedValue({ code, message, detail = "" }: Failure, values: Statement["values"]): string | undefined {
+function misplacedValue({ code, message }: Failure, values: Statement["values"]): string | undefined {
   const lists = values.filter((value): value is string => typeof value === "string" && value.startsWith("{"));
   if (/^42(804|883|846)$/.test(code ?? "") && /\bjsonb\b/.test(message) && lists.length > 0) return OBJECT;
   if (code === "42804" && /is of type jsonb? but expression is of type \S+\[\]/.test(message)) return JSON_LIST;
