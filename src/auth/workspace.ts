@@ -21,6 +21,9 @@ const ATTEMPT_LIMIT_MS = 15_000;
 /** A cable pulled out for a moment is worth a retry; a wrong host name is not worth a minute. */
 const NETWORK_TRIES = 4;
 
+/** Pages of a list, of a hundred items each: no workspace has 100,000 projects that one login sees. */
+const MOST_PAGES = 1000;
+
 /** Where to find the workspace and its login. */
 export interface WorkspaceOptions {
   /** The caller's own client. */
@@ -57,9 +60,12 @@ export class Workspace {
    *
    * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`.
    */
-  async request(request: WorkspaceRequest, signal?: AbortSignal): Promise<WorkspaceAnswer> {
+  async request(
+    request: WorkspaceRequest,
+    signal?: AbortSignal,
+    deadline: number = Date.now() + this.#limit,
+  ): Promise<WorkspaceAnswer> {
     const host = await this.#host();
-    const deadline = Date.now() + this.#limit;
     for (let attempt = 0;; attempt++) {
       const outcome = await this.#attempt(host, request, deadline, signal);
       if ("answer" in outcome) return outcome.answer;
@@ -70,19 +76,29 @@ export class Workspace {
     }
   }
 
-  /** Every item of a list, page after page. */
+  /**
+   * Every item of a list, page after page, all of them in the time of one request.
+   *
+   * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` for a list that does not end.
+   */
   async list(path: string, key: string, signal?: AbortSignal): Promise<Record<string, unknown>[]> {
     const items: Record<string, unknown>[] = [];
     const seen = new Set<string>();
+    const deadline = Date.now() + this.#limit;
+    const endless = async () =>
+      unavailable(await this.#host(), `its list of ${key} does not end: ${seen.size} pages so far`);
     for (let token = "";;) {
       const query: Record<string, string> = token === ""
         ? { page_size: "100" }
         : { page_size: "100", page_token: token };
-      const { body } = await this.request({ method: "GET", path, query }, signal);
+      const { body } = await this.request({ method: "GET", path, query }, signal, deadline).catch(async (cause) => {
+        throw seen.size > 0 && Date.now() >= deadline ? await endless() : cause;
+      });
       if (Array.isArray(body[key])) items.push(...body[key] as Record<string, unknown>[]);
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
       if (token === "" || seen.has(token)) return items; // a server that repeats a page would page for ever
       seen.add(token);
+      if (seen.size >= MOST_PAGES || Date.now() >= deadline) throw await endless();
     }
   }
 

@@ -1,4 +1,4 @@
-import { COMMAND, joined, LARGEST_FLAGS, LONG, type Message, MORE, readFrameHeader } from "./zmtp.ts";
+import { COMMAND, joined, LARGEST_FLAGS, LONG, LONGEST_FRAME, type Message, MORE, readFrameHeader } from "./zmtp.ts";
 
 /** How far a message has been read. */
 export interface Fed {
@@ -12,8 +12,12 @@ const LONGEST_HEADER = 9;
 /** Far more than any Jupyter message has. */
 const MOST_FRAMES = 10_000;
 
-/** Puts messages together of bytes that arrive in pieces of any size; takes time in proportion to the bytes. */
+/**
+ * Puts messages together of bytes that arrive in pieces of any size; takes time in proportion to the bytes. Who has sent
+ * them is known only at the end of a message, where its signature can be checked.
+ */
 export class MessageReader {
+  readonly #most: number;
   #parts: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
   /** Where the frames' bodies begin and end. */
@@ -23,6 +27,11 @@ export class MessageReader {
   #missing: number | undefined;
   #more = false;
   #command = false;
+
+  /** @param most Bytes that a message may have. */
+  constructor(most: number = LONGEST_FRAME) {
+    this.#most = most;
+  }
 
   /** Whether the next byte begins a message. */
   get between(): boolean {
@@ -75,6 +84,9 @@ export class MessageReader {
       return undefined;
     }
     if (this.#bounds.length === MOST_FRAMES) throw new Error("Cannot read a ZMTP message: its frames do not end");
+    if (this.#length + header.size + header.length > this.#most) {
+      throw new Error(`Cannot read a ZMTP message: it has more than ${this.#most} bytes`);
+    }
     this.#header = new Uint8Array(0);
     this.#keep(start.subarray(0, header.size));
     this.#bounds.push([this.#length, this.#length + header.length]);

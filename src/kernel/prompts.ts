@@ -3,6 +3,8 @@ import type { Wire } from "./wire.ts";
 
 /** How long a frontend that has just come may take to connect its stdin. */
 const JOIN_MS = 100;
+/** Bytes of an answer to a prompt. */
+const MOST_ANSWER_BYTES = 1 << 24;
 
 /** The stdin channel: the child's `prompt()` goes to the frontend whose cell runs, and its answer back. */
 export class Prompts {
@@ -22,7 +24,7 @@ export class Prompts {
   async serve(wire: Wire): Promise<void> {
     this.#frontends.add(wire);
     try {
-      for await (const { raw, command } of wire.messages()) {
+      for await (const { raw, command } of wire.messages(MOST_ANSWER_BYTES)) {
         if (command) continue;
         this.#asked = undefined;
         this.#answer(raw);

@@ -41,6 +41,9 @@ const FLUSH_MS = 3000;
 /** The messages with which the child's code speaks to this kernel begin so; no frontend sees them. */
 const OWN = "lakebase_";
 
+/** Bytes of a frontend's request; whose it is, only the whole of it shows. */
+const MOST_REQUEST_BYTES = 1 << 28;
+
 /** Stands between the frontends and a Deno kernel: passes on what it does not have to change, byte for byte. */
 export class Proxy {
   readonly #options: ProxyOptions;
@@ -189,7 +192,7 @@ export class Proxy {
 
   async #take(channel: "shell" | "control", wire: Wire): Promise<void> {
     const { signer, warn } = this.#options;
-    for await (const message of wire.messages()) {
+    for await (const message of wire.messages(MOST_REQUEST_BYTES)) {
       const envelope = message.command ? undefined : openMessage(message);
       if (envelope === undefined) warn(`dropped something on ${channel} that is no Jupyter message`);
       else if (!signer.holds(envelope)) warn(`dropped a message on ${channel} with a wrong signature`);

@@ -8,6 +8,9 @@ const STALLED_MS = 5000;
 
 const TOPIC = new TextEncoder().encode("<IDS|MSG>");
 
+/** Bytes of a topic that a frontend subscribes to. */
+const MOST_SUBSCRIPTION_BYTES = 1 << 20;
+
 /** The frontends that listen to a kernel's output. */
 export class Publisher {
   readonly #subscribers = new Map<Wire, { topics: Uint8Array[] }>();
@@ -23,7 +26,7 @@ export class Publisher {
     const subscriber = { topics: [] as Uint8Array[] };
     this.#subscribers.set(wire, subscriber);
     try {
-      for await (const message of wire.messages()) {
+      for await (const message of wire.messages(MOST_SUBSCRIPTION_BYTES)) {
         const subscription = readSubscription(message);
         if (subscription === undefined) continue;
         const others = subscriber.topics.filter((topic) => topic.toHex() !== subscription.topic.toHex());

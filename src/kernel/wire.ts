@@ -105,10 +105,11 @@ export class Wire implements Disposable {
   /**
    * The messages that arrive; PING is answered. Ends when the peer hangs up, in the middle of a message too.
    *
+   * @param most Bytes that one may have.
    * @throws {Error} When the bytes are no ZMTP.
    */
-  async *messages(): AsyncGenerator<Message, void, void> {
-    const reader = new MessageReader();
+  async *messages(most?: number): AsyncGenerator<Message, void, void> {
+    const reader = new MessageReader(most);
     for await (const chunk of this.chunks()) {
       let { rest, message } = reader.feed(chunk);
       for (; message !== undefined; { rest, message } = reader.feed(rest)) {

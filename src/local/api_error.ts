@@ -35,3 +35,24 @@ const ERROR_CODES: Record<number, string> = {
   429: "REQUEST_LIMIT_EXCEEDED",
   503: "TEMPORARILY_UNAVAILABLE",
 };
+
+/** Bytes of a request's body; the real API's own requests have a few hundred. */
+const MOST_BODY_BYTES = 1_000_000;
+
+/**
+ * The body of a request, which comes before anybody has shown a login.
+ *
+ * @throws {ApiError} 413 for one that is too long.
+ */
+export async function bodyText(request: Request): Promise<string> {
+  const decoder = new TextDecoder();
+  let [text, length] = ["", 0];
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length;
+    if (length > MOST_BODY_BYTES) {
+      throw new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `The request's body has more than ${MOST_BODY_BYTES} bytes`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

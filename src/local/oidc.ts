@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { ApiError } from "./api_error.ts";
+import { ApiError, bodyText } from "./api_error.ts";
 
 /** A service principal that may log in with OAuth client credentials. */
 export interface ServicePrincipal {
@@ -50,7 +50,7 @@ export class Identities {
 
   /** Answers `POST /oidc/v1/token`, where the client shows its secret in the form or as Basic authorization. */
   async grant(request: Request, now: number): Promise<Response> {
-    const form = new URLSearchParams(await request.text());
+    const form = new URLSearchParams(await bodyText(request));
     const client = basic(request.headers.get("authorization")) ??
       { id: form.get("client_id"), secret: form.get("client_secret") };
     if (form.get("grant_type") !== "client_credentials") return refusal(400, "unsupported_grant_type");

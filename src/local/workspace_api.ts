@@ -1,5 +1,5 @@
 import { delay } from "./delay.ts";
-import { ApiError, invalid, notFound } from "./api_error.ts";
+import { ApiError, bodyText, invalid, notFound } from "./api_error.ts";
 import type { Claims, CredentialIssuer } from "./credential.ts";
 import { readCredentialRequest, readsOnly, record } from "./credential_request.ts";
 import { faulty, refusal, truncated } from "./fault_response.ts";
@@ -38,11 +38,14 @@ interface Call {
   body(): Promise<unknown>;
 }
 
+/** Calls that are kept for whoever asks what there were. */
+const MOST_REQUESTS = 10_000;
+
 const CREDENTIAL_LIFETIME = 3_600_000;
 
 /** The Databricks workspace REST API, over plain HTTP on loopback. */
 export class WorkspaceApi {
-  /** Every call so far. */
+  /** The last calls, up to 10,000. */
   readonly requests: WorkspaceRequest[] = [];
   readonly #options: WorkspaceApiOptions;
   readonly #closing = new AbortController();
@@ -83,6 +86,7 @@ export class WorkspaceApi {
     const { pathname, search } = url;
     const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
     this.requests.push(entry);
+    if (this.requests.length > MOST_REQUESTS) this.requests.splice(0, this.requests.length - MOST_REQUESTS);
     const { faults } = this.#options;
     if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
     const fault = faults.takeWorkspaceFault(request.method, pathname);
@@ -241,7 +245,7 @@ function decoded(path: string): string {
 }
 
 async function json(request: Request): Promise<unknown> {
-  const text = await request.text();
+  const text = await bodyText(request);
   try {
     return JSON.parse(text || "{}");
   } catch {

@@ -56,8 +56,19 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
     return new Fragment(Array(spread.length + 1).fill(""), spread);
   }
   if (typeof separator !== "string") throw bad(`sql.join() has a ${typeof separator} for a separator`);
-  return new Fragment(["", ...items.slice(1).map(() => separator), ""], items);
+  if (!SEPARATOR.test(separator)) {
+    const shown = JSON.stringify(separator.length > 50 ? `${separator.slice(0, 50)}…` : separator);
+    throw bad(
+      `sql.join() has ${shown} for a separator; as a text it may be a comma, AND, OR, UNION, INTERSECT, EXCEPT, ||, + or *, ` +
+        "else a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
+    );
+  }
+  const between = /^\w|\w$/.test(separator) ? ` ${separator} ` : separator; // a word needs room
+  return new Fragment(["", ...items.slice(1).map(() => between), ""], items);
 }
+
+/** Text that separates and can do nothing else: of all that this tag takes, only `sql.unsafe` takes text as SQL. */
+const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distinct))?|\|\||\+|\*)\s*$/i;
 
 function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment {
   if (!Array.isArray(rows)) {

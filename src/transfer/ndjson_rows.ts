@@ -12,6 +12,9 @@ import type { LoadRow, RowGroup } from "./row_groups.ts";
 /** A longer line is no row: a program that writes one has written all of its rows as one array. */
 const MOST_LINE_BYTES = 402_653_184;
 
+/** Levels of a value: each takes a parser a hundred times the memory of its bracket, and Postgres itself refuses a few more. */
+const MOST_NESTED = 1000;
+
 const LINE_FEED = 10;
 
 /** A file of one JSON object a line. */
@@ -68,6 +71,7 @@ class Lines {
 
   #parse(line: string): LoadRow {
     let value: unknown;
+    if (line.length > MOST_NESTED && !isShallow(line)) throw this.#bad(`is nested more than ${MOST_NESTED} deep`);
     try {
       value = JSON.parse(line);
     } catch (cause) {
@@ -119,6 +123,17 @@ async function* wholeLines(
     }
   }
   if (begun.length > 0) yield joinBytes(begun);
+}
+
+/** Whether no more brackets are ever open at once than are allowed; what stands in strings is none. */
+function isShallow(line: string): boolean {
+  let depth = 0;
+  for (const [found] of line.matchAll(/[[{\]}]|"(?:[^"\\]|\\.)*"/g)) {
+    if (found === "[" || found === "{") depth++;
+    else if (found === "]" || found === "}") depth--;
+    if (depth > MOST_NESTED) return false;
+  }
+  return true;
 }
 
 function rawText(raw: string | undefined, column: LoadColumn): string | null {

@@ -47,6 +47,9 @@ Deno.test("id, join, values and unsafe", () => {
   assert.equal(text(sql`${sql.id("a b", 'c"d')}`), '"a b"."c""d"');
   assert.equal(text(sql`${sql.join([1, sql`now()`])}`), "$1, now()");
   assert.equal(text(sql`${sql.join([sql`a`, sql`b`], " AND ")}`), "a AND b");
+  assert.equal(text(sql`${sql.join([sql`a`, sql`b`], "or")}`), "a or b");
+  assert.equal(text(sql`${sql.join([sql`a`, sql`b`], "\nUNION ALL\n")}`), "a\nUNION ALL\nb");
+  assert.equal(text(sql`${sql.join([sql`a`, sql`b`], ",")}`), "a,b");
   assert.deepEqual(compile(sql`${sql.join([1, 2, 3], sql` + ${"x"} + `)}`), {
     text: "$1 + $2 + $3 + $4 + $5",
     values: ["1", "x", "2", "x", "3"],
@@ -68,6 +71,11 @@ Deno.test("helpers refuse what they can't use", () => {
       () => sql.join([]),
       () => sql.join("ab" as never),
       () => sql.join([1, 2], 3 as never),
+      () => sql.join([1, 2], "; DELETE FROM log; "),
+      () => sql.join([1, 2], ", (SELECT 1), "),
+      () => sql.join([1, 2], " AND -- "),
+      () => sql.join([1, 2], ""),
+      () => sql.join([1, 2], `${" ".repeat(100_000)};`),
       () => sql.values([]),
       () => sql.values([[1], [1, 2]]),
       () => sql.values([{ a: 1 }, { b: 1 }]),

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { connect, type LakebaseError } from "../../mod.ts";
+import { MessageReader } from "../../src/kernel/message_reader.ts";
+import { errorOf, queryTest } from "../query/support.ts";
+import { localTests } from "../support/lakebase.ts";
+
+const test = localTests();
+
+test("a workspace whose lists do not end is given up within connectTimeout", async () => {
+  let pages = 0;
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    pages++;
+    return Response.json({ projects: [{ name: `projects/p${pages}` }], next_page_token: `page ${pages}` });
+  });
+  const workspace = {
+    config: {
+      getHost: () => Promise.resolve(new URL(`http://127.0.0.1:${server.addr.port}`)),
+      authenticate: (headers: Headers) => Promise.resolve(headers.set("authorization", "Bearer none")),
+    },
+  };
+  const error = await errorOf(() => connect({ workspace, user: "me", envFile: false, connectTimeout: 1 }));
+  assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(error.message, /its list of projects does not end: \d+ pages so far/);
+});
+
+test("the local workspace reads no more of a body than a request has, before anybody has logged in", async ({ local }) => {
+  for (const path of ["/oidc/v1/token", "/api/2.0/postgres/credentials"]) {
+    const response = await fetch(`${local.env["DATABRICKS_HOST"]}${path}`, {
+      method: "POST",
+      body: "x".repeat(2_000_000),
+      headers: { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` },
+    });
+    assert.equal(response.status, 413, path);
+    assert.match(await response.text(), /more than 1000000 bytes/);
+  }
+});
+
+Deno.test("a message is refused by its header, before its bytes have come", () => {
+  const frame = (length: number, more: boolean) => {
+    const bytes = new Uint8Array(9);
+    bytes[0] = 2 | (more ? 1 : 0);
+    new DataView(bytes.buffer).setBigUint64(1, BigInt(length));
+    return bytes;
+  };
+  assert.throws(() => new MessageReader(1000).feed(frame(1000, false)), /it has more than 1000 bytes/);
+  assert.deepEqual(new MessageReader(1000).feed(frame(900, false)).message, undefined);
+  const reader = new MessageReader(1000);
+  const feed = () => reader.feed(new Uint8Array([...frame(400, true), ...new Uint8Array(400)]));
+  feed();
+  feed();
+  assert.throws(feed, /it has more than 1000 bytes/);
+});
+
+queryTest("NDJSON that is nested without end is refused before it takes memory", async ({ db }) => {
+  await db.query("CREATE TABLE IF NOT EXISTS nested (a jsonb)");
+  const path = await Deno.makeTempFile({ suffix: ".ndjson" });
+  const cases: [line: string, fits: boolean][] = [
+    [`{"a":${"[".repeat(900)}${"]".repeat(900)}}`, true],
+    [`{"a":"${"[".repeat(5000)}"}`, true],
+    [`{"a":"${'\\"['.repeat(5000)}"}`, true],
+    [`{"a":${"[".repeat(5000)}${"]".repeat(5000)}}`, false],
+    [`{"a":${"[".repeat(2_000_000)}`, false],
+    [`{"a":${'{"b":'.repeat(5000)}1${"}".repeat(5000)}}`, false],
+  ];
+  try {
+    for (const [line, fits] of cases) {
+      await Deno.writeTextFile(path, `${line}\n`);
+      const loaded = await db.load("nested", path).then(() => undefined, (error: LakebaseError) => error);
+      if (fits) assert.equal(loaded, undefined);
+      else assert.match(String(loaded?.message), /line 1 is nested more than 1000 deep$/m);
+    }
+  } finally {
+    await Deno.remove(path);
+    await db.query("DROP TABLE nested");
+  }
+});
