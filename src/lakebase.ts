@@ -18,6 +18,7 @@ import type { Result } from "./query/result.ts";
 import type { Fragment } from "./query/fragment.ts";
 import { poolSession, type Session } from "./query/session.ts";
 import { inScope, transactIn, type TransactionOptions } from "./query/transaction.ts";
+import { takesNothing } from "./query/options.ts";
 import type { Sql } from "./query/sql.ts";
 import { parserSource, type TypeParsers } from "./query/types.ts";
 import { placeAmong } from "./place.ts";
@@ -264,8 +265,11 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * assert.equal((await db.check()).ok, true);
    * ```
    */
-  check(): Lookup<Checkup> {
-    return new Lookup(() => this.#parts.check());
+  check(...none: []): Lookup<Checkup> {
+    return new Lookup(async () => {
+      takesNothing("check", none, "those of connecting were given to connect()");
+      return await this.#parts.check();
+    });
   }
 
   /**

@@ -1,6 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { Fragment } from "../query/fragment.ts";
-import { checkStops } from "../query/options.ts";
+import { checkCall } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
 import { type ExploreOptions, KIND, look, ROWS, SIZE } from "./look.ts";
 import {
@@ -86,7 +86,7 @@ export async function describeTable(
   table: string | Fragment,
   options: ExploreOptions,
 ): Promise<TableDescription> {
-  checkStops(options);
+  checkCall("describe the table", options, {});
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name !== "string") throw notATable(table);
   const found = await look<Described>(find, DESCRIBE, [readings(name)], options);

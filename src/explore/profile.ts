@@ -1,7 +1,6 @@
-import { LakebaseError } from "../errors.ts";
 import type { Field } from "../query/fields.ts";
 import type { Fragment } from "../query/fragment.ts";
-import { checkStops } from "../query/options.ts";
+import { checkCall } from "../query/options.ts";
 import { type FindSession, run } from "../query/run.ts";
 import type { Session } from "../query/session.ts";
 import { type StopOptions, stoppable } from "../query/stop.ts";
@@ -42,9 +41,7 @@ export async function profileRows(
   what: string | Fragment,
   options: ProfileOptions,
 ): Promise<Profile> {
-  const { sample = 1_000_000 } = options;
-  checkStops(options);
-  checkSample(sample);
+  const { sample = 1_000_000 } = checkCall("make a profile", options, { sample: SAMPLE });
   using stop = stoppable(options);
   const started = performance.now();
   const source = await sourceOf(find, what, stop);
@@ -107,10 +104,7 @@ interface Found {
   statistics: Statistics;
 }
 
-function checkSample(sample: number): void {
-  if (sample === Infinity || (Number.isInteger(sample) && sample > 0)) return;
-  throw new LakebaseError(
-    "BAD_PARAMETER",
-    `Cannot make a profile: sample is ${sample}; it must be a whole number of rows above 0, or Infinity for all`,
-  );
-}
+const SAMPLE = [
+  (value: unknown) => value === Infinity || (Number.isInteger(value) && value as number > 0),
+  "a whole number of rows above 0, or Infinity for all",
+] as const;

@@ -1,5 +1,5 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
-import { checkStops } from "../query/options.ts";
+import { checkCall } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
 import { type ExploreOptions, IS_USERS, kindIs, look } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
@@ -35,7 +35,7 @@ const FIELDS = fieldsFor({ name: "text", owner: "text", tables: "int8", views: "
 
 /** Lists schemas, from the catalogue alone, in one round trip; see `Lakebase.schemas`. */
 export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<Listing<SchemaInfo>> {
-  checkStops(options);
+  checkCall("list the schemas", options, {});
   const found = await look<SchemaInfo>(find, SCHEMAS, [], options);
   const { elapsed } = found;
   return makeListing({ rows: [...found], fields: FIELDS, elapsed, draw: (rows) => drawSchemas(rows, elapsed) }, {});

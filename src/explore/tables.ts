@@ -1,5 +1,5 @@
 import { elapsedText, type TableOptions } from "../notebook/table.ts";
-import { checkStops } from "../query/options.ts";
+import { checkCall } from "../query/options.ts";
 import type { FindSession } from "../query/run.ts";
 import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from "./look.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
@@ -42,7 +42,7 @@ export async function listTables(
   pattern: string,
   options: ExploreOptions,
 ): Promise<Listing<TableInfo>> {
-  checkStops(options);
+  checkCall("list the tables", options, {});
   const { schema, name } = parsePattern(pattern);
   const found = await look<TableInfo>(find, TABLES, [schema, name], options);
   const { elapsed } = found;

@@ -18,6 +18,7 @@
  * @module
  */
 
+import { unknownOption } from "../closest.ts";
 import { CertificateAuthority } from "./certificate.ts";
 import { CredentialIssuer } from "./credential.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
@@ -120,6 +121,7 @@ export interface LocalLakebase extends AsyncDisposable {
  * ```
  */
 export async function startLocal(options: LocalOptions = {}): Promise<LocalLakebase> {
+  checkNames(options);
   const { signal, user = "you@example.com" } = options;
   signal?.throwIfAborted();
   const stack = new AsyncDisposableStack();
@@ -131,6 +133,21 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
     await stack.disposeAsync();
     throw error;
   }
+}
+
+/** The names in {@linkcode LocalOptions}: one that is not here is a typo. */
+const NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
+  ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances", "passwords"] as const,
+  ...["servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
+]);
+
+function checkNames(options: LocalOptions): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new TypeError('Cannot start a Lakebase: the options must be an object such as { dataDir: "data" }');
+  }
+  const unknown = Object.keys(options).find((name) => !NAMES.has(name));
+  if (unknown === undefined) return;
+  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, [...NAMES])}`);
 }
 
 async function serve(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {

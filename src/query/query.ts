@@ -8,7 +8,15 @@ import { Lookup } from "./lookup.ts";
 import { compile, Fragment, printed } from "./fragment.ts";
 import { onlyReads } from "./only_reads.ts";
 import { explainStatement, type Plan } from "./plan.ts";
-import { checkOptions, type ExplainOptions, type QueryOptions } from "./options.ts";
+import {
+  checkColumns,
+  checkOptions,
+  checkUnstoppable,
+  type ExplainOptions,
+  ON_OR_OFF,
+  type QueryOptions,
+  takesNothing,
+} from "./options.ts";
 import type { Result } from "./result.ts";
 import { notKept } from "./run_again.ts";
 import { type FindSession, run, type RunOptions } from "./run.ts";
@@ -154,8 +162,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @param options `analyze` runs it, with all that it changes.
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for several statements in one.
    */
-  explain({ analyze = false }: ExplainOptions = {}): Lookup<Plan> {
-    return new Lookup(() => explainStatement(this.#session, compile(this), analyze, this.#stops()));
+  explain(options: ExplainOptions = {}): Lookup<Plan> {
+    return new Lookup(async () => {
+      const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
+      return await explainStatement(this.#session, compile(this), analyze, this.#stops());
+    });
   }
 
   /**
@@ -179,8 +190,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   columns(options: ColumnsOptions = {}): Lookup<Columns> {
-    const stops = { ...this.#stops(), ...checkOptions(options) };
     return new Lookup(async () => {
+      const stops = { ...this.#stops(), ...checkColumns(options) };
       const { readColumns } = await import("../transfer/read_columns.ts");
       return await readColumns(this.#session, this, stops);
     });
@@ -238,8 +249,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @returns The rows, as {@linkcode Browser} has them.
    * @throws {LakebaseError} As `await`.
    */
-  browse(): Lookup<Browser> {
+  browse(...none: []): Lookup<Browser> {
     return new Lookup(async () => {
+      takesNothing("browse", none, "it has the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("../notebook/browser.ts");
       return new Browser(await this.#first(BROWSED_ROWS, true));
     });

@@ -7,7 +7,7 @@ import { acquire, until } from "./cancel.ts";
 import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
 import { Execution } from "./execution.ts";
 import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
-import { checkStops } from "./options.ts";
+import { checkCall, ON_OR_OFF } from "./options.ts";
 import { statementLine } from "../sql_text.ts";
 import { stoppable } from "./stop.ts";
 import { explainFailure } from "./explain_failure.ts";
@@ -92,8 +92,7 @@ export async function transact<T>(
   work: (find: FindSession, transaction: Transaction) => T | PromiseLike<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
-  const top = topVerbs(options);
-  checkStops(options);
+  const top = topVerbs(checkCall("begin a transaction", options, CHECKS));
   using stop = stoppable({ signal: options.signal, timeout: options.timeout });
   const lease = await acquire(outside, stop.signal, "a transaction");
   const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
@@ -265,13 +264,12 @@ export class Transaction implements Session, TransactionState, Disposable {
 
 const ISOLATION: readonly string[] = ["read committed", "repeatable read", "serializable"];
 
+const CHECKS = {
+  isolation: [(value: unknown) => ISOLATION.includes(value as string), `one of ${ISOLATION.join(", ")}`],
+  readOnly: ON_OR_OFF,
+} as const;
+
 function topVerbs({ isolation = "read committed", readOnly = false }: TransactionOptions): Verbs {
-  if (!ISOLATION.includes(isolation)) {
-    throw new LakebaseError(
-      "BAD_SETTING",
-      `Cannot begin a transaction: isolation is "${isolation}"; it must be ${ISOLATION.join(", ")}`,
-    );
-  }
   const begin = `BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}${readOnly ? " READ ONLY" : ""}`;
   return { begin, commit: "COMMIT", rollBack: "ROLLBACK", nested: false };
 }

@@ -1,38 +1,4 @@
-import { unknownOption } from "../closest.ts";
-import type { LakebaseError } from "../errors.ts";
-
-/** What each option has to be. */
-export type OptionChecks<Options> = Readonly<
-  Record<keyof Options, readonly [fits: (value: unknown) => boolean, wanted: string]>
->;
-
-/**
- * Checks options that a program gave.
- *
- * @param options The options.
- * @param checks What they have to be.
- * @param example One of them, as it would be written.
- * @param bad Makes the error of what is wrong.
- * @returns The same, without those that are `undefined`.
- */
-export function checkOptions<Options extends object>(
-  options: Options,
-  checks: OptionChecks<Options>,
-  example: string,
-  bad: (state: string) => LakebaseError,
-): Options {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw bad(`the options must be an object such as ${example}`);
-  }
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (!Object.hasOwn(checks, name)) throw bad(unknownOption(name, Object.keys(checks)));
-    const [fits, wanted] = checks[name as keyof Options];
-    if (fits(value)) continue;
-    throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
-  }
-  return Object.fromEntries(given) as Options;
-}
+export { checkEach as checkOptions, type OptionChecks } from "../query/options.ts";
 
 /** The check of a switch. */
 export const SWITCH = [(value: unknown) => typeof value === "boolean", "true or false"] as const;

@@ -271,5 +271,5 @@ queryTest("isolation and read only", async ({ db }) => {
   assert.equal(level, "serializable");
   const error = await errorOf(db.transaction(async (tx) => await tx.sql`CREATE TABLE no (id int)`, { readOnly: true }));
   assert.equal(error.sqlstate, "25006");
-  assert.equal((await errorOf(db.transaction(() => 1, { isolation: "chaos" as never }))).code, "BAD_SETTING");
+  assert.equal((await errorOf(db.transaction(() => 1, { isolation: "chaos" as never }))).code, "BAD_PARAMETER");
 });
