@@ -7,7 +7,8 @@
 import { connect } from "../mod.ts";
 import { CertificateAuthority } from "../src/local/certificate.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { peakMemory } from "./support/pull_memory.ts";
+import { peakMemory } from "./support/peak_memory.ts";
+import { writeLargeGroups } from "./support/python.ts";
 import { type Line, type Part, PARTS, type Place, runPart } from "./support/transfer_parts.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
@@ -47,11 +48,21 @@ async function prepare(): Promise<void> {
 
 async function memory(): Promise<Line[]> {
   const found: Line[] = [];
-  for (const format of ["csv", "arrow", "parquet"]) {
-    const peak = await peakMemory({ ...place, target: `${folder}/many.${format}` });
-    const what = `TLS: resident memory, ${MANY_ROWS.toLocaleString("en")} rows to .${format}`;
-    const limit = format === "csv" ? "200 MB" : "";
-    found.push({ what, ours: `${peak.toFixed(0)} MB`, beside: "", ratio: "", limit });
+  const measure = async (action: "pull" | "load", table: string, file: string, what: string, limit: string) => {
+    const { megabytes, seconds } = await peakMemory({ ...place, action, table, file });
+    const beside = `in ${seconds.toFixed(1)} s`;
+    found.push({ what: `TLS: resident memory, ${what}`, ours: `${megabytes.toFixed(0)} MB`, beside, ratio: "", limit });
+  };
+  const rows = `${MANY_ROWS.toLocaleString("en")} rows`;
+  const limits = { csv: ["200 MB", "200 MB"], arrow: ["", ""], parquet: ["", "400 MB"] } as const;
+  for (const [format, [pulled, loaded]] of Object.entries(limits)) {
+    await measure("pull", "many", `${folder}/many.${format}`, `${rows} to .${format}`, pulled);
+    await measure("load", `many_${format}`, `${folder}/many.${format}`, `${rows} from .${format}`, loaded);
+  }
+  const [groups, wide] = [`${folder}/groups.parquet`, `${folder}/wide.parquet`];
+  if (await writeLargeGroups(`${folder}/many.parquet`, groups, wide)) {
+    await measure("load", "groups", groups, `${rows} from .parquet, row groups of 1,000,000`, "400 MB");
+    await measure("load", "wide", wide, "1,000,000 rows of 30 texts from .parquet, one row group", "900 MB");
   }
   return found;
 }

@@ -18,6 +18,24 @@ export async function pythonTimes(url: string, query: string): Promise<Record<st
   }
 }
 
+/**
+ * Writes Parquet files with large row groups, as pandas does.
+ *
+ * @param source A Parquet file, which is written again.
+ * @returns Whether there is a Python that can.
+ */
+export async function writeLargeGroups(source: string, again: string, wide: string): Promise<boolean> {
+  try {
+    await Deno.stat(`${VENV}/ready`).catch(install);
+    await run(`${VENV}/bin/python`, new URL("./large_groups.py", import.meta.url).pathname, source, again, wide);
+    return true;
+  } catch (error) {
+    // deno-lint-ignore no-console -- a benchmark's output
+    console.error(`without large row groups: ${(error as Error).message}`);
+    return false;
+  }
+}
+
 async function install(): Promise<void> {
   await run("python3", "-m", "venv", VENV);
   await run(`${VENV}/bin/python`, "-m", "pip", "install", "--quiet", ...PACKAGES);
