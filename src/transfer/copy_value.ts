@@ -26,6 +26,7 @@ export function valueText(value: unknown, column: LoadColumn, name: () => string
     case "object":
       if (value === null) return null;
       if (column.form === "json") return jsonText(value, name);
+      if (column.form === "vector" && Array.isArray(value)) return value.join(" ");
       if (value instanceof Date && isUsual(value)) return value.toISOString();
   }
   return encoded(value, name);

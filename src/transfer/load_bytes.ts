@@ -21,6 +21,15 @@ const READ_BYTES = 131_072;
 
 const GZIP = [0x1f, 0x8b] as const;
 
+/** What files begin with that are packed in a way that is not unpacked here. */
+const PACKED: readonly [kind: string, ...begin: number[]][] = [
+  ["a ZIP archive", 0x50, 0x4b, 0x03, 0x04],
+  ["packed with bzip2", 0x42, 0x5a, 0x68, 0x39, 0x31, 0x41],
+  ["packed with xz", 0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
+  ["a 7z archive", 0x37, 0x7a, 0xbc, 0xaf],
+];
+const MOST_BEGIN = 6;
+
 /**
  * Opens a file, or standard input for `-`. What is packed with gzip is unpacked, whatever it is called.
  *
@@ -54,9 +63,14 @@ async function unpacked(
   chunks: AsyncIterable<Uint8Array>,
   close: () => Promise<void>,
 ): Promise<LoadBytes> {
-  const peeked = await peek(chunks, enough(GZIP.length));
-  const [first, second] = peeked.head.flatMap((chunk) => [...chunk.subarray(0, GZIP.length)]);
-  const packed = first === GZIP[0] && second === GZIP[1];
+  const peeked = await peek(chunks, enough(MOST_BEGIN));
+  const begin = peeked.head.flatMap((chunk) => [...chunk.subarray(0, MOST_BEGIN)]);
+  const packed = begin[0] === GZIP[0] && begin[1] === GZIP[1];
+  const kind = PACKED.find(([, ...known]) => known.every((byte, at) => begin[at] === byte))?.[0];
+  if (kind !== undefined) {
+    peeked[Symbol.dispose]();
+    throw badFile(`Cannot load ${name}: it is ${kind}, which load() does not unpack; unpack it, or pack it with gzip`);
+  }
   return {
     name,
     size: packed ? undefined : size,

@@ -86,7 +86,7 @@ function tips(
   if (/unquoted carriage return|unquoted newline/.test(message)) return ["the lines of one file must all end alike"];
   if (column === undefined || !sqlstate.startsWith("22")) return [];
   const type = copy.columns.find(({ name }) => name === column)?.type;
-  if (/malformed record literal/.test(message) || type === "int2vector" || type === "oidvector") {
+  if (/malformed record literal/.test(message)) {
     return [`JSON has no form of the type ${type} that Postgres reads; load CSV, TSV, Arrow or Parquet, or its text`];
   }
   const from = typeFrom(column);

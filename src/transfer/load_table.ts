@@ -16,7 +16,7 @@ export interface LoadColumn {
   /** Its type, as SQL has it. */
   type: string;
   /** How a value of JavaScript becomes its text. */
-  form: "json" | "array" | "scalar";
+  form: "json" | "array" | "vector" | "hstore" | "scalar";
   /** Whether the table computes it. */
   generated: boolean;
 }
@@ -40,6 +40,8 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
   coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
     'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
     'form', CASE WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{114,3802}') THEN 'json'
+      WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{22,30}') THEN 'vector'
+      WHEN base.typname OPERATOR(pg_catalog.=) 'hstore' AND base.typcategory OPERATOR(pg_catalog.=) 'U' THEN 'hstore'
       WHEN base.typcategory OPERATOR(pg_catalog.=) 'A' THEN 'array' ELSE 'scalar' END,
     'generated', a.attgenerated OPERATOR(pg_catalog.<>) '') ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
@@ -188,7 +190,7 @@ function listed(names: readonly string[]): string {
 
 function checkName(name: string, refuse: Refuse): string {
   const bytes = new TextEncoder().encode(name).length;
-  if (name === "") throw refuse("a column has no name; give { columns: [...] }");
+  if (name === "") throw refuse("a column has no name, which a column of a table needs; name it where it is written");
   if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
   if (bytes <= MOST_NAME_BYTES) return name;
   throw refuse(`the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}`);

@@ -140,15 +140,30 @@ function rawText(raw: string | undefined, column: LoadColumn): string | null {
   if (raw === undefined || raw === "null") return null;
   if (column.form === "json") return raw;
   if (raw.startsWith('"')) return stringOf(raw);
-  return raw.startsWith("[") && column.form === "array" ? listText(raw) : raw;
+  if (column.form === "hstore" && raw.startsWith("{")) return hstoreText(raw);
+  if (!raw.startsWith("[")) return raw;
+  if (column.form === "vector") return jsonElements(raw).map(plainText).join(" ");
+  return column.form === "array" ? listText(raw) : raw;
+}
+
+/** A string without its quotes, and anything else as it is written. */
+function plainText(raw: string): string {
+  return raw.startsWith('"') ? stringOf(raw) : raw;
+}
+
+/** The server writes an `hstore` as the object that it is, and does not read one. */
+function hstoreText(raw: string): string {
+  const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
+  return Object.entries(jsonMembers(raw)).map(([key, value]) => {
+    return `${quoted(key)}=>${value === "null" ? "NULL" : quoted(plainText(value))}`;
+  }).join(",");
 }
 
 function listText(raw: string): string {
   const nested = (text: string): unknown => text.startsWith("[") ? jsonElements(text).map(nested) : text;
   return arrayText(jsonElements(raw).map(nested), (element) => {
     const text = element as string;
-    if (text === "null") return null;
-    return text.startsWith('"') ? stringOf(text) : text;
+    return text === "null" ? null : plainText(text);
   });
 }
 
