@@ -39,7 +39,12 @@ export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
 /** What {@linkcode startLocal} serves. Its durations are in milliseconds, where those of `connect()` are in seconds. */
 export interface LocalOptions {
-  /** `postgres://` URL of a server to stand in front of. @default {an embedded PGlite} */
+  /**
+   * `postgres://` URL of a server to stand in front of. The local Lakebase is no wall: its sessions log in as the URL's user,
+   * and `RESET SESSION AUTHORIZATION` makes them that user again.
+   *
+   * @default {an embedded PGlite}
+   */
   database?: string;
   /** Directory that keeps PGlite's data between runs. @default {in memory, nothing left behind} */
   dataDir?: string;

@@ -30,7 +30,12 @@ export interface ConnectOptions {
    * @default {the workspace's only project, its default branch, its READ_WRITE endpoint}
    */
   endpoint?: string;
-  /** Makes every transaction read only, on the branch's READ_ONLY endpoint or its read replica where it has one. @default {false} */
+  /**
+   * Makes transactions read only, on the branch's READ_ONLY endpoint or its read replica where it has one. Elsewhere it is
+   * for your own mistakes, and no protection: `BEGIN READ WRITE` undoes it. What must not write needs a role that may not.
+   *
+   * @default {false}
+   */
   readOnly?: boolean;
   /**
    * The name of a Lakebase Provisioned instance, instead of an endpoint: the older product, of which no new instances can be
