@@ -1,11 +1,12 @@
-import { type Command, InvalidArgumentError } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { LakebaseError } from "../errors.ts";
 import { print } from "./output.ts";
 
 interface LocalValues {
   database?: string;
   dataDir?: string;
   user?: string;
-  password?: Record<string, string>;
+  passwords?: string;
   postgresPort: number;
   workspacePort: number;
 }
@@ -14,36 +15,65 @@ const EXAMPLES = `
 It runs until Ctrl-C or SIGTERM, and speaks Databricks' workspace API and Postgres over TLS, as a Lakebase does.
 
 Examples:
-  lakebase local --data-dir .lakebase --password app=secret > local.env &
+  lakebase local --data-dir .lakebase --passwords passwords > local.env &   # a file of ROLE=PASSWORD lines: app=secret
   until [ -s local.env ]; do sleep 0.1; done; . ./local.env
   lakebase version
   PGUSER=app PGPASSWORD=secret psql -c 'SELECT version()'`;
 
 /** Makes `lakebase local` of a command. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.option("--database <url>", "stands in front of this Postgres, instead of an embedded one")
+  command.addOption(
+    new Option("--database <url>", "stands in front of this Postgres, instead of an embedded one")
+      .env("LAKEBASE_LOCAL_DATABASE"),
+  )
     .option("--data-dir <folder>", "keeps the embedded database's data here; else it keeps none")
     .option("--user <name>", "the workspace's user, and Postgres role; you@example.com where nothing is said")
-    .option("--password <role=password>", "a role that logs in with a password; may be repeated", addPassword)
+    .option("--passwords <file>", "roles that log in with a password: a line ROLE=PASSWORD for each")
     .option("--postgres-port <number>", "0 for any that is free", port, 0)
     .option("--workspace-port <number>", "0 for any that is free", port, 0)
     .addHelpText("after", EXAMPLES)
-    .action((values: LocalValues) => local(values, stopped));
+    .action((values: LocalValues) => {
+      if (command.getOptionValueSource("database") === "cli") checkShowsNoPassword(values.database!);
+      return local(values, stopped);
+    });
 }
 
-async function local({ password = {}, ...options }: LocalValues, stopped: AbortSignal): Promise<void> {
+async function local({ passwords: file, ...options }: LocalValues, stopped: AbortSignal): Promise<void> {
+  const passwords = file === undefined ? {} : await readPasswords(file);
   const { startLocal } = await import("../local/mod.ts");
-  await using server = await startLocal({ ...options, passwords: password });
+  await using server = await startLocal({ ...options, passwords });
   const lines = Object.entries(server.env).map(([name, value]) => `export ${name}=${shellWord(value)}\n`);
   await print(Deno.stdout, lines.join(""));
   if (stopped.aborted) return;
   await new Promise((resolve) => stopped.addEventListener("abort", resolve, { once: true }));
 }
 
-function addPassword(text: string, given: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf("=");
-  if (at > 0 && at < text.length - 1) return { ...given, [text.slice(0, at)]: text.slice(at + 1) };
-  throw new InvalidArgumentError("It must be ROLE=PASSWORD.");
+/** Every user of a machine sees its command lines. */
+function checkShowsNoPassword(url: string): void {
+  const found = URL.parse(url);
+  if (!found?.password && !found?.searchParams.has("password")) return;
+  throw new LakebaseError(
+    "BAD_SETTING",
+    "Cannot start: the URL of --database holds a password, which other users of this machine see in the command line; " +
+      "put the URL into LAKEBASE_LOCAL_DATABASE",
+  );
+}
+
+async function readPasswords(file: string): Promise<Record<string, string>> {
+  const text = await Deno.readTextFile(file).catch((cause) => {
+    throw new LakebaseError("BAD_SETTING", `Cannot read the passwords of "${file}": ${cause.message}`, { cause });
+  });
+  const lines = text.split(/\r?\n/).map((line, index) => ({ line, number: index + 1 }));
+  return Object.fromEntries(
+    lines.filter(({ line }) => line.trim() !== "" && !line.startsWith("#")).map(({ line, number }) => {
+      const at = line.indexOf("=");
+      if (at > 0 && at < line.length - 1) return [line.slice(0, at), line.slice(at + 1)];
+      throw new LakebaseError(
+        "BAD_SETTING",
+        `Cannot read the passwords of "${file}": line ${number} is not ROLE=PASSWORD`,
+      );
+    }),
+  );
 }
 
 function port(text: string): number {

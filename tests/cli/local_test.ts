@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { command, lakebase } from "./support.ts";
 
 Deno.test("lakebase local prints an environment that leads to it, stops on SIGTERM and leaves nothing behind", async () => {
-  const server = command(["local", "--user", "o'neil@example.com", "--password", "app=a=b"]).spawn();
+  const passwords = await Deno.makeTempFile({ prefix: "lakebase-cli-" });
+  await Deno.writeTextFile(passwords, "# native logins\n\napp=a=b\r\n");
+  const server = command(["local", "--user", "o'neil@example.com", "--passwords", passwords]).spawn();
   const env: Record<string, string> = {};
   for await (const text of server.stdout.pipeThrough(new TextDecoderStream())) {
     for (const line of text.split("\n").filter((line) => line !== "")) {
@@ -21,6 +23,7 @@ Deno.test("lakebase local prints an environment that leads to it, stops on SIGTE
   assert.equal((await server.status).code, 0);
   await server.stderr.cancel();
   await assert.rejects(Deno.stat(env["PGSSLROOTCERT"]!), Deno.errors.NotFound);
+  await Deno.remove(passwords);
 });
 
 Deno.test("--local starts a Lakebase for one command, and --data-dir keeps what it stores", async () => {
