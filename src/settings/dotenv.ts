@@ -44,6 +44,7 @@ export async function readEnvFile(path?: string): Promise<EnvFile | undefined> {
 
 /** A folder of that name is a Python environment more often than not: it is none unless it was asked for. */
 async function readText(path: string, asked: boolean): Promise<string | undefined> {
+  if (path === "/dev/null") return undefined; // how many a program is told to read no file
   let bytes: Uint8Array;
   try {
     const { isFile, isDirectory, size } = await Deno.stat(path); // first: opening a pipe would wait for its writer

@@ -124,6 +124,7 @@ Deno.test("readEnvFile() says which file it can't read, and why", async () => {
     for (const [name, message] of cases) {
       await assert.rejects(readEnvFile(file(name)), { code: "BAD_SETTING", message, setting: "envFile" });
     }
+    assert.equal(await readEnvFile("/dev/null"), undefined);
     assert.equal((await readEnvFile(file("link")))?.values.get("A")?.value, "1");
   } finally {
     await Deno.remove(folder, { recursive: true });
