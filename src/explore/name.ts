@@ -8,6 +8,9 @@ const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
 const SQL_NAME =
   /^\s*(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)){0,2}\s*$/u;
 
+/** What SQL reads as a name without quotes. */
+const BARE = /^[\p{L}_][\p{L}\p{N}_$]*$/u;
+
 /** How SQL reads a name that is not quoted: in a database of UTF-8 it folds these letters alone. */
 export function fold(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
@@ -35,7 +38,8 @@ export function readings(name: string): string[] {
   }
   if (parts.some(({ text }) => text === "")) throw badName(name);
   const written = parts.map(({ text }) => quote(text)).join(".");
-  const folded = parts.map(({ text, quoted }) => quote(quoted ? text : fold(text))).join(".");
+  // What SQL could not read without quotes, such as a shell takes away from around "My Table", it would not fold either.
+  const folded = parts.map(({ text, quoted }) => quote(quoted || !BARE.test(text) ? text : fold(text))).join(".");
   return [...new Set([written, folded])];
 }
 

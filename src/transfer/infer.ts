@@ -36,7 +36,8 @@ const TIME = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?$/;
 const DAY = /^(\d{4})-(\d\d)-(\d\d)/;
 const CLOCK = /^[ T](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?( ?Z|[+-]\d\d(?::?\d\d)?)?$/;
 const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
-const BOOLEAN = /^(?:t|f|true|false)$/i;
+/** As Postgres, Python, R and JSON write them. A capital `T` or `F` alone is rather a code: the server's own are small. */
+const BOOLEAN = /^(?:t|f|true|false|True|False|TRUE|FALSE)$/;
 
 /**
  * The type of a text in a file. A number with leading zeros is an identifier, and stays text. One that a double would round

@@ -3,14 +3,14 @@ import { until } from "../query/cancel.ts";
 import { type Fragment, textStatement } from "../query/fragment.ts";
 import { type FindSession, onConnection, run } from "../query/run.ts";
 import type { Session } from "../query/session.ts";
-import { stoppable } from "../query/stop.ts";
+import { type StopOptions, stoppable } from "../query/stop.ts";
 import { transact } from "../query/transaction.ts";
 import { copyIn } from "./copy_in.ts";
 import { CountedBytes } from "./counted_bytes.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { failedLoad } from "./failed_load.ts";
 import { loadError, type LoadFailure } from "./load_error.ts";
-import { checkLoadOptions, type LoadOptions } from "./load_options.ts";
+import { bad, checkLoadOptions, type LoadOptions } from "./load_options.ts";
 import { LoadResult } from "./load_result.ts";
 import { openSource } from "./load_source.ts";
 import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./load_table.ts";
@@ -165,21 +165,54 @@ async function send(
 ): Promise<{ rows: number; bytes: number }> {
   const { meter, signal } = load;
   const session = await find();
+  const place = await placeFor(find, copy, failure.table, { signal });
   const columns = copy.columns.length === 0 ? "" : ` (${copy.columns.map(({ name }) => quoteName(name)).join(", ")})`;
-  const text = `COPY ${failure.table.quoted}${columns} FROM STDIN (${copy.options})`;
+  const text = `COPY ${place.quoted}${columns} FROM STDIN (${copy.options})`;
   const counted = new CountedBytes(copy, meter);
   try {
-    return await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
+    const sent = await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
       const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
-        throw loadError(error, failure) ?? error;
+        throw loadError(error, { ...failure, table: { ...failure.table, name: place.name } }) ?? error;
       });
       return { rows, bytes: counted.sent };
     });
+    await place.moveOn();
+    return sent;
   } catch (error) {
     if (counted.failure === undefined) throw error;
     load.thrown = counted.failure;
     throw counted.failure.error;
   }
+}
+
+/**
+ * Where the rows go first. COPY takes no values of a column that the table computes, and a file's bytes go to the server as
+ * they are: such a file goes into a temporary table, and from there without those columns.
+ */
+async function placeFor(
+  find: FindSession,
+  { columns }: IncomingCopy,
+  table: LoadTable,
+  stops: StopOptions,
+): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {
+  const own = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
+  if (columns.every(({ generated }) => !generated)) {
+    return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
+  }
+  if (own === "") throw bad(`${table.quoted} computes every column that the file has`);
+  const all = columns.map(({ name }) => quoteName(name)).join(", ");
+  const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
+  const temporary = `pg_temp.${name}`;
+  const execute = async (text: string) => void await run(find, textStatement(text), stops);
+  await execute(`CREATE TABLE ${temporary} AS SELECT ${all} FROM ${table.quoted} WITH NO DATA`);
+  return {
+    name,
+    quoted: temporary,
+    moveOn: async () => {
+      await execute(`INSERT INTO ${table.quoted} (${own}) OVERRIDING SYSTEM VALUE SELECT ${own} FROM ${temporary}`);
+      await execute(`DROP TABLE ${temporary}`);
+    },
+  };
 }
 
 const SAVEPOINT = "lakebase_load";

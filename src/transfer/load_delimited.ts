@@ -106,13 +106,6 @@ class Delimited implements Incoming {
     }
     const own = { where: () => this.name, refuse: badData };
     const columns = matchColumns(table, this.names, this.#options.columns === undefined ? own : BY_OPTION);
-    const computed = columns.find(({ generated }) => generated);
-    if (computed !== undefined) {
-      throw badData(
-        `${this.name} has the column ${JSON.stringify(computed.name)}, which ${table.quoted} computes by itself; ` +
-          "leave it out of the file",
-      );
-    }
     const mark = new EndMark(this.#dialect.quotes);
     const place = (line: number) => `line ${line.toLocaleString("en-US")}`;
     const rows = () => Math.max(0, mark.lines - (this.#header ? 1 : 0));

@@ -46,7 +46,7 @@ export function loadError(error: unknown, failure: LoadFailure): LakebaseError |
   const { name, table } = failure;
   const { line, column, value } = place;
   const at = [failure.copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
-  const hints = [hint, ...tips(sqlstate, message, column, failure)].filter((text) => text !== undefined && text !== "");
+  const hints = [hint, ...tips(sqlstate, message, place, failure)].filter((text) => text !== undefined && text !== "");
   const lines = [
     `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
     ...(value === undefined || message.includes(value)
@@ -80,10 +80,13 @@ function placeOf(where: string, { table, copy }: LoadFailure): Place | undefined
 function tips(
   sqlstate: string,
   message: string,
-  column: string | undefined,
+  { column, value }: Place,
   { typeFrom, copy }: LoadFailure,
 ): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) return ["the lines of one file must all end alike"];
+  if (/^missing data for column/.test(message) && value?.trim() === "") {
+    return ["the line is blank; take it out of the file"];
+  }
   if (column === undefined || !sqlstate.startsWith("22")) return [];
   const type = copy.columns.find(({ name }) => name === column)?.type;
   if (/malformed record literal/.test(message)) {

@@ -29,6 +29,8 @@ export interface LoadTable extends Relation {
   name: string;
   /** Its columns. */
   columns: LoadColumn[];
+  /** Whether a trigger takes rows in its stead, as a view may have one. */
+  takesRows: boolean;
 }
 
 /** The type below a domain's. */
@@ -36,6 +38,7 @@ const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype U
   SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.below)
   SELECT oid FROM base WHERE below OPERATOR(pg_catalog.=) 0)`;
 
+/** Of `tgtype` of a trigger 64 is INSTEAD OF, and 4 is INSERT. */
 const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
   coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
     'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -47,7 +50,9 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
     FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
     JOIN pg_catalog.pg_type AS base ON base.oid OPERATOR(pg_catalog.=) ${BASE}
     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]')
-    AS columns
+    AS columns,
+  EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
+    AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68) AS "takesRows"
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /** A name of Postgres has no more bytes than this; the rest would be cut off in silence. */
@@ -81,10 +86,12 @@ export async function expectLoadable(
     const { code, message, sqlstate } = error;
     throw new LakebaseError(code, `${message}\nHINT: { create: true } makes it`, { sqlstate });
   });
-  if (table.kind !== "view" && table.kind !== "materialized view") return table;
+  if (table.takesRows || table.kind !== "view" && table.kind !== "materialized view") return table;
   throw new LakebaseError(
     "QUERY_FAILED",
-    `Cannot load ${name}: it is a ${table.kind}, which keeps no rows of its own; load the table that it reads`,
+    `Cannot load ${name}: it is a ${table.kind}, which keeps no rows of its own; load the table that it reads${
+      table.kind === "view" ? ", or give it an INSTEAD OF INSERT trigger" : ""
+    }`,
     { sqlstate: "42809" },
   );
 }
@@ -143,11 +150,31 @@ export function matchColumns(
     const column = byName.get(name) ?? byName.get(fold(name));
     if (column === undefined) throw unknownColumn(table, name, namer);
     if (seen.has(column)) {
-      throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice`);
+      const apart = namer === BY_OPTION
+        ? ""
+        : `; name them apart, in their order: { columns: ${asList(apartNames(names))} }`;
+      throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice${apart}`);
     }
     seen.add(column);
     return column;
   });
+}
+
+/** The names, with a number behind those that come again. */
+function apartNames(names: readonly string[]): string[] {
+  const apart = new Set<string>();
+  for (const name of names) {
+    let free = name;
+    for (let n = 2; apart.has(free); n++) free = `${name}_${n}`;
+    apart.add(free);
+  }
+  return [...apart];
+}
+
+/** As TypeScript writes a list of names; a long one is not drawn whole. */
+function asList(names: readonly string[]): string {
+  const text = `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
+  return text.length > 500 ? "[...]" : text;
 }
 
 /** An error for a name that is none of the table's columns'. */

@@ -128,6 +128,8 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
           "QUERY_FAILED",
           /line 3: extra data after last expected column[^]*LINE: 2,b,c/,
         ],
+        ["a.csv", "id,name\n1,a\n\n", "QUERY_FAILED", /line 3: missing data[^]*HINT: the line is blank/],
+        ["a.csv", "id,twice\n1,2\nx,2\n", "QUERY_FAILED", /line 3, column id: .*: "x"/],
         ["a.csv", "id,name\n1,\n", "QUERY_FAILED", /line 2: null value in column "name"[^]*DETAIL/],
         ["a.csv", "1,a\n2,b\nx,c\n", "QUERY_FAILED", /line 3, column id/, { header: false }],
         ["a.csv.gz", gzipSync("id,name\nx,c\n"), "QUERY_FAILED", /line 2, column id/],
@@ -138,8 +140,8 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         ["a.csv", "", "BAD_FILE", /it is empty: not even a first line/],
         ["a.csv", "\nid,name\n1,a\n", "BAD_FILE", /the first line of a\.csv is empty; it must have the names/],
         ["a.csv", "id,,name\n", "BAD_FILE", /no name for column 2/],
-        ["a.csv", "id,id\n", "BAD_FILE", /has the column "id" twice/],
-        ["a.csv", "id,twice\n", "BAD_FILE", /the column "twice", which .* computes by itself/],
+        ["a.csv", "id,id\n", "BAD_FILE", /has the column "id" twice; .*columns: \["id", "id_2"\]/],
+        ["a.csv", "twice\n1\n", "BAD_PARAMETER", /computes every column that the file has/],
         ["a.csv", "id;name\n1;a\n", "BAD_FILE", /separated by ";", say \{ format: "csv", delimiter: ";" \}/],
         ["a.csv", "id,nam\n", "BAD_FILE", /a\.csv has the column "nam", but .* did you mean "name"\?/],
         ["a.csv", "id,x\n", "BAD_PARAMETER", /the option columns has the column "nam"/, { columns: ["id", "nam"] }],
@@ -313,3 +315,52 @@ Deno.test("a process ends that has named a column which a file does not have", a
   ]);
   await Deno.remove(folder, { recursive: true });
 });
+
+queryTest("what was pulled of a table with generated columns, or of two of one name, goes back", async ({ db }) => {
+  await withFiles(
+    db,
+    "id int GENERATED ALWAYS AS IDENTITY, twice int GENERATED ALWAYS AS (n * 2) STORED, n int",
+    async (table, file) => {
+      await db.query(`INSERT INTO ${table} (n) VALUES (1), (2)`);
+      const before = await all(db, table);
+      for (const name of ["t.csv", "t.tsv", "t.csv.gz", "t.ndjson", "t.arrow", "t.parquet"]) {
+        const path = await file(name, "");
+        await db.pull(table, path);
+        assert.equal((await db.load(table, path, { mode: "replace" })).rows, 2, name);
+        assert.deepEqual(await all(db, table), before, name);
+      }
+      const two = await file("two.csv", "");
+      await db.sql`SELECT 1 AS id, 2 AS id`.pull(two);
+      const refused = await errorOf(db.load("two_of_a_name", two, { create: true }));
+      const { columns } = { columns: JSON.parse(/columns: (\[.*?\])/.exec(refused.message)![1]!) };
+      await db.load("two_of_a_name", two, { create: true, columns });
+      assert.deepEqual(await all(db, "two_of_a_name"), [{ id: 1, id_2: 2 }]);
+      await db.query("DROP TABLE two_of_a_name");
+    },
+  );
+});
+
+queryTest("load() takes a view that has an INSTEAD OF INSERT trigger, and no other", async ({ db }) => {
+  await withFiles(db, "n int", async (table, file) => {
+    const path = await file("n.csv", "n\n1\n2\n");
+    await db.query(`CREATE VIEW ${table}_v AS SELECT n FROM ${table}`);
+    assert.match((await errorOf(db.load(`${table}_v`, path))).message, /INSTEAD OF INSERT/);
+    await db.query(`CREATE FUNCTION ${table}_f() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN INSERT INTO ${table} VALUES (NEW.n); RETURN NEW; END $$;
+      CREATE TRIGGER g INSTEAD OF INSERT ON ${table}_v FOR EACH ROW EXECUTE FUNCTION ${table}_f()`);
+    assert.equal((await db.load(`${table}_v`, path)).rows, 2);
+    assert.deepEqual(await all(db, table), [{ n: 1 }, { n: 2 }]);
+    await db.query(`DROP VIEW ${table}_v; DROP FUNCTION ${table}_f`);
+  });
+});
+
+queryTest(
+  "load() with create keeps a name that SQL could not read without quotes, and folds another",
+  async ({ db }) => {
+    for (const [name, made] of [["My Table", "My Table"], ["MyTable", "mytable"], ['"MyOther"', "MyOther"]] as const) {
+      await db.load(name, [{ flag: "T" }, { flag: "F" }], { create: true });
+      assert.deepEqual([...await db.sql`SELECT flag FROM ${db.sql.id(made)}`], [{ flag: "T" }, { flag: "F" }]);
+      await db.sql`DROP TABLE ${db.sql.id(made)}`;
+    }
+  },
+);
