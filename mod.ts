@@ -29,6 +29,7 @@ export type { ColumnProfile, Profile, ProfileFacts } from "./src/explore/profile
 export type { SchemaInfo } from "./src/explore/schemas.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
 export type { PgPool } from "./src/lakebase.ts";
+export type { DatabaseSession } from "./src/database_session.ts";
 export type { TransactionOptions } from "./src/query/transaction.ts";
 export type { Queryable } from "./src/queryable.ts";
 export type {

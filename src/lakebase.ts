@@ -13,7 +13,10 @@ import type { Profile } from "./explore/profiled.ts";
 import { listSchemas, type SchemaInfo } from "./explore/schemas.ts";
 import { listTables, type TableInfo } from "./explore/tables.ts";
 import { renderCard } from "./notebook/card.ts";
-import { type Bundle, DISPLAY, holdIdle } from "./notebook/display.ts";
+import { type Bundle, DISPLAY, holdIdle, inNotebook } from "./notebook/display.ts";
+import { announceConnection } from "./notebook/notices.ts";
+import { NotebookSession } from "./query/notebook_session.ts";
+import { type DatabaseSession, openSession } from "./database_session.ts";
 import type { Result } from "./query/result.ts";
 import type { Fragment } from "./query/fragment.ts";
 import { poolSession, type Session } from "./query/session.ts";
@@ -53,6 +56,8 @@ export interface LakebaseParts {
   /** Stops what belongs to it, such as a Lakebase on this machine. */
   onClose?: () => Promise<void> | void;
 }
+
+const ROLLED_BACK = "The connection was closed in a transaction, so what the transaction had changed was rolled back";
 
 /**
  * `pg.Pool`; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
@@ -101,6 +106,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
+  /** Connections for sessions that are held. */
+  readonly #connections: Session;
   readonly #own: Queryable;
   /** Its transaction, within the function of one. */
   readonly #find = (): Session => inScope(this.#session);
@@ -111,7 +118,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.pool = parts.pool;
     this.#parts = parts;
     open.add(this);
-    this.#session = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
+    this.#connections = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
+    this.#session = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : this.#connections;
     this.#own = queryable(this.#find);
     this.sql = this.#own.sql;
   }
@@ -156,6 +164,30 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
     return await transactIn(this.#find(), (find) => work(queryable(find)), options);
+  }
+
+  /**
+   * Holds one server session: for temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN`, and a `BEGIN ... COMMIT` of
+   * one's own. `sql` is for single statements, on any connection (in a notebook in the notebook's own session);
+   * {@linkcode transaction} for several that are kept together or not at all; a session for what has to last longer.
+   *
+   * @returns The session, which takes one of the connections; `await using` or `close()` ends it.
+   * @throws {LakebaseError} What connecting throws; `CONNECT_TIMEOUT` where no connection is free within `connectTimeout`.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await using session = await db.session();
+   * await session.sql`SET search_path = pg_catalog`;
+   * await session.sql`CREATE TEMP TABLE chosen AS SELECT 1 AS id`;
+   * assert.equal(await session.sql`SELECT count(*) FROM chosen`.value(), 1);
+   * ```
+   */
+  async session(): Promise<DatabaseSession> {
+    return await openSession(this.#connections);
   }
 
   /**
@@ -319,6 +351,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   async #close(): Promise<void> {
     open.delete(this);
+    if (this.#session instanceof NotebookSession && await this.#session.close()) await announceConnection(ROLLED_BACK);
     this.#parts.credentials?.close();
     await this.#parts.pool.end();
     await this.#parts.onClose?.();

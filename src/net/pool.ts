@@ -24,11 +24,19 @@ const MOST_HOLDERS = 5;
 /** A connection outlives the function that had it opened, so what that function keeps by AsyncLocalStorage is not its own. */
 const ofNobody = AsyncLocalStorage.snapshot();
 
+/** Errors of a pool whose connections are all held: to try again would be to wait again. */
+const full = new WeakSet<Error>();
+
 type PooledClient = pg.PoolClient & LoginClient;
 
 /** `pg-pool`'s own way to close an idle connection; it offers no other. */
 interface Removing {
   _remove(client: LoginClient): void;
+}
+
+/** Its queue; it offers no way to leave it. */
+interface Waiting {
+  _pendingQueue: { callback: Connected }[];
 }
 
 /** A try to get a connection. */
@@ -56,6 +64,8 @@ export class LakebasePool extends pg.Pool {
   /** Connections idle since before then went the way of one that was found dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
+  /** Called when somebody has to wait for a connection: who keeps one without need may give it back. */
+  onFull: (() => void) | undefined;
   /** Why it was closed, for whoever uses it after that. */
   endedBecause = "close() was called on it. Call connect() again";
 
@@ -76,6 +86,11 @@ export class LakebasePool extends pg.Pool {
     });
   }
 
+  /** Seconds that the wait for a connection may take. */
+  get connectTimeout(): number {
+    return this.#options.connectTimeout;
+  }
+
   /** A connection from the pool; `release()` it. */
   override connect(): Promise<pg.PoolClient>;
   /** As `pg.Pool` has it. */
@@ -88,10 +103,8 @@ export class LakebasePool extends pg.Pool {
     }
     if (this.ending || this.#mustOpen) return give(ofNobody(() => this.#connect()), callback);
     const started = Date.now();
-    const wait = this.idleCount > 0 ? undefined : this.#limitWait(callback);
-    super.connect((error, taken, done) => {
+    this.#next((error, taken, done) => {
       const client = taken as PooledClient | undefined;
-      if (wait?.ended()) return client?.release();
       if (client === undefined || !this.#isFresh(client, started)) {
         const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
         return give(this.#connect({ started, client: made }), callback);
@@ -151,19 +164,27 @@ export class LakebasePool extends pg.Pool {
     );
   }
 
-  /** Ends the wait for a connection that others hold; what is returned tells whether it has ended, once one is free. */
-  #limitWait(callback: Connected): { ended: () => boolean } {
-    let ended = false;
+  /** `pg-pool`'s own `connect`, whose wait for a connection that others hold would have no end. */
+  #next(callback: Connected): void {
+    const held = this.waitingCount >= this.idleCount + this.options.max - this.totalCount;
+    if (!held) return super.connect(callback);
+    const waiting: Connected = (error, client, done) => {
+      clearTimeout(timer);
+      callback(error, client, done);
+    };
     const timer = setTimeout(() => {
-      ended = true;
+      const pool = this as unknown as Waiting;
+      pool._pendingQueue = pool._pendingQueue.filter((item) => item.callback !== waiting);
       callback(this.#busy(), undefined, () => {});
     }, this.#options.connectTimeout * 1000);
-    return {
-      ended: () => {
-        clearTimeout(timer);
-        return ended;
-      },
-    };
+    super.connect(waiting);
+    this.onFull?.();
+  }
+
+  #promised(): Promise<pg.PoolClient> {
+    return new Promise((resolve, reject) => {
+      this.#next((error, client) => client === undefined ? reject(error) : resolve(client));
+    });
   }
 
   /** Who holds the connections. */
@@ -176,13 +197,15 @@ export class LakebasePool extends pg.Pool {
       `\n  for ${seconds(now - client.takenAt)}: ${use(client)}`
     );
     const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
-    return new LakebaseError(
+    const error = new LakebaseError(
       "CONNECT_TIMEOUT",
       `Cannot get a connection: for ${connectTimeout} s (connectTimeout) none of ${max} was free. They are held:${
         lines.join("")
       }${more}\nEnd what holds one, such as a session, a loop over a query or a transaction that waits for this; or ` +
         `connect with a larger max than ${max}`,
     );
+    full.add(error);
+    return error;
   }
 
   /** Whether a connection has to be opened; else one is idle, or will be when another caller gives it back. */
@@ -209,6 +232,7 @@ export class LakebasePool extends pg.Pool {
         return await this.#living(deadline, client);
       } catch (error) {
         if (this.ending) throw this.#closed();
+        if (full.has(error as Error)) throw error;
         const failure = classifyFailure(error, this.#options);
         const used = credentialOf(error);
         if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !reminted) {
@@ -235,12 +259,12 @@ export class LakebasePool extends pg.Pool {
   async #take(deadline: number | undefined): Promise<pg.PoolClient> {
     if (this.ending) throw this.#closed();
     if (this.#mustOpen) await this.#options.credentials?.get(); // its errors are better than a failed login's
-    return await before(deadline, super.connect());
+    return await before(deadline, this.#promised());
   }
 
   /** A connection that lives; one that does not is replaced. */
   async #living(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
-    for (let client = await taken as PooledClient;; client = await before(deadline, super.connect()) as PooledClient) {
+    for (let client = await taken as PooledClient;; client = await before(deadline, this.#promised()) as PooledClient) {
       if (await this.#lives(client)) {
         taking(client);
         return client;

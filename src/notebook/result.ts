@@ -11,6 +11,7 @@ const MOST_HTML_BYTES = 890_000;
 /** What a drawing of a result needs of it. */
 export type Drawable =
   & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices" | "place">
+  & Partial<Pick<Result<unknown>, "transaction">>
   & readonly unknown[];
 
 /**
@@ -20,8 +21,8 @@ export type Drawable =
  * @param limit Rows to show.
  */
 export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
-  const { fields, tag, rowCount, more, elapsed, notices, place } = result;
-  const on = place === undefined ? "" : `, on ${place}`;
+  const { fields, tag, rowCount, more, elapsed, notices, place, transaction } = result;
+  const on = `${place === undefined ? "" : `, on ${place}`}${standing(transaction)}`;
   if (fields.length === 0 && result.length === 0) {
     return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };
   }
@@ -37,4 +38,10 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
       maxBytes: MOST_HTML_BYTES,
     }),
   };
+}
+
+/** What has to be known of a session whose statements are not kept yet. */
+export function standing(transaction: Drawable["transaction"]): string {
+  if (transaction === undefined) return "";
+  return transaction === "open" ? ", in a transaction" : ", in a failed transaction: ROLLBACK";
 }

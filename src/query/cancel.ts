@@ -3,6 +3,8 @@ import type { Lease, Session } from "./session.ts";
 
 /** How long the server has to end a canceled statement before its connection is closed. */
 const CANCEL_LIMIT_MS = 900;
+/** How long the server may take from the end of a request's connection to the signal. */
+const SIGNAL_MS = 20;
 /** How long after a request the next one is made: the first may have come before the statement had begun. */
 const ASK_AGAIN_MS = 200;
 
@@ -80,15 +82,35 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
   const timer = setTimeout(() => limit.reject(new Error("the server did not cancel in time")), CANCEL_LIMIT_MS);
   const requests = ask(session, lease, work);
   try {
-    return await Promise.race([work, limit.promise]);
+    const value = await Promise.race([work, limit.promise]);
+    if (session.held) await settle(lease, requests, limit.promise);
+    return value;
   } catch (error) {
     requests.over = true;
+    if (session.held) await settle(lease, requests, limit.promise, work);
     await Promise.race([requests.ended, limit.promise]).catch(() => {});
     if (requests.count === 1 && requests.taken === 1 && isCancellation(error)) lease.broken = undefined;
     throw error;
   } finally {
     clearTimeout(timer);
     requests.over = true;
+  }
+}
+
+/**
+ * A session that is held is worth more than the certainty that no request comes late: one that reaches the server between two
+ * statements does nothing, so once all were taken, and the server had a moment for their signals, it goes on.
+ */
+async function settle(lease: Lease, requests: Requests, limit: Promise<never>, work?: Promise<unknown>): Promise<void> {
+  requests.over = true;
+  try {
+    if (work !== undefined) await Promise.race([work.catch(() => {}), limit]);
+    await Promise.race([requests.ended, limit]);
+    if (requests.taken !== requests.count) return;
+    await pause(SIGNAL_MS);
+    lease.broken = undefined;
+  } catch {
+    // The server has not answered in time: it may still be at work.
   }
 }
 

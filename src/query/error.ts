@@ -30,6 +30,8 @@ export interface FailureContext {
   refusal?: string | undefined;
   /** What failed before in the same transaction. */
   earlier?: string | undefined;
+  /** Whether a statement has begun that transaction, not a function. */
+  begun?: boolean | undefined;
 }
 
 /**
@@ -42,7 +44,7 @@ export interface FailureContext {
 export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
-  const { suggestion, refusal, earlier } = context;
+  const { suggestion, refusal, earlier, begun = false } = context;
   const { code: sqlstate, severity, detail } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
@@ -53,7 +55,7 @@ export function queryError(error: unknown, statement: Statement, context: Failur
     ...(detail ? [`DETAIL: ${said(detail)}`] : []),
     ...(hint ? [`HINT: ${said(hint)}`] : []),
     ...(suggestion ? [`Did you mean ${visible(suggestion)}?`] : []),
-    ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier) : []),
+    ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier, begun) : []),
   ];
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
 }
@@ -63,11 +65,11 @@ function said(text: string): string {
   return visible(shortened(text, MOST_SAID));
 }
 
-function abortedLines(earlier: string): string[] {
+function abortedLines(earlier: string, begun: boolean): string[] {
   return [
     `An earlier statement of this transaction failed: ${earlier}`,
-    "HINT: After that the server takes nothing but a rollback. Throw, or put what may fail between SAVEPOINT s and " +
-    "ROLLBACK TO SAVEPOINT s",
+    `HINT: After that the server takes nothing but a rollback. ${begun ? "Run ROLLBACK" : "Throw"}, or put what may ` +
+    "fail between SAVEPOINT s and ROLLBACK TO SAVEPOINT s",
   ];
 }
 

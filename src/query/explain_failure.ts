@@ -16,7 +16,12 @@ export async function explainFailure(session: Session, error: unknown, statement
   if (error instanceof LakebaseError) return error;
   const { suggestion, refusal } = await lookInto(session, error, statement.text).catch((): Found => ({})); // not worth an error
   const { transaction } = session;
-  const explained = queryError(error, statement, { suggestion, refusal, earlier: transaction?.failure });
+  const explained = queryError(error, statement, {
+    suggestion,
+    refusal,
+    earlier: transaction?.failure,
+    begun: session.held,
+  });
   if (transaction !== undefined) transaction.failure ??= firstLine(explained.message);
   return explained;
 }

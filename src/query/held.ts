@@ -1,6 +1,6 @@
 import { acquire } from "./cancel.ts";
-import { leftTransaction, restore } from "./run.ts";
-import { type Lease, type Session, sublease } from "./session.ts";
+import { isOpenTransaction, leftTransaction, restore } from "./run.ts";
+import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
 import { stoppable } from "./stop.ts";
 
 /**
@@ -25,9 +25,14 @@ export async function holdConnection<T>(outside: Session, work: (session: Sessio
 }
 
 function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }: Session): Session {
+  const open: TransactionState = { failure: undefined, leave() {} };
   return {
     ...{ types, learned, signal, lookUp, cancel, place },
-    transaction: undefined,
+    get transaction() { // a statement may begin or end one
+      if (isOpenTransaction(lease)) return open;
+      open.failure = undefined;
+      return undefined;
+    },
     held: true,
     connections: 1,
     acquire: () => Promise.resolve(sublease(lease, () => {})),

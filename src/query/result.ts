@@ -24,6 +24,8 @@ export interface About {
   describe: () => Promise<readonly Field[]>;
   /** Where it ran, where there was more than one connection that it could be. */
   place?: string | undefined;
+  /** Whether the session was in a transaction after it, and whether in one that has failed. */
+  transaction?: "open" | "failed" | undefined;
 }
 
 /** Tells an array of rows what else is known of them; the rows are pushed into it as they come. */
@@ -89,6 +91,10 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
   /** Where it ran, such as `app at db.example.com:5432`, if more than one connection was open then; else `undefined`. */
   get place(): string | undefined {
     return this.#about.place;
+  }
+  /** Whether the session was in a transaction after it, and whether in one that has failed. */
+  get transaction(): "open" | "failed" | undefined {
+    return this.#about.transaction;
   }
   /**
    * The columns with what only the catalogue knows: the names of a database's own types, and `nullable`. It asks for what

@@ -90,7 +90,7 @@ async function execute<Row>({ session, lease, signal, statement, options }: Run)
     if (!execution.complete) execution.rows.length = limit!;
   }
   if (drawn) await nameTypes(session, lease, signal, execution);
-  return toResult<Row>(session, execution, elapsed);
+  return toResult<Row>(session, lease, execution, elapsed);
 }
 
 /** Sends something on a connection and waits for its end. */
@@ -116,14 +116,31 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
   if (more) answer.fields = fieldsOf(answer.wireFields, session.learned);
 }
 
-function toResult<Row>({ learned, lookUp, place }: Session, execution: Exchange, elapsed: number): Result<Row> {
+/** What is drawn with a result; the server's words for it are `T` and `E`. */
+const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
+
+function toResult<Row>(
+  { learned, lookUp, place, transaction }: Session,
+  lease: Lease,
+  execution: Exchange,
+  elapsed: number,
+): Result<Row> {
   const { rows, fields, wireFields, tag, more, notices } = execution;
   const describe = async () => {
     await learned.learnTypes(wireFields, lookUp);
     await learned.learnTables(wireFields, lookUp);
     return fieldsOf(wireFields, learned);
   };
-  return makeResult(rows as Result<Row>, { fields, tag, more, elapsed, notices, describe, place: place?.() });
+  return makeResult(rows as Result<Row>, {
+    fields,
+    tag,
+    more,
+    elapsed,
+    notices,
+    describe,
+    place: place?.(),
+    transaction: transaction && STATUS[statusOf(lease) ?? ""],
+  });
 }
 
 /**
@@ -156,16 +173,23 @@ export async function onConnection<T>(
 }
 
 /** Whether the server has a transaction open on a connection. */
-export function isOpenTransaction({ client }: Lease): boolean {
-  const status = (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
+export function isOpenTransaction(lease: Lease): boolean {
+  const status = statusOf(lease);
   return status === "T" || status === "E";
+}
+
+function statusOf({ client }: Lease): string | null | undefined {
+  return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
 }
 
 /**
  * A connection goes back to the pool outside of any transaction; what can't be brought there is closed. `undefined` where
  * there is nothing to do.
  */
-export function restore({ transaction, held }: Session, lease: Lease): Promise<unknown> | undefined {
+export function restore(
+  { transaction, held }: Pick<Session, "transaction" | "held">,
+  lease: Lease,
+): Promise<unknown> | undefined {
   if (transaction !== undefined || held || lease.broken !== undefined || !isOpenTransaction(lease)) return undefined;
   return lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
 }

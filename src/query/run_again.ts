@@ -23,7 +23,8 @@ export async function runAgain<T>(
   const nested = session.transaction !== undefined;
   const say = (text: string) => cancelable(session, lease, signal, lease.client.query(text));
   await say(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
-  const result = await work().catch((error) => {
+  const result = await work().catch(async (error) => {
+    if (!nested && lease.broken === undefined) await say("ROLLBACK"); // whoever holds the session does not end what we began
     throw (error as { code?: unknown } | null)?.code === "25006" ? wouldWrite(error) : error;
   });
   await say(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");

@@ -75,6 +75,8 @@ export abstract class Exchange {
   more = false;
   /** Notices and warnings. */
   readonly notices: Notice[] = [];
+  /** Whether the server waits for whoever reads the rows. */
+  paused = false;
   /** Whether its connection is of no more use. */
   lost = false;
   /** Called when the outcome is known to be an error, but the server goes on sending. */
@@ -125,6 +127,7 @@ export abstract class Exchange {
   protected renew(): void {
     this.#end = Promise.withResolvers();
     this.more = false;
+    this.paused = false;
     if (this.#failed) this.#end.reject(this.#failure);
   }
 
@@ -139,6 +142,7 @@ export abstract class Exchange {
 
   /** Ends a batch, after which the server waits for us. */
   protected pause(): void {
+    this.paused = true;
     this.#checkStyle();
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();

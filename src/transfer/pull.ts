@@ -138,7 +138,7 @@ class Pull {
   /** A look-up is a round trip. In a transaction it keeps a name that is wrong from being the end of that. */
   #unseen(session: Session, what: string | Fragment): Known | undefined {
     const text = this.#format.format === "csv" || this.#format.format === "text";
-    const held = session.transaction !== undefined || session.held;
+    const held = session.transaction !== undefined;
     const { columns, partitionBy } = this.#options;
     return text && !held && columns === undefined && partitionBy === undefined ? unseenTable(what) : undefined;
   }

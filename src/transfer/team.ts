@@ -60,7 +60,7 @@ export class Team implements AsyncDisposable {
         const plan = await options.plan(lease, wholeTable(relation, columns));
         return new Team(session, options, { lease, relation, ranges, snapshot, plan });
       } catch (error) {
-        giveBack(session, lease);
+        giveBack(lease);
         throw error;
       }
     } catch (error) {
@@ -160,7 +160,7 @@ export class Team implements AsyncDisposable {
 
   #giveBack(lease: Lease): void {
     lease.client.removeListener("error", this.#onLost);
-    giveBack(this.#session, lease);
+    giveBack(lease);
   }
 
   /**
@@ -199,8 +199,8 @@ interface Start {
 }
 
 /** Nobody waits for the end of the transaction: over a long line that would be a round trip more. */
-function giveBack(session: Session, lease: Lease): void {
-  Promise.resolve(restore(session, lease)).then(() => lease.release());
+function giveBack(lease: Lease): void {
+  Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
 }
 
 async function explained(session: Session, { name, signal }: ParallelOptions, error: unknown): Promise<unknown> {

@@ -52,7 +52,8 @@ const ARROWS: Record<string, { start: string[]; later?: string[] }> = {
   "plot/": { start: [...SMALL, "query/", "notebook/", "explore/"] },
   "transfer/": { start: [...SMALL, "query/", "notebook/", "explore/", "net/"] }, // net/: a stopped pull is canceled
   "doctor/": { start: [...SMALL, "settings/", "query/", "explore/", "net/", "auth/"] },
-  "lakebase.ts": { start: [...SMALL, "queryable.ts", "query/", "notebook/", "explore/"] },
+  "database_session.ts": { start: [...SMALL, "queryable.ts", "query/"] },
+  "lakebase.ts": { start: [...SMALL, "database_session.ts", "queryable.ts", "query/", "notebook/", "explore/"] },
   "queryable.ts": { start: ["query/"], later: ["transfer/"] },
   "embedded.ts": { start: SMALL, later: ["local/"] },
 };
