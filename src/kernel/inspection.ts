@@ -1,3 +1,4 @@
+import { printable } from "../unseen.ts";
 import { type Catalogue, type CatalogueTable, signatureOf } from "./catalogue.ts";
 import { magicRegion, unitsOf } from "./cell_region.ts";
 import { findTable, type Relation, type Scope, scopeAt } from "./sql_scope.ts";
@@ -34,7 +35,7 @@ export function inspectSql(
   if (piece === undefined) return undefined;
   const scope = scopeAt(top, piece.group, catalogue);
   const text = describe(pieces, index, scope, catalogue);
-  return text === undefined ? undefined : { "text/plain": text };
+  return text === undefined ? undefined : { "text/plain": printable(text) };
 }
 
 function describe(pieces: readonly Piece[], index: number, scope: Scope, catalogue: Catalogue): string | undefined {

@@ -1,3 +1,4 @@
+import { markUnseen, UNSEEN } from "../unseen.ts";
 import { type Catalogue, type CatalogueFunction, type CatalogueTable, signatureOf } from "./catalogue.ts";
 import type { CellRegion } from "./cell_region.ts";
 import type { Found } from "./completion.ts";
@@ -214,9 +215,30 @@ class Context {
   *#name(name: string, type: string, signature?: string): Generator<Candidate> {
     if (!name.toLowerCase().startsWith(this.#prefix)) return;
     const plain = !this.#quoted && /^[a-z_][a-z0-9_$]*$/.test(name) && !RESERVED.has(name);
-    const text = plain ? name : `"${name.replaceAll('"', '""')}"`;
-    yield { text, type, ...(signature === undefined ? {} : { signature }) };
+    yield {
+      text: plain ? name : quoted(name),
+      type,
+      ...(signature === undefined ? {} : { signature: seen(signature) }),
+    };
   }
+}
+
+const HIDDEN = new RegExp(`\\$\\{|${UNSEEN}`);
+const TO_ESCAPE = new RegExp(`[\\\\$]|${UNSEEN}`, "g");
+
+/**
+ * A name in quotes. In a `%%sql` cell a `${` begins JavaScript, which would run as the person who took the name; that, and
+ * characters that can't be seen, are written by their numbers.
+ */
+function quoted(name: string): string {
+  const text = name.replaceAll('"', '""');
+  if (!HIDDEN.test(text)) return `"${text}"`;
+  const number = (unit: string) => `\\${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return `U&"${text.replace(TO_ESCAPE, (found) => found === "\\" ? "\\\\" : found.split("").map(number).join(""))}"`;
+}
+
+function seen(text: string): string {
+  return text.replace(new RegExp(UNSEEN, "g"), markUnseen);
 }
 
 function isSystem(schema: string): boolean {

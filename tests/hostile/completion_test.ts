@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { parseCatalogue } from "../../src/kernel/catalogue.ts";
+import { completeSql } from "../../src/kernel/completion.ts";
+import { inspectSql } from "../../src/kernel/inspection.ts";
+import { errorOf, queryTest } from "../query/support.ts";
+
+/** Each does something if a cell that has it is run, or looks like another in it. */
+const NAMES = [
+  "x${globalThis.pwned=1}",
+  '"; DROP TABLE trips; --',
+  "a\n%%sql\nDROP TABLE trips",
+  "a\r\nb",
+  "a\u202eb",
+  "a\u200bb",
+  "a\\b",
+  "\\0024{a}",
+  "$$",
+  "a`b",
+  "a\x1b]52;c;eA==\x07",
+  "</style><img src=x onerror=pwned()>",
+];
+
+function complete(name: string): string {
+  const table = { schema: "public", name, kind: "r", visible: true, columns: [["c", "text", false]] };
+  const catalogue = parseCatalogue({ connections: [], tables: [table], functions: [] });
+  const cell = "%%sql\nSELECT * FROM ";
+  return completeSql(cell, cell.length, catalogue)!.matches[0]!;
+}
+
+queryTest("a hostile name is completed as the name that it is, and can begin no code", async ({ db }) => {
+  for (const name of NAMES) {
+    const match = complete(name);
+    assert.doesNotMatch(match, /\$\{|[\n\r\u202e\u200b]/, name);
+    await db.sql`CREATE TEMP TABLE ${db.sql.id(name)} (c text)`.catch(() => {}); // there is one from an earlier connection
+    const found = await db.query(`SELECT c FROM ${match}`).catch((error) => error);
+    assert.ok(Array.isArray(found) || /does not exist/.test(found.message), `${name}: ${match}: ${found.message}`);
+    const [row] = await db.query(`SELECT ${match.replace(/"$/, '"')} FROM (SELECT 1) AS t (${match})`);
+    assert.deepEqual(Object.keys(row!), [name]);
+  }
+});
+
+Deno.test("what Shift-Tab shows of a hostile table has no control characters", () => {
+  const columns = [["a\x1bc", "te\u202ext", true]];
+  const table = { schema: "public", name: "t", kind: "r", visible: true, columns };
+  const catalogue = parseCatalogue({ connections: [], tables: [table], functions: [] });
+  const cell = "%%sql\nSELECT * FROM t";
+  const shown = inspectSql(cell, cell.length, catalogue)?.["text/plain"];
+  assert.match(shown!, /^table public\.t\n {2}a<U\+001B>c/);
+});
+
+queryTest("a hostile name is suggested without control characters", async ({ db }) => {
+  await db.query('CREATE TABLE IF NOT EXISTS "hostil\x1b]0;x\x07" (c text)');
+  const error = await errorOf(() => db.query("SELECT * FROM hostil"));
+  assert.equal(error.sqlstate, "42P01");
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(error.message, /[\x00-\x08\x0b-\x1f]/);
+});
