@@ -1,9 +1,15 @@
+import { LakebaseError } from "../errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { drawResult } from "../notebook/result.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
+import type { LoadOptions } from "../transfer/load_options.ts";
+import type { LoadResult } from "../transfer/load_result.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull.ts";
 import type { Field } from "./fields.ts";
+import type { Fragment } from "./fragment.ts";
 import { Lookup } from "./lookup.ts";
+import type { FindSession } from "./run.ts";
 import type { Notice } from "./wire.ts";
 
 export type { Field, Notice };
@@ -26,6 +32,8 @@ export interface About {
   place?: string | undefined;
   /** Whether the session was in a transaction after it, and whether in one that has failed. */
   transaction?: "open" | "failed" | undefined;
+  /** Finds the connection that the rows are loaded on; none where no single query gave them. */
+  find?: FindSession;
 }
 
 /** Tells an array of rows what else is known of them; the rows are pushed into it as they come. */
@@ -117,6 +125,59 @@ export class Result<Row = Record<string, unknown>> extends Array<Row> {
       const { plotRows } = await import("../plot/plot_rows.ts");
       return await plotRows(this, this.fields, options);
     });
+  }
+
+  /**
+   * Writes the rows that are here to a file or a stream, as `pull` of the query would; the query does not run again.
+   * A `Date` has milliseconds, and a `numeric` goes into Arrow and Parquet as text.
+   *
+   * @param target A file's path or URL, a stream, or `-`.
+   * @param options As for `pull`, but for what only the server can do: `parallel`, and folders.
+   * @throws {LakebaseError} `BAD_PARAMETER`, also for a value that a program put there and that is none of the column's type;
+   * `BAD_FILE`.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const rows = await db.sql`SELECT n FROM generate_series(1, 3) AS n`;
+   * const file = `${await Deno.makeTempDir()}/n.csv`;
+   * await rows.pull(file);
+   * assert.equal(await Deno.readTextFile(file), "n\n1\n2\n3\n");
+   * assert.equal((await rows.load("numbers", { create: true })).rows, 3);
+   * ```
+   */
+  async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
+    const { batchOfRows, columnsOfFields } = await import("../transfer/rows_batch.ts");
+    const { pullInHand } = await import("../transfer/pull_in_hand.ts");
+    const columns = columnsOfFields(this.fields);
+    return await pullInHand(
+      columns,
+      () => batchOfRows(this as readonly unknown[] as object[], columns),
+      target,
+      options,
+    );
+  }
+
+  /**
+   * Loads the rows that are here into a table, as `load` of the query would; the query does not run again.
+   *
+   * @param table A table as `describe` takes it.
+   * @param options Whether the table is to be made, and what becomes of the rows in it.
+   * @throws {LakebaseError} As `load`.
+   */
+  async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
+    const { find } = this.#about;
+    if (find === undefined) {
+      throw new LakebaseError(
+        "BAD_PARAMETER",
+        "Cannot load: this list knows no connection; load it with db.load(table, rows)",
+      );
+    }
+    const { loadTable } = await import("../transfer/load.ts");
+    return await loadTable(find, table, this, options);
   }
 
   /** How a notebook draws it: the first rows as a table, or one line for a command without rows. */

@@ -119,12 +119,8 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
 /** What is drawn with a result; the server's words for it are `T` and `E`. */
 const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
 
-function toResult<Row>(
-  { learned, lookUp, place, transaction }: Session,
-  lease: Lease,
-  execution: Exchange,
-  elapsed: number,
-): Result<Row> {
+function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): Result<Row> {
+  const { learned, lookUp, place, transaction } = session;
   const { rows, fields, wireFields, tag, more, notices } = execution;
   const describe = async () => {
     await learned.learnTypes(wireFields, lookUp);
@@ -140,6 +136,7 @@ function toResult<Row>(
     describe,
     place: place?.(),
     transaction: transaction && STATUS[statusOf(lease) ?? ""],
+    find: () => session,
   });
 }
 

@@ -3,9 +3,14 @@ import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
 import { drawResult, SHOWN_ROWS } from "../notebook/result.ts";
+import type { Fragment } from "../query/fragment.ts";
 import type { Field } from "../query/result.ts";
+import type { FindSession } from "../query/run.ts";
 import type { Batch } from "./batch.ts";
 import { Column } from "./column.ts";
+import type { LoadOptions } from "./load_options.ts";
+import type { LoadResult } from "./load_result.ts";
+import type { PullOptions, PullResult, PullTarget } from "./pull.ts";
 
 /**
  * Arrow's table; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
@@ -23,6 +28,8 @@ export interface ColumnsParts {
   elapsed: number;
   /** Where it ran, where there was more than one connection that it could be. */
   place?: string | undefined;
+  /** Finds the connection that they are loaded on. */
+  find: FindSession;
 }
 
 /** What columns are made of; for this module's own `load`. */
@@ -51,6 +58,7 @@ export class Columns implements Iterable<Column> {
   /** Milliseconds from sending the query to its last row. */
   readonly elapsed: number;
   readonly #batch: Batch;
+  readonly #find: FindSession;
   readonly #place: string | undefined;
   readonly #columns: Map<string, Column>;
 
@@ -59,11 +67,12 @@ export class Columns implements Iterable<Column> {
   }
 
   /** Made by `columns()`. */
-  constructor({ batch, fields, elapsed, place }: ColumnsParts) {
+  constructor({ batch, fields, elapsed, place, find }: ColumnsParts) {
     this.length = batch.rows;
     this.fields = fields;
     this.elapsed = elapsed;
     this.#batch = batch;
+    this.#find = find;
     this.#place = place;
     this.#columns = new Map(fields.map((field, at) => [field.key, new Column(field, batch.columns[at]!)]));
   }
@@ -119,6 +128,35 @@ export class Columns implements Iterable<Column> {
   async toArrow(): Promise<ArrowTable> {
     const { arrowTable } = await import("./arrow_table.ts");
     return arrowTable(this.#batch);
+  }
+
+  /**
+   * Writes the rows to a file or a stream, as `pull` of the query would, with every digit; the query does not run again.
+   *
+   * @param target A file's path or URL, a stream, or `-`.
+   * @param options As for `pull`, but for what only the server can do: `parallel`, and folders.
+   * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE`.
+   */
+  async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
+    const { pullInHand } = await import("./pull_in_hand.ts");
+    const columns = this.#batch.columns.map(({ type }, at) => ({
+      name: this.fields[at]!.key,
+      oid: this.fields[at]!.oid,
+      type,
+    }));
+    return await pullInHand(columns, () => this.#batch, target, options);
+  }
+
+  /**
+   * Loads the rows into a table, as `load` of them would.
+   *
+   * @param table A table as `describe` takes it.
+   * @param options Whether the table is to be made, and what becomes of the rows in it.
+   * @throws {LakebaseError} As `load`.
+   */
+  async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
+    const { loadTable } = await import("./load.ts");
+    return await loadTable(this.#find, table, this, options);
   }
 
   /** How a notebook draws it: the first rows as a table. */

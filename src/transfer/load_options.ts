@@ -21,8 +21,8 @@ import type { Progress } from "./progress.ts";
  * off: a value is never later than the file's.
  *
  * In row objects a string for a `json` or `jsonb` column is JSON already, so a text is `'"Harlem"'`, and `"null"` is JSON's own
- * null; all else becomes JSON, and `null` is NULL. Rows of a result have such values parsed, so that a text among them is
- * taken for JSON and fails, or changes: load the query itself. A `null` in an NDJSON file is NULL for `jsonb` too.
+ * null; all else becomes JSON, and `null` is NULL. Of a result such values are parsed: a string among them is the value of a
+ * JSON text. A `null` in an NDJSON file is NULL for `jsonb` too.
  */
 export interface LoadOptions {
   /**

@@ -1,4 +1,5 @@
 import type { LakebaseError } from "../errors.ts";
+import { fold } from "../explore/name.ts";
 import { Result } from "../query/result.ts";
 import { CopyTextWriter } from "./copy_text.ts";
 import { valueText } from "./copy_value.ts";
@@ -13,6 +14,9 @@ import { chunks, chunksAsync, grouped, type LoadRow, type RowGroup, single } fro
 /** Rows that are looked at to find out which columns there are; with `create` also of which types. */
 const SAMPLE_ROWS = 1000;
 const TYPED_ROWS = 10_000;
+
+/** The oids of json and jsonb. */
+const JSON_TYPES: readonly number[] = [114, 3802];
 
 /** What rows are made of. */
 export interface RowKind {
@@ -43,10 +47,20 @@ export async function openRows(
     : single(source as AsyncIterable<LoadRow>);
   return await openRowsOf(groups, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
-    text: valueText,
+    text: source instanceof Result ? resultText(source) : valueText,
     type: typeOfValue,
     known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
   }, options);
+}
+
+/** The JSON of a result was parsed, so a string among it is a value, and not its text. */
+function resultText({ fields }: Result<unknown>): RowKind["text"] {
+  const parsed = fields.filter(({ oid }) => JSON_TYPES.includes(oid)).map(({ key }) => key);
+  const names = new Set([...parsed, ...parsed.map(fold)]);
+  return (value, column, name) => {
+    const isText = typeof value === "string" && column.form === "json" && names.has(column.name);
+    return isText ? JSON.stringify(value) : valueText(value, column, name);
+  };
 }
 
 /** Rows of any kind. */

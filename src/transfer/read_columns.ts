@@ -31,6 +31,6 @@ export async function readColumns(find: FindSession, query: Fragment, options: S
     const elapsed = performance.now() - started;
     await cancelable(session, lease, signal, session.learned.learnTypes(wireFields, lookUpOn(lease.client)));
     const fields = fieldsOf(wireFields, session.learned);
-    return new Columns({ batch: decoder.take(), fields, elapsed, place: session.place?.() });
+    return new Columns({ batch: decoder.take(), fields, elapsed, place: session.place?.(), find: () => session });
   });
 }

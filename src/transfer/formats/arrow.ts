@@ -12,14 +12,14 @@ const LIMIT = { rows: 65_536, bytes: 16 * 1_048_576 };
 /** An Arrow IPC file, not compressed: readers map it into memory as it is. */
 export async function* encodeArrow(
   chunks: AsyncIterable<Chunk>,
-  { columns }: EncodeContext,
+  { columns, batches: ready }: EncodeContext,
 ): AsyncGenerator<Uint8Array, void, void> {
   const schema = arrowSchema(columns);
   const output = new Output();
   const writer = new FileWriter((bytes) => output.put(bytes));
   writer.reset(undefined, schema);
   let rows = 0;
-  for await (const batch of batches(chunks, columns, LIMIT)) {
+  for await (const batch of ready ?? batches(chunks, columns, LIMIT)) {
     checkTimes(batch, rows);
     writer.write(recordBatch(batch, schema));
     if (output.isFull) yield* output.take();

@@ -1,5 +1,5 @@
 import type { PullFormat } from "../file_format.ts";
-import type { BatchColumn } from "../batch.ts";
+import type { Batch, BatchColumn } from "../batch.ts";
 import type { Chunk } from "../copy_messages.ts";
 
 /** How the pages of a Parquet file are compressed. */
@@ -9,6 +9,8 @@ export type ParquetCompression = "zstd" | "gzip" | "none";
 export interface EncodeContext {
   /** The columns, as they are copied. */
   columns: readonly BatchColumn[];
+  /** The rows, where they are columns already; else they are the COPY's. */
+  batches?: AsyncIterable<Batch>;
   /** What the person who pulls may choose. */
   options: { compression?: ParquetCompression | undefined; rowGroupSize?: number | undefined };
 }

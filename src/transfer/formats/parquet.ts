@@ -23,7 +23,7 @@ const GROUP_BYTES = 64 * 1_048_576;
  */
 export async function* encodeParquet(
   chunks: AsyncIterable<Chunk>,
-  { columns, options }: EncodeContext,
+  { columns, options, batches: ready }: EncodeContext,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (columns.length === 0) {
     throw new LakebaseError(
@@ -39,7 +39,7 @@ export async function* encodeParquet(
   let rows = 0;
   output.put(MAGIC);
   for await (
-    const batch of batches(chunks, columns, { rows: options.rowGroupSize ?? GROUP_ROWS, bytes: GROUP_BYTES })
+    const batch of ready ?? batches(chunks, columns, { rows: options.rowGroupSize ?? GROUP_ROWS, bytes: GROUP_BYTES })
   ) {
     checkTimes(batch, rows);
     const group: RowGroup = { rows: batch.rows, chunks: [] };
