@@ -16,7 +16,7 @@ export interface CellRegion {
  * @param at The place, in UTF-16 units.
  */
 export function magicRegion(source: string, at: number): CellRegion | undefined {
-  if (!source.includes("%sql")) return undefined;
+  if (!/%sql/i.test(source)) return undefined;
   try {
     const start = cellMagicEnd(source);
     if (start !== undefined) return start <= at ? { start, end: source.length } : undefined;

@@ -125,7 +125,7 @@ export class Cells {
   /** The child's reply to a request; `request` is what was asked. */
   async onReply(request: Request, envelope: Envelope): Promise<void> {
     const cell = this.running;
-    if (cell === undefined || !cell.owns(envelope.parent)) return request.from.send(envelope.raw);
+    if (cell === undefined || !cell.owns(envelope.parent)) return request.from.send(this.#withoutOwn(envelope));
     const content = contentOf(envelope);
     cell.failed = content["status"] === "error";
     const unexplained = hasNoReason(content);
@@ -142,6 +142,16 @@ export class Cells {
     if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
     cell.replied = true;
     this.#settle();
+  }
+
+  /** A reply, of which completions name nothing of this kernel's own: it is called as nobody would call a variable. */
+  #withoutOwn(envelope: Envelope): Uint8Array {
+    if (envelope.header.msg_type !== "complete_reply") return envelope.raw;
+    const content = contentOf(envelope);
+    const matches = Array.isArray(content["matches"]) ? content["matches"] : [];
+    const others = matches.filter((match) => typeof match !== "string" || !/ waits|Symbol\(lakebase/.test(match));
+    if (others.length === matches.length) return envelope.raw;
+    return this.#options.signer.edit(envelope, { content: { ...content, matches: others } });
   }
 
   /** A message of the child's for every frontend. */

@@ -6,7 +6,7 @@ import { FLAGS, readHeader } from "./magic_header.ts";
 export function magicCandidates(code: string, at: number): Found | undefined {
   const written = /^\s*(%%?\w*)$/.exec(code.slice(0, at))?.[1];
   if (written === undefined) return undefined;
-  const fitting = ["%%sql", "%sql", "%lsmagic"].filter((name) => name.startsWith(written));
+  const fitting = ["%%sql", "%sql", "%lsmagic"].filter((name) => name.startsWith(written.toLowerCase()));
   return { start: at - written.length, candidates: fitting.map((text) => ({ text, type: "magic" })) };
 }
 

@@ -5,7 +5,7 @@ import { ScriptFunctions } from "./script_functions.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
 import { lineAt, UsageError } from "./usage_error.ts";
 
-const MAGIC = /%sql(?![\p{L}\p{N}_$])/uy;
+const MAGIC = /%sql(?![\p{L}\p{N}_$])/iuy;
 const OTHER = /%%?([A-Za-z]\w*)/y;
 const LOOKS_LIKE_SQL = new RegExp(
   `^[ \\t]+(?:--[a-z]|\\\\[a-z?]|[\\p{L}_$][\\w$.]*[ \\t]*<<|(?:[\\p{L}_$][\\w$.]*[ \\t]+)?(?:${
@@ -121,7 +121,7 @@ function refuseOthers(source: string, start: number, wantsValue: boolean): void 
   const cell = source.startsWith("%%", start);
   if (found === null || !(cell || wantsValue)) return;
   const name = found[0];
-  if (name === "%%sql") {
+  if (name.toLowerCase() === "%%sql") {
     throw new UsageError(
       `Cannot run the cell: %%sql on line ${
         lineAt(source, start)
@@ -145,7 +145,7 @@ export function unclosedComment(source: string, start: number): UsageError {
 /** For a magic that there is not. */
 export function unknownMagic(name: string): UsageError {
   return new UsageError(
-    name === "%lsmagic"
+    name.toLowerCase() === "%lsmagic"
       ? "Cannot run the cell: %lsmagic must be alone in its cell"
       : `Cannot run the cell: there is no magic ${name}; there are %%sql, %sql and %lsmagic`,
   );

@@ -21,7 +21,7 @@ export interface RewriteOptions {
   module: string;
 }
 
-const HELP = /(?:%lsmagic|%%?sql\?\??|\?\??%%?sql)(?=[ \t\r]*(?:\n|$))/y;
+const HELP = /(?:%lsmagic|%%?sql\?\??|\?\??%%?sql)(?=[ \t\r]*(?:\n|$))/iy;
 const CELL_MAGIC = /%%(\w*)/y;
 
 /**
@@ -31,6 +31,8 @@ const CELL_MAGIC = /%%(\w*)/y;
  * @param options Where the client is.
  */
 export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
+  const shell = shellCommand(source);
+  if (shell !== undefined) return { kind: "error", name: "UsageError", message: shell };
   if (!source.includes("%") && !mayBeUnclosed(source)) return { kind: "plain" };
   try {
     return rewrite(source, options);
@@ -72,8 +74,24 @@ export function cellMagicEnd(source: string, start: number = beginning(source)):
   CELL_MAGIC.lastIndex = start;
   const found = CELL_MAGIC.exec(source);
   if (found === null) return undefined;
-  if (found[1] !== "sql") throw unknownMagic(found[0]);
+  if (found[1]!.toLowerCase() !== "sql") throw unknownMagic(found[0]);
   return CELL_MAGIC.lastIndex;
+}
+
+/** Programs that people call from a cell of IPython; what could as well be a variable is not among them. */
+const SHELL =
+  /^\s*!\s*(ls|pwd|cd|cat|pip3?|conda|apt|apt-get|git|npm|npx|deno|curl|wget|mkdir|rm|cp|mv|python3?|uv|psql|databricks|lakebase)(?:[ \t]+([-\w./~*"'][^\n]{0,200}))?[ \t\r]*(?:\n|$)/;
+
+/** What to write instead of `!ls`, which is no shell command in TypeScript, but a negation. */
+function shellCommand(source: string): string | undefined {
+  if (!source.slice(0, 100).includes("!")) return undefined;
+  const [, program, rest] = SHELL.exec(source.slice(0, 1000)) ?? [];
+  if (program === undefined || /^(?:in|instanceof|as|satisfies)\b/.test(rest ?? "")) return undefined;
+  const args = rest === undefined
+    ? ""
+    : `, { args: [${rest.trim().split(/\s+/).map((word) => JSON.stringify(word)).join(", ")}] }`;
+  return `Cannot run the cell: !${program} is no shell command here. Write ` +
+    `const { stdout } = await new Deno.Command("${program}"${args}).output(); console.log(new TextDecoder().decode(stdout))`;
 }
 
 /** Whether nothing closes the last comment, if it is one. */
@@ -101,5 +119,5 @@ function helpAt(source: string, start: number): string | undefined {
   if (source.slice(HELP.lastIndex).trim() !== "") {
     throw new UsageError(`Cannot run the cell: ${found} must be alone in it`);
   }
-  return found === "%lsmagic" ? MAGICS : SQL_HELP;
+  return found.toLowerCase() === "%lsmagic" ? MAGICS : SQL_HELP;
 }

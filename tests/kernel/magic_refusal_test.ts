@@ -12,6 +12,9 @@ function errorOf(cell: string): string {
 Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
   const cases: [cell: string, message: RegExp][] = [
     ["%%sql", /has no SQL.*%%sql\? prints help/],
+    ["%%SQL", /has no SQL.*%%sql\? prints help/],
+    ["!ls", /!ls is no shell command here.*new Deno\.Command\("ls"\)/],
+    ["! pip install -q 'x y'", /new Deno\.Command\("pip", \{ args: \["install", "-q"/],
     ["%%sql\n -- just a comment\n;", /has no SQL/],
     ["%sql", /%sql has no SQL/],
     [
@@ -74,7 +77,6 @@ Deno.test("rewriteCell() says what is wrong, and nothing runs", () => {
     ["const a = 1\n%%sql\nSELECT 1", /%%sql on line 2 stands behind code; it must be the first line/],
     ["%%time\n1", /no magic %%time; there are %%sql, %sql and %lsmagic/],
     ["%time f()", /no magic %time;/],
-    ["%%SQL\nSELECT 1", /no magic %%SQL/],
     ["%lsmagic\n1", /%lsmagic must be alone/],
     ["%%sql?\nSELECT 1", /%%sql\? must be alone/],
     ["const x = %sql a << SELECT 1", /two places/],

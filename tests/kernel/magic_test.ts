@@ -23,6 +23,11 @@ Deno.test("rewriteCell() leaves TypeScript as it is", () => {
     "x = a %= sql",
     "await sql`SELECT 1 %sql`",
     "-- not sql",
+    "!done",
+    "!ls.length",
+    "!ls && f()",
+    "!rm in x",
+    "!git(1)",
     "'/*' + `/*` + /\\/*/.source // /*",
     "const p = <p>/* no comment</p>",
     "const p = <Glob of='src/*'/>",
@@ -83,6 +88,8 @@ Deno.test("rewriteCell() keeps a function's body in SQL whole beside a value, as
 Deno.test("rewriteCell() reads connection, name and flags in any order", async () => {
   const cases: [cell: string, options: Record<string, unknown>][] = [
     ["%%sql SELECT 1", {}],
+    ["%%SQL SELECT 1", {}],
+    ["%%Sql\nSELECT 1", {}],
     ["// why\n\n/* and\nhow */ %%sql\nSELECT 1", {}],
     ["-- in SQL's way\n%%sql\nSELECT 1", {}],
     ["\n%%sql\nSELECT 1", {}],

@@ -366,3 +366,16 @@ Deno.test({
     }
   },
 });
+
+Deno.test("Tab in an empty cell offers what a person may call, and nothing of the kernel's own", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  await frontend.execute("await 1");
+  for (const code of ["", "globalThis."]) {
+    const { matches } = await frontend.request("shell", "complete_request", { code, cursor_pos: code.length }) as {
+      matches: string[];
+    };
+    assert.ok(matches.length > 10, `${code}: ${matches.length}`);
+    assert.deepEqual(matches.filter((match) => /^\s|waits|lakebase\./.test(match)), []);
+  }
+});
