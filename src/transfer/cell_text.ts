@@ -3,7 +3,7 @@ import { arrayText } from "../query/array.ts";
 import type { ColumnData } from "./batch.ts";
 import { isSet, valueReader } from "./column_value.ts";
 import type { CopyBytes } from "./copy_bytes.ts";
-import { timestampText } from "./time_text.ts";
+import { dateText, timestampText } from "./time_text.ts";
 
 /** Gives the text of a row's value as the server reads it, `null` for NULL. */
 export type CellText = (row: number) => string | null;
@@ -28,6 +28,18 @@ function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void 
     case "text":
     case "json":
       return (row, out) => out.utf8(values as Uint8Array, offsets![row]!, offsets![row + 1]!);
+    case "int16":
+    case "int32":
+    case "uint32":
+      return (row, out) => out.number((values as Int32Array)[row]!);
+    case "bool":
+      return (row, out) => out.plain(isSet(values as Uint8Array, row) ? "true" : "false");
+    case "int64":
+      return longWriter(values as BigInt64Array, 2, 0, presentText(data));
+    case "decimal":
+      return longWriter(values as Uint32Array, 4, type.scale, presentText(data));
+    case "timestamp":
+      return momentWriter(values as BigInt64Array, type.utc, presentText(data));
     case "binary":
     case "list": {
       const text = presentText(data);
@@ -38,6 +50,47 @@ function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void 
       return (row, out) => out.plain(text(row));
     }
   }
+}
+
+type CellWriter = (row: number, out: CopyBytes) => void;
+
+/** Longer numbers have fewer digits than a number holds, as a rule; a bigint takes several times as long. */
+function longWriter(
+  values: BigInt64Array | Uint32Array,
+  size: number,
+  scale: number,
+  text: (row: number) => string,
+): CellWriter {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.byteLength >> 2);
+  return (row, out) => {
+    const at = row * size;
+    const high = words[at + 1]!;
+    const number = high * 2 ** 32 + (words[at]! >>> 0);
+    const fits = size === 2 || words[at + 2] === high >> 31 && words[at + 3] === high >> 31;
+    if (fits && Number.isSafeInteger(number)) out.number(number, scale);
+    else out.plain(text(row));
+  };
+}
+
+const DAY_MICROSECONDS = 86_400_000_000;
+
+/** Moments of the years 1970 to 2255 digit by digit: often many of one day follow each other. */
+function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) => string): CellWriter {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  const zone = utc ? "+00" : "";
+  let day = -1;
+  let date = "";
+  return (row, out) => {
+    const moment = words[row * 2 + 1]! * 2 ** 32 + (words[row * 2]! >>> 0);
+    // Up to 2^53 a number holds each microsecond, which is the year 2255.
+    if (!(moment >= 0 && Number.isSafeInteger(moment))) return out.plain(text(row));
+    const days = Math.floor(moment / DAY_MICROSECONDS);
+    if (days !== day) {
+      day = days;
+      date = dateText(days);
+    }
+    out.moment(date, moment - days * DAY_MICROSECONDS, zone);
+  };
 }
 
 /** Reads a column's values as texts, with every digit that they have. */

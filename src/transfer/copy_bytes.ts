@@ -9,6 +9,16 @@ const TAB = 0x09;
 const NEW_LINE = 0x0a;
 const RETURN = 0x0d;
 const BACK_SLASH = 0x5c;
+const SPACE = 0x20;
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+const COLON = 0x3a;
+
+/** Of a number, with its sign and point. */
+const MOST_DIGITS = 20;
+/** Of a time of day, with the space before it. */
+const MOST_TIME = 16;
 
 const encoder = new TextEncoder();
 
@@ -28,10 +38,64 @@ export class CopyBytes {
   /** The row's next value, of characters of ASCII that mean nothing else to COPY. */
   plain(text: string): void {
     this.#begin(text.length);
+    this.#characters(text);
+  }
+
+  /** The row's next value, a whole number that a number holds exactly; with a point before its last digits. */
+  number(value: number, scale = 0): void {
+    this.#begin(MOST_DIGITS + scale);
+    const bytes = this.#bytes;
+    if (value < 0) bytes[this.#at++] = MINUS;
+    let left = Math.abs(value);
+    let length = scale + 1;
+    for (let above = 10 ** length; left >= above; above *= 10) length++;
+    let at = this.#at + length + (scale > 0 ? 1 : 0);
+    this.#at = at;
+    for (let digit = 0; digit < length; digit++) {
+      if (digit === scale && scale > 0) bytes[--at] = POINT;
+      const next = left < 2 ** 31 ? (left / 10) | 0 : Math.floor(left / 10);
+      bytes[--at] = ZERO + (left - next * 10); // a number of 2^53 and more holds no single digits
+      left = next;
+    }
+  }
+
+  /**
+   * The row's next value, a moment.
+   *
+   * @param day The date.
+   * @param time Microseconds of the day.
+   * @param zone What stands behind.
+   */
+  moment(day: string, time: number, zone: string): void {
+    this.#begin(day.length + MOST_TIME + zone.length);
+    this.#characters(day);
     const bytes = this.#bytes;
     let at = this.#at;
-    for (let index = 0; index < text.length; index++) bytes[at++] = text.charCodeAt(index);
+    const two = (number: number) => {
+      const tens = (number / 10) | 0;
+      bytes[at++] = ZERO + tens;
+      bytes[at++] = ZERO + number - tens * 10;
+    };
+    const seconds = Math.floor(time / 1e6);
+    const minutes = (seconds / 60) | 0;
+    const hours = (minutes / 60) | 0;
+    bytes[at++] = SPACE;
+    two(hours);
+    bytes[at++] = COLON;
+    two(minutes - hours * 60);
+    bytes[at++] = COLON;
+    two(seconds - minutes * 60);
+    const fraction = time - seconds * 1e6;
+    if (fraction > 0) {
+      bytes[at++] = POINT;
+      const high = (fraction / 10_000) | 0;
+      const low = fraction - high * 10_000;
+      two(high);
+      two((low / 100) | 0);
+      two(low % 100);
+    }
     this.#at = at;
+    this.#characters(zone);
   }
 
   /** The row's next value, of any characters. */
@@ -78,6 +142,13 @@ export class CopyBytes {
     this.#bytes = new Uint8Array(BATCH + SPARE); // the socket may still have the last one
     this.#at = 0;
     return taken;
+  }
+
+  #characters(text: string): void {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    for (let index = 0; index < text.length; index++) bytes[at++] = text.charCodeAt(index);
+    this.#at = at;
   }
 
   #begin(length: number): void {
