@@ -29,10 +29,18 @@ export function clientCredentialsClient(login: WorkspaceLogin): WorkspaceClientL
 
 type Authenticate = (headers: Headers) => Promise<void>;
 
+/** What belongs to another way of logging in: where none is chosen by name, the SDK says that there are too many. */
+const DATABRICKS_OTHERS = ["token", "password", "azureClientSecret", "googleCredentials"];
+const AZURE_OTHERS = ["token", "password", "clientSecret", "googleCredentials"];
+
+function isChosen(method: string, login: WorkspaceLogin["attributes"], others: readonly string[]): boolean {
+  const { authType } = login;
+  return authType === undefined ? others.every((name) => login[name] === undefined) : authType === method;
+}
+
 function databricksLogin(host: string, login: WorkspaceLogin["attributes"]): Authenticate | undefined {
-  const { clientId, clientSecret, authType = "oauth-m2m", token, password } = login;
-  if (authType !== "oauth-m2m" || !clientId || !clientSecret || token || password) return undefined;
-  if (login["azureClientSecret"] || login["googleCredentials"]) return undefined; // the SDK says that these are too many
+  const { clientId, clientSecret } = login;
+  if (!clientId || !clientSecret || !isChosen("oauth-m2m", login, DATABRICKS_OTHERS)) return undefined;
   const source = kept(async () => {
     const url = await tokenEndpoint(host, login["accountId"]);
     return await exchange(url, { clientId, clientSecret }, { scope: "all-apis" });
@@ -51,9 +59,9 @@ const AZURE_CLOUDS: Readonly<Record<string, readonly [authority: string, managem
 const AZURE_APP = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 
 function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenticate | undefined {
-  const { azureClientId: clientId, azureClientSecret: clientSecret, azureTenantId: tenant, authType } = login;
-  if ((authType ?? "azure-client-secret") !== "azure-client-secret" || !clientId || !clientSecret || !tenant) return;
-  if (login["token"] || login["password"] || login["clientSecret"] || !AZURE_HOST.test(new URL(host).hostname)) return;
+  const { azureClientId: clientId, azureClientSecret: clientSecret, azureTenantId: tenant } = login;
+  if (!clientId || !clientSecret || !tenant || !AZURE_HOST.test(new URL(host).hostname)) return;
+  if (!isChosen("azure-client-secret", login, AZURE_OTHERS)) return;
   if (login["azureWorkspaceResourceId"] || login["azureUseMsi"]) return;
   const cloud = AZURE_CLOUDS[(login["azureEnvironment"] ?? "PUBLIC").toUpperCase()];
   if (cloud === undefined) return;

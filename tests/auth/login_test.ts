@@ -8,7 +8,7 @@ const MACHINE = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret
 function workspace(host: string, attributes: Record<string, string>, more: Partial<WorkspaceLogin> = {}): Workspace {
   return new Workspace({
     login: { host, workspaceId: undefined, profile: undefined, attributes, ...more },
-    limit: 3000,
+    limit: 20_000,
   });
 }
 
@@ -52,6 +52,13 @@ Deno.test("a client secret follows no redirect, and is not sent where a workspac
   for (const [index, answer] of servers.entries()) {
     await using server = serve(answer);
     await assert.rejects(workspace(server.origin, MACHINE).currentUser(), { name: "LakebaseError" }, String(index));
+  }
+  for (
+    const more of [{ token: "dapi-of-a-person" }, { azureClientSecret: "s", azureClientId: "i", azureTenantId: "t" }]
+  ) {
+    await using server = serve((path, origin) => path === "/oidc/v1/token" ? redirect(302) : known(path, origin));
+    const chosen = { ...MACHINE, ...more, authType: "oauth-m2m" };
+    await assert.rejects(workspace(server.origin, chosen).currentUser(), /exchange of the client secret .* 302/);
   }
   await using server = serve((path) => path.startsWith("/api/") ? redirect(307) : undefined);
   await assert.rejects(workspace(server.origin, { token: "dapi-of-a-person" }).currentUser(), /a redirect/);
@@ -139,7 +146,7 @@ Deno.test("plain HTTP is for this machine, by the address that a name leads to",
 async function userBehind(env: Record<string, string>, host: string): Promise<string> {
   const code = `import { Workspace } from "${import.meta.resolve("../../src/auth/workspace.ts")}";
     const login = { host: "${host}", workspaceId: undefined, profile: undefined, attributes: { token: "dapi1" } };
-    console.log(await new Workspace({ login, limit: 3000 }).currentUser().catch(String));`;
+    console.log(await new Workspace({ login, limit: 20_000 }).currentUser().catch(String));`;
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", code], env }).output();
   return new TextDecoder().decode(stdout).trim();
 }
