@@ -98,6 +98,42 @@ test("a closed connection is not kept by the module, with its pool and its login
   assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
 });
 
+test("variables of libpq that this has no use for change nothing, whatever they say", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../mod.ts")}";
+    const db = await connect({ envFile: "/dev/null" });
+    console.log(await db.sql\`SELECT 'é' || \${1}::int + 1 AS a\`.value(), (await db.pool.query("SELECT 2 AS b")).rows[0].b);
+    await db.close();`;
+  const nonsense = {
+    ...{ PGREPLICATION: "database", PGBINARY: "1", PGCLIENT_ENCODING: "LATIN9", PGCLIENTENCODING: "nonsense" },
+    ...{
+      PGCONNECT_TIMEOUT: "soon",
+      PGTZ: "nowhere",
+      PGDATESTYLE: "x",
+      PGSSLNEGOTIATION: "x",
+      PGTARGETSESSIONATTRS: "x",
+    },
+    ...{ PGSERVICE: "x", PGPASSFILE: "/nowhere", PGHOSTADDR: "x", PGSSLCERT: "/nowhere", PGGSSENCMODE: "x" },
+    ...{ PGREQUIREAUTH: "x", PGCHANNELBINDING: "x", PGAPPNAME: "ä".repeat(500) },
+  };
+  const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${config}`, script],
+    env: { ...local.env, ...nonsense },
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
+});
+
+test("LAKEBASE_LOCAL does not pass over a PGPORT that is none", async () => {
+  const script = `import { connect } from "${import.meta.resolve("../mod.ts")}";
+    await connect({ envFile: false }).catch((error) => console.log(error.code, error.message));`;
+  const config = decodeURIComponent(new URL("../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${config}`, script],
+    env: { LAKEBASE_LOCAL: "true", PGPORT: "none" },
+  }).output();
+  assert.match(new TextDecoder().decode(stdout), /^BAD_SETTING .*PGPORT is "none"/, new TextDecoder().decode(stderr));
+});
+
 test("sql is the connection that connect() was last called for, open already or not", async ({ settings }) => {
   await using dev = await connect(settings());
   await using prod = await connect(settings({ readOnly: true }));

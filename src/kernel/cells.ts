@@ -1,5 +1,5 @@
 import { stoppable } from "./awaits.ts";
-import { type CellFailure, hasNoReason } from "./cell_failure.ts";
+import { type CellFailure, hasNoReason, parseFailure } from "./cell_failure.ts";
 import { misread, reasonOf } from "./cell_reason.ts";
 import type { Hidden } from "./hidden.ts";
 import { History } from "./history.ts";
@@ -34,6 +34,18 @@ export interface CellsOptions {
   /** The URL of the client's main module. */
   client: string;
 }
+
+/** Whether the child calls code complete that does not parse: it looks at brackets only. */
+async function saysTooMuch({ content: { code } }: Request, envelope: Envelope): Promise<boolean> {
+  if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return false;
+  if (contentOf(envelope)["status"] !== "complete" || code.includes("%sql") || code.length > LONGEST_CHECKED) {
+    return false;
+  }
+  return await parseFailure(code).catch(() => undefined) !== undefined;
+}
+
+/** Characters of code that is parsed while a person waits for the next line. */
+const LONGEST_CHECKED = 100_000;
 
 /** A cell whose last message is not there after so much silence has lost it. */
 const SILENCE_MS = 5000;
@@ -125,7 +137,12 @@ export class Cells {
   /** The child's reply to a request; `request` is what was asked. */
   async onReply(request: Request, envelope: Envelope): Promise<void> {
     const cell = this.running;
-    if (cell === undefined || !cell.owns(envelope.parent)) return request.from.send(this.#withoutOwn(envelope));
+    if (cell === undefined || !cell.owns(envelope.parent)) {
+      if (await saysTooMuch(request, envelope)) {
+        return request.from.send(this.#options.signer.edit(envelope, { content: { status: "invalid" } }));
+      }
+      return request.from.send(this.#withoutOwn(envelope));
+    }
     const content = contentOf(envelope);
     cell.failed = content["status"] === "error";
     const unexplained = hasNoReason(content);

@@ -66,6 +66,7 @@ export function loginClientClass(
         connectionTimeoutMillis: connectTimeout,
       });
       this.#options = options;
+      forgetEnvironment(this);
       guardLongMessages(this, longestMessage);
       watchStyles(this);
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
@@ -108,6 +109,16 @@ export function loginClientClass(
       connection.stream.destroy();
     }
   };
+}
+
+/** `pg` takes from the environment what would make another protocol, or bytes in place of values, of the connection. */
+function forgetEnvironment(client: pg.Client): void {
+  const parts = client as unknown as {
+    replication: unknown;
+    connectionParameters: { replication: unknown; binary: unknown };
+  };
+  parts.replication = parts.connectionParameters.replication = undefined;
+  parts.connectionParameters.binary = false;
 }
 
 /** `pg` would keep it for as long as the connection lives, in two places. */

@@ -51,7 +51,8 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
     keepSecrets(settings);
     return { settings, found, envFile: useOf(file, found), release: async () => {} };
   }
-  resolveSettings(options, new Map()); // a typo is told before a server is started for it
+  // A typo is told before a server is started for it; what the environment says is in code's way only where code says nothing.
+  resolveSettings(options, options.local === undefined ? checkable(variables) : new Map());
   const local = await acquireLocal(wanted.value);
   const { settings } = resolveSettings(options, mergeVariables(local.env, undefined, "default"));
   keepSecrets(settings);
@@ -63,6 +64,11 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
 function keepSecrets({ password, login }: Settings): void {
   if (typeof password === "string") keepSecret(password);
   for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);
+}
+
+/** What is wrong by itself, whatever it is for: it would be passed over in silence. */
+function checkable(variables: Variables): Variables {
+  return new Map([...variables].filter(([name]) => name === "PGPORT" || name === "LAKEBASE_ENDPOINT"));
 }
 
 function envFilePath(options: ConnectOptions, env: Record<string, string | undefined>): string | false | undefined {

@@ -379,3 +379,18 @@ Deno.test("Tab in an empty cell offers what a person may call, and nothing of th
     assert.deepEqual(matches.filter((match) => /^\s|waits|lakebase\./.test(match)), []);
   }
 });
+
+Deno.test("is_complete tells what does not parse from what is complete", async () => {
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const cases: [code: string, status: string][] = [
+    ["let let = 1", "invalid"],
+    ["1 + 1", "complete"],
+    ["const n: number = await f()", "complete"],
+    ["if (a) {", "incomplete"],
+    ["%%sql\nSELECT 1;", "complete"],
+  ];
+  for (const [code, status] of cases) {
+    assert.equal((await frontend.request("shell", "is_complete_request", { code }))["status"], status, code);
+  }
+});
