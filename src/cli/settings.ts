@@ -24,7 +24,7 @@ export function addConnectionOptions(command: Command): Command {
     .option("-d, --database <name>", "databricks_postgres where nothing is said [PGDATABASE]")
     .option("-U, --user <name>", "the role; you, where nothing is said [PGUSER]")
     .option("--group <name>", "the workspace group to log in as; its API may not have it any more")
-    .option("--read-only", "refuses to write; on a read replica where there is one")
+    .option("--read-only", "keeps from writing by mistake; on a read replica where there is one")
     .addOption(
       new Option("--ssl-mode <mode>", "how the server is verified [PGSSLMODE]")
         .choices(["verify-full", "require", "disable"]),

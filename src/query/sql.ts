@@ -13,7 +13,13 @@ export interface Sql {
   <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
   /** A quoted name: `sql.id("schema", "table")`. */
   id(...names: [string, ...string[]]): Fragment;
-  /** Values or fragments with a separator between them, a text or a fragment; `, ` when none is given. */
+  /**
+   * Values or fragments with a separator between them: a comma, `AND`, `OR`, `UNION ALL` or the like as a text, anything else
+   * as a fragment.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER` for a text that could do more than separate.
+   * @default {", "}
+   */
   join(items: readonly unknown[], separator?: string | Fragment): Fragment;
   /** `VALUES (...), (...)` for rows that are arrays; for objects the columns' names before it, as `INSERT` takes them. */
   values(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment;

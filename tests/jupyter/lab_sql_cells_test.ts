@@ -31,6 +31,11 @@ WHERE fare > \${least} -- a bound parameter
 GROUP BY zone ORDER BY zone`,
   "%%sql\nSELECT t.fa",
   "%%sql\nSELECT * FROM trips",
+  `%%sql
+CREATE TABLE "t<img src=x onerror=pwned()>" ("c<svg onload=pwned()>" text);
+COMMENT ON TABLE "t<img src=x onerror=pwned()>" IS '<img src=x onerror=pwned()>'`,
+  "%%sql\nSELECT * FROM ",
+  '%%sql\nSELECT * FROM "t<img src=x onerror=pwned()>"',
 ];
 
 /** The language in which JupyterLab colours a cell, and the colours that it uses there. */
@@ -46,6 +51,31 @@ async function coloured({ page }: LabNotebook, cell: number): Promise<{ language
 async function edit({ page }: LabNotebook, cell: number): Promise<void> {
   await page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".cm-content").click();
   await page.keyboard.press("Control+End");
+}
+
+/** Names that a page could take for more than text, completed and looked at. */
+async function hostileNames(notebook: LabNotebook): Promise<void> {
+  const { page } = notebook;
+  await page.evaluate("window.ran = 0; window.pwned = () => window.ran++");
+  await notebook.run(7);
+  const item = page.locator(".jp-Completer-item", { hasText: "onerror" });
+  // The catalogue is sent a moment after the cell.
+  for (let tries = 0; tries < 10 && await item.count() === 0; tries++) {
+    await page.keyboard.press("Escape");
+    await edit(notebook, 8);
+    await page.keyboard.press("Tab");
+    await item.first().waitFor({ timeout: 1000 }).catch(() => {});
+  }
+  assert.match(await item.first().innerText(), /"t<img src=x onerror=pwned\(\)>"/);
+  assert.equal(await page.locator(".jp-Completer :is(img, svg[onload], [onerror])").count(), 0);
+  await page.keyboard.press("Escape");
+  await edit(notebook, 9);
+  await page.keyboard.press("Shift+Tab");
+  const tooltip = page.locator(".jp-Tooltip");
+  await tooltip.waitFor();
+  assert.match(await tooltip.innerText(), /c<svg onload=pwned\(\)>/);
+  assert.equal(await page.locator(".jp-Tooltip :is(img, svg[onload], [onerror])").count(), 0);
+  assert.equal(await page.evaluate("window.ran"), 0);
 }
 
 Deno.test({
@@ -102,5 +132,7 @@ Deno.test({
     const tooltip = page.locator(".jp-Tooltip");
     await tooltip.waitFor();
     assert.match(await tooltip.innerText(), /table public\.trips\s+id +integer[^]*started +timestamp with time zone/);
+    await page.keyboard.press("Escape");
+    await hostileNames(notebook);
   },
 });
