@@ -277,3 +277,69 @@ pullTest("what is wrong with a dataset is said with the file's name, and nothing
   assert.match((await errorOf(db.load(table, [{ id: 1 }], { partitions: false }))).message, /partitions is for/);
   assert.equal((await db.load(table, `${folder}/both`, { partitions: false })).rows, 1);
 });
+
+pullTest("a folder that changes while it is read, or a stop in the middle, loads nothing", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (id int)`);
+  const rows = "id\n" + "1\n".repeat(50_000);
+  const files = Object.fromEntries(
+    Array.from({ length: 40 }, (_, n) => [`in/part-${String(n).padStart(2, "0")}.csv`, rows]),
+  );
+  const last = `${folder}/in/part-39.csv`;
+  const changes: [change: () => void, message: RegExp][] = [
+    [
+      () => Deno.writeTextFileSync(`${folder}/in/part-99.csv`, "id\n1\n"),
+      /it changed while it was read: \S+part-99\.csv was added/,
+    ],
+    [() => Deno.writeTextFileSync(last, "id\n1\n"), /part-39\.csv: it changed while it was read/],
+    [() => Deno.removeSync(last), /part-39\.csv: there is no such file/],
+  ];
+  for (const [change, message] of changes) {
+    await Deno.remove(`${folder}/in`, { recursive: true }).catch(() => {});
+    await write(folder, files);
+    let changed = false;
+    const onProgress = () => {
+      if (!changed) change();
+      changed = true;
+    };
+    const error = await errorOf(db.load(table, `${folder}/in`, { onProgress }));
+    assert.equal(changed, true);
+    assert.match(error.message, message);
+    assert.equal(error.code, "BAD_FILE");
+    assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
+  }
+  await write(folder, files);
+  const stop = new AbortController();
+  const stopped = db.load(table, `${folder}/in/part-0*.csv`, { signal: stop.signal, onProgress: () => stop.abort() });
+  await assert.rejects(stopped, { name: "AbortError" });
+  assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
+});
+
+pullTest("a dataset of which the last file is damaged loads nothing", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (n int)`);
+  for (const format of ["parquet", "arrow", "csv.gz"]) {
+    await Deno.mkdir(`${folder}/${format}`);
+    for (const name of ["a", "b", "c"]) {
+      await db.sql`SELECT n FROM generate_series(1, 1000) AS n`.pull(`${folder}/${format}/${name}.${format}`);
+    }
+    assert.equal((await db.load(table, `${folder}/${format}`, { mode: "replace" })).rows, 3000);
+    const last = `${folder}/${format}/c.${format}`;
+    await Deno.writeFile(last, (await Deno.readFile(last)).subarray(0, -9));
+    const error = await errorOf(db.load(table, `${folder}/${format}`, { mode: "replace" }));
+    assert.match(error.message, new RegExp(`/${format}/c\\.${format}`));
+    assert.equal(error.code, "BAD_FILE");
+    assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 3000);
+  }
+});
+
+pullTest("10,000 tiny files are one load", async ({ db, folder }) => {
+  await Deno.mkdir(`${folder}/in`);
+  for (let n = 0; n < 10_000; n++) await Deno.writeTextFile(`${folder}/in/${n}.csv`, `id,name\n${n},a\n`);
+  const { loaded, types } = await created(db, `${folder}/in/`);
+  assert.deepEqual([loaded.rows, loaded.files, types.replace("bigint", "int8")], [
+    10_000,
+    10_000,
+    "id int8, name text",
+  ]);
+}, { notOnPglite: "the files are the same" });
