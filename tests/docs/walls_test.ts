@@ -75,8 +75,22 @@ Deno.test("only notebook/ and kernel/ know that there is a Jupyter", async () =>
 });
 
 Deno.test("what is heavy is not loaded with the module", async () => {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", "mod.ts"], cwd: ROOT })
-    .output();
+  const packages = await packagesOf("mod.ts");
+  assert.ok(packages.length > 0);
+  for (
+    const name of ["apache-arrow", "parquet", "pglite", "duckdb", "sdk-experimental", "node-forge", "vega", "commander"]
+  ) {
+    assert.deepEqual(packages.filter((specifier) => specifier.includes(name)), []);
+  }
+});
+
+Deno.test("a load of CSV needs no package", async () => {
+  assert.deepEqual(await packagesOf("src/transfer/load.ts"), []);
+});
+
+/** The packages that a module loads without being asked for more. */
+async function packagesOf(module: string): Promise<string[]> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", module], cwd: ROOT }).output();
   const { modules, roots }: Graph = JSON.parse(new TextDecoder().decode(stdout));
   const known = new Map(modules.map((module) => [module.specifier, module]));
   const loaded = new Set<string>(roots);
@@ -85,14 +99,9 @@ Deno.test("what is heavy is not loaded with the module", async () => {
       if (!isDynamic && code?.specifier !== undefined) loaded.add(code.specifier);
     }
   }
-  const packages = [...loaded].filter((specifier) => specifier.startsWith("npm:"));
-  assert.ok(loaded.size > 50 && packages.length > 0, String(loaded.size));
-  for (
-    const name of ["apache-arrow", "parquet", "pglite", "duckdb", "sdk-experimental", "node-forge", "vega", "commander"]
-  ) {
-    assert.deepEqual(packages.filter((specifier) => specifier.includes(name)), []);
-  }
-});
+  assert.ok(loaded.size > 50, String(loaded.size));
+  return [...loaded].filter((specifier) => specifier.startsWith("npm:"));
+}
 
 interface Graph {
   roots: string[];
