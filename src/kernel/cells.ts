@@ -154,7 +154,8 @@ export class Cells {
     if (!this.#drawnTells || cell.failed || cell.silent || cell.interrupted) this.#drain(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
-    } else request.from.send(cell.failed ? this.#retraced(cell, envelope, content) : envelope.raw);
+    } else if (cell.failed) request.from.send(this.#retraced(cell, envelope, content));
+    else cell.answer = () => this.#answer(request, cell, envelope);
     const { execution_count: line } = content;
     if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
     cell.replied = true;
@@ -169,6 +170,16 @@ export class Cells {
     const others = matches.filter((match) => typeof match !== "string" || !/ waits|Symbol\(lakebase/.test(match));
     if (others.length === matches.length) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...content, matches: others } });
+  }
+
+  /** A bare query that failed has failed its cell: what runs a notebook unattended has to stop there. */
+  #answer(request: Request, cell: RunningCell, envelope: Envelope): void {
+    cell.answer = undefined;
+    if (cell.drawing === undefined) return request.from.send(envelope.raw);
+    cell.failed = true;
+    const content = { ...contentOf(envelope), ...cell.drawing, status: "error" };
+    const better = retraced(content, cell.code) ?? content;
+    request.from.send(this.#options.signer.edit(envelope, { content: better }));
   }
 
   /** A message of the child's for every frontend. */
@@ -201,7 +212,10 @@ export class Cells {
 
   /** The child's last word of a cell that fails: the end of the outputs is asked for without waiting for the reply. */
   #onError(cell: RunningCell, envelope: Envelope): void {
-    if (metadataOf(envelope)[BROADCAST] !== true) this.#drain(cell);
+    if (metadataOf(envelope)[BROADCAST] !== true) {
+      cell.drawing = contentOf(envelope); // or the cell's own failure, of which the reply tells as well
+      this.#drain(cell);
+    }
     cell.errors.push(this.#retraced(cell, envelope));
   }
 
@@ -254,6 +268,7 @@ export class Cells {
   #settle(): void {
     const cell = this.running;
     if (cell === undefined) return;
+    if (cell.drained) cell.answer?.();
     if (cell.ended) this.#finish(cell);
     else if (cell.replied && cell.idle !== undefined) this.stillTalking();
   }
@@ -270,6 +285,7 @@ export class Cells {
     const { signer, publish } = this.#options;
     if (this.running !== cell) return;
     clearTimeout(this.#silence);
+    cell.answer?.();
     for (const error of cell.errors) publish(error);
     if (cell.failure) publish(signer.make("error", cell.failure, cell.header));
     publish(cell.idle ?? signer.make("status", { execution_state: "idle" }, cell.header));

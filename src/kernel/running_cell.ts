@@ -30,6 +30,10 @@ export class RunningCell {
   draining = false;
   /** Whether the child has sent all of its outputs. */
   drained = false;
+  /** What the drawing of its last value failed with: to the child the cell has succeeded. */
+  drawing: Record<string, unknown> | undefined;
+  /** Passes on the child's reply, which waits until the drawing has ended. */
+  answer: (() => void) | undefined;
   /** An error that the child gave no message about. */
   failure: CellFailure | undefined;
   /** The child's `busy`, until it is sent on. */

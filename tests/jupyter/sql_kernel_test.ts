@@ -156,3 +156,29 @@ Deno.test({
     await Deno.remove(cwd, { recursive: true });
   },
 });
+
+Deno.test({
+  ...requires("a bare query that fails has failed its cell, and ends a notebook that runs unattended", jupyterMissing),
+  fn: async () => {
+    await using folder = await notebookFolder();
+    await using kernel = await installedKernel();
+    const options = { ...kernel.options, cwd: folder.path, env: { ...kernel.options.env, LAKEBASE_LOCAL: "1" } };
+    const failing = 'import { connect, sql } from "lakebase";\nvar db = await connect();\nsql`SELECT 1 / 0`';
+    const { cells } = await runCells([
+      failing,
+      "sql`SELECT 7 AS n`",
+      '({ [Symbol.for("Jupyter.display")]: () => { throw new TypeError("mine") } })',
+      'await Deno.jupyter.broadcast("error", { ename: "a", evalue: "b", traceback: ["c"] }); 8',
+    ], options);
+    assert.equal(cells[0]?.reply?.status, "error");
+    assert.match(error(cells[0]!).evalue, /division by zero/);
+    assert.equal(cells[1]?.reply?.status, "ok");
+    assert.equal(error(cells[2]!).evalue, "mine");
+    assert.equal(cells[3]?.reply?.status, "ok", "what a cell broadcasts is not its end");
+    await assert.rejects(runNotebook([failing, 'console.log("later")'], options), /division by zero/);
+    const { cells: run } = await runNotebook([failing, '"later"'], { ...options, allowErrors: true });
+    assert.deepEqual(run.map(({ outputs }) => outputs?.map(({ output_type: type }) => type)), [["error"], [
+      "execute_result",
+    ]]);
+  },
+});
