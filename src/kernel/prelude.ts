@@ -41,6 +41,8 @@ export const PRELUDE = `(() => {
     drawing.broadcastResult = async (count, value) => {
       try {
         await draw(count, value);
+        value = undefined; // or it would be kept from being forgotten
+        globalThis[Symbol.for("lakebase.cell_end")]?.();
       } finally {
         done("drawn");
       }

@@ -14,7 +14,7 @@ export function inNotebook(): boolean {
 }
 
 /** Whether this module's own kernel runs the cell; its prelude says so. It loses no outputs. */
-function inOwnKernel(): boolean {
+export function inOwnKernel(): boolean {
   return Symbol.for("lakebase.kernel") in globalThis;
 }
 

@@ -1,5 +1,6 @@
 import { sqlTokens } from "../sql_text.ts";
 import { withJsonCasts } from "./json_casts.ts";
+import { used } from "./never_run.ts";
 import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
@@ -38,6 +39,7 @@ export class Fragment {
   constructor(strings: readonly string[], values: readonly unknown[]) {
     this.strings = fixed(strings);
     this.values = fixed(values);
+    for (const value of values) if (value instanceof Fragment) used(value);
   }
 }
 
@@ -66,6 +68,7 @@ const texts = new WeakMap<readonly string[], string>();
  * @throws {LakebaseError} `BAD_PARAMETER`, with the position, for a value that Postgres has no form of; for `$1` beside values.
  */
 export function compile(fragment: Fragment): Statement {
+  used(fragment);
   const text = texts.get(fragment.strings);
   const values = text === undefined ? undefined : plainValues(fragment);
   return text === undefined || values === undefined ? assemble(fragment) : { text, values };

@@ -18,6 +18,7 @@ import {
   takesNothing,
 } from "./options.ts";
 import type { Result } from "./result.ts";
+import { made, used } from "./never_run.ts";
 import { notKept } from "./run_again.ts";
 import { type FindSession, run, type RunOptions } from "./run.ts";
 import type { StopOptions } from "./stop.ts";
@@ -153,7 +154,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} `BAD_PARAMETER` for an option that there is not, or that can't be used.
    */
   with(options: QueryOptions): Query<Row> {
-    return new Query(this, this.#session, { ...this.#options, ...checkOptions(options) });
+    used(this);
+    const query = new Query<Row>(this, this.#session, { ...this.#options, ...checkOptions(options) });
+    made(query);
+    return query;
   }
 
   /**
@@ -163,6 +167,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for several statements in one.
    */
   explain(options: ExplainOptions = {}): Lookup<Plan> {
+    used(this);
     return new Lookup(async () => {
       const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
       return await explainStatement(this.#session, compile(this), analyze, this.#stops());
@@ -190,6 +195,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   columns(options: ColumnsOptions = {}): Lookup<Columns> {
+    used(this);
     return new Lookup(async () => {
       const stops = { ...this.#stops(), ...checkColumns(options) };
       const { readColumns } = await import("../transfer/read_columns.ts");
@@ -239,6 +245,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
+    used(this);
     const load = () => import("../plot/plot_query.ts");
     return new Lookup(async () => await (await load()).plotQuery(this.#session, this, options, this.#stops()));
   }
@@ -250,6 +257,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`.
    */
   browse(...none: []): Lookup<Browser> {
+    used(this);
     return new Lookup(async () => {
       takesNothing("browse", none, "it has the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("../notebook/browser.ts");
@@ -291,6 +299,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** The result of running it whole: what has run so already, or is running. */
   #whole(): Promise<Result<Row>> {
+    used(this);
     return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((seen) => {
       if (!seen.more) return seen;
       if (hasEnded(seen)) throw notKept(seen.length, seen.rowCount!);

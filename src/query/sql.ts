@@ -1,5 +1,6 @@
 import { LakebaseError } from "../errors.ts";
 import { Fragment, rawStrings } from "./fragment.ts";
+import { made } from "./never_run.ts";
 import { Query } from "./query.ts";
 import type { FindSession } from "./run.ts";
 
@@ -35,7 +36,9 @@ export interface Sql {
 export function makeSql(session: FindSession): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
     if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
-    return new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, session);
+    const query = new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, session);
+    made(query);
+    return query;
   };
   return Object.assign(tag, { id: identifier, join, values: valuesList, unsafe });
 }

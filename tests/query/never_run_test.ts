@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { installedKernel } from "../kernel/support.ts";
+import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { requires } from "../support/requirements.ts";
+
+/** What a script writes to its standard error, of statements that were never run. */
+async function told(body: string): Promise<string[]> {
+  const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
+    await using db = await connect({ local: true });
+    await sql\`CREATE TABLE t (a int)\`;
+    ${body}`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-lock", `--config=${config}`, script],
+    env: { NO_COLOR: "1" },
+    cwd: await Deno.makeTempDir(),
+  }).output();
+  const text = new TextDecoder().decode(stderr);
+  assert.equal(code, 0, text);
+  return text.split("\n").filter((line) => line.includes("never run"));
+}
+
+Deno.test("a script is told of each statement that it never ran", async () => {
+  const lines = await told(`
+    for (const x of [1, 2, 3]) sql\`INSERT INTO t VALUES (\${x})\`;
+    sql\`INSERT INTO t   VALUES (4)\`; await sql\`SELECT count(*) FROM t\`;
+    for (let n = 0; n < 10000; n++) db.sql\`SELECT \${n}\`;
+    await db.transaction(async (tx) => { tx.sql\`UPDATE t SET a = 1\`; });
+    sql\`SELECT 1\`.with({ timeout: 5 });
+    sql\`DELETE FROM t\`;`);
+  assert.deepEqual(lines, [
+    "never run (3 times): put `await` before it: sql`INSERT INTO t VALUES (${...})`",
+    "never run: put `await` before it: sql`INSERT INTO t VALUES (4)`",
+    "never run (10,000 times): put `await` before it: sql`SELECT ${...}`",
+    "never run: put `await` before it: sql`UPDATE t SET a = 1`",
+    "never run: put `await` before it: sql`SELECT 1`",
+    "never run: put `await` before it: sql`DELETE FROM t`",
+  ]);
+});
+
+Deno.test("there is no false alarm for a statement that is run in any way, a part of another one, or kept", async () => {
+  const lines = await told(`
+    const later = sql\`SELECT 1\`;
+    const where = sql\`a > \${1}\`;
+    await sql\`SELECT * FROM t WHERE \${sql.join([where, sql\`a < 5\`], " AND ")}\`;
+    await show(sql\`SELECT 2\`, [sql\`SELECT 3\`]);
+    await db.pull(sql\`SELECT 1 AS a\`, "a.csv");
+    await db.load("t", sql\`SELECT 1 AS a\`);
+    await db.profile(sql\`SELECT 1 AS a\`);
+    await sql\`SELECT 1\`.value(); await sql\`SELECT 1\`.first(); await sql\`SELECT 1\`.columns();
+    await sql\`SELECT 1\`.explain(); await sql\`SELECT 1\`.with({ limit: 1 }); await sql\`SELECT 1\`.pull("b.csv");
+    for await (const _ of sql\`SELECT 1\`);
+    await Promise.all([sql\`SELECT 1\`, sql\`SELECT 2\`]);
+    globalThis.kept = sql\`SELECT 5\`;
+    await later;`);
+  assert.deepEqual(lines, []);
+});
+
+/** What a cell writes to its standard error. */
+function errors(cell: CellRun | undefined): string {
+  const streams = cell?.messages.filter(({ type, content }) => type === "stream" && content["name"] === "stderr") ?? [];
+  return streams.map(({ content }) => content["text"]).join("");
+}
+
+Deno.test({
+  ...requires("a cell is told of the statements that it never ran", jupyterMissing),
+  fn: async () => {
+    await using folder = await notebookFolder();
+    await using kernel = await installedKernel();
+    const cells = [
+      'import { connect, sql } from "lakebase";\nvar db = await connect({ local: true });\nawait sql`CREATE TABLE t (a int)`',
+      "for (const x of [1, 2, 3]) sql`INSERT INTO t VALUES (${x})`",
+      "var later = sql`SELECT 1`;\nundefined",
+      "sql`DELETE FROM t`; sql`SELECT count(*) FROM t`",
+      "await later",
+    ];
+    const env = { ...kernel.options.env, NO_COLOR: "1" };
+    const own = await runCells(cells, { kernel: kernel.options.kernel, cwd: folder.path, env });
+    assert.deepEqual(own.cells.map(errors), [
+      "",
+      "never run (2 times): put `await` before it: sql`INSERT INTO t VALUES (${...})`\n",
+      "",
+      "never run: put `await` before it: sql`DELETE FROM t`\n",
+      "",
+    ]);
+    // Deno's own kernel does not tell the end of a cell: a moment later it is told of what was made before.
+    const stock = await runCells([...cells, "await new Promise((done) => setTimeout(done, 1000))"], {
+      cwd: folder.path,
+    });
+    const all = stock.cells.map(errors).join("");
+    assert.match(all, /never run \(2 times\): put `await` before it: sql`INSERT INTO t VALUES/);
+    assert.match(all, /never run: put `await` before it: sql`DELETE FROM t`/);
+    assert.doesNotMatch(all, /SELECT/);
+  },
+});
