@@ -34,6 +34,11 @@ export class Backend {
     return this.#engine.unlessCrashed(work);
   }
 
+  /** Whether it can run nothing any more. */
+  get crashed(): boolean {
+    return this.#engine.crashed;
+  }
+
   async start(dataDir: string | undefined): Promise<void> {
     await this.#engine.start(dataDir);
   }

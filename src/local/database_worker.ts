@@ -26,11 +26,20 @@ const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
+/**
+ * Postgres looks at its own stack, which lies in WebAssembly's memory; JavaScript's, which Deno gives no way to enlarge, may
+ * end sooner, and with it the database and not the statement. So this is the least that Postgres takes. JSON of many
+ * thousand levels still gets there.
+ */
+const STACK_DEPTH = "100kB";
+
 // PGlite's own, less `search_path=public`, plus the time zone that a service runs in.
 const START_PARAMETERS = [
   ...PGlite.defaultStartParams.filter((parameter, i, all) => ![parameter, all[i + 1]].includes("search_path=public")),
   "-c",
   "timezone=Etc/UTC",
+  "-c",
+  `max_stack_depth=${STACK_DEPTH}`,
 ];
 
 /** The part of PGlite's WebAssembly module that talks to a client. */
@@ -78,11 +87,13 @@ class BackendThread {
     this.#read = this.#end = 0;
     this.#scanner = scanner;
     const backend = this.#backend;
+    const { stackTop } = this.#signals;
     while (this.#read < this.#input.length || backend._pq_buffer_remaining_data() > 0) {
       try {
         backend._PostgresMainLoopOnce();
       } catch (error) {
         if (backend._pgl_setPGliteExitStatus(-2) !== SQL_ERROR) throw error;
+        this.#signals.stackTop = stackTop;
         backend._PostgresMainLongJmp();
       }
     }

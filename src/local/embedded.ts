@@ -26,7 +26,7 @@ export interface EmbeddedOptions {
  * belongs to a session (settings, role, prepared statements, LISTEN) is put back when its turn comes. Temporary tables
  * and advisory locks belong to the backend, so all sessions share them.
  */
-export class EmbeddedDatabase implements Database {
+class OneDatabase implements Database {
   readonly #options: EmbeddedOptions;
   readonly #sessions = new Map<number, EmbeddedSession>();
   readonly #backend = new Backend(this.#sessions);
@@ -41,8 +41,8 @@ export class EmbeddedDatabase implements Database {
   }
 
   /** Starts the database and makes its roles. */
-  static async start(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
-    const database = new EmbeddedDatabase(options);
+  static async start(options: EmbeddedOptions): Promise<OneDatabase> {
+    const database = new OneDatabase(options);
     try {
       await database.#backend.start(options.dataDir);
       await database.#makeRoles();
@@ -51,6 +51,11 @@ export class EmbeddedDatabase implements Database {
       throw error;
     }
     return database;
+  }
+
+  /** Whether no session can be served any more. */
+  get crashed(): boolean {
+    return this.#backend.crashed;
   }
 
   unref(): void {
@@ -77,7 +82,13 @@ export class EmbeddedDatabase implements Database {
       await this.#backend.unlessCrashed(this.#converse(session));
     } catch (error) {
       if (error instanceof Refused) throw error;
-      throw new Refused({ sqlstate: "57P02", message: `The local database has crashed: ${(error as Error).message}` });
+      const state = this.#options.dataDir === undefined
+        ? "It starts again with an empty database, since it was in memory"
+        : "It starts again with what its data folder has";
+      const message = `The local database has crashed (${
+        (error as Error).message
+      }), and all its sessions are over. ${state}`;
+      throw new Refused({ sqlstate: "57P02", message });
     } finally {
       over.abort();
       this.#sessions.delete(session.process);
@@ -178,6 +189,64 @@ export class EmbeddedDatabase implements Database {
       if (!known.has(role)) script.push(`CREATE ROLE ${identifier(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
     }
     if (script.length) await this.#backend.query(script.join("; "));
+  }
+}
+
+/** {@linkcode OneDatabase}, started again after a crash: by the next session, which finds what is on disk, or nothing. */
+export class EmbeddedDatabase implements Database {
+  readonly #options: EmbeddedOptions;
+  #current: Promise<OneDatabase>;
+  #unreferenced = false;
+  #closed = false;
+
+  private constructor(options: EmbeddedOptions, first: OneDatabase) {
+    this.#options = options;
+    this.#current = Promise.resolve(first);
+  }
+
+  /** Starts the database and makes its roles. */
+  static async start(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
+    return new EmbeddedDatabase(options, await OneDatabase.start(options));
+  }
+
+  unref(): void {
+    this.#unreferenced = true;
+    this.#current.then((database) => database.unref(), () => {});
+  }
+
+  async hasRole(role: string): Promise<boolean> {
+    return await (await this.#living()).hasRole(role);
+  }
+
+  async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
+    await (await this.#living()).serve(client, login, onReady);
+  }
+
+  cancel(process: number, secret: Uint8Array): void {
+    this.#current.then((database) => database.cancel(process, secret), () => {});
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#current.catch(() => undefined))?.close();
+  }
+
+  async #living(): Promise<OneDatabase> {
+    const current = this.#current;
+    const database = await current.catch(() => undefined);
+    if (database?.crashed === false || this.#closed && database !== undefined) return database;
+    if (this.#current === current) this.#current = this.#restart(database);
+    return await this.#current;
+  }
+
+  async #restart(before: OneDatabase | undefined): Promise<OneDatabase> {
+    await before?.close();
+    const database = await OneDatabase.start(this.#options).catch((error) => {
+      const message = `The local database has crashed, and can't be started again: ${(error as Error).message}`;
+      throw new Refused({ sqlstate: "57P03", message });
+    });
+    if (this.#unreferenced) database.unref();
+    return database;
   }
 }
 

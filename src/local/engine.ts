@@ -46,6 +46,11 @@ export class Engine {
     await this.#ask({ kind: "start", dataDir, shared, inbox }, [inbox]);
   }
 
+  /** Whether the database has crashed or stopped. */
+  get crashed(): boolean {
+    return this.#crash !== undefined;
+  }
+
   /** Lets the process end while the database runs. */
   unref(): void {
     this.#worker.unref();

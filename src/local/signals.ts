@@ -30,6 +30,8 @@ export class Signals {
   readonly #shared: Int32Array;
   #backend: Signalled | undefined;
   #raiseAlarm: RaiseAlarm | undefined;
+  #stackTop: (() => number) | undefined;
+  #restoreStack: ((top: number) => void) | undefined;
   #alarm = Infinity;
   #looks = 0;
   #awake = false;
@@ -48,9 +50,20 @@ export class Signals {
       const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source);
       const instance = await instantiate(module, this.#watch(module, imports));
       this.#raiseAlarm ??= instance.exports["_emscripten_timeout"] as RaiseAlarm;
+      this.#stackTop ??= instance.exports["emscripten_stack_get_current"] as () => number;
+      this.#restoreStack ??= instance.exports["_emscripten_stack_restore"] as (top: number) => void;
       return module === source ? instance : { module, instance };
     };
     Object.assign(WebAssembly, { instantiate: watched });
+  }
+
+  /** Where Postgres's own stack ends now. What leaves WebAssembly as an exception does not put it back. */
+  get stackTop(): number {
+    return this.#stackTop!();
+  }
+
+  set stackTop(top: number) {
+    this.#restoreStack!(top);
   }
 
   attach(backend: Signalled): void {

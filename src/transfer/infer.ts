@@ -152,7 +152,8 @@ function isThere(day: RegExpExecArray): boolean {
 function typeOfObject(value: object): NewType {
   if (value instanceof Date) return "timestamptz";
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
-  if (Array.isArray(value)) return listType(value.map(typeOfValue));
+  // Lists in lists are JSON, however deep: they are not looked into, which would take a stack as deep.
+  if (Array.isArray(value)) return value.some(Array.isArray) ? "jsonb" : listType(value.map(typeOfValue));
   if (value instanceof URL) return "text";
   return (temporalType(value) as NewType | undefined) ?? "jsonb";
 }
