@@ -13,14 +13,15 @@ const MORE = 15;
 /**
  * Unpacks a frame of LZ4, which the runtime can't and Feather files use.
  *
- * @throws {Error} For what is none.
+ * @param most Bytes that it may become.
+ * @throws {Error} For what is none, or becomes more.
  */
-export function unpackLz4(bytes: Uint8Array): Uint8Array {
+export function unpackLz4(bytes: Uint8Array, most: number): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== FRAME) throw new Error("no LZ4 frame");
   const flags = view.getUint8(4);
   if ((flags & HAS_DICTIONARY) !== 0) throw new Error("LZ4 with a dictionary");
-  const output = new Unpacked(bytes.length * 3);
+  const output = new Unpacked(Math.min(bytes.length * 3, most), most);
   let at = 7 + ((flags & HAS_SIZE) === 0 ? 0 : 8);
   for (;;) {
     const size = view.getUint32(at, true);
@@ -65,8 +66,11 @@ class Unpacked {
   #bytes: Uint8Array;
   #length = 0;
 
-  constructor(guess: number) {
+  readonly #most: number;
+
+  constructor(guess: number, most: number) {
     this.#bytes = new Uint8Array(guess);
+    this.#most = most;
   }
 
   get bytes(): Uint8Array {
@@ -91,7 +95,9 @@ class Unpacked {
 
   #reserve(more: number): void {
     if (this.#length + more <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
+    const wanted = this.#length + more;
+    if (wanted > this.#most) throw new Error(`LZ4 that becomes more than the ${this.#most} bytes that it says`);
+    const grown = new Uint8Array(Math.min(Math.max(this.#bytes.length * 2, wanted), this.#most));
     grown.set(this.bytes);
     this.#bytes = grown;
   }

@@ -63,8 +63,21 @@ export async function openArrow(source: string | AsyncIterable<Uint8Array>): Pro
 
 /** Teaches Arrow's reader to unpack what other writers pack. */
 function registerCodecs(): void {
-  compressionRegistry.set(CompressionType.ZSTD, { decode: (bytes) => zlib.zstdDecompressSync(bytes) });
-  compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: unpackLz4 });
+  compressionRegistry.set(CompressionType.ZSTD, {
+    decode: (bytes) => ofSize(bytes, (size) => zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) })),
+  });
+  compressionRegistry.set(CompressionType.LZ4_FRAME, {
+    decode: (bytes) => ofSize(bytes, (size) => unpackLz4(bytes, size)),
+  });
+}
+
+/** Unpacks a buffer to the size that stands before it: a few kilobytes may become gigabytes else. */
+function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8Array {
+  const size = Number(new DataView(bytes.buffer, bytes.byteOffset - 8, 8).getBigInt64(0, true));
+  if (size < 0) throw new Error(`a packed buffer says that it has ${size} bytes`);
+  const unpacked = unpack(size);
+  if (unpacked.length === size) return unpacked;
+  throw new Error(`a packed buffer has ${unpacked.length} bytes, and says that it has ${size}`);
 }
 
 /** Columns and rows of Arrow as those of a file. */

@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { unpackLz4 } from "../../../src/transfer/formats/arrow/lz4.ts";
+
+/** A frame of one block: an "a", and a match that repeats it. */
+function bomb(extra: number): Uint8Array {
+  const block = [0x1f, 0x61, 1, 0, ...Array(extra).fill(255), 0];
+  const frame = new Uint8Array(7 + 4 + block.length + 4);
+  const view = new DataView(frame.buffer);
+  view.setUint32(0, 0x184d_2204, true);
+  view.setUint32(7, block.length, true);
+  frame.set(block, 11);
+  return frame;
+}
+
+Deno.test("unpackLz4() unpacks to the size that is said, and no further", () => {
+  const size = 1 + 4 + 15 + 255 * 100;
+  assert.equal(unpackLz4(bomb(100), size).length, size);
+  assert.throws(() => unpackLz4(bomb(100), size - 1), /becomes more than the 25519 bytes/);
+  assert.throws(() => unpackLz4(bomb(100_000), 1000), /becomes more than the 1000 bytes/);
+});
