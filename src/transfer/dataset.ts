@@ -6,14 +6,14 @@ import type { LoadFormat } from "./file_format.ts";
 import type { ReaderPool } from "./formats/columnar_reader.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { badFile } from "./load_bytes.ts";
-import { bad, badData, type LoadOptions, type SourceOptions } from "./load_options.ts";
+import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } from "./load_options.ts";
 import { type LoadTable, matchColumns, type Namer } from "./load_table.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
 
 /** How a dataset's files are opened. */
 export interface OpenFiles {
   /** The format that a file's name tells. */
-  formatOf(path: string): LoadFormat;
+  formatOf(path: string): Promise<LoadFormat>;
   /** Opens a file; `undefined` for one of text without a byte, which has no rows. */
   open(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined>;
 }
@@ -48,16 +48,8 @@ export async function openDataset(
   const { ReaderPool } = await import("./formats/columnar_reader.ts");
   const parts = files.map((file) => ({ ...file, partitions: partitions ? partitionsOf(file.path) : new Map() }));
   expectSamePartitions(parts);
-  return new Dataset(
-    places,
-    parts,
-    name,
-    formatOfAll(files, options, opening),
-    options,
-    opening,
-    signal,
-    new ReaderPool(),
-  );
+  const format = await formatOfAll(files, options, opening);
+  return new Dataset(places, parts, name, format, options, opening, signal, new ReaderPool());
 }
 
 async function filesOf(places: readonly string[], signal: AbortSignal | undefined): Promise<DataFile[]> {
@@ -73,9 +65,14 @@ async function filesOf(places: readonly string[], signal: AbortSignal | undefine
   return files;
 }
 
-function formatOfAll(files: readonly DataFile[], { format }: LoadOptions, { formatOf }: OpenFiles): LoadFormat {
+async function formatOfAll(
+  files: readonly DataFile[],
+  { format }: LoadOptions,
+  { formatOf }: OpenFiles,
+): Promise<LoadFormat> {
   if (format !== undefined) return format;
-  const formats = files.map(({ path }) => formatOf(path));
+  const formats: LoadFormat[] = [];
+  for (const { path } of files) formats.push(await formatOf(path));
   const other = formats.findIndex((found) => found !== formats[0]);
   if (other === -1) return formats[0]!;
   throw badData(
@@ -109,6 +106,8 @@ class Dataset implements Incoming {
   readonly refuse = badData;
   readonly sampled: boolean;
   readonly paths: readonly string[];
+  /** That of the first file with one. */
+  guess: Incoming["guess"];
   readonly #places: readonly string[];
   readonly #parts: readonly Part[];
   readonly #format: LoadFormat;
@@ -177,6 +176,7 @@ class Dataset implements Incoming {
       for (let index = 0; index < this.#parts.length; index++) {
         await using file = await next;
         next = open(index + 1);
+        this.guess ??= file?.guess;
         if (file !== undefined) yield file;
         await this.#expectUnchanged(this.#parts[index]!);
       }
@@ -203,12 +203,13 @@ class Dataset implements Incoming {
     const { types: _types, columns, ...rest } = this.#options;
     const options = { ...rest, readers: this.#readers, expected: partitions };
     if (columns === undefined) return options;
-    return { ...options, columns: columns.filter((name) => !partitions.has(name)) };
+    const listed = listedColumns(this.#options);
+    return { ...options, columns: listed?.filter((name) => !partitions.has(name)) ?? columns };
   }
 
   /** Where a person chose columns, those that are meant; CSV and TSV have a name for each of the file's own. */
   #chosenPartitions({ partitions }: Part): ReadonlyMap<string, string | null> {
-    const { columns } = this.#options;
+    const columns = listedColumns(this.#options);
     if (columns === undefined || this.#format === "csv" || this.#format === "tsv") return partitions;
     return new Map([...partitions].filter(([name]) => columns.includes(name)));
   }
@@ -247,6 +248,7 @@ class DatasetFile implements Incoming {
   readonly names: readonly string[] | undefined;
   readonly sampled: boolean;
   readonly refuse: Incoming["refuse"];
+  readonly guess: Incoming["guess"];
   readonly #file: Incoming;
   /** What its folders give it. */
   readonly partitions: ReadonlyMap<string, string | null>;
@@ -256,6 +258,7 @@ class DatasetFile implements Incoming {
     this.size = file.size;
     this.sampled = file.sampled;
     this.refuse = file.refuse;
+    this.guess = file.guess;
     this.names = file.names;
     this.#file = file;
     const twice = new Set(file.names).intersection(new Set(partitions.keys()));

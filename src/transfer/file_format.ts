@@ -1,14 +1,53 @@
 /** What a pull can write. */
 export type PullFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
-/** What a file to load may be: whatever a pull writes. */
-export type LoadFormat = PullFormat;
+/** What a file to load may be: whatever a pull writes, and JSON, an array of objects or objects one after another. */
+export type LoadFormat = PullFormat | "json";
 
 /** The formats, as words. */
 export const FILE_FORMATS: readonly PullFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
+
+/** The formats of files to load, as words. */
+export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "json", "arrow", "parquet"];
 
 /** The formats by the ends of files' names. */
 export const EXTENSIONS: ReadonlyMap<string, PullFormat> = new Map<string, PullFormat>([
   ...FILE_FORMATS.map((format) => [format, format] as const),
   ["jsonl", "ndjson"],
 ]);
+
+/** The formats of files to load by the ends of their names. */
+export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, LoadFormat>([
+  ...EXTENSIONS,
+  ["json", "json"],
+  ["parq", "parquet"],
+  ["pq", "parquet"],
+  ["arrows", "arrow"],
+  ["feather", "arrow"],
+  ["ipc", "arrow"],
+]);
+
+/** What a file is by its first bytes. */
+export type FileSignature = "gzip" | "zstd" | "zip" | "bzip2" | "xz" | "7z" | "parquet" | "arrow" | "feather v1";
+
+const SIGNATURES: readonly (readonly [FileSignature, readonly number[]])[] = [
+  ["gzip", [0x1f, 0x8b]],
+  ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
+  ["zip", [0x50, 0x4b, 0x03, 0x04]],
+  ["bzip2", [0x42, 0x5a, 0x68]],
+  ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
+  ["7z", [0x37, 0x7a, 0xbc, 0xaf]],
+  ["parquet", [0x50, 0x41, 0x52, 0x31]],
+  ["parquet", [0x50, 0x41, 0x52, 0x45]], // with an encrypted footer
+  ["arrow", [0x41, 0x52, 0x52, 0x4f, 0x57, 0x31]],
+  ["arrow", [0xff, 0xff, 0xff, 0xff]], // a stream
+  ["feather v1", [0x46, 0x45, 0x41, 0x31]],
+];
+
+/** Bytes that a signature needs at most. */
+export const SIGNATURE_BYTES = 6;
+
+/** What a file is by its first bytes; `undefined` for a text file, and any other. */
+export function signatureOf(head: Uint8Array): FileSignature | undefined {
+  return SIGNATURES.find(([, bytes]) => bytes.every((byte, index) => head[index] === byte))?.[0];
+}

@@ -1,5 +1,5 @@
 import type { FileType } from "./dataset_columns.ts";
-import type { Dialect } from "./delimited.ts";
+import type { Dialect, DialectGuess } from "./dialect.ts";
 import type { Refuse } from "./load_options.ts";
 import type { LoadColumn, LoadTable } from "./load_table.ts";
 
@@ -17,6 +17,8 @@ export interface Incoming extends AsyncDisposable {
   types(): Map<string, FileType>;
   /** Whether those types were found by looking at the first rows; else it brings its own. */
   readonly sampled: boolean;
+  /** What was found by looking at the file, because nobody said it. */
+  readonly guess?: DialectGuess | undefined;
   /** An error for what it holds: a file's own fault is no wrong use. */
   readonly refuse: Refuse;
   /** What is sent to the server; `undefined` where nothing is, not even a row. */

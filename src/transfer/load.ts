@@ -67,7 +67,9 @@ async function loadAll(
     .catch((error) => {
       throw load.thrown?.error === error ? error : failedLoad(error, load);
     });
-  return new LoadResult({ ...loaded, elapsed: performance.now() - started });
+  const { guess = {} } = incoming;
+  const elapsed = performance.now() - started;
+  return new LoadResult({ ...loaded, elapsed, guess: Object.keys(guess).length === 0 ? undefined : guess });
 }
 
 async function alone(session: Session, load: Load): Promise<Loaded> {

@@ -2,9 +2,12 @@ import { basename } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { LakebaseError } from "../errors.ts";
+import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "./file_format.ts";
+import { joinBytes } from "./join_bytes.ts";
 import { bad } from "./load_options.ts";
 import { openFile, unreadableFile } from "./open_file.ts";
-import { peek, type Peeked } from "./peek.ts";
+import { peek } from "./peek.ts";
+import { unzstd } from "./zstd_frames.ts";
 
 /** Bytes to load, and what is known of them. */
 export interface LoadBytes extends AsyncDisposable {
@@ -12,6 +15,8 @@ export interface LoadBytes extends AsyncDisposable {
   readonly name: string;
   /** How many there are, where that is known. */
   readonly size: number | undefined;
+  /** What they are by the first of them. */
+  readonly signature: FileSignature | undefined;
   /** The bytes, unpacked. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
@@ -19,19 +24,8 @@ export interface LoadBytes extends AsyncDisposable {
 /** Bytes that a file is read by: a larger buffer is no faster, and all of the pipe's are of one size. */
 const READ_BYTES = 131_072;
 
-const GZIP = [0x1f, 0x8b] as const;
-
-/** What files begin with that are packed in a way that is not unpacked here. */
-const PACKED: readonly [kind: string, ...begin: number[]][] = [
-  ["a ZIP archive", 0x50, 0x4b, 0x03, 0x04],
-  ["packed with bzip2", 0x42, 0x5a, 0x68, 0x39, 0x31, 0x41],
-  ["packed with xz", 0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
-  ["a 7z archive", 0x37, 0x7a, 0xbc, 0xaf],
-];
-const MOST_BEGIN = 6;
-
 /**
- * Opens a file, or standard input for `-`. What is packed with gzip is unpacked, whatever it is called.
+ * Opens a file, or standard input for `-`. What is packed with gzip or zstd is unpacked, whatever it is called.
  *
  * @throws {LakebaseError} `BAD_FILE` for what can't be read.
  */
@@ -63,18 +57,21 @@ async function unpacked(
   chunks: AsyncIterable<Uint8Array>,
   close: () => Promise<void>,
 ): Promise<LoadBytes> {
-  const peeked = await peek(chunks, enough(MOST_BEGIN));
-  const begin = peeked.head.flatMap((chunk) => [...chunk.subarray(0, MOST_BEGIN)]);
-  const packed = begin[0] === GZIP[0] && begin[1] === GZIP[1];
-  const kind = PACKED.find(([, ...known]) => known.every((byte, at) => begin[at] === byte))?.[0];
-  if (kind !== undefined) {
+  const peeked = await peek(chunks, enough(SIGNATURE_BYTES));
+  const signature = signatureOf(joinBytes(peeked.head));
+  const foreign = FOREIGN.get(signature);
+  if (foreign !== undefined) {
     peeked[Symbol.dispose]();
-    throw badFile(`Cannot load ${name}: it is ${kind}, which load() does not unpack; unpack it, or pack it with gzip`);
+    throw badFile(`Cannot load ${name}: it is ${foreign}`);
   }
+  const unpack = signature === "gzip" ? gunzip : signature === "zstd" ? unzstd : undefined;
   return {
     name,
-    size: packed ? undefined : size,
-    chunks: packed ? gunzip(peeked, name) : peeked.rest() as AsyncIterable<Uint8Array>,
+    size: unpack === undefined ? size : undefined,
+    signature,
+    chunks: unpack === undefined
+      ? peeked.rest() as AsyncIterable<Uint8Array>
+      : orDamaged(unpack(peeked.rest(), READ_BYTES), name),
     [Symbol.asyncDispose]: async () => {
       peeked[Symbol.dispose]();
       await close();
@@ -88,14 +85,31 @@ export function enough(bytes: number): (chunk: Uint8Array) => boolean {
   return (chunk) => (seen += chunk.length) < bytes;
 }
 
+/** What a file of bytes can't be, with what to do about it. */
+const FOREIGN: ReadonlyMap<FileSignature | undefined, string> = new Map<FileSignature, string>([
+  ["7z", "a 7z archive; unpack it, or pack it with gzip or zstd"],
+  ["zip", "a ZIP archive, as .zip and .xlsx files are; unpack it, or save it as CSV"],
+  ["bzip2", "packed with bzip2; unpack it with bunzip2, or pack it with gzip or zstd"],
+  ["xz", "packed with xz; unpack it with unxz, or pack it with gzip or zstd"],
+]);
+
 /** Node's, since a file may be of several parts, which the web's `DecompressionStream` refuses. */
-async function* gunzip(packed: Peeked<Uint8Array>, name: string): AsyncGenerator<Uint8Array, void, void> {
-  const source = Readable.from(packed.rest(), { objectMode: false });
-  const stream = pipeline(source, createGunzip({ chunkSize: READ_BYTES }), () => {});
+function gunzip(
+  packed: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  chunkSize: number,
+): AsyncIterable<Uint8Array> {
+  return pipeline(Readable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {});
+}
+
+async function* orDamaged(
+  unpacked: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Uint8Array, void, void> {
   try {
-    for await (const chunk of stream) yield chunk;
+    yield* unpacked;
   } catch (error) {
-    if (error instanceof LakebaseError || !String((error as { code?: unknown }).code).startsWith("Z_")) throw error;
+    const isDamage = error instanceof RangeError || /^(?:Z_|ZSTD_)/.test(String((error as { code?: unknown }).code));
+    if (error instanceof LakebaseError || !isDamage) throw error;
     throw badFile(`Cannot load ${name}: it is damaged, or not whole: ${(error as Error).message}`, error);
   }
 }

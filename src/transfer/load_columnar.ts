@@ -9,7 +9,7 @@ import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import type { LoadBytes } from "./load_bytes.ts";
-import { bad, badData, type LoadOptions, type Refuse, type SourceOptions } from "./load_options.ts";
+import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./load_options.ts";
 import { BY_OPTION, type LoadTable, matchColumns } from "./load_table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */
@@ -74,17 +74,17 @@ class Columnar implements Incoming {
     this.refuse = refuse;
     this.#rows = rows;
     this.#options = options;
-    this.#chosen = chosenOf(name, rows.columns, options.columns);
-    this.names = this.#chosen.map((index) => rows.columns[index]!.name);
+    const listed = listedColumns(options);
+    this.#chosen = chosenOf(name, rows.columns, listed);
+    const names = this.#chosen.map((index) => rows.columns[index]!.name);
+    this.names = listed ?? renamed(names, options.columns, name);
   }
 
   newColumns(): Map<string, string> {
     if (this.names.length === 0) {
       throw this.refuse(`${this.name} has no columns, so there is nothing to make a table of`);
     }
-    return new Map(
-      this.#chosen.map((index) => this.#rows.columns[index]!).map(({ name, postgres }) => [name, postgres]),
-    );
+    return new Map(this.#chosen.map((place, index) => [this.names[index]!, this.#rows.columns[place]!.postgres]));
   }
 
   types(): Map<string, FileType> {
@@ -94,7 +94,7 @@ class Columnar implements Incoming {
 
   copy(table: LoadTable): IncomingCopy {
     const own = { where: () => this.name, refuse: this.refuse };
-    const matched = matchColumns(table, this.names, this.#options.columns === undefined ? own : BY_OPTION);
+    const matched = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
     const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const place = (row: number) => `row ${row.toLocaleString("en-US")}`;

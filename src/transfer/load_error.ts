@@ -83,9 +83,12 @@ function tips(
   { column, value }: Place,
   { typeFrom, copy }: LoadFailure,
 ): string[] {
-  if (/unquoted carriage return|unquoted newline/.test(message)) return ["the lines of one file must all end alike"];
+  if (/unquoted carriage return|unquoted newline/.test(message)) {
+    return ["the lines of one file must all end alike; { skipBlankLines: true } reads any line ends"];
+  }
+  if (sqlstate === "22021") return ['say which encoding the file is in: { encoding: "windows-1252" }'];
   if (/^missing data for column/.test(message) && value?.trim() === "") {
-    return ["the line is blank; take it out of the file"];
+    return ["the line is blank; { skipBlankLines: true } leaves such lines out"];
   }
   if (column === undefined || !sqlstate.startsWith("22")) return [];
   const type = copy.columns.find(({ name }) => name === column)?.type;

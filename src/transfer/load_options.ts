@@ -1,6 +1,7 @@
+import { closest } from "../closest.ts";
 import { LakebaseError } from "../errors.ts";
 import { checkStops } from "../query/options.ts";
-import { FILE_FORMATS, type LoadFormat } from "./file_format.ts";
+import { LOAD_FORMATS, type LoadFormat } from "./file_format.ts";
 import {
   checkOptions,
   COLUMN_NAMES,
@@ -9,6 +10,7 @@ import {
   NULL_TEXT,
   oneOf,
   type OptionChecks,
+  QUOTE,
   SECONDS,
   SIGNAL,
   SWITCH,
@@ -33,13 +35,44 @@ export interface LoadOptions {
   format?: LoadFormat;
   /**
    * The table's columns that the values are for, in the file's order; of row objects, the properties that are taken.
+   * Or new names for some columns, by their names in the file: `{ "Trip ID": "trip_id" }`; all columns are loaded then.
    * @default {those that the file's header or the rows name; without a header all, in the table's order}
    */
-  columns?: readonly string[];
+  columns?: readonly string[] | Readonly<Record<string, string>>;
   /** Whether the first line of a CSV or TSV file names the columns. @default {true} */
   header?: boolean;
-  /** What stands between the values of a CSV or TSV file. @default {"," or a tab} */
+  /**
+   * The character between the values of a CSV or TSV file. Where a CSV file is not plainly separated by commas, the
+   * delimiter, the quote and the escape are found in its first 10,000 lines; the result tells what was found.
+   * @default {"," or a tab; else `;`, a tab or `|` where only that one explains the file}
+   */
   delimiter?: string;
+  /** The character that quotes values of a CSV file. @default {`"`, else `'` where only that one explains the file} */
+  quote?: string;
+  /**
+   * The character that escapes a quote inside quotes of a CSV file; a back-slash for files of Spark and MySQL.
+   * @default {the quote itself, else a back-slash where only that one explains the file}
+   */
+  escape?: string;
+  /**
+   * The encoding of a CSV or TSV file, by a name that `TextDecoder` knows: `"latin1"`, `"windows-1252"`, `"utf-16"`.
+   * @default {UTF-8, or UTF-16 where a byte order mark says so}
+   */
+  encoding?: string;
+  /** Lines at the start of a CSV or TSV file that are left out, before the header. @default {0} */
+  skip?: number;
+  /** Lines of a CSV or TSV file that begin with this character are left out. @default {none} */
+  comment?: string;
+  /** The decimal mark of numbers in a CSV or TSV file. @default {"."} */
+  decimal?: "." | ",";
+  /**
+   * What becomes of a first column without a name, as pandas writes its index: `"drop"` leaves it out, any other text
+   * names it.
+   * @default {a file with such a column is refused}
+   */
+  index?: string;
+  /** Whether blank lines of a CSV or TSV file are left out. @default {false: such a line is an error} */
+  skipBlankLines?: boolean;
   /** What stands for NULL in a CSV or TSV file, without quotes. @default {nothing in CSV, `\N` in TSV} */
   nullText?: string;
   /**
@@ -82,10 +115,18 @@ export interface SourceOptions extends LoadOptions {
 const MODES: readonly string[] = ["append", "replace"];
 
 const CHECKS: OptionChecks<LoadOptions> = {
-  format: oneOf(FILE_FORMATS),
-  columns: COLUMN_NAMES,
+  format: oneOf(LOAD_FORMATS),
+  columns: [isColumns, 'a list of different columns\' names, such as ["id", "fare"], or new names: { "Old": "new" }'],
   header: SWITCH,
   delimiter: DELIMITER,
+  quote: QUOTE,
+  escape: QUOTE,
+  encoding: [isEncoding, 'a name that TextDecoder knows, such as "latin1", "windows-1252" or "utf-16"'],
+  skip: [(value) => Number.isSafeInteger(value) && Number(value) >= 0, "a whole number of lines"],
+  comment: [isComment, "one character of ASCII that is no letter, digit or quote"],
+  decimal: oneOf([".", ","]),
+  index: [(value) => typeof value === "string" && value !== "", 'a name, or "drop"'],
+  skipBlankLines: SWITCH,
   nullText: NULL_TEXT,
   create: SWITCH,
   types: [isTypes, 'an object of types as SQL has them, such as { zip: "text", fare: "numeric(10, 2)" }'],
@@ -98,7 +139,13 @@ const CHECKS: OptionChecks<LoadOptions> = {
 };
 
 /** Options that only text formats have. */
-const OF_TEXT = ["header", "delimiter", "nullText"] as const;
+const OF_TEXT = [
+  ...["header", "delimiter", "quote", "escape", "encoding", "skip", "comment", "decimal", "index", "skipBlankLines"],
+  "nullText",
+] as const satisfies readonly (keyof LoadOptions)[];
+
+/** Options that only CSV has: a TSV file escapes by back-slashes, and has no quotes. */
+const OF_CSV = ["quote", "escape"] as const;
 
 /**
  * Checks options that a program gave.
@@ -115,10 +162,51 @@ export function checkLoadOptions(options: LoadOptions): LoadOptions {
 
 /** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
 export function checkFormatOptions(options: LoadOptions, format: LoadFormat | undefined): void {
-  if (format === "csv" || format === "tsv") return;
+  if (format === "csv") return;
+  if (format === "tsv") {
+    const name = OF_CSV.find((name) => options[name] !== undefined);
+    if (name === undefined) return;
+    throw bad(`${name} is for CSV; tabs with quotes are { format: "csv", delimiter: "\\t" }`);
+  }
   const found = OF_TEXT.find((name) => options[name] !== undefined);
   const what = format === undefined ? "rows have none" : `a file of format "${format}" has none`;
   if (found !== undefined) throw bad(`${found} is for CSV and TSV; ${what}`);
+}
+
+/**
+ * The names that the columns of a source get.
+ *
+ * @param names What the source calls them, in its order.
+ * @param columns The option: all names, or new ones for some.
+ * @param source What an error calls the source.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that is not there.
+ */
+export function renamed(
+  names: readonly string[],
+  columns: LoadOptions["columns"],
+  source: string,
+): readonly string[] {
+  if (columns === undefined) return names;
+  if (isList(columns)) {
+    if (columns.length === names.length) return columns;
+    throw bad(`${source} has ${names.length} columns, and the option columns names ${columns.length}`);
+  }
+  for (const name of Object.keys(columns)) {
+    if (names.includes(name)) continue;
+    const near = closest(name, names);
+    const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
+    throw bad(`the option columns renames ${JSON.stringify(name)}, which ${source} has not; ${hint}`);
+  }
+  return names.map((name) => Object.hasOwn(columns, name) ? columns[name]! : name);
+}
+
+function isList(columns: NonNullable<LoadOptions["columns"]>): columns is readonly string[] {
+  return Array.isArray(columns);
+}
+
+/** The option `columns` where it is a list; as an object it chooses nothing. */
+export function listedColumns({ columns }: LoadOptions): readonly string[] | undefined {
+  return columns !== undefined && isList(columns) ? columns : undefined;
 }
 
 /** An error for a load that can't begin. */
@@ -140,6 +228,23 @@ const LONGEST_TYPE = 1000;
 /** A type's name is SQL, so no more than a name may be in it. */
 const TYPE =
   /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;
+
+function isColumns(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return COLUMN_NAMES[0](value);
+  return Object.values(value).every((name) => typeof name === "string" && name !== "");
+}
+
+function isEncoding(value: unknown): boolean {
+  try {
+    return typeof value === "string" && new TextDecoder(value).encoding !== "";
+  } catch {
+    return false;
+  }
+}
+
+function isComment(value: unknown): boolean {
+  return typeof value === "string" && /^[\x21-\x7e]$/.test(value) && !/[a-z0-9"']/i.test(value);
+}
 
 function isTypes(value: unknown): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;

@@ -1,9 +1,10 @@
 import { countText } from "../amount_text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
+import type { DialectGuess } from "./dialect.ts";
 import { renderCommand } from "../notebook/table.ts";
 
 /** What a {@linkcode LoadResult} says. */
-export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files">;
+export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess">;
 
 /**
  * What a load did; it draws itself as one line.
@@ -33,15 +34,18 @@ export class LoadResult {
 
   /** Files that were read; 0 where the rows came from a program, or from a stream. */
   readonly files: number;
+  /** The dialect of a CSV file as far as it was found by looking, not said; `undefined` where nothing was guessed. */
+  readonly guess: DialectGuess | undefined;
 
   /** Made by `load`. */
-  constructor({ table, rows, bytes, elapsed, created, files }: LoadFacts) {
+  constructor({ table, rows, bytes, elapsed, created, files, guess }: LoadFacts) {
     this.table = table;
     this.rows = rows;
     this.bytes = bytes;
     this.elapsed = elapsed;
     this.created = created;
     this.files = files;
+    this.guess = guess;
   }
 
   /** The line. */
@@ -60,8 +64,12 @@ export class LoadResult {
   }
 
   #line(): Bundle {
+    const guessed = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+    const found = guessed.length === 0 ? "" : ` (found: ${guessed.join(", ")})`;
     const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
-    const tag = `${countText(this.rows, "row")}${from} into ${this.created ? "the new table " : ""}${this.table}`;
+    const tag = `${countText(this.rows, "row")}${from} into ${
+      this.created ? "the new table " : ""
+    }${this.table}${found}`;
     return { ...renderCommand({ tag, elapsed: this.elapsed }) };
   }
 }

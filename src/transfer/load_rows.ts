@@ -6,7 +6,15 @@ import { valueText } from "./copy_value.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
-import { bad, badData, type LoadOptions, type Refuse, type SourceOptions } from "./load_options.ts";
+import {
+  bad,
+  badData,
+  listedColumns,
+  type LoadOptions,
+  type Refuse,
+  renamed,
+  type SourceOptions,
+} from "./load_options.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 import { chunks, chunksAsync, grouped, type LoadRow, type RowGroup, single } from "./row_groups.ts";
@@ -90,6 +98,8 @@ class Rows implements Incoming {
   readonly #sample: RowGroup;
   readonly #kind: RowKind;
   readonly #options: LoadOptions;
+  /** What the rows call their columns. */
+  readonly #keys: readonly string[];
   /** The first row that has a column. */
   readonly #firsts = new Map<string, number>();
 
@@ -103,15 +113,19 @@ class Rows implements Incoming {
     this.#options = options;
     for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
     this.#sample.forEach((row, index) => this.#meet(row, index + 1));
-    this.names = options.columns ?? [...this.#firsts.keys()];
+    this.#keys = listedColumns(options) ?? [...this.#firsts.keys()];
+    this.names = listedColumns(options) ?? renamed(this.#keys, options.columns, this.name);
   }
 
   newColumns(): Map<string, string> {
-    const columns = this.#newTypes();
-    if (columns.size === 0) {
+    const types = this.#newTypes();
+    if (types.size === 0) {
       throw this.refuse(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
     }
-    return new Map(Array.from(columns, ([name, type]) => [name, this.#kind.known?.get(name) ?? typeText(type)]));
+    const known = this.#kind.known;
+    return new Map(
+      Array.from(types, ([name, type], index) => [name, known?.get(this.#keys[index]!) ?? typeText(type)]),
+    );
   }
 
   types(): Map<string, FileType> {
@@ -119,17 +133,17 @@ class Rows implements Incoming {
   }
 
   #newTypes(): Map<string, NewType | undefined> {
-    const columns = new Map<string, NewType | undefined>(this.names.map((name) => [name, undefined]));
+    const types = this.#keys.map((): NewType | undefined => undefined);
     for (const row of this.#sample) {
-      for (const [name, type] of columns) columns.set(name, commonType(type, this.#kind.type(row[name])));
+      this.#keys.forEach((key, index) => types[index] = commonType(types[index], this.#kind.type(row[key])));
     }
-    return columns;
+    return new Map(this.names.map((name, index) => [name, types[index]]));
   }
 
   copy(table: LoadTable): IncomingCopy | undefined {
     if (this.names.length === 0 && this.#sample.length === 0) return undefined;
     const matched = matchColumns(table, this.names, this.#namer());
-    const keys = this.names.filter((_, index) => !matched[index]!.generated);
+    const keys = this.#keys.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const { kind, writer } = this.#write(columns);
     const bytes = this.#bytes(table, keys, columns, writer);
@@ -162,7 +176,7 @@ class Rows implements Incoming {
   /** Writes a row; one function for all of them, since this is where the time goes. */
   #adder(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
     const { text } = this.#kind;
-    const known = this.#options.columns === undefined ? new Set(this.names) : undefined;
+    const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;
     const inherited = keys.map((key) => key in Object.prototype);
     const name = (index: number) => () => this.#cell(writer.rows + 1, columns[index]!);
     const names = columns.map((_, index) => name(index));
@@ -186,8 +200,9 @@ class Rows implements Incoming {
   }
 
   #namer(): Namer {
-    if (this.#options.columns !== undefined) return BY_OPTION;
-    return { where: (name) => this.#place(this.#firsts.get(name) ?? 1), refuse: this.refuse };
+    if (listedColumns(this.#options) !== undefined) return BY_OPTION;
+    const first = (name: string) => this.#firsts.get(this.#keys[this.names.indexOf(name)]!) ?? 1;
+    return { where: (name) => this.#place(first(name)), refuse: this.refuse };
   }
 
   #place(row: number): string {

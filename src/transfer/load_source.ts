@@ -1,15 +1,24 @@
 import { fileURLToPath } from "node:url";
 import { closest } from "../closest.ts";
+import type { LakebaseError } from "../errors.ts";
 import { exactRows, Query } from "../query/query.ts";
 import { Columns } from "./columns.ts";
 import { isGlob } from "./glob.ts";
-import { EXTENSIONS, FILE_FORMATS, type LoadFormat } from "./file_format.ts";
+import {
+  type FileSignature,
+  LOAD_EXTENSIONS,
+  LOAD_FORMATS,
+  type LoadFormat,
+  SIGNATURE_BYTES,
+  signatureOf,
+} from "./file_format.ts";
 import type { Incoming } from "./incoming.ts";
-import { type LoadBytes, openPath, openStream } from "./load_bytes.ts";
+import { badFile, type LoadBytes, openPath, openStream } from "./load_bytes.ts";
 import { openDelimited } from "./load_delimited.ts";
 import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from "./load_options.ts";
 import { openRows } from "./load_rows.ts";
-import { openNdjson } from "./ndjson_rows.ts";
+import { openJson, openNdjson } from "./ndjson_rows.ts";
+import { openFile, unreadableFile } from "./open_file.ts";
 import { peek } from "./peek.ts";
 
 /** What can be loaded, rows and bytes alike; see `Queryable.load`. */
@@ -97,10 +106,7 @@ async function openFiles(
 /** Spark writes an empty file for a part without rows. */
 async function openPart(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined> {
   checkFormatOptions(options, format);
-  if (format === "arrow" || format === "parquet") {
-    const { openColumnar } = await import("./load_columnar.ts");
-    return await openColumnar(path, format, options);
-  }
+  if (isColumnar(format)) return await openColumnarFile(path, format, options);
   const bytes = await openPath(path);
   const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
   if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
@@ -113,13 +119,58 @@ function expectDataset({ partitions }: LoadOptions): void {
 
 async function openNamed(path: string, options: LoadOptions): Promise<Incoming> {
   expectDataset(options);
-  const format = options.format ?? formatOf(path);
+  const format = options.format ?? await formatOf(path);
   checkFormatOptions(options, format);
-  if (format === "arrow" || format === "parquet") {
-    const { openColumnar } = await import("./load_columnar.ts");
-    return await openColumnar(path, format, options);
-  }
+  return await (isColumnar(format) ? openColumnarFile(path, format, options) : openTextFile(path, format, options));
+}
+
+function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
+  return format === "arrow" || format === "parquet";
+}
+
+/** The readers need the file itself, of which they read parts. */
+async function openColumnarFile(
+  path: string,
+  format: "arrow" | "parquet",
+  options: SourceOptions,
+): Promise<Incoming> {
+  const { openColumnar } = await import("./load_columnar.ts");
+  const signature = path === "-" ? undefined : await readSignature(path);
+  const packed = signature === "gzip" || signature === "zstd";
+  if (path !== "-" && !packed) return await openColumnar(path, format, options);
+  if (format === "arrow") return await openColumnar(await openPath(path), format, options);
+  const instead = packed ? `unpack it first, with ${UNPACKERS[signature]}` : "write it to a file first";
+  throw bad(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
+}
+
+async function openTextFile(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming> {
   return await openText(format, await openPath(path), options);
+}
+
+const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
+
+/** What a file is by its first bytes; `undefined` for a pipe, whose bytes can be read once only. */
+async function readSignature(path: string): Promise<FileSignature | "json" | undefined> {
+  const { isFile } = await Deno.stat(path).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  if (!isFile) return undefined;
+  const { file } = await openFile(path);
+  using _ = file;
+  const head = new Uint8Array(SIGNATURE_BYTES);
+  const read = await file.read(head).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  const found = head.subarray(0, read ?? 0);
+  return signatureOf(found) ?? (/^\s*[{[]/.test(new TextDecoder().decode(found)) ? "json" : undefined);
+}
+
+function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
+  if (signature === "parquet" || signature === "arrow" || signature === "json") return signature;
+  if (signature === "feather v1") {
+    throw badFile(`Cannot load ${path}: it is a Feather file of version 1; write it anew with pyarrow, as version 2`);
+  }
+  throw unknownFormat(path);
 }
 
 async function openStreamAs(
@@ -142,7 +193,7 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
         throw bad(
-          `the stream gives bytes; say what they are: { format: "csv" } or another of ${FILE_FORMATS.join(", ")}`,
+          `the stream gives bytes; say what they are: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`,
         );
       }
       yield chunk;
@@ -153,7 +204,14 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
 
 async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   try {
+    const { signature } = bytes;
+    if (signature === "parquet" || signature === "arrow") {
+      throw badFile(
+        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; say { format: "${signature}" }`,
+      );
+    }
     if (format === "ndjson") return await openNdjson(bytes, options);
+    if (format === "json") return await openJson(bytes, options);
     return await openDelimited(bytes, options, format === "csv");
   } catch (error) {
     await bytes[Symbol.asyncDispose]();
@@ -161,19 +219,26 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
   }
 }
 
-const READABLE: ReadonlyMap<string, LoadFormat> = new Map([...EXTENSIONS, ["feather", "arrow"]]);
+/** Ends of names that say how a file is packed, not what it is. */
+const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
-function formatOf(path: string): LoadFormat {
+/** The format that a file's name says, or else its first bytes. */
+async function formatOf(path: string): Promise<LoadFormat> {
   if (path === "-") throw bad('standard input has no extension; say what it is: { format: "csv" }');
-  const name = path.split(/[/\\]/).at(-1)!.toLowerCase();
-  const packed = name.endsWith(".gz");
-  const extension = /\.([^.]+)$/.exec(packed ? name.slice(0, -".gz".length) : name)?.[1];
-  const format = READABLE.get(extension ?? "");
-  if (format !== undefined) return format;
-  const near = extension === undefined ? undefined : closest(extension, READABLE.keys());
+  return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path));
+}
+
+function extensionOf(path: string): string | undefined {
+  const name = path.split(/[/\\]/).at(-1)!.toLowerCase().replace(PACKED, "");
+  return /\.([^.]+)$/.exec(name)?.[1];
+}
+
+function unknownFormat(path: string): LakebaseError {
+  const extension = extensionOf(path);
+  const near = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
   const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
   const hint = near === undefined
-    ? `say what it is: { format: "csv" } or another of ${FILE_FORMATS.join(", ")}`
+    ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
-  throw bad(`${path}: ${found}; ${hint}`);
+  return bad(`${path}: ${found}; ${hint}`);
 }

@@ -217,10 +217,13 @@ function listed(names: readonly string[]): string {
 
 function checkName(name: string, refuse: Refuse): string {
   const bytes = new TextEncoder().encode(name).length;
-  if (name === "") throw refuse("a column has no name, which a column of a table needs; name it where it is written");
+  if (name === "") throw refuse('a column has no name; name it: { columns: { "": "name" } }');
   if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
   if (bytes <= MOST_NAME_BYTES) return name;
-  throw refuse(`the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}`);
+  throw refuse(
+    `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +
+      `rename it: { columns: { ${JSON.stringify(name)}: "a_shorter_name" } }`,
+  );
 }
 
 /** A name as SQL takes it. */

@@ -1,6 +1,7 @@
 import { arrayText } from "../query/array.ts";
 import type { Incoming } from "./incoming.ts";
 import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
+import { jsonLines } from "./json_objects.ts";
 import { jsonElements, jsonMembers, stringOf } from "./json_text.ts";
 import { joinBytes } from "./join_bytes.ts";
 import { badFile, type LoadBytes } from "./load_bytes.ts";
@@ -19,11 +20,24 @@ const LINE_FEED = 10;
 
 /** A file of one JSON object a line. */
 export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
-  const lines = new Lines(bytes.name);
-  return await openRowsOf(lines.rows(bytes.chunks), {
+  return await openLines(new Lines(bytes.name, "line"), bytes, bytes.chunks, options);
+}
+
+/** A file of an array of JSON objects, or of objects one after another. */
+export async function openJson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
+  return await openLines(new Lines(bytes.name, "object"), bytes, jsonLines(bytes.chunks, bytes.name), options);
+}
+
+async function openLines(
+  lines: Lines,
+  bytes: LoadBytes,
+  chunks: AsyncIterable<Uint8Array>,
+  options: SourceOptions,
+): Promise<Incoming> {
+  return await openRowsOf(lines.rows(chunks), {
     file: bytes.name,
     size: bytes.size,
-    place: (row) => `line ${lines.lineOf(row).toLocaleString("en-US")}`,
+    place: (row) => `${lines.unit} ${lines.lineOf(row).toLocaleString("en-US")}`,
     text: (value, column) => rawText(value as string | undefined, column),
     type: (value) => typeOfRaw(value as string | undefined),
     close: async () => await bytes[Symbol.asyncDispose](),
@@ -32,14 +46,17 @@ export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Prom
 
 /** Finds the rows in a file, and where they were. */
 class Lines {
+  /** What an error calls a line: each is an object of the file where the file has them otherwise. */
+  readonly unit: "line" | "object";
   readonly #name: string;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   /** How many rows came before each empty line. */
   readonly #empty: number[] = [];
   #rows = 0;
 
-  constructor(name: string) {
+  constructor(name: string, unit: "line" | "object") {
     this.#name = name;
+    this.unit = unit;
   }
 
   /** The line that a row stands in. */
@@ -89,14 +106,14 @@ class Lines {
       for (let line = this.#next();; line++) {
         const end = block.indexOf(LINE_FEED, start);
         const part = block.subarray(start, end === -1 ? undefined : end);
-        if (end === -1 || !isUtf8(part)) throw badFile(`Cannot load ${this.#name}: line ${line} is not UTF-8`);
+        if (end === -1 || !isUtf8(part)) throw badFile(`Cannot load ${this.#name}: ${this.unit} ${line} is not UTF-8`);
         start = end + 1;
       }
     }
   }
 
   #bad(state: string, cause?: unknown) {
-    return badFile(`Cannot load ${this.#name}: line ${this.#next()} ${state}`, cause);
+    return badFile(`Cannot load ${this.#name}: ${this.unit} ${this.#next()} ${state}`, cause);
   }
 }
 

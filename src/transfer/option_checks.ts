@@ -12,6 +12,9 @@ export const DELIMITER = [
   "one character of ASCII, and no quote, letter, digit, point, back-slash or line end",
 ] as const;
 
+/** The check of a quote or an escape. */
+export const QUOTE = [isQuote, "one character of ASCII, and no letter, digit, space or line end"] as const;
+
 /** The check of what stands for NULL. */
 export const NULL_TEXT = [isNullText, "a text without quotes and line ends"] as const;
 
@@ -42,6 +45,10 @@ function isNames(value: unknown): boolean {
 
 function isDelimiter(value: unknown): boolean {
   return typeof value === "string" && /^[\t\x20-\x7e]$/.test(value) && !/[a-z0-9."'\\]/i.test(value);
+}
+
+function isQuote(value: unknown): boolean {
+  return typeof value === "string" && /^[\x21-\x7e]$/.test(value) && !/[a-z0-9]/i.test(value);
 }
 
 function isNullText(value: unknown): boolean {

@@ -1,21 +1,26 @@
-import type { Dialect } from "./delimited.ts";
+import { type Dialect, usualDialect } from "./dialect.ts";
 
 const LINE_FEED = 10;
 const RETURN = 13;
 const BACKSLASH = 0x5c;
-const QUOTE = 0x22;
 
 /** COPY's text format, as it is where nothing else is said. */
-export const COPY_TEXT: Dialect = { quotes: false, delimiter: "\t", nullText: "\\N" };
+export const COPY_TEXT: Dialect = usualDialect(false);
 
 /**
  * Values as they stand in front of those of a record, with the delimiter behind each.
  *
  * @param values The values; `null` for NULL.
  */
-export function prefixText(values: readonly (string | null)[], { quotes, delimiter, nullText }: Dialect): string {
-  const written = (value: string) => quotes ? `"${value.replaceAll('"', '""')}"` : escaped(value, delimiter);
+export function prefixText(values: readonly (string | null)[], dialect: Dialect): string {
+  const { quotes, delimiter, nullText } = dialect;
+  const written = (value: string) => quotes ? quoted(value, dialect) : escaped(value, delimiter);
   return values.map((value) => (value === null ? nullText : written(value)) + delimiter).join("");
+}
+
+function quoted(value: string, { quote, escape }: Dialect): string {
+  const special = [...value].map((char) => char === quote || char === escape ? escape + char : char);
+  return quote + special.join("") + quote;
 }
 
 function escaped(value: string, delimiter: string): string {
@@ -30,9 +35,9 @@ function escaped(value: string, delimiter: string): string {
 export async function* prefixed(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   prefix: Uint8Array,
-  { quotes }: Pick<Dialect, "quotes">,
+  dialect: Dialect,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const starts = new RecordStarts(quotes);
+  const starts = new RecordStarts(dialect);
   for await (const chunk of chunks) yield inserted(chunk, starts.find(chunk), prefix);
 }
 
@@ -54,13 +59,17 @@ function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Arr
 /** Finds where records begin in bytes that are cut anywhere. */
 class RecordStarts {
   readonly #quotes: boolean;
+  readonly #quote: number;
+  readonly #escape: number;
   #quoted = false;
   #escaped = false;
   /** Whether the next byte begins a record; after a carriage return, unless it is a line feed. */
   #next: "record" | "record or line feed" | "value" = "record";
 
-  constructor(quotes: boolean) {
+  constructor({ quotes, quote, escape }: Dialect) {
     this.#quotes = quotes;
+    this.#quote = quote.charCodeAt(0);
+    this.#escape = quotes ? escape.charCodeAt(0) : BACKSLASH;
   }
 
   find(chunk: Uint8Array): number[] {
@@ -76,8 +85,8 @@ class RecordStarts {
         this.#next = "value";
       }
       if (this.#escaped) this.#escaped = false;
-      else if (byte === QUOTE && this.#quotes) this.#quoted = !this.#quoted;
-      else if (byte === BACKSLASH && !this.#quotes) this.#escaped = true;
+      else if (this.#quotes && byte === this.#quote) this.#quoted = !this.#quoted;
+      else if (byte === this.#escape && (this.#quoted || !this.#quotes)) this.#escaped = true;
       else if (byte === LINE_FEED && !this.#quoted) this.#next = "record";
       else if (byte === RETURN && !this.#quoted) this.#next = "record or line feed";
     }

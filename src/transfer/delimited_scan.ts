@@ -1,0 +1,175 @@
+import type { Dialect } from "./dialect.ts";
+
+const LINE_FEED = 10;
+const RETURN = 13;
+const SPACE = 0x20;
+const POINT = 0x2e;
+const BACKSLASH = 0x5c;
+
+/** Where the scan stands in a record of CSV; the states are those of `RecordEnds`, for bytes. */
+const START = 0;
+const PLAIN = 1;
+const QUOTED = 2;
+const ESCAPED = 3;
+const CLOSING = 4;
+
+/**
+ * Looks at bytes on their way to COPY, in one pass:
+ *
+ * - It counts lines, for the progress.
+ * - It finds a line of `\.`: PostgreSQL takes it for the end of the data and drops the rest without a word. Before
+ *   version 18 it does so in CSV too, where the line may well be a value.
+ * - It keeps quotes inside of unquoted values, as in `6" pipe`. COPY drops such a quote and takes all that follows up to
+ *   the next quote, line ends too, for one value. Each is sent as `""""`: COPY reads a quoted part that holds one quote.
+ */
+export class DelimitedScan {
+  /** Lines that have ended; a line end inside of quotes ends none. */
+  lines = 0;
+  readonly #quotes: boolean;
+  readonly #quote: number;
+  readonly #escape: number;
+  readonly #delimiter: number;
+  /** What stands for a quote that belongs to an unquoted value. */
+  readonly #kept: Uint8Array;
+  #state = START;
+  /** How much of `LINE_FEED BACKSLASH POINT` has been seen. */
+  #mark = 1;
+  #ended = false;
+
+  /** Made for one file. */
+  constructor({ quotes, quote, escape, delimiter }: Dialect) {
+    this.#quotes = quotes;
+    this.#quote = quotes ? quote.charCodeAt(0) : -1;
+    this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
+    this.#delimiter = delimiter.charCodeAt(0);
+    this.#kept = new TextEncoder().encode(quote + escape + quote + quote);
+  }
+
+  /**
+   * Takes the next bytes.
+   *
+   * @returns The bytes to send, or the number of the line, from 1, that would end the data.
+   */
+  push(chunk: Uint8Array): Uint8Array | number {
+    if (this.#ended) return chunk.some(isNoLineEnd) ? this.lines : chunk;
+    if (this.#isPlain(chunk)) return this.#pass(chunk);
+    return this.#quotes ? this.#scanQuoted(chunk) : this.#scanEscaped(chunk);
+  }
+
+  /** Says that nothing follows: the number of the line that would end the data, if there is one. */
+  end(): number | undefined {
+    return this.#quotes && this.#mark === 3 ? this.lines + 1 : undefined;
+  }
+
+  /** Whether neither quotes nor a mark can be in it, so that counting its lines is enough. */
+  #isPlain(chunk: Uint8Array): boolean {
+    if (this.#state > PLAIN || this.#mark > 1) return false;
+    return !chunk.includes(BACKSLASH) && !(this.#quotes && chunk.includes(this.#quote));
+  }
+
+  #pass(chunk: Uint8Array): Uint8Array {
+    let last = -1;
+    for (let at = chunk.indexOf(LINE_FEED); at !== -1; at = chunk.indexOf(LINE_FEED, at + 1)) {
+      this.lines++;
+      last = at;
+    }
+    if (chunk.length === 0) return chunk;
+    const end = chunk[chunk.length - 1]!;
+    this.#mark = end === LINE_FEED || end === RETURN ? 1 : 0;
+    let at = chunk.length - 1;
+    while (at > last && chunk[at] === SPACE && this.#delimiter !== SPACE) at--;
+    const before = at < 0 ? undefined : chunk[at];
+    // Spaces alone leave the state as it was before them.
+    if (before !== undefined) this.#state = this.#startsValue(before) ? START : PLAIN;
+    return chunk;
+  }
+
+  #startsValue(byte: number): boolean {
+    return byte === this.#delimiter || byte === LINE_FEED || byte === RETURN;
+  }
+
+  #scanQuoted(chunk: Uint8Array): Uint8Array | number {
+    const quote = this.#quote;
+    const escape = this.#escape;
+    const delimiter = this.#delimiter;
+    const stray: number[] = [];
+    let state = this.#state;
+    let mark = this.#mark;
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!;
+      if (state === QUOTED) {
+        if (byte === quote) state = escape === -1 ? CLOSING : PLAIN;
+        else if (byte === escape) state = ESCAPED;
+        continue;
+      }
+      if (state === ESCAPED) {
+        // COPY takes the escape for itself where neither a quote nor an escape follows it.
+        state = QUOTED;
+        continue;
+      }
+      if (byte === quote) {
+        mark = 0;
+        if (state === PLAIN) stray.push(at);
+        else state = QUOTED;
+        continue;
+      }
+      if (byte === LINE_FEED || byte === RETURN) {
+        if (byte === LINE_FEED) this.lines++;
+        if (mark === 3) return Math.max(1, this.lines + (byte === RETURN ? 1 : 0));
+        mark = 1;
+        state = START;
+        continue;
+      }
+      if (mark !== 0) mark = nextMark(mark, byte);
+      if (byte === delimiter) state = START;
+      else if (state !== START || byte !== SPACE) state = PLAIN;
+    }
+    this.#state = state;
+    this.#mark = mark;
+    return stray.length === 0 ? chunk : this.#keep(chunk, stray);
+  }
+
+  #keep(chunk: Uint8Array, stray: readonly number[]): Uint8Array {
+    const kept = this.#kept;
+    const bytes = new Uint8Array(chunk.length + stray.length * (kept.length - 1));
+    let from = 0;
+    let to = 0;
+    for (const at of stray) {
+      bytes.set(chunk.subarray(from, at), to);
+      bytes.set(kept, to += at - from);
+      to += kept.length;
+      from = at + 1;
+    }
+    bytes.set(chunk.subarray(from), to);
+    return bytes;
+  }
+
+  #scanEscaped(chunk: Uint8Array): Uint8Array | number {
+    let mark = this.#mark;
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!;
+      if (byte === LINE_FEED || byte === RETURN) {
+        if (byte === LINE_FEED) this.lines++;
+        if (mark === 3) {
+          // What ends the data may stand at the end, where nothing follows that could be lost.
+          this.#ended = true;
+          if (chunk.subarray(at).some(isNoLineEnd)) {
+            return Math.max(1, this.lines + (byte === RETURN ? 1 : 0));
+          }
+        }
+        mark = 1;
+      } else if (mark !== 0) mark = nextMark(mark, byte);
+    }
+    this.#mark = mark;
+    return chunk;
+  }
+}
+
+function isNoLineEnd(byte: number): boolean {
+  return byte !== LINE_FEED && byte !== RETURN;
+}
+
+function nextMark(mark: number, byte: number): number {
+  if (mark === 1) return byte === BACKSLASH ? 2 : 0;
+  return mark === 2 && byte === POINT ? 3 : 0;
+}

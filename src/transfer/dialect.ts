@@ -1,0 +1,343 @@
+/** How the values of a text file are written. */
+export interface Dialect {
+  /** Whether values may stand in quotes, as in CSV; else a back-slash escapes, as in COPY's text format. */
+  quotes: boolean;
+  /** The character between two values. */
+  delimiter: string;
+  /** The text that means NULL when it stands without quotes. */
+  nullText: string;
+  /** The character that quotes a value. */
+  quote: string;
+  /** The character that escapes a quote inside quotes. By default the quote itself. */
+  escape: string;
+}
+
+/** One line's values; `null` for NULL. */
+export type FileRecord = (string | null)[];
+
+/** The dialect of CSV as RFC 4180 has it, or of COPY's text format. */
+export function usualDialect(quotes: boolean): Dialect {
+  return { quotes, delimiter: quotes ? "," : "\t", nullText: quotes ? "" : "\\N", quote: '"', escape: '"' };
+}
+
+/** Where the reader of a CSV record stands. */
+type State =
+  /** At the start of a value: a quote here opens. Spaces before it are part of the value, as in COPY. */
+  | "start"
+  /** In a value without quotes, or behind the closing quote: a quote here is an ordinary character. */
+  | "plain"
+  | "quoted"
+  /** Behind an escape character inside quotes. */
+  | "escaped"
+  /** Behind a quote inside quotes: it closes, unless a second one follows. */
+  | "closing";
+
+/**
+ * Finds the ends of records in a text that arrives in pieces. Each character is looked at once, so that a quote that is
+ * never closed costs no more than the rest of the text.
+ */
+export class RecordEnds {
+  readonly #dialect: Dialect;
+  #state: State = "start";
+
+  /** Made for one file. */
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+  }
+
+  /** The end of the record that `from` is in, or -1 where the text ends before it does. */
+  find(text: string, from: number): number {
+    return this.#dialect.quotes ? this.#findQuoted(text, from) : this.#findEscaped(text, from);
+  }
+
+  #findQuoted(text: string, from: number): number {
+    const { quote, escape, delimiter } = this.#dialect;
+    let state = this.#state;
+    for (let at = from; at < text.length; at++) {
+      const char = text[at]!;
+      if (state === "closing") state = char === quote ? "quoted" : "plain";
+      else if (state === "escaped") state = "quoted";
+      else if (state === "quoted") {
+        if (char === escape && escape !== quote) state = "escaped";
+        else if (char === quote) state = escape === quote ? "closing" : "plain";
+        continue;
+      } else if (state === "start" && char === quote) {
+        state = "quoted";
+        continue;
+      }
+      if (state === "quoted") continue;
+      if (char === "\n" || char === "\r") {
+        this.#state = "start";
+        return at;
+      }
+      if (char === delimiter) state = "start";
+      else if (state !== "start" || char !== " ") state = "plain";
+    }
+    this.#state = state;
+    return -1;
+  }
+
+  #findEscaped(text: string, from: number): number {
+    let escaped = this.#state === "escaped";
+    for (let at = from; at < text.length; at++) {
+      const char = text[at]!;
+      if (escaped) escaped = false;
+      else if (char === "\\") escaped = true;
+      else if (char === "\n" || char === "\r") {
+        this.#state = "start";
+        return at;
+      }
+    }
+    this.#state = escaped ? "escaped" : "start";
+    return -1;
+  }
+}
+
+/**
+ * The records at the beginning of a text.
+ *
+ * @param text The text.
+ * @param whole Whether nothing follows: else a record without a line end is incomplete and is not given.
+ */
+export function* records(text: string, dialect: Dialect, whole: boolean): Generator<FileRecord, void, void> {
+  const ends = new RecordEnds(dialect);
+  for (let at = 0; at < text.length;) {
+    const found = ends.find(text, at);
+    if (found === -1 && !whole) return;
+    const end = found === -1 ? text.length : found;
+    yield valuesOf(text.slice(at, end), dialect);
+    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+    if (at === text.length && text[at - 1] === "\r" && !whole) return;
+  }
+}
+
+/** The values of one record, without its line end. */
+export function valuesOf(record: string, dialect: Dialect): FileRecord {
+  const { quotes, delimiter, nullText } = dialect;
+  const values: FileRecord = [];
+  for (let at = 0; at <= record.length;) {
+    const end = quotes ? endOfQuoted(record, at, dialect) : endOfEscaped(record, at, delimiter);
+    const raw = record.slice(at, end);
+    values.push(raw === nullText ? null : quotes ? unquote(raw, dialect) : unescape(raw));
+    at = end + 1;
+  }
+  return values;
+}
+
+/** The opening quote of a value, behind the spaces before it; -1 where the value is not quoted. */
+function openingQuote(text: string, start: number, { quote, delimiter }: Dialect): number {
+  let at = start;
+  while (text[at] === " " && delimiter !== " ") at++;
+  return text[at] === quote ? at : -1;
+}
+
+function endOfQuoted(record: string, start: number, dialect: Dialect): number {
+  const open = openingQuote(record, start, dialect);
+  const close = open === -1 ? start : closingQuote(record, open, dialect) + 1;
+  const end = record.indexOf(dialect.delimiter, close);
+  return end === -1 ? record.length : end;
+}
+
+/** The quote that ends what the quote at `open` begins, or the end of the text. */
+function closingQuote(text: string, open: number, { quote, escape }: Dialect): number {
+  for (let at = open + 1; at < text.length; at++) {
+    if (text[at] === escape && (text[at + 1] === quote || (escape !== quote && text[at + 1] === escape))) at++;
+    else if (text[at] === quote) return at;
+  }
+  return text.length;
+}
+
+function unquote(raw: string, dialect: Dialect): string {
+  const open = openingQuote(raw, 0, dialect);
+  if (open === -1) return raw;
+  const close = closingQuote(raw, open, dialect);
+  return raw.slice(0, open) + unescapeQuoted(raw.slice(open + 1, close), dialect) + raw.slice(close + 1);
+}
+
+function unescapeQuoted(inside: string, { quote, escape }: Dialect): string {
+  if (!inside.includes(escape)) return inside;
+  let text = "";
+  for (let at = 0; at < inside.length; at++) {
+    const next = inside[at + 1];
+    if (inside[at] === escape && (next === quote || next === escape)) at++;
+    text += inside[at];
+  }
+  return text;
+}
+
+function endOfEscaped(record: string, start: number, delimiter: string): number {
+  for (let at = start; at < record.length; at++) {
+    if (record[at] === "\\") at++;
+    else if (record[at] === delimiter) return at;
+  }
+  return record.length;
+}
+
+const LETTERS: Readonly<{ [letter: string]: string }> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" };
+
+function unescape(raw: string): string {
+  return raw.replace(/\\(?:([0-7]{1,3})|x([\da-f]{1,2})|(.))/gis, (_, octal?: string, hex?: string, char = "") => {
+    if (octal !== undefined) return String.fromCharCode(parseInt(octal, 8) & 0xff);
+    return hex !== undefined ? String.fromCharCode(parseInt(hex, 16)) : LETTERS[char] ?? char;
+  });
+}
+
+/** What was found by looking at a file, because nobody said it. */
+export type DialectGuess = Partial<Pick<Dialect, "delimiter" | "quote" | "escape"> & { encoding: string }>;
+
+/** Delimiters that files are found to have, the usual one first. */
+const DELIMITERS = [",", ";", "\t", "|"] as const;
+
+/** Lines that are looked at. */
+const SNIFFED_RECORDS = 10_000;
+
+/**
+ * Finds the delimiter, the quote and the escape of a file whose beginning the usual dialect does not explain.
+ *
+ * A dialect explains a text when each record has the same number of values, two or more, and nothing stands behind a
+ * closing quote. Of several, the first in the order of preference is taken. Where none explains it, nothing is guessed:
+ * the server's error about the usual dialect says more than a wrong guess.
+ *
+ * @param text The beginning of the file.
+ * @param whole Whether that is all of it.
+ * @param usual The dialect with all that a person said.
+ * @param open Which parts the person left open.
+ */
+export function sniffDialect(
+  text: string,
+  whole: boolean,
+  usual: Dialect,
+  open: { delimiter: boolean; quote: boolean; escape: boolean },
+): DialectGuess {
+  if (isPlain(text, usual)) return {};
+  // A quote that is an apostrophe explains its values as plain text too, so it is looked for in the first value.
+  const apostrophes = open.quote && text.startsWith("'");
+  if (!apostrophes && explains(text, whole, usual)) return {};
+  const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
+  const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
+  for (const quote of quotes) {
+    const escapes = open.escape ? [quote, "\\"] : [usual.escape];
+    for (const escape of escapes) {
+      for (const delimiter of delimiters) {
+        const dialect = { ...usual, delimiter, quote, escape };
+        if (!isUsed(text, dialect) || !explains(text, whole, dialect)) continue;
+        return {
+          ...(delimiter === usual.delimiter ? {} : { delimiter }),
+          ...(quote === usual.quote ? {} : { quote }),
+          ...(escape === usual.escape || escape === quote ? {} : { escape }),
+        };
+      }
+    }
+  }
+  return {};
+}
+
+/** Most files are told by their first line, without reading the others. */
+function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
+  const line = /^[^\r\n]*/.exec(text)![0];
+  const others = DELIMITERS.filter((other) => other !== delimiter);
+  if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;
+  return !line.includes("'") && !text.includes(`\\${quote}`);
+}
+
+/** A quote or an escape that no value has explains nothing. */
+function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
+  if (quote === "'" && !text.startsWith(quote) && !text.includes(delimiter + quote)) return false;
+  return escape === quote || text.includes(escape + quote);
+}
+
+function explains(text: string, whole: boolean, dialect: Dialect): boolean {
+  const ends = new RecordEnds(dialect);
+  let count: number | undefined;
+  let seen = 0;
+  for (let at = 0; at < text.length && seen < SNIFFED_RECORDS; seen++) {
+    const found = ends.find(text, at);
+    if (found === -1 && !whole) break;
+    const end = found === -1 ? text.length : found;
+    const record = text.slice(at, end);
+    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+    if (record === "") continue;
+    const values = countValues(record, dialect);
+    if (values === undefined || values < 2 || (count ??= values) !== values) return false;
+  }
+  return count !== undefined;
+}
+
+/** How many values a record has; `undefined` where something stands behind a closing quote, or none closes. */
+function countValues(record: string, dialect: Dialect): number | undefined {
+  const { delimiter } = dialect;
+  let values = 0;
+  for (let at = 0; at <= record.length; values++) {
+    const open = openingQuote(record, at, dialect);
+    if (open === -1) {
+      const end = record.indexOf(delimiter, at);
+      at = end === -1 ? record.length + 1 : end + 1;
+      continue;
+    }
+    const close = closingQuote(record, open, dialect);
+    if (close === record.length || (close + 1 < record.length && record[close + 1] !== delimiter)) return undefined;
+    at = close + 2;
+  }
+  return values;
+}
+
+/** A longer record is none: a quote was opened that nothing closes. */
+const MOST_RECORD_CHARACTERS = 134_217_728;
+
+/** The texts of a file's records, without their line ends, as they come. */
+export class RecordReader {
+  readonly #dialect: Dialect;
+  #ends: RecordEnds;
+  #begun = "";
+  #looked = 0;
+  readonly #pieces: string[] = [];
+  #waiting = 0;
+  #returned = false;
+
+  /** Made for one file. */
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+    this.#ends = new RecordEnds(dialect);
+  }
+
+  /**
+   * Takes the next piece of the file.
+   *
+   * @param last Whether it is the last one: then what has begun is a record too.
+   * @returns The records that have ended.
+   * @throws {RangeError} For a record that does not end.
+   */
+  push(piece: string, last = false): string[] {
+    this.#pieces.push(piece);
+    this.#waiting += piece.length;
+    // Pieces are joined when they double what has begun: joining each one would copy a long record again and again.
+    if (this.#waiting < this.#begun.length && !last) return [];
+    const text = this.#begun + this.#pieces.splice(0).join("");
+    this.#waiting = 0;
+    return this.#split(text, last);
+  }
+
+  #split(text: string, last: boolean): string[] {
+    const found: string[] = [];
+    let start = 0;
+    let at = this.#looked;
+    if (this.#returned && text.length > 0) {
+      if (text[0] === "\n") start = at = 1;
+      this.#returned = false;
+    }
+    for (let end; (end = this.#ends.find(text, at)) !== -1;) {
+      found.push(text.slice(start, end));
+      start = at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+      // The line feed that belongs to this line end may be in the next piece.
+      this.#returned = at === text.length && text[end] === "\r";
+    }
+    this.#begun = text.slice(start);
+    this.#looked = this.#begun.length;
+    if (last && this.#begun !== "") {
+      found.push(this.#begun);
+      this.#begun = "";
+    }
+    if (this.#begun.length > MOST_RECORD_CHARACTERS) throw new RangeError("a record does not end");
+    return found;
+  }
+}
