@@ -13,6 +13,14 @@ const QUOTED = 2;
 const ESCAPED = 3;
 const CLOSING = 4;
 
+/** What keeps a file from being sent as it is. */
+export interface ScanFault {
+  /** The line, from 1. */
+  line: number;
+  /** A line of `\\.` alone, or a back-slash that may escape a quote. */
+  what: "end mark" | "escape";
+}
+
 /**
  * Looks at bytes on their way to COPY, in one pass:
  *
@@ -21,6 +29,8 @@ const CLOSING = 4;
  *   version 18 it does so in CSV too, where the line may well be a value.
  * - It keeps quotes inside of unquoted values, as in `6" pipe`. COPY drops such a quote and takes all that follows up to
  *   the next quote, line ends too, for one value. Each is sent as `""""`: COPY reads a quoted part that holds one quote.
+ * - It finds a back-slash before a quote that is followed by more text. It is most likely an escape, which the beginning of
+ *   the file did not show; read without one, the value would lose the quote.
  */
 export class DelimitedScan {
   /** Lines that have ended; a line end inside of quotes ends none. */
@@ -31,13 +41,19 @@ export class DelimitedScan {
   readonly #delimiter: number;
   /** What stands for a quote that belongs to an unquoted value. */
   readonly #kept: Uint8Array;
+  /** Whether a person said what escapes a quote. */
+  readonly #escapeIsSaid: boolean;
+  /** Whether the quote that closes stands behind a back-slash. */
+  #slashed = false;
+  #last = 0;
   #state = START;
   /** How much of `LINE_FEED BACKSLASH POINT` has been seen. */
   #mark = 1;
   #ended = false;
 
   /** Made for one file. */
-  constructor({ quotes, quote, escape, delimiter }: Dialect) {
+  constructor({ quotes, quote, escape, delimiter }: Dialect, escapeIsSaid: boolean) {
+    this.#escapeIsSaid = escapeIsSaid || escape !== quote;
     this.#quotes = quotes;
     this.#quote = quotes ? quote.charCodeAt(0) : -1;
     this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
@@ -48,17 +64,23 @@ export class DelimitedScan {
   /**
    * Takes the next bytes.
    *
-   * @returns The bytes to send, or the number of the line, from 1, that would end the data.
+   * @returns The bytes to send, or why they can't be sent.
    */
-  push(chunk: Uint8Array): Uint8Array | number {
-    if (this.#ended) return chunk.some(isNoLineEnd) ? this.lines : chunk;
-    if (this.#isPlain(chunk)) return this.#pass(chunk);
-    return this.#quotes ? this.#scanQuoted(chunk) : this.#scanEscaped(chunk);
+  push(chunk: Uint8Array): Uint8Array | ScanFault {
+    if (chunk.length === 0) return chunk;
+    if (this.#ended) return chunk.some(isNoLineEnd) ? endMark(this.lines) : chunk;
+    const sent = this.#isPlain(chunk)
+      ? this.#pass(chunk)
+      : this.#quotes
+      ? this.#scanQuoted(chunk)
+      : this.#scanEscaped(chunk);
+    this.#last = chunk[chunk.length - 1]!;
+    return sent;
   }
 
-  /** Says that nothing follows: the number of the line that would end the data, if there is one. */
-  end(): number | undefined {
-    return this.#quotes && this.#mark === 3 ? this.lines + 1 : undefined;
+  /** Says that nothing follows: why the last bytes can't be sent, where that is so. */
+  end(): ScanFault | undefined {
+    return this.#quotes && this.#mark === 3 ? endMark(this.lines + 1) : undefined;
   }
 
   /** Whether neither quotes nor a mark can be in it, so that counting its lines is enough. */
@@ -73,7 +95,6 @@ export class DelimitedScan {
       this.lines++;
       last = at;
     }
-    if (chunk.length === 0) return chunk;
     const end = chunk[chunk.length - 1]!;
     this.#mark = end === LINE_FEED || end === RETURN ? 1 : 0;
     let at = chunk.length - 1;
@@ -88,7 +109,7 @@ export class DelimitedScan {
     return byte === this.#delimiter || byte === LINE_FEED || byte === RETURN;
   }
 
-  #scanQuoted(chunk: Uint8Array): Uint8Array | number {
+  #scanQuoted(chunk: Uint8Array): Uint8Array | ScanFault {
     const quote = this.#quote;
     const escape = this.#escape;
     const delimiter = this.#delimiter;
@@ -98,8 +119,10 @@ export class DelimitedScan {
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
       if (state === QUOTED) {
-        if (byte === quote) state = escape === -1 ? CLOSING : PLAIN;
-        else if (byte === escape) state = ESCAPED;
+        if (byte === quote) {
+          state = escape === -1 ? CLOSING : PLAIN;
+          this.#slashed = (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
+        } else if (byte === escape) state = ESCAPED;
         continue;
       }
       if (state === ESCAPED) {
@@ -115,14 +138,16 @@ export class DelimitedScan {
       }
       if (byte === LINE_FEED || byte === RETURN) {
         if (byte === LINE_FEED) this.lines++;
-        if (mark === 3) return Math.max(1, this.lines + (byte === RETURN ? 1 : 0));
+        if (mark === 3) return endMark(this.lines + (byte === RETURN ? 1 : 0));
         mark = 1;
         state = START;
         continue;
       }
       if (mark !== 0) mark = nextMark(mark, byte);
       if (byte === delimiter) state = START;
-      else if (state !== START || byte !== SPACE) state = PLAIN;
+      else if (state === CLOSING && this.#slashed && !this.#escapeIsSaid) {
+        return { line: this.lines + 1, what: "escape" };
+      } else if (state !== START || byte !== SPACE) state = PLAIN;
     }
     this.#state = state;
     this.#mark = mark;
@@ -144,7 +169,7 @@ export class DelimitedScan {
     return bytes;
   }
 
-  #scanEscaped(chunk: Uint8Array): Uint8Array | number {
+  #scanEscaped(chunk: Uint8Array): Uint8Array | ScanFault {
     let mark = this.#mark;
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
@@ -154,7 +179,7 @@ export class DelimitedScan {
           // What ends the data may stand at the end, where nothing follows that could be lost.
           this.#ended = true;
           if (chunk.subarray(at).some(isNoLineEnd)) {
-            return Math.max(1, this.lines + (byte === RETURN ? 1 : 0));
+            return endMark(this.lines + (byte === RETURN ? 1 : 0));
           }
         }
         mark = 1;
@@ -163,6 +188,10 @@ export class DelimitedScan {
     this.#mark = mark;
     return chunk;
   }
+}
+
+function endMark(line: number): ScanFault {
+  return { line: Math.max(1, line), what: "end mark" };
 }
 
 function isNoLineEnd(byte: number): boolean {

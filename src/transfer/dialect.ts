@@ -232,8 +232,8 @@ export function sniffDialect(
   return {};
 }
 
-/** Most files are told by their first line, without reading the others. */
-function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
+/** Whether a file's first line tells that it is of the usual dialect, without reading the others. */
+export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
   const line = /^[^\r\n]*/.exec(text)![0];
   const others = DELIMITERS.filter((other) => other !== delimiter);
   if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;

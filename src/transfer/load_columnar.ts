@@ -9,7 +9,15 @@ import type { FileColumn, FileRows } from "./formats/file_rows.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import type { LoadBytes } from "./load_bytes.ts";
-import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./load_options.ts";
+import {
+  bad,
+  badData,
+  listedColumns,
+  type LoadOptions,
+  type Refuse,
+  renamed,
+  type SourceOptions,
+} from "./load_options.ts";
 import { BY_OPTION, type LoadTable, matchColumns } from "./load_table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */

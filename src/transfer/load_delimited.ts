@@ -4,19 +4,27 @@ import {
   type Dialect,
   type DialectGuess,
   type FileRecord,
+  isPlain,
   RecordReader,
   records,
   sniffDialect,
   usualDialect,
   valuesOf,
 } from "./dialect.ts";
-import { DelimitedScan } from "./delimited_scan.ts";
+import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 import { joinBytes } from "./join_bytes.ts";
 import { badFile, enough, type LoadBytes } from "./load_bytes.ts";
 import { bad, badData, listedColumns, renamed, type SourceOptions } from "./load_options.ts";
-import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns } from "./load_table.ts";
+import {
+  BY_OPTION,
+  delimiterHint,
+  type LoadColumn,
+  type LoadTable,
+  matchColumns,
+  otherDelimiter,
+} from "./load_table.ts";
 import { peek, type Peeked } from "./peek.ts";
 
 /** The part of a file that is looked at for types and for the dialect: bytes, or records, whichever is less. */
@@ -32,7 +40,7 @@ export async function openDelimited(bytes: LoadBytes, options: SourceOptions, qu
   const start = await peek(bytes.chunks, enough(BYTE_ORDER_MARK.length));
   const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
   const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
-  const peeked = await peek(lines, untilSample(options)).catch((error) => {
+  const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
     start[Symbol.dispose]();
     throw error;
   });
@@ -111,28 +119,42 @@ async function* skipLines(
   }
 }
 
-/** The header is enough, unless types or a dialect are to be found. */
-function untilSample(
-  { create, header = true, delimiter, sampleRows = SAMPLE_RECORDS }: SourceOptions,
-): (chunk: Uint8Array) => boolean {
-  const all = create === true || delimiter === undefined;
+/** The header is enough, unless types are to be found, or the dialect of a file that is not plain. */
+function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
+  const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
   const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
+  const dialect = dialectOf(options, quotes, {});
+  const chunks: Uint8Array[] = [];
   let seen = 0;
   return (chunk) => {
+    chunks.push(chunk);
     seen += chunk.length;
     if (seen >= most) return false;
-    if (all || seen < BYTE_ORDER_MARK.length) return true;
-    // A quoted name may hold a line end, so a few lines are read where one could do.
-    return header && seen < FEWEST_BYTES;
+    if (create || seen < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
+    const isOpen = quotes && isDialectOpen(options);
+    if (!header && !isOpen) return false;
+    if (!chunk.includes(10)) return true;
+    const text = new TextDecoder().decode(joinBytes(chunks));
+    if (isOpen && !isPlain(text, dialect)) return true;
+    return header && records(text, dialect, false).next().done === true;
   };
+}
+
+/** Whether the delimiter or the escape is to be found. A person who names one column has said that nothing delimits. */
+function isDialectOpen(options: SourceOptions): boolean {
+  return (options.delimiter === undefined && listedColumns(options)?.length !== 1) || options.escape === undefined;
 }
 
 /** Only CSV has dialects: a TSV file is what `pull` and COPY write. */
 function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
   if (!quotes) return {};
+  if (!isDialectOpen(options)) return {};
   const { delimiter, quote, escape } = options;
-  const open = { delimiter: delimiter === undefined, quote: quote === undefined, escape: escape === undefined };
-  if (!open.delimiter && !open.escape) return {};
+  const open = {
+    delimiter: delimiter === undefined && listedColumns(options)?.length !== 1,
+    quote: quote === undefined,
+    escape: escape === undefined,
+  };
   const text = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
   return sniffDialect(text, peeked.whole, dialectOf(options, quotes, {}), open);
 }
@@ -205,6 +227,7 @@ class Delimited implements Incoming {
         }, so there is nothing to take the columns from`,
       );
     }
+    this.#expectDelimiter(names);
     const value = this.#options.decimal === "," ? withPoint : (text: string) => text;
     return new Map(names.map((name, index) => [name, typeOfColumn(rows, index + this.#dropped, value)]));
   }
@@ -224,9 +247,19 @@ class Delimited implements Incoming {
     await this.#source[Symbol.asyncDispose]();
   }
 
+  /** One column named "a;b" is most likely two, and would be found out late. */
+  #expectDelimiter(names: readonly string[]): void {
+    const [name, ...more] = names;
+    const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
+    if (delimiter === undefined || delimiter === this.#dialect.delimiter) return;
+    throw badData(
+      `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else { columns: [...] }`,
+    );
+  }
+
   /** The file's bytes as they are. Its header is sent too, for the server to pass over: so its lines are the file's. */
   #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
-    const scan = new DelimitedScan(this.#dialect);
+    const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
     const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
     const text = (value: string) => `E'${value.replace(/['\\]/g, "\\$&")}'`;
     const options = [
@@ -250,11 +283,11 @@ class Delimited implements Incoming {
   async *#scanned(scan: DelimitedScan): AsyncGenerator<Uint8Array, void, void> {
     for await (const chunk of this.#text()) {
       const bytes = scan.push(chunk);
-      if (typeof bytes === "number") throw this.#endsData(bytes);
+      if (!(bytes instanceof Uint8Array)) throw this.#scanFault(bytes);
       yield bytes;
     }
-    const line = scan.end();
-    if (line !== undefined) throw this.#endsData(line);
+    const fault = scan.end();
+    if (fault !== undefined) throw this.#scanFault(fault);
   }
 
   /** The file's text without its byte order mark. */
@@ -266,11 +299,15 @@ class Delimited implements Incoming {
     }
   }
 
-  #endsData(line: number) {
+  #scanFault({ line, what }: ScanFault) {
+    const place = `Cannot load ${this.name}: ${this.#place(line)}`;
+    if (what === "escape") {
+      const { quote } = this.#dialect;
+      const [slash, same] = ["\\", quote].map((escape) => `{ escape: ${JSON.stringify(escape)} }`);
+      return badFile(`${place} has a back-slash before a quote; say ${slash} if it escapes the quote, else ${same}`);
+    }
     const instead = this.#dialect.quotes ? '; as a value it must stand in quotes: "\\."' : ", and more follows";
-    return badFile(
-      `Cannot load ${this.name}: ${this.#place(line)} is \\. alone, which ends the data for PostgreSQL${instead}`,
-    );
+    return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
   }
 
   /** The file's records, written anew. */

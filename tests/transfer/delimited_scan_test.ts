@@ -4,13 +4,13 @@ import { usualDialect } from "../../src/transfer/dialect.ts";
 
 /** Where data would be dropped, with the text cut into pieces of a length. */
 function found(text: string, quotes: boolean, length: number): number | undefined {
-  const scan = new DelimitedScan(usualDialect(quotes));
+  const scan = new DelimitedScan(usualDialect(quotes), false);
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length; at += length) {
-    const line = scan.push(bytes.subarray(at, at + length));
-    if (typeof line === "number") return line;
+    const sent = scan.push(bytes.subarray(at, at + length));
+    if (!(sent instanceof Uint8Array)) return sent.line;
   }
-  return scan.end();
+  return scan.end()?.line;
 }
 
 const CASES: readonly (readonly [text: string, csv: number | undefined, tsv: number | undefined])[] = [
@@ -46,19 +46,19 @@ Deno.test("DelimitedScan finds the line after which PostgreSQL reads no more, wh
 });
 
 Deno.test("DelimitedScan counts the lines that are not inside of quotes", () => {
-  const scan = new DelimitedScan(usualDialect(true));
+  const scan = new DelimitedScan(usualDialect(true), false);
   scan.push(new TextEncoder().encode('a,b\n"1\n2",3\n4,5\n'));
   assert.equal(scan.lines, 3);
 });
 
 /** What is sent for a text that is cut into pieces of a length. */
 function sent(text: string, length: number, escape = '"'): string {
-  const scan = new DelimitedScan({ ...usualDialect(true), escape });
+  const scan = new DelimitedScan({ ...usualDialect(true), escape }, false);
   const bytes = new TextEncoder().encode(text);
   const parts: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += length) {
     const part = scan.push(bytes.subarray(at, at + length));
-    assert.ok(typeof part !== "number");
+    assert.ok(part instanceof Uint8Array);
     parts.push(part);
   }
   return new TextDecoder().decode(Uint8Array.from(parts.flatMap((part) => [...part])));
@@ -81,4 +81,19 @@ Deno.test("DelimitedScan keeps quotes that belong to the text, wherever the byte
     }
   }
   assert.equal(sent('1,6" x,"a\\"b"\n', 3, "\\"), '1,6"\\"" x,"a\\"b"\n');
+});
+
+Deno.test("DelimitedScan finds a back-slash that may escape a quote, wherever the bytes are cut", () => {
+  const text = new TextEncoder().encode('id,v\n1,"C:\\"\n2,"say \\"hi\\""\n');
+  for (let length = 1; length <= text.length; length++) {
+    for (const isSaid of [false, true]) {
+      const scan = new DelimitedScan(usualDialect(true), isSaid);
+      const faults: unknown[] = [];
+      for (let at = 0; at < text.length && faults.length === 0; at += length) {
+        const sent = scan.push(text.subarray(at, at + length));
+        if (!(sent instanceof Uint8Array)) faults.push(sent);
+      }
+      assert.deepEqual(faults, isSaid ? [] : [{ line: 3, what: "escape" }], `by ${length}`);
+    }
+  }
 });
