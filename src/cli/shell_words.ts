@@ -7,10 +7,12 @@ const NAMES: Readonly<Record<string, string>> = {
   partitions: "--no-partitions",
   rowsPerFile: "--rows-per-file",
   partitionBy: "--partition-by",
+  skipBlankLines: "--skip-blank-lines",
 };
 const PLAIN = [
   "format",
   "delimiter",
+  ...["quote", "escape", "encoding", "skip", "comment", "decimal", "index"],
   "columns",
   "gzip",
   "compression",
@@ -59,6 +61,7 @@ function option(pair: string): string {
   const at = pair.indexOf(": ");
   const [key, value] = [pair.slice(0, at), pair.slice(at + 2)];
   if (key === "types") return typeOptions(value);
+  if (key === "columns" && value.startsWith("{")) return typeOptions(value, "--rename");
   if (key === "mode") return `--${JSON.parse(value)}`;
   if (value === "true" || value === "false") return nameOf(key);
   if (value.startsWith("[")) {
@@ -67,10 +70,10 @@ function option(pair: string): string {
   return `${nameOf(key)} ${word(value.startsWith('"') ? JSON.parse(value) : value)}`;
 }
 
-function typeOptions(types: string): string {
+function typeOptions(types: string, name = "--type"): string {
   const unquoted = (text: string) => text.startsWith('"') ? JSON.parse(text) as string : text;
   return [...types.matchAll(EACH_TYPE)].map(([, column, type]) => {
-    return `--type ${word(`${unquoted(column!)}=${unquoted(type!)}`)}`;
+    return `${name} ${word(`${unquoted(column!)}=${unquoted(type!)}`)}`;
   }).join(" ");
 }
 

@@ -28,7 +28,8 @@ export interface ScanFault {
  * - It finds a line of `\.`: PostgreSQL takes it for the end of the data and drops the rest without a word. Before
  *   version 18 it does so in CSV too, where the line may well be a value.
  * - It keeps quotes inside of unquoted values, as in `6" pipe`. COPY drops such a quote and takes all that follows up to
- *   the next quote, line ends too, for one value. Each is sent as `""""`: COPY reads a quoted part that holds one quote.
+ *   the next quote, line ends too, for one value. One is sent as `""""`, a
+ *   quoted part that holds a quote, and each that follows it at once as two more.
  * - It finds a back-slash before a quote that is followed by more text. It is most likely an escape, which the beginning of
  *   the file did not show; read without one, the value would lose the quote.
  */
@@ -41,11 +42,13 @@ export class DelimitedScan {
   readonly #delimiter: number;
   /** What stands for a quote that belongs to an unquoted value. */
   readonly #kept: Uint8Array;
+  readonly #keptNext: Uint8Array;
   /** Whether a person said what escapes a quote. */
   readonly #escapeIsSaid: boolean;
   /** Whether the quote that closes stands behind a back-slash. */
   #slashed = false;
   #last = 0;
+  #lastIsStray = false;
   #state = START;
   /** How much of `LINE_FEED BACKSLASH POINT` has been seen. */
   #mark = 1;
@@ -58,7 +61,9 @@ export class DelimitedScan {
     this.#quote = quotes ? quote.charCodeAt(0) : -1;
     this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
     this.#delimiter = delimiter.charCodeAt(0);
-    this.#kept = new TextEncoder().encode(quote + escape + quote + quote);
+    const kept = quote + escape + quote + quote;
+    this.#kept = new TextEncoder().encode(kept);
+    this.#keptNext = escape === quote ? this.#kept.subarray(0, 2) : this.#kept;
   }
 
   /**
@@ -95,6 +100,7 @@ export class DelimitedScan {
       this.lines++;
       last = at;
     }
+    this.#lastIsStray = false;
     const end = chunk[chunk.length - 1]!;
     this.#mark = end === LINE_FEED || end === RETURN ? 1 : 0;
     let at = chunk.length - 1;
@@ -151,22 +157,26 @@ export class DelimitedScan {
     }
     this.#state = state;
     this.#mark = mark;
-    return stray.length === 0 ? chunk : this.#keep(chunk, stray);
+    const sent = stray.length === 0 ? chunk : this.#keep(chunk, stray);
+    this.#lastIsStray = stray.at(-1) === chunk.length - 1;
+    return sent;
   }
 
   #keep(chunk: Uint8Array, stray: readonly number[]): Uint8Array {
-    const kept = this.#kept;
-    const bytes = new Uint8Array(chunk.length + stray.length * (kept.length - 1));
+    const bytes = new Uint8Array(chunk.length + stray.length * (this.#kept.length - 1));
     let from = 0;
     let to = 0;
+    let last = this.#lastIsStray ? -1 : -2;
     for (const at of stray) {
+      const kept = at === last + 1 ? this.#keptNext : this.#kept;
       bytes.set(chunk.subarray(from, at), to);
       bytes.set(kept, to += at - from);
       to += kept.length;
       from = at + 1;
+      last = at;
     }
     bytes.set(chunk.subarray(from), to);
-    return bytes;
+    return bytes.subarray(0, to + chunk.length - from);
   }
 
   #scanEscaped(chunk: Uint8Array): Uint8Array | ScanFault {

@@ -45,6 +45,11 @@ export class RecordEnds {
     this.#dialect = dialect;
   }
 
+  /** Whether a quote was opened that nothing has closed. */
+  get isOpen(): boolean {
+    return this.#dialect.quotes && (this.#state === "quoted" || this.#state === "escaped");
+  }
+
   /** The end of the record that `from` is in, or -1 where the text ends before it does. */
   find(text: string, from: number): number {
     return this.#dialect.quotes ? this.#findQuoted(text, from) : this.#findEscaped(text, from);
@@ -305,7 +310,7 @@ export class RecordReader {
    *
    * @param last Whether it is the last one: then what has begun is a record too.
    * @returns The records that have ended.
-   * @throws {RangeError} For a record that does not end.
+   * @throws {RangeError} For a quote that nothing closes.
    */
   push(piece: string, last = false): string[] {
     this.#pieces.push(piece);
@@ -334,10 +339,11 @@ export class RecordReader {
     this.#begun = text.slice(start);
     this.#looked = this.#begun.length;
     if (last && this.#begun !== "") {
+      if (this.#ends.isOpen) throw new RangeError("a quote is opened that nothing closes");
       found.push(this.#begun);
       this.#begun = "";
     }
-    if (this.#begun.length > MOST_RECORD_CHARACTERS) throw new RangeError("a record does not end");
+    if (this.#begun.length > MOST_RECORD_CHARACTERS) throw new RangeError("a quote is opened that nothing closes");
     return found;
   }
 }

@@ -330,14 +330,15 @@ class Delimited implements Incoming {
     const decoder = new TextDecoder("utf-8", { fatal: true });
     const write = this.#recordWriter(columns, writer, lines);
     for await (const chunk of this.#text()) {
-      for (const record of this.#read(reader, () => decoder.decode(chunk, { stream: true }), false)) write(record);
+      const decode = () => decoder.decode(chunk, { stream: true });
+      for (const record of this.#read(reader, decode, lines)) write(record);
       if (writer.full) yield writer.take();
     }
-    for (const record of this.#read(reader, () => decoder.decode(), true)) write(record);
+    for (const record of this.#read(reader, () => decoder.decode(), lines, true)) write(record);
     yield writer.take();
   }
 
-  #read(reader: RecordReader, decode: () => string, last: boolean): string[] {
+  #read(reader: RecordReader, decode: () => string, lines: RowLines, last = false): string[] {
     let text: string;
     try {
       text = decode();
@@ -347,7 +348,10 @@ class Delimited implements Incoming {
     try {
       return reader.push(text, last);
     } catch (cause) {
-      throw badFile(`Cannot load ${this.name}: a quote is opened that nothing closes`, cause);
+      throw badFile(
+        `Cannot load ${this.name}: ${(cause as Error).message}, at ${this.#place(lines.last)} or after it`,
+        cause,
+      );
     }
   }
 
@@ -448,6 +452,11 @@ class RowLines {
   readonly #changes: [row: number, line: number][] = [];
   #line = 1;
   #started = 1;
+
+  /** The line that the last record begins in. */
+  get last(): number {
+    return this.#started;
+  }
 
   /** Takes the next record of the file: the line that it begins in. */
   next(record: string): number {

@@ -71,6 +71,7 @@ const KEPT: readonly (readonly [text: string, sent: string])[] = [
   ['1, "a,b"\n', '1, "a,b"\n'],
   ['  \n "a"\n', '  \n "a"\n'],
   ['"a" b"c",d\n', '"a" b""""c"""",d\n'],
+  ['6"" x,7"""\n', '6"""""" x,7""""""""\n'],
   ['"a\n6"" x",1\n6",2', '"a\n6"" x",1\n6"""",2'],
 ];
 
