@@ -189,9 +189,9 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
     ["a.json", '[{"id":"a\nb"}]', {}, /line 2 has a line end inside a string/],
     ["a.json", '{"id":1}}', {}, /a bracket that closes nothing/],
     ["a.csv.zst", zstdCompressSync("id,v\n1,a\n").subarray(0, 12), {}, /damaged, or not whole: it is cut off/],
-    ["a.csv", bytesOf("PK\u0003\u0004\0\0"), {}, /it is a zip archive/],
-    ["a.csv", bytesOf("BZh9"), {}, /packed by bzip2/],
-    ["a.csv", new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), {}, /packed by xz/],
+    ["a.csv", bytesOf("PK\u0003\u0004\0\0"), {}, /it is a ZIP archive/],
+    ["a.csv", bytesOf("BZh9"), {}, /packed with bzip2/],
+    ["a.csv", new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), {}, /packed with xz/],
     ["a.csv", bytesOf("PAR1xxxxPAR1"), {}, /as csv: it is a file of format "parquet"/],
     ["a.parquet.gz", gzipSync("PAR1"), {}, /can't be read from .*; unpack it first, with gunzip/],
     ["a.dat", "id\n1\n", {}, /its extension is \.dat; say what it is/],
@@ -232,3 +232,15 @@ pullTest("load() reads what records() reads, of random CSV", async (test) => {
 function isOpen(text: string): boolean {
   return [...records(`${text}\n|`, usualDialect(true), true)].at(-1)!.join() !== "|";
 }
+
+pullTest(
+  "load() takes the bytes of a Parquet column for text where the table's column is text",
+  async ({ db, folder }) => {
+    await db.sql`SELECT convert_to('Zoë', 'UTF8') AS name, decode('00ff', 'hex') AS raw`.pull(
+      `${folder}/bytes.parquet`,
+    );
+    await db.load("taken", `${folder}/bytes.parquet`, { create: true, types: { name: "text" } });
+    assert.deepEqual({ ...await db.sql`SELECT * FROM taken`.first() }, { name: "Zoë", raw: new Uint8Array([0, 255]) });
+    await db.query("DROP TABLE taken");
+  },
+);
