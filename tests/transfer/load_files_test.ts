@@ -203,10 +203,9 @@ queryTest("load() says what is wrong with a path", async ({ db }) => {
       const [begin, kind] of [["PK\x03\x04", "a ZIP archive"], ["BZh91AY&SY", "packed with bzip2"]] as const
     ) {
       const { code, message } = await errorOf(db.load(table, await file("packed.csv", `${begin}...`)));
-      assert.deepEqual([code, message], [
-        "BAD_FILE",
-        `Cannot load packed.csv: it is ${kind}, which load() does not unpack; unpack it, or pack it with gzip`,
-      ]);
+      assert.equal(code, "BAD_FILE");
+      assert.ok(message.startsWith(`Cannot load packed.csv: it is ${kind}`), message);
+      assert.match(message, /; unpack it/);
     }
     assert.equal((await db.load(table, path)).rows, 0); // a header and no row
     assert.equal((await db.load(table, await file("empty.ndjson", ""))).rows, 0);
