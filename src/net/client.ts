@@ -64,7 +64,8 @@ export function loginClientClass(
         password: credentials === undefined ? checked(options.password) : () => this.#password(credentials),
         stream: () => new LookupSocket(find, ssl === false),
         connectionTimeoutMillis: connectTimeout,
-      });
+        sslnegotiation: "postgres", // else PGSSLNEGOTIATION has a say
+      } as pg.ClientConfig);
       this.#options = options;
       forgetEnvironment(this);
       guardLongMessages(this, longestMessage);
