@@ -2,8 +2,7 @@
  * What drawing a result costs, beside what a notebook would show without it: `Deno.inspect`, and a table with
  * escaping and nothing else. Run with `deno bench bench/render.ts`.
  */
-
-import { renderTable, type TableColumn } from "../src/notebook/table.ts";
+import { renderTable, type TableColumn } from "../src/draw/table.ts";
 
 const TYPES = ["int8", "timestamptz", "text", "numeric", "float8", "bool", "_text", "jsonb", "text", "bytea"];
 const NAMES = ["id", "at", "zone", "fare", "tip", "paid", "tags", "meta", "note", "hash"];

@@ -1,11 +1,10 @@
 /** What Lakebase, its network and its workspace do to a connection that was fine a moment ago. */
-
 import assert from "node:assert/strict";
 import { connect, type Lakebase, LakebaseError } from "../mod.ts";
 import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
-import { queryTest } from "./query/support.ts";
 import { optionsOf } from "./support/lakebase.ts";
 import { postgresMissing, startPostgres } from "./support/postgres.ts";
+import { queryTest } from "./support/queries.ts";
 import { requires } from "./support/requirements.ts";
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

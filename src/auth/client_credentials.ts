@@ -1,6 +1,6 @@
+import { keepSecret } from "../core/redact.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
-import { keepSecret } from "../redact.ts";
 import { send } from "./http.ts";
 
 /** A token this close to its end is not used any more: Databricks refuses those that end within 30 seconds. */

@@ -1,4 +1,4 @@
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { checkTakesOAuth } from "../settings/host.ts";
 import type { Workspace } from "./workspace.ts";
 

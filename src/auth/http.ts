@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { lookup } from "node:dns/promises";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 
 /** What an HTTP server answered. */
@@ -58,5 +58,153 @@ function plainText(url: URL): LakebaseError {
   return new LakebaseError(
     "BAD_SETTING",
     `Cannot ask the workspace: DATABRICKS_HOST is "${url.origin}", which would send the login in plain text. Use https`,
+  );
+}
+
+/** A call to the workspace. */
+export interface WorkspaceRequest {
+  /** The HTTP method. */
+  method: "GET" | "POST";
+  /** The path, from `/api` on. */
+  path: string;
+  /** Query parameters. */
+  query?: Record<string, string>;
+  /** The body, sent as JSON. */
+  body?: unknown;
+}
+
+/** What the workspace answered. */
+export interface WorkspaceAnswer {
+  /** The JSON object. */
+  body: Record<string, unknown>;
+  /** The server's own clock, in milliseconds since 1970, by its `Date` header. */
+  serverTime: number | undefined;
+}
+
+/** What became of a request, and whether another try may do better. */
+export type Outcome =
+  | { answer: WorkspaceAnswer }
+  | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
+
+/** What became of a request that was answered. */
+export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
+  const body = parseObject(text);
+  if (response.ok && body !== undefined) {
+    const serverTime = Date.parse(response.headers.get("date") ?? "");
+    return { answer: { body, serverTime: Number.isFinite(serverTime) ? serverTime : undefined } };
+  }
+  const { status } = response;
+  const error = statusError(host, request, status, body, text);
+  const retry = status === 429 || status >= 500 || (response.ok && looksCutOff(text));
+  const retryAfter = retryAfterMs(response.headers.get("retry-after"));
+  return { error, retry, network: false, ...(retryAfter === undefined ? {} : { retryAfter }) };
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = text === "" ? {} : JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Record<string, unknown>
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function looksCutOff(text: string): boolean {
+  return /^\s*\{/.test(text);
+}
+
+/** `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3). */
+function retryAfterMs(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+}
+
+function statusError(
+  host: URL,
+  request: WorkspaceRequest,
+  status: number,
+  body: Record<string, unknown> | undefined,
+  text: string,
+): LakebaseError {
+  const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
+  if (status === 401 || status === 403) {
+    const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
+    const todo = status === 401
+      ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
+      : "Ask for access to the project, or for this network to be allowed";
+    return new LakebaseError("WORKSPACE_AUTH", `Cannot log in to the workspace ${host.origin}: ${answer}. ${todo}`);
+  }
+  if (status >= 300 && status < 400) {
+    return unavailable(host, `it answered ${status}, a redirect. Is DATABRICKS_HOST the address of a workspace?`);
+  }
+  if (status === 404 && body !== undefined) {
+    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${request.path} in ${host.origin}: ${said ?? "404"}`);
+  }
+  if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
+    return new LakebaseError(
+      "WORKSPACE_REFUSED",
+      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${aboutWorkspaceId(said)}`,
+    );
+  }
+  if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
+  const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
+  return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
+}
+
+/** A host that serves several workspaces has to be told which. */
+function aboutWorkspaceId(said: string | undefined): string {
+  if (said === undefined || !/(workspace|org)[ _]?id/i.test(said)) return "";
+  return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
+}
+
+/** What became of a request that was not answered. */
+export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
+  const reason = deepest(cause);
+  if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
+  const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
+  const error = unavailable(host, reason, cause);
+  return { error, retry: !certificate, network: true };
+}
+
+/** `fetch failed` says less than what it came of. */
+function deepest(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
+}
+
+/** The error for a workspace that does not do what one does. */
+export function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
+}
+
+/** What a login's error says where it goes on to quote what it could not read. */
+const QUOTES: readonly [RegExp, string][] = [
+  [
+    /header value|ByteString/i,
+    "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break",
+  ],
+  [/could not read GoogleCredentials/i, "the credentials (GOOGLE_CREDENTIALS) are no file and no JSON"],
+  [/cannot (parse|unmarshal)|is not valid JSON|Unexpected (token|end)/i, "the tool or file that keeps it gave no JSON"],
+  [/Failed to retrieve token: \{/i, "the answer to the request for a token was not understood"],
+];
+
+/** The error for a login that can't be had. */
+export function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];
+  const state = quoting ??
+    (!/host is not set/.test(said)
+      ? said
+      : profile === undefined
+      ? "none is configured"
+      : `there is no profile "${profile}" with a host in ~/.databrickscfg`);
+  return new LakebaseError(
+    "WORKSPACE_AUTH",
+    `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
+      '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
+    quoting === undefined ? { cause } : {},
   );
 }

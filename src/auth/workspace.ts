@@ -1,20 +1,20 @@
 import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import config from "../../deno.json" with { type: "json" };
-import { backoff, pause } from "../backoff.ts";
-import { LakebaseError } from "../errors.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { LakebaseError } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
 import { clientCredentialsClient } from "./client_credentials.ts";
-import { send } from "./http.ts";
 import {
   networkOutcome,
   noLogin,
   type Outcome,
   readAnswer,
+  send,
   unavailable,
   type WorkspaceAnswer,
   type WorkspaceRequest,
-} from "./workspace_answer.ts";
+} from "./http.ts";
 
 /** One call may take this long; a slow workspace answers within a second or two. */
 const ATTEMPT_LIMIT_MS = 15_000;

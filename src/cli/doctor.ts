@@ -1,9 +1,9 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
-import { DISPLAY } from "../notebook/display.ts";
-import { printableJson } from "../unseen.ts";
+import { printableJson } from "../core/text.ts";
+import { DISPLAY } from "../draw/notebook.ts";
+import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./connection.ts";
+import { inShell } from "./errors.ts";
 import { print } from "./output.ts";
-import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./settings.ts";
-import { inShell } from "./shell_words.ts";
 
 interface DoctorValues extends ConnectionValues {
   format: "table" | "json";
@@ -27,7 +27,10 @@ export function configure(command: Command, stopped: AbortSignal): void {
 }
 
 async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> {
-  const [{ diagnose }, { makeCheckup }] = await Promise.all([import("../check.ts"), import("../doctor/checkup.ts")]);
+  const [{ diagnose }, { makeCheckup }] = await Promise.all([
+    import("../api/check.ts"),
+    import("../doctor/checkup.ts"),
+  ]);
   const steps = await diagnose(connectOptions(values), { signal });
   const checkup = makeCheckup(steps.map((step) => ({ ...step, detail: inShell(step.detail) })));
   const text = values.format === "json"

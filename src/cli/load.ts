@@ -1,7 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
-import { LOAD_FORMATS } from "../transfer/file_format.ts";
-import { bad, type LoadOptions } from "../transfer/load_options.ts";
-import { print } from "./output.ts";
+import { LOAD_FORMATS } from "../transfer/formats/file_format.ts";
+import { bad, type LoadOptions } from "../transfer/load/options.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -11,7 +10,8 @@ import {
   seconds,
   wholeNumber,
   withDatabase,
-} from "./settings.ts";
+} from "./connection.ts";
+import { print } from "./output.ts";
 
 interface LoadValues
   extends

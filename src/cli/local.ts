@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { print } from "./output.ts";
 
 interface LocalValues {

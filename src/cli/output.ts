@@ -1,5 +1,5 @@
-import { until } from "../query/cancel.ts";
-import { printable } from "../unseen.ts";
+import { printable } from "../core/text.ts";
+import { until } from "../sql/stop.ts";
 
 const encoder = new TextEncoder();
 
@@ -32,7 +32,7 @@ export async function withOutput(
 ): Promise<void> {
   // A reader that does not read must not keep Stop waiting.
   if (path === undefined) return await work((text) => until(print(Deno.stdout, text), stopped));
-  const { openFileTarget } = await import("../transfer/file_target.ts");
+  const { openFileTarget } = await import("../transfer/pull/file_target.ts");
   const file = await openFileTarget(path, stopped);
   try {
     await work((text) => until(file.write(encoder.encode(text)), stopped));

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "npm:commander@^15.1.0";
 import config from "../../deno.json" with { type: "json" };
-import { EXIT } from "./exit.ts";
+import { EXIT } from "./errors.ts";
 import { print } from "./output.ts";
 
 /** What makes a command of a name; loaded for the one that is run. */

@@ -1,10 +1,8 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
-import type { Fragment } from "../query/fragment.ts";
-import { FILE_FORMATS } from "../transfer/file_format.ts";
-import { bad, checkFormatOptions, type PullOptions } from "../transfer/pull_options.ts";
-import { planTarget } from "../transfer/target.ts";
-import { print } from "./output.ts";
-import { addParameter, type Parameters, toFragment } from "./parameters.ts";
+import type { Fragment } from "../sql/fragment.ts";
+import { FILE_FORMATS } from "../transfer/formats/file_format.ts";
+import { bad, checkFormatOptions, type PullOptions } from "../transfer/pull/options.ts";
+import { planTarget } from "../transfer/pull/target.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -14,8 +12,9 @@ import {
   seconds,
   wholeNumber,
   withDatabase,
-} from "./settings.ts";
-import { readScript } from "./sql_source.ts";
+} from "./connection.ts";
+import { print } from "./output.ts";
+import { addParameter, type Parameters, readScript, toFragment } from "./script.ts";
 
 interface PullValues
   extends ConnectionValues, Omit<PullOptions, "nullText" | "columns" | "partitionBy" | "signal" | "onProgress"> {

@@ -1,10 +1,6 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
-import { sessionOf } from "../lakebase.ts";
-import { badParameter } from "../query/parameter.ts";
-import { type FormatOptions, FORMATS } from "./formats.ts";
-import { withOutput } from "./output.ts";
-import { addParameter, type Parameters } from "./parameters.ts";
-import { runScript } from "./run_script.ts";
+import { sessionOf } from "../api/lakebase.ts";
+import { badParameter } from "../sql/parameter.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -12,8 +8,11 @@ import {
   LOGIN_HELP,
   seconds,
   withDatabase,
-} from "./settings.ts";
-import { readScript } from "./sql_source.ts";
+} from "./connection.ts";
+import { withOutput } from "./output.ts";
+import { type FormatOptions, FORMATS } from "./rows.ts";
+import { runScript } from "./run_script.ts";
+import { addParameter, type Parameters, readScript } from "./script.ts";
 
 interface QueryValues extends ConnectionValues, Omit<FormatOptions, "color"> {
   file?: string;

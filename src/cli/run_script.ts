@@ -1,15 +1,14 @@
-import { LakebaseError } from "../errors.ts";
-import { noticeLines } from "../notebook/table_text.ts";
-import { Reader } from "../query/cursor.ts";
-import type { Statement } from "../query/fragment.ts";
-import type { Session } from "../query/session.ts";
-import { stoppable } from "../query/stop.ts";
-import { type FormatOptions, makeFormat } from "./formats.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { noticeLines } from "../draw/table_text.ts";
+import { Reader } from "../sql/cursor.ts";
+import type { Statement } from "../sql/fragment.ts";
+import { isOpenTransaction } from "../sql/run.ts";
+import { type Session, sublease, type TransactionState } from "../sql/session.ts";
+import { stoppable } from "../sql/stop.ts";
+import type { ParserSource } from "../sql/types.ts";
 import { print, type Write } from "./output.ts";
-import { bindParameters, type Parameters } from "./parameters.ts";
-import { scriptSession } from "./script_session.ts";
-import type { RowFormat } from "./row_format.ts";
-import type { Script } from "./sql_source.ts";
+import { type FormatOptions, makeFormat, type RowFormat } from "./rows.ts";
+import { bindParameters, type Parameters, type Script } from "./script.ts";
 
 /** How a script runs. */
 export interface RunScriptOptions extends FormatOptions {
@@ -80,4 +79,54 @@ function located(error: unknown, where: string): unknown {
   if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;
   const { code, message, sqlstate } = error;
   return new LakebaseError(code, `${where}: ${message}`, { cause: error, sqlstate });
+}
+
+/** A session of one connection, as psql has it: `BEGIN`, `SET` and temporary tables hold from one statement to the next. */
+export interface ScriptSession extends Session, AsyncDisposable {
+  /**
+   * Ends it.
+   *
+   * @throws {LakebaseError} `QUERY_FAILED` where a transaction was left open; it is rolled back.
+   */
+  end(): Promise<void>;
+}
+
+/**
+ * Takes a connection for a whole script.
+ *
+ * @param session Where the connection comes from.
+ * @param types How values are read.
+ */
+export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
+  const lease = await session.acquire("a script");
+  const open: TransactionState = { failure: undefined, leave() {} };
+  const borrowed = sublease(lease, () => {});
+  const end = async () => {
+    const left = lease.broken === undefined && isOpenTransaction(lease);
+    if (left) await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
+    lease.broken ??= new Error("its settings and temporary tables are the script's own");
+    lease.release();
+    lease.release = () => {};
+    if (left && open.failure === undefined) throw leftOpen();
+  };
+  return {
+    ...session,
+    types,
+    get transaction() { // a statement of the script may begin or end one
+      if (isOpenTransaction(lease)) return open;
+      open.failure = undefined;
+      return undefined;
+    },
+    acquire: () => Promise.resolve(borrowed),
+    end,
+    [Symbol.asyncDispose]: () => end().catch(() => {}), // what failed before is the better error
+  };
+}
+
+function leftOpen(): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    "Cannot leave a transaction open: the SQL ends without COMMIT, so its changes were rolled back. Add COMMIT",
+    { sqlstate: "25000" },
+  );
 }

@@ -1,4 +1,71 @@
-import { Nesting, type SqlToken, sqlTokens } from "../sql_text.ts";
+import { InvalidArgumentError } from "npm:commander@^15.1.0";
+import { closest } from "../core/closest.ts";
+import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
+import { Fragment, type Statement, textStatement } from "../sql/fragment.ts";
+import { badParameter } from "../sql/parameter.ts";
+import { until } from "../sql/stop.ts";
+
+/** What was said on where the SQL is. */
+export interface SqlSource {
+  /** SQL, or `-` for standard input. */
+  text?: string | undefined;
+  /** A file of it, or `-`. */
+  file?: string | undefined;
+  /** Values for `$names`. */
+  param?: Parameters;
+}
+
+/** SQL that is ready to run. */
+export interface Script {
+  /** What to call it in an error; `undefined` where it stood in the command line. */
+  name: string | undefined;
+  /** Its statements, in order; one at least. */
+  statements: readonly ScriptStatement[];
+}
+
+/**
+ * Finds the SQL: in the command line, in a file, or on standard input.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` where there is none, or parameters and values don't go together.
+ */
+export async function readScript(
+  { text, file, param = new Map() }: SqlSource,
+  stopped: AbortSignal,
+): Promise<Script> {
+  if (text !== undefined && file !== undefined) {
+    throw badParameter("there is SQL in the command line and a --file; keep one");
+  }
+  if (text !== undefined && /^\S+\.sql$/i.test(text)) {
+    throw badParameter(`"${text}" is no SQL; did you mean --file ${text}?`);
+  }
+  if (text === undefined && file === undefined && Deno.stdin.isTerminal()) {
+    throw badParameter("there is no SQL; put it in the command line, in a --file, or on standard input");
+  }
+  const inline = text !== undefined && text !== "-";
+  const { name, sql } = inline ? { name: undefined, sql: text } : await until(readSql(file ?? "-"), stopped);
+  const statements = parseScript(sql);
+  if (statements.length === 0) throw badParameter(`there is no SQL in ${name ?? "the command line"}`);
+  const slash = statements.find(({ strings }) => strings[0]!.startsWith("\\"));
+  if (slash !== undefined) {
+    const command = slash.strings[0]!.split(/\s/, 1)[0];
+    throw badParameter(
+      `${command} is a command of psql, not SQL; "lakebase tables" and "lakebase --help" show what there is`,
+    );
+  }
+  checkParameters(statements, param);
+  return { name, statements };
+}
+
+async function readSql(file: string): Promise<{ name: string; sql: string }> {
+  const name = file === "-" ? "standard input" : file;
+  try {
+    const bytes = file === "-" ? await new Response(Deno.stdin.readable).arrayBuffer() : await Deno.readFile(file);
+    return { name, sql: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
+  } catch (cause) {
+    const state = cause instanceof Deno.errors.NotFound ? "is not there" : `can't be read: ${(cause as Error).message}`;
+    throw badParameter(`${name} ${state}`, cause);
+  }
+}
 
 /** One statement of a script, with the names of the parameters that stand in it. */
 export interface ScriptStatement {
@@ -99,4 +166,53 @@ class LineCounter {
     for (; this.#next !== -1 && this.#next < place; this.#next = this.#text.indexOf("\n", this.#next + 1)) this.#line++;
     return this.#line;
   }
+}
+
+/** Values by the names of the parameters that they are for. */
+export type Parameters = ReadonlyMap<string, string>;
+
+/**
+ * Checks that a script's parameters have values, and that each value has a parameter.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER`
+ */
+export function checkParameters(statements: readonly ScriptStatement[], given: Parameters): void {
+  const wanted = new Set(statements.flatMap(({ names }) => names));
+  for (const name of wanted) {
+    if (!given.has(name)) throw badParameter(`$${name} has no value; say -p ${name}=VALUE${meant(name, given.keys())}`);
+  }
+  for (const name of given.keys()) {
+    if (wanted.has(name)) continue;
+    throw badParameter(
+      `there is no $${name} in it for -p ${name}=...${meant(name, wanted)} (between double quotes a shell replaces ` +
+        `$${name} itself: put the SQL between single quotes)`,
+    );
+  }
+}
+
+function meant(name: string, candidates: Iterable<string>): string {
+  const near = closest(name, candidates);
+  return near === undefined ? "" : `; did you mean $${near}?`;
+}
+
+/** A statement with its values, each bound once however often it is used. */
+export function bindParameters({ strings, names }: ScriptStatement, given: Parameters): Statement {
+  const used = [...new Set(names)];
+  const text = strings.map((string, index) =>
+    index === 0 ? string : `$${used.indexOf(names[index - 1]!) + 1}${string}`
+  );
+  return textStatement(text.join(""), used.map((name) => given.get(name)));
+}
+
+/** The same as a fragment, for what takes one. */
+export function toFragment({ strings, names }: ScriptStatement, given: Parameters): Fragment {
+  return new Fragment(strings, names.map((name) => given.get(name)));
+}
+
+/** Adds `name=value` to the parameters that were given. */
+export function addParameter(text: string, given: Parameters = new Map()): Parameters {
+  const [, name, value] = /^\$?(\w+)=([\s\S]*)$/u.exec(text) ?? [];
+  if (name === undefined) throw new InvalidArgumentError("It must be name=value.");
+  if (given.has(name)) throw new InvalidArgumentError(`${name} has a value already.`);
+  return new Map([...given, [name, value!]]);
 }

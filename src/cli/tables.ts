@@ -1,8 +1,8 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
-import { type FormatOptions, FORMATS, makeFormat } from "./formats.ts";
-import { DISPLAY } from "../notebook/display.ts";
+import { DISPLAY } from "../draw/notebook.ts";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./connection.ts";
 import { print } from "./output.ts";
-import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./settings.ts";
+import { type FormatOptions, FORMATS, makeFormat } from "./rows.ts";
 
 interface TablesValues extends ConnectionValues, Pick<FormatOptions, "format"> {
   timeout?: number;

@@ -1,6 +1,6 @@
 import type { Command } from "npm:commander@^15.1.0";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, withDatabase } from "./connection.ts";
 import { print } from "./output.ts";
-import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, withDatabase } from "./settings.ts";
 
 const EXAMPLES = `${LOGIN_HELP}
 

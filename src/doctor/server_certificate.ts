@@ -2,9 +2,9 @@ import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 import { checkServerIdentity, type ConnectionOptions, type DetailedPeerCertificate } from "node:tls";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { destination } from "../net/dns.ts";
-import { upgrade } from "../net/upgrade.ts";
+import { upgrade } from "../net/tls.ts";
 
 /** A server to look at. */
 export interface ServerAddress {

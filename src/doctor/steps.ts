@@ -1,18 +1,17 @@
 import pgPackage from "npm:pg@^8.23.0/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
-import { type Credential, mintCredential } from "../auth/credential.ts";
+import { type Credential, CredentialCache, mintCredential } from "../auth/credential.ts";
 import { confirmHost, type Endpoint, findEndpoint } from "../auth/endpoint.ts";
-import { CredentialCache } from "../auth/token.ts";
 import { Workspace } from "../auth/workspace.ts";
-import { LakebaseError } from "../errors.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";
-import type { Destination } from "../net/failure.ts";
+import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
+import { type Setting, told } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
 import { inspectCertificate, knock } from "./server_certificate.ts";
-import { type Setting, told } from "../settings/origin.ts";
-import { whileWaking } from "./waking.ts";
 
 /** What a step found: that it works, or more than that. */
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
@@ -227,4 +226,31 @@ function compareClocks({ clockOffset }: Examination): Promise<Finding> {
     detail:
       `this machine's clock is ${seconds} s ${side} the workspace's; logins work all the same, times in logs don't`,
   });
+}
+
+/**
+ * Takes a step towards a compute that may be waking up: tries again after the failures that connecting tries again after, and
+ * says the others in connecting's own words.
+ *
+ * @param to Where the step leads.
+ * @param signal Ends the trying.
+ * @param take The step.
+ * @throws {LakebaseError} The last failure.
+ */
+export async function whileWaking<T>(to: Destination, signal: AbortSignal, take: () => Promise<T>): Promise<T> {
+  const started = Date.now();
+  let last: LakebaseError | undefined;
+  for (let attempt = 0;; attempt++) {
+    try {
+      return await take();
+    } catch (error) {
+      if (signal.aborted) throw last ?? error;
+      const failure = classifyFailure(error, to);
+      last = connectError(error, failure, to, Date.now() - started);
+      if (failure.kind !== "waking") throw last;
+    }
+    await pause(backoff(attempt, { first: 100, most: 2000 }), signal).catch(() => {
+      throw last;
+    });
+  }
 }

@@ -1,6 +1,6 @@
-import { DISPLAY, holdIdle } from "../notebook/display.ts";
-import { type Bundle, renderTable, type TableOptions } from "../notebook/table.ts";
-import { type Field, makeResult, Result } from "../query/result.ts";
+import { DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Bundle, renderTable, type TableOptions } from "../draw/table.ts";
+import { type Field, makeResult, Result } from "../sql/result.ts";
 
 const drawings = new WeakMap<object, () => Bundle>();
 

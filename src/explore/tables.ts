@@ -1,10 +1,10 @@
-import { elapsedText, type TableOptions } from "../notebook/table.ts";
-import { checkCall } from "../query/options.ts";
-import type { FindSession } from "../query/run.ts";
-import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from "./look.ts";
+import { parsePattern } from "../catalog/names.ts";
+import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from "../catalog/relation.ts";
+import { countText, sizeText } from "../core/text.ts";
+import { elapsedText, type TableOptions } from "../draw/table.ts";
+import { checkCall } from "../sql/options.ts";
+import type { FindSession } from "../sql/run.ts";
 import { fieldsFor, type Listing, makeListing } from "./listing.ts";
-import { parsePattern } from "./pattern.ts";
-import { countText, sizeText } from "../amount_text.ts";
 
 /** What keeps or shows rows under a name. */
 export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";
@@ -34,7 +34,14 @@ const TABLES = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, 
     ELSE c.relname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($2) END
   ORDER BY 1, 2`;
 
-const FIELDS = fieldsFor({ schema: "text", name: "text", kind: "text", rows: "int8", size: "int8", comment: "text" });
+const TABLE_FIELDS = fieldsFor({
+  schema: "text",
+  name: "text",
+  kind: "text",
+  rows: "int8",
+  size: "int8",
+  comment: "text",
+});
 
 /** Lists tables, views and the like, from the catalogue alone, in one round trip; see `Lakebase.tables`. */
 export async function listTables(
@@ -46,16 +53,75 @@ export async function listTables(
   const { schema, name } = parsePattern(pattern);
   const found = await look<TableInfo>(find, TABLES, [schema, name], options);
   const { elapsed } = found;
-  return makeListing({ rows: [...found], fields: FIELDS, elapsed, draw: (rows) => drawTables(rows, elapsed) }, {});
+  return makeListing(
+    { rows: [...found], fields: TABLE_FIELDS, elapsed, draw: (rows) => drawTables(rows, elapsed) },
+    {},
+  );
 }
 
 function drawTables(rows: readonly TableInfo[], elapsed: number): TableOptions {
   return {
-    columns: FIELDS,
+    columns: TABLE_FIELDS,
     rows: rows.map(({ schema, name, kind, rows, size, comment }) => [
       ...[schema, name, kind],
       ...[rows?.toLocaleString("en-US") ?? "", size === null ? "" : sizeText(size), comment ?? ""],
     ]),
     footer: `${countText(rows.length, "table")}, ${elapsedText(elapsed)}`,
+  };
+}
+
+/** One row of `schemas()`. */
+export interface SchemaInfo {
+  /** Its name. */
+  name: string;
+  /** The role that owns it. */
+  owner: string;
+  /** How many tables are in it, foreign ones too; a partitioned table counts once. */
+  tables: number;
+  /** How many views are in it, materialized ones too. */
+  views: number;
+  /** The bytes of its tables and materialized views, with their indexes and TOAST. */
+  size: number;
+  /** Its comment. */
+  comment: string | null;
+}
+
+const SCHEMAS = `SELECT n.nspname AS name, pg_catalog.pg_get_userbyid(n.nspowner) AS owner,
+  pg_catalog.count(*) FILTER (WHERE ${kindIs("r", "p", "f")} AND NOT c.relispartition) AS tables,
+  pg_catalog.count(*) FILTER (WHERE ${kindIs("v", "m")}) AS views,
+  coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE ${kindIs("r", "m")}), 0)
+    ::pg_catalog.int8 AS size,
+  pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment
+  FROM pg_catalog.pg_namespace AS n LEFT JOIN pg_catalog.pg_class AS c
+    ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND ${kindIs("r", "p", "f", "v", "m")}
+  WHERE ${IS_USERS} GROUP BY n.oid, n.nspname, n.nspowner ORDER BY 1`;
+
+const SCHEMA_FIELDS = fieldsFor({
+  name: "text",
+  owner: "text",
+  tables: "int8",
+  views: "int8",
+  size: "int8",
+  comment: "text",
+});
+
+/** Lists schemas, from the catalogue alone, in one round trip; see `Lakebase.schemas`. */
+export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<Listing<SchemaInfo>> {
+  checkCall("list the schemas", options, {});
+  const found = await look<SchemaInfo>(find, SCHEMAS, [], options);
+  const { elapsed } = found;
+  return makeListing(
+    { rows: [...found], fields: SCHEMA_FIELDS, elapsed, draw: (rows) => drawSchemas(rows, elapsed) },
+    {},
+  );
+}
+
+function drawSchemas(rows: readonly SchemaInfo[], elapsed: number): TableOptions {
+  return {
+    columns: SCHEMA_FIELDS,
+    rows: rows.map(({ name, owner, tables, views, size, comment }) => [
+      ...[name, owner, tables, views, sizeText(size), comment ?? ""],
+    ]),
+    footer: `${countText(rows.length, "schema")}, ${elapsedText(elapsed)}`,
   };
 }

@@ -1,14 +1,22 @@
 import { stoppable } from "./awaits.ts";
-import { type CellFailure, hasNoReason, parseFailure } from "./cell_failure.ts";
-import { misread, reasonOf } from "./cell_reason.ts";
+import {
+  type CellFailure,
+  failure,
+  hasNoReason,
+  importedSpecifiers,
+  moduleNameCode,
+  namesModule,
+  parseFailure,
+  retraced,
+  STOPPED,
+  UNEXPLAINED,
+} from "./failure.ts";
 import type { Hidden } from "./hidden.ts";
 import { History } from "./history.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
-import { moduleNameCode, namesModule } from "./module_name.ts";
-import { BROADCAST, DONE, doneCode } from "./prelude.ts";
+import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
-import { retraced } from "./traceback.ts";
-import type { Wire } from "./wire.ts";
+import type { Wire } from "./socket.ts";
 import { joined } from "./zmtp.ts";
 
 /** A frontend's message on the shell channel. */
@@ -327,4 +335,22 @@ function stoppableOrNot(code: string, cell: number): string {
   } catch {
     return code;
   }
+}
+
+/** Whether a cell that could not begin is code itself, but what was made of it is not. */
+export async function misread({ interrupted, code, sent }: RunningCell): Promise<boolean> {
+  if (interrupted || sent === code) return false;
+  return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
+}
+
+/** Why a cell ended for which the Deno kernel gives no reason. */
+export async function reasonOf({ interrupted, code, source }: RunningCell, hidden: Hidden): Promise<CellFailure> {
+  if (interrupted) return STOPPED;
+  const unparsed = await parseFailure(code, source);
+  if (unparsed !== undefined) return unparsed;
+  const specifiers = importedSpecifiers(code);
+  if (specifiers.length === 0) return UNEXPLAINED;
+  const answer = await hidden.run((n) => importsCode(n, specifiers));
+  const { name, message } = answer ?? {};
+  return typeof name === "string" && typeof message === "string" ? failure(name, message) : UNEXPLAINED;
 }

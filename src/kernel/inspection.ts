@@ -1,8 +1,7 @@
-import { printable } from "../unseen.ts";
-import { type Catalogue, type CatalogueTable, signatureOf } from "./catalogue.ts";
-import { magicRegion, unitsOf } from "./cell_region.ts";
-import { findTable, type Relation, type Scope, scopeAt } from "./sql_scope.ts";
-import { type Piece, statementAt } from "./sql_statement.ts";
+import { printable } from "../core/text.ts";
+import { type Catalogue, type CatalogueTable, signatureOf } from "./catalog.ts";
+import { magicRegion, unitsOf } from "./completion.ts";
+import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
 
 /** A cell of more characters is not looked into. */
 const LONGEST = 200_000;

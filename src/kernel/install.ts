@@ -13,7 +13,6 @@ import {
   readKernelSpec,
   userKernels,
 } from "./kernelspec.ts";
-import { extensionBeside, installLabExtension } from "./lab_extension.ts";
 
 /** Where kernels are. */
 export interface KernelPlace {
@@ -45,7 +44,7 @@ export interface InstalledKernel {
   extension: string;
 }
 
-const NAME = "lakebase";
+const KERNEL_NAME = "lakebase";
 const DISPLAY_NAME = "Deno + SQL";
 const ICONS = ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"];
 
@@ -135,7 +134,7 @@ export function activePlaces(): KernelPlace[] {
   return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
 }
 
-function locate({ name = NAME, ...place }: KernelName): { name: string; folder: string } {
+function locate({ name = KERNEL_NAME, ...place }: KernelName): { name: string; folder: string } {
   const checked = checkedName(name);
   return { name: checked, folder: `${kernelsFolder(place)}/${checked}` };
 }
@@ -178,4 +177,27 @@ async function remove(folder: string): Promise<void> {
   await Deno.remove(folder, { recursive: true }).catch((error) => {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   });
+}
+
+const LAB_EXTENSION = "lakebase-sql-cells";
+const FILES = ["package.json", "static/sql_cells.js"];
+
+/**
+ * Installs what colours `%%sql` cells in JupyterLab, which finds it when its page is loaded anew. A kernel by itself can't: it
+ * names one language for all of its cells.
+ *
+ * @param folder Where to, of {@linkcode extensionBeside}.
+ */
+export async function installLabExtension(folder: string): Promise<void> {
+  await Deno.mkdir(`${folder}/static`, { recursive: true });
+  for (const file of FILES) {
+    const response = await fetch(new URL(`./lab/${file}`, import.meta.url)); // on disk or in a registry
+    if (!response.ok) throw new Error(`Cannot read the kernel's file ${file}: HTTP ${response.status}`);
+    await Deno.writeFile(`${folder}/${file}`, await response.bytes());
+  }
+}
+
+/** The extension's folder in the same Jupyter data folder as a kernel's. */
+export function extensionBeside(kernel: string): string {
+  return `${kernel.slice(0, kernel.lastIndexOf("/kernels/"))}/labextensions/${LAB_EXTENSION}`;
 }

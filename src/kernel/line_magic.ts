@@ -1,9 +1,8 @@
-import type { Magic } from "./cell_code.ts";
-import { STATEMENTS } from "./keywords.ts";
-import { readMagic } from "./magic_body.ts";
+import { lineAt, UsageError } from "./magic.ts";
+import { type Magic, readMagic } from "./magic_body.ts";
 import { ScriptFunctions } from "./script_functions.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
-import { lineAt, UsageError } from "./usage_error.ts";
+import { STATEMENTS } from "./sql_completion.ts";
 
 const MAGIC = /%sql(?![\p{L}\p{N}_$])/iuy;
 const OTHER = /%%?([A-Za-z]\w*)/y;

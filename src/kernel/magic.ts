@@ -1,8 +1,6 @@
-import { magicCode } from "./cell_code.ts";
 import { type LineMagic, lineMagics, unclosedComment, unknownMagic } from "./line_magic.ts";
-import { readMagic } from "./magic_body.ts";
-import { MAGICS, SQL_HELP } from "./magic_help.ts";
-import { UsageError } from "./usage_error.ts";
+import { magicCode, readMagic } from "./magic_body.ts";
+import { FLAGS } from "./magic_header.ts";
 
 /** What becomes of a cell. */
 export type CellRewrite =
@@ -120,4 +118,57 @@ function helpAt(source: string, start: number): string | undefined {
     throw new UsageError(`Cannot run the cell: ${found} must be alone in it`);
   }
   return found.toLowerCase() === "%lsmagic" ? MAGICS : SQL_HELP;
+}
+
+const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, about }]) =>
+  `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(14)} ${about}`
+).join("\n");
+
+/** What `%%sql?` prints. */
+export const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and draws its rows
+
+  %%sql
+  SELECT zone, count(*) FROM trips WHERE fare > \${least} GROUP BY zone
+
+  %%sql rows <<          keeps the result as the variable rows
+  %%sql db2              runs it on the connection that the variable db2 holds
+  const n = %sql SELECT count(*) FROM trips      SQL to the end of the line, within code
+
+\${expression} is a value from the notebook and always a bound parameter, never text; \\\${ stands for the characters.
+Without a connection it runs on the one that was opened last, or connects as connect() does. Of several statements all run,
+as one transaction unless BEGIN or COMMIT is among them, and the last one's rows are drawn.
+
+Flags, before the SQL
+${FLAG_LINES}
+
+In place of SQL
+  \\d             lists the tables               \\d trips     describes a table
+  \\dt app.*      lists the tables of a schema   \\dn          lists the schemas
+`;
+
+/** What `%lsmagic` prints. */
+export const MAGICS = `%%sql        a cell of SQL; %%sql? tells more
+%sql         SQL to the end of a line, in a cell of TypeScript
+%lsmagic     this list
+`;
+
+/** Characters of a message. */
+const LONGEST = 1000;
+
+/** A magic that can't be used as it is written; the kernel answers the cell with its message. */
+export class UsageError extends Error {
+  /** As IPython names it. */
+  override name = "UsageError";
+
+  /** Made with what to do; a cell's own words in it are cut, since a cell may be large. */
+  constructor(message: string) {
+    super(message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message);
+  }
+}
+
+/** The number, from 1, of the line that a position is on. */
+export function lineAt(text: string, position: number): number {
+  let line = 1;
+  for (let at = text.indexOf("\n"); at !== -1 && at < position; at = text.indexOf("\n", at + 1)) line++;
+  return line;
 }

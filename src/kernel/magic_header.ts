@@ -1,6 +1,6 @@
-import { closest } from "../closest.ts";
-import { STATEMENTS } from "./keywords.ts";
-import { UsageError } from "./usage_error.ts";
+import { closest } from "../core/closest.ts";
+import { UsageError } from "./magic.ts";
+import { STATEMENTS } from "./sql_completion.ts";
 
 /** What the words between a magic and its SQL say. */
 export interface MagicHeader {

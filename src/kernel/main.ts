@@ -4,9 +4,9 @@
  * @module
  */
 
-import { failure } from "./cell_failure.ts";
 import { type Child, startChild } from "./child.ts";
 import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } from "./connection_file.ts";
+import { failure } from "./failure.ts";
 import type { Proxy } from "./proxy.ts";
 
 /** What a kernel is started with. */
@@ -63,7 +63,7 @@ async function connect(child: Child, key: string): Promise<Proxy> {
   const [{ Proxy }, { Signer }, { rewritten }, { ConnectionNames }] = await Promise.all([
     import("./proxy.ts"),
     import("./message.ts"),
-    import("./rewritten.ts"),
+    import("./rewrite.ts"),
     import("./connection_names.ts"),
   ]);
   const names = new ConnectionNames();

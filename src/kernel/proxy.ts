@@ -1,18 +1,16 @@
-import { type Catalogue, parseCatalogue, REFRESH_CATALOGUE } from "./catalogue.ts";
-import type { CellFailure } from "./cell_failure.ts";
+import { type Catalogue, parseCatalogue, REFRESH_CATALOGUE } from "./catalog.ts";
 import { Cells, type Request } from "./cells.ts";
 import type { Child } from "./child.ts";
+import { editorReply } from "./completion.ts";
 import type { ChannelName } from "./connection_file.ts";
-import { editorReply } from "./editor.ts";
+import type { CellFailure } from "./failure.ts";
 import { Hidden, type HiddenAnswer } from "./hidden.ts";
-import { interrupt } from "./interrupt.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
-import { Prompts } from "./prompts.ts";
-import { Publisher } from "./publisher.ts";
-import { Replies } from "./replies.ts";
+import { Prompts, Publisher, Replies } from "./replies.ts";
+import { interrupt } from "./running_cell.ts";
+import { Wire } from "./socket.ts";
 import { Unweaver } from "./unweave.ts";
-import { Wire } from "./wire.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
 /** What a proxy stands between. */

@@ -1,6 +1,6 @@
-import { Nesting, type SqlToken, sqlTokens } from "../sql_text.ts";
+import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
+import { lineAt, UsageError } from "./magic.ts";
 import { expressionEnd } from "./script_text.ts";
-import { lineAt, UsageError } from "./usage_error.ts";
 
 /** A statement's text around its values, and where in the cell each value's expression stands. */
 export interface SqlTemplate {

@@ -1,4 +1,4 @@
-import { STOPPED } from "./cell_failure.ts";
+import { STOPPED } from "./failure.ts";
 
 /** A query is canceled well within this; only then are the cell's waits ended. */
 const CANCEL_MS = 1000;

@@ -1,7 +1,6 @@
 import type { EmbeddedSession } from "./embedded_session.ts";
 import { Engine } from "./engine.ts";
-import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, type } from "./messages.ts";
-import { Refused } from "./refused.ts";
+import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, Refused, type } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
 import {
   defaultsScript,

@@ -1,12 +1,10 @@
 /** PGlite in a worker of its own: a query blocks only this thread, never the notebook or script that is its host. */
-
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import { PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize } from "./messages.ts";
 import { type Outcome, ResponseScanner } from "./responses.ts";
-import { type Signalled, Signals } from "./signals.ts";
-import { OUTSTANDING, SENT } from "./slots.ts";
+import { OUTSTANDING, SENT, type Signalled, Signals } from "./signals.ts";
 
 /** What the host tells the worker. */
 export type ToWorker =

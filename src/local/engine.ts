@@ -1,9 +1,9 @@
 import { Worker } from "node:worker_threads";
+import { workerUrl } from "../core/worker_url.ts";
 import type { FromWorker, ToWorker } from "./database_worker.ts";
-import { Refused, SHUTDOWN } from "./refused.ts";
+import { Refused, SHUTDOWN } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
-import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./slots.ts";
-import { workerUrl } from "../worker_url.ts";
+import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./signals.ts";
 
 /** Whole messages to run, and where their answers go. */
 export interface Batch {

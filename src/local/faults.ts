@@ -1,6 +1,5 @@
 import type { CertificateFault } from "./certificate.ts";
-import type { Failure } from "./messages.ts";
-import { SHUTDOWN } from "./refused.ts";
+import { type Failure, SHUTDOWN } from "./messages.ts";
 
 /** How the workspace API answers instead of doing what it was asked. */
 export interface WorkspaceFault {
@@ -197,4 +196,18 @@ export class Faults {
 function glob(pattern: string): RegExp {
   const escaped = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(`^${escaped.join(".*")}$`);
+}
+
+/** Resolves after `milliseconds`, or at once when the signal aborts; it never rejects and leaves no timer behind. */
+export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) return Promise.resolve();
+  const done = (): void => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", done);
+    resolve();
+  };
+  const timer = setTimeout(done, milliseconds);
+  signal.addEventListener("abort", done);
+  return promise;
 }

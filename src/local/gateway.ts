@@ -1,13 +1,10 @@
-import { createServer, type Server, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { CertificateAuthority } from "./certificate.ts";
 import { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
-import { delay } from "./delay.ts";
-import type { Faults } from "./faults.ts";
+import { delay, type Faults } from "./faults.ts";
 import { authenticate, type LoginPolicy, UNAUTHORIZED } from "./login.ts";
-import { authentication, errorResponse, type Failure } from "./messages.ts";
-import { Refused, SHUTDOWN } from "./refused.ts";
+import { authentication, errorResponse, type Failure, Refused, SHUTDOWN } from "./messages.ts";
 import { type Startup, startUp } from "./startup.ts";
 
 /** One attempt to log in to the Postgres port. */

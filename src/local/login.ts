@@ -1,14 +1,12 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Connection } from "./connection.ts";
 import type { Claims, CredentialIssuer } from "./credential.ts";
 import type { Database } from "./database.ts";
-import type { Endpoint } from "./endpoint.ts";
 import type { Faults } from "./faults.ts";
-import { authentication, cstring, type Failure, readCString, type } from "./messages.ts";
-import { Refused } from "./refused.ts";
-import { ScramServer } from "./scram.ts";
+import { authentication, cstring, type Failure, readCString, Refused, type } from "./messages.ts";
 import { commandLineOptions } from "./session_settings.ts";
 import type { Startup } from "./startup.ts";
-import type { Workspace } from "./workspace.ts";
+import type { Endpoint, Workspace } from "./workspace.ts";
 
 /** What decides whether a login is let in. */
 export interface LoginPolicy {
@@ -155,3 +153,61 @@ const HUNG_UP = { sqlstate: "08006", message: "connection closed during authenti
 
 // 08P01 because the text is PgBouncer's, which gives every refusal of its own that code.
 const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });
+
+/** The server's half of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
+export class ScramServer {
+  readonly #password: string | undefined;
+  readonly #salt = randomBytes(16);
+  #clientFirst = "";
+  #serverFirst = "";
+
+  /** With no password the exchange looks the same, and no proof is right. */
+  constructor(password: string | undefined) {
+    this.#password = password;
+  }
+
+  /** Answers the client's first message; undefined where it is none. */
+  challenge(clientFirst: string): string | undefined {
+    const [, bare, nonce] = /^[ny],[^,]*,(n=[^,]*,r=([^,]+).*)$/.exec(clientFirst) ?? [];
+    if (!bare) return undefined;
+    this.#clientFirst = bare;
+    this.#serverFirst = `r=${nonce}${randomBytes(18).toString("base64")},s=${
+      this.#salt.toString("base64")
+    },i=${ITERATIONS}`;
+    return this.#serverFirst;
+  }
+
+  /** Answers the client's proof with the server's own; undefined where the proof is wrong. */
+  verify(clientFinal: string): string | undefined {
+    const [, withoutProof = "", nonce = "", proof = ""] = /^(c=[^,]+,r=([^,]+)),p=(.+)$/.exec(clientFinal) ?? [];
+    if (this.#password === undefined || !this.#serverFirst.startsWith(`r=${nonce},`)) return undefined;
+    const salted = pbkdf2Sync(this.#password.normalize("NFKC"), this.#salt, ITERATIONS, 32, "sha256");
+    const message = `${this.#clientFirst},${this.#serverFirst},${withoutProof}`;
+    const clientKey = hmac(salted, "Client Key");
+    const storedKey = createHash("sha256").update(clientKey).digest();
+    const signature = hmac(storedKey, message);
+    const given = xor(signature, fromBase64(proof));
+    if (given.length !== 32 || !timingSafeEqual(createHash("sha256").update(given).digest(), storedKey)) {
+      return undefined;
+    }
+    return `v=${hmac(hmac(salted, "Server Key"), message).toBase64()}`;
+  }
+}
+
+const ITERATIONS = 4096;
+
+function hmac(key: Uint8Array, text: string): Uint8Array {
+  return createHmac("sha256", key).update(text).digest();
+}
+
+function xor(left: Uint8Array, right: Uint8Array): Uint8Array {
+  return right.map((byte, i) => byte ^ (left[i] ?? 0));
+}
+
+function fromBase64(text: string): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(text);
+  } catch {
+    return new Uint8Array();
+  }
+}

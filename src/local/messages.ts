@@ -1,7 +1,3 @@
-/** Postgres wire framing: bytes in, messages out, and the few messages that this server says itself. */
-
-import { concat } from "./bytes.ts";
-
 /** One whole message as it travels, type byte and length included. */
 export type Frame = Uint8Array;
 
@@ -214,4 +210,32 @@ export class Framer {
     }
     return this.#chunks[0] as Uint8Array;
   }
+}
+
+/** A login or a session that ends with a FATAL; `failure` is what the client is told. */
+export class Refused extends Error {
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.name = "Refused";
+    this.failure = failure;
+  }
+}
+
+/** What a server that is shut down tells its sessions. */
+export const SHUTDOWN: Failure = {
+  sqlstate: "57P01",
+  message: "terminating connection due to administrator command",
+};
+
+/** Byte strings one after the other, as one. */
+export function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

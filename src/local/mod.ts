@@ -18,7 +18,7 @@
  * @module
  */
 
-import { unknownOption } from "../closest.ts";
+import { unknownOption } from "../core/closest.ts";
 import { CertificateAuthority } from "./certificate.ts";
 import { CredentialIssuer } from "./credential.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
@@ -26,15 +26,14 @@ import { EmbeddedDatabase } from "./embedded.ts";
 import { Faults } from "./faults.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { Identities, type ServicePrincipal } from "./oidc.ts";
-import type { LocalInstance, LocalProject } from "./project.ts";
 import { UpstreamDatabase } from "./upstream.ts";
-import { Workspace } from "./workspace.ts";
+import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts";
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
 export type { Arrival, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
-export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
+export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
 /** What {@linkcode startLocal} serves. Its durations are in milliseconds, where those of `connect()` are in seconds. */

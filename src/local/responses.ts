@@ -1,5 +1,4 @@
-import { concat } from "./bytes.ts";
-import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
+import { concat, cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
 /** What a batch of requests led to, besides the answers themselves. */
 export interface Outcome {

@@ -3,8 +3,7 @@ import type { Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
-import { negotiation, parseStartup, type StartupPacket } from "./messages.ts";
-import { Refused } from "./refused.ts";
+import { negotiation, parseStartup, Refused, type StartupPacket } from "./messages.ts";
 
 /** What a client has said by the time that it may be asked for a password. */
 export interface Startup {

@@ -1,5 +1,4 @@
-import { concat } from "./bytes.ts";
-import { cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
+import { concat, cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
 
 /** Which prepared statements the one backend really has, whoever prepared them. */
 export class PreparedStatements {

@@ -2,9 +2,7 @@ import { connect as connectSocket, type Socket } from "node:net";
 import pg from "npm:pg@^8.23.0";
 import { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
-import { concat } from "./bytes.ts";
-import { frame, int32, parameterStatus, ready } from "./messages.ts";
-import { Refused } from "./refused.ts";
+import { concat, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
 import { identifier, literal, startupSettings } from "./session_settings.ts";
 
 /** A real server to stand in front of. */

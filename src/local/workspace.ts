@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { Endpoint } from "./endpoint.ts";
-import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./project.ts";
 
 /** A name that the API knows, with the JSON that describes it and its children by kind. */
 export interface Resource {
@@ -170,4 +168,110 @@ function uid(prefix: string, name: string): string {
   return [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`, `a${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
     "-",
   );
+}
+
+/** A project of the workspace. */
+export interface LocalProject {
+  /** Its id, as in `projects/{id}`. */
+  id: string;
+  /** The name that people see. @default {its id} */
+  displayName?: string;
+  /** Its branches. @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
+  branches?: LocalBranch[];
+}
+
+/** A branch of a project. */
+export interface LocalBranch {
+  /** Its id, as in `branches/{id}`. */
+  id: string;
+  /** Whether it is the project's default. @default {true for the project's first branch} */
+  default?: boolean;
+  /** What it is doing. @default {"READY"} */
+  state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
+  /** Its compute endpoints. @default {[{ id: "primary" }]} */
+  endpoints?: LocalEndpoint[];
+}
+
+/** A compute endpoint of a branch. */
+export interface LocalEndpoint {
+  /** Its id, as in `endpoints/{id}`. */
+  id: string;
+  /** Whether it may write. @default {"READ_WRITE"} */
+  type?: "READ_WRITE" | "READ_ONLY";
+  /** Whether it is awake. @default {"ACTIVE"} */
+  state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
+  /** Refuses every login with SQLSTATE 28000. */
+  disabled?: boolean;
+  /** What `status.hosts.host` says; logins under this name in SNI are logins to this endpoint. @default {"localhost"} */
+  host?: string;
+  /** What `status.hosts.read_only_host` says; logins under this name are read only. @default {none} */
+  readOnlyHost?: string;
+  /** Leaves `status.hosts` out, as while an endpoint is being made. */
+  withoutHosts?: boolean;
+}
+
+/** A Lakebase Provisioned instance. */
+export interface LocalInstance {
+  /** Its name. */
+  name: string;
+  /** What it is doing. @default {"AVAILABLE"} */
+  state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
+}
+
+/** A compute endpoint, as the API tells of it and as the Postgres port obeys it. */
+export class Endpoint {
+  /** `projects/p/branches/b/endpoints/e`. */
+  readonly name: string;
+  readonly readOnly: boolean;
+  readonly disabled: boolean;
+  /** Undefined where it has no hosts yet. */
+  readonly host: string | undefined;
+  readonly pooledHost: string | undefined;
+  readonly readOnlyHost: string | undefined;
+  /** Changes while it is served: a suspended one is IDLE. */
+  state: NonNullable<LocalEndpoint["state"]>;
+  readonly #id: string;
+
+  constructor(name: string, settings: LocalEndpoint) {
+    const { id, type = "READ_WRITE", state = "ACTIVE", disabled = false, host = "localhost", readOnlyHost } = settings;
+    this.name = name;
+    this.readOnly = type === "READ_ONLY";
+    this.disabled = disabled;
+    this.state = state;
+    this.#id = id;
+    if (settings.withoutHosts) return;
+    this.host = host;
+    this.pooledHost = this.readOnly ? undefined : pooled(host);
+    this.readOnlyHost = readOnlyHost;
+  }
+
+  /** The names that a client may ask for in TLS. */
+  get hosts(): string[] {
+    return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
+  }
+
+  /** `status` in the API's answer. */
+  get status(): Record<string, unknown> {
+    const hosts = {
+      host: this.host,
+      ...(this.pooledHost ? { read_write_pooled_host: this.pooledHost } : {}),
+      ...(this.readOnlyHost ? { read_only_host: this.readOnlyHost } : {}),
+    };
+    return {
+      endpoint_id: this.#id,
+      endpoint_type: `ENDPOINT_TYPE_${this.readOnly ? "READ_ONLY" : "READ_WRITE"}`,
+      current_state: this.state,
+      disabled: this.disabled,
+      autoscaling_limit_min_cu: 1,
+      autoscaling_limit_max_cu: 1,
+      suspend_timeout_duration: "86400s",
+      ...(this.host ? { hosts } : {}),
+    };
+  }
+}
+
+/** `ep-x.database...` becomes `ep-x-pooler.database...`; a bare name goes under `.localhost`. */
+function pooled(host: string): string {
+  const [first, ...rest] = host.split(".");
+  return rest.length ? [`${first}-pooler`, ...rest].join(".") : `${first}-pooler.localhost`;
 }

@@ -1,11 +1,7 @@
-import { delay } from "./delay.ts";
-import { ApiError, bodyText, invalid, notFound } from "./api_error.ts";
-import type { Claims, CredentialIssuer } from "./credential.ts";
-import { readCredentialRequest, readsOnly, record } from "./credential_request.ts";
-import { faulty, refusal, truncated } from "./fault_response.ts";
-import type { Faults } from "./faults.ts";
+import { ApiError, bodyText, errorCodeOf, invalid, notFound } from "./api_error.ts";
+import { type Claims, type CredentialIssuer, readCredentialRequest, readsOnly, record } from "./credential.ts";
+import { delay, type Faults, type WorkspaceFault } from "./faults.ts";
 import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
-import { page } from "./page.ts";
 import { type Resource, timestamp, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
@@ -251,4 +247,61 @@ async function json(request: Request): Promise<unknown> {
   } catch {
     throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not JSON");
   }
+}
+
+const MAX_PAGE = 100;
+
+/** One page of a list under its key, which the API leaves out where the page is empty. */
+export function page(key: string, items: unknown[], query: URLSearchParams): Record<string, unknown> {
+  const size = Number(query.get("page_size") || MAX_PAGE);
+  if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
+  const token = query.get("page_token");
+  const start = token ? Number(atobOr(token)) : 0;
+  if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
+  const end = start + Math.min(size, MAX_PAGE);
+  return {
+    ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
+    ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
+  };
+}
+
+function atobOr(text: string): string {
+  try {
+    return atob(text);
+  } catch {
+    return "no token";
+  }
+}
+
+/** An error as the API tells it. */
+export function refusal(status: number, error_code: string, message: string): Response {
+  return Response.json({ error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]` }, { status });
+}
+
+/** The answer that a fault gives. */
+export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
+  const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
+  if (answer === "never") {
+    await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
+  }
+  // A body shorter than it was said to be makes the server drop the connection.
+  if (answer === "reset") return new Response(nothing(), { headers: { "content-length": "100" } });
+  const response = body === undefined
+    ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
+    : new Response(body, {
+      status,
+      headers: { "content-type": contentType ?? (body.startsWith("<") ? "text/html" : "application/json") },
+    });
+  if (retryAfter !== undefined) response.headers.set("Retry-After", String(retryAfter));
+  return response;
+}
+
+/** The first half of an answer. */
+export async function truncated(response: Response): Promise<Response> {
+  const text = await response.text();
+  return new Response(text.slice(0, text.length / 2), { status: response.status, headers: response.headers });
+}
+
+function nothing(): ReadableStream<Uint8Array> {
+  return new ReadableStream({ start: (stream) => stream.close() });
 }

@@ -1,8 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { destination, type Lookup } from "./dns.ts";
-import { keepOnLoopback, type SslConfig } from "./tls.ts";
-import { requestMessage, upgrade } from "./upgrade.ts";
+import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 
 /** PostgreSQL's protocol, section "Message Formats": the code of a request that comes instead of a start-up. */
 const CANCEL_REQUEST = 80877102;

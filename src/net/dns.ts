@@ -1,6 +1,6 @@
 import { isIP, type LookupFunction, type TcpNetConnectOpts } from "node:net";
 import { lookup as systemLookup } from "node:dns";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 
 /** An IP address and its family. */
 export interface Address {

@@ -1,4 +1,4 @@
-import { LakebaseError, type LakebaseErrorCode } from "../errors.ts";
+import { LakebaseError, type LakebaseErrorCode } from "../core/errors.ts";
 import { isLoopback } from "../settings/host.ts";
 
 /** What to make of a connection that did not come about. */

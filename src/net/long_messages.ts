@@ -1,7 +1,7 @@
 import { Buffer, constants } from "node:buffer";
 import { EventEmitter } from "node:events";
 import type net from "node:net";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 
 /** What is used of `pg`'s connection. */
 interface Connection extends EventEmitter {

@@ -1,14 +1,13 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import { backoff, pause } from "../backoff.ts";
-import { LakebaseError } from "../errors.ts";
-import { statementLine } from "../sql_text.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { statementLine } from "../core/sql_text.ts";
 import { requestCancel } from "./cancel.ts";
-import { credentialOf, type LoginClient } from "./client.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
-import { IdleTimer } from "./idle.ts";
-import { type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
+import { credentialOf, type LoginClient } from "./login_client.ts";
+import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
 /** A connection that was idle this long is asked for a sign of life before it is handed out. */
 const UNCHECKED_IDLE_MS = 5000;

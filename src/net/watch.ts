@@ -3,7 +3,7 @@ import net from "node:net";
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import { destination, type Lookup } from "./dns.ts";
-import { askForTls } from "./upgrade.ts";
+import { askForTls } from "./tls.ts";
 
 /** When a server that says nothing is asked whether it is still there. */
 export interface WatchOptions {

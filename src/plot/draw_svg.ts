@@ -1,5 +1,5 @@
 import process from "node:process";
-import { cannotPlot } from "./failure.ts";
+import { cannotPlot } from "./options.ts";
 import type { Spec } from "./vega_spec.ts";
 
 type Vega = typeof import("npm:vega@^5.33.1");

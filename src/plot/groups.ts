@@ -1,9 +1,7 @@
-import { niceBins } from "./bins.ts";
-import { isWhole } from "./column.ts";
+import { niceBins, unitFor } from "./bins.ts";
 import type { Design, DesignKey } from "./design.ts";
 import { COUNT, isAdditive, type Measure } from "./measure.ts";
-import { type Group, type Groups, type Key, OTHER, type PlotSource } from "./source.ts";
-import { unitFor } from "./time_unit.ts";
+import { type Group, type Groups, isWhole, type Key, OTHER, type PlotSource } from "./source.ts";
 
 /** Groups at most: what a chart can show, and what a page can hold. */
 export const MOST = 5000;

@@ -1,6 +1,6 @@
-import { meant } from "../closest.ts";
-import type { PlotColumn } from "./column.ts";
-import { cannotPlot, quoted } from "./failure.ts";
+import { meant } from "../core/closest.ts";
+import { cannotPlot, quoted } from "./options.ts";
+import type { PlotColumn } from "./source.ts";
 
 /** What can be computed of rows. */
 export type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";

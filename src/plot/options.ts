@@ -1,5 +1,5 @@
-import { meant, unknownOption } from "../closest.ts";
-import { cannotPlot, quoted } from "./failure.ts";
+import { meant, unknownOption } from "../core/closest.ts";
+import { LakebaseError } from "../core/errors.ts";
 
 /** How a chart draws its rows. */
 export type PlotMark = "bar" | "line" | "area" | "point" | "histogram" | "box" | "heatmap";
@@ -87,4 +87,18 @@ function checkSize(name: string, size: unknown): void {
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The error for a chart that can't be drawn.
+ *
+ * @param state What is wrong, as the end of a sentence.
+ */
+export function cannotPlot(state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_PARAMETER", `Cannot plot: ${state}`, { cause });
+}
+
+/** A name as an error shows it. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }

@@ -1,16 +1,11 @@
-import { countText } from "../amount_text.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../notebook/display.ts";
-import { boxData } from "./box_data.ts";
-import type { ChartData } from "./data.ts";
-import { type Design, designOf } from "./design.ts";
+import { countText } from "../core/text.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
+import { type Design, designOf, shortText } from "./design.ts";
 import { drawSvg } from "./draw_svg.ts";
-import { cannotPlot } from "./failure.ts";
-import { groupData } from "./group_data.ts";
 import { groupsOf } from "./groups.ts";
-import { shortText } from "./labels.ts";
 import type { ChannelName } from "./measure.ts";
-import type { PlotOptions } from "./options.ts";
-import { pointData } from "./point_data.ts";
+import { cannotPlot, type PlotOptions } from "./options.ts";
 import type { PlotSource } from "./source.ts";
 import { type Spec, vegaSpec } from "./vega_spec.ts";
 

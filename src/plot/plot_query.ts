@@ -1,11 +1,13 @@
+import type { Query } from "../api/query.ts";
+import { sourceOf } from "../catalog/source.ts";
 import { columnsOf, readOnly } from "../explore/profile.ts";
-import { sourceOf } from "../explore/source.ts";
-import type { Query } from "../query/query.ts";
-import type { FindSession } from "../query/run.ts";
-import { type StopOptions, stoppable } from "../query/stop.ts";
-import { plotColumns } from "./column.ts";
+import type { Field } from "../sql/result.ts";
+import type { FindSession } from "../sql/run.ts";
+import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { checkPlotOptions, type PlotOptions } from "./options.ts";
 import { computePlot, drawPlot, type Plot } from "./plot.ts";
+import { rowSource } from "./row_source.ts";
+import { plotColumns } from "./source.ts";
 import { sqlSource } from "./sql_source.ts";
 
 /**
@@ -26,4 +28,15 @@ export async function plotQuery(
   const session = await find();
   const data = await readOnly(session, stop, compute);
   return await drawPlot(data, options);
+}
+
+/** Draws the rows of a result; see `Result.plot`. */
+export async function plotRows(
+  rows: readonly unknown[],
+  fields: readonly Field[],
+  options: PlotOptions,
+): Promise<Plot> {
+  checkPlotOptions(options);
+  const source = rowSource(rows as Record<string, unknown>[], plotColumns(fields));
+  return await drawPlot(await computePlot(source, options), options);
 }

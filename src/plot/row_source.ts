@@ -1,9 +1,16 @@
-import { binOf } from "./bins.ts";
-import type { PlotColumn } from "./column.ts";
+import { binOf, truncate } from "./bins.ts";
 import type { Measure } from "./measure.ts";
-import { type Box, type Group, type Key, OTHER, type PlotSource, SPREAD } from "./source.ts";
-import { truncate } from "./time_unit.ts";
-import { numberValue, plotValue } from "./value.ts";
+import {
+  type Box,
+  type Group,
+  type Key,
+  numberValue,
+  OTHER,
+  type PlotColumn,
+  type PlotSource,
+  plotValue,
+  SPREAD,
+} from "./source.ts";
 
 type Row = Record<string, unknown>;
 

@@ -1,7 +1,8 @@
-import type { Bins } from "./bins.ts";
-import type { PlotColumn, Scale } from "./column.ts";
+import { cellText } from "../draw/cell.ts";
+import type { Field } from "../sql/result.ts";
+import { isBuiltIn } from "../sql/type_names.ts";
+import type { Bins, TimeUnit } from "./bins.ts";
 import type { Measure } from "./measure.ts";
-import type { TimeUnit } from "./time_unit.ts";
 
 /** What a value of a chart is: numbers and, since 1970 in milliseconds, times; texts; NULL, and what no chart can show. */
 export type PlotValue = number | string | null;
@@ -68,3 +69,72 @@ export interface PlotSource {
 
 /** What a row's number is multiplied with, modulo 2^32, to choose rows evenly and always the same. */
 export const SPREAD = 2_654_435_761;
+
+const [FIRST, LAST] = [Date.parse("0001-01-02T00:00Z"), Date.parse("9999-12-30T00:00Z")];
+
+/** A point in time in milliseconds since 1970, what has no time zone as if in UTC; `null` for what no chart has a form of. */
+export function timeValue(value: unknown): number | null {
+  const time = value instanceof Date ? value.getTime() : typeof value === "string" ? Date.parse(isoText(value)) : NaN;
+  return time >= FIRST && time <= LAST ? time : null;
+}
+
+function isoText(text: string): string {
+  if (/^\d{4}-\d\d-\d\d$/.test(text)) return text; // which JavaScript takes to be in UTC
+  if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?$/.test(text)) return "";
+  return `${text.replace(" ", "T")}Z`;
+}
+
+/** Beyond this no number has a place on an axis: the distance of two would have no form. */
+export const LARGEST = 1e300;
+/** What is nearer to 0 than this is 0: no two ticks would be apart. */
+export const SMALLEST = 1e-300;
+
+/** A number; `null` for what has no place on an axis. */
+export function numberValue(value: unknown): number | null {
+  if (value === null || value === undefined || value === "" || typeof value === "object") return null;
+  const number = Number(value);
+  if (!(Math.abs(number) <= LARGEST)) return null;
+  return Math.abs(number) < SMALLEST ? 0 : number;
+}
+
+/** Characters of a text that are told apart. */
+export const LONGEST = 500;
+
+/** A value of a row as a chart of this scale has it. */
+export function plotValue(value: unknown, { type, scale }: Pick<PlotColumn, "type" | "scale">): PlotValue {
+  if (scale === "number") return numberValue(value);
+  return scale === "time" ? timeValue(value) : cellText(value, type, LONGEST)?.text ?? null;
+}
+
+/** How a column's values are laid out. */
+export type Scale = "number" | "time" | "text";
+
+/** A column that may be drawn. */
+export interface PlotColumn {
+  /** Its key in a row, by which it is called. */
+  name: string;
+  /** Its place, from 1. */
+  position: number;
+  /** Its Postgres type. */
+  type: string;
+  /** Whether every Postgres has the type; another of the same name may be anything. */
+  builtIn: boolean;
+  scale: Scale;
+}
+
+const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric"]);
+const TIMES = new Set(["date", "timestamp", "timestamptz"]);
+
+/** The columns of a result; what is neither a number nor a point in time is a category. */
+export function plotColumns(fields: readonly Field[]): PlotColumn[] {
+  return fields.map(({ key: name, type, oid }, index) => {
+    const builtIn = isBuiltIn(oid);
+    const scale = !builtIn ? "text" : NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text";
+    return { name, position: index + 1, type, builtIn, scale };
+  });
+}
+
+/** Whether all values are whole numbers. */
+export function isWhole({ type }: PlotColumn): boolean {
+  return type.startsWith("int");
+}

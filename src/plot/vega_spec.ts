@@ -1,7 +1,5 @@
-import { BOX_MARKS } from "./box_data.ts";
-import type { Axis, ChartData } from "./data.ts";
-import type { Design } from "./design.ts";
-import { keyText } from "./labels.ts";
+import { type Axis, BOX_MARKS, type ChartData } from "./chart_data.ts";
+import { type Design, keyText } from "./design.ts";
 import type { ChannelName } from "./measure.ts";
 import type { PlotOptions } from "./options.ts";
 

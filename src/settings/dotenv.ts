@@ -1,6 +1,6 @@
 import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 
 /** How long `@std/dotenv` may take to arrive before Node's parser reads the file instead. */
 const ARRIVAL_LIMIT_MS = 3000;

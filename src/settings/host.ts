@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
-import { badSetting, quotedName } from "./bad_setting.ts";
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { badSetting, quotedName } from "./read_option.ts";
 
 /** A host as it was given. @throws {LakebaseError} `BAD_SETTING` for what is more than a name or an address. */
 export function checkHost(host: string): string {

@@ -1,5 +1,5 @@
 import type { LocalOptions } from "../local/mod.ts";
-import type { TypeParsers } from "../query/types.ts";
+import type { TypeParsers } from "../sql/types.ts";
 
 export type { TypeParsers };
 

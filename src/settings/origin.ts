@@ -1,4 +1,4 @@
-import { type LakebaseErrorCode, redact } from "../errors.ts";
+import { type LakebaseErrorCode, redact } from "../core/errors.ts";
 
 /** The kinds of places that a setting can stand in. */
 export type Source = "option" | "environment" | "profile" | "machine" | ".env" | "default";

@@ -1,4 +1,4 @@
-import { LakebaseError } from "../errors.ts";
+import { LakebaseError } from "../core/errors.ts";
 import type { Found } from "./origin.ts";
 
 /** A profile file has a section for each workspace that a person logs in to; more is another file. */

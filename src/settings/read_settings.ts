@@ -1,11 +1,11 @@
-import { acquireLocal } from "../embedded.ts";
-import { keepSecret } from "../redact.ts";
-import { badSetting, checkOptionNames, quoted } from "./bad_setting.ts";
-import { type EnvFile, readEnvFile } from "./dotenv.ts";
+import { keepSecret } from "../core/redact.ts";
 import type { LocalOptions } from "../local/mod.ts";
+import { type EnvFile, readEnvFile } from "./dotenv.ts";
+import { acquireLocal } from "./embedded.ts";
 import { type ConnectOptions, OPTION_NAMES, SETTING_NAMES } from "./options.ts";
 import { type Found, listed, type Setting, told } from "./origin.ts";
 import { readProfiles } from "./profiles.ts";
+import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
 import { mergeVariables, refusedNames, type Variables } from "./variables.ts";
 import { isSecret, needsProfiles } from "./workspace.ts";

@@ -1,10 +1,9 @@
-import { badSetting, checkOptionNames, quoted, quotedName } from "./bad_setting.ts";
+import { checkTypes, type TypeParsers } from "../sql/types.ts";
 import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
 import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
 import { distrust, type Found, listed, type Origin, type Setting, told } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
-import { checkTypes, type TypeParsers } from "../query/types.ts";
-import { OptionReader, type Range } from "./read_option.ts";
+import { badSetting, checkOptionNames, OptionReader, quoted, quotedName, type Range } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
 import { type FoundWorkspace, mixed, resolveWorkspace, type WorkspaceLogin } from "./workspace.ts";
 

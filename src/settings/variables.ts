@@ -1,7 +1,7 @@
-import { badSetting } from "./bad_setting.ts";
 import type { EnvFile } from "./dotenv.ts";
 import { SETTING_NAMES } from "./options.ts";
 import type { Found, Origin } from "./origin.ts";
+import { badSetting } from "./read_option.ts";
 import { IN_ENV_FILE, NEVER_IN_ENV_FILE } from "./workspace.ts";
 
 /** What the environment says, and `.env` where the environment says nothing, by name. */

@@ -1,7 +1,7 @@
-import type { LakebaseError } from "../errors.ts";
-import { badSetting, quotedName } from "./bad_setting.ts";
+import type { LakebaseError } from "../core/errors.ts";
 import { distrust, type Found, type Origin, told } from "./origin.ts";
 import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
+import { badSetting, quotedName } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
 
 /** Which workspace, and the login for it, as the Databricks SDK takes them. */

@@ -1,4 +1,6 @@
-export { checkEach as checkOptions, type OptionChecks } from "../query/options.ts";
+import type { ColumnData } from "./columns/batch.ts";
+
+export { checkEach as checkOptions, type OptionChecks } from "../sql/options.ts";
 
 /** The check of a switch. */
 export const SWITCH = [(value: unknown) => typeof value === "boolean", "true or false"] as const;
@@ -53,4 +55,10 @@ function isQuote(value: unknown): boolean {
 
 function isNullText(value: unknown): boolean {
   return typeof value === "string" && value.isWellFormed() && !/["\r\n\0]/.test(value);
+}
+
+/** Values as words of 32 bits: copied as such, no NaN is changed and no bigint made. */
+export function words({ values }: ColumnData): Int32Array {
+  const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
+  return new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
 }

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { type Clock, install } from "@sinonjs/fake-timers";
-import type { Credential } from "../../src/auth/credential.ts";
-import { CredentialCache, refreshAfter } from "../../src/auth/token.ts";
-import { LakebaseError } from "../../src/errors.ts";
+import { type Credential, CredentialCache, refreshAfter } from "../../src/auth/credential.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { errorText, exitCode } from "../../src/cli/exit.ts";
-import { LakebaseError } from "../../src/errors.ts";
+import { errorText, exitCode } from "../../src/cli/errors.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
 
 Deno.test("exitCode() tells wrong usage, failure and a reader that has left apart", () => {
   const pipe = new Deno.errors.BrokenPipe("Broken pipe (os error 32)");

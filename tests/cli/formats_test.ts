@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { type FormatOptions, makeFormat } from "../../src/cli/formats.ts";
-import type { Field } from "../../src/query/result.ts";
+import { type FormatOptions, makeFormat } from "../../src/cli/rows.ts";
+import type { Field } from "../../src/sql/result.ts";
 
 const OIDS: Record<string, number> = { bool: 16, int4: 23, int8: 20, text: 25, numeric: 1700, float8: 701, json: 114 };
 

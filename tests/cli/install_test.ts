@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 
-const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
+const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
 
 Deno.test("the program runs where `deno install` puts it, from any folder", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-install-" });
   try {
     const installed = await new Deno.Command(Deno.execPath(), {
-      args: ["install", "-g", "-A", "-n", "lakebase", "--root", folder, "src/cli.ts"],
+      args: ["install", "-g", "-A", "-n", "lakebase", "--root", folder, "src/cli/main.ts"],
       cwd: ROOT,
     }).output();
     assert.ok(installed.success, new TextDecoder().decode(installed.stderr));

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { bindParameters, checkParameters } from "../../src/cli/parameters.ts";
-import { parseScript } from "../../src/cli/script.ts";
+import { bindParameters, checkParameters, parseScript } from "../../src/cli/script.ts";
 
 /** Each statement as it stands, with `{name}` for its parameters. */
 function parsed(text: string): string[] {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { errorText } from "../../src/cli/exit.ts";
-import { delimiter, names } from "../../src/cli/settings.ts";
-import { inShell } from "../../src/cli/shell_words.ts";
-import { LakebaseError } from "../../src/errors.ts";
+import { delimiter, names } from "../../src/cli/connection.ts";
+import { errorText, inShell } from "../../src/cli/errors.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
 
 Deno.test("inShell() says options as they are typed, and leaves everything else", () => {
   const cases: [message: string, said: string][] = [

@@ -1,9 +1,9 @@
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
-import { sharedPostgres } from "../query/support.ts";
 import { postgresMissing } from "../support/postgres.ts";
+import { sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
-const CLI = decodeURIComponent(new URL("../../src/cli.ts", import.meta.url).pathname);
+const CLI = decodeURIComponent(new URL("../../src/cli/main.ts", import.meta.url).pathname);
 const CONFIG = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
 
 export interface RunOptions {

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { OPTION_NAMES } from "../../src/settings/options.ts";
-import { LOAD_FORMATS } from "../../src/transfer/file_format.ts";
+import { LOAD_FORMATS } from "../../src/transfer/formats/file_format.ts";
 import { codeBlocks, codeIn, readDocument, tableUnder } from "./markdown.ts";
 import { ROOT } from "./support.ts";
 
 const README = await readDocument("README.md");
 
 Deno.test("README.md has a row for each error code, and no other", async () => {
-  const source = await Deno.readTextFile(`${ROOT}src/errors.ts`);
+  const source = await Deno.readTextFile(`${ROOT}src/core/errors.ts`);
   const union = source.slice(0, source.indexOf("/** What a {@linkcode LakebaseError} knows"));
   const codes = [...union.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
   assert.ok(codes.length > 20);

@@ -85,7 +85,7 @@ Deno.test("what is heavy is not loaded with the module", async () => {
 });
 
 Deno.test("a load of CSV needs no package", async () => {
-  assert.deepEqual(await packagesOf("src/transfer/load.ts"), []);
+  assert.deepEqual(await packagesOf("src/transfer/load/load.ts"), []);
 });
 
 /** The packages that a module loads without being asked for more. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
-import { DISPLAY } from "../../src/notebook/display.ts";
+import { DISPLAY } from "../../src/draw/notebook.ts";
 import { bothTests } from "../support/lakebase.ts";
 
 const test = bothTests();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { parseCatalogue } from "../../src/kernel/catalogue.ts";
+import { parseCatalogue } from "../../src/kernel/catalog.ts";
 import { completeSql } from "../../src/kernel/completion.ts";
 import { inspectSql } from "../../src/kernel/inspection.ts";
-import { errorOf, queryTest } from "../query/support.ts";
+import { errorOf, queryTest } from "../support/queries.ts";
 
 /** Each does something if a cell that has it is run, or looks like another in it. */
 const NAMES = [

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { connect, type LakebaseError } from "../../mod.ts";
 import { MessageReader } from "../../src/kernel/message_reader.ts";
-import { errorOf, queryTest } from "../query/support.ts";
 import { localTests } from "../support/lakebase.ts";
+import { errorOf, queryTest } from "../support/queries.ts";
 
 const test = localTests();
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { check, connect, type Lakebase } from "../../mod.ts";
-import { sessionOf } from "../../src/lakebase.ts";
-import { findCatalogue } from "../../src/notebook/sql_catalogue.ts";
-import { drawn, errorOf } from "../query/support.ts";
+import { sessionOf } from "../../src/api/lakebase.ts";
+import { findCatalogue } from "../../src/cells/completion_catalog.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { drawn, errorOf } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { unqualified } from "./sql_names.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { print } from "../../src/cli/output.ts";
-import { LakebaseError } from "../../src/errors.ts";
-import { printable, printableJson } from "../../src/unseen.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
+import { printable, printableJson } from "../../src/core/text.ts";
 import { command, PROGRAM } from "../cli/support.ts";
 
 /** Each is a command to some terminal: reset, clipboard, title, link, the same in C1, a line written over, hidden text. */

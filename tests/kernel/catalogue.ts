@@ -1,4 +1,4 @@
-import { type Catalogue, parseCatalogue } from "../../src/kernel/catalogue.ts";
+import { type Catalogue, parseCatalogue } from "../../src/kernel/catalog.ts";
 
 /** A catalogue as the child sends it. */
 export const SENT = {

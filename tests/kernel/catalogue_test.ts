@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseCatalogue } from "../../src/kernel/catalogue.ts";
+import { parseCatalogue } from "../../src/kernel/catalog.ts";
 import { CATALOGUE, SENT } from "./catalogue.ts";
 
 Deno.test("parseCatalogue() takes what the child sends", () => {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { scriptOf } from "../../src/kernel/cell_script.ts";
-import { rewritten } from "../../src/kernel/rewritten.ts";
-import { hasNoReason, importedSpecifiers, parseFailure } from "../../src/kernel/cell_failure.ts";
+import { hasNoReason, importedSpecifiers, parseFailure } from "../../src/kernel/failure.ts";
+import { rewritten, scriptOf } from "../../src/kernel/rewrite.ts";
 
 Deno.test("why a cell does not parse is told with its line", async () => {
   const { ename, evalue, traceback } = (await parseFailure("const a: number = 1;\n\nlet b = = 2;"))!;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Catalogue } from "../../src/kernel/catalogue.ts";
+import type { Catalogue } from "../../src/kernel/catalog.ts";
 import { completeSql } from "../../src/kernel/completion.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 import { CATALOGUE } from "./catalogue.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { loopbackAddress } from "../../src/kernel/loopback.ts";
 import {
   connectionFileText,
+  loopbackAddress,
   loopbackInfo,
   parseConnectionInfo,
   readConnectionFile,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { editorReply } from "../../src/kernel/editor.ts";
-import { rewritten } from "../../src/kernel/rewritten.ts";
+import { editorReply } from "../../src/kernel/completion.ts";
+import { rewritten } from "../../src/kernel/rewrite.ts";
 
 Deno.test("what is not SQL is left to the child", () => {
   for (const type of ["complete_request", "inspect_request", "is_complete_request", "history_request", undefined]) {

@@ -1,6 +1,6 @@
 import type { ChannelName, ConnectionInfo } from "../../src/kernel/connection_file.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "../../src/kernel/message.ts";
-import { Wire } from "../../src/kernel/wire.ts";
+import { Wire } from "../../src/kernel/socket.ts";
 import { encodeMessage } from "../../src/kernel/zmtp.ts";
 
 export interface Output {

@@ -1,8 +1,7 @@
 import { parseScript } from "../../src/cli/script.ts";
 import { stoppable } from "../../src/kernel/awaits.ts";
-import { editorReply } from "../../src/kernel/editor.ts";
-import { rewriteCell } from "../../src/kernel/magic.ts";
-import { UsageError } from "../../src/kernel/usage_error.ts";
+import { editorReply } from "../../src/kernel/completion.ts";
+import { rewriteCell, UsageError } from "../../src/kernel/magic.ts";
 
 /** Readers of what a person typed, or an editor sends while they type. */
 const READERS: Record<string, (text: string) => unknown> = {

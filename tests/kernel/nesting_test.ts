@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DEEPEST, nestsTooDeep } from "../../src/kernel/nesting.ts";
+import { DEEPEST, nestsTooDeep } from "../../src/kernel/rewrite.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 function nested(depth: number, open = "[", close = "]"): string {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../src/local/api_error.ts";
-import { readCredentialRequest } from "../../src/local/credential_request.ts";
+import { readCredentialRequest } from "../../src/local/credential.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const endpoint = "projects/p/branches/b/endpoints/e";

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../src/local/engine.ts";
-import { concat } from "../../src/local/bytes.ts";
-import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
+import { concat, cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
 import { stillHeld } from "../support/garbage.ts";
 
 const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [

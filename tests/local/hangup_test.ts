@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { queryTest } from "../query/support.ts";
+import { queryTest } from "../support/queries.ts";
 
 /** What is used of `pg`'s connection. */
 interface Wire extends EventEmitter {

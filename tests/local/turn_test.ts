@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Turn } from "../../src/local/turn.ts";
+import { Turn } from "../../src/local/embedded.ts";
 
 Deno.test("Turn goes round in the order of asking", async () => {
   const turn = new Turn<string>();

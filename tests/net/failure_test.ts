@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LakebaseError } from "../../src/errors.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
 import { classifyFailure, connectError, type Destination } from "../../src/net/failure.ts";
 
 const TO: Destination = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Clock, install } from "@sinonjs/fake-timers";
-import { IdleTimer } from "../../src/net/idle.ts";
+import { IdleTimer } from "../../src/net/pool_options.ts";
 
 interface Client {
   name: string;

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../mod.ts";
-import { Lakebase } from "../../src/lakebase.ts";
+import { Lakebase } from "../../src/api/lakebase.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
 import { MessageReader } from "../../src/net/long_messages.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
-import type { LocalLakebase } from "../../src/local/mod.ts";
 import { bothTests } from "../support/lakebase.ts";
 
 function message(code: string, size: number): Buffer {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { check, connect } from "../../mod.ts";
-import { Lakebase } from "../../src/lakebase.ts";
-import { tlsOptions } from "../../src/net/tls.ts";
-import type { LoginClient } from "../../src/net/client.ts";
-import { LakebasePool } from "../../src/net/pool.ts";
-import type { WatchOptions } from "../../src/net/watch.ts";
+import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import type { LoginClient } from "../../src/net/login_client.ts";
+import { LakebasePool } from "../../src/net/pool.ts";
+import { tlsOptions } from "../../src/net/tls.ts";
+import type { WatchOptions } from "../../src/net/watch.ts";
 import { bothTests } from "../support/lakebase.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { PlotOptions } from "../../mod.ts";
 import * as vega from "vega";
 import { compile } from "vega-lite";
-import { drawn, errorOf, queryTest } from "../query/support.ts";
+import type { PlotOptions } from "../../mod.ts";
+import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
 const ROWS = "SELECT 'a' AS zone, 1.5 AS fare, 2 AS id, now() AS started";
 

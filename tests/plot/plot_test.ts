@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { PlotOptions } from "../../mod.ts";
-import { queryTest } from "../query/support.ts";
+import { queryTest } from "../support/queries.ts";
 
 type Cells = Record<string, unknown>;
 

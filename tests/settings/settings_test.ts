@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { LakebaseError } from "../../src/errors.ts";
+import { LakebaseError } from "../../src/core/errors.ts";
 import { scanDotenv } from "../../src/settings/dotenv.ts";
+import type { ConnectOptions } from "../../src/settings/options.ts";
 import { setBy, told } from "../../src/settings/origin.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { resolveLocal } from "../../src/settings/read_settings.ts";
-import { mergeVariables } from "../../src/settings/variables.ts";
-import type { ConnectOptions } from "../../src/settings/options.ts";
 import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
+import { mergeVariables } from "../../src/settings/variables.ts";
 
 type Env = Record<string, string | undefined>;
 

@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
 import { type Clock, install } from "@sinonjs/fake-timers";
-import { type MeterOptions, type Progress, type ProgressView, startMeter } from "../../src/transfer/progress.ts";
-import { outcomeText, partDone, progressText } from "../../src/transfer/progress_text.ts";
-import { terminalView } from "../../src/transfer/progress_view.ts";
+import { outcomeText, partDone, progressText } from "../../src/draw/progress.ts";
+import {
+  type MeterOptions,
+  type Progress,
+  type ProgressView,
+  startMeter,
+  terminalView,
+} from "../../src/transfer/progress.ts";
 
 const MB = 1024 * 1024;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { errorOf } from "../query/support.ts";
-import { pullTest } from "./support.ts";
+import { errorOf } from "../support/queries.ts";
+import { pullTest } from "../support/transfers.ts";
 
 const TEXT_FORMATS = ["csv", "tsv", "ndjson"];
 const FORMATS = [...TEXT_FORMATS, "arrow", "parquet"];

@@ -1,8 +1,7 @@
 import { Worker } from "node:worker_threads";
-import { LakebaseError } from "../../errors.ts";
-import { workerUrl } from "../../worker_url.ts";
-import type { Batch } from "../batch.ts";
-import type { FromReader, ToReader } from "./columnar_messages.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import { workerUrl } from "../../core/worker_url.ts";
+import type { Batch } from "../columns/batch.ts";
 import { type FileColumn, fileName, type FileRows, unreadable } from "./file_rows.ts";
 
 /** What the worker may need beside the rows themselves: a damaged file can send its reader round in circles. */
@@ -145,3 +144,23 @@ class ColumnarReader implements FileRows {
     this.#answer.reject(error);
   }
 }
+
+/** What the worker that reads files of columns is told. */
+export type ToReader =
+  /** Open a file, or the bytes that it may ask for. */
+  | { kind: "open"; format: "arrow" | "parquet"; path: string | undefined }
+  /** Give the next rows. */
+  | { kind: "next" }
+  /** The next of those bytes; none after the last. */
+  | { kind: "bytes"; bytes: Uint8Array | undefined };
+
+/** What it says. */
+export type FromReader =
+  /** It is open. */
+  | { kind: "opened"; columns: readonly FileColumn[] }
+  /** The next rows; none after the last. */
+  | { kind: "batch"; batch: Batch | undefined }
+  /** It needs more bytes. */
+  | { kind: "more" }
+  /** It can't, and why. */
+  | { kind: "failed"; message: string };

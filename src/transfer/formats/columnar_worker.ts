@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
-import type { Batch, ColumnData, ColumnValues } from "../batch.ts";
-import { boundLists } from "./arrow/metadata.ts";
-import type { FromReader, ToReader } from "./columnar_messages.ts";
+import type { Batch, ColumnData, ColumnValues } from "../columns/batch.ts";
+import { boundLists } from "./arrow/open.ts";
+import type { FromReader, ToReader } from "./columnar_reader.ts";
 import { fileName, type FileRows, unreadable } from "./file_rows.ts";
 
 boundLists();

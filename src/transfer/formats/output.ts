@@ -1,4 +1,7 @@
-import { joinBytes } from "../join_bytes.ts";
+import { joinBytes } from "../../core/bytes.ts";
+import type { Batch, BatchColumn } from "../columns/batch.ts";
+import { BatchDecoder } from "../columns/binary/decoder.ts";
+import type { Chunk } from "../copy/messages.ts";
 
 /** Bytes that go to a file at once, about; a longer piece goes as it is. */
 const OUTPUT_BYTES = 1_048_576;
@@ -39,4 +42,28 @@ export class Output {
     }
     if (short.length > 0) yield joinBytes(short);
   }
+}
+
+/** When a batch is full: at about so many rows, or so many bytes on the wire, whichever comes first. */
+export interface BatchLimit {
+  /** Rows; a chunk is not split, so it may be some more. */
+  rows: number;
+  /** Bytes; a single longer row is a batch of its own. */
+  bytes: number;
+}
+
+/** The rows of a binary copy, some at a time. */
+export async function* batches(
+  chunks: AsyncIterable<Chunk>,
+  columns: readonly BatchColumn[],
+  limit: BatchLimit,
+): AsyncGenerator<Batch, void, void> {
+  const decoder = new BatchDecoder(columns);
+  for await (const { bytes } of chunks) {
+    if (decoder.rows > 0 && decoder.bytes + bytes.length > limit.bytes) yield decoder.take();
+    decoder.push(bytes);
+    if (decoder.rows >= limit.rows || decoder.bytes >= limit.bytes) yield decoder.take();
+  }
+  decoder.end();
+  if (decoder.rows > 0) yield decoder.take();
 }

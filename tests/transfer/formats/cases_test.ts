@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { ByteBuffer } from "flatbuffers";
-import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
-import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { LakebaseError } from "../../../mod.ts";
-import { errorOf } from "../../query/support.ts";
+import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
+import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
+import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
 import { fileTest, python } from "./readers.ts";

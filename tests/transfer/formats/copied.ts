@@ -2,11 +2,10 @@ import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { to } from "pg-copy-streams";
-import type { BatchColumn } from "../../../src/transfer/batch.ts";
-import { columnType } from "../../../src/transfer/column_type.ts";
-import type { Chunk } from "../../../src/transfer/copy_messages.ts";
+import { type BatchColumn, columnType } from "../../../src/transfer/columns/batch.ts";
+import type { Chunk } from "../../../src/transfer/copy/messages.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
-import { sharedPostgres } from "../../query/support.ts";
+import { sharedPostgres } from "../../support/queries.ts";
 
 /** A query's rows as the server copies them. */
 export interface Copied {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { encodeArrow } from "../../../src/transfer/formats/arrow.ts";
+import { encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
-import { encodeParquet } from "../../../src/transfer/formats/parquet.ts";
-import { errorOf } from "../../query/support.ts";
+import { encodeParquet } from "../../../src/transfer/formats/parquet/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
+import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 import { copied, write } from "./copied.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";

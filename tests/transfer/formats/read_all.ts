@@ -1,4 +1,4 @@
-import { cellText } from "../../../src/transfer/cell_text.ts";
+import { cellText } from "../../../src/transfer/columns/cell_text.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
 
 /** All of a file: what it makes of the columns, and the text of each value. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
-import { errorOf } from "../../query/support.ts";
+import { errorOf } from "../../support/queries.ts";
 import { all } from "./read_all.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { cellText } from "../../../src/transfer/cell_text.ts";
-import { encodeArrow } from "../../../src/transfer/formats/arrow.ts";
+import { cellText } from "../../../src/transfer/columns/cell_text.ts";
+import { encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
-import { encodeParquet } from "../../../src/transfer/formats/parquet.ts";
+import { encodeParquet } from "../../../src/transfer/formats/parquet/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
 import { requires } from "../../support/requirements.ts";
 import { copied, write } from "./copied.ts";

@@ -13,18 +13,29 @@ import {
   type Timestamp,
   Type,
 } from "npm:apache-arrow@^21.2.0";
-import type { ColumnData } from "../../batch.ts";
-import { problemAt } from "../../binary/block.ts";
-import type { ColumnType } from "../../column_type.ts";
-import { fixedBytes, largeBytes, plainBytes, viewBytes } from "./bytes.ts";
-import { decimals, decimalTexts, isKept } from "./decimals.ts";
-import { gather } from "./gather.ts";
-import { durationTexts, intervalTexts, parquetIntervals } from "./intervals.ts";
+import type { ColumnData, ColumnType } from "../../columns/batch.ts";
+import { problemAt } from "../../columns/binary/decoder.ts";
+import { isSet } from "../../columns/value.ts";
 import { jsonTexts } from "./json.ts";
-import { listOffsets } from "./lists.ts";
-import { floats, integers, integerType } from "./numbers.ts";
-import { checkSound } from "./sound.ts";
-import { days, times, timestamps } from "./times.ts";
+import {
+  days,
+  decimals,
+  decimalTexts,
+  durationTexts,
+  fixedBytes,
+  floats,
+  integers,
+  integerType,
+  intervalTexts,
+  isKept,
+  largeBytes,
+  listOffsets,
+  parquetIntervals,
+  plainBytes,
+  times,
+  timestamps,
+  viewBytes,
+} from "./values.ts";
 
 /** The values without what the field says of them; with their own NULLs where those are not the ones of the batch. */
 export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
@@ -223,4 +234,128 @@ function dictionaryReader(field: Field, type: Dictionary): ColumnReader | undefi
       return gather(data, known.columns);
     },
   };
+}
+
+/** Bits of a value of each kind that is as long as all others. */
+const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
+  bool: 1,
+  int16: 16,
+  int32: 32,
+  uint32: 32,
+  float32: 32,
+  date: 32,
+  int64: 64,
+  float64: 64,
+  time: 64,
+  timestamp: 64,
+  uuid: 128,
+  decimal: 128,
+};
+
+/**
+ * Checks that a column's places are all within it: what a damaged file says of them, a loop would believe.
+ *
+ * @throws {Error} Where they are not.
+ */
+export function checkSound({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
+  const bits = BITS[type.kind];
+  const reach = child?.length ?? values.length;
+  const sound = (nullBitmap === undefined || nullBitmap.length * 8 >= length) &&
+    (bits === undefined ? isRising(offsets, length, reach) : values.byteLength * 8 >= length * bits);
+  if (!sound) throw new Error(`the values of column "${name}" are not where they should be`);
+  if (child !== undefined) checkSound(child);
+}
+
+function isRising(offsets: Int32Array | undefined, length: number, reach: number): boolean {
+  if (offsets === undefined || offsets.length <= length) return length === 0;
+  if (offsets[0]! < 0) return false;
+  for (let at = 1; at <= length; at++) if (offsets[at]! < offsets[at - 1]!) return false;
+  return offsets[length]! <= reach;
+}
+
+/** Where a distinct value is. */
+interface Place {
+  column: ColumnData;
+  at: number;
+}
+
+/** Those of a dictionary; `undefined` for a NULL among them. */
+type Places = readonly (Place | undefined)[];
+
+/**
+ * The values that the indices of a dictionary-encoded column stand for.
+ *
+ * @param data The indices.
+ * @param columns The distinct values: several columns where the dictionary grew.
+ */
+export function gather(data: Data, columns: readonly ColumnData[]): Values {
+  const places = columns.flatMap(placesOf);
+  const first = columns[0];
+  if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
+  const nulls = places.includes(undefined) ? gatherNulls(data, places) : {};
+  if (first.offsets !== undefined) return { ...gatherBytes(data, places), ...nulls };
+  return { ...first.type.kind === "bool" ? gatherBits(data, places) : gatherFixed(data, places, first), ...nulls };
+}
+
+function placesOf(column: ColumnData): Places {
+  const { length, nullBitmap } = column;
+  const isThere = (at: number) => nullBitmap === undefined || isSet(nullBitmap, at);
+  return Array.from({ length }, (_, at) => isThere(at) ? { column, at } : undefined);
+}
+
+function placeOf(data: Data, places: Places, at: number): Place | undefined {
+  if (!data.getValid(at)) return undefined;
+  const index = Number(data.values[at]);
+  if (index < 0 || index >= places.length) throw new Error("it points beyond a dictionary");
+  return places[index];
+}
+
+/** A row is NULL where it has no index, and where its index stands for a NULL. */
+function gatherNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
+  const nullBitmap = new Uint8Array((data.length + 7) >> 3);
+  let nullCount = 0;
+  for (let row = 0; row < data.length; row++) {
+    if (placeOf(data, places, row) === undefined) nullCount++;
+    else nullBitmap[row >> 3]! |= 1 << (row & 7);
+  }
+  return { nullBitmap, nullCount };
+}
+
+function gatherBytes(data: Data, places: Places): Values {
+  const offsets = new Int32Array(data.length + 1);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    const size = place === undefined ? 0 : place.column.offsets![place.at + 1]! - place.column.offsets![place.at]!;
+    offsets[row + 1] = offsets[row]! + size;
+  }
+  const values = new Uint8Array(offsets[data.length]!);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place === undefined) continue;
+    const { column, at } = place;
+    const source = column.values as Uint8Array;
+    values.set(source.subarray(column.offsets![at], column.offsets![at + 1]), offsets[row]);
+  }
+  return { values, offsets };
+}
+
+function gatherBits(data: Data, places: Places): Values {
+  const values = new Uint8Array((data.length + 7) >> 3);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place !== undefined && isSet(place.column.values as Uint8Array, place.at)) values[row >> 3]! |= 1 << (row & 7);
+  }
+  return { values };
+}
+
+function gatherFixed(data: Data, places: Places, like: ColumnData): Values {
+  const size = like.values.length / Math.max(1, like.length);
+  const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
+  for (let row = 0; row < data.length; row++) {
+    const place = placeOf(data, places, row);
+    if (place === undefined) continue;
+    const source = place.column.values as Uint8Array;
+    for (let part = 0; part < size; part++) values[row * size + part] = source[place.at * size + part]!;
+  }
+  return { values };
 }

@@ -1,10 +1,9 @@
 import { type Data, type Field, Type } from "npm:apache-arrow@^21.2.0";
-import type { ColumnData } from "../../batch.ts";
-import { CellProblem, problemAt } from "../../binary/block.ts";
-import { valueReader } from "../../column_value.ts";
+import type { ColumnData } from "../../columns/batch.ts";
+import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
+import { valueReader } from "../../columns/value.ts";
 import type { Values } from "./column_reader.ts";
-import { listOffsets } from "./lists.ts";
-import { texts } from "./texts.ts";
+import { listOffsets, texts } from "./values.ts";
 
 /** The JSON of a value. */
 type Write = (at: number) => string;

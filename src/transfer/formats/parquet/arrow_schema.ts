@@ -1,6 +1,6 @@
 import { RecordBatchStreamWriter } from "npm:apache-arrow@^21.2.0";
-import type { BatchColumn } from "../../batch.ts";
-import { arrowSchema } from "../../arrow_table.ts";
+import { arrowSchema } from "../../columns/arrow_table.ts";
+import type { BatchColumn } from "../../columns/batch.ts";
 
 /** Under this name readers look for the schema that Arrow would have; it is what tells polars that JSON is text. */
 export const ARROW_SCHEMA = "ARROW:schema";

@@ -16,8 +16,8 @@ import {
   Utf8,
 } from "npm:apache-arrow@^21.2.0";
 import type { SchemaElement } from "npm:hyparquet@^1.33.0";
-import { CellProblem } from "../../binary/block.ts";
-import { isSet } from "../../column_value.ts";
+import { CellProblem } from "../../columns/binary/decoder.ts";
+import { isSet } from "../../columns/value.ts";
 import { NotTakenOver } from "../file_rows.ts";
 import type { Dense } from "./row_reader.ts";
 

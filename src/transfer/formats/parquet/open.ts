@@ -1,16 +1,14 @@
 import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@^21.2.0";
 import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@^1.33.0";
-import { LakebaseError } from "../../../errors.ts";
-import { CellProblem } from "../../binary/block.ts";
-import { joinBytes } from "../../join_bytes.ts";
+import { joinBytes } from "../../../core/bytes.ts";
+import { LakebaseError } from "../../../core/errors.ts";
+import { CellProblem } from "../../columns/binary/decoder.ts";
 import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
-import { asUnreadable, FileBytes } from "../file_bytes.ts";
-import { type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
+import { asUnreadable, FileBytes, type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
 import { ARROW_SCHEMA } from "./arrow_schema.ts";
-import { assemble } from "./assemble.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type ReadSchema, readSchema } from "./read_schema.ts";
-import { RowReader } from "./row_reader.ts";
+import { assemble, RowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";

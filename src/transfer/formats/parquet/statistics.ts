@@ -1,7 +1,7 @@
-import type { ColumnData } from "../../batch.ts";
-import { words } from "../../words.ts";
-import { isSet } from "../../column_value.ts";
-import { type Leaf, Physical } from "./leaf.ts";
+import type { ColumnData } from "../../columns/batch.ts";
+import { isSet } from "../../columns/value.ts";
+import { words } from "../../option_checks.ts";
+import { type Leaf, Physical } from "./schema.ts";
 
 /** The least and the greatest value of a column, as PLAIN has it; absent where there is none, or none of use. */
 export interface Bounds {

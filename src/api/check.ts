@@ -1,0 +1,44 @@
+import { check as checkAll, type Checkup, makeCheckup } from "../doctor/checkup.ts";
+import { Examination } from "../doctor/steps.ts";
+import { announceEnvFile } from "../draw/notices.ts";
+import type { ConnectOptions } from "../settings/options.ts";
+import { readSettings } from "../settings/read_settings.ts";
+import type { StopOptions } from "../sql/stop.ts";
+import { Lookup } from "./lookup.ts";
+
+/**
+ * Finds out why `connect()` does not work: takes each of its steps by itself, from the settings to an answered query, and
+ * says of the first that fails what to do. Nothing that it shows holds a secret.
+ *
+ * @param options As `connect()` takes them.
+ * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; beside them `ok`.
+ * In a cell it draws itself, with or without `await`. A failed step is no error: it does not throw.
+ *
+ * @example
+ * ```ts
+ * import { check } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * const checkup = await check({ local: true });
+ * assert.equal(checkup.ok, true);
+ * assert.equal(checkup.find(({ step }) => step === "query")?.outcome, "ok");
+ * ```
+ */
+export function check(options: ConnectOptions = {}): Lookup<Checkup> {
+  return new Lookup(() => diagnose(options));
+}
+
+/** {@linkcode check}, at once, and until it is stopped. */
+export async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
+  const started = performance.now();
+  try {
+    const { settings, found, envFile, release } = await readSettings(options);
+    if (envFile !== undefined) announceEnvFile(envFile);
+    await using _local = { [Symbol.asyncDispose]: release };
+    return await checkAll(new Examination(settings, found), stops);
+  } catch (error) {
+    stops.signal?.throwIfAborted();
+    const detail = error instanceof Error ? error.message : String(error);
+    return makeCheckup([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]);
+  }
+}

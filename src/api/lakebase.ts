@@ -1,0 +1,407 @@
+import type { Pool } from "npm:@types/pg@^8.11.0";
+import type { CredentialCache } from "../auth/credential.ts";
+import type { Endpoint } from "../auth/endpoint.ts";
+import type { ExploreOptions } from "../catalog/relation.ts";
+import type { Checkup } from "../doctor/checkup.ts";
+import { renderCard } from "../draw/card.ts";
+import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
+import { announceConnection } from "../draw/notices.ts";
+import { describeTable, type TableDescription } from "../explore/describe.ts";
+import type { Listing } from "../explore/listing.ts";
+import { type Profile, type ProfileOptions, profileRows } from "../explore/profile.ts";
+import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
+import type { LakebasePool } from "../net/pool.ts";
+import type { Fragment } from "../sql/fragment.ts";
+import { NotebookSession } from "../sql/notebook_session.ts";
+import { takesNothing } from "../sql/options.ts";
+import type { Result } from "../sql/result.ts";
+import { poolSession, type Session } from "../sql/session.ts";
+import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import { parserSource, type TypeParsers } from "../sql/types.ts";
+import type { LoadOptions } from "../transfer/load/options.ts";
+import type { LoadResult } from "../transfer/load/result.ts";
+import type { LoadSource } from "../transfer/load/source.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import { Lookup } from "./lookup.ts";
+import { placeAmong } from "./place.ts";
+import { type Queryable, queryable } from "./queryable.ts";
+import { type DatabaseSession, openSession } from "./session.ts";
+import type { Sql } from "./sql.ts";
+
+/** What a {@linkcode Lakebase} is made of. */
+export interface LakebaseParts {
+  /** The pool, which has logged in once. */
+  pool: LakebasePool;
+  /** The host that answers. */
+  host: string;
+  /** The port. */
+  port: number;
+  /** The database. */
+  database: string;
+  /** The role. */
+  user: string;
+  /** The endpoint, where one was looked up. */
+  endpoint: Endpoint | undefined;
+  /** The OAuth login; `undefined` for a native password. */
+  credentials: CredentialCache | undefined;
+  /** Whether every transaction is read only. */
+  readOnly: boolean;
+  /** Parsers that replace the usual ones, by type name. */
+  types?: TypeParsers | undefined;
+  /** Takes every step of connecting anew, each by itself. */
+  check: () => Promise<Checkup>;
+  /** Stops what belongs to it, such as a Lakebase on this machine. */
+  onClose?: () => Promise<void> | void;
+}
+
+const ROLLED_BACK = "The connection was closed in a transaction, so what the transaction had changed was rolled back";
+
+/**
+ * `pg.Pool`; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
+ * @internal
+ */
+export type PgPool = Pool;
+
+/** Where the queries of a connection run; for this module's own `sql`. */
+export let sessionOf: (db: Lakebase) => Session;
+/** What a connection is made of; for this module's own `connect()`. */
+export let partsOf: (db: Lakebase) => LakebaseParts;
+/** Closes a connection, and lets every later statement on it say why. */
+export function closeBecause(db: Lakebase, reason: string): Promise<void> {
+  partsOf(db).pool.endedBecause = reason;
+  return db.close();
+}
+
+/** Every connection that is open: with more than one, what is drawn says on which of them it ran. */
+const open = new Set<Lakebase>();
+
+/**
+ * A connection to a Lakebase, made by {@linkcode connect}.
+ *
+ * @example A query with a parameter, and a transaction
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const [row] = await db.query<{ sum: number }>("SELECT 1 + $1::int AS sum", [2]);
+ * assert.equal(row?.sum, 3);
+ *
+ * await db.transaction(async (tx) => {
+ *   await tx.query("CREATE TEMP TABLE zones (name text)");
+ *   await tx.query("INSERT INTO zones VALUES ($1)", ["Harlem"]);
+ * });
+ * ```
+ */
+export class Lakebase implements Queryable, AsyncDisposable {
+  /**
+   * The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. Its queries
+   * are outside of everything else: also within {@linkcode transaction} they run on another connection and commit by themselves.
+   */
+  readonly pool: PgPool;
+  /** The `sql` tag, for queries on this connection. */
+  readonly sql: Sql;
+  readonly #parts: LakebaseParts;
+  readonly #session: Session;
+  /** Connections for sessions that are held. */
+  readonly #connections: Session;
+  readonly #own: Queryable;
+  /** Its transaction, within the function of one. */
+  readonly #find = (): Session => inScope(this.#session);
+  #closing: Promise<void> | undefined;
+
+  /** Made by {@linkcode connect}. */
+  constructor(parts: LakebaseParts) {
+    this.pool = parts.pool;
+    this.#parts = parts;
+    open.add(this);
+    this.#connections = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
+    this.#session = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : this.#connections;
+    this.#own = queryable(this.#find);
+    this.sql = this.#own.sql;
+  }
+
+  static {
+    sessionOf = (db) => db.#session;
+    partsOf = (db) => db.#parts;
+  }
+
+  /** Whether {@linkcode close} was called. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /**
+   * What the server says it is.
+   *
+   * @returns The text of `SELECT version()`, such as `PostgreSQL 17.5 on x86_64-pc-linux-gnu, ...`.
+   * @throws {LakebaseError} As {@linkcode query}.
+   */
+  async version(): Promise<string> {
+    const [row] = await this.query<{ version: string }>("SELECT pg_catalog.version()");
+    return row!.version;
+  }
+
+  /** Runs one statement on any connection of the pool; see {@linkcode Queryable.query}. */
+  async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
+    return await this.#own.query<Row>(text, params);
+  }
+
+  /**
+   * Runs statements that take effect together or not at all.
+   *
+   * While `work` runs, `tx.sql`, `sql`, and all of this connection that it calls (not {@linkcode pool}) are part of the
+   * transaction. A transaction within it is a savepoint: when that one throws, its own changes alone are taken back.
+   *
+   * @param work Gets the transaction; what it returns is returned. When it throws, everything is rolled back. Its statements
+   * run one at a time, and none after it has ended.
+   * @param options The isolation level, whether it may write, and what may stop it.
+   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` where a statement still ran when it returned, since an `await`
+   * is missing, and everything is rolled back; `CONNECTION_LOST` where the outcome of the commit is not known.
+   */
+  async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
+    return await transactIn(this.#find(), (find) => work(queryable(find)), options);
+  }
+
+  /**
+   * Holds one server session: for temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN`, and a `BEGIN ... COMMIT` of
+   * one's own. `sql` is for single statements, on any connection (in a notebook in the notebook's own session);
+   * {@linkcode transaction} for several that are kept together or not at all; a session for what has to last longer.
+   *
+   * @returns The session, which takes one of the connections; `await using` or `close()` ends it.
+   * @throws {LakebaseError} What connecting throws; `CONNECT_TIMEOUT` where no connection is free within `connectTimeout`.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await using session = await db.session();
+   * await session.sql`SET search_path = pg_catalog`;
+   * await session.sql`CREATE TEMP TABLE chosen AS SELECT 1 AS id`;
+   * assert.equal(await session.sql`SELECT count(*) FROM chosen`.value(), 1);
+   * ```
+   */
+  async session(): Promise<DatabaseSession> {
+    return await openSession(this.#connections);
+  }
+
+  /**
+   * Lists tables, views and the like, from the catalogue alone.
+   *
+   * @param pattern As psql's `\dt` takes it: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without
+   * one, all that are not the system's own; partitions count in their table, whose pattern they have to fit to be listed.
+   * @returns A row for each: `schema`, `name`, `kind`, `rows` (estimated, `null` where it was never analyzed), `size` (bytes),
+   * `comment`. In a cell it draws itself, with or without `await`.
+   * @throws {LakebaseError} `BAD_PARAMETER`, or as {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await db.query("CREATE TABLE stations (id int PRIMARY KEY, name text)");
+   * const [table] = await db.tables("stat*");
+   * assert.deepEqual([table?.schema, table?.name, table?.kind], ["public", "stations", "table"]);
+   * assert.ok((await db.schemas()).some(({ name, tables }) => name === "public" && tables === 1));
+   * await db.query("DROP TABLE stations");
+   * ```
+   */
+  tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
+    return new Lookup(() => listTables(this.#find, pattern, options));
+  }
+
+  /**
+   * Lists the schemas that are not the system's own.
+   *
+   * @returns A row for each: `name`, `owner`, `tables` and `views` (how many), `size` (bytes), `comment`.
+   * @throws {LakebaseError} As {@linkcode query}.
+   */
+  schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
+    return new Lookup(() => listSchemas(this.#find, options));
+  }
+
+  /**
+   * Describes a table or view, from the catalogue alone.
+   *
+   * @param table `trips`, `public.trips`, quoted as in SQL where needed, or `sql.id("public", "trips")`. A name with capitals
+   * is taken as it is written if there is such a table, else in lower case, as SQL does.
+   * @returns A row for each column: `name`, `type`, `nullable`, `default`, `key`, `comment`; beside them `schema`, `name`,
+   * `kind`, `rows` (estimated), `size` (bytes), `comment`, `indexes` and `constraints`.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and what was probably meant where there is no such table,
+   * `BAD_PARAMETER`, or as {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await db.query("CREATE TABLE docks (id int PRIMARY KEY, name text NOT NULL DEFAULT 'new')");
+   * const columns = await db.describe("docks");
+   * assert.deepEqual(columns.map(({ name, type, key }) => [name, type, key]), [
+   *   ["id", "integer", "primary"],
+   *   ["name", "text", null],
+   * ]);
+   * assert.equal(columns.indexes[0]?.name, "docks_pkey");
+   * await db.query("DROP TABLE docks");
+   * ```
+   */
+  describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
+    return new Lookup(() => describeTable(this.#find, table, options));
+  }
+
+  /**
+   * Computes, in the database, what is in each column of a table or of a query's rows. It reads the rows, in one transaction
+   * that is read only: of a table larger than `sample` a random part, of a query the first rows; `sampled`, and the drawing,
+   * say so.
+   *
+   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. Of one with more than 20 columns
+   * each 20 run it once.
+   * @returns A row for each column: `column`, `type`, `count`, `nulls`, `distinct`, `min`, `p25`, `median`, `p75`, `max`,
+   * `mean` and `top` (up to five values with their counts); beside them `rows`, `of` and `sampled`.
+   * @throws {LakebaseError} As {@linkcode describe}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const profile = await db.profile(db.sql`SELECT n, n % 2 = 0 AS even FROM generate_series(1, 4) AS n`);
+   * assert.deepEqual(profile.map(({ column, distinct, median }) => [column, distinct, median]), [["n", 4, 2.5], ["even", 2, null]]);
+   * assert.deepEqual(profile[1]?.top, [{ value: false, count: 2 }, { value: true, count: 2 }]);
+   * ```
+   */
+  profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
+    return new Lookup(() => profileRows(this.#find, what, options));
+  }
+
+  /**
+   * Takes every step of connecting anew, on a connection of its own, and says of the first that fails what to do; for a
+   * connection that used to work. Where `connect()` itself fails, the module's own `check()` does the same.
+   *
+   * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; beside them `ok`. In a cell it draws itself.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * assert.equal((await db.check()).ok, true);
+   * ```
+   */
+  check(...none: []): Lookup<Checkup> {
+    return new Lookup(async () => {
+      takesNothing("check", none, "those of connecting were given to connect()");
+      return await this.#parts.check();
+    });
+  }
+
+  /**
+   * Writes the rows of a table or query to a file or a stream; see {@linkcode Queryable.pull}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const file = `${await Deno.makeTempDir()}/numbers.csv`;
+   * const pulled = await db.pull(db.sql`SELECT n, n * ${2}::int AS double FROM generate_series(1, 3) n`, file);
+   * assert.deepEqual([pulled.rows, pulled.path], [3, file]);
+   * assert.equal(await Deno.readTextFile(file), "n,double\n1,2\n2,4\n3,6\n");
+   * ```
+   */
+  pull(what: string | Fragment, target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
+    return this.#own.pull(what, target, options);
+  }
+
+  /**
+   * Loads rows into a table, all of them or none; see {@linkcode Queryable.load}.
+   *
+   * A column that no row names gets its default; a value that a row has not is NULL. Objects and lists become JSON or arrays
+   * as the column wants. A column that the table computes by itself is left out.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const loaded = await db.load("zones", [{ id: 1, name: "Harlem" }, { id: 2, name: "SoHo" }], { create: true });
+   * assert.deepEqual([loaded.table, loaded.rows, loaded.created], ["public.zones", 2, true]);
+   * await db.query("DROP TABLE zones");
+   * ```
+   */
+  load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    return this.#own.load(table, source, options);
+  }
+
+  /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    open.delete(this);
+    if (this.#session instanceof NotebookSession && await this.#session.close()) await announceConnection(ROLLED_BACK);
+    this.#parts.credentials?.close();
+    await this.#parts.pool.end();
+    await this.#parts.onClose?.();
+  }
+
+  /** {@linkcode close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** How a notebook draws it; no secret is in it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this.#card());
+  }
+
+  /** How `console.log` prints it; no secret is in it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.#card()["text/plain"]!;
+  }
+
+  /** As `console.log`, for Node's `util.inspect`. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.#card()["text/plain"]!;
+  }
+
+  #place(): string | undefined {
+    if (open.size < 2) return undefined;
+    return placeAmong(this.#parts, [...open].filter((other) => other !== this).map((other) => other.#parts));
+  }
+
+  #card(): Bundle {
+    return renderCard("Lakebase", this.#facts());
+  }
+
+  #facts(): [string, string][] {
+    const { host, port, database, user, endpoint, readOnly, pool } = this.#parts;
+    const state = this.closed ? "closed" : `${pool.totalCount} of ${pool.options.max} connections open`;
+    return [
+      ...(endpoint === undefined ? [] : [["endpoint", endpoint.name] as [string, string]]),
+      ["host", `${host}:${port}`],
+      ["database", `${database}${readOnly ? " (read only)" : ""}`],
+      ["user", user],
+      ["login", this.#login()],
+      ["pool", state],
+    ];
+  }
+
+  #login(): string {
+    const { credentials } = this.#parts;
+    if (credentials === undefined) return "native password";
+    const current = credentials.current;
+    if (current === undefined) return "OAuth";
+    const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
+    return `OAuth, token until ${until} UTC, renewed by itself`;
+  }
+}

@@ -1,0 +1,92 @@
+import { CredentialCache, mintCredential } from "../auth/credential.ts";
+import { confirmHost, type Endpoint, findEndpoint, isFullName } from "../auth/endpoint.ts";
+import { Workspace } from "../auth/workspace.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { check as checkAll } from "../doctor/checkup.ts";
+import { Examination } from "../doctor/steps.ts";
+import { announceWaiting } from "../draw/notices.ts";
+import { LakebasePool } from "../net/pool.ts";
+import { tlsOptions } from "../net/tls.ts";
+import type { ReadSettings } from "../settings/read_settings.ts";
+import type { Settings } from "../settings/settings.ts";
+import { Lakebase } from "./lakebase.ts";
+
+/** Finds the server, logs in and wakes the compute: a connection that nobody has yet. */
+export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
+  const { endpoint, host, user, credentials } = await logIn(settings);
+  const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
+  const { serverOptions } = settings;
+  const waiting = announceWaiting(endpoint?.name ?? host);
+  let pool: LakebasePool | undefined;
+  try {
+    pool = new LakebasePool({
+      ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
+      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly, serverOptions },
+      ssl: await tlsOptions(host, settings.sslMode, settings.ca),
+      onWaiting: waiting.failed,
+    });
+    (await pool.connect()).release();
+    waiting.connected();
+    return new Lakebase({
+      ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
+      check: async () => await checkAll(new Examination(settings, found)),
+      onClose: release,
+    });
+  } catch (error) {
+    credentials?.close();
+    await pool?.end();
+    throw error;
+  }
+}
+
+interface Login {
+  endpoint: Endpoint | undefined;
+  host: string;
+  user: string;
+  credentials: CredentialCache | undefined;
+}
+
+/** Asks the workspace what the settings leave open. What does not depend on each other is asked side by side. */
+async function logIn(settings: Settings): Promise<Login> {
+  const { password, host, user, group, tokenTtl: ttl } = settings;
+  if (password !== undefined && host !== undefined && user !== undefined) {
+    return { endpoint: undefined, host, user, credentials: undefined };
+  }
+  const workspace = openWorkspace(settings);
+  const asGiven = settings.unconfirmedHost === undefined;
+  const finding = findEndpoint(workspace, asGiven ? settings : { ...settings, host: undefined }).then((endpoint) => {
+    confirmHost(settings, endpoint.host);
+    return endpoint;
+  });
+  const knownTarget = isFullName(settings.endpoint) ? { endpoint: settings.endpoint } : undefined;
+  const credentials = password !== undefined ? undefined : new CredentialCache(async (closing) => {
+    const target = knownTarget ?? (await finding).target;
+    return await mintCredential(workspace, { target, group, ttl }, closing);
+  });
+  const [found, named, minted] = await Promise.allSettled([
+    finding,
+    user ?? workspace.currentUser(),
+    credentials?.get(),
+  ]);
+  const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
+  if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
+    credentials?.close();
+    throw await explainLogin(failed?.reason, workspace, settings);
+  }
+  return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
+}
+
+/** An endpoint that was not looked up, since the host was given, is first missed when its credential is asked for. */
+async function explainLogin(
+  error: unknown,
+  workspace: Workspace,
+  settings: Settings,
+): Promise<unknown> {
+  const missing = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+  if (!missing || settings.host === undefined) return error;
+  return await findEndpoint(workspace, { ...settings, host: undefined }).then(() => error, (better) => better);
+}
+
+function openWorkspace({ workspace: client, login, connectTimeout }: Settings): Workspace {
+  return new Workspace({ client, login, limit: connectTimeout * 1000 });
+}

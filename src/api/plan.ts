@@ -1,0 +1,133 @@
+import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { elapsedText, renderTable } from "../draw/table.ts";
+import type { Statement } from "../sql/fragment.ts";
+import { type FindSession, run } from "../sql/run.ts";
+import type { StopOptions } from "../sql/stop.ts";
+import { parserSource } from "../sql/types.ts";
+
+/** One node of `EXPLAIN (FORMAT JSON)`. */
+export interface PlanNode {
+  /** Such as `Seq Scan`. */
+  "Node Type": string;
+  /** What it reads from. */
+  Plans?: PlanNode[];
+  /** Everything else that the server says of it. */
+  [property: string]: unknown;
+}
+
+/**
+ * Asks how the server would run a statement.
+ *
+ * @param find Where.
+ * @param statement One statement: of several, those behind the first would run.
+ * @param analyze Runs it, and measures it.
+ * @param stops What may stop it.
+ */
+export async function explainStatement(
+  find: FindSession,
+  statement: Statement,
+  analyze: boolean,
+  stops: StopOptions,
+): Promise<Plan> {
+  const explained = { ...statement, prefix: `EXPLAIN (FORMAT JSON${analyze ? ", ANALYZE" : ""}) ` };
+  const [row] = await run<{ "QUERY PLAN": ConstructorParameters<typeof Plan>[0][] }>(find, explained, {
+    ...stops,
+    single: true,
+    types: parserSource(),
+  });
+  return new Plan(row!["QUERY PLAN"][0]!);
+}
+
+/**
+ * How the server would run, or ran, a statement.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const plan = await db.sql`SELECT count(*) FROM generate_series(1, 100)`.explain({ analyze: true });
+ * assert.equal(plan.root["Node Type"], "Aggregate");
+ * assert.equal(plan.root.Plans?.[0]?.["Actual Rows"], 100);
+ * console.log(plan.times.execution, "ms", String(plan));
+ * ```
+ */
+export class Plan {
+  /** The tree, as the server describes it. */
+  readonly root: PlanNode;
+  /** Milliseconds spent planning, and running where `analyze` was asked for. */
+  readonly times: { planning?: number; execution?: number };
+
+  /** Made by `Query.explain`. */
+  constructor(explained: { Plan: PlanNode; "Planning Time"?: number; "Execution Time"?: number }) {
+    this.root = explained.Plan;
+    const { "Planning Time": planning, "Execution Time": execution } = explained;
+    this.times = { ...(planning === undefined ? {} : { planning }), ...(execution === undefined ? {} : { execution }) };
+  }
+
+  /** The plan as lines of text, a node each, indented by depth. */
+  toString(): string {
+    return lines(this.root).map(({ text }) => text).join("\n");
+  }
+
+  /** How a notebook draws it: a node a row, with what was estimated and what was measured. */
+  [DISPLAY](): Bundle {
+    const measured = this.root["Actual Rows"] !== undefined;
+    const rows = lines(this.root).map(({ text, node }) => [
+      text,
+      node["Plan Rows"],
+      ...(measured ? [node["Actual Rows"], node["Actual Loops"], node["Actual Total Time"]] : []),
+      node["Total Cost"],
+    ]);
+    const number = (name: string) => ({ name, type: "float8" });
+    const columns = [
+      { name: "plan", type: "text" },
+      number("rows planned"),
+      ...(measured ? [number("rows"), number("loops"), number("ms")] : []),
+      number("cost"),
+    ];
+    const { planning, execution } = this.times;
+    const footer = [
+      ...(planning === undefined ? [] : [`planned in ${elapsedText(planning)}`]),
+      ...(execution === undefined ? ["not run"] : [`run in ${elapsedText(execution)}`]),
+    ].join(", ");
+    return holdIdle({ ...renderTable({ columns, rows, footer }) });
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+}
+
+interface Line {
+  text: string;
+  node: PlanNode;
+}
+
+function lines(node: PlanNode, depth = 0): Line[] {
+  const indent = depth === 0 ? "" : `${"   ".repeat(depth - 1)}└─ `;
+  return [{ text: `${indent}${title(node)}`, node }, ...(node.Plans ?? []).flatMap((child) => lines(child, depth + 1))];
+}
+
+/** The properties that tell one node from another of its type. */
+const DETAILS = [
+  "Index Name",
+  "Index Cond",
+  "Hash Cond",
+  "Merge Cond",
+  "Join Filter",
+  "Filter",
+  "Sort Key",
+  "Group Key",
+];
+
+function title(node: PlanNode): string {
+  const { "Relation Name": relation, Alias: alias } = node;
+  const on = relation === undefined
+    ? ""
+    : ` on ${relation}${alias === undefined || alias === relation ? "" : ` ${alias}`}`;
+  const details = DETAILS.filter((name) => node[name] !== undefined).map((name) => `${name}: ${node[name]}`);
+  return `${node["Node Type"]}${on}${details.length === 0 ? "" : ` (${details.join("; ")})`}`;
+}

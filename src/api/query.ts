@@ -1,0 +1,335 @@
+import { LakebaseError } from "../core/errors.ts";
+import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../draw/notebook.ts";
+import { drawResult, SHOWN_ROWS } from "../draw/result.ts";
+import type { PlotOptions } from "../plot/options.ts";
+import type { Plot } from "../plot/plot.ts";
+import { iterate } from "../sql/cursor.ts";
+import { onlyReads } from "../sql/first_rows.ts";
+import { compile, Fragment, printed } from "../sql/fragment.ts";
+import { made, used } from "../sql/never_run.ts";
+import {
+  checkColumns,
+  checkOptions,
+  checkUnstoppable,
+  type ExplainOptions,
+  ON_OR_OFF,
+  type QueryOptions,
+  takesNothing,
+} from "../sql/options.ts";
+import type { Result } from "../sql/result.ts";
+import { type FindSession, notKept, run, type RunOptions } from "../sql/run.ts";
+import { eitherSignal, type StopOptions } from "../sql/stop.ts";
+import { parserSource } from "../sql/types.ts";
+import type { Columns } from "../transfer/columns/columns.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import type { Browser } from "./browser.ts";
+import { Lookup } from "./lookup.ts";
+import { explainStatement, type Plan } from "./plan.ts";
+
+export type { ExplainOptions, QueryOptions };
+
+/** What may stop the reading of columns. */
+export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
+
+/** Runs a query as for a drawing, and gives the rows that are shown; for this module's own `%%sql`. */
+export let shownRows: (query: Query, limit?: number) => Promise<Result>;
+
+/** Runs a query by itself, and gives rows whose values keep all that the server said; for a load of them. */
+export let exactRows: (query: Query, signal: AbortSignal | undefined) => Promise<Result>;
+
+/**
+ * What may stop a query, for a pull of its rows.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` where it has a `limit`: only what a cell shows has one.
+ */
+export let pullStops: (query: Query) => StopOptions;
+
+/** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
+const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
+
+/**
+ * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
+ * itself, fetching only the rows that it shows; inside another `sql` it is a fragment.
+ *
+ * How many rows are shown changes nothing of what a statement does: where it may do more than read, by a function that it
+ * calls or a lock that it takes, it runs to its end as in psql. The server is asked for that, where there are more rows.
+ *
+ * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
+ * reads, and of which no more than the first rows were fetched, runs once more for the rest, in a transaction that can't
+ * write. Each loop over it, and each `explain({ analyze: true })`, is a run of its own.
+ *
+ * @throws {LakebaseError} Once it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
+ * `connect()` throws; `BAD_PARAMETER` for a value that can't be bound.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const query = db.sql<{ n: number }>`SELECT n FROM generate_series(1, 3) AS n`;
+ * const rows = await query.with({ timeout: 5 }); // seconds
+ * assert.deepEqual(rows.map(({ n }) => n), [1, 2, 3]);
+ * assert.deepEqual(await query.first(), { n: 1 });
+ * assert.equal(await db.sql`SELECT count(*) FROM (${query}) AS q`.value(), 3);
+ * for await (const { n } of query) assert.ok(n > 0); // in constant memory
+ * assert.equal((await query.explain()).root["Node Type"], "Function Scan");
+ * ```
+ */
+export class Query<Row = Record<string, unknown>> extends Fragment
+  implements PromiseLike<Result<Row>>, AsyncIterable<Row> {
+  readonly #session: FindSession;
+  readonly #options: QueryOptions;
+  #result: Promise<Result<Row>> | undefined;
+  /** The last fetch of the first rows. */
+  #peek: Promise<Result<Row>> | undefined;
+
+  /** Made by the `sql` tag. */
+  constructor(fragment: Pick<Fragment, "strings" | "values">, session: FindSession, options: QueryOptions = {}) {
+    super(fragment.strings, fragment.values);
+    this.#session = session;
+    this.#options = options;
+  }
+
+  static {
+    shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
+    exactRows = async (query, stop) => {
+      const { signal, timeout } = query.#stops();
+      return await run(query.#session, query, { signal: eitherSignal(signal, stop), timeout, types: EXACT });
+    };
+    pullStops = (query) => {
+      const { limit } = query.#options;
+      if (limit === undefined) return query.#stops();
+      const instead =
+        `that is of what a cell shows, and a pull has all rows; write LIMIT ${limit} in the SQL, or leave it out`;
+      throw new LakebaseError("BAD_PARAMETER", `Cannot pull: the query was made with({ limit: ${limit} }); ${instead}`);
+    };
+  }
+
+  /** Runs the query, once however often it is awaited. */
+  then<T = Result<Row>, E = never>(
+    onResult?: ((result: Result<Row>) => T | PromiseLike<T>) | null,
+    onError?: ((error: unknown) => E | PromiseLike<E>) | null,
+  ): Promise<T | E> {
+    return this.#whole().then(onResult, onError);
+  }
+
+  /** {@linkcode then}, for errors alone. */
+  catch<E = never>(onError: (error: unknown) => E | PromiseLike<E>): Promise<Result<Row> | E> {
+    return this.then(undefined, onError);
+  }
+
+  /** {@linkcode then}, for either outcome. */
+  finally(onEnd: () => void): Promise<Result<Row>> {
+    return this.then().finally(onEnd);
+  }
+
+  /**
+   * The value of the first row's first column; it runs as {@linkcode first} does.
+   *
+   * @returns The value; `undefined` where there is no row.
+   * @throws {LakebaseError} As `await`.
+   */
+  async value<T = unknown>(): Promise<T | undefined> {
+    const { 0: row, fields } = await this.#first(1);
+    return row === undefined ? undefined : (row as Record<string, unknown>)[fields[0]?.key ?? ""] as T;
+  }
+
+  /**
+   * The first row. No more than that is fetched of a statement that can't do anything but read; any other runs to its end.
+   *
+   * @returns The row; `undefined` where there is none.
+   * @throws {LakebaseError} As `await`.
+   */
+  async first(): Promise<Row | undefined> {
+    return (await this.#first(1))[0];
+  }
+
+  /**
+   * The same query with other options; it runs by itself.
+   *
+   * @param options What may stop it, and how many rows a cell shows; what is not given stays.
+   * @throws {LakebaseError} `BAD_PARAMETER` for an option that there is not, or that can't be used.
+   */
+  with(options: QueryOptions): Query<Row> {
+    used(this);
+    const query = new Query<Row>(this, this.#session, { ...this.#options, ...checkOptions(options) });
+    made(query);
+    return query;
+  }
+
+  /**
+   * How the server would run it.
+   *
+   * @param options `analyze` runs it, with all that it changes.
+   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for several statements in one.
+   */
+  explain(options: ExplainOptions = {}): Lookup<Plan> {
+    used(this);
+    return new Lookup(async () => {
+      const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
+      return await explainStatement(this.#session, compile(this), analyze, this.#stops());
+    });
+  }
+
+  /**
+   * Its rows column by column, in typed arrays: several times as fast as objects, in less than half of their memory. It
+   * runs by itself; as the last expression of a cell it draws its first rows. The parsers given to `connect()` have no
+   * part in it.
+   *
+   * @param options What may stop it; by default what may stop the query.
+   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
+   * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const columns = await db.sql`SELECT n, n % 2 = 0 AS even FROM generate_series(1, 3) n`.columns();
+   * assert.deepEqual(columns.get("n").values, Int32Array.of(1, 2, 3));
+   * assert.deepEqual(columns.get("even").toArray(), [false, true, false]);
+   * ```
+   */
+  columns(options: ColumnsOptions = {}): Lookup<Columns> {
+    used(this);
+    return new Lookup(async () => {
+      const stops = { ...this.#stops(), ...checkColumns(options) };
+      const { readColumns } = await import("../transfer/columns/read_columns.ts");
+      return await readColumns(this.#session, this, stops);
+    });
+  }
+
+  /**
+   * Writes its rows to a file or a stream, at the speed of the server's COPY and in constant memory. It runs by itself, at once;
+   * what it takes and gives is that of {@linkcode Queryable.pull}.
+   *
+   * @param target Where to: a path such as `trips.parquet`, a `WritableStream`, or `-` for standard output.
+   * @param options How; what may stop it is by default what may stop the query.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const file = `${await Deno.makeTempDir()}/zones.ndjson`;
+   * const zone = "Harlem";
+   * await db.sql`SELECT 1 AS id, ${zone} AS zone`.pull(file);
+   * assert.equal(await Deno.readTextFile(file), `{"id":1,"zone":"Harlem"}\n`);
+   * ```
+   */
+  async pull(target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
+    const { pull } = await import("../transfer/pull/pull.ts");
+    return await pull(this.#session, this, target, options);
+  }
+
+  /**
+   * Draws its rows as a chart. All that is computed, such as `avg(fare)`, bins and quartiles, the database computes, in a
+   * transaction that is read only: of a billion rows a few hundred numbers are fetched. Times are drawn in UTC.
+   *
+   * @param options What is drawn, and how; without any, what fits the types of its columns.
+   * @throws {LakebaseError} `BAD_PARAMETER` for what is not there or can't be drawn; else as `await`.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const { data } = await db.sql`SELECT n % 2 = 0 AS even, n FROM generate_series(1, 4) AS n`.plot({ x: "even", y: "avg(n)" });
+   * assert.deepEqual(data, [{ x: "true", y: 3 }, { x: "false", y: 2 }]);
+   * ```
+   */
+  plot(options: PlotOptions = {}): Lookup<Plot> {
+    used(this);
+    const load = () => import("../plot/plot_query.ts");
+    return new Lookup(async () => await (await load()).plotQuery(this.#session, this, options, this.#stops()));
+  }
+
+  /**
+   * Draws its first 1,000 rows as a table that pages, sorts and searches within the notebook, by the mouse or by keys.
+   *
+   * @returns The rows, as {@linkcode Browser} has them.
+   * @throws {LakebaseError} As `await`.
+   */
+  browse(...none: []): Lookup<Browser> {
+    used(this);
+    return new Lookup(async () => {
+      takesNothing("browse", none, "it has the first 1,000 rows");
+      const { Browser, BROWSED_ROWS } = await import("./browser.ts");
+      return new Browser(await this.#first(BROWSED_ROWS, true));
+    });
+  }
+
+  /** Its rows, a batch at a time, in constant memory; leaving the loop ends the query. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Row, void, void> {
+    yield* iterate<Row>(this.#session, compile(this), this.#stops());
+  }
+
+  /**
+   * A loop without `await` is a mistake, which is told what to write. It is not among the types: those have it already.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER`
+   */
+  [Symbol.iterator as symbol](): never {
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      "Cannot loop over a query that has not run; write for await (const row of query), or await the query",
+    );
+  }
+
+  /** How a notebook draws it: runs it and fetches the rows that are shown. */
+  async [DISPLAY](): Promise<Bundle> {
+    const { limit = SHOWN_ROWS } = this.#options;
+    try {
+      return holdIdle(drawResult(await this.#first(limit, true), limit));
+    } catch (error) {
+      throw error instanceof Error ? holdIdleError(error) : error;
+    }
+  }
+
+  /** How `console.log` prints it: as the statement that it is. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return printed(this);
+  }
+
+  /** The result of running it whole: what has run so already, or is running. */
+  #whole(): Promise<Result<Row>> {
+    used(this);
+    return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((seen) => {
+      if (!seen.more) return seen;
+      if (hasEnded(seen)) throw notKept(seen.length, seen.rowCount!);
+      return this.#run({ again: true });
+    });
+  }
+
+  /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
+  #first(limit: number, drawn = false): Promise<Result<Row>> {
+    const run = async (again: boolean) => {
+      const statement = compile(this);
+      if (!onlyReads(statement)) return await (this.#result = this.#run({ drawn }));
+      return await this.#run({ drawn, limit, again });
+    };
+    if (this.#result !== undefined) return this.#result;
+    const peek = this.#peek === undefined
+      ? run(false)
+      : this.#peek.then((seen) => seen.more && !hasEnded(seen) && seen.length < limit ? run(true) : seen);
+    return this.#peek = peek;
+  }
+
+  #run(how: RunOptions = {}): Promise<Result<Row>> {
+    const { signal, timeout } = this.#options;
+    return run<Row>(this.#session, this, { signal, timeout, ...how });
+  }
+
+  #stops(): StopOptions {
+    return { signal: this.#options.signal, timeout: this.#options.timeout };
+  }
+}
+
+/** Whether a statement of which not all rows are kept has run to its end: then its rows were counted. */
+function hasEnded({ rowCount }: Result<unknown>): boolean {
+  return rowCount !== null;
+}

@@ -1,0 +1,96 @@
+import { LakebaseError } from "../core/errors.ts";
+import type { Fragment } from "../sql/fragment.ts";
+import type { Result } from "../sql/result.ts";
+import { ServerSession } from "../sql/server_session.ts";
+import type { Session } from "../sql/session.ts";
+import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import type { LoadOptions } from "../transfer/load/options.ts";
+import type { LoadResult } from "../transfer/load/result.ts";
+import type { LoadSource } from "../transfer/load/source.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import { type Queryable, queryable } from "./queryable.ts";
+import type { Sql } from "./sql.ts";
+
+/** Takes a connection for a session; for `Lakebase.session`. */
+export let openSession: (outside: Session) => Promise<DatabaseSession>;
+
+/**
+ * One server session, held until it is closed: temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN` and a
+ * hand-written `BEGIN ... COMMIT` stay from one statement to the next. Its statements run one at a time. It takes one of the
+ * connections of the pool, is never closed for being idle, and gives the server a sign of life every four minutes.
+ *
+ * When the server ends it all the same (a restart, a suspend, its limits), the next statement fails once with
+ * `CONNECTION_LOST` and does not run; those behind it run in a new session.
+ */
+export class DatabaseSession implements Queryable, AsyncDisposable {
+  /** The `sql` tag, for queries in this session. */
+  readonly sql: Sql;
+  readonly #session: ServerSession;
+  readonly #own: Queryable;
+  readonly #find = (): Session => inScope(this.#session);
+
+  private constructor(session: ServerSession) {
+    this.#session = session;
+    this.#own = queryable(this.#find);
+    this.sql = this.#own.sql;
+  }
+
+  static {
+    openSession = async (outside) => {
+      const session = new ServerSession(outside);
+      await session.open();
+      return new DatabaseSession(session);
+    };
+  }
+
+  /** Whether {@linkcode close} was called. */
+  get closed(): boolean {
+    return this.#session.closed;
+  }
+
+  /** Runs one statement in the session; see {@linkcode Queryable.query}. */
+  async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
+    return await this.#own.query<Row>(text, params);
+  }
+
+  /**
+   * Runs statements that take effect together or not at all, as `Lakebase.transaction`; `sql` in it is part of it. Behind a
+   * `BEGIN` of one's own it is a savepoint.
+   *
+   * @throws {LakebaseError} As `Lakebase.transaction`.
+   */
+  async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
+    return await transactIn(this.#find(), (find) => work(queryable(find)), options);
+  }
+
+  /** Writes the rows of a table or query to a file or a stream; see {@linkcode Queryable.pull}. */
+  pull(what: string | Fragment, target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
+    return this.#own.pull(what, target, options);
+  }
+
+  /** Loads rows into a table, all of them or none; see {@linkcode Queryable.load}. */
+  load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
+    return this.#own.load(table, source, options);
+  }
+
+  /**
+   * Ends the session and all that it holds. What still runs in it is canceled.
+   *
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `25000` where a transaction was open; it is rolled back.
+   */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    if (!await this.#session.close()) return;
+    throw new LakebaseError(
+      "QUERY_FAILED",
+      "Cannot leave a transaction open: the session was closed after BEGIN without COMMIT, so its changes were rolled " +
+        "back. Run COMMIT or ROLLBACK before",
+      { sqlstate: "25000" },
+    );
+  }
+
+  /** {@linkcode close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,126 @@
+import { LakebaseError } from "../core/errors.ts";
+import { Fragment, rawStrings } from "../sql/fragment.ts";
+import { made } from "../sql/never_run.ts";
+import type { FindSession } from "../sql/run.ts";
+import { Query } from "./query.ts";
+
+/** The `sql` tag: a template becomes a query, its `${values}` bound parameters. */
+export interface Sql {
+  /**
+   * Makes a query; nothing runs yet.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER` where it is called with a text instead of a template.
+   */
+  <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
+  /** A quoted name: `sql.id("schema", "table")`. */
+  id(...names: [string, ...string[]]): Fragment;
+  /**
+   * Values or fragments with a separator between them: a comma, `AND`, `OR`, `UNION ALL` or the like as a text, anything else
+   * as a fragment.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER` for a text that could do more than separate.
+   * @default {", "}
+   */
+  join(items: readonly unknown[], separator?: string | Fragment): Fragment;
+  /** `VALUES (...), (...)` for rows that are arrays; for objects the columns' names before it, as `INSERT` takes them. */
+  values(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment;
+  /** A text that is SQL already. Never let a value from somewhere else be part of it. */
+  unsafe(text: string): Fragment;
+}
+
+/**
+ * Makes a `sql` tag.
+ *
+ * @param session Where its queries run; asked when the first of them does.
+ */
+export function makeSql(session: FindSession): Sql {
+  const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
+    if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
+    const query = new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, session);
+    made(query);
+    return query;
+  };
+  return Object.assign(tag, { id: identifier, join, values: valuesList, unsafe });
+}
+
+function identifier(...names: [string, ...string[]]): Fragment {
+  if (names.length === 0) throw bad("sql.id() has no name");
+  return new Fragment([names.map(quoteName).join(".")], []);
+}
+
+function quoteName(name: unknown): string {
+  if (typeof name === "string" && name !== "" && !name.includes("\0")) return `"${name.replaceAll('"', '""')}"`;
+  throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : `a ${typeof name}`} for a name`);
+}
+
+function join(items: readonly unknown[], separator: string | Fragment = ", "): Fragment {
+  if (!Array.isArray(items)) {
+    throw bad(`sql.join() has ${items === null ? "null" : `a ${typeof items}`}; it takes an array`);
+  }
+  if (items.length === 0) {
+    throw bad("sql.join() has no items; for a list that may be empty bind an array: = ANY(${list})");
+  }
+  if (separator instanceof Fragment) {
+    const spread = items.flatMap((item, index) => index === 0 ? [item] : [separator, item]);
+    return new Fragment(Array(spread.length + 1).fill(""), spread);
+  }
+  if (typeof separator !== "string") throw bad(`sql.join() has a ${typeof separator} for a separator`);
+  if (!SEPARATOR.test(separator)) {
+    const shown = JSON.stringify(separator.length > 50 ? `${separator.slice(0, 50)}…` : separator);
+    throw bad(
+      `sql.join() has ${shown} for a separator; as a text it may be a comma, AND, OR, UNION, INTERSECT, EXCEPT, ||, + or *, ` +
+        "else a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
+    );
+  }
+  const between = /^\w|\w$/.test(separator) ? ` ${separator} ` : separator; // a word needs room
+  return new Fragment(["", ...items.slice(1).map(() => between), ""], items);
+}
+
+/** Text that separates and can do nothing else: of all that this tag takes, only `sql.unsafe` takes text as SQL. */
+const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distinct))?|\|\||\+|\*)\s*$/i;
+
+function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment {
+  if (!Array.isArray(rows)) {
+    throw bad(`sql.values() has ${rows === null ? "null" : `a ${typeof rows}`}; it takes an array of rows`);
+  }
+  const [first] = rows;
+  if (rows.some((row) => typeof row !== "object" || row === null)) {
+    throw bad("sql.values() has a row that is neither an array nor an object");
+  }
+  if (first === undefined) throw bad("sql.values() has no rows");
+  const tuple = (cells: readonly unknown[]) => new Fragment(["(", ")"], [join(cells)]);
+  if (Array.isArray(first)) {
+    checkWidth(rows, (row) => Array.isArray(row) && row.length === first.length, `${first.length} values`);
+    return new Fragment(["VALUES ", ""], [join((rows as unknown[][]).map(tuple))]);
+  }
+  const names = Object.keys(first);
+  checkWidth(rows, (row) => sameKeys(row, names), names.join(", "));
+  const tuples = (rows as Record<string, unknown>[]).map((row) => tuple(names.map((name) => row[name])));
+  return new Fragment(["(", ") VALUES ", ""], [join(names.map((name) => identifier(name))), join(tuples)]);
+}
+
+function sameKeys(row: object, names: readonly string[]): boolean {
+  return !Array.isArray(row) && Object.keys(row).length === names.length &&
+    names.every((name) => Object.hasOwn(row, name));
+}
+
+function checkWidth(rows: readonly object[], fits: (row: object) => boolean, wanted: string): void {
+  const odd = rows.findIndex((row) => !fits(row));
+  if (odd !== -1) throw bad(`sql.values() has a row ${odd + 1} that is not like the first, which has ${wanted}`);
+}
+
+function unsafe(text: string): Fragment {
+  if (typeof text !== "string") throw bad(`sql.unsafe() has a ${typeof text}; it takes a text`);
+  return new Fragment([text], []);
+}
+
+function notATemplate(found: unknown): LakebaseError {
+  const call = typeof found === "string" ? `sql(${JSON.stringify(found.slice(0, 40))})` : `sql(${typeof found})`;
+  return bad(
+    `${call} is a call; write it as a template, sql\`SELECT ...\`, or for a text that is SQL sql\`\${sql.unsafe(text)}\``,
+  );
+}
+
+function bad(state: string): LakebaseError {
+  return new LakebaseError("BAD_PARAMETER", `Cannot make a query: ${state}`);
+}

@@ -1,0 +1,142 @@
+import { LakebaseError } from "../core/errors.ts";
+import { compile, type Fragment } from "../sql/fragment.ts";
+
+/** Characters of a name, its schema and their quotes: a part of a name has at most 63 bytes. */
+export const LONGEST_NAME = 1000;
+
+const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
+const SQL_NAME =
+  /^\s*(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)){0,2}\s*$/u;
+
+/** What SQL reads as a name without quotes. */
+const BARE = /^[\p{L}_][\p{L}\p{N}_$]*$/u;
+
+/** How SQL reads a name that is not quoted: in a database of UTF-8 it folds these letters alone. */
+export function fold(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+/**
+ * What a table's name may stand for: itself as it is written, or as SQL would fold it.
+ *
+ * @param name `table`, `schema.table`, or with quotes as in SQL.
+ * @returns The readings as SQL, quoted; the first that exists is meant.
+ * @throws {LakebaseError} `BAD_PARAMETER` where it can't be a name.
+ */
+export function readings(name: string): string[] {
+  const parts: { text: string; quoted: boolean }[] = [];
+  if (name.length > LONGEST_NAME) throw badName(name);
+  for (let index = 0; index <= name.length;) {
+    PART.lastIndex = index;
+    const found = PART.exec(name);
+    if (found === null || name.includes("\0")) throw badName(name);
+    const [whole, quoted, bare = ""] = found;
+    parts.push(quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquote(quoted), quoted: true });
+    index += whole.length;
+    if (index < name.length && name[index] !== ".") throw badName(name);
+    index++;
+  }
+  if (parts.some(({ text }) => text === "")) throw badName(name);
+  const written = parts.map(({ text }) => quote(text)).join(".");
+  // What SQL could not read without quotes, such as a shell takes away from around "My Table", it would not fold either.
+  const folded = parts.map(({ text, quoted }) => quote(quoted || !BARE.test(text) ? text : fold(text))).join(".");
+  return [...new Set([written, folded])];
+}
+
+/** The name as SQL, quoted, where it can stand for one thing alone: then it need not be looked up, which is a round trip. */
+export function onlyReading(name: string): string | undefined {
+  const [only, other] = readings(name);
+  return other === undefined ? only : undefined;
+}
+
+/**
+ * The name that a fragment is, as `sql.id()` makes it.
+ *
+ * @param fragment A fragment.
+ * @returns Its text; `undefined` where it is more than a name.
+ */
+export function nameOf(fragment: Fragment): string | undefined {
+  const { text, values } = compile(fragment);
+  return values.length === 0 && text.length <= LONGEST_NAME && SQL_NAME.test(text) ? text : undefined;
+}
+
+function unquote(text: string): string {
+  return text.replaceAll('""', '"');
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function badName(name: string): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot look for a table: its name is ${JSON.stringify(name)}; it must be like trips, public.trips or "Odd name"`,
+  );
+}
+
+/** What a pattern of `tables()` asks for, as lists for `LIKE ANY`; `null` asks for any. */
+export interface Pattern {
+  /** The schema. */
+  schema: string[] | null;
+  /** The name. */
+  name: string[] | null;
+}
+
+/**
+ * Reads a pattern as psql's `\dt` takes it.
+ *
+ * @param pattern `name` or `schema.name`, where `*` is any text and `?` any character, except within double quotes.
+ * @throws {LakebaseError} `BAD_PARAMETER` for more than two parts.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(parsePattern("app.Trip_*"), { schema: ["app"], name: ["Trip\\_%", "trip\\_%"] });
+ * ```
+ */
+export function parsePattern(pattern: string): Pattern {
+  if (typeof pattern !== "string" || pattern.length > LONGEST_NAME) throw badPattern(pattern);
+  const parts = [new Part()];
+  for (const [token, quoted] of pattern.matchAll(/"((?:[^"]|"")*)"?|[.*?]|[^".*?]+/g)) {
+    const part = parts.at(-1)!;
+    if (quoted !== undefined) part.add(escapeLike(quoted.replaceAll('""', '"')), false);
+    else if (token === ".") parts.push(new Part());
+    else if (token === "*") part.add("%", false);
+    else if (token === "?") part.add("_", false);
+    else part.add(escapeLike(token), true);
+  }
+  if (parts.length > 2 || pattern.includes("\0")) throw badPattern(pattern);
+  const [name, schema] = parts.reverse();
+  return { schema: schema?.likes() ?? null, name: name!.likes() };
+}
+
+/** One part of a pattern, as it is written and as SQL would fold it. */
+class Part {
+  #written = "";
+  #folded = "";
+
+  add(text: string, folds: boolean): void {
+    this.#written += text;
+    this.#folded += folds ? fold(text) : text;
+  }
+
+  likes(): string[] | null {
+    if (/^%*$/.test(this.#written)) return null;
+    return [...new Set([this.#written, this.#folded])];
+  }
+}
+
+function escapeLike(text: string): string {
+  return text.replace(/[\\%_]/g, "\\$&");
+}
+
+function badPattern(pattern: string): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot list tables: the pattern is ${
+      JSON.stringify(pattern)
+    }; it must be like trips, trip*, public.trips or app.*`,
+  );
+}

@@ -1,0 +1,60 @@
+import { LakebaseError } from "../core/errors.ts";
+import { withoutEnd } from "../core/sql_text.ts";
+import { compile, Fragment } from "../sql/fragment.ts";
+import type { WireValue } from "../sql/parameter.ts";
+import type { FindSession } from "../sql/run.ts";
+import type { StopOptions } from "../sql/stop.ts";
+import { nameOf, readings } from "./names.ts";
+import { expectTable, KIND, look, NAMED, type Relation } from "./relation.ts";
+
+/** What a profile is made of. */
+export interface Source {
+  /** A table's quoted name, or a query. */
+  text: string;
+  /** Which of the two. */
+  isQuery: boolean;
+  /** The values of its parameters. */
+  values: WireValue[];
+  /** Whether `TABLESAMPLE` can be said of it. */
+  samples: boolean;
+}
+
+interface Named extends Relation {
+  name: string;
+}
+
+const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind
+  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+
+/**
+ * What a table's name or a query is as SQL.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED` for a table that is not there, `BAD_PARAMETER` for what is neither.
+ */
+export async function sourceOf(find: FindSession, what: string | Fragment, options: StopOptions): Promise<Source> {
+  if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(typeof what);
+  const name = typeof what === "string" ? what : nameOf(what);
+  if (name === undefined) return querySource(what as Fragment);
+  if (/^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
+  const [found] = await look<Named>(find, NAME, [readings(name)], options);
+  const relation = await expectTable(find, "profile", name, found);
+  const samples = ["table", "partitioned table", "materialized view"].includes(relation.kind);
+  return { text: relation.name, isQuery: false, values: [], samples };
+}
+
+/** What stands around a source after FROM; a query's end has a line of its own, since it may end in a comment. */
+export function brackets({ isQuery }: Source): readonly [open: string, close: string] {
+  return isQuery ? ["(", "\n)"] : ["", ""];
+}
+
+function querySource(query: Fragment): Source {
+  const { text, values } = compile(query);
+  return { text: withoutEnd(text), isQuery: true, values, samples: false };
+}
+
+function neither(found: string): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot profile ${found}; profile() takes a table's name or a query: db.profile("trips"), db.profile(sql\`SELECT ...\`)`,
+  );
+}

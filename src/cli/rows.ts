@@ -1,0 +1,211 @@
+import { printableJson, textWidth } from "../core/text.ts";
+import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
+import type { Field } from "../sql/result.ts";
+import { type ParserSource, parserSource, type TypeParsers } from "../sql/types.ts";
+
+/** The names of the formats. */
+export const FORMATS = ["table", "csv", "json", "ndjson"] as const;
+
+/** How rows are written. */
+export interface FormatOptions {
+  /** The format's name. */
+  format: typeof FORMATS[number];
+  /** The line of names in `table` and `csv`. */
+  header: boolean;
+  /** What stands for NULL in `table` and `csv`. */
+  null?: string | undefined;
+  /** What stands between values in `csv`. */
+  delimiter?: string | undefined;
+  /** Whether `table` may use a terminal's colours. */
+  color: boolean;
+}
+
+/** The format of the rows of one statement. */
+export function makeFormat(options: FormatOptions): RowFormat {
+  const { format, header, delimiter = "," } = options;
+  if (format === "csv") return csvRows({ header, delimiter, null: options.null ?? "" });
+  if (format === "json" || format === "ndjson") return jsonRows(format === "json");
+  return tableRows({ header, color: options.color, null: options.null ?? "NULL" });
+}
+
+/** Turns the rows of one statement into text, as they come. */
+export interface RowFormat {
+  /** How the values are read that it gets. */
+  readonly types: ParserSource;
+  /** What stands before the rows. */
+  begin(fields: readonly Field[]): string;
+  /** The next rows, as arrays of values in the fields' order. */
+  rows(rows: readonly (readonly unknown[])[]): string;
+  /** What stands behind the last row. */
+  end(): string;
+  /** A command that gives no rows. */
+  command(tag: string): string;
+}
+
+/** Values as the server writes them. */
+export const SERVER_TEXT: ParserSource = { getTypeParser: () => (text) => text };
+
+/** How CSV is written. */
+export interface CsvOptions {
+  /** Whether the names stand in the first line. */
+  header: boolean;
+  /** One character. */
+  delimiter: string;
+  /** What stands for NULL, without quotes; a value that is the same text gets them. */
+  null: string;
+}
+
+/** CSV as the server's `COPY ... (FORMAT csv)` writes it: values as Postgres has them, lines that end in a line feed. */
+export function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
+  const cell = (value: unknown) => value === null ? nullText : quote(String(value), delimiter, nullText);
+  const line = (values: readonly unknown[]) => {
+    const text = values.map(cell).join(delimiter);
+    return `${text === "\\." ? '"\\."' : text}\n`; // alone on a line it would end a COPY
+  };
+  return {
+    types: SERVER_TEXT,
+    begin: (fields) => header ? line(fields.map(({ name }) => name)) : "",
+    rows: (rows) => rows.map(line).join(""),
+    end: () => "",
+    command: () => "",
+  };
+}
+
+function quote(text: string, delimiter: string, nullText: string): string {
+  const plain = text !== nullText && !text.includes(delimiter) && !/["\r\n]/.test(text);
+  return plain ? text : `"${text.replaceAll('"', '""')}"`;
+}
+
+/** A text that is JSON already, so that no digit of it is lost. */
+class Json {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** What is not here is a JSON string of the server's text. */
+const PARSERS: TypeParsers = {
+  bool: (text) => text === "t",
+  int2: exact,
+  int4: exact,
+  int8: exact,
+  oid: exact,
+  numeric: exact,
+  float4: exact,
+  float8: exact,
+  json: inOneLine,
+  jsonb: inOneLine,
+  bytea: String,
+  timestamp: isoTime,
+  timestamptz: isoTime,
+};
+
+const TYPES: ParserSource = parserSource(PARSERS);
+
+/**
+ * JSON as the server's `row_to_json` makes it: numbers with all their digits, `NaN` and infinities as strings, arrays as
+ * arrays, times in ISO 8601, and the rest as Postgres writes it.
+ *
+ * @param whole One array of all rows; else a line for each row.
+ */
+export function jsonRows(whole: boolean): RowFormat {
+  let keys: string[] = [];
+  let count = 0;
+  const object = (row: readonly unknown[]) => {
+    const text = printableJson(`{${row.map((value, index) => keys[index]! + json(value)).join(",")}}`);
+    return whole ? `${count++ === 0 ? "\n" : ",\n"} ${text}` : `${text}\n`;
+  };
+  return {
+    types: TYPES,
+    begin: (fields) => {
+      keys = fields.map(({ key }) => `${JSON.stringify(key)}:`);
+      return whole ? "[" : "";
+    },
+    rows: (rows) => rows.map(object).join(""),
+    end: () => whole ? `${count === 0 ? "" : "\n"}]\n` : "",
+    command: () => "",
+  };
+}
+
+function json(value: unknown): string {
+  if (value instanceof Json) return value.text;
+  return Array.isArray(value) ? `[${value.map(json).join(",")}]` : JSON.stringify(value);
+}
+
+/** `NaN` and infinities are no JSON. */
+function exact(text: string): unknown {
+  return /^-?\d/.test(text) ? new Json(text) : text;
+}
+
+/** `json` keeps the line ends that stood between its values. */
+function inOneLine(text: string): unknown {
+  return new Json(text.replace(/\s+/g, (space) => /[\r\n]/.test(space) ? " " : space));
+}
+
+/** `infinity` and years before Christ stay as they are. */
+function isoTime(text: string): string {
+  const [, day, time, hours = "", rest = ""] =
+    /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d)?(:\d\d)?$/.exec(text) ?? [];
+  if (day === undefined) return text;
+  return `${day}T${time}${hours}${hours === "" ? "" : rest || ":00"}`;
+}
+
+/** How a table is drawn. */
+export interface TableRowsOptions {
+  /** Whether it has its names, and its count below. */
+  header: boolean;
+  /** What stands for NULL. */
+  null: string;
+  /** Whether NULL is dimmed, as on a terminal it can be. */
+  color: boolean;
+}
+
+/** The rows, and the characters in them, that its columns' widths are taken from: the rest is not waited for. */
+const MEASURED_ROWS = 1000;
+const MEASURED_LENGTH = 1_000_000;
+
+/** A table as psql draws it, whole: no cell is cut. The first thousand rows set the widths; a later cell that is wider stands out. */
+export function tableRows(options: TableRowsOptions): RowFormat {
+  const nothing = {
+    text: options.color ? `\x1b[2m${options.null}\x1b[22m` : options.null,
+    width: textWidth(options.null),
+  };
+  let columns: readonly Field[] = [];
+  let names: Cell[] = [];
+  let widths: number[] | undefined;
+  let held: Cell[][] = [];
+  let length = 0;
+  let count = 0;
+  const cell = (value: unknown) => value === null ? nothing : drawnCell(String(value));
+  const draw = () => {
+    const first = widths === undefined;
+    widths ??= names.map(({ width }, index) =>
+      held.reduce((widest, row) => Math.max(widest, row[index]!.width), width)
+    );
+    const layout = { columns, names, widths };
+    const lines = [...(first && options.header ? headerLines(layout) : []), ...held.map((row) => rowLine(row, layout))];
+    held = [];
+    return lines.map((line) => `${line}\n`).join("");
+  };
+  return {
+    types: SERVER_TEXT,
+    begin: (fields) => {
+      columns = fields;
+      names = fields.map(({ name }) => drawnCell(name));
+      return "";
+    },
+    rows: (rows) => {
+      const cells = rows.map((row) => row.map(cell));
+      count += rows.length;
+      held.push(...cells);
+      for (const row of widths === undefined ? cells : []) {
+        length += row.reduce((sum, { text }) => sum + text.length, 0);
+      }
+      return widths !== undefined || held.length >= MEASURED_ROWS || length >= MEASURED_LENGTH ? draw() : "";
+    },
+    end: () => `${draw()}${options.header ? `(${count.toLocaleString("en-US")} row${count === 1 ? "" : "s"})\n` : ""}`,
+    command: (tag) => `${tag}\n`,
+  };
+}

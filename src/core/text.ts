@@ -1,0 +1,167 @@
+/**
+ * A size as Postgres says it.
+ *
+ * @param bytes The size.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(sizeText(8192), "8192 bytes");
+ * assert.equal(sizeText(5_000_000), "4883 kB");
+ * ```
+ */
+export function sizeText(bytes: number): string {
+  const units = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+  let size = bytes;
+  while (size >= 10 * 1024 && units.length > 1) {
+    size /= 1024;
+    units.shift();
+  }
+  return `${Math.round(size)} ${units[0]}`;
+}
+
+/**
+ * A number of things.
+ *
+ * @param number How many.
+ * @param noun One of them.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(countText(1234, "row"), "1,234 rows");
+ * assert.equal(countText(1, "row"), "1 row");
+ * ```
+ */
+export function countText(number: number, noun: string): string {
+  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/**
+ * How many columns text takes in a fixed-width font.
+ *
+ * @module
+ */
+
+const ASCII = /^[\x20-\x7e]*$/;
+// Latin, Greek, Cyrillic, and then kana, Han and Hangul syllables, each a grapheme of its own unless something outside
+// these follows: most text has no need of the segmenter, which costs a hundred times more.
+const WIDE_SIMPLE = "\\u3041-\\u3096\\u30a1-\\u30fa\\u30fc-\\u30fe\\u4e00-\\u9fff\\uac00-\\ud7a3";
+const SIMPLE = new RegExp(
+  `^[\\x20-\\x7e\\xa1-\\xac\\xae-\\u02ff\\u0391-\\u03ff\\u0400-\\u0482\\u2026\\u21b5\\u21e5${WIDE_SIMPLE}]*$`,
+);
+const SIMPLE_WIDE = new RegExp(`[${WIDE_SIMPLE}]`, "g");
+const EMOJI = /\p{Emoji_Presentation}|^\p{Emoji}\uFE0F/u;
+const ZERO_WIDTH = /[\p{M}\p{Cf}\p{Cc}\u1160-\u11ff\ud7b0-\ud7fb]/u;
+// East_Asian_Width W and F as ranges: JavaScript's \p{} does not offer the property.
+const WIDE = new RegExp(
+  "[\\u1100-\\u115f\\u2329\\u232a\\u2e80-\\u303e\\u3041-\\u3247\\u3250-\\ua4cf\\ua960-\\ua97f\\uac00-\\ud7a3" +
+    "\\uf900-\\ufaff\\ufe10-\\ufe19\\ufe30-\\ufe6f\\uff01-\\uff60\\uffe0-\\uffe6" +
+    "\\u{16fe0}-\\u{18dff}\\u{1aff0}-\\u{1b2ff}\\u{1f200}-\\u{1f265}\\u{20000}-\\u{3fffd}]",
+  "u",
+);
+const graphemes: Intl.Segmenter = new Intl.Segmenter("en", {
+  granularity: "grapheme",
+});
+
+/**
+ * The columns that text takes: 2 for wide East Asian characters and emoji (a
+ * flag or a joined family is one), 0 for combining marks, 1 for the rest.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(textWidth("Zoe\u0308"), 3);
+ * assert.equal(textWidth("東京"), 4);
+ * assert.equal(textWidth("👩‍👩‍👧"), 2);
+ * ```
+ */
+export function textWidth(text: string): number {
+  if (ASCII.test(text)) return text.length;
+  if (SIMPLE.test(text)) return text.length + (text.match(SIMPLE_WIDE)?.length ?? 0);
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) {
+    width += graphemeWidth(segment);
+  }
+  return width;
+}
+
+/**
+ * Text cut to at most `width` columns, the last of them `…` where it was cut or
+ * where `more` says that there is more of it.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(fitWidth("東京都", 5), "東京…");
+ * assert.equal(fitWidth("abc", 5), "abc");
+ * ```
+ */
+export function fitWidth(text: string, width: number, more = false): string {
+  if (!more && textWidth(text) <= width) return text;
+  let taken = 0;
+  let end = 0;
+  for (const { segment, index } of graphemes.segment(text)) {
+    taken += graphemeWidth(segment);
+    if (taken > width - 1) break;
+    end = index + segment.length;
+  }
+  return text.slice(0, end) + "…";
+}
+
+function graphemeWidth(grapheme: string): number {
+  if (EMOJI.test(grapheme)) return grapheme.includes("\uFE0E") ? 1 : 2;
+  let width = 0;
+  for (const character of grapheme) {
+    if (WIDE.test(character)) width += 2;
+    else if (!ZERO_WIDTH.test(character)) width += 1;
+  }
+  return width;
+}
+
+/**
+ * Line ends, C0 and C1 controls, and the format characters that hide or reorder what surrounds them, as a part of a regular
+ * expression. Joiners (U+200C, U+200D) stay: emoji and Indic scripts need them.
+ */
+export const UNSEEN: string = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e" +
+  "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]";
+
+/** What stands for a character that can't be seen: `↵`, `⇥`, or its number as `<U+001B>`. */
+export function markUnseen(found: string): string {
+  const code = found.charCodeAt(0);
+  if (found === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) return "↵";
+  if (code === 0x09) return "⇥";
+  return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
+}
+
+const ALL = new RegExp(UNSEEN, "g");
+
+/**
+ * A text of several lines as a terminal and a notebook may have it: line ends and tabs stay, every other character that
+ * can't be seen is written out. A terminal takes some of them for commands, C1 controls such as U+009B too.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(printable("a\n\tb\x1b]52;c;eA==\x07"), "a\n\tb<U+001B>]52;c;eA==<U+0007>");
+ * ```
+ */
+export function printable(text: string): string {
+  return text.toWellFormed().replace(
+    ALL,
+    (found) => found === "\n" || found === "\t" ? found : found === "\r\n" ? "\n" : markUnseen(found),
+  );
+}
+
+/** JSON in which each character that can't be seen is an escape: the same value, which no terminal obeys. */
+export function printableJson(json: string): string {
+  return json.replace(
+    ALL,
+    (found) => found <= " " ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`, // none below " " is in a text
+  );
+}

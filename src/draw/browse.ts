@@ -1,0 +1,187 @@
+import { cellText, isNumeric } from "./cell.ts";
+import { visible } from "./escape.ts";
+import type { Bundle } from "./notebook.ts";
+import { elapsedText, renderTable } from "./table.ts";
+
+/** Rows of a page. */
+const PAGE = 20;
+/** Characters of a cell. */
+const MOST_CELL = 200;
+/** Together with the text form, which has at most 100 kB, they stay below a megabyte. */
+const MOST_TABLE_BYTES = 200_000;
+const MOST_DATA_BYTES = 600_000;
+
+const STYLE = ".lb-browse .lb-bar{display:flex;gap:6px;align-items:center;padding:2px 1px 6px;color:var(--lb-soft)}" +
+  ".lb-browse :is(button,input){font:inherit;color:inherit;background:none;border:1px solid var(--lb-line);border-radius:4px}" +
+  ".lb-browse :is(button,input):focus-visible{outline:2px solid var(--lb-focus);outline-offset:1px}" +
+  ".lb-browse input{padding:2px 6px;color:var(--lb-fg);min-width:14em}" +
+  ".lb-browse .lb-bar button{padding:1px 9px;cursor:pointer;color:var(--lb-fg)}" +
+  ".lb-browse button:disabled{opacity:.4;cursor:default}" +
+  ".lb-browse th button{border:0;padding:0;text-align:inherit;cursor:pointer;line-height:inherit}";
+
+/** What is browsed. */
+export interface Browsed {
+  /** The columns in their order. */
+  fields: readonly { name: string; key: string; type: string }[];
+  /** The rows that were fetched. */
+  rows: readonly unknown[];
+  /** Whether there are more of them. */
+  more: boolean;
+  /** Milliseconds that they took. */
+  elapsed: number;
+}
+
+/**
+ * A table that pages, sorts and searches by itself. Its first page is a plain table, which is what is seen where no script
+ * runs.
+ *
+ * @param browsed The rows.
+ */
+export function renderBrowse({ fields, rows, more, elapsed }: Browsed): Bundle {
+  const cells = rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key]));
+  const data = fitting(fields, cells);
+  const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}`;
+  const first = rows.length > PAGE ? `rows 1 to ${PAGE} of ${held}` : held;
+  const table = renderTable({ columns: fields, rows: cells.slice(0, PAGE), footer: first, maxBytes: MOST_TABLE_BYTES });
+  const id = crypto.randomUUID();
+  const columns = fields.map(({ name, type }) => [visible(name), type, isNumeric(type)]);
+  const json = JSON.stringify({ id, columns, rows: data, size: PAGE, held }).replaceAll("<", "\\u003c");
+  const script = `<script>(() => { "use strict"; const data = ${json};${BROWSE_SCRIPT}})()</script>`;
+  return {
+    "text/html": `<div class="lb-browse" data-lb-browse="${id}">${
+      table["text/html"]
+    }<style>${STYLE}</style>${script}</div>`,
+    "text/plain": table["text/plain"],
+  };
+}
+
+/** As many rows as fit, their values as text on one line. */
+function fitting(fields: Browsed["fields"], rows: readonly (readonly unknown[])[]): (string | null)[][] {
+  const fit: (string | null)[][] = [];
+  let left = MOST_DATA_BYTES - byteLength(JSON.stringify(fields));
+  for (const row of rows) {
+    const texts = row.map((value, index) => {
+      const cell = cellText(value, fields[index]!.type, MOST_CELL);
+      return cell === null ? null : `${visible(cell.text)}${cell.cut ? "…" : ""}`;
+    });
+    left -= byteLength(JSON.stringify(texts).replaceAll("<", "\\u003c")) + 1;
+    if (left < 0) break;
+    fit.push(texts);
+  }
+  return fit;
+}
+
+function heldText(held: number, fetched: number, more: boolean): string {
+  const count = held.toLocaleString("en-US");
+  const cut = held < fetched ? ", cut to stay within 1 MB" : "";
+  if (more || held < fetched) {
+    return held === 1 ? `the first of more rows${cut}` : `the first ${count} of more rows${cut}`;
+  }
+  return held === 1 ? "1 row" : `${count} rows`;
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+/**
+ * What makes a table page, sort and search where scripts run. It is plain JavaScript of the page, works on what is in the
+ * output alone, and puts in text as text.
+ *
+ * Its first lines find the table by its mark: `document.currentScript` is not there in VS Code, and a page may show one output
+ * twice. JupyterLab's own shortcuts would take Enter and letters from the buttons.
+ */
+export const BROWSE_SCRIPT: string = String.raw`
+for (const root of document.querySelectorAll('[data-lb-browse="' + data.id + '"]')) {
+  if (root.dataset.lbReady) continue;
+  root.dataset.lbReady = "yes";
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  start(root);
+}
+function start(root) {
+  const frame = root.querySelector(".lakebase"), table = root.querySelector("table");
+  let page = 0, column = -1, down = false, rows = data.rows;
+  const make = (name, text, into) => {
+    const element = document.createElement(name);
+    element.textContent = text;
+    return into.appendChild(element);
+  };
+  const bar = make("div", "", frame);
+  bar.className = "lb-bar";
+  frame.insertBefore(bar, root.querySelector(".lb-scroll"));
+  const search = make("input", "", bar);
+  search.type = "search";
+  search.placeholder = "Search";
+  search.setAttribute("aria-label", "Search in these rows");
+  const step = (text, label, by) => {
+    const button = make("button", text, bar);
+    button.type = "button";
+    button.setAttribute("aria-label", label);
+    button.addEventListener("click", () => { page += by; draw(); });
+    return button;
+  };
+  const previous = step("\u2039", "Previous page", -1), next = step("\u203a", "Next page", 1);
+  const place = make("span", "", bar);
+  place.setAttribute("role", "status");
+  const foot = root.querySelector(".lb-foot");
+  if (foot) foot.textContent = data.held;
+  table.textContent = "";
+  const head = make("tr", "", make("thead", "", table)), body = make("tbody", "", table);
+  const heads = data.columns.map(([name, type, numeric], index) => {
+    const th = make("th", "", head);
+    th.scope = "col";
+    th.style.textAlign = numeric ? "right" : "left";
+    const button = make("button", name, th);
+    button.type = "button";
+    make("br", "", button);
+    make("small", type, button);
+    make("span", "", button).setAttribute("aria-hidden", "true");
+    button.addEventListener("click", () => {
+      [column, down] = column !== index ? [index, false] : down ? [-1, false] : [index, true];
+      page = 0;
+      arrange();
+    });
+    return th;
+  });
+  const collator = new Intl.Collator(undefined, { numeric: true });
+  const compare = (a, b) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    if (!data.columns[column][2]) return down ? collator.compare(b, a) : collator.compare(a, b);
+    const [x, y] = [Number(a), Number(b)], order = isNaN(x) || isNaN(y) ? isNaN(x) - isNaN(y) : x < y ? -1 : x > y ? 1 : 0;
+    return down ? -order : order;
+  };
+  const arrange = () => {
+    const wanted = search.value.toLowerCase();
+    rows = data.rows.filter((row) => row.some((cell) => (cell ?? "NULL").toLowerCase().includes(wanted)));
+    if (column >= 0) rows.sort((a, b) => compare(a[column], b[column]));
+    heads.forEach((th, index) => {
+      if (index === column) th.setAttribute("aria-sort", down ? "descending" : "ascending");
+      else th.removeAttribute("aria-sort");
+      th.querySelector("span").textContent = index !== column ? "" : down ? " \u25be" : " \u25b4";
+    });
+    draw();
+  };
+  const count = (number) => number.toLocaleString("en-US");
+  const draw = () => {
+    const pages = Math.max(1, Math.ceil(rows.length / data.size));
+    page = Math.max(0, Math.min(pages - 1, page));
+    const at = page * data.size, shown = rows.slice(at, at + data.size);
+    body.textContent = "";
+    for (const row of shown) {
+      const tr = make("tr", "", body);
+      row.forEach((cell, index) => {
+        const td = make("td", "", tr);
+        td.style.cssText = data.columns[index][2] ? "text-align:right" : "text-align:left;white-space:pre-wrap";
+        if (cell === null) make("em", "NULL", td).className = "lb-null";
+        else td.textContent = cell;
+      });
+    }
+    previous.disabled = page === 0;
+    next.disabled = page === pages - 1;
+    const matching = rows.length === data.rows.length ? "" : " that match";
+    place.textContent = rows.length === 0 ? "no rows" + matching
+      : "rows " + count(at + 1) + " to " + count(at + shown.length) + " of " + count(rows.length) + matching;
+  };
+  search.addEventListener("input", () => { page = 0; arrange(); });
+  arrange();
+}`;

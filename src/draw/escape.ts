@@ -1,0 +1,100 @@
+/**
+ * Makes text from a database safe and legible where it is shown: as plain text
+ * and as HTML.
+ *
+ * @module
+ */
+
+import { markUnseen as mark, UNSEEN } from "../core/text.ts";
+
+const PLAIN: RegExp = new RegExp(UNSEEN, "g");
+const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${UNSEEN}`, "g");
+
+const ENTITIES: Record<string, string> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+  "`": "&#96;",
+};
+
+/**
+ * Text on one line, with every character in it visible: a line end is `↵`, a
+ * tab `⇥`, and a control character, or one that would hide or reorder its
+ * neighbours, is written out (`<U+202E>`). A lone surrogate is `\uFFFD`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(visible("a\r\nb\tc\0"), "a↵b⇥c<U+0000>");
+ * assert.equal(visible("\u202Eevil"), "<U+202E>evil");
+ * ```
+ */
+export function visible(text: string): string {
+  return text.toWellFormed().replace(PLAIN, mark);
+}
+
+/** How {@linkcode escapeHtml} treats line ends and tabs. */
+export interface EscapeOptions {
+  /**
+   * Leaves line ends and tabs as they are, for text that `white-space: pre-wrap` lays out.
+   *
+   * @default {false}
+   */
+  lines?: boolean;
+}
+
+/**
+ * Text as HTML, for an element's content or a quoted attribute's value: markup
+ * characters are entities, and what {@linkcode visible} replaces is replaced.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(escapeHtml("<b>\n"), "&lt;b&gt;↵");
+ * assert.equal(escapeHtml("a\n`b`", { lines: true }), "a\n&#96;b&#96;");
+ * ```
+ */
+export function escapeHtml(text: string, options: EscapeOptions = {}): string {
+  return replaceMarkup(text, options.lines ?? false, (shown) => shown);
+}
+
+/**
+ * Like {@linkcode escapeHtml}, for element content only: each replacement is in
+ * an `<i>`, so that a `↵` for a line end can look unlike one in the data.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(escapeMarked("↵\n"), "↵<i>↵</i>");
+ * ```
+ */
+export function escapeMarked(
+  text: string,
+  options: EscapeOptions = {},
+): string {
+  return replaceMarkup(
+    text,
+    options.lines ?? false,
+    (shown) => `<i>${shown}</i>`,
+  );
+}
+
+function replaceMarkup(
+  text: string,
+  lines: boolean,
+  wrap: (shown: string) => string,
+): string {
+  return text.toWellFormed().replace(MARKUP, (found) => {
+    const entity = ENTITIES[found];
+    if (entity !== undefined) return entity;
+    if (lines && (found === "\t" || mark(found) === "↵")) {
+      return found === "\t" ? found : "\n";
+    }
+    return wrap(mark(found).replace("<", "&lt;").replace(">", "&gt;"));
+  });
+}

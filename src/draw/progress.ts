@@ -1,0 +1,110 @@
+/**
+ * How far a transfer is, as people say it.
+ *
+ * @module
+ */
+
+import { countText, sizeText } from "../core/text.ts";
+import type { Moving, Progress } from "../transfer/progress.ts";
+import { escapeHtml, visible } from "./escape.ts";
+import type { Bundle } from "./notebook.ts";
+import { elapsedText } from "./table.ts";
+
+/**
+ * Something under way as a notebook shows it.
+ *
+ * @param line What it is and how far.
+ * @param part How much of it is done, from 0 to 1; `undefined` where that is not known.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(renderProgress("Pulling trips: 10 rows", undefined)["text/plain"], "Pulling trips: 10 rows");
+ * assert.match(renderProgress("a < b", 0.5)["text/html"]!, /value="0.5".*a &lt; b/);
+ * ```
+ */
+export function renderProgress(line: string, part: number | undefined): Bundle {
+  const value = part === undefined ? "" : ` value="${Number(part.toFixed(3))}"`;
+  const bar = `<progress max="1"${value} aria-label="progress" style="width:14em;vertical-align:middle"></progress>`;
+  return { "text/html": `<div>${bar} ${escapeHtml(line)}</div>`, "text/plain": line };
+}
+
+/** Something that is over, in the place of {@linkcode renderProgress}. */
+export function renderOutcome(line: string): Bundle {
+  return { "text/html": `<div>${escapeHtml(line)}</div>`, "text/plain": line };
+}
+
+/**
+ * The part that is done, from 0 to 1; `undefined` where nobody knows. A planner's estimate that was passed is no longer one.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const progress = { rows: 25, bytes: 100, elapsed: 1000, rowsPerSecond: 25, bytesPerSecond: 100, done: false };
+ * assert.equal(partDone({ ...progress, totalRows: 100 }), 0.25);
+ * assert.equal(partDone({ ...progress, totalRows: 24 }), undefined);
+ * ```
+ */
+export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress): number | undefined {
+  if (done) return 1;
+  if (totalBytes !== undefined && totalBytes > 0) return Math.min(1, bytes / totalBytes);
+  return totalRows !== undefined && totalRows >= rows && totalRows > 0 ? rows / totalRows : undefined;
+}
+
+/**
+ * A line for what is under way.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(
+ *   progressText({ action: "Pulling", name: "trips" }, {
+ *     ...{ rows: 1_200_000, bytes: 80 * 1024 ** 2, elapsed: 4000, rowsPerSecond: 300_000, bytesPerSecond: 20 * 1024 ** 2 },
+ *     ...{ totalRows: 4_800_000, done: false },
+ *   }),
+ *   "Pulling trips: 25 %, 1,200,000 of about 4,800,000 rows, 80 MB, 4 s, 300,000 rows/s, 20 MB/s, about 12 s left",
+ * );
+ * ```
+ */
+export function progressText({ action, name }: Moving, progress: Progress): string {
+  const { rows, elapsed } = progress;
+  const part = partDone(progress);
+  const remaining = part === undefined || part === 0 || part === 1 ? undefined : elapsed * (1 - part) / part;
+  return `${action} ${visible(name)}: ` + [
+    ...(part === undefined ? [] : [`${Math.floor(part * 100)} %`]),
+    rowsText(progress),
+    bytesText(progress),
+    wholeSeconds(elapsed),
+    ...(rows === 0 ? [] : [rates(progress)]),
+    ...(remaining === undefined ? [] : [`about ${wholeSeconds(remaining)} left`]),
+  ].join(", ");
+}
+
+/** A line for what is over, whole or not. */
+export function outcomeText({ action, name }: Moving, progress: Progress): string {
+  const { rows, bytes, elapsed, done } = progress;
+  const said = done ? action.replace(/ing$/, "ed") : `Stopped ${action.toLowerCase()}`;
+  const amount = `${countText(rows, "row")}, ${sizeText(bytes)} in ${elapsedText(elapsed)}`;
+  return `${said} ${visible(name)}: ${amount}${done && rows > 0 ? ` (${rates(progress)})` : ""}`;
+}
+
+function rowsText({ rows, totalRows }: Progress): string {
+  if (totalRows === undefined || totalRows < rows) return countText(rows, "row");
+  return `${rows.toLocaleString("en-US")} of about ${countText(totalRows, "row")}`;
+}
+
+function bytesText({ bytes, totalBytes }: Progress): string {
+  return totalBytes === undefined ? sizeText(bytes) : `${sizeText(bytes)} of ${sizeText(totalBytes)}`;
+}
+
+function rates({ rowsPerSecond, bytesPerSecond }: Progress): string {
+  return `${Math.round(rowsPerSecond).toLocaleString("en-US")} rows/s, ${sizeText(bytesPerSecond)}/s`;
+}
+
+/** A number that is still moving has no use for decimals. */
+function wholeSeconds(milliseconds: number): string {
+  return elapsedText(Math.max(1, Math.round(milliseconds / 1000)) * 1000);
+}

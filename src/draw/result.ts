@@ -1,0 +1,47 @@
+import type { Result } from "../sql/result.ts";
+import type { Bundle } from "./notebook.ts";
+import { footerText, renderCommand, renderTable } from "./table.ts";
+
+/** Rows that a result draws when nothing else is said. */
+export const SHOWN_ROWS = 20;
+
+/** With the text form, which has at most 100 kB, one output stays below the megabyte that frontends and files take well. */
+const MOST_HTML_BYTES = 890_000;
+
+/** What a drawing of a result needs of it. */
+export type Drawable =
+  & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices" | "place">
+  & Partial<Pick<Result<unknown>, "transaction">>
+  & readonly unknown[];
+
+/**
+ * A result as a notebook shows it.
+ *
+ * @param result The result.
+ * @param limit Rows to show.
+ */
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
+  const { fields, tag, rowCount, more, elapsed, notices, place, transaction } = result;
+  const on = `${place === undefined ? "" : `, on ${place}`}${standing(transaction)}`;
+  if (fields.length === 0 && result.length === 0) {
+    return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };
+  }
+  const rows = result.slice(0, limit);
+  const total = more && rowCount === null ? undefined : Math.max(rowCount ?? 0, result.length);
+  const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
+  return {
+    ...renderTable({
+      columns: fields,
+      rows: rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key])),
+      footer: `${footer}${on}`,
+      notices,
+      maxBytes: MOST_HTML_BYTES,
+    }),
+  };
+}
+
+/** What has to be known of a session whose statements are not kept yet. */
+export function standing(transaction: Drawable["transaction"]): string {
+  if (transaction === undefined) return "";
+  return transaction === "open" ? ", in a transaction" : ", in a failed transaction: ROLLBACK";
+}

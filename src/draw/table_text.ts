@@ -1,0 +1,172 @@
+/**
+ * A result as plain text, as psql draws it.
+ *
+ * @module
+ */
+
+import { fitWidth, textWidth } from "../core/text.ts";
+import { cellText, isNumeric } from "./cell.ts";
+import { visible } from "./escape.ts";
+import type { TableColumn, TableNotice, TableOptions } from "./table.ts";
+
+const MAX_BYTES = 100_000;
+const MAX_NOTICE_BYTES = 20_000;
+const MAX_LINE = 2_000;
+const MAX_CELL = 60;
+// What a few columns share, so that a version or a query plan on its own is not cut at 60.
+const SHARED_LINE = 240;
+const ENDING_BYTES = 100;
+// " x |"
+const NARROWEST = 4;
+const encoder: TextEncoder = new TextEncoder();
+
+/** Columns that fit on a line, with their widths, and the cells of as many rows as could fit. */
+export interface Layout {
+  /** The columns. */
+  columns: readonly TableColumn[];
+  /** Their names. */
+  names: readonly Cell[];
+  /** Their widths. */
+  widths: readonly number[];
+  /** The rows. */
+  rows: readonly (readonly Cell[])[];
+}
+
+/** A value as it is drawn. */
+export interface Cell {
+  /** On one line. */
+  text: string;
+  /** The columns that it takes. */
+  width: number;
+}
+
+/** {@linkcode Cell} of a text. */
+export function drawnCell(text: string): Cell {
+  const drawn = visible(text);
+  return { text: drawn, width: textWidth(drawn) };
+}
+
+/** The rows of a result and its footer, at most 100 kB. */
+export function textTable(options: TableOptions): string {
+  const layout = layOut(options);
+  const head = [...(options.caption ? [oneLine(options.caption)] : []), ...headerLines(layout)];
+  const notices = noticeLines(options.notices ?? []);
+  const footer = oneLine(options.footer ?? "");
+  const room = MAX_BYTES - byteLength([...head, footer, ...notices].join("\n")) - ENDING_BYTES;
+  const body = bodyLines(layout, room);
+  const ending = [footer, missingText(options, layout, body.length)].filter((text) => text !== "").join("; ");
+  return [...head, ...body, ...(ending === "" ? [] : [`(${ending})`]), ...notices].join("\n");
+}
+
+/** One line, and what the server said. */
+export function textCommand(line: string, notices: readonly TableNotice[]): string {
+  return [oneLine(line), ...noticeLines(notices)].join("\n");
+}
+
+function layOut(options: TableOptions): Layout {
+  const columns = options.columns.slice(0, MAX_LINE / NARROWEST);
+  const names = columns.map(({ name }) => fitCell(name.slice(0, MAX_CELL * 2), MAX_CELL, name.length > MAX_CELL * 2));
+  const limit = Math.min(
+    Math.max(1, options.maxCell || MAX_LINE),
+    Math.max(MAX_CELL, Math.floor(SHARED_LINE / columns.length)),
+  );
+  const rows: Cell[][] = [];
+  let room = columns.length > 0 ? MAX_BYTES : 0;
+  for (const row of options.rows) {
+    if (room <= 0) break;
+    const cells = columns.map(({ type }, index) => drawCell(row[index], type, limit));
+    room -= cells.reduce((sum, cell) => sum + cell.text.length + NARROWEST, 0);
+    rows.push(cells);
+  }
+  const widths: number[] = [];
+  let line = 0;
+  for (const [index, name] of names.entries()) {
+    const width = rows.reduce((widest, cells) => Math.max(widest, cells[index]?.width ?? 0), name.width);
+    line += width + NARROWEST - 1;
+    if (line > MAX_LINE) break;
+    widths.push(width);
+  }
+  return { columns: columns.slice(0, widths.length), names: names.slice(0, widths.length), widths, rows };
+}
+
+/** The names, centred, and the line below them. */
+export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): string[] {
+  if (columns.length === 0) return ["--"];
+  const centred = names.map(({ text, width }, index) => {
+    const space = (widths[index] ?? 0) - width;
+    return pad(text, Math.floor(space / 2), Math.ceil(space / 2));
+  });
+  return [centred.join("|").trimEnd(), widths.map((width) => "-".repeat(width + 2)).join("+")];
+}
+
+function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
+  const lines: string[] = [];
+  if (columns.length === 0) return lines;
+  for (const cells of rows) {
+    const line = rowLine(cells, { columns, widths });
+    room -= byteLength(line) + 1;
+    if (room < 0) break;
+    lines.push(line);
+  }
+  return lines;
+}
+
+/** A row on one line, numbers on the right of their columns. */
+export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<Layout, "columns" | "widths">): string {
+  return columns.map(({ type }, index) => {
+    const { text, width } = cells[index] ?? { text: "", width: 0 };
+    const space = Math.max(0, (widths[index] ?? 0) - width);
+    return isNumeric(type) ? pad(text, space, 0) : pad(text, 0, space);
+  }).join("|").trimEnd();
+}
+
+function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: number): string {
+  const missing: string[] = [];
+  const missingRows = columns.length === 0 ? 0 : rows.length - drawn;
+  const missingColumns = columns.length - layout.columns.length;
+  if (missingRows > 0) missing.push(count(missingRows, "row"));
+  if (missingColumns > 0) missing.push(count(missingColumns, "column"));
+  return missing.length === 0 ? "" : `${missing.join(" and ")} not shown`;
+}
+
+/** What the server said, at most 20 kB. */
+export function noticeLines(notices: readonly TableNotice[]): string[] {
+  const lines: string[] = [];
+  let room = MAX_NOTICE_BYTES;
+  for (const [index, { severity, message, detail, hint }] of notices.entries()) {
+    const said = [`${severity}:  ${message}`];
+    if (detail) said.push(`DETAIL:  ${detail}`);
+    if (hint) said.push(`HINT:  ${hint}`);
+    room -= byteLength(said.map((text) => text.slice(0, MAX_NOTICE_BYTES)).join("\n")) + 1;
+    if (room < 0) return [...lines, `(${count(notices.length - index, "more notice")})`];
+    lines.push(...said.map((text) => text.split(/\r?\n/).map(visible).join("\n")));
+  }
+  return lines;
+}
+
+function drawCell(value: unknown, type: string, limit: number): Cell {
+  // Twice the columns, so that text of zero-width marks fills its cell; more of them than that are cut.
+  const cell = cellText(value, type, limit * 2);
+  return cell === null ? { text: "NULL", width: 4 } : fitCell(cell.text, limit, cell.cut);
+}
+
+function fitCell(value: string, limit: number, more: boolean): Cell {
+  const text = fitWidth(visible(value), limit, more);
+  return { text, width: textWidth(text) };
+}
+
+function oneLine(text: string): string {
+  return fitWidth(visible(text.slice(0, MAX_LINE)), MAX_LINE, text.length > MAX_LINE);
+}
+
+function pad(text: string, before: number, after: number): string {
+  return ` ${" ".repeat(before)}${text}${" ".repeat(after)} `;
+}
+
+function count(number: number, noun: string): string {
+  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}

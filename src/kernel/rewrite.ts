@@ -1,0 +1,96 @@
+import { cellMagics, type CellRewrite, rewriteCell } from "./magic.ts";
+import type { Magic } from "./magic_body.ts";
+import { printCode, refuseCode } from "./prelude.ts";
+import { ScriptTokens } from "./script_text.ts";
+
+/**
+ * What the child is to be given for a cell. What needs no child is given to it as well, as a cell that prints or fails: so
+ * it has its place in the order and its number.
+ *
+ * @param source The cell as the person wrote it.
+ * @param module The URL of the client.
+ */
+export function rewritten(source: string, module: string): string {
+  const code = written(source, module);
+  if (!nestsTooDeep(code)) return code;
+  const most = `${DEEPEST} are the most that Deno's parser takes`;
+  return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${most}`);
+}
+
+function written(source: string, module: string): string {
+  const cell = attempt(source, module);
+  switch (cell.kind) {
+    case "plain":
+      return source;
+    case "code":
+      return cell.code;
+    case "help":
+      return printCode(cell.text);
+    case "error":
+      return refuseCode(cell.name, cell.message);
+  }
+}
+
+/** A fault of this kernel's own must not take the cell's turn with it. */
+function attempt(source: string, module: string): CellRewrite {
+  try {
+    return rewriteCell(source, { module });
+  } catch (error) {
+    return { kind: "error", name: "InternalError", message: `Cannot read the cell: ${(error as Error).message}` };
+  }
+}
+
+/** Deno's parser takes seconds for more, soon minutes, in which nothing can stop it. */
+export const DEEPEST = 5000;
+
+/**
+ * Whether a cell's brackets are nested deeper than {@linkcode DEEPEST}. Takes time in proportion to the cell, and next to
+ * none where there are few brackets.
+ */
+export function nestsTooDeep(code: string): boolean {
+  if (code.length < 2 * DEEPEST || !hasMore(code, /[([{]/g)) return false;
+  const tokens = new ScriptTokens(code);
+  for (const _ of tokens) if (tokens.brackets.length > DEEPEST) return true;
+  return false;
+}
+
+function hasMore(code: string, opening: RegExp): boolean {
+  let count = 0;
+  while (count <= DEEPEST && opening.test(code)) count++;
+  return count > DEEPEST;
+}
+
+/**
+ * The TypeScript of a cell, each piece of it where the person wrote it, and nothing of the SQL around it: for a parser to
+ * find what is wrong. It is not for running.
+ *
+ * @param source The cell.
+ * @throws {UsageError} For a cell that is refused.
+ */
+export function scriptOf(source: string): string {
+  const pieces: string[] = [];
+  let at = 0;
+  for (const magic of cellMagics(source)) {
+    const { magic: name, start, end } = magic;
+    pieces.push(name === "%%sql" ? blank(source.slice(at, start)) : source.slice(at, start), values(source, magic));
+    at = end;
+  }
+  return pieces.join("") + source.slice(at);
+}
+
+/** `%sql SELECT ${a}, ${b}` is to a parser what `$sql +(a) +(b)` is. */
+function values(source: string, { magic, start, end, run }: Magic): string {
+  const pieces = [magic.replaceAll("%", "$")];
+  let at = start + magic.length;
+  for (const { expressions } of Array.isArray(run) ? run : []) {
+    for (const { start, end } of expressions) {
+      pieces.push(blank(source.slice(at, start - 2)), "+(", source.slice(start, end), ")");
+      at = end + 1;
+    }
+  }
+  return pieces.join("") + blank(source.slice(at, end));
+}
+
+function blank(text: string): string {
+  return text.replace(/[^\r\n]/g, " ");
+}

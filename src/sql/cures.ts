@@ -1,0 +1,171 @@
+import { type SqlKind, sqlTokens, utf16Index } from "../core/sql_text.ts";
+import type { Statement } from "./fragment.ts";
+
+const NAME = "a ${value} is never SQL: a name goes in as ${sql.id(name)}, a part of the statement as ${sql`...`}";
+const LIST = "a list is one value: = ANY(${list}), or <> ALL(${list}), instead of IN";
+
+/** What helps against what the server has refused or ended, by SQLSTATE. */
+const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string])[] = [
+  [
+    "40001",
+    /recovery/,
+    "a read replica ends what stands in the way of the primary's changes: run it again, or without readOnly",
+  ],
+  ["40001", /./, "another transaction changed the same rows: run the whole transaction again"],
+  [
+    "40P01",
+    /./,
+    "two transactions waited for each other: run the whole transaction again, with its rows always in one order",
+  ],
+  [
+    "25006",
+    /./,
+    "this session only reads, by readOnly, on a read replica, or by default_transaction_read_only: connect() without readOnly " +
+    "writes, on the primary",
+  ],
+  [
+    "57014",
+    /statement timeout/,
+    "the limit is statement_timeout: raise it by statementTimeout of connect(), by SET statement_timeout = '5min' in a " +
+    "transaction, or for the role",
+  ],
+  ["57014", /user request/, "another session canceled it, by pg_cancel_backend() or the like"],
+  [
+    "55P03",
+    /./,
+    "another transaction holds a lock on it: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity shows which; wait " +
+    "for its end, or raise lock_timeout",
+  ],
+  [
+    "53100",
+    /./,
+    "the storage is full, or a temporary file of a large sort, join or hash was: read or write less at once, delete and " +
+    "VACUUM, or raise the storage limit of the project",
+  ],
+  ["53200", /./, "the compute has no memory left: read less at once, lower work_mem, or choose a larger compute"],
+  [
+    "25P03",
+    /./,
+    "the limit is idle_in_transaction_session_timeout: do what takes long outside of the transaction, or raise it",
+  ],
+  ["25P04", /./, "the limit is transaction_timeout: do less in one transaction, or raise it"],
+  ["57P05", /./, "the limit is idle_session_timeout: raise it for a session that waits for long"],
+];
+
+/** What helps against what the server has refused or ended; `undefined` where nothing more is known. */
+export function cureFor({ code, message }: { code?: string; message: string }): string | undefined {
+  return CURES.find(([sqlstate, pattern]) => sqlstate === code && pattern.test(message))?.[2];
+}
+
+/** What the server said, as far as hints need it. */
+interface Failure {
+  code?: string;
+  message: string;
+  detail?: string;
+  position?: string;
+}
+
+/**
+ * What to write instead, where a value was put where the server takes none, or a list or an object where it takes another
+ * value, or where another tool's placeholder was written.
+ *
+ * @param failure What the server said.
+ * @param statement The statement.
+ * @returns The end of a hint; `undefined` where the failure is none of these.
+ */
+export function hintFor(failure: Failure, statement: Statement): string | undefined {
+  const { code, position } = failure;
+  const { text, values, prefix = "" } = statement;
+  const at = position === undefined ? undefined : utf16Index(text, Number(position) - 1 - prefix.length);
+  if (values.length > 0) {
+    const found = quotedValue(failure, text, values.length) ?? misplacedValue(failure, values);
+    if (found !== undefined) return found;
+  }
+  if (code === "42601" && /at or near "\$\d+"/.test(failure.message) && at !== undefined) {
+    const before = text.slice(0, at).trimEnd();
+    return /\bin$/i.test(before.slice(-3)) ? LIST : NAME;
+  }
+  return code === "42601" || code === "42703" ? otherPlaceholder(text, at ?? text.length) : undefined;
+}
+
+/** A `${value}` within quotes or a comment, where the server sees `$1` as a text. */
+function quotedValue({ code, message, detail = "" }: Failure, text: string, count: number): string | undefined {
+  const unbound = code === "08P01" && message.startsWith("bind message supplies") || code === "42P18";
+  if (!unbound && !message.slice(0, MOST_READ).includes("$") && !detail.slice(0, MOST_READ).includes("$")) {
+    return undefined;
+  }
+  for (const { kind, start, end } of sqlTokens(text)) {
+    if (kind !== "string" && kind !== "name" && kind !== "comment") continue;
+    const written = text.slice(start, Math.min(end, start + MOST_READ));
+    const number = /\$(\d{1,5})/.exec(written)?.[1];
+    if (number === undefined || Number(number) < 1 || Number(number) > count) continue;
+    const shown = written.replace(new RegExp(`\\$${number}(?:::jsonb)?`), "$${value}");
+    return quotedAdvice(kind, shown, text.slice(Math.max(0, start - 20), start));
+  }
+  return undefined;
+}
+
+/** Characters of a text that are looked at for what was probably meant. */
+const MOST_READ = 1000;
+
+function quotedAdvice(kind: SqlKind, written: string, before: string): string {
+  const shown = written.length > 60 ? `${written.slice(0, 60)}...` : written;
+  if (kind === "comment") return `a \${value} is in a comment, where none is bound: ${shown}`;
+  if (kind === "name") return 'a ${value} is within the quotes of a name: write ${sql.id(name)} in place of "${name}"';
+  const inside = `a \${value} is within quotes, where none is bound: ${shown}. Write `;
+  if (written.startsWith("$")) {
+    return `${inside}sql.unsafe() for a text that is SQL, or give it by set_config() and current_setting()`;
+  }
+  const unit = /^'\$\{value\}\s*([a-z]+)'$/i.exec(written)?.[1];
+  if (unit !== undefined && /\binterval\s*$/i.test(before)) {
+    return `${inside}\${value} * INTERVAL '1 ${unit.replace(/s$/i, "")}'`;
+  }
+  if (written === "'${value}'") {
+    return `${inside}\${value} without the quotes${/\w\s*$/.test(before) ? ", and a type as ${value}::type" : ""}`;
+  }
+  if (!written.startsWith("'")) return `${inside}\${value} outside of them, as in 'a' || \${value}`;
+  const parts = written.slice(1, -1).split("${value}").map((part) => part === "" ? "" : `'${part}'`);
+  return `${inside}${[parts[0], "${value}", parts[1]].filter((part) => part !== "").join(" || ")}`;
+}
+
+const OBJECT =
+  "an object is bound as jsonb: write jsonb_populate_record(NULL::type, ${object}) for a composite type, " +
+  "${JSON.stringify(object)} for a text";
+const JSON_LIST = "an array is bound as a Postgres array: write ${JSON.stringify(list)} for json and jsonb";
+
+/** A list or an object where another value is wanted. */
+function misplacedValue({ code, message }: Failure, values: Statement["values"]): string | undefined {
+  const lists = values.filter((value): value is string => typeof value === "string" && value.startsWith("{"));
+  if (/^42(804|883|846)$/.test(code ?? "") && /\bjsonb\b/.test(message) && lists.length > 0) return OBJECT;
+  if (code === "42804" && /is of type jsonb? but expression is of type \S+\[\]/.test(message)) return JSON_LIST;
+  if (code === "42P18") return "the server can't tell its type: write ${value}::type";
+  if (code !== "22P02") return undefined;
+  if (message.startsWith("malformed array literal")) return "one value stands where a list is wanted: write ${[value]}";
+  if (message.startsWith("malformed record literal") && lists.length > 0) return OBJECT;
+  if (message.startsWith("invalid input syntax for type json") && lists.length > 0) return JSON_LIST;
+  return lists.some((list) => message.endsWith(`: "${list}"`)) ? LIST : undefined;
+}
+
+/** How other tools write a value: the text from the place of an error on, or up to it. */
+const PLACEHOLDERS: readonly (readonly [before: RegExp, after: RegExp])[] = [
+  [/(?<!:)$/, /^:([A-Za-z_]\w*)/], // JupySQL, SQLAlchemy, psql
+  [/$/, /^\{\{?\s*([\w.]+)\s*\}\}?/], // JupySQL, Jinja, Python
+  [/%$/, /^s\b/], // psycopg
+  [/%\($/, /^(\w+)\)s/],
+  [/$/, /^%(?:s|\((\w+)\)s)/],
+  [/$/, /^\$([A-Za-z_]\w*)/], // a shell
+  [/$/, /^\?/], // JDBC, SQLite
+  [/\?\s*$/, /^(?:$|[a-z),;])/i],
+  [/@$/, /^([A-Za-z_]\w*)/],
+];
+
+function otherPlaceholder(text: string, at: number): string | undefined {
+  const [before, after] = [text.slice(Math.max(0, at - 20), at), text.slice(at, at + 80)];
+  for (const [ends, begins] of PLACEHOLDERS) {
+    const found = ends.test(before) ? begins.exec(after) : null;
+    if (found === null) continue;
+    const name = found[1] ?? "value";
+    return `a value goes in as \${${name}}, which is bound: :x, {{x}}, %s, ? and the like mean nothing here`;
+  }
+  return undefined;
+}

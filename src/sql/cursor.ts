@@ -1,0 +1,119 @@
+import type { Exchange } from "./exchange.ts";
+import { Portal } from "./execution.ts";
+import { explainFailure } from "./failure.ts";
+import type { Statement } from "./fragment.ts";
+import { exchange, type FindSession, leftTransaction, restore } from "./run.ts";
+import type { Lease, Session } from "./session.ts";
+import { acquire, type StopOptions, stoppable, until } from "./stop.ts";
+
+/** Rows of the first batch, before it is known how large they are. */
+const FIRST_BATCH = 100;
+/** Rows of a batch at most: over a network, few large batches beat many small ones. */
+const MOST_ROWS = 5000;
+/** Bytes of a batch, about. */
+const BATCH_BYTES = 4_000_000;
+
+/**
+ * Reads a statement's rows batch by batch, in constant memory. Leaving early ends the statement and frees the connection.
+ * In a transaction other statements may run between two rows.
+ *
+ * @throws {LakebaseError} As `run`.
+ */
+export async function* iterate<Row>(
+  find: FindSession,
+  statement: Statement,
+  options: StopOptions = {},
+): AsyncGenerator<Row, void, void> {
+  using stop = stoppable(options);
+  const session = await until(find(), stop.signal);
+  const signals = [stop.signal, session.signal].filter((signal) => signal !== undefined);
+  const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+  await using reader = new Reader(session, statement, signal);
+  while (!reader.ended) {
+    for (const row of await reader.batch()) {
+      signal?.throwIfAborted();
+      yield row as Row;
+    }
+  }
+}
+
+/** Reads batches; it holds a connection from the first to the last, or in a transaction for each batch. */
+export class Reader implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #statement: Statement;
+  readonly #signal: AbortSignal | undefined;
+  readonly #portal: Portal;
+  #lease: Lease | undefined;
+  #next = FIRST_BATCH;
+
+  /** Made of a statement; the signal ends it. */
+  constructor(session: Session, statement: Statement, signal: AbortSignal | undefined) {
+    this.#session = session;
+    this.#statement = statement;
+    this.#signal = signal;
+    const { types, learned, transaction } = session;
+    this.#portal = new Portal(statement, { types, learned, held: transaction !== undefined });
+  }
+
+  /** Whether there are no more rows. */
+  get ended(): boolean {
+    return this.#next === 0;
+  }
+
+  /** What else the server said: columns, notices, and after the last batch the command's tag. */
+  get answer(): Pick<Exchange, "fields" | "notices" | "tag"> {
+    return this.#portal;
+  }
+
+  /** The next rows. */
+  async batch(): Promise<unknown[]> {
+    const session = this.#session;
+    try {
+      const lease = this.#lease ??= await acquire(session, this.#signal, this.#statement.text);
+      const submit = this.#portal.next(this.#next);
+      await exchange(session, lease, this.#signal, this.#portal, submit);
+      if (session.transaction !== undefined) this.#giveBack();
+      else if (!this.#portal.more) leftTransaction(session, lease);
+      this.#next = this.#size();
+      return this.#portal.rows;
+    } catch (error) {
+      await this.#end();
+      if (this.#signal?.aborted) throw this.#signal.reason;
+      throw await explainFailure(session, error, this.#statement);
+    }
+  }
+
+  /** Ends the statement where rows are left, and gives the connection back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
+  }
+
+  /** Rows to ask for next, by how large the last ones were. */
+  #size(): number {
+    const { more, bytes, rows } = this.#portal;
+    if (!more) return 0;
+    const fitting = Math.floor(BATCH_BYTES / Math.max(1, bytes / rows.length));
+    return Math.max(1, Math.min(MOST_ROWS, fitting));
+  }
+
+  async #end(): Promise<void> {
+    const session = this.#session;
+    try {
+      if (this.#portal.open && this.#lease?.broken === undefined && !session.signal?.aborted) {
+        const lease = this.#lease ??= await acquire(session, undefined, this.#statement.text);
+        const submit = this.#portal.close();
+        await exchange(session, lease, undefined, this.#portal, submit);
+      }
+      if (this.#lease !== undefined) await restore(session, this.#lease);
+    } catch {
+      // What can't be closed goes with its connection, or with its transaction.
+    } finally {
+      this.#giveBack();
+    }
+  }
+
+  #giveBack(): void {
+    this.#lease?.release();
+    this.#lease = undefined;
+  }
+}

@@ -1,0 +1,269 @@
+import { Buffer } from "node:buffer";
+import { Exchange, type Reading, type Wire } from "./exchange.ts";
+import type { Statement } from "./fragment.ts";
+import type { WireValue } from "./parameter.ts";
+import { Result } from "./result.ts";
+
+/** How much of a statement is run. */
+export interface ExecutionOptions extends Reading {
+  /** Refuses several statements in one before any of them runs. */
+  single?: boolean | undefined;
+}
+
+/** A statement that is run in one exchange. */
+export class Execution extends Exchange {
+  readonly #statement: Statement;
+  readonly #simple: boolean;
+
+  /** Made of a statement; `pg` submits it. */
+  constructor(statement: Statement, options: ExecutionOptions) {
+    super(options);
+    this.#statement = statement;
+    this.#simple = statement.values.length === 0 && !options.single;
+  }
+
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
+  protected override gather(): unknown[] {
+    return new Result();
+  }
+
+  protected override send(wire: Wire): void {
+    const { text, values, prefix = "" } = this.#statement;
+    if (this.#simple) return wire.query(prefix + text);
+    sendOpening(wire, { text: prefix + text, values, rows: 0, last: "sync" });
+  }
+
+  override handleCopyInResponse(): void {
+    super.handleCopyInResponse();
+    if (!this.#simple) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
+  }
+}
+
+/** How a statement is begun. */
+export interface Opening extends Pick<Statement, "text" | "values"> {
+  /** The portal's name. @default {the unnamed one} */
+  portal?: string;
+  /** Rows at most; 0 for all. */
+  rows: number;
+  /** What follows: `Sync` ends it, `Flush` leaves it open. */
+  last: "sync" | "flush";
+}
+
+/** PostgreSQL's protocol, section "Message Formats". */
+const CODES = { parse: 0x50, bind: 0x42, describe: 0x44, execute: 0x45, sync: 0x53, flush: 0x48 } as const;
+const PORTAL = 0x50;
+const TEXT = 0;
+const BINARY = 1;
+
+/**
+ * Binds a statement to a portal and asks for rows, in one write. By `pg`'s own methods each message is a buffer and a write
+ * of its own, which costs more than all else that is done here for a small query.
+ */
+export function sendOpening({ stream }: Wire, opening: Opening): void {
+  const messages = openingMessages(opening);
+  if (stream.writable) stream.write(messages);
+}
+
+/** `Parse`, `Bind`, `Describe`, `Execute` and what follows them. */
+export function openingMessages({ text, values, portal = "", rows, last }: Opening): Buffer {
+  const name = portal.length + 1;
+  const parse = 4 + 1 + Buffer.byteLength(text) + 1 + 2;
+  const bind = 4 + name + 1 + 2 + 2 * values.length + 2 + sizeOf(values) + 2 + 2;
+  const describe = 4 + 1 + name;
+  const execute = 4 + name + 4;
+  const out = new MessageWriter(parse + bind + describe + execute + 4 + 5); // the codes are not in the lengths
+  out.begin(CODES.parse, parse).text("").text(text).int16(0);
+  out.begin(CODES.bind, bind).text(portal).text("").int16(values.length);
+  for (const value of values) out.int16(value instanceof Uint8Array ? BINARY : TEXT);
+  out.int16(values.length);
+  for (const value of values) out.value(value);
+  out.int16(1).int16(TEXT);
+  out.begin(CODES.describe, describe).byte(PORTAL).text(portal);
+  out.begin(CODES.execute, execute).text(portal).int32(rows);
+  return out.begin(CODES[last], 4).bytes;
+}
+
+/** Bytes of all values with their lengths. */
+function sizeOf(values: readonly WireValue[]): number {
+  let size = 0;
+  for (const value of values) size += 4 + (value === null ? 0 : Buffer.byteLength(value));
+  return size;
+}
+
+/** A text of so many letters is written faster here than by a call out of JavaScript. */
+const SHORT = 200;
+
+class MessageWriter {
+  readonly bytes: Buffer;
+  #at = 0;
+
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafe(size);
+  }
+
+  begin(code: number, length: number): this {
+    return this.byte(code).int32(length);
+  }
+
+  byte(value: number): this {
+    this.bytes[this.#at++] = value;
+    return this;
+  }
+
+  int16(value: number): this {
+    return this.byte(value >>> 8).byte(value);
+  }
+
+  int32(value: number): this {
+    return this.byte(value >>> 24).byte(value >>> 16).byte(value >>> 8).byte(value);
+  }
+
+  text(value: string): this {
+    this.#write(value);
+    return this.byte(0);
+  }
+
+  value(value: WireValue): void {
+    const at = this.#at;
+    this.int32(-1);
+    if (value === null) return;
+    if (typeof value === "string") this.#write(value);
+    else {
+      this.bytes.set(value, this.#at);
+      this.#at += value.length;
+    }
+    this.bytes.writeInt32BE(this.#at - at - 4, at);
+  }
+
+  #write(value: string): void {
+    const { bytes } = this;
+    const at = this.#at;
+    const short = value.length <= SHORT ? value.length : 0;
+    for (let index = 0; index < short; index++) {
+      const code = value.charCodeAt(index);
+      if (code > 127) break;
+      bytes[this.#at++] = code;
+    }
+    if (this.#at - at < value.length) this.#at = at + bytes.write(value, at);
+  }
+}
+
+/** How a portal is read. */
+export interface PortalOptions extends Reading {
+  /**
+   * Whether a transaction holds it open: then every batch is an exchange of its own, and other statements may run in
+   * between. Else the exchange goes on until the last batch.
+   */
+  held: boolean;
+}
+
+let lastPortal = 0;
+
+/** A statement whose rows are read in batches. */
+export class Portal extends Exchange {
+  readonly #statement: Statement;
+  readonly #held: boolean;
+  readonly #name: string;
+  #state: "new" | "open" | "closing" | "closed" = "new";
+  #rows = 1;
+
+  /** Made of a statement; `pg` submits it. */
+  constructor(statement: Statement, options: PortalOptions) {
+    super(options);
+    this.#statement = statement;
+    this.#held = options.held;
+    this.#name = options.held ? `lakebase_${++lastPortal}` : "";
+  }
+
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
+  /** Whether it must still be closed. */
+  get open(): boolean {
+    return this.#state === "open";
+  }
+
+  /**
+   * Prepares the next batch. What is returned says whether it must be submitted; else it is under way.
+   *
+   * @param rows Rows at most.
+   */
+  next(rows: number): boolean {
+    this.renew();
+    this.#rows = rows;
+    this.rows = [];
+    this.bytes = 0;
+    if (this.lost) return false;
+    if (this.#state === "new" || this.#held) return true;
+    this.#execute(this.wire);
+    return false;
+  }
+
+  /** Prepares its end; as {@linkcode next}. */
+  close(): boolean {
+    this.renew();
+    this.#state = "closing";
+    if (this.lost) return false;
+    if (this.#held) return true;
+    this.#sendClose(this.wire);
+    return false;
+  }
+
+  protected override get owesSync(): boolean {
+    return !this.#held && this.#state === "open";
+  }
+
+  protected override send(wire: Wire): void {
+    if (this.#state === "closing") return this.#sendClose(wire);
+    if (this.#state !== "new") return this.#execute(wire);
+    const { text, values } = this.#statement;
+    sendOpening(wire, { text, values, portal: this.#name, rows: this.#rows, last: this.#held ? "sync" : "flush" });
+    this.#state = "open";
+  }
+
+  override handlePortalSuspended(): void {
+    super.handlePortalSuspended();
+    if (!this.#held) this.pause();
+  }
+
+  override handleCommandComplete(message: { text: string }): void {
+    super.handleCommandComplete(message);
+    this.#complete();
+  }
+
+  override handleEmptyQuery(): void {
+    this.#complete();
+  }
+
+  override handleCopyInResponse(): void {
+    super.handleCopyInResponse();
+    if (this.#held) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
+  }
+
+  override handleError(error: unknown, wire?: Wire): void {
+    super.handleError(error, wire);
+    this.#state = "closed";
+  }
+
+  #complete(): void {
+    if (!this.#held && this.#state !== "closing") this.wire.sync();
+    this.#state = "closed";
+  }
+
+  #execute(wire: Wire): void {
+    wire.execute({ portal: this.#name, rows: this.#rows });
+    if (this.#held) wire.sync();
+    else wire.flush();
+  }
+
+  #sendClose(wire: Wire): void {
+    wire.close({ type: "P", name: this.#name });
+    wire.sync();
+  }
+}

@@ -1,0 +1,239 @@
+import { firstWord, sqlTokens } from "../core/sql_text.ts";
+import { Exchange, type Reading, type Wire } from "./exchange.ts";
+import { sendOpening } from "./execution.ts";
+import type { Statement } from "./fragment.ts";
+import { Result, type WireRow } from "./result.ts";
+
+/** Bytes of rows that are kept, of a statement that has to run to its end. */
+const KEPT_BYTES = 4_000_000;
+
+/** What the server can say a plan of. */
+const EXPLAINED = new Set(["select", "values", "table", "with"]);
+
+/** How much of a statement is shown. */
+export interface FirstRowsOptions extends Reading {
+  /** Rows that are shown. */
+  rows: number;
+  /** Whether it had no more rows than that before: then it is run to its end in one round trip. */
+  whole: boolean;
+}
+
+let lastPortal = 0;
+
+/**
+ * The first rows of a statement that reads, as far as its text tells. What it does must not depend on how many rows are
+ * shown, and a function that it calls may write, lock or end a session. So the statement waits at the row behind those
+ * that are shown, while the server is asked, in the same transaction, what its plan calls. A plan that calls nothing
+ * VOLATILE ends there; any other statement runs to its end, once, as in psql.
+ */
+export class FirstRows extends Exchange {
+  /** Rows of the statement so far, kept or not. */
+  count = 0;
+  /** Whether it ended by itself, and was not left at the rows that are shown. */
+  complete = false;
+  readonly #statement: Statement;
+  readonly #rows: number;
+  readonly #whole: boolean;
+  readonly #portal: string;
+  #phase: "running" | "asking" | "ending" = "running";
+  #plan = "";
+  #questions = 0;
+  #asked = new Set<string>();
+  #answers: WireRow[] = [];
+  #planned = false;
+  #askedOwn = false;
+
+  /** Made of one statement; `pg` submits it. */
+  constructor(statement: Statement, options: FirstRowsOptions) {
+    super(options);
+    this.#statement = statement;
+    this.#rows = options.rows;
+    this.#whole = options.whole;
+    this.#portal = options.whole ? "" : `lakebase_first_${++lastPortal}`;
+  }
+
+  /** What runs. */
+  get text(): string {
+    return this.#statement.text;
+  }
+
+  protected override gather(): unknown[] {
+    return new Result();
+  }
+
+  protected override get owesSync(): boolean {
+    return !this.#whole && this.#phase !== "ending";
+  }
+
+  protected override send(wire: Wire): void {
+    const { text, values } = this.#statement;
+    const portal = this.#portal;
+    if (this.#whole) sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
+    else sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // the last row is not known as such
+  }
+
+  override handleRowDescription(message: Parameters<Exchange["handleRowDescription"]>[0]): void {
+    if (this.#phase !== "asking") super.handleRowDescription(message);
+  }
+
+  override handleDataRow(message: { fields: WireRow; length: number }): void {
+    if (this.#phase === "asking") return this.#hearAnswer(message.fields);
+    this.count++;
+    if (this.bytes <= KEPT_BYTES) super.handleDataRow(message);
+    else if (this.rows.length > this.#rows) this.rows.length = this.#rows;
+  }
+
+  override handlePortalSuspended(): void {
+    if (EXPLAINED.has(firstWord(this.#statement.text)) && !/^\s*;/.test(this.#statement.text)) this.#askForPlan();
+    else this.#runOn(); // SHOW and EXPLAIN have done what they do
+  }
+
+  override handleCommandComplete(message: { text: string }): void {
+    if (this.#phase === "asking") return this.#answered();
+    super.handleCommandComplete(message);
+    this.tag = this.tag.replace(/\d+$/, String(this.count)); // the server counts anew in each batch
+    this.complete = true;
+    this.more = this.rows.length < this.count;
+    this.#end();
+  }
+
+  override handleEmptyQuery(): void {
+    this.#end();
+  }
+
+  #askForPlan(): void {
+    this.#phase = "asking";
+    const { text, values } = this.#statement;
+    this.#ask(PLAN + text, values);
+    this.#askNames(namesIn(text)); // in the same breath
+  }
+
+  #askNames(names: Iterable<string>): void {
+    const asked = [...names];
+    for (const name of asked) this.#asked.add(name);
+    this.#ask(NAMES_QUESTION, [`{${asked.map((name) => `"${name}"`).join(",")}}`]);
+  }
+
+  #ask(text: string, values: Statement["values"]): void {
+    this.#questions++;
+    sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
+  }
+
+  #hearAnswer(row: WireRow): void {
+    if (!this.#planned) this.#plan += `${row[0]}\n`;
+    else this.#answers.push(row);
+  }
+
+  #answered(): void {
+    this.#planned = true;
+    if (--this.#questions > 0) return;
+    const called = namesCalled(this.#plan);
+    if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
+    const unknown = called.difference(this.#asked);
+    if (unknown.size > 0) this.#askNames(unknown); // what a view calls is not in the statement's own text
+    const own = this.#answers.some(([kind]) => kind === "own");
+    if (own && !this.#askedOwn) {
+      this.#askedOwn = true;
+      this.#ask(OWN_QUESTION, []);
+    }
+    if (this.#questions > 0) return;
+    this.more = true;
+    this.#end();
+  }
+
+  #runOn(): void {
+    this.#phase = "running";
+    this.wire.execute({ portal: this.#portal, rows: 0 });
+    this.wire.flush();
+  }
+
+  #end(): void {
+    if (this.#whole || this.#phase === "ending") return;
+    this.#phase = "ending";
+    this.wire.close({ type: "P", name: this.#portal }); // within a transaction it would stay
+    this.wire.sync();
+  }
+}
+
+const READS = new Set(["select", "values", "table", "show", "explain", "with"]);
+/** What writes in a `SELECT`, and in a `WITH` or an `EXPLAIN ANALYZE`. */
+const WRITES = new Set(["into", "insert", "update", "delete", "merge", "create", "execute"]);
+
+/**
+ * Whether a text is one statement that only reads, as far as the text tells: a function that it calls may write. Anything in
+ * doubt counts as no such.
+ */
+export function onlyReads({ text }: Pick<Statement, "text">): boolean {
+  // Whether a back-slash escapes in quotes is a setting of the server.
+  return [false, true].every((escapes) => {
+    const tokens = sqlTokens(text, { escapes }).filter(({ kind }) => kind !== "space" && kind !== "comment").toArray();
+    const words = tokens.filter(({ kind }) => kind === "word")
+      .map(({ start, end }) => text.slice(start, end).toLowerCase());
+    const end = tokens.findIndex(({ start }) => text[start] === ";");
+    const several = end !== -1 && tokens.slice(end).some(({ start }) => text[start] !== ";");
+    return !several && READS.has(words[0] ?? "") && !words.some((word) => WRITES.has(word));
+  });
+}
+
+/** Asks for the plan of the statement behind it, with every expression in full. */
+export const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
+
+/**
+ * Asks which of some names (`$1`) are those of functions that are VOLATILE: those alone may do something, and the server
+ * relies on that as well: it calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories").
+ * The clock and new uuids are VOLATILE, but do nothing. `own` where the database has such functions itself.
+ */
+export const NAMES_QUESTION = `SELECT 'name', proname::text FROM pg_catalog.pg_proc
+  WHERE proname = ANY($1::text[]) AND provolatile = 'v' AND NOT (
+    oid < 16384 AND proname IN ('clock_timestamp', 'timeofday', 'gen_random_uuid', 'uuidv4', 'uuidv7'))
+  UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc
+    WHERE oid >= 16384 AND provolatile = 'v' AND prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype)`;
+
+/**
+ * Asks which aggregates and operators of a database come down to VOLATILE functions of its own; `*` where a cast or a domain
+ * does, of which a plan need not tell. It takes the server a millisecond to plan.
+ */
+export const OWN_QUESTION = `WITH own AS MATERIALIZED (
+    SELECT oid FROM pg_catalog.pg_proc
+    WHERE oid >= 16384 AND provolatile = 'v' AND prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype)
+  SELECT 'name', p.proname::text
+    FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid
+    WHERE a.aggfnoid >= 16384::oid AND EXISTS (SELECT FROM own WHERE own.oid IN (a.aggtransfn, a.aggfinalfn,
+      a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn))
+  UNION ALL SELECT 'operator', o.oprname::text
+    FROM pg_catalog.pg_operator o JOIN own ON o.oprcode = own.oid WHERE o.oid >= 16384
+  UNION ALL SELECT '*', '' WHERE
+    EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN own ON c.castfunc = own.oid WHERE c.oid >= 16384) OR
+    EXISTS (SELECT FROM own JOIN pg_catalog.pg_depend d ON d.refobjid = own.oid
+      AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+      JOIN pg_catalog.pg_constraint c ON c.oid = d.objid AND c.contypid <> 0)`;
+
+/** From a word's beginning only: each of its ends would be looked for from each of its letters. */
+const CALLED = /(?<![a-z0-9_])[a-z_][a-z0-9_]*(?=\()/g;
+
+/** Names in front of a bracket: what a statement calls, and words of SQL. */
+export function namesIn(text: string): Set<string> {
+  return new Set([...text.toLowerCase().matchAll(CALLED)].map(([name]) => name));
+}
+
+/** The names of all that a plan calls, and some that it does not. A name in quotes is not among them: see {@linkcode planWrites}. */
+export function namesCalled(plan: string): Set<string> {
+  return new Set([...plan.matchAll(CALLED)].map(([name]) => name));
+}
+
+/** Whether a plan does more than read by itself: it changes or locks rows, or has others do something that it does not tell. */
+export function planWrites(plan: string): boolean {
+  return /"Node Type": "(?:ModifyTable|LockRows|Foreign Scan|Custom Scan)"/.test(plan) || /\\"\s*\(/.test(plan);
+}
+
+/** Whether a plan calls what the server has told of. */
+export function answeredWrites(
+  answers: readonly (readonly (string | null)[])[],
+  called: ReadonlySet<string>,
+  plan: string,
+): boolean {
+  return answers.some(([kind, name]) =>
+    kind === "*" || called.has(name!) || kind === "operator" && plan.includes(name!)
+  );
+}

@@ -1,0 +1,92 @@
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
+import type { WireField } from "./result.ts";
+import { isBuiltIn } from "./type_names.ts";
+
+type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
+
+const TYPES = `SELECT oid::pg_catalog.int8, pg_catalog.format_type(oid, NULL) AS name FROM pg_catalog.pg_type
+  WHERE oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])`;
+
+const TABLES = `SELECT attrelid::pg_catalog.int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
+  WHERE attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND attnum OPERATOR(pg_catalog.>) 0`;
+
+/** What may change tables or functions; of what is filled by a query the server's tag does not tell. */
+const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?<!\b(?:insert|merge)\s+into)/i;
+/** Characters of a statement that are looked at. */
+const LONGEST = 1_000_000;
+
+/** Statements whose size is kept, and characters of each. */
+const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
+
+/** What was learned of a database's own types and tables; kept until a statement changes them. */
+export class Learned {
+  /** The names of types, by oid. */
+  readonly types: Map<number, string> = new Map();
+  /** Whether a column takes NULL, by its number, by the table's oid. */
+  readonly tables: Map<number, Map<number, boolean>> = new Map();
+
+  /** Statements that had few rows when their first rows were wanted; the last ones of them. */
+  readonly small: Set<string> = new Set();
+
+  /** Told when a statement may have changed tables or functions. */
+  onChange: (() => void) | undefined;
+  #changed = false;
+
+  /**
+   * Forgets what a statement may have changed.
+   *
+   * @param tag The server's, of the last of several.
+   * @param text What was sent.
+   */
+  heed(tag: string, text: string): void {
+    if (this.onChange !== undefined && CHANGES.test(text.slice(0, LONGEST))) {
+      this.#changed = true;
+      this.onChange?.();
+    }
+    if (!/^(ALTER|CREATE|DROP|ROLLBACK)/.test(tag)) return;
+    this.types.clear();
+    this.tables.clear();
+  }
+
+  /** Keeps whether a statement had few rows, for when its first rows are wanted again. */
+  heedSize(text: string, small: boolean): void {
+    if (!small) this.small.delete(text);
+    else if (text.length <= LONGEST_KEPT && !this.small.has(text)) {
+      if (this.small.size >= MOST_KEPT) this.small.clear();
+      this.small.add(text);
+    }
+  }
+
+  /** Others see what a transaction has changed once it is over. */
+  committed(): void {
+    if (this.#changed) this.onChange?.();
+    this.#changed = false;
+  }
+
+  /** Asks for the names of types that are not known yet; one round trip, or none. */
+  async learnTypes(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+    const oids = fields.map(({ dataTypeID }) => dataTypeID).filter((oid) => !isBuiltIn(oid) && !this.types.has(oid));
+    if (oids.length === 0) return false;
+    for (const { oid, name } of await lookUp(TYPES, [`{${[...new Set(oids)].join(",")}}`])) {
+      this.types.set(Number(oid), String(name));
+    }
+    return true;
+  }
+
+  /** Asks for the columns of tables that are not known yet; one round trip, or none. */
+  async learnTables(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+    const oids = fields.map(({ tableID = 0 }) => tableID).filter((oid) => oid > 0 && !this.tables.has(oid));
+    if (oids.length === 0) return false;
+    for (const { attrelid, attnum, nullable } of await lookUp(TABLES, [`{${[...new Set(oids)].join(",")}}`])) {
+      const columns = this.tables.get(Number(attrelid)) ?? new Map<number, boolean>();
+      this.tables.set(Number(attrelid), columns.set(Number(attnum), Boolean(nullable)));
+    }
+    return true;
+  }
+}
+
+/** Looks up on a connection that is at hand. */
+export function lookUpOn(client: pg.PoolClient): LookUp {
+  return async (text, values) => (await client.query(text, [...values])).rows;
+}

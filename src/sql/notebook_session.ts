@@ -1,0 +1,305 @@
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
+import { LakebaseError } from "../core/errors.ts";
+import { statementLine } from "../core/sql_text.ts";
+import type { LakebasePool } from "../net/pool.ts";
+import { isOpenTransaction } from "./run.ts";
+import { askState, heldKinds, Holding, leavesNothing, sessionLost, type SessionState } from "./server_session.ts";
+import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+
+/** A statement that waits for a connection. */
+interface Waiter {
+  what: string;
+  /** Whether it may run beside others. */
+  aside: boolean;
+  resolve: (lease: Lease) => void;
+  reject: (error: unknown) => void;
+}
+
+/** The session of the notebook. */
+interface Home {
+  holding: Holding;
+  /** What it had at its beginning; `undefined` where the server does not tell. */
+  baseline: SessionState | undefined;
+  /** What it has of its own, as far as the server was asked since the last statement. */
+  known: boolean;
+  kinds: string[];
+  /** The statement that runs on it. */
+  busy: { what: string; since: number; beside: boolean } | undefined;
+}
+
+/** So long after the last statement the session is asked what it has: then it can be told what is gone, if it is. */
+const QUIET_MS = 50;
+/** The statements of one `Promise.all` come within so many turns. */
+const TURNS = 3;
+
+/**
+ * The statements of a notebook. One after the other they run in one server session, as in psql. Those that are begun at the
+ * same time run side by side on other connections, but only while that session is known to have nothing of its own.
+ */
+export class NotebookSession implements Session {
+  readonly held = true;
+  readonly signal = undefined;
+  readonly types: Session["types"];
+  readonly learned: Session["learned"];
+  readonly place: Session["place"];
+  readonly connections: number;
+  readonly #outside: Session;
+  readonly #pool: LakebasePool;
+  readonly #queue: Waiter[] = [];
+  #home: Home | undefined;
+  /** Told to the next statement, in place of running it. */
+  #gone: LakebaseError | undefined;
+  #pumping = false;
+  #asking = new Set<Promise<void>>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  /** Made of a pool's session. */
+  constructor(outside: Session, pool: LakebasePool) {
+    this.#outside = outside;
+    this.#pool = pool;
+    this.types = outside.types;
+    this.learned = outside.learned;
+    this.place = outside.place;
+    this.connections = outside.connections;
+    pool.onFull = () => this.#yieldHome();
+  }
+
+  get transaction(): TransactionState | undefined {
+    return this.#home?.holding.transaction;
+  }
+
+  acquire(what: string = ""): Promise<Lease> {
+    if (this.#closed) return this.#outside.acquire(what); // which says that it is closed, and why
+    const { promise, resolve, reject } = Promise.withResolvers<Lease>();
+    const aside = /^a (?:transaction|pull)\b/.test(what) || leavesNothing(what);
+    this.#queue.push(this.#limited({ what, aside, resolve, reject }));
+    this.#pump();
+    return promise;
+  }
+
+  cancel(client: pg.PoolClient): Promise<void> {
+    return this.#outside.cancel(client);
+  }
+
+  async lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
+    const home = this.#home;
+    const idle = home !== undefined && home.busy === undefined && home.holding.over === undefined &&
+      home.holding.transaction === undefined;
+    const elsewhere = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
+    if (idle && (home.kinds.length > 0 || !elsewhere)) {
+      return (await home.holding.lease.client.query(text, [...values])).rows;
+    }
+    return await this.#outside.lookUp(text, values);
+  }
+
+  /** Gives its connection back. Whether a transaction was open, which is rolled back. */
+  async close(): Promise<boolean> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const home = this.#home;
+    if (home === undefined || home.busy !== undefined) return false;
+    this.#home = undefined;
+    return await home.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
+  }
+
+  /** Ends the wait for a session that is held by something that does not go on. */
+  #limited({ what, aside, resolve, reject }: Waiter): Waiter {
+    const limit = this.#pool.connectTimeout * 1000;
+    const ring = () => {
+      const held = this.#home?.busy;
+      const client = this.#home?.holding.lease.client as { _activeQuery?: { paused?: boolean } | null } | undefined;
+      const running = client?._activeQuery ? client._activeQuery.paused !== true : false;
+      if (held === undefined || running) timer = setTimeout(ring, limit);
+      else {
+        this.#queue.splice(this.#queue.indexOf(limited), 1);
+        reject(heldUp(held, this.#pool.connectTimeout));
+      }
+    };
+    let timer = setTimeout(ring, limit);
+    const limited: Waiter = {
+      ...{ what, aside },
+      resolve: (lease) => {
+        clearTimeout(timer);
+        resolve(lease); // one that nobody waits for any more is given back by who has stopped waiting
+      },
+      reject: (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    };
+    return limited;
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    clearTimeout(this.#timer);
+    try {
+      if (this.#home?.known === false) { for (let turn = 0; turn < TURNS; turn++) await undefined; }
+      while (this.#queue.length > 0 && await this.#step());
+    } finally {
+      this.#pumping = false;
+    }
+    const home = this.#home;
+    if (home === undefined || home.busy !== undefined) return;
+    if (this.#closed || this.#pool.waitingCount > 0) this.#yieldHome();
+    else if (!home.known && this.#queue.length === 0) {
+      this.#timer = setTimeout(() => this.#ask(home), QUIET_MS);
+      Deno.unrefTimer(this.#timer);
+    }
+  }
+
+  /** Gives the first in the queue its connection; whether there may be more to give. */
+  async #step(): Promise<boolean> {
+    if (this.#asking.size > 0) {
+      await Promise.all(this.#asking);
+      return true;
+    }
+    const home = this.#home;
+    const [first] = this.#queue as [Waiter];
+    if (home?.busy !== undefined) {
+      const free = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
+      if (!home.busy.beside || !first.aside || !free) return false;
+      this.#queue.shift();
+      this.#giveAside(first);
+      return true;
+    }
+    if (home !== undefined && home.holding.over !== undefined) await this.#lose(home, home.holding.over);
+    const gone = this.#gone;
+    if (gone !== undefined) {
+      this.#gone = undefined;
+      this.#queue.shift()!.reject(gone);
+      return true;
+    }
+    if (this.#home === undefined) {
+      try {
+        await this.#adopt(new Holding(await this.#outside.acquire("the notebook's session")));
+      } catch (error) {
+        this.#queue.shift()!.reject(error);
+      }
+      return true;
+    }
+    const several = this.#queue.length > 1 || first.what.startsWith("a pull");
+    if (several && !this.#home.known && this.#home.holding.transaction === undefined) {
+      await this.#ask(this.#home);
+      return true;
+    }
+    this.#queue.shift();
+    this.#giveHome(this.#home, first);
+    return true;
+  }
+
+  async #adopt(holding: Holding): Promise<void> {
+    const baseline = await askState(holding.lease.client).catch(() => undefined);
+    this.#home = { holding, baseline, known: true, kinds: [], busy: undefined };
+    if (baseline !== undefined) this.#home.kinds = heldKinds(baseline, baseline);
+  }
+
+  #giveHome(home: Home, { what, aside, resolve }: Waiter): void {
+    const beside = aside && home.known && home.kinds.length === 0 && home.baseline !== undefined &&
+      home.holding.transaction === undefined;
+    home.busy = { what, since: Date.now(), beside };
+    resolve(sublease(home.holding.lease, () => {
+      home.busy = undefined;
+      home.known = false;
+      this.#pump();
+    }));
+  }
+
+  #giveAside({ what, resolve, reject }: Waiter): void {
+    this.#outside.acquire(what).then((lease) => resolve(sublease(lease, () => this.#takeBack(lease))), reject);
+  }
+
+  /** What ran aside may have left something, by a function that it calls: then its session is the notebook's from now on. */
+  #takeBack(lease: Lease): void {
+    if (isOpenTransaction(lease)) lease.broken ??= new Error("it was left in a transaction");
+    if (lease.broken !== undefined) return lease.release();
+    this.#remember(this.#compare(lease));
+  }
+
+  async #compare(lease: Lease): Promise<void> {
+    const baseline = this.#home?.baseline;
+    const kinds = await askState(lease.client).then((state) => heldKinds(state, baseline ?? state), () => []);
+    if (kinds.length === 0) return lease.release();
+    const home = this.#home;
+    if (home !== undefined && home.busy === undefined && home.holding.transaction === undefined) {
+      await this.#question(home);
+      if (home.kinds.length === 0) {
+        this.#home = { holding: new Holding(lease), baseline, known: true, kinds, busy: undefined };
+        await home.holding.giveBack();
+        return;
+      }
+    }
+    lease.broken = new Error("it has a state of its own");
+    lease.release();
+    this.#gone = new LakebaseError(
+      "CONNECTION_LOST",
+      `Cannot run the statement: one that ran beside others has left ${
+        kinds.join(", ")
+      } in a session of its own, which ` +
+        "is gone. Run that one again, with await, before the others; this one did not run",
+    );
+  }
+
+  /** Asks the session what it has; statements wait for the answer. */
+  #ask(home: Home): Promise<void> {
+    const asking = this.#question(home);
+    this.#remember(asking);
+    return asking;
+  }
+
+  #remember(asking: Promise<void>): void {
+    this.#asking.add(asking);
+    asking.finally(() => {
+      this.#asking.delete(asking);
+      this.#pump();
+    });
+  }
+
+  async #question(home: Home): Promise<void> {
+    const { holding, baseline } = home;
+    if (holding.over !== undefined || holding.transaction !== undefined) return;
+    try {
+      const state = await askState(holding.lease.client);
+      home.kinds = baseline === undefined ? ["state"] : heldKinds(state, baseline);
+      home.known = true;
+    } catch {
+      home.kinds = ["what could not be asked"];
+      home.known = true;
+    }
+  }
+
+  async #lose(home: Home, cause: Error): Promise<void> {
+    this.#home = undefined;
+    const open = await home.holding.giveBack();
+    const kinds = home.kinds.filter((kind) => kind !== "settings of functions");
+    if (!open && home.known && kinds.length === 0) return; // another session is as good
+    const held = kinds.length > 0 ? kinds.join(", ") : "what statements have left in it, if they have";
+    this.#gone = sessionLost(cause, { open, held });
+  }
+
+  /** Gives up the session where it has nothing of its own, since a pool that is full keeps others waiting. */
+  async #yieldHome(): Promise<void> {
+    const home = this.#home;
+    if (home === undefined || home.busy !== undefined || home.holding.transaction !== undefined) return;
+    if (!home.known) await this.#ask(home);
+    if (this.#home !== home || home.busy !== undefined) return;
+    if (home.kinds.length > 0 && !this.#closed) return;
+    this.#home = undefined;
+    await home.holding.giveBack();
+  }
+}
+
+function heldUp({ what, since }: { what: string; since: number }, limit: number): LakebaseError {
+  const seconds = Math.round((Date.now() - since) / 1000);
+  return new LakebaseError(
+    "CONNECT_TIMEOUT",
+    `Cannot run the statement: for ${limit} s (connectTimeout) it waited for the notebook's session, which has settings, ` +
+      `temporary tables or the like of its own. For ${seconds} s it is held by: ${
+        statementLine(what)
+      }\nEnd that first, ` +
+      "such as a loop over a query; or use db.session() for one of the two",
+  );
+}

@@ -1,0 +1,130 @@
+import { unknownOption } from "../core/closest.ts";
+import { LakebaseError } from "../core/errors.ts";
+
+/** How a `Query` runs. */
+export interface QueryOptions {
+  /** Cancels it on the server; the query then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Seconds that it may take, the wait for a connection included. @default {no limit but the connection's `statementTimeout`} */
+  timeout?: number;
+  /** Rows that a cell shows; a pull, which has all of them, refuses it. @default {20} */
+  limit?: number;
+}
+
+/** How a plan is made. */
+export interface ExplainOptions {
+  /** Runs the statement, with all that it changes, and measures it. @default {false} */
+  analyze?: boolean;
+}
+
+/** What a timer can wait, in seconds. */
+const LONGEST = 2_147_483;
+
+/** What each option has to be. */
+export type OptionChecks<Options> = Readonly<
+  Record<keyof Options, readonly [fits: (value: unknown) => boolean, wanted: string]>
+>;
+
+/**
+ * Checks options that a program gave.
+ *
+ * @param options The options.
+ * @param checks What they have to be.
+ * @param example One of them, as it would be written.
+ * @param bad Makes the error of what is wrong.
+ * @returns The same, without those that are `undefined`.
+ */
+export function checkEach<Options extends object>(
+  options: Options,
+  checks: OptionChecks<Options>,
+  example: string,
+  bad: (state: string) => LakebaseError,
+): Options {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw bad(`the options must be an object such as ${example}`);
+  }
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name, value] of given) {
+    if (!Object.hasOwn(checks, name)) throw bad(unknownOption(name, Object.keys(checks)));
+    const [fits, wanted] = checks[name as keyof Options];
+    if (fits(value)) continue;
+    throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
+  }
+  return Object.fromEntries(given) as Options;
+}
+
+/** What may stop something, as options of a call. */
+const STOP_CHECKS: OptionChecks<Pick<QueryOptions, "signal" | "timeout">> = {
+  signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
+  timeout: [
+    (value) => typeof value === "number" && value > 0 && value <= LONGEST,
+    `a number of seconds above 0, and at most ${LONGEST}`,
+  ],
+};
+
+const WHOLE: OptionChecks<{ limit: number }>["limit"] = [
+  (value) => Number.isInteger(value) && value as number > 0,
+  "a whole number above 0",
+];
+
+/** The check of a switch. */
+export const ON_OR_OFF = [(value: unknown) => typeof value === "boolean", "true or false"] as const;
+
+/**
+ * Checks the options of a call, those that may stop it among them.
+ *
+ * @param doing What the call does, as `Cannot ...` goes on.
+ * @param options What a program gave.
+ * @param more What the call takes beside a signal and a timeout.
+ * @returns The same, without those that are `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
+ */
+export function checkCall<Options extends object>(
+  doing: string,
+  options: Options,
+  more: OptionChecks<Omit<Options, "signal" | "timeout">>,
+): Options {
+  const checks = { ...more, ...STOP_CHECKS } as unknown as OptionChecks<Options>;
+  return checkEach(options, checks, "{ timeout: 5 }", (state) => badCall(doing, state));
+}
+
+/** {@linkcode checkCall} for what can't be stopped. */
+export function checkUnstoppable<Options extends object>(
+  doing: string,
+  options: Options,
+  checks: OptionChecks<Options>,
+  example: string,
+): Options {
+  return checkEach(options, checks, example, (state) => badCall(doing, state));
+}
+
+/** Refuses arguments of a call that takes none: an option there would be ignored. */
+export function takesNothing(name: string, given: readonly unknown[], instead: string): void {
+  if (given.length > 0) throw badCall(name, `${name}() takes no options; ${instead}`);
+}
+
+/** Checks how a query is to run; as {@linkcode checkCall}. */
+export function checkOptions(options: QueryOptions): QueryOptions {
+  return checkCall("run the query", options, { limit: WHOLE });
+}
+
+/** Checks what may stop the reading of columns; as {@linkcode checkCall}. */
+export function checkColumns(options: Pick<QueryOptions, "signal" | "timeout">): typeof options {
+  return checkCall("read the columns", options, {});
+}
+
+/** {@linkcode checkOptions} for what may stop something. */
+export function checkStops({ signal, timeout }: Pick<QueryOptions, "signal" | "timeout">): void {
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout > 0 && timeout <= LONGEST)) {
+    throw bad(`timeout is ${timeout}; it must be a number of seconds above 0, and at most ${LONGEST}`);
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw bad("signal must be an AbortSignal");
+}
+
+function bad(state: string): LakebaseError {
+  return badCall("run the query", state);
+}
+
+function badCall(doing: string, state: string): LakebaseError {
+  return new LakebaseError("BAD_PARAMETER", `Cannot ${doing}: ${state}`);
+}

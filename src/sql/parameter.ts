@@ -1,0 +1,248 @@
+import { Buffer } from "node:buffer";
+import { LakebaseError } from "../core/errors.ts";
+import { JSONB_CAST } from "./fragment.ts";
+
+/** A value as the wire takes it: text, bytes, or NULL. */
+export type WireValue = string | Buffer | null;
+
+/** A value to bind, and the cast that tells the server what it is. */
+export interface Parameter {
+  /** The value. */
+  value: WireValue;
+  /** `::pg_catalog.jsonb` for an object; else empty, which leaves the type to the statement. */
+  cast: "" | typeof JSONB_CAST;
+}
+
+/**
+ * Turns a value into a parameter. Arrays become Postgres arrays, objects `jsonb`, a typed array or a buffer
+ * `bytea`; a Temporal or a `URL` is the text of what it means.
+ *
+ * @param value Anything that a program may hold.
+ * @param position The parameter's number, from 1, for the error.
+ * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
+ */
+export function encodeParameter(value: unknown, position: number): Parameter {
+  return encodeValue(value, `parameter ${position}`);
+}
+
+/** {@linkcode encodeParameter} for a value that an error calls by another name. */
+export function encodeValue(value: unknown, name: string): Parameter {
+  if (value === null) return { value, cast: "" };
+  const text = scalarText(value, name);
+  if (text !== undefined) return { value: text, cast: "" };
+  if (Array.isArray(value)) return { value: encodeArray(value, name), cast: "" };
+  const bytes = bytesOf(value);
+  if (bytes !== undefined) return { value: bytes, cast: "" };
+  return { value: jsonText(value, name), cast: JSONB_CAST };
+}
+
+/**
+ * An error for a statement that can't be sent.
+ *
+ * @param state What is wrong, as the end of a sentence.
+ */
+export function badParameter(state: string, cause?: unknown): LakebaseError {
+  return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`, { cause });
+}
+
+/** The text of what is neither array, bytes nor a plain object; `undefined` for those. */
+function scalarText(value: unknown, name: string): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return wellFormed(value, name);
+    case "number":
+      return Object.is(value, -0) ? "-0" : String(value); // `String` forgets the sign of a zero
+    case "bigint":
+    case "boolean":
+      return String(value);
+    case "object":
+      if (value instanceof Date) return dateText(value, name);
+      if (value instanceof URL) return value.href;
+      return temporalText(value!, name);
+    case "undefined":
+      throw badParameter(`${name} is undefined; write null for NULL`);
+    default:
+      throw badParameter(`${name} is a ${typeof value}`);
+  }
+}
+
+/** Postgres keeps text in UTF-8, which has no form of half a surrogate pair, and it takes no zero. */
+function wellFormed(text: string, name: string): string {
+  if (!text.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 has no form of`);
+  if (text.includes("\0")) {
+    throw badParameter(`${name} has a zero character, which Postgres can't store in text; bind a Uint8Array as bytea`);
+  }
+  return text;
+}
+
+function encodeArray(array: readonly unknown[], name: string): string {
+  const element = `${name} is an array that holds a value that can't be bound: it`;
+  try {
+    return arrayText(array, (value) => {
+      if (value === null) return null;
+      if (value === undefined) {
+        throw badParameter(`${name} is an array that holds undefined; write null for NULL`);
+      }
+      const text = scalarText(value, element);
+      if (text !== undefined) return text;
+      const bytes = bytesOf(value);
+      return bytes === undefined ? jsonText(value, element) : `\\x${bytes.toString("hex")}`;
+    });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw badParameter(`${name} is an array that holds itself, or is nested too deep`, error);
+  }
+}
+
+function bytesOf(value: unknown): Buffer | undefined {
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
+  return value instanceof ArrayBuffer ? Buffer.from(value) : undefined;
+}
+
+function jsonText(value: unknown, name: string): string {
+  if (typeof (value as { then?: unknown }).then === "function") {
+    throw badParameter(`${name} is a promise; await it first`);
+  }
+  const kind = Object.prototype.toString.call(value).slice(8, -1);
+  if (kind === "Map" || kind === "Set") throw badParameter(`${name} is a ${kind}; bind an array or an object`);
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw badParameter(`${name} is an object that has no JSON form (${(cause as Error).message})`, cause);
+  }
+  if (text === undefined) throw badParameter(`${name} is an object whose toJSON() gives undefined`);
+  return text;
+}
+
+function dateText(date: Date, name: string): string {
+  if (Number.isNaN(date.getTime())) throw badParameter(`${name} is an invalid Date`);
+  const text = date.toISOString();
+  if (!/^[+-]/.test(text)) return yearZero(text);
+  const year = date.getUTCFullYear();
+  return `${String(year > 0 ? year : 1 - year).padStart(4, "0")}${text.slice(7)}${year > 0 ? "" : " BC"}`;
+}
+
+/** Postgres has no year 0: it is 1 BC. */
+function yearZero(text: string): string {
+  return text.startsWith("0000") ? `0001${text.slice(4)} BC` : text;
+}
+
+/** The kinds of Temporal that Postgres has a type for, by their tags. */
+const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) => string }>> = {
+  "[object Temporal.Instant]": { type: "timestamptz", text: (value) => postgresYear(String(value)) },
+  "[object Temporal.ZonedDateTime]": {
+    type: "timestamptz", // the point in time: the server keeps no zone
+    text: (value) => postgresYear(String((value as { toInstant(): object }).toInstant())),
+  },
+  "[object Temporal.PlainDateTime]": { type: "timestamp", text: (value) => postgresYear(inIso(value)) },
+  "[object Temporal.PlainDate]": { type: "date", text: (value) => postgresYear(inIso(value)) },
+  "[object Temporal.PlainTime]": { type: "time", text: String },
+  "[object Temporal.Duration]": { type: "interval", text: durationText },
+};
+
+/** The type of Postgres that holds what a Temporal means; `undefined` for another object. */
+export function temporalType(value: object): string | undefined {
+  return TEMPORAL[Object.prototype.toString.call(value)]?.type;
+}
+
+function temporalText(value: object, name: string): string | undefined {
+  const tag = Object.prototype.toString.call(value);
+  if (!tag.startsWith("[object Temporal.")) return undefined;
+  const kind = TEMPORAL[tag];
+  if (kind !== undefined) return kind.text(value);
+  throw badParameter(`${name} is a ${tag.slice(8, -1)}, which Postgres has no type for; bind its toString() as text`);
+}
+
+/** Without the name of a calendar, in which the year would be another one. */
+function inIso(value: object): string {
+  return (value as { toString(options: object): string }).toString({ calendarName: "never" });
+}
+
+/** Years past 9999 without a sign; Postgres counts those before Christ. */
+function postgresYear(text: string): string {
+  const [, sign, digits = "", rest = ""] = /^([+-])(\d{6})(.*)$/.exec(text) ?? [];
+  if (sign === undefined) return yearZero(text);
+  const year = Number(digits);
+  return sign === "+" ? `${year}${rest}` : `${String(year + 1).padStart(4, "0")}${rest} BC`;
+}
+
+/** ISO 8601 with a sign at each number: Postgres reads no sign in front of the whole. */
+function durationText(value: object): string {
+  const of = value as Record<string, number>;
+  const nanoseconds = ["seconds", "milliseconds", "microseconds", "nanoseconds"].reduce(
+    (sum, unit) => sum * 1000n + BigInt(of[unit]!),
+    0n,
+  );
+  const fraction = String(nanoseconds < 0n ? -nanoseconds : nanoseconds).padStart(10, "0");
+  const seconds = `${nanoseconds < 0n ? "-" : ""}${fraction.slice(0, -9)}.${fraction.slice(-9)}`;
+  const days = of["weeks"]! * 7 + of["days"]!;
+  return `P${of["years"]}Y${of["months"]}M${days}DT${of["hours"]}H${of["minutes"]}M${seconds}S`;
+}
+
+/**
+ * Reads the text of a Postgres array.
+ *
+ * @param text Such as `{1,NULL,"a b"}` or `{{1,2},{3,4}}`.
+ * @param element Turns the text of an element into its value.
+ * @returns Nested arrays; `null` for NULL. The text itself where it gives the array's bounds, as `[0:1]={1,2}` does: a
+ * JavaScript array can't keep those.
+ */
+export function parseArray(text: string, element: (text: string) => unknown): unknown {
+  if (text.startsWith("[")) return text;
+  const top: unknown[] = [];
+  const open: unknown[][] = [top];
+  for (let at = 0; at < text.length;) {
+    const inner = open[open.length - 1]!;
+    const char = text[at]!;
+    if (char === "{") {
+      const nested: unknown[] = [];
+      inner.push(nested);
+      open.push(nested);
+      at++;
+    } else if (char === "}") {
+      open.pop();
+      at++;
+    } else if (char === ",") {
+      at++;
+    } else if (char === '"') {
+      const end = endOfQuoted(text, at);
+      inner.push(element(text.slice(at + 1, end - 1).replace(/\\(.)/gs, "$1")));
+      at = end;
+    } else {
+      const end = endOfBare(text, at);
+      const bare = text.slice(at, end);
+      inner.push(bare === "NULL" ? null : element(bare.replace(/\\(.)/gs, "$1")));
+      at = end;
+    }
+  }
+  return top[0];
+}
+
+function endOfQuoted(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at + 1;
+}
+
+function endOfBare(text: string, start: number): number {
+  let at = start;
+  while (at < text.length && text[at] !== "," && text[at] !== "}") at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
+/**
+ * Writes an array as Postgres reads it.
+ *
+ * @param values The elements; arrays among them are further dimensions.
+ * @param element The text of an element that is no array; `null` for NULL.
+ * @throws {RangeError} For an array that holds itself.
+ */
+export function arrayText(values: readonly unknown[], element: (value: unknown) => string | null): string {
+  const items = Array.from(values, (value) => {
+    if (Array.isArray(value)) return arrayText(value, element);
+    const text = element(value);
+    return text === null ? "NULL" : `"${text.replace(/["\\]/g, "\\$&")}"`;
+  });
+  return `{${items.join(",")}}`;
+}

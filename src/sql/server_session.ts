@@ -1,0 +1,247 @@
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
+import { LakebaseError } from "../core/errors.ts";
+import { sqlTokens } from "../core/sql_text.ts";
+import { isOpenTransaction } from "./run.ts";
+import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+
+/** A server session that is kept for as long as it lives. */
+export class Holding {
+  readonly lease: Lease;
+  /** Why it has ended, where that is so. */
+  lost: Error | undefined;
+  readonly #transaction: TransactionState = { failure: undefined, leave() {} };
+  readonly #onEnd = (error?: Error) => this.lost ??= error ?? new Error("the server closed the connection");
+
+  /** Takes over a connection. */
+  constructor(lease: Lease) {
+    this.lease = lease;
+    lease.client.on("error", this.#onEnd);
+    lease.client.on("end", this.#onEnd);
+  }
+
+  /** Why nothing more can run on it. */
+  get over(): Error | undefined {
+    return this.lost ?? this.lease.broken;
+  }
+
+  /** The transaction that a statement has begun. */
+  get transaction(): TransactionState | undefined {
+    if (this.over === undefined && isOpenTransaction(this.lease)) return this.#transaction;
+    this.#transaction.failure = undefined;
+    return undefined;
+  }
+
+  /**
+   * Gives the connection back, outside of any transaction.
+   *
+   * @param broken Why it can't be used again; its settings are its own, say.
+   * @returns Whether a transaction was rolled back.
+   */
+  async giveBack(broken?: Error): Promise<boolean> {
+    const { lease } = this;
+    lease.client.removeListener("error", this.#onEnd);
+    lease.client.removeListener("end", this.#onEnd);
+    const open = isOpenTransaction(lease);
+    if (open && this.over === undefined) {
+      await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
+    }
+    lease.broken ??= this.lost ?? broken;
+    lease.release();
+    return open;
+  }
+}
+
+/** Tells what was lost with a server session, in place of running a statement as if nothing had happened. */
+export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string }): LakebaseError {
+  const rolledBack = open ? "; its transaction was rolled back" : "";
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `Cannot run the statement: the session that it belongs to has ended (${cause.message})${rolledBack}. Gone with it: ` +
+      `${held}. The statement did not run; run it again, and it runs in a new session`,
+    { cause },
+  );
+}
+
+/** How often the server hears of a session that nobody uses: it closes one after a day, a network on the way sooner. */
+const SIGN_OF_LIFE_MS = 240_000;
+
+/** One server session, held for as long as its owner wants. Its statements run one at a time. */
+export class ServerSession implements Session {
+  readonly held = true;
+  readonly connections = 1;
+  readonly types: Session["types"];
+  readonly learned: Session["learned"];
+  readonly place: Session["place"];
+  readonly lookUp: Session["lookUp"];
+  readonly #outside: Session;
+  readonly #over = new AbortController();
+  #holding: Holding | undefined;
+  /** Whether statements have run in it, which may have left something there. */
+  #used = false;
+  #turn: Promise<void> = Promise.resolve();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closing: Promise<boolean> | undefined;
+
+  /** Made where connections come from; {@linkcode open} it. */
+  constructor(outside: Session) {
+    this.#outside = outside;
+    this.types = outside.types;
+    this.learned = outside.learned;
+    this.place = outside.place;
+    this.lookUp = outside.lookUp;
+  }
+
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  get transaction(): TransactionState | undefined {
+    return this.#holding?.transaction;
+  }
+
+  /** Whether it was closed. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Takes its connection. */
+  async open(): Promise<void> {
+    (await this.acquire()).release();
+    this.#used = false;
+  }
+
+  async acquire(): Promise<Lease> {
+    if (this.closed) throw closed();
+    const turn = await this.#takeTurn();
+    try {
+      if (this.closed) throw closed();
+      const { lease } = await this.#living();
+      this.#used = true;
+      return sublease(lease, () => {
+        this.#watch();
+        turn();
+      });
+    } catch (error) {
+      turn();
+      throw error;
+    }
+  }
+
+  cancel(client: pg.PoolClient): Promise<void> {
+    return this.#outside.cancel(client);
+  }
+
+  /** Ends it; statements that still run are canceled. Whether a transaction was open, which is rolled back. */
+  close(): Promise<boolean> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<boolean> {
+    clearTimeout(this.#timer);
+    this.#over.abort(closed());
+    const turn = await this.#takeTurn();
+    const open = this.#holding?.transaction !== undefined;
+    await this.#holding?.giveBack(new Error("its settings and temporary tables are the session's own"));
+    turn();
+    return open;
+  }
+
+  /** The session, or a new one once its owner was told that the old one has ended. */
+  async #living(): Promise<Holding> {
+    const holding = this.#holding;
+    const cause = holding?.over;
+    if (holding !== undefined && cause === undefined) return holding;
+    this.#holding = undefined;
+    const open = await holding?.giveBack() ?? false;
+    if (cause !== undefined && this.#used) {
+      this.#used = false;
+      throw sessionLost(cause, { open, held: "temporary tables, settings, prepared statements, locks and LISTEN" });
+    }
+    return this.#holding = new Holding(await this.#outside.acquire("a session"));
+  }
+
+  #watch(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (this.#holding?.over !== undefined || this.closed) return;
+      this.#holding?.lease.client.query("").catch(() => {});
+      this.#watch();
+    }, SIGN_OF_LIFE_MS);
+    Deno.unrefTimer(this.#timer);
+  }
+
+  async #takeTurn(): Promise<() => void> {
+    const before = this.#turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turn = promise;
+    await before;
+    return resolve;
+  }
+}
+
+function closed(): LakebaseError {
+  return new LakebaseError("CLOSED", "Cannot run the statement: its session is closed. Make one with db.session()");
+}
+
+/** What a server session has of its own, by kind. */
+export type SessionState = Record<string, string[]>;
+
+const QUESTION = `SELECT pg_catalog.json_build_object(
+  'settings', (SELECT pg_catalog.json_agg(name || '=' || setting) FROM pg_catalog.pg_settings WHERE source = 'session'),
+  'the role', (SELECT pg_catalog.json_build_array(session_user || '/' || current_user)),
+  'temporary tables', (SELECT pg_catalog.json_agg(relname::text) FROM pg_catalog.pg_class
+    WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'p', 'm')),
+  'prepared statements', (SELECT pg_catalog.json_agg(name) FROM pg_catalog.pg_prepared_statements),
+  'cursors', (SELECT pg_catalog.json_agg(name) FROM pg_catalog.pg_cursors WHERE is_holdable),
+  'LISTEN', (SELECT pg_catalog.json_agg(c) FROM pg_catalog.pg_listening_channels() AS c),
+  'advisory locks', (SELECT pg_catalog.json_agg(classid || ' ' || objid) FROM pg_catalog.pg_locks
+    WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()),
+  'settings of functions', (SELECT pg_catalog.json_agg(p.proname::text) FROM (SELECT proname FROM pg_catalog.pg_proc
+    WHERE prosrc ~* $$set_config|\\mset\\s+((session|local)\\s+)?("[^"]+"|\\w+)\\s*\\.|execute[^;]*\\mset\\M$$
+    AND pronamespace <> 'pg_catalog'::regnamespace AND pronamespace <> 'information_schema'::regnamespace
+    ORDER BY 1 LIMIT 1) AS p))::text AS state`;
+
+/**
+ * Asks a server session what it has of its own. A setting that only an extension or a person has made up, such as
+ * `app.tenant`, is in no catalogue: where a function might make one, that counts as one.
+ */
+export async function askState(client: pg.PoolClient): Promise<SessionState> {
+  const { rows: [row] } = await client.query(QUESTION);
+  const found: Record<string, string[] | null> = JSON.parse(row.state);
+  return Object.fromEntries(Object.entries(found).map(([kind, items]) => [kind, items ?? []]));
+}
+
+/** The kinds of what a session has beside what it began with. */
+export function heldKinds(state: SessionState, baseline: SessionState): string[] {
+  return Object.keys(state).filter((kind) => {
+    const before = new Set(baseline[kind]);
+    if (kind === "settings of functions") return state[kind]!.length > 0;
+    return state[kind]!.length !== before.size || state[kind]!.some((item) => !before.has(item));
+  });
+}
+
+/** How statements begin that leave nothing in a session by themselves. */
+const LEAVE_NOTHING = new Set(
+  ("select insert update delete merge values table with explain show create drop alter truncate comment grant revoke " +
+    "analyze vacuum refresh reindex cluster copy").split(" "),
+);
+
+const LEAVES = /^(?:temp|temporary|pg_temp\w*|set_config|pg_(?:try_)?advisory_lock\w*|dblink\w*)$/;
+
+/** Characters of a statement that are looked at; a longer one counts as one that leaves something. */
+const LONGEST = 100_000;
+
+/** Whether the text of a statement shows that it leaves nothing in its session; functions that it calls may all the same. */
+export function leavesNothing(text: string): boolean {
+  if (text.length > LONGEST) return false;
+  let begins = true;
+  for (const { kind, start, end } of sqlTokens(text)) {
+    if (kind === "space" || kind === "comment") continue;
+    const word = kind === "word" ? text.slice(start, end).toLowerCase() : "";
+    if (begins && text[start] !== "(" && text[start] !== ";" && !LEAVE_NOTHING.has(word)) return false;
+    if (LEAVES.test(word)) return false;
+    begins = text[start] === ";" || begins && text[start] === "(";
+  }
+  return true;
+}

@@ -1,0 +1,118 @@
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
+import type { LoginClient } from "../net/login_client.ts";
+import type { LakebasePool } from "../net/pool.ts";
+import { Learned } from "./learned_types.ts";
+import type { ParserSource } from "./types.ts";
+
+/** A connection that one statement may use. */
+export interface Lease {
+  /** The connection. */
+  readonly client: pg.PoolClient;
+  /** Why it can't be used again, where that is so. */
+  broken: Error | undefined;
+  /** Gives it back. */
+  release(): void;
+}
+
+/** The connection of a lease for others, who do not give it back to the pool. */
+export function sublease(lease: Lease, release: () => void): Lease {
+  return {
+    client: lease.client,
+    get broken() {
+      return lease.broken;
+    },
+    set broken(error) {
+      lease.broken = error;
+    },
+    release,
+  };
+}
+
+/** What the statements of a transaction share. */
+export interface TransactionState {
+  /** Its first failure: the server takes no further statement after that. */
+  failure: string | undefined;
+  /** Marks it as over before its time, since a statement ended it. */
+  leave(): void;
+}
+
+/** Where statements run: on any connection of a pool, or on the one of a transaction. */
+export interface Session {
+  /** How values become JavaScript's. */
+  readonly types: ParserSource;
+  /** What is known of the database's own types and tables. */
+  readonly learned: Learned;
+  /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
+  readonly transaction: TransactionState | undefined;
+  /** Whether its statements share a connection and may begin and end transactions on it; whoever holds it sees to the end. */
+  readonly held?: boolean;
+  /** Ends every statement. */
+  readonly signal: AbortSignal | undefined;
+  /** Where its statements run, in a few words, while there is more than one connection that it could be. */
+  readonly place?: (() => string | undefined) | undefined;
+  /** How many connections there may be. */
+  readonly connections: number;
+  /**
+   * A connection, when one is free.
+   *
+   * @param what The statement that it is for, or what else; for who has to wait for it.
+   */
+  acquire(what?: string): Promise<Lease>;
+  /** Asks the server to cancel what a connection is running. */
+  cancel(client: pg.PoolClient): Promise<void>;
+  /** Looks something up on a connection of the pool, where one is to be had at once; else no rows. */
+  lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
+}
+
+/**
+ * Statements on any connection of a pool.
+ *
+ * @param pool The pool.
+ * @param types How values become JavaScript's.
+ * @param place Where that is, where it has to be said.
+ */
+export function poolSession(pool: LakebasePool, types: ParserSource, place?: () => string | undefined): Session {
+  return {
+    types,
+    place,
+    learned: new Learned(),
+    transaction: undefined,
+    signal: undefined,
+    connections: pool.options.max,
+    acquire: (what) =>
+      new Promise((resolve, reject) => {
+        pool.connect((error, client) => {
+          if (client === undefined) return reject(error);
+          (client as HeldClient).purpose = what;
+          resolve(new PoolLease(client));
+        });
+      }),
+    cancel: (client) => pool.cancel(client),
+    lookUp: async (text, values) => {
+      const free = pool.idleCount > 0 || pool.totalCount < pool.options.max;
+      return free && pool.waitingCount === 0 ? (await pool.query(text, [...values])).rows : [];
+    },
+  };
+}
+
+type HeldClient = pg.PoolClient & Pick<LoginClient, "purpose">;
+
+class PoolLease implements Lease {
+  readonly client: pg.PoolClient;
+  broken: Error | undefined;
+
+  constructor(client: pg.PoolClient) {
+    this.client = client;
+  }
+
+  release(): void {
+    if (this.broken !== undefined) destroy(this.client);
+    this.client.release(this.broken);
+  }
+}
+
+/** Closes the socket: a connection that did not answer would not answer a farewell either. */
+export function destroy(client: pg.PoolClient): void {
+  (client as pg.PoolClient & LoginClient).destroy();
+}

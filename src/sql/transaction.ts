@@ -1,0 +1,321 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+// @ts-types="npm:@types/pg@^8.11.0"
+import type pg from "npm:pg@^8.23.0";
+import { LakebaseError } from "../core/errors.ts";
+import { statementLine } from "../core/sql_text.ts";
+import { countText } from "../core/text.ts";
+import { Execution } from "./execution.ts";
+import { explainFailure } from "./failure.ts";
+import { checkCall, ON_OR_OFF } from "./options.ts";
+import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
+import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+import { acquire, stoppable, until } from "./stop.ts";
+
+/** How a transaction runs. */
+export interface TransactionOptions {
+  /** What it sees of others. @default {"read committed"} */
+  isolation?: "read committed" | "repeatable read" | "serializable";
+  /** Whether it may only read. @default {false} */
+  readOnly?: boolean;
+  /** Ends it: what runs is canceled, everything is rolled back, and the signal's reason is thrown. */
+  signal?: AbortSignal;
+  /** Seconds that all of it may take, the wait for a connection included. @default {no limit} */
+  timeout?: number;
+}
+
+/** The transaction whose function is running, and those around it. */
+interface Scope {
+  transaction: Transaction;
+  outer: Scope | undefined;
+}
+
+const scopes = new AsyncLocalStorage<Scope>();
+
+/** The session of the innermost transaction whose function is the caller, on any connection. */
+export function enclosing(): Session | undefined {
+  let scope = scopes.getStore();
+  while (scope?.transaction.committed) scope = scope.outer;
+  return scope?.transaction;
+}
+
+/**
+ * Where a statement on a session runs: in the innermost of its transactions whose function is the caller, else on itself.
+ * What a function leaves behind, such as a timer, is outside once all was committed. After a rollback it is refused: it
+ * would write the half that does not depend on what is gone.
+ */
+export function inScope(session: Session): Session {
+  let scope = scopes.getStore();
+  while (scope !== undefined && (scope.transaction.root !== session || scope.transaction.committed)) {
+    scope = scope.outer;
+  }
+  return scope?.transaction ?? session;
+}
+
+/** As {@linkcode inScope}, for a transaction: a nested one takes all statements until it has ended. */
+function inside(transaction: Transaction): Session {
+  let innermost: Transaction | undefined;
+  for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
+    if (scope.transaction.root === transaction.root) innermost ??= scope.transaction;
+    if (scope.transaction === transaction) return innermost ?? transaction;
+  }
+  return transaction;
+}
+
+/**
+ * Runs a function whose statements on the same connection are part of its transaction, also those by `sql` and `db.sql`.
+ *
+ * @param work Gets a session for the statements.
+ * @throws As {@linkcode transact}.
+ */
+export async function transactIn<T>(
+  outside: Session,
+  work: (find: FindSession) => T | PromiseLike<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  return await transact(outside, (find, transaction) => {
+    // The await is inside: a query that the function returns runs when it is awaited.
+    return scopes.run({ transaction, outer: scopes.getStore() }, async () => await work(find));
+  }, options);
+}
+
+/**
+ * Runs statements that take effect together or not at all. Within a transaction they are one behind a savepoint.
+ *
+ * @param outside Where the connection comes from.
+ * @param work Gets a session for the statements; none runs on it once this has ended.
+ * @throws What `work` threw, {@linkcode TransactionOptions.signal}'s reason, or a `LakebaseError`: `QUERY_FAILED` where a
+ * statement was not awaited, `CONNECTION_LOST` where the outcome of the commit is not known.
+ */
+export async function transact<T>(
+  outside: Session,
+  work: (find: FindSession, transaction: Transaction) => T | PromiseLike<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  const top = topVerbs(checkCall("begin a transaction", options, CHECKS));
+  using stop = stoppable({ signal: options.signal, timeout: options.timeout });
+  const lease = await acquire(outside, stop.signal, "a transaction");
+  const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
+  using transaction = new Transaction(lease, outside, { verbs, stopped: stop.signal });
+  try {
+    const find = () => inside(transaction);
+    await transaction.command(verbs.begin, stop.signal);
+    const result = await until((async () => await work(find, transaction))(), stop.signal);
+    await transaction.expectIdle(stop.signal);
+    await commit(transaction, stop.signal);
+    transaction.committed = true;
+    if (verbs === top) outside.learned.committed();
+    return result;
+  } catch (error) {
+    await transaction.rollBack();
+    throw error;
+  } finally {
+    transaction.close();
+    lease.release();
+  }
+}
+
+async function commit(transaction: Transaction, signal: AbortSignal | undefined): Promise<void> {
+  transaction.close();
+  const tag = await transaction.command(transaction.verbs.commit, signal).catch((error) => {
+    if (error instanceof LakebaseError && error.sqlstate === "25P02") throw rolledBack(transaction.failure);
+    if (!signal?.aborted || transaction.lease.broken === undefined) throw error;
+    throw new LakebaseError("CONNECTION_LOST", "Stopped while committing: whether it took effect is not known", {
+      cause: error,
+    });
+  });
+  if (tag === "ROLLBACK" && !transaction.verbs.nested) throw rolledBack(transaction.failure);
+}
+
+/** How long the server has to roll back before its connection is closed. */
+const ROLLBACK_LIMIT_MS = 1000;
+
+/** How a transaction begins and ends. */
+interface Verbs {
+  begin: string;
+  commit: string;
+  rollBack: string;
+  /** Whether another transaction goes on after it. */
+  nested: boolean;
+}
+
+/** The statements of one transaction: one at a time, on one connection, and none after its end. */
+export class Transaction implements Session, TransactionState, Disposable {
+  readonly types: Session["types"];
+  readonly learned: Session["learned"];
+  readonly transaction: TransactionState = this;
+  readonly lookUp: Session["lookUp"];
+  readonly place: Session["place"];
+  readonly connections = 1;
+  readonly lease: Lease;
+  readonly verbs: Verbs;
+  /** Where the outermost transaction's connection came from. */
+  readonly root: Session;
+  failure: string | undefined;
+  committed = false;
+  readonly #outside: Session;
+  readonly #over = new AbortController();
+  readonly #stopped: AbortSignal | undefined;
+  readonly #onStop = () => this.#over.abort(this.#stopped?.reason);
+  /** What waits for its turn, or has it. */
+  readonly #running = new Set<{ what: string }>();
+  #turn: Promise<void> = Promise.resolve();
+  #left = false;
+
+  /** Made by {@linkcode transact}. */
+  constructor(lease: Lease, outside: Session, { verbs, stopped }: { verbs: Verbs; stopped: AbortSignal | undefined }) {
+    this.lease = lease;
+    this.verbs = verbs;
+    this.root = outside instanceof Transaction ? outside.root : outside;
+    this.#outside = outside;
+    this.types = outside.types;
+    this.learned = outside.learned;
+    this.lookUp = outside.lookUp;
+    this.place = outside.place;
+    this.#stopped = stopped;
+    stopped?.addEventListener("abort", this.#onStop, { once: true });
+  }
+
+  /** Ends every statement with the transaction. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  cancel(client: pg.PoolClient): Promise<void> {
+    return this.#outside.cancel(client);
+  }
+
+  async acquire(what: string = "a statement"): Promise<Lease> {
+    if (this.#left) throw ended();
+    const running = { what };
+    this.#running.add(running);
+    const turn = await this.#takeTurn();
+    const release = () => {
+      this.#running.delete(running);
+      turn();
+    };
+    if (!this.#over.signal.aborted) return sublease(this.lease, release);
+    release();
+    throw ended();
+  }
+
+  leave(): void {
+    this.close();
+    this.#outside.transaction?.leave();
+  }
+
+  /** Takes no more statements. */
+  close(): void {
+    this.#left = true;
+  }
+
+  /**
+   * Makes sure that nothing still runs when the function has returned. What does may end, so that its promise, which nobody
+   * awaits, does not reject and end the program before anybody has read why.
+   *
+   * @throws {LakebaseError} `QUERY_FAILED`
+   */
+  async expectIdle(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#running.size === 0) return;
+    const running = [...this.#running].map(({ what }) => what);
+    this.close();
+    (await until(this.#takeTurn(), signal))();
+    throw notAwaited(running);
+  }
+
+  /** Runs BEGIN, COMMIT or ROLLBACK when the statements before it have ended; its tag. */
+  async command(text: string, signal: AbortSignal | undefined): Promise<string> {
+    const release = await until(this.#takeTurn(), signal);
+    const statement = { text, values: [] };
+    const execution = new Execution(statement, { types: this.types });
+    try {
+      await exchange(this, this.lease, signal, execution);
+      return execution.tag;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      throw await explainFailure(this, error, statement);
+    } finally {
+      release();
+    }
+  }
+
+  /** Ends what still runs, then the transaction; a connection on which that fails is closed. */
+  async rollBack(): Promise<void> {
+    this.close();
+    if (!this.#over.signal.aborted) this.#over.abort(ended());
+    if (this.lease.broken !== undefined) return;
+    // A server that went silent answers neither what still runs nor this; closing the connection rolls back as well.
+    const limit = AbortSignal.timeout(ROLLBACK_LIMIT_MS);
+    await this.command(this.verbs.rollBack, limit).catch((error: Error) => this.lease.broken ??= error);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopped?.removeEventListener("abort", this.#onStop);
+  }
+
+  async #takeTurn(): Promise<() => void> {
+    const before = this.#turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turn = promise;
+    await before;
+    return resolve;
+  }
+}
+
+const ISOLATION: readonly string[] = ["read committed", "repeatable read", "serializable"];
+
+const CHECKS = {
+  isolation: [(value: unknown) => ISOLATION.includes(value as string), `one of ${ISOLATION.join(", ")}`],
+  readOnly: ON_OR_OFF,
+} as const;
+
+function topVerbs({ isolation = "read committed", readOnly = false }: TransactionOptions): Verbs {
+  const begin = `BEGIN ISOLATION LEVEL ${isolation.toUpperCase()}${readOnly ? " READ ONLY" : ""}`;
+  return { begin, commit: "COMMIT", rollBack: "ROLLBACK", nested: false };
+}
+
+const SAVEPOINT = "lakebase_nested";
+
+/** A transaction that may only read has nothing to keep; to go back to the savepoint is the only way to end that. */
+function nestedVerbs({ isolation, readOnly = false }: TransactionOptions, lease: Lease): Verbs {
+  const rollBack = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
+  const begin = `SAVEPOINT ${SAVEPOINT}`;
+  if (isolation === undefined) {
+    return readOnly
+      ? { begin: `${begin}; SET LOCAL transaction_read_only = on`, commit: rollBack, rollBack, nested: true }
+      : { begin, commit: `RELEASE SAVEPOINT ${SAVEPOINT}`, rollBack, nested: true };
+  }
+  lease.release();
+  throw new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot begin a transaction: isolation is "${isolation}", and a transaction is open, of which this one would be a ` +
+      "part; leave isolation out, or give it to the outer transaction",
+  );
+}
+
+function notAwaited(running: readonly string[]): LakebaseError {
+  const [first, ...others] = running.map((text) => statementLine(text));
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot commit: ${countText(running.length, "statement")} had not ended when the function of the transaction ` +
+      `returned, so everything was rolled back. Put await before it: ${first}${more}`,
+    { sqlstate: "25000" },
+  );
+}
+
+function ended(): LakebaseError {
+  return new LakebaseError(
+    "CLOSED",
+    "Cannot run the statement: its transaction has ended. Is an await missing in the function that ran in it?",
+  );
+}
+
+/** COMMIT of a transaction in which a statement failed and was caught answers ROLLBACK, without an error. */
+function rolledBack(failure: string | undefined): LakebaseError {
+  const because = failure === undefined ? "" : ` The statement: ${failure}`;
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot commit: a statement of this transaction failed before, so the server rolled everything back.${because}`,
+    { sqlstate: "25P02" },
+  );
+}

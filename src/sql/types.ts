@@ -1,0 +1,183 @@
+import { Buffer } from "node:buffer";
+import { closest } from "../core/closest.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { parseArray } from "./parameter.ts";
+import { BUILT_IN, builtInNames, isBuiltIn, plainName, typeName } from "./type_names.ts";
+
+/** Turns the text that Postgres sends for a value into the value. */
+export type TypeParser = (text: string) => unknown;
+
+/** Parsers by the name of the Postgres type, such as `{ numeric: Number }`. */
+export type TypeParsers = Readonly<Record<string, TypeParser>>;
+
+/** What is not here stays the server's own text, which is always exact. */
+const PARSERS: TypeParsers = {
+  bool: (text) => text === "t",
+  bytea: parseBytea,
+  int2: Number,
+  int4: Number,
+  int8: parseInt8,
+  oid: Number,
+  float4: Number,
+  float8: Number,
+  json: JSON.parse,
+  jsonb: JSON.parse,
+  timestamptz: parseTimestamptz,
+};
+
+/**
+ * Checks parsers that a program gave.
+ *
+ * @param types Parsers by type name, as results or as SQL have it.
+ * @returns The same under the names that results have.
+ * @throws {LakebaseError} `BAD_SETTING` for a name that no Postgres has, and for what is no function.
+ */
+export function checkTypes(types: unknown): TypeParsers {
+  if (typeof types !== "object" || types === null || Array.isArray(types)) {
+    throw bad('option "types" must be an object such as { numeric: Number }');
+  }
+  return Object.fromEntries(
+    Object.entries(types).map(([given, parser]) => {
+      const name = plainName(given);
+      if (!builtInNames().includes(name)) {
+        const near = closest(name, builtInNames());
+        throw bad(
+          `option "types" has "${given}", which is no type of Postgres${
+            near === undefined ? "" : `; did you mean "${near}"?`
+          }`,
+        );
+      }
+      if (typeof parser === "function") return [name, parser as TypeParser];
+      throw bad(
+        `option "types" has ${parser === null ? "null" : `a ${typeof parser}`} for "${given}"; it must be a function`,
+      );
+    }),
+  );
+}
+
+function bad(state: string): LakebaseError {
+  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
+}
+
+/** Finds the parser of a column, as `pg` takes it. */
+export interface ParserSource {
+  /** The parser for text of a type. */
+  getTypeParser(oid: number, format?: string): TypeParser;
+  /** Which of the texts have to be in the server's usual style. @default {those that become a `Date`} */
+  readonly styled?: "dates" | "all" | "none";
+}
+
+/**
+ * The parsers of one connection.
+ *
+ * @param own Parsers that replace the usual ones, by type name; an array's elements follow their type.
+ */
+export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled"] = "dates"): ParserSource {
+  const byName = new Map<string, TypeParser>(Object.entries({ ...PARSERS, ...own }));
+  const byOid = new Map<number, TypeParser>();
+  for (const [name, [oid, arrayOid]] of Object.entries(BUILT_IN)) {
+    const element = byName.get(name) ?? asText;
+    byOid.set(oid, element);
+    if (arrayOid > 0) byOid.set(arrayOid, byName.get(`${name}[]`) ?? arrayParser(name, element));
+  }
+  return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled };
+}
+
+const MOMENTS = ["timestamptz", "timestamptz[]"];
+const TIMES = /^(date|timestamp|timestamptz|interval|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
+
+/**
+ * An error where the session writes times in a style that a statement has set, and that is not what they are read as: the
+ * month would be taken for the day.
+ *
+ * @param fields The columns.
+ * @param reported What the server reports of the session's settings.
+ * @param types How their values are read.
+ */
+export function unreadableStyle(
+  fields: readonly { name: string; dataTypeID: number }[],
+  reported: ReadonlyMap<string, string> | undefined,
+  { styled = "none" }: ParserSource,
+): LakebaseError | undefined {
+  const dates = reported?.get("DateStyle") ?? "ISO";
+  const intervals = reported?.get("IntervalStyle") ?? "postgres";
+  if (styled === "none" || dates.startsWith("ISO") && (styled === "dates" || intervals === "postgres")) {
+    return undefined;
+  }
+  const field = fields.find(({ dataTypeID }) => {
+    const type = typeName(dataTypeID);
+    return styled === "dates" ? MOMENTS.includes(type) : TIMES.test(type) || !isBuiltIn(dataTypeID);
+  });
+  if (field === undefined) return undefined;
+  const [setting, found] = dates.startsWith("ISO") ? ["IntervalStyle", intervals] : ["DateStyle", dates];
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot read the column "${field.name}": a statement has set ${setting} to "${found}"; RESET ${setting}, or take the ` +
+      "value as text with to_char() or ::text",
+  );
+}
+
+/** Only in an array of boxes a semicolon stands between the elements; it stays text. */
+function arrayParser(name: string, element: TypeParser): TypeParser {
+  return name === "box" ? asText : (text) => parseArray(text, element);
+}
+
+function asText(text: string): string {
+  return text;
+}
+
+function parseInt8(text: string): number | bigint {
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : BigInt(text);
+}
+
+/** In either `bytea_output`: in the format "escape" a back-slash is followed by another one or by three octal digits. */
+function parseBytea(text: string): Uint8Array {
+  if (text.startsWith("\\x")) return new Uint8Array(Buffer.from(text.slice(2), "hex"));
+  const bytes = new Uint8Array(text.length);
+  let size = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] !== "\\") bytes[size++] = text.charCodeAt(at);
+    else if (text[at + 1] === "\\") [bytes[size++], at] = [0x5c, at + 1];
+    else [bytes[size++], at] = [parseInt(text.slice(at + 1, at + 4), 8), at + 3];
+  }
+  return bytes.slice(0, size);
+}
+
+/** ISO with the time zone `+00`, `+05:30` or `+05:53:28`; `infinity`, BC and years past 9999 stay text. */
+function parseTimestamptz(text: string): Date | string {
+  return fastTimestamp(text) ?? slowTimestamp(text);
+}
+
+/** The usual form, read by its characters: `2026-01-31 12:34:56.789+00`. */
+function fastTimestamp(text: string): Date | undefined {
+  const end = text.length - 3;
+  if (end < 19 || text.charCodeAt(10) !== 32 || text.charCodeAt(4) !== 45 || text.charCodeAt(16) !== 58) {
+    return undefined;
+  }
+  const sign = text.charCodeAt(end);
+  if (sign !== 43 && sign !== 45 || end > 19 && text.charCodeAt(19) !== 46) return undefined;
+  const year = two(text, 0) * 100 + two(text, 2);
+  let ms = 0;
+  let weight = 100;
+  for (let at = 20; at < end && weight >= 1; at++) {
+    ms += (text.charCodeAt(at) - 48) * weight;
+    weight /= 10;
+  }
+  const time = Date.UTC(year, two(text, 5) - 1, two(text, 8), two(text, 11), two(text, 14), two(text, 17), ms);
+  const offset = two(text, end + 1) * 3_600_000;
+  const value = sign === 45 ? time + offset : time - offset;
+  return year >= 100 && !Number.isNaN(value) ? new Date(value) : undefined; // Date.UTC takes 99 for 1999
+}
+
+function two(text: string, at: number): number {
+  return (text.charCodeAt(at) - 48) * 10 + text.charCodeAt(at + 1) - 48;
+}
+
+function slowTimestamp(text: string): Date | string {
+  const parts = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,6})?)([+-]\d\d)(?::(\d\d))?(?::(\d\d))?$/.exec(text);
+  if (parts === null) return text;
+  const [, day, time, hours, minutes = "00", seconds = "0"] = parts;
+  const ms = Date.parse(`${day}T${time}${hours}:${minutes}`);
+  return new Date(hours!.startsWith("-") ? ms + Number(seconds) * 1000 : ms - Number(seconds) * 1000);
+}

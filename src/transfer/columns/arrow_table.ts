@@ -1,0 +1,169 @@
+import {
+  Binary,
+  Bool,
+  BufferType,
+  Data,
+  type DataType,
+  DateDay,
+  Decimal,
+  Field,
+  FixedSizeBinary,
+  Float32,
+  Float64,
+  Int16,
+  Int32,
+  Int64,
+  List,
+  makeData,
+  RecordBatch,
+  Schema,
+  Struct,
+  Table,
+  TimeMicrosecond,
+  TimestampMicrosecond,
+  Uint32,
+  Utf8,
+} from "npm:apache-arrow@^21.2.0";
+import { LakebaseError } from "../../core/errors.ts";
+import { fieldsOf } from "../../sql/result.ts";
+import { words } from "../option_checks.ts";
+import type { Batch, BatchColumn, ColumnData, ColumnType } from "./batch.ts";
+
+/** Arrow's own name for what a column means beyond its type. */
+const EXTENSIONS: Partial<Record<ColumnType["kind"], string>> = { uuid: "arrow.uuid" };
+
+/**
+ * The Arrow schema of columns.
+ *
+ * @param columns Of those of one name the second is called `name_2`, as in rows.
+ */
+export function arrowSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): Schema {
+  const keys = fieldsOf(columns.map(({ name }) => ({ name, dataTypeID: 0 }))).map(({ key }) => key);
+  return new Schema(columns.map(({ type }, at) => arrowField(keys[at]!, type)));
+}
+
+/**
+ * A batch as Arrow has it; nothing is copied. Which values Arrow has no form of {@linkcode checkTimes} knows.
+ */
+export function recordBatch({ rows, columns }: Batch, schema: Schema): RecordBatch {
+  const children = columns.map((column, at) => arrowData(column, schema.fields[at]!.type));
+  return new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children }));
+}
+
+/**
+ * A batch as a table of its own.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED` for a date or timestamp that is infinite, and the time 24:00:00.
+ */
+export function arrowTable(batch: Batch): Table {
+  checkTimes(batch);
+  const schema = arrowSchema(batch.columns);
+  return new Table(schema, [recordBatch(batch, schema)]);
+}
+
+function arrowField(name: string, type: ColumnType): Field {
+  const extension = EXTENSIONS[type.kind];
+  const metadata = extension === undefined ? [] : [
+    ["ARROW:extension:name", extension],
+    ["ARROW:extension:metadata", ""],
+  ] as const;
+  return new Field(name, arrowType(type), true, new Map(metadata));
+}
+
+function arrowType(type: ColumnType): DataType {
+  switch (type.kind) {
+    case "bool":
+      return new Bool();
+    case "int16":
+      return new Int16();
+    case "int32":
+      return new Int32();
+    case "int64":
+      return new Int64();
+    case "uint32":
+      return new Uint32();
+    case "float32":
+      return new Float32();
+    case "float64":
+      return new Float64();
+    case "decimal":
+      return new Decimal(type.scale, type.precision, 128);
+    case "date":
+      return new DateDay();
+    case "time":
+      return new TimeMicrosecond();
+    case "timestamp":
+      return new TimestampMicrosecond(type.utc ? "UTC" : null);
+    case "uuid":
+      return new FixedSizeBinary(16);
+    case "text":
+    case "json":
+      return new Utf8();
+    case "binary":
+      return new Binary();
+    case "list":
+      return new List(arrowField("item", type.element));
+  }
+}
+
+function arrowData(column: ColumnData, type: DataType): Data {
+  const { length, nullCount, nullBitmap, values, offsets, child } = column;
+  const children = child === undefined ? [] : [arrowData(child, type.children[0]!.type)];
+  const buffers = {
+    ...(offsets === undefined ? {} : { [BufferType.OFFSET]: offsets }),
+    ...(nullBitmap === undefined ? {} : { [BufferType.VALIDITY]: nullBitmap }),
+    [BufferType.DATA]: values,
+  };
+  return new Data(type, 0, length, nullCount, buffers, children);
+}
+
+/** 24:00:00, which Postgres takes; to Arrow and Parquet a day ends before it. */
+const DAY_MICROSECONDS = 86_400_000_000;
+const DAY_LOW = DAY_MICROSECONDS | 0;
+const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
+
+/**
+ * Refuses what Arrow and Parquet have no form of, rather than write a date in the year 294247.
+ *
+ * @param before The rows of the batches before.
+ * @throws {LakebaseError} `QUERY_FAILED`, with the row and the column.
+ */
+export function checkTimes({ columns }: Batch, before = 0): void {
+  for (const column of columns) {
+    const { name, child, offsets } = column;
+    const odd = oddTime(child ?? column);
+    if (odd === undefined) continue;
+    const row = before + 1 + (child === undefined ? odd.at : offsets!.findIndex((start) => start > odd.at) - 1);
+    throw new LakebaseError(
+      "QUERY_FAILED",
+      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet have no form of; ` +
+        "select it as ::text",
+    );
+  }
+}
+
+/** The first value of that sort; how they are kept {@linkcode ColumnValues} tells. */
+function oddTime(data: ColumnData): { at: number; value: string } | undefined {
+  const { kind } = data.type;
+  if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
+  const source = words(data);
+  if (kind === "date") {
+    const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
+    return at < 0 ? undefined : infinity(at, source[at]!);
+  }
+  // By words: to read numbers of 64 bits one by one costs more than all the rest.
+  for (let word = 0; word < source.length; word += 2) {
+    const low = source[word]!;
+    const high = source[word + 1]!;
+    if (kind === "time") {
+      if (low === DAY_LOW && high === DAY_HIGH) return { at: word / 2, value: "24:00:00" };
+    } else if (high === 0x7fff_ffff && low === -1 || high === -0x8000_0000 && low === 0) {
+      return infinity(word / 2, high);
+    }
+  }
+  return undefined;
+}
+
+function infinity(at: number, value: number): { at: number; value: string } {
+  return { at, value: value < 0 ? "-infinity" : "infinity" };
+}

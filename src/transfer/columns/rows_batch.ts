@@ -1,0 +1,239 @@
+import { LakebaseError } from "../../core/errors.ts";
+import type { Field } from "../../sql/result.ts";
+import { BUILT_IN } from "../../sql/type_names.ts";
+import { BINARY_HEADER, BINARY_TRAILER } from "../copy/messages.ts";
+import { valueText } from "../load/value.ts";
+import { type Batch, type BatchColumn, type ColumnType, columnType } from "./batch.ts";
+import { BatchDecoder } from "./binary/decoder.ts";
+
+/** Bytes that go to the decoder at once, about. */
+const BLOCK = 262_144;
+/** Microseconds between 1970, from which everyone counts, and 2000, from which Postgres does. */
+const EPOCH = 946_684_800_000_000n;
+const EPOCH_DAYS = 10_957;
+const MOMENT =
+  /^(\d{4,})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?( BC)?$/;
+const TIME = /^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/;
+const encoder = new TextEncoder();
+
+/** The columns of rows in hand. A `numeric` has no precision here, and is kept as its text. */
+export function columnsOfFields(fields: readonly Field[]): BatchColumn[] {
+  return fields.map(({ key: name, oid }) => ({ name, oid, type: columnType(oid, -1).type }));
+}
+
+/**
+ * The rows of a result as columns, by way of what the server would have sent for them.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that is none of the column's type: a program may have put it there.
+ */
+export function batchOfRows(rows: readonly object[], columns: readonly BatchColumn[]): Batch {
+  const decoder = new BatchDecoder(columns.map((column) => ({ ...column, oid: wireOid(column) })));
+  const out = new Bytes();
+  out.bytes(BINARY_HEADER);
+  for (const [index, row] of rows.entries()) {
+    out.int16(columns.length);
+    for (const { name, type, oid } of columns) {
+      const value = (row as Record<string, unknown>)[name];
+      try {
+        putSized(out, type, value, wireOid({ oid, type }));
+      } catch (error) {
+        if (!(error instanceof Unfit)) throw error;
+        throw unfit(index, name, value);
+      }
+    }
+    if (out.length < BLOCK) continue;
+    decoder.push(out.take());
+  }
+  out.bytes(BINARY_TRAILER.bytes);
+  decoder.push(out.take());
+  decoder.end();
+  return decoder.take();
+}
+
+class Unfit extends Error {}
+
+function unfit(row: number, name: string, value: unknown): LakebaseError {
+  const found = Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 });
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot pull: row ${(row + 1).toLocaleString("en-US")}, column ${
+      JSON.stringify(name)
+    } is ${found}, which is no value of ` +
+      "the column's type",
+  );
+}
+
+/** `jsonb` has a number in front of its text on the wire, `json` has not. */
+function wireOid({ oid, type }: Pick<BatchColumn, "oid" | "type">): number {
+  if (type.kind === "json") return BUILT_IN["json"]![0];
+  return type.kind === "list" && type.element.kind === "json" ? BUILT_IN["json"]![1] : oid;
+}
+
+function putSized(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
+  if (value === null || value === undefined) return out.int32(-1);
+  const at = out.length;
+  out.int32(0);
+  put(out, type, value, oid);
+  out.int32At(at, out.length - at - 4);
+}
+
+function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
+  switch (type.kind) {
+    case "bool":
+      if (typeof value !== "boolean") throw new Unfit();
+      return out.bytes(Uint8Array.of(value ? 1 : 0));
+    case "int16":
+      return out.int16(Number(whole(value, 16)));
+    case "int32":
+      return out.int32(Number(whole(value, 32)));
+    case "uint32":
+      return out.int32(Number(whole(value, 33)) | 0);
+    case "int64":
+      return out.int64(whole(value, 64));
+    case "float32":
+    case "float64":
+      if (typeof value !== "number") throw new Unfit();
+      return out.float(value, type.kind === "float32" ? 4 : 8);
+    case "date":
+      return out.int32(days(value));
+    case "time":
+      return out.int64(timeOfDay(value));
+    case "timestamp":
+      return out.int64(moment(value));
+    case "uuid":
+      return out.bytes(uuid(value));
+    case "binary":
+      if (!(value instanceof Uint8Array)) throw new Unfit();
+      return out.bytes(value);
+    case "json":
+      return out.bytes(encoder.encode(JSON.stringify(value)));
+    case "list":
+      return putList(out, type.element, value, oid);
+    default:
+      return out.bytes(encoder.encode(valueText(value, PLAIN, () => "a value") ?? ""));
+  }
+}
+
+const PLAIN = { name: "", type: "text", form: "scalar", generated: false } as const;
+
+function putList(out: Bytes, element: ColumnType, value: unknown, oid: number): void {
+  if (!Array.isArray(value)) throw new Unfit();
+  const entry = Object.values(BUILT_IN).find(([, array]) => array === oid);
+  out.int32(value.length === 0 ? 0 : 1);
+  out.int32(value.includes(null) ? 1 : 0);
+  out.int32(entry?.[0] ?? 0);
+  if (value.length === 0) return;
+  out.int32(value.length);
+  out.int32(1);
+  for (const item of value) {
+    if (Array.isArray(item) && element.kind !== "json") throw new Unfit();
+    putSized(out, element, item, entry?.[0] ?? 0);
+  }
+}
+
+function whole(value: unknown, bits: number): bigint {
+  if (typeof value !== "bigint" && !Number.isSafeInteger(value)) throw new Unfit();
+  const number = BigInt(value as number | bigint);
+  if (BigInt.asIntN(bits, number) !== number) throw new Unfit();
+  return number;
+}
+
+function days(value: unknown): number {
+  if (value === "infinity") return 2 ** 31 - 1;
+  if (value === "-infinity") return -(2 ** 31);
+  const day = typeof value === "string"
+    ? microseconds(value)
+    : value instanceof Date
+    ? moment(value) + EPOCH
+    : undefined;
+  if (day === undefined) throw new Unfit();
+  return Number(day / 86_400_000_000n) - EPOCH_DAYS;
+}
+
+function moment(value: unknown): bigint {
+  if (value === "infinity") return 2n ** 63n - 1n;
+  if (value === "-infinity") return -(2n ** 63n);
+  const found = typeof value === "string" ? microseconds(value) : undefined;
+  if (found !== undefined) return found - EPOCH;
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw new Unfit();
+  return BigInt(value.getTime()) * 1000n - EPOCH;
+}
+
+/** Since 1970, of a date or a timestamp as Postgres writes it. */
+function microseconds(text: string): bigint | undefined {
+  const found = MOMENT.exec(text);
+  if (found === null) return undefined;
+  const [, year, month, day, hour = 0, minute = 0, second = 0, fraction = "", sign, zoneHour = 0, zoneMinute = 0, bc] =
+    found;
+  const date = new Date(0);
+  date.setUTCFullYear(bc === undefined ? Number(year) : 1 - Number(year), Number(month) - 1, Number(day));
+  const zone = (Number(zoneHour) * 60 + Number(zoneMinute)) * (sign === "-" ? -1 : 1);
+  const seconds = date.getTime() / 1000 + Number(hour) * 3600 + (Number(minute) - zone) * 60 + Number(second);
+  return Number.isNaN(seconds) ? undefined : BigInt(seconds) * 1_000_000n + BigInt(fraction.padEnd(6, "0"));
+}
+
+function timeOfDay(value: unknown): bigint {
+  const found = typeof value === "string" ? TIME.exec(value) : null;
+  if (found === null) throw new Unfit();
+  const [, hour, minute, second, fraction = ""] = found;
+  return BigInt(Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1_000_000n +
+    BigInt(fraction.padEnd(6, "0"));
+}
+
+function uuid(value: unknown): Uint8Array {
+  const digits = typeof value === "string" ? value.replaceAll("-", "") : "";
+  if (!/^[\da-f]{32}$/i.test(digits)) throw new Unfit();
+  return Uint8Array.fromHex(digits);
+}
+
+/** Bytes that grow. */
+class Bytes {
+  length = 0;
+  #bytes = new Uint8Array(BLOCK * 2);
+  #view = new DataView(this.#bytes.buffer);
+
+  int16(value: number): void {
+    this.#view.setInt16(this.#room(2), value);
+  }
+
+  int32(value: number): void {
+    this.#view.setInt32(this.#room(4), value);
+  }
+
+  int32At(at: number, value: number): void {
+    this.#view.setInt32(at, value);
+  }
+
+  int64(value: bigint): void {
+    this.#view.setBigInt64(this.#room(8), value);
+  }
+
+  float(value: number, width: 4 | 8): void {
+    const at = this.#room(width);
+    if (width === 4) this.#view.setFloat32(at, value);
+    else this.#view.setFloat64(at, value);
+  }
+
+  bytes(value: Uint8Array): void {
+    const at = this.#room(value.length); // it may move the bytes
+    this.#bytes.set(value, at);
+  }
+
+  take(): Uint8Array {
+    const taken = this.#bytes.slice(0, this.length);
+    this.length = 0;
+    return taken;
+  }
+
+  #room(length: number): number {
+    const at = this.length;
+    this.length += length;
+    if (this.length > this.#bytes.length) {
+      const more = new Uint8Array(this.length * 2);
+      more.set(this.#bytes.subarray(0, at));
+      this.#bytes = more;
+      this.#view = new DataView(more.buffer);
+    }
+    return at;
+  }
+}

@@ -1,0 +1,179 @@
+import { Buffer } from "node:buffer";
+import type net from "node:net";
+import { Exchange, type Wire } from "../../sql/exchange.ts";
+import { exchange } from "../../sql/run.ts";
+import type { Lease, Session } from "../../sql/session.ts";
+import { parserSource } from "../../sql/types.ts";
+
+/** Bytes of a `CopyData` message at most: the server takes each whole into its memory. */
+const MESSAGE_BYTES = 262_144;
+
+const TYPES = parserSource();
+
+/**
+ * Runs a `COPY ... FROM STDIN` with the bytes of a source, which is read no faster than the server takes them, and no
+ * further once the server has refused them.
+ *
+ * @param text The statement.
+ * @param source Bytes in the statement's format, cut anywhere.
+ * @returns How many rows the server took.
+ * @throws What the source throws, after which the server has nothing of it; else what the driver throws.
+ */
+export async function copyIn(
+  session: Session,
+  lease: Lease,
+  text: string,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<{ rows: number }> {
+  const copy = new CopyIn(text);
+  const stop = () => {
+    // The server looks for a request to cancel only between two messages. Afterwards it can't be told which of the two ended it.
+    lease.broken ??= new Error("stopped while copying in");
+    copy.fail("stopped");
+  };
+  signal?.addEventListener("abort", stop, { once: true });
+  const finished = exchange(session, lease, signal, copy);
+  finished.then(() => copy.end(), () => copy.end());
+  if (signal?.aborted) stop();
+  try {
+    const failure = await feed(copy, source);
+    await finished.catch((error) => {
+      throw failure === undefined ? error : failure.error;
+    });
+    return { rows: Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0) };
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** Sends the source; what it threw, where it did. */
+async function feed(
+  copy: CopyIn,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<{ error: unknown } | undefined> {
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  try {
+    await copy.ready;
+    while (!copy.over) {
+      const next = await copy.unlessEnded(iterator.next());
+      if (next === undefined || copy.over) break;
+      if (next.done) {
+        copy.finishSending();
+        return undefined;
+      }
+      await copy.write(next.value);
+    }
+  } catch (error) {
+    copy.fail("its source failed");
+    return { error };
+  }
+  // The server's answer does not wait for a source that does not answer.
+  Promise.resolve(iterator.return?.()).catch(() => {});
+  return undefined;
+}
+
+/** The exchange of a COPY into a table. */
+class CopyIn extends Exchange {
+  readonly #text: string;
+  readonly #ready = Promise.withResolvers<void>();
+  #onEnd = () => {};
+  #state: "asking" | "sending" | "sent" | "over" = "asking";
+
+  constructor(text: string) {
+    super({ types: TYPES });
+    this.#text = text;
+  }
+
+  /** When the server waits for bytes, or has ended it. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /**
+   * The outcome of some work, or `undefined` as soon as the server has ended the copy. One piece of work at a time.
+   *
+   * `Promise.race` with a promise that lives as long as the copy would keep every chunk for as long.
+   */
+  unlessEnded<T>(work: T | Promise<T>): Promise<T | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
+    this.#onEnd = () => resolve(undefined);
+    Promise.resolve(work).then(resolve, reject);
+    if (this.over) this.#onEnd();
+    return promise;
+  }
+
+  /** Whether nothing more can be sent. */
+  get over(): boolean {
+    return this.#state === "sent" || this.#state === "over";
+  }
+
+  /** Sends bytes and waits until the socket can take more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.over; at += MESSAGE_BYTES) {
+      if (!this.#send(bytes.subarray(at, at + MESSAGE_BYTES))) await this.#drained();
+    }
+  }
+
+  /** Says that this was all. */
+  finishSending(): void {
+    if (this.over) return;
+    this.#state = "sent";
+    this.#socket.write(Buffer.from([0x63, 0, 0, 0, 4])); // CopyDone
+  }
+
+  /** Has the server forget what it was sent. */
+  fail(reason: string): void {
+    const sending = this.#state === "sending";
+    if (!this.over) this.#state = "sent";
+    if (sending) this.wire.sendCopyFail(reason);
+    this.#onEnd();
+  }
+
+  /** The server has ended it. */
+  end(): void {
+    this.#state = "over";
+    this.#ready.resolve();
+    this.#onEnd();
+  }
+
+  protected override send(wire: Wire): void {
+    wire.query(this.#text);
+  }
+
+  override handleCopyInResponse(): void {
+    if (this.#state === "asking") this.#state = "sending";
+    else this.wire.sendCopyFail("stopped");
+    this.#ready.resolve();
+  }
+
+  override handleError(error: unknown, wire?: Wire): void {
+    super.handleError(error, wire);
+    this.end();
+  }
+
+  get #socket(): net.Socket {
+    return this.wire.stream as net.Socket;
+  }
+
+  #send(bytes: Uint8Array): boolean {
+    const header = Buffer.allocUnsafe(5);
+    header[0] = 0x64;
+    header.writeInt32BE(bytes.length + 4, 1);
+    this.#socket.cork();
+    this.#socket.write(header);
+    const more = this.#socket.write(bytes);
+    this.#socket.uncork();
+    return more;
+  }
+
+  async #drained(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#socket.once("drain", resolve);
+    try {
+      await this.unlessEnded(promise);
+    } finally {
+      this.#socket.removeListener("drain", resolve);
+    }
+  }
+}

@@ -1,0 +1,311 @@
+import { Buffer } from "node:buffer";
+import type net from "node:net";
+import { holdReading, resumeReading } from "../../net/pg_internals.ts";
+import { Exchange } from "../../sql/exchange.ts";
+import { exchange } from "../../sql/run.ts";
+import type { Lease, Session } from "../../sql/session.ts";
+import { parserSource } from "../../sql/types.ts";
+import { type Chunk, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
+
+/**
+ * Runs a `COPY ... TO STDOUT` and gives its rows as they come. The server sends no faster than they are taken; leaving the
+ * loop early has it stop.
+ *
+ * @param text The statement.
+ * @returns How many rows it copied.
+ * @throws What the driver throws; whoever asked to stop looks at the signal.
+ */
+export async function* copyOut(
+  session: Session,
+  lease: Lease,
+  text: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Chunk, number, void> {
+  const copy = new CopyOut([text]);
+  for await (const chunk of run(session, lease, copy, signal)) if (chunk !== END_OF_COPY) yield chunk;
+  return Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0);
+}
+
+/**
+ * {@linkcode copyOut} of several statements. Each is sent when the one before it begins, so that the server need not wait for
+ * it: a round trip for each would be time without rows. They must be of one transaction, where after a failure none runs.
+ *
+ * @param texts The statements, each asked for when it can be sent.
+ */
+export function copyOutSeries(
+  session: Session,
+  lease: Lease,
+  texts: Iterable<string>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CopyItem, void, void> {
+  return run(session, lease, new CopyOut(texts), signal);
+}
+
+async function* run(
+  session: Session,
+  lease: Lease,
+  copy: CopyOut,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CopyItem, void, void> {
+  const leaving = new AbortController();
+  const stopped = signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]);
+  const letGo = () => copy.discard();
+  stopped.addEventListener("abort", letGo, { once: true });
+  if (stopped.aborted) letGo();
+  const finished = exchange(session, lease, stopped, copy);
+  finished.then(() => copy.end(), () => copy.end());
+  try {
+    for (;;) {
+      const chunk = await copy.next();
+      if (chunk === undefined) break;
+      yield chunk;
+    }
+    await finished;
+    stopped.throwIfAborted(); // what came after that was dropped, though the server may have ended before it was canceled
+    yield END_OF_COPY;
+  } finally {
+    if (!copy.over) leaving.abort();
+    await finished.catch(() => {});
+    stopped.removeEventListener("abort", letGo);
+    copy.detach();
+  }
+}
+
+/** Bytes that may wait for who reads them; above, the server has to wait. */
+const MOST_WAITING = 1_048_576;
+
+/**
+ * How long rows wait for more of them. The server sends some 8 kB at a time; to handle each by itself would take several times
+ * as long as all that is done with its rows.
+ */
+const GATHER_MS = 5;
+
+const TYPES = parserSource();
+
+type Listener = (bytes: Buffer) => void;
+
+/** The exchange of COPYs. While the rows come, what the socket brings goes past the driver's parser. */
+export class CopyOut extends Exchange {
+  readonly #texts: Iterator<string, unknown>;
+  /** The COPYs whose rows nobody has taken yet; the last one's come now. */
+  readonly #copies: CopyMessages[] = [];
+  /** Reads the end of a COPY that another one follows. */
+  #end: CopyEnd | undefined;
+  /** Whether a COPY was sent behind the one whose rows come. */
+  #ahead = false;
+  #parsers: Listener[] = [];
+  #attached = false;
+  #held = false;
+  #discarding = false;
+  #over = false;
+  #wake: (() => void) | undefined;
+  /** Whether rows have waited for long enough. */
+  #due = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #onData = (bytes: Buffer) => this.#take(bytes);
+
+  /** Made of the statements. */
+  constructor(texts: Iterable<string>) {
+    super({ types: TYPES });
+    this.#texts = texts[Symbol.iterator]();
+    this.#begin();
+  }
+
+  /** Whether the server has ended it. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** The next rows; `undefined` after the last, or when it has failed. */
+  async next(): Promise<CopyItem | undefined> {
+    for (;;) {
+      const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
+      const ended = this.#over || first.ended;
+      const chunk = first.take(this.#due || ended);
+      this.#due = false;
+      if (this.#held && this.#waiting < MOST_WAITING) this.#release();
+      if (chunk !== undefined) return chunk;
+      if (following !== undefined) {
+        this.#copies.shift();
+        return END_OF_COPY;
+      }
+      if (ended && this.#end === undefined) return undefined;
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  /** Nothing more comes. */
+  end(): void {
+    this.#over = true;
+    this.#end = undefined;
+    clearTimeout(this.#timer);
+    this.#call();
+  }
+
+  /** Lets what still comes go by, so that the server's end of it can arrive. */
+  discard(): void {
+    this.#discarding = true;
+    if (this.#held) this.#release();
+  }
+
+  /** Gives the socket back to the driver's parser. */
+  detach(): void {
+    if (!this.#attached) return;
+    this.#attached = false;
+    this.#socket.removeListener("data", this.#onData);
+    for (const parser of this.#parsers) this.#socket.on("data", parser);
+    if (this.#held) this.#release();
+  }
+
+  protected override send(): void {
+    this.#parsers = this.#socket.listeners("data") as Listener[];
+    this.#socket.removeAllListeners("data");
+    this.#socket.on("data", this.#onData);
+    this.#attached = true;
+    this.#send();
+    this.#ahead = this.#send();
+  }
+
+  /** Sends the next statement, where there is one. */
+  #send(): boolean {
+    const { done, value } = this.#texts.next();
+    if (!done) this.wire.query(value as string);
+    return !done;
+  }
+
+  get #socket(): net.Socket {
+    return this.wire.stream as net.Socket;
+  }
+
+  get #current(): CopyMessages {
+    return this.#copies.at(-1)!;
+  }
+
+  get #waiting(): number {
+    return this.#copies.reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
+  #begin(): void {
+    const rest = (bytes: Buffer) => {
+      if (this.#ahead) this.#end = new CopyEnd();
+      this.#finishCopy(bytes);
+    };
+    this.#copies.push(new CopyMessages({ beside: (message) => this.#pass(message), rest }));
+  }
+
+  /** Takes what follows the last row of a COPY. */
+  #finishCopy(bytes: Buffer): void {
+    const outcome = this.#end === undefined ? { rest: bytes } : this.#end.push(bytes);
+    if (outcome === undefined) return;
+    this.#end = undefined;
+    if ("next" in outcome) {
+      this.#begin();
+      this.#ahead = !this.#discarding && this.#send();
+      return this.#current.push(outcome.next);
+    }
+    this.detach();
+    this.#pass(outcome.rest);
+  }
+
+  #take(bytes: Buffer): void {
+    try {
+      if (this.#end === undefined) this.#current.push(bytes);
+      else this.#finishCopy(bytes);
+    } catch (error) {
+      this.#socket.destroy(error as Error); // what it says can't be made sense of any more
+      return;
+    }
+    if (this.#discarding) {
+      this.#copies.forEach((copy) => {
+        while (copy.take() !== undefined);
+      });
+    } else if (this.#attached && !this.#held && this.#waiting >= MOST_WAITING) this.#hold();
+    if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#call();
+    else this.#timer ??= setTimeout(() => this.#fall(), GATHER_MS);
+  }
+
+  #fall(): void {
+    this.#timer = undefined;
+    this.#due = true;
+    this.#call();
+  }
+
+  #hold(): void {
+    this.#held = true;
+    holdReading(this.#socket);
+  }
+
+  #release(): void {
+    this.#held = false;
+    resumeReading(this.#socket);
+  }
+
+  #pass(bytes: Buffer): void {
+    for (const parser of this.#parsers) parser(bytes);
+  }
+
+  #call(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}
+
+/** What came of a COPY that another one was sent behind. */
+export type CopyOutcome =
+  /** It ended, and these are the first bytes of what answers the next one. */
+  | { next: Buffer }
+  /** It failed, and so did the next one; the error, and the bytes from the server's last `ReadyForQuery` on. */
+  | { rest: Buffer };
+
+/** PostgreSQL's protocol, section "Message Formats". */
+const HEADER = 5;
+const [ERROR, READY, SEVERITY] = ["E", "Z", "V"].map((letter) => letter.charCodeAt(0));
+
+/**
+ * Reads what stands between the rows of two COPYs that were sent one behind the other. Where the first one fails its
+ * transaction takes no more, so the second one's answer is an error that says just that: it is passed over, and `pg`, which
+ * knows of one query, hears of one end.
+ */
+export class CopyEnd {
+  #bytes: Buffer = Buffer.alloc(0);
+  #error: Buffer | undefined;
+  #readies = 0;
+
+  /**
+   * Takes bytes, the first of which begin with the message behind the last row.
+   *
+   * @returns What came of it, once that is known.
+   */
+  push(bytes: Buffer): CopyOutcome | undefined {
+    this.#bytes = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);
+    for (;;) {
+      const message = this.#message();
+      if (message === undefined) return undefined;
+      if (message[0] === READY && (this.#error === undefined || ++this.#readies === 2)) break;
+      if (message[0] === ERROR) {
+        if (!isOrdinary(message)) return { rest: this.#bytes }; // nothing follows: the server ends the connection
+        this.#error ??= Buffer.from(message);
+      }
+      this.#bytes = this.#bytes.subarray(message.length);
+    }
+    if (this.#error !== undefined) return { rest: Buffer.concat([this.#error, this.#bytes]) };
+    return { next: this.#bytes.subarray(HEADER + 1) };
+  }
+
+  /** The first message, where it is whole. */
+  #message(): Buffer | undefined {
+    if (this.#bytes.length < HEADER) return undefined;
+    const length = this.#bytes.readInt32BE(1) + 1;
+    return this.#bytes.length < length ? undefined : this.#bytes.subarray(0, length);
+  }
+}
+
+/** After an `ERROR` the connection goes on; after anything else it does not. */
+function isOrdinary(error: Buffer): boolean {
+  for (let at = HEADER; error[at] !== undefined && error[at] !== 0;) {
+    const end = error.indexOf(0, at);
+    if (error[at] === SEVERITY) return error.toString("latin1", at + 1, end) === "ERROR";
+    at = end + 1;
+  }
+  return false;
+}

@@ -1,0 +1,331 @@
+import {
+  type Data,
+  type Date_,
+  DateUnit,
+  type Decimal,
+  type Duration,
+  type FixedSizeList,
+  type Float,
+  type Int,
+  type Interval,
+  IntervalUnit,
+  type Time,
+  type Timestamp,
+  TimeUnit,
+  Type,
+} from "npm:apache-arrow@^21.2.0";
+import type { ColumnType } from "../../columns/batch.ts";
+import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
+import type { ColumnReader, Values } from "./column_reader.ts";
+
+type Bytes = Values & { offsets: Int32Array };
+
+/** A view is 16 bytes: the length, and the bytes if they are few, else their buffer and place. */
+const VIEW_BYTES = 16;
+const MOST_INLINE = 12;
+
+/** Text or bytes, kept alike. */
+export function plainBytes({ values, valueOffsets }: Data): Bytes {
+  return { values, offsets: valueOffsets };
+}
+
+/** With offsets of 64 bits. A batch that is larger than those of 32 bits reach is larger than a buffer can be. */
+export function largeBytes({ values, valueOffsets }: Data): Bytes {
+  return { values, offsets: Int32Array.from(valueOffsets as unknown as BigInt64Array, Number) };
+}
+
+/** All of one length. */
+export function fixedBytes(width: number): (data: Data) => Bytes {
+  return ({ values, length }) => ({ values, offsets: Int32Array.from({ length: length + 1 }, (_, at) => at * width) });
+}
+
+/** Scattered over several buffers. */
+export function viewBytes(data: Data): Bytes {
+  const { length, variadicBuffers } = data;
+  const inline = data.values as Uint8Array;
+  const views = new DataView(inline.buffer, inline.byteOffset, inline.byteLength);
+  const offsets = new Int32Array(length + 1);
+  for (let at = 0; at < length; at++) {
+    offsets[at + 1] = offsets[at]! + (data.getValid(at) ? views.getInt32(at * VIEW_BYTES, true) : 0);
+  }
+  const values = new Uint8Array(offsets[length]!);
+  for (let at = 0; at < length; at++) {
+    const size = offsets[at + 1]! - offsets[at]!;
+    const view = at * VIEW_BYTES;
+    const buffer = size > MOST_INLINE ? variadicBuffers[views.getInt32(view + 8, true)]! : inline;
+    const start = size > MOST_INLINE ? views.getInt32(view + 12, true) : view + 4;
+    values.set(buffer.subarray(start, start + size), offsets[at]);
+  }
+  return { values, offsets };
+}
+
+const MOST_DIGITS = 38;
+
+/** Whether decimals fit those that are kept as such. */
+export function isKept({ precision, scale }: Decimal): boolean {
+  return precision <= MOST_DIGITS && scale >= 0 && scale <= precision;
+}
+
+/** Decimals with 128 bits each. */
+export function decimals({ bitWidth }: Decimal): (data: Data) => Values {
+  const width = bitWidth / 32;
+  return ({ values, length }) => {
+    const source = new Uint32Array(values.buffer, values.byteOffset, length * width);
+    if (width === 4) return { values: source };
+    const wide = new Uint32Array(length * 4);
+    for (let at = 0; at < length; at++) {
+      const sign = (source[at * width + width - 1]! | 0) < 0 ? 0xffff_ffff : 0;
+      for (let word = 0; word < 4; word++) wide[at * 4 + word] = word < width ? source[at * width + word]! : sign;
+    }
+    return { values: wide };
+  };
+}
+
+/** Decimals of more digits than that, or with a scale below 0, as text. */
+export function decimalTexts({ bitWidth, scale }: Decimal): (data: Data) => Values {
+  const width = bitWidth / 32;
+  return (data) => {
+    const source = new Uint32Array(data.values.buffer, data.values.byteOffset, data.length * width);
+    return texts(data, (at) => {
+      const words = source.subarray(at * width, at * width + width);
+      const value = BigInt.asIntN(bitWidth, words.reduceRight((sum, word) => sum << 32n | BigInt(word), 0n));
+      return `${value}e${-scale}`;
+    });
+  };
+}
+
+/** Units of a second, by `TimeUnit`. */
+const PER_SECOND: Readonly<Record<TimeUnit, bigint>> = {
+  [TimeUnit.SECOND]: 1n,
+  [TimeUnit.MILLISECOND]: 1000n,
+  [TimeUnit.MICROSECOND]: 1_000_000n,
+  [TimeUnit.NANOSECOND]: 1_000_000_000n,
+};
+
+/** Lengths of time as Postgres reads them. */
+export function durationTexts({ unit }: Duration): (data: Data) => Values {
+  const perSecond = PER_SECOND[unit];
+  return (data) => texts(data, (at) => seconds((data.values as BigInt64Array)[at]!, perSecond));
+}
+
+/** The same with months and days, which are of no fixed length. */
+export function intervalTexts({ unit }: Interval): (data: Data) => Values {
+  switch (unit) {
+    case IntervalUnit.YEAR_MONTH:
+      return (data) => texts(data, (at) => `${wordsOf(data)[at]} mons`);
+    case IntervalUnit.DAY_TIME:
+      return (data) => {
+        const words = wordsOf(data);
+        return texts(data, (at) => `${words[at * 2]} days ${seconds(BigInt(words[at * 2 + 1]!), 1000n)}`);
+      };
+    default:
+      return (data) => {
+        const words = wordsOf(data);
+        return texts(data, (at) => {
+          const nanoseconds = BigInt(words[at * 4 + 3]!) << 32n | BigInt(words[at * 4 + 2]! >>> 0);
+          return `${words[at * 4]} mons ${words[at * 4 + 1]} days ${seconds(nanoseconds, 1_000_000_000n)}`;
+        });
+      };
+  }
+}
+
+function wordsOf({ values }: Data): Int32Array {
+  return new Int32Array(values.buffer, values.byteOffset, values.byteLength >> 2);
+}
+
+/** Parquet's own: months, days and milliseconds, none of them with a sign. */
+export function parquetIntervals(data: Data): Values {
+  const words = new Uint32Array(data.values.buffer, data.values.byteOffset, data.length * 3);
+  return texts(data, (at) => {
+    const [months, days, milliseconds] = words.subarray(at * 3);
+    return `${months} mons ${days} days ${seconds(BigInt(milliseconds!), 1000n)}`;
+  });
+}
+
+function seconds(value: bigint, perSecond: bigint): string {
+  if (perSecond === PER_SECOND[TimeUnit.NANOSECOND]) {
+    return seconds(floorDivide(value, 1000n), PER_SECOND[TimeUnit.MICROSECOND]);
+  }
+  const size = value < 0n ? -value : value;
+  const fraction = String(size % perSecond).padStart(String(perSecond).length - 1, "0");
+  return `${value < 0n ? "-" : ""}${size / perSecond}${perSecond === 1n ? "" : `.${fraction}`} seconds`;
+}
+
+/** Where each list begins among the elements; one more than there are lists. */
+export function listOffsets(data: Data): Int32Array {
+  switch (data.type.typeId) {
+    case Type.FixedSizeList: {
+      const { listSize } = data.type as FixedSizeList;
+      return Int32Array.from({ length: data.length + 1 }, (_, at) => at * listSize);
+    }
+    case Type.LargeList:
+      return Int32Array.from(data.valueOffsets as unknown as BigInt64Array, Number);
+    default:
+      return data.valueOffsets;
+  }
+}
+
+/** Digits of 2^64. */
+const DIGITS_OF_64_BITS = 20;
+
+/** The smallest type that holds all whole numbers of a type: Postgres has none without a sign. */
+export function integerType({ bitWidth, isSigned }: Int): { type: ColumnType; postgres: string } {
+  const bits = isSigned ? bitWidth : bitWidth + 1;
+  if (bits <= 16) return { type: { kind: "int16" }, postgres: "smallint" };
+  if (bits <= 32) return { type: { kind: "int32" }, postgres: "integer" };
+  if (bits <= 64) return { type: { kind: "int64" }, postgres: "bigint" };
+  const type: ColumnType = { kind: "decimal", precision: DIGITS_OF_64_BITS, scale: 0 };
+  return { type, postgres: `numeric(${DIGITS_OF_64_BITS})` };
+}
+
+/** Whole numbers in that type. */
+export function integers({ bitWidth, isSigned }: Int): (data: Data) => Values {
+  if (isSigned && bitWidth > 8) return ({ values }) => ({ values });
+  if (bitWidth === 8) return ({ values }) => ({ values: Int16Array.from(values as Uint8Array) });
+  if (bitWidth === 16) return ({ values }) => ({ values: Int32Array.from(values as Uint16Array) });
+  if (bitWidth === 32) return ({ values }) => ({ values: BigInt64Array.from(values as Uint32Array, BigInt) });
+  return ({ values, length }) => {
+    const source = new Uint32Array(values.buffer, values.byteOffset, length * 2);
+    const wide = new Uint32Array(length * 4);
+    for (let at = 0; at < length; at++) {
+      wide[at * 4] = source[at * 2]!;
+      wide[at * 4 + 1] = source[at * 2 + 1]!;
+    }
+    return { values: wide };
+  };
+}
+
+/** Floating-point numbers; Postgres has none of 16 bits. */
+export function floats({ precision }: Float): ColumnReader {
+  if (precision === 2) return { type: { kind: "float64" }, postgres: "double precision", read };
+  if (precision === 1) return { type: { kind: "float32" }, postgres: "real", read };
+  return {
+    type: { kind: "float32" },
+    postgres: "real",
+    read: ({ values }) => ({
+      values: Float32Array.from(new Float16Array(values.buffer, values.byteOffset, values.length)),
+    }),
+  };
+}
+
+function read({ values }: Data): Values {
+  return { values };
+}
+
+const UTF8 = new TextEncoder();
+
+/** Makes a text of each value; NULL is empty. */
+export function texts(data: Data, textOf: (at: number) => string): Values & { offsets: Int32Array } {
+  const { length } = data;
+  const offsets = new Int32Array(length + 1);
+  let values = new Uint8Array(length * 8 + 64);
+  let end = 0;
+  let at = 0;
+  const write = () => {
+    for (; at < length; at++) {
+      if (data.getValid(at)) {
+        const text = textOf(at);
+        const most = end + text.length * 3;
+        if (most > values.length) values = grown(values, most);
+        end += UTF8.encodeInto(text, values.subarray(end)).written;
+      }
+      offsets[at + 1] = end;
+    }
+  };
+  problemAt(write, () => at);
+  return { values: values.subarray(0, end), offsets };
+}
+
+function grown(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
+  const more = new Uint8Array(Math.max(least, bytes.length * 2));
+  more.set(bytes);
+  return more;
+}
+
+const DAY_MS = 86_400_000n;
+const DAY_MICROSECONDS = 86_400_000_000n;
+
+/** What Postgres can't tell from infinity any more, and by far what its calendar can't. */
+const MOST = 2n ** 63n - 1n;
+const MOST_DAYS = 2n ** 31n - 1n;
+
+/** Days since 1970. */
+export function days({ unit }: Date_): (data: Data) => Values {
+  if (unit === DateUnit.DAY) return same;
+  return (data) => {
+    const values = new Int32Array(data.length);
+    each(data, MOST_DAYS, (ms) => floorDivide(ms, DAY_MS), (at, day) => values[at] = Number(day));
+    return { values };
+  };
+}
+
+/** Microseconds since midnight; what is finer Postgres has no room for, and is cut off. */
+export function times({ unit }: Time): (data: Data) => Values {
+  const read = inMicroseconds(unit);
+  return (data) => {
+    const values = read(data).values as BigInt64Array;
+    for (let at = 0; at < data.length; at++) {
+      const value = values[at]!;
+      if ((value < 0n || value > DAY_MICROSECONDS) && data.getValid(at)) {
+        throw new CellProblem(
+          at,
+          `the time of day is ${value} microseconds after midnight, and a day has ${DAY_MICROSECONDS}`,
+        );
+      }
+    }
+    return { values };
+  };
+}
+
+/** Microseconds since 1970, likewise. */
+export function timestamps({ unit }: Timestamp): (data: Data) => Values {
+  return inMicroseconds(unit);
+}
+
+function inMicroseconds(unit: TimeUnit): (data: Data) => Values {
+  switch (unit) {
+    case TimeUnit.MICROSECOND:
+      return same;
+    case TimeUnit.NANOSECOND:
+      return ({ values }) => ({ values: (values as BigInt64Array).map((ns) => floorDivide(ns, 1000n)) });
+    default:
+      return (data) => multiplied(data, unit === TimeUnit.SECOND ? 1_000_000n : 1000n);
+  }
+}
+
+function multiplied(data: Data, factor: bigint): Values {
+  const values = new BigInt64Array(data.length);
+  each(data, MOST, (value) => value * factor, (at, value) => values[at] = value);
+  return { values };
+}
+
+/** Converts the values that are there. */
+function each(
+  data: Data,
+  most: bigint,
+  convert: (value: bigint) => bigint,
+  put: (at: number, to: bigint) => void,
+): void {
+  const source = data.values as Int32Array | BigInt64Array;
+  for (let at = 0; at < data.length; at++) {
+    if (!data.getValid(at)) continue;
+    const value = convert(BigInt(source[at]!));
+    if (value > most || value < -most) {
+      throw new CellProblem(
+        at,
+        `the time ${source[at]} is beyond what Postgres can hold; leave it out, or make it a text`,
+      );
+    }
+    put(at, value);
+  }
+}
+
+/** The whole part of a quotient, towards the past: so the order of what is cut off stays as it was. */
+export function floorDivide(value: bigint, by: bigint): bigint {
+  const rest = value % by;
+  return (value - (rest < 0n ? rest + by : rest)) / by;
+}
+
+function same({ values }: Data): Values {
+  return { values };
+}

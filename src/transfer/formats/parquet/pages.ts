@@ -1,0 +1,177 @@
+import type { ColumnData } from "../../columns/batch.ts";
+import { isSet } from "../../columns/value.ts";
+import { words } from "../../option_checks.ts";
+import { type Leaf, Physical } from "./schema.ts";
+
+/** Levels of nesting, and how many values they stand for (NULLs and empty lists are one each). */
+export interface Levels {
+  /** Each kind of level after its length in four bytes, as a data page of version 1 begins. */
+  bytes: Uint8Array[];
+  /** How many. */
+  count: number;
+}
+
+/** Which values of a range are there: 1, or 0 for NULL. */
+export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number): Levels {
+  const count = to - from;
+  const there = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
+  if (there === count) return { bytes: sized(run(1, count)), count };
+  if (there === 0) return { bytes: sized(run(0, count)), count };
+  return { bytes: sized(packed(packBits(nullBitmap!, from, to), count)), count };
+}
+
+/**
+ * Levels of a range of lists. Repetition: 0 where a list begins, else 1. Definition: 0 for no list, 1 for an empty one,
+ * 2 for an element that is NULL, 3 for one that is there.
+ */
+export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: number, to: number): Levels {
+  const most = offsets![to]! - offsets![from]! + (to - from);
+  const repetition = new Uint8Array((most + 7) >> 3);
+  const definition = new Uint8Array(((most + 7) >> 3) * 2);
+  let count = 0;
+  const put = (level: number) => {
+    definition[count >> 2]! |= level << ((count & 3) * 2);
+    count++;
+  };
+  for (let at = from; at < to; at++) {
+    const start = offsets![at]!;
+    const end = offsets![at + 1]!;
+    if (start === end) put(nullBitmap !== undefined && !isSet(nullBitmap, at) ? 0 : 1);
+    for (let element = start; element < end; element++) {
+      if (element > start) repetition[count >> 3]! |= 1 << (count & 7);
+      put(child!.nullBitmap !== undefined && !isSet(child!.nullBitmap, element) ? 2 : 3);
+    }
+  }
+  const groups = (count + 7) >> 3;
+  return {
+    bytes: [
+      ...sized(packed(repetition.subarray(0, groups), count)),
+      ...sized(packed(definition.subarray(0, groups * 2), count)),
+    ],
+    count,
+  };
+}
+
+/** One level many times over, in the hybrid of run lengths and bits (Encodings.md, "RLE"). */
+function run(level: number, count: number): Uint8Array {
+  return Uint8Array.from([...varint(count * 2), level]);
+}
+
+/** Levels as they are, in groups of eight. */
+function packed(bits: Uint8Array, count: number): Uint8Array {
+  const header = varint(((count + 7) >> 3) * 2 + 1);
+  const bytes = new Uint8Array(header.length + bits.length);
+  bytes.set(header);
+  bytes.set(bits, header.length);
+  return bytes;
+}
+
+function sized(bytes: Uint8Array): Uint8Array[] {
+  return [new Uint8Array(Uint32Array.of(bytes.length).buffer), bytes];
+}
+
+function varint(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
+}
+
+/** Below this, a loop copies text faster than a call does. */
+const SHORT = 24;
+
+/** The values of a range in the encoding PLAIN: one after the other, NULLs left out. */
+export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: number): Uint8Array {
+  const { values, nullBitmap: present } = data;
+  switch (leaf.physical) {
+    case Physical.boolean:
+      return packBits(values as Uint8Array, from, to, present);
+    case Physical.bytes:
+      return prefixed(data, from, to);
+    case Physical.fixed:
+      return leaf.type.kind === "decimal" ? bigEndian(words(data), from, to, present) : strided(data, from, to, 4, 4);
+    case Physical.int64:
+    case Physical.double:
+      return strided(data, from, to, leaf.type.kind === "decimal" ? 4 : 2, 2);
+    default:
+      if (values instanceof Int16Array) return widened(values, from, to, present);
+      return strided(data, from, to, leaf.type.kind === "decimal" ? 4 : 1, 1);
+  }
+}
+
+/** The lowest `width` words of values that are `stride` words apart. */
+function strided(data: ColumnData, from: number, to: number, stride: number, width: number): Uint8Array {
+  const source = words(data);
+  const present = data.nullBitmap;
+  if (present === undefined && stride === width) return bytesOf(source.subarray(from * width, to * width));
+  const kept = new Int32Array((to - from) * width);
+  let length = 0;
+  for (let at = from; at < to; at++) {
+    if (present !== undefined && !isSet(present, at)) continue;
+    for (let word = 0; word < width; word++) kept[length++] = source[at * stride + word]!;
+  }
+  return bytesOf(kept.subarray(0, length));
+}
+
+function widened(source: Int16Array, from: number, to: number, present?: Uint8Array): Uint8Array {
+  const kept = new Int32Array(to - from);
+  let length = 0;
+  for (let at = from; at < to; at++) if (present === undefined || isSet(present, at)) kept[length++] = source[at]!;
+  return bytesOf(kept.subarray(0, length));
+}
+
+/** Numbers of 128 bits with the highest byte first. */
+function bigEndian(source: Int32Array, from: number, to: number, present?: Uint8Array): Uint8Array {
+  const kept = new DataView(new ArrayBuffer((to - from) * 16));
+  let length = 0;
+  for (let at = from; at < to; at++) {
+    if (present !== undefined && !isSet(present, at)) continue;
+    for (let word = 3; word >= 0; word--, length += 4) kept.setInt32(length, source[at * 4 + word]!);
+  }
+  return new Uint8Array(kept.buffer, 0, length);
+}
+
+/** Each value after its length in four bytes. */
+function prefixed(data: ColumnData, from: number, to: number): Uint8Array {
+  const source = data.values as Uint8Array;
+  const offsets = data.offsets!;
+  const present = data.nullBitmap;
+  const kept = new Uint8Array(offsets[to]! - offsets[from]! + (to - from) * 4);
+  let length = 0;
+  for (let at = from; at < to; at++) {
+    if (present !== undefined && !isSet(present, at)) continue;
+    const start = offsets[at]!;
+    const end = offsets[at + 1]!;
+    const size = end - start;
+    kept[length] = size;
+    kept[length + 1] = size >> 8;
+    kept[length + 2] = size >> 16;
+    kept[length + 3] = size >> 24;
+    length += 4;
+    if (size >= SHORT) kept.set(source.subarray(start, end), length);
+    else for (let byte = 0; byte < size; byte++) kept[length + byte] = source[start + byte]!;
+    length += size;
+  }
+  return kept.subarray(0, length);
+}
+
+function bytesOf(values: Int32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Bits of a range for which there is a value, from the first bit of a byte on. */
+export function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Array): Uint8Array {
+  if (present === undefined && (from & 7) === 0) return bits.subarray(from >> 3, (to + 7) >> 3);
+  const packed = new Uint8Array((to - from + 7) >> 3);
+  let length = 0;
+  for (let at = from; at < to; at++) {
+    if (present !== undefined && !isSet(present, at)) continue;
+    if (isSet(bits, at)) packed[length >> 3]! |= 1 << (length & 7);
+    length++;
+  }
+  return packed.subarray(0, (length + 7) >> 3);
+}
+
+/** How many bits of a range are set. */
+export function countBits(bits: Uint8Array, from: number, to: number): number {
+  let count = 0;
+  for (let at = from; at < to; at++) if (isSet(bits, at)) count++;
+  return count;
+}

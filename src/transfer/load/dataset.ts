@@ -1,0 +1,348 @@
+import { LakebaseError } from "../../core/errors.ts";
+import { countText } from "../../core/text.ts";
+import type { ReaderPool } from "../formats/columnar_reader.ts";
+import type { LoadFormat } from "../formats/file_format.ts";
+import { badFile } from "./bytes.ts";
+import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
+import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
+import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
+import { type LoadTable, matchColumns, type Namer } from "./table.ts";
+
+/** How a dataset's files are opened. */
+export interface OpenFiles {
+  /** The format that a file's name tells. */
+  formatOf(path: string): Promise<LoadFormat>;
+  /** Opens a file; `undefined` for one of text without a byte, which has no rows. */
+  open(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined>;
+}
+
+/** Rows that are looked at to find out the types, of all files together, and of each at least. */
+const SAMPLE_ROWS = 10_000;
+const FEWEST_SAMPLED = 100;
+
+/** A file, with what its folders say of it. */
+interface Part extends DataFile {
+  partitions: ReadonlyMap<string, string | null>;
+}
+
+/**
+ * The files of a folder, a glob or a list, as one source: they are loaded one after the other, in the order of their names, or
+ * of the list.
+ *
+ * @param places The folders, globs and files.
+ * @param name What an error calls them together.
+ * @throws {LakebaseError} `BAD_FILE` for what is not there, for files of different formats, and for folders of hive partitions
+ * that do not agree.
+ */
+export async function openDataset(
+  places: readonly string[],
+  name: string,
+  options: LoadOptions,
+  opening: OpenFiles,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
+  const files = await filesOf(places, signal);
+  const { partitions = true } = options;
+  const { ReaderPool } = await import("../formats/columnar_reader.ts");
+  const parts = files.map((file) => ({ ...file, partitions: partitions ? partitionsOf(file.path) : new Map() }));
+  expectSamePartitions(parts);
+  const format = await formatOfAll(files, options, opening);
+  return new Dataset(places, parts, name, format, options, opening, signal, new ReaderPool());
+}
+
+async function filesOf(places: readonly string[], signal: AbortSignal | undefined): Promise<DataFile[]> {
+  const seen = new Set<string>();
+  const files: DataFile[] = [];
+  for (const place of places) {
+    for (const file of await findFiles(place, signal)) {
+      if (seen.has(file.path)) throw bad(`the list of files has ${file.path} twice`);
+      seen.add(file.path);
+      files.push(file);
+    }
+  }
+  return files;
+}
+
+async function formatOfAll(
+  files: readonly DataFile[],
+  { format }: LoadOptions,
+  { formatOf }: OpenFiles,
+): Promise<LoadFormat> {
+  if (format !== undefined) return format;
+  const formats: LoadFormat[] = [];
+  for (const { path } of files) formats.push(await formatOf(path));
+  const other = formats.findIndex((found) => found !== formats[0]);
+  if (other === -1) return formats[0]!;
+  throw badData(
+    `${files[0]!.path} is ${formats[0]}, and ${files[other]!.path} is ${
+      formats[other]
+    }; the files of one load are of one ` +
+      `format: name those that are meant, such as "*.${formats[0]}"`,
+  );
+}
+
+/** A file outside of the folders of the others is a mistake more often than it is a NULL. */
+function expectSamePartitions(parts: readonly Part[]): void {
+  const [first, ...others] = parts;
+  const names = [...first!.partitions.keys()].sort();
+  const wanted = names.join("/");
+  const other = others.find(({ partitions }) => [...partitions.keys()].sort().join("/") !== wanted);
+  if (other === undefined) return;
+  const said = (part: Part) => [...part.partitions.keys()].join(", ") || "none";
+  throw badData(
+    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${said(first!)}; ${
+      said(other)
+    }); ` +
+      "load them one by one, or say { partitions: false }",
+  );
+}
+
+class Dataset implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names = undefined;
+  readonly refuse = badData;
+  readonly sampled: boolean;
+  readonly paths: readonly string[];
+  /** That of the first file with one. */
+  guess: Incoming["guess"];
+  readonly #places: readonly string[];
+  readonly #parts: readonly Part[];
+  readonly #format: LoadFormat;
+  readonly #options: LoadOptions;
+  readonly #opening: OpenFiles;
+  readonly #signal: AbortSignal | undefined;
+  readonly #readers: ReaderPool;
+
+  constructor(
+    places: readonly string[],
+    parts: readonly Part[],
+    name: string,
+    format: LoadFormat,
+    options: LoadOptions,
+    opening: OpenFiles,
+    signal: AbortSignal | undefined,
+    readers: ReaderPool,
+  ) {
+    this.#readers = readers;
+    this.#places = places;
+    this.#parts = parts;
+    this.name = name;
+    this.#format = format;
+    this.#options = options;
+    this.#opening = opening;
+    this.#signal = signal;
+    this.paths = parts.map(({ path }) => path);
+    this.sampled = format !== "parquet" && format !== "arrow";
+    const packed = this.sampled && this.paths.some((path) => /\.(gz|zst|gzip)$/i.test(path));
+    this.size = packed ? undefined : parts.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Looks into every file, since a later one may have wider values, or more columns. */
+  async newColumns(): Promise<Map<string, string>> {
+    const columns = new DatasetColumns(Object.keys(this.#options.types ?? {}));
+    const sampleRows = Math.max(FEWEST_SAMPLED, Math.ceil(SAMPLE_ROWS / this.#parts.length));
+    for (const part of this.#parts) {
+      await using file = await this.#open(part, { ...this.#fileOptions(part), create: true, sampleRows });
+      const contradiction = file === undefined ? undefined : columns.add(part.path, file.types());
+      if (contradiction !== undefined) throw contradicts(contradiction);
+      columns.addPartitions(file?.partitions ?? this.#chosenPartitions(part));
+    }
+    const types = columns.types();
+    if (types.size > 0) return types;
+    throw badData(`no file of ${this.name} has a column, so there is nothing to make a table of`);
+  }
+
+  types(): Map<string, FileType> {
+    throw new TypeError("a dataset has the types of its files");
+  }
+
+  copy(): IncomingCopy | undefined {
+    throw new TypeError("a dataset is copied by its parts");
+  }
+
+  /** Its files: the next is opened while one is read. */
+  async *parts(): AsyncGenerator<Incoming, void, void> {
+    const open = (index: number) => {
+      const part = this.#parts[index];
+      const opened = part && this.#open(part, { ...this.#fileOptions(part), create: false });
+      opened?.catch(() => {}); // it is waited for later, or not at all
+      return opened;
+    };
+    let next = open(0);
+    try {
+      for (let index = 0; index < this.#parts.length; index++) {
+        await using file = await next;
+        next = open(index + 1);
+        this.guess ??= file?.guess;
+        if (file !== undefined) yield file;
+        await this.#expectUnchanged(this.#parts[index]!);
+      }
+      await this.#expectSameFiles();
+    } finally {
+      await next?.then((file) => file?.[Symbol.asyncDispose](), () => {});
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#readers[Symbol.asyncDispose]();
+  }
+
+  async #open(part: Part, options: SourceOptions): Promise<DatasetFile | undefined> {
+    this.#signal?.throwIfAborted();
+    return await inFile(part.path, async () => {
+      const file = await this.#opening.open(part.path, this.#format, options);
+      return file && new DatasetFile(file, part.path, this.#chosenPartitions(part));
+    });
+  }
+
+  /** Names of partitions are none of a file's own columns. */
+  #fileOptions({ partitions }: Part): SourceOptions {
+    const { types: _types, columns, ...rest } = this.#options;
+    const options = { ...rest, readers: this.#readers, expected: partitions };
+    if (columns === undefined) return options;
+    const listed = listedColumns(this.#options);
+    return { ...options, columns: listed?.filter((name) => !partitions.has(name)) ?? columns };
+  }
+
+  /** Where a person chose columns, those that are meant; CSV and TSV have a name for each of the file's own. */
+  #chosenPartitions({ partitions }: Part): ReadonlyMap<string, string | null> {
+    const columns = listedColumns(this.#options);
+    if (columns === undefined || this.#format === "csv" || this.#format === "tsv") return partitions;
+    return new Map([...partitions].filter(([name]) => columns.includes(name)));
+  }
+
+  async #expectUnchanged({ path, size, written }: Part): Promise<void> {
+    const { size: now, mtime } = await inFile(path, () => Deno.stat(path).catch(() => ({ size: -1, mtime: null })));
+    if (now === size && (written === 0 || mtime?.getTime() === written)) return;
+    throw badFile(`Cannot load ${path}: it changed while it was read; load it when nothing writes to it`);
+  }
+
+  async #expectSameFiles(): Promise<void> {
+    const now = new Set((await filesOf(this.#places, this.#signal)).map(({ path }) => path));
+    const came = now.difference(new Set(this.paths)).values().next().value;
+    const gone = new Set(this.paths).difference(now).values().next().value;
+    if (came === undefined && gone === undefined) return;
+    throw badFile(
+      `Cannot load ${this.name}: it changed while it was read: ${came ?? gone} ${
+        came === undefined ? "is gone" : "was added"
+      }; load it when nothing writes to it`,
+    );
+  }
+}
+
+function contradicts({ column, files, types }: Contradiction): LakebaseError {
+  const name = JSON.stringify(column);
+  return badData(
+    `the column ${name} is ${types[0]} in ${files[0]} and ${types[1]} in ${files[1]}, and no type takes both; say ` +
+      `{ types: { ${name}: "text" } }, or make the table by hand`,
+  );
+}
+
+/** A file of a dataset, with the columns that its folders give it. */
+class DatasetFile implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[] | undefined;
+  readonly sampled: boolean;
+  readonly refuse: Incoming["refuse"];
+  readonly guess: Incoming["guess"];
+  readonly #file: Incoming;
+  /** What its folders give it. */
+  readonly partitions: ReadonlyMap<string, string | null>;
+
+  constructor(file: Incoming, path: string, partitions: ReadonlyMap<string, string | null>) {
+    this.name = path;
+    this.size = file.size;
+    this.sampled = file.sampled;
+    this.refuse = file.refuse;
+    this.guess = file.guess;
+    this.names = file.names;
+    this.#file = file;
+    const twice = new Set(file.names).intersection(new Set(partitions.keys()));
+    this.partitions = new Map([...partitions].filter(([name]) => !twice.has(name)));
+    // Arrow and Parquet have the values as they were: polars writes them into the files too. Reading them compares the two.
+    if (!file.sampled || twice.size === 0) return;
+    const [name] = twice;
+    throw badData(
+      `${path} has the column ${JSON.stringify(name)}, and its folder says ${
+        JSON.stringify(partitions.get(name!))
+      } for it; ` +
+        "say { partitions: false } to take the file's own",
+    );
+  }
+
+  newColumns(): ReturnType<Incoming["newColumns"]> {
+    return this.#file.newColumns();
+  }
+
+  types(): Map<string, FileType> {
+    return inFileNow(this.name, () => this.#file.types());
+  }
+
+  copy(table: LoadTable): IncomingCopy | undefined {
+    return inFileNow(this.name, () => {
+      const names = [...this.partitions.keys()];
+      const columns = matchColumns(table, names, this.#folders());
+      const rest = { ...table, columns: table.columns.filter((column) => !columns.includes(column)) };
+      const copy = this.#file.copy(names.length === 0 ? table : rest);
+      if (copy === undefined) return undefined;
+      return { ...copy, columns: [...columns, ...copy.columns], bytes: this.#bytes(copy) };
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]();
+  }
+
+  #folders(): Namer {
+    return {
+      where: () => `the folder of ${this.name}`,
+      refuse: (state) => badData(`${state}; where folders are no columns, say { partitions: false }`),
+    };
+  }
+
+  async *#bytes({ bytes, layout = COPY_TEXT, columns }: IncomingCopy): AsyncGenerator<Uint8Array, void, void> {
+    const values = [...this.partitions.values()];
+    // Without a column of the file's own nothing follows the last delimiter.
+    const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
+    try {
+      yield* values.length === 0 ? bytes : prefixed(bytes, new TextEncoder().encode(text), layout);
+    } catch (error) {
+      throw named(error, this.name);
+    }
+  }
+}
+
+async function inFile<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw named(error, path);
+  }
+}
+
+function inFileNow<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw named(error, path);
+  }
+}
+
+/** An error with the file's whole path: in hive folders many files have one name. */
+function named(error: unknown, path: string): unknown {
+  if (!(error instanceof LakebaseError) || error.message.includes(path)) return error;
+  const { code, message, cause, sqlstate } = error;
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const at = message.indexOf(name);
+  const text = at === -1 ? `${message} (in ${path})` : message.slice(0, at) + path + message.slice(at + name.length);
+  return new LakebaseError(code, text, { cause, sqlstate });
+}
+
+/** What an error calls a list of files. */
+export function listName(places: readonly string[]): string {
+  return places.length === 1 ? places[0]! : `${countText(places.length, "file")} (${places[0]}, ...)`;
+}

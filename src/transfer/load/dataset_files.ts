@@ -1,0 +1,232 @@
+import { closest } from "../../core/closest.ts";
+import type { LakebaseError } from "../../core/errors.ts";
+import { badFile } from "./bytes.ts";
+import { isGlob, matchesName, splitGlob } from "./glob.ts";
+
+/** A file of a dataset. */
+export interface DataFile {
+  /** Its path, as the person wrote it down to the folder or the glob. */
+  path: string;
+  /** Its bytes. */
+  size: number;
+  /** When it was last written, in milliseconds since 1970; 0 where the system does not say. */
+  written: number;
+}
+
+/** The value of a hive partition that stands for NULL. */
+export const HIVE_NULL = "__HIVE_DEFAULT_PARTITION__";
+
+/** Names that an error lists at most. */
+const MOST_NAMED = 10;
+
+/**
+ * The files of a folder, a glob, or a file.
+ *
+ * Names that begin with `_` or `.` are no data: `_SUCCESS`, `.part-0.crc`. What a glob names so by itself is taken.
+ *
+ * @returns The files in the order of their names.
+ * @throws {LakebaseError} `BAD_FILE` for what is not there or can't be read, a folder without files, a glob that matches
+ * nothing, and a Delta table, whose folder holds rows that were deleted.
+ */
+export async function findFiles(place: string, signal?: AbortSignal): Promise<DataFile[]> {
+  const isThere = await lookAt(place) !== undefined;
+  if (!isThere && !isGlob(place)) throw badFile(`Cannot load ${place}: ${await missing(place)}`);
+  const found: DataFile[] = [];
+  for (const path of isThere ? [place] : await expand(place)) {
+    const info = await lookAt(path);
+    if (info?.isDirectory) await walk(path, [], found, signal);
+    else if (info !== undefined) found.push(fileOf(path, info));
+  }
+  if (found.length === 0) throw badFile(`Cannot load ${place}: ${await nothing(place, isThere)}`);
+  return found.sort(byPath);
+}
+
+function byPath(a: DataFile, b: DataFile): number {
+  return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
+}
+
+async function lookAt(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+    throw unreadable(path, error);
+  }
+}
+
+function unreadable(path: string, cause: unknown): LakebaseError {
+  const problem = cause instanceof Deno.errors.PermissionDenied
+    ? "it may not be read by this user"
+    : (cause as Error).message.replace(/ \(os error \d+\).*$/s, "");
+  return badFile(`Cannot load ${path}: ${problem}`, cause);
+}
+
+function fileOf(path: string, { size, mtime }: Deno.FileInfo): DataFile {
+  return { path, size, written: mtime?.getTime() ?? 0 };
+}
+
+/** @param above The real paths of the folders that it is in: a link to one of them would lead round in circles. */
+async function walk(folder: string, above: readonly string[], found: DataFile[], signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  const real = await Deno.realPath(folder);
+  if (above.includes(real)) throw badFile(`Cannot load ${folder}: it is a link to a folder that it is in`);
+  for (const { name, isDirectory } of await entries(folder)) {
+    if (name === "_delta_log" && isDirectory) throw deltaTable(folder);
+    if (isHidden(name)) continue;
+    const path = join(folder, name);
+    const info = await lookAt(path);
+    if (info === undefined) {
+      throw badFile(`Cannot load ${path}: it is a link to what is not there, or was just removed`);
+    }
+    if (info.isDirectory) await walk(path, [...above, real], found, signal);
+    else found.push(fileOf(path, info));
+  }
+}
+
+/** Hive's rule, which Spark has too: a partition's column may well begin with `_`. */
+function isHidden(name: string): boolean {
+  return name.startsWith(".") || name.startsWith("_") && !name.includes("=");
+}
+
+function deltaTable(folder: string): LakebaseError {
+  return badFile(
+    `Cannot load ${folder}: it is a Delta table, whose folder keeps files with rows that were deleted or changed since; ` +
+      "read it with what knows Delta, and load what that writes",
+  );
+}
+
+async function entries(folder: string): Promise<Deno.DirEntry[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(folder));
+  } catch (error) {
+    throw unreadable(folder, error);
+  }
+}
+
+function join(folder: string, name: string): string {
+  return folder === "" || folder.endsWith("/") ? folder + name : `${folder}/${name}`;
+}
+
+/** The files and folders that a glob matches, a part of the path at a time: only folders that match are read. */
+async function expand(glob: string): Promise<Set<string>> {
+  const all = new Set<string>();
+  for (const { root, parts } of splitGlob(glob)) {
+    let places = [root];
+    for (const [index, part] of parts.entries()) {
+      const last = index === parts.length - 1;
+      const next = await Promise.all(places.map((place) => step(place, part, last)));
+      places = [...new Set(next.flat())];
+    }
+    for (const place of places) all.add(place);
+  }
+  return all;
+}
+
+async function step(place: string, part: string, last: boolean): Promise<string[]> {
+  if (part === "**") return [...last ? [] : [place], ...await below(place, last)];
+  if (!isGlob(part)) return await lookAt(join(place, part)) === undefined ? [] : [join(place, part)];
+  return (await listed(place)).filter((name) => matches(part, name)).map((name) => join(place, name));
+}
+
+function matches(part: string, name: string): boolean {
+  return (!isHidden(name) || part[0] === name[0]) && matchesName(part, name);
+}
+
+/** All folders below one; with `files`, all that is in it. */
+async function below(place: string, files: boolean): Promise<string[]> {
+  const found: string[] = [];
+  for (const { name, isDirectory } of await listedEntries(place)) {
+    if (isHidden(name)) continue;
+    const path = join(place, name);
+    if (files || isDirectory) found.push(path);
+    if (isDirectory && !files) found.push(...await below(path, files)); // a folder that is taken is read whole
+  }
+  return found;
+}
+
+async function listed(folder: string): Promise<string[]> {
+  return (await listedEntries(folder)).map(({ name }) => name);
+}
+
+/** What is in a folder; nothing where it is none, as in a glob a file may stand where it means a folder. */
+async function listedEntries(folder: string): Promise<Deno.DirEntry[]> {
+  const info = await lookAt(folder === "" ? "." : folder);
+  return info?.isDirectory ? await entries(folder === "" ? "." : folder) : [];
+}
+
+/** Why there is no file for a folder or a glob, with what is near. */
+async function nothing(place: string, isFolder: boolean): Promise<string> {
+  if (isFolder) {
+    const names = await listed(place);
+    if (names.length === 0) return "the folder is empty";
+    return `the folder has no data files, only ${some(names)}; names that begin with _ or . are none`;
+  }
+  for (const { root } of splitGlob(place)) {
+    if (root !== "" && await lookAt(root) === undefined) return `it matches nothing: ${await missing(root)}`;
+    const names = (await listed(root)).sort();
+    const there = names.length === 0 ? "which is empty" : `which has ${some(names)}`;
+    return `it matches no file in ${root === "" ? "this folder" : root}, ${there}`;
+  }
+  return "it matches nothing";
+}
+
+/** What is wrong with a path of which nothing is there: the first part that is missing, and what is near. */
+async function missing(path: string): Promise<string> {
+  const parts = path.replace(/\/+$/, "").split("/");
+  for (let length = 1; length <= parts.length; length++) {
+    const start = parts.slice(0, length).join("/");
+    if (start === "" || await lookAt(start) !== undefined) continue;
+    const folder = parts.slice(0, length - 1).join("/");
+    const names = await listed(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
+    const near = closest(parts[length - 1]!, names);
+    const what = length < parts.length || path.endsWith("/") ? "folder" : "file";
+    const hint = near === undefined
+      ? ""
+      : `; did you mean ${JSON.stringify([...parts.slice(0, length - 1), near, ...parts.slice(length)].join("/"))}?`;
+    return `there is no such ${what}${start === path ? "" : ` as ${start}`}${hint}`;
+  }
+  return "there is no such file";
+}
+
+function some(names: readonly string[]): string {
+  const shown = names.slice(0, MOST_NAMED).join(", ");
+  return names.length > MOST_NAMED ? `${shown}, and ${names.length - MOST_NAMED} more` : shown;
+}
+
+/**
+ * The hive partitions of a path: its folders called `name=value`.
+ *
+ * @returns The values by their names, in the path's order; `null` for `__HIVE_DEFAULT_PARTITION__`.
+ * @throws {LakebaseError} `BAD_FILE` for a name that comes twice, and for one without a value.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual([...partitionsOf("trips/year=2025/zone=Caf%C3%A9/part-0.csv")], [["year", "2025"], ["zone", "Café"]]);
+ * ```
+ */
+export function partitionsOf(path: string): Map<string, string | null> {
+  const found = new Map<string, string | null>();
+  for (const folder of path.split("/").slice(0, -1)) {
+    const at = folder.indexOf("=");
+    if (at <= 0) continue;
+    const name = unescape(folder.slice(0, at));
+    const value = folder.slice(at + 1);
+    if (found.has(name)) throw badFile(`Cannot load ${path}: its folders name the partition ${name} twice`);
+    if (value === "") throw badFile(`Cannot load ${path}: its folder ${JSON.stringify(folder)} has no value`);
+    found.set(name, value === HIVE_NULL ? null : unescape(value));
+  }
+  return found;
+}
+
+/** What is escaped in a path, in UTF-8; a `%` that begins no such byte stands for itself, as Spark has it. */
+function unescape(text: string): string {
+  return text.replace(/(?:%[\da-f]{2})+/gi, (escaped) => {
+    try {
+      return decodeURIComponent(escaped);
+    } catch {
+      return escaped;
+    }
+  });
+}

@@ -1,0 +1,493 @@
+import { joinBytes } from "../../core/bytes.ts";
+import { CopyTextWriter } from "../copy/text_writer.ts";
+import { badFile, enough, type LoadBytes } from "./bytes.ts";
+import type { FileType } from "./dataset_columns.ts";
+import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
+import {
+  type Dialect,
+  type DialectGuess,
+  type FileRecord,
+  isPlain,
+  RecordReader,
+  records,
+  sniffDialect,
+  usualDialect,
+  valuesOf,
+} from "./dialect.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
+import { bad, badData, listedColumns, renamed, type SourceOptions } from "./options.ts";
+import { peek, type Peeked } from "./peek.ts";
+import { BY_OPTION, delimiterHint, type LoadColumn, type LoadTable, matchColumns, otherDelimiter } from "./table.ts";
+
+/** The part of a file that is looked at for types and for the dialect: bytes, or records, whichever is less. */
+const SAMPLE_BYTES = 1_048_576;
+const SAMPLE_RECORDS = 10_000;
+/** A header may be long, however few records are wanted. */
+const FEWEST_BYTES = 131_072;
+
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
+
+/** A CSV or TSV file. Most are sent to the server as they are; what COPY can't read is rewritten on the way. */
+export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
+  const start = await peek(bytes.chunks, enough(BYTE_ORDER_MARK.length));
+  const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
+  const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
+  const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
+    start[Symbol.dispose]();
+    throw error;
+  });
+  const source = {
+    name: bytes.name,
+    size: bytes.size,
+    peeked,
+    async [Symbol.asyncDispose]() {
+      peeked[Symbol.dispose]();
+      start[Symbol.dispose]();
+      await bytes[Symbol.asyncDispose]();
+    },
+  };
+  try {
+    const guess = { ...guessDialect(peeked, options, quotes), ...(options.encoding === encoding ? {} : { encoding }) };
+    return new Delimited(source, guess as DialectGuess, options, quotes);
+  } catch (error) {
+    peeked[Symbol.dispose]();
+    start[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Where a file's text comes from, in UTF-8 and without the lines that are skipped. */
+interface DelimitedSource extends AsyncDisposable {
+  name: string;
+  size: number | undefined;
+  peeked: Peeked<Uint8Array>;
+}
+
+/** The encoding that a byte order mark names; UTF-8 needs no decoding. */
+function markedEncoding(head: Uint8Array): string | undefined {
+  if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
+  return head[0] === 0xfe && head[1] === 0xff ? "utf-16be" : undefined;
+}
+
+/** The bytes in UTF-8. @throws {LakebaseError} `BAD_FILE` for what is not in that encoding. */
+async function* inUtf8(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  encoding: string | undefined,
+  name: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (encoding === undefined || new TextDecoder(encoding).encoding === "utf-8") return yield* chunks;
+  const decoder = new TextDecoder(encoding, { fatal: true });
+  const encoder = new TextEncoder();
+  let lines = 1;
+  const decode = (chunk?: Uint8Array) => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch (cause) {
+      throw badFile(`Cannot load ${name}: it is not in ${encoding}, at line ${lines} or soon after it`, cause);
+    }
+  };
+  for await (const chunk of chunks) {
+    const text = decode(chunk);
+    for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) lines++;
+    yield encoder.encode(text);
+  }
+  yield encoder.encode(decode());
+}
+
+/** The bytes behind the first lines. */
+async function* skipLines(
+  chunks: AsyncIterable<Uint8Array>,
+  lines: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let left = lines;
+  for await (const chunk of chunks) {
+    let from = 0;
+    for (; left > 0; left--) {
+      const end = chunk.indexOf(10, from);
+      if (end === -1) break;
+      from = end + 1;
+    }
+    if (left === 0) yield from === 0 ? chunk : chunk.subarray(from);
+  }
+}
+
+/** The header is enough, unless types are to be found, or the dialect of a file that is not plain. */
+function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
+  const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
+  const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
+  const dialect = dialectOf(options, quotes, {});
+  const chunks: Uint8Array[] = [];
+  let seen = 0;
+  return (chunk) => {
+    chunks.push(chunk);
+    seen += chunk.length;
+    if (seen >= most) return false;
+    if (create || seen < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
+    const isOpen = quotes && isDialectOpen(options);
+    if (!header && !isOpen) return false;
+    if (!chunk.includes(10)) return true;
+    const text = new TextDecoder().decode(joinBytes(chunks));
+    if (isOpen && !isPlain(text, dialect)) return true;
+    return header && records(text, dialect, false).next().done === true;
+  };
+}
+
+/** Whether the delimiter or the escape is to be found. A person who names one column has said that nothing delimits. */
+function isDialectOpen(options: SourceOptions): boolean {
+  return (options.delimiter === undefined && listedColumns(options)?.length !== 1) || options.escape === undefined;
+}
+
+/** Only CSV has dialects: a TSV file is what `pull` and COPY write. */
+function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
+  if (!quotes) return {};
+  if (!isDialectOpen(options)) return {};
+  const { delimiter, quote, escape } = options;
+  const open = {
+    delimiter: delimiter === undefined && listedColumns(options)?.length !== 1,
+    quote: quote === undefined,
+    escape: escape === undefined,
+  };
+  const text = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
+  return sniffDialect(text, peeked.whole, dialectOf(options, quotes, {}), open);
+}
+
+function uncommented(text: string, comment: string | undefined): string {
+  if (comment === undefined) return text;
+  return text.split("\n").filter((line) => !line.startsWith(comment)).join("\n");
+}
+
+function dialectOf(options: SourceOptions, quotes: boolean, guess: DialectGuess): Dialect {
+  const usual = usualDialect(quotes);
+  const quote = options.quote ?? guess.quote ?? usual.quote;
+  return {
+    quotes,
+    delimiter: options.delimiter ?? guess.delimiter ?? usual.delimiter,
+    nullText: options.nullText ?? usual.nullText,
+    quote,
+    escape: options.escape ?? guess.escape ?? quote,
+  };
+}
+
+class Delimited implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[] | undefined;
+  readonly sampled = true;
+  readonly refuse = badData;
+  readonly guess: DialectGuess;
+  readonly #source: DelimitedSource;
+  readonly #dialect: Dialect;
+  readonly #header: boolean;
+  readonly #options: SourceOptions;
+  readonly #sample: FileRecord[];
+  readonly #marked: boolean;
+  /** How many of the file's first columns are left out. */
+  readonly #dropped: number;
+
+  constructor(source: DelimitedSource, guess: DialectGuess, options: SourceOptions, quotes: boolean) {
+    this.name = source.name;
+    this.size = source.size;
+    this.guess = guess;
+    this.#source = source;
+    this.#dialect = dialectOf(options, quotes, guess);
+    this.#options = options;
+    this.#header = options.header ?? true;
+    this.#checkDialect();
+    const head = joinBytes(source.peeked.head);
+    this.#marked = BYTE_ORDER_MARK.every((byte, index) => head[index] === byte);
+    this.#sample = this.#readSample(head);
+    this.#dropped = options.index === "drop" ? 1 : 0;
+    this.names = this.#names();
+  }
+
+  newColumns(): Map<string, string> {
+    return new Map(Array.from(this.#newTypes(), ([name, type]) => [name, typeText(type)]));
+  }
+
+  types(): Map<string, FileType> {
+    return new Map(Array.from(this.#newTypes(), ([name, sampled]) => [name, { sampled }]));
+  }
+
+  #newTypes(): Map<string, NewType | undefined> {
+    const rows = this.#header ? this.#sample.slice(1) : this.#sample;
+    const first = this.#sample[0]?.slice(this.#dropped);
+    const names = this.names ?? first?.map((_, index) => `column_${index + 1}`);
+    if (names === undefined || names.length === 0) {
+      throw badData(
+        `${this.name} ${
+          this.#header ? "has an empty first line" : "is empty"
+        }, so there is nothing to take the columns from`,
+      );
+    }
+    this.#expectDelimiter(names);
+    const value = this.#options.decimal === "," ? withPoint : (text: string) => text;
+    return new Map(names.map((name, index) => [name, typeOfColumn(rows, index + this.#dropped, value)]));
+  }
+
+  copy(table: LoadTable): IncomingCopy {
+    if (this.names?.length === 0 && table.columns.length > 0) {
+      throw badData(`the first line of ${this.name} is empty; it must have the names of columns of ${table.quoted}`);
+    }
+    const own = { where: () => this.name, refuse: badData };
+    const columns = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
+    const { comment, decimal, skipBlankLines } = this.#options;
+    const asItIs = comment === undefined && decimal !== "," && !skipBlankLines && this.#dropped === 0;
+    return asItIs ? this.#copyBytes(columns) : this.#copyRecords(columns);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#source[Symbol.asyncDispose]();
+  }
+
+  /** One column named "a;b" is most likely two, and would be found out late. */
+  #expectDelimiter(names: readonly string[]): void {
+    const [name, ...more] = names;
+    const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
+    if (delimiter === undefined || delimiter === this.#dialect.delimiter) return;
+    throw badData(
+      `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else { columns: [...] }`,
+    );
+  }
+
+  /** The file's bytes as they are. Its header is sent too, for the server to pass over: so its lines are the file's. */
+  #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
+    const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
+    const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
+    const text = (value: string) => `E'${value.replace(/['\\]/g, "\\$&")}'`;
+    const options = [
+      `FORMAT ${quotes ? "csv" : "text"}`,
+      `HEADER ${this.#header}`,
+      `DELIMITER ${text(delimiter)}`,
+      `NULL ${text(nullText)}`,
+      ...(quotes ? [`QUOTE ${text(quote)}`, `ESCAPE ${text(escape)}`] : []),
+      "ENCODING 'UTF8'",
+    ];
+    return {
+      columns,
+      options: options.join(", "),
+      layout: this.#dialect,
+      bytes: this.#scanned(scan),
+      rows: () => Math.max(0, scan.lines - (this.#header ? 1 : 0)),
+      place: (line) => this.#place(line),
+    };
+  }
+
+  async *#scanned(scan: DelimitedScan): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of this.#text()) {
+      const bytes = scan.push(chunk);
+      if (!(bytes instanceof Uint8Array)) throw this.#scanFault(bytes);
+      yield bytes;
+    }
+    const fault = scan.end();
+    if (fault !== undefined) throw this.#scanFault(fault);
+  }
+
+  /** The file's text without its byte order mark. */
+  async *#text(): AsyncGenerator<Uint8Array, void, void> {
+    let skip: number = this.#marked ? BYTE_ORDER_MARK.length : 0;
+    for await (const chunk of this.#source.peeked.rest()) {
+      yield skip === 0 ? chunk : chunk.subarray(skip);
+      skip = Math.max(0, skip - chunk.length);
+    }
+  }
+
+  #scanFault({ line, what }: ScanFault) {
+    const place = `Cannot load ${this.name}: ${this.#place(line)}`;
+    if (what === "escape") {
+      const { quote } = this.#dialect;
+      const [slash, same] = ["\\", quote].map((escape) => `{ escape: ${JSON.stringify(escape)} }`);
+      return badFile(`${place} has a back-slash before a quote; say ${slash} if it escapes the quote, else ${same}`);
+    }
+    const instead = this.#dialect.quotes ? '; as a value it must stand in quotes: "\\."' : ", and more follows";
+    return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
+  }
+
+  /** The file's records, written anew. */
+  #copyRecords(columns: readonly LoadColumn[]): IncomingCopy {
+    const lines = new RowLines();
+    const place = (row: number) => this.#place(lines.of(row));
+    const refuse = (row: number, column: number, state: string) =>
+      badData(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
+    const writer = new CopyTextWriter(refuse);
+    const bytes = this.#rewritten(columns, writer, lines);
+    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place };
+  }
+
+  async *#rewritten(
+    columns: readonly LoadColumn[],
+    writer: CopyTextWriter,
+    lines: RowLines,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    const reader = new RecordReader(this.#dialect);
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    const write = this.#recordWriter(columns, writer, lines);
+    for await (const chunk of this.#text()) {
+      const decode = () => decoder.decode(chunk, { stream: true });
+      for (const record of this.#read(reader, decode, lines)) write(record);
+      if (writer.full) yield writer.take();
+    }
+    for (const record of this.#read(reader, () => decoder.decode(), lines, true)) write(record);
+    yield writer.take();
+  }
+
+  #read(reader: RecordReader, decode: () => string, lines: RowLines, last = false): string[] {
+    let text: string;
+    try {
+      text = decode();
+    } catch (cause) {
+      throw badFile(`Cannot load ${this.name}: it is not in UTF-8; ${ENCODING_HINT}`, cause);
+    }
+    try {
+      return reader.push(text, last);
+    } catch (cause) {
+      throw badFile(
+        `Cannot load ${this.name}: ${(cause as Error).message}, at ${this.#place(lines.last)} or after it`,
+        cause,
+      );
+    }
+  }
+
+  #recordWriter(columns: readonly LoadColumn[], writer: CopyTextWriter, lines: RowLines): (record: string) => void {
+    const { comment, skipBlankLines, decimal } = this.#options;
+    const numbers = columns.map(({ type }) => decimal === "," && /^(?:numeric|real|double precision)\b/.test(type));
+    const width = columns.length + this.#dropped;
+    let header = this.#header;
+    return (record) => {
+      const line = lines.next(record);
+      if (comment !== undefined && record.startsWith(comment)) return;
+      if (skipBlankLines && record.trim() === "") return;
+      if (header) return void (header = false);
+      const values = valuesOf(record, this.#dialect);
+      if (values.length !== width) throw badData(this.#widthFault(line, record, values.length, width));
+      for (let index = this.#dropped; index < width; index++) {
+        const value = values[index]!;
+        writer.add(value !== null && numbers[index - this.#dropped] ? withPoint(value) : value);
+      }
+      writer.endRow();
+      lines.row(writer.rows);
+    };
+  }
+
+  #widthFault(line: number, record: string, found: number, wanted: number): string {
+    const place = `${this.#place(line)} of ${this.name}`;
+    if (record === "") return `${place} is empty; { skipBlankLines: true } leaves such lines out`;
+    return `${place} has ${found} values; the file has ${wanted} columns`;
+  }
+
+  #place(line: number): string {
+    return `line ${(line + (this.#options.skip ?? 0)).toLocaleString("en-US")}`;
+  }
+
+  #checkDialect(): void {
+    const { quotes, delimiter, quote } = this.#dialect;
+    if (quotes && delimiter === quote) throw bad(`delimiter and quote are both ${JSON.stringify(quote)}`);
+  }
+
+  #readSample(head: Uint8Array): FileRecord[] {
+    const { create, comment, skipBlankLines, sampleRows = SAMPLE_RECORDS } = this.#options;
+    const found: FileRecord[] = [];
+    const text = uncommented(new TextDecoder().decode(head), comment); // the decoder takes the byte order mark off
+    for (const record of records(text, this.#dialect, this.#source.peeked.whole)) {
+      if (skipBlankLines && record.length === 1 && !record[0]?.trim()) continue;
+      found.push(record);
+      if (found.length > sampleRows || !create) break;
+    }
+    return found;
+  }
+
+  #names(): readonly string[] | undefined {
+    const { columns, index } = this.#options;
+    if (!this.#header) {
+      if (index !== undefined) throw bad("index is for a file with a header, whose first column has no name");
+      if (columns !== undefined && listedColumns(this.#options) === undefined) {
+        throw bad(`columns renames columns, and ${this.name} has no header that names any; list all of them: [...]`);
+      }
+      return listedColumns(this.#options);
+    }
+    const header = this.#sample[0];
+    if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#withoutHeader()}`);
+    if (header.length === 1 && !header[0] && columns === undefined) return []; // what pull() writes of a table without any
+    return renamed(this.#ownNames(header), columns, this.name);
+  }
+
+  /** The names in the header; the first one may be left out, or given by the option `index`. */
+  #ownNames(header: FileRecord): string[] {
+    const { index } = this.#options;
+    const names = header.map((name) => name ?? "");
+    const listed = listedColumns(this.#options) !== undefined;
+    if (index !== undefined) {
+      if (names[0] !== "") {
+        throw bad(`index is for a first column without a name; that of ${this.name} is ${JSON.stringify(names[0])}`);
+      }
+      if (index === "drop") names.shift();
+      else names[0] = index;
+    }
+    const nameless = listed ? -1 : names.indexOf("");
+    if (nameless === -1) return names;
+    const hint = nameless === 0 && names.length > 1
+      ? '; if it is an index as pandas writes it, say { index: "drop" }, or { index: "id" } to name it'
+      : "; name all columns: { columns: [...] }";
+    throw badFile(`Cannot load ${this.name}: its header has no name for column ${nameless + 1}${hint}`);
+  }
+
+  #withoutHeader(): string {
+    if (!this.#source.peeked.whole) return "its first line does not end; is it a text file?";
+    return "it is empty: not even a first line with the columns' names; without one, say { header: false }";
+  }
+}
+
+const ENCODING_HINT = 'say which encoding it is in: { encoding: "windows-1252" }';
+
+/** The lines that rows stand in; of rows that the server has long taken nothing is kept. */
+class RowLines {
+  /** Where the distance between a row's number and its line changes: the row, and the line. */
+  readonly #changes: [row: number, line: number][] = [];
+  #line = 1;
+  #started = 1;
+
+  /** The line that the last record begins in. */
+  get last(): number {
+    return this.#started;
+  }
+
+  /** Takes the next record of the file: the line that it begins in. */
+  next(record: string): number {
+    this.#started = this.#line++;
+    for (let at = record.indexOf("\n"); at !== -1; at = record.indexOf("\n", at + 1)) this.#line++;
+    return this.#started;
+  }
+
+  /** Says that the record has become this row. */
+  row(row: number): void {
+    const last = this.#changes.at(-1);
+    if (last !== undefined && this.#started - row === last[1] - last[0]) return;
+    this.#changes.push([row, this.#started]);
+    if (this.#changes.length > 100_000) this.#changes.splice(0, 50_000);
+  }
+
+  /** The line of a row. */
+  of(row: number): number {
+    const change = this.#changes.findLast(([first]) => first <= row);
+    return change === undefined ? row : change[1] + row - change[0];
+  }
+}
+
+/** A number with a decimal comma as SQL writes it; any other text as it is. */
+function withPoint(text: string): string {
+  return /^[+-]?\d*,\d+(?:[eE][+-]?\d+)?$/.test(text) ? text.replace(",", ".") : text;
+}
+
+function typeOfColumn(
+  rows: readonly FileRecord[],
+  index: number,
+  read: (text: string) => string,
+): NewType | undefined {
+  let common: NewType | undefined;
+  for (const row of rows) {
+    const value = row[index] ?? null;
+    if (value !== null) common = commonType(common, typeOfText(read(value)));
+    if (common === "text") break;
+  }
+  return common;
+}

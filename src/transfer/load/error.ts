@@ -1,0 +1,114 @@
+import { LakebaseError } from "../../core/errors.ts";
+import { visible } from "../../draw/escape.ts";
+import type { IncomingCopy } from "./incoming.ts";
+import type { LoadTable } from "./table.ts";
+
+/** What a failed COPY was about. */
+export interface LoadFailure {
+  /** What was loaded. */
+  name: string;
+  /** Into what. */
+  table: LoadTable;
+  /** What was sent. */
+  copy: IncomingCopy;
+  /** Where the type of a column came from; `undefined` where a person chose it. */
+  typeFrom(column: string): "sample" | "file" | undefined;
+}
+
+/** Where in the data the server was. */
+interface Place {
+  line: number;
+  column?: string | undefined;
+  value?: string | undefined;
+}
+
+interface ServerError extends Error {
+  code?: string;
+  severity?: string;
+  detail?: string;
+  hint?: string;
+  where?: string;
+}
+
+/** Of a value or a line that an error shows. */
+const MOST_SHOWN = 200;
+
+/**
+ * What the server said of a row, as an error that says where it stands in the file.
+ *
+ * @returns `undefined` for an error that is not about a row.
+ */
+export function loadError(error: unknown, failure: LoadFailure): LakebaseError | undefined {
+  if (error instanceof LakebaseError || !(error instanceof Error)) return undefined;
+  const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
+  const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
+  if (place === undefined || sqlstate === undefined) return undefined;
+  const { name, table } = failure;
+  const { line, column, value } = place;
+  const at = [failure.copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
+  const hints = [hint, ...tips(sqlstate, message, place, failure)].filter((text) => text !== undefined && text !== "");
+  const lines = [
+    `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
+    ...(value === undefined || message.includes(value)
+      ? []
+      : [`${column === undefined ? "LINE" : "VALUE"}: ${shown(value)}`]),
+    ...(detail ? [`DETAIL: ${visible(detail)}`] : []),
+    ...hints.map((text) => `HINT: ${visible(text!)}`),
+    "Nothing was loaded.",
+  ];
+  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(error), sqlstate });
+}
+
+/** The server's words are `COPY trips, line 3, column fare: "abc"`; names and values may hold any of that themselves. */
+function placeOf(where: string, { table, copy }: LoadFailure): Place | undefined {
+  const start = `COPY ${table.name}, line `;
+  const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
+  if (at === 0 && !where.startsWith(start)) return undefined;
+  const rest = where.slice(at + start.length);
+  const line = parseInt(rest);
+  const after = rest.slice(String(line).length);
+  const column = copy.columns
+    .map(({ name }) => name)
+    .filter((name) => after.startsWith(`, column ${name}:`))
+    .sort((a, b) => b.length - a.length)[0];
+  const said = after.slice(column === undefined ? 0 : `, column ${column}`.length);
+  const value = said.startsWith(': "') ? said.slice(3).replace(/"$/, "") : undefined;
+  return Number.isNaN(line) ? undefined : { line, column, value };
+}
+
+/** What to do about it, where that is known. */
+function tips(
+  sqlstate: string,
+  message: string,
+  { column, value }: Place,
+  { typeFrom, copy }: LoadFailure,
+): string[] {
+  if (/unquoted carriage return|unquoted newline/.test(message)) {
+    return ["the lines of one file must all end alike; { skipBlankLines: true } reads any line ends"];
+  }
+  if (sqlstate === "22021") return ['say which encoding the file is in: { encoding: "windows-1252" }'];
+  if (/^missing data for column/.test(message) && value?.trim() === "") {
+    return ["the line is blank; { skipBlankLines: true } leaves such lines out"];
+  }
+  if (column === undefined || !sqlstate.startsWith("22")) return [];
+  const type = copy.columns.find(({ name }) => name === column)?.type;
+  if (/malformed record literal/.test(message)) {
+    return [`JSON has no form of the type ${type} that Postgres reads; load CSV, TSV, Arrow or Parquet, or its text`];
+  }
+  const from = typeFrom(column);
+  if (from === undefined) return [];
+  const types = `{ types: { ${JSON.stringify(column)}: "text" } }`;
+  const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
+  return [`the column's type ${found}; say ${types}, or make the table by hand`];
+}
+
+function shown(text: string): string {
+  return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
+}
+
+/** The driver's frames lead nowhere that the reader could do something. */
+function withoutFrames({ name, message, ...rest }: Error & { code?: string }): Error {
+  const plain = Object.assign(new Error(message), rest.code === undefined ? {} : { code: rest.code });
+  plain.stack = `${name}: ${message}`;
+  return plain;
+}

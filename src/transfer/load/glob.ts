@@ -1,0 +1,114 @@
+import { bad } from "./options.ts";
+
+/** A glob in pieces. */
+export interface Glob {
+  /** The path down to the first wildcard; nothing for the current folder. */
+  root: string;
+  /** The parts of the path from there on. */
+  parts: string[];
+}
+
+/** Whether a path has wildcards of a glob. A file of that very name is that file: who asks has looked for it. */
+export function isGlob(path: string): boolean {
+  return /[*?[{]/.test(path);
+}
+
+/** Alternatives that a glob's braces come to, at most: `{a,b}{a,b}...` doubles with each pair. */
+const MOST_ALTERNATIVES = 1000;
+
+/**
+ * A glob in pieces, one for each of its alternatives in braces.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` where the braces come to more than 1,000.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(splitGlob("data/{2024,2025}/*.csv"), [
+ *   { root: "data/2024", parts: ["*.csv"] },
+ *   { root: "data/2025", parts: ["*.csv"] },
+ * ]);
+ * ```
+ */
+export function splitGlob(glob: string): Glob[] {
+  return alternatives(glob).map((text) => {
+    const parts = text.split("/");
+    const first = parts.findIndex((part) => /[*?[]/.test(part));
+    const fixed = first === -1 ? parts.length - 1 : first;
+    const root = parts.slice(0, fixed).join("/");
+    const rest = parts.slice(fixed).filter((part) => part !== "" && part !== ".");
+    return { root: root === "" && text.startsWith("/") ? "/" : root, parts: rest };
+  });
+}
+
+function alternatives(glob: string): string[] {
+  let done: string[] = [];
+  let open = [glob];
+  while (open.length > 0) {
+    const next: string[] = [];
+    for (const text of open) {
+      const braces = /\{([^{}]*,[^{}]*)\}/.exec(text);
+      if (braces === null) done.push(text);
+      else for (const one of braces[1]!.split(",")) next.push(text.replace(braces[0], () => one));
+    }
+    if (done.length + next.length > MOST_ALTERNATIVES) {
+      throw bad(
+        `${glob.slice(0, 100)} has more than ${MOST_ALTERNATIVES.toLocaleString("en-US")} alternatives in braces`,
+      );
+    }
+    open = next;
+  }
+  done = [...new Set(done)];
+  return done;
+}
+
+/**
+ * Whether a name matches one part of a glob: `*` for any characters, `?` for one, `[a-z]` or `[!a-z]` for one of some. It goes
+ * back to the last `*` only, so a name takes at most its length times the pattern's.
+ */
+export function matchesName(pattern: string, name: string): boolean {
+  const tokens = tokensOf(pattern);
+  const letters = [...name];
+  let token = 0;
+  let star = -1;
+  let from = 0;
+  for (let at = 0; at < letters.length;) {
+    const wanted = tokens[token];
+    if (wanted === "*") {
+      star = token++;
+      from = at;
+    } else if (wanted?.(letters[at]!)) {
+      token++;
+      at++;
+    } else if (star !== -1) {
+      token = star + 1;
+      at = ++from;
+    } else return false;
+  }
+  while (tokens[token] === "*") token++;
+  return token === tokens.length;
+}
+
+type Token = "*" | ((letter: string) => boolean);
+
+function tokensOf(pattern: string): Token[] {
+  const found = pattern.match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
+  return found.map((text): Token => {
+    if (text === "*") return "*";
+    if (text === "?") return () => true;
+    return text.length > 1 && text.startsWith("[") ? oneOf(text.slice(1, -1)) : (letter) => letter === text;
+  });
+}
+
+function oneOf(set: string): (letter: string) => boolean {
+  const not = /^[!^]/.test(set);
+  const members = [...(not ? set.slice(1) : set)];
+  const ranges: [from: string, to: string][] = [];
+  for (let at = 0; at < members.length; at++) {
+    const isRange = members[at + 1] === "-" && members[at + 2] !== undefined;
+    ranges.push([members[at]!, members[isRange ? at + 2 : at]!]);
+    if (isRange) at += 2;
+  }
+  return (letter) => not !== ranges.some(([from, to]) => from <= letter && letter <= to);
+}

@@ -1,0 +1,140 @@
+import { badFile } from "./bytes.ts";
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const LINE_FEED = 10;
+const RETURN = 13;
+const SPACE = 0x20;
+const TAB = 9;
+const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf];
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+/** Where the reader stands between values. */
+type Place =
+  /** Before the first value: an array may begin here. */
+  | "start"
+  /** Where a value may begin. */
+  | "value"
+  /** Inside a value. */
+  | "inside"
+  /** Behind a value of an array, where a comma or the array's end follows. */
+  | "after"
+  /** Behind the array, where nothing follows. */
+  | "end";
+
+/**
+ * Turns a JSON file, an array of objects or objects one after another, into NDJSON: one object a line. It copies bytes and
+ * keeps nothing but its place, so that a file of any size is read in constant memory; whether each line is JSON is for
+ * the reader of NDJSON to say.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for a file that ends in the middle, or goes on behind its array.
+ */
+export async function* jsonLines(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  const lines = new JsonLines(name);
+  for await (const chunk of chunks) yield lines.push(chunk);
+  lines.finish();
+}
+
+class JsonLines {
+  readonly #name: string;
+  #place: Place = "start";
+  #isArray = false;
+  #depth = 0;
+  #quoted = false;
+  #escaped = false;
+  #line = 1;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  push(chunk: Uint8Array): Uint8Array {
+    // A line feed is added behind each value, and a value has at least one byte.
+    const out = new Uint8Array(chunk.length * 2);
+    let to = 0;
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!;
+      if (byte === LINE_FEED) this.#line++;
+      if (this.#place !== "inside") {
+        if (!this.#begins(byte)) continue;
+        this.#place = "inside";
+      }
+      if (this.#ends(byte)) {
+        out[to++] = LINE_FEED;
+        continue;
+      }
+      // Line ends between the parts of a value are white space to JSON. Inside a string they are no JSON.
+      if (!this.#quoted && (byte === LINE_FEED || byte === RETURN)) out[to++] = SPACE;
+      else if (this.#quoted && byte === LINE_FEED) {
+        throw this.#bad("has a line end inside a string, which JSON has not");
+      } else out[to++] = byte;
+      if (this.#closes(byte)) out[to++] = LINE_FEED;
+    }
+    return out.subarray(0, to);
+  }
+
+  finish(): void {
+    const whole = this.#isArray ? this.#place === "end" : this.#depth === 0 && !this.#quoted;
+    if (!whole) throw badFile(`Cannot load ${this.#name}: it ends in the middle, at line ${this.#line}; it is cut off`);
+  }
+
+  /** Whether a value begins with a byte that stands between values. */
+  #begins(byte: number): boolean {
+    if (byte === SPACE || byte === LINE_FEED || byte === RETURN || byte === TAB) return false;
+    if (this.#place === "start" && BYTE_ORDER_MARK.includes(byte)) return false;
+    if (this.#place === "start" && byte === OPEN_ARRAY) {
+      this.#isArray = true;
+      this.#place = "value";
+      return false;
+    }
+    if (this.#place === "end") throw this.#bad("goes on behind the end of the array");
+    if (this.#isArray && byte === CLOSE_ARRAY) {
+      this.#place = "end";
+      return false;
+    }
+    if (this.#place === "after") {
+      if (byte !== COMMA) throw this.#bad("has no comma between two objects");
+      this.#place = "value";
+      return false;
+    }
+    return true;
+  }
+
+  /** Whether a byte ends a number or a word, which no bracket closes. */
+  #ends(byte: number): boolean {
+    if (this.#depth > 0 || this.#quoted || !this.#isArray) return false;
+    if (byte !== COMMA && byte !== CLOSE_ARRAY) return false;
+    this.#place = byte === COMMA ? "value" : "end";
+    return true;
+  }
+
+  /** Takes a byte of a value: whether it is the value's last one. */
+  #closes(byte: number): boolean {
+    if (this.#quoted) {
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === BACKSLASH) this.#escaped = true;
+      else if (byte === QUOTE) this.#quoted = false;
+      return false;
+    }
+    if (byte === QUOTE) this.#quoted = true;
+    else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) this.#depth++;
+    else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+      if (this.#depth === 0) throw this.#bad("has a bracket that closes nothing");
+      if (--this.#depth > 0) return false;
+      this.#place = this.#isArray ? "after" : "value";
+      return true;
+    }
+    return false;
+  }
+
+  #bad(state: string) {
+    return badFile(`Cannot load ${this.#name}: line ${this.#line} ${state}`);
+  }
+}

@@ -1,0 +1,282 @@
+import { LakebaseError, traceFrom } from "../../core/errors.ts";
+import { visible } from "../../draw/escape.ts";
+import { type Fragment, textStatement } from "../../sql/fragment.ts";
+import { type FindSession, onConnection, run } from "../../sql/run.ts";
+import type { Session } from "../../sql/session.ts";
+import { type StopOptions, stoppable, until } from "../../sql/stop.ts";
+import { transact } from "../../sql/transaction.ts";
+import { copyIn } from "../copy/copy_in.ts";
+import { type Meter, startMeter } from "../progress.ts";
+import { loadError, type LoadFailure } from "./error.ts";
+import { CountedBytes, type Incoming, type IncomingCopy } from "./incoming.ts";
+import { bad, checkLoadOptions, type LoadOptions } from "./options.ts";
+import { LoadResult } from "./result.ts";
+import { openSource } from "./source.ts";
+import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./table.ts";
+
+/** One load, from its options to its end. */
+interface Load {
+  name: string;
+  incoming: Incoming;
+  options: LoadOptions;
+  meter: Meter;
+  signal: AbortSignal | undefined;
+  /** How many files it is, where the source does not say. */
+  files: number;
+  /** What the source threw, or what is wrong with what it gave. */
+  thrown?: { error: unknown };
+  /** Whether all of it was done, so that the server is told to keep it. */
+  done?: true;
+}
+
+type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created" | "files">;
+
+/** Loads rows into a table, all or none; see `Lakebase.load`. */
+export async function loadTable(
+  find: FindSession,
+  table: string | Fragment,
+  source: unknown,
+  options: LoadOptions = {},
+): Promise<LoadResult> {
+  try {
+    return await loadAll(find, table, source, options);
+  } catch (error) {
+    throw traceFrom(error, loadTable);
+  }
+}
+
+async function loadAll(
+  find: FindSession,
+  table: string | Fragment,
+  source: unknown,
+  options: LoadOptions,
+): Promise<LoadResult> {
+  const checked = checkLoadOptions(options);
+  const name = tableName(table);
+  const started = performance.now();
+  using stop = stoppable({ signal: checked.signal, timeout: checked.timeout });
+  const session = await until(find(), stop.signal);
+  await using incoming = await open(source, checked, stop.signal);
+  const { onProgress, progress: show } = checked;
+  await using meter = startMeter({ action: "Loading", name, totalBytes: incoming.size, onProgress, show });
+  const files = typeof source === "string" || source instanceof URL ? 1 : 0;
+  const load: Load = { name, incoming, options: checked, meter, signal: stop.signal, files };
+  const loaded = await (session.transaction === undefined ? alone(session, load) : withSavepoint(session, load))
+    .catch((error) => {
+      throw load.thrown?.error === error ? error : failedLoad(error, load);
+    });
+  const { guess = {} } = incoming;
+  const elapsed = performance.now() - started;
+  return new LoadResult({ ...loaded, elapsed, guess: Object.keys(guess).length === 0 ? undefined : guess });
+}
+
+async function alone(session: Session, load: Load): Promise<Loaded> {
+  const work = async (inside: FindSession) => {
+    const loaded = await loadInside(inside, load);
+    load.done = true;
+    return loaded;
+  };
+  return await ended(transact(session, work), load.signal);
+}
+
+/** How long a load that was stopped has to end in order. */
+const STOP_LIMIT_MS = 2000;
+
+/**
+ * The outcome of a transaction whose statements heed the signal by themselves. It is not told to stop: it would close the
+ * connection under a COPY, with bytes still on their way, and the server would hear of it late.
+ */
+async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  try {
+    return await until(work, signal);
+  } catch (error) {
+    if (!signal?.aborted) throw error;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(signal.reason), STOP_LIMIT_MS);
+    return await Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
+  }
+}
+
+/** A source that is still being opened when it is stopped is closed as soon as it is there. */
+async function open(source: unknown, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
+  const opening = openSource(source, options, signal);
+  try {
+    return await until(opening, signal);
+  } catch (error) {
+    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {});
+    throw error;
+  }
+}
+
+async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
+  const { name, incoming, options, meter, signal } = load;
+  const stops = { signal };
+  const found = await findTable(find, name, stops);
+  const created = found === undefined && options.create === true;
+  if (created) await createTable(find, name, await columnsOf(load), incoming.refuse, stops);
+  const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : found);
+  const typesFrom = incoming.sampled ? "sample" as const : "file" as const;
+  const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
+  const done = { rows: 0, bytes: 0 };
+  let emptied = options.mode !== "replace" || created;
+  for await (const part of incoming.parts?.() ?? [incoming]) {
+    const copy = copyOf(part, table);
+    if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
+    emptied = true;
+    if (copy === undefined) continue;
+    const { rows, bytes } = await send(find, copy, { name: part.name, table, typeFrom, copy }, load);
+    done.rows += rows;
+    done.bytes += bytes;
+  }
+  if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops); // all files are empty
+  await until(meter.complete(), signal);
+  return { table: table.quoted, created, ...done, files: incoming.paths?.length ?? load.files };
+}
+
+function copyOf(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
+  const copy = incoming.copy(table);
+  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
+  if (copy?.columns.length !== 0 || table.columns.length === 0) return copy;
+  throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
+}
+
+/** The columns of a new table: those of the source, with the types that a person gave. */
+async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<Map<string, string>> {
+  const columns = await incoming.newColumns();
+  for (const [name, type] of Object.entries(types)) {
+    if (columns.has(name)) columns.set(name, type);
+    else {
+      throw new LakebaseError(
+        "BAD_PARAMETER",
+        `Cannot load ${incoming.name}: the option types has "${name}", which is no column of it; it has: ${
+          [...columns.keys()].join(", ")
+        }`,
+      );
+    }
+  }
+  return columns;
+}
+
+async function send(
+  find: FindSession,
+  copy: IncomingCopy,
+  failure: LoadFailure,
+  load: Load,
+): Promise<{ rows: number; bytes: number }> {
+  const { meter, signal } = load;
+  const session = await find();
+  const place = await placeFor(find, copy, failure.table, { signal });
+  const columns = copy.columns.length === 0 ? "" : ` (${copy.columns.map(({ name }) => quoteName(name)).join(", ")})`;
+  const text = `COPY ${place.quoted}${columns} FROM STDIN (${copy.options})`;
+  const counted = new CountedBytes(copy, meter);
+  try {
+    const sent = await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
+      const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
+        throw loadError(error, { ...failure, table: { ...failure.table, name: place.name } }) ?? error;
+      });
+      return { rows, bytes: counted.sent };
+    });
+    await place.moveOn();
+    return sent;
+  } catch (error) {
+    if (counted.failure === undefined) throw error;
+    load.thrown = counted.failure;
+    throw counted.failure.error;
+  }
+}
+
+/**
+ * Where the rows go first. COPY takes no values of a column that the table computes, and a file's bytes go to the server as
+ * they are: such a file goes into a temporary table, and from there without those columns.
+ */
+async function placeFor(
+  find: FindSession,
+  { columns }: IncomingCopy,
+  table: LoadTable,
+  stops: StopOptions,
+): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {
+  const own = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
+  if (columns.every(({ generated }) => !generated)) {
+    return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
+  }
+  if (own === "") throw bad(`${table.quoted} computes every column that the file has`);
+  const all = columns.map(({ name }) => quoteName(name)).join(", ");
+  const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
+  const temporary = `pg_temp.${name}`;
+  const execute = async (text: string) => void await run(find, textStatement(text), stops);
+  await execute(`CREATE TABLE ${temporary} AS SELECT ${all} FROM ${table.quoted} WITH NO DATA`);
+  return {
+    name,
+    quoted: temporary,
+    moveOn: async () => {
+      await execute(`INSERT INTO ${table.quoted} (${own}) OVERRIDING SYSTEM VALUE SELECT ${own} FROM ${temporary}`);
+      await execute(`DROP TABLE ${temporary}`);
+    },
+  };
+}
+
+const SAVEPOINT = "lakebase_load";
+
+/** In a transaction of the caller's own a load that fails takes back what it did, and no more. */
+async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
+  const { signal } = load;
+  const find = () => Promise.resolve(session);
+  await run(find, textStatement(`SAVEPOINT ${SAVEPOINT}`), { signal });
+  try {
+    const result = await loadInside(find, load);
+    await run(find, textStatement(`RELEASE SAVEPOINT ${SAVEPOINT}`), { signal });
+    return result;
+  } catch (error) {
+    const undo = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
+    await run(find, textStatement(undo)).catch(() => {}); // the connection is gone, and all that was done with it
+    throw error;
+  }
+}
+
+/** What is known of a load that failed. */
+export interface FailedLoad {
+  /** The table, as it was named. */
+  name: string;
+  /** What was loaded. */
+  incoming: Pick<Incoming, "name">;
+  /** Whether all of it was done, so that the server was told to keep it. */
+  done?: true;
+}
+
+/** Of a table that others refer to. */
+const FEATURE_NOT_SUPPORTED = "0A000";
+/** A constraint: a foreign key, or one that is deferred. */
+const INTEGRITY = /^23/;
+
+/**
+ * What the server, or the connection, said of a load and not of one of its rows, as an error that says what became of it.
+ *
+ * @returns The same error where it says that already, or is the caller's own.
+ */
+export function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
+  if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;
+  const { code, sqlstate, cause } = error;
+  const begin = `Cannot load ${incoming.name} into ${name}`;
+  if (code === "CONNECTION_LOST") {
+    const reason = visible(cause instanceof Error ? cause.message : error.message);
+    const state = done
+      ? "Whether its rows are there is not known, since all of them were sent: look before you load them again."
+      : "Nothing was loaded.";
+    return new LakebaseError(code, `${begin}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
+  }
+  if (code !== "QUERY_FAILED" || sqlstate === undefined) return error;
+  const tip = tipFor(sqlstate, error.message, incoming.name);
+  const lines = error.message.split("\n").filter((line) => tip === undefined || !line.startsWith("HINT: "));
+  const hints = tip === undefined ? [] : [`HINT: ${tip}`];
+  const message = [`${begin}: ${lines.join("\n")}`, ...hints, "Nothing was loaded."].join("\n");
+  return new LakebaseError(code, message, { cause, sqlstate });
+}
+
+function tipFor(sqlstate: string, message: string, source: string): string | undefined {
+  if (sqlstate === FEATURE_NOT_SUPPORTED && message.startsWith("cannot truncate")) {
+    return "rows of another table refer to it; in a transaction, empty both yourself, then load without a mode: " +
+      "db.transaction(async (tx) => { await tx.sql`TRUNCATE ...`; await tx.load(...) })";
+  }
+  if (!INTEGRITY.test(sqlstate)) return undefined;
+  return `the server looks at this after the last row and does not say which it was: look for the value in ${source}`;
+}

@@ -1,0 +1,75 @@
+import { countText } from "../../core/text.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
+import { renderCommand } from "../../draw/table.ts";
+import type { DialectGuess } from "./dialect.ts";
+
+/** What a {@linkcode LoadResult} says. */
+export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess">;
+
+/**
+ * What a load did; it draws itself as one line.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const loaded = await db.load("zones", [{ id: 1, name: "Harlem" }], { create: true });
+ * assert.deepEqual([loaded.table, loaded.rows, loaded.created], ["public.zones", 1, true]);
+ * assert.match(String(loaded), /^1 row into the new table public.zones, /);
+ * ```
+ */
+export class LoadResult {
+  /** The table, as SQL has it: `public.trips`. */
+  readonly table: string;
+  /** Rows that were loaded. */
+  readonly rows: number;
+  /** Bytes that were sent to the server. */
+  readonly bytes: number;
+  /** Milliseconds that it took. */
+  readonly elapsed: number;
+  /** Whether the table was made. */
+  readonly created: boolean;
+
+  /** Files that were read; 0 where the rows came from a program, or from a stream. */
+  readonly files: number;
+  /** The dialect of a CSV file as far as it was found by looking, not said; `undefined` where nothing was guessed. */
+  readonly guess: DialectGuess | undefined;
+
+  /** Made by `load`. */
+  constructor({ table, rows, bytes, elapsed, created, files, guess }: LoadFacts) {
+    this.table = table;
+    this.rows = rows;
+    this.bytes = bytes;
+    this.elapsed = elapsed;
+    this.created = created;
+    this.files = files;
+    this.guess = guess;
+  }
+
+  /** The line. */
+  toString(): string {
+    return this.#line()["text/plain"]!;
+  }
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this.#line());
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
+  #line(): Bundle {
+    const guessed = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+    const found = guessed.length === 0 ? "" : ` (found: ${guessed.join(", ")})`;
+    const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
+    const tag = `${countText(this.rows, "row")}${from} into ${
+      this.created ? "the new table " : ""
+    }${this.table}${found}`;
+    return { ...renderCommand({ tag, elapsed: this.elapsed }) };
+  }
+}

@@ -1,0 +1,280 @@
+import { fold } from "../../catalog/names.ts";
+import type { LakebaseError } from "../../core/errors.ts";
+import { Result } from "../../sql/result.ts";
+import { CopyTextWriter } from "../copy/text_writer.ts";
+import type { FileType } from "./dataset_columns.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
+import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
+import { peek, type Peeked } from "./peek.ts";
+import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./table.ts";
+import { valueText } from "./value.ts";
+
+/** Rows that are looked at to find out which columns there are; with `create` also of which types. */
+const SAMPLE_ROWS = 1000;
+const TYPED_ROWS = 10_000;
+
+/** The oids of json and jsonb. */
+const JSON_TYPES: readonly number[] = [114, 3802];
+
+/** What rows are made of. */
+export interface RowKind {
+  /** The file that they are read from. */
+  file?: string | undefined;
+  /** Its bytes, where that is known. */
+  size?: number | undefined;
+  /** What an error calls one of them, by its number from 1. */
+  place(row: number): string;
+  /** A value's text, as the server reads it. */
+  text(value: unknown, column: LoadColumn, name: () => string): string | null;
+  /** The type that a new column for a value would have; `undefined` for NULL. */
+  type(value: unknown): NewType | undefined;
+  /** Columns that there are whatever the rows have, with their types. */
+  known?: ReadonlyMap<string, string> | undefined;
+  /** Closes what they are read from. */
+  close?: () => Promise<void>;
+}
+
+/** Row objects that a program holds, or makes. */
+export async function openRows(
+  source: AsyncIterable<unknown> | Iterable<unknown>,
+  options: LoadOptions,
+): Promise<Incoming> {
+  const fields = source instanceof Result ? source.fields : [];
+  const groups = Symbol.iterator in source
+    ? grouped(source as Iterable<LoadRow>)
+    : single(source as AsyncIterable<LoadRow>);
+  return await openRowsOf(groups, {
+    place: (row) => `row ${row.toLocaleString("en-US")}`,
+    text: source instanceof Result ? resultText(source) : valueText,
+    type: typeOfValue,
+    known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
+  }, options);
+}
+
+/** The JSON of a result was parsed, so a string among it is a value, and not its text. */
+function resultText({ fields }: Result<unknown>): RowKind["text"] {
+  const parsed = fields.filter(({ oid }) => JSON_TYPES.includes(oid)).map(({ key }) => key);
+  const names = new Set([...parsed, ...parsed.map(fold)]);
+  return (value, column, name) => {
+    const isText = typeof value === "string" && column.form === "json" && names.has(column.name);
+    return isText ? JSON.stringify(value) : valueText(value, column, name);
+  };
+}
+
+/** Rows of any kind. */
+export async function openRowsOf(
+  source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
+  kind: RowKind,
+  options: SourceOptions,
+): Promise<Incoming> {
+  let seen = 0;
+  const most = options.create ? options.sampleRows ?? TYPED_ROWS : SAMPLE_ROWS;
+  const peeked = await peek(source, (group) => (seen += group.length) < most);
+  try {
+    return new Rows(peeked, kind, options);
+  } catch (error) {
+    peeked[Symbol.dispose]();
+    throw error;
+  }
+}
+
+class Rows implements Incoming {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly names: readonly string[];
+  readonly sampled = true;
+  readonly refuse: Refuse;
+  readonly #peeked: Peeked<RowGroup>;
+  readonly #sample: RowGroup;
+  readonly #kind: RowKind;
+  readonly #options: LoadOptions;
+  /** What the rows call their columns. */
+  readonly #keys: readonly string[];
+  /** The first row that has a column. */
+  readonly #firsts = new Map<string, number>();
+
+  constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
+    this.name = kind.file ?? "the rows";
+    this.size = kind.size;
+    this.refuse = kind.file === undefined ? bad : badData;
+    this.#peeked = peeked;
+    this.#sample = peeked.head.flat();
+    this.#kind = kind;
+    this.#options = options;
+    for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
+    this.#sample.forEach((row, index) => this.#meet(row, index + 1));
+    this.#keys = listedColumns(options) ?? [...this.#firsts.keys()];
+    this.names = listedColumns(options) ?? renamed(this.#keys, options.columns, this.name);
+  }
+
+  newColumns(): Map<string, string> {
+    const types = this.#newTypes();
+    if (types.size === 0) {
+      throw this.refuse(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
+    }
+    const known = this.#kind.known;
+    return new Map(
+      Array.from(types, ([name, type], index) => [name, known?.get(this.#keys[index]!) ?? typeText(type)]),
+    );
+  }
+
+  types(): Map<string, FileType> {
+    return new Map(Array.from(this.#newTypes(), ([name, sampled]) => [name, { sampled }]));
+  }
+
+  #newTypes(): Map<string, NewType | undefined> {
+    const types = this.#keys.map((): NewType | undefined => undefined);
+    for (const row of this.#sample) {
+      this.#keys.forEach((key, index) => types[index] = commonType(types[index], this.#kind.type(row[key])));
+    }
+    return new Map(this.names.map((name, index) => [name, types[index]]));
+  }
+
+  copy(table: LoadTable): IncomingCopy | undefined {
+    if (this.names.length === 0 && this.#sample.length === 0) return undefined;
+    const matched = matchColumns(table, this.names, this.#namer());
+    const keys = this.#keys.filter((_, index) => !matched[index]!.generated);
+    const columns = matched.filter(({ generated }) => !generated);
+    const { kind, writer } = this.#write(columns);
+    const bytes = this.#bytes(table, keys, columns, writer);
+    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place: (line) => kind.place(line) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#peeked[Symbol.dispose]();
+    await this.#kind.close?.();
+  }
+
+  #write(columns: readonly LoadColumn[]): { kind: RowKind; writer: CopyTextWriter } {
+    const kind = this.#kind;
+    const refuse = (row: number, column: number, state: string) =>
+      this.refuse(`${this.#cell(row, columns[column]!)} ${state}`);
+    return { kind, writer: new CopyTextWriter(refuse) };
+  }
+
+  #bytes(
+    table: LoadTable,
+    keys: readonly string[],
+    columns: readonly LoadColumn[],
+    writer: CopyTextWriter,
+  ): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+    const add = this.#adder(table, keys, columns, writer);
+    const rows = this.#peeked.rest();
+    return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
+  }
+
+  /** Writes a row; one function for all of them, since this is where the time goes. */
+  #adder(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
+    const { text } = this.#kind;
+    const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;
+    const inherited = keys.map((key) => key in Object.prototype);
+    const name = (index: number) => () => this.#cell(writer.rows + 1, columns[index]!);
+    const names = columns.map((_, index) => name(index));
+    return (row: LoadRow) => {
+      if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, writer.rows + 1);
+      if (known !== undefined) {
+        for (const key in row) if (!known.has(key)) throw this.#late(table, key, writer.rows + 1);
+      }
+      for (let index = 0; index < keys.length; index++) {
+        const key = keys[index]!;
+        const value = inherited[index] && !Object.hasOwn(row, key) ? undefined : row[key];
+        writer.add(text(value, columns[index]!, names[index]!));
+      }
+      writer.endRow();
+    };
+  }
+
+  #meet(row: LoadRow, number: number): void {
+    if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, number);
+    for (const key in row) if (!this.#firsts.has(key)) this.#firsts.set(key, number);
+  }
+
+  #namer(): Namer {
+    if (listedColumns(this.#options) !== undefined) return BY_OPTION;
+    const first = (name: string) => this.#firsts.get(this.#keys[this.names.indexOf(name)]!) ?? 1;
+    return { where: (name) => this.#place(first(name)), refuse: this.refuse };
+  }
+
+  #place(row: number): string {
+    const { file } = this.#kind;
+    return file === undefined ? this.#kind.place(row) : `${this.#kind.place(row)} of ${file}`;
+  }
+
+  #cell(row: number, { name }: LoadColumn): string {
+    return `${this.#place(row)}, column ${JSON.stringify(name)}`;
+  }
+
+  #late(table: LoadTable, key: string, row: number): LakebaseError {
+    const where = this.#place(row);
+    if (!table.columns.some(({ name }) => name === key)) {
+      return unknownColumn(table, key, { where: () => where, refuse: this.refuse });
+    }
+    return this.refuse(
+      `${where} has the column ${JSON.stringify(key)}, which none of the first ${
+        SAMPLE_ROWS.toLocaleString("en-US")
+      } rows ` +
+        "has; name all columns that any row has: { columns: [...] }",
+    );
+  }
+
+  #noRow(row: unknown, number: number): LakebaseError {
+    const found = row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`;
+    return this.refuse(`${this.#place(number)} is ${found}; a row is an object: { id: 1, name: "Harlem" }`);
+  }
+}
+
+/** A row: its values by its columns' names. */
+export type LoadRow = Readonly<Record<string, unknown>>;
+
+/** Some rows: a promise for each would take longer than the row. */
+export type RowGroup = readonly LoadRow[];
+
+/** Rows of a group that is made here. */
+const GROUP_ROWS = 256;
+
+/** Rows that a program holds, in groups. */
+export function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
+  let group: LoadRow[] = [];
+  for (const row of rows) {
+    if (group.push(row) < GROUP_ROWS) continue;
+    yield group;
+    group = [];
+  }
+  yield group;
+}
+
+/** A row that comes by itself is not kept waiting for others. */
+export async function* single(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
+  for await (const row of rows) yield [row];
+}
+
+/** The rows as bytes. */
+export function* chunks(
+  groups: Iterable<RowGroup>,
+  add: (row: LoadRow) => void,
+  writer: CopyTextWriter,
+): Generator<Uint8Array> {
+  for (const group of groups) {
+    for (const row of group) {
+      add(row);
+      if (writer.full) yield writer.take();
+    }
+  }
+  yield writer.take();
+}
+
+/** {@linkcode chunks} of what is asynchronous. */
+export async function* chunksAsync(
+  groups: AsyncIterable<RowGroup>,
+  add: (row: LoadRow) => void,
+  writer: CopyTextWriter,
+): AsyncGenerator<Uint8Array> {
+  for await (const group of groups) {
+    for (const row of group) {
+      add(row);
+      if (writer.full) yield writer.take();
+    }
+  }
+  yield writer.take();
+}

@@ -1,0 +1,243 @@
+import { fileURLToPath } from "node:url";
+import { exactRows, Query } from "../../api/query.ts";
+import { closest } from "../../core/closest.ts";
+import type { LakebaseError } from "../../core/errors.ts";
+import { Columns } from "../columns/columns.ts";
+import {
+  type FileSignature,
+  LOAD_EXTENSIONS,
+  LOAD_FORMATS,
+  type LoadFormat,
+  SIGNATURE_BYTES,
+  signatureOf,
+} from "../formats/file_format.ts";
+import { badFile, type LoadBytes, openFile, openPath, openStream, unreadableFile } from "./bytes.ts";
+import { openDelimited } from "./delimited.ts";
+import { isGlob } from "./glob.ts";
+import type { Incoming } from "./incoming.ts";
+import { openJson, openNdjson } from "./ndjson.ts";
+import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
+import { peek } from "./peek.ts";
+import { openRows } from "./rows.ts";
+
+/** What can be loaded, rows and bytes alike; see `Queryable.load`. */
+export type LoadSource = string | URL | Columns | Iterable<object | string> | AsyncIterable<object | string>;
+
+/**
+ * Opens what is to be loaded and looks at its beginning.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for what is no source.
+ */
+export async function openSource(
+  source: unknown,
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
+  if (isPlace(source)) {
+    const path = pathOf(source);
+    return await isDataset(path) ? await openFiles([path], options, signal) : await openNamed(path, options);
+  }
+  if (Array.isArray(source) && source.length > 0 && source.every(isPlace)) {
+    return await openFiles(source.map(pathOf), options, signal);
+  }
+  expectDataset(options);
+  const { format } = options;
+  const isSource = typeof source === "object" && source !== null;
+  if (source instanceof Columns) return await openColumns(source, options);
+  if (source instanceof Query) return await openQuery(source, options, signal);
+  if (isSource && (Symbol.asyncIterator in source || Symbol.iterator in source)) {
+    const iterable = source as AsyncIterable<unknown> | Iterable<unknown>;
+    checkFormatOptions(options, format);
+    if (format !== undefined) return await openStreamAs(format, iterable, options);
+    if (source instanceof ReadableStream) return await openUnnamed(source, options);
+    return await openRows(iterable, options);
+  }
+  const found = source === null ? "null" : isSource ? "an object" : `a ${typeof source}`;
+  throw bad(`the source is ${found}; it must be rows, a file's path, or a stream of bytes with { format }`);
+}
+
+async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
+  checkFormatOptions(options, undefined);
+  if (options.format !== undefined) throw bad("format is for files and streams of bytes; columns are none");
+  const { columnsIncoming } = await import("./columnar.ts");
+  return columnsIncoming(columns, options);
+}
+
+/**
+ * All rows are read first: to read and write side by side would wait for itself in a transaction, on a pool's last connection,
+ * and where the rows of the table that is read are replaced.
+ */
+async function openQuery(query: Query, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
+  checkFormatOptions(options, undefined);
+  if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
+  return await openRows(await exactRows(query, signal), options);
+}
+
+function isPlace(source: unknown): source is string | URL {
+  return typeof source === "string" || source instanceof URL;
+}
+
+function pathOf(place: string | URL): string {
+  if (typeof place === "string") return place;
+  if (place.protocol === "file:") return fileURLToPath(place);
+  throw bad(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
+}
+
+/** Whether a path stands for several files: a folder, or a glob that is no file's own name. */
+async function isDataset(path: string): Promise<boolean> {
+  if (path === "-") return false;
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound && (path.endsWith("/") || isGlob(path)); // else opening it says it
+  }
+}
+
+async function openFiles(
+  places: readonly string[],
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
+  const { listName, openDataset } = await import("./dataset.ts");
+  return await openDataset(places, listName(places), options, { formatOf, open: openPart }, signal);
+}
+
+/** Spark writes an empty file for a part without rows. */
+async function openPart(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined> {
+  checkFormatOptions(options, format);
+  if (isColumnar(format)) return await openColumnarFile(path, format, options);
+  const bytes = await openPath(path);
+  const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
+  if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
+  return await openText(format, { ...bytes, chunks: peeked.rest() as AsyncIterable<Uint8Array> }, options);
+}
+
+function expectDataset({ partitions }: LoadOptions): void {
+  if (partitions !== undefined) throw bad("partitions is for the files of a folder, a glob or a list");
+}
+
+async function openNamed(path: string, options: LoadOptions): Promise<Incoming> {
+  expectDataset(options);
+  const format = options.format ?? await formatOf(path);
+  checkFormatOptions(options, format);
+  return await (isColumnar(format) ? openColumnarFile(path, format, options) : openTextFile(path, format, options));
+}
+
+function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
+  return format === "arrow" || format === "parquet";
+}
+
+/** The readers need the file itself, of which they read parts. */
+async function openColumnarFile(
+  path: string,
+  format: "arrow" | "parquet",
+  options: SourceOptions,
+): Promise<Incoming> {
+  const { openColumnar } = await import("./columnar.ts");
+  const signature = path === "-" ? undefined : await readSignature(path);
+  const packed = signature === "gzip" || signature === "zstd";
+  if (path !== "-" && !packed) return await openColumnar(path, format, options);
+  if (format === "arrow") return await openColumnar(await openPath(path), format, options);
+  const instead = packed ? `unpack it first, with ${UNPACKERS[signature]}` : "write it to a file first";
+  throw bad(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
+}
+
+async function openTextFile(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming> {
+  return await openText(format, await openPath(path), options);
+}
+
+const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
+
+/** What a file is by its first bytes; `undefined` for a pipe, whose bytes can be read once only. */
+async function readSignature(path: string): Promise<FileSignature | "json" | undefined> {
+  const { isFile } = await Deno.stat(path).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  if (!isFile) return undefined;
+  const { file } = await openFile(path);
+  using _ = file;
+  const head = new Uint8Array(SIGNATURE_BYTES);
+  const read = await file.read(head).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  const found = head.subarray(0, read ?? 0);
+  return signatureOf(found) ?? (/^\s*[{[]/.test(new TextDecoder().decode(found)) ? "json" : undefined);
+}
+
+function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
+  if (signature === "parquet" || signature === "arrow" || signature === "json") return signature;
+  if (signature === "feather v1") {
+    throw badFile(`Cannot load ${path}: it is a Feather file of version 1; write it anew with pyarrow, as version 2`);
+  }
+  throw unknownFormat(path);
+}
+
+async function openStreamAs(
+  format: LoadFormat,
+  source: AsyncIterable<unknown> | Iterable<unknown>,
+  options: LoadOptions,
+): Promise<Incoming> {
+  if (format === "parquet") {
+    throw bad("a Parquet file is read from its end, so it can't be a stream; write it to a file first");
+  }
+  const bytes = await openStream(source);
+  if (format !== "arrow") return await openText(format, bytes, options);
+  const { openColumnar } = await import("./columnar.ts");
+  return await openColumnar(bytes, format, options);
+}
+
+/** A stream of rows is as good as any other source of rows. */
+async function openUnnamed(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
+  const rows = async function* () {
+    for await (const chunk of source) {
+      if (typeof chunk === "string" || chunk instanceof Uint8Array) {
+        throw bad(
+          `the stream gives bytes; say what they are: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`,
+        );
+      }
+      yield chunk;
+    }
+  };
+  return await openRows(rows(), options);
+}
+
+async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
+  try {
+    const { signature } = bytes;
+    if (signature === "parquet" || signature === "arrow") {
+      throw badFile(
+        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; say { format: "${signature}" }`,
+      );
+    }
+    if (format === "ndjson") return await openNdjson(bytes, options);
+    if (format === "json") return await openJson(bytes, options);
+    return await openDelimited(bytes, options, format === "csv");
+  } catch (error) {
+    await bytes[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Ends of names that say how a file is packed, not what it is. */
+const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
+
+/** The format that a file's name says, or else its first bytes. */
+async function formatOf(path: string): Promise<LoadFormat> {
+  if (path === "-") throw bad('standard input has no extension; say what it is: { format: "csv" }');
+  return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path));
+}
+
+function extensionOf(path: string): string | undefined {
+  const name = path.split(/[/\\]/).at(-1)!.toLowerCase().replace(PACKED, "");
+  return /\.([^.]+)$/.exec(name)?.[1];
+}
+
+function unknownFormat(path: string): LakebaseError {
+  const extension = extensionOf(path);
+  const near = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
+  const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
+  const hint = near === undefined
+    ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
+    : `did you mean .${near}?`;
+  return bad(`${path}: ${found}; ${hint}`);
+}

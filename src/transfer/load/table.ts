@@ -1,0 +1,231 @@
+import { fold, nameOf, readings } from "../../catalog/names.ts";
+import { expectTable, KIND, look, NAMED, type Relation } from "../../catalog/relation.ts";
+import { closest } from "../../core/closest.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import { Fragment, textStatement } from "../../sql/fragment.ts";
+import { type FindSession, run } from "../../sql/run.ts";
+import type { StopOptions } from "../../sql/stop.ts";
+import { BUILT_IN } from "../../sql/type_names.ts";
+import { bad, type Refuse } from "./options.ts";
+
+/** A column that can be loaded. */
+export interface LoadColumn {
+  /** Its name. */
+  name: string;
+  /** Its type, as SQL has it. */
+  type: string;
+  /** How a value of JavaScript becomes its text. */
+  form: "json" | "array" | "vector" | "hstore" | "scalar";
+  /** Whether the table computes it. */
+  generated: boolean;
+}
+
+/** A table that can be loaded. */
+export interface LoadTable extends Relation {
+  /** Its name, quoted where SQL needs it, with its schema. */
+  quoted: string;
+  /** Its name alone. */
+  name: string;
+  /** Its columns. */
+  columns: LoadColumn[];
+  /** Whether a trigger takes rows in its stead, as a view may have one. */
+  takesRows: boolean;
+}
+
+/** The type below a domain's. */
+const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype UNION ALL
+  SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.below)
+  SELECT oid FROM base WHERE below OPERATOR(pg_catalog.=) 0)`;
+
+/** Of `tgtype` of a trigger 64 is INSTEAD OF, and 4 is INSERT. */
+const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
+  coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
+    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+    'form', CASE WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{114,3802}') THEN 'json'
+      WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{22,30}') THEN 'vector'
+      WHEN base.typname OPERATOR(pg_catalog.=) 'hstore' AND base.typcategory OPERATOR(pg_catalog.=) 'U' THEN 'hstore'
+      WHEN base.typcategory OPERATOR(pg_catalog.=) 'A' THEN 'array' ELSE 'scalar' END,
+    'generated', a.attgenerated OPERATOR(pg_catalog.<>) '') ORDER BY a.attnum)
+    FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+    JOIN pg_catalog.pg_type AS base ON base.oid OPERATOR(pg_catalog.=) ${BASE}
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]')
+    AS columns,
+  EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
+    AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68) AS "takesRows"
+  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+
+/** A name of Postgres has no more bytes than this; the rest would be cut off in silence. */
+const MOST_NAME_BYTES = 63;
+
+/** The name that a person gave for a table. @throws {LakebaseError} `BAD_PARAMETER` for what is none. */
+export function tableName(table: string | Fragment): string {
+  const name = table instanceof Fragment ? nameOf(table) : table;
+  if (typeof name === "string") {
+    readings(name);
+    return name;
+  }
+  const what = table instanceof Fragment ? "a query" : table === null ? "null" : `a ${typeof table}`;
+  throw bad(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
+}
+
+/** Finds the table; `undefined` where there is none of that name. */
+export async function findTable(find: FindSession, name: string, stops: StopOptions): Promise<LoadTable | undefined> {
+  const [table] = await look<LoadTable>(find, FIND, [readings(name)], stops);
+  return table;
+}
+
+/** Makes sure that there is a table, and that it is one that keeps rows. */
+export async function expectLoadable(
+  find: FindSession,
+  name: string,
+  found: LoadTable | undefined,
+): Promise<LoadTable> {
+  const table = await expectTable(find, "load", name, found).catch((error: LakebaseError) => {
+    if (found !== undefined) throw error;
+    const { code, message, sqlstate } = error;
+    throw new LakebaseError(code, `${message}\nHINT: { create: true } makes it`, { sqlstate });
+  });
+  if (table.takesRows || table.kind !== "view" && table.kind !== "materialized view") return table;
+  throw new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot load ${name}: it is a ${table.kind}, which keeps no rows of its own; load the table that it reads${
+      table.kind === "view" ? ", or give it an INSTEAD OF INSERT trigger" : ""
+    }`,
+    { sqlstate: "42809" },
+  );
+}
+
+/**
+ * A built-in type with its schema: an earlier schema on the path could have another of that name. `char` and `bit` alone are
+ * words of SQL's own, which mean other types.
+ */
+function plainType(type: string): string {
+  const name = type.replace(/\[\]$/, "");
+  return Object.hasOwn(BUILT_IN, name) && name !== "char" && name !== "bit" ? `pg_catalog.${type}` : type;
+}
+
+/** Makes a table, as SQL reads its name: without quotes in lower case. */
+export async function createTable(
+  find: FindSession,
+  name: string,
+  columns: ReadonlyMap<string, string>,
+  refuse: Refuse,
+  stops: StopOptions,
+): Promise<void> {
+  const definitions = Array.from(
+    columns,
+    ([column, type]) => `${quoteName(checkName(column, refuse))} ${plainType(type)}`,
+  );
+  const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
+  await run(find, textStatement(text), stops);
+}
+
+/** Who gave names of columns. */
+export interface Namer {
+  /** Says who has a name, for an error. */
+  where(name: string): string;
+  /** Makes the error. */
+  refuse: Refuse;
+}
+
+/** Names that a person gave. */
+export const BY_OPTION: Namer = { where: () => "the option columns", refuse: bad };
+
+/**
+ * The table's columns that values come for.
+ *
+ * @param names What the values are called, in their order; `undefined` where nothing says.
+ * @throws {LakebaseError} For a name that the table does not have, or that comes twice.
+ */
+export function matchColumns(
+  table: LoadTable,
+  names: readonly string[] | undefined,
+  namer: Namer,
+): LoadColumn[] {
+  if (names === undefined) return table.columns.filter(({ generated }) => !generated);
+  const byName = new Map(table.columns.map((column) => [column.name, column]));
+  const seen = new Set<LoadColumn>();
+  return names.map((name) => {
+    const column = byName.get(name) ?? byName.get(fold(name));
+    if (column === undefined) throw unknownColumn(table, name, namer);
+    if (seen.has(column)) {
+      const apart = namer === BY_OPTION
+        ? ""
+        : `; name them apart, in their order: { columns: ${asList(apartNames(names))} }`;
+      throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice${apart}`);
+    }
+    seen.add(column);
+    return column;
+  });
+}
+
+/** The names, with a number behind those that come again. */
+function apartNames(names: readonly string[]): string[] {
+  const apart = new Set<string>();
+  for (const name of names) {
+    let free = name;
+    for (let n = 2; apart.has(free); n++) free = `${name}_${n}`;
+    apart.add(free);
+  }
+  return [...apart];
+}
+
+/** As TypeScript writes a list of names; a long one is not drawn whole. */
+function asList(names: readonly string[]): string {
+  const text = `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
+  return text.length > 500 ? "[...]" : text;
+}
+
+/** An error for a name that is none of the table's columns'. */
+export function unknownColumn({ columns, quoted }: LoadTable, name: string, namer: Namer): LakebaseError {
+  const names = columns.map((column) => column.name);
+  const near = closest(name, names);
+  const delimiter = names.length > 1 ? otherDelimiter(name) : undefined;
+  const hint = near !== undefined
+    ? `did you mean ${JSON.stringify(near)}?`
+    : delimiter !== undefined
+    ? delimiterHint(delimiter)
+    : `it has: ${listed(names)}`;
+  return namer.refuse(
+    `${namer.where(name)} has the column ${
+      JSON.stringify(shortened(name))
+    }, but ${quoted} has none of that name; ${hint}`,
+  );
+}
+
+/** What may stand between columns, in a name that was taken for one. */
+export function otherDelimiter(name: string): string | undefined {
+  return /[;\t|,]/.exec(name)?.[0];
+}
+
+/** What to do about it. */
+export function delimiterHint(delimiter: string): string {
+  const quoted = JSON.stringify(delimiter);
+  return `if the columns are separated by ${quoted}, say { format: "csv", delimiter: ${quoted} }`;
+}
+
+function shortened(name: string): string {
+  return name.length > 100 ? `${name.slice(0, 100)}…` : name;
+}
+
+function listed(names: readonly string[]): string {
+  const most = 20;
+  const more = names.length > most ? `, ... (${names.length} in all)` : "";
+  return names.length === 0 ? "none" : names.slice(0, most).join(", ") + more;
+}
+
+function checkName(name: string, refuse: Refuse): string {
+  const bytes = new TextEncoder().encode(name).length;
+  if (name === "") throw refuse('a column has no name; name it: { columns: { "": "name" } }');
+  if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
+  if (bytes <= MOST_NAME_BYTES) return name;
+  throw refuse(
+    `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +
+      `rename it: { columns: { ${JSON.stringify(name)}: "a_shorter_name" } }`,
+  );
+}
+
+/** A name as SQL takes it. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

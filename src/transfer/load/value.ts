@@ -1,0 +1,60 @@
+import { Buffer } from "node:buffer";
+import { LakebaseError } from "../../core/errors.ts";
+import { encodeValue, temporalType } from "../../sql/parameter.ts";
+import { bad } from "./options.ts";
+import type { LoadColumn } from "./table.ts";
+
+/**
+ * The text of a value of JavaScript, as the server reads it: what a parameter would be. For a `json` column everything but
+ * a string, which is JSON already, becomes JSON.
+ *
+ * @param name Says where the value is, for an error.
+ * @returns `null` for NULL, and for `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
+ */
+export function valueText(value: unknown, column: LoadColumn, name: () => string): string | null {
+  switch (typeof value) {
+    case "string":
+      return value;
+    case "number":
+      return Object.is(value, -0) ? "-0" : String(value); // `String` forgets the sign of a zero
+    case "boolean":
+    case "bigint":
+      return String(value);
+    case "undefined":
+      return null;
+    case "object":
+      if (value === null) return null;
+      if (column.form === "json") return jsonText(value, name);
+      if (column.form === "vector" && Array.isArray(value)) return value.join(" ");
+      if (value instanceof Date && isUsual(value)) return value.toISOString();
+  }
+  return encoded(value, name);
+}
+
+/** Of the years 1 to 9999, which ISO and Postgres write in the same way. */
+function isUsual(date: Date): boolean {
+  const time = date.getTime();
+  return time >= -62_135_596_800_000 && time < 253_402_300_800_000;
+}
+
+function encoded(value: unknown, name: () => string): string | null {
+  try {
+    const text = encodeValue(value, name()).value;
+    return Buffer.isBuffer(text) ? `\\x${text.toString("hex")}` : text;
+  } catch (error) {
+    if (!(error instanceof LakebaseError)) throw error;
+    throw bad(error.message.replace(/^Cannot run the query: /, ""), error.cause);
+  }
+}
+
+/** What would be an array, a time or a text of Postgres otherwise. */
+function jsonText(value: object, name: () => string): string | null {
+  const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
+  if (!Array.isArray(value) && !kept) return encoded(value, name);
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw bad(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
+  }
+}

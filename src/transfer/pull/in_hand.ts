@@ -1,0 +1,265 @@
+import { meant } from "../../core/closest.ts";
+import { stoppable, until } from "../../sql/stop.ts";
+import { BUILT_IN } from "../../sql/type_names.ts";
+import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
+import { cellText } from "../columns/cell_text.ts";
+import { isSet } from "../columns/value.ts";
+import { ENCODERS } from "../formats/encode.ts";
+import { startMeter } from "../progress.ts";
+import { bad, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
+import { PullResult } from "./result.ts";
+import { gzip, isTerminal, openSinks, type Plan, planTarget, type PullTarget } from "./target.ts";
+
+/** Characters of text that are encoded at once, about. */
+const BLOCK = 65_536;
+
+/** Rows of a row group of Parquet, or of a batch of Arrow, as in other pulls. */
+const BATCH_ROWS = 131_072;
+
+/** Options of pulls that read from a server. */
+const OF_SERVER = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
+
+/**
+ * Writes rows that are in memory as {@linkcode pull} writes those of the server; nothing is asked of the server.
+ *
+ * @param read Gives the rows, once the options are known to be right.
+ */
+export async function pullInHand(
+  columns: readonly BatchColumn[],
+  read: () => Batch,
+  target: PullTarget,
+  options: PullOptions = {},
+): Promise<PullResult> {
+  const started = performance.now();
+  const checked = checkPullOptions(options);
+  const found = OF_SERVER.find((name) => checked[name] !== undefined);
+  if (found !== undefined) throw bad(`${found} is for what the server reads: pull the table, or the query`);
+  const plan = planTarget(target, checked);
+  if (plan.folder) throw bad("rows in memory go into a file; a folder is for a table or a query");
+  checkFormatOptions(checked, plan.format);
+  const chosen = choose(columns, checked.columns);
+  const batch = read();
+  using stop = stoppable(checked);
+  const sinks = await openSinks(plan, checked, stop.signal);
+  const sink = sinks.all[0]!;
+  let bytes = 0;
+  try {
+    const show = (checked.progress ?? true) && !isTerminal(plan.target);
+    await using meter = startMeter({
+      action: "Pulling",
+      name: sink.name,
+      totalRows: batch.rows,
+      onProgress: checked.onProgress,
+      show,
+    });
+    const data = {
+      ...batch,
+      columns: chosen.map(({ index, column: { name } }) => ({ ...batch.columns[index]!, name })),
+    };
+    const encoded = await encode(data, chosen.map(({ column }) => column), plan, checked);
+    for await (const piece of plan.gzip ? gzip(encoded) : encoded) {
+      await until(sink.write(piece), stop.signal);
+      stop.signal?.throwIfAborted();
+      bytes += piece.length;
+      meter.add(0, piece.length);
+    }
+    meter.add(batch.rows, 0);
+    await until(sinks.flush(), stop.signal);
+    await until(meter.complete(), stop.signal);
+    await sinks.commit(stop.signal);
+  } catch (error) {
+    await sinks.abort(error, stop.signal);
+    throw error;
+  }
+  return new PullResult({
+    ...{ rows: batch.rows, bytes, paths: sinks.paths, to: sinks.name },
+    elapsed: performance.now() - started,
+  });
+}
+
+function choose(columns: readonly BatchColumn[], names: readonly string[] | undefined) {
+  const keys = columns.map(({ name }) => name);
+  return (names ?? keys).map((name) => {
+    const index = keys.indexOf(name);
+    if (index !== -1) return { index, column: columns[index]! };
+    throw bad(`columns has "${name}", which is no column; ${meant(name, keys, "columns")}`);
+  });
+}
+
+async function encode(
+  batch: Batch,
+  columns: readonly BatchColumn[],
+  { format }: Plan,
+  options: PullOptions,
+): Promise<AsyncIterable<Uint8Array>> {
+  if (format === "arrow" || format === "parquet") {
+    const batches = (async function* () {
+      for (const part of slices(batch, options.rowGroupSize ?? BATCH_ROWS)) yield await Promise.resolve(part);
+    })();
+    const { compression, rowGroupSize } = options;
+    const none = (async function* () {})();
+    return (await ENCODERS[format]())(none, { columns, batches, options: { compression, rowGroupSize } });
+  }
+  return textOf(batch, format === "ndjson" ? ndjsonRows(batch, columns) : delimitedRows(batch, format, options));
+}
+
+/** What a row is as a line, and what stands before the first. */
+interface Lines {
+  header: string;
+  line(row: number): string;
+}
+
+async function* textOf({ rows }: Batch, { header, line }: Lines): AsyncGenerator<Uint8Array, void, void> {
+  const encoder = new TextEncoder();
+  let text = header;
+  for (let row = 0; row < rows; row++) {
+    text += line(row);
+    if (text.length < BLOCK) continue;
+    yield encoder.encode(text);
+    text = "";
+    await new Promise<void>((resolve) => setTimeout(resolve)); // else Stop and timers would wait for the last row
+  }
+  yield encoder.encode(text);
+}
+
+function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullOptions): Lines {
+  const csv = format === "csv";
+  const { delimiter = csv ? "," : "\t", nullText = csv ? "" : "\\N", header = true } = options;
+  const write = csv
+    ? (text: string) => quoted(text, delimiter, nullText, columns.length)
+    : (text: string) => escaped(text, delimiter);
+  const cells = columns.map((column) => serverText(column));
+  return {
+    header: header ? `${columns.map(({ name }) => write(name)).join(delimiter)}\n` : "",
+    line: (row) => {
+      const values = cells.map((cell) => {
+        const text = cell(row);
+        return text === null ? nullText : write(text);
+      });
+      return `${values.join(delimiter)}\n`;
+    },
+  };
+}
+
+/** COPY writes a boolean as one letter, and quotes in an array only what needs it. */
+function serverText(column: ColumnData): (row: number) => string | null {
+  const read = cellText(column);
+  const { offsets, child } = column;
+  if (column.type.kind === "list") {
+    const item = serverText(child!);
+    return (row) => {
+      if (read(row) === null) return null;
+      const from = offsets![row]!;
+      const items = Array.from({ length: offsets![row + 1]! - from }, (_, at) => item(from + at));
+      return `{${items.map((text) => text === null ? "NULL" : arrayItem(text)).join(",")}}`;
+    };
+  }
+  return column.type.kind === "bool" ? (row) => read(row)?.[0] ?? null : read;
+}
+
+function arrayItem(text: string): string {
+  return /^(null)?$|[{}",\\\s]/i.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : text;
+}
+
+/** As COPY quotes: what would be taken for NULL, for the end of a value, or alone for the end of the data. */
+function quoted(text: string, delimiter: string, nullText: string, columns: number): string {
+  const special = text === nullText || text.includes(delimiter) || /["\r\n]/.test(text) ||
+    columns === 1 && text === "\\.";
+  return special ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const LETTERS: Readonly<Record<string, string>> = {
+  ...{ "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v" },
+};
+
+function escaped(text: string, delimiter: string): string {
+  const plain = text.replace(/[\\\b\f\n\r\t\v]/g, (special) => LETTERS[special]!);
+  return delimiter === "\t" ? plain : plain.replaceAll(delimiter, `\\${delimiter}`);
+}
+
+function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Lines {
+  const cells = columns.map((column, index) => ({
+    key: JSON.stringify(column.name),
+    write: jsonCell(column, about[index]!.oid),
+  }));
+  return { header: "", line: (row) => `{${cells.map(({ key, write }) => `${key}:${write(row)}`).join(",")}}\n` };
+}
+
+/** A value as `row_to_json` writes it. */
+function jsonCell(column: ColumnData, oid: number): (row: number) => string {
+  const read = cellText(column);
+  const { type, offsets, child } = column;
+  const numeric = oid === BUILT_IN["numeric"]![0] || oid === BUILT_IN["numeric"]![1];
+  switch (type.kind) {
+    case "list": {
+      const item = jsonCell(child!, oid);
+      return (row) => {
+        if (read(row) === null) return "null";
+        const from = offsets![row]!;
+        return `[${Array.from({ length: offsets![row + 1]! - from }, (_, at) => item(from + at)).join(",")}]`;
+      };
+    }
+    case "bool":
+    case "json":
+      return (row) => read(row)?.replace(/[\r\n]/g, " ") ?? "null";
+    case "timestamp":
+      return (row) => textJson(read(row)?.replace(" ", "T").replace(/\+00$/, "+00:00") ?? null);
+    case "text":
+      return numeric ? (row) => numberJson(read(row)) : (row) => textJson(read(row));
+    default: {
+      const isNumber = ["int16", "int32", "int64", "uint32", "float32", "float64", "decimal"].includes(type.kind);
+      return isNumber ? (row) => numberJson(read(row)) : (row) => textJson(read(row));
+    }
+  }
+}
+
+function textJson(text: string | null): string {
+  return text === null ? "null" : JSON.stringify(text);
+}
+
+/** JSON has no NaN and no infinity: they are texts. */
+function numberJson(text: string | null): string {
+  return text === null || /\d/.test(text) ? text ?? "null" : JSON.stringify(text);
+}
+
+/** A batch in pieces of so many rows at most. */
+export function* slices(batch: Batch, most: number): Generator<Batch, void, void> {
+  if (batch.rows <= most) {
+    if (batch.rows > 0) yield batch;
+    return;
+  }
+  for (let from = 0; from < batch.rows; from += most) {
+    const to = Math.min(batch.rows, from + most);
+    yield { rows: to - from, columns: batch.columns.map((column) => slice(column, from, to)) };
+  }
+}
+
+function slice(column: ColumnData, from: number, to: number): ColumnData {
+  const { type, nullBitmap, offsets, values, child } = column;
+  const nulls = nullBitmap === undefined ? {} : { nullBitmap: bits(nullBitmap, from, to) };
+  const nullCount = nulls.nullBitmap === undefined ? 0 : countClear(nulls.nullBitmap, to - from);
+  const same = { ...column, ...nulls, nullCount, length: to - from };
+  if (offsets !== undefined) {
+    const [start, end] = [offsets[from]!, offsets[to]!];
+    const own = offsets.slice(from, to + 1).map((offset) => offset - start);
+    return child === undefined
+      ? { ...same, offsets: own, values: values.subarray(start, end) }
+      : { ...same, offsets: own, child: slice(child, start, end) };
+  }
+  if (type.kind === "bool") return { ...same, values: bits(values as Uint8Array, from, to) };
+  const width = type.kind === "uuid" ? 16 : type.kind === "decimal" ? 4 : 1;
+  return { ...same, values: values.subarray(from * width, to * width) };
+}
+
+function bits(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  if (from % 8 === 0) return bytes.slice(from / 8, Math.ceil(to / 8));
+  const out = new Uint8Array(Math.ceil((to - from) / 8));
+  for (let at = from; at < to; at++) if (isSet(bytes, at)) out[(at - from) >> 3]! |= 1 << ((at - from) & 7);
+  return out;
+}
+
+function countClear(bitmap: Uint8Array, length: number): number {
+  let count = 0;
+  for (let at = 0; at < length; at++) if (!isSet(bitmap, at)) count++;
+  return count;
+}

@@ -1,0 +1,228 @@
+import { type CopyFormat, JSON_DELIMITER, JSON_QUOTE } from "../copy/copy_query.ts";
+import {
+  BINARY_HEADER,
+  BINARY_TRAILER,
+  type Chunk,
+  type CopyItem,
+  END_OF_COPY,
+  withoutFrames,
+} from "../copy/messages.ts";
+
+/** How the rows of one COPY are divided into files. */
+export interface Division {
+  /** How the server writes them. */
+  format: CopyFormat;
+  /** Rows of a file at most. */
+  rowsPerFile?: number | undefined;
+  /** Whether each row begins with the values of its partition, and all rows of a partition come together. */
+  partitioned: boolean;
+}
+
+/** The rows of a file; all of them are taken before the next file's. */
+export interface FileRowsPart {
+  /** The values of its partition, as the server writes them as text; none where there are no partitions. */
+  partition: (string | null)[];
+  /** What a COPY of these rows alone would give. */
+  chunks: AsyncIterable<Chunk>;
+}
+
+const LINE_FEED = 10;
+const QUOTE = 0x22;
+const TAB = 0x09;
+const COMMA = 0x2c;
+
+/**
+ * Divides the rows of a COPY. Each file gets the line with the names, or the frame of binary, that the whole has once. Without
+ * partitions there is a file at least, so that the columns of an empty table are known.
+ */
+export async function* splitRows(
+  chunks: AsyncIterable<Chunk>,
+  division: Division,
+): AsyncGenerator<FileRowsPart, void, void> {
+  const rows = new Rows(chunks, division);
+  while (await rows.more()) yield { partition: rows.partition(), chunks: rows.file() };
+}
+
+class Rows {
+  readonly #source: AsyncIterator<Chunk>;
+  readonly #layout: Layout;
+  readonly #most: number;
+  readonly #partitioned: boolean;
+  /** The rows at hand that are in no file yet, from `#at` on. */
+  #chunk: Chunk | undefined;
+  #at = 0;
+  #left = 0;
+  #header: Uint8Array<ArrayBuffer> | undefined;
+  #key: Uint8Array = new Uint8Array();
+  #files = 0;
+
+  constructor(chunks: AsyncIterable<Chunk>, { format, rowsPerFile = Infinity, partitioned }: Division) {
+    this.#layout = layoutOf(format);
+    this.#most = rowsPerFile;
+    this.#partitioned = partitioned;
+    const bare = format.format === "binary" ? rowsAlone(chunks) : chunks;
+    this.#source = bare[Symbol.asyncIterator]();
+    if (format.format === "binary") this.#header = BINARY_HEADER;
+  }
+
+  /** Whether there is another file. */
+  async more(): Promise<boolean> {
+    if (this.#layout.headed && this.#header === undefined) await this.#takeHeader();
+    if (await this.#fill()) {
+      this.#key = this.#partitioned ? this.#keyAt(this.#at) : this.#key;
+      return true;
+    }
+    return this.#files === 0 && !this.#partitioned;
+  }
+
+  partition(): (string | null)[] {
+    if (!this.#partitioned) return [];
+    return JSON.parse(new TextDecoder().decode(Uint8Array.fromHex(new TextDecoder().decode(this.#key))));
+  }
+
+  async *file(): AsyncGenerator<Chunk, void, void> {
+    this.#files++;
+    if (this.#header !== undefined) yield { bytes: this.#header.slice(), rows: 1 };
+    for (let room = this.#most; room > 0 && await this.#fill();) {
+      const taken = this.#partitioned ? this.#takeKeyed(room) : this.#take(room);
+      if (taken.rows === 0) break;
+      room -= taken.rows;
+      yield taken;
+    }
+    if (this.#layout.binary) yield { ...BINARY_TRAILER, bytes: BINARY_TRAILER.bytes.slice() };
+  }
+
+  /** Whether there are rows at hand. */
+  async #fill(): Promise<boolean> {
+    while (this.#left === 0) {
+      const { value, done } = await this.#source.next();
+      if (done) return false;
+      this.#chunk = value;
+      this.#left = value.rows;
+      this.#at = 0;
+    }
+    return true;
+  }
+
+  async #takeHeader(): Promise<void> {
+    if (!await this.#fill()) return;
+    const { bytes } = this.#chunk!;
+    const end = this.#layout.endOfRow(bytes, 0);
+    this.#header = bytes.slice(this.#partitioned ? this.#layout.endOfKey(bytes, 0) : 0, end);
+    this.#at = end;
+    this.#left--;
+  }
+
+  #take(room: number): Chunk {
+    const { bytes } = this.#chunk!;
+    const rows = Math.min(room, this.#left);
+    let end = this.#at;
+    if (rows === this.#left) end = bytes.length;
+    else for (let row = 0; row < rows; row++) end = this.#layout.endOfRow(bytes, end);
+    const taken = bytes.subarray(this.#at, end);
+    this.#at = end;
+    this.#left -= rows;
+    return { bytes: taken, rows };
+  }
+
+  /** Rows of the partition, without its values. */
+  #takeKeyed(room: number): Chunk {
+    const { bytes } = this.#chunk!;
+    const out = new Uint8Array(bytes.length - this.#at);
+    let filled = 0;
+    let rows = 0;
+    while (rows < room && this.#left > 0 && this.#isKeyAt(this.#at)) {
+      const end = this.#layout.endOfRow(bytes, this.#at);
+      if (this.#layout.binary) {
+        const columns = (bytes[this.#at]! << 8 | bytes[this.#at + 1]!) - 1;
+        out[filled++] = columns >> 8;
+        out[filled++] = columns & 0xff;
+      }
+      const rest = bytes.subarray(this.#layout.endOfKey(bytes, this.#at), end);
+      out.set(rest, filled);
+      filled += rest.length;
+      this.#at = end;
+      this.#left--;
+      rows++;
+    }
+    return { bytes: out.subarray(0, filled), rows };
+  }
+
+  #keyAt(at: number): Uint8Array {
+    const { bytes } = this.#chunk!;
+    return bytes.slice(at + this.#layout.beforeKey, this.#layout.endOfKey(bytes, at) - this.#layout.behindKey);
+  }
+
+  #isKeyAt(at: number): boolean {
+    const { bytes } = this.#chunk!;
+    const start = at + this.#layout.beforeKey;
+    const key = this.#key;
+    if (this.#layout.endOfKey(bytes, at) - this.#layout.behindKey - start !== key.length) return false;
+    for (let index = 0; index < key.length; index++) if (bytes[start + index] !== key[index]) return false;
+    return true;
+  }
+}
+
+async function* rowsAlone(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, void, void> {
+  async function* ended(): AsyncGenerator<CopyItem, void, void> {
+    yield* chunks;
+    yield END_OF_COPY;
+  }
+  for await (const item of withoutFrames(ended(), false)) if (item !== END_OF_COPY) yield item;
+}
+
+/** Where things are in the rows of a format. */
+interface Layout {
+  binary: boolean;
+  /** Whether the first line has the names. */
+  headed: boolean;
+  /** Bytes in front of a row's partition, and between it and the first value. */
+  beforeKey: number;
+  behindKey: number;
+  /** Where the row that begins at a place ends. */
+  endOfRow(bytes: Uint8Array, at: number): number;
+  /** Where the first value of that row begins, behind its partition. */
+  endOfKey(bytes: Uint8Array, at: number): number;
+}
+
+function layoutOf({ format, header = false, delimiter }: CopyFormat): Layout {
+  if (format === "binary") return BINARY;
+  const quote = format === "csv" ? QUOTE : format === "json" ? JSON_QUOTE : -1;
+  const between = format === "json" ? JSON_DELIMITER : delimiter?.charCodeAt(0) ?? (format === "csv" ? COMMA : TAB);
+  return {
+    binary: false,
+    headed: header,
+    beforeKey: 0,
+    behindKey: 1,
+    endOfRow: (bytes, at) => quote === -1 ? bytes.indexOf(LINE_FEED, at) + 1 : endOfQuotedRow(bytes, at, quote),
+    endOfKey: (bytes, at) => bytes.indexOf(between, at) + 1,
+  };
+}
+
+function endOfQuotedRow(bytes: Uint8Array, at: number, quote: number): number {
+  for (let quoted = false; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === quote) quoted = !quoted;
+    else if (byte === LINE_FEED && !quoted) return at + 1;
+  }
+  return bytes.length;
+}
+
+/** A row is the number of its values in 16 bits, then each value's length in 32, -1 for NULL, and the value. */
+const BINARY: Layout = {
+  binary: true,
+  headed: false,
+  beforeKey: 6,
+  behindKey: 0,
+  endOfRow: (bytes, at) => {
+    const columns = bytes[at]! << 8 | bytes[at + 1]!;
+    at += 2;
+    for (let column = 0; column < columns; column++) at += 4 + Math.max(0, int32At(bytes, at));
+    return at;
+  },
+  endOfKey: (bytes, at) => at + 6 + int32At(bytes, at + 2),
+};
+
+function int32At(bytes: Uint8Array, at: number): number {
+  return bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!;
+}

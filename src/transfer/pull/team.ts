@@ -1,0 +1,320 @@
+import { expectTable } from "../../catalog/relation.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import { explainFailure } from "../../sql/failure.ts";
+import { restore } from "../../sql/run.ts";
+import type { Lease, Session } from "../../sql/session.ts";
+import { acquire } from "../../sql/stop.ts";
+import { copyOutSeries } from "../copy/copy_out.ts";
+import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFrames } from "../copy/messages.ts";
+import { wholeTable } from "../copy/source.ts";
+import {
+  type PageRange,
+  pageRanges,
+  type ParallelOptions,
+  type ParallelPlan,
+  rangeQuery,
+  READ_AHEAD_BYTES,
+} from "./parallel.ts";
+import { exportSnapshot, importText, isSnapshotGone, pagedTables } from "./snapshot.ts";
+
+const LOCK_REFUSED = "55P03";
+/** A table, or its schema, that is not there. */
+const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
+
+/** Reads ranges on a connection, for one of the connections. */
+type Fill = (lease: Lease, member: number) => Promise<void>;
+
+/** Connections that read one table: the first one's snapshot is that of all, and the others come as they are free. */
+export class Team implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #options: ParallelOptions;
+  readonly #leader: Lease;
+  readonly #start: Start;
+  #next = 0;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  /** Ends the wait for connections when there is nothing left for them to do. */
+  readonly #enough = new AbortController();
+  readonly #work: Promise<void>[] = [];
+  #leading: Promise<void> = Promise.resolve();
+  #whole = false;
+  /** Between two ranges nothing else would tell that a connection is lost. */
+  readonly #onLost = (error: unknown) => this.#stop.abort(error);
+
+  private constructor(session: Session, options: ParallelOptions, start: Start) {
+    this.#session = session;
+    this.#options = options;
+    this.#start = start;
+    this.#leader = start.lease;
+    this.#signal = options.signal === undefined
+      ? this.#stop.signal
+      : AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#leader.client.on("error", this.#onLost);
+  }
+
+  /** Takes the snapshot, and divides the table as it is in it. */
+  static async gather(session: Session, options: ParallelOptions): Promise<Team> {
+    const { name, parallel, signal } = options;
+    try {
+      const lease = await acquire(session, signal, `a pull of ${name}`);
+      try {
+        const rows = await exportSnapshot(session, lease, options, signal);
+        const ranges = pageRanges(pagedTables(name, rows), parallel);
+        const { snapshot, relation, columns } = rows[0]!;
+        const plan = await options.plan(lease, wholeTable(relation, columns));
+        return new Team(session, options, { lease, relation, ranges, snapshot, plan });
+      } catch (error) {
+        giveBack(lease);
+        throw error;
+      }
+    } catch (error) {
+      throw await explained(session, options, error);
+    }
+  }
+
+  async *inOrder(): AsyncGenerator<Chunk, void, void> {
+    const order = this.#queue(this.#start.ranges.length);
+    this.#begin(async (lease) => {
+      const first = this.#claim();
+      if (first === undefined) return;
+      const mine = [first];
+      for await (const item of this.#copy(lease, mine, first === 0)) {
+        if (item === END_OF_COPY) order.close(mine.shift()!);
+        else await order.push(mine[0]!, item);
+      }
+    });
+    yield* this.#read(order);
+    if (this.#start.plan.binary) yield BINARY_TRAILER;
+    this.#whole = true;
+  }
+
+  shares(): AsyncIterable<Chunk>[] {
+    const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
+    this.#begin(async (lease, member) => {
+      const queue = queues[member]!;
+      const first = this.#claim() ?? this.#start.ranges.length; // with nothing left, its file has a header all the same
+      for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
+      if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
+      queue.close(0);
+    });
+    Promise.all(this.#work).then(() => this.#whole = true, () => {});
+    return queues.map((queue) => this.#read(queue));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#enough.abort();
+    if (!this.#whole) this.#stop.abort();
+    await Promise.allSettled(this.#work);
+    await this.#leading.catch(() => {});
+    this.#giveBack(this.#leader);
+  }
+
+  /** A queue that ends with everything else. */
+  #queue(parts: number): InOrder {
+    const queue = new InOrder(parts);
+    const onAbort = () => queue.fail(this.#signal.reason);
+    this.#signal.addEventListener("abort", onAbort, { once: true });
+    if (this.#signal.aborted) onAbort();
+    return queue;
+  }
+
+  async *#read(queue: InOrder): AsyncGenerator<Chunk, void, void> {
+    try {
+      yield* queue;
+    } catch (error) {
+      throw await explained(this.#session, this.#options, error);
+    }
+  }
+
+  #begin(fill: Fill): void {
+    this.#leading = fill(this.#leader, 0);
+    this.#work.push(this.#leading);
+    for (let member = 1; member < this.#options.parallel; member++) this.#work.push(this.#join(member, fill));
+    for (const work of this.#work) work.catch((error) => this.#stop.abort(error));
+  }
+
+  /** Work on a connection of its own, or where none has come, what is left for the first one. */
+  async #join(member: number, fill: Fill): Promise<void> {
+    const lease = await this.#hire();
+    if (lease === undefined) return await (this.#leading = this.#leading.then(() => fill(this.#leader, member)));
+    lease.client.on("error", this.#onLost);
+    try {
+      await fill(lease, member);
+    } finally {
+      this.#giveBack(lease);
+    }
+  }
+
+  async #hire(): Promise<Lease | undefined> {
+    const enough = this.#enough.signal;
+    try {
+      return await acquire(this.#session, AbortSignal.any([this.#signal, enough]), `a pull of ${this.#options.name}`);
+    } catch (error) {
+      if (enough.aborted && !this.#signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  /** The number of the next range, where one is left. */
+  #claim(): number | undefined {
+    if (this.#next < this.#start.ranges.length) return this.#next++;
+    this.#enough.abort();
+    return undefined;
+  }
+
+  #giveBack(lease: Lease): void {
+    lease.client.removeListener("error", this.#onLost);
+    giveBack(lease);
+  }
+
+  /**
+   * Copies ranges on a connection as long as any are left.
+   *
+   * @param mine The first one's number; those that are claimed later are added.
+   * @param headed Whether the first one has a header.
+   */
+  #copy(lease: Lease, mine: number[], headed: boolean): AsyncIterable<CopyItem> {
+    const items = copyOutSeries(this.#session, lease, this.#texts(lease, mine, headed), this.#signal);
+    return this.#start.plan.binary ? withoutFrames(items, headed) : items;
+  }
+
+  *#texts(lease: Lease, mine: number[], headed: boolean): Generator<string, void, void> {
+    const { relation, snapshot, ranges, plan: { columns, copy } } = this.#start;
+    const text = (index: number, first: boolean) => {
+      return copy(rangeQuery(columns, ranges[index] ?? { table: relation, from: 0, to: 0 }), first);
+    };
+    const joining = lease === this.#leader ? "" : importText(relation, snapshot);
+    yield joining + text(mine[0]!, headed);
+    for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
+      mine.push(index);
+      yield text(index, false);
+    }
+  }
+}
+
+/** What a {@linkcode Team} begins with. */
+interface Start {
+  lease: Lease;
+  /** The table's quoted name, with the schema. */
+  relation: string;
+  snapshot: string;
+  plan: ParallelPlan;
+  ranges: PageRange[];
+}
+
+/** Nobody waits for the end of the transaction: over a long line that would be a round trip more. */
+function giveBack(lease: Lease): void {
+  Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
+}
+
+async function explained(session: Session, { name, signal }: ParallelOptions, error: unknown): Promise<unknown> {
+  if (signal?.aborted) return signal.reason;
+  const sqlstate = (error as { code?: unknown } | null)?.code;
+  if (sqlstate === LOCK_REFUSED) return changing(name, error);
+  if (isSnapshotGone(error)) return lost(name, error);
+  if (MISSING.has(sqlstate)) {
+    return await expectTable(() => session, "pull", name, undefined).catch((missing) => missing);
+  }
+  return await explainFailure(session, error, { text: "", values: [] });
+}
+
+function changing(name: string, cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot pull ${name} in parallel: another session is changing the table. Try again, or leave "parallel" out`,
+    { cause, sqlstate: LOCK_REFUSED },
+  );
+}
+
+function lost(name: string, cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `Cannot pull ${name} in parallel: the first connection was terminated, whose snapshot the others take`,
+    { cause },
+  );
+}
+
+/** Bytes that the part which is read may be ahead of its reader. */
+const MOST_AHEAD = 4 * 1024 * 1024;
+
+/** What waits of one part. */
+interface Part {
+  chunks: Chunk[];
+  bytes: number;
+  over: boolean;
+}
+
+/**
+ * Puts parts that come side by side one behind the other. Who writes waits while too much is waiting, but for the part
+ * that is read: so it always goes on.
+ */
+export class InOrder implements AsyncIterable<Chunk> {
+  readonly #parts: Part[];
+  #reading = 0;
+  #waiting = 0;
+  #failure: { error: unknown } | undefined;
+  #bell = Promise.withResolvers<void>();
+
+  /** Made for a number of parts. */
+  constructor(parts: number) {
+    this.#parts = Array.from({ length: parts }, () => ({ chunks: [], bytes: 0, over: false }));
+  }
+
+  /** Adds to a part; resolves when there is room for more. */
+  async push(index: number, chunk: Chunk): Promise<void> {
+    const part = this.#parts[index]!;
+    const kept = index === this.#reading ? chunk : compact(chunk);
+    part.chunks.push(kept);
+    this.#count(part, kept.bytes.length);
+    this.#ring();
+    while (this.#failure === undefined && this.#isFull(index, part)) await this.#bell.promise;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Ends a part. */
+  close(index: number): void {
+    this.#parts[index]!.over = true;
+    this.#ring();
+  }
+
+  /** Ends everything: who reads and who writes gets the error. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#ring();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void, void> {
+    while (this.#reading < this.#parts.length) {
+      const part = this.#parts[this.#reading]!;
+      if (this.#failure !== undefined) throw this.#failure.error;
+      const chunk = part.chunks.shift();
+      if (chunk !== undefined) {
+        this.#count(part, -chunk.bytes.length);
+        this.#ring();
+        yield chunk;
+      } else if (part.over) {
+        this.#reading++;
+        this.#ring();
+      } else await this.#bell.promise;
+    }
+  }
+
+  #isFull(index: number, part: Part): boolean {
+    return index === this.#reading ? part.bytes >= MOST_AHEAD : this.#waiting >= READ_AHEAD_BYTES;
+  }
+
+  #count(part: Part, bytes: number): void {
+    part.bytes += bytes;
+    this.#waiting += bytes;
+  }
+
+  #ring(): void {
+    this.#bell.resolve();
+    this.#bell = Promise.withResolvers();
+  }
+}
+
+/** A small chunk that has to wait must not keep a large buffer. */
+function compact({ bytes, rows }: Chunk): Chunk {
+  return { bytes: bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes, rows };
+}

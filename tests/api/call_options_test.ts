@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import type { Lakebase } from "../../mod.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { errorOf, queryTest } from "../support/queries.ts";
+
+/** Calls with a misspelled option, or a value that is none, and what is said of it. */
+const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, said: RegExp][] = [
+  [
+    (db) => db.transaction(() => 1, { readonly: true } as never),
+    /begin a transaction: .*"readonly"; did you mean "readOnly"\?/,
+  ],
+  [(db) => db.transaction(() => 1, { readOnly: "yes" as never }), /readOnly is "yes"; it must be true or false/],
+  [
+    (db) => db.transaction(() => 1, { isolation: "chaos" as never }),
+    /isolation is "chaos"; it must be one of read committed/,
+  ],
+  [(db) => db.transaction(() => 1, { timeout: 0 }), /timeout is 0; it must be a number of seconds/],
+  [(db) => db.transaction(() => 1, null as never), /the options must be an object/],
+  [(db) => db.sql`SELECT 1`.explain({ analyse: true } as never), /explain: .*"analyse"; did you mean "analyze"\?/],
+  [(db) => db.sql`SELECT 1`.explain({ analyze: 1 as never }), /analyze is 1; it must be true or false/],
+  [
+    (db) => db.sql`SELECT 1`.columns({ timeuot: 1 } as never),
+    /read the columns: .*"timeuot"; did you mean "timeout"\?/,
+  ],
+  [(db) => db.sql`SELECT 1`.columns({ limit: 1 } as never), /there is no option "limit"/],
+  [async (db) => await db.sql`SELECT 1`.with({ limt: 5 } as never), /did you mean "limit"\?/],
+  [
+    (db) => (db.sql`SELECT 1`.browse as (options: unknown) => PromiseLike<unknown>)({ limit: 50 }),
+    /browse\(\) takes no options/,
+  ],
+  [
+    (db) => (db.check as (options: unknown) => PromiseLike<unknown>).call(db, { timeout: 5 }),
+    /check\(\) takes no options/,
+  ],
+  [(db) => db.tables("*", { timout: 1 } as never), /list the tables: .*did you mean "timeout"\?/],
+  [(db) => db.tables({ timeout: 1 } as never), /pattern/],
+  [(db) => db.schemas({ signl: 1 } as never), /list the schemas: .*did you mean "signal"\?/],
+  [(db) => db.schemas({ signal: 1 as never }), /signal is 1; it must be an AbortSignal/],
+  [(db) => db.describe("pg_type", { timeouts: 1 } as never), /describe the table: .*did you mean "timeout"\?/],
+  [(db) => db.profile("pg_type", { samples: 1 } as never), /make a profile: .*did you mean "sample"\?/],
+  [(db) => db.profile("pg_type", { sample: 0 }), /sample is 0; it must be a whole number of rows/],
+  [(db) => db.sql`SELECT 1`.plot({ colour: "a" } as never), /did you mean "color"\?/],
+  [(db) => db.pull("pg_type", "never.csv", { heder: false } as never), /there is no option "heder"/],
+  [(db) => db.load("none", [], { crate: true } as never), /did you mean "create"\?/],
+];
+
+queryTest(
+  "every call refuses an option that there is not, or that can't be used, before anything runs",
+  async ({ db }) => {
+    for (const [call, said] of WRONG) {
+      const { code, message } = await errorOf(async () => await call(db));
+      assert.equal(code, "BAD_PARAMETER", message);
+      assert.match(message, said);
+    }
+  },
+);
+
+Deno.test("startLocal() refuses an option that there is not", async () => {
+  await assert.rejects(startLocal({ datadir: "x" } as never), /there is no option "datadir"; did you mean "dataDir"\?/);
+  await assert.rejects(startLocal([] as never), /the options must be an object/);
+});

@@ -1,0 +1,574 @@
+import assert from "node:assert/strict";
+import { WorkspaceClient } from "@databricks/sdk-experimental";
+import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../../mod.ts";
+import { startLocal, type WorkspaceFault } from "../../src/local/mod.ts";
+import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "../support/lakebase.ts";
+
+const onBoth = bothTests();
+/** For what is decided before the database is reached, as most of connecting is. */
+const test = (name: string, run: LocalRun) =>
+  onBoth(name, run, { neverReached: "it is the workspace's and the network's" });
+
+onBoth("connect() reaches Postgres through workspace, credential, TLS and login", async ({ settings }) => {
+  await using db = await connect(settings());
+  assert.match(await db.version(), /^PostgreSQL \d+/);
+  const [row] = await db.query("SELECT current_user AS role, current_database() AS database");
+  assert.deepEqual(row, { role: "you@example.com", database: "databricks_postgres" });
+});
+
+test("connect() finds the endpoint from every form of its name, and from none", async ({ settings }) => {
+  const full = "projects/local/branches/production/endpoints/primary";
+  for (const endpoint of [full, "projects/local/branches/production", "projects/local", "local", undefined]) {
+    const { endpoint: _, host: __, user: ___, ...rest } = settings();
+    await using db = await connect(endpoint === undefined ? rest : { ...rest, endpoint });
+    assert.match(Deno.inspect(db), new RegExp(full), `${endpoint}`);
+  }
+});
+
+test("connect() with the same settings gives the connection that is open", async ({ settings }) => {
+  await using first = await connect(settings());
+  assert.equal(await connect(settings()), first);
+  const [second, third] = await Promise.all([connect(settings()), connect(settings())]);
+  assert.equal(second, first);
+  assert.equal(third, first);
+});
+
+test("connect() with changed settings closes the old connection and opens a new one", async ({ settings }) => {
+  const first = await connect(settings());
+  await using second = await connect(settings({ max: 3 }));
+  assert.notEqual(second, first);
+  assert.equal(first.closed, true);
+  await assert.rejects(first.query("SELECT 1"), { code: "CLOSED" });
+  assert.equal(await second.version(), await second.version());
+});
+
+test("connect() with a new client of the same workspace closes the old connection", async ({ local, settings }) => {
+  const first = await connect(settings());
+  const { config } = workspaceOf(local);
+  await using second = await connect(settings({ workspace: { config } }));
+  assert.notEqual(second, first);
+  assert.equal(first.closed, true);
+});
+
+test("connect() knows a client of the SDK again, which refers to itself", async ({ local, settings }) => {
+  const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token } = local.env;
+  const workspace = new WorkspaceClient({ host: host!, token: token! });
+  await using first = await connect(settings({ workspace }));
+  assert.equal(await connect(settings({ workspace })), first);
+});
+
+test("a closed connection says why it is closed", async ({ settings }) => {
+  const first = await connect(settings());
+  await using second = await connect(settings({ max: 3, statementTimeout: 60 }));
+  const replaced =
+    /closed, since connect\(\) was called for the same database and role with another max, statementTimeout,/;
+  await assert.rejects(first.query("SELECT 1"), { code: "CLOSED", message: replaced });
+  await assert.rejects(first.transaction(() => {}), { code: "CLOSED", message: replaced });
+  await second.close();
+  await assert.rejects(second.query("SELECT 1"), {
+    code: "CLOSED",
+    message: /"databricks_postgres" .* since close\(\) was/,
+  });
+});
+
+test("a closed connection is not kept by the module, with its pool and its login", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    const kept = [];
+    async function use(endpoint) {
+      const db = await connect({ endpoint, envFile: "/dev/null", connectTimeout: 30 });
+      await db.query("SELECT 1");
+      await db.close();
+      kept.push(new WeakRef(db.pool));
+    }
+    const production = "projects/local/branches/production";
+    for (const name of [production + "/endpoints/primary", production, "projects/local", "local"]) await use(name);
+    let left = kept.length;
+    for (let n = 0; n < 100 && left > 1; n++) { // who looks at one keeps it until the next turn
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      gc();
+      left = kept.filter((pool) => pool.deref()).length;
+    }
+    console.log(left);`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", "--v8-flags=--expose-gc", `--config=${config}`, script],
+    env: local.env,
+  }).output();
+  // The last one stays, so that sql can say that it was closed.
+  assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
+});
+
+test("variables of libpq that this has no use for change nothing, whatever they say", async ({ local }) => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    const db = await connect({ envFile: "/dev/null" });
+    console.log(await db.sql\`SELECT 'é' || \${1}::int + 1 AS a\`.value(), (await db.pool.query("SELECT 2 AS b")).rows[0].b);
+    await db.close();`;
+  const nonsense = {
+    ...{ PGREPLICATION: "database", PGBINARY: "1", PGCLIENT_ENCODING: "LATIN9", PGCLIENTENCODING: "nonsense" },
+    ...{
+      PGCONNECT_TIMEOUT: "soon",
+      PGTZ: "nowhere",
+      PGDATESTYLE: "x",
+      PGSSLNEGOTIATION: "x",
+      PGTARGETSESSIONATTRS: "x",
+    },
+    ...{ PGSERVICE: "x", PGPASSFILE: "/nowhere", PGHOSTADDR: "x", PGSSLCERT: "/nowhere", PGGSSENCMODE: "x" },
+    ...{ PGREQUIREAUTH: "x", PGCHANNELBINDING: "x", PGAPPNAME: "ä".repeat(500) },
+  };
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${config}`, script],
+    env: { ...local.env, ...nonsense },
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
+});
+
+test("LAKEBASE_LOCAL does not pass over a PGPORT that is none", async () => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    await connect({ envFile: false }).catch((error) => console.log(error.code, error.message));`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${config}`, script],
+    env: { LAKEBASE_LOCAL: "true", PGPORT: "none" },
+  }).output();
+  assert.match(new TextDecoder().decode(stdout), /^BAD_SETTING .*PGPORT is "none"/, new TextDecoder().decode(stderr));
+});
+
+test("sql is the connection that connect() was last called for, open already or not", async ({ settings }) => {
+  await using dev = await connect(settings());
+  await using prod = await connect(settings({ readOnly: true }));
+  const readOnly = async () => await sql`SHOW default_transaction_read_only`.value();
+  assert.equal(await readOnly(), "on");
+  assert.equal(await connect(settings()), dev); // the cell is run again
+  assert.equal(await readOnly(), "off");
+  const [, last] = await Promise.all([connect(settings()), connect(settings({ readOnly: true }))]);
+  assert.equal(last, prod);
+  assert.equal(await readOnly(), "on");
+  const slow = connect(settings({ max: 2 })); // it closes and logs in, and ends after the one below
+  await connect(settings({ readOnly: true }));
+  assert.equal(await readOnly(), "on");
+  await using _slow = await slow;
+  assert.equal(await readOnly(), "on");
+});
+
+test("sql goes to no other connection when the one that it belongs to was closed", async ({ settings }) => {
+  await using _dev = await connect(settings());
+  const prod = await connect(settings({ readOnly: true }));
+  await prod.close();
+  await assert.rejects(sql`SELECT 1`.then(), { code: "CLOSED", message: /since close\(\) was called on it/ });
+  await using _again = await connect(settings());
+  await sql`SELECT 1`;
+  const failing = connect(settings({ max: 1, host: "db.invalid" }));
+  await assert.rejects(failing, { code: "DNS" });
+  assert.equal(await sql`SHOW default_transaction_read_only`.value(), "off");
+});
+
+test("sql connects to nothing else when connect() has failed", async ({ local }) => {
+  await using folder = await emptyHome();
+  const script = `import { connect, sql } from "lakebase";
+    await connect({ database: "nope" }).catch(() => {});
+    const said = await sql\`CREATE TABLE mine (a int)\`.then(() => ({ code: "" }), ({ code, message }) => ({ code, message }));
+    console.log(JSON.stringify(said));`;
+  const { code, message } = await inShell(folder.path, script, local.env);
+  assert.equal(code, "DATABASE_NOT_FOUND");
+  assert.match(
+    message,
+    /there is no connection, since connect\(\) failed before. Call connect\(\) again. It said: .*"nope"/,
+  );
+});
+
+test("connect() opens anew after close()", async ({ settings }) => {
+  const first = await connect(settings());
+  await first.close();
+  await first.close();
+  await using second = await connect(settings());
+  assert.notEqual(second, first);
+});
+
+onBoth("connect() keeps two databases or roles apart", async ({ settings }) => {
+  await using one = await connect(settings());
+  await using other = await connect(settings({ readOnly: true }));
+  assert.notEqual(one, other);
+  assert.equal(one.closed, false);
+  await assert.rejects(other.query("CREATE TABLE no (a int)"), { code: "QUERY_FAILED", sqlstate: "25006" });
+});
+
+test("connect({ local: true }) starts a Lakebase of its own and joins it when asked again", async () => {
+  await using db = await connect({ local: true });
+  assert.equal(await connect({ local: true }), db);
+  assert.match(await db.version(), /PGlite/);
+});
+
+test("sql waits for a connect() whose await was forgotten, and says why that one failed", async ({ settings }) => {
+  const opening = connect(settings());
+  assert.equal(await sql`SELECT current_user`.value(), "you@example.com");
+  await using db = await opening;
+  const failing = connect(settings({ database: "nope" }));
+  await assert.rejects(sql`SELECT 1`.then(), { code: "DATABASE_NOT_FOUND" });
+  await assert.rejects(failing, { code: "DATABASE_NOT_FOUND" });
+  assert.equal(await sql`SELECT current_database()`.value(), "databricks_postgres");
+  assert.equal(await connect(settings()), db);
+});
+
+const ENDPOINT = "projects/local/branches/production/endpoints";
+
+const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, message: RegExp][] = [
+  ["a wrong host", "DNS", { host: "db.invalid" }, /"db.invalid"/],
+  ["a wrong port", "UNREACHABLE", { port: 1 }, /nothing listens there/],
+  ["a wrong user", "LOGIN_REFUSED", { user: "nobody@example.com" }, /"nobody@example.com" a role/],
+  ["a wrong database", "DATABASE_NOT_FOUND", { database: "nope" }, /database "nope" does not exist/],
+  [
+    "a wrong endpoint",
+    "ENDPOINT_NOT_FOUND",
+    { endpoint: `${ENDPOINT}/prim` },
+    new RegExp(`There is ${ENDPOINT}/primary`),
+  ],
+  ["a wrong branch", "ENDPOINT_NOT_FOUND", { endpoint: "projects/local/branches/b" }, /There is .*production/],
+  ["a wrong project", "ENDPOINT_NOT_FOUND", { endpoint: "loca" }, /There is projects\/local/],
+  ["a wrong native password", "LOGIN_REFUSED", { password: "wrong" }, /PGPASSWORD/],
+  ["an address instead of a name", "TLS", { host: "127.0.0.1" }, /does not have SNI/],
+  ["plain text to a server that demands TLS", "TLS", { sslMode: "disable" }, /SSL/],
+  ["a CA file that is missing", "BAD_SETTING", { ca: "/no/such/file.pem" }, /PGSSLROOTCERT/],
+  ["a CA that is no certificate", "BAD_SETTING", { ca: "-----BEGIN NOTHING-----" }, /no certificate/],
+];
+
+for (const [name, code, options, message] of REFUSED) {
+  const decidedThere = code === "LOGIN_REFUSED" || code === "DATABASE_NOT_FOUND";
+  (decidedThere ? onBoth : test)(`connect() refuses ${name}`, async ({ settings }) => {
+    const { error, seconds } = await failure(settings(options));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() says what to do where there are no settings at all", async () => {
+  await using folder = await emptyHome();
+  const { code, message } = await failureInShell(folder.path, {});
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /none is configured.*DATABRICKS_HOST.*databricks auth login.*local: true/);
+});
+
+test("connect() says which profile is missing, whatever the environment holds", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { code, message } = await failureInShell(folder.path, { profile: "dev" }, local.env);
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /no profile "dev"/);
+});
+
+test("connect() logs in with a profile of ~/.databrickscfg, over what the environment says", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { DATABRICKS_HOST, DATABRICKS_TOKEN, ...env } = local.env;
+  await Deno.writeTextFile(
+    `${folder.path}/.databrickscfg`,
+    `[dev]\nhost = ${DATABRICKS_HOST}\ntoken = ${DATABRICKS_TOKEN}\n`,
+  );
+  const elsewhere = { DATABRICKS_HOST: "http://localhost:9", DATABRICKS_TOKEN: "dapi0000" };
+  assert.deepEqual(await failureInShell(folder.path, { profile: "dev" }, { ...env, ...elsewhere }), {
+    code: "",
+    message: "",
+  });
+});
+
+test("connect() does not show a token that can't be sent", async ({ local }) => {
+  await using folder = await emptyHome();
+  const env = { ...local.env, DATABRICKS_TOKEN: "unlike-a-token\nand-a-rest" };
+  const { code, message } = await failureInShell(folder.path, {}, env);
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /DATABRICKS_TOKEN.*line break/);
+  assert.doesNotMatch(message, /unlike|rest"/);
+});
+
+test("connect() tells a password function's own failure from the network's", async ({ settings }) => {
+  const cases: [() => unknown, RegExp][] = [
+    [() => {
+      throw new Error("the vault is down");
+    }, /"password" threw/],
+    [() => undefined, /"password" returned undefined/],
+  ];
+  for (const [password, message] of cases) {
+    const { error } = await failure(settings({ user: "app", password: password as () => string }));
+    assert.equal(error.code, "BAD_SETTING");
+    assert.match(error.message, message);
+  }
+});
+
+test("a script that forgets close() on a Lakebase of its own ends by itself, and makes no file", async () => {
+  await using folder = await emptyHome();
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    const db = await connect({ local: true });
+    await db.query("CREATE TABLE t (n int)");
+    console.log((await db.version()).slice(0, 10), [...Deno.readDirSync(Deno.env.get("TMPDIR"))].length);`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", `--config=${config}`, script],
+    env: { TMPDIR: folder.path },
+    cwd: folder.path,
+    signal: AbortSignal.timeout(30_000),
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout).trim(), "PostgreSQL 0");
+  assert.equal(code, 0);
+  assert.deepEqual([...Deno.readDirSync(folder.path)], []);
+});
+
+test("connect() reads the environment and .env, and needs nothing else", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { DATABRICKS_TOKEN, ...env } = local.env;
+  await Deno.writeTextFile(`${folder.path}/.env`, `export DATABRICKS_TOKEN="${DATABRICKS_TOKEN}" # the PAT`);
+  assert.deepEqual(await failureInShell(folder.path, {}, env), { code: "", message: "" });
+});
+
+test("connect() says which line of an old .env leads nowhere", async ({ local }) => {
+  await using folder = await emptyHome();
+  const { PGHOST: _, DATABRICKS_HOST, DATABRICKS_TOKEN, PGPORT: port, ...env } = local.env;
+  const login = `DATABRICKS_HOST=${DATABRICKS_HOST}\nDATABRICKS_TOKEN=${DATABRICKS_TOKEN}\n`;
+  await Deno.writeTextFile(`${folder.path}/.env`, `${login}PGHOST=ep-old.invalid\n`);
+  const { code, message } = await failureInShell(folder.path, {}, { ...env, PGPORT: port! });
+  assert.equal(code, "DNS");
+  assert.match(message, /\. The host is set by PGHOST in \.env, line 3$/);
+  await Deno.writeTextFile(`${folder.path}/.env`, "DATABRICKS_HOST=http://localhost:9\nDATABRICKS_TOKEN=t\n");
+  const refused = await failureInShell(folder.path, { connectTimeout: 2 }, env);
+  assert.equal(refused.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(refused.message, /\. The workspace is set by DATABRICKS_HOST in \.env, line 1$/);
+});
+
+/** A folder that holds neither a `.env` nor a `.databrickscfg`. */
+async function emptyHome(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await Deno.makeTempDir();
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
+}
+
+/** Connects in a process of its own, with no more environment than is given. */
+async function failureInShell(home: string, options: ConnectOptions, env: Record<string, string> = {}) {
+  const script = `import { connect } from "lakebase";
+    const said = { code: "", message: "" };
+    await connect(${JSON.stringify({ connectTimeout: 20, ...options })}).then((db) => db.close(), (error) => {
+      said.code = error.code;
+      said.message = error.message;
+    });
+    console.log(JSON.stringify(said));`;
+  return await inShell(home, script, env);
+}
+
+/** Runs a script in a process of its own, with no more environment than is given; it prints what it is to give. */
+async function inShell(home: string, script: string, env: Record<string, string>) {
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-lock", `--config=${config}`, script],
+    clearEnv: true,
+    env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), ...env },
+    cwd: home,
+  }).output();
+  const said = new TextDecoder().decode(stdout);
+  assert.ok(said !== "", new TextDecoder().decode(stderr));
+  return JSON.parse(said) as { code: string; message: string };
+}
+
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
+
+const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, message: RegExp][] = [
+  ["HTML", { body: "<html>Log in</html>" }, "WORKSPACE_UNAVAILABLE", /a web page. Is DATABRICKS_HOST/],
+  ["401", { status: 401 }, "WORKSPACE_AUTH", /401.*databricks auth login/],
+  ["403", { status: 403 }, "WORKSPACE_AUTH", /403.*Ask for access/],
+  ["404", { status: 404 }, "ENDPOINT_NOT_FOUND", /is not in the workspace/],
+  ["409", { status: 409 }, "WORKSPACE_REFUSED", /409/],
+  ["429 for ever", { status: 429 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["429, to come back in an hour", { status: 429, retryAfter: 3600 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["503 for ever", { status: 503 }, "WORKSPACE_UNAVAILABLE", /503/],
+  ["500 for ever", { status: 500 }, "WORKSPACE_UNAVAILABLE", /500/],
+  ["a redirect", { status: 302 }, "WORKSPACE_UNAVAILABLE", /redirect/],
+  ["half a JSON", { answer: "truncated" }, "WORKSPACE_UNAVAILABLE", /half an answer/],
+  ["an array", { body: "[]" }, "WORKSPACE_UNAVAILABLE", /not JSON/],
+  ["nothing", { answer: "never" }, "WORKSPACE_UNAVAILABLE", /does not answer/],
+];
+
+for (const [name, fault, code, message] of WORKSPACE) {
+  test(`connect() says so when the workspace answers ${name}`, async ({ local, settings }) => {
+    local.faults.workspace("*", fault);
+    const { error, seconds } = await failure(settings());
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() says so when the token was revoked", async ({ local, settings }) => {
+  local.faults.revokeToken();
+  const { error } = await failure(settings());
+  assert.equal(error.code, "WORKSPACE_AUTH");
+});
+
+test("connect() outlasts a workspace that is busy for a moment, and heeds Retry-After", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 429, retryAfter: 1, times: 1 });
+  local.faults.workspace("GET *", { status: 503, times: 1 });
+  const started = performance.now();
+  await using _db = await connect(settings({ connectTimeout: 10 }));
+  assert.ok(performance.now() - started >= 1000);
+});
+
+test("connect() heeds a Retry-After that is a date, and one that is nonsense", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 429, retryAfter: new Date(Date.now() + 2000).toUTCString(), times: 1 });
+  local.faults.workspace("GET *", { status: 503, retryAfter: "soon", times: 1 });
+  const started = performance.now();
+  await using _db = await connect(settings({ connectTimeout: 10 }));
+  const waited = performance.now() - started;
+  assert.ok(waited > 900 && waited < 4000, `${waited} ms`); // such a date has no parts of seconds
+});
+
+test("connect() does not wait for a Retry-After that is beyond its limit", async ({ local, settings }) => {
+  local.faults.workspace("*", { status: 429, retryAfter: 3600 });
+  const { seconds } = await failure(settings());
+  assert.ok(seconds < 1, `${seconds} s`);
+});
+
+test("connect() waits for a workspace that is slow", async ({ local, settings }) => {
+  local.faults.latency = 400;
+  const started = performance.now();
+  await using _db = await connect(settings());
+  const waited = performance.now() - started;
+  assert.ok(waited >= 400 && waited < 1200, `${waited} ms: the calls are made side by side`);
+});
+
+test("connect() says so when the endpoint is gone from credentials", async ({ local, settings }) => {
+  local.faults.workspace("POST *", { status: 404, message: "endpoint id not found" });
+  const { error } = await failure(settings());
+  assert.equal(error.code, "ENDPOINT_NOT_FOUND", error.message);
+  assert.match(error.message, /credentials.*endpoint id not found/);
+});
+
+for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {
+  test(`connect() refuses a certificate that is ${certificate}`, async ({ local, settings }) => {
+    local.faults.certificate = certificate;
+    const { error } = await failure(settings());
+    assert.equal(error.code, "TLS");
+    assert.match(error.message, /certificate does not hold/);
+  });
+}
+
+test("connect() refuses a certificate of an authority that it was not told of", async ({ settings }) => {
+  const { ca: _, ...rest } = settings();
+  assert.equal((await failure(rest)).error.code, "TLS");
+});
+
+for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["reset", "UNREACHABLE"]] as const) {
+  test(`connect() says so when the server's greeting is ${greeting}`, async ({ local, settings }) => {
+    local.faults.greeting = greeting;
+    const { error, seconds } = await failure(settings());
+    assert.equal(error.code, code);
+    assert.ok(seconds < 6, `${seconds} s`);
+  });
+}
+
+test("connect() gives up on a server that never answers", async ({ local, settings }) => {
+  local.faults.blackhole = true;
+  const { error, seconds } = await failure(settings());
+  assert.equal(error.code, "CONNECT_TIMEOUT");
+  assert.ok(seconds < 6, `${seconds} s`);
+});
+
+for (const refuse of ["hold", "28000", "reset", "close"] as const) {
+  test(`connect() wakes a compute that takes a while and meanwhile answers with ${refuse}`, async ({ local, settings }) => {
+    local.faults.suspend({ wakeAfter: 1500, refuse });
+    await using db = await connect(settings({ connectTimeout: 20 }));
+    assert.ok(await db.version());
+  });
+}
+
+test("connect() wakes a compute that takes 5 s", async ({ local, settings }) => {
+  local.faults.suspend({ wakeAfter: 5000, refuse: "28000" });
+  await using db = await connect(settings({ connectTimeout: 20 }));
+  assert.ok(await db.version());
+});
+
+test("connect() gives up on a compute that does not wake within connectTimeout", async ({ local, settings }) => {
+  local.faults.suspend({ wakeAfter: 60_000, refuse: "28000" });
+  const { error, seconds } = await failure(settings());
+  assert.deepEqual([error.code, error.sqlstate], ["LOGIN_REFUSED", "28000"]);
+  assert.ok(seconds < 6, `${seconds} s`);
+});
+
+test("connect() chooses an endpoint by its type, and lists them where the choice is not clear", async () => {
+  await using other = await startLocal({
+    projects: [
+      { id: "off", branches: [{ id: "main", endpoints: [{ id: "rw", disabled: true }] }] },
+      { id: "two", branches: [{ id: "main", endpoints: [{ id: "a", type: "READ_ONLY" }, { id: "rw" }] }] },
+      {
+        id: "three",
+        branches: [{ id: "main", endpoints: [{ id: "a", type: "READ_ONLY" }, { id: "b", type: "READ_ONLY" }] }],
+      },
+      { id: "new", branches: [{ id: "main", endpoints: [{ id: "rw", withoutHosts: true }] }] },
+    ],
+  });
+  const { endpoint: _, host: __, ...rest } = optionsOf(other);
+  const chosen: [ConnectOptions, RegExp][] = [
+    [{ endpoint: "two" }, /two\/branches\/main\/endpoints\/rw/],
+    [{ endpoint: "two", readOnly: true }, /two\/branches\/main\/endpoints\/a/],
+  ];
+  for (const [options, name] of chosen) {
+    await using db = await connect({ ...rest, ...options });
+    assert.match(Deno.inspect(db), name);
+  }
+  const refused: [ConnectOptions, LakebaseErrorCode, RegExp][] = [
+    [{}, "ENDPOINT_AMBIGUOUS", /projects\/off, projects\/two, projects\/three/],
+    [{ endpoint: "off" }, "ENDPOINT_NOT_READY", /disabled/],
+    [{ endpoint: "three" }, "ENDPOINT_NOT_FOUND", /no READ_WRITE endpoint, only .*endpoints\/a, .*endpoints\/b/],
+    [{ endpoint: "three", readOnly: true }, "ENDPOINT_AMBIGUOUS", /endpoints\/a, .*endpoints\/b/],
+    [{ endpoint: "new" }, "ENDPOINT_NOT_READY", /no host yet/],
+  ];
+  for (const [options, code, message] of refused) {
+    const { error } = await failure({ ...rest, ...options });
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+  }
+});
+
+test("connect() reaches a Provisioned instance by name", async () => {
+  await using other = await startLocal({ instances: [{ name: "shop" }, { name: "off", state: "STOPPED" }] });
+  const { endpoint: _, host: __, ...rest } = optionsOf(other);
+  await using db = await connect({ ...rest, instance: "shop" });
+  assert.ok(await db.version());
+  const refused: [string, LakebaseErrorCode, RegExp][] = [
+    ["off", "ENDPOINT_NOT_READY", /STOPPED/],
+    ["shopp", "ENDPOINT_NOT_FOUND", /There is shop, off/],
+  ];
+  for (const [instance, code, message] of refused) {
+    const { error } = await failure({ ...rest, instance });
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+  }
+});
+
+test("connect() logs in with OAuth for machines, as a group, and with a native password", async () => {
+  await using other = await startLocal({
+    groups: ["analysts"],
+    passwords: { app: "pa$$ word#1" },
+    servicePrincipals: [{ clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "dose0123456789abcdef" }],
+  });
+  const options = optionsOf(other);
+  const role = async (more: ConnectOptions) => {
+    await using db = await connect({ ...options, ...more });
+    const [row] = await db.query<{ role: string }>("SELECT current_user AS role");
+    return [row!.role, /login +(\w+)/.exec(Deno.inspect(db))?.[1]];
+  };
+  const { user: _, ...withoutUser } = options;
+  await using group = await connect({ ...withoutUser, group: "analysts" });
+  assert.deepEqual([...await group.query("SELECT current_user AS role")], [{ role: "analysts" }]);
+  assert.deepEqual(await role({ user: "app", password: "pa$$ word#1" }), ["app", "native"]);
+  assert.deepEqual(await role({ user: "app", password: () => Promise.resolve("pa$$ word#1") }), ["app", "native"]);
+  await using folder = await emptyHome();
+  const { DATABRICKS_TOKEN: __, PGUSER: ___, ...env } = other.env;
+  const machine = {
+    DATABRICKS_CLIENT_ID: "11111111-2222-3333-4444-555555555555",
+    DATABRICKS_CLIENT_SECRET: "dose0123456789abcdef",
+  };
+  assert.deepEqual(await failureInShell(folder.path, {}, { ...env, ...machine }), { code: "", message: "" });
+});
+
+onBoth("connect() leaves no connection open behind an error or a close()", async ({ local, settings }) => {
+  await using _db = await connect(settings());
+  await failure(settings({ database: "nope" }));
+  for (let n = 0; n < 50 && local.connections > 1; n++) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(local.connections, 1);
+});

@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { type Lakebase, sessionOf } from "../../src/api/lakebase.ts";
+import { findCatalogue } from "../../src/cells/completion_catalog.ts";
+import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
+import { parseCatalogue } from "../../src/kernel/catalog.ts";
+import { drawn, errorOf, queryTest } from "../support/queries.ts";
+
+/** What the kernel makes of a `%%sql` cell; each text a statement, with its values in place of `?`. */
+function cellOn(db: Lakebase) {
+  const cells = makeSqlCells({
+    newest: () => Promise.resolve(db as SqlCellTarget),
+    open: () => Promise.resolve(1),
+    session: () => sessionOf(db),
+  });
+  return (options: Partial<SqlCellOptions>, ...statements: [text: string, ...values: unknown[]][]) =>
+    cells(
+      { magic: "%%sql", use: "draw", ...options },
+      ...statements.map(([text, ...values]) => [text.split("?"), values] as const),
+    );
+}
+
+queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ db, open }) => {
+  const cell = cellOn(db);
+  await cell({}, ["CREATE TABLE cells AS SELECT n FROM generate_series(1, 100) AS n"]);
+  const twenty = await cell({}, ["SELECT n FROM cells ORDER BY n"]);
+  assert.match(await drawn(twenty), / 20\n\(first 20 rows, there are more, [\d.]+ m?s\)$/);
+  const one = await cell({ limit: 1 }, ["SELECT n FROM cells WHERE n > ?", 41]);
+  assert.match(await drawn(one), / 42\n\(first row, there are more/);
+  assert.equal(await cell({ "no-display": true }, ["DELETE FROM cells WHERE n > ?", 90]), undefined);
+  await open({ readOnly: true });
+  const counted = await drawn(await cell({}, ["SELECT count(*) FROM cells"]));
+  assert.match(counted, / 90\n\(1 row, [\d.]+ m?s, on databricks_postgres at localhost:\d+\)$/);
+  const dropped = await drawn(await cell({}, ["DROP TABLE cells"]));
+  assert.match(dropped, /^DROP TABLE, on databricks_postgres at localhost:\d+, /);
+});
+
+queryTest("a %%sql cell stores its whole result, and knows before it runs whether it can", async ({ db }) => {
+  const cell = cellOn(db);
+  let kept: unknown[] = [];
+  const store: Partial<SqlCellOptions> = {
+    store: "rows",
+    check: () => {},
+    keep: (result) => kept = result as unknown[],
+  };
+  const line = await cell(store, ["SELECT n FROM generate_series(1, 100) AS n"]);
+  assert.equal(kept.length, 100);
+  assert.match(await drawn(line), /^rows: 100 rows, [\d.]+ m?s$/);
+  assert.match(await drawn(await cell({ ...store, limit: 2 }, ["SELECT 1 AS one"])), /one\n-+\n +1\n\(1 row/);
+  assert.match(await drawn(await cell({ ...store, explain: true }, ["SELECT 1"])), /^rows is set$/);
+
+  const constant = () => {
+    throw new TypeError("Assignment to constant variable.");
+  };
+  const error = await errorOf(() => cell({ ...store, check: constant }, ["CREATE TABLE never (a int)"]));
+  assert.match(error.message, /can't be stored as rows, which is a const/);
+  assert.deepEqual(await db.sql`SELECT to_regclass('never') AS found`.value(), null);
+
+  const undeclared = () => {
+    throw new ReferenceError("stored_by_cell is not defined");
+  };
+  await cell({ store: "stored_by_cell", check: undeclared, keep: undeclared }, ["SELECT 7 AS seven"]);
+  assert.deepEqual((Reflect.get(globalThis, "stored_by_cell") as unknown[])[0], { seven: 7 });
+  Reflect.deleteProperty(globalThis, "stored_by_cell");
+});
+
+queryTest("statements with values take effect together or not at all", async ({ db }) => {
+  const cell = cellOn(db);
+  await cell({}, ["CREATE TABLE pairs (n int)"]);
+  const last = await cell({ use: "value" }, ["INSERT INTO pairs VALUES (?)", 1], [
+    "SELECT n + ?::int AS n FROM pairs",
+    1,
+  ]);
+  assert.deepEqual([...last as unknown[]], [{ n: 2 }]);
+  await errorOf(() => cell({}, ["INSERT INTO pairs VALUES (?)", 2], ["SELECT 1 / ?::int", 0]));
+  assert.equal(await db.sql`SELECT count(*) FROM pairs`.value(), 1);
+  await db.sql`DROP TABLE pairs`;
+});
+
+queryTest("statements with values may begin and end transactions, as those without do", async ({ db }) => {
+  const cell = cellOn(db);
+  await cell({}, ["CREATE TABLE kept (n int)"]);
+  const count = async () => await db.sql`SELECT count(*) FROM kept`.value();
+  const values = (end: string): [string, ...unknown[]][] => [["BEGIN"], ["INSERT INTO kept VALUES (?)", 3], [end]];
+  await cell({}, ...values("/* c */ ROLLBACK"));
+  assert.equal(await count(), 0);
+  await cell({}, ["BEGIN; INSERT INTO kept VALUES (3); ROLLBACK"]);
+  assert.equal(await count(), 0);
+  await cell({}, ...values("COMMIT"));
+  assert.equal(await count(), 1);
+  const last = await cell({ use: "value" }, ...values("END"), ["SELECT count(*) + ? AS n FROM kept", 1]);
+  assert.deepEqual([...last as unknown[]], [{ n: 3 }]);
+  await cell({}, ["SAVEPOINT s"], ["INSERT INTO kept VALUES (?)", 3], ["ROLLBACK TO SAVEPOINT s"]);
+  assert.equal(await count(), 2);
+
+  const left = await errorOf(() => cell({}, ["BEGIN"], ["INSERT INTO kept VALUES (?)", 3]));
+  assert.match(left.message, /Cannot leave a transaction open: .* it was rolled back/);
+  await errorOf(() => cell({}, ["BEGIN"], ["INSERT INTO kept VALUES (?)", 3], ["SELECT 1 / ?::int", 0], ["COMMIT"]));
+  assert.equal(await count(), 2);
+  assert.equal(await db.sql`SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'`.value(), undefined);
+  await db.sql`DROP TABLE kept`;
+});
+
+queryTest("a statement that can't be in a transaction says that the cell is one", async ({ db }) => {
+  const cell = cellOn(db);
+  const hint =
+    /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell are one transaction; give this one a cell/;
+  assert.match((await errorOf(() => cell({}, ["VACUUM"], ["SELECT ?::int", 1]))).message, hint);
+  assert.match((await errorOf(() => cell({}, ["VACUUM; SELECT 1"]))).message, hint);
+  await cell({}, ["VACUUM"]);
+});
+
+queryTest("a %%sql cell runs on the connection or transaction that it names", async ({ db }) => {
+  const cell = cellOn(db);
+  const on = (value: unknown): Partial<SqlCellOptions> => ({ use: "value", connection: "it", find: () => value });
+  assert.deepEqual([...await cell(on(Promise.resolve(db)), ["SELECT 1 AS one"]) as unknown[]], [{ one: 1 }]);
+  const rolledBack = db.transaction(async (tx) => {
+    await cell(on(tx), ["CREATE TABLE inside (a int)"]);
+    await cell(on(tx), ["INSERT INTO inside VALUES (?)", 1], ["INSERT INTO inside VALUES (?)", 2]);
+    assert.deepEqual([...await cell(on(tx), ["SELECT count(*) AS n FROM inside"]) as unknown[]], [{ n: 2 }]);
+    const refused = await errorOf(() => cell({ ...on(tx), command: "dt" }));
+    assert.match(refused.message, /\\dt: it needs a connection, and this is a transaction/);
+    throw new Error("roll back");
+  });
+  await assert.rejects(rolledBack, /roll back/);
+  for (const value of [undefined, null, 5, {}, { sql: "text" }]) {
+    assert.match(
+      (await errorOf(() => cell(on(value), ["SELECT 1"]))).message,
+      /Cannot run %%sql on it: it is no connection/,
+    );
+  }
+  const missing = () => {
+    throw new ReferenceError("it is not defined");
+  };
+  const error = await errorOf(() => cell({ ...on(0), find: missing }, ["SELECT 1"]));
+  assert.match(
+    error.message,
+    /there is no such variable\. Make one with const it = await connect\(\.\.\.\), or leave it out/,
+  );
+  assert.match(
+    (await errorOf(() => cell({ ...on(undefined), connection: "db.nope" }, ["SELECT 1"]))).message,
+    /Cannot run %%sql on db\.nope: it is no connection\. Make one with const db = await connect\(.*leave db\.nope out/,
+  );
+});
+
+queryTest("psql's commands are answered", async ({ db }) => {
+  const cell = cellOn(db);
+  await db.query("CREATE TABLE commanded (id int PRIMARY KEY)");
+  const shown = async (command: string, argument = "") => await drawn(await cell({ command, argument }));
+  assert.match(await shown("d"), /public +\| commanded/);
+  assert.match(await shown("d", "commanded"), /table public\.commanded[^]*id +\| integer/);
+  assert.match(await shown("d", "comm*"), /public +\| commanded \| table/);
+  assert.match(await shown("dt", "commanded"), /public +\| commanded \| table/);
+  assert.match(await shown("dn"), /public/);
+  assert.match(await shown("conninfo"), /^Lakebase\n/);
+  assert.match((await errorOf(() => cell({ command: "d", argument: "nobody" }))).message, /nobody/);
+  await db.query("DROP TABLE commanded");
+});
+
+queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the person's own first", async ({ db }) => {
+  await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
+  await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
+  await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
+  const own = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), false) });
+  assert.deepEqual(own?.tables, [{
+    ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
+    columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
+  }]);
+  assert.deepEqual(own.functions.map(({ name, args, result }) => [name, args, result]), [
+    ["ring", "IN n integer", ""],
+    ["twice", "n integer", "integer"],
+  ]);
+  const all = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), true) })!;
+  assert.equal(all.tables[0]?.name, "Odd Name");
+  assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
+  for (const name of ["count", "generate_series", "lower", "now"]) {
+    assert.equal(all.functions.filter((item) => item.name === name).length, 1, name);
+  }
+  assert.ok(!all.functions.some(({ name }) => name === "int4in" || name === "array_in"));
+  assert.ok(JSON.stringify(all).length < 1_000_000);
+  await db.query('DROP TABLE "Odd Name"');
+  await db.query("DROP FUNCTION twice; DROP PROCEDURE ring");
+});
+
+queryTest("a %%sql cell draws a chart, and keeps it where it has a name", async ({ db }) => {
+  const cell = cellOn(db);
+  const rows = "SELECT n % 2 = 0 AS even, n FROM generate_series(1, ?::int) AS n";
+  const bars = await cell({ plot: ["bar", "even", "avg(n)"] }, [rows, 4]);
+  assert.match(await drawn(bars), /^Bar chart: avg\(n\) by even \(2 values of 4 rows\)$/);
+  assert.match(await drawn(await cell({ plot: [] }, ["SELECT 1 AS n"])), /^Histogram: n/);
+  let kept: unknown;
+  const chart = await cell({ store: "chart", keep: (value) => kept = value, plot: ["histogram", "n"] }, [rows, 4]);
+  assert.equal(chart, kept);
+  assert.match((await errorOf(() => cell({ plot: ["bars"] }, ["SELECT 1"]))).message, /did you mean "bar"\?/);
+  assert.match(
+    (await errorOf(() => cell({ plot: [], explain: true }, ["SELECT 1"]))).message,
+    /it is --plot or --explain/,
+  );
+});

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { startLocal } from "../../src/local/mod.ts";
+import { type CellRun, jupyterMissing, type KernelCell, type KernelRun, runCells } from "../support/jupyter.ts";
+import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { requires } from "../support/requirements.ts";
+
+const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
+const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 2 }); let kept = 41;`;
+/** Once what follows is running: pressed before that, Stop is the kernel's. */
+const GO = "setTimeout(() => console.log('go'), 300);";
+const ACTIVE =
+  `console.log("pid", await sql\`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()\`.value())`;
+
+async function inKernel(cells: (string | KernelCell)[]): Promise<KernelRun> {
+  await using postgres = await startPostgres();
+  await using local = await startLocal({ database: postgres.url });
+  return await runCells([FIRST, ...cells], { cwd: NOTEBOOKS, env: { ...local.env, NO_COLOR: "1" }, timeout: 60 });
+}
+
+/** What a cell showed, wrote or failed with. */
+function shown(cell: CellRun | undefined): string {
+  return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
+}
+
+/** Seconds from the first output to the end of the cell. */
+function stopTook(cell: CellRun | undefined): number {
+  const at = (type: string) => cell?.messages.find((message) => message.type === type)?.at ?? 0;
+  return cell!.messages.at(-1)!.at - at("stream");
+}
+
+function kernelTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ ...requires(name, jupyterMissing, postgresMissing), sanitizeOps: false, sanitizeResources: false, fn });
+}
+
+kernelTest(
+  "Stop cancels a query, an iteration and a wait, and leaves kernel, variables and connection alive",
+  async () => {
+    const stopped = [
+      GO + "await sql`SELECT pg_sleep(60)`",
+      GO + "sql`SELECT pg_sleep(60)`",
+      GO + "for await (const row of sql`SELECT pg_sleep(60)`) console.log(row)",
+      "for await (const { n } of sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 100000) n`) { if (n === 5) console.log('go') }",
+      GO + "await db.transaction(async (tx) => { await tx.sql`SELECT pg_sleep(60)` })",
+      GO + "await db.transaction(() => db.transaction(() => db.sql`SELECT pg_sleep(60)`))",
+    ];
+    const cells = stopped.flatMap((
+      code,
+    ) => [{ code, interruptAt: '"go' }, `await new Promise((r) => setTimeout(r, 2000)); kept++; ${ACTIVE}`]);
+    const run = await inKernel([...cells, "kept"]);
+    assert.equal(run.alive, true);
+    stopped.forEach((code, index) => {
+      const cell = run.cells[1 + index * 2];
+      assert.match(shown(cell), /"ename":"LakebaseError","evalue":"(LakebaseError )?.*Canceled/, code);
+      assert.ok(stopTook(cell) < 1.2, `${stopTook(cell)} s: ${code}`);
+      assert.match(shown(run.cells[2 + index * 2]), /pid 0/, code);
+    });
+    assert.match(shown(run.cells.at(-1)), new RegExp(String(41 + stopped.length)));
+  },
+);
+
+kernelTest("a second Stop within two seconds does what it would without us", async () => {
+  const first = { code: GO + "await sql`SELECT pg_sleep(60)`", interruptAt: '"go' };
+  const second = {
+    code: "setTimeout(() => console.log('again'), 300); await sql`SELECT pg_sleep(60)`",
+    interruptAt: '"again',
+  };
+  const run = await inKernel([first, second]);
+  assert.equal(run.alive, false);
+});
+
+kernelTest("Stop when nothing of ours runs is not ours", async () => {
+  const run = await inKernel(["await sql`SELECT 1`", {
+    code: "await new Promise((r) => setTimeout(r, 20000))",
+    interruptAfter: 0.3,
+  }]);
+  assert.equal(run.alive, false);
+});
+
+kernelTest("a cell draws a query, an error with its caret, a command and a plan", async () => {
+  const { cells } = await inKernel([
+    "sql`SELECT n FROM generate_series(1, 30) n`",
+    "sql`SELECT nothere`",
+    "sql`CREATE TABLE t (id int)`",
+    "sql`SELECT * FROM t`.explain()",
+    "await sql`SELECT * FROM t`.explain()",
+  ]);
+  assert.match(shown(cells[1]), /text\/html.*20 rows/s);
+  assert.match(shown(cells[2]), /SQLSTATE 42703.*LINE 1: SELECT nothere.*\^/);
+  assert.match(shown(cells[3]), /CREATE TABLE, /);
+  assert.match(shown(cells[5]), /Seq Scan on t/);
+});

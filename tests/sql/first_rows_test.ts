@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import type { Query, Sql } from "../../mod.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
+import { requires } from "../support/requirements.ts";
+
+const SETUP = `
+  CREATE TABLE src AS SELECT n FROM generate_series(1, 100) AS n;
+  CREATE TABLE written (n int);
+  CREATE SEQUENCE counted;
+  CREATE FUNCTION p(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO written VALUES (n) RETURNING n';
+  CREATE FUNCTION p2(a int, b int) RETURNS int LANGUAGE sql AS 'SELECT p(a)';
+  CREATE FUNCTION "Write It"(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO written VALUES (n); RETURN n; END';
+  CREATE FUNCTION many(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT p(g) FROM generate_series(1, n) AS g';
+  CREATE FUNCTION reads(n int) RETURNS int STABLE LANGUAGE sql AS 'SELECT max(s.n) FROM src AS s WHERE s.n <= reads.n';
+  CREATE VIEW writing AS SELECT p(n) AS n FROM src;
+  CREATE VIEW quoted AS SELECT "Write It"(n) AS n FROM src;
+  CREATE VIEW outer_view AS SELECT n + 1 AS n FROM writing;
+  CREATE PROCEDURE fill() LANGUAGE sql AS 'INSERT INTO written SELECT n FROM src';
+  CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = p2);
+  CREATE AGGREGATE noting(int) (SFUNC = p2, STYPE = int, INITCOND = '0');
+  CREATE DOMAIN checked AS int CHECK (p(VALUE) > 0);`;
+
+/** What a statement has done: rows written, numbers drawn from a sequence, rows locked. */
+const DONE = `SELECT (SELECT count(*) FROM written)
+  + (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counted)
+  + (SELECT count(*) FROM src WHERE xmax <> 0)`;
+const UNDO = `TRUNCATE written; ALTER SEQUENCE counted RESTART; DROP TABLE IF EXISTS src CASCADE;
+  CREATE TABLE src AS SELECT n FROM generate_series(1, 100) AS n; CREATE VIEW writing AS SELECT p(n) AS n FROM src;
+  CREATE VIEW quoted AS SELECT "Write It"(n) AS n FROM src; CREATE VIEW outer_view AS SELECT n + 1 AS n FROM writing`;
+
+/** Statements, and how much psql has them do. */
+const STATEMENTS: [statement: string, done: number][] = [
+  ["SELECT n FROM src", 0],
+  ["SELECT n, reads(n), now(), lower('p(1)') FROM src", 0],
+  ["SELECT n, clock_timestamp(), gen_random_uuid() FROM src", 0],
+  ["TABLE src", 0],
+  ["WITH i AS (INSERT INTO written SELECT n FROM src RETURNING n) SELECT n FROM i", 100],
+  ["INSERT INTO written SELECT n FROM src RETURNING n", 100],
+  ["SELECT p(g) FROM generate_series(1, 100) AS g", 100],
+  ["SELECT p (n) FROM src", 100],
+  ["SELECT n FROM src WHERE p(n) > 0", 100],
+  ["SELECT s.n, l.* FROM src AS s, LATERAL (SELECT p(s.n)) AS l", 100],
+  ["SELECT (SELECT p(n)) FROM src", 100],
+  ['SELECT "Write It"(n) FROM src', 100],
+  [`SELECT '"' || "Write It"(n) || '"(' FROM src`, 100],
+  ["SELECT nextval('counted') FROM src", 100],
+  ["SELECT n FROM src FOR UPDATE", 100],
+  ["SELECT many(100)", 100],
+  ["SELECT * FROM many(100)", 100],
+  ["SELECT * FROM writing", 100],
+  ["SELECT * FROM quoted", 100],
+  ["SELECT n FROM outer_view UNION ALL SELECT 1", 100],
+  ["SELECT n ### 1 FROM src", 100],
+  ["SELECT noting(n) OVER (ORDER BY n) FROM src", 100],
+  ["SELECT n::checked FROM src", 100],
+  ["CALL fill()", 100],
+  ["EXPLAIN ANALYZE INSERT INTO written SELECT n FROM src", 100],
+  ["EXPLAIN (ANALYZE, VERBOSE) SELECT p(n) FROM src", 100],
+  ["EXPLAIN SELECT p(n) FROM src", 0],
+  ["SHOW ALL", 0],
+  ["SELECT p(1) LIMIT 1; SELECT p(n) FROM src", 101],
+  ["VALUES (p(1)), (p(2)), (3)", 2],
+];
+
+function psqlMissing(): string | undefined {
+  try {
+    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
+  } catch {
+    return "no psql found; apt-get install postgresql-client";
+  }
+}
+
+Deno.test({
+  ...requires("psql has each statement do what the table says", psqlMissing, postgresMissing),
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async () => {
+    const { url } = await sharedPostgres();
+    const psql = async (...commands: string[]) => {
+      const args = ["-XAtq", "-v", "ON_ERROR_STOP=1", url, ...commands.flatMap((command) => ["-c", command])];
+      const { success, stdout, stderr } = await new Deno.Command("psql", { args }).output();
+      assert.ok(success, new TextDecoder().decode(stderr));
+      return new TextDecoder().decode(stdout).trim().split("\n").at(-1);
+    };
+    await psql("CREATE SCHEMA by_psql");
+    const here = "SET search_path = by_psql";
+    await psql(here, SETUP);
+    const found: typeof STATEMENTS = [];
+    for (const [statement] of STATEMENTS) found.push([statement, Number(await psql(here, UNDO, statement, DONE))]);
+    assert.deepEqual(found, STATEMENTS);
+    await psql("DROP SCHEMA by_psql CASCADE");
+  },
+});
+
+/** The ways to ask for the first rows of a query. */
+const WAYS: Record<string, (query: Query) => PromiseLike<unknown>> = {
+  "drawn": (query) => drawn(query),
+  "drawn with a limit": (query) => drawn(query.with({ limit: 3 })),
+  "first()": (query) => query.first(),
+  "value()": (query) => query.value(),
+  "browse()": (query) => query.browse(),
+  "await": (query) => query,
+};
+
+queryTest("a statement does the same however few of its rows are shown", async ({ db }) => {
+  const tryAll = async (sql: Sql) => {
+    const run = (text: string) => sql`${sql.unsafe(text)}`;
+    for (const [way, ask] of Object.entries(WAYS)) {
+      for (const [statement, done] of STATEMENTS) {
+        await run(UNDO);
+        await ask(run(statement));
+        assert.equal(await run(DONE).value(), done, `${way}: ${statement}`);
+      }
+    }
+  };
+  await db.query(SETUP);
+  await tryAll(db.sql);
+  await db.transaction(({ sql }) => tryAll(sql));
+});
+
+queryTest("the same statement does all that it does when it is run again, and its rows are kept", async ({ db }) => {
+  const run = () => db.sql`SELECT p(n) AS n FROM src`;
+  const done = () => db.sql`SELECT count(*) FROM written`.value();
+  await db.query(UNDO);
+  for (let time = 1; time <= 3; time++) {
+    const query = run();
+    assert.match(await drawn(query), /20 of 100 rows/);
+    assert.equal(await query.value(), 1);
+    assert.equal((await query).length, 100);
+    assert.equal(await done(), 100 * time);
+  }
+  const one = db.sql`SELECT p(1)`;
+  assert.equal(await one.value(), 1);
+  assert.deepEqual((await one).map((row) => Object.values(row)), [[1]]);
+  assert.equal(await done(), 301);
+});
+
+queryTest(
+  "of a statement that has to run to its end, rows of more than some megabytes are not kept",
+  async ({ db }) => {
+    const large = db.sql`SELECT p(n) AS n, repeat('x', 100000) AS text FROM src`;
+    await db.query(UNDO);
+    assert.match(await drawn(large), /20 of 100 rows/);
+    const error = await errorOf(large);
+    assert.equal(error.code, "QUERY_FAILED");
+    assert.match(error.message, /Cannot give all 100 rows: .* only 20 were kept/);
+    assert.equal(await db.sql`SELECT count(*) FROM written`.value(), 100);
+  },
+);
+
+queryTest(
+  "a statement that only reads is left at the rows that are shown, once it is known to be large",
+  async ({ db }) => {
+    await db.query("DROP DOMAIN IF EXISTS checked"); // of what a domain calls a plan does not tell: then all runs to its end
+    const drawMany = (rows: number) => drawn(db.sql`SELECT n FROM generate_series(1, ${rows}) AS n`);
+    assert.match(await drawMany(3), /\(3 rows/);
+    assert.match(await drawMany(1000), /20 of 1,000 rows/); // it was small
+    assert.match(await drawMany(1000), /first 20 rows, there are more/);
+    const query = db.sql`SELECT n FROM generate_series(1, 50) AS n`;
+    assert.equal((await query.first())?.["n"], 1);
+    assert.equal((await query).length, 50);
+  },
+);
+
+queryTest(
+  "a statement that fails behind the rows that are shown is not asked for them, or fails as a whole",
+  async ({ db }) => {
+    await db.query(UNDO);
+    const reading = await drawn(db.sql`SELECT 1 / (n - 90) FROM src`);
+    assert.match(reading, /first 20 rows, there are more/);
+    assert.equal((await errorOf(drawn(db.sql`SELECT p(n), 1 / (n - 90) FROM src`))).sqlstate, "22012");
+    assert.equal(await db.sql`SELECT count(*) FROM written`.value(), 0);
+    assert.equal(await db.sql`SELECT 7`.value(), 7);
+  },
+);

@@ -1,0 +1,266 @@
+import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { Lakebase } from "../../mod.ts";
+import { makeSql, type Sql } from "../../src/api/sql.ts";
+import type { LakebasePool } from "../../src/net/pool.ts";
+import { NotebookSession } from "../../src/sql/notebook_session.ts";
+import { leavesNothing } from "../../src/sql/server_session.ts";
+import { poolSession } from "../../src/sql/session.ts";
+import { transact } from "../../src/sql/transaction.ts";
+import { parserSource } from "../../src/sql/types.ts";
+import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
+
+/** The session that a notebook's statements share. */
+function notebookOn(db: Lakebase): { session: NotebookSession; sql: Sql } & AsyncDisposable {
+  const pool = db.pool as LakebasePool;
+  const session = new NotebookSession(poolSession(pool, parserSource()), pool);
+  return {
+    session,
+    sql: makeSql(() => session),
+    [Symbol.asyncDispose]: async () => void await session.close(),
+  };
+}
+
+const pid = (sql: Sql) => sql`SELECT pg_backend_pid()`.value();
+
+/** Ends a server session, and waits until its client has heard of it. */
+async function terminate(db: Lakebase, process: unknown): Promise<void> {
+  const clients =
+    (db.pool as unknown as { _clients: { processID: number; once(name: string, heard: () => void): void }[] })
+      ._clients;
+  const heard = new Promise<void>((resolve) =>
+    clients.find(({ processID }) => processID === process)?.once("end", resolve)
+  );
+  const administrator = new pg.Client({ connectionString: (await sharedPostgres()).url });
+  await administrator.connect();
+  await administrator.query("SELECT pg_terminate_backend($1)", [process]);
+  await administrator.end();
+  await heard;
+}
+
+queryTest("db.session() holds one server session with all that it has", async ({ open }) => {
+  const db = await open({ max: 3, idleTimeout: 1 });
+  await using session = await db.session();
+  const { sql } = session;
+  await sql`CREATE TEMP TABLE chosen AS SELECT 1 AS id`;
+  await sql`SET search_path = pg_temp, public`;
+  await sql`PREPARE one AS SELECT id FROM chosen`;
+  const first = await pid(sql);
+  await db.sql`SELECT pg_sleep(2.5)`; // longer than the pool keeps an idle connection
+  assert.deepEqual([...await sql`EXECUTE one`], [{ id: 1 }]);
+  assert.equal(await sql`SHOW search_path`.value(), "pg_temp, public");
+  assert.equal(await pid(sql), first);
+  await sql`BEGIN`;
+  await sql`INSERT INTO chosen VALUES (2)`;
+  await session.transaction(async () => {
+    await sql`INSERT INTO chosen VALUES (3)`;
+    throw new Error("mine");
+  }).catch(() => {});
+  assert.match(await drawn(await sql`TABLE chosen`), /2 rows.*, in a transaction/);
+  assert.equal((await errorOf(sql`SELECT 1 / 0`)).sqlstate, "22012");
+  assert.equal((await errorOf(sql`SELECT 1`)).sqlstate, "25P02");
+  await sql`ROLLBACK`;
+  assert.equal((await sql`ROLLBACK`).notices.length, 1);
+  assert.equal((await sql`COMMIT`).notices.length, 1);
+  assert.equal(await sql`SELECT count(*) FROM chosen`.value(), 1);
+  const rows: unknown[] = [];
+  for await (const row of sql`TABLE chosen`) rows.push(row);
+  assert.deepEqual(rows, [{ id: 1 }]);
+  await sql`DISCARD ALL`;
+  assert.notEqual(await sql`SHOW search_path`.value(), "pg_temp, public");
+});
+
+queryTest("a session is refused after its end, and says so when a transaction was left open", async ({ open }) => {
+  const db = await open({ max: 2 });
+  await db.sql`CREATE TABLE left_rows (id int)`;
+  const session = await db.session();
+  await session.sql`BEGIN`;
+  await session.sql`INSERT INTO left_rows VALUES (1)`;
+  const error = await errorOf(session.close());
+  assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "25000"]);
+  assert.equal((await errorOf(session.sql`SELECT 1`)).code, "CLOSED");
+  assert.equal((await errorOf(session.transaction(() => 1))).code, "CLOSED");
+  await session.close();
+  assert.equal(await db.sql`SELECT count(*) FROM left_rows`.value(), 0);
+  await db.sql`DROP TABLE left_rows`;
+});
+
+queryTest("ten sessions with max 3: the fourth says who holds them", async ({ open }) => {
+  const db = await open({ max: 3, connectTimeout: 1 });
+  const opened = await Promise.allSettled(Array.from({ length: 10 }, () => db.session()));
+  const refused = opened.filter((outcome) => outcome.status === "rejected");
+  assert.equal(refused.length, 7);
+  assert.match(refused[0]!.reason.message, /none of 3 was free.*a session, idle/s);
+  for (const outcome of opened) if (outcome.status === "fulfilled") await outcome.value.close();
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("a session that the server has ended says so once, and does not run the statement", async ({ open }) => {
+  const db = await open({ max: 3 });
+  await db.sql`CREATE TABLE told (id int)`;
+  await using session = await db.session();
+  const { sql } = session;
+  for (const begun of [false, true]) {
+    await sql`CREATE TEMP TABLE gone (id int)`;
+    if (begun) await sql`BEGIN`;
+    await terminate(db, await pid(sql));
+    const error = await errorOf(sql`INSERT INTO told VALUES (1)`);
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.match(error.message, /session that it belongs to has ended.*Gone with it: temporary tables.*did not run/s);
+    assert.equal(/its transaction was rolled back/.test(error.message), begun);
+    await sql`INSERT INTO told VALUES (2)`;
+  }
+  assert.deepEqual((await db.sql`SELECT DISTINCT id FROM told`).map(({ id }) => id), [2]);
+  await db.sql`DROP TABLE told`;
+}, { notOnPglite: "its sessions share one process" });
+
+queryTest("statements of a notebook run in one session, and stay there", async ({ open }) => {
+  const db = await open({ max: 4, idleTimeout: 1 });
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  const first = await pid(sql);
+  await sql`SET search_path = public, pg_catalog`;
+  await sql`CREATE TEMP TABLE mine AS SELECT 1 AS id`;
+  await db.pool.query("SELECT pg_sleep(2.5)");
+  assert.equal(await pid(sql), first);
+  const several = await Promise.all([1, 2, 3, 4].map(() => sql`SHOW search_path`.value()));
+  assert.deepEqual(several, Array(4).fill("public, pg_catalog"));
+  assert.equal(await sql`SELECT count(*) FROM mine`.value(), 1);
+  await sql`BEGIN`;
+  assert.match(await drawn(sql`INSERT INTO mine VALUES (2)`), /^INSERT 0 1, in a transaction/);
+  assert.equal((await errorOf(sql`SELECT 1 / 0`)).sqlstate, "22012");
+  await sql`ROLLBACK`;
+  await sql`BEGIN`;
+  await sql`INSERT INTO mine VALUES (3)`;
+  const file = await Deno.makeTempFile({ suffix: ".csv" });
+  assert.equal((await sql`TABLE mine`.pull(file)).rows, 2);
+  await sql`COMMIT`;
+  await transact(notebook.session, async (find) => void await makeSql(find)`INSERT INTO mine VALUES (4)`);
+  assert.deepEqual((await sql`TABLE mine`).map(({ id }) => id), [1, 3, 4]);
+  assert.deepEqual(await sql`SELECT n FROM generate_series(1, 40) n`.first(), { n: 1 });
+  await Deno.remove(file);
+});
+
+queryTest("without a state of its own, statements that begin together run side by side", async ({ open }) => {
+  const db = await open({ max: 4 });
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  const first = await pid(sql);
+  const together = () => Promise.all([1, 2, 3].map(() => sql`SELECT pg_backend_pid() AS pid, pg_sleep(0.2)`));
+  const pids = (results: Record<string, unknown>[][]) => new Set(results.map(([row]) => row!["pid"]));
+  assert.equal(pids(await together()).size, 3);
+  const makers: [string, () => PromiseLike<unknown>, () => PromiseLike<unknown>][] = [
+    ["SET", () => sql`SET statement_timeout = '1h'`, () => sql`RESET statement_timeout`],
+    ["a temporary table", () => sql`CREATE TEMP TABLE t1 (id int)`, () => sql`DROP TABLE t1`],
+    ["SELECT INTO", () => sql`SELECT 1 AS id INTO TEMP t1`, () => sql`DROP TABLE t1`],
+    ["PREPARE", () => sql`PREPARE p1 AS SELECT 1`, () => sql`DEALLOCATE ALL`],
+    ["LISTEN", () => sql`LISTEN c1`, () => sql`UNLISTEN *`],
+    ["a lock", () => sql`SELECT pg_advisory_lock(7)`, () => sql`SELECT pg_advisory_unlock_all()`],
+    ["set_config", () => sql`SELECT set_config('work_mem', '5MB', false)`, () => sql`RESET work_mem`],
+    ["BEGIN", () => sql`BEGIN`, () => sql`COMMIT`],
+    ["a cursor", () => sql`BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT`, () => sql`CLOSE ALL`],
+    ["DO", () => sql`DO $$ BEGIN SET work_mem = '6MB'; END $$`, () => sql`RESET work_mem`],
+  ];
+  for (const [name, make, undo] of makers) {
+    await make();
+    assert.deepEqual([...pids(await together())], [first], name);
+    await undo();
+    assert.equal(pids(await together()).size, 3, `after ${name}`);
+  }
+}, { notOnPglite: "its sessions share one process" });
+
+queryTest("what a function leaves in a session is seen, wherever it ran", async ({ open }) => {
+  const db = await open({ max: 4 });
+  await db.sql`CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+    SET work_mem = '7MB'; CREATE TEMP TABLE left_by_it (id int); RETURN 1; END $$`;
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  const [, left] = await Promise.all([sql`SELECT pg_sleep(0.1)`, sql`SELECT leaves()`.value()]);
+  assert.equal(left, 1);
+  assert.equal(await sql`SHOW work_mem`.value(), "7MB");
+  assert.equal(await sql`SELECT count(*) FROM left_by_it`.value(), 0);
+  assert.deepEqual(await Promise.all([1, 2, 3].map(() => sql`SHOW work_mem`.value())), ["7MB", "7MB", "7MB"]);
+  await db.sql`DROP FUNCTION leaves()`;
+}, { notOnPglite: "its sessions share one process" });
+
+queryTest("a notebook's session that the server has ended: said where something is gone", async ({ open }) => {
+  const db = await open({ max: 3 });
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  const quiet = await Promise.all([pid(sql), sql`SELECT 1`.value()]); // after which it is known to have nothing
+  await sql`SELECT 1`;
+  await new Promise((resolve) => setTimeout(resolve, 300)); // it is asked what it has once nothing has run for a while
+  await terminate(db, quiet[0]);
+  assert.equal(await sql`SELECT 2`.value(), 2);
+  await sql`CREATE TEMP TABLE lost (id int)`;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await terminate(db, await pid(sql));
+  const error = await errorOf(sql`SELECT 3`);
+  assert.match(error.message, /has ended.*Gone with it: /s);
+  assert.equal(await sql`SELECT 3`.value(), 3);
+  await sql`BEGIN`;
+  const process = await pid(sql);
+  const waits = errorOf(sql`SELECT pg_sleep(60)`);
+  const behind = errorOf(sql`SELECT 4`);
+  await db.pool.query("SELECT pg_sleep(0.3)");
+  await terminate(db, process);
+  assert.equal((await waits).code, "CONNECTION_LOST");
+  assert.match((await behind).message, /its transaction was rolled back/);
+  assert.equal(await sql`SELECT 5`.value(), 5);
+}, { notOnPglite: "its sessions share one process" });
+
+queryTest("Stop while waiting for the session, and while it works, leaves the session as it is", async ({ open }) => {
+  const db = await open({ max: 2 });
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  await sql`CREATE TEMP TABLE stays (id int)`;
+  const works = sql`SELECT pg_sleep(0.5)`.then(() => "done");
+  assert.equal((await errorOf(sql`SELECT 1`.with({ timeout: 0.1 }))).code, "CANCELED");
+  assert.equal(await works, "done");
+  assert.equal((await errorOf(sql`SELECT pg_sleep(60)`.with({ timeout: 0.2 }))).code, "CANCELED");
+  assert.equal(await sql`SELECT count(*) FROM stays`.value(), 0);
+});
+
+queryTest("a notebook's session gives way to db.pool, and what it holds is named", async ({ open }) => {
+  const db = await open({ max: 1, connectTimeout: 1 });
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  await sql`SELECT 1`;
+  assert.equal((await db.pool.query("SELECT 2 AS two")).rows[0].two, 2);
+  await sql`SET work_mem = '5MB'`;
+  assert.match((await errorOf(db.pool.query("SELECT 2"))).message, /the notebook's session/);
+  const loop = errorOf(async () => {
+    for await (const _ of sql`SELECT n FROM generate_series(1, 1000) n`) await sql`SELECT 1`;
+  });
+  assert.match((await loop).message, /waited for the notebook's session.*held by: SELECT n FROM generate_series/s);
+  assert.equal(await sql`SHOW work_mem`.value(), "5MB");
+});
+
+Deno.test("leavesNothing() tells by the text what may leave something in a session", () => {
+  const nothing = [
+    "SELECT 1",
+    "(SELECT 1)",
+    "UPDATE t SET a = 1; DELETE FROM t",
+    "-- SET\nINSERT INTO t VALUES ('SET x')",
+    "WITH a AS (SELECT 1) TABLE a;",
+    'SELECT "temp" FROM "set"',
+  ];
+  const something = [
+    "SET x = 1",
+    "BEGIN",
+    "SELECT 1; SET x = 1",
+    "/* */ PREPARE a AS SELECT 1",
+    "CREATE TEMP TABLE t ()",
+    "SELECT set_config('a.b', 'c', false)",
+    "SELECT pg_catalog.pg_advisory_lock(1)",
+    "DO $$ $$",
+    "CALL p()",
+    "LISTEN a",
+    "DISCARD ALL",
+    "LOAD 'x'",
+    "SELECT 1 INTO TEMPORARY t",
+  ];
+  for (const text of nothing) assert.equal(leavesNothing(text), true, text);
+  for (const text of something) assert.equal(leavesNothing(text), false, text);
+});

@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { errorOf, queryTest, sharedPostgres, sleep } from "../support/queries.ts";
+import { requires } from "../support/requirements.ts";
+
+const SLOW = "SELECT count(*) FROM generate_series(1, 20000000000) AS n WHERE random() < 0";
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return (performance.now() - started) / 1000;
+}
+
+queryTest("a signal cancels a query on the server within a second, and the connection goes on", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(reason), 100);
+  const took = await seconds(() =>
+    assert.rejects(async () => await db.sql`${db.sql.unsafe(SLOW)}`.with({ signal: controller.signal }), reason)
+  );
+  assert.ok(took < 1.1, `${took} s`);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+}, { notOnPglite: "it can't be interrupted inside of a function" });
+
+queryTest("a timeout does the same, for a display and an iteration too", async ({ db }) => {
+  const slow = () => db.sql`SELECT pg_sleep(30)`.with({ timeout: 0.2 });
+  const draw = (query: unknown) => (query as Record<symbol, () => Promise<unknown>>)[Symbol.for("Jupyter.display")]!();
+  for (
+    const work of [
+      async () => await slow(),
+      async () => await draw(slow()),
+      async () => await slow().first(),
+      async () => {
+        for await (const _ of slow()) assert.fail();
+      },
+      async () => await slow().explain({ analyze: true }),
+    ]
+  ) {
+    const took = await seconds(async () => {
+      const error = await errorOf(work);
+      assert.equal(error.code, "CANCELED");
+      assert.match(error.message, /timeout of 0.2 s/);
+    });
+    assert.ok(took < 1.3, `${took} s`);
+  }
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("aborted before it starts, a query is not sent", async ({ db }) => {
+  await db.sql`CREATE TABLE never_sent (id int)`;
+  const reason = new Error("before");
+  const query = db.sql`INSERT INTO never_sent VALUES (1)`.with({ signal: AbortSignal.abort(reason) });
+  await assert.rejects(async () => await query, reason);
+  assert.equal(await db.sql`SELECT count(*) FROM never_sent`.value(), 0);
+  await db.sql`DROP TABLE never_sent`;
+});
+
+queryTest("aborted in the turn that it is sent in, a query is still canceled", async ({ db }) => {
+  for (let n = 0; n < 5; n++) {
+    const controller = new AbortController();
+    const running = db.sql`SELECT pg_sleep(30)`.with({ signal: controller.signal }).then();
+    for (let turn = 0; turn < n * 3; turn++) await Promise.resolve();
+    controller.abort(new Error("at once"));
+    const took = await seconds(() => assert.rejects(running, { message: "at once" }));
+    assert.ok(took < 1.2, `${took} s`);
+  }
+});
+
+queryTest("waiting for a connection can be stopped", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const held = await db.pool.connect();
+  const error = await errorOf(db.sql`SELECT 1`.with({ timeout: 0.2 }));
+  assert.equal(error.code, "CANCELED");
+  assert.equal((await errorOf(db.transaction(() => 1, { timeout: 0.2 }))).code, "CANCELED");
+  held.release();
+  await sleep(20);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+  assert.equal(db.pool.waitingCount, 0);
+});
+
+queryTest("an iteration can be stopped between two rows", async ({ open }) => {
+  const db = await open({ max: 1 });
+  const controller = new AbortController();
+  let rows = 0;
+  await assert.rejects(async () => {
+    for await (const _ of db.sql`SELECT * FROM generate_series(1, 90)`.with({ signal: controller.signal })) {
+      if (++rows === 5) controller.abort(new Error("stop"));
+    }
+  }, { message: "stop" });
+  assert.equal(rows, 5);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("a signal that never fires keeps no listener", async ({ db }) => {
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    listeners++;
+    addEventListener.apply(signal, args);
+  };
+  signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    listeners--;
+    removeEventListener.apply(signal, args);
+  };
+  for (let n = 0; n < 10; n++) await db.sql`SELECT 1`.with({ signal });
+  for await (const _ of db.sql`SELECT 1`.with({ signal })) break;
+  await db.transaction((tx) => tx.sql`SELECT 1`.with({ signal }), { signal });
+  await errorOf(db.sql`SELECT nothing`.with({ signal }));
+  assert.equal(listeners, 0);
+});
+
+queryTest("options are checked", ({ db }) => {
+  const query = db.sql`SELECT 1`;
+  for (
+    const options of [
+      { timeout: 0 },
+      { timeout: Infinity },
+      { timeout: 1e9 },
+      { timeout: "5" },
+      { limit: 0 },
+      { limit: 1.5 },
+      {
+        signal: 1,
+      },
+      { timout: 5 },
+      null,
+    ]
+  ) assert.throws(() => query.with(options as never), { code: "BAD_PARAMETER" }, JSON.stringify(options));
+  assert.throws(() => query.with({ timout: 5 } as never), { message: /did you mean "timeout"/ });
+  return Promise.resolve();
+});
+
+/** Cancels at the most awkward moments, then runs statements that nobody canceled. */
+async function strays(db: Lakebase, rounds: number): Promise<number> {
+  let stray = 0;
+  for (let n = 0; n < rounds; n++) {
+    const controller = new AbortController();
+    const running = db.sql`SELECT pg_sleep(${n % 3 === 0 ? 5 : 0.004})`.with({ signal: controller.signal }).then(
+      () => {},
+      () => {},
+    );
+    await sleep(n % 3 === 0 ? 5 : 2 + (n % 7));
+    controller.abort(new Error("canceled"));
+    await running;
+    for (let quick = 0; quick < 5; quick++) {
+      await db.sql`SELECT pg_sleep(0.001)`.catch((error) => {
+        if ((error as LakebaseError).sqlstate !== "57014") throw error;
+        stray++;
+      });
+    }
+  }
+  return stray;
+}
+
+queryTest("a late cancel never hits the next statement, through the gateway", async ({ open }) => {
+  assert.equal(await strays(await open({ max: 1 }), 100), 0);
+});
+
+Deno.test({
+  ...requires(
+    "a late cancel never hits the next statement, directly on Postgres with a native password",
+    postgresMissing,
+  ),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const { port } = await sharedPostgres();
+    await using db = await connect({
+      host: "127.0.0.1",
+      port,
+      user: "postgres",
+      database: "postgres",
+      password: "native-secret",
+      sslMode: "disable",
+      max: 1,
+    });
+    assert.equal(await strays(db, 200), 0);
+  },
+});

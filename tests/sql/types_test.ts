@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { parseArray } from "../../src/sql/parameter.ts";
+import { checkTypes, parserSource } from "../../src/sql/types.ts";
+import { queryTest } from "../support/queries.ts";
+
+const EXACT: [sql: string, value: unknown][] = [
+  ["count(*)", 1],
+  ["9007199254740991::int8", 9007199254740991],
+  ["9007199254740993::int8", 9007199254740993n],
+  ["(-9223372036854775808)::int8", -9223372036854775808n],
+  ["12345678901234567890.1234567890::numeric", "12345678901234567890.1234567890"],
+  ["'NaN'::float8", NaN],
+  ["'-Infinity'::float8", -Infinity],
+  ["0.1::float8", 0.1],
+  ["true", true],
+  ["NULL::int", null],
+  ["''::text", ""],
+  ["'infinity'::timestamptz", "infinity"],
+  ["'-infinity'::date", "-infinity"],
+  ["'2026-01-31'::date", "2026-01-31"],
+  ["'2026-01-31 12:34:56.789+02'::timestamptz", new Date("2026-01-31T10:34:56.789Z")],
+  ["'0044-03-15 00:00:00+00 BC'::timestamptz AT TIME ZONE 'UTC'", "0044-03-15 00:00:00 BC"],
+  ["'2026-01-31 12:34:56.123456'::timestamp", "2026-01-31 12:34:56.123456"],
+  ["'[1,5)'::int4range", "[1,5)"],
+  ["'1 day 02:03:04'::interval", "1 day 02:03:04"],
+  ["'\\x00ff'::bytea", new Uint8Array([0, 255])],
+  [`'{"a": [1, null]}'::jsonb`, { a: [1, null] }],
+  ["'{{1,2},{3,NULL}}'::int[]", [[1, 2], [3, null]]],
+  [`ARRAY['a,b', '"', '\\', 'NULL', '', NULL, '{}']`, ["a,b", '"', "\\", "NULL", "", null, "{}"]],
+  ["'[0:1]={1,2}'::int[]", "[0:1]={1,2}"],
+  ["'{}'::text[]", []],
+  ["ARRAY['\\x01'::bytea]", [new Uint8Array([1])]],
+  ["ARRAY[9007199254740993, 1]::int8[]", [9007199254740993n, 1]],
+  ["'{(1,1),(0,0);(2,2),(0,0)}'::box[]", "{(1,1),(0,0);(2,2),(0,0)}"],
+  ["ROW(1, 'a b')", '(1,"a b")'],
+  ["'12.50'::money::numeric", "12.50"],
+  ["'a=>b'::text::name", "a=>b"],
+];
+
+queryTest("each type keeps its exact value", async ({ db }) => {
+  for (const [expression, value] of EXACT) {
+    assert.deepEqual(
+      await db.sql`SELECT ${db.sql.unsafe(expression)} FROM (SELECT 1) AS one`.value(),
+      value,
+      expression,
+    );
+  }
+});
+
+queryTest("enums, domains, composites and their arrays keep their text", async ({ db }) => {
+  await db.sql`CREATE TYPE kind AS ENUM ('a b', 'c')`;
+  await db.sql`CREATE DOMAIN positive AS int CHECK (VALUE > 0)`;
+  await db.sql`CREATE TYPE pair AS (x int, y text)`;
+  const row = await db
+    .sql`SELECT 'a b'::kind AS e, 5::positive AS d, ROW(1, 'z')::pair AS c, ARRAY['a b', 'c']::kind[] AS es`.first();
+  assert.deepEqual(row, { e: "a b", d: 5, c: "(1,z)", es: '{"a b",c}' });
+  for (const drop of ["TYPE kind", "DOMAIN positive", "TYPE pair"]) await db.query(`DROP ${drop}`);
+});
+
+queryTest("what goes in comes out", async ({ db }) => {
+  const at = new Date("2026-02-03T04:05:06.789Z");
+  const ancient = new Date("-000099-01-01T00:00:00Z");
+  const row = await db.sql`SELECT ${at}::timestamptz AS at, ${[
+    at,
+  ]}::timestamptz[] AS ats, ${ancient}::timestamptz::text AS bc,
+    ${new Uint8Array([0, 1, 255])}::bytea AS bytes, ${{ a: { b: [1] } }} AS json, ${[[1, 2], [3, 4]]}::int[] AS ints,
+    ${9007199254740993n}::int8 AS big, ${["a", null, 'q"\\']}::text[] AS texts, ${"🎈"}::text AS emoji`.first();
+  assert.deepEqual(row, {
+    at,
+    ats: [at],
+    bc: row?.["bc"],
+    bytes: new Uint8Array([0, 1, 255]),
+    json: { a: { b: [1] } },
+    ints: [[1, 2], [3, 4]],
+    big: 9007199254740993n,
+    texts: ["a", null, 'q"\\'],
+    emoji: "🎈",
+  });
+  assert.match(String(row?.["bc"]), /^0100-.*BC$/);
+});
+
+queryTest("parsers are set per connection, by the names of types", async ({ open }) => {
+  const db = await open({ types: { numeric: Number, timestamptz: (text) => text.slice(0, 10), bigint: BigInt } });
+  const row = await db
+    .sql`SELECT 1.50 AS n, ARRAY[1.5, 2.5] AS ns, 7::int8 AS b, '2026-01-01Z'::timestamptz AS t, NULL::numeric AS z`
+    .first();
+  assert.deepEqual(row, { n: 1.5, ns: [1.5, 2.5], b: 7n, t: "2026-01-01", z: null });
+  assert.match(String((await db.sql`SELECT 1`.explain()).root["Node Type"]), /Result/);
+  const usual = await open();
+  assert.equal(await usual.sql`SELECT 1.50`.value(), "1.50");
+});
+
+Deno.test("a type that no Postgres has, or a parser that is none, is a bad setting", () => {
+  assert.throws(() => checkTypes({ numerik: Number }), { code: "BAD_SETTING", message: /did you mean "numeric"/ });
+  assert.throws(() => checkTypes({ numeric: 5 }), { code: "BAD_SETTING", message: /must be a function/ });
+  assert.throws(() => checkTypes([]), { code: "BAD_SETTING" });
+});
+
+Deno.test("time stamps of every form", () => {
+  const parse = parserSource().getTypeParser(1184);
+  const cases: [string, unknown][] = [
+    ["1999-12-31 23:59:59+00", new Date("1999-12-31T23:59:59Z")],
+    ["1969-12-31 23:59:59.999999+00", new Date("1969-12-31T23:59:59.999Z")],
+    ["2026-01-01 00:00:00.5-03", new Date("2026-01-01T03:00:00.500Z")],
+    ["2026-01-01 00:00:00+05:30", new Date("2025-12-31T18:30:00Z")],
+    ["1880-01-01 00:00:00+00:19:32", new Date("1879-12-31T23:40:28Z")],
+    ["0001-01-01 00:00:00+00", new Date("0001-01-01T00:00:00Z")],
+    ["10000-01-01 00:00:00+00", "10000-01-01 00:00:00+00"],
+    ["0044-03-15 00:00:00+00 BC", "0044-03-15 00:00:00+00 BC"],
+    ["-infinity", "-infinity"],
+    ["31/01/2026 12:34:56 UTC", "31/01/2026 12:34:56 UTC"],
+  ];
+  for (const [text, value] of cases) assert.deepEqual(parse(text), value, text);
+});
+
+Deno.test("an array of many arrays is read in linear time", () => {
+  const text = `{${Array(200_000).fill("{1,2}").join(",")}}`;
+  assert.equal((parseArray(text, Number) as unknown[]).length, 200_000);
+});

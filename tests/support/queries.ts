@@ -1,0 +1,89 @@
+import { connect, type ConnectOptions, type Lakebase, LakebaseError } from "../../mod.ts";
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import { optionsOf } from "./lakebase.ts";
+import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
+import { requires } from "./requirements.ts";
+
+/** What a test of a query gets. */
+export interface QueryTest {
+  /** A connection of its own, closed after the test. */
+  db: Lakebase;
+  local: LocalLakebase;
+  /** Another connection, with more options; closed after the test. */
+  open: (more?: ConnectOptions) => Promise<Lakebase>;
+}
+
+export interface QueryTestOptions {
+  /** Why PGlite can't do it. */
+  notOnPglite?: string;
+}
+
+let server: Promise<PostgresServer> | undefined;
+const locals = new Map<string, Promise<LocalLakebase>>();
+
+Deno.test.afterAll(async () => {
+  for (const local of locals.values()) await (await local).close();
+  await (await server)?.stop();
+});
+
+/** A PostgreSQL server that all tests of a file share. */
+export function sharedPostgres(): Promise<PostgresServer> {
+  return server ??= startPostgres({ maxConnections: 100, password: "native-secret" });
+}
+
+function localOn(backend: string): Promise<LocalLakebase> {
+  const starting = locals.get(backend) ??
+    (backend === "PGlite" ? startLocal() : sharedPostgres().then(({ url }) => startLocal({ database: url })));
+  locals.set(backend, starting);
+  return starting;
+}
+
+/**
+ * A test on PGlite and one on PostgreSQL behind the gateway. The servers' own timers and sockets live in this process and
+ * outlast a test, so the leak detectors are off.
+ */
+export function queryTest(name: string, run: (test: QueryTest) => Promise<void>, options: QueryTestOptions = {}): void {
+  const { notOnPglite } = options;
+  register("PGlite", {
+    name: `${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`,
+    ignore: notOnPglite !== undefined,
+  }, run);
+  register("PostgreSQL", requires(`${name} [PostgreSQL]`, postgresMissing), run);
+}
+
+function register(backend: string, test: { name: string; ignore: boolean }, run: (test: QueryTest) => Promise<void>) {
+  Deno.test({
+    ...test,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const local = await localOn(backend);
+      local.faults.reset();
+      await using stack = new AsyncDisposableStack();
+      const open = async (more: ConnectOptions = {}) =>
+        stack.use(await connect({ ...optionsOf(local), connectTimeout: 5, ...more }));
+      await run({ db: await open(), local, open });
+    },
+  });
+}
+
+/** The error that something ends with. */
+export async function errorOf(work: PromiseLike<unknown> | (() => PromiseLike<unknown>)): Promise<LakebaseError> {
+  try {
+    await (typeof work === "function" ? work() : work);
+  } catch (error) {
+    if (error instanceof LakebaseError) return error;
+    throw new Error(`not a LakebaseError: ${error}`, { cause: error });
+  }
+  throw new Error("it did not fail");
+}
+
+/** What a cell shows. */
+export async function drawn(value: unknown, mime = "text/plain"): Promise<string> {
+  const draw = (value as Record<symbol, () => Promise<Record<string, string>>>)[Symbol.for("Jupyter.display")]!;
+  return (await draw.call(value))[mime] ?? "";
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

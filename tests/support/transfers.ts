@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { Lakebase } from "../../mod.ts";
+import { type QueryTest, queryTest, type QueryTestOptions } from "./queries.ts";
+
+/** What a test of a pull gets. */
+export interface PullTest extends QueryTest {
+  /** A folder of its own, removed after the test. */
+  folder: string;
+}
+
+/** {@linkcode queryTest} with a folder. */
+export function pullTest(name: string, run: (test: PullTest) => Promise<void>, options: QueryTestOptions = {}): void {
+  queryTest(name, async (test) => {
+    const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
+    try {
+      await run({ ...test, folder });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }, options);
+}
+
+/** The names in a folder, in order. */
+export function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+}
+
+/** A stream that keeps what it gets. */
+export function keeping(): { stream: WritableStream<Uint8Array>; text: () => string; state: () => string } {
+  const chunks: Uint8Array[] = [];
+  let state = "open";
+  const stream = new WritableStream<Uint8Array>({
+    write: (chunk) => void chunks.push(chunk),
+    close: () => void (state = "closed"),
+    abort: (reason) => void (state = `aborted: ${reason?.message}`),
+  });
+  return { stream, text: () => Buffer.concat(chunks).toString(), state: () => state };
+}
+
+const ROOT = new URL("../..", import.meta.url);
+
+/** A script in a process of its own, with this module's names. */
+export function script(code: string, env: Record<string, string>): Deno.ChildProcess {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", ROOT).pathname, code],
+    cwd: ROOT,
+    env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** What stands in the file that {@linkcode failing} does not replace. */
+export const OLD = "the file of yesterday\n";
+
+/** Runs a pull that fails half-way over a file that is there: the file stays, nothing else does, the connection works. */
+export async function failing(
+  db: Lakebase,
+  folder: string,
+  pull: (path: string) => Promise<unknown>,
+): Promise<unknown> {
+  const path = `${folder}/t.csv`;
+  await Deno.writeTextFile(path, OLD);
+  const error = await pull(path).then(() => assert.fail("it did not fail"), (error) => error);
+  assert.equal(await Deno.readTextFile(path), OLD);
+  assert.deepEqual(namesIn(folder), ["t.csv"]);
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+  return error;
+}

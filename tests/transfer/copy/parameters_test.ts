@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import type { Queryable } from "../../../mod.ts";
+import { errorOf } from "../../support/queries.ts";
+import { keeping, pullTest } from "../../support/transfers.ts";
+
+const TEXTS = [
+  "",
+  " ",
+  "'",
+  "''",
+  "\\",
+  "\\'",
+  "'; DROP TABLE victims; --",
+  "\\'; DROP TABLE victims; --",
+  "E'\\''",
+  "$1",
+  "$$ $a$ $1 $a$",
+  "/* -- */",
+  "%s %% ?",
+  "line\nbreak\r\n\ttab",
+  "\u0001\u0002\u007f",
+  "é 😀 \u202e",
+  "NULL",
+  "\\N",
+  "\\.",
+  "a".repeat(100_000) + "'\\",
+];
+
+const OTHERS: readonly (readonly [value: unknown, type: string])[] = [
+  [null, "text"],
+  [null, "int"],
+  [-5, "int"],
+  [9007199254740993n, "int8"],
+  [0.1, "float8"],
+  ["NaN", "numeric"],
+  [true, "bool"],
+  [new Date("2024-02-29T12:00:00.123Z"), "timestamptz"],
+  [new Date("-000044-03-15T00:00:00Z"), "timestamptz"],
+  [{ quote: "'", slash: "\\", list: [1, null] }, "jsonb"],
+  [{ quote: "'\\\"" }, "json"],
+  [[1, null, 3], "int[]"],
+  [[["a'b", 'c"d'], ["e\\f", "NULL"]], "text[]"],
+  [[], "text[]"],
+  [Uint8Array.from({ length: 256 }, (_, byte) => byte), "bytea"],
+  [[Uint8Array.of(0, 39, 92)], "bytea[]"],
+  [new TextEncoder().encode("it's \\ bytes"), "text"],
+  ["101", "bit(3)"],
+  ["x", '"char"'],
+  ["abc", "char(5)"],
+  ["1 day 02:00", "interval"],
+  ["10.0.0.1/8", "inet"],
+  ["[1,5)", "int4range"],
+  ["5f0c1a52-0c5e-4d4f-9d3e-0d8f6b1c2a3b", "uuid"],
+];
+
+/** What a query gives when its value is bound, and when it is pulled. */
+async function both(db: Queryable, value: unknown, type: string): Promise<[bound: unknown, pulled: unknown]> {
+  const query = db.sql`SELECT ((${value}::${db.sql.unsafe(type)}))::text AS v`;
+  const { stream, text } = keeping();
+  await query.pull(stream, { format: "ndjson" });
+  return [await query.value(), JSON.parse(text()).v];
+}
+
+pullTest("pull() means by a parameter what the bound value means", async ({ db }) => {
+  await db.query("CREATE TABLE victims (id int)");
+  for (const conforming of ["on", "off"]) {
+    await db.transaction(async (tx) => {
+      await tx.query(`SET LOCAL standard_conforming_strings = ${conforming}`);
+      for (const text of TEXTS) {
+        const [bound, pulled] = await both(tx, text, "text");
+        assert.equal(bound, text);
+        assert.equal(pulled, text, `standard_conforming_strings ${conforming}`);
+      }
+      for (const [value, type] of OTHERS) {
+        const [bound, pulled] = await both(tx, value, type);
+        assert.equal(pulled, bound, `${type} ${Deno.inspect(value)}`);
+      }
+    });
+  }
+  await db.query("DROP TABLE victims"); // it is there still
+});
+
+pullTest("pull() finds parameters between quotes of every kind", async ({ db }) => {
+  const { sql } = db;
+  const hostile = "'); SELECT 1; --\\";
+  const queries = [
+    sql`SELECT '$1' AS a, ${hostile} AS b, $$ $1 ' $$ AS c -- $1 '`,
+    sql`SELECT E'\'$1' AS a, ${hostile} AS b /* $1 /* ' */ */`,
+    sql`SELECT 'a'
+      '$1' AS a, ${hostile} AS b, "c ' $1" FROM (VALUES (1)) AS t("c ' $1")`,
+    sql`SELECT '\' AS a, ${hostile} AS b`,
+    sql`SELECT a$1, ${hostile} AS b FROM (VALUES (1)) AS t(a$1)`,
+    sql`WITH t AS (SELECT ${hostile}::text AS b) SELECT b FROM t ORDER BY ${1}::int LIMIT ${1};`,
+  ];
+  for (const query of queries) {
+    const { stream, text } = keeping();
+    await query.pull(stream, { format: "ndjson" });
+    const bound = await query.first();
+    assert.deepEqual(JSON.parse(text()), { ...bound });
+    assert.equal(bound?.["b"], hostile);
+  }
+});
+
+pullTest("pull() keeps the columns' names and a user's own types with parameters", async ({ db }) => {
+  await db.query(`DROP TYPE IF EXISTS "Odd mood"`);
+  await db.query(`CREATE TYPE "Odd mood" AS ENUM ('it''s', 'fine')`);
+  const { stream, text } = keeping();
+  await db.sql`SELECT ${"x"}, ${1}::int, ${"it's"}::"Odd mood", ${[1]}::int[], ${Uint8Array.of(65)}::text`
+    .pull(stream, { format: "csv" });
+  assert.equal(text(), "?column?,int4,Odd mood,int4,text\nx,1,it's,{1},A\n");
+  await db.query(`DROP TYPE "Odd mood"`);
+});
+
+pullTest("pull() refuses a value that is no parameter where it stands", async ({ db }) => {
+  const { sql } = db;
+  const hostile = "' || pg_sleep(9) || '";
+  for (const query of [sql`SELECT 'x ${hostile}'`, sql`SELECT 1 -- ${hostile}`, sql`SELECT $$${hostile}$$`]) {
+    const error = await errorOf(query.pull(keeping().stream, { format: "csv" }));
+    assert.equal(error.code, "BAD_PARAMETER");
+    assert.match(error.message, /a \$\{value\} stands in quotes or in a comment/);
+  }
+  const half = await errorOf(sql`SELECT '${hostile}', ${1}::int`.pull(keeping().stream, { format: "csv" }));
+  assert.equal(half.sqlstate, "42P18");
+  const bytes = await errorOf(sql`SELECT ${Uint8Array.of(1)}::int`.pull(keeping().stream, { format: "csv" }));
+  assert.match(bytes.message, /parameter 1 is bytes, but the statement takes int4 there/);
+  const wrong = await errorOf(sql`SELECT ${"many"}::int`.pull(keeping().stream, { format: "csv" }));
+  assert.deepEqual([wrong.code, wrong.sqlstate], ["QUERY_FAILED", "22P02"]);
+});

@@ -1,0 +1,345 @@
+import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import type { Lakebase, LoadOptions } from "../../../mod.ts";
+import { widerType } from "../../../src/transfer/load/dataset_columns.ts";
+import { partitionsOf } from "../../../src/transfer/load/dataset_files.ts";
+import { matchesName, splitGlob } from "../../../src/transfer/load/glob.ts";
+import { errorOf } from "../../support/queries.ts";
+import { pullTest } from "../../support/transfers.ts";
+
+type Files = Record<string, string | Uint8Array>;
+
+async function write(folder: string, files: Files): Promise<void> {
+  for (const [name, content] of Object.entries(files)) {
+    const path = `${folder}/${name}`;
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeFile(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
+  }
+}
+
+const newName = () => `dataset_${crypto.randomUUID().replaceAll("-", "").slice(0, 12)}`;
+
+/** Loads into a new table; its rows, in order. */
+async function created(db: Lakebase, source: string | readonly string[], options: LoadOptions = {}) {
+  const table = newName();
+  const loaded = await db.load(table, source, { create: true, ...options });
+  const rows = await db.query(`SELECT * FROM ${table} ORDER BY 1`);
+  const types = rows.fields.map(({ name, type }) => `${name} ${type}`).join(", ");
+  await db.query(`DROP TABLE ${table}`);
+  return { loaded, types, rows: rows.map((row) => ({ ...row as object })) };
+}
+
+Deno.test("a glob matches names as a shell does, in linear time", () => {
+  const cases: [pattern: string, name: string, matches: boolean][] = [
+    ["*.csv", "a.csv", true],
+    ["*.csv", ".csv", true],
+    ["*.csv", "a.csv.gz", false],
+    ["a?c", "aéc", true],
+    ["a?c", "a😀c", true],
+    ["a?c", "ac", false],
+    ["[a-c]x", "bx", true],
+    ["[!a-c]x", "bx", false],
+    ["[]]x", "]x", true],
+    ["[a", "[a", true],
+    ["*a*b", "xaxxb", true],
+    ["*a*b", "xbxxa", false],
+    ["a.c", "abc", false],
+    ["", "", true],
+  ];
+  for (const [pattern, name, matches] of cases) assert.equal(matchesName(pattern, name), matches, `${pattern} ${name}`);
+  assert.equal(matchesName("*a".repeat(200) + "b", "a".repeat(255)), false);
+});
+
+Deno.test("a glob is split where its first wildcard is, one for each of its alternatives", () => {
+  const pieces = (glob: string) => splitGlob(glob).map(({ root, parts }) => [root, ...parts].join(" | "));
+  assert.deepEqual(pieces("trips/**/*.csv"), ["trips | ** | *.csv"]);
+  assert.deepEqual(pieces("/*.csv"), ["/ | *.csv"]);
+  assert.deepEqual(pieces("*.csv"), [" | *.csv"]);
+  assert.deepEqual(pieces("{a,b}/x.csv"), ["a | x.csv", "b | x.csv"]);
+  assert.throws(() => splitGlob("{a,b}".repeat(30)), /more than 1,000 alternatives/);
+});
+
+Deno.test("folders called name=value are hive partitions", () => {
+  assert.deepEqual([...partitionsOf("t/year=2025/zone=Caf%C3%A9%20%2F%201/p.csv")], [["year", "2025"], [
+    "zone",
+    "Café / 1",
+  ]]);
+  assert.deepEqual([...partitionsOf("t/z=__HIVE_DEFAULT_PARTITION__/x=a=b/c=100%/d=%ff/p.csv")], [
+    ...[["z", null], ["x", "a=b"], ["c", "100%"], ["d", "%ff"]] as const,
+  ]);
+  assert.deepEqual([...partitionsOf("t/=x/a=b.csv")], []);
+  assert.throws(() => partitionsOf("t/a=1/a=2/p.csv"), /names? the partition a twice/);
+  assert.throws(() => partitionsOf("t/a=/p.csv"), /"a=" has no value/);
+});
+
+Deno.test("two files' types come to the one that takes both, or to none", () => {
+  const cases: [a: string, b: string, wider: string | undefined][] = [
+    ["smallint", "bigint", "bigint"],
+    ["integer", "real", "double precision"],
+    ["bigint", "double precision", "numeric"],
+    ["numeric(5,2)", "numeric(6,4)", "numeric(7,4)"],
+    ["numeric(5,2)", "bigint", "numeric(21,2)"],
+    ["numeric", "smallint", "numeric"],
+    ["date", "timestamp", "timestamp"],
+    ["integer[]", "bigint[]", "bigint[]"],
+    ["timestamp", "timestamptz", undefined],
+    ["text", "integer", undefined],
+    ["boolean", "integer", undefined],
+    ["integer[]", "integer", undefined],
+  ];
+  for (const [a, b, wider] of cases) {
+    assert.equal(widerType(a, b), wider, `${a}, ${b}`);
+    assert.equal(widerType(b, a), wider, `${b}, ${a}`);
+  }
+});
+
+pullTest("load() of a folder, a glob and a list is one load of all files", async ({ db, folder }) => {
+  await write(folder, {
+    "in/b.csv": "id,name\n3,c\n",
+    "in/a.csv": "name,id\na,1\nb,2\n",
+    "in/c.csv.gz": gzipSync("id,name\r\n4,d\r\n"),
+    "in/more/d.csv": "id,name\n5,e",
+    "in/more/empty.csv": "",
+    "in/_SUCCESS": "",
+    "in/.a.csv.crc": "crc",
+    "in/_temporary/x.csv": "id\n99\n",
+  });
+  const names = async (source: string | readonly string[]) => {
+    const { loaded, rows } = await created(db, source);
+    return `${loaded.files}: ${rows.map(({ name }: { name?: string }) => name).join("")}`;
+  };
+  assert.equal(await names(`${folder}/in`), "5: abcde");
+  assert.equal(await names(`${folder}/in/`), "5: abcde");
+  assert.equal(await names(`${folder}/in/*.csv`), "2: abc");
+  assert.equal(await names(`${folder}/in/**/*.csv`), "4: abce");
+  assert.equal(await names(`${folder}/in/**`), "5: abcde");
+  assert.equal(await names(`${folder}/in/{b,c}.csv*`), "2: cd");
+  assert.equal(await names(`${folder}/*/more`), "2: e");
+  assert.equal(await names([`${folder}/in/b.csv`, `${folder}/in/a.csv`]), "2: abc");
+  assert.equal(await names([`${folder}/in/b.csv`]), "1: c");
+  await Deno.writeTextFile(`${folder}/in/x[1].csv`, "id,name\n9,x\n");
+  assert.equal(await names(`${folder}/in/x[1].csv`), "1: x");
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (id int, name text)`);
+  await db.load(table, [{ id: 0 }]);
+  const loaded = await db.load(table, new URL(`file://${folder}/in/`), { mode: "replace" });
+  assert.match(String(loaded), /^6 rows of 6 files into public\.dataset_/);
+  assert.deepEqual([loaded.rows, loaded.files], [6, 6]);
+  assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 6);
+});
+
+pullTest("hive folders give columns to the files in them, in every format", async ({ db, folder }) => {
+  const rows = "VALUES (1, 'a,\"b\"'), (2, E'line\\nend\\\\')";
+  for (const name of ["csv", "tsv", "ndjson", "arrow", "parquet", "csv.gz"]) {
+    const place = `${folder}/${name}`;
+    for (
+      const hive of [
+        "year=2025/zone=Harlem",
+        "year=2025/zone=Caf%C3%A9 %2F%09%5C,%22 1",
+        "year=2024/zone=__HIVE_DEFAULT_PARTITION__",
+      ]
+    ) {
+      await Deno.mkdir(`${place}/${hive}`, { recursive: true });
+      await db.sql`SELECT * FROM (${db.sql.unsafe(rows)}) AS v (id, said)`.pull(`${place}/${hive}/part-0.${name}`);
+    }
+    await Deno.writeTextFile(`${place}/_SUCCESS`, "");
+    const found = await created(db, place);
+    assert.match(found.types, /^id (int4|int8|integer|bigint), said text, year (int8|bigint), zone text$/, name);
+    assert.deepEqual(
+      found.rows.map((row) => Object.values(row).join("|")).sort(),
+      [
+        ...['1|a,"b"|2024|', '1|a,"b"|2025|Café /\t\\," 1', '1|a,"b"|2025|Harlem'],
+        ...["2|line\nend\\|2024|", '2|line\nend\\|2025|Café /\t\\," 1', "2|line\nend\\|2025|Harlem"],
+      ].sort(),
+      name,
+    );
+    const table = newName();
+    await db.query(`CREATE TABLE ${table} (zone text, year smallint, id int, said text)`);
+    await db.load(table, `${place}/year=2024/**/*.${name}`);
+    assert.deepEqual([...await db.query(`SELECT * FROM ${table} WHERE id = 1`)].map((row) => ({ ...row as object })), [
+      { zone: null, year: 2024, id: 1, said: 'a,"b"' },
+    ]);
+    const without = await errorOf(db.load("pg_class_of_nobody", place, { partitions: false }));
+    assert.match(without.message, /there is no such table/);
+  }
+});
+
+pullTest("a partition's column that a Parquet file has too must agree with it", async ({ db, folder }) => {
+  const values =
+    "SELECT 1 AS id, 2024 AS year, NULL::text AS zone, 1.50::float8 AS fare, DATE '2025-01-31' AS day, true AS flag";
+  const hive = "year=2024/zone=__HIVE_DEFAULT_PARTITION__/fare=1.5/day=2025-01-31/flag=true";
+  for (const format of ["parquet", "arrow"]) {
+    await Deno.mkdir(`${folder}/${format}/${hive}`, { recursive: true });
+    await db.sql`${db.sql.unsafe(values)}`.pull(`${folder}/${format}/${hive}/p.${format}`);
+    const { types, rows } = await created(db, `${folder}/${format}`);
+    assert.match(
+      types,
+      /^id \w+, year (int4|integer), zone text, fare (float8|double precision), day date, flag bool(ean)?$/,
+    );
+    assert.deepEqual(rows, [{ id: 1, year: 2024, zone: null, fare: 1.5, day: "2025-01-31", flag: true }]);
+    await Deno.mkdir(`${folder}/wrong-${format}/year=2023`, { recursive: true });
+    await Deno.copyFile(`${folder}/${format}/${hive}/p.${format}`, `${folder}/wrong-${format}/year=2023/p.${format}`);
+    const error = await errorOf(created(db, `${folder}/wrong-${format}`));
+    assert.match(
+      error.message,
+      /row 1 of \S+year=2023\/p\.\w+, column "year" has 2024, and its folder says 2023; .*partitions: false/,
+    );
+    assert.equal((await created(db, `${folder}/wrong-${format}`, { partitions: false })).rows.length, 1);
+  }
+});
+
+pullTest("the files of a dataset may differ in columns, and the widest type fits", async ({ db, folder }) => {
+  await write(folder, { "t/a.csv": "id,tip\n1,2\n", "t/b.csv": "id\n2\n", "t/c.csv": "note,tip,id\nx,2.5,3\n" });
+  const csv = await created(db, `${folder}/t`);
+  assert.match(csv.types, /^id (int8|bigint), tip numeric, note text$/);
+  assert.deepEqual(csv.rows.map((row) => Object.values(row).join("|")), ["1|2|", "2||", "3|2.5|x"]);
+  for (const format of ["parquet", "arrow"]) {
+    const place = `${folder}/${format}`;
+    await Deno.mkdir(place);
+    await db.sql`SELECT 1::int2 AS id, 'a' AS name`.pull(`${place}/a.${format}`);
+    await db.sql`SELECT 3000000000::int8 AS id, 2.5::float8 AS tip`.pull(`${place}/b.${format}`);
+    await db.sql`SELECT 2::int4 AS id, 1::int4 AS tip`.pull(`${place}/c.${format}`);
+    const { types, rows } = await created(db, `${place}/*.${format}`);
+    assert.match(types, /^id (int8|bigint), name text, tip (float8|double precision)$/);
+    assert.deepEqual(rows.map((row) => Object.values(row).join("|")), ["1|a|", "2||1", "3000000000||2.5"]);
+    await db.sql`SELECT 'x' AS id`.pull(`${place}/d.${format}`);
+    const error = await errorOf(created(db, place));
+    assert.match(
+      error.message,
+      /the column "id" is bigint in \S+\/b\.\w+ and text in \S+\/d\.\w+.*types: \{ "id": "text"/,
+    );
+    assert.equal((await created(db, place, { types: { id: "text" } })).rows.length, 4);
+  }
+});
+
+pullTest("what is wrong with a dataset is said with the file's name, and nothing is loaded", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (id int, name text, year int)`);
+  await db.load(table, [{ id: 1, name: "there before" }]);
+  await Deno.mkdir(`${folder}/empty`);
+  const good = "id,name\n1,a\n";
+  await write(folder, {
+    "late/year=2024/p.csv": good,
+    "late/year=2025/p.csv": "id,name\n1,a\nx,b\n",
+    "column/a.csv": good,
+    "column/sub/a.csv": "id,nam\n1,a\n",
+    "cut/a.csv.gz": gzipSync(good),
+    "cut/b.csv.gz": gzipSync(good).subarray(0, 20),
+    "hidden/_SUCCESS": "",
+    "mixed/a.csv": good,
+    "mixed/b.ndjson": '{"id": 1}\n',
+    "other/a.csv": good,
+    "other/README.md": "# Trips\n",
+    "both/year=2024/p.csv": "id,year\n1,2024\n",
+    "levels/a.csv": good,
+    "levels/year=2024/p.csv": good,
+    "delta/_delta_log/0.json": "{}",
+    "delta/p.parquet": "x",
+    "parquet/a.parquet": "this is no Parquet file",
+    "value/year=x/p.csv": good,
+    "unknown/colour=red/p.csv": good,
+    "trips/part-0.csv": good,
+  });
+  await Deno.symlink("..", `${folder}/trips/loop`);
+  const cases: [source: string | string[], message: RegExp, code?: string][] = [
+    ["empty", /empty: the folder is empty/],
+    ["hidden/", /has no data files, only _SUCCESS/],
+    ["nothing/", /there is no such folder/],
+    ["trisp/*.csv", /it matches nothing: there is no such (file|folder).*did you mean "\S+\/trips"/],
+    ["column/*.csc", /it matches no file in \S+\/column, which has a\.csv, sub$/],
+    ["column/*.parquet", /matches no file in \S+\/column, which has a\.csv, sub/],
+    ["late", /Cannot load \S+\/late\/year=2025\/p\.csv into \S+: line 3, column id: .*"x"/, "QUERY_FAILED"],
+    ["column", /\S+\/column\/sub\/a\.csv has the column "nam"/],
+    ["cut", /\S+\/cut\/b\.csv\.gz: it is damaged, or not whole/],
+    ["mixed", /mixed\/a\.csv is csv, and \S+mixed\/b\.ndjson is ndjson/],
+    ["other", /README\.md: its extension is \.md/, "BAD_PARAMETER"],
+    ["both", /p\.csv has the column "year", and its folder says "2024".*partitions: false/],
+    ["levels", /do not agree in their partitions \(none; year\)/],
+    ["delta", /it is a Delta table/],
+    ["parquet", /parquet\/a\.parquet/],
+    ["value", /year=x\/p\.csv into \S+: line 2, column year: .*"x"/, "QUERY_FAILED"],
+    ["unknown", /the folder of \S+p\.csv has the column "colour", but .*partitions: false/],
+    ["trips", /trips\/loop\S*: it is a link to a folder that it is in/],
+    [["column/a.csv", "column/a.csv"], /the list of files has \S+a\.csv twice/, "BAD_PARAMETER"],
+    [["column/a.csv", "column/none.csv"], /none\.csv: there is no such file/],
+  ];
+  for (const [source, message, code = "BAD_FILE"] of cases) {
+    const places = typeof source === "string" ? `${folder}/${source}` : source.map((name) => `${folder}/${name}`);
+    const error = await errorOf(db.load(table, places, { mode: "replace" }));
+    assert.match(error.message, message);
+    assert.equal(error.code, code, error.message);
+    assert.equal(
+      await db.sql`SELECT string_agg(name, '') FROM ${db.sql.id(table)}`.value(),
+      "there before",
+      String(source),
+    );
+  }
+  assert.match((await errorOf(db.load(table, [{ id: 1 }], { partitions: false }))).message, /partitions is for/);
+  assert.equal((await db.load(table, `${folder}/both`, { partitions: false })).rows, 1);
+});
+
+pullTest("a folder that changes while it is read, or a stop in the middle, loads nothing", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (id int)`);
+  const rows = "id\n" + "1\n".repeat(50_000);
+  const files = Object.fromEntries(
+    Array.from({ length: 40 }, (_, n) => [`in/part-${String(n).padStart(2, "0")}.csv`, rows]),
+  );
+  const last = `${folder}/in/part-39.csv`;
+  const changes: [change: () => void, message: RegExp][] = [
+    [
+      () => Deno.writeTextFileSync(`${folder}/in/part-99.csv`, "id\n1\n"),
+      /it changed while it was read: \S+part-99\.csv was added/,
+    ],
+    [() => Deno.writeTextFileSync(last, "id\n1\n"), /part-39\.csv: it changed while it was read/],
+    [() => Deno.removeSync(last), /part-39\.csv: there is no such file/],
+  ];
+  for (const [change, message] of changes) {
+    await Deno.remove(`${folder}/in`, { recursive: true }).catch(() => {});
+    await write(folder, files);
+    let changed = false;
+    const onProgress = () => {
+      if (!changed) change();
+      changed = true;
+    };
+    const error = await errorOf(db.load(table, `${folder}/in`, { onProgress }));
+    assert.equal(changed, true);
+    assert.match(error.message, message);
+    assert.equal(error.code, "BAD_FILE");
+    assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
+  }
+  await write(folder, files);
+  const stop = new AbortController();
+  const stopped = db.load(table, `${folder}/in/part-0*.csv`, { signal: stop.signal, onProgress: () => stop.abort() });
+  await assert.rejects(stopped, { name: "AbortError" });
+  assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
+});
+
+pullTest("a dataset of which the last file is damaged loads nothing", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (n int)`);
+  for (const format of ["parquet", "arrow", "csv.gz"]) {
+    await Deno.mkdir(`${folder}/${format}`);
+    for (const name of ["a", "b", "c"]) {
+      await db.sql`SELECT n FROM generate_series(1, 1000) AS n`.pull(`${folder}/${format}/${name}.${format}`);
+    }
+    assert.equal((await db.load(table, `${folder}/${format}`, { mode: "replace" })).rows, 3000);
+    const last = `${folder}/${format}/c.${format}`;
+    await Deno.writeFile(last, (await Deno.readFile(last)).subarray(0, -9));
+    const error = await errorOf(db.load(table, `${folder}/${format}`, { mode: "replace" }));
+    assert.match(error.message, new RegExp(`/${format}/c\\.${format}`));
+    assert.equal(error.code, "BAD_FILE");
+    assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 3000);
+  }
+});
+
+pullTest("10,000 tiny files are one load", async ({ db, folder }) => {
+  await Deno.mkdir(`${folder}/in`);
+  for (let n = 0; n < 10_000; n++) await Deno.writeTextFile(`${folder}/in/${n}.csv`, `id,name\n${n},a\n`);
+  const { loaded, types } = await created(db, `${folder}/in/`);
+  assert.deepEqual([loaded.rows, loaded.files, types.replace("bigint", "int8")], [
+    10_000,
+    10_000,
+    "id int8, name text",
+  ]);
+}, { notOnPglite: "the files are the same" });

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { Table, tableToIPC, TimeMicrosecond, vectorFromArray } from "apache-arrow";
+import { type Lakebase, LakebaseError } from "../../../mod.ts";
+import { errorOf, queryTest, sleep } from "../../support/queries.ts";
+import { pullTest } from "../../support/transfers.ts";
+
+/** Tables of their own, each made by a statement in which `t` stands for its name; the last is loaded. */
+async function withTables(db: Lakebase, definitions: string[], work: (table: string) => Promise<void>): Promise<void> {
+  const name = `errors_${crypto.randomUUID().replaceAll("-", "").slice(0, 12)}`;
+  const named = (sql: string) => sql.replace(/\bt(\d)\b/g, `${name}_$1`);
+  for (const definition of definitions) await db.query(named(definition));
+  try {
+    await work(name);
+  } finally {
+    await db.query(named(definitions.map((_, index) => `DROP TABLE t${index} CASCADE`).join("; ")));
+  }
+}
+
+const PARENT = "CREATE TABLE t0 (id int PRIMARY KEY)";
+const CHILD = "CREATE TABLE t1 (parent int REFERENCES t0)";
+
+queryTest(
+  "a constraint that is looked at after the rows says where to look, and that nothing was loaded",
+  async ({ db }) => {
+    await withTables(db, [PARENT, CHILD], async (name) => {
+      const { message, sqlstate } = await errorOf(db.load(`${name}_1`, [{ parent: 5 }]));
+      assert.equal(sqlstate, "23503");
+      assert.match(
+        message,
+        /^Cannot load the rows into errors_\w+_1: insert or update on table .* foreign key constraint/,
+      );
+      assert.match(
+        message,
+        /\nDETAIL: Key \(parent\)=\(5\) is not present[^]*\nHINT: .* look for the value in the rows\nNothing/,
+      );
+      assert.match(message, /\nNothing was loaded\.$/);
+    });
+    const deferred = "CREATE TABLE t0 (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)";
+    await withTables(db, [deferred], async (name) => {
+      const { message, sqlstate } = await errorOf(db.load(`${name}_0`, [{ id: 1 }, { id: 1 }]));
+      assert.equal(sqlstate, "23505");
+      assert.match(
+        message,
+        /^Cannot load the rows into \w+: duplicate key value[^]*\nDETAIL: Key \(id\)=\(1\)[^]*\nNothing was loaded\.$/,
+      );
+      assert.deepEqual([...await db.query(`SELECT * FROM ${name}_0`)], []);
+    });
+  },
+);
+
+queryTest("mode replace of a table that others refer to says what to do, which does it", async ({ db }) => {
+  await withTables(db, [PARENT, CHILD], async (name) => {
+    await db.load(`${name}_0`, [{ id: 1 }]);
+    await db.load(`${name}_1`, [{ parent: 1 }]);
+    const { message } = await errorOf(db.load(`${name}_0`, [{ id: 2 }], { mode: "replace" }));
+    assert.match(
+      message,
+      /^Cannot load the rows into \w+: cannot truncate[^]*\nHINT: rows of another table refer to it; in a/,
+    );
+    assert.match(message, /\nNothing was loaded\.$/);
+    assert.doesNotMatch(message, /CASCADE/);
+    await db.transaction(async (tx) => {
+      await tx.query(`TRUNCATE ${name}_0, ${name}_1`);
+      await tx.load(`${name}_0`, [{ id: 2 }]);
+    });
+    assert.deepEqual([...await db.query(`SELECT * FROM ${name}_0`)], [{ id: 2 }]);
+  });
+});
+
+queryTest("a connection that is lost before the end says that nothing was loaded", async ({ open, local }) => {
+  const db = await open();
+  await withTables(db, [PARENT], async (name) => {
+    const rows = async function* () {
+      for (let id = 0;; id++) {
+        if (id === 1000) local.faults.dropConnections();
+        yield await Promise.resolve({ id });
+      }
+    };
+    const error = await errorOf(db.load(`${name}_0`, rows()));
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.match(error.message, /^Cannot load the rows into \w+: the connection is lost: .*\nNothing was loaded\.$/);
+    assert.deepEqual([...await db.query(`SELECT * FROM ${name}_0`)], []);
+  });
+});
+
+queryTest(
+  "a connection that is lost at the COMMIT says that it is not known what became of the rows",
+  async ({ open, local }) => {
+    const db = await open();
+    await withTables(db, ["CREATE TABLE t0 (id int)"], async (name) => {
+      await db.query(
+        `CREATE FUNCTION ${name}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+      CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${name}_0 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      EXECUTE FUNCTION ${name}_wait()`,
+      );
+      const loading = errorOf(db.load(`${name}_0`, [{ id: 1 }]));
+      await sleep(500);
+      local.faults.dropConnections();
+      const error = await loading;
+      assert.equal(error.code, "CONNECTION_LOST");
+      assert.match(error.message, /^Cannot load the rows into \w+: .*\nWhether its rows are there is not known/);
+      await sleep(1000);
+    });
+  },
+  { notOnPglite: "one statement at a time" },
+);
+
+queryTest("what the source throws is not made another error, even where it is one of this module's", async ({ db }) => {
+  await withTables(db, [PARENT], async (name) => {
+    const mine = new LakebaseError("QUERY_FAILED", 'column "nothing" does not exist', { sqlstate: "42703" });
+    const rows = async function* () {
+      for (let id = 0; id < 2000; id++) yield { id }; // more than are looked at beforehand
+      throw await Promise.resolve(mine);
+    };
+    assert.equal(await errorOf(db.load(`${name}_0`, rows())), mine);
+  });
+});
+
+pullTest("the trace of an error of a load begins at the caller's line", async ({ db, folder }) => {
+  await Deno.writeTextFile(`${folder}/x.arrow`, "this is no Arrow file");
+  await Deno.writeTextFile(`${folder}/x.csv`, "");
+  const callerOfLoad = async (source: string) => await db.load("nowhere", source, { create: true });
+  for (const source of ["x.arrow", "none.parquet", "x.csv", "none.csv"]) {
+    const { stack } = await errorOf(callerOfLoad(`${folder}/${source}`));
+    assert.match(stack!, /^.*\n\s+at (async )?callerOfLoad \(.*load_errors_test\.ts/, source);
+  }
+});
+
+pullTest("the type of a file's own is not said to be found by looking at its rows", async ({ db, folder }) => {
+  await db.pull(db.sql`SELECT '5 days'::interval::text AS v`, `${folder}/x.parquet`);
+  await withTables(db, ["CREATE TABLE t0 (v int)"], async (name) => {
+    const { message } = await errorOf(db.load(`${name}_0`, `${folder}/x.parquet`));
+    assert.match(message, /row 1, column v: invalid input[^]*"5 days" \(SQLSTATE 22P02\)\nNothing was loaded\.$/);
+  });
+  const tooLate = new Table({ v: vectorFromArray([99_999_999_999n], new TimeMicrosecond()) });
+  await Deno.writeFile(`${folder}/x.arrow`, tableToIPC(tooLate, "file"));
+  const failed = (types: Record<string, string>) =>
+    errorOf(db.load("errors_new", `${folder}/x.arrow`, { create: true, types }));
+  assert.match(
+    (await failed({})).message,
+    /out of range: "27:46:39[^]*HINT: the column's type is the file's own; say \{ types: \{ "v": "text" \} \}/,
+  );
+  assert.doesNotMatch((await failed({ v: "time" })).message, /HINT/); // it was chosen
+});
+
+pullTest(
+  "a file with create whose one column is two, with a delimiter that is not found, is refused",
+  async ({ db, folder }) => {
+    const cases: [name: string, text: string, delimiter: string][] = [
+      ["a.csv", "a;b\n1;2;3\n", ";"],
+      ["a.tsv", "a,b\n1,2\n", ","],
+    ];
+    for (const [name, text, delimiter] of cases) {
+      await Deno.writeTextFile(`${folder}/${name}`, text);
+      const error = await errorOf(db.load("errors_new", `${folder}/${name}`, { create: true }));
+      assert.equal(error.code, "BAD_FILE");
+      assert.ok(
+        error.message.includes(`separated by "${delimiter}", say { format: "csv", delimiter: "${delimiter}" }`),
+      );
+      const { rows } = await db.load("errors_new", `${folder}/${name}`, { create: true, columns: ["one"] });
+      assert.equal(rows, 1);
+      await db.query("DROP TABLE errors_new");
+    }
+  },
+);

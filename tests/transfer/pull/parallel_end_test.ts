@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { sessionOf } from "../../../src/api/lakebase.ts";
+import { importText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
+import { errorOf, sleep } from "../../support/queries.ts";
+import {
+  assertIdle,
+  bigTable,
+  numbers,
+  oneStream,
+  optionsOf,
+  postgresTest,
+  serverTest,
+  streams,
+  sum,
+} from "./parallel_support.ts";
+
+/** The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word. */
+const LOST = /terminat|ECONNRESET/;
+
+serverTest("a connection that is lost ends all of it, with the reason", async (db) => {
+  await using big = await bigTable(db, "lost_half_way", 1500);
+  const lose = async () => {
+    let rows = 0;
+    for await (const chunk of oneStream(sessionOf(db), optionsOf(big.table, 3))) {
+      if (rows === 0) {
+        const lost = await db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE query LIKE 'COPY%lost_half_way%' AND state <> 'idle' AND pid <> pg_backend_pid() LIMIT 1`);
+        assert.equal(lost.length, 1);
+      }
+      rows += chunk.rows;
+    }
+  };
+  const started = Date.now();
+  const error = await errorOf(lose());
+  assert.equal(error.code, "CONNECTION_LOST", error.message);
+  assert.match(error.message, LOST);
+  assert.ok(Date.now() - started < 3000);
+  await assertIdle(db);
+});
+
+serverTest("a first connection that is lost before the others have come is told as such", async (db) => {
+  await using big = await bigTable(db, "lost_at_once", 1500);
+  const session = sessionOf(db);
+  let joins = 0;
+  const late = {
+    ...session,
+    acquire: async () => {
+      if (joins++ === 1) {
+        await db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE query LIKE '%lost_at_once%' AND state <> 'idle' AND pid <> pg_backend_pid()`);
+      }
+      return await session.acquire();
+    },
+  };
+  const error = await errorOf(async () => {
+    for await (const _ of oneStream(late, optionsOf(big.table, 2))) await sleep(50);
+  });
+  assert.equal(error.code, "CONNECTION_LOST", error.message);
+  assert.match(error.message, LOST);
+  await assertIdle(db);
+});
+
+serverTest("a snapshot whose transaction has ended is known by what refuses it", async (db) => {
+  const client = await db.pool.connect(); // the driver's own error says which of the server's routines it is from
+  for (const snapshot of ["00000003-00000001-1", "none"]) {
+    const error = await client.query(importText("pg_class", snapshot)).catch((error: unknown) => error);
+    assert.ok(isSnapshotGone(error), String(error));
+    await client.query("ROLLBACK");
+  }
+  const other = await client.query("SELECT 1 / 0").catch((error: unknown) => error);
+  assert.ok(other instanceof Error && !isSnapshotGone(other));
+  client.release();
+});
+
+postgresTest(
+  "a signal or leaving the loop ends all of it within a second, and the connections go on",
+  async ({ db }) => {
+    await using big = await bigTable(db, "stopped_half_way", 1000);
+    const session = sessionOf(db);
+    const reason = new Error("enough");
+    for (const when of ["before", "while waiting", "while reading"]) {
+      const controller = new AbortController();
+      if (when === "before") controller.abort(reason);
+      const reading = (async () => {
+        for await (const _ of oneStream(session, { ...optionsOf(big.table, 3), signal: controller.signal })) {
+          if (when === "while reading") controller.abort(reason);
+        }
+      })();
+      if (when === "while waiting") controller.abort(reason);
+      const started = Date.now();
+      await assert.rejects(reading, reason);
+      assert.ok(Date.now() - started < 1200, when);
+      await assertIdle(db);
+    }
+    const started = Date.now();
+    for await (const _ of oneStream(session, optionsOf(big.table, 3))) break;
+    assert.ok(Date.now() - started < 1200);
+    await assertIdle(db);
+    {
+      await using shares = await streams(session, big.table, 3);
+      for await (const _ of shares.streams[1]!) break;
+    }
+    await assertIdle(db);
+  },
+);
+
+postgresTest("a pool that is busy costs time, never a standstill", async ({ open }) => {
+  const db = await open({ max: 3 });
+  await using big = await bigTable(db, "busy_pool");
+  const session = sessionOf(db);
+  const whole = 60_000 * 60_001 / 2;
+  // Each waits for connections that the others hold.
+  const sums = await Promise.all(
+    Array.from({ length: 3 }, () => numbers(oneStream(session, optionsOf(big.table, 3)))),
+  );
+  assert.deepEqual(sums.map(sum), [whole, whole, whole]);
+  const shares = await Promise.all(Array.from({ length: 3 }, async () => {
+    await using shares = await streams(session, big.table, 3);
+    return sum((await Promise.all(shares.streams.map(numbers))).flat());
+  }));
+  assert.deepEqual(shares, [whole, whole, whole]);
+  await assertIdle(db);
+});
+
+postgresTest("a table that waits to be changed is refused, not waited for", async ({ db }) => {
+  await using big = await bigTable(db, "altered", 1000);
+  const session = sessionOf(db);
+  let altering: Promise<unknown> | undefined;
+  let joins = 0;
+  // Between the first connection's lock and the second's, somebody queues for a stronger one.
+  const meddling = {
+    ...session,
+    acquire: async () => {
+      if (joins++ === 1) {
+        altering = db.query("ALTER TABLE altered ADD COLUMN late int");
+        altering.catch(() => {});
+        while ((await db.query("SELECT FROM pg_locks WHERE NOT granted")).length === 0) await sleep(10);
+      }
+      return await session.acquire();
+    },
+  };
+  const error = await errorOf(async () => {
+    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await sleep(50); // one alone would be done
+  });
+  assert.equal(error.sqlstate, "55P03");
+  assert.match(error.message, /another session is changing the table/);
+  await altering;
+  await assertIdle(db);
+});

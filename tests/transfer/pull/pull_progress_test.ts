@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { sleep } from "../../support/queries.ts";
+import { failing, keeping, pullTest } from "../../support/transfers.ts";
+
+/** Rows enough for reports on the way. */
+const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
+const mine = new TypeError("mine");
+
+const throwsAtTheEnd = ({ done }: { done: boolean }) => {
+  if (done) throw mine;
+};
+const rejectsLater = async (progress: { done: boolean }) => {
+  await sleep(10);
+  throwsAtTheEnd(progress);
+};
+const rejects = () => Promise.reject(mine);
+
+pullTest("what onProgress rejects with ends the pull, and the file stays", async ({ db, folder }) => {
+  for (const sql of [MANY, "SELECT 1"]) {
+    const query = db.sql`${db.sql.unsafe(sql)}`;
+    assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress: rejects })), mine);
+  }
+});
+
+pullTest("what onProgress makes of the end comes before the file is replaced", async ({ db, folder }) => {
+  const query = db.sql`SELECT 1`;
+  for (const onProgress of [throwsAtTheEnd, rejectsLater]) {
+    assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress })), mine);
+  }
+  const { stream, state } = keeping();
+  await assert.rejects(query.pull(stream, { format: "csv", onProgress: throwsAtTheEnd }), mine);
+  assert.equal(state(), "aborted: mine");
+});
+
+async function* slowRows() {
+  for (let a = 0; a < 20; a++) {
+    await sleep(50);
+    yield { a };
+  }
+}
+
+pullTest("what onProgress rejects with ends a load, which has loaded nothing", async ({ db }) => {
+  await db.sql`CREATE TABLE progress_load (a int)`;
+  try {
+    await assert.rejects(db.load("progress_load", slowRows(), { onProgress: rejects }), mine);
+    await assert.rejects(db.load("progress_load", [{ a: 1 }], { onProgress: rejects }), mine);
+    await assert.rejects(db.load("progress_load", [{ a: 1 }], { onProgress: throwsAtTheEnd }), mine);
+    assert.equal(await db.sql`SELECT count(*)::int FROM progress_load`.value(), 0);
+  } finally {
+    await db.sql`DROP TABLE progress_load`;
+  }
+});

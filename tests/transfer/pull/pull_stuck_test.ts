@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import type { PullOptions } from "../../../mod.ts";
+import { errorOf } from "../../support/queries.ts";
+import { namesIn, pullTest } from "../../support/transfers.ts";
+
+/** Rows that don't fit between the server and a target that takes nothing. */
+const MANY = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 1000000) AS n";
+const never = () => new Promise<void>(() => {});
+
+/** Fails where something takes longer than a stop may; what it waits for would hold the test up for ever. */
+async function soon<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => timer = setTimeout(() => reject(new Error("it goes on")), 4000));
+  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+const STUCK: readonly (readonly [name: string, sink: UnderlyingSink<Uint8Array>, sql: string, options: PullOptions])[] =
+  [
+    ["never begins", { start: never }, MANY, { format: "csv" }],
+    ["takes nothing of many rows", { write: never }, MANY, { format: "csv" }],
+    ["takes nothing of one row", { write: never }, "SELECT 1", { format: "csv" }],
+    ["takes nothing that is packed", { write: never }, MANY, { format: "ndjson", gzip: true }],
+    ["takes nothing of Arrow", { write: never }, MANY, { format: "arrow" }],
+    ["takes nothing of Parquet", { write: never }, MANY, { format: "parquet" }],
+    ["never ends", { close: never }, "SELECT 1", { format: "csv" }],
+    ["takes nothing, not even its end", { write: never, abort: never }, MANY, { format: "csv" }],
+  ];
+
+for (const [name, sink, sql, options] of STUCK) {
+  pullTest(`a signal and a timeout end a pull to a stream that ${name}`, async ({ open }) => {
+    const db = await open({ max: 1 });
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 300);
+    const pull = (stop: PullOptions) => {
+      return soon(db.sql`${db.sql.unsafe(sql)}`.pull(new WritableStream(sink), { ...options, ...stop }));
+    };
+    await assert.rejects(pull({ signal: controller.signal }), reason);
+    assert.match((await errorOf(pull({ timeout: 0.3 }))).message, /longer than its timeout of 0\.3 s/);
+    assert.equal(await soon(Promise.resolve(db.sql`SELECT 1`.value())), 1); // its only connection is free again
+  });
+}
+
+pullTest("a failed query ends a pull though its stream does not end, once its time is over", async ({ db }) => {
+  const stream = new WritableStream<Uint8Array>({ abort: never });
+  const error = await errorOf(soon(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 0.3 })));
+  assert.equal(error.sqlstate, "22012");
+});
+
+pullTest("a transaction that is stopped ends a pull to a stream that takes nothing", async ({ db }) => {
+  let pulling: Promise<unknown> = Promise.resolve();
+  const work = db.transaction(async (tx) => {
+    pulling = tx.sql`${tx.sql.unsafe(MANY)}`.pull(new WritableStream({ write: never }), { format: "csv" });
+    await pulling;
+  }, { timeout: 0.5 });
+  assert.equal((await errorOf(soon(work))).code, "CANCELED");
+  assert.equal((await errorOf(soon(pulling))).code, "CANCELED"); // not only left behind
+});
+
+pullTest("an onProgress that never hears the end does not keep a pull from being stopped", async ({ db, folder }) => {
+  const options = { timeout: 0.3, onProgress: never };
+  assert.equal((await errorOf(soon(db.sql`SELECT 1`.pull(`${folder}/t.csv`, options)))).code, "CANCELED");
+  assert.deepEqual(namesIn(folder), []);
+});
+
+pullTest(
+  "a pull that is stopped at its end has failed and left no file, or is whole and says so",
+  async ({ db, folder }) => {
+    const outcomes = new Set<boolean>();
+    for (let turns = 0; turns < 30; turns++) {
+      const controller = new AbortController();
+      const abortLater = async () => {
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        controller.abort();
+      };
+      const onProgress = ({ done }: { done: boolean }) => done ? void abortLater() : undefined;
+      const pulling = db.sql`SELECT 1 AS a`.pull(`${folder}/${turns}.csv`, { signal: controller.signal, onProgress });
+      const whole = await pulling.then(() => true, () => false);
+      assert.equal(namesIn(folder).includes(`${turns}.csv`), whole, `${turns} turns`);
+      outcomes.add(whole);
+    }
+    assert.deepEqual([...outcomes].sort(), [false, true]); // else the stop never came near the end
+    assert.ok(namesIn(folder).every((name) => name.endsWith(".csv")));
+  },
+);

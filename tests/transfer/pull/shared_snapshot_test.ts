@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { pagedTables, type SnapshotRow } from "../../../src/transfer/pull/snapshot.ts";
+
+const TABLE: SnapshotRow = {
+  ...{
+    snapshot: "00000003-1",
+    relation: "public.t",
+    columns: [["n", 23, -1]],
+    kind: "r",
+    temporary: false,
+    inherited: false,
+    secured: false,
+    version: 170_005,
+  },
+  ...{ embedded: false, name: "public.t", leafKind: "r", readable: true, access: "heap", pages: 7, bytes: 57_344 },
+};
+
+Deno.test("pagedTables() refuses what can't be read by its pages, with the reason", () => {
+  const cases: [Partial<SnapshotRow>, RegExp][] = [
+    [{ embedded: true }, /PGlite\) does one thing at a time/],
+    [{ version: 130_010 }, /older than PostgreSQL 14/],
+    [{ temporary: true }, /a temporary table, which other connections can't see/],
+    [{ inherited: true }, /other tables inherit from it/],
+    [{ kind: "v" }, /it is a view, without pages/],
+    [{ kind: "?" }, /it is no table, without pages/],
+    [{ kind: "p", secured: true }, /policies say which rows/],
+    [{ kind: "p", leafKind: "f", access: null }, /its partition public.t is a foreign table/],
+    [{ kind: "p", readable: false }, /not its partition public.t by itself/],
+    [{ access: "columnar" }, /it keeps its rows as "columnar", not in pages/],
+  ];
+  for (const [more, reason] of cases) {
+    assert.throws(() => pagedTables("public.t", [{ ...TABLE, ...more }]), reason, JSON.stringify(more));
+  }
+  assert.throws(() => pagedTables("public.t", []), /there is no such table/);
+  const parts = [{ ...TABLE, kind: "p" }, { ...TABLE, kind: "p", name: "public.far", leafKind: "f" }];
+  assert.throws(() => pagedTables("public.t", parts), /its partition public.far/);
+});
+
+Deno.test("pagedTables() gives the table, its partitions, or the empty whole of none", () => {
+  assert.deepEqual(pagedTables("public.t", [{ ...TABLE, secured: true }]), [{
+    name: "public.t",
+    pages: 7,
+    bytes: 57_344,
+  }]);
+  const parts = ["public.a", "public.b"].map((name) => ({ ...TABLE, kind: "p", name }));
+  assert.deepEqual(pagedTables("public.t", parts).map(({ name }) => name), ["public.a", "public.b"]);
+  const none = { ...TABLE, kind: "p", name: null, access: null };
+  assert.deepEqual(pagedTables("public.t", [none]), [{ name: "public.t", pages: 0, bytes: 0 }]);
+});

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { LakebaseError } from "../../../mod.ts";
+import { checkFormatOptions, checkPullOptions, type PullOptions } from "../../../src/transfer/pull/options.ts";
+import { openTarget, planTarget, type PullTarget } from "../../../src/transfer/pull/target.ts";
+import { errorOf } from "../../support/queries.ts";
+import { keeping } from "../../support/transfers.ts";
+
+Deno.test("planTarget() tells the format by the extension, or by the option", () => {
+  const cases: readonly (readonly [target: PullTarget, options: PullOptions, format: string, gzip: boolean])[] = [
+    ["trips.csv", {}, "csv", false],
+    ["a.b/TRIPS.CSV.GZ", {}, "csv", true],
+    ["trips.tsv", {}, "tsv", false],
+    ["trips.ndjson.gz", {}, "ndjson", true],
+    ["trips.jsonl", {}, "ndjson", false],
+    ["trips.arrow", {}, "arrow", false],
+    [".parquet/trips.parquet", {}, "parquet", false],
+    ["trips", { format: "csv" }, "csv", false],
+    ["trips.gz", { format: "tsv" }, "tsv", true],
+    ["trips.csv.gz", { gzip: false }, "csv", false],
+    ["-", { format: "ndjson", gzip: true }, "ndjson", true],
+    [new URL("file:///tmp/trips.csv"), {}, "csv", false],
+    [keeping().stream, { format: "arrow" }, "arrow", false],
+  ];
+  for (const [target, options, format, gzip] of cases) {
+    const plan = planTarget(target, options);
+    assert.deepEqual([plan.format, plan.gzip], [format, gzip], String(target));
+  }
+});
+
+Deno.test("planTarget() and the checks refuse what can't be, with what to do", () => {
+  const cases: readonly (readonly [target: unknown, options: unknown, message: RegExp])[] = [
+    ["trips.parqet", {}, /trips\.parqet ends in \.parqet, which is no known format; did you mean \.parquet\?/],
+    ["trips.xlsx", {}, /use one of csv, tsv, ndjson, arrow, parquet, or give \{ format: "csv" \}/],
+    ["trips", {}, /ends in no extension/],
+    ["trips.gz", {}, /ends in no extension/],
+    [".csv", {}, /ends in no extension/],
+    ["-", {}, /no name to tell the format by; give \{ format: "csv" \}/],
+    [keeping().stream, {}, /no name to tell the format by/],
+    ["trips.parquet.gz", {}, /parquet is not packed as a whole; leave out \.gz/],
+    ["", {}, /the target is "", which is no path/],
+    ["a\0.csv", {}, /which is no path/],
+    [5, {}, /the target is a number; it must be a path, a WritableStream or "-"/],
+    [null, {}, /the target is null/],
+    [undefined, {}, /the target is undefined;/],
+    [new URL("https://example.com/a.csv"), {}, /the target is a URL of https:; a file: URL or a path is wanted/],
+    ["a.csv", { fromat: "csv" }, /there is no option "fromat"; did you mean "format"\?/],
+    ["a.csv", { format: "xls" }, /format is "xls"; it must be "csv", "tsv", "ndjson", "arrow", "parquet"/],
+    ["a.csv", { header: "no" }, /header is "no"; it must be true or false/],
+    ["a.csv", { delimiter: "::" }, /delimiter is "::"; it must be one character of ASCII/],
+    ["a.csv", { delimiter: "a" }, /delimiter is "a"/],
+    ["a.csv", { nullText: 'a"' }, /nullText is 'a"'; it must be a text without quotes/],
+    ["a.csv", { columns: [] }, /columns is \[\]; it must be a list of different columns' names/],
+    ["a.csv", { columns: ["a", "a"] }, /columns is \[ "a", "a" \]/],
+    ["a.csv", { timeout: -1 }, /timeout is -1/],
+    ["a.csv", { signal: {} }, /signal is \{\}; it must be an AbortSignal/],
+    ["a.csv", { parallel: 1.5 }, /parallel is 1\.5; it must be a whole number/],
+    ["a.csv", { compression: "zstd" }, /compression is for parquet; the format is csv/],
+    ["a.ndjson", { header: true }, /header is for csv, tsv; the format is ndjson/],
+    ["a.arrow", { gzip: true }, /gzip is for csv, tsv, ndjson; the format is arrow/],
+    ["a.parquet", { header: false }, /header is for csv, tsv; the format is parquet/],
+    ["a.ndjson", { header: false }, /header is for csv, tsv; the format is ndjson/],
+    ["a.parquet", { header: false, delimiter: ";" }, /header is for csv, tsv/],
+    ["a.parquet", { gzip: false, nullText: "" }, /nullText is for csv, tsv; the format is parquet/],
+    ["a.tsv", { rowGroupSize: 5 }, /rowGroupSize is for parquet; the format is tsv/],
+    ["a.csv", null, /the options must be an object such as \{ format: "csv" \}/],
+    ["a.csv", "csv", /the options must be an object/],
+  ];
+  for (const [target, options, message] of cases) {
+    const check = () => {
+      const checked = checkPullOptions(options as PullOptions);
+      checkFormatOptions(checked, planTarget(target as PullTarget, checked).format);
+    };
+    assert.throws(check, (error) => {
+      assert.ok(error instanceof LakebaseError && error.code === "BAD_PARAMETER", String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("an option that asks for what is so anyway is no mistake", () => {
+  for (const format of ["arrow", "parquet"] as const) checkFormatOptions({ gzip: false }, format);
+});
+
+const BYTES = new TextEncoder().encode("whole\n");
+
+Deno.test("a stream is waited for, closed at the end, aborted on failure, and refused when locked", async () => {
+  const { stream, text, state } = keeping();
+  const sink = await openTarget(stream, undefined);
+  await sink.write(BYTES);
+  await sink.commit(undefined);
+  assert.deepEqual([text(), state()], ["whole\n", "closed"]);
+  const other = keeping();
+  await (await openTarget(other.stream, undefined)).abort(new Error("no more"), undefined);
+  assert.equal(other.state(), "aborted: no more");
+  assert.match((await errorOf(openTarget(other.stream, undefined))).message, /the stream is locked/);
+});

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { startLocal } from "../../../src/local/mod.ts";
+import { sleep } from "../../support/queries.ts";
+import { namesIn, script } from "../../support/transfers.ts";
+
+const LISTEN = "Deno.addSignalListener(SIGNAL, () => console.log('heard'));";
+const ONCE = "process.once(SIGNAL, () => console.log('heard'));";
+const STOP = `
+  const controller = new AbortController();
+  Deno.addSignalListener(SIGNAL, () => controller.abort(new Error("asked to stop")));
+`;
+
+/** What a program does around its pull, and what becomes of both when a signal comes in the middle. */
+interface Case {
+  name: string;
+  /** Before the pull. */
+  before?: string;
+  options?: string;
+  /** After it has begun. */
+  during?: string;
+  /** Its exit code; none where it dies of the signal. */
+  code?: number;
+  said: string;
+  /** Whether the file is there in the end. */
+  whole: boolean;
+}
+
+const CASES: readonly Case[] = [
+  { name: "that nobody listens to ends the program", said: "", whole: false },
+  { name: "that the program listens to", before: LISTEN, code: 0, said: "heard\nwhole\n", whole: true },
+  { name: "that it listens to once", before: ONCE, code: 0, said: "heard\nwhole\n", whole: true },
+  { name: "that it began to listen to during the pull", during: LISTEN, code: 0, said: "heard\nwhole\n", whole: true },
+  { name: "that it then began to listen to once", during: ONCE, code: 0, said: "heard\nwhole\n", whole: true },
+  {
+    name: "that stops the pull",
+    before: STOP,
+    options: "{ signal: controller.signal }",
+    code: 0,
+    said: "asked to stop\n",
+    whole: false,
+  },
+  {
+    name: "at which it exits",
+    before: "Deno.addSignalListener(SIGNAL, () => Deno.exit(9));",
+    code: 9,
+    said: "",
+    whole: false,
+  },
+  {
+    name: "that it no longer listens to when it comes the second time",
+    before: ONCE,
+    during: "setTimeout(() => Deno.kill(Deno.pid, SIGNAL), 800);",
+    said: "heard\n",
+    whole: false,
+  },
+];
+
+/** All signals are handled in one way: of the others it is enough that they are. */
+const FIRST_CASES = CASES.slice(0, 2);
+
+/** It pulls for two seconds, into a folder of its own. */
+const program = ({ before = "", options = "{}", during = "" }: Case, folder: string, signal: Deno.Signal) => `
+  import { connect } from "lakebase";
+  import process from "node:process";
+  const SIGNAL = "${signal}";
+  ${before}
+  const db = await connect();
+  const rows = db.sql\`SELECT n, CASE WHEN n % 500 = 0 THEN pg_sleep(0.01) END FROM generate_series(1, 100000) AS n\`;
+  const pulling = rows.pull("${folder}/t.csv", ${options});
+  pulling.then(() => console.log("whole"), (error) => console.log(error.message));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  ${during}
+  await pulling.catch(() => {});
+  await db.close();`;
+
+for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SIGHUP", FIRST_CASES]] as const) {
+  Deno.test({
+    name: `a pull and ${signal}`,
+    ignore: Deno.build.os === "windows",
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async (t) => {
+      await using local = await startLocal();
+      for (const tried of cases) {
+        await t.step(tried.name, async () => {
+          const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
+          const child = script(program(tried, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
+          const output = child.output();
+          while (!namesIn(folder).some((file) => file.endsWith(".part"))) await sleep(10);
+          await sleep(500);
+          child.kill(signal);
+          const { code, signal: by, stdout, stderr } = await output;
+          const said = new TextDecoder().decode(stderr);
+          assert.deepEqual(
+            [by, by === null ? code : undefined],
+            [tried.code === undefined ? signal : null, tried.code],
+            said,
+          );
+          assert.equal(new TextDecoder().decode(stdout), tried.said);
+          assert.deepEqual(namesIn(folder), tried.whole ? ["t.csv"] : []);
+          await Deno.remove(folder, { recursive: true });
+        });
+      }
+    },
+  });
+}
