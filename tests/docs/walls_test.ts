@@ -11,67 +11,74 @@ async function* sources(folder: string): AsyncGenerator<string> {
   }
 }
 
-const AT_ITS_START = /^(?:import|export)\s(?!type\s)[^"`;]*?from "(\.[^"]+)";/gm;
-const LATER = /\bimport\("(\.[^"]+)"\)/g;
-
-/** What the files of a folder, or a file, import, types aside: other folders of `src` with a slash, and files. */
-async function importsOf(part: string, how: RegExp): Promise<Set<string>> {
-  const found = new Set<string>();
-  const files = part.endsWith("/") ? sources(part) : [part];
-  for await (const file of files) {
+/** What the files of a room import from other rooms, types too: a room, or a file outside of `src`. */
+async function importsOf(room: string, how: RegExp): Promise<string[]> {
+  const found: string[] = [];
+  for await (const file of sources(`${room}/`)) {
     for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(how)) {
       const path = normalize(`${dirname(file)}/${from}`);
-      if (!path.startsWith(part)) found.add(path.replace(/\/.*/, "/"));
+      if (!path.startsWith(`${room}/`) && !path.startsWith("..")) found.push(`${file} -> ${path}`);
     }
   }
   return found;
 }
 
-const SMALL = [
-  "amount_text.ts",
-  "errors.ts",
-  "redact.ts",
-  "closest.ts",
-  "backoff.ts",
-  "place.ts",
-  "sql_text.ts",
-  "unseen.ts",
-  "worker_url.ts",
+const AT_ITS_START = /^(?:import|export)\s[^"`;]*?from "(\.[^"]+)"/gm;
+const LATER = /\bimport\("(\.[^"]+)"\)/g;
+
+/** The floors of ARCHITECTURE.md, from the top: a room imports what stands on a lower floor, and nothing else. */
+const FLOORS: readonly (readonly string[])[] = [
+  ["cli", "cells"],
+  ["api"],
+  ["doctor"],
+  ["plot", "explore", "transfer"],
+  ["catalog"],
+  ["sql"],
+  ["net"],
+  ["auth"],
+  ["settings"],
+  ["draw"],
+  ["core"],
 ];
 
-/** The arrows of ARCHITECTURE.md: what each part may import at its start, and what by import() only. */
-const ARROWS: Record<string, { start: string[]; later?: string[] }> = {
-  "local/": { start: ["worker_url.ts", "closest.ts"] },
-  "kernel/": { start: ["closest.ts", "sql_text.ts", "unseen.ts"] },
-  "settings/": { start: [...SMALL, "embedded.ts", "query/"] }, // query/types.ts: which parsers there are
-  "net/": { start: [...SMALL, "settings/"] },
-  "auth/": { start: [...SMALL, "settings/"] },
-  "notebook/": { start: [...SMALL, "query/", "explore/"] }, // explore/look.ts: which schemas are a person's
-  "query/": { start: [...SMALL, "notebook/"], later: ["notebook/", "plot/", "transfer/"] },
-  "explore/": { start: [...SMALL, "query/", "notebook/"] },
-  "plot/": { start: [...SMALL, "query/", "notebook/", "explore/"] },
-  "transfer/": { start: [...SMALL, "query/", "notebook/", "explore/", "net/"] }, // net/: a stopped pull is canceled
-  "doctor/": { start: [...SMALL, "settings/", "query/", "explore/", "net/", "auth/"] },
-  "database_session.ts": { start: [...SMALL, "queryable.ts", "query/"] },
-  "lakebase.ts": { start: [...SMALL, "database_session.ts", "queryable.ts", "query/", "notebook/", "explore/"] },
-  "queryable.ts": { start: ["query/"], later: ["transfer/"] },
-  "embedded.ts": { start: SMALL, later: ["local/"] },
-};
+/** The rooms that stand beside the floors. The client knows the types of the options of a Lakebase on this machine. */
+const BESIDE = ["kernel", "local"];
 
-for (const [part, { start, later = [] }] of Object.entries(ARROWS)) {
-  Deno.test(`${part} imports only what is below it`, async () => {
-    assert.deepEqual([...(await importsOf(part, AT_ITS_START)).difference(new Set(start))], []);
-    assert.deepEqual([...(await importsOf(part, LATER)).difference(new Set(later))], []);
+function below(room: string): Set<string> {
+  if (BESIDE.includes(room)) return new Set(["core"]);
+  const floor = FLOORS.findIndex((rooms) => rooms.includes(room));
+  return new Set(FLOORS.slice(floor + 1).flat());
+}
+
+const roomOf = (row: string) => row.split(" -> ")[1]!.split("/")[0]!;
+
+for (const room of [...FLOORS.flat(), ...BESIDE]) {
+  Deno.test(`${room}/ imports only what is below it`, async () => {
+    const allowed = below(room);
+    const upward = (await importsOf(room, AT_ITS_START)).filter((row) => !allowed.has(roomOf(row)));
+    const types = upward.filter((row) => row.endsWith("-> local/mod.ts") && room === "settings");
+    assert.deepEqual(upward.filter((row) => !types.includes(row)), []);
+  });
+
+  Deno.test(`${room}/ loads later only what is below it, or beside it`, async () => {
+    const allowed = new Set([...below(room), ...BESIDE]);
+    assert.deepEqual((await importsOf(room, LATER)).filter((row) => !allowed.has(roomOf(row))), []);
   });
 }
 
-Deno.test("only notebook/ and kernel/ know that there is a Jupyter", async () => {
+Deno.test("each file of src stands in a room", async () => {
+  const loose: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(SRC)) if (isFile) loose.push(name);
+  assert.deepEqual(loose, []);
+});
+
+Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
   const touching: string[] = [];
   for await (const file of sources("")) {
     const code = (await Deno.readTextFile(SRC + file)).replace(/^\s*(\*|\/\/).*$/gm, "");
     if (code.includes("Deno.jupyter")) touching.push(file);
   }
-  assert.deepEqual(touching.filter((file) => !/^(notebook|kernel)\//.test(file)), []);
+  assert.deepEqual(touching.filter((file) => !/^(draw|kernel)\//.test(file)), []);
 });
 
 Deno.test("what is heavy is not loaded with the module", async () => {
