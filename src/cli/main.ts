@@ -26,8 +26,6 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
-
 /** The signals that end a program, by their numbers. Windows has but one of them. */
 const SIGNALS: readonly [Deno.Signal, number][] = Deno.build.os === "windows"
   ? [["SIGINT", 2]]
@@ -71,3 +69,5 @@ export function listenForStop(): Stop {
     [Symbol.dispose]: () => listeners.forEach((remove) => remove()),
   };
 }
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
