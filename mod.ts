@@ -42,7 +42,7 @@ export type {
 } from "./src/local/mod.ts";
 export type { Browser } from "./src/api/browser.ts";
 export type { Bundle } from "./src/draw/notebook.ts";
-export type { ConnectOptions, SslMode, WorkspaceClientLike } from "./src/settings/options.ts";
+export type { ConnectOptions, SslMode, TypeParser, TypeParsers, WorkspaceClientLike } from "./src/settings/options.ts";
 export type { PlotMark, PlotOptions } from "./src/plot/options.ts";
 export type { Plot } from "./src/plot/plot.ts";
 export type { Fragment } from "./src/sql/fragment.ts";
@@ -51,7 +51,6 @@ export type { PullOptions, PullResult, PullTarget } from "./src/transfer/pull/pu
 export type { Plan, PlanNode } from "./src/api/plan.ts";
 export type { Field, Notice, Result } from "./src/sql/result.ts";
 export type { Sql } from "./src/api/sql.ts";
-export type { TypeParser, TypeParsers } from "./src/sql/types.ts";
 export type { ColumnValues } from "./src/transfer/columns/batch.ts";
 export type { Column } from "./src/transfer/columns/column.ts";
 export type { ColumnType } from "./src/transfer/columns/batch.ts";

@@ -1,7 +1,8 @@
 import { printableJson, textWidth } from "../core/text.ts";
 import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
 import type { Field } from "../sql/result.ts";
-import { type ParserSource, parserSource, type TypeParsers } from "../sql/types.ts";
+import type { TypeParsers } from "../settings/options.ts";
+import { type ParserSource, parserSource } from "../sql/types.ts";
 
 /** The names of the formats. */
 export const FORMATS = ["table", "csv", "json", "ndjson"] as const;

@@ -1,11 +1,10 @@
 import { printable } from "../core/text.ts";
-import type { ConnectFailure } from "../net/failure.ts";
 import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
 /** Tells a person at a notebook, once, why connecting takes a while. */
 export interface WaitingNotice {
   /** A try failed and there will be another. */
-  failed: (failure: ConnectFailure) => void;
+  failed: () => void;
   /** It is connected. */
   connected: () => void;
 }

@@ -1,5 +1,5 @@
 import type { Field } from "../sql/result.ts";
-import { isBuiltIn } from "../sql/type_names.ts";
+import { isBuiltIn } from "../core/type_names.ts";
 import type { ParserSource } from "../sql/types.ts";
 import type { ColumnProfile, SourceColumn } from "./profile.ts";
 

@@ -1,6 +1,6 @@
 import { cellText } from "../draw/cell.ts";
 import type { Field } from "../sql/result.ts";
-import { isBuiltIn } from "../sql/type_names.ts";
+import { isBuiltIn } from "../core/type_names.ts";
 import type { Bins, TimeUnit } from "./bins.ts";
 import type { Measure } from "./measure.ts";
 

@@ -1,7 +1,10 @@
 import type { LocalOptions } from "../local/mod.ts";
-import type { TypeParsers } from "../sql/types.ts";
 
-export type { TypeParsers };
+/** Turns the text that Postgres sends for a value into the value. */
+export type TypeParser = (text: string) => unknown;
+
+/** Parsers by the name of the Postgres type, such as `{ numeric: Number }`. */
+export type TypeParsers = Readonly<Record<string, TypeParser>>;
 
 /** The part of the SDK's `WorkspaceClient` that is used: who to ask, and how to sign the request. */
 export interface WorkspaceClientLike {

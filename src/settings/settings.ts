@@ -1,6 +1,14 @@
-import { checkTypes, type TypeParsers } from "../sql/types.ts";
+import { closest } from "../core/closest.ts";
+import { builtInNames, plainName } from "../core/type_names.ts";
 import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
-import { type ConnectOptions, OPTION_NAMES, type SslMode, type WorkspaceClientLike } from "./options.ts";
+import {
+  type ConnectOptions,
+  OPTION_NAMES,
+  type SslMode,
+  type TypeParser,
+  type TypeParsers,
+  type WorkspaceClientLike,
+} from "./options.ts";
 import { distrust, type Found, listed, type Origin, type Setting, told } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, OptionReader, quoted, quotedName, type Range } from "./read_option.ts";
@@ -102,7 +110,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
     sslMode: sslMode.value,
     ...numbers(read),
     serverOptions: variables.get("PGOPTIONS")?.value,
-    types: checkTypes(read.other("types")?.value ?? {}),
+    types: checkTypes(read),
   };
   read.other("envFile");
   read.other("local");
@@ -195,6 +203,30 @@ function workspaceClient(options: ConnectOptions, read: OptionReader): Workspace
   throw badSetting(
     `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
     { setting: "workspace", origin: found.origin },
+  );
+}
+
+/** The parsers of the option `types`, under the names that results have for their types. */
+function checkTypes(read: OptionReader): TypeParsers {
+  const found = read.other("types");
+  if (found === undefined) return {};
+  const { value: types, origin } = found;
+  const bad = (state: string) => badSetting(`option "types" ${state}`, { setting: "types", origin });
+  if (typeof types !== "object" || types === null || Array.isArray(types)) {
+    throw bad(`is ${quoted(types)}; it must be an object such as { numeric: Number }`);
+  }
+  return Object.fromEntries(
+    Object.entries(types).map(([given, parser]) => {
+      const name = plainName(given);
+      if (!builtInNames().includes(name)) {
+        const near = closest(name, builtInNames());
+        throw bad(
+          `has "${given}", which is no type of Postgres${near === undefined ? "" : `; did you mean "${near}"?`}`,
+        );
+      }
+      if (typeof parser === "function") return [name, parser as TypeParser];
+      throw bad(`has ${parser === null ? "null" : `a ${typeof parser}`} for "${given}"; it must be a function`);
+    }),
   );
 }
 

@@ -1,7 +1,7 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import type { WireField } from "./result.ts";
-import { isBuiltIn } from "./type_names.ts";
+import { isBuiltIn } from "../core/type_names.ts";
 
 type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 

@@ -11,7 +11,7 @@ import type { Notice } from "./exchange.ts";
 import type { Fragment } from "./fragment.ts";
 import type { Learned } from "./learned_types.ts";
 import type { FindSession } from "./run.ts";
-import { typeName } from "./type_names.ts";
+import { typeName } from "../core/type_names.ts";
 import type { ParserSource } from "./types.ts";
 
 export type { Notice };

@@ -1,14 +1,8 @@
 import { Buffer } from "node:buffer";
-import { closest } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { parseArray } from "./parameter.ts";
-import { BUILT_IN, builtInNames, isBuiltIn, plainName, typeName } from "./type_names.ts";
-
-/** Turns the text that Postgres sends for a value into the value. */
-export type TypeParser = (text: string) => unknown;
-
-/** Parsers by the name of the Postgres type, such as `{ numeric: Number }`. */
-export type TypeParsers = Readonly<Record<string, TypeParser>>;
+import { BUILT_IN, isBuiltIn, typeName } from "../core/type_names.ts";
+import type { TypeParser, TypeParsers } from "../settings/options.ts";
 
 /** What is not here stays the server's own text, which is always exact. */
 const PARSERS: TypeParsers = {
@@ -24,40 +18,6 @@ const PARSERS: TypeParsers = {
   jsonb: JSON.parse,
   timestamptz: parseTimestamptz,
 };
-
-/**
- * Checks parsers that a program gave.
- *
- * @param types Parsers by type name, as results or as SQL have it.
- * @returns The same under the names that results have.
- * @throws {LakebaseError} `BAD_SETTING` for a name that no Postgres has, and for what is no function.
- */
-export function checkTypes(types: unknown): TypeParsers {
-  if (typeof types !== "object" || types === null || Array.isArray(types)) {
-    throw bad('option "types" must be an object such as { numeric: Number }');
-  }
-  return Object.fromEntries(
-    Object.entries(types).map(([given, parser]) => {
-      const name = plainName(given);
-      if (!builtInNames().includes(name)) {
-        const near = closest(name, builtInNames());
-        throw bad(
-          `option "types" has "${given}", which is no type of Postgres${
-            near === undefined ? "" : `; did you mean "${near}"?`
-          }`,
-        );
-      }
-      if (typeof parser === "function") return [name, parser as TypeParser];
-      throw bad(
-        `option "types" has ${parser === null ? "null" : `a ${typeof parser}`} for "${given}"; it must be a function`,
-      );
-    }),
-  );
-}
-
-function bad(state: string): LakebaseError {
-  return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`);
-}
 
 /** Finds the parser of a column, as `pg` takes it. */
 export interface ParserSource {

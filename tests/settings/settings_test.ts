@@ -152,6 +152,9 @@ Deno.test("resolveSettings() refuses what can't be right, naming setting, value 
     [{ password: 1 }, {}, /option "password" is number/],
     [{ password: "p", user: "u", group: "g" }, {}, /native login/],
     [{ workspace: {} }, {}, /"workspace" is an object; it must be a WorkspaceClient/],
+    [{ types: { numerik: Number } }, {}, /"numerik", which is no type of Postgres; did you mean "numeric"\?/],
+    [{ types: { numeric: 5 } }, {}, /option "types" has a number for "numeric"; it must be a function/],
+    [{ types: [] }, {}, /option "types" is an array; it must be an object/],
   ];
   for (const [options, env, message] of cases) {
     assert.throws(() => settle(options as ConnectOptions, env), (error) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseArray } from "../../src/sql/parameter.ts";
-import { checkTypes, parserSource } from "../../src/sql/types.ts";
+import { parserSource } from "../../src/sql/types.ts";
 import { queryTest } from "../support/queries.ts";
 
 const EXACT: [sql: string, value: unknown][] = [
@@ -88,12 +88,6 @@ queryTest("parsers are set per connection, by the names of types", async ({ open
   assert.match(String((await db.sql`SELECT 1`.explain()).root["Node Type"]), /Result/);
   const usual = await open();
   assert.equal(await usual.sql`SELECT 1.50`.value(), "1.50");
-});
-
-Deno.test("a type that no Postgres has, or a parser that is none, is a bad setting", () => {
-  assert.throws(() => checkTypes({ numerik: Number }), { code: "BAD_SETTING", message: /did you mean "numeric"/ });
-  assert.throws(() => checkTypes({ numeric: 5 }), { code: "BAD_SETTING", message: /must be a function/ });
-  assert.throws(() => checkTypes([]), { code: "BAD_SETTING" });
 });
 
 Deno.test("time stamps of every form", () => {

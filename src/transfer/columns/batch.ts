@@ -1,4 +1,4 @@
-import { typeName } from "../../sql/type_names.ts";
+import { typeName } from "../../core/type_names.ts";
 
 /** What is known of a column before its values. */
 export interface BatchColumn {

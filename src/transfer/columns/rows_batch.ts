@@ -1,6 +1,6 @@
 import { LakebaseError } from "../../core/errors.ts";
 import type { Field } from "../../sql/result.ts";
-import { BUILT_IN } from "../../sql/type_names.ts";
+import { BUILT_IN } from "../../core/type_names.ts";
 import { BINARY_HEADER, BINARY_TRAILER } from "../copy/messages.ts";
 import { valueText } from "../load/value.ts";
 import { type Batch, type BatchColumn, type ColumnType, columnType } from "./batch.ts";

@@ -4,7 +4,7 @@ import { meant } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { outputSql } from "../../explore/statistics.ts";
 import { fieldsOf } from "../../sql/result.ts";
-import { isBuiltIn } from "../../sql/type_names.ts";
+import { isBuiltIn } from "../../core/type_names.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { bad, type PullOptions } from "../pull/options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";

@@ -9,7 +9,7 @@ import { lookUpOn } from "../../sql/learned_types.ts";
 import type { WireValue } from "../../sql/parameter.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { cancelable } from "../../sql/stop.ts";
-import { BUILT_IN, isBuiltIn, typeName } from "../../sql/type_names.ts";
+import { BUILT_IN, isBuiltIn, typeName } from "../../core/type_names.ts";
 
 /**
  * A statement with its parameters written in, and without the semicolon at its end: COPY takes neither.

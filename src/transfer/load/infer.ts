@@ -1,5 +1,5 @@
 import { temporalType } from "../../sql/parameter.ts";
-import { typeName } from "../../sql/type_names.ts";
+import { typeName } from "../../core/type_names.ts";
 
 /** A type that a new column may get, as SQL has it. */
 export type NewType =

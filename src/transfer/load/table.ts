@@ -5,7 +5,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import { Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, run } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
-import { BUILT_IN } from "../../sql/type_names.ts";
+import { BUILT_IN } from "../../core/type_names.ts";
 import { bad, type Refuse } from "./options.ts";
 
 /** A column that can be loaded. */

@@ -1,6 +1,6 @@
 import { meant } from "../../core/closest.ts";
 import { stoppable, until } from "../../sql/stop.ts";
-import { BUILT_IN } from "../../sql/type_names.ts";
+import { BUILT_IN } from "../../core/type_names.ts";
 import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
 import { cellText } from "../columns/cell_text.ts";
 import { isSet } from "../columns/value.ts";

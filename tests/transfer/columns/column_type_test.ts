@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { BUILT_IN, builtInNames } from "../../../src/sql/type_names.ts";
+import { BUILT_IN, builtInNames } from "../../../src/core/type_names.ts";
 import { columnType } from "../../../src/transfer/columns/batch.ts";
 import { modifierOf } from "./binary/copy_bytes.ts";
 

@@ -1,4 +1,4 @@
-import { BUILT_IN, typeName } from "../../../sql/type_names.ts";
+import { BUILT_IN, typeName } from "../../../core/type_names.ts";
 import type { BatchColumn, ColumnData, ColumnType } from "../batch.ts";
 import { decimal } from "./decimal.ts";
 import { type Block, CellProblem, lengthAt } from "./decoder.ts";

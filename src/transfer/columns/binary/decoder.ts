@@ -1,5 +1,5 @@
 import { LakebaseError } from "../../../core/errors.ts";
-import { typeName } from "../../../sql/type_names.ts";
+import { typeName } from "../../../core/type_names.ts";
 import type { Batch, BatchColumn } from "../batch.ts";
 import { type Builder, builderFor } from "./builders.ts";
 

@@ -1,4 +1,4 @@
-import { BUILT_IN } from "../../../../src/sql/type_names.ts";
+import { BUILT_IN } from "../../../../src/core/type_names.ts";
 import { type BatchColumn, columnType } from "../../../../src/transfer/columns/batch.ts";
 
 /** What stands before the rows of a binary copy: the signature, the flags, the length of an extension. */
