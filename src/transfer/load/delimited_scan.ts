@@ -40,6 +40,8 @@ export class DelimitedScan {
   readonly #quote: number;
   readonly #escape: number;
   readonly #delimiter: number;
+  /** The bytes that mean something in a value without quotes: 1 for each of them. */
+  readonly #special = new Uint8Array(256);
   /** What stands for a quote that belongs to an unquoted value. */
   readonly #kept: Uint8Array;
   readonly #keptNext: Uint8Array;
@@ -61,6 +63,7 @@ export class DelimitedScan {
     this.#quote = quotes ? quote.charCodeAt(0) : -1;
     this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
     this.#delimiter = delimiter.charCodeAt(0);
+    for (const byte of [LINE_FEED, RETURN, this.#quote, this.#delimiter]) if (byte >= 0) this.#special[byte] = 1;
     const kept = quote + escape + quote + quote;
     this.#kept = new TextEncoder().encode(kept);
     this.#keptNext = escape === quote ? this.#kept.subarray(0, 2) : this.#kept;
@@ -116,19 +119,20 @@ export class DelimitedScan {
   }
 
   #scanQuoted(chunk: Uint8Array): Uint8Array | ScanFault {
+    const special = this.#special;
     const quote = this.#quote;
     const escape = this.#escape;
-    const delimiter = this.#delimiter;
     const stray: number[] = [];
     let state = this.#state;
     let mark = this.#mark;
     for (let at = 0; at < chunk.length; at++) {
-      const byte = chunk[at]!;
       if (state === QUOTED) {
-        if (byte === quote) {
+        while (at < chunk.length && chunk[at] !== quote && chunk[at] !== escape) at++;
+        if (at === chunk.length) break;
+        if (chunk[at] === quote) {
           state = escape === -1 ? CLOSING : PLAIN;
           this.#slashed = (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
-        } else if (byte === escape) state = ESCAPED;
+        } else state = ESCAPED;
         continue;
       }
       if (state === ESCAPED) {
@@ -136,24 +140,25 @@ export class DelimitedScan {
         state = QUOTED;
         continue;
       }
+      if (state === PLAIN && mark < 2) { while (at < chunk.length && special[chunk[at]!] === 0) at++; }
+      if (at === chunk.length) break;
+      const byte = chunk[at]!;
       if (byte === quote) {
         mark = 0;
         if (state === PLAIN) stray.push(at);
         else state = QUOTED;
-        continue;
-      }
-      if (byte === LINE_FEED || byte === RETURN) {
+      } else if (byte === LINE_FEED || byte === RETURN) {
         if (byte === LINE_FEED) this.lines++;
         if (mark === 3) return endMark(this.lines + (byte === RETURN ? 1 : 0));
         mark = 1;
         state = START;
-        continue;
+      } else {
+        if (mark !== 0) mark = nextMark(mark, byte);
+        if (byte === this.#delimiter) state = START;
+        else if (state === CLOSING && this.#slashed && !this.#escapeIsSaid) {
+          return { line: this.lines + 1, what: "escape" };
+        } else if (state !== START || byte !== SPACE) state = PLAIN;
       }
-      if (mark !== 0) mark = nextMark(mark, byte);
-      if (byte === delimiter) state = START;
-      else if (state === CLOSING && this.#slashed && !this.#escapeIsSaid) {
-        return { line: this.lines + 1, what: "escape" };
-      } else if (state !== START || byte !== SPACE) state = PLAIN;
     }
     this.#state = state;
     this.#mark = mark;
