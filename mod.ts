@@ -56,6 +56,7 @@ export type { Column } from "./src/transfer/columns/column.ts";
 export type { ColumnType } from "./src/transfer/columns/batch.ts";
 export type { ArrowTable, Columns } from "./src/transfer/columns/columns.ts";
 export type { LoadFormat, PullFormat } from "./src/transfer/formats/file_format.ts";
+export type { DialectGuess } from "./src/transfer/load/dialect.ts";
 export type { LoadOptions } from "./src/transfer/load/options.ts";
 export type { LoadResult } from "./src/transfer/load/result.ts";
 export type { LoadSource } from "./src/transfer/load/source.ts";
