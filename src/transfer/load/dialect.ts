@@ -188,7 +188,16 @@ function unescape(raw: string): string {
 }
 
 /** What was found by looking at a file, because nobody said it. */
-export type DialectGuess = Partial<Pick<Dialect, "delimiter" | "quote" | "escape"> & { encoding: string }>;
+export interface DialectGuess {
+  /** The character between two values. */
+  delimiter?: string;
+  /** The character that quotes a value. */
+  quote?: string;
+  /** The character that escapes a quote inside quotes. */
+  escape?: string;
+  /** The encoding, by its name in `TextDecoder`. */
+  encoding?: string;
+}
 
 /** Delimiters that files are found to have, the usual one first. */
 const DELIMITERS = [",", ";", "\t", "|"] as const;
