@@ -1,12 +1,12 @@
 import net from "node:net";
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import type { EventEmitter } from "node:events";
 import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { destination, type Lookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
+import { connectionOf, forgetPassword, ignoreEnvironment } from "./pg_internals.ts";
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
@@ -66,7 +66,7 @@ export function loginClientClass(
         sslnegotiation: "postgres", // else PGSSLNEGOTIATION has a say
       } as pg.ClientConfig);
       this.#options = options;
-      forgetEnvironment(this);
+      ignoreEnvironment(this);
       guardLongMessages(this, longestMessage);
       watchStyles(this);
       // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
@@ -105,27 +105,9 @@ export function loginClientClass(
     }
 
     destroy(): void {
-      const { connection } = this as unknown as { connection: { stream: net.Socket } };
-      connection.stream.destroy();
+      connectionOf(this).stream.destroy();
     }
   };
-}
-
-/** `pg` takes from the environment what would make another protocol, or bytes in place of values, of the connection. */
-function forgetEnvironment(client: pg.Client): void {
-  const parts = client as unknown as {
-    replication: unknown;
-    connectionParameters: { replication: unknown; binary: unknown };
-  };
-  parts.replication = parts.connectionParameters.replication = undefined;
-  parts.connectionParameters.binary = false;
-}
-
-/** `pg` would keep it for as long as the connection lives, in two places. */
-function forgetPassword(client: pg.Client): void {
-  const parts = client as unknown as { password: unknown; connectionParameters: { password: unknown } };
-  parts.password = null;
-  parts.connectionParameters.password = null;
 }
 
 function printed({ database, host, port, user }: pg.Client): string {
@@ -197,10 +179,6 @@ const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALU
   JOIN pg_catalog.pg_settings s ON s.name = w.name
   WHERE s.source <> 'session' AND s.setting !~ w.good`;
 
-interface Connection extends EventEmitter {
-  reported?: Map<string, string>;
-}
-
 /**
  * Keeps what the server reports of a session's settings, and puts back what a reset undoes. The driver reads UTF-8 alone, so
  * another `client_encoding` is put back too.
@@ -208,7 +186,7 @@ interface Connection extends EventEmitter {
  * @param client A client that has not connected.
  */
 export function watchStyles(client: pg.Client): void {
-  const { connection } = client as unknown as { connection: Connection };
+  const connection = connectionOf(client);
   const reported = connection.reported = new Map();
   connection.on("parameterStatus", ({ parameterName, parameterValue }: Record<string, string>) => {
     reported.set(parameterName, parameterValue);

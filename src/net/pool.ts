@@ -7,6 +7,7 @@ import { statementLine } from "../core/sql_text.ts";
 import { requestCancel } from "./cancel.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
 import { credentialOf, type LoginClient } from "./login_client.ts";
+import { backendOf, closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
 /** A connection that was idle this long is asked for a sign of life before it is handed out. */
@@ -27,16 +28,6 @@ const ofNobody = AsyncLocalStorage.snapshot();
 const full = new WeakSet<Error>();
 
 type PooledClient = pg.PoolClient & LoginClient;
-
-/** `pg-pool`'s own way to close an idle connection; it offers no other. */
-interface Removing {
-  _remove(client: LoginClient): void;
-}
-
-/** Its queue; it offers no way to leave it. */
-interface Waiting {
-  _pendingQueue: { callback: Connected }[];
-}
 
 /** A try to get a connection. */
 interface Try {
@@ -77,7 +68,7 @@ export class LakebasePool extends pg.Pool {
     this.on("remove", (client) => this.#clients.delete(client as unknown as LoginClient));
     this.#idle = new IdleTimer({
       ...{ limit: options.idleTimeout * 1000, clients: this.#clients },
-      close: (client) => (this as unknown as Removing)._remove(client),
+      close: (client) => closeIdleClient(this, client),
     });
     this.on("release", (_error, client) => {
       (client as unknown as LoginClient).idleSince = Date.now();
@@ -126,8 +117,7 @@ export class LakebasePool extends pg.Pool {
   /** Asks the server to cancel what a connection of this pool is running. */
   async cancel(client: pg.PoolClient): Promise<void> {
     const { host, port, ssl } = this.#options;
-    const { processID: processId, secretKey } = client as unknown as { processID: number; secretKey: number };
-    await requestCancel({ host, port, ssl, processId, secretKey });
+    await requestCancel({ host, port, ssl, ...backendOf(client) });
   }
 
   /** How `console.log` prints it: its options hold the password, hidden only from a shallow look. */
@@ -172,8 +162,7 @@ export class LakebasePool extends pg.Pool {
       callback(error, client, done);
     };
     const timer = setTimeout(() => {
-      const pool = this as unknown as Waiting;
-      pool._pendingQueue = pool._pendingQueue.filter((item) => item.callback !== waiting);
+      leaveQueue(this, waiting);
       callback(this.#busy(), undefined, () => {});
     }, this.#options.connectTimeout * 1000);
     super.connect(waiting);
@@ -303,9 +292,9 @@ function seconds(ms: number): string {
 
 /** What a connection was taken for, and what runs on it. */
 function use(client: LoginClient): string {
-  const running = (client as unknown as { _activeQuery?: { text?: string } | null })._activeQuery;
+  const running = runningQuery(client);
   const purpose = statementLine(client.purpose ?? "db.pool");
-  if (running === null || running === undefined) return `${purpose}, idle`;
+  if (running === undefined) return `${purpose}, idle`;
   const text = statementLine(running.text ?? "");
   return text === purpose || text === "" ? purpose : `${purpose}, running ${text}`;
 }

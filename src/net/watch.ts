@@ -3,13 +3,14 @@ import net from "node:net";
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import { destination, type Lookup } from "./dns.ts";
+import { backendOf, connectionOf, runningQuery } from "./pg_internals.ts";
 import { askForTls } from "./tls.ts";
 
-/** When a server that says nothing is asked whether it is still there. */
+/** When a silent server is asked whether it is still there. */
 export interface WatchOptions {
-  /** Milliseconds of silence before it is asked, and between two times. @default {10000} */
+  /** Milliseconds of silence before a check, and between two checks. @default {10000} */
   silence?: number;
-  /** Milliseconds that it has to answer. @default {8000} */
+  /** Milliseconds that a check may take. @default {8000} */
   limit?: number;
 }
 
@@ -17,76 +18,106 @@ export interface WatchOptions {
 export interface WatchNeeds extends WatchOptions {
   /** How the host is resolved. */
   find: Lookup;
-  /** Another client of the same login, which has not connected. */
+  /** Makes another client of the same login, which has not connected. */
   sibling: () => Sibling;
 }
 
-/** A client that is used once. */
+/** A client for one query. */
 export interface Sibling extends Pick<pg.Client, "connect" | "query" | "end"> {
-  /** The backend's process, once connected. */
-  processID?: number;
-  /** Closes the socket without a word. */
+  /** Closes the socket without a message to the server. */
   destroy(): void;
 }
 
-/** What is used of a client. */
-interface Watched {
-  processID: number;
-  connection: { stream: net.Socket };
-  _activeQuery: unknown;
-}
-
-/** A login is dear: a statement that takes its time causes one a minute at most. */
-const MOST_TICKS = 6;
-/** What the system may still hold back of our own words on a slow link: a server that has not heard them all is idle. */
-const MOST_UNHEARD = 256_000;
+/** Checks at most between two that log in: a login is expensive. With the usual `silence` that is one login a minute. */
+const MOST_CHECKS_BETWEEN_LOGINS = 6;
+/** Bytes of a statement that the system may not have sent yet on a slow link: until they have arrived, the backend is idle. */
+const MOST_UNSENT = 256_000;
 
 /**
- * Looks after a connection whose statement waits for a server that may be gone without a word. TCP's own keep-alive would
- * tell after eleven minutes, and Deno gives no way to set its interval. So while a statement waits in silence, the server
- * is asked on a connection of its own whether it is there; and if it is, now and then whether it has answered long ago, as
- * where a firewall has forgotten this one connection. After two times in a row that speak against it this one is closed.
+ * Watches a connection for a server that is gone without closing it: TCP's own keep-alive takes eleven minutes, and Deno has no
+ * way to change its interval. While a statement waits in silence, each check opens a connection of its own to see whether the
+ * server is there. Some checks also log in and ask whether the backend is idle: then its answer was lost, as where a firewall
+ * has forgotten this one connection. After two bad checks in a row the connection is closed.
  *
  * @param client A connected client; the watch ends with its socket.
- * @param needs How it is done.
+ * @param needs How the server is asked.
  */
 export function watchClient(client: pg.Client, needs: WatchNeeds): void {
-  const { find, sibling, silence = 10_000, limit = 8_000 } = needs;
-  const watched = client as unknown as Watched;
-  const { connection: { stream }, processID } = watched;
-  const closed = new AbortController();
-  let [read, written] = [-1, 0];
-  let [quiet, due, bad] = [0, 1, 0];
-  const tick = async () => {
-    const silent = stream.bytesRead === read;
-    if (!silent) [read, written] = [stream.bytesRead, stream.bytesWritten];
-    if (!silent || !watched._activeQuery) [quiet, due, bad] = [0, 1, 0];
-    else if (await seemsLost() && stream.bytesRead === read) bad++;
-    else bad = 0;
-    if (bad < 2) return later();
-    stream.destroy(Object.assign(new Error("the server does not answer any more"), { code: "ETIMEDOUT" }));
-  };
-  const seemsLost = async () => {
-    const signal = AbortSignal.any([closed.signal, AbortSignal.timeout(limit)]);
-    if (!await answers(client.host, client.port, find, signal)) return true;
-    quiet++;
-    const unheard = stream.bytesWritten - written > MOST_UNHEARD;
-    if (quiet < due || unheard || stream.isPaused()) return false; // paused: it may have answered more than we take
-    const idle = await isIdle(processID, sibling(), signal);
-    due = quiet + (idle ? 1 : Math.min(quiet * 2, MOST_TICKS));
+  new ClientWatch(client, needs).start();
+}
+
+/**
+ * What the last check found. `active`: bytes have come since the one before, or nothing runs. `waiting`: a statement waits in
+ * silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle. `lost`: so twice in a row.
+ */
+type State = "active" | "waiting" | "suspect" | "lost";
+
+class ClientWatch {
+  readonly #client: pg.Client;
+  readonly #needs: WatchNeeds;
+  readonly #stream: net.Socket;
+  readonly #closed = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #state: State = "active";
+  /** The socket's counters when bytes last came. */
+  #read = -1;
+  #written = 0;
+  /** Checks in this silence that the server answered, and the one that logs in next. */
+  #answered = 0;
+  #nextLogin = 1;
+
+  constructor(client: pg.Client, needs: WatchNeeds) {
+    this.#client = client;
+    this.#needs = needs;
+    this.#stream = connectionOf(client).stream;
+  }
+
+  start(): void {
+    this.#stream.once("close", () => {
+      clearTimeout(this.#timer);
+      this.#closed.abort();
+    });
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#stream.destroyed) return;
+    this.#timer = setTimeout(() => void this.#check(), this.#needs.silence ?? 10_000);
+    Deno.unrefTimer(this.#timer);
+  }
+
+  async #check(): Promise<void> {
+    this.#state = await this.#nextState();
+    if (this.#state !== "lost") return this.#schedule();
+    this.#stream.destroy(Object.assign(new Error("the server does not answer any more"), { code: "ETIMEDOUT" }));
+  }
+
+  async #nextState(): Promise<State> {
+    const { bytesRead, bytesWritten } = this.#stream;
+    if (bytesRead !== this.#read || runningQuery(this.#client) === undefined) {
+      if (bytesRead !== this.#read) this.#written = bytesWritten;
+      this.#read = bytesRead;
+      this.#answered = 0;
+      this.#nextLogin = 1;
+      return "active";
+    }
+    const bad = await this.#seemsLost();
+    if (!bad || this.#stream.bytesRead !== bytesRead) return "waiting";
+    return this.#state === "suspect" ? "lost" : "suspect";
+  }
+
+  async #seemsLost(): Promise<boolean> {
+    const { find, sibling, limit = 8000 } = this.#needs;
+    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(limit)]);
+    if (!await answers(this.#client.host, this.#client.port, find, signal)) return true;
+    this.#answered++;
+    const unsent = this.#stream.bytesWritten - this.#written > MOST_UNSENT;
+    const held = this.#stream.isPaused(); // the answer may be there, and wait for its reader
+    if (this.#answered < this.#nextLogin || unsent || held) return false;
+    const idle = await isIdle(backendOf(this.#client).processId, sibling(), signal);
+    this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MOST_CHECKS_BETWEEN_LOGINS));
     return idle;
-  };
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const later = () => {
-    if (stream.destroyed) return;
-    timer = setTimeout(tick, silence);
-    Deno.unrefTimer(timer);
-  };
-  stream.once("close", () => {
-    clearTimeout(timer);
-    closed.abort();
-  });
-  later();
+  }
 }
 
 /** Whether a Postgres server says anything at all to a new connection. */
@@ -106,25 +137,25 @@ async function answers(host: string, port: number, find: Lookup, signal: AbortSi
 }
 
 /**
- * Known only where the processes are the server's own, not a proxy's or PGlite's, and where there is one server: of several
- * read replicas another one may be asked.
+ * Gives true only where the process ids are the server's own, not those of a proxy or of PGlite, and never on a read replica:
+ * of several replicas another one may answer.
  */
 const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1 AND NOT pg_catalog.pg_is_in_recovery()
   AND (a.pid IS NULL OR pg_catalog.starts_with(a.state, 'idle')) AS idle
   FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) $2`;
 
 /** Whether a backend is known to run nothing, or to be gone. */
-async function isIdle(processID: number, sibling: Sibling, signal: AbortSignal): Promise<boolean> {
+async function isIdle(processId: number, sibling: Sibling, signal: AbortSignal): Promise<boolean> {
   const onAbort = () => sibling.destroy();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     signal.throwIfAborted();
     await sibling.connect();
-    const { rows: [row] } = await sibling.query(IS_IDLE, [sibling.processID, processID]);
+    const { rows: [row] } = await sibling.query(IS_IDLE, [backendOf(sibling).processId, processId]);
     await sibling.end();
     return row?.idle === true;
   } catch {
-    return false; // too many connections, say: nothing is known
+    return false; // for example too many connections: nothing is known
   } finally {
     signal.removeEventListener("abort", onAbort);
     sibling.destroy();

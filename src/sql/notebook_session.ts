@@ -2,6 +2,7 @@
 import type pg from "npm:pg@^8.23.0";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
+import { runningQuery } from "../net/pg_internals.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import { isOpenTransaction } from "./run.ts";
 import { askState, heldKinds, Holding, leavesNothing, sessionLost, type SessionState } from "./server_session.ts";
@@ -109,8 +110,9 @@ export class NotebookSession implements Session {
     const limit = this.#pool.connectTimeout * 1000;
     const ring = () => {
       const held = this.#home?.busy;
-      const client = this.#home?.holding.lease.client as { _activeQuery?: { paused?: boolean } | null } | undefined;
-      const running = client?._activeQuery ? client._activeQuery.paused !== true : false;
+      const client = this.#home?.holding.lease.client;
+      const query = client === undefined ? undefined : runningQuery(client);
+      const running = query !== undefined && query.paused !== true;
       if (held === undefined || running) timer = setTimeout(ring, limit);
       else {
         this.#queue.splice(this.#queue.indexOf(limited), 1);

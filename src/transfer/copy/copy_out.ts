@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import type net from "node:net";
-import { holdReading, resumeReading } from "../../net/pg_internals.ts";
+import { holdReading, resumeReading, takeData, type TakenData } from "../../net/pg_internals.ts";
 import { Exchange } from "../../sql/exchange.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
@@ -82,8 +82,6 @@ const GATHER_MS = 5;
 
 const TYPES = parserSource();
 
-type Listener = (bytes: Buffer) => void;
-
 /** The exchange of COPYs. While the rows come, what the socket brings goes past the driver's parser. */
 export class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
@@ -93,7 +91,7 @@ export class CopyOut extends Exchange {
   #end: CopyEnd | undefined;
   /** Whether a COPY was sent behind the one whose rows come. */
   #ahead = false;
-  #parsers: Listener[] = [];
+  #data: TakenData | undefined;
   #attached = false;
   #held = false;
   #discarding = false;
@@ -102,7 +100,6 @@ export class CopyOut extends Exchange {
   /** Whether rows have waited for long enough. */
   #due = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #onData = (bytes: Buffer) => this.#take(bytes);
 
   /** Made of the statements. */
   constructor(texts: Iterable<string>) {
@@ -152,15 +149,12 @@ export class CopyOut extends Exchange {
   detach(): void {
     if (!this.#attached) return;
     this.#attached = false;
-    this.#socket.removeListener("data", this.#onData);
-    for (const parser of this.#parsers) this.#socket.on("data", parser);
+    this.#data?.giveBack();
     if (this.#held) this.#release();
   }
 
   protected override send(): void {
-    this.#parsers = this.#socket.listeners("data") as Listener[];
-    this.#socket.removeAllListeners("data");
-    this.#socket.on("data", this.#onData);
+    this.#data = takeData(this.#socket, (bytes) => this.#take(bytes));
     this.#attached = true;
     this.#send();
     this.#ahead = this.#send();
@@ -241,7 +235,7 @@ export class CopyOut extends Exchange {
   }
 
   #pass(bytes: Buffer): void {
-    for (const parser of this.#parsers) parser(bytes);
+    this.#data?.pass(bytes);
   }
 
   #call(): void {
