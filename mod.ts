@@ -11,6 +11,8 @@
  * @module
  */
 
+import { answerSqlCells } from "./src/cells/sql_cell.ts";
+
 export { check } from "./src/api/check.ts";
 export { connect, sql } from "./src/api/connect.ts";
 export { LakebaseError } from "./src/core/errors.ts";
@@ -19,13 +21,14 @@ export { show } from "./src/api/show.ts";
 
 // What those take and give, by name; nothing below exists at run time.
 export type { LakebaseErrorCode, LakebaseErrorOptions } from "./src/core/errors.ts";
-export type { CheckFacts, CheckStep, Checkup } from "./src/doctor/checkup.ts";
+export type { CheckFacts, CheckStep } from "./src/doctor/checkup.ts";
+export type { Checkup } from "./src/api/check.ts";
 export type { ExploreOptions } from "./src/catalog/relation.ts";
-export type { ColumnInfo, ConstraintInfo, IndexInfo, TableDescription, TableFacts } from "./src/explore/describe.ts";
-export type { Listing } from "./src/explore/listing.ts";
+export type { ColumnInfo, ConstraintInfo, IndexInfo, TableFacts } from "./src/explore/describe.ts";
+export type { Listing, Profile, TableDescription } from "./src/api/listing.ts";
 export type { Lookup } from "./src/api/lookup.ts";
 export type { ProfileOptions } from "./src/explore/profile.ts";
-export type { ColumnProfile, Profile, ProfileFacts } from "./src/explore/profile.ts";
+export type { ColumnProfile, ProfileFacts } from "./src/explore/profile.ts";
 export type { SchemaInfo } from "./src/explore/tables.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
 export type { PgPool } from "./src/api/lakebase.ts";
@@ -49,7 +52,9 @@ export type { Fragment } from "./src/sql/fragment.ts";
 export type { ColumnsOptions, ExplainOptions, Query, QueryOptions } from "./src/api/query.ts";
 export type { PullOptions, PullResult, PullTarget } from "./src/transfer/pull/pull.ts";
 export type { Plan, PlanNode } from "./src/api/plan.ts";
-export type { Field, Notice, Result } from "./src/sql/result.ts";
+export type { Result } from "./src/api/result.ts";
+export type { Field } from "./src/sql/result.ts";
+export type { Notice } from "./src/sql/exchange.ts";
 export type { Sql } from "./src/api/sql.ts";
 export type { ColumnValues } from "./src/transfer/columns/batch.ts";
 export type { Column } from "./src/transfer/columns/column.ts";
@@ -61,3 +66,6 @@ export type { LoadOptions } from "./src/transfer/load/options.ts";
 export type { LoadResult } from "./src/transfer/load/result.ts";
 export type { LoadSource } from "./src/transfer/load/source.ts";
 export type { Progress } from "./src/transfer/progress.ts";
+
+// The `%%sql` cells of a notebook find the module once it is imported.
+answerSqlCells();

@@ -1,7 +1,7 @@
 import { renderBrowse } from "../draw/browse.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { drawResult } from "../draw/result.ts";
-import type { Result } from "../sql/result.ts";
+import type { Result } from "./result.ts";
 
 /** Rows that are fetched to be browsed. */
 export const BROWSED_ROWS = 1000;

@@ -1,10 +1,14 @@
-import { check as checkAll, type Checkup, makeCheckup } from "../doctor/checkup.ts";
+import { check as checkAll, type CheckFacts, type CheckStep, reportSteps } from "../doctor/checkup.ts";
 import { Examination } from "../doctor/steps.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import type { StopOptions } from "../sql/stop.ts";
+import { type Listing, makeListing } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
+
+/** The steps of connecting: a row for each, in order. It draws itself as a table. */
+export type Checkup = Listing<CheckStep> & CheckFacts;
 
 /**
  * Finds out why `connect()` does not work: takes each of its steps by itself, from the settings to an answered query, and
@@ -35,10 +39,10 @@ export async function diagnose(options: ConnectOptions, stops: StopOptions = {})
     const { settings, found, envFile, release } = await readSettings(options);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return await checkAll(new Examination(settings, found), stops);
+    return makeListing(await checkAll(new Examination(settings, found), stops));
   } catch (error) {
     stops.signal?.throwIfAborted();
     const detail = error instanceof Error ? error.message : String(error);
-    return makeCheckup([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]);
+    return makeListing(reportSteps([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]));
   }
 }

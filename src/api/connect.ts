@@ -1,4 +1,3 @@
-import { answerSqlCells } from "../cells/sql_cell.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { announceConnection, announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
@@ -6,7 +5,7 @@ import { setBy, setByAll, type Setting } from "../settings/origin.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { enclosing } from "../sql/transaction.ts";
-import { closeBecause, Lakebase, partsOf, sessionOf } from "./lakebase.ts";
+import { CLOSE_BECAUSE, type Lakebase, PARTS, SESSION } from "./lakebase.ts";
 import { openConnection } from "./open_connection.ts";
 import { placeInFull } from "./place.ts";
 import { makeSql, type Sql } from "./sql.ts";
@@ -81,7 +80,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
       return { db, found: found.found };
     }
     if (connections.get(key) === open) connections.delete(key);
-    await (db === undefined ? undefined : closeBecause(db, replacedBy(changed)));
+    await (db === undefined ? undefined : db[CLOSE_BECAUSE](replacedBy(changed)));
   }
   const closed = async () => { // else a program that opens many would keep all of them, with their logins
     if (connections.get(key) === opened) connections.delete(key);
@@ -92,12 +91,26 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
   try {
     const db = await opened.connection;
     // The kernel is told of the current connection: a call before the last one says nothing.
-    if (call === calls) onOpened();
+    if (call === calls) openedListeners.forEach((listener) => listener());
     return { db, found: found.found };
   } catch (error) {
     await closed();
     throw withOrigins(error, found.found);
   }
+}
+
+const openedListeners: (() => void)[] = [];
+
+/** Calls a listener each time that a connection has been opened and no later `connect()` is under way. */
+export function whenOpened(listener: () => void): void {
+  openedListeners.push(listener);
+}
+
+/** How many connections are open; those that are being opened do not count. */
+export async function countOpenConnections(): Promise<number> {
+  const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));
+  const opened = await Promise.allSettled(opening);
+  return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
 }
 
 /** A setting as a person knows it. */
@@ -154,7 +167,7 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
  * The connection that connect() was last called for. One that is being opened is waited for, and may fail. One that was
  * closed is no reason to take another: the statement would change a database that nobody named.
  */
-async function newest(): Promise<Lakebase> {
+export async function currentConnection(): Promise<Lakebase> {
   const [call, opening] = [...pending].at(-1) ?? [];
   if (opening !== undefined && call! > (current?.call ?? 0)) return (await opening).db;
   if (current !== undefined) return current.db;
@@ -168,7 +181,7 @@ let unasked: Promise<Lakebase> | undefined;
 async function connectUnasked(): Promise<Lakebase> {
   const { db, found } = await begin({});
   await announceConnection(
-    `Connected to ${placeInFull(partsOf(db))}, since connect() was not called. ${setByAll(found)}`,
+    `Connected to ${placeInFull(db[PARTS])}, since connect() was not called. ${setByAll(found)}`,
   );
   return db;
 }
@@ -201,14 +214,4 @@ function notConnected(cause: unknown): LakebaseError {
  * assert.equal(await sql`SELECT count(*) FROM ${sql.id("pg_catalog", "pg_type")}`.value() as number > 100, true);
  * ```
  */
-export const sql: Sql = makeSql(() => enclosing() ?? newest().then(sessionOf));
-
-const onOpened = answerSqlCells({
-  newest,
-  open: async () => {
-    const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));
-    const opened = await Promise.allSettled(opening);
-    return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
-  },
-  session: (db) => db instanceof Lakebase ? sessionOf(db) : undefined,
-});
+export const sql: Sql = makeSql(() => enclosing() ?? currentConnection().then((db) => db[SESSION]));

@@ -2,20 +2,19 @@ import type { Pool } from "npm:@types/pg@^8.11.0";
 import type { CredentialCache } from "../auth/credential.ts";
 import type { Endpoint } from "../auth/endpoint.ts";
 import type { ExploreOptions } from "../catalog/relation.ts";
-import type { Checkup } from "../doctor/checkup.ts";
 import { renderCard } from "../draw/card.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
-import { describeTable, type TableDescription } from "../explore/describe.ts";
-import type { Listing } from "../explore/listing.ts";
-import { type Profile, type ProfileOptions, profileRows } from "../explore/profile.ts";
+import { describeTable } from "../explore/describe.ts";
+import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import type { TypeParsers } from "../settings/options.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { takesNothing } from "../sql/options.ts";
-import type { Result } from "../sql/result.ts";
+import type { Result } from "./result.ts";
+import { ServerSession } from "../sql/server_session.ts";
 import { poolSession, type Session } from "../sql/session.ts";
 import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
@@ -23,10 +22,12 @@ import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import type { Checkup } from "./check.ts";
+import { type Listing, makeListing, type Profile, type TableDescription } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
 import { placeAmong } from "./place.ts";
 import { type Queryable, queryable } from "./queryable.ts";
-import { type DatabaseSession, openSession } from "./session.ts";
+import { DatabaseSession } from "./session.ts";
 import type { Sql } from "./sql.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
@@ -63,15 +64,12 @@ const ROLLED_BACK = "The connection was closed in a transaction, so what the tra
  */
 export type PgPool = Pool;
 
-/** Where the queries of a connection run; for this module's own `sql`. */
-export let sessionOf: (db: Lakebase) => Session;
-/** What a connection is made of; for this module's own `connect()`. */
-export let partsOf: (db: Lakebase) => LakebaseParts;
-/** Closes a connection, and lets every later statement on it say why. */
-export function closeBecause(db: Lakebase, reason: string): Promise<void> {
-  partsOf(db).pool.endedBecause = reason;
-  return db.close();
-}
+/** The session that the queries of a connection run in. */
+export const SESSION: unique symbol = Symbol("lakebase.session");
+/** What a connection is made of. */
+export const PARTS: unique symbol = Symbol("lakebase.parts");
+/** Closes a connection; every later statement on it says why. */
+export const CLOSE_BECAUSE: unique symbol = Symbol("lakebase.closeBecause");
 
 /** Every connection that is open: with more than one, what is drawn says on which of them it ran. */
 const open = new Set<Lakebase>();
@@ -122,9 +120,20 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.sql = this.#own.sql;
   }
 
-  static {
-    sessionOf = (db) => db.#session;
-    partsOf = (db) => db.#parts;
+  /** @internal */
+  get [SESSION](): Session {
+    return this.#session;
+  }
+
+  /** @internal */
+  get [PARTS](): LakebaseParts {
+    return this.#parts;
+  }
+
+  /** @internal */
+  [CLOSE_BECAUSE](reason: string): Promise<void> {
+    this.#parts.pool.endedBecause = reason;
+    return this.close();
   }
 
   /** Whether {@linkcode close} was called. */
@@ -185,7 +194,9 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   async session(): Promise<DatabaseSession> {
-    return await openSession(this.#connections);
+    const session = new ServerSession(this.#connections);
+    await session.open();
+    return new DatabaseSession(session);
   }
 
   /**
@@ -211,7 +222,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
-    return new Lookup(() => listTables(this.#find, pattern, options));
+    return new Lookup(async () => makeListing(await listTables(this.#find, pattern, options)));
   }
 
   /**
@@ -221,7 +232,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
-    return new Lookup(() => listSchemas(this.#find, options));
+    return new Lookup(async () => makeListing(await listSchemas(this.#find, options)));
   }
 
   /**
@@ -251,7 +262,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
-    return new Lookup(() => describeTable(this.#find, table, options));
+    return new Lookup(async () => makeListing(await describeTable(this.#find, table, options)));
   }
 
   /**
@@ -277,7 +288,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
-    return new Lookup(() => profileRows(this.#find, what, options));
+    return new Lookup(async () => makeListing(await profileRows(this.#find, what, options)));
   }
 
   /**

@@ -10,6 +10,7 @@ import { tlsOptions } from "../net/tls.ts";
 import type { ReadSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { Lakebase } from "./lakebase.ts";
+import { makeListing } from "./listing.ts";
 
 /** Finds the server, logs in and wakes the compute: a connection that nobody has yet. */
 export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
@@ -29,7 +30,7 @@ export async function openConnection({ settings, found, release }: ReadSettings)
     waiting.connected();
     return new Lakebase({
       ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
-      check: async () => await checkAll(new Examination(settings, found)),
+      check: async () => makeListing(await checkAll(new Examination(settings, found))),
       onClose: release,
     });
   } catch (error) {

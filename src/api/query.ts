@@ -5,7 +5,7 @@ import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import { iterate } from "../sql/cursor.ts";
 import { onlyReads } from "../sql/first_rows.ts";
-import { compile, Fragment, printed } from "../sql/fragment.ts";
+import { compile, EXACT_ROWS, Fragment, printed, PULL_STOPS, type RunnableFragment } from "../sql/fragment.ts";
 import { made, used } from "../sql/never_run.ts";
 import {
   checkColumns,
@@ -16,7 +16,7 @@ import {
   type QueryOptions,
   takesNothing,
 } from "../sql/options.ts";
-import type { Result } from "../sql/result.ts";
+import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, notKept, run, type RunOptions } from "../sql/run.ts";
 import { eitherSignal, type StopOptions } from "../sql/stop.ts";
 import { parserSource } from "../sql/types.ts";
@@ -25,24 +25,15 @@ import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.
 import type { Browser } from "./browser.ts";
 import { Lookup } from "./lookup.ts";
 import { explainStatement, type Plan } from "./plan.ts";
+import { type Result, runForResult } from "./result.ts";
 
 export type { ExplainOptions, QueryOptions };
 
 /** What may stop the reading of columns. */
 export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
-/** Runs a query as for a drawing, and gives the rows that are shown; for this module's own `%%sql`. */
-export let shownRows: (query: Query, limit?: number) => Promise<Result>;
-
-/** Runs a query by itself, and gives rows whose values keep all that the server said; for a load of them. */
-export let exactRows: (query: Query, signal: AbortSignal | undefined) => Promise<Result>;
-
-/**
- * What may stop a query, for a pull of its rows.
- *
- * @throws {LakebaseError} `BAD_PARAMETER` where it has a `limit`: only what a cell shows has one.
- */
-export let pullStops: (query: Query) => StopOptions;
+/** Runs a query for a `%%sql` cell, which shows the first rows. */
+export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
 
 /** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
 const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
@@ -77,7 +68,7 @@ const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String },
  * ```
  */
 export class Query<Row = Record<string, unknown>> extends Fragment
-  implements PromiseLike<Result<Row>>, AsyncIterable<Row> {
+  implements PromiseLike<Result<Row>>, AsyncIterable<Row>, RunnableFragment {
   readonly #session: FindSession;
   readonly #options: QueryOptions;
   #result: Promise<Result<Row>> | undefined;
@@ -91,19 +82,26 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     this.#options = options;
   }
 
-  static {
-    shownRows = (query, limit = SHOWN_ROWS) => query.#first(limit, true);
-    exactRows = async (query, stop) => {
-      const { signal, timeout } = query.#stops();
-      return await run(query.#session, query, { signal: eitherSignal(signal, stop), timeout, types: EXACT });
-    };
-    pullStops = (query) => {
-      const { limit } = query.#options;
-      if (limit === undefined) return query.#stops();
-      const instead =
-        `that is of what a cell shows, and a pull has all rows; write LIMIT ${limit} in the SQL, or leave it out`;
-      throw new LakebaseError("BAD_PARAMETER", `Cannot pull: the query was made with({ limit: ${limit} }); ${instead}`);
-    };
+  /** @internal */
+  [SHOWN_ROWS_OF](limit: number = SHOWN_ROWS): Promise<Result<Row>> {
+    return this.#first(limit, true);
+  }
+
+  /** @internal */
+  async [EXACT_ROWS](stop: AbortSignal | undefined): Promise<StatementRows> {
+    const { signal, timeout } = this.#options;
+    return await run(this.#session, this, { signal: eitherSignal(signal, stop), timeout, types: EXACT });
+  }
+
+  /** @internal */
+  [PULL_STOPS](): StopOptions {
+    const { limit } = this.#options;
+    if (limit === undefined) return this.#stops();
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      `Cannot pull: the query was made with({ limit: ${limit} }), which is for what a cell shows, and a pull has all rows; ` +
+        `write LIMIT ${limit} in the SQL, or leave it out`,
+    );
   }
 
   /** Runs the query, once however often it is awaited. */
@@ -321,7 +319,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   #run(how: RunOptions = {}): Promise<Result<Row>> {
     const { signal, timeout } = this.#options;
-    return run<Row>(this.#session, this, { signal, timeout, ...how });
+    return runForResult<Row>(this.#session, this, { signal, timeout, ...how });
   }
 
   #stops(): StopOptions {

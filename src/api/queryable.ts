@@ -1,10 +1,10 @@
 import { type Fragment, textStatement } from "../sql/fragment.ts";
-import type { Result } from "../sql/result.ts";
-import { type FindSession, run } from "../sql/run.ts";
+import type { FindSession } from "../sql/run.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import { type Result, runForResult } from "./result.ts";
 import { makeSql, type Sql } from "./sql.ts";
 
 /** What runs statements: a `Lakebase`, or a transaction on it. */
@@ -58,7 +58,7 @@ export interface Queryable {
 export function queryable(find: FindSession): Queryable {
   return {
     sql: makeSql(find),
-    query: async (text, params) => await run(find, textStatement(text, params)),
+    query: async (text, params) => await runForResult(find, textStatement(text, params)),
     pull: async (what, target, options) => {
       const { pull } = await import("../transfer/pull/pull.ts"); // more code than most programs need
       return await pull(find, what, target, options);

@@ -1,7 +1,7 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { Fragment } from "../sql/fragment.ts";
-import type { Result } from "../sql/result.ts";
-import { ServerSession } from "../sql/server_session.ts";
+import type { Result } from "./result.ts";
+import type { ServerSession } from "../sql/server_session.ts";
 import type { Session } from "../sql/session.ts";
 import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
@@ -10,9 +10,6 @@ import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import { type Queryable, queryable } from "./queryable.ts";
 import type { Sql } from "./sql.ts";
-
-/** Takes a connection for a session; for `Lakebase.session`. */
-export let openSession: (outside: Session) => Promise<DatabaseSession>;
 
 /**
  * One server session, held until it is closed: temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN` and a
@@ -29,18 +26,11 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   readonly #own: Queryable;
   readonly #find = (): Session => inScope(this.#session);
 
-  private constructor(session: ServerSession) {
+  /** Made by `Lakebase.session`. */
+  constructor(session: ServerSession) {
     this.#session = session;
     this.#own = queryable(this.#find);
     this.sql = this.#own.sql;
-  }
-
-  static {
-    openSession = async (outside) => {
-      const session = new ServerSession(outside);
-      await session.open();
-      return new DatabaseSession(session);
-    };
   }
 
   /** Whether {@linkcode close} was called. */

@@ -1,7 +1,7 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { TableKind } from "../explore/tables.ts";
 import { textStatement } from "../sql/fragment.ts";
-import type { Result } from "../sql/result.ts";
+import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
 import { suggest } from "../sql/suggestion.ts";
@@ -28,7 +28,7 @@ export async function look<Row>(
   text: string,
   params: readonly unknown[] = [],
   options: StopOptions = {},
-): Promise<Result<Row>> {
+): Promise<StatementRows<Row>> {
   return await run<Row>(find, textStatement(text, params), { ...options, types: TYPES });
 }
 

@@ -1,4 +1,5 @@
 import { IS_USERS, kindIs } from "../catalog/relation.ts";
+import { sendToKernel } from "../draw/notebook.ts";
 import type { Session } from "../sql/session.ts";
 
 /** Columns at most; a larger database is completed in part. */
@@ -128,7 +129,7 @@ async function broadcast(session: Session, connections: string[], isBusy: () => 
     if (isBusy()) return false;
     const found = await findCatalogue(session, withSystem);
     if (found === undefined) return false;
-    await Deno.jupyter.broadcast("lakebase_catalogue", { connections, ...found });
+    await sendToKernel("lakebase_catalogue", { connections, ...found });
   }
   return true;
 }

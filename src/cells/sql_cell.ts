@@ -1,4 +1,6 @@
-import { type Query, shownRows } from "../api/query.ts";
+import { countOpenConnections, currentConnection, whenOpened } from "../api/connect.ts";
+import { Lakebase, SESSION } from "../api/lakebase.ts";
+import { type Query, SHOWN_ROWS_OF } from "../api/query.ts";
 import { show } from "../api/show.ts";
 import type { Sql } from "../api/sql.ts";
 import { LakebaseError } from "../core/errors.ts";
@@ -7,7 +9,7 @@ import { drawResult } from "../draw/result.ts";
 import { renderCommand } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import { Fragment } from "../sql/fragment.ts";
-import { Result } from "../sql/result.ts";
+import { Result } from "../api/result.ts";
 import type { Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
 import { CatalogueSender } from "./completion_catalog.ts";
@@ -71,16 +73,18 @@ const HOOK = Symbol.for("lakebase.cell");
 /** The kernel that has these cells leaves this in the global scope; Deno's own would show what is meant for it. */
 const KERNEL = Symbol.for("lakebase.kernel");
 
-/**
- * Answers the `%%sql` cells of this notebook from now on; nothing outside of a notebook.
- *
- * @returns To be called when a connection was opened.
- */
-export function answerSqlCells(connections: SqlCellConnections): () => void {
-  if (!inNotebook()) return () => {};
-  const value = makeSqlCells(connections);
+/** Answers the `%%sql` cells of this notebook from now on; does nothing outside of a notebook. */
+export function answerSqlCells(): void {
+  if (!inNotebook()) return;
+  const value = makeSqlCells({
+    newest: currentConnection,
+    open: countOpenConnections,
+    session: (db) => db instanceof Lakebase ? db[SESSION] : undefined,
+  });
   Object.defineProperty(globalThis, HOOK, { value, configurable: true });
-  return () => Reflect.has(globalThis, KERNEL) && value.refresh();
+  whenOpened(() => {
+    if (Reflect.has(globalThis, KERNEL)) value.refresh();
+  });
 }
 
 /**
@@ -180,7 +184,7 @@ async function run(
     const query: Query = queries.at(-1)!;
     if (explain) return await query.explain();
     if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
-    return whole ? await query : await shownRows(query, limit);
+    return whole ? await query : await query[SHOWN_ROWS_OF](limit);
   };
   try {
     return await together(target, statements, session, last);

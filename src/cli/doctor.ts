@@ -27,12 +27,13 @@ export function configure(command: Command, stopped: AbortSignal): void {
 }
 
 async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> {
-  const [{ diagnose }, { makeCheckup }] = await Promise.all([
+  const [{ diagnose }, { makeListing }, { reportSteps }] = await Promise.all([
     import("../api/check.ts"),
+    import("../api/listing.ts"),
     import("../doctor/checkup.ts"),
   ]);
   const steps = await diagnose(connectOptions(values), { signal });
-  const checkup = makeCheckup(steps.map((step) => ({ ...step, detail: inShell(step.detail) })));
+  const checkup = makeListing(reportSteps(steps.map((step) => ({ ...step, detail: inShell(step.detail) }))));
   const text = values.format === "json"
     ? printableJson(JSON.stringify(checkup, null, 2))
     : checkup[DISPLAY]()["text/plain"];

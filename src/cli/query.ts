@@ -1,5 +1,5 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
-import { sessionOf } from "../api/lakebase.ts";
+import { SESSION } from "../api/lakebase.ts";
 import { badParameter } from "../sql/parameter.ts";
 import {
   addConnectionOptions,
@@ -61,7 +61,7 @@ async function query(sql: string | undefined, values: QueryValues, stopped: Abor
   const color = values.output === undefined && Deno.stdout.isTerminal() && !Deno.noColor;
   await withDatabase(values, stopped, async (db) => {
     await withOutput(values.output, stopped, async (write) => {
-      await runScript(sessionOf(db), script, { ...values, color, signal: stopped }, write);
+      await runScript(db[SESSION], script, { ...values, color, signal: stopped }, write);
     });
   });
 }

@@ -1,5 +1,5 @@
 import { redact } from "../core/errors.ts";
-import { fieldsFor, type Listing, makeListing } from "../explore/listing.ts";
+import { fieldsFor, type ListingParts } from "../explore/listing.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { type Examination, type Finding, STEPS } from "./steps.ts";
 
@@ -9,7 +9,7 @@ import { type Examination, type Finding, STEPS } from "./steps.ts";
  * @param examination What is examined.
  * @param options What may stop it.
  */
-export async function check(examination: Examination, options: StopOptions = {}): Promise<Checkup> {
+export async function check(examination: Examination, options: StopOptions = {}): Promise<CheckupParts> {
   using stop = stoppable(options);
   await using patient = examination;
   const steps: CheckStep[] = [];
@@ -25,7 +25,7 @@ export async function check(examination: Examination, options: StopOptions = {})
     if (outcome === "failed") failed = step;
     steps.push({ step, outcome, detail, ms: outcome === "skipped" ? null : round(performance.now() - started) });
   }
-  return makeCheckup(steps);
+  return reportSteps(steps);
 }
 
 /** What can hang is given up after as long as connecting may take. */
@@ -65,19 +65,20 @@ export interface CheckFacts {
   ok: boolean;
 }
 
-/** What was checked, a row for each step, in order; it draws itself as a table. */
-export type Checkup = Listing<CheckStep> & CheckFacts;
+/** The steps in their order, and how they are drawn: what the API makes a `Checkup` of. */
+export type CheckupParts = ListingParts<CheckStep, CheckFacts>;
 
-/** A check-up of steps that were taken; no detail shows a secret, whoever said it. */
-export function makeCheckup(taken: CheckStep[]): Checkup {
+/** Makes a report of the steps that were taken. The details have no secrets, whatever the server or the workspace said. */
+export function reportSteps(taken: readonly CheckStep[]): CheckupParts {
   const steps = taken.map((step) => ({ ...step, detail: redact(step.detail) }));
   const failed = steps.find(({ outcome }) => outcome === "failed");
   const footer = failed === undefined ? "everything works" : `failed at ${failed.step}`;
   const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);
-  return makeListing<CheckStep, CheckFacts>({
+  return {
     rows: steps,
     fields: fieldsFor({ step: "text", outcome: "text", detail: "text", ms: "float8" }),
     elapsed,
+    facts: { ok: failed === undefined },
     draw: (rows) => ({
       columns: [["step", "text"], ["outcome", "text"], ["detail", "text"], ["ms", "float8"]].map(([name, type]) => ({
         name: name!,
@@ -88,7 +89,7 @@ export function makeCheckup(taken: CheckStep[]): Checkup {
       footer,
     }),
     write: (rows) => `${rows.map(line).join("\n")}\n(${footer})`,
-  }, { ok: failed === undefined });
+  };
 }
 
 /** Whole: what a text table would cut is what a person needs. */

@@ -34,6 +34,11 @@ export async function settleDisplay(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
 }
 
+/** Sends a message to the kernel in front of this one, which has the `%%sql` cells. */
+export async function sendToKernel(type: string, content: Record<string, unknown>): Promise<void> {
+  await Deno.jupyter.broadcast(type, content);
+}
+
 /** Something shown that can change later. */
 export interface LiveDisplay {
   /** Replaces what is shown. */

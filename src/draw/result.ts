@@ -1,6 +1,5 @@
-import type { Result } from "../sql/result.ts";
 import type { Bundle } from "./notebook.ts";
-import { footerText, renderCommand, renderTable } from "./table.ts";
+import { footerText, renderCommand, renderTable, type TableNotice } from "./table.ts";
 
 /** Rows that a result draws when nothing else is said. */
 export const SHOWN_ROWS = 20;
@@ -9,10 +8,24 @@ export const SHOWN_ROWS = 20;
 const MOST_HTML_BYTES = 890_000;
 
 /** What a drawing of a result needs of it. */
-export type Drawable =
-  & Pick<Result<unknown>, "fields" | "tag" | "rowCount" | "more" | "elapsed" | "notices" | "place">
-  & Partial<Pick<Result<unknown>, "transaction">>
-  & readonly unknown[];
+export interface Drawable extends ReadonlyArray<unknown> {
+  /** The columns, each with its key in a row. */
+  readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
+  /** The command as the server reports it, such as `INSERT 0 3`. */
+  readonly tag: string;
+  /** Rows returned or changed; `null` for commands that have no count. */
+  readonly rowCount: number | null;
+  /** Whether the server had more rows than were fetched. */
+  readonly more: boolean;
+  /** Milliseconds from sending the statement to its last row. */
+  readonly elapsed: number;
+  /** The server's notices and warnings. */
+  readonly notices: readonly TableNotice[];
+  /** The connection that the statement ran on, if that has to be said. */
+  readonly place?: string | undefined;
+  /** The transaction that was open after the statement. */
+  readonly transaction?: "open" | "failed" | undefined;
+}
 
 /**
  * A result as a notebook shows it.

@@ -5,8 +5,9 @@ import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
+import { OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
-import { fieldsFor, type Listing, makeListing } from "./listing.ts";
+import { fieldsFor, type ListingParts } from "./listing.ts";
 import type { TableKind } from "./tables.ts";
 
 const DEFAULT = `CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'generated always as identity'
@@ -78,15 +79,15 @@ export async function describeTable(
   find: FindSession,
   table: string | Fragment,
   options: ExploreOptions,
-): Promise<TableDescription> {
+): Promise<ListingParts<ColumnInfo, TableFacts>> {
   checkCall("describe the table", options, {});
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name !== "string") throw notATable(table);
   const found = await look<Described>(find, DESCRIBE, [readings(name)], options);
   const { columns, ...facts } = await expectTable(find, "describe", name, found[0]);
-  const { elapsed } = found;
+  const { elapsed } = found[OUTCOME];
   const draw = (rows: readonly ColumnInfo[]) => drawDescription(facts, rows, elapsed);
-  return makeListing({ rows: columns, fields: COLUMN_FIELDS, elapsed, draw }, facts);
+  return { rows: columns, fields: COLUMN_FIELDS, elapsed, facts, draw };
 }
 
 function notATable(found: unknown): LakebaseError {
@@ -162,9 +163,6 @@ export interface TableFacts {
   /** Its constraints, but for NOT NULL, which the columns say. */
   readonly constraints: readonly ConstraintInfo[];
 }
-
-/** A table: its columns as an array that draws itself, and what else is known of it. */
-export type TableDescription = Listing<ColumnInfo> & TableFacts;
 
 /** The fields of a description's rows. */
 export const COLUMN_FIELDS = fieldsFor({

@@ -5,13 +5,13 @@ import { barsPicture, cellText } from "../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
-import type { Field } from "../sql/result.ts";
+import { type Field, OUTCOME } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { Session } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { transact } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
-import { fieldsFor, type Listing, makeListing } from "./listing.ts";
+import { fieldsFor, type ListingParts } from "./listing.ts";
 import { type ColumnKind, kindOf, type Statistics, statisticsSql, toProfile } from "./statistics.ts";
 
 /** How a profile is made. */
@@ -39,7 +39,7 @@ export async function profileRows(
   find: FindSession,
   what: string | Fragment,
   options: ProfileOptions,
-): Promise<Profile> {
+): Promise<ListingParts<ColumnProfile, ProfileFacts>> {
   const { sample = 1_000_000 } = checkCall("make a profile", options, { sample: SAMPLE });
   using stop = stoppable(options);
   const started = performance.now();
@@ -55,7 +55,7 @@ export async function profileRows(
   const profile = columns.map((column, index) => toProfile(column, statistics.get(index + 1)!, rows, session.types));
   const facts = { rows, of, sampled: of !== null || (!source.samples && rows >= sample) };
   const draw = (drawn: readonly ColumnProfile[]) => drawProfile(facts, drawn, elapsed);
-  return makeListing({ rows: profile, fields: PROFILE_FIELDS, elapsed, draw }, facts);
+  return { rows: profile, fields: PROFILE_FIELDS, elapsed, facts, draw };
 }
 
 /** Statements that see one state of the database and may change nothing; in a transaction they are part of that. */
@@ -73,8 +73,8 @@ export async function columnsOf(find: FindSession, source: Source, { signal }: S
     text: `${source.text}${close} AS s LIMIT 0`,
     values: source.values,
   };
-  const { fields } = await run(find, statement, { signal, drawn: true, single: true });
-  return fields.map((field) => ({ ...field, kind: kindOf(field) }));
+  const rows = await run(find, statement, { signal, drawn: true, single: true });
+  return rows[OUTCOME].fields.map((field) => ({ ...field, kind: kindOf(field) }));
 }
 
 async function compute(
@@ -150,9 +150,6 @@ export interface ProfileFacts {
   /** Whether there are, or may be, more rows than were looked at. */
   readonly sampled: boolean;
 }
-
-/** A profile: an array with a row for each column, that draws itself. */
-export type Profile = Listing<ColumnProfile> & ProfileFacts;
 
 /** The fields of a profile's rows. */
 export const PROFILE_FIELDS = fieldsFor({

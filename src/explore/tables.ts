@@ -3,8 +3,9 @@ import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from ".
 import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { checkCall } from "../sql/options.ts";
+import { OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
-import { fieldsFor, type Listing, makeListing } from "./listing.ts";
+import { fieldsFor, type ListingParts } from "./listing.ts";
 
 /** What keeps or shows rows under a name. */
 export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";
@@ -48,15 +49,12 @@ export async function listTables(
   find: FindSession,
   pattern: string,
   options: ExploreOptions,
-): Promise<Listing<TableInfo>> {
+): Promise<ListingParts<TableInfo>> {
   checkCall("list the tables", options, {});
   const { schema, name } = parsePattern(pattern);
   const found = await look<TableInfo>(find, TABLES, [schema, name], options);
-  const { elapsed } = found;
-  return makeListing(
-    { rows: [...found], fields: TABLE_FIELDS, elapsed, draw: (rows) => drawTables(rows, elapsed) },
-    {},
-  );
+  const { elapsed } = found[OUTCOME];
+  return { rows: found, fields: TABLE_FIELDS, elapsed, facts: {}, draw: (rows) => drawTables(rows, elapsed) };
 }
 
 function drawTables(rows: readonly TableInfo[], elapsed: number): TableOptions {
@@ -106,14 +104,11 @@ const SCHEMA_FIELDS = fieldsFor({
 });
 
 /** Lists schemas, from the catalogue alone, in one round trip; see `Lakebase.schemas`. */
-export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<Listing<SchemaInfo>> {
+export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<ListingParts<SchemaInfo>> {
   checkCall("list the schemas", options, {});
   const found = await look<SchemaInfo>(find, SCHEMAS, [], options);
-  const { elapsed } = found;
-  return makeListing(
-    { rows: [...found], fields: SCHEMA_FIELDS, elapsed, draw: (rows) => drawSchemas(rows, elapsed) },
-    {},
-  );
+  const { elapsed } = found[OUTCOME];
+  return { rows: found, fields: SCHEMA_FIELDS, elapsed, facts: {}, draw: (rows) => drawSchemas(rows, elapsed) };
 }
 
 function drawSchemas(rows: readonly SchemaInfo[], elapsed: number): TableOptions {

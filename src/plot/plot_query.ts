@@ -1,6 +1,6 @@
-import type { Query } from "../api/query.ts";
 import { sourceOf } from "../catalog/source.ts";
 import { columnsOf, readOnly } from "../explore/profile.ts";
+import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
@@ -16,7 +16,7 @@ import { sqlSource } from "./sql_source.ts";
  */
 export async function plotQuery(
   find: FindSession,
-  query: Query<unknown>,
+  query: Fragment,
   options: PlotOptions,
   stops: StopOptions,
 ): Promise<Plot> {

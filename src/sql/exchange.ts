@@ -87,6 +87,8 @@ export interface Reading {
   types: ParserSource;
   /** What else is known of types and tables. */
   learned?: Learned | undefined;
+  /** Makes the array that the rows are pushed to. @default {a plain array} */
+  makeRows?: (() => unknown[]) | undefined;
 }
 
 /**
@@ -96,7 +98,7 @@ export interface Reading {
  */
 export abstract class Exchange {
   /** The rows since they were last taken. */
-  rows: unknown[] = this.gather();
+  rows: unknown[];
   /** How many bytes they were on the wire. */
   bytes = 0;
   /** The columns. */
@@ -129,6 +131,7 @@ export abstract class Exchange {
   /** Made with how rows are read. */
   constructor(reading: Reading) {
     this.#reading = reading;
+    this.rows = this.#makeRows();
   }
 
   /** Settles once the server is ready for more, or gone. */
@@ -186,7 +189,7 @@ export abstract class Exchange {
     this.#described = true;
     this.wireFields = fields;
     this.fields = fieldsOf(fields, this.#reading.learned);
-    this.rows = this.gather(); // of several statements the last one's are kept
+    this.rows = this.#makeRows(); // of several statements the last one's are kept
     this.#read = rowReader(this.fields, this.#reading.types);
   }
 
@@ -266,7 +269,7 @@ export abstract class Exchange {
   }
 
   #forgetRows(): void {
-    this.rows = this.gather();
+    this.rows = this.#makeRows();
     this.fields = [];
     this.wireFields = [];
   }
@@ -290,9 +293,8 @@ export abstract class Exchange {
     this.notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
   }
 
-  /** Where its rows go. */
-  protected gather(): unknown[] {
-    return [];
+  #makeRows(): unknown[] {
+    return this.#reading.makeRows?.() ?? [];
   }
 }
 

@@ -2,7 +2,6 @@ import { Buffer } from "node:buffer";
 import { Exchange, type Reading, type Wire } from "./exchange.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireValue } from "./parameter.ts";
-import { Result } from "./result.ts";
 
 /** How much of a statement is run. */
 export interface ExecutionOptions extends Reading {
@@ -25,10 +24,6 @@ export class Execution extends Exchange {
   /** What runs. */
   get text(): string {
     return this.#statement.text;
-  }
-
-  protected override gather(): unknown[] {
-    return new Result();
   }
 
   protected override send(wire: Wire): void {

@@ -2,7 +2,7 @@ import { firstWord, sqlTokens } from "../core/sql_text.ts";
 import { Exchange, type Reading, type Wire } from "./exchange.ts";
 import { sendOpening } from "./execution.ts";
 import type { Statement } from "./fragment.ts";
-import { Result, type WireRow } from "./result.ts";
+import type { WireRow } from "./result.ts";
 
 /** Bytes of rows that are kept, of a statement that has to run to its end. */
 const KEPT_BYTES = 4_000_000;
@@ -55,10 +55,6 @@ export class FirstRows extends Exchange {
   /** What runs. */
   get text(): string {
     return this.#statement.text;
-  }
-
-  protected override gather(): unknown[] {
-    return new Result();
   }
 
   protected override get owesSync(): boolean {

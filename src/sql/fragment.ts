@@ -1,6 +1,8 @@
 import { type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { used } from "./never_run.ts";
 import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
+import type { StatementRows } from "./result.ts";
+import type { StopOptions } from "./stop.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
 const MOST_PARAMETERS = 65_535;
@@ -40,6 +42,28 @@ export class Fragment {
     this.values = fixed(values);
     for (const value of values) if (value instanceof Fragment) used(value);
   }
+}
+
+/** Runs a query for a load of its rows: each value keeps everything that the server sent. */
+export const EXACT_ROWS: unique symbol = Symbol("lakebase.exactRows");
+
+/** What stops a query, for a pull of its rows. */
+export const PULL_STOPS: unique symbol = Symbol("lakebase.pullStops");
+
+/**
+ * A fragment that runs by itself: a query of the API, as the rooms below it see one.
+ * @internal
+ */
+export interface RunnableFragment extends Fragment {
+  /** Runs the query by itself. */
+  [EXACT_ROWS](signal: AbortSignal | undefined): Promise<StatementRows>;
+  /** @throws {LakebaseError} `BAD_PARAMETER` if the query has a `limit`, which is for what a cell shows. */
+  [PULL_STOPS](): StopOptions;
+}
+
+/** Whether something is a query, and not only a part of one. */
+export function isRunnable(value: unknown): value is RunnableFragment {
+  return value instanceof Fragment && EXACT_ROWS in value;
 }
 
 function fixed<T>(list: readonly T[]): readonly T[] {

@@ -7,7 +7,7 @@ import { explainFailure } from "./failure.ts";
 import { FirstRows } from "./first_rows.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { lookUpOn } from "./learned_types.ts";
-import { fieldsOf, makeResult, type Result } from "./result.ts";
+import { fieldsOf, OUTCOME, StatementRows } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
 import { acquire, cancelable, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
@@ -27,6 +27,8 @@ export interface RunOptions extends StopOptions {
   types?: ParserSource | undefined;
   /** Whether it has run before, and must not write a second time. @default {false} */
   again?: boolean | undefined;
+  /** Makes what its rows are pushed to. @default {plain `StatementRows`} */
+  makeRows?: (() => StatementRows<unknown>) | undefined;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function run<Row>(
   find: FindSession,
   what: Fragment | Statement,
   options: RunOptions = {},
-): Promise<Result<Row>> {
+): Promise<StatementRows<Row>> {
   let statement: Statement;
   try {
     statement = what instanceof Fragment ? compile(what) : what;
@@ -63,6 +65,8 @@ export async function run<Row>(
   }
 }
 
+const makeStatementRows = () => new StatementRows();
+
 interface Run {
   session: Session;
   lease: Lease;
@@ -71,13 +75,13 @@ interface Run {
   options: RunOptions;
 }
 
-async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<Result<Row>> {
-  const { types = session.types, limit, single, drawn } = options;
+async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<StatementRows<Row>> {
+  const { types = session.types, limit, single, drawn, makeRows = makeStatementRows } = options;
   const { learned } = session;
   const { text } = statement;
   const execution = limit === undefined
-    ? new Execution(statement, { types, learned, single })
-    : new FirstRows(statement, { types, learned, rows: limit, whole: learned.small.has(text) });
+    ? new Execution(statement, { types, learned, single, makeRows })
+    : new FirstRows(statement, { types, learned, makeRows, rows: limit, whole: learned.small.has(text) });
   const started = performance.now();
   await exchange(session, lease, signal, execution);
   const elapsed = performance.now() - started;
@@ -116,15 +120,16 @@ async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | u
 /** What is drawn with a result; the server's words for it are `T` and `E`. */
 const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
 
-function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): Result<Row> {
+function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): StatementRows<Row> {
   const { learned, lookUp, place, transaction } = session;
-  const { rows, fields, wireFields, tag, more, notices } = execution;
+  const { fields, wireFields, tag, more, notices } = execution;
+  const rows = execution.rows as StatementRows<Row>;
   const describe = async () => {
     await learned.learnTypes(wireFields, lookUp);
     await learned.learnTables(wireFields, lookUp);
     return fieldsOf(wireFields, learned);
   };
-  return makeResult(rows as Result<Row>, {
+  rows[OUTCOME] = {
     fields,
     tag,
     more,
@@ -133,8 +138,9 @@ function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elap
     describe,
     place: place?.(),
     transaction: transaction && STATUS[statusOf(lease) ?? ""],
-    find: () => session,
-  });
+    session,
+  };
+  return rows;
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Lakebase, sessionOf } from "../../src/api/lakebase.ts";
+import { type Lakebase, SESSION } from "../../src/api/lakebase.ts";
 import { findCatalogue } from "../../src/cells/completion_catalog.ts";
 import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
 import { parseCatalogue } from "../../src/kernel/catalog.ts";
@@ -10,7 +10,7 @@ function cellOn(db: Lakebase) {
   const cells = makeSqlCells({
     newest: () => Promise.resolve(db as SqlCellTarget),
     open: () => Promise.resolve(1),
-    session: () => sessionOf(db),
+    session: () => db[SESSION],
   });
   return (options: Partial<SqlCellOptions>, ...statements: [text: string, ...values: unknown[]][]) =>
     cells(
@@ -160,7 +160,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
   await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
   await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
   await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
-  const own = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), false) });
+  const own = parseCatalogue({ connections: [], ...await findCatalogue(db[SESSION], false) });
   assert.deepEqual(own?.tables, [{
     ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
     columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
@@ -169,7 +169,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
     ["ring", "IN n integer", ""],
     ["twice", "n integer", "integer"],
   ]);
-  const all = parseCatalogue({ connections: [], ...await findCatalogue(sessionOf(db), true) })!;
+  const all = parseCatalogue({ connections: [], ...await findCatalogue(db[SESSION], true) })!;
   assert.equal(all.tables[0]?.name, "Odd Name");
   assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
   for (const name of ["count", "generate_series", "lower", "now"]) {

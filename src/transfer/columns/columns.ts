@@ -32,8 +32,8 @@ export interface ColumnsParts {
   find: FindSession;
 }
 
-/** What columns are made of; for this module's own `load`. */
-export let batchOf: (columns: Columns) => Batch;
+/** The batch that columns are made of. */
+export const BATCH: unique symbol = Symbol("lakebase.batch");
 
 /**
  * The rows of a query, column by column: in less than half of the memory that objects take.
@@ -62,10 +62,6 @@ export class Columns implements Iterable<Column> {
   readonly #place: string | undefined;
   readonly #columns: Map<string, Column>;
 
-  static {
-    batchOf = (columns) => columns.#batch;
-  }
-
   /** Made by `columns()`. */
   constructor({ batch, fields, elapsed, place, find }: ColumnsParts) {
     this.length = batch.rows;
@@ -75,6 +71,11 @@ export class Columns implements Iterable<Column> {
     this.#find = find;
     this.#place = place;
     this.#columns = new Map(fields.map((field, at) => [field.key, new Column(field, batch.columns[at]!)]));
+  }
+
+  /** @internal */
+  get [BATCH](): Batch {
+    return this.#batch;
   }
 
   /** The columns' names, in their order; of two of one name the second is `name_2`. */

@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import type { LakebaseError } from "../../core/errors.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
 import { cellText, cellWriter } from "../columns/cell_text.ts";
-import { batchOf, type Columns } from "../columns/columns.ts";
+import { BATCH, type Columns } from "../columns/columns.ts";
 import { CopyBytes } from "../copy/text_writer.ts";
 import type { FileColumn, FileRows } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
@@ -31,7 +31,7 @@ export async function openColumnar(
 
 /** The columns of a query. */
 export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
-  const batch = batchOf(columns);
+  const batch = columns[BATCH];
   const found = columns.fields.map(({ key, oid }, index) => ({
     name: key,
     type: batch.columns[index]!.type,

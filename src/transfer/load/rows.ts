@@ -1,6 +1,6 @@
 import { fold } from "../../catalog/names.ts";
 import type { LakebaseError } from "../../core/errors.ts";
-import { Result } from "../../sql/result.ts";
+import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
@@ -40,20 +40,20 @@ export async function openRows(
   source: AsyncIterable<unknown> | Iterable<unknown>,
   options: LoadOptions,
 ): Promise<Incoming> {
-  const fields = source instanceof Result ? source.fields : [];
+  const fields = source instanceof StatementRows ? source[OUTCOME].fields : [];
   const groups = Symbol.iterator in source
     ? grouped(source as Iterable<LoadRow>)
     : single(source as AsyncIterable<LoadRow>);
   return await openRowsOf(groups, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
-    text: source instanceof Result ? resultText(source) : valueText,
+    text: source instanceof StatementRows ? resultText(fields) : valueText,
     type: typeOfValue,
     known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
   }, options);
 }
 
 /** The JSON of a result was parsed, so a string among it is a value, and not its text. */
-function resultText({ fields }: Result<unknown>): RowKind["text"] {
+function resultText(fields: readonly Field[]): RowKind["text"] {
   const parsed = fields.filter(({ oid }) => JSON_TYPES.includes(oid)).map(({ key }) => key);
   const names = new Set([...parsed, ...parsed.map(fold)]);
   return (value, column, name) => {

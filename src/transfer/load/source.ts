@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
-import { exactRows, Query } from "../../api/query.ts";
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
+import { EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
 import { Columns } from "../columns/columns.ts";
 import {
   type FileSignature,
@@ -44,7 +44,7 @@ export async function openSource(
   const { format } = options;
   const isSource = typeof source === "object" && source !== null;
   if (source instanceof Columns) return await openColumns(source, options);
-  if (source instanceof Query) return await openQuery(source, options, signal);
+  if (isRunnable(source)) return await openQuery(source, options, signal);
   if (isSource && (Symbol.asyncIterator in source || Symbol.iterator in source)) {
     const iterable = source as AsyncIterable<unknown> | Iterable<unknown>;
     checkFormatOptions(options, format);
@@ -67,10 +67,14 @@ async function openColumns(columns: Columns, options: LoadOptions): Promise<Inco
  * All rows are read first: to read and write side by side would wait for itself in a transaction, on a pool's last connection,
  * and where the rows of the table that is read are replaced.
  */
-async function openQuery(query: Query, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
+async function openQuery(
+  query: RunnableFragment,
+  options: LoadOptions,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
-  return await openRows(await exactRows(query, signal), options);
+  return await openRows(await query[EXACT_ROWS](signal), options);
 }
 
 function isPlace(source: unknown): source is string | URL {

@@ -1,7 +1,6 @@
-import { pullStops, Query } from "../../api/query.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
-import type { Fragment } from "../../sql/fragment.ts";
+import { type Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
@@ -59,7 +58,7 @@ export async function pull(
 
 /** What stops the query by itself stops its pull, unless that is told otherwise. */
 function stopsOf(what: string | Fragment): PullOptions {
-  return what instanceof Query ? pullStops(what) as PullOptions : {};
+  return isRunnable(what) ? what[PULL_STOPS]() as PullOptions : {};
 }
 
 /** Writes the rows to a sink, and counts them. */

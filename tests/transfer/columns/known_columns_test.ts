@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { onConnection } from "../../../src/sql/run.ts";
 import { describeSource, unseenTable, wantedSource } from "../../../src/transfer/copy/source.ts";
 import { queryTest } from "../../support/queries.ts";
@@ -15,7 +15,7 @@ queryTest("a table's columns are known from its name as the server describes its
     CREATE DOMAIN zone AS varchar(7);
     CREATE TABLE with_domain (id int, zone zone, zones zone[]);
     CREATE TABLE without_columns ()`);
-  const session = sessionOf(db);
+  const session = db[SESSION];
   const find = () => Promise.resolve(session);
   const cases: [string, known: boolean][] = [
     ["known", true],

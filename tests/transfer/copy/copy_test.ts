@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Lakebase } from "../../../mod.ts";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { onConnection } from "../../../src/sql/run.ts";
 import type { Lease, Session } from "../../../src/sql/session.ts";
 import { copyIn } from "../../../src/transfer/copy/copy_in.ts";
@@ -15,7 +15,7 @@ async function on<T>(
   work: (session: Session, lease: Lease, signal?: AbortSignal) => Promise<T>,
   signal?: AbortSignal,
 ) {
-  const session = sessionOf(db);
+  const session = db[SESSION];
   return await onConnection(session, { text: "COPY", values: [] }, signal, (lease, stop) => work(session, lease, stop));
 }
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { estimateRows } from "../../../src/transfer/pull/parallel.ts";
 import { queryTest } from "../../support/queries.ts";
 
 queryTest("estimateRows() asks the planner, and never fails", async ({ db, open }) => {
-  const session = sessionOf(db);
+  const session = db[SESSION];
   await db.query("CREATE TABLE IF NOT EXISTS estimated AS SELECT n FROM generate_series(1, 5000) n");
   await db.query("ANALYZE estimated");
   assert.equal(await estimateRows(session, 'SELECT * FROM "public"."estimated"'), 5000);
@@ -16,6 +16,6 @@ queryTest("estimateRows() asks the planner, and never fails", async ({ db, open 
   const single = await open({ max: 1 });
   await single.transaction(async (tx) => {
     await tx.query("SELECT 1");
-    assert.equal(await estimateRows(sessionOf(single), "VALUES (1)"), undefined); // no connection is free
+    assert.equal(await estimateRows(single[SESSION], "VALUES (1)"), undefined); // no connection is free
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { importText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
 import { errorOf, sleep } from "../../support/queries.ts";
 import {
@@ -21,7 +21,7 @@ serverTest("a connection that is lost ends all of it, with the reason", async (d
   await using big = await bigTable(db, "lost_half_way", 1500);
   const lose = async () => {
     let rows = 0;
-    for await (const chunk of oneStream(sessionOf(db), optionsOf(big.table, 3))) {
+    for await (const chunk of oneStream(db[SESSION], optionsOf(big.table, 3))) {
       if (rows === 0) {
         const lost = await db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE query LIKE 'COPY%lost_half_way%' AND state <> 'idle' AND pid <> pg_backend_pid() LIMIT 1`);
@@ -40,7 +40,7 @@ serverTest("a connection that is lost ends all of it, with the reason", async (d
 
 serverTest("a first connection that is lost before the others have come is told as such", async (db) => {
   await using big = await bigTable(db, "lost_at_once", 1500);
-  const session = sessionOf(db);
+  const session = db[SESSION];
   let joins = 0;
   const late = {
     ...session,
@@ -76,7 +76,7 @@ postgresTest(
   "a signal or leaving the loop ends all of it within a second, and the connections go on",
   async ({ db }) => {
     await using big = await bigTable(db, "stopped_half_way", 1000);
-    const session = sessionOf(db);
+    const session = db[SESSION];
     const reason = new Error("enough");
     for (const when of ["before", "while waiting", "while reading"]) {
       const controller = new AbortController();
@@ -107,7 +107,7 @@ postgresTest(
 postgresTest("a pool that is busy costs time, never a standstill", async ({ open }) => {
   const db = await open({ max: 3 });
   await using big = await bigTable(db, "busy_pool");
-  const session = sessionOf(db);
+  const session = db[SESSION];
   const whole = 60_000 * 60_001 / 2;
   // Each waits for connections that the others hold.
   const sums = await Promise.all(
@@ -124,7 +124,7 @@ postgresTest("a pool that is busy costs time, never a standstill", async ({ open
 
 postgresTest("a table that waits to be changed is refused, not waited for", async ({ db }) => {
   await using big = await bigTable(db, "altered", 1000);
-  const session = sessionOf(db);
+  const session = db[SESSION];
   let altering: Promise<unknown> | undefined;
   let joins = 0;
   // Between the first connection's lock and the second's, somebody queues for a stronger one.

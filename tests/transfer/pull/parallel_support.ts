@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../../mod.ts";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { onConnection } from "../../../src/sql/run.ts";
 import type { Session } from "../../../src/sql/session.ts";
 import { copyOut } from "../../../src/transfer/copy/copy_out.ts";
@@ -62,7 +62,7 @@ export async function read(chunks: AsyncIterable<Chunk>): Promise<Read> {
 
 /** What one COPY on one connection gives. */
 export async function plainly(db: Lakebase, table: string, format: Format): Promise<Read> {
-  const session = sessionOf(db);
+  const session = db[SESSION];
   const text = copyOf(format)(`SELECT * FROM ${table}`, true);
   return await onConnection(session, { text, values: [] }, undefined, async (lease) => {
     return await read(copyOut(session, lease, text, undefined));
@@ -70,7 +70,7 @@ export async function plainly(db: Lakebase, table: string, format: Format): Prom
 }
 
 export async function inParallel(db: Lakebase, ...options: Parameters<typeof optionsOf>): Promise<Read> {
-  return await read(oneStream(sessionOf(db), optionsOf(...options)));
+  return await read(oneStream(db[SESSION], optionsOf(...options)));
 }
 
 /** Every connection is back, none in a transaction. */

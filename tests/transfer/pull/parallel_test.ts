@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sessionOf } from "../../../src/api/lakebase.ts";
+import { SESSION } from "../../../src/api/lakebase.ts";
 import { errorOf, queryTest } from "../../support/queries.ts";
 import {
   assertIdle,
@@ -53,7 +53,7 @@ postgresTest("tables without rows, without columns and with one row are read too
 postgresTest("several streams are a whole COPY for each connection, each row once", async ({ db }) => {
   await using big = await bigTable(db, "shared_out");
   for (const parallel of [1, 4]) {
-    await using shares = await streams(sessionOf(db), big.table, parallel);
+    await using shares = await streams(db[SESSION], big.table, parallel);
     const parts = await Promise.all(shares.streams.map(numbers));
     assert.equal(parts.length, parallel);
     assert.equal(sum(parts.flat()), 60_000 * 60_001 / 2);
@@ -64,7 +64,7 @@ postgresTest("several streams are a whole COPY for each connection, each row onc
   for (const format of FORMATS) {
     const header = await plainly(db, "few WHERE false", format);
     const whole = await plainly(db, "few", format);
-    await using shares = await streams(sessionOf(db), "public.few", 3, { format });
+    await using shares = await streams(db[SESSION], "public.few", 3, { format });
     const parts = (await Promise.all(shares.streams.map(read))).map(({ bytes }) => bytes);
     assert.deepEqual(parts.toSorted((a, b) => b.length - a.length), [whole.bytes, header.bytes, header.bytes]);
   }
@@ -84,7 +84,7 @@ postgresTest(
     await db.query("CREATE TABLE parts_high PARTITION OF parts DEFAULT");
     await db.query("INSERT INTO parts SELECT n, repeat('x', 100) FROM generate_series(1, 60000) AS n");
     const read = await numbers(
-      oneStream(sessionOf(db), optionsOf("public.parts", 4, { columns: '"n", "text"' })),
+      oneStream(db[SESSION], optionsOf("public.parts", 4, { columns: '"n", "text"' })),
     );
     assert.equal(read.length, 60_000);
     assert.equal(sum(read), 60_000 * 60_001 / 2);
@@ -137,7 +137,7 @@ queryTest("PGlite has one backend: it says so instead of waiting for itself", as
 
 postgresTest("changes made meanwhile are not seen, by no connection", async ({ db }) => {
   await using big = await bigTable(db, "changing");
-  const chunks = oneStream(sessionOf(db), optionsOf(big.table, 3))[Symbol.asyncIterator]();
+  const chunks = oneStream(db[SESSION], optionsOf(big.table, 3))[Symbol.asyncIterator]();
   const first = await chunks.next();
   await db.query("UPDATE changing SET n = -n");
   await db.query("INSERT INTO changing SELECT 1000000, '' FROM generate_series(1, 10000)");
@@ -163,7 +163,7 @@ serverTest("a role that sees some rows only sees the same ones in parallel", asy
     GRANT SELECT ON secured, split TO seer`);
   {
     await using db = await logIn("seer");
-    const read = await numbers(oneStream(sessionOf(db), optionsOf("public.secured", 3)));
+    const read = await numbers(oneStream(db[SESSION], optionsOf("public.secured", 3)));
     assert.equal(read.length, 10_000);
     assert.equal(sum(read), 10_000 * 10_001);
     const noPartition = await errorOf(inParallel(db, "public.split", 2));

@@ -1,0 +1,72 @@
+import { DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Bundle, renderTable } from "../draw/table.ts";
+import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
+import type { ListingParts } from "../explore/listing.ts";
+import type { ColumnProfile, ProfileFacts } from "../explore/profile.ts";
+import { OUTCOME } from "../sql/result.ts";
+import { Result } from "./result.ts";
+
+const drawings = new WeakMap<object, () => Bundle>();
+
+/**
+ * What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * await db.sql`CREATE TABLE stations (id int); CREATE TABLE trips (id int)`;
+ * const tables = await db.tables();
+ * assert.deepEqual(tables.map(({ name }) => name), ["stations", "trips"]);
+ * assert.match(Deno.inspect(tables), /stations[^]*trips/);
+ * ```
+ */
+export class Listing<Row = Record<string, unknown>> extends Result<Row> {
+  /** How a notebook draws it. */
+  override [DISPLAY](): Record<string, string> {
+    return holdIdle({ ...drawing(this) });
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return drawing(this)["text/plain"];
+  }
+
+  /** As `console.log`, for Node's `util.inspect`. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return drawing(this)["text/plain"];
+  }
+}
+
+function drawing(listing: object): Bundle {
+  return drawings.get(listing)?.() ?? renderTable({ columns: [], rows: [] });
+}
+
+/** The columns of a table, as an array that draws itself, and what else is known of the table. */
+export type TableDescription = Listing<ColumnInfo> & TableFacts;
+
+/** A profile: an array that has a row for each column and draws itself. */
+export type Profile = Listing<ColumnProfile> & ProfileFacts;
+
+/** Makes a listing of rows that were found, with what else is known as its properties. */
+export function makeListing<Row, Facts extends object>(
+  { rows, fields, elapsed, facts, draw, write }: ListingParts<Row, Facts>,
+): Listing<Row> & Facts {
+  const listing = Listing.from(rows) as Listing<Row> & Facts;
+  listing[OUTCOME] = {
+    fields,
+    elapsed,
+    tag: `SELECT ${rows.length}`,
+    more: false,
+    notices: [],
+    describe: () => Promise.resolve(fields),
+  };
+  drawings.set(listing, () => {
+    const table = renderTable(draw(listing));
+    return write === undefined ? table : { ...table, "text/plain": write(listing) };
+  });
+  for (const [name, value] of Object.entries(facts)) Object.defineProperty(listing, name, { value });
+  return listing;
+}
