@@ -129,7 +129,7 @@ async function broadcast(session: Session, connections: string[], isBusy: () => 
     if (isBusy()) return false;
     const found = await findCatalogue(session, withSystem);
     if (found === undefined) return false;
-    await sendToKernel("lakebase_catalogue", { connections, ...found });
+    await sendToKernel("lakebase_catalog", { connections, ...found });
   }
   return true;
 }
@@ -139,7 +139,7 @@ async function broadcast(session: Session, connections: string[], isBusy: () => 
  *
  * @param session Where to look.
  * @param withSystem Adds the system's own.
- * @returns As the kernel's `parseCatalogue` takes it; `undefined` where every connection is busy.
+ * @returns As the kernel's `parseCatalog` takes it; `undefined` where every connection is busy.
  */
 export async function findCatalogue(session: Session, withSystem: boolean): Promise<Found | undefined> {
   const own = await lookUp(session, OWN);

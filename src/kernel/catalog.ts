@@ -1,24 +1,24 @@
 /** What a database has, for completion. */
-export interface Catalogue {
-  tables: readonly CatalogueTable[];
-  functions: readonly CatalogueFunction[];
+export interface Catalog {
+  tables: readonly CatalogTable[];
+  functions: readonly CatalogFunction[];
   /** Variables of the notebook that hold connections, as far as `%%sql` cells have named them. */
   connections: readonly string[];
 }
 
 /** A table, a view or the like. */
-export interface CatalogueTable {
+export interface CatalogTable {
   schema: string;
   name: string;
   /** PostgreSQL's `relkind`. */
   kind: string;
   /** Whether its name is enough, without the schema. */
   visible: boolean;
-  columns: readonly CatalogueColumn[];
+  columns: readonly CatalogColumn[];
 }
 
 /** A column of a table. */
-export interface CatalogueColumn {
+export interface CatalogColumn {
   name: string;
   /** Its type as SQL writes it; empty where that is not known. */
   type: string;
@@ -26,7 +26,7 @@ export interface CatalogueColumn {
 }
 
 /** A function or procedure that can be called. */
-export interface CatalogueFunction {
+export interface CatalogFunction {
   schema: string;
   name: string;
   /** Its arguments as SQL writes them. */
@@ -38,23 +38,23 @@ export interface CatalogueFunction {
 }
 
 /** How a function is called, and what it gives. */
-export function signatureOf({ args, result }: CatalogueFunction): string {
+export function signatureOf({ args, result }: CatalogFunction): string {
   return result === "" ? `(${args})` : `(${args}) → ${result}`;
 }
 
 /**
- * Code that makes the child send the catalogue, later and by itself, where it is connected; for a hidden request, when one
+ * Code that makes the child send the catalog, later and by itself, where it is connected; for a hidden request, when one
  * is wanted for the first time.
  */
-export const REFRESH_CATALOGUE = 'globalThis[Symbol.for("lakebase.cell")]?.refresh();';
+export const REFRESH_CATALOG = 'globalThis[Symbol.for("lakebase.cell")]?.refresh();';
 
 /**
  * Checks what the child has sent.
  *
  * @param content A message's content.
- * @returns The catalogue; `undefined` for anything else.
+ * @returns The catalog; `undefined` for anything else.
  */
-export function parseCatalogue(content: unknown): Catalogue | undefined {
+export function parseCatalog(content: unknown): Catalog | undefined {
   if (!isRecord(content)) return undefined;
   const { tables, functions, connections } = content;
   if (!isList(tables, isTable) || !isList(functions, isFunction) || !isList(connections, isText)) return undefined;
@@ -68,7 +68,7 @@ export function parseCatalogue(content: unknown): Catalogue | undefined {
   };
 }
 
-type SentTable = Omit<CatalogueTable, "columns"> & { columns: [name: string, type: string, notNull: boolean][] };
+type SentTable = Omit<CatalogTable, "columns"> & { columns: [name: string, type: string, notNull: boolean][] };
 
 function isTable(item: unknown): item is SentTable {
   if (!isRecord(item)) return false;
@@ -80,7 +80,7 @@ function isColumn(item: unknown): item is SentTable["columns"][number] {
   return Array.isArray(item) && isText(item[0]) && isText(item[1]) && typeof item[2] === "boolean";
 }
 
-function isFunction(item: unknown): item is CatalogueFunction {
+function isFunction(item: unknown): item is CatalogFunction {
   if (!isRecord(item)) return false;
   const { schema, name, args, result, visible } = item;
   return isText(schema) && isText(name) && isText(args) && isText(result) && typeof visible === "boolean";
@@ -96,4 +96,29 @@ function isList<T>(items: unknown, is: (item: unknown) => item is T): items is T
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** More are not worth a list. */
+const MOST = 100;
+
+const CONNECTING =
+  /(?:^|[\s;{(,])([\p{L}_$][\p{L}\p{N}_$]*)[ \t]*=\s*(?:await\s+)?(?:[\p{L}_$][\p{L}\p{N}_$]*\.)?connect\s*\(/gu;
+
+/** The variables that a notebook's cells have put connections into, going by their text; for completion only. */
+export class ConnectionNames {
+  readonly #names = new Set<string>();
+
+  /** Names, the last one first. */
+  get all(): string[] {
+    return [...this.#names].reverse();
+  }
+
+  /** Takes note of a cell that is run. */
+  addFrom(source: string): void {
+    if (!source.includes("connect")) return;
+    for (const [, name] of source.matchAll(CONNECTING)) {
+      this.#names.delete(name!);
+      if (this.#names.size < MOST) this.#names.add(name!);
+    }
+  }
 }

@@ -1,42 +1,42 @@
-import { stoppable } from "./awaits.ts";
+import { makeStoppable } from "./await_rewrite.ts";
 import {
+  betterTraceback,
   type CellFailure,
   failure,
-  hasNoReason,
   importedSpecifiers,
+  isUnexplained,
   moduleNameCode,
   namesModule,
   parseFailure,
-  retraced,
   STOPPED,
   UNEXPLAINED,
 } from "./failure.ts";
-import type { Hidden } from "./hidden.ts";
-import { History } from "./history.ts";
+import type { InternalRequests } from "./internal_requests.ts";
+import { CellHistory } from "./history.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
 import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
-import type { Wire } from "./socket.ts";
+import type { ZmtpConnection } from "./zmtp_connection.ts";
 import { joined } from "./zmtp.ts";
 
 /** A frontend's message on the shell channel. */
-export interface Request {
+export interface FrontendRequest {
   envelope: Envelope;
   content: Record<string, unknown>;
   /** The frontend that asked. */
-  from: Pick<Wire, "send" | "identity">;
+  from: Pick<ZmtpConnection, "send" | "identity">;
 }
 
 /** What the cells need of the rest of the kernel. */
 export interface CellsOptions {
   signer: Signer;
-  hidden: Hidden;
+  internal: InternalRequests;
   /** Sends to every frontend. */
   publish: (message: Uint8Array, delay?: number) => void;
   /** Sends to the child's shell, where the reply is to go back to the one who asked. */
-  ask: (request: Request, message: Uint8Array) => void;
+  send: (request: FrontendRequest, message: Uint8Array) => void;
   /** Has the child tell that all outputs are sent, without a cell; `false` where that can't be asked so. */
-  asksForEnd: () => boolean;
+  requestFlush: () => boolean;
   /** What the child is to be given instead of a cell. */
   rewrite: (source: string) => string;
   /** The URL of the client's main module. */
@@ -44,21 +44,21 @@ export interface CellsOptions {
 }
 
 /** Whether the child calls code complete that does not parse: it looks at brackets only. */
-async function saysTooMuch({ content: { code } }: Request, envelope: Envelope): Promise<boolean> {
+async function isWronglyComplete({ content: { code } }: FrontendRequest, envelope: Envelope): Promise<boolean> {
   if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return false;
-  if (contentOf(envelope)["status"] !== "complete" || code.includes("%sql") || code.length > LONGEST_CHECKED) {
+  if (contentOf(envelope)["status"] !== "complete" || code.includes("%sql") || code.length > MAX_CHECKED_LENGTH) {
     return false;
   }
   return await parseFailure(code).catch(() => undefined) !== undefined;
 }
 
 /** Characters of code that is parsed while a person waits for the next line. */
-const LONGEST_CHECKED = 100_000;
+const MAX_CHECKED_LENGTH = 100_000;
 
 /** A cell whose last message is not there after so much silence has lost it. */
 const SILENCE_MS = 5000;
 /** How long the beginning of a cell may wait for what follows. */
-const BEGIN_MS = 5;
+const BUSY_DELAY_MS = 5;
 
 /**
  * Gives the child one cell at a time, and publishes what it says of it in the order in which it happened. The child has two
@@ -66,21 +66,21 @@ const BEGIN_MS = 5;
  */
 export class Cells {
   /** The cells that ran. */
-  readonly history = new History();
+  readonly history = new CellHistory();
   readonly #options: CellsOptions;
-  #waiting: Request[] = [];
-  #running: { cell: RunningCell; request: Request } | undefined;
+  #waiting: FrontendRequest[] = [];
+  #running: { cell: RunningCell; request: FrontendRequest } | undefined;
   /** The cell that outputs belong to which come without one. */
-  #last: RunningCell | undefined;
+  #lastCell: RunningCell | undefined;
   #count = 0;
-  #named = false;
+  #moduleNamed = false;
   /** Whether the end of a drawing is told by itself. */
-  #drawnTells = false;
+  #reportsDrawn = false;
   /** Whether the child is ready; cells wait until it is. */
   started = false;
-  #silence: ReturnType<typeof setTimeout> | undefined;
+  #silenceTimer: ReturnType<typeof setTimeout> | undefined;
   /** Whether the child is not listened to just now, for a frontend that is slow. */
-  deaf = false;
+  outputPaused = false;
 
   constructor(options: CellsOptions) {
     this.#options = options;
@@ -98,13 +98,13 @@ export class Cells {
 
   /** The child is ready. */
   start(drawnTells: boolean): void {
-    this.#drawnTells = drawnTells;
+    this.#reportsDrawn = drawnTells;
     this.started = true;
     this.#next();
   }
 
   /** Takes a request, to be passed on when its turn comes. */
-  push(request: Request): void {
+  push(request: FrontendRequest): void {
     this.#waiting.push(request);
     this.#next();
   }
@@ -123,7 +123,7 @@ export class Cells {
   }
 
   /** Tells the person at the running cell something. */
-  tell(text: string): void {
+  notify(text: string): void {
     const { signer, publish } = this.#options;
     if (this.running) publish(signer.make("stream", { name: "stderr", text: `${text}\n` }, this.running.header));
   }
@@ -135,43 +135,43 @@ export class Cells {
       const { cell, request } = running;
       const { signer } = this.#options;
       const content = { status: "error", execution_count: null, ...reason };
-      if (!cell.replied) request.from.send(signer.make("execute_reply", content, cell.header));
-      cell.failure ??= cell.replied ? undefined : reason;
+      if (!cell.replyHandled) request.from.send(signer.make("execute_reply", content, cell.header));
+      cell.failure ??= cell.replyHandled ? undefined : reason;
       this.#finish(cell);
     }
     this.abort();
   }
 
   /** The child's reply to a request; `request` is what was asked. */
-  async onReply(request: Request, envelope: Envelope): Promise<void> {
+  async onReply(request: FrontendRequest, envelope: Envelope): Promise<void> {
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) {
-      if (await saysTooMuch(request, envelope)) {
+      if (await isWronglyComplete(request, envelope)) {
         return request.from.send(this.#options.signer.edit(envelope, { content: { status: "invalid" } }));
       }
-      return request.from.send(this.#withoutOwn(envelope));
+      return request.from.send(this.#withoutInternalNames(envelope));
     }
     const content = contentOf(envelope);
     cell.failed = content["status"] === "error";
-    const unexplained = hasNoReason(content);
+    const unexplained = isUnexplained(content);
     if (unexplained) {
-      if (await misread(cell)) return await this.#again(request, cell);
-      cell.failure = await reasonOf(cell, this.#options.hidden);
+      if (await wasBrokenByRewrite(cell)) return await this.#runUnmodified(request, cell);
+      cell.failure = await findReason(cell, this.#options.internal);
     }
     // Else the drawing tells it; Stop may have cut that off. The child works on it meanwhile.
-    if (!this.#drawnTells || cell.failed || cell.silent || cell.interrupted) this.#drain(cell);
+    if (!this.#reportsDrawn || cell.failed || cell.silent || cell.interrupted) this.#requestFlush(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
-    } else if (cell.failed) request.from.send(this.#retraced(cell, envelope, content));
-    else cell.answer = () => this.#answer(request, cell, envelope);
+    } else if (cell.failed) request.from.send(this.#withBetterTraceback(cell, envelope, content));
+    else cell.sendReply = () => this.#sendReply(request, cell, envelope);
     const { execution_count: line } = content;
-    if (cell.remembered && typeof line === "number") this.history.add(line, cell.source);
-    cell.replied = true;
-    this.#settle();
+    if (cell.inHistory && typeof line === "number") this.history.add(line, cell.source);
+    cell.replyHandled = true;
+    this.#finishIfEnded();
   }
 
   /** A reply, of which completions name nothing of this kernel's own: it is called as nobody would call a variable. */
-  #withoutOwn(envelope: Envelope): Uint8Array {
+  #withoutInternalNames(envelope: Envelope): Uint8Array {
     if (envelope.header.msg_type !== "complete_reply") return envelope.raw;
     const content = contentOf(envelope);
     const matches = Array.isArray(content["matches"]) ? content["matches"] : [];
@@ -181,119 +181,126 @@ export class Cells {
   }
 
   /** A bare query that failed has failed its cell: what runs a notebook unattended has to stop there. */
-  #answer(request: Request, cell: RunningCell, envelope: Envelope): void {
-    cell.answer = undefined;
-    if (cell.drawing === undefined) return request.from.send(envelope.raw);
+  #sendReply(request: FrontendRequest, cell: RunningCell, envelope: Envelope): void {
+    cell.sendReply = undefined;
+    if (cell.drawingError === undefined) return request.from.send(envelope.raw);
     cell.failed = true;
-    const content = { ...contentOf(envelope), ...cell.drawing, status: "error" };
-    const better = retraced(content, cell.code) ?? content;
+    const content = { ...contentOf(envelope), ...cell.drawingError, status: "error" };
+    const better = betterTraceback(content, cell.code) ?? content;
     request.from.send(this.#options.signer.edit(envelope, { content: better }));
   }
 
   /** A message of the child's for every frontend. */
   onOutput(envelope: Envelope): void {
-    const { hidden, signer, publish } = this.#options;
+    const { internal, signer, publish } = this.#options;
     const type = envelope.header.msg_type ?? "";
     if (type === DONE) return this.#onDone(envelope);
     const cell = this.running;
     let { raw } = envelope;
     let own = cell?.owns(envelope.parent) ?? false;
-    if (hidden.owns(envelope.parent)) {
-      if (type === "status" || type === "execute_input" || type === "error" || this.#last === undefined) return;
-      raw = signer.edit(envelope, { parent: this.#last.header });
-      own = cell === this.#last;
+    if (internal.owns(envelope.parent)) {
+      if (type === "status" || type === "execute_input" || type === "error" || this.#lastCell === undefined) return;
+      raw = signer.edit(envelope, { parent: this.#lastCell.header });
+      own = cell === this.#lastCell;
     }
     if (cell === undefined || !own) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
     else if (type === "error") this.#onError(cell, envelope);
     else if (type === "execute_input") {
-      cell.again || publish(joined([...cell.busy, this.#written(cell, envelope)]), BEGIN_MS);
+      cell.rerun || publish(joined([...cell.busy, this.#withSource(cell, envelope)]), BUSY_DELAY_MS);
     } else publish(raw);
   }
 
   #onStatus(cell: RunningCell, envelope: Envelope): void {
     if (contentOf(envelope)["execution_state"] === "idle") {
       cell.idle = envelope.raw;
-      this.#settle();
+      this.#finishIfEnded();
     } else cell.busy.push(envelope.raw); // the cell's own text follows at once: one write less
   }
 
   /** The child's last word of a cell that fails: the end of the outputs is asked for without waiting for the reply. */
   #onError(cell: RunningCell, envelope: Envelope): void {
     if (metadataOf(envelope)[BROADCAST] !== true) {
-      cell.drawing = contentOf(envelope); // or the cell's own failure, of which the reply tells as well
-      this.#drain(cell);
+      cell.drawingError = contentOf(envelope); // or the cell's own failure, of which the reply tells as well
+      this.#requestFlush(cell);
     }
-    cell.errors.push(this.#retraced(cell, envelope));
+    cell.errors.push(this.#withBetterTraceback(cell, envelope));
   }
 
   /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
-  #written(cell: RunningCell, envelope: Envelope): Uint8Array {
+  #withSource(cell: RunningCell, envelope: Envelope): Uint8Array {
     if (cell.sent === cell.source) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
   }
 
-  #retraced({ code }: RunningCell, envelope: Envelope, content = contentOf(envelope)): Uint8Array<ArrayBuffer> {
-    const better = retraced(content, code);
+  #withBetterTraceback(
+    { code }: RunningCell,
+    envelope: Envelope,
+    content = contentOf(envelope),
+  ): Uint8Array<ArrayBuffer> {
+    const better = betterTraceback(content, code);
     return better === undefined ? envelope.raw : this.#options.signer.edit(envelope, { content: better });
   }
 
   #onDone(envelope: Envelope): void {
     const content = contentOf(envelope);
-    this.#options.hidden.answered(content);
+    this.#options.internal.onBroadcast(content);
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) return;
-    if (content["n"] !== (cell.draining ? "flushed" : "drawn")) return;
-    cell.drained = true;
-    this.#settle();
+    if (content["n"] !== (cell.flushRequested ? "flushed" : "drawn")) return;
+    cell.outputsComplete = true;
+    this.#finishIfEnded();
   }
 
   /**
    * Has the child tell the end of the cell's outputs. The cell waits for that answer even where its drawing has told it too:
    * the child takes the question for the end of the cell that runs, which must not be the next one.
    */
-  #drain(cell: RunningCell): void {
-    if (cell.draining) return;
-    cell.draining = true;
-    cell.drained = false;
-    if (this.#options.asksForEnd()) return;
-    this.#options.hidden.run(doneCode).then(() => {
-      cell.drained = true;
-      this.#settle();
+  #requestFlush(cell: RunningCell): void {
+    if (cell.flushRequested) return;
+    cell.flushRequested = true;
+    cell.outputsComplete = false;
+    if (this.#options.requestFlush()) return;
+    this.#options.internal.execute(doneCode).then(() => {
+      cell.outputsComplete = true;
+      this.#finishIfEnded();
     });
   }
 
-  async #again(request: Request, cell: RunningCell): Promise<void> {
-    const { ask, hidden, signer } = this.#options;
-    await hidden.run(doneCode); // behind the first run's `idle`
-    cell.again = true;
+  async #runUnmodified(request: FrontendRequest, cell: RunningCell): Promise<void> {
+    const { send, internal, signer } = this.#options;
+    await internal.execute(doneCode); // behind the first run's `idle`
+    cell.rerun = true;
     cell.idle = cell.failed = undefined;
     cell.sent = cell.code;
     const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
-    ask(request, signer.edit(request.envelope, { content }));
+    send(request, signer.edit(request.envelope, { content }));
   }
 
-  #settle(): void {
+  #finishIfEnded(): void {
     const cell = this.running;
     if (cell === undefined) return;
-    if (cell.drained) cell.answer?.();
-    if (cell.ended) this.#finish(cell);
-    else if (cell.replied && cell.idle !== undefined) this.stillTalking();
+    if (cell.outputsComplete) cell.sendReply?.();
+    if (cell.endsWithin) this.#finish(cell);
+    else if (cell.replyHandled && cell.idle !== undefined) this.restartSilenceTimer();
   }
 
   /** Puts off giving up the rest of a cell; called for whatever the child says. */
-  stillTalking(): void {
+  restartSilenceTimer(): void {
     const cell = this.running;
-    clearTimeout(this.#silence);
-    if (!cell?.replied || cell.idle === undefined) return;
-    this.#silence = setTimeout(() => this.deaf ? this.stillTalking() : this.#finish(cell), SILENCE_MS);
+    clearTimeout(this.#silenceTimer);
+    if (!cell?.replyHandled || cell.idle === undefined) return;
+    this.#silenceTimer = setTimeout(
+      () => this.outputPaused ? this.restartSilenceTimer() : this.#finish(cell),
+      SILENCE_MS,
+    );
   }
 
   #finish(cell: RunningCell): void {
     const { signer, publish } = this.#options;
     if (this.running !== cell) return;
-    clearTimeout(this.#silence);
-    cell.answer?.();
+    clearTimeout(this.#silenceTimer);
+    cell.sendReply?.();
     for (const error of cell.errors) publish(error);
     if (cell.failure) publish(signer.make("error", cell.failure, cell.header));
     publish(cell.idle ?? signer.make("status", { execution_state: "idle" }, cell.header));
@@ -303,54 +310,57 @@ export class Cells {
   }
 
   #next(): void {
-    const { ask } = this.#options;
+    const { send } = this.#options;
     while (this.started && this.#running === undefined && this.#waiting.length > 0) {
       const request = this.#waiting.shift()!;
       if (request.envelope.header.msg_type === "execute_request") this.#run(request);
-      else ask(request, request.envelope.raw);
+      else send(request, request.envelope.raw);
     }
   }
 
-  #run(request: Request): void {
-    const { ask, rewrite, signer } = this.#options;
+  #run(request: FrontendRequest): void {
+    const { send, rewrite, signer } = this.#options;
     const { envelope, content } = request;
     const source = typeof content["code"] === "string" ? content["code"] : "";
     const code = rewrite(source);
-    const sent = stoppableOrNot(code, ++this.#count);
+    const sent = tryMakeStoppable(code, ++this.#count);
     const cell = new RunningCell(envelope, content, { code, sent });
     this.#running = { cell, request };
-    this.#last = cell;
+    this.#lastCell = cell;
     const message = sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } });
-    if (this.#named || !namesModule(sent)) return ask(request, message);
-    this.#named = true; // only now: the hook takes a tenth of the kernel's start
-    const named = this.#options.hidden.run((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
-    named.then(() => this.running === cell && ask(request, message));
+    if (this.#moduleNamed || !namesModule(sent)) return send(request, message);
+    this.#moduleNamed = true; // only now: the hook takes a tenth of the kernel's start
+    const named = this.#options.internal.execute((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
+    named.then(() => this.running === cell && send(request, message));
   }
 }
 
 /** A fault of this kernel's own must not take the cell's turn with it. */
-function stoppableOrNot(code: string, cell: number): string {
+function tryMakeStoppable(code: string, cell: number): string {
   try {
-    return stoppable(code, cell);
+    return makeStoppable(code, cell);
   } catch {
     return code;
   }
 }
 
 /** Whether a cell that could not begin is code itself, but what was made of it is not. */
-export async function misread({ interrupted, code, sent }: RunningCell): Promise<boolean> {
+export async function wasBrokenByRewrite({ interrupted, code, sent }: RunningCell): Promise<boolean> {
   if (interrupted || sent === code) return false;
   return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
 }
 
 /** Why a cell ended for which the Deno kernel gives no reason. */
-export async function reasonOf({ interrupted, code, source }: RunningCell, hidden: Hidden): Promise<CellFailure> {
+export async function findReason(
+  { interrupted, code, source }: RunningCell,
+  hidden: InternalRequests,
+): Promise<CellFailure> {
   if (interrupted) return STOPPED;
   const unparsed = await parseFailure(code, source);
   if (unparsed !== undefined) return unparsed;
   const specifiers = importedSpecifiers(code);
   if (specifiers.length === 0) return UNEXPLAINED;
-  const answer = await hidden.run((n) => importsCode(n, specifiers));
+  const answer = await hidden.execute((n) => importsCode(n, specifiers));
   const { name, message } = answer ?? {};
   return typeof name === "string" && typeof message === "string" ? failure(name, message) : UNEXPLAINED;
 }

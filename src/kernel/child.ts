@@ -12,7 +12,7 @@ export const STACK = { variable: "RUST_MIN_STACK", bytes: String(256 << 20) };
  * Asks the child whether all outputs of a cell are sent. It takes a fourth of the time that a hidden cell takes, and by
  * default a process does not heed it.
  */
-export const FLUSH = "SIGURG";
+export const FLUSH_SIGNAL = "SIGURG";
 
 /** A Deno kernel of our own, in a session of its own: no signal reaches it but through us. */
 export interface Child extends AsyncDisposable {
@@ -28,7 +28,7 @@ export interface Child extends AsyncDisposable {
   /** Sends a signal to it and to the processes that its cells started. */
   signal(name: Deno.Signal): void;
   /** Has it tell that all outputs are sent, when it is not busy; `false` where that can't be asked so. */
-  asksForEnd(): boolean;
+  requestFlush(): boolean;
 }
 
 /** How to start it. */
@@ -68,7 +68,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
     pid: process.pid,
     status,
     signal,
-    asksForEnd: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH),
+    requestFlush: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH_SIGNAL),
     async connect(channel) {
       const conn = await connect(info.ip, info.ports[channel], () => ended);
       removeFile(); // it has been read by now

@@ -39,22 +39,22 @@ export async function readConnectionFile(path: string): Promise<ConnectionInfo> 
  * @throws {Error} With what is wrong with it.
  */
 export function parseConnectionInfo(text: string): ConnectionInfo {
-  const info = parsed(text);
+  const info = parseObject(text);
   const { transport = "tcp", signature_scheme: scheme = "hmac-sha256", ip, key = "" } = info;
-  if (transport !== "tcp") throw new Error(`its transport is ${shown(transport)}; "tcp" is wanted`);
+  if (transport !== "tcp") throw new Error(`its transport is ${describeValue(transport)}; "tcp" is wanted`);
   if (scheme !== "hmac-sha256" && key !== "") {
-    throw new Error(`its signature_scheme is ${shown(scheme)}; "hmac-sha256" is wanted`);
+    throw new Error(`its signature_scheme is ${describeValue(scheme)}; "hmac-sha256" is wanted`);
   }
-  if (typeof ip !== "string" || ip === "") throw new Error(`its ip is ${shown(ip)}; an address is wanted`);
+  if (typeof ip !== "string" || ip === "") throw new Error(`its ip is ${describeValue(ip)}; an address is wanted`);
   if (typeof key !== "string") throw new Error("its key is no text");
-  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, port(info, `${channel}_port`)]));
+  const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, readPort(info, `${channel}_port`)]));
   if (new Set(Object.values(ports)).size < CHANNELS.length) {
     throw new Error("two of its ports are the same; five are wanted");
   }
   return { ip: ip === "*" ? "0.0.0.0" : ip, key, ports: ports as Record<ChannelName, number> };
 }
 
-function parsed(text: string): Record<string, unknown> {
+function parseObject(text: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -65,13 +65,13 @@ function parsed(text: string): Record<string, unknown> {
   throw new Error("it holds no JSON object");
 }
 
-function port(info: Record<string, unknown>, name: string): number {
+function readPort(info: Record<string, unknown>, name: string): number {
   const value = info[name];
   if (typeof value === "number" && Number.isInteger(value) && value > 0 && value < 65_536) return value;
-  throw new Error(`its ${name} is ${shown(value)}; a whole number from 1 to 65535 is wanted`);
+  throw new Error(`its ${name} is ${describeValue(value)}; a whole number from 1 to 65535 is wanted`);
 }
 
-function shown(value: unknown): string {
+function describeValue(value: unknown): string {
   return value === undefined ? "missing" : JSON.stringify(value);
 }
 
@@ -93,10 +93,10 @@ export function loopbackInfo(key: string): ConnectionInfo {
  * Below the ports that Linux (32768), macOS and Windows (49152) hand out by themselves: one of those may be another
  * program's before it is listened on, the more so on a busy machine.
  */
-const LOWEST = 20_000;
-const HIGHEST = 32_767;
+const MIN_PORT = 20_000;
+const MAX_PORT = 32_767;
 /** The one that every system has. */
-const USUAL = "127.0.0.1";
+const DEFAULT_ADDRESS = "127.0.0.1";
 
 /**
  * An address of loopback, one of sixteen million where the system has them, as Linux and Windows do: kernels that start in
@@ -108,19 +108,19 @@ export function loopbackAddress(): string {
     Deno.listen({ hostname: address, port: 0 }).close();
     return address;
   } catch {
-    return USUAL;
+    return DEFAULT_ADDRESS;
   }
 }
 
 /** Ports of loopback on which nothing listens at this moment, each another. */
-export function freePorts(count: number, address = USUAL): number[] {
+export function freePorts(count: number, address = DEFAULT_ADDRESS): number[] {
   using held = new DisposableStack();
   return Array.from({ length: count }, () => held.use(listenSomewhere(address)).addr.port);
 }
 
 function listenSomewhere(hostname: string): Deno.TcpListener {
   for (let tries = 1;; tries++) {
-    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1));
+    const port = MIN_PORT + Math.floor(Math.random() * (MAX_PORT - MIN_PORT + 1));
     try {
       return Deno.listen({ hostname, port });
     } catch (error) {

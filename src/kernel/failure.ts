@@ -6,7 +6,7 @@ export interface CellFailure {
 }
 
 /** How the Deno kernel answers a cell that it could not even begin: with no reason, and nothing to see. */
-export function hasNoReason(reply: Record<string, unknown>): boolean {
+export function isUnexplained(reply: Record<string, unknown>): boolean {
   const { status, evalue, traceback } = reply;
   return status === "error" && evalue === "Execution failed" && Array.isArray(traceback) && traceback.length === 0;
 }
@@ -35,14 +35,14 @@ const PARSE_MS = 10_000;
  * @returns `undefined` when it does parse.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
-  const script = code === source ? source : (await import("./rewrite.ts")).scriptOf(source);
-  const said = await parserSays(script, "tsx");
+  const script = code === source ? source : (await import("./rewrite.ts")).scriptOnly(source);
+  const said = await parserOutput(script, "tsx");
   // The kernel takes for TypeScript what is no TSX, such as `<number> value`.
-  if (said === undefined || await parserSays(script, "ts") === undefined) return undefined;
+  if (said === undefined || await parserOutput(script, "ts") === undefined) return undefined;
   return readParserError(said, source);
 }
 
-async function parserSays(code: string, extension: string): Promise<string | undefined> {
+async function parserOutput(code: string, extension: string): Promise<string | undefined> {
   const process = new Deno.Command(Deno.execPath(), {
     args: ["fmt", "--no-config", "--ext", extension, "-"],
     env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
@@ -66,14 +66,14 @@ function readParserError(said: string, source: string): CellFailure | undefined 
   const lines = source.split("\n");
   const written = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
   const excerpt = [...said.matchAll(/^ *(\d*) \|(.*)$/gm)];
-  return located(
+  return syntaxError(
     message,
     `line ${line}, column ${column}`,
     excerpt.map(([text, number = ""]) => number === "" ? text : written(number)),
   );
 }
 
-function located(message: string, place: string, excerpt: string[]): CellFailure {
+function syntaxError(message: string, place: string, excerpt: string[]): CellFailure {
   const evalue = `${message} (${place})`;
   return { ename: "SyntaxError", evalue, traceback: [`SyntaxError: ${evalue}`, ...excerpt] };
 }
@@ -96,7 +96,7 @@ const IN_FIRST_LINE = /^\s+at (?:async )?<anonymous>:1:\d+$/;
  * @param code The cell, its magics written out.
  * @returns What to send instead; `undefined` where there is nothing to better.
  */
-export function retraced(content: Record<string, unknown>, code: string): Record<string, unknown> | undefined {
+export function betterTraceback(content: Record<string, unknown>, code: string): Record<string, unknown> | undefined {
   const { ename, evalue, traceback } = content;
   if (!Array.isArray(traceback)) return undefined;
   // What was thrown was no Error: frontends show the trace and nothing else.
@@ -131,4 +131,25 @@ export function moduleNameCode(client: string): string {
     return missed ? { url: urls[specifier], shortCircuit: true } : found;
   },
 });`;
+}
+
+/** Characters of a message. */
+const MAX_MESSAGE_LENGTH = 1000;
+
+/** A magic that can't be used as it is written; the kernel answers the cell with its message. */
+export class UsageError extends Error {
+  /** As IPython names it. */
+  override name = "UsageError";
+
+  /** Made with what to do; a cell's own words in it are cut, since a cell may be large. */
+  constructor(message: string) {
+    super(message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message);
+  }
+}
+
+/** The number, from 1, of the line that a position is on. */
+export function lineAt(text: string, position: number): number {
+  let line = 1;
+  for (let at = text.indexOf("\n"); at !== -1 && at < position; at = text.indexOf("\n", at + 1)) line++;
+  return line;
 }

@@ -1,7 +1,7 @@
 /** Cells that are remembered. */
-const MOST = 1000;
+const MAX_CELLS = 1000;
 /** Characters of them. */
-const MOST_TEXT = 16 << 20;
+const MAX_CHARACTERS = 16 << 20;
 /** This kernel's only session; a request calls it 0, "the present one", too. */
 const SESSION = 1;
 
@@ -12,7 +12,7 @@ interface Entry {
 }
 
 /** The cells that ran, as they were written. */
-export class History {
+export class CellHistory {
   readonly #entries: Entry[] = [];
   #text = 0;
 
@@ -20,7 +20,9 @@ export class History {
   add(line: number, source: string): void {
     this.#entries.push({ line, source });
     this.#text += source.length;
-    while (this.#entries.length > MOST || this.#text > MOST_TEXT) this.#text -= this.#entries.shift()!.source.length;
+    while (this.#entries.length > MAX_CELLS || this.#text > MAX_CHARACTERS) {
+      this.#text -= this.#entries.shift()!.source.length;
+    }
   }
 
   /**
@@ -29,18 +31,18 @@ export class History {
    * @param request Its content.
    */
   reply(request: Record<string, unknown>): Record<string, unknown> {
-    const history = this.#asked(request).map(({ line, source }) => {
+    const history = this.#select(request).map(({ line, source }) => {
       return [SESSION, line, request["output"] === true ? [source, null] : source];
     });
     return { status: "ok", history };
   }
 
-  #asked(request: Record<string, unknown>): Entry[] {
+  #select(request: Record<string, unknown>): Entry[] {
     const { hist_access_type: type, session, pattern, n, unique } = request;
     if (type === "range") return session === 0 || session === SESSION ? this.#range(request) : [];
     const glob = type === "search" && typeof pattern === "string" ? pattern : "*";
     const found = this.#entries.filter(({ source }) => matches(source, glob));
-    const chosen = unique === true ? newest(found) : found;
+    const chosen = unique === true ? lastOfEach(found) : found;
     return typeof n === "number" ? chosen.slice(Math.max(0, chosen.length - n)) : chosen;
   }
 
@@ -58,7 +60,7 @@ export class History {
 }
 
 /** The last of those that are alike. */
-function newest(entries: readonly Entry[]): Entry[] {
+function lastOfEach(entries: readonly Entry[]): Entry[] {
   const last = new Map(entries.map((entry) => [entry.source, entry]));
   return entries.filter((entry) => last.get(entry.source) === entry);
 }

@@ -15,13 +15,13 @@ import {
 } from "./kernelspec.ts";
 
 /** Where kernels are. */
-export interface KernelPlace {
+export interface KernelLocation {
   /** The folder of an environment, such as a `venv`; the user's own Jupyter folder when not given. */
   prefix?: string | undefined;
 }
 
 /** Which kernel. */
-export interface KernelName extends KernelPlace {
+export interface KernelName extends KernelLocation {
   /** What Jupyter calls it and its folder. @default {"lakebase"} */
   name?: string | undefined;
 }
@@ -120,7 +120,7 @@ export async function uninstall(options: KernelName = {}): Promise<InstalledKern
  * @param place Where to look.
  * @returns In the order of their names.
  */
-export async function list(place: KernelPlace = {}): Promise<InstalledKernel[]> {
+export async function list(place: KernelLocation = {}): Promise<InstalledKernel[]> {
   const kernels = kernelsFolder(place);
   if (!await exists(kernels)) return [];
   const folders = (await Array.fromAsync(Deno.readDir(kernels))).map(({ name }) => name).toSorted();
@@ -129,7 +129,7 @@ export async function list(place: KernelPlace = {}): Promise<InstalledKernel[]> 
 }
 
 /** Where Jupyter looks for kernels here: in one's own folder, and in the environment that is active. */
-export function activePlaces(): KernelPlace[] {
+export function activePlaces(): KernelLocation[] {
   const prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].map((name) => Deno.env.get(name)).filter(Boolean);
   return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
 }
@@ -140,7 +140,7 @@ function locate({ name = KERNEL_NAME, ...place }: KernelName): { name: string; f
 }
 
 /** The folder of the kernels in a place. */
-export function kernelsFolder({ prefix }: KernelPlace): string {
+export function kernelsFolder({ prefix }: KernelLocation): string {
   const machine: Machine = { os: Deno.build.os, env: (name) => Deno.env.get(name) };
   if (prefix === "") throw new TypeError("Cannot use the prefix: it is empty; a folder is wanted");
   return prefix === undefined ? userKernels(machine) : prefixKernels(prefix);
@@ -180,7 +180,7 @@ async function remove(folder: string): Promise<void> {
 }
 
 const LAB_EXTENSION = "lakebase-sql-cells";
-const FILES = ["package.json", "static/sql_cells.js"];
+const EXTENSION_FILES = ["package.json", "static/sql_cells.js"];
 
 /**
  * Installs what colours `%%sql` cells in JupyterLab, which finds it when its page is loaded anew. A kernel by itself can't: it
@@ -190,7 +190,7 @@ const FILES = ["package.json", "static/sql_cells.js"];
  */
 export async function installLabExtension(folder: string): Promise<void> {
   await Deno.mkdir(`${folder}/static`, { recursive: true });
-  for (const file of FILES) {
+  for (const file of EXTENSION_FILES) {
     const response = await fetch(new URL(`./lab/${file}`, import.meta.url)); // on disk or in a registry
     if (!response.ok) throw new Error(`Cannot read the kernel's file ${file}: HTTP ${response.status}`);
     await Deno.writeFile(`${folder}/${file}`, await response.bytes());

@@ -1,8 +1,8 @@
-import { lineAt, UsageError } from "./magic.ts";
+import { lineAt, UsageError } from "./failure.ts";
 import { type Magic, readMagic } from "./magic_body.ts";
 import { ScriptFunctions } from "./script_functions.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
-import { STATEMENTS } from "./sql_completion.ts";
+import { STATEMENTS } from "./sql_words.ts";
 
 const MAGIC = /%sql(?![\p{L}\p{N}_$])/iuy;
 const OTHER = /%%?([A-Za-z]\w*)/y;

@@ -1,4 +1,5 @@
-import { type LineMagic, lineMagics, unclosedComment, unknownMagic } from "./line_magic.ts";
+import { UsageError } from "./failure.ts";
+import { type LineMagic, lineMagics, lineMagicSpans, unclosedComment, unknownMagic } from "./line_magic.ts";
 import { magicCode, readMagic } from "./magic_body.ts";
 import { FLAGS } from "./magic_header.ts";
 
@@ -29,7 +30,7 @@ const CELL_MAGIC = /%%(\w*)/y;
  * @param options Where the client is.
  */
 export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
-  const shell = shellCommand(source);
+  const shell = shellCommandError(source);
   if (shell !== undefined) return { kind: "error", name: "UsageError", message: shell };
   if (!source.includes("%") && !mayBeUnclosed(source)) return { kind: "plain" };
   try {
@@ -41,7 +42,7 @@ export function rewriteCell(source: string, options: RewriteOptions): CellRewrit
 }
 
 function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
-  const help = helpAt(source, beginning(source));
+  const help = helpAt(source, skipLeading(source));
   if (help !== undefined) return { kind: "help", text: help };
   const magics = cellMagics(source);
   if (magics.length === 0) return { kind: "plain" };
@@ -61,14 +62,14 @@ function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
  * @throws {UsageError} For what can't be meant.
  */
 export function cellMagics(source: string): LineMagic[] {
-  const start = beginning(source);
+  const start = skipLeading(source);
   const end = cellMagicEnd(source, start);
   if (end === undefined) return lineMagics(source);
   return [{ ...readMagic(source, "%%sql", { start, end, use: "draw" }), ends: false }];
 }
 
 /** Where a `%%sql` cell's magic ends; `undefined` for another cell. */
-export function cellMagicEnd(source: string, start: number = beginning(source)): number | undefined {
+export function cellMagicEnd(source: string, start: number = skipLeading(source)): number | undefined {
   CELL_MAGIC.lastIndex = start;
   const found = CELL_MAGIC.exec(source);
   if (found === null) return undefined;
@@ -76,14 +77,39 @@ export function cellMagicEnd(source: string, start: number = beginning(source)):
   return CELL_MAGIC.lastIndex;
 }
 
+/** The part of a cell that a magic rules. */
+export interface CellRegion {
+  /** Behind the magic's name. */
+  start: number;
+  /** Where its SQL ends at the latest. */
+  end: number;
+}
+
+/**
+ * The magic in which a place of a cell lies. Unlike a run it takes a cell that is being written.
+ *
+ * @param source The cell.
+ * @param at The place, in UTF-16 units.
+ */
+export function magicRegion(source: string, at: number): CellRegion | undefined {
+  if (!/%sql/i.test(source)) return undefined;
+  try {
+    const start = cellMagicEnd(source);
+    if (start !== undefined) return start <= at ? { start, end: source.length } : undefined;
+  } catch {
+    return undefined; // another magic, which is refused when it runs
+  }
+  return lineMagicSpans(source).find(({ start, end }) => start <= at && at <= end);
+}
+
 /** Programs that people call from a cell of IPython; what could as well be a variable is not among them. */
-const SHELL =
+const SHELL_COMMAND =
   /^\s*!\s*(ls|pwd|cd|cat|pip3?|conda|apt|apt-get|git|npm|npx|deno|curl|wget|mkdir|rm|cp|mv|python3?|uv|psql|databricks|lakebase)(?:[ \t]+([-\w./~*"'][^\n]{0,200}))?[ \t\r]*(?:\n|$)/;
 
 /** What to write instead of `!ls`, which is no shell command in TypeScript, but a negation. */
-function shellCommand(source: string): string | undefined {
+function shellCommandError(source: string): string | undefined {
   if (!source.slice(0, 100).includes("!")) return undefined;
-  const [, program, rest] = SHELL.exec(source.slice(0, 1000)) ?? [];
+  const [, program, rest] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
   if (program === undefined || /^(?:in|instanceof|as|satisfies)\b/.test(rest ?? "")) return undefined;
   const args = rest === undefined
     ? ""
@@ -99,7 +125,7 @@ function mayBeUnclosed(source: string): boolean {
 }
 
 /** Behind the blank lines and comments, in either language, that a cell begins with. */
-function beginning(source: string): number {
+function skipLeading(source: string): number {
   const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
   let at = 0;
   for (let found = trivia.exec(source); found !== null; found = trivia.exec(source)) {
@@ -151,24 +177,3 @@ export const MAGICS = `%%sql        a cell of SQL; %%sql? tells more
 %sql         SQL to the end of a line, in a cell of TypeScript
 %lsmagic     this list
 `;
-
-/** Characters of a message. */
-const LONGEST = 1000;
-
-/** A magic that can't be used as it is written; the kernel answers the cell with its message. */
-export class UsageError extends Error {
-  /** As IPython names it. */
-  override name = "UsageError";
-
-  /** Made with what to do; a cell's own words in it are cut, since a cell may be large. */
-  constructor(message: string) {
-    super(message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message);
-  }
-}
-
-/** The number, from 1, of the line that a position is on. */
-export function lineAt(text: string, position: number): number {
-  let line = 1;
-  for (let at = text.indexOf("\n"); at !== -1 && at < position; at = text.indexOf("\n", at + 1)) line++;
-  return line;
-}

@@ -1,5 +1,5 @@
 import { firstWord, withoutEnd } from "../core/sql_text.ts";
-import { UsageError } from "./magic.ts";
+import { UsageError } from "./failure.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";
 import { readSql, type SqlTemplate } from "./sql_template.ts";
 

@@ -1,6 +1,6 @@
 import { closest } from "../core/closest.ts";
-import { UsageError } from "./magic.ts";
-import { STATEMENTS } from "./sql_completion.ts";
+import { UsageError } from "./failure.ts";
+import { STATEMENTS } from "./sql_words.ts";
 
 /** What the words between a magic and its SQL say. */
 export interface MagicHeader {

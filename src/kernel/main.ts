@@ -7,7 +7,7 @@
 import { type Child, startChild } from "./child.ts";
 import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } from "./connection_file.ts";
 import { failure } from "./failure.ts";
-import type { Proxy } from "./proxy.ts";
+import type { KernelProxy } from "./proxy.ts";
 
 /** What a kernel is started with. */
 export interface KernelOptions {
@@ -22,9 +22,9 @@ export interface KernelOptions {
 /** Exit codes: an orderly end, a failure, wrong usage; 128 and more for a signal. */
 const EXIT = { ok: 0, failure: 1, usage: 2, hangup: 129, terminated: 143 } as const;
 /** For frontends to read why the kernel ended, before they see that it did. */
-const FAREWELL_MS = 250;
+const LAST_MESSAGE_MS = 250;
 /** How often this looks whether who started it is still there. */
-const PARENT_MS = 1000;
+const PARENT_CHECK_MS = 1000;
 /** Above the modules of this kernel. */
 const CLIENT = new URL("../../mod.ts", import.meta.url).href;
 
@@ -40,38 +40,38 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   const info = await readConnectionFile(connectionFile);
   using stack = new DisposableStack();
   const listeners = CHANNELS.map((channel) => [channel, stack.adopt(listen(info, channel), close)] as const);
-  const signals = heedSignals(stack);
+  const signals = listenForSignals(stack);
   await using child = await startChild({ key: info.key, deno });
   const connecting = connect(child, info.key);
   connecting.then((proxy) => stack.disposed ? proxy.close() : stack.defer(() => proxy.close()), () => {});
-  const giveUp = late(timeout, stack);
-  const proxy = await Promise.race([connecting, signals.end, giveUp]);
+  const timedOut = rejectAfter(timeout, stack);
+  const proxy = await Promise.race([connecting, signals.end, timedOut]);
   if (typeof proxy === "number") return proxy;
   signals.onStop = () => void proxy.interrupt();
   for (const [channel, listener] of listeners) accept(proxy, channel, listener);
-  const early = await Promise.race([proxy.prepare(), signals.end, giveUp]);
-  if (typeof early === "number") return early;
+  const stopped = await Promise.race([proxy.prepare(), signals.end, timedOut]);
+  if (typeof stopped === "number") return stopped;
   const ended = await Promise.race([child.status, signals.end]);
   if (typeof ended === "number") return ended;
   if (proxy.shuttingDown) return EXIT.ok;
-  await mourn(proxy, ended);
+  await reportDeath(proxy, ended);
   return EXIT.failure;
 }
 
 /** Its modules take as long to load as the child takes to start. */
-async function connect(child: Child, key: string): Promise<Proxy> {
-  const [{ Proxy }, { Signer }, { rewritten }, { ConnectionNames }] = await Promise.all([
+async function connect(child: Child, key: string): Promise<KernelProxy> {
+  const [{ KernelProxy }, { Signer }, { codeForChild }, { ConnectionNames }] = await Promise.all([
     import("./proxy.ts"),
     import("./message.ts"),
     import("./rewrite.ts"),
-    import("./connection_names.ts"),
+    import("./catalog.ts"),
   ]);
   const names = new ConnectionNames();
   const rewrite = (source: string) => {
-    names.heed(source);
-    return rewritten(source, CLIENT);
+    names.addFrom(source);
+    return codeForChild(source, CLIENT);
   };
-  return await Proxy.connect({
+  return await KernelProxy.connect({
     child,
     signer: new Signer(key),
     client: CLIENT,
@@ -81,11 +81,11 @@ async function connect(child: Child, key: string): Promise<Proxy> {
   });
 }
 
-async function mourn(proxy: Proxy, { signal, code }: Deno.CommandStatus): Promise<void> {
+async function reportDeath(proxy: KernelProxy, { signal, code }: Deno.CommandStatus): Promise<void> {
   const how = signal ? `by ${signal}` : `with code ${code}`;
   warn(`the Deno process ended ${how}`);
   await proxy.end(failure("KernelDied", `The Deno process of this notebook ended ${how}; its variables are lost`));
-  await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+  await new Promise((resolve) => setTimeout(resolve, LAST_MESSAGE_MS));
 }
 
 interface Signals {
@@ -95,7 +95,7 @@ interface Signals {
   end: Promise<number>;
 }
 
-function heedSignals(stack: DisposableStack): Signals {
+function listenForSignals(stack: DisposableStack): Signals {
   const { promise, resolve } = Promise.withResolvers<number>();
   const signals: Signals = { onStop: () => {}, end: promise };
   const heed = (name: Deno.Signal, heeded: () => void) => {
@@ -120,13 +120,13 @@ function watchParent(gone: () => void, stack: DisposableStack): void {
   const parent = Deno.ppid;
   const timer = setInterval(() => {
     if (Deno.ppid === 1 || Deno.ppid !== parent) gone();
-  }, PARENT_MS);
+  }, PARENT_CHECK_MS);
   Deno.unrefTimer(timer);
   stack.defer(() => clearInterval(timer));
 }
 
 /** Rejects when the Deno kernel takes too long to start. */
-function late(seconds: number, stack: DisposableStack): Promise<never> {
+function rejectAfter(seconds: number, stack: DisposableStack): Promise<never> {
   return new Promise((_, reject) => {
     const error = new Error(`Cannot start the Deno kernel: it does not answer after ${seconds} s`);
     stack.adopt(setTimeout(() => reject(error), seconds * 1000), clearTimeout);
@@ -143,7 +143,7 @@ function listen({ ip, ports }: ConnectionInfo, channel: ChannelName): Deno.TcpLi
   }
 }
 
-async function accept(proxy: Proxy, channel: ChannelName, listener: Deno.TcpListener): Promise<void> {
+async function accept(proxy: KernelProxy, channel: ChannelName, listener: Deno.TcpListener): Promise<void> {
   for await (const conn of listener) {
     proxy.serve(channel, conn).catch((error) => warn(`hung up on a frontend (${channel}): ${error.message}`));
   }

@@ -1,4 +1,4 @@
-import { Hmac } from "./hmac.ts";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
 /**
@@ -87,20 +87,19 @@ function object(bytes: Uint8Array): Record<string, unknown> {
 
 /** Signs and checks what one kernel and its frontends say; an empty key signs nothing, as Jupyter has it. */
 export class Signer {
-  readonly #hmac: Hmac | undefined;
+  readonly #key: string;
   /** Names this process in the headers of its own messages. */
   readonly #session = crypto.randomUUID();
 
   constructor(key: string) {
-    this.#hmac = key === "" ? undefined : new Hmac(key);
+    this.#key = key;
   }
 
   /** Whether the message was signed with the key. */
   holds({ signature, parts }: Envelope): boolean {
-    if (this.#hmac === undefined) return true;
-    const wanted = encoder.encode(this.#hmac.sign(parts));
-    // In the same time wherever they differ, so that no one can guess it byte by byte.
-    return signature.length === wanted.length && signature.reduce((sum, byte, n) => sum | byte ^ wanted[n]!, 0) === 0;
+    if (this.#key === "") return true;
+    const expected = encoder.encode(this.#sign(parts));
+    return signature.length === expected.length && timingSafeEqual(signature, expected);
   }
 
   /** The message with a part of it replaced, signed anew; its other parts keep their bytes. */
@@ -134,7 +133,14 @@ export class Signer {
   }
 
   #signed(parts: Uint8Array[]): Uint8Array[] {
-    return [encoder.encode(this.#hmac?.sign(parts) ?? ""), ...parts];
+    return [encoder.encode(this.#key === "" ? "" : this.#sign(parts)), ...parts];
+  }
+
+  /** Messages must be sent in order, so signing can't be asynchronous, as it is in Web Crypto. */
+  #sign(parts: readonly Uint8Array[]): string {
+    const hmac = createHmac("sha256", this.#key);
+    for (const part of parts) hmac.update(part);
+    return hmac.digest("hex");
   }
 }
 
@@ -144,4 +150,20 @@ function json(value: unknown): Uint8Array<ArrayBuffer> {
 
 function isDelimiter(frame: Uint8Array): boolean {
   return frame.length === DELIMITER.length && DELIMITER.every((byte, index) => byte === frame[index]);
+}
+
+/** A place in UTF-16 units, of one in code points. */
+export function unitsOf(text: string, points: number): number {
+  let units = 0;
+  for (let count = 0; count < points && units < text.length; count++) {
+    units += text.codePointAt(units)! > 0xffff ? 2 : 1;
+  }
+  return units;
+}
+
+/** A place in code points, of one in UTF-16 units. */
+export function pointsOf(text: string, units: number): number {
+  let points = 0;
+  for (let at = 0; at < units; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;
+  return points;
 }

@@ -1,16 +1,16 @@
-import { COMMAND, joined, LARGEST_FLAGS, LONG, LONGEST_FRAME, type Message, MORE, readFrameHeader } from "./zmtp.ts";
+import { COMMAND, joined, LONG, MAX_FLAGS, MAX_FRAME_BYTES, type Message, MORE, readFrameHeader } from "./zmtp.ts";
 
 /** How far a message has been read. */
-export interface Fed {
+export interface FeedResult {
   /** Bytes behind the end of the message, or none. */
   rest: Uint8Array<ArrayBuffer>;
   /** The message, once it is whole. */
   message?: Message;
 }
 
-const LONGEST_HEADER = 9;
+const MAX_HEADER_BYTES = 9;
 /** Far more than any Jupyter message has. */
-const MOST_FRAMES = 10_000;
+const MAX_FRAMES = 10_000;
 
 /**
  * Puts messages together of bytes that arrive in pieces of any size; takes time in proportion to the bytes. Who has sent
@@ -29,12 +29,12 @@ export class MessageReader {
   #command = false;
 
   /** @param most Bytes that a message may have. */
-  constructor(most: number = LONGEST_FRAME) {
+  constructor(most: number = MAX_FRAME_BYTES) {
     this.#most = most;
   }
 
   /** Whether the next byte begins a message. */
-  get between(): boolean {
+  get atBoundary(): boolean {
     return this.#length === 0 && this.#header.length === 0;
   }
 
@@ -54,8 +54,8 @@ export class MessageReader {
    * @param bytes What arrived; it is kept, not copied.
    * @throws {Error} When the bytes are no ZMTP; the reader is then of no more use.
    */
-  feed(bytes: Uint8Array<ArrayBuffer>): Fed {
-    const whole = this.between ? firstMessage(bytes) : undefined;
+  feed(bytes: Uint8Array<ArrayBuffer>): FeedResult {
+    const whole = this.atBoundary ? firstMessage(bytes) : undefined;
     if (whole !== undefined) return whole;
     let rest = bytes;
     for (;;) {
@@ -65,7 +65,7 @@ export class MessageReader {
         rest = left;
       }
       const body = rest.subarray(0, this.#missing);
-      this.#keep(body);
+      this.#append(body);
       rest = rest.subarray(body.length);
       this.#missing! -= body.length;
       if (this.#missing! > 0) return { rest };
@@ -77,18 +77,18 @@ export class MessageReader {
   /** Reads a frame's header; returns what is behind it, or `undefined` while it is not whole. */
   #readHeader(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
     const before = this.#header.length;
-    const start = before === 0 ? bytes : joined([this.#header, bytes.subarray(0, LONGEST_HEADER - before)]);
+    const start = before === 0 ? bytes : joined([this.#header, bytes.subarray(0, MAX_HEADER_BYTES - before)]);
     const header = readFrameHeader(start);
     if (header === undefined) {
       this.#header = start.slice();
       return undefined;
     }
-    if (this.#bounds.length === MOST_FRAMES) throw new Error("Cannot read a ZMTP message: its frames do not end");
+    if (this.#bounds.length === MAX_FRAMES) throw new Error("Cannot read a ZMTP message: its frames do not end");
     if (this.#length + header.size + header.length > this.#most) {
       throw new Error(`Cannot read a ZMTP message: it has more than ${this.#most} bytes`);
     }
     this.#header = new Uint8Array(0);
-    this.#keep(start.subarray(0, header.size));
+    this.#append(start.subarray(0, header.size));
     this.#bounds.push([this.#length, this.#length + header.length]);
     this.#missing = header.length;
     this.#more = header.more;
@@ -96,7 +96,7 @@ export class MessageReader {
     return bytes.subarray(header.size - before);
   }
 
-  #keep(bytes: Uint8Array<ArrayBuffer>): void {
+  #append(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0) return;
     this.#parts.push(bytes);
     this.#length += bytes.length;
@@ -117,12 +117,12 @@ export class MessageReader {
 }
 
 /** What bytes begin with, where that is a whole message: the usual case, in which nothing has to be put together. */
-function firstMessage(bytes: Uint8Array<ArrayBuffer>): Fed | undefined {
+function firstMessage(bytes: Uint8Array<ArrayBuffer>): FeedResult | undefined {
   const frames: Uint8Array<ArrayBuffer>[] = [];
-  for (let at = 0; frames.length < MOST_FRAMES;) {
+  for (let at = 0; frames.length < MAX_FRAMES;) {
     const flags = bytes[at];
-    if (flags === undefined || flags > LARGEST_FLAGS) return undefined;
-    const size = flags & LONG ? LONGEST_HEADER : 2;
+    if (flags === undefined || flags > MAX_FLAGS) return undefined;
+    const size = flags & LONG ? MAX_HEADER_BYTES : 2;
     const length = size === 2 ? bytes[at + 1]! : readFrameHeader(bytes.subarray(at, at + size))?.length ?? NaN;
     const end = at + size + length;
     if (!(end <= bytes.length)) return undefined;

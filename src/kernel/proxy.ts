@@ -1,16 +1,16 @@
-import { type Catalogue, parseCatalogue, REFRESH_CATALOGUE } from "./catalog.ts";
-import { Cells, type Request } from "./cells.ts";
+import { type Catalog, parseCatalog, REFRESH_CATALOG } from "./catalog.ts";
+import { Cells, type FrontendRequest } from "./cells.ts";
 import type { Child } from "./child.ts";
-import { editorReply } from "./completion.ts";
+import { editorReply } from "./editor.ts";
 import type { ChannelName } from "./connection_file.ts";
 import type { CellFailure } from "./failure.ts";
-import { Hidden, type HiddenAnswer } from "./hidden.ts";
+import { type InternalAnswer, InternalRequests } from "./internal_requests.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
-import { Prompts, Publisher, Replies } from "./replies.ts";
-import { interrupt } from "./running_cell.ts";
-import { Wire } from "./socket.ts";
-import { Unweaver } from "./unweave.ts";
+import { PendingRequests, Prompts, Publisher } from "./frontends.ts";
+import { interrupt } from "./interrupt.ts";
+import { ZmtpConnection } from "./zmtp_connection.ts";
+import { IopubReader } from "./iopub_reader.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
 /** What a proxy stands between. */
@@ -28,58 +28,58 @@ export interface ProxyOptions {
 }
 
 /** The connections to the child. */
-type Wires = Record<"shell" | "hidden" | "control" | "stdin" | "iopub", Wire>;
+type ChildConnections = Record<"shell" | "hidden" | "control" | "stdin" | "iopub", ZmtpConnection>;
 
 /** How often the child is asked anew whether it is there. */
-const READY_MS = 1000;
+const PRELUDE_RETRY_MS = 1000;
 const SHUTDOWN_MS = 3000;
-/** How old the catalogue may be when an editor asks. */
+/** How old the catalog may be when an editor asks. */
 const REFRESH_MS = 15_000;
 const FLUSH_MS = 3000;
 /** The messages with which the child's code speaks to this kernel begin so; no frontend sees them. */
-const OWN = "lakebase_";
+const INTERNAL_PREFIX = "lakebase_";
 
 /** Bytes of a frontend's request; whose it is, only the whole of it shows. */
-const MOST_REQUEST_BYTES = 1 << 28;
+const MAX_REQUEST_BYTES = 1 << 28;
 
 /** Stands between the frontends and a Deno kernel: passes on what it does not have to change, byte for byte. */
-export class Proxy {
+export class KernelProxy {
   readonly #options: ProxyOptions;
-  readonly #wires: Wires;
+  readonly #child: ChildConnections;
   readonly #publisher: Publisher;
   readonly #prompts: Prompts;
-  readonly #hidden: Hidden;
+  readonly #internal: InternalRequests;
   readonly #cells: Cells;
-  readonly #replies = { shell: new Replies(), control: new Replies() };
-  #kernelInfo: Promise<HiddenAnswer> | undefined;
-  #catalogue: Catalogue | undefined;
-  #refreshed = -Infinity;
-  #onAnswer: (() => void) | undefined;
+  readonly #pending = { shell: new PendingRequests(), control: new PendingRequests() };
+  #kernelInfo: Promise<InternalAnswer> | undefined;
+  #catalog: Catalog | undefined;
+  #refreshedAt = -Infinity;
+  #onInterruptAnswer: (() => void) | undefined;
   /** Whether a frontend asked for the end. */
   shuttingDown = false;
 
-  private constructor(options: ProxyOptions, wires: Wires) {
+  private constructor(options: ProxyOptions, wires: ChildConnections) {
     const { signer, warn, rewrite } = options;
     this.#options = options;
-    this.#wires = wires;
+    this.#child = wires;
     this.#publisher = new Publisher(warn);
     this.#prompts = new Prompts(signer, (message) => wires.stdin.send(message));
-    this.#hidden = new Hidden(signer, (message) => wires.hidden.send(message));
+    this.#internal = new InternalRequests(signer, (message) => wires.hidden.send(message));
     this.#cells = new Cells({
       signer,
-      hidden: this.#hidden,
+      internal: this.#internal,
       rewrite,
       client: options.client,
-      asksForEnd: () => options.child.asksForEnd(),
+      requestFlush: () => options.child.requestFlush(),
       publish: (message, delay) => this.#publisher.publish(message, delay),
-      ask: (request, message) => this.#ask("shell", request, message),
+      send: (request, message) => this.#send("shell", request, message),
     });
   }
 
   /** Connects to the child; frontends can be served from then on, and wait until it is ready. */
-  static async connect(options: ProxyOptions): Promise<Proxy> {
+  static async connect(options: ProxyOptions): Promise<KernelProxy> {
     const dial = async (channel: ChannelName, socket: "DEALER" | "SUB") =>
-      await Wire.open(await options.child.connect(channel), socket);
+      await ZmtpConnection.open(await options.child.connect(channel), socket);
     // What is hidden has a connection of its own: where two replies follow each other on one, TCP holds the second back.
     const [iopub, shell, hidden, control, stdin] = await Promise.all([
       dial("iopub", "SUB"),
@@ -89,17 +89,17 @@ export class Proxy {
       dial("stdin", "DEALER"),
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)])); // subscribes to everything
-    const proxy = new Proxy(options, { shell, hidden, control, stdin, iopub });
+    const proxy = new KernelProxy(options, { shell, hidden, control, stdin, iopub });
     proxy.#listen();
     return proxy;
   }
 
   /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
   async prepare(): Promise<void> {
-    this.#kernelInfo = this.#hidden.kernelInfo();
+    this.#kernelInfo = this.#internal.kernelInfo();
     for (;;) {
-      const answer = this.#hidden.run(preludeCode);
-      const late = new Promise<"late">((resolve) => setTimeout(resolve, READY_MS, "late"));
+      const answer = this.#internal.execute(preludeCode);
+      const late = new Promise<"late">((resolve) => setTimeout(resolve, PRELUDE_RETRY_MS, "late"));
       const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
       if (first === "late") continue;
       return this.#cells.start(first?.["drawn"] === true);
@@ -108,11 +108,11 @@ export class Proxy {
 
   /** Serves one connection of a frontend until it hangs up. */
   async serve(channel: ChannelName, conn: Deno.TcpConn): Promise<void> {
-    if (channel === "hb") return await this.#beat(conn);
-    using wire = await Wire.open(conn, channel === "iopub" ? "PUB" : "ROUTER");
+    if (channel === "hb") return await this.#serveHeartbeat(conn);
+    using wire = await ZmtpConnection.open(conn, channel === "iopub" ? "PUB" : "ROUTER");
     if (channel === "iopub") await this.#publisher.serve(wire);
     else if (channel === "stdin") await this.#prompts.serve(wire);
-    else await this.#take(channel, wire);
+    else await this.#serveRequests(channel, wire);
   }
 
   /** Presses Stop. */
@@ -123,8 +123,8 @@ export class Proxy {
     await interrupt({
       cells: this.#cells,
       signal: () => child.signal("SIGINT"),
-      answers: (ms) => this.#answers(ms),
-      terminate: () => this.#wires.control.send(signer.make("interrupt_request", {})),
+      answers: (ms) => this.#answersWithin(ms),
+      terminate: () => this.#child.control.send(signer.make("interrupt_request", {})),
     });
   }
 
@@ -136,19 +136,19 @@ export class Proxy {
 
   /** Hangs up on the child. */
   close(): void {
-    for (const wire of Object.values(this.#wires)) wire[Symbol.dispose]();
+    for (const wire of Object.values(this.#child)) wire[Symbol.dispose]();
   }
 
   #listen(): void {
-    const { shell, hidden, control, stdin } = this.#wires;
-    this.#hear(shell, (envelope) => this.#onShell(envelope));
-    this.#hear(hidden, (envelope) => this.#hidden.replied(envelope, contentOf(envelope)));
-    this.#hear(control, (envelope) => this.#replies.control.take(envelope)?.from.send(envelope.raw));
-    this.#hear(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.asker));
-    this.#hearOutputs();
+    const { shell, hidden, control, stdin } = this.#child;
+    this.#receive(shell, (envelope) => this.#onShell(envelope));
+    this.#receive(hidden, (envelope) => this.#internal.onReply(envelope, contentOf(envelope)));
+    this.#receive(control, (envelope) => this.#pending.control.take(envelope)?.from.send(envelope.raw));
+    this.#receive(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.asker));
+    this.#receiveOutputs();
   }
 
-  async #hear(wire: Wire, heed: (envelope: Envelope) => void | Promise<void>): Promise<void> {
+  async #receive(wire: ZmtpConnection, heed: (envelope: Envelope) => void | Promise<void>): Promise<void> {
     for await (const message of wire.messages()) {
       const envelope = openMessage(message);
       if (envelope === undefined) continue;
@@ -156,21 +156,21 @@ export class Proxy {
     }
   }
 
-  async #hearOutputs(): Promise<void> {
+  async #receiveOutputs(): Promise<void> {
     const { signer, warn } = this.#options;
-    const unweaver = new Unweaver({
-      genuine: (message) => {
+    const unweaver = new IopubReader({
+      isSigned: (message) => {
         const envelope = openMessage(message);
         return envelope !== undefined && signer.holds(envelope);
       },
-      garbled: (error) => warn(`some output of the Deno kernel was lost: ${error.message}`),
+      onError: (error) => warn(`some output of the Deno kernel was lost: ${error.message}`),
     });
-    for await (const chunk of this.#wires.iopub.chunks()) {
+    for await (const chunk of this.#child.iopub.chunks()) {
       for (const message of unweaver.push(chunk)) this.#onOutput(message);
-      this.#cells.deaf = true;
-      await this.#publisher.room();
-      this.#cells.deaf = false;
-      this.#cells.stillTalking();
+      this.#cells.outputPaused = true;
+      await this.#publisher.waitForRoom();
+      this.#cells.outputPaused = false;
+      this.#cells.restartSilenceTimer();
     }
   }
 
@@ -178,19 +178,19 @@ export class Proxy {
     const envelope = openMessage(message);
     if (envelope === undefined) return;
     const type = envelope.header.msg_type ?? "";
-    if (type === INTERRUPTED) this.#onAnswer?.();
-    else if (type === "lakebase_catalogue") this.#catalogue = parseCatalogue(contentOf(envelope)) ?? this.#catalogue;
-    if (!type.startsWith(OWN) || type === "lakebase_done") this.#cells.onOutput(envelope);
+    if (type === INTERRUPTED) this.#onInterruptAnswer?.();
+    else if (type === "lakebase_catalog") this.#catalog = parseCatalog(contentOf(envelope)) ?? this.#catalog;
+    if (!type.startsWith(INTERNAL_PREFIX) || type === "lakebase_done") this.#cells.onOutput(envelope);
   }
 
   async #onShell(envelope: Envelope): Promise<void> {
-    const request = this.#replies.shell.take(envelope);
+    const request = this.#pending.shell.take(envelope);
     if (request !== undefined) await this.#cells.onReply(request, envelope);
   }
 
-  async #take(channel: "shell" | "control", wire: Wire): Promise<void> {
+  async #serveRequests(channel: "shell" | "control", wire: ZmtpConnection): Promise<void> {
     const { signer, warn } = this.#options;
-    for await (const message of wire.messages(MOST_REQUEST_BYTES)) {
+    for await (const message of wire.messages(MAX_REQUEST_BYTES)) {
       const envelope = message.command ? undefined : openMessage(message);
       if (envelope === undefined) warn(`dropped something on ${channel} that is no Jupyter message`);
       else if (!signer.holds(envelope)) warn(`dropped a message on ${channel} with a wrong signature`);
@@ -199,12 +199,12 @@ export class Proxy {
     }
   }
 
-  #onRequest(channel: "shell" | "control", request: Request): void {
+  #onRequest(channel: "shell" | "control", request: FrontendRequest): void {
     const { signer, child } = this.#options;
     const { envelope: { header }, envelope, from } = request;
     if (channel === "shell") {
-      if (header.msg_type === "kernel_info_request" && !this.#cells.started) this.#introduce(request);
-      else if (!this.#replyHere(request)) this.#cells.push(request);
+      if (header.msg_type === "kernel_info_request" && !this.#cells.started) this.#replyKernelInfo(request);
+      else if (!this.#replyFromKernel(request)) this.#cells.push(request);
     } else if (header.msg_type === "interrupt_request") {
       this.interrupt();
       from.send(signer.make("interrupt_reply", { status: "ok" }, header));
@@ -213,31 +213,31 @@ export class Proxy {
         this.shuttingDown = true;
         setTimeout(() => child.signal("SIGKILL"), SHUTDOWN_MS);
       }
-      this.#ask("control", request, envelope.raw);
+      this.#send("control", request, envelope.raw);
     }
   }
 
   /** Frontends ask it first of all: they need not wait until the child is ready for cells. */
-  async #introduce(request: Request): Promise<void> {
+  async #replyKernelInfo(request: FrontendRequest): Promise<void> {
     const content = await this.#kernelInfo;
     if (content === undefined) this.#cells.push(request);
     else this.#reply(request, { type: "kernel_info_reply", content });
   }
 
   /** Answers what needs no child, also while a cell runs. */
-  #replyHere(request: Request): boolean {
+  #replyFromKernel(request: FrontendRequest): boolean {
     const { envelope: { header }, content } = request;
     const past = header.msg_type === "history_request";
     const answer = past
       ? { type: "history_reply", content: this.#cells.history.reply(content) }
-      : editorReply(header.msg_type, content, this.#catalogue, this.#options.connections());
+      : editorReply(header.msg_type, content, this.#catalog, this.#options.connections());
     if (answer === undefined) return false;
-    if (!past) void this.#refresh();
+    if (!past) void this.#refreshCatalog();
     this.#reply(request, answer);
     return true;
   }
 
-  #reply({ envelope: { header }, from }: Request, answer: { type: string; content: unknown }): void {
+  #reply({ envelope: { header }, from }: FrontendRequest, answer: { type: string; content: unknown }): void {
     const { signer } = this.#options;
     // A status would be taken for the running cell's.
     const quiet = this.#cells.running !== undefined;
@@ -248,23 +248,23 @@ export class Proxy {
   }
 
   /** A notebook may have connected, or changed tables, without any `%%sql` cell. */
-  async #refresh(): Promise<void> {
-    const fresh = this.#catalogue !== undefined && Date.now() - this.#refreshed < REFRESH_MS;
-    if (fresh || this.#refreshed === Infinity || this.#cells.running !== undefined) return;
-    this.#refreshed = Infinity; // one at a time
-    await this.#hidden.run((n) => `${REFRESH_CATALOGUE}\n${doneCode(n)}`);
-    this.#refreshed = Date.now();
+  async #refreshCatalog(): Promise<void> {
+    const fresh = this.#catalog !== undefined && Date.now() - this.#refreshedAt < REFRESH_MS;
+    if (fresh || this.#refreshedAt === Infinity || this.#cells.running !== undefined) return;
+    this.#refreshedAt = Infinity; // one at a time
+    await this.#internal.execute((n) => `${REFRESH_CATALOG}\n${doneCode(n)}`);
+    this.#refreshedAt = Date.now();
   }
 
-  #ask(channel: "shell" | "control", request: Request, message: Uint8Array): void {
-    this.#replies[channel].expect(request);
-    this.#wires[channel].send(message);
+  #send(channel: "shell" | "control", request: FrontendRequest, message: Uint8Array): void {
+    this.#pending[channel].add(request);
+    this.#child[channel].send(message);
   }
 
-  #answers(ms: number): Promise<boolean> {
+  #answersWithin(ms: number): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms, false);
-      this.#onAnswer = () => {
+      this.#onInterruptAnswer = () => {
         clearTimeout(timer);
         resolve(true);
       };
@@ -272,7 +272,7 @@ export class Proxy {
   }
 
   /** A heart-beat is the child's own. */
-  async #beat(conn: Deno.TcpConn): Promise<void> {
+  async #serveHeartbeat(conn: Deno.TcpConn): Promise<void> {
     const beat = await this.#options.child.connect("hb");
     await Promise.allSettled([conn.readable.pipeTo(beat.writable), beat.readable.pipeTo(conn.writable)]);
   }

@@ -10,15 +10,15 @@ import { ScriptTokens } from "./script_text.ts";
  * @param source The cell as the person wrote it.
  * @param module The URL of the client.
  */
-export function rewritten(source: string, module: string): string {
-  const code = written(source, module);
+export function codeForChild(source: string, module: string): string {
+  const code = rewrite(source, module);
   if (!nestsTooDeep(code)) return code;
-  const most = `${DEEPEST} are the most that Deno's parser takes`;
+  const most = `${MAX_NESTING} are the most that Deno's parser takes`;
   return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${most}`);
 }
 
-function written(source: string, module: string): string {
-  const cell = attempt(source, module);
+function rewrite(source: string, module: string): string {
+  const cell = tryRewrite(source, module);
   switch (cell.kind) {
     case "plain":
       return source;
@@ -32,7 +32,7 @@ function written(source: string, module: string): string {
 }
 
 /** A fault of this kernel's own must not take the cell's turn with it. */
-function attempt(source: string, module: string): CellRewrite {
+function tryRewrite(source: string, module: string): CellRewrite {
   try {
     return rewriteCell(source, { module });
   } catch (error) {
@@ -41,23 +41,23 @@ function attempt(source: string, module: string): CellRewrite {
 }
 
 /** Deno's parser takes seconds for more, soon minutes, in which nothing can stop it. */
-export const DEEPEST = 5000;
+export const MAX_NESTING = 5000;
 
 /**
- * Whether a cell's brackets are nested deeper than {@linkcode DEEPEST}. Takes time in proportion to the cell, and next to
+ * Whether a cell's brackets are nested deeper than {@linkcode MAX_NESTING}. Takes time in proportion to the cell, and next to
  * none where there are few brackets.
  */
 export function nestsTooDeep(code: string): boolean {
-  if (code.length < 2 * DEEPEST || !hasMore(code, /[([{]/g)) return false;
+  if (code.length < 2 * MAX_NESTING || !hasMoreThanMax(code, /[([{]/g)) return false;
   const tokens = new ScriptTokens(code);
-  for (const _ of tokens) if (tokens.brackets.length > DEEPEST) return true;
+  for (const _ of tokens) if (tokens.brackets.length > MAX_NESTING) return true;
   return false;
 }
 
-function hasMore(code: string, opening: RegExp): boolean {
+function hasMoreThanMax(code: string, opening: RegExp): boolean {
   let count = 0;
-  while (count <= DEEPEST && opening.test(code)) count++;
-  return count > DEEPEST;
+  while (count <= MAX_NESTING && opening.test(code)) count++;
+  return count > MAX_NESTING;
 }
 
 /**
@@ -67,19 +67,22 @@ function hasMore(code: string, opening: RegExp): boolean {
  * @param source The cell.
  * @throws {UsageError} For a cell that is refused.
  */
-export function scriptOf(source: string): string {
+export function scriptOnly(source: string): string {
   const pieces: string[] = [];
   let at = 0;
   for (const magic of cellMagics(source)) {
     const { magic: name, start, end } = magic;
-    pieces.push(name === "%%sql" ? blank(source.slice(at, start)) : source.slice(at, start), values(source, magic));
+    pieces.push(
+      name === "%%sql" ? blank(source.slice(at, start)) : source.slice(at, start),
+      magicAsScript(source, magic),
+    );
     at = end;
   }
   return pieces.join("") + source.slice(at);
 }
 
 /** `%sql SELECT ${a}, ${b}` is to a parser what `$sql +(a) +(b)` is. */
-function values(source: string, { magic, start, end, run }: Magic): string {
+function magicAsScript(source: string, { magic, start, end, run }: Magic): string {
   const pieces = [magic.replaceAll("%", "$")];
   let at = start + magic.length;
   for (const { expressions } of Array.isArray(run) ? run : []) {

@@ -1,7 +1,7 @@
 import type { ScriptToken } from "./script_text.ts";
 
 /** A function that has begun. */
-interface Open {
+interface OpenFunction {
   /** How many brackets are open in it, at least. */
   depth: number;
   /** Whether its body is one expression. */
@@ -15,17 +15,17 @@ interface Open {
 /** Words before a bracket that is followed by a block, which is no function. */
 const BLOCKS: ReadonlySet<string> = new Set(["if", "while", "for", "await", "switch", "catch", "with"]);
 /** Words that go on with an expression at the start of a line. */
-const GOES_ON: ReadonlySet<string> = new Set(["in", "instanceof", "as", "satisfies"]);
+const CONTINUES_EXPRESSION: ReadonlySet<string> = new Set(["in", "instanceof", "as", "satisfies"]);
 /** A type of a result has no more pieces. */
-const LONGEST_TYPE = 60;
+const MAX_TYPE_TOKENS = 60;
 /** A head is shown up to here. */
-const LONGEST_HEAD = 60;
+const MAX_HEAD_LENGTH = 60;
 
 /** Follows the functions of some TypeScript, to tell which one a place is in; well enough, as `ScriptTokens` does. */
 export class ScriptFunctions {
   readonly #text: string;
   readonly #pieces: ScriptToken[] = [];
-  readonly #open: Open[] = [];
+  readonly #open: OpenFunction[] = [];
   /** The pieces that are brackets without an end yet. */
   readonly #brackets: number[] = [];
   /** By a closing bracket's index, the opening one's. */
@@ -40,7 +40,7 @@ export class ScriptFunctions {
     const inner = this.#open.at(-1);
     if (inner === undefined || inner.isAsync) return undefined;
     const head = this.#text.slice(inner.start, inner.end).replace(/\s+/g, " ").trim();
-    return head.length > LONGEST_HEAD ? `${head.slice(0, LONGEST_HEAD)}…` : head;
+    return head.length > MAX_HEAD_LENGTH ? `${head.slice(0, MAX_HEAD_LENGTH)}…` : head;
   }
 
   /**
@@ -52,7 +52,7 @@ export class ScriptFunctions {
   take(token: ScriptToken, fresh: boolean): void {
     const index = this.#pieces.push(token) - 1;
     const word = this.#at(index);
-    if (fresh && token.kind === "word" && !GOES_ON.has(word)) this.#endExpressions();
+    if (fresh && token.kind === "word" && !CONTINUES_EXPRESSION.has(word)) this.#endExpressions();
     if (token.kind === "template") {
       if (word.startsWith("}")) this.#close(index);
       if (word.endsWith("${")) this.#brackets.push(index);
@@ -78,7 +78,7 @@ export class ScriptFunctions {
   }
 
   #endExpressions(): void {
-    const isOver = (open: Open | undefined) => open?.expression && open.depth === this.#brackets.length;
+    const isOver = (open: OpenFunction | undefined) => open?.expression && open.depth === this.#brackets.length;
     while (isOver(this.#open.at(-1))) this.#open.pop();
   }
 
@@ -124,7 +124,7 @@ export class ScriptFunctions {
     return this.#at(first - 1) === "*" ? first - 1 : first;
   }
 
-  #begin(open: Omit<Open, "start" | "end">, start: number, last: number): void {
+  #begin(open: Omit<OpenFunction, "start" | "end">, start: number, last: number): void {
     this.#open.push({ ...open, start: this.#pieces[start]?.start ?? 0, end: this.#pieces[last]!.end });
   }
 
@@ -135,7 +135,7 @@ export class ScriptFunctions {
   /** Passes over `<T>` backwards. */
   #beforeGenerics(index: number): number {
     let depth = 0;
-    for (let at = index; at >= 0 && index - at < LONGEST_TYPE; at--) {
+    for (let at = index; at >= 0 && index - at < MAX_TYPE_TOKENS; at--) {
       if (this.#at(at) === ">") depth++;
       if (this.#at(at) === "<") depth--;
       if (depth === 0) return at === index ? at : at - 1;
@@ -145,7 +145,7 @@ export class ScriptFunctions {
 
   /** The `)` in `(...): Type`, of which `last` is the end; `undefined` for anything else. */
   #beforeType(last: number): number | undefined {
-    for (let at = last; at > 0 && last - at < LONGEST_TYPE; at = this.#opening(at) - 1) {
+    for (let at = last; at > 0 && last - at < MAX_TYPE_TOKENS; at = this.#opening(at) - 1) {
       const piece = this.#pieces[at]!;
       const text = this.#at(at);
       if (text === ":") {

@@ -1,7 +1,9 @@
 import { markUnseen, UNSEEN } from "../core/text.ts";
-import { type Catalogue, type CatalogueFunction, type CatalogueTable, signatureOf } from "./catalog.ts";
-import type { CellRegion, Found } from "./completion.ts";
+import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
+import type { Candidates } from "./completion.ts";
+import type { CellRegion } from "./magic.ts";
 import { findTable, type Piece, type Scope, scopeAt, type SqlStatement, statementAt } from "./sql_scope.ts";
+import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./sql_words.ts";
 
 /** Something that fits. */
 export interface Candidate {
@@ -24,8 +26,8 @@ export function sqlCandidates(
   code: string,
   { start, end }: CellRegion,
   at: number,
-  catalogue: Catalogue | undefined,
-): Found | undefined {
+  catalog: Catalog | undefined,
+): Candidates | undefined {
   const statement = statementAt(code, start, end, at);
   const { inside, pieces, top, group } = statement;
   if (inside === "value") return undefined;
@@ -38,7 +40,7 @@ export function sqlCandidates(
   const from = typed?.start ?? at;
   const written = code.slice(from, at);
   const before = pieces.filter((piece) => piece.end <= from);
-  const context = new Context(catalogue, scopeAt(top, group, catalogue), written, isLower(code, written, pieces));
+  const context = new Context(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
   const qualifier = qualifierOf(before);
   return {
     start: from,
@@ -115,14 +117,14 @@ function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
 
 /** What there is to choose from. */
 class Context {
-  readonly #catalogue: Catalogue | undefined;
+  readonly #catalog: Catalog | undefined;
   readonly #scope: Scope;
   readonly #quoted: boolean;
   readonly #prefix: string;
   readonly #lower: boolean;
 
-  constructor(catalogue: Catalogue | undefined, scope: Scope, written: string, lower: boolean) {
-    this.#catalogue = catalogue;
+  constructor(catalog: Catalog | undefined, scope: Scope, written: string, lower: boolean) {
+    this.#catalog = catalog;
     this.#scope = scope;
     this.#lower = lower;
     this.#quoted = written.startsWith('"');
@@ -136,7 +138,7 @@ class Context {
     const relation = schema === undefined
       ? relations.find(({ alias }) => alias === name) ?? queries.find(({ alias }) => alias === name)
       : undefined;
-    const table = relation ?? findTable(this.#catalogue, schema, name);
+    const table = relation ?? findTable(this.#catalog, schema, name);
     if (table !== undefined) {
       yield* this.#columns([{ alias: name, columns: table.columns }]);
     }
@@ -168,7 +170,7 @@ class Context {
   }
 
   #schemas(): Set<string> {
-    const { tables = [], functions = [] } = this.#catalogue ?? {};
+    const { tables = [], functions = [] } = this.#catalog ?? {};
     return new Set([...tables, ...functions].map(({ schema }) => schema));
   }
 
@@ -190,14 +192,14 @@ class Context {
     }
   }
 
-  *#tables(wanted: (table: CatalogueTable) => boolean): Generator<Candidate> {
-    for (const table of this.#catalogue?.tables ?? []) {
+  *#tables(wanted: (table: CatalogTable) => boolean): Generator<Candidate> {
+    for (const table of this.#catalog?.tables ?? []) {
       if (wanted(table)) yield* this.#name(table.name, KINDS[table.kind] ?? "table", table.schema);
     }
   }
 
-  *#functions(wanted: (item: CatalogueFunction) => boolean): Generator<Candidate> {
-    for (const item of this.#catalogue?.functions ?? []) {
+  *#functions(wanted: (item: CatalogFunction) => boolean): Generator<Candidate> {
+    for (const item of this.#catalog?.functions ?? []) {
       if (wanted(item)) yield* this.#name(item.name, "function", signatureOf(item));
     }
   }
@@ -213,9 +215,9 @@ class Context {
     if (!name.toLowerCase().startsWith(this.#prefix)) return;
     const plain = !this.#quoted && /^[a-z_][a-z0-9_$]*$/.test(name) && !RESERVED.has(name);
     yield {
-      text: plain ? name : quoted(name),
+      text: plain ? name : quoteName(name),
       type,
-      ...(signature === undefined ? {} : { signature: seen(signature) }),
+      ...(signature === undefined ? {} : { signature: showInvisible(signature) }),
     };
   }
 }
@@ -227,70 +229,17 @@ const TO_ESCAPE = new RegExp(`[\\\\$]|${UNSEEN}`, "g");
  * A name in quotes. In a `%%sql` cell a `${` begins JavaScript, which would run as the person who took the name; that, and
  * characters that can't be seen, are written by their numbers.
  */
-function quoted(name: string): string {
+function quoteName(name: string): string {
   const text = name.replaceAll('"', '""');
   if (!HIDDEN.test(text)) return `"${text}"`;
   const number = (unit: string) => `\\${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return `U&"${text.replace(TO_ESCAPE, (found) => found === "\\" ? "\\\\" : found.split("").map(number).join(""))}"`;
 }
 
-function seen(text: string): string {
+function showInvisible(text: string): string {
   return text.replace(new RegExp(UNSEEN, "g"), markUnseen);
 }
 
 function isSystem(schema: string): boolean {
   return schema === "pg_catalog" || schema === "information_schema";
 }
-
-/** Words that begin a statement of PostgreSQL. */
-export const STATEMENTS: ReadonlySet<string> = new Set(
-  ("abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete " +
-    "discard do drop end execute explain fetch grant import insert listen load lock merge move notify prepare " +
-    "reassign refresh reindex release reset revoke rollback savepoint security select set show start table truncate " +
-    "unlisten update vacuum values with").split(" "),
-);
-
-/** Words of SQL that are worth completing. */
-export const KEYWORDS: readonly string[] =
-  ("abort add after all alter always analyze and any as asc at authorization before begin between bigint boolean " +
-    "both by bytea cascade case cast check checkpoint close cluster collate column columns comment commit " +
-    "concurrently conflict constraint copy create cross cube current current_date current_role current_schema " +
-    "current_time current_timestamp current_user cursor data database date day deallocate declare default deferrable " +
-    "deferred delete desc describe discard distinct do domain drop each else end enum escape except exclude execute " +
-    "exists explain extension extract false fetch filter first following for foreign from full function generated " +
-    "global grant group grouping groups having hour identity if ilike immutable in index inherits initially inner " +
-    "inout insert instead int int4 int8 integer intersect interval into is isnull isolation join json jsonb key " +
-    "language last lateral leading left level like limit listen local localtime localtimestamp locked login " +
-    "materialized matched merge minute month move names natural no not nothing notify notnull nowait null nulls " +
-    "numeric of off offset on only or order ordinality out outer over overlaps overriding owner partition password " +
-    "plpgsql position preceding precision prepare primary privileges procedure procedures range read real recursive " +
-    "references refresh reindex release rename repeatable replace reset restrict return returning returns revoke " +
-    "right role rollback rollup row rows rule savepoint schema second security select sequence serializable session " +
-    "session_user set sets share show similar skip smallint some stable start statement stored strict substring " +
-    "symmetric table tables tablesample temp temporary text then ties time timestamp timestamptz to trailing " +
-    "transaction trigger trim true truncate type unbounded uncommitted union unique unknown unlisten unlogged update " +
-    "user using uuid vacuum valid validate values varchar verbose view volatile when where window with within without " +
-    "work write year zone").split(" ");
-
-/** Words that follow a table and are no alias of it. */
-export const NO_ALIAS: ReadonlySet<string> = new Set(
-  ("and as asc cross default desc do else end except fetch for from full group having in inner intersect into is " +
-    "isnull join lateral left like limit natural not notnull offset on or order returning right select set similar " +
-    "tablesample then union using values when where window with").split(" "),
-);
-
-/** Words that are names only within quotes. */
-export const RESERVED: ReadonlySet<string> = new Set(
-  ("all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation " +
-    "column concurrently constraint create cross current_catalog current_date current_role current_schema " +
-    "current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for " +
-    "foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral " +
-    "leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps " +
-    "placing primary references returning right select session_user similar some symmetric system_user table " +
-    "tablesample then to trailing true union unique user using variadic verbose when where window with").split(" "),
-);
-
-/** Words that go on after a table. */
-export const AFTER_TABLE: readonly string[] =
-  ("where join left inner full cross natural on using group order having limit offset set values returning union as tablesample")
-    .split(" ");

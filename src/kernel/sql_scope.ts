@@ -1,15 +1,15 @@
 import { type SqlKind, type SqlToken, sqlTokens } from "../core/sql_text.ts";
-import type { Catalogue, CatalogueColumn, CatalogueTable } from "./catalog.ts";
+import type { Catalog, CatalogColumn, CatalogTable } from "./catalog.ts";
 import { expressionEnd } from "./script_text.ts";
-import { NO_ALIAS } from "./sql_completion.ts";
+import { NO_ALIAS } from "./sql_words.ts";
 
 /** Rows that a part of a statement can name columns of. */
 export interface Relation {
   /** What columns are qualified with. */
   alias: string;
-  columns: readonly CatalogueColumn[];
+  columns: readonly CatalogColumn[];
   /** The table, where it is one that is known. */
-  table?: CatalogueTable;
+  table?: CatalogTable;
 }
 
 /** What a place of a statement can refer to. */
@@ -22,17 +22,17 @@ export interface Scope {
 
 const BEFORE_TABLES: ReadonlySet<string> = new Set(["from", "join", "update", "into", "using", "table"]);
 /** A query that refers to others in a chain is looked into this far. */
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 
 /**
  * What is in scope in a group of a statement: the relations of its query and of those around it.
  *
  * @param top The statement.
  * @param group The group.
- * @param catalogue What the database has.
+ * @param catalog What the database has.
  */
-export function scopeAt(top: Group, group: Group, catalogue: Catalogue | undefined): Scope {
-  const finder = new Finder(catalogue);
+export function scopeAt(top: Group, group: Group, catalog: Catalog | undefined): Scope {
+  const finder = new RelationFinder(catalog);
   finder.findQueries(top, 0);
   const relations: Relation[] = [];
   for (let at: Group | undefined = group; at !== undefined; at = at.parent) relations.push(...finder.relations(at, 0));
@@ -41,33 +41,33 @@ export function scopeAt(top: Group, group: Group, catalogue: Catalogue | undefin
 
 /** A table by its name. */
 export function findTable(
-  catalogue: Catalogue | undefined,
+  catalog: Catalog | undefined,
   schema: string | undefined,
   name: string,
-): CatalogueTable | undefined {
-  return catalogue?.tables.find((table) =>
+): CatalogTable | undefined {
+  return catalog?.tables.find((table) =>
     table.name === name && (schema === undefined ? table.visible : table.schema === schema)
   );
 }
 
-class Finder {
+class RelationFinder {
   readonly queries = new Map<string, Relation>();
-  readonly #catalogue: Catalogue | undefined;
+  readonly #catalog: Catalog | undefined;
 
-  constructor(catalogue: Catalogue | undefined) {
-    this.#catalogue = catalogue;
+  constructor(catalog: Catalog | undefined) {
+    this.#catalog = catalog;
   }
 
   /** `name [(columns)] AS [NOT] [MATERIALIZED] (query)`, wherever it stands. */
   findQueries(group: Group, depth: number): void {
     const { pieces } = group;
     for (const [index, piece] of pieces.entries()) {
-      if (piece.opens === undefined || depth > DEEPEST) continue;
+      if (piece.opens === undefined || depth > MAX_DEPTH) continue;
       this.findQueries(piece.opens, depth + 1);
       let before = index - 1;
       while (pieces[before]?.text === "materialized" || pieces[before]?.text === "not") before--;
       if (pieces[before]?.text !== "as" || !isQuery(piece.opens)) continue;
-      const [named, columns] = nameBefore(pieces, before - 1);
+      const [named, columns] = commonTableName(pieces, before - 1);
       if (named === undefined || !isCommonTable(pieces, named)) continue;
       const alias = pieces[named]!.text;
       this.queries.set(alias, { alias, columns: columns ?? this.#output(piece.opens, depth) });
@@ -101,7 +101,7 @@ class Finder {
     if (first === undefined) return index;
     let relation: Relation;
     if (first.opens !== undefined) {
-      relation = { alias: "", columns: depth > DEEPEST ? [] : this.#output(first.opens, depth + 1) };
+      relation = { alias: "", columns: depth > MAX_DEPTH ? [] : this.#output(first.opens, depth + 1) };
       index += 2;
     } else {
       const path: string[] = [];
@@ -120,7 +120,7 @@ class Finder {
       relation = { ...relation, alias: alias!.text };
       index++;
       if (pieces[index]?.opens !== undefined) {
-        relation.columns = names(pieces[index]!.opens!);
+        relation.columns = columnNames(pieces[index]!.opens!);
         index += 2;
       }
     }
@@ -132,23 +132,23 @@ class Finder {
     const alias = path.at(-1)!;
     const query = path.length === 1 ? this.queries.get(alias) : undefined;
     if (query !== undefined) return query;
-    const table = findTable(this.#catalogue, path.at(-2), alias);
+    const table = findTable(this.#catalog, path.at(-2), alias);
     return table === undefined ? { alias, columns: [] } : { alias, columns: table.columns, table };
   }
 
   /** The columns that a query gives, as far as their names can be seen. */
-  #output(group: Group, depth: number): CatalogueColumn[] {
+  #output(group: Group, depth: number): CatalogColumn[] {
     const { pieces } = group;
     const from = this.relations(group, depth + 1);
     const select = pieces.findIndex(({ text, kind }) => kind === "word" && (text === "select" || text === "returning"));
     if (select === -1) return [];
-    const columns: CatalogueColumn[] = [];
+    const columns: CatalogColumn[] = [];
     let item: Piece[] = [];
     for (const piece of [...pieces.slice(select + 1), undefined]) {
       const ends = piece === undefined || (piece.kind === "word" && ENDS_LIST.has(piece.text));
       if (!ends && piece.text !== ",") item.push(piece);
       else {
-        columns.push(...outputOf(item, from));
+        columns.push(...outputColumns(item, from));
         item = [];
       }
       if (ends) break;
@@ -161,7 +161,7 @@ const ENDS_LIST: ReadonlySet<string> = new Set(
   ["from", "where", "group", "having", "window", "order", "limit", "union", "intersect", "except", "into"],
 );
 
-function outputOf(item: readonly Piece[], from: readonly Relation[]): CatalogueColumn[] {
+function outputColumns(item: readonly Piece[], from: readonly Relation[]): CatalogColumn[] {
   const last = item.at(-1);
   if (last?.text === "*") {
     const alias = item.length > 1 ? item.at(-3)?.text : undefined;
@@ -179,7 +179,7 @@ function isName(piece: Piece | undefined): boolean {
   return piece?.kind === "word" || piece?.kind === "name";
 }
 
-function names({ pieces }: Group): CatalogueColumn[] {
+function columnNames({ pieces }: Group): CatalogColumn[] {
   return pieces.filter((piece, index) => isName(piece) && (index === 0 || pieces[index - 1]!.text === ","))
     .map(({ text }) => ({ name: text, type: "", notNull: false }));
 }
@@ -189,10 +189,12 @@ function isQuery({ pieces }: Group): boolean {
 }
 
 /** The index of `name` in `name` or `name (columns)`, which ends at an index; and the columns. */
-function nameBefore(pieces: readonly Piece[], end: number): [number?, CatalogueColumn[]?] {
+function commonTableName(pieces: readonly Piece[], end: number): [number?, CatalogColumn[]?] {
   if (isName(pieces[end])) return [end];
   const opening = pieces[end - 1]?.opens;
-  return pieces[end]?.text === ")" && opening !== undefined && isName(pieces[end - 2]) ? [end - 2, names(opening)] : [];
+  return pieces[end]?.text === ")" && opening !== undefined && isName(pieces[end - 2])
+    ? [end - 2, columnNames(opening)]
+    : [];
 }
 
 function isCommonTable(pieces: readonly Piece[], index: number): boolean {

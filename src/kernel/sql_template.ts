@@ -1,5 +1,5 @@
 import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
-import { lineAt, UsageError } from "./magic.ts";
+import { lineAt, UsageError } from "./failure.ts";
 import { expressionEnd } from "./script_text.ts";
 
 /** A statement's text around its values, and where in the cell each value's expression stands. */
@@ -11,7 +11,7 @@ export interface SqlTemplate {
 }
 
 /** SQL as it was found in a cell. */
-export interface SqlFound {
+export interface SqlCode {
   /** How many there are. */
   count: number;
   /** One for all of it; one for each statement where there are values, which the server takes with single statements only. */
@@ -29,14 +29,14 @@ export interface SqlFound {
  * @param line Whether it ends with its line, or before a bracket that it did not open.
  * @throws {UsageError} For quotes, comments and `${` that are not closed, and for values within quotes.
  */
-export function readSql(text: string, start: number, line = false): SqlFound {
-  const reader = new Reader(text, start);
+export function readSql(text: string, start: number, line = false): SqlCode {
+  const reader = new TemplateBuilder(text, start);
   for (const token of sqlTokens(text, { start, valueEnd: expressionEnd })) {
     if (line && endsLine(text, token, reader.depth)) {
       const newline = token.kind === "space" ? text.indexOf("\n", token.start) : token.start;
       return reader.end(newline);
     }
-    check(text, token, line);
+    checkToken(text, token, line);
     reader.take(token);
   }
   return reader.end(text.length);
@@ -47,7 +47,7 @@ function endsLine(text: string, { kind, start, end }: SqlToken, depth: number): 
   return kind === "symbol" && depth === 0 && ")]}".includes(text[start]!);
 }
 
-function check(text: string, { kind, start, end, closed }: SqlToken, line: boolean): void {
+function checkToken(text: string, { kind, start, end, closed }: SqlToken, line: boolean): void {
   const refuse = (state: (where: string) => string): never => {
     throw new UsageError(`Cannot run the SQL: ${state(`on line ${lineAt(text, start)}`)}`);
   };
@@ -92,7 +92,7 @@ function advice(kind: "string" | "name"): string {
 const KEEP_PARAMETERS: ReadonlySet<string> = new Set(["create", "explain", "prepare"]);
 
 /** Cuts what it is given into statements, and those into texts and values. */
-class Reader {
+class TemplateBuilder {
   /** How many brackets are open. */
   depth = 0;
   readonly #text: string;
@@ -128,7 +128,7 @@ class Reader {
     else if (kind === "string" || kind === "name") this.#escapes(start, end);
   }
 
-  end(at: number): SqlFound {
+  end(at: number): SqlCode {
     this.#flush(at);
     this.#endPiece();
     const all = this.#statements;

@@ -21,14 +21,14 @@ export type SocketType = "ROUTER" | "DEALER" | "PUB" | "SUB";
 /** The length of a greeting. */
 export const GREETING_BYTES = 64;
 /** A frame longer than this is taken for a stream that has lost its place, or for an attack. */
-export const LONGEST_FRAME = 1 << 30;
+export const MAX_FRAME_BYTES = 1 << 30;
 
 /** The flags of a frame: another one follows; its length takes eight bytes; it is a command. */
 export const MORE = 1;
 export const LONG = 2;
 export const COMMAND = 4;
 /** All of them; a byte above is none. */
-export const LARGEST_FLAGS = 7;
+export const MAX_FLAGS = 7;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -43,7 +43,7 @@ export function greeting(): Uint8Array<ArrayBuffer> {
 }
 
 /** Why a peer's greeting can't be used, or `undefined` where it can. */
-export function greetingFault(bytes: Uint8Array): string | undefined {
+export function greetingError(bytes: Uint8Array): string | undefined {
   if (bytes[0] !== 0xff || ((bytes[9] ?? 0) & 1) === 0) return "it does not speak ZMTP";
   if ((bytes[10] ?? 0) < 3) return `it speaks ZMTP ${bytes[10]}; 3 is wanted`;
   const mechanism = decoder.decode(bytes.subarray(12, 32)).replace(/\0+$/, "");
@@ -170,12 +170,12 @@ export interface FrameHeader {
 export function readFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   const flags = bytes[0];
   if (flags === undefined) return undefined;
-  if (flags > LARGEST_FLAGS) throw new Error(`Cannot read a ZMTP frame: its flags are 0x${flags.toString(16)}`);
+  if (flags > MAX_FLAGS) throw new Error(`Cannot read a ZMTP frame: its flags are 0x${flags.toString(16)}`);
   const size = flags & LONG ? 9 : 2;
   if (bytes.length < size) return undefined;
   const length = flags & LONG ? Number(new DataView(bytes.buffer, bytes.byteOffset, 9).getBigUint64(1)) : bytes[1]!;
-  if (length > LONGEST_FRAME) {
-    throw new Error(`Cannot read a ZMTP frame: it says that it has ${length} bytes; ${LONGEST_FRAME} are the most`);
+  if (length > MAX_FRAME_BYTES) {
+    throw new Error(`Cannot read a ZMTP frame: it says that it has ${length} bytes; ${MAX_FRAME_BYTES} are the most`);
   }
   return { size, length, more: (flags & MORE) !== 0, command: (flags & COMMAND) !== 0 };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Lakebase, SESSION } from "../../src/api/lakebase.ts";
 import { findCatalogue } from "../../src/cells/completion_catalog.ts";
 import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
-import { parseCatalogue } from "../../src/kernel/catalog.ts";
+import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
 /** What the kernel makes of a `%%sql` cell; each text a statement, with its values in place of `?`. */
@@ -160,7 +160,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
   await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
   await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
   await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
-  const own = parseCatalogue({ connections: [], ...await findCatalogue(db[SESSION], false) });
+  const own = parseCatalog({ connections: [], ...await findCatalogue(db[SESSION], false) });
   assert.deepEqual(own?.tables, [{
     ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
     columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
@@ -169,7 +169,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
     ["ring", "IN n integer", ""],
     ["twice", "n integer", "integer"],
   ]);
-  const all = parseCatalogue({ connections: [], ...await findCatalogue(db[SESSION], true) })!;
+  const all = parseCatalog({ connections: [], ...await findCatalogue(db[SESSION], true) })!;
   assert.equal(all.tables[0]?.name, "Odd Name");
   assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
   for (const name of ["count", "generate_series", "lower", "now"]) {

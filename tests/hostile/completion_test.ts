@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { parseCatalogue } from "../../src/kernel/catalog.ts";
+import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { completeSql } from "../../src/kernel/completion.ts";
-import { inspectSql } from "../../src/kernel/inspection.ts";
+import { inspectSql } from "../../src/kernel/editor.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
 /** Each does something if a cell that has it is run, or looks like another in it. */
@@ -22,9 +22,9 @@ const NAMES = [
 
 function complete(name: string): string {
   const table = { schema: "public", name, kind: "r", visible: true, columns: [["c", "text", false]] };
-  const catalogue = parseCatalogue({ connections: [], tables: [table], functions: [] });
+  const catalog = parseCatalog({ connections: [], tables: [table], functions: [] });
   const cell = "%%sql\nSELECT * FROM ";
-  return completeSql(cell, cell.length, catalogue)!.matches[0]!;
+  return completeSql(cell, cell.length, catalog)!.matches[0]!;
 }
 
 queryTest("a hostile name is completed as the name that it is, and can begin no code", async ({ db }) => {
@@ -42,9 +42,9 @@ queryTest("a hostile name is completed as the name that it is, and can begin no 
 Deno.test("what Shift-Tab shows of a hostile table has no control characters", () => {
   const columns = [["a\x1bc", "te\u202ext", true]];
   const table = { schema: "public", name: "t", kind: "r", visible: true, columns };
-  const catalogue = parseCatalogue({ connections: [], tables: [table], functions: [] });
+  const catalog = parseCatalog({ connections: [], tables: [table], functions: [] });
   const cell = "%%sql\nSELECT * FROM t";
-  const shown = inspectSql(cell, cell.length, catalogue)?.["text/plain"];
+  const shown = inspectSql(cell, cell.length, catalog)?.["text/plain"];
   assert.match(shown!, /^table public\.t\n {2}a<U\+001B>c/);
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { hasNoReason, importedSpecifiers, parseFailure } from "../../src/kernel/failure.ts";
-import { rewritten, scriptOf } from "../../src/kernel/rewrite.ts";
+import { importedSpecifiers, isUnexplained, parseFailure } from "../../src/kernel/failure.ts";
+import { codeForChild, scriptOnly } from "../../src/kernel/rewrite.ts";
 
 Deno.test("why a cell does not parse is told with its line", async () => {
   const { ename, evalue, traceback } = (await parseFailure("const a: number = 1;\n\nlet b = = 2;"))!;
@@ -33,7 +33,7 @@ Deno.test("what is wrong in ${} and around %sql is told with its place in the ce
     ["f(%sql SELECT 1)\n%sql SELECT ${f g}", "Expected ',', got 'g' (line 2, column 17)", "2 | %sql SELECT ${f g}"],
   ];
   for (const [cell, evalue, excerpt] of cases) {
-    const failure = await parseFailure(rewritten(cell, "file:///mod.ts"), cell);
+    const failure = await parseFailure(codeForChild(cell, "file:///mod.ts"), cell);
     assert.equal(failure?.evalue, evalue, cell);
     assert.ok(failure.traceback.includes(excerpt), failure.traceback.join("\n"));
   }
@@ -46,7 +46,7 @@ Deno.test("the script of a cell is what of it is TypeScript, where it was", () =
     ["%sql \\d t\n1", "$sql     \n1"],
     ["1", "1"],
   ];
-  for (const [cell, script] of cases) assert.equal(scriptOf(cell), script, cell);
+  for (const [cell, script] of cases) assert.equal(scriptOnly(cell), script, cell);
 });
 
 Deno.test("static imports are found", () => {
@@ -62,7 +62,7 @@ import("i")`;
 
 Deno.test("the kernel's answer without a reason is known", () => {
   const reply = { status: "error", ename: "Error", evalue: "Execution failed", traceback: [] };
-  assert.ok(hasNoReason(reply));
-  assert.ok(!hasNoReason({ ...reply, traceback: ["Error: Execution failed"] })); // a cell's own
-  assert.ok(!hasNoReason({ status: "ok" }));
+  assert.ok(isUnexplained(reply));
+  assert.ok(!isUnexplained({ ...reply, traceback: ["Error: Execution failed"] })); // a cell's own
+  assert.ok(!isUnexplained({ status: "ok" }));
 });

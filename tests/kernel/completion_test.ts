@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import type { Catalogue } from "../../src/kernel/catalog.ts";
+import type { Catalog } from "../../src/kernel/catalog.ts";
 import { completeSql } from "../../src/kernel/completion.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
-import { CATALOGUE } from "./catalogue.ts";
+import { CATALOG } from "./catalog.ts";
 
 /** Completes where `|` stands. */
-function complete(marked: string, catalogue: Catalogue | null = CATALOGUE) {
+function complete(marked: string, catalog: Catalog | null = CATALOG) {
   const [before = "", after = ""] = marked.split("|");
-  return completeSql(before + after, [...before].length, catalogue ?? undefined);
+  return completeSql(before + after, [...before].length, catalog ?? undefined);
 }
 
 /** What the cell would be with one of the matches taken. */
@@ -102,9 +102,9 @@ Deno.test("completeSql() offers procedures only where they are called, and no co
 });
 
 Deno.test("completeSql() offers the notebook's connections before anything is known of them", () => {
-  const matches = (catalogue?: Catalogue) => completeSql("%%sql d", 7, catalogue, ["db", "db2"])!.matches.slice(0, 3);
+  const matches = (catalog?: Catalog) => completeSql("%%sql d", 7, catalog, ["db", "db2"])!.matches.slice(0, 3);
   assert.deepEqual(matches(), ["db", "db2", "deallocate"]);
-  assert.deepEqual(matches(CATALOGUE), ["db", "db2", "deallocate"]);
+  assert.deepEqual(matches(CATALOG), ["db", "db2", "deallocate"]);
 });
 
 Deno.test("completeSql() replaces what was written, in code points", () => {
@@ -150,7 +150,7 @@ Deno.test("completeSql() offers nothing within texts and comments, and behind un
   }
 });
 
-Deno.test("completeSql() knows SQL's words where the catalogue is not known yet", () => {
+Deno.test("completeSql() knows SQL's words where the catalog is not known yet", () => {
   assert.deepEqual(complete("%%sql\nSELECT * FR|", null)?.matches, ["FROM"]);
   assert.deepEqual(complete("%%sql\nSELECT * FROM |", null)?.matches, []);
 });
@@ -191,7 +191,7 @@ Deno.test("completeSql() never throws, and replaces what ends at the cursor", ()
     const cursor = random.below([...cell].length + 1);
     const where = `LAKEBASE_TEST_SEED=${seed}, round ${round}: ${JSON.stringify([cell, cursor])}`;
     try {
-      const found = completeSql(cell, cursor, CATALOGUE);
+      const found = completeSql(cell, cursor, CATALOG);
       if (found === undefined) continue;
       assert.ok(
         found.cursor_start <= cursor && cursor <= found.cursor_end && found.cursor_end <= [...cell].length,
@@ -206,6 +206,6 @@ Deno.test("completeSql() never throws, and replaces what ends at the cursor", ()
 Deno.test("completeSql() answers in a large cell without delay", () => {
   const cell = `%%sql\nINSERT INTO trips VALUES ${"(1, 'a', 2), ".repeat(15_000)}`;
   const started = performance.now();
-  completeSql(cell, cell.length, CATALOGUE);
+  completeSql(cell, cell.length, CATALOG);
   assert.ok(performance.now() - started < 2000);
 });

@@ -1,6 +1,6 @@
 import type { ChannelName, ConnectionInfo } from "../../src/kernel/connection_file.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "../../src/kernel/message.ts";
-import { Wire } from "../../src/kernel/socket.ts";
+import { ZmtpConnection } from "../../src/kernel/zmtp_connection.ts";
 import { encodeMessage } from "../../src/kernel/zmtp.ts";
 
 export interface Output {
@@ -28,7 +28,7 @@ interface Waiting {
   settle: () => void;
 }
 
-type Wires = Record<Exclude<ChannelName, "hb">, Wire>;
+type Wires = Record<Exclude<ChannelName, "hb">, ZmtpConnection>;
 
 /** One frontend of a kernel, byte for byte. */
 export class Frontend implements Disposable {
@@ -57,7 +57,7 @@ export class Frontend implements Disposable {
 
   static async connect(info: ConnectionInfo, signer: Signer, identity: string): Promise<Frontend> {
     const id = new TextEncoder().encode(identity);
-    const open = async (channel: ChannelName) => Wire.open(await dial(info, channel), kind(channel), id);
+    const open = async (channel: ChannelName) => ZmtpConnection.open(await dial(info, channel), kind(channel), id);
     const [iopub, shell, control, stdin] = await Promise.all([
       open("iopub"),
       open("shell"),
@@ -105,7 +105,7 @@ export class Frontend implements Disposable {
     return { outputs, replyAt, idleAt, reply: reply! };
   }
 
-  async #hear(wire: Wire, heed: (envelope: Envelope) => void): Promise<void> {
+  async #hear(wire: ZmtpConnection, heed: (envelope: Envelope) => void): Promise<void> {
     try {
       for await (const message of wire.messages()) {
         await this.reading;

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { History } from "../../src/kernel/history.ts";
+import { CellHistory } from "../../src/kernel/history.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 /** What a request finds, as numbers of cells. */
-function lines(history: History, request: Record<string, unknown>): unknown[] {
+function lines(history: CellHistory, request: Record<string, unknown>): unknown[] {
   return (history.reply(request)["history"] as unknown[][]).map(([, line]) => line);
 }
 
 Deno.test("history is answered as IPython does", () => {
-  const history = new History();
+  const history = new CellHistory();
   for (const [n, source] of ["a = 1", "b = 2", "a = 1", "%%sql\nSELECT 1"].entries()) history.add(n + 1, source);
   const cases: [request: Record<string, unknown>, wanted: number[]][] = [
     [{ hist_access_type: "tail", n: 2 }, [3, 4]],

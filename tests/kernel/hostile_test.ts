@@ -1,7 +1,8 @@
 import { parseScript } from "../../src/cli/script.ts";
-import { stoppable } from "../../src/kernel/awaits.ts";
-import { editorReply } from "../../src/kernel/completion.ts";
-import { rewriteCell, UsageError } from "../../src/kernel/magic.ts";
+import { makeStoppable } from "../../src/kernel/await_rewrite.ts";
+import { editorReply } from "../../src/kernel/editor.ts";
+import { UsageError } from "../../src/kernel/failure.ts";
+import { rewriteCell } from "../../src/kernel/magic.ts";
 
 /** Readers of what a person typed, or an editor sends while they type. */
 const READERS: Record<string, (text: string) => unknown> = {
@@ -9,7 +10,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a %%sql cell": (text) => rewriteCell(`%%sql\n${text}`, { module: "" }),
   "a magic's header": (text) => rewriteCell(`%%sql ${text}`, { module: "" }),
   "a %sql line": (text) => rewriteCell(`%sql ${text}`, { module: "" }),
-  "awaits": (text) => stoppable(text, 1),
+  "awaits": (text) => makeStoppable(text, 1),
   "completion": (code) => editorReply("complete_request", { code: `%%sql\n${code}`, cursor_pos: 100 }, undefined),
   "inspection": (code) => editorReply("inspect_request", { code: `%%sql\n${code}`, cursor_pos: 100 }, undefined),
   "is_complete": (code) => editorReply("is_complete_request", { code }, undefined),

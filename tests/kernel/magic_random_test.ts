@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 import { newSeed, type Random, randomFrom } from "../support/random.ts";
-import { sent } from "./rewritten_cell.ts";
+import { sent } from "./cell_code.ts";
 
 /** Pieces of SQL, and values that are numbered in order. */
 function randomSql(random: Random): { sql: string; written: string; values: number } {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseScript } from "../../src/cli/script.ts";
 import { rewriteCell } from "../../src/kernel/magic.ts";
-import { sent, stored } from "./rewritten_cell.ts";
+import { sent, stored } from "./cell_code.ts";
 
 Deno.test("rewriteCell() leaves TypeScript as it is", () => {
   const cells = [

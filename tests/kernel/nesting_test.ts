@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DEEPEST, nestsTooDeep } from "../../src/kernel/rewrite.ts";
+import { MAX_NESTING, nestsTooDeep } from "../../src/kernel/rewrite.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 function nested(depth: number, open = "[", close = "]"): string {
@@ -7,11 +7,11 @@ function nested(depth: number, open = "[", close = "]"): string {
 }
 
 Deno.test("brackets that are nested too deep are told from many, and from text", () => {
-  assert.ok(nestsTooDeep(nested(DEEPEST + 1)));
-  assert.ok(nestsTooDeep(nested(DEEPEST + 1, "`${", "}`")));
-  assert.ok(!nestsTooDeep(nested(DEEPEST)));
-  assert.ok(!nestsTooDeep("[1],".repeat(DEEPEST * 3)));
-  assert.ok(!nestsTooDeep(`"${"[".repeat(DEEPEST * 3)}"`));
+  assert.ok(nestsTooDeep(nested(MAX_NESTING + 1)));
+  assert.ok(nestsTooDeep(nested(MAX_NESTING + 1, "`${", "}`")));
+  assert.ok(!nestsTooDeep(nested(MAX_NESTING)));
+  assert.ok(!nestsTooDeep("[1],".repeat(MAX_NESTING * 3)));
+  assert.ok(!nestsTooDeep(`"${"[".repeat(MAX_NESTING * 3)}"`));
   assert.ok(nestsTooDeep("[".repeat(5e6)));
 });
 

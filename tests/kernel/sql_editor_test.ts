@@ -11,7 +11,7 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
     const content = { code: before + after, cursor_pos: [...before].length };
     return (await frontend.request("shell", "complete_request", content))["matches"] as string[];
   };
-  /** The catalogue comes in the background. */
+  /** The catalog comes in the background. */
   const completeAtLast = async (marked: string, match: string) => {
     for (let tries = 0; tries < 60; tries++) {
       const matches = await complete(marked);

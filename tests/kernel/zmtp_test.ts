@@ -3,8 +3,8 @@ import { MessageReader } from "../../src/kernel/message_reader.ts";
 import {
   encodeMessage,
   greeting,
-  greetingFault,
-  LONGEST_FRAME,
+  greetingError,
+  MAX_FRAME_BYTES,
   type Message,
   pong,
   readCommand,
@@ -27,7 +27,7 @@ Deno.test("a greeting is read", () => {
   const other = (change: (bytes: Uint8Array) => void) => {
     const bytes = greeting();
     change(bytes);
-    return greetingFault(bytes);
+    return greetingError(bytes);
   };
   assert.equal(other(() => {}), undefined);
   assert.equal(other((bytes) => bytes[11] = 1), undefined); // 3.1
@@ -82,7 +82,10 @@ Deno.test("a frame's header is read once it is whole", () => {
   assert.deepEqual(readFrameHeader(new Uint8Array(long)), { size: 9, length: 65_536, more: false, command: false });
   assert.throws(() => readFrameHeader(Uint8Array.of(0x47, 0x45)), /flags are 0x47/);
   assert.throws(() => readFrameHeader(new Uint8Array([2, 255, 0, 0, 0, 0, 0, 0, 0])), /are the most/);
-  assert.throws(() => readFrameHeader(new Uint8Array([3, 0, 0, 0, 0, 0xff, 0, 0, 0])), new RegExp(`${LONGEST_FRAME}`));
+  assert.throws(
+    () => readFrameHeader(new Uint8Array([3, 0, 0, 0, 0, 0xff, 0, 0, 0])),
+    new RegExp(`${MAX_FRAME_BYTES}`),
+  );
 });
 
 Deno.test("messages are read however their bytes are cut", () => {
@@ -96,7 +99,7 @@ Deno.test("messages are read however their bytes are cut", () => {
       let fed = reader.feed(whole.slice(at, at + step));
       for (; fed.message; fed = reader.feed(fed.rest)) messages.push(fed.message);
     }
-    assert.ok(reader.between);
+    assert.ok(reader.atBoundary);
     assert.deepEqual(messages.map(({ frames }) => frames.map(({ length }) => length)), sizes, `step ${step}`);
     for (const [n, { raw }] of messages.entries()) assert.deepEqual(raw, sent[n]);
   }

@@ -2,7 +2,7 @@ import { MessageReader } from "./message_reader.ts";
 import {
   greeting,
   GREETING_BYTES,
-  greetingFault,
+  greetingError,
   joined,
   type Message,
   pong,
@@ -17,7 +17,7 @@ const CHUNK_BYTES = 1 << 18;
 const BATCH_BYTES = 1 << 16;
 
 /** One ZMTP connection behind its handshake. It writes one message at a time, in order. */
-export class Wire implements Disposable {
+export class ZmtpConnection implements Disposable {
   /** Who the peer says it is; a frontend is the same on every channel. Empty where it doesn't say. */
   identity = "";
   /** When it last took bytes, as `performance.now()`. */
@@ -44,11 +44,11 @@ export class Wire implements Disposable {
    * @param identity Who this end says it is, for a DEALER.
    * @throws {Error} When the peer speaks something else or hangs up.
    */
-  static async open(conn: Deno.TcpConn, socket: SocketType, identity?: Uint8Array): Promise<Wire> {
-    const wire = new Wire(conn);
+  static async open(conn: Deno.TcpConn, socket: SocketType, identity?: Uint8Array): Promise<ZmtpConnection> {
+    const wire = new ZmtpConnection(conn);
     try {
       wire.send(greeting());
-      const fault = greetingFault(await wire.#exactly(GREETING_BYTES));
+      const fault = greetingError(await wire.#exactly(GREETING_BYTES));
       if (fault !== undefined) throw new Error(`Cannot talk to a peer: ${fault}`);
       wire.send(ready(socket, identity));
       const first = await wire.#first();

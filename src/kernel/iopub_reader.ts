@@ -8,11 +8,11 @@ const MARK = new Uint8Array([1, 9, ...new TextEncoder().encode("<IDS|MSG>"), 1])
 const JSON_FRAMES = 6;
 
 /** What has to be known beside the bytes. */
-export interface UnweaverOptions {
+export interface IopubReaderOptions {
   /** Whether a message's signature holds; asked only of one that was found inside another. */
-  genuine: (message: Message) => boolean;
+  isSigned: (message: Message) => boolean;
   /** Told when bytes can't be read; reading goes on with the next message that can. */
-  garbled: (error: Error) => void;
+  onError: (error: Error) => void;
 }
 
 /**
@@ -20,15 +20,15 @@ export interface UnweaverOptions {
  * statuses while another is in the middle of a long output, so that a message may stand inside another one. It does stand
  * there whole, and its first bytes do not occur in JSON.
  */
-export class Unweaver {
-  readonly #options: UnweaverOptions;
+export class IopubReader {
+  readonly #options: IopubReaderOptions;
   #outer = new MessageReader();
   #inner: MessageReader | undefined;
-  #lost = false;
+  #outOfSync = false;
   #carried: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #messages: Message[] = [];
 
-  constructor(options: UnweaverOptions) {
+  constructor(options: IopubReaderOptions) {
     this.#options = options;
   }
 
@@ -49,35 +49,35 @@ export class Unweaver {
 
   /** Reads some of the bytes, and returns the others. */
   #step(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    if (this.#inner !== undefined) return this.#within(this.#inner, bytes);
-    const { whole, part } = findMark(bytes, !this.#lost && this.#outer.between ? 1 : 0);
+    if (this.#inner !== undefined) return this.#stepInner(this.#inner, bytes);
+    const { whole, part } = findMark(bytes, !this.#outOfSync && this.#outer.atBoundary ? 1 : 0);
     const end = whole ?? part;
-    if (this.#lost) {
-      this.#lost = whole === undefined;
-      return whole === undefined ? this.#carry(bytes.subarray(part)) : bytes.subarray(whole);
+    if (this.#outOfSync) {
+      this.#outOfSync = whole === undefined;
+      return whole === undefined ? this.#keepForLater(bytes.subarray(part)) : bytes.subarray(whole);
     }
     const left = this.#feed(bytes.subarray(0, end)).length;
     const rest = bytes.subarray(end - left);
-    if (left > 0 || this.#outer.between || this.#lost || rest.length === 0) return rest;
+    if (left > 0 || this.#outer.atBoundary || this.#outOfSync || rest.length === 0) return rest;
     if (whole !== undefined) {
       this.#inner = new MessageReader();
       return rest;
     }
     const ends = this.#outer.frames > JSON_FRAMES && this.#outer.endsWithin(rest.length);
-    return ends ? this.#feed(rest) : this.#carry(rest);
+    return ends ? this.#feed(rest) : this.#keepForLater(rest);
   }
 
-  #within(inner: MessageReader, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  #stepInner(inner: MessageReader, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     let fed;
     try {
       fed = inner.feed(bytes);
     } catch (error) {
-      return this.#lose(error, bytes);
+      return this.#loseSync(error, bytes);
     }
     const { rest, message } = fed;
     if (message === undefined) return rest;
     this.#inner = undefined;
-    if (this.#options.genuine(message)) {
+    if (this.#options.isSigned(message)) {
       this.#messages.push(message);
       return rest;
     }
@@ -92,20 +92,20 @@ export class Unweaver {
       if (message !== undefined) this.#messages.push(message);
       return rest;
     } catch (error) {
-      return this.#lose(error, bytes);
+      return this.#loseSync(error, bytes);
     }
   }
 
   /** Goes on behind the first byte of what could not be read. */
-  #lose(error: unknown, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  #loseSync(error: unknown, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     this.#outer = new MessageReader();
     this.#inner = undefined;
-    this.#lost = true;
-    this.#options.garbled(error as Error);
+    this.#outOfSync = true;
+    this.#options.onError(error as Error);
     return bytes.subarray(1);
   }
 
-  #carry(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  #keepForLater(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     this.#carried = bytes;
     return bytes.subarray(bytes.length);
   }

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { stoppable } from "../../src/kernel/awaits.ts";
-import { eachCode, waitCode } from "../../src/kernel/waits.ts";
+import { makeStoppable } from "../../src/kernel/await_rewrite.ts";
+import { eachCode, waitCode } from "../../src/kernel/prelude.ts";
 
 /** What a cell becomes, with W for a wait and E for what a loop reads. */
 function waited(code: string): string {
   const portable = code.includes("async");
-  return stoppable(code, 7).replaceAll(waitCode(7, portable), "W").replaceAll(eachCode(7, portable), "E");
+  return makeStoppable(code, 7).replaceAll(waitCode(7, portable), "W").replaceAll(eachCode(7, portable), "E");
 }
 
 Deno.test("the operand of each await is found, whatever it is", () => {
@@ -45,7 +45,7 @@ Deno.test("the operand of each await is found, whatever it is", () => {
   ];
   for (const [code, becomes] of cases) {
     assert.equal(waited(code), becomes);
-    assert.equal(stoppable(code, 7).split("\n").length, code.split("\n").length);
+    assert.equal(makeStoppable(code, 7).split("\n").length, code.split("\n").length);
   }
 });
 
@@ -83,7 +83,7 @@ Deno.test("a long cell takes time in proportion, however its awaits are nested",
     const cell = (times: number) => `${open!.repeat(times)}x${close!.repeat(times)}`;
 
     const started = performance.now();
-    stoppable(cell(60_000), 1);
+    makeStoppable(cell(60_000), 1);
     assert.ok(performance.now() - started < 5000, open);
   }
 });

@@ -1,11 +1,11 @@
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
-import { eachCode, waitCode } from "./waits.ts";
+import { eachCode, waitCode } from "./prelude.ts";
 
 /** Tokens that are looked at in search of the end of type arguments. */
-const LONGEST_TYPES = 300;
+const MAX_TYPE_TOKENS = 300;
 const PREFIXES: ReadonlySet<string> = new Set(["typeof", "void", "delete", "new", "!", "~", "-", "+"]);
 /** Words that begin what is no operand, or what only a parser could find the end of. */
-const OPEN_ENDED: ReadonlySet<string> = new Set(["as", "async", "class", "function", "yield", "using"]);
+const NO_OPERAND: ReadonlySet<string> = new Set(["as", "async", "class", "function", "yield", "using"]);
 
 /** Words that stand beside others in types. */
 const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new readonly typeof unique".split(" "));
@@ -19,13 +19,13 @@ const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new read
  * @param cell The number by which Stop knows it.
  * @returns The cell itself where there is nothing to change.
  */
-export function stoppable(code: string, cell: number): string {
+export function makeStoppable(code: string, cell: number): string {
   if (!code.includes("await")) return code;
   const tokens = readTokens(code);
-  return tokens === undefined ? code : new Awaits(code, tokens).rewrite(cell);
+  return tokens === undefined ? code : new AwaitRewriter(code, tokens).rewrite(cell);
 }
 
-class Awaits {
+class AwaitRewriter {
   readonly #code: string;
   readonly #tokens: Token[];
   /** For each `await` that was read, the index behind its operand; backwards, so that one within another is known. */
@@ -42,12 +42,12 @@ class Awaits {
     const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
     for (let index = this.#tokens.length - 1; index >= 0; index--) {
       if (!this.#isAwait(index)) continue;
-      const found = this.#loop(index) ?? this.#operand(index);
+      const found = this.#iterable(index) ?? this.#operand(index);
       if (found === undefined) continue;
       insert(this.#tokens[found.from]!.start, `${(found.loop ? eachCode : waitCode)(cell, portable)}(`);
       insert(this.#tokens[found.end - 1]!.end, ")");
     }
-    return spliced(this.#code, inserts);
+    return insertAll(this.#code, inserts);
   }
 
   #isAwait(index: number): boolean {
@@ -56,10 +56,10 @@ class Awaits {
   }
 
   /** What a `for await` reads. */
-  #loop(index: number): { from: number; end: number; loop: true } | undefined {
+  #iterable(index: number): { from: number; end: number; loop: true } | undefined {
     if (this.#text(index - 1) !== "for" || this.#text(index + 1) !== "(") return undefined;
     const end = this.#tokens[index + 1]!.partner;
-    for (let at = index + 3; at < end - 1; at = this.#behind(at)) {
+    for (let at = index + 3; at < end - 1; at = this.#after(at)) {
       if (this.#text(at) !== "of" || /^(?:const|let|var|using|await)$/.test(this.#text(at - 1))) continue;
       return { from: at + 1, end, loop: true };
     }
@@ -80,11 +80,11 @@ class Awaits {
     while (PREFIXES.has(this.#text(at))) at++;
     if (this.#isAwait(at)) return this.#ends.get(at);
     const token = this.#tokens[at];
-    if (token === undefined || OPEN_ENDED.has(token.text)) return undefined;
+    if (token === undefined || NO_OPERAND.has(token.text)) return undefined;
     if (token.kind === "symbol" && !"([{".includes(token.text)) return undefined;
-    const end = this.#chainEnd(this.#behind(at));
+    const end = this.#chainEnd(this.#after(at));
     // `await(x) {` and `await(x): Type` are methods of that name.
-    const method = token.text === "(" && end === this.#behind(at) && /^[{:]$/.test(this.#text(end ?? -1));
+    const method = token.text === "(" && end === this.#after(at) && /^[{:]$/.test(this.#text(end ?? -1));
     return method && token.start === this.#tokens[at - 1]!.end ? undefined : end;
   }
 
@@ -96,23 +96,23 @@ class Awaits {
       const next = this.#tokens[at + 1];
       if (token === undefined) return at === this.#tokens.length ? at : undefined;
       const adjoins = next !== undefined && next.start === token.end;
-      if (token.kind === "template" && token.text[0] === "`" || "([".includes(token.text)) at = this.#behind(at);
+      if (token.kind === "template" && token.text[0] === "`" || "([".includes(token.text)) at = this.#after(at);
       else if (token.text === ".") at += 2;
       else if (token.text === "?" && next?.text === "." && adjoins) {
         at += /^[([]$/.test(this.#text(at + 2)) ? 2 : 3;
       } else if (token.text === "!" && !(adjoins && next.text === "=") && !this.#startsLine(at)) at++;
       else if (token.text === "<") {
         const types = this.#typesEnd(at);
-        if (types === undefined) return this.#compares(at) ? at : undefined;
+        if (types === undefined) return this.#isComparison(at) ? at : undefined;
         at = types;
-      } else return this.#updates(at) ? undefined : at;
+      } else return this.#isPostfix(at) ? undefined : at;
     }
   }
 
   /** Behind type arguments that a call or a template follows. */
   #typesEnd(start: number): number | undefined {
     let depth = 0;
-    for (let at = start; at < this.#tokens.length && at < start + LONGEST_TYPES; at = this.#behind(at)) {
+    for (let at = start; at < this.#tokens.length && at < start + MAX_TYPE_TOKENS; at = this.#after(at)) {
       const text = this.#text(at);
       if (text === "<") depth++;
       if (text === ">" && this.#text(at - 1) !== "=") depth--;
@@ -128,13 +128,13 @@ class Awaits {
   }
 
   /** Whether a `<` that begins no type arguments is plainly an operator. */
-  #compares(index: number): boolean {
+  #isComparison(index: number): boolean {
     const { start, end } = this.#tokens[index]!;
     return /\s/.test(this.#code[start - 1] ?? "") && /[\s=]/.test(this.#code[end] ?? "");
   }
 
   /** Whether a `++` or `--` belongs to what is before it. */
-  #updates(index: number): boolean {
+  #isPostfix(index: number): boolean {
     const text = this.#text(index);
     return (text === "+" || text === "-") && this.#code[this.#tokens[index]!.end] === text && !this.#startsLine(index);
   }
@@ -144,7 +144,7 @@ class Awaits {
   }
 
   /** Behind a token, or what it opens. */
-  #behind(index: number): number {
+  #after(index: number): number {
     return this.#tokens[index]!.partner + 1;
   }
 
@@ -153,7 +153,7 @@ class Awaits {
   }
 }
 
-function spliced(code: string, inserts: ReadonlyMap<number, string>): string {
+function insertAll(code: string, inserts: ReadonlyMap<number, string>): string {
   const parts: string[] = [];
   let from = 0;
   for (const [at, text] of [...inserts].sort(([one], [other]) => one - other)) {
@@ -171,7 +171,7 @@ export interface Token extends ScriptToken {
   partner: number;
 }
 
-const BEGINNING = 16;
+const TEXT_LENGTH = 16;
 /** Words behind which `<` begins no comparison. */
 const BEFORE_A_VALUE = /^(?:await|case|default|delete|do|else|in|of|return|typeof|void|yield)$/;
 /** From behind a slash: another one on its line, and an `await` between them. */
@@ -191,7 +191,7 @@ export function readTokens(code: string): Token[] | undefined {
     const { kind, start, end, closed } = token;
     if (!closed || !reader.matched) return undefined;
     if (kind === "space" || kind === "comment") continue;
-    const text = code.slice(start, Math.min(end, start + BEGINNING));
+    const text = code.slice(start, Math.min(end, start + TEXT_LENGTH));
     if (looksLikeJsx(code, text, start, tokens.at(-1)) || mayHideAwait(code, text, end, tokens.at(-1))) {
       return undefined;
     }

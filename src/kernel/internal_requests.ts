@@ -1,14 +1,14 @@
 import type { Envelope, Header, Signer } from "./message.ts";
 
 /** What code in the child answered with, or `undefined` where it failed. */
-export type HiddenAnswer = Record<string, unknown> | undefined;
+export type InternalAnswer = Record<string, unknown> | undefined;
 
 /** Code that this kernel runs in the child on its own account, unseen by any frontend. */
-export class Hidden {
+export class InternalRequests {
   readonly #send: (message: Uint8Array) => void;
   readonly #signer: Signer;
   readonly #prefix = `hidden-${crypto.randomUUID()}-`;
-  readonly #waiting = new Map<number, (answer: HiddenAnswer) => void>();
+  readonly #waiting = new Map<number, (answer: InternalAnswer) => void>();
   #last = 0;
 
   /** @param send Sends to the child's shell. */
@@ -22,7 +22,7 @@ export class Hidden {
    *
    * @param code Makes the code, which has to answer with the number that it is given.
    */
-  run(code: (n: number) => string): Promise<HiddenAnswer> {
+  execute(code: (n: number) => string): Promise<InternalAnswer> {
     const n = ++this.#last;
     const content = {
       code: code(n),
@@ -36,11 +36,11 @@ export class Hidden {
   }
 
   /** What the child says of itself. */
-  kernelInfo(): Promise<HiddenAnswer> {
+  kernelInfo(): Promise<InternalAnswer> {
     return this.#ask(++this.#last, "kernel_info_request", {});
   }
 
-  #ask(n: number, type: string, content: unknown): Promise<HiddenAnswer> {
+  #ask(n: number, type: string, content: unknown): Promise<InternalAnswer> {
     return new Promise((resolve) => {
       this.#waiting.set(n, resolve);
       this.#send(this.#signer.make(type, content, {}, this.#prefix + n));
@@ -53,12 +53,12 @@ export class Hidden {
   }
 
   /** The answer, as the code broadcast it. */
-  answered(content: Record<string, unknown>): void {
+  onBroadcast(content: Record<string, unknown>): void {
     this.#settle(content["n"], content);
   }
 
   /** The child's own reply, which to code matters only where it failed. */
-  replied(envelope: Envelope, content: Record<string, unknown>): void {
+  onReply(envelope: Envelope, content: Record<string, unknown>): void {
     const n = Number(envelope.parent.msg_id?.slice(this.#prefix.length));
     if (envelope.header.msg_type === "kernel_info_reply") this.#settle(n, content);
     else if (content["status"] !== "ok") this.#settle(n, undefined);
@@ -69,7 +69,7 @@ export class Hidden {
     for (const n of [...this.#waiting.keys()]) this.#settle(n, undefined);
   }
 
-  #settle(n: unknown, answer: HiddenAnswer): void {
+  #settle(n: unknown, answer: InternalAnswer): void {
     if (typeof n !== "number") return;
     const resolve = this.#waiting.get(n);
     this.#waiting.delete(n);

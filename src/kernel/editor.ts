@@ -1,12 +1,65 @@
 import { printable } from "../core/text.ts";
-import { type Catalogue, type CatalogueTable, signatureOf } from "./catalog.ts";
-import { magicRegion, unitsOf } from "./completion.ts";
+import { type Catalog, type CatalogTable, signatureOf } from "./catalog.ts";
+import { completeSql } from "./completion.ts";
+import { cellMagicEnd, magicRegion } from "./magic.ts";
+import { unitsOf } from "./message.ts";
 import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
 
+/** A reply that needs no child. */
+export interface EditorReply {
+  type: string;
+  content: Record<string, unknown>;
+}
+
+/**
+ * Answers what an editor asks in SQL.
+ *
+ * @param type The request's type.
+ * @param content The request's content.
+ * @param catalog What the database holds, as far as it is known.
+ * @param connections Variables of the notebook that may hold connections.
+ * @returns `undefined` where the child is to be asked.
+ */
+export function editorReply(
+  type: string | undefined,
+  content: Record<string, unknown>,
+  catalog: Catalog | undefined,
+  connections: readonly string[] = [],
+): EditorReply | undefined {
+  const { code, cursor_pos: cursor } = content;
+  if (typeof code !== "string") return undefined;
+  if (type === "is_complete_request") return isComplete(code);
+  if (typeof cursor !== "number") return undefined;
+  if (type === "complete_request") {
+    const completion = completeSql(code, cursor, catalog, connections);
+    return completion && { type: "complete_reply", content: { status: "ok", ...completion } };
+  }
+  if (type === "inspect_request") {
+    const data = inspectSql(code, cursor, catalog);
+    return data && { type: "inspect_reply", content: { status: "ok", found: true, data, metadata: {} } };
+  }
+  return undefined;
+}
+
+/** In a console, a cell of SQL is complete behind a semicolon or a blank line. */
+function isComplete(code: string): EditorReply | undefined {
+  if (!isSqlCell(code)) return undefined;
+  const status = /;\s*$|\n[ \t]*\n?$|\?\s*$/.test(code) ? "complete" : "incomplete";
+  return { type: "is_complete_reply", content: { status, indent: "" } };
+}
+
+function isSqlCell(code: string): boolean {
+  try {
+    return cellMagicEnd(code) !== undefined;
+  } catch {
+    return true; // it is refused when it runs
+  }
+}
+
 /** A cell of more characters is not looked into. */
-const LONGEST = 200_000;
+const MAX_CELL_LENGTH = 200_000;
 /** Lines that a box shows. */
-const MOST_LINES = 200;
+const MAX_LINES = 200;
 
 /**
  * What Shift-Tab shows of a name in SQL: of a table its columns, of a column its type and table, of a function how it is
@@ -14,15 +67,15 @@ const MOST_LINES = 200;
  *
  * @param code The cell.
  * @param cursor Where the cursor is, in code points.
- * @param catalogue What the database has, where that is known.
+ * @param catalog What the database has, where that is known.
  * @returns A text by MIME type; `undefined` where there is nothing to say.
  */
 export function inspectSql(
   code: string,
   cursor: number,
-  catalogue: Catalogue | undefined,
+  catalog: Catalog | undefined,
 ): Record<string, string> | undefined {
-  if (code.length > LONGEST || catalogue === undefined) return undefined;
+  if (code.length > MAX_CELL_LENGTH || catalog === undefined) return undefined;
   const at = unitsOf(code, cursor);
   const region = magicRegion(code, at);
   if (region === undefined) return undefined;
@@ -32,27 +85,27 @@ export function inspectSql(
   );
   const piece = pieces[index];
   if (piece === undefined) return undefined;
-  const scope = scopeAt(top, piece.group, catalogue);
-  const text = describe(pieces, index, scope, catalogue);
+  const scope = scopeAt(top, piece.group, catalog);
+  const text = describe(pieces, index, scope, catalog);
   return text === undefined ? undefined : { "text/plain": printable(text) };
 }
 
-function describe(pieces: readonly Piece[], index: number, scope: Scope, catalogue: Catalogue): string | undefined {
+function describe(pieces: readonly Piece[], index: number, scope: Scope, catalog: Catalog): string | undefined {
   const name = pieces[index]!.text;
   const qualifier = pieces[index - 1]?.text === "." ? pieces[index - 2]?.text : undefined;
   const called = pieces[index + 1]?.text === "(";
   if (called) {
-    const functions = catalogue.functions.filter((item) =>
+    const functions = catalog.functions.filter((item) =>
       item.name === name && (qualifier === undefined ? item.visible : item.schema === qualifier)
     );
     if (functions.length > 0) {
-      return lines(functions.map((item) => `${item.schema}.${name}${signatureOf(item)}`));
+      return joinLines(functions.map((item) => `${item.schema}.${name}${signatureOf(item)}`));
     }
   }
   const relations = [...scope.relations, ...scope.queries];
   const relation = qualifier === undefined ? relations.find(({ alias }) => alias === name) : undefined;
   if (relation !== undefined) return describeRelation(relation);
-  const table = findTable(catalogue, qualifier, name);
+  const table = findTable(catalog, qualifier, name);
   // Behind FROM a name is a table's, elsewhere a column's first.
   if (table !== undefined && pieces[index + 1]?.text !== "." && isSource(pieces, index)) return describeTable(table);
   const owners = relations.filter(({ alias }) => qualifier === undefined || alias === qualifier);
@@ -61,7 +114,7 @@ function describe(pieces: readonly Piece[], index: number, scope: Scope, catalog
       `${table === undefined ? alias : `${table.schema}.${table.name}`}.${name} ${type}${notNull ? " not null" : ""}`
     )
   );
-  if (column.length > 0) return lines([...new Set(column)]);
+  if (column.length > 0) return joinLines([...new Set(column)]);
   return table === undefined ? undefined : describeTable(table);
 }
 
@@ -75,11 +128,11 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 function describeRelation({ alias, columns, table }: Relation): string {
-  return table === undefined ? lines([alias, ...columnLines(columns)]) : describeTable(table);
+  return table === undefined ? joinLines([alias, ...columnLines(columns)]) : describeTable(table);
 }
 
-function describeTable({ schema, name, kind, columns }: CatalogueTable): string {
-  return lines([`${KINDS[kind] ?? "table"} ${schema}.${name}`, ...columnLines(columns)]);
+function describeTable({ schema, name, kind, columns }: CatalogTable): string {
+  return joinLines([`${KINDS[kind] ?? "table"} ${schema}.${name}`, ...columnLines(columns)]);
 }
 
 function columnLines(columns: Relation["columns"]): string[] {
@@ -89,8 +142,8 @@ function columnLines(columns: Relation["columns"]): string[] {
   );
 }
 
-function lines(all: readonly string[]): string {
-  const shown = all.slice(0, MOST_LINES);
+function joinLines(all: readonly string[]): string {
+  const shown = all.slice(0, MAX_LINES);
   if (all.length > shown.length) shown.push(`  ... and ${all.length - shown.length} more`);
   return shown.join("\n");
 }

@@ -1,6 +1,6 @@
-import { type Catalogue, parseCatalogue } from "../../src/kernel/catalog.ts";
+import { type Catalog, parseCatalog } from "../../src/kernel/catalog.ts";
 
-/** A catalogue as the child sends it. */
+/** A catalog as the child sends it. */
 export const SENT = {
   connections: ["db2"],
   tables: [
@@ -27,4 +27,4 @@ function table(schema: string, name: string, kind: string, visible: boolean, col
   };
 }
 
-export const CATALOGUE: Catalogue = parseCatalogue(SENT)!;
+export const CATALOG: Catalog = parseCatalog(SENT)!;

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { openMessage, Signer } from "../../src/kernel/message.ts";
-import { Unweaver } from "../../src/kernel/unweave.ts";
+import { IopubReader } from "../../src/kernel/iopub_reader.ts";
 import { encodeMessage, joined, type Message } from "../../src/kernel/zmtp.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 
 const signer = new Signer("key");
 
-function genuine(message: Message): boolean {
+function isSigned(message: Message): boolean {
   const envelope = openMessage(message);
   return envelope !== undefined && signer.holds(envelope);
 }
@@ -14,20 +14,20 @@ function genuine(message: Message): boolean {
 /** A message's signature, which holds only for the whole of it. */
 function label(message: Message): string {
   const signature = new TextDecoder().decode(message.frames[1]);
-  return genuine(message) ? `${signature.slice(0, 12)} ${message.raw.length}` : `spoilt ${signature.slice(0, 12)}`;
+  return isSigned(message) ? `${signature.slice(0, 12)} ${message.raw.length}` : `spoilt ${signature.slice(0, 12)}`;
 }
 
 function labelOf(raw: Uint8Array<ArrayBuffer>): string {
-  return label(unweaver().push(raw)[0]!);
+  return label(newReader().push(raw)[0]!);
 }
 
-function unweaver(garbled: Error[] = []): Unweaver {
-  return new Unweaver({ genuine, garbled: (error) => garbled.push(error) });
+function newReader(errors: Error[] = []): IopubReader {
+  return new IopubReader({ isSigned, onError: (error) => errors.push(error) });
 }
 
 /** What a stream in pieces of a length is taken for. */
-function read(stream: Uint8Array, step: number, garbled?: Error[]): string[] {
-  const reader = unweaver(garbled);
+function read(stream: Uint8Array, step: number, errors?: Error[]): string[] {
+  const reader = newReader(errors);
   const messages: Message[] = [];
   for (let at = 0; at < stream.length; at += step) messages.push(...reader.push(stream.slice(at, at + step)));
   return messages.map(label);
@@ -99,10 +99,10 @@ Deno.test("behind bytes that are no messages, reading goes on with the next one"
   const random = randomFrom(seed);
   for (let round = 0; round < 300; round++) {
     const garbage = new Uint8Array(1 + random.below(300)).map(() => 8 + random.below(200));
-    const garbled: Error[] = [];
-    const got = read(joined([busy, garbage, idle, output]), 1 + random.below(400), garbled);
+    const errors: Error[] = [];
+    const got = read(joined([busy, garbage, idle, output]), 1 + random.below(400), errors);
     assert.deepEqual(got, [busy, idle, output].map(labelOf), `LAKEBASE_TEST_SEED=${seed}, ${round}`);
-    assert.equal(garbled.length, 1);
+    assert.equal(errors.length, 1);
   }
 });
 
@@ -114,5 +114,5 @@ Deno.test("a long output costs no more than its bytes", () => {
 });
 
 function firstOf(raw: Uint8Array<ArrayBuffer>): Message {
-  return unweaver().push(raw)[0]!;
+  return newReader().push(raw)[0]!;
 }

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { ConnectionNames, parseCatalog } from "../../src/kernel/catalog.ts";
+import { CATALOG, SENT } from "./catalog.ts";
+
+Deno.test("parseCatalogue() takes what the child sends", () => {
+  assert.deepEqual(CATALOG.tables[0], {
+    ...{ schema: "public", name: "trips", kind: "r", visible: true },
+    columns: [
+      { name: "id", type: "integer", notNull: true },
+      { name: "zone", type: "text", notNull: false },
+      { name: "fare", type: "numeric(8,2)", notNull: false },
+    ],
+  });
+  assert.deepEqual(CATALOG.functions, SENT.functions);
+  assert.deepEqual(CATALOG.connections, ["db2"]);
+});
+
+Deno.test("parseCatalogue() refuses anything else", () => {
+  const broken: unknown[] = [
+    ...[undefined, null, 1, "x", [], {}],
+    { ...SENT, tables: undefined },
+    { ...SENT, tables: [null] },
+    { ...SENT, tables: [{ ...SENT.tables[0], name: 1 }] },
+    { ...SENT, tables: [{ ...SENT.tables[0], columns: [["id", "integer"]] }] },
+    { ...SENT, tables: [{ ...SENT.tables[0], columns: { 0: [] } }] },
+    { ...SENT, functions: [{ ...SENT.functions[0], visible: "yes" }] },
+    { ...SENT, connections: [1] },
+  ];
+  for (const content of broken) assert.equal(parseCatalog(content), undefined, JSON.stringify(content));
+});
+
+Deno.test("the variables that hold connections are known by the cells that made them", () => {
+  const names = new ConnectionNames();
+  for (
+    const cell of [
+      'import { connect } from "lakebase";\nconst db = await connect({ local: true });',
+      "let other = connect()\nglobalThis.x = 1; été = await\n  lakebase.connect (options)",
+      "const reconnect = connected(); if (connect() === undefined) {}; a == connect()",
+      "const db = await connect();",
+    ]
+  ) names.addFrom(cell);
+  assert.deepEqual(names.all, ["db", "été", "other"]);
+});
+
+Deno.test("ConnectionNames takes time in proportion to the cell", () => {
+  for (const part of ["a", "a =", "connect", "a = await ", "a=a.", " ", "a = \n"]) {
+    const started = performance.now();
+    new ConnectionNames().addFrom(`connect${part.repeat(2_000_000 / part.length)}`);
+    assert.ok(performance.now() - started < 2000, part);
+  }
+});
