@@ -148,12 +148,12 @@ export function shortened(text: string, most: number = MOST_SHOWN): string {
   return `${text.slice(0, most - end)}${mark}${text.slice(-end)}`.toWellFormed();
 }
 
-const HERE = new URL(".", import.meta.url).href;
+const MODULE_FILES = new URL("../", import.meta.url).href;
 
 /** The trace without this module's and the driver's frames: the reader's own line comes first. */
 function callerStack(error: LakebaseError): string {
   const frames = (error.stack ?? "").split("\n").filter((line) =>
-    /^\s+at /.test(line) && !line.includes(HERE) &&
+    /^\s+at /.test(line) && !line.includes(MODULE_FILES) &&
     !/node_modules|\/npm\/|node:|ext:/.test(line)
   );
   return [`${error.name} [${error.code}]: ${error.message}`, ...frames].join(
