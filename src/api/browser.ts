@@ -1,6 +1,6 @@
 import { renderBrowse } from "../draw/browse.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { drawResult } from "../draw/result.ts";
+import { drawResult, originText } from "../draw/result.ts";
 import type { Result } from "./result.ts";
 
 /** Rows that are fetched to be browsed. */
@@ -33,9 +33,9 @@ export class Browser {
     const { rows } = this;
     if (rows.fields.length === 0) return holdIdle(drawResult(rows));
     const more = rows.more || rows.length > BROWSED_ROWS;
-    return holdIdle(
-      renderBrowse({ fields: rows.fields, rows: rows.slice(0, BROWSED_ROWS), more, elapsed: rows.elapsed }),
-    );
+    const { fields, elapsed } = rows;
+    const shown = rows.slice(0, BROWSED_ROWS);
+    return holdIdle(renderBrowse({ fields, rows: shown, more, elapsed, origin: originText(rows) }));
   }
 
   /** How `console.log` prints it. */

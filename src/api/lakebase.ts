@@ -6,6 +6,7 @@ import { renderCard } from "../draw/card.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { describeTable } from "../explore/describe.ts";
+import type { ListingParts } from "../explore/listing.ts";
 import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
 import type { LakebasePool } from "../net/pool.ts";
@@ -15,7 +16,7 @@ import { NotebookSession } from "../sql/notebook_session.ts";
 import { takesNothing } from "../sql/options.ts";
 import type { Result } from "./result.ts";
 import { ServerSession } from "../sql/server_session.ts";
-import { poolSession, type Session } from "../sql/session.ts";
+import { originOf, poolSession, type Session } from "../sql/session.ts";
 import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
@@ -222,7 +223,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
-    return new Lookup(async () => makeListing(await listTables(this.#find, pattern, options)));
+    return this.#list((find) => listTables(find, pattern, options));
   }
 
   /**
@@ -232,7 +233,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
-    return new Lookup(async () => makeListing(await listSchemas(this.#find, options)));
+    return this.#list((find) => listSchemas(find, options));
   }
 
   /**
@@ -262,7 +263,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
-    return new Lookup(async () => makeListing(await describeTable(this.#find, table, options)));
+    return this.#list((find) => describeTable(find, table, options));
   }
 
   /**
@@ -288,7 +289,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
-    return new Lookup(async () => makeListing(await profileRows(this.#find, what, options)));
+    return this.#list((find) => profileRows(find, what, options));
   }
 
   /**
@@ -384,6 +385,15 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /** As `console.log`, for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.#card()["text/plain"]!;
+  }
+
+  #list<Row, Facts extends object>(
+    look: (find: () => Session) => Promise<ListingParts<Row, Facts>>,
+  ): Lookup<Listing<Row> & Facts> {
+    return new Lookup(async () => {
+      const session = this.#find();
+      return makeListing(await look(() => session), originOf(session));
+    });
   }
 
   #place(): string | undefined {

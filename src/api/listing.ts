@@ -1,4 +1,5 @@
 import { DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Origin, originText } from "../draw/result.ts";
 import { type Bundle, renderTable } from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
 import type { ListingParts } from "../explore/listing.ts";
@@ -50,12 +51,19 @@ export type TableDescription = Listing<ColumnInfo> & TableFacts;
 /** A profile: an array that has a row for each column and draws itself. */
 export type Profile = Listing<ColumnProfile> & ProfileFacts;
 
-/** Makes a listing of rows that were found, with what else is known as its properties. */
+/**
+ * Makes a listing.
+ *
+ * @param parts The rows, and what else is known of them.
+ * @param origin The connection that was asked.
+ */
 export function makeListing<Row, Facts extends object>(
   { rows, fields, elapsed, facts, draw, write }: ListingParts<Row, Facts>,
+  origin: Origin = {},
 ): Listing<Row> & Facts {
   const listing = Listing.from(rows) as Listing<Row> & Facts;
   listing[OUTCOME] = {
+    ...origin,
     fields,
     elapsed,
     tag: `SELECT ${rows.length}`,
@@ -64,7 +72,8 @@ export function makeListing<Row, Facts extends object>(
     describe: () => Promise.resolve(fields),
   };
   drawings.set(listing, () => {
-    const table = renderTable(draw(listing));
+    const { footer, ...options } = draw(listing);
+    const table = renderTable({ ...options, footer: `${footer}${originText(origin)}` });
     return write === undefined ? table : { ...table, "text/plain": write(listing) };
   });
   for (const [name, value] of Object.entries(facts)) Object.defineProperty(listing, name, { value });

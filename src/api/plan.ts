@@ -1,6 +1,8 @@
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Origin, originText } from "../draw/result.ts";
 import { elapsedText, renderTable } from "../draw/table.ts";
 import type { Statement } from "../sql/fragment.ts";
+import { OUTCOME } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
 import { parserSource } from "../sql/types.ts";
@@ -30,12 +32,12 @@ export async function explainStatement(
   stops: StopOptions,
 ): Promise<Plan> {
   const explained = { ...statement, prefix: `EXPLAIN (FORMAT JSON${analyze ? ", ANALYZE" : ""}) ` };
-  const [row] = await run<{ "QUERY PLAN": ConstructorParameters<typeof Plan>[0][] }>(find, explained, {
+  const rows = await run<{ "QUERY PLAN": ConstructorParameters<typeof Plan>[0][] }>(find, explained, {
     ...stops,
     single: true,
     types: parserSource(),
   });
-  return new Plan(row!["QUERY PLAN"][0]!);
+  return new Plan(rows[0]!["QUERY PLAN"][0]!, rows[OUTCOME]);
 }
 
 /**
@@ -59,8 +61,14 @@ export class Plan {
   /** Milliseconds spent planning, and running where `analyze` was asked for. */
   readonly times: { planning?: number; execution?: number };
 
+  readonly #origin: Origin;
+
   /** Made by `Query.explain`. */
-  constructor(explained: { Plan: PlanNode; "Planning Time"?: number; "Execution Time"?: number }) {
+  constructor(
+    explained: { Plan: PlanNode; "Planning Time"?: number; "Execution Time"?: number },
+    origin: Origin = {},
+  ) {
+    this.#origin = origin;
     this.root = explained.Plan;
     const { "Planning Time": planning, "Execution Time": execution } = explained;
     this.times = { ...(planning === undefined ? {} : { planning }), ...(execution === undefined ? {} : { execution }) };
@@ -92,7 +100,7 @@ export class Plan {
       ...(planning === undefined ? [] : [`planned in ${elapsedText(planning)}`]),
       ...(execution === undefined ? ["not run"] : [`run in ${elapsedText(execution)}`]),
     ].join(", ");
-    return holdIdle({ ...renderTable({ columns, rows, footer }) });
+    return holdIdle({ ...renderTable({ columns, rows, footer: `${footer}${originText(this.#origin)}` }) });
   }
 
   /** How `console.log` prints it. */

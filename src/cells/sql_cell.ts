@@ -5,7 +5,7 @@ import { show } from "../api/show.ts";
 import type { Sql } from "../api/sql.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
-import { drawResult } from "../draw/result.ts";
+import { drawResult, originText } from "../draw/result.ts";
 import { renderCommand } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import { Fragment } from "../sql/fragment.ts";
@@ -209,11 +209,12 @@ function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions): unknown
 }
 
 function storedLine(store: string, result: Result | undefined): Bundle {
-  const on = result?.place === undefined ? "" : `, on ${result.place}`;
-  if (result === undefined) return { ...renderCommand({ tag: `${store} is set${on}` }) };
+  if (result === undefined) return { ...renderCommand({ tag: `${store} is set` }) };
   const { fields, length, tag, elapsed, notices } = result;
   const rows = length === 1 ? "1 row" : `${length.toLocaleString("en-US")} rows`;
-  return { ...renderCommand({ tag: `${store}: ${fields.length > 0 ? rows : tag}${on}`, elapsed, notices }) };
+  return {
+    ...renderCommand({ tag: `${store}: ${fields.length > 0 ? rows : tag}${originText(result)}`, elapsed, notices }),
+  };
 }
 
 /** What commands are answered from; a transaction has none of it. */

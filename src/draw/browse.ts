@@ -29,6 +29,8 @@ export interface Browsed {
   more: boolean;
   /** Milliseconds that they took. */
   elapsed: number;
+  /** Where the rows came from, as the end of a line. */
+  origin?: string;
 }
 
 /**
@@ -37,10 +39,10 @@ export interface Browsed {
  *
  * @param browsed The rows.
  */
-export function renderBrowse({ fields, rows, more, elapsed }: Browsed): Bundle {
+export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Browsed): Bundle {
   const cells = rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key]));
   const data = fitting(fields, cells);
-  const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}`;
+  const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}${origin}`;
   const first = rows.length > PAGE ? `rows 1 to ${PAGE} of ${held}` : held;
   const table = renderTable({ columns: fields, rows: cells.slice(0, PAGE), footer: first, maxBytes: MOST_TABLE_BYTES });
   const id = crypto.randomUUID();

@@ -7,8 +7,23 @@ export const SHOWN_ROWS = 20;
 /** With the text form, which has at most 100 kB, one output stays below the megabyte that frontends and files take well. */
 const MOST_HTML_BYTES = 890_000;
 
+/** Where something that is drawn was computed, as far as a person has to know it. */
+export interface Origin {
+  /** The connection; `undefined` if only one was open. */
+  readonly place?: string | undefined;
+  /** The transaction that was open afterwards. */
+  readonly transaction?: "open" | "failed" | undefined;
+}
+
+/** An origin as the end of a line: `, on app at db.example.com:5432, in a transaction`; empty if there is nothing to say. */
+export function originText({ place, transaction }: Origin): string {
+  const on = place === undefined ? "" : `, on ${place}`;
+  if (transaction === undefined) return on;
+  return `${on}, ${transaction === "open" ? "in a transaction" : "in a failed transaction: ROLLBACK"}`;
+}
+
 /** What a drawing of a result needs of it. */
-export interface Drawable extends ReadonlyArray<unknown> {
+export interface Drawable extends ReadonlyArray<unknown>, Origin {
   /** The columns, each with its key in a row. */
   readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
   /** The command as the server reports it, such as `INSERT 0 3`. */
@@ -21,10 +36,6 @@ export interface Drawable extends ReadonlyArray<unknown> {
   readonly elapsed: number;
   /** The server's notices and warnings. */
   readonly notices: readonly TableNotice[];
-  /** The connection that the statement ran on, if that has to be said. */
-  readonly place?: string | undefined;
-  /** The transaction that was open after the statement. */
-  readonly transaction?: "open" | "failed" | undefined;
 }
 
 /**
@@ -34,8 +45,8 @@ export interface Drawable extends ReadonlyArray<unknown> {
  * @param limit Rows to show.
  */
 export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
-  const { fields, tag, rowCount, more, elapsed, notices, place, transaction } = result;
-  const on = `${place === undefined ? "" : `, on ${place}`}${standing(transaction)}`;
+  const { fields, tag, rowCount, more, elapsed, notices } = result;
+  const on = originText(result);
   if (fields.length === 0 && result.length === 0) {
     return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${on}`, elapsed, notices }) };
   }
@@ -51,10 +62,4 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
       maxBytes: MOST_HTML_BYTES,
     }),
   };
-}
-
-/** What has to be known of a session whose statements are not kept yet. */
-export function standing(transaction: Drawable["transaction"]): string {
-  if (transaction === undefined) return "";
-  return transaction === "open" ? ", in a transaction" : ", in a failed transaction: ROLLBACK";
 }

@@ -81,10 +81,20 @@ export async function computePlot(source: PlotSource, options: PlotOptions): Pro
   return { design, data: await dataOf(source, design) };
 }
 
-/** Draws what was computed. */
-export async function drawPlot({ design, data }: Drawn, options: PlotOptions): Promise<Plot> {
+/**
+ * Draws what was computed.
+ *
+ * @param drawn What was computed.
+ * @param options What a person asked for, checked.
+ * @param notes What else is said below the title.
+ */
+export async function drawPlot(
+  { design, data }: Drawn,
+  options: PlotOptions,
+  notes: readonly string[] = [],
+): Promise<Plot> {
   for (let drawn = data;;) {
-    const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn)] as const;
+    const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn), ...notes] as const;
     const spec = vegaSpec(design, drawn, options, lines);
     const svg = await drawSvg(spec);
     const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);

@@ -1,8 +1,10 @@
 import { sourceOf } from "../catalog/source.ts";
 import { columnsOf, readOnly } from "../explore/profile.ts";
+import { originText } from "../draw/result.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
+import { originOf } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { checkPlotOptions, type PlotOptions } from "./options.ts";
 import { computePlot, drawPlot, type Plot } from "./plot.ts";
@@ -27,7 +29,8 @@ export async function plotQuery(
   const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
   const session = await find();
   const data = await readOnly(session, stop, compute);
-  return await drawPlot(data, options);
+  const origin = originText(originOf(session)).replace(/^, /, "");
+  return await drawPlot(data, options, origin === "" ? [] : [origin]);
 }
 
 /** Draws the rows of a result; see `Result.plot`. */

@@ -1,11 +1,12 @@
 import { typeName } from "../core/type_names.ts";
+import type { Origin } from "../draw/result.ts";
 import type { Notice } from "./exchange.ts";
 import type { Learned } from "./learned_types.ts";
 import type { Session } from "./session.ts";
 import type { ParserSource } from "./types.ts";
 
 /** What is known of a statement that has run, beside its rows. */
-export interface Outcome {
+export interface Outcome extends Origin {
   /** The columns. */
   readonly fields: readonly Field[];
   /** The command as the server reports it, such as `INSERT 0 3`. */
@@ -18,10 +19,6 @@ export interface Outcome {
   readonly notices: readonly Notice[];
   /** Asks the catalog for what it knows of the columns. */
   readonly describe: () => Promise<readonly Field[]>;
-  /** The connection that the statement ran on; `undefined` if only one connection was open. */
-  readonly place?: string | undefined;
-  /** The transaction that was open after the statement. */
-  readonly transaction?: "open" | "failed" | undefined;
   /** The session that the statement ran in; `undefined` for rows that no single statement gave. */
   readonly session?: Session;
 }

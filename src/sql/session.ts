@@ -1,5 +1,6 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
+import type { Origin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import { Learned } from "./learned_types.ts";
@@ -63,6 +64,12 @@ export interface Session {
   cancel(client: pg.PoolClient): Promise<void>;
   /** Looks something up on a connection of the pool, where one is to be had at once; else no rows. */
   lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
+}
+
+/** The connection and the transaction of a session, to be drawn with what was computed in it. */
+export function originOf({ place, transaction }: Session): Origin {
+  const state = transaction === undefined ? undefined : transaction.failure === undefined ? "open" : "failed";
+  return { place: place?.(), transaction: state };
 }
 
 /**

@@ -34,7 +34,7 @@ queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ d
   assert.match(dropped, /^DROP TABLE, on databricks_postgres at localhost:\d+, /);
 });
 
-queryTest("a %%sql cell stores its whole result, and knows before it runs whether it can", async ({ db }) => {
+queryTest("a %%sql cell stores its whole result, and knows before it runs whether it can", async ({ db, open }) => {
   const cell = cellOn(db);
   let kept: unknown[] = [];
   const store: Partial<SqlCellOptions> = {
@@ -47,6 +47,9 @@ queryTest("a %%sql cell stores its whole result, and knows before it runs whethe
   assert.match(await drawn(line), /^rows: 100 rows, [\d.]+ m?s$/);
   assert.match(await drawn(await cell({ ...store, limit: 2 }, ["SELECT 1 AS one"])), /one\n-+\n +1\n\(1 row/);
   assert.match(await drawn(await cell({ ...store, explain: true }, ["SELECT 1"])), /^rows is set$/);
+
+  await open({ readOnly: true });
+  assert.match(await drawn(await cell(store, ["SELECT 1"])), /^rows: 1 row, on databricks_postgres at localhost:\d+, /);
 
   const constant = () => {
     throw new TypeError("Assignment to constant variable.");

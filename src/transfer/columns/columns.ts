@@ -2,7 +2,7 @@ import type { Table } from "npm:apache-arrow@^21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
-import { drawResult, SHOWN_ROWS } from "../../draw/result.ts";
+import { drawResult, type Origin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import type { Field } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
@@ -26,8 +26,8 @@ export interface ColumnsParts {
   fields: readonly Field[];
   /** Milliseconds from sending the query to its last row. */
   elapsed: number;
-  /** Where it ran, where there was more than one connection that it could be. */
-  place?: string | undefined;
+  /** The connection and the transaction that they were read in. */
+  origin: Origin;
   /** Finds the connection that they are loaded on. */
   find: FindSession;
 }
@@ -59,17 +59,17 @@ export class Columns implements Iterable<Column> {
   readonly elapsed: number;
   readonly #batch: Batch;
   readonly #find: FindSession;
-  readonly #place: string | undefined;
+  readonly #origin: Origin;
   readonly #columns: Map<string, Column>;
 
   /** Made by `columns()`. */
-  constructor({ batch, fields, elapsed, place, find }: ColumnsParts) {
+  constructor({ batch, fields, elapsed, origin, find }: ColumnsParts) {
     this.length = batch.rows;
     this.fields = fields;
     this.elapsed = elapsed;
     this.#batch = batch;
     this.#find = find;
-    this.#place = place;
+    this.#origin = origin;
     this.#columns = new Map(fields.map((field, at) => [field.key, new Column(field, batch.columns[at]!)]));
   }
 
@@ -179,7 +179,7 @@ export class Columns implements Iterable<Column> {
       notices: [],
       tag: `SELECT ${rowCount}`,
       more: false,
-      place: this.#place,
+      ...this.#origin,
     };
     return drawResult(Object.assign([...this.rows(0, SHOWN_ROWS)], about));
   }

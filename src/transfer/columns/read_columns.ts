@@ -2,6 +2,7 @@ import { compile, type Fragment } from "../../sql/fragment.ts";
 import { lookUpOn } from "../../sql/learned_types.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
+import { originOf } from "../../sql/session.ts";
 import { cancelable, type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { copyText } from "../copy/copy_query.ts";
@@ -30,6 +31,6 @@ export async function readColumns(find: FindSession, query: Fragment, options: S
     const elapsed = performance.now() - started;
     await cancelable(session, lease, signal, session.learned.learnTypes(wireFields, lookUpOn(lease.client)));
     const fields = fieldsOf(wireFields, session.learned);
-    return new Columns({ batch: decoder.take(), fields, elapsed, place: session.place?.(), find: () => session });
+    return new Columns({ batch: decoder.take(), fields, elapsed, origin: originOf(session), find: () => session });
   });
 }

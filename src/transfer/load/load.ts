@@ -2,7 +2,7 @@ import { LakebaseError, traceFrom } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
-import type { Session } from "../../sql/session.ts";
+import { originOf, type Session } from "../../sql/session.ts";
 import { type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
@@ -67,7 +67,12 @@ async function loadAll(
     });
   const { guess = {} } = incoming;
   const elapsed = performance.now() - started;
-  return new LoadResult({ ...loaded, elapsed, guess: Object.keys(guess).length === 0 ? undefined : guess });
+  return new LoadResult({
+    ...loaded,
+    elapsed,
+    guess: Object.keys(guess).length === 0 ? undefined : guess,
+    origin: originOf(session),
+  });
 }
 
 async function alone(session: Session, load: Load): Promise<Loaded> {

@@ -1,10 +1,13 @@
 import { countText } from "../../core/text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
+import { type Origin, originText } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 import type { DialectGuess } from "./dialect.ts";
 
 /** What a {@linkcode LoadResult} says. */
-export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess">;
+export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
+  origin: Origin;
+};
 
 /**
  * What a load did; it draws itself as one line.
@@ -36,9 +39,10 @@ export class LoadResult {
   readonly files: number;
   /** The dialect of a CSV file as far as it was found by looking, not said; `undefined` where nothing was guessed. */
   readonly guess: DialectGuess | undefined;
+  readonly #origin: Origin;
 
   /** Made by `load`. */
-  constructor({ table, rows, bytes, elapsed, created, files, guess }: LoadFacts) {
+  constructor({ table, rows, bytes, elapsed, created, files, guess, origin }: LoadFacts) {
     this.table = table;
     this.rows = rows;
     this.bytes = bytes;
@@ -46,6 +50,7 @@ export class LoadResult {
     this.created = created;
     this.files = files;
     this.guess = guess;
+    this.#origin = origin;
   }
 
   /** The line. */
@@ -69,7 +74,7 @@ export class LoadResult {
     const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
     const tag = `${countText(this.rows, "row")}${from} into ${
       this.created ? "the new table " : ""
-    }${this.table}${found}`;
+    }${this.table}${found}${originText(this.#origin)}`;
     return { ...renderCommand({ tag, elapsed: this.elapsed }) };
   }
 }

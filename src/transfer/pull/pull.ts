@@ -2,7 +2,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
 import { type Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
-import type { Lease, Session } from "../../sql/session.ts";
+import { type Lease, originOf, type Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { chooseColumns, type CopyFormat, copyFormat, copyText, partitionColumns } from "../copy/copy_query.ts";
@@ -100,7 +100,14 @@ class Pull {
     await this.#own(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
     await this.#sinks.commit(this.#signal);
     const { name: to, paths } = this.#sinks;
-    return new PullResult({ rows, bytes: this.#bytes, paths, to, elapsed: performance.now() - this.#started });
+    return new PullResult({
+      rows,
+      bytes: this.#bytes,
+      paths,
+      to,
+      elapsed: performance.now() - this.#started,
+      origin: originOf(session),
+    });
   }
 
   /** Removes what was written, as far as it can be; the error to throw. */

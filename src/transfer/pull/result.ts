@@ -1,9 +1,10 @@
 import { countText, sizeText } from "../../core/text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
+import { type Origin, originText } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 
 /** What a {@linkcode PullResult} says. */
-export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string };
+export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string; origin?: Origin };
 
 /**
  * What a pull did; it draws itself as one line.
@@ -30,14 +31,16 @@ export class PullResult {
   /** Milliseconds that it took. */
   readonly elapsed: number;
   readonly #to: string;
+  readonly #origin: Origin;
 
   /** Made by `pull`. */
-  constructor({ rows, bytes, paths, elapsed, to }: PullFacts) {
+  constructor({ rows, bytes, paths, elapsed, to, origin = {} }: PullFacts) {
     this.rows = rows;
     this.bytes = bytes;
     this.paths = paths;
     this.elapsed = elapsed;
     this.#to = to;
+    this.#origin = origin;
   }
 
   /** The file; `undefined` where it was a stream, or several files. */
@@ -61,7 +64,7 @@ export class PullResult {
   }
 
   #line(): Bundle {
-    const tag = `${countText(this.rows, "row")} to ${this.#to} (${sizeText(this.bytes)})`;
+    const tag = `${countText(this.rows, "row")} to ${this.#to} (${sizeText(this.bytes)})${originText(this.#origin)}`;
     return { ...renderCommand({ tag, elapsed: this.elapsed }) };
   }
 }
