@@ -1,9 +1,15 @@
-import { check as checkAll, type CheckFacts, type CheckStep, reportSteps } from "../doctor/checkup.ts";
+import {
+  check as checkAll,
+  type CheckFacts,
+  type CheckOptions,
+  type CheckStep,
+  messageOf,
+  reportSteps,
+} from "../doctor/checkup.ts";
 import { Examination } from "../doctor/steps.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
-import type { StopOptions } from "../sql/stop.ts";
 import { type Listing, makeListing } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
 
@@ -33,16 +39,16 @@ export function check(options: ConnectOptions = {}): Lookup<Checkup> {
 }
 
 /** {@linkcode check}, at once, and until it is stopped. */
-export async function diagnose(options: ConnectOptions, stops: StopOptions = {}): Promise<Checkup> {
+export async function diagnose(options: ConnectOptions, checkOptions: CheckOptions = {}): Promise<Checkup> {
   const started = performance.now();
   try {
     const { settings, found, envFile, release } = await readSettings(options);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return makeListing(await checkAll(new Examination(settings, found), stops));
+    return makeListing(await checkAll(new Examination(settings, found), checkOptions));
   } catch (error) {
-    stops.signal?.throwIfAborted();
-    const detail = error instanceof Error ? error.message : String(error);
+    checkOptions.signal?.throwIfAborted();
+    const detail = (checkOptions.messageOf ?? messageOf)(error);
     return makeListing(reportSteps([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]));
   }
 }

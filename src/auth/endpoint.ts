@@ -1,4 +1,4 @@
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { checkTakesOAuth } from "../settings/host.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -221,6 +221,8 @@ function notReady(name: string, state: string): LakebaseError {
 function ambiguous(state: string, names: string[]): LakebaseError {
   return new LakebaseError(
     "ENDPOINT_AMBIGUOUS",
-    `Cannot choose an endpoint: ${state}. Set "endpoint" (LAKEBASE_ENDPOINT) to one of ${names.join(", ")}`,
+    `Cannot choose an endpoint: ${state}. Set ${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) to one of ${
+      names.join(", ")
+    }`,
   );
 }

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { lookup } from "node:dns/promises";
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 
 /** What an HTTP server answered. */
@@ -204,7 +204,8 @@ export function noLogin(cause: unknown, profile: string | undefined): LakebaseEr
   return new LakebaseError(
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
-      '"databricks auth login" and name the "profile"; to try without a workspace, connect({ local: true })',
+      `"databricks auth login" and name the ${quotedOption("profile")}; to try without a workspace, ` +
+      optionText({ local: true }, "connect({ local: true })"),
     quoting === undefined ? { cause } : {},
   );
 }

@@ -1,7 +1,7 @@
 import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/backoff.ts";
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
 import { clientCredentialsClient } from "./client_credentials.ts";
@@ -111,7 +111,7 @@ export class Workspace {
   async whoAmI(signal?: AbortSignal): Promise<{ user: string; serverTime: number | undefined }> {
     const { body, serverTime } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
     if (typeof body["userName"] === "string" && body["userName"] !== "") return { user: body["userName"], serverTime };
-    throw unavailable(await this.#host(), `it does not say who this login is; give "user" (PGUSER)`);
+    throw unavailable(await this.#host(), `it does not say who this login is; give ${quotedOption("user")} (PGUSER)`);
   }
 
   async #host(): Promise<URL> {

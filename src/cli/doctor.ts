@@ -2,7 +2,7 @@ import { type Command, Option } from "npm:commander@^15.1.0";
 import { printableJson } from "../core/text.ts";
 import { DISPLAY } from "../draw/notebook.ts";
 import { addConnectionOptions, type ConnectionValues, connectOptions, LOGIN_HELP } from "./connection.ts";
-import { inShell } from "./errors.ts";
+import { shellMessage } from "./errors.ts";
 import { print } from "./output.ts";
 
 interface DoctorValues extends ConnectionValues {
@@ -27,13 +27,8 @@ export function configure(command: Command, stopped: AbortSignal): void {
 }
 
 async function doctor(values: DoctorValues, signal: AbortSignal): Promise<void> {
-  const [{ diagnose }, { makeListing }, { reportSteps }] = await Promise.all([
-    import("../api/check.ts"),
-    import("../api/listing.ts"),
-    import("../doctor/checkup.ts"),
-  ]);
-  const steps = await diagnose(connectOptions(values), { signal });
-  const checkup = makeListing(reportSteps(steps.map((step) => ({ ...step, detail: inShell(step.detail) }))));
+  const { diagnose } = await import("../api/check.ts");
+  const checkup = await diagnose(connectOptions(values), { signal, messageOf: shellMessage });
   const text = values.format === "json"
     ? printableJson(JSON.stringify(checkup, null, 2))
     : checkup[DISPLAY]()["text/plain"];

@@ -58,6 +58,63 @@ export interface LakebaseErrorOptions extends ErrorOptions {
   origin?: string | undefined;
 }
 
+/** The method of a {@linkcode LakebaseError} that writes its message for another language, such as a shell's. */
+export const MESSAGE_FOR: unique symbol = Symbol("message for");
+
+/** Options that a message names: their values, or the name alone of one. */
+export type NamedOptions = string | Readonly<Record<string, OptionValue>>;
+
+/** The value of an option; an empty list stands for names that the reader is to fill in. */
+export type OptionValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
+
+/**
+ * Options as a message of a {@linkcode LakebaseError} names them, marked so that the shell can write its own instead.
+ *
+ * @param options Names and values.
+ * @param text How TypeScript writes them, where that is no object.
+ */
+export function optionText(options: Readonly<Record<string, OptionValue>>, text: string = objectText(options)): string {
+  return mark(text, options);
+}
+
+/** The name of an option in a message; see {@linkcode optionText}. */
+export function optionName(name: string): string {
+  return mark(name, name);
+}
+
+/** {@linkcode optionName} in quotes. */
+export function quotedOption(name: string): string {
+  return mark(`"${name}"`, name);
+}
+
+function objectText(options: Readonly<Record<string, OptionValue>>): string {
+  return `{ ${Object.entries(options).map(([name, value]) => `${name}: ${valueText(value)}`).join(", ")} }`;
+}
+
+function valueText(value: OptionValue): string {
+  if (typeof value !== "object") return JSON.stringify(value);
+  if (Array.isArray(value)) return value.length === 0 ? "[...]" : `[${value.map(valueText).join(", ")}]`;
+  return `{ ${Object.entries(value).map((pair) => pair.map(valueText).join(": ")).join(", ")} }`;
+}
+
+/** Characters that Unicode keeps out of texts: they stand around the text that TypeScript has, and what it means. */
+const MARKED = /\ufdd0([^\ufdd0-\ufdd2]*)\ufdd1([^\ufdd0-\ufdd2]*)\ufdd2/g;
+
+function mark(text: string, named: NamedOptions): string {
+  return /[\ufdd0-\ufdd2]/.test(text) ? text : `\ufdd0${text}\ufdd1${JSON.stringify(named)}\ufdd2`;
+}
+
+/** A message with the options in it as somebody writes them. What can't be read any more stays as TypeScript has it. */
+function written(marked: string, write: (named: NamedOptions, text: string) => string): string {
+  return marked.replace(MARKED, (_, text: string, json: string) => {
+    try {
+      return write(JSON.parse(json), text);
+    } catch {
+      return text;
+    }
+  });
+}
+
 /**
  * The one error class of this module: a message for the person at the cell, a stable `code` for a script.
  * Its message and its trace hold no token, no password and no connection string.
@@ -85,6 +142,7 @@ export class LakebaseError extends Error {
   readonly setting: string | undefined;
   /** Where that setting stands: `option`, the variable's name, or its name, file and line. */
   readonly origin: string | undefined;
+  readonly #marked: string;
 
   /**
    * Makes an error; secrets that a server echoed are taken out of the message, and control characters are written out. Of a message of more than 10,000 characters the
@@ -95,17 +153,30 @@ export class LakebaseError extends Error {
     message: string,
     options: LakebaseErrorOptions = {},
   ) {
-    const safe = redact(message);
+    const { cause: given } = options;
+    const inherited = given instanceof LakebaseError ? message.replace(given.message, () => given.#marked) : message;
+    const marked = redact(inherited);
+    const safe = written(marked, (_, text) => text);
     const short = printable(shortened(safe));
     const whole = safe.length <= MOST_SHOWN ? undefined : new Error(safe);
     if (whole !== undefined) whole.stack = `Error: ${short}`;
     const cause = options.cause === undefined ? whole : plainCause(options.cause);
     super(short, cause === undefined ? {} : { cause });
+    this.#marked = marked;
     this.code = code;
     this.sqlstate = options.sqlstate;
     this.setting = options.setting;
     this.origin = options.origin;
     this.stack = callerStack(this);
+  }
+
+  /**
+   * The message, with the options in it written for another language than TypeScript.
+   *
+   * @param write Writes options, or the name of one.
+   */
+  [MESSAGE_FOR](write: (named: NamedOptions) => string): string {
+    return printable(shortened(redact(written(this.#marked, write))));
   }
 }
 

@@ -3,13 +3,19 @@ import { fieldsFor, type ListingParts } from "../explore/listing.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { type Examination, type Finding, STEPS } from "./steps.ts";
 
+/** How a check-up is made. */
+export interface CheckOptions extends StopOptions {
+  /** Writes the message of an error. @default {as TypeScript names options} */
+  messageOf?: (error: unknown) => string;
+}
+
 /**
  * Takes every step from the settings to an answered query, each by itself, and says of the first that fails what to do.
  *
  * @param examination What is examined.
  * @param options What may stop it.
  */
-export async function check(examination: Examination, options: StopOptions = {}): Promise<CheckupParts> {
+export async function check(examination: Examination, options: CheckOptions = {}): Promise<CheckupParts> {
   using stop = stoppable(options);
   await using patient = examination;
   const steps: CheckStep[] = [];
@@ -18,7 +24,9 @@ export async function check(examination: Examination, options: StopOptions = {})
     stop.signal?.throwIfAborted();
     const started = performance.now();
     const finding = failed === undefined
-      ? await take(patient, limited(patient, stop.signal)).catch((error: unknown): Finding => failure(error))
+      ? await take(patient, limited(patient, stop.signal)).catch((error: unknown): Finding =>
+        failure(error, options.messageOf)
+      )
       : { outcome: "skipped" as const, detail: `${failed} failed` };
     stop.signal?.throwIfAborted();
     const { outcome = "ok", detail } = typeof finding === "string" ? { detail: finding } : finding;
@@ -34,13 +42,17 @@ function limited({ settings }: Examination, stopped: AbortSignal | undefined): A
   return stopped === undefined ? late : AbortSignal.any([late, stopped]);
 }
 
-function failure(error: unknown): Finding {
-  const detail = !(error instanceof Error)
-    ? String(error)
-    : error.name === "AbortError" || error.name === "TimeoutError"
-    ? "no answer. Check the host, the port, the network and the VPN"
-    : error.message;
-  return { outcome: "failed", detail };
+function failure(error: unknown, write = messageOf): Finding {
+  const late = error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
+  return {
+    outcome: "failed",
+    detail: late ? "no answer. Check the host, the port, the network and the VPN" : write(error),
+  };
+}
+
+/** What an error says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function round(ms: number): number {

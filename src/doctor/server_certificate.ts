@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 import { checkServerIdentity, type ConnectionOptions, type DetailedPeerCertificate } from "node:tls";
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { destination } from "../net/dns.ts";
 import { upgrade } from "../net/tls.ts";
 
@@ -63,7 +63,7 @@ function nameFault(host: string, certificate: DetailedPeerCertificate): string |
 }
 
 function untrusted(error: string): string {
-  return `its authority is not trusted (${error}); put a private one into "ca" (PGSSLROOTCERT)`;
+  return `its authority is not trusted (${error}); put a private one into ${quotedOption("ca")} (PGSSLROOTCERT)`;
 }
 
 /** By the way that `connect()` takes. */

@@ -1,4 +1,4 @@
-import { LakebaseError, type LakebaseErrorCode } from "../core/errors.ts";
+import { LakebaseError, type LakebaseErrorCode, quotedOption } from "../core/errors.ts";
 import { isLoopback } from "../settings/host.ts";
 
 /** What to make of a connection that did not come about. */
@@ -87,10 +87,14 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
     return ["login", "LOGIN_REFUSED", loginAdvice(to)];
   }
   if (sqlstate === "3D000" || sqlstate === "08P01" && says(/no such database/i)) {
-    return ["final", "DATABASE_NOT_FOUND", 'Set "database" (PGDATABASE) to one that the endpoint has'];
+    return ["final", "DATABASE_NOT_FOUND", `Set ${quotedOption("database")} (PGDATABASE) to one that the endpoint has`];
   }
   if (sqlstate === "55000" || sqlstate === "57P04") {
-    return ["final", "DATABASE_NOT_FOUND", 'Set "database" (PGDATABASE) to one that takes connections'];
+    return [
+      "final",
+      "DATABASE_NOT_FOUND",
+      `Set ${quotedOption("database")} (PGDATABASE) to one that takes connections`,
+    ];
   }
   if (/^53[34]00$/.test(sqlstate) || says(/no more connections allowed|query_wait_timeout/i)) {
     return ["waking", "TOO_MANY_CONNECTIONS", 'Lower "max", or close other connections'];
@@ -149,7 +153,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
       code: "TLS",
       state:
         `the server's certificate does not hold (${state}). Is "${to.host}" the right host? A private authority goes ` +
-        'into "ca" (PGSSLROOTCERT)',
+        `into ${quotedOption("ca")} (PGSSLROOTCERT)`,
     };
   }
   if (/does not support SSL/i.test(message)) {

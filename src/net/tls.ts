@@ -5,7 +5,7 @@ import tls from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 import type { SslMode } from "../settings/options.ts";
 
@@ -57,7 +57,10 @@ export function keepOnLoopback(socket: Socket, host: string): void {
 async function readCertificates(ca: string): Promise<string> {
   const pem = ca.includes("-----BEGIN") ? ca : await readFile(ca);
   if (isCertificate(pem)) return pem;
-  throw new LakebaseError("BAD_SETTING", `Cannot connect: "ca" (PGSSLROOTCERT) holds no certificate in PEM form`);
+  throw new LakebaseError(
+    "BAD_SETTING",
+    `Cannot connect: ${quotedOption("ca")} (PGSSLROOTCERT) holds no certificate in PEM form`,
+  );
 }
 
 function isCertificate(pem: string): boolean {
@@ -74,7 +77,11 @@ async function readFile(path: string): Promise<string> {
     return await Deno.readTextFile(path);
   } catch (cause) {
     const state = cause instanceof Error ? cause.message : String(cause);
-    throw new LakebaseError("BAD_SETTING", `Cannot read "ca" (PGSSLROOTCERT), the file "${path}": ${state}`, { cause });
+    throw new LakebaseError(
+      "BAD_SETTING",
+      `Cannot read ${quotedOption("ca")} (PGSSLROOTCERT), the file "${path}": ${state}`,
+      { cause },
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, optionText } from "../core/errors.ts";
 
 /** How long `@std/dotenv` may take to arrive before Node's parser reads the file instead. */
 const ARRIVAL_LIMIT_MS = 3000;
@@ -67,7 +67,9 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
 }
 
 function unreadable(path: string, state: string, cause?: unknown): LakebaseError {
-  const message = `Cannot read the environment file "${path}": ${state}. envFile: false (LAKEBASE_ENV_FILE=) leaves it`;
+  const message = `Cannot read the environment file "${path}": ${state}. ${
+    optionText({ envFile: false }, "envFile: false")
+  } (LAKEBASE_ENV_FILE=) leaves it`;
   return new LakebaseError("BAD_SETTING", message, { cause, setting: "envFile", origin: path });
 }
 

@@ -1,4 +1,4 @@
-import type { LakebaseError } from "../core/errors.ts";
+import { type LakebaseError, optionText } from "../core/errors.ts";
 import { distrust, type Found, type Origin, told } from "./origin.ts";
 import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
@@ -290,7 +290,7 @@ export function mixed(setting: Origin, does: string, login: Origin): LakebaseErr
   return badSetting(
     `${told(setting)} ${does}, and the login is ${login.source === "machine" ? login.name : `from ${told(login)}`}; ` +
       "a login is only used as its own source, or one that is trusted more, says. Say both in one place, " +
-      "or leave .env aside with envFile: false (LAKEBASE_ENV_FILE=)",
+      `or leave .env aside with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`,
     { setting: setting.name, origin: setting },
   );
 }

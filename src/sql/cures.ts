@@ -1,3 +1,4 @@
+import { optionText } from "../core/errors.ts";
 import { type SqlKind, sqlTokens, utf16Index } from "../core/sql_text.ts";
 import type { Statement } from "./fragment.ts";
 
@@ -165,7 +166,9 @@ function otherPlaceholder(text: string, at: number): string | undefined {
     const found = ends.test(before) ? begins.exec(after) : null;
     if (found === null) continue;
     const name = found[1] ?? "value";
-    return `a value goes in as \${${name}}, which is bound: :x, {{x}}, %s, ? and the like mean nothing here`;
+    return `a value goes in as ${
+      optionText({ param: name }, `\${${name}}`)
+    }, which is bound: :x, {{x}}, %s, ? and the like mean nothing here`;
   }
   return undefined;
 }

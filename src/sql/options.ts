@@ -1,5 +1,5 @@
 import { unknownOption } from "../core/closest.ts";
-import { LakebaseError } from "../core/errors.ts";
+import { LakebaseError, optionName } from "../core/errors.ts";
 
 /** How a `Query` runs. */
 export interface QueryOptions {
@@ -48,7 +48,9 @@ export function checkEach<Options extends object>(
     if (!Object.hasOwn(checks, name)) throw bad(unknownOption(name, Object.keys(checks)));
     const [fits, wanted] = checks[name as keyof Options];
     if (fits(value)) continue;
-    throw bad(`${name} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`);
+    throw bad(
+      `${optionName(name)} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`,
+    );
   }
   return Object.fromEntries(given) as Options;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { errorText, exitCode } from "../../src/cli/errors.ts";
-import { LakebaseError } from "../../src/core/errors.ts";
+import { LakebaseError, optionText } from "../../src/core/errors.ts";
 
 Deno.test("exitCode() tells wrong usage, failure and a reader that has left apart", () => {
   const pipe = new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
@@ -23,30 +23,11 @@ Deno.test("exitCode() tells wrong usage, failure and a reader that has left apar
   }
 });
 
-Deno.test("errorText() has the code, the words of a shell, and no secret", () => {
+Deno.test("errorText() has the code, the shell's options, and no secret", () => {
   const text = (message: string) => errorText(new LakebaseError("BAD_PARAMETER", message), false);
   assert.equal(text("Cannot pull: x"), "lakebase: [BAD_PARAMETER] Cannot pull: x\n");
-  assert.equal(text('give { format: "csv" }'), "lakebase: [BAD_PARAMETER] give --format csv\n");
+  assert.equal(text(`give ${optionText({ format: "csv" })}`), "lakebase: [BAD_PARAMETER] give --format csv\n");
   assert.doesNotMatch(errorText(new Error("at postgres://me:hunter2@host/db"), false), /hunter2/);
   assert.doesNotMatch(errorText(new Error("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc"), true), /eyJ/);
   assert.match(errorText(new Error("x"), true), /exit_test\.ts/);
-});
-
-Deno.test("errorText() names a setting as the shell does, by the error's fields", () => {
-  const cases: [message: string, setting: string, origin: string, said: string][] = [
-    ['Cannot connect: option "sslMode" is "x"', "sslMode", "option", 'Cannot connect: option --ssl-mode is "x"'],
-    ['"endpoint" (LAKEBASE_ENDPOINT) is "a b"', "endpoint", "option", '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
-    [
-      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
-      "endpoint",
-      "LAKEBASE_ENDPOINT",
-      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
-    ],
-  ];
-  for (const [message, setting, origin, said] of cases) {
-    assert.equal(
-      errorText(new LakebaseError("BAD_SETTING", message, { setting, origin }), false),
-      `lakebase: [BAD_SETTING] ${said}\n`,
-    );
-  }
 });

@@ -1,7 +1,7 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
 import { meant } from "../../core/closest.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionName } from "../../core/errors.ts";
 import { outputSql } from "../../explore/statistics.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { isBuiltIn } from "../../core/type_names.ts";
@@ -149,5 +149,8 @@ function quoted(name: string): string {
 
 function noColumn(name: string, names: readonly string[]): LakebaseError {
   const hint = meant(name, names, "columns");
-  return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: columns has "${name}", which is no column; ${hint}`);
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot read the rows: ${optionName("columns")} has "${name}", which is no column; ${hint}`,
+  );
 }

@@ -1,3 +1,4 @@
+import { optionText } from "../../core/errors.ts";
 import { basename } from "node:path";
 import type { LakebaseError } from "../../core/errors.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
@@ -125,7 +126,7 @@ class Columnar implements Incoming {
           `row ${row.toLocaleString("en-US")} of ${this.name}, column ${JSON.stringify(column)} has ${
             found ?? "NULL"
           }, and its ` +
-            `folder says ${wanted ?? "NULL"}; to take the file's own, say { partitions: false }`,
+            `folder says ${wanted ?? "NULL"}; to take the file's own, say ${optionText({ partitions: false })}`,
         ),
     );
   }

@@ -1,4 +1,4 @@
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import type { LoadFormat } from "../formats/file_format.ts";
@@ -95,7 +95,7 @@ function expectSamePartitions(parts: readonly Part[]): void {
     `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${said(first!)}; ${
       said(other)
     }); ` +
-      "load them one by one, or say { partitions: false }",
+      `load them one by one, or say ${optionText({ partitions: false })}`,
   );
 }
 
@@ -237,7 +237,7 @@ function contradicts({ column, files, types }: Contradiction): LakebaseError {
   const name = JSON.stringify(column);
   return badData(
     `the column ${name} is ${types[0]} in ${files[0]} and ${types[1]} in ${files[1]}, and no type takes both; say ` +
-      `{ types: { ${name}: "text" } }, or make the table by hand`,
+      `${optionText({ types: { [column]: "text" } })}, or make the table by hand`,
   );
 }
 
@@ -270,7 +270,7 @@ class DatasetFile implements Incoming {
       `${path} has the column ${JSON.stringify(name)}, and its folder says ${
         JSON.stringify(partitions.get(name!))
       } for it; ` +
-        "say { partitions: false } to take the file's own",
+        `say ${optionText({ partitions: false })} to take the file's own`,
     );
   }
 
@@ -300,7 +300,7 @@ class DatasetFile implements Incoming {
   #folders(): Namer {
     return {
       where: () => `the folder of ${this.name}`,
-      refuse: (state) => badData(`${state}; where folders are no columns, say { partitions: false }`),
+      refuse: (state) => badData(`${state}; where folders are no columns, say ${optionText({ partitions: false })}`),
     };
   }
 

@@ -1,3 +1,4 @@
+import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
 import { badFile, enough, type LoadBytes } from "./bytes.ts";
@@ -246,7 +247,9 @@ class Delimited implements Incoming {
     const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
     if (delimiter === undefined || delimiter === this.#dialect.delimiter) return;
     throw badData(
-      `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else { columns: [...] }`,
+      `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else ${
+        optionText({ columns: [] })
+      }`,
     );
   }
 
@@ -296,7 +299,7 @@ class Delimited implements Incoming {
     const place = `Cannot load ${this.name}: ${this.#place(line)}`;
     if (what === "escape") {
       const { quote } = this.#dialect;
-      const [slash, same] = ["\\", quote].map((escape) => `{ escape: ${JSON.stringify(escape)} }`);
+      const [slash, same] = ["\\", quote].map((escape) => optionText({ escape }));
       return badFile(`${place} has a back-slash before a quote; say ${slash} if it escapes the quote, else ${same}`);
     }
     const instead = this.#dialect.quotes ? '; as a value it must stand in quotes: "\\."' : ", and more follows";
@@ -371,7 +374,7 @@ class Delimited implements Incoming {
 
   #widthFault(line: number, record: string, found: number, wanted: number): string {
     const place = `${this.#place(line)} of ${this.name}`;
-    if (record === "") return `${place} is empty; { skipBlankLines: true } leaves such lines out`;
+    if (record === "") return `${place} is empty; ${optionText({ skipBlankLines: true })} leaves such lines out`;
     return `${place} has ${found} values; the file has ${wanted} columns`;
   }
 
@@ -426,18 +429,22 @@ class Delimited implements Incoming {
     const nameless = listed ? -1 : names.indexOf("");
     if (nameless === -1) return names;
     const hint = nameless === 0 && names.length > 1
-      ? '; if it is an index as pandas writes it, say { index: "drop" }, or { index: "id" } to name it'
-      : "; name all columns: { columns: [...] }";
+      ? `; if it is an index as pandas writes it, say ${optionText({ index: "drop" })}, or ${
+        optionText({ index: "id" })
+      } to name it`
+      : `; name all columns: ${optionText({ columns: [] })}`;
     throw badFile(`Cannot load ${this.name}: its header has no name for column ${nameless + 1}${hint}`);
   }
 
   #withoutHeader(): string {
     if (!this.#source.peeked.whole) return "its first line does not end; is it a text file?";
-    return "it is empty: not even a first line with the columns' names; without one, say { header: false }";
+    return `it is empty: not even a first line with the columns' names; without one, say ${
+      optionText({ header: false })
+    }`;
   }
 }
 
-const ENCODING_HINT = 'say which encoding it is in: { encoding: "windows-1252" }';
+const ENCODING_HINT = `say which encoding it is in: ${optionText({ encoding: "windows-1252" })}`;
 
 /** The lines that rows stand in; of rows that the server has long taken nothing is kept. */
 class RowLines {

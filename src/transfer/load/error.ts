@@ -1,4 +1,4 @@
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
 import type { IncomingCopy } from "./incoming.ts";
 import type { LoadTable } from "./table.ts";
@@ -84,11 +84,11 @@ function tips(
   { typeFrom, copy }: LoadFailure,
 ): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) {
-    return ["the lines of one file must all end alike; { skipBlankLines: true } reads any line ends"];
+    return [`the lines of one file must all end alike; ${optionText({ skipBlankLines: true })} reads any line ends`];
   }
-  if (sqlstate === "22021") return ['say which encoding the file is in: { encoding: "windows-1252" }'];
+  if (sqlstate === "22021") return [`say which encoding the file is in: ${optionText({ encoding: "windows-1252" })}`];
   if (/^missing data for column/.test(message) && value?.trim() === "") {
-    return ["the line is blank; { skipBlankLines: true } leaves such lines out"];
+    return [`the line is blank; ${optionText({ skipBlankLines: true })} leaves such lines out`];
   }
   if (column === undefined || !sqlstate.startsWith("22")) return [];
   const type = copy.columns.find(({ name }) => name === column)?.type;
@@ -97,7 +97,7 @@ function tips(
   }
   const from = typeFrom(column);
   if (from === undefined) return [];
-  const types = `{ types: { ${JSON.stringify(column)}: "text" } }`;
+  const types = optionText({ types: { [column]: "text" } });
   const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
   return [`the column's type ${found}; say ${types}, or make the table by hand`];
 }

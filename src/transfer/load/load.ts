@@ -1,4 +1,4 @@
-import { LakebaseError, traceFrom } from "../../core/errors.ts";
+import { LakebaseError, optionName, traceFrom } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
@@ -153,9 +153,9 @@ async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<M
     else {
       throw new LakebaseError(
         "BAD_PARAMETER",
-        `Cannot load ${incoming.name}: the option types has "${name}", which is no column of it; it has: ${
-          [...columns.keys()].join(", ")
-        }`,
+        `Cannot load ${incoming.name}: the option ${
+          optionName("types")
+        } has "${name}", which is no column of it; it has: ${[...columns.keys()].join(", ")}`,
       );
     }
   }

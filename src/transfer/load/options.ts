@@ -1,5 +1,5 @@
 import { closest } from "../../core/closest.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { checkStops } from "../../sql/options.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import { LOAD_FORMATS, type LoadFormat } from "../formats/file_format.ts";
@@ -129,7 +129,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
   skipBlankLines: SWITCH,
   nullText: NULL_TEXT,
   create: SWITCH,
-  types: [isTypes, 'an object of types as SQL has them, such as { zip: "text", fare: "numeric(10, 2)" }'],
+  types: [isTypes, `types as SQL has them, such as ${optionText({ types: { zip: "text", fare: "numeric(10, 2)" } })}`],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
   partitions: SWITCH,
   onProgress: FUNCTION,
@@ -154,9 +154,11 @@ const OF_CSV = ["quote", "escape"] as const;
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
-  const checked = checkOptions(options, CHECKS, "{ create: true }", bad);
+  const checked = checkOptions(options, CHECKS, optionText({ create: true }), bad);
   checkStops(options);
-  if (options.types !== undefined && !options.create) throw bad("types is for { create: true }");
+  if (options.types !== undefined && !options.create) {
+    throw bad(`${optionName("types")} is for ${optionText({ create: true })}`);
+  }
   return checked;
 }
 
@@ -166,11 +168,11 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
   if (format === "tsv") {
     const name = OF_CSV.find((name) => options[name] !== undefined);
     if (name === undefined) return;
-    throw bad(`${name} is for CSV; tabs with quotes are { format: "csv", delimiter: "\\t" }`);
+    throw bad(`${optionName(name)} is for CSV; tabs with quotes are ${optionText({ format: "csv", delimiter: "\t" })}`);
   }
   const found = OF_TEXT.find((name) => options[name] !== undefined);
   const what = format === undefined ? "rows have none" : `a file of format "${format}" has none`;
-  if (found !== undefined) throw bad(`${found} is for CSV and TSV; ${what}`);
+  if (found !== undefined) throw bad(`${optionName(found)} is for CSV and TSV; ${what}`);
 }
 
 /**
@@ -189,13 +191,13 @@ export function renamed(
   if (columns === undefined) return names;
   if (isList(columns)) {
     if (columns.length === names.length) return columns;
-    throw bad(`${source} has ${names.length} columns, and the option columns names ${columns.length}`);
+    throw bad(`${source} has ${names.length} columns, and the option ${optionName("columns")} names ${columns.length}`);
   }
   for (const name of Object.keys(columns)) {
     if (names.includes(name)) continue;
     const near = closest(name, names);
     const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-    throw bad(`the option columns renames ${JSON.stringify(name)}, which ${source} has not; ${hint}`);
+    throw bad(`the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${source} has not; ${hint}`);
   }
   return names.map((name) => Object.hasOwn(columns, name) ? columns[name]! : name);
 }

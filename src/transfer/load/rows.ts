@@ -1,3 +1,4 @@
+import { optionText } from "../../core/errors.ts";
 import { fold } from "../../catalog/names.ts";
 import type { LakebaseError } from "../../core/errors.ts";
 import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
@@ -214,7 +215,7 @@ class Rows implements Incoming {
       `${where} has the column ${JSON.stringify(key)}, which none of the first ${
         SAMPLE_ROWS.toLocaleString("en-US")
       } rows ` +
-        "has; name all columns that any row has: { columns: [...] }",
+        `has; name all columns that any row has: ${optionText({ columns: [] })}`,
     );
   }
 

@@ -1,3 +1,4 @@
+import { optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
@@ -196,7 +197,9 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
         throw bad(
-          `the stream gives bytes; say what they are: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`,
+          `the stream gives bytes; say what they are: ${optionText({ format: "csv" })} or another of ${
+            LOAD_FORMATS.join(", ")
+          }`,
         );
       }
       yield chunk;
@@ -210,7 +213,9 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
     const { signature } = bytes;
     if (signature === "parquet" || signature === "arrow") {
       throw badFile(
-        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; say { format: "${signature}" }`,
+        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; say ${
+          optionText({ format: signature })
+        }`,
       );
     }
     if (format === "ndjson") return await openNdjson(bytes, options);
@@ -227,7 +232,7 @@ const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
 /** The format that a file's name says, or else its first bytes. */
 async function formatOf(path: string): Promise<LoadFormat> {
-  if (path === "-") throw bad('standard input has no extension; say what it is: { format: "csv" }');
+  if (path === "-") throw bad(`standard input has no extension; say what it is: ${optionText({ format: "csv" })}`);
   return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path));
 }
 
@@ -241,7 +246,7 @@ function unknownFormat(path: string): LakebaseError {
   const near = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
   const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
   const hint = near === undefined
-    ? `say what it is: { format: "csv" } or another of ${LOAD_FORMATS.join(", ")}`
+    ? `say what it is: ${optionText({ format: "csv" })} or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
   return bad(`${path}: ${found}; ${hint}`);
 }

@@ -1,7 +1,7 @@
 import { fold, nameOf, readings } from "../../catalog/names.ts";
 import { expectTable, KIND, look, NAMED, type Relation } from "../../catalog/relation.ts";
 import { closest } from "../../core/closest.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, run } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
@@ -83,7 +83,7 @@ export async function expectLoadable(
   const table = await expectTable(find, "load", name, found).catch((error: LakebaseError) => {
     if (found !== undefined) throw error;
     const { code, message, sqlstate } = error;
-    throw new LakebaseError(code, `${message}\nHINT: { create: true } makes it`, { sqlstate });
+    throw new LakebaseError(code, `${message}\nHINT: ${optionText({ create: true })} makes it`, { sqlstate });
   });
   if (table.takesRows || table.kind !== "view" && table.kind !== "materialized view") return table;
   throw new LakebaseError(
@@ -129,7 +129,7 @@ export interface Namer {
 }
 
 /** Names that a person gave. */
-export const BY_OPTION: Namer = { where: () => "the option columns", refuse: bad };
+export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: bad };
 
 /**
  * The table's columns that values come for.
@@ -151,7 +151,7 @@ export function matchColumns(
     if (seen.has(column)) {
       const apart = namer === BY_OPTION
         ? ""
-        : `; name them apart, in their order: { columns: ${asList(apartNames(names))} }`;
+        : `; name them apart, in their order: ${optionText({ columns: apartNames(names) })}`;
       throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice${apart}`);
     }
     seen.add(column);
@@ -167,13 +167,7 @@ function apartNames(names: readonly string[]): string[] {
     for (let n = 2; apart.has(free); n++) free = `${name}_${n}`;
     apart.add(free);
   }
-  return [...apart];
-}
-
-/** As TypeScript writes a list of names; a long one is not drawn whole. */
-function asList(names: readonly string[]): string {
-  const text = `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
-  return text.length > 500 ? "[...]" : text;
+  return JSON.stringify([...apart]).length > 500 ? [] : [...apart];
 }
 
 /** An error for a name that is none of the table's columns'. */
@@ -201,7 +195,7 @@ export function otherDelimiter(name: string): string | undefined {
 /** What to do about it. */
 export function delimiterHint(delimiter: string): string {
   const quoted = JSON.stringify(delimiter);
-  return `if the columns are separated by ${quoted}, say { format: "csv", delimiter: ${quoted} }`;
+  return `if the columns are separated by ${quoted}, say ${optionText({ format: "csv", delimiter })}`;
 }
 
 function shortened(name: string): string {
@@ -216,12 +210,12 @@ function listed(names: readonly string[]): string {
 
 function checkName(name: string, refuse: Refuse): string {
   const bytes = new TextEncoder().encode(name).length;
-  if (name === "") throw refuse('a column has no name; name it: { columns: { "": "name" } }');
+  if (name === "") throw refuse(`a column has no name; name it: ${optionText({ columns: { "": "name" } })}`);
   if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
   if (bytes <= MOST_NAME_BYTES) return name;
   throw refuse(
     `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +
-      `rename it: { columns: { ${JSON.stringify(name)}: "a_shorter_name" } }`,
+      `rename it: ${optionText({ columns: { [name]: "a_shorter_name" } })}`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { HIVE_NULL } from "../load/dataset_files.ts";
 import { cannotWrite, forgetUnfinished, watchUnfinished, writeAll } from "./file_target.ts";
@@ -173,7 +173,12 @@ async function placeOf(path: string, replace: boolean): Promise<string> {
   const place = await Deno.realPath(bare);
   const names = (await Array.fromAsync(Deno.readDir(place))).map(({ name }) => name);
   if (names.length === 0) return place;
-  if (!replace) throw badFolder(path, "it is a folder with files in it; say { replace: true }, or choose another name");
+  if (!replace) {
+    throw badFolder(
+      path,
+      `it is a folder with files in it; say ${optionText({ replace: true })}, or choose another name`,
+    );
+  }
   const other = names.find((name) => !OF_DATASET.test(name));
   if (other === undefined) return place;
   throw badFolder(path, `it has ${other} in it, which is no file of a dataset; only a dataset is replaced`);

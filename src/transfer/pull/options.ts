@@ -1,4 +1,4 @@
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionName, optionText, quotedOption } from "../../core/errors.ts";
 import { checkStops } from "../../sql/options.ts";
 import { FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
 import {
@@ -101,7 +101,7 @@ const OF_FORMATS: readonly (readonly [formats: readonly PullFormat[], names: rea
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkPullOptions(options: PullOptions): PullOptions {
-  const checked = checkOptions(options, CHECKS, '{ format: "csv" }', bad);
+  const checked = checkOptions(options, CHECKS, optionText({ format: "csv" }), bad);
   checkStops(options);
   return checked;
 }
@@ -112,7 +112,7 @@ export function checkFormatOptions(options: PullOptions, format: PullFormat): vo
     // What has no `gzip` is not packed, which is what false asks for.
     const found = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
     if (found === undefined || formats.includes(format)) continue;
-    throw bad(`${found} is for ${formats.join(", ")}; the format is ${format}`);
+    throw bad(`${optionName(found)} is for ${formats.join(", ")}; the format is ${format}`);
   }
 }
 
@@ -124,10 +124,14 @@ export function checkFolderOptions(options: PullOptions, target: unknown, isFold
   const found = OF_FOLDERS.find((name) => options[name] !== undefined);
   if (!isFolder && found !== undefined) {
     const instead = typeof target === "string" ? `${target.replace(/\.[^./]*$/, "")}/` : "trips/";
-    throw bad(`${found} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`);
+    throw bad(`${optionName(found)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`);
   }
   if (options.partitionBy === undefined || options.parallel === undefined || options.parallel === 1) return;
-  throw bad('partitionBy has the server sort the rows, on one connection; leave "parallel" out');
+  throw bad(
+    `${optionName("partitionBy")} has the server sort the rows, on one connection; leave ${
+      quotedOption("parallel")
+    } out`,
+  );
 }
 
 /** An error for a pull that can't begin. */

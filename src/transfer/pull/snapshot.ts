@@ -1,6 +1,6 @@
 import { kindIs } from "../../catalog/relation.ts";
 import { TABLE_COLUMNS, type TableColumns } from "../../catalog/table_columns.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { Execution } from "../../sql/execution.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
@@ -154,7 +154,10 @@ export function pagedTables(asked: string, rows: readonly SnapshotRow[]): PagedT
 
 /** A pull that has to do without `parallel`. */
 export function notInParallel(table: string, reason: string): LakebaseError {
-  return new LakebaseError("BAD_PARAMETER", `Cannot pull ${table} in parallel: ${reason}. Leave "parallel" out`);
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot pull ${table} in parallel: ${reason}. Leave ${quotedOption("parallel")} out`,
+  );
 }
 
 function refusal(rows: readonly SnapshotRow[]): string | undefined {

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { closest } from "../../core/closest.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import { until } from "../../sql/stop.ts";
 import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
@@ -125,13 +125,17 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
 function formatOf(path: string | undefined, packed: boolean): PullFormat {
   const formats = FILE_FORMATS.join(", ");
   if (path === undefined) {
-    throw bad(`the target has no name to tell the format by; give { format: "csv" } or another of ${formats}`);
+    throw bad(
+      `the target has no name to tell the format by; give ${optionText({ format: "csv" })} or another of ${formats}`,
+    );
   }
   const ending = extname(packed ? path.slice(0, -3) : path).slice(1);
   const known = EXTENSIONS.get(ending.toLowerCase());
   if (known !== undefined) return known;
   const near = closest(ending, EXTENSIONS.keys());
-  const hint = near === undefined ? `use one of ${formats}, or give { format: "csv" }` : `did you mean .${near}?`;
+  const hint = near === undefined
+    ? `use one of ${formats}, or give ${optionText({ format: "csv" })}`
+    : `did you mean .${near}?`;
   throw bad(`${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is no known format; ${hint}`);
 }
 
@@ -179,7 +183,9 @@ export async function openSinks(
     return inFolder(await PullFolder.open(target as string, { format, gzip, partitionBy, replace }), parallel);
   }
   if (typeof target !== "string" || !target.includes(NUMBER)) return together([await openTarget(target, signal)]);
-  if (parallel === undefined) throw bad(`${target} stands for several files; say how many with { parallel: 2 }`);
+  if (parallel === undefined) {
+    throw bad(`${target} stands for several files; say how many with ${optionText({ parallel: 2 })}`);
+  }
   await refuseLeftovers(target, parallel);
   const sinks: Sink[] = [];
   try {

@@ -1,5 +1,5 @@
 import { expectTable } from "../../catalog/relation.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { explainFailure } from "../../sql/failure.ts";
 import { restore } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
@@ -221,7 +221,9 @@ async function explained(session: Session, { name, signal }: ParallelOptions, er
 function changing(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot pull ${name} in parallel: another session is changing the table. Try again, or leave "parallel" out`,
+    `Cannot pull ${name} in parallel: another session is changing the table. Try again, or leave ${
+      quotedOption("parallel")
+    } out`,
     { cause, sqlstate: LOCK_REFUSED },
   );
 }

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { delimiter, names } from "../../src/cli/connection.ts";
+import { shellMessage } from "../../src/cli/errors.ts";
+import { LakebaseError, optionName, optionText, quotedOption } from "../../src/core/errors.ts";
+
+Deno.test("shellMessage() writes each option as it is typed in a shell", () => {
+  const cases: [typescript: string, shell: string, marked: string][] = [
+    ['{ format: "csv" }', "--format csv", optionText({ format: "csv" })],
+    ["{ parallel: 2 }", "--parallel 2", optionText({ parallel: 2 })],
+    ["{ create: true }", "--create", optionText({ create: true })],
+    ["{ header: false }", "--no-header", optionText({ header: false })],
+    ['{ types: { "a": "text" } }', "--type a=text", optionText({ types: { a: "text" } })],
+    [
+      '{ types: { "a b": "numeric(10, 2)", "it\'s": "text" } }',
+      `--type 'a b=numeric(10, 2)' --type 'it'\\''s=text'`,
+      optionText({ types: { "a b": "numeric(10, 2)", "it's": "text" } }),
+    ],
+    ['{ types: { "} }": "text" } }', "--type '} }=text'", optionText({ types: { "} }": "text" } })],
+    [
+      '{ format: "csv", delimiter: ";" }',
+      "--format csv --delimiter ';'",
+      optionText({ format: "csv", delimiter: ";" }),
+    ],
+    ['{ delimiter: "\\t" }', "--delimiter '\\t'", optionText({ delimiter: "\t" })],
+    [
+      '{ rowGroupSize: 5, nullText: "" }',
+      "--row-group-size 5 --null ''",
+      optionText({ rowGroupSize: 5, nullText: "" }),
+    ],
+    [
+      '{ columns: ["id", "c,d", "e\\"f"] }',
+      `--columns 'id,"c,d","e""f"'`,
+      optionText({ columns: ["id", "c,d", 'e"f'] }),
+    ],
+    ["{ columns: [...] }", "--columns NAMES", optionText({ columns: [] })],
+    ['{ columns: { "a": "b" } }', "--rename a=b", optionText({ columns: { a: "b" } })],
+    ['{ mode: "replace" }', "--replace", optionText({ mode: "replace" })],
+    ["connect({ local: true })", "--local", optionText({ local: true }, "connect({ local: true })")],
+    ["envFile: false", "--no-env-file", optionText({ envFile: false }, "envFile: false")],
+    ["${zone}", "$zone, with -p zone=VALUE", optionText({ param: "zone" }, "${zone}")],
+    ["rowGroupSize", "--row-group-size", optionName("rowGroupSize")],
+    ["header", "--no-header", optionName("header")],
+    ["nullText", "--null", optionName("nullText")],
+    ['"ca"', "--ca", quotedOption("ca")],
+  ];
+  for (const [typescript, shell, marked] of cases) {
+    const error = new LakebaseError("BAD_FILE", `Cannot do it: say ${marked}, or not`);
+    assert.equal(error.message, `Cannot do it: say ${typescript}, or not`);
+    assert.equal(shellMessage(error), `Cannot do it: say ${shell}, or not`);
+  }
+});
+
+Deno.test("shellMessage() leaves alone what a server or a file says", () => {
+  const message = `column "a": { format: "csv" }\nHINT: say ${optionText({ types: { a: "text" } })}, "ca" (text)`;
+  const error = new LakebaseError("QUERY_FAILED", message);
+  assert.equal(shellMessage(error), 'column "a": { format: "csv" }\nHINT: say --type a=text, "ca" (text)');
+});
+
+Deno.test("shellMessage() writes the options of an error that was thrown again with its place", () => {
+  const cause = new LakebaseError("QUERY_FAILED", `no table\nHINT: ${optionText({ create: true })} makes it`);
+  const error = new LakebaseError("QUERY_FAILED", `SQL:2: ${cause.message}`, { cause });
+  assert.equal(error.message, "SQL:2: no table\nHINT: { create: true } makes it");
+  assert.equal(shellMessage(error), "SQL:2: no table\nHINT: --create makes it");
+});
+
+Deno.test("shellMessage() names a setting as the shell does only when it was given as an option", () => {
+  const cases: [message: string, setting: string, origin: string, expected: string][] = [
+    ['Cannot connect: option "sslMode" is "x"', "sslMode", "option", 'Cannot connect: option --ssl-mode is "x"'],
+    ['"endpoint" (LAKEBASE_ENDPOINT) is "a b"', "endpoint", "option", '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
+    [
+      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
+      "endpoint",
+      "LAKEBASE_ENDPOINT",
+      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
+    ],
+  ];
+  for (const [message, setting, origin, expected] of cases) {
+    assert.equal(shellMessage(new LakebaseError("BAD_SETTING", message, { setting, origin })), expected);
+  }
+});
+
+Deno.test("marks of options hide no secret, and marks that somebody else wrote do no harm", () => {
+  const forged = new LakebaseError(
+    "QUERY_FAILED",
+    'a \ufdd0x\ufdd1not JSON\ufdd2 \ufdd0\ufdd0 password=\ufdd0a\ufdd1"b"\ufdd2',
+  );
+  assert.doesNotMatch(forged.message, /not JSON/);
+  const secret = new LakebaseError("BAD_FILE", `say ${optionText({ nullText: "Bearer abcdefgh12345678" })}`);
+  for (const text of [secret.message, shellMessage(secret)]) assert.doesNotMatch(text, /abcdefgh/);
+});
+
+Deno.test("names() reads a list of columns, with commas and quotes in double quotes", () => {
+  const cases: [text: string, names: string[]][] = [
+    ["id", ["id"]],
+    [" id , zone ", ["id", "zone"]],
+    ['"c,d",id', ["c,d", "id"]],
+    ['id, "c,d" ,x', ["id", "c,d", "x"]],
+    ['"say ""so"""', ['say "so"']],
+    ['a"b', ['a"b']],
+    ["c d,é", ["c d", "é"]],
+    ['" a "', [" a "]],
+  ];
+  for (const [text, expected] of cases) assert.deepEqual(names(text), expected, text);
+  for (const text of ["", " ", ",", "a,,b", "a,", '"a', '"a"b', 'a,"b', '""', "a,a", 'a,"a"']) {
+    assert.throws(() => names(text), /different columns, such as id,zone/, text);
+  }
+});
+
+Deno.test("delimiter() takes \\t for a tab", () => {
+  assert.deepEqual(["\\t", "\t", ";", "\\n", "ab"].map(delimiter), ["\t", "\t", ";", "\\n", "ab"]);
+});
