@@ -51,6 +51,23 @@ async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
   for (let n = 0; n < 500 && db.pool.totalCount > 0; n++) await sleep(10);
 }
 
+for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0, 8, 4, 210, 22, 47]]] as const) {
+  queryTest(`a compute that suspends ${when} says nothing that is taken for another protocol`, async ({ local }) => {
+    using socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env["PGPORT"]) });
+    const bytes = new Uint8Array(1000);
+    if (request.length > 0) {
+      await socket.write(new Uint8Array(request));
+      assert.equal(await socket.read(bytes), 1);
+      assert.equal(bytes[0], "S".charCodeAt(0));
+    }
+    const answer = socket.read(bytes);
+    const suspending = setInterval(() => local.faults.suspend({ wakeAfter: 1 }), 20); // the server may not know it at first
+    const read = await answer.finally(() => clearInterval(suspending));
+    assert.equal(read, null, new TextDecoder().decode(bytes.subarray(0, read ?? 0)));
+    local.faults.reset();
+  });
+}
+
 queryTest("a workspace that is away does not matter while the token lives", async ({ open, local }) => {
   const db = await open({ max: 3 });
   local.faults.workspace("*", { status: 503 });

@@ -55,7 +55,9 @@ async function logIn(settings: Settings): Promise<Login> {
   }
   const workspace = openWorkspace(settings);
   const asGiven = settings.unconfirmedHost === undefined;
-  const finding = findEndpoint(workspace, asGiven ? settings : { ...settings, host: undefined }).then((endpoint) => {
+  const deadline = workspace.deadline();
+  const wanted = asGiven ? settings : { ...settings, host: undefined };
+  const finding = findEndpoint(workspace, wanted, { deadline }).then((endpoint) => {
     confirmHost(settings, endpoint.host);
     return endpoint;
   });
@@ -72,7 +74,7 @@ async function logIn(settings: Settings): Promise<Login> {
   const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
   if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
     credentials?.close();
-    throw await explainLogin(failed?.reason, workspace, settings);
+    throw await explainLogin(failed?.reason, workspace, settings, deadline);
   }
   return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
 }
@@ -82,10 +84,14 @@ async function explainLogin(
   error: unknown,
   workspace: Workspace,
   settings: Settings,
+  deadline: number,
 ): Promise<unknown> {
   const missing = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
   if (!missing || settings.host === undefined) return error;
-  return await findEndpoint(workspace, { ...settings, host: undefined }).then(() => error, (better) => better);
+  return await findEndpoint(workspace, { ...settings, host: undefined }, { deadline }).then(
+    () => error,
+    (better) => better,
+  );
 }
 
 function openWorkspace({ workspace: client, login, connectTimeout }: Settings): Workspace {

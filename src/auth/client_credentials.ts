@@ -60,9 +60,10 @@ const AZURE_APP = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 
 function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenticate | undefined {
   const { azureClientId: clientId, azureClientSecret: clientSecret, azureTenantId: tenant } = login;
+  const resourceId = login["azureWorkspaceResourceId"];
   if (!clientId || !clientSecret || !tenant || !AZURE_HOST.test(new URL(host).hostname)) return;
   if (!isChosen("azure-client-secret", login, AZURE_OTHERS)) return;
-  if (login["azureWorkspaceResourceId"] || login["azureUseMsi"]) return;
+  if (login["azureUseMsi"]) return;
   const cloud = AZURE_CLOUDS[(login["azureEnvironment"] ?? "PUBLIC").toUpperCase()];
   if (cloud === undefined) return;
   const url = new URL(`${cloud[0]}/${encodeURIComponent(tenant)}/oauth2/token`);
@@ -73,6 +74,7 @@ function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenti
     const [own, other] = await Promise.all([databricks(), management()]);
     headers.set("Authorization", `Bearer ${own}`);
     headers.set("X-Databricks-Azure-SP-Management-Token", other);
+    if (resourceId) headers.set("X-Databricks-Azure-Workspace-Resource-Id", resourceId);
   };
 }
 

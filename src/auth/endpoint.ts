@@ -26,6 +26,35 @@ export interface EndpointRequest {
   host?: string | undefined;
 }
 
+/** The calls for one look-up, which share a deadline. */
+class Lookups {
+  readonly #workspace: Workspace;
+  readonly #signal: AbortSignal | undefined;
+  readonly #deadline: number;
+
+  constructor(workspace: Workspace, { signal, deadline = workspace.deadline() }: FindOptions) {
+    this.#workspace = workspace;
+    this.#signal = signal;
+    this.#deadline = deadline;
+  }
+
+  async get(path: string): Promise<Item> {
+    return (await this.#workspace.request({ method: "GET", path }, this.#signal, this.#deadline)).body;
+  }
+
+  list(path: string, key: string): Promise<Item[]> {
+    return this.#workspace.list(path, key, this.#signal, this.#deadline);
+  }
+}
+
+/** How long {@linkcode findEndpoint} may take. */
+export interface FindOptions {
+  /** Ends it at once. */
+  signal?: AbortSignal | undefined;
+  /** When it has to be done, in milliseconds since 1970. @default {the limit of one request from now on} */
+  deadline?: number;
+}
+
 /**
  * Makes sure that a host is the one that the workspace names for the endpoint.
  *
@@ -63,34 +92,35 @@ export function isFullName(reference: string | undefined): reference is string {
 export async function findEndpoint(
   workspace: Workspace,
   request: EndpointRequest,
-  signal?: AbortSignal,
+  options: FindOptions = {},
 ): Promise<Endpoint> {
-  if (request.instance !== undefined) return await findInstance(workspace, request.instance, request, signal);
+  const lookups = new Lookups(workspace, options);
+  if (request.instance !== undefined) return await findInstance(lookups, request.instance, request);
   const { endpoint: reference } = request;
   if (isFullName(reference)) {
     if (request.host !== undefined) {
       return { name: reference, target: { endpoint: reference }, host: undefined, state: undefined };
     }
-    return ready(await getEndpoint(workspace, reference, signal), request);
+    return ready(await getEndpoint(lookups, reference), request);
   }
-  const branch = await findBranch(workspace, reference, signal);
-  const endpoints = await listOf(workspace, `${branch}/endpoints`, "endpoints", signal);
+  const branch = await findBranch(lookups, reference);
+  const endpoints = await listOf(lookups, `${branch}/endpoints`, "endpoints");
   return ready(chooseEndpoint(branch, endpoints, request.readOnly), request);
 }
 
-async function getEndpoint(workspace: Workspace, name: string, signal?: AbortSignal): Promise<Item> {
+async function getEndpoint(lookups: Lookups, name: string): Promise<Item> {
   try {
-    return (await workspace.request({ method: "GET", path: `${ROOT}/${name}` }, signal)).body;
+    return await lookups.get(`${ROOT}/${name}`);
   } catch (error) {
-    throw await withChoices(workspace, name, error, signal);
+    throw await withChoices(lookups, name, error);
   }
 }
 
 /** The branch that a reference means, by its full name. */
-async function findBranch(workspace: Workspace, reference: string | undefined, signal?: AbortSignal): Promise<string> {
+async function findBranch(lookups: Lookups, reference: string | undefined): Promise<string> {
   if (reference !== undefined && reference.includes("/branches/")) return reference;
-  const project = reference === undefined ? await onlyProject(workspace, signal) : projectName(reference);
-  const branches = await listOf(workspace, `${project}/branches`, "branches", signal);
+  const project = reference === undefined ? await onlyProject(lookups) : projectName(reference);
+  const branches = await listOf(lookups, `${project}/branches`, "branches");
   const chosen = branches.find((branch) => status(branch)["default"] === true) ??
     (branches.length === 1 ? branches[0] : undefined);
   if (chosen !== undefined) return String(chosen["name"]);
@@ -102,8 +132,8 @@ function projectName(reference: string): string {
   return reference.startsWith("projects/") ? reference : `projects/${reference}`;
 }
 
-async function onlyProject(workspace: Workspace, signal?: AbortSignal): Promise<string> {
-  const projects = await workspace.list(`${ROOT}/projects`, "projects", signal);
+async function onlyProject(lookups: Lookups): Promise<string> {
+  const projects = await lookups.list(`${ROOT}/projects`, "projects");
   if (projects.length === 1) return nameOf(projects[0]!);
   if (projects.length > 1) throw ambiguous("the workspace has several projects", projects.map(nameOf));
   throw new LakebaseError(
@@ -113,11 +143,11 @@ async function onlyProject(workspace: Workspace, signal?: AbortSignal): Promise<
   );
 }
 
-async function listOf(workspace: Workspace, path: string, key: string, signal?: AbortSignal): Promise<Item[]> {
+async function listOf(lookups: Lookups, path: string, key: string): Promise<Item[]> {
   try {
-    return await workspace.list(`${ROOT}/${path}`, key, signal);
+    return await lookups.list(`${ROOT}/${path}`, key);
   } catch (error) {
-    throw await withChoices(workspace, path.slice(0, path.lastIndexOf("/")), error, signal);
+    throw await withChoices(lookups, path.slice(0, path.lastIndexOf("/")), error);
   }
 }
 
@@ -158,15 +188,14 @@ function ready(item: Item, request: EndpointRequest): Endpoint {
 }
 
 async function findInstance(
-  workspace: Workspace,
+  lookups: Lookups,
   instance: string,
   { readOnly, host: own }: EndpointRequest,
-  signal?: AbortSignal,
 ): Promise<Endpoint> {
-  const path = `/api/2.0/database/instances/${encodeURIComponent(instance)}`;
-  const { body } = await workspace.request({ method: "GET", path }, signal).catch(async (error) => {
+  const instances = "/api/2.0/database/instances";
+  const body = await lookups.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
     if (!isNotFound(error)) throw error;
-    const others = await workspace.list("/api/2.0/database/instances", "database_instances", signal).catch(() => []);
+    const others = await lookups.list(instances, "database_instances").catch(() => []);
     throw notFound(`instance "${instance}"`, `is not in the workspace${choices(others.map(nameOf))}`, error);
   });
   const { state, read_write_dns: primary, read_only_dns: replica } = body;
@@ -181,14 +210,14 @@ async function findInstance(
 }
 
 /** A 404 as an error that lists what there is at the nearest level that exists. */
-async function withChoices(workspace: Workspace, name: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
+async function withChoices(lookups: Lookups, name: string, error: unknown): Promise<unknown> {
   if (!isNotFound(error)) return error;
   const parts = name.split("/");
   const levels: [path: string, key: string][] = [["projects", "projects"]];
   if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
   if (parts.length > 4) levels.unshift([`${parts.slice(0, 4).join("/")}/endpoints`, "endpoints"]);
   for (const [path, key] of levels) {
-    const found = await workspace.list(`${ROOT}/${path}`, key, signal).catch(() => undefined);
+    const found = await lookups.list(`${ROOT}/${path}`, key).catch(() => undefined);
     if (found !== undefined) return notFound(name, `is not in the workspace${choices(found.map(nameOf))}`, error);
   }
   return notFound(name, "is not in the workspace", error);

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { lookup } from "node:dns/promises";
+import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 
@@ -11,12 +12,16 @@ export interface HttpAnswer {
   text: string;
 }
 
+/** The longest answer that is read, in bytes, unpacked. A page of a hundred endpoints has less than a thousandth of it. */
+const LONGEST_ANSWER = 16 * 1024 * 1024;
+
 /**
  * Sends a request that carries a login. It follows no redirect, which would hand the login to whoever the redirect names.
  * To this machine it goes straight, by no proxy, and to an address that was checked: what a name of this machine resolves
  * to is decided by DNS. To others it goes as Deno's `fetch` goes, by the proxy of the environment where there is one.
  *
- * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
+ * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for an answer of more than
+ * 16 MiB.
  */
 export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
   const address = isLoopback(url.hostname) ? await ownAddress(url) : undefined;
@@ -28,10 +33,22 @@ export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
   try {
     const how: RequestInit & { client?: Deno.HttpClient } = { ...init, redirect: "manual", ...(client && { client }) };
     const response = await fetch(url, how);
-    return { response, text: await response.text() };
+    return { response, text: await readText(url, response) };
   } finally {
     client?.close();
   }
+}
+
+/** The body as text, as `response.text()` gives it, which has no limit. */
+async function readText(url: URL, response: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of response.body ?? []) { // leaving the loop cancels the body
+    size += piece.length;
+    if (size > LONGEST_ANSWER) throw unavailable(url, `its answer has more than ${LONGEST_ANSWER / 1024 ** 2} MiB`);
+    pieces.push(piece);
+  }
+  return new TextDecoder().decode(joinBytes(pieces));
 }
 
 /** The address of this machine that a name stands for; `undefined` where it stands for another machine's. */

@@ -63,7 +63,7 @@ export class Workspace {
   async request(
     request: WorkspaceRequest,
     signal?: AbortSignal,
-    deadline: number = Date.now() + this.#limit,
+    deadline: number = this.deadline(),
   ): Promise<WorkspaceAnswer> {
     const host = await this.#host();
     for (let attempt = 0;; attempt++) {
@@ -76,15 +76,24 @@ export class Workspace {
     }
   }
 
+  /** The time by which a request that begins now has to be answered; several requests may share it. */
+  deadline(): number {
+    return Date.now() + this.#limit;
+  }
+
   /**
-   * Every item of a list, page after page, all of them in the time of one request.
+   * Every item of a list, page after page, all of them within one deadline.
    *
    * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` for a list that does not end.
    */
-  async list(path: string, key: string, signal?: AbortSignal): Promise<Record<string, unknown>[]> {
+  async list(
+    path: string,
+    key: string,
+    signal?: AbortSignal,
+    deadline: number = this.deadline(),
+  ): Promise<Record<string, unknown>[]> {
     const items: Record<string, unknown>[] = [];
     const seen = new Set<string>();
-    const deadline = Date.now() + this.#limit;
     const endless = async () =>
       unavailable(await this.#host(), `its list of ${key} does not end: ${seen.size} pages so far`);
     for (let token = "";;) {

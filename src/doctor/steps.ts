@@ -139,7 +139,7 @@ async function askEndpoint(patient: Examination, signal: AbortSignal): Promise<F
   const { settings } = patient;
   patient.host = settings.host ?? "";
   if (patient.alone) return { outcome: "skipped", detail: `not needed: the host is ${patient.host}` };
-  const endpoint = await findEndpoint(patient.workspace, { ...settings, host: undefined }, signal);
+  const endpoint = await findEndpoint(patient.workspace, { ...settings, host: undefined }, { signal });
   confirmHost(settings, endpoint.host);
   patient.endpoint = endpoint;
   patient.host ||= endpoint.host!;

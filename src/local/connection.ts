@@ -41,6 +41,11 @@ export class Connection {
     });
   }
 
+  /** Whether the bytes are encrypted. */
+  get encrypted(): boolean {
+    return this.#socket !== this.#transport;
+  }
+
   /** Whether the other side has hung up. */
   get ended(): boolean {
     return this.#ended || this.#socket.destroyed;

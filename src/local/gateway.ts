@@ -70,11 +70,14 @@ export class Gateway {
     this.#server.on("connection", (socket: Socket) => socket.unref());
   }
 
-  /** Ends every connection; with a FATAL of its own where a failure is given. */
+  /**
+   * Ends every connection, with a FATAL error where a failure is given. A connection that is not encrypted yet gets none: its
+   * client expects the answer to its request for TLS, or TLS, and would take plain text for another protocol.
+   */
   drop(how: Failure | "abrupt"): void {
     for (const client of this.#clients) {
       if (how === "abrupt") client.destroy();
-      else client.close(errorResponse(how, "FATAL"));
+      else client.close(client.encrypted ? errorResponse(how, "FATAL") : undefined);
     }
   }
 

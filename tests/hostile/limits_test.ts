@@ -1,10 +1,50 @@
 import assert from "node:assert/strict";
 import { connect, type LakebaseError } from "../../mod.ts";
+import { findEndpoint } from "../../src/auth/endpoint.ts";
+import { Workspace } from "../../src/auth/workspace.ts";
 import { MessageReader } from "../../src/kernel/message_reader.ts";
 import { localTests } from "../support/lakebase.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
 const test = localTests();
+
+/** A client of a workspace that a test serves. */
+function clientOf({ addr: { port } }: Deno.HttpServer<Deno.NetAddr>) {
+  return {
+    config: {
+      getHost: () => Promise.resolve(new URL(`http://127.0.0.1:${port}`)),
+      authenticate: (headers: Headers) => Promise.resolve(headers.set("authorization", "Bearer none")),
+    },
+  };
+}
+
+Deno.test("an answer of the workspace that does not end is given up, and no more of it is read", async () => {
+  const canceled = Promise.withResolvers<void>();
+  const piece = new TextEncoder().encode(`{"name":"${"x".repeat(1_000_000)}`);
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    const body = new ReadableStream({
+      pull: (controller) => controller.enqueue(piece),
+      cancel: () => canceled.resolve(),
+    });
+    return new Response(body, { headers: { "content-type": "application/json" } });
+  });
+  const error = await errorOf(() => new Workspace({ client: clientOf(server), limit: 60_000 }).currentUser());
+  assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(error.message, /its answer has more than 16 MiB/);
+  await canceled.promise;
+});
+
+Deno.test("what there is instead of a missing endpoint is looked up within the same deadline", async () => {
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    if (request.url.endsWith("/e")) return Response.json({ message: "no such endpoint" }, { status: 404 });
+    return new Response(new ReadableStream()); // which never ends
+  });
+  const workspace = new Workspace({ client: clientOf(server), limit: 3_600_000 }); // an hour for a call by itself
+  const request = { endpoint: "projects/p/branches/b/endpoints/e", readOnly: false };
+  const error = await errorOf(() => findEndpoint(workspace, request, { deadline: Date.now() + 500 }));
+  assert.equal(error.code, "ENDPOINT_NOT_FOUND");
+  assert.match(error.message, /projects\/p\/branches\/b\/endpoints\/e is not in the workspace$/);
+});
 
 test("a workspace whose lists do not end is given up within connectTimeout", async () => {
   let pages = 0;
@@ -12,13 +52,8 @@ test("a workspace whose lists do not end is given up within connectTimeout", asy
     pages++;
     return Response.json({ projects: [{ name: `projects/p${pages}` }], next_page_token: `page ${pages}` });
   });
-  const workspace = {
-    config: {
-      getHost: () => Promise.resolve(new URL(`http://127.0.0.1:${server.addr.port}`)),
-      authenticate: (headers: Headers) => Promise.resolve(headers.set("authorization", "Bearer none")),
-    },
-  };
-  const error = await errorOf(() => connect({ workspace, user: "me", envFile: false, connectTimeout: 1 }));
+  const options = { workspace: clientOf(server), user: "me", envFile: false, connectTimeout: 1 } as const;
+  const error = await errorOf(() => connect(options));
   assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
   assert.match(error.message, /its list of projects does not end: \d+ pages so far/);
 });
