@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
+const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 
 Deno.test("the program runs where `deno install` puts it, from any folder", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-install-" });

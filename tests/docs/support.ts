@@ -1,5 +1,5 @@
 /** The checkout, with a slash at its end. */
-export const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
+export const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 
 /** A folder that is there until it is disposed of. */
 export interface TemporaryFolder extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { unqualified } from "./sql_names.ts";
 
-const SOURCE = new URL("../../src", import.meta.url);
+const SOURCE = new URL("../../src/", import.meta.url);
 
 /** Where a piece of SQL may stand. */
 const PLACES = [

@@ -4,7 +4,7 @@ import { type CellRun, jupyterMissing, type KernelCell, type KernelRun, runCells
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
-const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
+const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 2 }); let kept = 41;`;
 /** Once what follows is running: pressed before that, Stop is the kernel's. */
 const GO = "setTimeout(() => console.log('go'), 300);";

@@ -4,7 +4,7 @@ import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
 import { type Cell, type Notebook, type Output, textOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
-const FOLDER = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
+const FOLDER = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 
 for (const { name } of [...Deno.readDirSync(FOLDER)].filter(({ name }) => name.endsWith(".ipynb"))) {
   Deno.test({

@@ -5,7 +5,7 @@ import { type CellRun, jupyterMissing, type KernelRun, runCells } from "../suppo
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
-const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
+const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 
 /** What a cell showed, wrote or failed with. */
 function shown(cell: CellRun | undefined): string {

@@ -56,7 +56,7 @@ const ENDLESS = `
 `;
 
 async function run(script: string): Promise<Record<string, number>> {
-  const root = new URL("../..", import.meta.url);
+  const root = new URL("../../", import.meta.url);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", root).pathname, script],
     cwd: root,

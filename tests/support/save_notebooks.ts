@@ -3,7 +3,7 @@ import { installedKernel } from "../kernel/support.ts";
 import { runNotebook } from "./jupyter.ts";
 import type { Notebook } from "./notebook.ts";
 
-const folder = decodeURIComponent(new URL("../../notebooks", import.meta.url).pathname);
+const folder = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 await using sqlKernel = await installedKernel();
 for await (const { name } of Deno.readDir(folder)) {
   if (!name.endsWith(".ipynb")) continue;

@@ -38,7 +38,7 @@ export function keeping(): { stream: WritableStream<Uint8Array>; text: () => str
   return { stream, text: () => Buffer.concat(chunks).toString(), state: () => state };
 }
 
-const ROOT = new URL("../..", import.meta.url);
+const ROOT = new URL("../../", import.meta.url);
 
 /** A script in a process of its own, with this module's names. */
 export function script(code: string, env: Record<string, string>): Deno.ChildProcess {
