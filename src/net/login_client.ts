@@ -176,8 +176,8 @@ const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALU
   ('IntervalStyle', 'postgres', '^postgres$'),
   ('bytea_output', 'hex', '^hex$'),
   ('extra_float_digits', '1', '^[123]$')) w (name, wanted, good)
-  JOIN pg_catalog.pg_settings s ON s.name = w.name
-  WHERE s.source <> 'session' AND s.setting !~ w.good`;
+  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
+  WHERE s.source OPERATOR(pg_catalog.<>) 'session' AND s.setting OPERATOR(pg_catalog.!~) w.good`;
 
 /**
  * Keeps what the server reports of a session's settings, and puts back what a reset undoes. The driver reads UTF-8 alone, so

@@ -174,36 +174,42 @@ export function onlyReads({ text }: Pick<Statement, "text">): boolean {
 /** Asks for the plan of the statement behind it, with every expression in full. */
 export const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
 
+/** The functions of a database's own that may write. A trigger function can't be called. */
+const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolatile OPERATOR(pg_catalog.=) 'v'
+    AND prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid`;
+
 /**
  * Asks which of some names (`$1`) are those of functions that are VOLATILE: those alone may do something, and the server
  * relies on that as well: it calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories").
  * The clock and new uuids are VOLATILE, but do nothing. `own` where the database has such functions itself.
  */
-export const NAMES_QUESTION = `SELECT 'name', proname::text FROM pg_catalog.pg_proc
-  WHERE proname = ANY($1::text[]) AND provolatile = 'v' AND NOT (
-    oid < 16384 AND proname IN ('clock_timestamp', 'timeofday', 'gen_random_uuid', 'uuidv4', 'uuidv7'))
-  UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc
-    WHERE oid >= 16384 AND provolatile = 'v' AND prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype)`;
+export const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
+  WHERE proname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND provolatile OPERATOR(pg_catalog.=) 'v' AND NOT (
+    oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND proname OPERATOR(pg_catalog.=) ANY(
+      '{clock_timestamp,timeofday,gen_random_uuid,uuidv4,uuidv7}'::pg_catalog.text[]))
+  UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc WHERE ${VOLATILE})`;
 
 /**
  * Asks which aggregates and operators of a database come down to VOLATILE functions of its own; `*` where a cast or a domain
  * does, of which a plan need not tell. It takes the server a millisecond to plan.
  */
-export const OWN_QUESTION = `WITH own AS MATERIALIZED (
-    SELECT oid FROM pg_catalog.pg_proc
-    WHERE oid >= 16384 AND provolatile = 'v' AND prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype)
-  SELECT 'name', p.proname::text
-    FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid
-    WHERE a.aggfnoid >= 16384::oid AND EXISTS (SELECT FROM own WHERE own.oid IN (a.aggtransfn, a.aggfinalfn,
-      a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn))
-  UNION ALL SELECT 'operator', o.oprname::text
-    FROM pg_catalog.pg_operator o JOIN own ON o.oprcode = own.oid WHERE o.oid >= 16384
+export const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
+  SELECT 'name', p.proname::pg_catalog.text
+    FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.aggfnoid::pg_catalog.oid
+    WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (
+      SELECT FROM own WHERE own.oid OPERATOR(pg_catalog.=) ANY(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn,
+        a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[]))
+  UNION ALL SELECT 'operator', o.oprname::pg_catalog.text
+    FROM pg_catalog.pg_operator o JOIN own ON o.oprcode::pg_catalog.oid OPERATOR(pg_catalog.=) own.oid
+    WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
   UNION ALL SELECT '*', '' WHERE
-    EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN own ON c.castfunc = own.oid WHERE c.oid >= 16384) OR
-    EXISTS (SELECT FROM own JOIN pg_catalog.pg_depend d ON d.refobjid = own.oid
-      AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-      AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-      JOIN pg_catalog.pg_constraint c ON c.oid = d.objid AND c.contypid <> 0)`;
+    EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN own ON c.castfunc OPERATOR(pg_catalog.=) own.oid
+      WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) OR
+    EXISTS (SELECT FROM own JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) own.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+      JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) d.objid
+      AND c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)`;
 
 /** From a word's beginning only: each of its ends would be looked for from each of its letters. */
 const CALLED = /(?<![a-z0-9_])[a-z_][a-z0-9_]*(?=\()/g;

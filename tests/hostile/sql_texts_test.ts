@@ -12,7 +12,7 @@ const PLACES = [
 
 /** What looks like SQL to a person or a test, and is not sent: help, hints and examples. */
 const SHOWN =
-  /lakebase (query|pull|load|local|tables)|^Cannot |\bselect it as ::|^(read|copy|select|write|begin|in one|between|say|if|use) /i;
+  /lakebase (query|pull|load|local|tables)|^Cannot |\bselect it as ::|^(read|copy|select|write|begin|in one|between|say|if|use) |\bwrite |an object is bound|value as text|a type as |\(\?:::jsonb\)/i;
 
 /** Each text and template of a file, with a name in place of each `${value}`. */
 function textsOf(name: string, source: string): string[] {
