@@ -84,7 +84,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** @internal */
   [SHOWN_ROWS_OF](limit: number = SHOWN_ROWS): Promise<Result<Row>> {
-    return this.#first(limit, true);
+    return this.#first(limit);
   }
 
   /** @internal */
@@ -257,7 +257,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return new Lookup(async () => {
       takesNothing("browse", none, "it has the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("./browser.ts");
-      return new Browser(await this.#first(BROWSED_ROWS, true));
+      return new Browser(await this.#first(BROWSED_ROWS));
     });
   }
 
@@ -282,7 +282,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   async [DISPLAY](): Promise<Bundle> {
     const { limit = SHOWN_ROWS } = this.#options;
     try {
-      return holdIdle(drawResult(await this.#first(limit, true), limit));
+      return holdIdle(drawResult(await this.#first(limit), limit));
     } catch (error) {
       throw error instanceof Error ? holdIdleError(error) : error;
     }
@@ -304,11 +304,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
-  #first(limit: number, drawn = false): Promise<Result<Row>> {
+  #first(limit: number): Promise<Result<Row>> {
     const run = async (again: boolean) => {
       const statement = compile(this);
-      if (!onlyReads(statement)) return await (this.#result = this.#run({ drawn }));
-      return await this.#run({ drawn, limit, again });
+      if (!onlyReads(statement)) return await (this.#result = this.#run());
+      return await this.#run({ limit, again });
     };
     if (this.#result !== undefined) return this.#result;
     const peek = this.#peek === undefined

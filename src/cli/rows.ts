@@ -2,7 +2,7 @@ import { printableJson, textWidth } from "../core/text.ts";
 import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
 import type { Field } from "../sql/result.ts";
 import type { TypeParsers } from "../settings/options.ts";
-import { type ParserSource, parserSource } from "../sql/types.ts";
+import { asText, type ParserSource, parserSource } from "../sql/types.ts";
 
 /** The names of the formats. */
 export const FORMATS = ["table", "csv", "json", "ndjson"] as const;
@@ -44,7 +44,7 @@ export interface RowFormat {
 }
 
 /** Values as the server writes them. */
-export const SERVER_TEXT: ParserSource = { getTypeParser: () => (text) => text };
+export const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
 
 /** How CSV is written. */
 export interface CsvOptions {

@@ -1,6 +1,7 @@
 import { cellText, isNumeric } from "./cell.ts";
 import { visible } from "./escape.ts";
 import type { Bundle } from "./notebook.ts";
+import { drawnValue } from "./server_text.ts";
 import { elapsedText, renderTable } from "./table.ts";
 
 /** Rows of a page. */
@@ -40,7 +41,7 @@ export interface Browsed {
  * @param browsed The rows.
  */
 export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Browsed): Bundle {
-  const cells = rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key]));
+  const cells = rows.map((row) => fields.map(({ key }) => drawnValue(row, key)));
   const data = fitting(fields, cells);
   const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}${origin}`;
   const first = rows.length > PAGE ? `rows 1 to ${PAGE} of ${held}` : held;

@@ -53,7 +53,7 @@ export function cellText(
   limit: number,
 ): CellText | null {
   if (value === null || value === undefined) return null;
-  if (isPicture(value)) return cutText(value.text, limit);
+  if (value instanceof ServerText || isPicture(value)) return cutText(value.text, limit);
   const json = type === "json" || type === "jsonb";
   if (typeof value === "string" && !json) return cutText(value, limit);
   try {
@@ -224,6 +224,17 @@ class Writer {
 function quoteElement(text: string): string {
   if (!/^$|[\s{},"\\]|^null$/i.test(text)) return text;
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/** The text of a value as the server wrote it, which is drawn as it is. */
+export class ServerText {
+  /** The text. */
+  readonly text: string;
+
+  /** Made of the server's text. */
+  constructor(text: string) {
+    this.text = text;
+  }
 }
 
 /** A cell of a table that is drawn: its HTML is this module's own, with nothing in it that came from a database. */

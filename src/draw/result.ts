@@ -1,4 +1,5 @@
 import type { Bundle } from "./notebook.ts";
+import { drawnValue } from "./server_text.ts";
 import { footerText, renderCommand, renderTable, type TableNotice } from "./table.ts";
 
 /** Rows that a result draws when nothing else is said. */
@@ -56,7 +57,7 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
   return {
     ...renderTable({
       columns: fields,
-      rows: rows.map((row) => fields.map(({ key }) => (row as Record<string, unknown>)[key])),
+      rows: rows.map((row) => fields.map(({ key }) => drawnValue(row, key))),
       footer: `${footer}${on}`,
       notices,
       maxBytes: MOST_HTML_BYTES,

@@ -73,7 +73,7 @@ export async function columnsOf(find: FindSession, source: Source, { signal }: S
     text: `${source.text}${close} AS s LIMIT 0`,
     values: source.values,
   };
-  const rows = await run(find, statement, { signal, drawn: true, single: true });
+  const rows = await run(find, statement, { signal, single: true });
   return rows[OUTCOME].fields.map((field) => ({ ...field, kind: kindOf(field) }));
 }
 

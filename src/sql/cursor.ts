@@ -2,7 +2,8 @@ import type { Exchange } from "./exchange.ts";
 import { Portal } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import type { Statement } from "./fragment.ts";
-import { exchange, type FindSession, leftTransaction, restore } from "./run.ts";
+import { exchange, type FindSession, learnTypes, leftTransaction, restore } from "./run.ts";
+import type { LookUp } from "./learned_types.ts";
 import type { Lease, Session } from "./session.ts";
 import { acquire, type StopOptions, stoppable, until } from "./stop.ts";
 
@@ -72,6 +73,7 @@ export class Reader implements AsyncDisposable {
       const lease = this.#lease ??= await acquire(session, this.#signal, this.#statement.text);
       const submit = this.#portal.next(this.#next);
       await exchange(session, lease, this.#signal, this.#portal, submit);
+      if (!this.#portal.knowsTypes) await this.#learnTypes(lease);
       if (session.transaction !== undefined) this.#giveBack();
       else if (!this.#portal.more) leftTransaction(session, lease);
       this.#next = this.#size();
@@ -86,6 +88,15 @@ export class Reader implements AsyncDisposable {
   /** Ends the statement where rows are left, and gives the connection back. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
+  }
+
+  /** Within the statement's own exchange as long as that goes on: no other statement can run on the connection. */
+  async #learnTypes(lease: Lease): Promise<void> {
+    const portal = this.#portal;
+    const lookUp: LookUp | undefined = portal.paused
+      ? (text, values) => portal.ask(text, values.map(String))
+      : undefined;
+    await learnTypes(this.#session, lease, this.#signal, portal, lookUp);
   }
 
   /** Rows to ask for next, by how large the last ones were. */

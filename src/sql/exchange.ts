@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
 import { LakebaseError } from "../core/errors.ts";
 import type { Learned } from "./learned_types.ts";
-import { type Field, fieldsOf, rowReader, type WireField, type WireRow } from "./result.ts";
+import { type Field, fieldsOf, RowReader, type WireField, type WireRow } from "./result.ts";
 import { type ParserSource, unreadableStyle } from "./types.ts";
 
 /** Something the server said beside its answer, such as `RAISE NOTICE` does. */
@@ -79,8 +79,6 @@ function reasonOf(error: unknown, wire: Wire): unknown {
   return fromServer ? error : hearers.get(wire)?.farewell ?? error;
 }
 
-const unread = () => undefined;
-
 /** How rows are read. */
 export interface Reading {
   /** How values become JavaScript's. */
@@ -125,7 +123,7 @@ export abstract class Exchange {
   #failure: unknown;
   #failed = false;
   #described = false;
-  #read: (values: WireRow) => unknown = unread;
+  #reader: RowReader | undefined;
   readonly #reading: Reading;
 
   /** Made with how rows are read. */
@@ -190,14 +188,31 @@ export abstract class Exchange {
     this.wireFields = fields;
     this.fields = fieldsOf(fields, this.#reading.learned);
     this.rows = this.#makeRows(); // of several statements the last one's are kept
-    this.#read = rowReader(this.fields, this.#reading.types);
+    this.#reader = new RowReader(this.fields, this.#reading.types, this.#reading.learned);
+  }
+
+  /** Whether the types of its columns are known. */
+  get knowsTypes(): boolean {
+    return this.#reading.learned?.knowsTypes(this.wireFields) ?? true;
+  }
+
+  /** Reads its columns anew once their types are known: names them, and makes arrays of the texts of arrays. */
+  typesLearned(): void {
+    const { learned, types } = this.#reading;
+    if (learned === undefined) return;
+    this.fields = fieldsOf(this.wireFields, learned);
+    try {
+      this.#reader?.readArrays(this.rows, types, learned);
+    } catch (error) {
+      throw unreadable(error);
+    }
   }
 
   handleDataRow(message: { readonly fields: WireRow; length: number }): void {
     if (this.#failed) return;
     try {
       this.bytes += message.length;
-      this.rows.push(this.#read(message.fields));
+      this.rows.push(this.#reader?.read(message.fields));
     } catch (error) {
       if (error instanceof LakebaseError) return this.#doom(error); // a row that is too long: what follows is let go by
       this.#doom(unreadable(error));

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { Exchange, type Reading, type Wire } from "./exchange.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireValue } from "./parameter.ts";
+import type { WireField, WireRow } from "./result.ts";
 
 /** How much of a statement is run. */
 export interface ExecutionOptions extends Reading {
@@ -158,6 +159,12 @@ export interface PortalOptions extends Reading {
 
 let lastPortal = 0;
 
+/** What is asked between two batches: the columns and rows of the answer. */
+interface Question {
+  names: string[];
+  rows: Record<string, unknown>[];
+}
+
 /** A statement whose rows are read in batches. */
 export class Portal extends Exchange {
   readonly #statement: Statement;
@@ -165,13 +172,14 @@ export class Portal extends Exchange {
   readonly #name: string;
   #state: "new" | "open" | "closing" | "closed" = "new";
   #rows = 1;
+  #question: Question | undefined;
 
   /** Made of a statement; `pg` submits it. */
   constructor(statement: Statement, options: PortalOptions) {
     super(options);
     this.#statement = statement;
     this.#held = options.held;
-    this.#name = options.held ? `lakebase_${++lastPortal}` : "";
+    this.#name = `lakebase_${++lastPortal}`; // the unnamed one is for questions
   }
 
   /** What runs. */
@@ -200,6 +208,20 @@ export class Portal extends Exchange {
     return false;
   }
 
+  /** Asks the server for something else while it waits between two batches, and gives the rows of the answer. */
+  async ask(text: string, values: Statement["values"]): Promise<Record<string, unknown>[]> {
+    const question: Question = this.#question = { names: [], rows: [] };
+    this.renew();
+    this.more = true;
+    sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
+    try {
+      await this.done;
+      return question.rows;
+    } finally {
+      this.#question = undefined;
+    }
+  }
+
   /** Prepares its end; as {@linkcode next}. */
   close(): boolean {
     this.renew();
@@ -222,12 +244,24 @@ export class Portal extends Exchange {
     this.#state = "open";
   }
 
+  override handleRowDescription(message: { fields: WireField[] }): void {
+    if (this.#question === undefined) super.handleRowDescription(message);
+    else this.#question.names = message.fields.map(({ name }) => name);
+  }
+
+  override handleDataRow(message: { readonly fields: WireRow; length: number }): void {
+    if (this.#question === undefined) return super.handleDataRow(message);
+    const { names, rows } = this.#question;
+    rows.push(Object.fromEntries(names.map((name, index) => [name, message.fields[index]])));
+  }
+
   override handlePortalSuspended(): void {
     super.handlePortalSuspended();
     if (!this.#held) this.pause();
   }
 
   override handleCommandComplete(message: { text: string }): void {
+    if (this.#question !== undefined) return this.pause();
     super.handleCommandComplete(message);
     this.#complete();
   }

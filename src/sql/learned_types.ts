@@ -3,10 +3,24 @@ import type pg from "npm:pg@^8.23.0";
 import type { WireField } from "./result.ts";
 import { isBuiltIn } from "../core/type_names.ts";
 
-type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
+/** Asks the database for rows. */
+export type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 
-const TYPES = `SELECT oid::pg_catalog.int8, pg_catalog.format_type(oid, NULL) AS name FROM pg_catalog.pg_type
-  WHERE oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])`;
+/**
+ * Names of types, and the element types of arrays; of an element that is a domain, the type below it. Arrays whose elements
+ * are not separated by commas count as no arrays.
+ */
+const TYPES = `WITH RECURSIVE found AS (
+    SELECT t.oid, pg_catalog.format_type(t.oid, NULL) AS name, 0 AS depth,
+      CASE WHEN t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc AND e.typdelim::pg_catalog.text
+        OPERATOR(pg_catalog.=) ',' THEN t.typelem ELSE 0 END AS element
+    FROM pg_catalog.pg_type AS t LEFT JOIN pg_catalog.pg_type AS e ON e.oid OPERATOR(pg_catalog.=) t.typelem
+    WHERE t.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])
+  UNION ALL
+    SELECT f.oid, f.name, f.depth OPERATOR(pg_catalog.+) 1, d.typbasetype FROM found AS f JOIN pg_catalog.pg_type AS d
+      ON d.oid OPERATOR(pg_catalog.=) f.element AND d.typtype OPERATOR(pg_catalog.=) 'd'
+  )
+  SELECT oid::pg_catalog.int8, name, element::pg_catalog.int8 FROM found ORDER BY depth`;
 
 const TABLES = `SELECT attrelid::pg_catalog.int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
   WHERE attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND attnum OPERATOR(pg_catalog.>) 0`;
@@ -23,6 +37,8 @@ const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
 export class Learned {
   /** The names of types, by oid. */
   readonly types: Map<number, string> = new Map();
+  /** The element type of each array type; 0 for a type that is no array. */
+  readonly elements: Map<number, number> = new Map();
   /** Whether a column takes NULL, by its number, by the table's oid. */
   readonly tables: Map<number, Map<number, boolean>> = new Map();
 
@@ -46,6 +62,7 @@ export class Learned {
     }
     if (!/^(ALTER|CREATE|DROP|ROLLBACK)/.test(tag)) return;
     this.types.clear();
+    this.elements.clear();
     this.tables.clear();
   }
 
@@ -64,12 +81,19 @@ export class Learned {
     this.#changed = false;
   }
 
-  /** Asks for the names of types that are not known yet; one round trip, or none. */
+  /** Whether the types of some columns are known. */
+  knowsTypes(fields: readonly WireField[]): boolean {
+    for (const { dataTypeID } of fields) if (!isBuiltIn(dataTypeID) && !this.types.has(dataTypeID)) return false;
+    return true;
+  }
+
+  /** Asks for the types that are not known yet; one round trip, or none. */
   async learnTypes(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+    if (this.knowsTypes(fields)) return false;
     const oids = fields.map(({ dataTypeID }) => dataTypeID).filter((oid) => !isBuiltIn(oid) && !this.types.has(oid));
-    if (oids.length === 0) return false;
-    for (const { oid, name } of await lookUp(TYPES, [`{${[...new Set(oids)].join(",")}}`])) {
+    for (const { oid, name, element } of await lookUp(TYPES, [`{${[...new Set(oids)].join(",")}}`])) {
       this.types.set(Number(oid), String(name));
+      this.elements.set(Number(oid), Number(element));
     }
     return true;
   }

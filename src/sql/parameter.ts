@@ -22,8 +22,15 @@ export interface Parameter {
  * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
  */
 export function encodeParameter(value: unknown, position: number): Parameter {
+  if (Array.isArray(value) && value.length === 0) return { value: EMPTY_ARRAY, cast: "" };
   return encodeValue(value, `parameter ${position}`);
 }
+
+/**
+ * An empty array. Postgres reads an array with a vertical tab behind it, but refuses such a text as JSON: `{}` alone would
+ * go into a `jsonb` column as an empty object.
+ */
+const EMPTY_ARRAY = "{}\v";
 
 /** {@linkcode encodeParameter} for a value that an error calls by another name. */
 export function encodeValue(value: unknown, name: string): Parameter {

@@ -1,9 +1,11 @@
 import { typeName } from "../core/type_names.ts";
 import type { Origin } from "../draw/result.ts";
+import { keepTexts, type TextColumn } from "../draw/server_text.ts";
 import type { Notice } from "./exchange.ts";
 import type { Learned } from "./learned_types.ts";
 import type { Session } from "./session.ts";
-import type { ParserSource } from "./types.ts";
+import { asText, columnParser, isDrawnFromText, type ParserSource } from "./types.ts";
+import type { TypeParser } from "../settings/options.ts";
 
 /** What is known of a statement that has run, beside its rows. */
 export interface Outcome extends Origin {
@@ -55,8 +57,7 @@ export interface Field {
   /** Its key in a row: the name, or `name_2` where an earlier column has that name. */
   readonly key: string;
   /**
-   * The Postgres type, such as `int8` or `text[]`. A type that a database made for itself goes by its name once the
-   * catalogue was asked, as drawing a result or `describe()` does; until then it is `oid 16385`.
+   * The Postgres type, such as `int8` or `text[]`; `oid 16385` for a type that the catalog does not know.
    */
   readonly type: string;
   /** The type's oid. */
@@ -118,23 +119,65 @@ function keysOf(names: readonly string[]): readonly string[] {
 /** The values of a row as the wire has them. */
 export type WireRow = readonly (string | null)[];
 
-/**
- * A function that makes an object of a row's texts.
- *
- * @param fields The columns.
- * @param types How values become JavaScript's.
- */
-export function rowReader(fields: readonly Field[], types: ParserSource): (values: WireRow) => unknown {
-  const keys = fields.map((field) => field.key);
-  const parsers = fields.map((field) => types.getTypeParser(field.oid));
-  // A copy has every key as its own, in this order, whatever its name: setting "__proto__" is then no prototype's business.
-  const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
-  return (values) => {
-    const row = { ...empty };
+/** Rows whose texts from the server are kept, to be drawn. */
+const KEPT_TEXTS = 1000;
+
+/** Makes objects of the texts of a result's rows. */
+export class RowReader {
+  readonly #fields: readonly Field[];
+  readonly #keys: readonly string[];
+  readonly #parsers: TypeParser[];
+  readonly #empty: Record<string, unknown>;
+  readonly #columns = new Map<string, TextColumn>();
+  #left: number;
+
+  /**
+   * Made of columns.
+   *
+   * @param types How values become JavaScript's.
+   * @param learned What is known of the database's own types.
+   */
+  constructor(fields: readonly Field[], types: ParserSource, learned?: Learned) {
+    this.#fields = fields;
+    this.#keys = fields.map(({ key }) => key);
+    this.#parsers = fields.map(({ oid }) => columnParser(types, oid, learned?.elements.get(oid) ?? 0));
+    // A copy has every key as its own, in this order, whatever its name: setting "__proto__" is then no prototype's business.
+    this.#empty = Object.fromEntries(fields.map(({ key }) => [key, null]));
+    for (const [index, { key, oid, type }] of fields.entries()) {
+      const parse = this.#parsers[index]!;
+      if (isDrawnFromText(oid, parse)) this.#columns.set(key, { index, type, parse });
+    }
+    this.#left = this.#columns.size > 0 ? KEPT_TEXTS : 0;
+  }
+
+  /** The object of one row. */
+  read(texts: WireRow): unknown {
+    const row = { ...this.#empty };
+    const keys = this.#keys;
+    const parsers = this.#parsers;
     for (let index = 0; index < keys.length; index++) {
-      const text = values[index];
+      const text = texts[index];
       if (text !== null) row[keys[index]!] = parsers[index]!(text!);
     }
+    if (this.#left > 0) {
+      this.#left--;
+      keepTexts(row, this.#columns, texts);
+    }
     return row;
-  };
+  }
+
+  /** Makes arrays of texts that were read before it was known that they are arrays. */
+  readArrays(rows: readonly unknown[], types: ParserSource, { elements }: Learned): void {
+    for (const [index, { key, oid, type }] of this.#fields.entries()) {
+      const element = elements.get(oid) ?? 0;
+      if (element === 0 || !types.readsArrays || this.#parsers[index] !== asText) continue;
+      const parse = this.#parsers[index] = columnParser(types, oid, element);
+      this.#columns.set(key, { index, type, parse });
+      for (const row of rows as Record<string, unknown>[]) {
+        const text = row[key];
+        if (typeof text !== "string") continue;
+        row[key] = parse(text);
+      }
+    }
+  }
 }

@@ -6,7 +6,7 @@ import { Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import { FirstRows } from "./first_rows.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
-import { lookUpOn } from "./learned_types.ts";
+import { type LookUp, lookUpOn } from "./learned_types.ts";
 import { fieldsOf, OUTCOME, StatementRows } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
 import { acquire, cancelable, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
@@ -19,8 +19,6 @@ export type FindSession = () => Session | Promise<Session>;
 export interface RunOptions extends StopOptions {
   /** Rows that are wanted of one statement that reads; where it may do more than that, it runs to its end all the same. */
   limit?: number | undefined;
-  /** For a drawing: learns the names of types that are not known. @default {false} */
-  drawn?: boolean | undefined;
   /** Refuses several statements in one before any of them runs. @default {false} */
   single?: boolean | undefined;
   /** How values become JavaScript's. @default {the session's} */
@@ -76,7 +74,7 @@ interface Run {
 }
 
 async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<StatementRows<Row>> {
-  const { types = session.types, limit, single, drawn, makeRows = makeStatementRows } = options;
+  const { types = session.types, limit, single, makeRows = makeStatementRows } = options;
   const { learned } = session;
   const { text } = statement;
   const execution = limit === undefined
@@ -90,7 +88,7 @@ async function execute<Row>({ session, lease, signal, statement, options }: Run)
     learned.heedSize(text, execution.count <= limit!);
     if (!execution.complete) execution.rows.length = limit!;
   }
-  if (drawn) await nameTypes(session, lease, signal, execution);
+  if (!execution.knowsTypes) await learnTypes(session, lease, signal, execution);
   return toResult<Row>(session, lease, execution, elapsed);
 }
 
@@ -111,10 +109,16 @@ export function exchange(
   return cancelable(session, lease, signal, work.done);
 }
 
-async function nameTypes(session: Session, lease: Lease, signal: AbortSignal | undefined, answer: Exchange) {
-  const learning = session.learned.learnTypes(answer.wireFields, lookUpOn(lease.client));
-  const more = await cancelable(session, lease, signal, learning);
-  if (more) answer.fields = fieldsOf(answer.wireFields, session.learned);
+/** Learns the database's own types among the columns: one round trip, once for each type. */
+export async function learnTypes(
+  session: Session,
+  lease: Lease,
+  signal: AbortSignal | undefined,
+  answer: Exchange,
+  lookUp: LookUp = lookUpOn(lease.client),
+): Promise<void> {
+  await cancelable(session, lease, signal, session.learned.learnTypes(answer.wireFields, lookUp));
+  answer.typesLearned();
 }
 
 /** What is drawn with a result; the server's words for it are `T` and `E`. */

@@ -25,6 +25,8 @@ export interface ParserSource {
   getTypeParser(oid: number, format?: string): TypeParser;
   /** Which of the texts have to be in the server's usual style. @default {those that become a `Date`} */
   readonly styled?: "dates" | "all" | "none";
+  /** Whether arrays of a database's own types become arrays. @default {false} */
+  readonly readsArrays?: boolean;
 }
 
 /**
@@ -40,7 +42,26 @@ export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled
     byOid.set(oid, element);
     if (arrayOid > 0) byOid.set(arrayOid, byName.get(`${name}[]`) ?? arrayParser(name, element));
   }
-  return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled };
+  return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled, readsArrays: true };
+}
+
+/** Types whose values are drawn as they are: those that lose nothing, and those whose text says less to a reader. */
+const DRAWN_AS_VALUES = new Set(["bool", "bytea", "int2", "int4", "int8", "oid"].flatMap((name) => BUILT_IN[name]!));
+
+/**
+ * The parser of a column.
+ *
+ * @param element The element type if the column is an array of a type that not every Postgres has; else 0.
+ */
+export function columnParser(types: ParserSource, oid: number, element: number): TypeParser {
+  if (element === 0 || !types.readsArrays) return types.getTypeParser(oid);
+  const parse = types.getTypeParser(element);
+  return (text) => parseArray(text, parse);
+}
+
+/** Whether a value may be drawn from another text than its own. */
+export function isDrawnFromText(oid: number, parse: TypeParser): boolean {
+  return parse !== asText && !DRAWN_AS_VALUES.has(oid);
 }
 
 const MOMENTS = ["timestamptz", "timestamptz[]"];
@@ -82,7 +103,8 @@ function arrayParser(name: string, element: TypeParser): TypeParser {
   return name === "box" ? asText : (text) => parseArray(text, element);
 }
 
-function asText(text: string): string {
+/** The parser of a type whose values are the server's texts. */
+export function asText(text: string): string {
   return text;
 }
 

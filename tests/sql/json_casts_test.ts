@@ -101,3 +101,24 @@ queryTest("a Temporal and a URL are what they mean, as parameters and in rows th
   }
   await assert.rejects(db.sql`SELECT ${Temporal.PlainYearMonth.from("2026-02")}`.then(), { code: "BAD_PARAMETER" });
 });
+
+queryTest("an empty array is an array, and no empty object where json is wanted", async ({ db }) => {
+  await db.query("CREATE TABLE empty_lists (xs int[], names text[], document jsonb, plain json)");
+  await db.sql`INSERT INTO empty_lists (xs, names) VALUES (${[]}, ${[]})`;
+  await db.query("INSERT INTO empty_lists (xs, names) VALUES ($1, $2)", [[], []]);
+  assert.equal(await db.sql`SELECT count(*) FROM empty_lists WHERE xs = ${[]} AND names = '{}'`.value(), 2);
+  assert.equal(await db.sql`SELECT count(*) FROM empty_lists WHERE 1 = ANY(${[]})`.value(), 0);
+  assert.deepEqual(await db.sql`SELECT ${[]}::int[] || 1 AS xs`.value(), [1]);
+  for (const column of ["document", "plain"]) {
+    for (const list of [[], ["a"], [[]]]) {
+      await assert.rejects(db.sql`INSERT INTO empty_lists (${sql.id(column)}) VALUES (${list})`.then(), {
+        code: "QUERY_FAILED",
+        message: /JSON\.stringify\(list\)/,
+      });
+    }
+  }
+  await db.load("empty_lists", [{ xs: [], names: [], document: [], plain: [] }], { mode: "replace" });
+  const rows = await db.sql`SELECT xs, names, document, plain FROM empty_lists`;
+  assert.deepEqual([...rows], [{ xs: [], names: [], document: [], plain: [] }]);
+  await db.query("DROP TABLE empty_lists");
+});

@@ -47,14 +47,65 @@ queryTest("each type keeps its exact value", async ({ db }) => {
   }
 });
 
-queryTest("enums, domains, composites and their arrays keep their text", async ({ db }) => {
-  await db.sql`CREATE TYPE kind AS ENUM ('a b', 'c')`;
-  await db.sql`CREATE DOMAIN positive AS int CHECK (VALUE > 0)`;
-  await db.sql`CREATE TYPE pair AS (x int, y text)`;
-  const row = await db
-    .sql`SELECT 'a b'::kind AS e, 5::positive AS d, ROW(1, 'z')::pair AS c, ARRAY['a b', 'c']::kind[] AS es`.first();
-  assert.deepEqual(row, { e: "a b", d: 5, c: "(1,z)", es: '{"a b",c}' });
-  for (const drop of ["TYPE kind", "DOMAIN positive", "TYPE pair"]) await db.query(`DROP ${drop}`);
+queryTest("arrays of enums, domains and composites are arrays, however they are read", async ({ db, open }) => {
+  await db.query(`CREATE TYPE kind AS ENUM ('a b', 'c'); CREATE TYPE pair AS (x int, y text);
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN small AS positive CHECK (VALUE < 9);
+    CREATE DOMAIN flags AS bool[]; CREATE TABLE own AS SELECT n, 'a b'::kind AS e, 5::small AS d, ROW(1, 'z')::pair AS c,
+      ARRAY['a b', 'c', NULL]::kind[] AS es, ARRAY[5, 6]::small[] AS ds, '{{1},{2}}'::positive[] AS grid,
+      ARRAY[ROW(1, 'z'), NULL]::pair[] AS cs, ARRAY['{t,f}']::flags[] AS fs, '[0:1]={c,c}'::kind[] AS bounds
+      FROM generate_series(1, 150) AS n`);
+  const row = {
+    ...{ n: 1, e: "a b", d: 5, c: "(1,z)", es: ["a b", "c", null], ds: [5, 6], grid: [[1], [2]] },
+    ...{ cs: ["(1,z)", null], fs: [[true, false]], bounds: "[0:1]={c,c}" },
+  };
+  type Db = Pick<typeof db, "sql" | "query">;
+  const reads: [name: string, read: (db: Db) => Promise<unknown>][] = [
+    ["first", async ({ sql }) => await sql`SELECT * FROM own ORDER BY n`.first()],
+    ["await", async ({ sql }) => (await sql`SELECT * FROM own ORDER BY n`)[0]],
+    ["with a value", async ({ sql }) => (await sql`SELECT * FROM own WHERE n < ${3} ORDER BY n`)[0]],
+    ["query", async (on) => (await on.query("SELECT * FROM own ORDER BY n"))[0]],
+    ["loop", async ({ sql }) => {
+      const rows: unknown[] = [];
+      for await (const row of sql`SELECT * FROM own ORDER BY n`) rows.push(row);
+      assert.deepEqual(rows[149], { ...row, n: 150 });
+      return rows[0];
+    }],
+    ["short loop", async ({ sql }) => {
+      for await (const row of sql`SELECT * FROM own ORDER BY n LIMIT 1`) return row;
+    }],
+  ];
+  for (const [name, read] of reads) {
+    for (const place of ["pool", "transaction"] as const) {
+      await using fresh = await open({ max: 1 }); // nothing is known of its types yet
+      const found = place === "pool" ? await read(fresh) : await fresh.transaction(read);
+      assert.deepEqual(found, row, `${name} in a ${place}`);
+      assert.deepEqual(await read(fresh), row, `${name} again`);
+    }
+  }
+  await using last = await open();
+  const { fields } = await last.sql`SELECT e, es, ds FROM own`;
+  assert.deepEqual(fields.map(({ type }) => type), ["kind", "kind[]", "small[]"]);
+  await last.query("DROP TABLE own; DROP TYPE pair, kind; DROP DOMAIN flags, small, positive");
+});
+
+queryTest("a parser of a connection reads the elements of arrays of domains too", async ({ open }) => {
+  await using db = await open({ types: { numeric: Number } });
+  await db.query("CREATE DOMAIN price AS numeric");
+  assert.deepEqual(await db.sql`SELECT ARRAY[1.50, 2]::price[]`.value(), [1.5, 2]);
+  await db.query("DROP DOMAIN price");
+});
+
+queryTest("rows with arrays of enums can be loaded and written", async ({ db }) => {
+  await db.query("CREATE TYPE mood AS ENUM ('ok', 'so so'); CREATE TABLE moods (m mood[])");
+  const rows = await db.sql`SELECT ARRAY['ok', 'so so']::mood[] AS m`;
+  await rows.load("moods");
+  await db.load("moods", db.sql`SELECT ARRAY['ok']::mood[] AS m`);
+  assert.deepEqual((await db.sql`SELECT m FROM moods ORDER BY m`).map(({ m }) => m), [["ok"], ["ok", "so so"]]);
+  const file = `${await Deno.makeTempDir()}/moods.csv`;
+  await rows.pull(file);
+  await db.load("moods", file, { mode: "replace" });
+  assert.deepEqual(await db.sql`SELECT m FROM moods`.value(), ["ok", "so so"]);
+  await db.query("DROP TABLE moods; DROP TYPE mood");
 });
 
 queryTest("what goes in comes out", async ({ db }) => {

@@ -110,7 +110,7 @@ export class Columns implements Iterable<Column> {
    */
   *rows<Row = Record<string, unknown>>(from: number = 0, to: number = this.length): Generator<Row, void, void> {
     const columns = [...this.#columns.values()];
-    // A copy has every key as its own, in this order, whatever its name: see rowReader.
+    // A copy has every key as its own, in this order, whatever its name: see RowReader.
     const empty: Record<string, unknown> = Object.fromEntries(this.names.map((name) => [name, null]));
     for (let row = Math.max(0, from); row < Math.min(to, this.length); row++) {
       const values = { ...empty };
