@@ -53,7 +53,7 @@ export function cellText(
   limit: number,
 ): CellText | null {
   if (value === null || value === undefined) return null;
-  if (value instanceof ServerText || isPicture(value)) return cutText(value.text, limit);
+  if (isPicture(value) || ServerText.is(value)) return cutText(value.text, limit);
   const json = type === "json" || type === "jsonb";
   if (typeof value === "string" && !json) return cutText(value, limit);
   try {
@@ -230,10 +230,16 @@ function quoteElement(text: string): string {
 export class ServerText {
   /** The text. */
   readonly text: string;
+  readonly #own = true;
 
   /** Made of the server's text. */
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** Whether a value is one; unlike `instanceof` it asks nothing of a value that could answer with an error. */
+  static is(value: unknown): value is ServerText {
+    return typeof value === "object" && value !== null && #own in value && value.#own;
   }
 }
 
