@@ -40,8 +40,8 @@ export function configure(command: Command): void {
     });
   addPlace(command.command("list").description("lists those that are installed"), "and not in an active venv too")
     .action(async ({ prefix, user }: KernelValues) => {
-      const { activePlaces, kernelsFolder, list } = await import("../kernel/install.ts");
-      const places = prefix === undefined && !user ? activePlaces() : [{ prefix }];
+      const { activeLocations, kernelsFolder, list } = await import("../kernel/install.ts");
+      const places = prefix === undefined && !user ? activeLocations() : [{ prefix }];
       const kernels = (await Promise.all(places.map(list))).flat();
       const lines = kernels.map(({ name, displayName, folder }) => `${name}\t${displayName}\t${folder}\n`);
       await print(Deno.stdout, lines.join(""));

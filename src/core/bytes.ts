@@ -1,5 +1,7 @@
-/** Pieces of bytes as one; a single one as it is. */
-export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array {
+/** Concatenates bytes. A single piece is returned itself, without a copy. */
+export function joinBytes<Buffer extends ArrayBufferLike>(
+  pieces: readonly Uint8Array<Buffer>[],
+): Uint8Array<Buffer | ArrayBuffer> {
   if (pieces.length === 1) return pieces[0]!;
   const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
   let at = 0;

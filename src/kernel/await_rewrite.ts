@@ -1,23 +1,22 @@
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
 import { eachCode, waitCode } from "./prelude.ts";
 
-/** Tokens that are looked at in search of the end of type arguments. */
+/** How many tokens to search for the end of type arguments. */
 const MAX_TYPE_TOKENS = 300;
 const PREFIXES: ReadonlySet<string> = new Set(["typeof", "void", "delete", "new", "!", "~", "-", "+"]);
-/** Words that begin what is no operand, or what only a parser could find the end of. */
+/** Words that begin no operand, or an operand whose end only a parser can find. */
 const NO_OPERAND: ReadonlySet<string> = new Set(["as", "async", "class", "function", "yield", "using"]);
 
-/** Words that stand beside others in types. */
+/** Words that can stand next to another word in a type. */
 const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new readonly typeof unique".split(" "));
 
 /**
- * Has each `await` of a cell wait in a way that Stop can end: `await x` becomes `await wait(x)`, and what `for await` reads
- * is read by such waits. It finds the ends of operands without a parser, so it leaves alone whatever could be read in
- * another way. Lines stay what they were.
+ * Lets Stop end each `await` of a cell: `await x` becomes `await wait(x)`, and the iterable of a `for await` is wrapped too.
+ * The end of an operand is found without a parser, so ambiguous code stays unchanged. Line numbers do not change.
  *
  * @param code The cell.
- * @param cell The number by which Stop knows it.
- * @returns The cell itself where there is nothing to change.
+ * @param cell The number by which Stop identifies the cell.
+ * @returns The changed code, or the cell itself when there is nothing to change.
  */
 export function makeStoppable(code: string, cell: number): string {
   if (!code.includes("await")) return code;
@@ -28,7 +27,7 @@ export function makeStoppable(code: string, cell: number): string {
 class AwaitRewriter {
   readonly #code: string;
   readonly #tokens: Token[];
-  /** For each `await` that was read, the index behind its operand; backwards, so that one within another is known. */
+  /** For each `await`, the index after its operand. Filled from the end, so that a nested `await` is known first. */
   readonly #ends = new Map<number, number>();
 
   constructor(code: string, tokens: Token[]) {
@@ -37,7 +36,7 @@ class AwaitRewriter {
   }
 
   rewrite(cell: number): string {
-    const portable = this.#code.includes("async"); // without it there is no function whose text has an await
+    const portable = this.#code.includes("async"); // without `async` no function in the cell contains an await
     const inserts = new Map<number, string>();
     const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
     for (let index = this.#tokens.length - 1; index >= 0; index--) {
@@ -52,10 +51,10 @@ class AwaitRewriter {
 
   #isAwait(index: number): boolean {
     if (this.#text(index) !== "await") return false;
-    return this.#text(index - 1) !== "." || this.#text(index - 2) === "."; // a property, but for `...await x`
+    return this.#text(index - 1) !== "." || this.#text(index - 2) === "."; // `a.await` is a property, but `...await x` is not
   }
 
-  /** What a `for await` reads. */
+  /** The iterable of a `for await`. */
   #iterable(index: number): { from: number; end: number; loop: true } | undefined {
     if (this.#text(index - 1) !== "for" || this.#text(index + 1) !== "(") return undefined;
     const end = this.#tokens[index + 1]!.partner;
@@ -74,7 +73,7 @@ class AwaitRewriter {
     return { from: index + 1, end, loop: false };
   }
 
-  /** Behind a unary expression. */
+  /** The index after a unary expression. */
   #unaryEnd(start: number): number | undefined {
     let at = start;
     while (PREFIXES.has(this.#text(at))) at++;
@@ -83,12 +82,12 @@ class AwaitRewriter {
     if (token === undefined || NO_OPERAND.has(token.text)) return undefined;
     if (token.kind === "symbol" && !"([{".includes(token.text)) return undefined;
     const end = this.#chainEnd(this.#after(at));
-    // `await(x) {` and `await(x): Type` are methods of that name.
+    // `await(x) {` and `await(x): Type` are methods named await.
     const method = token.text === "(" && end === this.#after(at) && /^[{:]$/.test(this.#text(end ?? -1));
     return method && token.start === this.#tokens[at - 1]!.end ? undefined : end;
   }
 
-  /** Behind the properties, calls and templates that follow a value. */
+  /** The index after the properties, calls and templates that follow a value. */
   #chainEnd(start: number): number | undefined {
     let at = start;
     for (;;) {
@@ -109,7 +108,7 @@ class AwaitRewriter {
     }
   }
 
-  /** Behind type arguments that a call or a template follows. */
+  /** The index after type arguments, if a call or a template follows them. */
   #typesEnd(start: number): number | undefined {
     let depth = 0;
     for (let at = start; at < this.#tokens.length && at < start + MAX_TYPE_TOKENS; at = this.#after(at)) {
@@ -118,7 +117,7 @@ class AwaitRewriter {
       if (text === ">" && this.#text(at - 1) !== "=") depth--;
       if (depth === 0) return /^[(`]/.test(this.#text(at + 1)) ? at + 1 : undefined;
       if (/^[;)\]}+*/%^]$/.test(text) || /^[&|]$/.test(text) && text === this.#text(at + 1)) return undefined;
-      if (this.#isPlainWord(at) && this.#isPlainWord(at - 1)) return undefined; // another statement, behind its line's end
+      if (this.#isPlainWord(at) && this.#isPlainWord(at - 1)) return undefined; // the next statement has begun on a new line
     }
     return undefined;
   }
@@ -127,13 +126,13 @@ class AwaitRewriter {
     return this.#tokens[index]?.kind === "word" && !TYPE_WORDS.has(this.#text(index));
   }
 
-  /** Whether a `<` that begins no type arguments is plainly an operator. */
+  /** Whether a `<` that begins no type arguments is clearly an operator. */
   #isComparison(index: number): boolean {
     const { start, end } = this.#tokens[index]!;
     return /\s/.test(this.#code[start - 1] ?? "") && /[\s=]/.test(this.#code[end] ?? "");
   }
 
-  /** Whether a `++` or `--` belongs to what is before it. */
+  /** Whether `++` or `--` at this index is a postfix operator. */
   #isPostfix(index: number): boolean {
     const text = this.#text(index);
     return (text === "+" || text === "-") && this.#code[this.#tokens[index]!.end] === text && !this.#startsLine(index);
@@ -143,7 +142,7 @@ class AwaitRewriter {
     return this.#code.slice(this.#tokens[index - 1]!.end, this.#tokens[index]!.start).includes("\n");
   }
 
-  /** Behind a token, or what it opens. */
+  /** The index after a token, or after the bracket pair that it opens. */
   #after(index: number): number {
     return this.#tokens[index]!.partner + 1;
   }
@@ -163,25 +162,25 @@ function insertAll(code: string, inserts: ReadonlyMap<number, string>): string {
   return parts.join("") + code.slice(from);
 }
 
-/** A piece of a cell, and where what it opens ends. */
+/** A token of a cell. */
 export interface Token extends ScriptToken {
-  /** How it begins. */
+  /** The first characters of the token. */
   text: string;
-  /** The index of the token that closes what this one opens; its own where it opens nothing. */
+  /** The index of the token that closes the bracket that this one opens; its own index when it opens none. */
   partner: number;
 }
 
 const TEXT_LENGTH = 16;
-/** Words behind which `<` begins no comparison. */
+/** Words after which `<` can't be a comparison. */
 const BEFORE_A_VALUE = /^(?:await|case|default|delete|do|else|in|of|return|typeof|void|yield)$/;
-/** From behind a slash: another one on its line, and an `await` between them. */
+/** Matches after a slash: an `await`, and then another slash on the same line. */
 const AWAIT_IN_REGEX = /[^\n/]*\bawait\b[^\n]*\//y;
 
 /**
- * The tokens of a cell but for space and comments.
+ * The tokens of a cell, without space and comments.
  *
- * @returns `undefined` where they could be misread: what is open is not closed, there is JSX, whose text is no code, or a
- * slash that may begin a regular expression with an `await` in it.
+ * @returns `undefined` when the code could be misread: brackets or quotes are unbalanced, there is JSX, whose text is not
+ * code, or a slash may begin a regular expression that contains `await`.
  */
 export function readTokens(code: string): Token[] | undefined {
   const tokens: Token[] = [];
@@ -207,10 +206,10 @@ export function readTokens(code: string): Token[] | undefined {
 function looksLikeJsx(code: string, text: string, start: number, last: Token | undefined): boolean {
   const adjoins = last?.end === start;
   if (adjoins && (last.text === "<" && text[0] === "/" || last.text === "/" && text === ">")) return true;
-  return text === "<" && wantsValue(code, last);
+  return text === "<" && expectsValue(code, last);
 }
 
-function wantsValue(code: string, last: Token | undefined): boolean {
+function expectsValue(code: string, last: Token | undefined): boolean {
   if (last === undefined) return true;
   if (last.kind === "word") return BEFORE_A_VALUE.test(last.text);
   if (last.kind === "template") return code.endsWith("${", last.end);

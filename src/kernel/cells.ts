@@ -1,3 +1,4 @@
+import { joinBytes } from "../core/bytes.ts";
 import { makeStoppable } from "./await_rewrite.ts";
 import {
   betterTraceback,
@@ -17,7 +18,6 @@ import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts"
 import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import type { ZmtpConnection } from "./zmtp_connection.ts";
-import { joined } from "./zmtp.ts";
 
 /** A frontend's message on the shell channel. */
 export interface FrontendRequest {
@@ -207,7 +207,7 @@ export class Cells {
     if (type === "status") this.#onStatus(cell, envelope);
     else if (type === "error") this.#onError(cell, envelope);
     else if (type === "execute_input") {
-      cell.rerun || publish(joined([...cell.busy, this.#withSource(cell, envelope)]), BUSY_DELAY_MS);
+      cell.rerun || publish(joinBytes([...cell.busy, this.#withSource(cell, envelope)]), BUSY_DELAY_MS);
     } else publish(raw);
   }
 

@@ -3,43 +3,43 @@ import { type ChannelName, connectionFileText, loopbackInfo } from "./connection
 const RETRY_MS = 4;
 
 /**
- * Bytes of stack for each of its threads. Deno's parser needs much for long sums and nested brackets; without it, it ends
- * the process and all variables. Only what is used takes memory.
+ * The stack size of the child's threads, in bytes. Deno's parser recurses on long sums and nested brackets, and a stack
+ * overflow would end the process with all variables. Only the used part takes memory.
  */
 export const STACK = { variable: "RUST_MIN_STACK", bytes: String(256 << 20) };
 
 /**
- * Asks the child whether all outputs of a cell are sent. It takes a fourth of the time that a hidden cell takes, and by
- * default a process does not heed it.
+ * The signal that asks the child to report when all outputs of a cell have been sent. It takes a quarter of the time of an
+ * internal cell, and a process ignores it by default.
  */
 export const FLUSH_SIGNAL = "SIGURG";
 
-/** A Deno kernel of our own, in a session of its own: no signal reaches it but through us. */
+/** A `deno jupyter` process in its own process group, so that only this kernel sends it signals. */
 export interface Child extends AsyncDisposable {
   pid: number;
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   status: Promise<Deno.CommandStatus>;
   /**
-   * Connects to one of its channels, as soon as it listens.
+   * Connects to a channel as soon as the child listens on it.
    *
-   * @throws {Error} When it has ended.
+   * @throws {Error} When the child has ended.
    */
   connect(channel: ChannelName): Promise<Deno.TcpConn>;
-  /** Sends a signal to it and to the processes that its cells started. */
+  /** Sends a signal to the child and to the processes that its cells started. */
   signal(name: Deno.Signal): void;
-  /** Has it tell that all outputs are sent, when it is not busy; `false` where that can't be asked so. */
+  /** Asks the child to report once all outputs are sent and it is not busy; `false` where no signal can ask for it. */
   requestFlush(): boolean;
 }
 
-/** How to start it. */
+/** How to start the child. */
 export interface ChildOptions {
-  /** The key of its signatures; the same as ours, so that messages can be passed on as they are. */
+  /** The signature key. It is the key of this kernel, so that messages can be forwarded unchanged. */
   key: string;
-  /** The program. */
+  /** The path of the Deno program. */
   deno: string;
 }
 
-/** Starts `deno jupyter` on ports of its own. */
+/** Starts `deno jupyter` on free ports. */
 export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const info = loopbackInfo(key);
   const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
@@ -57,7 +57,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   let ended = false;
   const status = process.status.then((status) => {
     ended = true;
-    watchdog?.kill("SIGKILL"); // before the process's number can be another's
+    watchdog?.kill("SIGKILL"); // before another process can get this process ID
     watchdog?.stdin.close().catch(() => {});
     return status;
   });
@@ -71,7 +71,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
     requestFlush: () => Deno.build.os !== "windows" && !ended && sendSignal(process.pid, FLUSH_SIGNAL),
     async connect(channel) {
       const conn = await connect(info.ip, info.ports[channel], () => ended);
-      removeFile(); // it has been read by now
+      removeFile(); // the child has read it by now
       return conn;
     },
     async [Symbol.asyncDispose]() {
@@ -83,11 +83,11 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
 
 function signalGroup(pid: number, name: Deno.Signal): void {
   if (Deno.build.os !== "windows") sendSignal(-pid, name);
-  // Windows knows no groups, and no SIGINT for another process: it would end it.
+  // Windows has no process groups, and SIGINT sent to another process would end it.
   else if (name === "SIGKILL") sendSignal(pid, name);
 }
 
-/** Whether there was somebody to send it to. */
+/** Returns whether the process or group exists. */
 function sendSignal(pid: number, name: Deno.Signal): boolean {
   try {
     Deno.kill(pid, name);
@@ -109,8 +109,8 @@ function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
 }
 
 /**
- * Ends the child when this process is gone, however it went: its end of the pipe then closes. A shell can do that even
- * where the child's own thread is busy. Windows has no such shell.
+ * Starts a shell that kills the child when this process ends for any reason: the pipe to the shell then closes. The child
+ * can't watch the pipe itself while its thread is busy. Windows has no such shell.
  */
 function startWatchdog(pid: number): Deno.ChildProcess | undefined {
   if (Deno.build.os === "windows") return undefined;
@@ -134,5 +134,5 @@ async function connect(hostname: string, port: number, ended: () => boolean): Pr
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
-  throw new Error("Cannot start the Deno kernel: it ended at once; what it said is above");
+  throw new Error("Cannot start the Deno kernel: it ended at once; its own message is above");
 }

@@ -1,4 +1,4 @@
-/** Where a kernel listens and how it signs, as Jupyter writes it down for it. */
+/** Where a kernel listens and how it signs: what a connection file says. */
 export interface ConnectionInfo {
   /** The address to listen on. */
   ip: string;
@@ -17,7 +17,7 @@ export type ChannelName = typeof CHANNELS[number];
  * Reads a connection file.
  *
  * @param path The file that Jupyter wrote.
- * @throws {Error} When it can't be read, or is no connection file of a kind that this kernel knows.
+ * @throws {Error} When the file can't be read, or this kernel does not support what it says.
  */
 export async function readConnectionFile(path: string): Promise<ConnectionInfo> {
   let text;
@@ -34,22 +34,22 @@ export async function readConnectionFile(path: string): Promise<ConnectionInfo> 
 }
 
 /**
- * The settings that a connection file's text holds.
+ * Parses the text of a connection file.
  *
- * @throws {Error} With what is wrong with it.
+ * @throws {Error} When a field is missing or invalid; the message names the field.
  */
 export function parseConnectionInfo(text: string): ConnectionInfo {
   const info = parseObject(text);
   const { transport = "tcp", signature_scheme: scheme = "hmac-sha256", ip, key = "" } = info;
-  if (transport !== "tcp") throw new Error(`its transport is ${describeValue(transport)}; "tcp" is wanted`);
+  if (transport !== "tcp") throw new Error(`its transport is ${describeValue(transport)}; expected "tcp"`);
   if (scheme !== "hmac-sha256" && key !== "") {
-    throw new Error(`its signature_scheme is ${describeValue(scheme)}; "hmac-sha256" is wanted`);
+    throw new Error(`its signature_scheme is ${describeValue(scheme)}; expected "hmac-sha256"`);
   }
-  if (typeof ip !== "string" || ip === "") throw new Error(`its ip is ${describeValue(ip)}; an address is wanted`);
-  if (typeof key !== "string") throw new Error("its key is no text");
+  if (typeof ip !== "string" || ip === "") throw new Error(`its ip is ${describeValue(ip)}; expected an address`);
+  if (typeof key !== "string") throw new Error("its key is not a string");
   const ports = Object.fromEntries(CHANNELS.map((channel) => [channel, readPort(info, `${channel}_port`)]));
   if (new Set(Object.values(ports)).size < CHANNELS.length) {
-    throw new Error("two of its ports are the same; five are wanted");
+    throw new Error("two of its ports are the same; expected five different ports");
   }
   return { ip: ip === "*" ? "0.0.0.0" : ip, key, ports: ports as Record<ChannelName, number> };
 }
@@ -59,29 +59,29 @@ function parseObject(text: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Error("it is no JSON"); // the parser's own message would quote the key
+    throw new Error("it is not JSON"); // the parser's message could quote the key
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new Error("it holds no JSON object");
+  throw new Error("it is not a JSON object");
 }
 
 function readPort(info: Record<string, unknown>, name: string): number {
   const value = info[name];
   if (typeof value === "number" && Number.isInteger(value) && value > 0 && value < 65_536) return value;
-  throw new Error(`its ${name} is ${describeValue(value)}; a whole number from 1 to 65535 is wanted`);
+  throw new Error(`its ${name} is ${describeValue(value)}; expected a whole number from 1 to 65535`);
 }
 
 function describeValue(value: unknown): string {
   return value === undefined ? "missing" : JSON.stringify(value);
 }
 
-/** A connection file's text. */
+/** The text of a connection file. */
 export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
   const named = Object.fromEntries(CHANNELS.map((channel) => [`${channel}_port`, ports[channel]]));
   return JSON.stringify({ transport: "tcp", ip, key, signature_scheme: "hmac-sha256", ...named, kernel_name: "deno" });
 }
 
-/** Free ports of loopback, for a kernel that is to be started. */
+/** A loopback address and free ports for a new kernel. */
 export function loopbackInfo(key: string): ConnectionInfo {
   const ip = loopbackAddress();
   const free = freePorts(CHANNELS.length, ip);
@@ -90,17 +90,17 @@ export function loopbackInfo(key: string): ConnectionInfo {
 }
 
 /**
- * Below the ports that Linux (32768), macOS and Windows (49152) hand out by themselves: one of those may be another
- * program's before it is listened on, the more so on a busy machine.
+ * The range is below the ephemeral ports of Linux (from 32768), macOS and Windows (from 49152): the system could give one
+ * of those to another program before the kernel listens on it.
  */
 const MIN_PORT = 20_000;
 const MAX_PORT = 32_767;
-/** The one that every system has. */
+/** The loopback address that every system has. */
 const DEFAULT_ADDRESS = "127.0.0.1";
 
 /**
- * An address of loopback, one of sixteen million where the system has them, as Linux and Windows do: kernels that start in
- * one moment are then not in each other's way, of which none listens yet on what it has chosen.
+ * A random loopback address, where the system accepts all of 127.0.0.0/8 as Linux and Windows do. Kernels that start at the
+ * same moment then do not choose the same address and port before either listens.
  */
 export function loopbackAddress(): string {
   const address = `127.${[...crypto.getRandomValues(new Uint8Array(3))].map((byte) => 1 + byte % 254).join(".")}`;
@@ -112,13 +112,13 @@ export function loopbackAddress(): string {
   }
 }
 
-/** Ports of loopback on which nothing listens at this moment, each another. */
+/** Different loopback ports on which nothing listens now. */
 export function freePorts(count: number, address = DEFAULT_ADDRESS): number[] {
   using held = new DisposableStack();
-  return Array.from({ length: count }, () => held.use(listenSomewhere(address)).addr.port);
+  return Array.from({ length: count }, () => held.use(listenOnRandomPort(address)).addr.port);
 }
 
-function listenSomewhere(hostname: string): Deno.TcpListener {
+function listenOnRandomPort(hostname: string): Deno.TcpListener {
   for (let tries = 1;; tries++) {
     const port = MIN_PORT + Math.floor(Math.random() * (MAX_PORT - MIN_PORT + 1));
     try {

@@ -5,22 +5,22 @@ export interface CellFailure {
   traceback: string[];
 }
 
-/** How the Deno kernel answers a cell that it could not even begin: with no reason, and nothing to see. */
+/** Whether a reply is the Deno kernel's reply for a cell that could not start: an error without a reason. */
 export function isUnexplained(reply: Record<string, unknown>): boolean {
   const { status, evalue, traceback } = reply;
   return status === "error" && evalue === "Execution failed" && Array.isArray(traceback) && traceback.length === 0;
 }
 
-/** What a cell that Stop has ended shows. */
+/** The error of a cell that Stop ended. */
 export const STOPPED: CellFailure = failure("Interrupted", "Stop ended this cell");
 
-/** What a cell shows that ended without any reason that could be found. */
+/** The error of a cell that failed when no reason was found. */
 export const UNEXPLAINED: CellFailure = failure(
   "Error",
   "The cell did not finish: it waited for a promise that nothing can settle any more, or Deno gave no reason",
 );
 
-/** A failure with one line of trace. */
+/** A failure with a one-line traceback. */
 export function failure(ename: string, evalue: string): CellFailure {
   return { ename, evalue, traceback: [`${ename}: ${evalue}`] };
 }
@@ -28,16 +28,16 @@ export function failure(ename: string, evalue: string): CellFailure {
 const PARSE_MS = 10_000;
 
 /**
- * Why a cell does not parse, in the words of Deno's own parser; takes some 10 ms.
+ * The syntax error of a cell, from Deno's own parser; takes about 10 ms.
  *
- * @param code What the Deno kernel was given.
- * @param source What the person wrote, where that is something else.
- * @returns `undefined` when it does parse.
+ * @param code The code that the Deno kernel got.
+ * @param source What the person wrote, when it differs from the code.
+ * @returns `undefined` when the code parses.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
   const script = code === source ? source : (await import("./rewrite.ts")).scriptOnly(source);
   const said = await parserOutput(script, "tsx");
-  // The kernel takes for TypeScript what is no TSX, such as `<number> value`.
+  // The Deno kernel falls back to plain TypeScript, which allows `<number> value`.
   if (said === undefined || await parserOutput(script, "ts") === undefined) return undefined;
   return readParserError(said, source);
 }
@@ -52,12 +52,12 @@ async function parserOutput(code: string, extension: string): Promise<string | u
     signal: AbortSignal.timeout(PARSE_MS),
   }).spawn();
   const output = process.output();
-  await new Blob([code]).stream().pipeTo(process.stdin).catch(() => {}); // it may stop reading
+  await new Blob([code]).stream().pipeTo(process.stdin).catch(() => {}); // the process may stop reading early
   const { success, stderr } = await output;
   return success ? undefined : new TextDecoder().decode(stderr);
 }
 
-/** A parser's message as an error of the cell, with the cell's own lines. */
+/** Makes an error of the cell from the parser's message, with the lines that the person wrote. */
 function readParserError(said: string, source: string): CellFailure | undefined {
   const message = /error: SyntaxError: (.*)/.exec(said)?.[1];
   if (message === undefined) return undefined;
@@ -78,28 +78,28 @@ function syntaxError(message: string, place: string, excerpt: string[]): CellFai
   return { ename: "SyntaxError", evalue, traceback: [`SyntaxError: ${evalue}`, ...excerpt] };
 }
 
-/** What the static imports of a cell name, in their order. */
+/** The specifiers of a cell's static imports, in order. */
 export function importedSpecifiers(code: string): string[] {
   const found = code.matchAll(/(?:^|;)[ \t]*import\b(?!\s+type\b)(?:[^"'()]{0,1000}?\bfrom)?\s*(["'])([^"'\n]+)\1/gm);
   return [...new Set([...found].map(([, , specifier]) => specifier!))];
 }
 
-/** Code that a magic became, at the start of its cell: in that line there is nothing of the person's. */
+/** The start of the code of a magic. A first line that begins so has no code of the person. */
 const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
 const IN_FIRST_LINE = /^\s+at (?:async )?<anonymous>:1:\d+$/;
 
 /**
- * A better trace for the content of an error, in a message or a reply.
+ * Improves the traceback of an error message or reply.
  *
- * @param content As the Deno kernel sent it.
- * @param code The cell, its magics written out.
- * @returns What to send instead; `undefined` where there is nothing to better.
+ * @param content The content from the Deno kernel.
+ * @param code The cell's code, after magics were rewritten.
+ * @returns The content to send instead; `undefined` when the traceback is fine.
  */
 export function betterTraceback(content: Record<string, unknown>, code: string): Record<string, unknown> | undefined {
   const { ename, evalue, traceback } = content;
   if (!Array.isArray(traceback)) return undefined;
-  // What was thrown was no Error: frontends show the trace and nothing else.
+  // The thrown value is not an Error, and frontends show only the traceback.
   if (traceback.join("") === "") return { ...content, traceback: [`${ename}: ${evalue}`] };
   const frames = traceback.filter((line) => FRAME.test(line));
   if (!code.startsWith(MAGIC) || frames.length === 0 || !frames.every((line) => IN_FIRST_LINE.test(line))) {
@@ -108,15 +108,15 @@ export function betterTraceback(content: Record<string, unknown>, code: string):
   return { ...content, traceback: traceback.filter((line) => !FRAME.test(line)) };
 }
 
-/** Whether a cell may name the client. */
+/** Whether a cell may import the client by its name. */
 export function namesModule(code: string): boolean {
   return code.includes("lakebase");
 }
 
 /**
- * For the child, before the first such cell: lets cells name the client wherever the notebook is, since `deno jupyter` takes
- * no configuration but that of its folder. A name that is in the notebook's own import map wins. (Deno resolves the imports
- * of files without asking hooks: those need an import map.)
+ * Code that lets cells import the client as "lakebase" in any folder; `deno jupyter` reads only the configuration of the
+ * notebook's folder. The notebook's own import map takes precedence. Modules in files need an import map, because Deno does
+ * not call hooks for their imports.
  *
  * @param client The URL of the client's main module.
  */
@@ -127,27 +127,27 @@ export function moduleNameCode(client: string): string {
     const urls = ${JSON.stringify(urls)};
     if (!Object.hasOwn(urls, specifier)) return next(specifier, context);
     const found = next(specifier, context);
-    const missed = !found.url || found.url.endsWith("/" + specifier); // then it is taken for a file beside the notebook
+    const missed = !found.url || found.url.endsWith("/" + specifier); // Deno then takes the name for a file in the notebook's folder
     return missed ? { url: urls[specifier], shortCircuit: true } : found;
   },
 });`;
 }
 
-/** Characters of a message. */
+/** The maximum characters of a message. */
 const MAX_MESSAGE_LENGTH = 1000;
 
-/** A magic that can't be used as it is written; the kernel answers the cell with its message. */
+/** The error for a magic that can't run as it is written. Its message is the cell's output. */
 export class UsageError extends Error {
-  /** As IPython names it. */
+  /** The name of such errors in IPython. */
   override name = "UsageError";
 
-  /** Made with what to do; a cell's own words in it are cut, since a cell may be large. */
+  /** @param message What is wrong and what to do. A long message is cut, because it may quote a large cell. */
   constructor(message: string) {
     super(message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message);
   }
 }
 
-/** The number, from 1, of the line that a position is on. */
+/** The line number of a position, from 1. */
 export function lineAt(text: string, position: number): number {
   let line = 1;
   for (let at = text.indexOf("\n"); at !== -1 && at < position; at = text.indexOf("\n", at + 1)) line++;

@@ -1,22 +1,22 @@
-/** Cells that are remembered. */
+/** The maximum number of cells in the history. */
 const MAX_CELLS = 1000;
-/** Characters of them. */
+/** The maximum characters of all cells together. */
 const MAX_CHARACTERS = 16 << 20;
-/** This kernel's only session; a request calls it 0, "the present one", too. */
+/** The only session of this kernel. Requests may also call it 0, the current one. */
 const SESSION = 1;
 
 interface Entry {
-  /** The cell's number. */
+  /** The cell's execution count. */
   line: number;
   source: string;
 }
 
-/** The cells that ran, as they were written. */
+/** The cells that ran, as the person wrote them. */
 export class CellHistory {
   readonly #entries: Entry[] = [];
   #text = 0;
 
-  /** Notes a cell. */
+  /** Adds a cell. */
   add(line: number, source: string): void {
     this.#entries.push({ line, source });
     this.#text += source.length;
@@ -26,9 +26,9 @@ export class CellHistory {
   }
 
   /**
-   * Answers a `history_request` as IPython does, but without outputs, which are not kept.
+   * Answers a `history_request` as IPython does, but without outputs, because outputs are not kept.
    *
-   * @param request Its content.
+   * @param request The content of the request.
    */
   reply(request: Record<string, unknown>): Record<string, unknown> {
     const history = this.#select(request).map(({ line, source }) => {
@@ -46,7 +46,7 @@ export class CellHistory {
     return typeof n === "number" ? chosen.slice(Math.max(0, chosen.length - n)) : chosen;
   }
 
-  /** From a line to before another one; negative ones count from behind the last. */
+  /** The cells from line `start` up to, without, line `stop`; negative numbers count from the end. */
   #range({ start, stop }: Record<string, unknown>): Entry[] {
     const end = (this.#entries.at(-1)?.line ?? 0) + 1;
     const line = (value: unknown, otherwise: number) => {
@@ -59,13 +59,13 @@ export class CellHistory {
   }
 }
 
-/** The last of those that are alike. */
+/** The last of each group of equal cells. */
 function lastOfEach(entries: readonly Entry[]): Entry[] {
   const last = new Map(entries.map((entry) => [entry.source, entry]));
   return entries.filter((entry) => last.get(entry.source) === entry);
 }
 
-/** Whether a glob with `*` and `?` is all of a text; takes no more time than one times the other. */
+/** Whether a glob with `*` and `?` matches the whole text. The time is at most the product of their lengths. */
 function matches(text: string, glob: string): boolean {
   let at = 0;
   let star = -1;

@@ -1,5 +1,5 @@
 /**
- * Installs the kernel "Deno + SQL" where Jupyter finds it, and takes it away again.
+ * Installs the kernel "Deno + SQL" where Jupyter finds it, and uninstalls it.
  *
  * @module
  */
@@ -14,33 +14,33 @@ import {
   userKernels,
 } from "./kernelspec.ts";
 
-/** Where kernels are. */
+/** Where kernels are installed. */
 export interface KernelLocation {
-  /** The folder of an environment, such as a `venv`; the user's own Jupyter folder when not given. */
+  /** The folder of an environment, such as a `venv`. @default {the user's Jupyter folder} */
   prefix?: string | undefined;
 }
 
-/** Which kernel. */
+/** Which kernel to work on. */
 export interface KernelName extends KernelLocation {
-  /** What Jupyter calls it and its folder. @default {"lakebase"} */
+  /** The kernel's name in Jupyter and the name of its folder. @default {"lakebase"} */
   name?: string | undefined;
 }
 
-/** How to install it. */
+/** How to install the kernel. */
 export interface KernelInstallOptions extends KernelName {
-  /** What people see. @default {"Deno + SQL"} */
+  /** The name that Jupyter displays. @default {"Deno + SQL"} */
   displayName?: string | undefined;
 }
 
-/** A kernel that is installed. */
+/** An installed kernel. */
 export interface InstalledKernel {
-  /** What Jupyter calls it and its folder. */
+  /** The kernel's name in Jupyter and the name of its folder. */
   name: string;
-  /** What people see. */
+  /** The name that Jupyter displays. */
   displayName: string;
-  /** The folder that it is in. */
+  /** The folder of the kernel. */
   folder: string;
-  /** The folder of the JupyterLab extension that colours its `%%sql` cells; shared by all of these kernels in one place. */
+  /** The folder of the JupyterLab extension that highlights `%%sql` cells. All of these kernels in one location share it. */
   extension: string;
 }
 
@@ -49,12 +49,12 @@ const DISPLAY_NAME = "Deno + SQL";
 const ICONS = ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"];
 
 /**
- * Installs the kernel, in place of an earlier one of this module's.
+ * Installs the kernel. A kernel of the same name that this module installed is replaced.
  *
- * @param options Its name and where to.
- * @returns What was written where.
- * @throws {TypeError} When Jupyter would not take the name.
- * @throws {Error} When Deno is too old, or another kernel has the name.
+ * @param options The name and the location.
+ * @returns What was installed, and where.
+ * @throws {TypeError} When Jupyter does not accept the name.
+ * @throws {Error} When Deno is too old, or a kernel that this module did not install has the name.
  *
  * @example
  * ```ts
@@ -76,7 +76,7 @@ export async function install(options: KernelInstallOptions = {}): Promise<Insta
   if (displayName.trim() === "") throw new TypeError("Cannot use the display name: it is empty");
   const { name, folder } = locate(options);
   if (await exists(folder) && await installedIn(folder) === undefined) {
-    throw new Error(`Cannot install the kernel: ${folder} is another kernel's; choose another name`);
+    throw new Error(`Cannot install the kernel: ${folder} holds another kernel; choose another name`);
   }
   const main = new URL("./main.ts", import.meta.url).href;
   const spec = kernelSpec({ deno: Deno.execPath(), main, displayName });
@@ -89,24 +89,26 @@ export async function install(options: KernelInstallOptions = {}): Promise<Insta
     await remove(folder);
     await Deno.rename(written, folder);
   } catch (error) {
-    await remove(written).catch(() => {}); // what went wrong first is what to tell
+    await remove(written).catch(() => {}); // the first error matters more
     throw new Error(`Cannot install the kernel in ${folder}: ${(error as Error).message}`, { cause: error });
   }
   return { name, displayName, folder, extension: extensionBeside(folder) };
 }
 
 /**
- * Takes a kernel of this module's away.
+ * Uninstalls a kernel that this module installed.
  *
- * @param options Its name and where from.
- * @returns What was taken away.
- * @throws {Error} When there is no kernel of that name, or it is not this module's.
+ * @param options The name and the location.
+ * @returns What was uninstalled.
+ * @throws {Error} When there is no kernel of that name, or this module did not install it.
  */
 export async function uninstall(options: KernelName = {}): Promise<InstalledKernel> {
   const { name, folder } = locate(options);
   const kernel = await installedIn(folder);
   if (kernel === undefined) {
-    const state = await exists(folder) ? `${folder} is another's` : `there is none in ${folder}`;
+    const state = await exists(folder)
+      ? `${folder} holds a kernel that lakebase did not install`
+      : `there is no kernel in ${folder}`;
     throw new Error(`Cannot uninstall the kernel ${JSON.stringify(name)}: ${state}`);
   }
   await remove(folder);
@@ -115,10 +117,10 @@ export async function uninstall(options: KernelName = {}): Promise<InstalledKern
 }
 
 /**
- * The kernels of this module's that are installed.
+ * Lists the kernels that this module installed in a location.
  *
- * @param place Where to look.
- * @returns In the order of their names.
+ * @param place The location.
+ * @returns The kernels, sorted by name.
  */
 export async function list(place: KernelLocation = {}): Promise<InstalledKernel[]> {
   const kernels = kernelsFolder(place);
@@ -128,8 +130,8 @@ export async function list(place: KernelLocation = {}): Promise<InstalledKernel[
   return found.filter((kernel) => kernel !== undefined);
 }
 
-/** Where Jupyter looks for kernels here: in one's own folder, and in the environment that is active. */
-export function activePlaces(): KernelLocation[] {
+/** Where Jupyter looks for kernels now: in the user's folder and in the active environment. */
+export function activeLocations(): KernelLocation[] {
   const prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].map((name) => Deno.env.get(name)).filter(Boolean);
   return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
 }
@@ -139,10 +141,10 @@ function locate({ name = KERNEL_NAME, ...place }: KernelName): { name: string; f
   return { name: checked, folder: `${kernelsFolder(place)}/${checked}` };
 }
 
-/** The folder of the kernels in a place. */
+/** The folder of the kernels in a location. */
 export function kernelsFolder({ prefix }: KernelLocation): string {
   const machine: Machine = { os: Deno.build.os, env: (name) => Deno.env.get(name) };
-  if (prefix === "") throw new TypeError("Cannot use the prefix: it is empty; a folder is wanted");
+  if (prefix === "") throw new TypeError("Cannot use the prefix: it is empty; give a folder");
   return prefix === undefined ? userKernels(machine) : prefixKernels(prefix);
 }
 
@@ -156,7 +158,7 @@ async function installedIn(folder: string): Promise<InstalledKernel | undefined>
   }
 }
 
-/** From beside this module, be that on disk or in a registry. */
+/** Copies an icon from this module's folder, which is on disk or in a registry. */
 async function copyIcon(name: string, folder: string): Promise<void> {
   const response = await fetch(new URL(`./icons/${name}`, import.meta.url));
   if (!response.ok) throw new Error(`Cannot read the kernel's icon ${name}: HTTP ${response.status}`);
@@ -183,10 +185,10 @@ const LAB_EXTENSION = "lakebase-sql-cells";
 const EXTENSION_FILES = ["package.json", "static/sql_cells.js"];
 
 /**
- * Installs what colours `%%sql` cells in JupyterLab, which finds it when its page is loaded anew. A kernel by itself can't: it
- * names one language for all of its cells.
+ * Installs the JupyterLab extension that highlights `%%sql` cells. JupyterLab finds it when its page is reloaded. A kernel
+ * can't do that by itself, because it names one language for all cells.
  *
- * @param folder Where to, of {@linkcode extensionBeside}.
+ * @param folder The target, from {@linkcode extensionBeside}.
  */
 export async function installLabExtension(folder: string): Promise<void> {
   await Deno.mkdir(`${folder}/static`, { recursive: true });
@@ -197,7 +199,7 @@ export async function installLabExtension(folder: string): Promise<void> {
   }
 }
 
-/** The extension's folder in the same Jupyter data folder as a kernel's. */
+/** The extension's folder, in the same Jupyter data folder as a kernel's folder. */
 export function extensionBeside(kernel: string): string {
   return `${kernel.slice(0, kernel.lastIndexOf("/kernels/"))}/labextensions/${LAB_EXTENSION}`;
 }

@@ -1,9 +1,9 @@
 import type { Envelope, Header, Signer } from "./message.ts";
 
-/** What code in the child answered with, or `undefined` where it failed. */
+/** The answer of code in the child; `undefined` when the code failed. */
 export type InternalAnswer = Record<string, unknown> | undefined;
 
-/** Code that this kernel runs in the child on its own account, unseen by any frontend. */
+/** Requests that this kernel sends to the child itself, invisible to frontends. */
 export class InternalRequests {
   readonly #send: (message: Uint8Array) => void;
   readonly #signer: Signer;
@@ -11,16 +11,16 @@ export class InternalRequests {
   readonly #waiting = new Map<number, (answer: InternalAnswer) => void>();
   #last = 0;
 
-  /** @param send Sends to the child's shell. */
+  /** @param send Sends a message on the child's shell channel. */
   constructor(signer: Signer, send: (message: Uint8Array) => void) {
     this.#signer = signer;
     this.#send = send;
   }
 
   /**
-   * Runs code, behind all that the child was asked before.
+   * Runs code after all earlier requests.
    *
-   * @param code Makes the code, which has to answer with the number that it is given.
+   * @param code Makes the code. The code must answer with the number that it gets.
    */
   execute(code: (n: number) => string): Promise<InternalAnswer> {
     const n = ++this.#last;
@@ -35,7 +35,7 @@ export class InternalRequests {
     return this.#ask(n, "execute_request", content);
   }
 
-  /** What the child says of itself. */
+  /** Requests the child's kernel info. */
   kernelInfo(): Promise<InternalAnswer> {
     return this.#ask(++this.#last, "kernel_info_request", {});
   }
@@ -47,24 +47,24 @@ export class InternalRequests {
     });
   }
 
-  /** Whether a message belongs to such a request. */
+  /** Whether a message belongs to an internal request. */
   owns(parent: Header): boolean {
     return parent.msg_id?.startsWith(this.#prefix) ?? false;
   }
 
-  /** The answer, as the code broadcast it. */
+  /** Handles an answer that the code broadcast. */
   onBroadcast(content: Record<string, unknown>): void {
     this.#settle(content["n"], content);
   }
 
-  /** The child's own reply, which to code matters only where it failed. */
+  /** Handles the child's reply. A reply to code matters only when the code failed. */
   onReply(envelope: Envelope, content: Record<string, unknown>): void {
     const n = Number(envelope.parent.msg_id?.slice(this.#prefix.length));
     if (envelope.header.msg_type === "kernel_info_reply") this.#settle(n, content);
     else if (content["status"] !== "ok") this.#settle(n, undefined);
   }
 
-  /** Waits for no answer any more. */
+  /** Resolves all pending requests without an answer. */
   giveUp(): void {
     for (const n of [...this.#waiting.keys()]) this.#settle(n, undefined);
   }

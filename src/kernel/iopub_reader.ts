@@ -1,5 +1,6 @@
+import { joinBytes } from "../core/bytes.ts";
 import { MessageReader } from "./message_reader.ts";
-import { joined, type Message } from "./zmtp.ts";
+import type { Message } from "./zmtp.ts";
 
 /** How every Jupyter message without identities begins: a frame of nine bytes, and a signature to follow. */
 const MARK = new Uint8Array([1, 9, ...new TextEncoder().encode("<IDS|MSG>"), 1]);
@@ -39,7 +40,7 @@ export class IopubReader {
    * @returns The messages that are whole now.
    */
   push(chunk: Uint8Array<ArrayBuffer>): Message[] {
-    let bytes = this.#carried.length === 0 ? chunk : joined([this.#carried, chunk]);
+    let bytes = this.#carried.length === 0 ? chunk : joinBytes([this.#carried, chunk]);
     this.#carried = new Uint8Array(0);
     while (bytes.length > 0) bytes = this.#step(bytes);
     const messages = this.#messages;
@@ -83,7 +84,7 @@ export class IopubReader {
     }
     // It only looked like one: these are bytes of the outer message.
     const left = this.#feed(message.raw);
-    return left.length === 0 ? rest : joined([left, rest]);
+    return left.length === 0 ? rest : joinBytes([left, rest]);
   }
 
   #feed(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {

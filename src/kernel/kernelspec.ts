@@ -1,11 +1,11 @@
-/** What there is to know about this machine. */
+/** The properties of a machine that decide where Jupyter's folders are. */
 export interface Machine {
   os: typeof Deno.build.os;
-  /** The environment. */
+  /** Reads an environment variable. */
   env: (name: string) => string | undefined;
 }
 
-/** What Jupyter reads to start a kernel: `kernel.json`. */
+/** The content of `kernel.json`, with which Jupyter starts a kernel. */
 export interface KernelSpec {
   argv: string[];
   display_name: string;
@@ -14,14 +14,14 @@ export interface KernelSpec {
   metadata: Record<string, unknown>;
 }
 
-/** Before this, Deno's kernel loses results, errors or answers to `prompt()`. */
+/** Deno's kernel loses results, errors or answers to `prompt()` before this version. */
 const OLDEST_DENO = [2, 9, 1];
-/** Megabytes of what is new in V8's heap. It would grow with every cell, to 15 MB more after 10,000, for no time saved. */
+/** Limits V8's young generation, in MB. Without the limit it grows by 15 MB over 10,000 cells and saves no time. */
 const NEW_SPACE = "--v8-flags=--max-semi-space-size=2";
-/** Marks what this module installed. */
+/** The metadata key of the kernels that this module installed. */
 const MARK = "lakebase";
 
-/** Where Jupyter looks for one user's kernels, as `jupyter --paths` would say. */
+/** The folder of one user's kernels, as `jupyter --paths` prints it. */
 export function userKernels({ os, env }: Machine): string {
   return `${userData(os, env)}/kernels`;
 }
@@ -45,27 +45,28 @@ function home(variable: string, env: Machine["env"]): string {
   throw new Error(`Cannot find Jupyter's folder: ${variable} is not set; set it, or JUPYTER_DATA_DIR`);
 }
 
-/** Where Jupyter looks for the kernels of an environment, such as a `venv`'s folder. */
+/** The folder of the kernels in an environment, such as a `venv`. */
 export function prefixKernels(prefix: string): string {
   return `${prefix.replace(/[/\\]+$/, "")}/share/jupyter/kernels`;
 }
 
 /**
- * A kernel's name, which is its folder's and is in addresses too.
+ * Checks a kernel's name, which is also the name of its folder and part of URLs.
  *
- * @throws {TypeError} When Jupyter would not take it.
+ * @returns The name in lower case.
+ * @throws {TypeError} When Jupyter does not accept the name.
  */
 export function checkedName(name: string): string {
   if (/^[a-z0-9._-]+$/i.test(name) && !/^\.+$/.test(name)) return name.toLowerCase();
   throw new TypeError(
-    `Cannot use the kernel name ${JSON.stringify(name)}: only letters, digits, ".", "_" and "-" are possible`,
+    `Cannot use the kernel name ${JSON.stringify(name)}: use only letters, digits, ".", "_" and "-"`,
   );
 }
 
 /**
- * Whether this Deno is good enough.
+ * Checks that a Deno version is recent enough.
  *
- * @throws {Error} When it is not.
+ * @throws {Error} When it is too old.
  */
 export function checkDeno(version: string): void {
   const parts = version.split(/[.+-]/).map(Number);
@@ -73,12 +74,12 @@ export function checkDeno(version: string): void {
   if (at === -1 || (parts[at] ?? 0) > OLDEST_DENO[at]!) return;
   throw new Error(
     `Cannot install the kernel: this is Deno ${version}, whose own Jupyter kernel loses results and errors; ` +
-      `${OLDEST_DENO.join(".")} or newer is wanted (deno upgrade)`,
+      `upgrade to ${OLDEST_DENO.join(".")} or newer (deno upgrade)`,
   );
 }
 
 /**
- * A kernel's description.
+ * The kernel spec of this kernel.
  *
  * @param main The URL of the kernel's main module.
  */
@@ -86,7 +87,7 @@ export function kernelSpec(
   { deno, main, displayName }: { deno: string; main: string; displayName: string },
 ): KernelSpec {
   return {
-    // The notebook's own configuration is for its cells: the kernel passes it by.
+    // The configuration in the notebook's folder is for its cells, not for this kernel.
     argv: [deno, "run", "-A", "--no-config", "--no-lock", NEW_SPACE, main, "{connection_file}"],
     display_name: displayName,
     language: "typescript",
@@ -95,7 +96,7 @@ export function kernelSpec(
   };
 }
 
-/** A `kernel.json` of this module's; `undefined` for another's. */
+/** Reads a `kernel.json` that this module wrote; `undefined` for any other. */
 export function readKernelSpec(text: string): KernelSpec | undefined {
   try {
     const spec = JSON.parse(text);

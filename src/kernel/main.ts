@@ -9,31 +9,31 @@ import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } f
 import { failure } from "./failure.ts";
 import type { KernelProxy } from "./proxy.ts";
 
-/** What a kernel is started with. */
+/** How to start a kernel. */
 export interface KernelOptions {
-  /** The path of the file in which Jupyter wrote down where to listen. */
+  /** The path of the connection file that Jupyter wrote. */
   connectionFile: string;
   /** The Deno that runs the cells. @default {Deno.execPath()} */
   deno?: string;
-  /** Seconds that it may take to start. @default {60} */
+  /** Seconds to wait for the kernel to start. @default {60} */
   timeout?: number;
 }
 
-/** Exit codes: an orderly end, a failure, wrong usage; 128 and more for a signal. */
+/** Exit codes. A signal gives 128 plus its number. */
 const EXIT = { ok: 0, failure: 1, usage: 2, hangup: 129, terminated: 143 } as const;
-/** For frontends to read why the kernel ended, before they see that it did. */
+/** Time for frontends to read the last message before the connection closes. */
 const LAST_MESSAGE_MS = 250;
-/** How often this looks whether who started it is still there. */
+/** How often to check that the parent process still runs. */
 const PARENT_CHECK_MS = 1000;
-/** Above the modules of this kernel. */
+/** The client's main module. */
 const CLIENT = new URL("../../mod.ts", import.meta.url).href;
 
 /**
  * Runs a kernel until a frontend shuts it down, a signal ends it, or its Deno process dies.
  *
- * @param options Where the frontends are.
+ * @param options The connection file and how to start.
  * @returns The exit code: 0 after a shutdown, 1 when the Deno process died, 129 or 143 after a signal.
- * @throws {Error} When it can't start; the message tells the person why.
+ * @throws {Error} When the kernel can't start; the message says why.
  */
 export async function runKernel(options: KernelOptions): Promise<number> {
   const { connectionFile, deno = Deno.execPath(), timeout = 60 } = options;
@@ -58,7 +58,7 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   return EXIT.failure;
 }
 
-/** Its modules take as long to load as the child takes to start. */
+/** Connects to the child. The modules load while the child starts, because loading takes as long as starting. */
 async function connect(child: Child, key: string): Promise<KernelProxy> {
   const [{ KernelProxy }, { Signer }, { codeForChild }, { ConnectionNames }] = await Promise.all([
     import("./proxy.ts"),
@@ -89,46 +89,46 @@ async function reportDeath(proxy: KernelProxy, { signal, code }: Deno.CommandSta
 }
 
 interface Signals {
-  /** Called for SIGINT, which is Stop. */
+  /** Called on SIGINT, which means Stop. */
   onStop: () => void;
-  /** Resolves, with an exit code, when a signal asks for the end. */
+  /** Resolves with an exit code when a signal asks the kernel to end. */
   end: Promise<number>;
 }
 
 function listenForSignals(stack: DisposableStack): Signals {
   const { promise, resolve } = Promise.withResolvers<number>();
   const signals: Signals = { onStop: () => {}, end: promise };
-  const heed = (name: Deno.Signal, heeded: () => void) => {
-    Deno.addSignalListener(name, heeded);
-    stack.defer(() => Deno.removeSignalListener(name, heeded));
+  const listenFor = (name: Deno.Signal, listener: () => void) => {
+    Deno.addSignalListener(name, listener);
+    stack.defer(() => Deno.removeSignalListener(name, listener));
   };
-  heed("SIGINT", () => signals.onStop());
+  listenFor("SIGINT", () => signals.onStop());
   if (Deno.build.os !== "windows") {
-    heed("SIGTERM", () => resolve(EXIT.terminated));
-    heed("SIGHUP", () => resolve(EXIT.hangup));
+    listenFor("SIGTERM", () => resolve(EXIT.terminated));
+    listenFor("SIGHUP", () => resolve(EXIT.hangup));
     watchParent(() => resolve(EXIT.hangup), stack);
   }
   return signals;
 }
 
 /**
- * Jupyter names itself to its kernels, which are to end with it: when it dies hard, nobody is left to tell them. Where it
- * is the first process, a kernel that lost its parent looks like one that has it.
+ * Ends the kernel when Jupyter is killed, since then nothing shuts the kernel down. Jupyter sets `JPY_PARENT_PID` for its
+ * kernels. If Jupyter is process 1, an orphaned kernel has the same parent as before and can't be told apart.
  */
-function watchParent(gone: () => void, stack: DisposableStack): void {
+function watchParent(onGone: () => void, stack: DisposableStack): void {
   if (!(Number(Deno.env.get("JPY_PARENT_PID")) > 1)) return;
   const parent = Deno.ppid;
   const timer = setInterval(() => {
-    if (Deno.ppid === 1 || Deno.ppid !== parent) gone();
+    if (Deno.ppid === 1 || Deno.ppid !== parent) onGone();
   }, PARENT_CHECK_MS);
   Deno.unrefTimer(timer);
   stack.defer(() => clearInterval(timer));
 }
 
-/** Rejects when the Deno kernel takes too long to start. */
+/** Rejects when the Deno kernel has not started after `seconds`. */
 function rejectAfter(seconds: number, stack: DisposableStack): Promise<never> {
   return new Promise((_, reject) => {
-    const error = new Error(`Cannot start the Deno kernel: it does not answer after ${seconds} s`);
+    const error = new Error(`Cannot start the Deno kernel: it has not answered for ${seconds} s`);
     stack.adopt(setTimeout(() => reject(error), seconds * 1000), clearTimeout);
   });
 }
@@ -138,14 +138,16 @@ function listen({ ip, ports }: ConnectionInfo, channel: ChannelName): Deno.TcpLi
   try {
     return Deno.listen({ hostname: ip, port });
   } catch (error) {
-    const state = error instanceof Deno.errors.AddrInUse ? "it is taken" : (error as Error).message;
+    const state = error instanceof Deno.errors.AddrInUse ? "another program uses it" : (error as Error).message;
     throw new Error(`Cannot listen on port ${port} of ${ip} (${channel}): ${state}`);
   }
 }
 
 async function accept(proxy: KernelProxy, channel: ChannelName, listener: Deno.TcpListener): Promise<void> {
   for await (const conn of listener) {
-    proxy.serve(channel, conn).catch((error) => warn(`hung up on a frontend (${channel}): ${error.message}`));
+    proxy.serve(channel, conn).catch((error) =>
+      warn(`closed the connection of a frontend (${channel}): ${error.message}`)
+    );
   }
 }
 
@@ -160,7 +162,7 @@ function warn(text: string): void {
 if (import.meta.main) {
   const [connectionFile, ...more] = Deno.args;
   if (connectionFile === undefined || more.length > 0) {
-    warn("wanted is one argument, the connection file that Jupyter wrote");
+    warn("expected one argument: the path of the connection file that Jupyter wrote");
     Deno.exit(EXIT.usage);
   }
   let code;

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
 /**
- * Jupyter's messages in ZMTP's frames: who, a delimiter, a signature, and four parts of JSON that it covers.
+ * Jupyter's messages as ZMTP frames: identities, a delimiter, a signature, and the four JSON parts that are signed.
  *
  * @module
  */
@@ -14,11 +14,11 @@ export interface Header {
   [field: string]: unknown;
 }
 
-/** A message whose parts are known, still as bytes. */
+/** A message split into its parts, which stay bytes. */
 export interface Envelope {
-  /** As it came. */
+  /** The whole message as it arrived. */
   raw: Uint8Array<ArrayBuffer>;
-  /** Whom it is for; empty on every socket that this kernel speaks to. */
+  /** The routing identities; empty on every socket of this kernel. */
   identities: Uint8Array[];
   signature: Uint8Array;
   /** `header`, `parent_header`, `metadata` and `content`, as JSON. */
@@ -28,7 +28,7 @@ export interface Envelope {
   parent: Header;
 }
 
-/** What to change of a message. */
+/** The parts of a message to replace. */
 export interface Edit {
   parent?: Header;
   content?: unknown;
@@ -39,9 +39,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /**
- * Opens a message.
+ * Splits a message into its parts.
  *
- * @returns `undefined` where it is no Jupyter message.
+ * @returns `undefined` when it is not a Jupyter message.
  */
 export function openMessage({ raw, frames }: Message): Envelope | undefined {
   const delimiter = frames.findIndex(isDelimiter);
@@ -62,7 +62,7 @@ export function openMessage({ raw, frames }: Message): Envelope | undefined {
   }
 }
 
-/** The content of a message; empty where it is no JSON. */
+/** The content of a message; empty when it is not JSON. */
 export function contentOf(envelope: Envelope): Record<string, unknown> {
   try {
     return object(envelope.parts[3]);
@@ -71,7 +71,7 @@ export function contentOf(envelope: Envelope): Record<string, unknown> {
   }
 }
 
-/** The metadata of a message; empty where it is no JSON. */
+/** The metadata of a message; empty when it is not JSON. */
 export function metadataOf(envelope: Envelope): Record<string, unknown> {
   try {
     return object(envelope.parts[2]);
@@ -85,10 +85,10 @@ function object(bytes: Uint8Array): Record<string, unknown> {
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }
 
-/** Signs and checks what one kernel and its frontends say; an empty key signs nothing, as Jupyter has it. */
+/** Signs and verifies the messages of one kernel. With an empty key nothing is signed, as Jupyter's protocol says. */
 export class Signer {
   readonly #key: string;
-  /** Names this process in the headers of its own messages. */
+  /** The session ID in the headers of this process's own messages. */
   readonly #session = crypto.randomUUID();
 
   constructor(key: string) {
@@ -96,13 +96,13 @@ export class Signer {
   }
 
   /** Whether the message was signed with the key. */
-  holds({ signature, parts }: Envelope): boolean {
+  verifies({ signature, parts }: Envelope): boolean {
     if (this.#key === "") return true;
     const expected = encoder.encode(this.#sign(parts));
     return signature.length === expected.length && timingSafeEqual(signature, expected);
   }
 
-  /** The message with a part of it replaced, signed anew; its other parts keep their bytes. */
+  /** Replaces parts of a message and signs it again; the other parts keep their bytes. */
   edit(envelope: Envelope, { parent, content }: Edit): Uint8Array<ArrayBuffer> {
     const [header, oldParent, metadata, oldContent] = envelope.parts;
     const parts = [
@@ -114,7 +114,7 @@ export class Signer {
     return encodeMessage([...envelope.identities, DELIMITER, ...this.#signed(parts), ...envelope.buffers]);
   }
 
-  /** A message of this kernel's own. */
+  /** Makes a message that this kernel sends itself. */
   make(
     type: string,
     content: unknown,
@@ -152,7 +152,7 @@ function isDelimiter(frame: Uint8Array): boolean {
   return frame.length === DELIMITER.length && DELIMITER.every((byte, index) => byte === frame[index]);
 }
 
-/** A place in UTF-16 units, of one in code points. */
+/** Converts a position in code points, as Jupyter counts, to UTF-16 units. */
 export function unitsOf(text: string, points: number): number {
   let units = 0;
   for (let count = 0; count < points && units < text.length; count++) {
@@ -161,7 +161,7 @@ export function unitsOf(text: string, points: number): number {
   return units;
 }
 
-/** A place in code points, of one in UTF-16 units. */
+/** Converts a position in UTF-16 units to code points, as Jupyter counts. */
 export function pointsOf(text: string, units: number): number {
   let points = 0;
   for (let at = 0; at < units; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;

@@ -1,34 +1,35 @@
-import { COMMAND, joined, LONG, MAX_FLAGS, MAX_FRAME_BYTES, type Message, MORE, readFrameHeader } from "./zmtp.ts";
+import { joinBytes } from "../core/bytes.ts";
+import { COMMAND, LONG, MAX_FLAGS, MAX_FRAME_BYTES, type Message, MORE, readFrameHeader } from "./zmtp.ts";
 
-/** How far a message has been read. */
+/** The result of reading some bytes. */
 export interface FeedResult {
-  /** Bytes behind the end of the message, or none. */
+  /** The bytes after the end of the message; empty while the message is incomplete. */
   rest: Uint8Array<ArrayBuffer>;
-  /** The message, once it is whole. */
+  /** The message, once it is complete. */
   message?: Message;
 }
 
 const MAX_HEADER_BYTES = 9;
-/** Far more than any Jupyter message has. */
+/** A limit far above what any Jupyter message has. */
 const MAX_FRAMES = 10_000;
 
 /**
- * Puts messages together of bytes that arrive in pieces of any size; takes time in proportion to the bytes. Who has sent
- * them is known only at the end of a message, where its signature can be checked.
+ * Assembles messages from chunks of any size, in linear time. It limits sizes because the sender is not known before the
+ * message is complete and its signature can be checked.
  */
 export class MessageReader {
   readonly #most: number;
   #parts: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
-  /** Where the frames' bodies begin and end. */
+  /** Where the body of each frame begins and ends. */
   #bounds: [start: number, end: number][] = [];
   #header: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-  /** Bytes of the present frame's body still to come; `undefined` while its header is being read. */
+  /** Missing bytes of the current frame's body; `undefined` while the header is being read. */
   #missing: number | undefined;
   #more = false;
   #command = false;
 
-  /** @param most Bytes that a message may have. */
+  /** @param most The maximum bytes of a message. */
   constructor(most: number = MAX_FRAME_BYTES) {
     this.#most = most;
   }
@@ -38,21 +39,21 @@ export class MessageReader {
     return this.#length === 0 && this.#header.length === 0;
   }
 
-  /** How many frames have begun. */
+  /** How many frames of the current message have begun. */
   get frames(): number {
     return this.#bounds.length;
   }
 
-  /** Whether so many more bytes would end the message. */
+  /** Whether the message is complete after at most `bytes` more bytes. */
   endsWithin(bytes: number): boolean {
     return this.#missing !== undefined && !this.#more && this.#missing <= bytes;
   }
 
   /**
-   * Reads on, as far as the end of the message at most.
+   * Reads bytes up to the end of the message.
    *
-   * @param bytes What arrived; it is kept, not copied.
-   * @throws {Error} When the bytes are no ZMTP; the reader is then of no more use.
+   * @param bytes The bytes that arrived; they are kept, not copied.
+   * @throws {Error} When the bytes are not ZMTP; the reader can't be used after that.
    */
   feed(bytes: Uint8Array<ArrayBuffer>): FeedResult {
     const whole = this.atBoundary ? firstMessage(bytes) : undefined;
@@ -74,16 +75,18 @@ export class MessageReader {
     }
   }
 
-  /** Reads a frame's header; returns what is behind it, or `undefined` while it is not whole. */
+  /** Reads a frame's header. Returns the bytes after it, or `undefined` while the header is incomplete. */
   #readHeader(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
     const before = this.#header.length;
-    const start = before === 0 ? bytes : joined([this.#header, bytes.subarray(0, MAX_HEADER_BYTES - before)]);
+    const start = before === 0 ? bytes : joinBytes([this.#header, bytes.subarray(0, MAX_HEADER_BYTES - before)]);
     const header = readFrameHeader(start);
     if (header === undefined) {
       this.#header = start.slice();
       return undefined;
     }
-    if (this.#bounds.length === MAX_FRAMES) throw new Error("Cannot read a ZMTP message: its frames do not end");
+    if (this.#bounds.length === MAX_FRAMES) {
+      throw new Error(`Cannot read a ZMTP message: it has more than ${MAX_FRAMES} frames`);
+    }
     if (this.#length + header.size + header.length > this.#most) {
       throw new Error(`Cannot read a ZMTP message: it has more than ${this.#most} bytes`);
     }
@@ -103,7 +106,7 @@ export class MessageReader {
   }
 
   #take(): Message {
-    const raw = joined(this.#parts);
+    const raw = joinBytes(this.#parts);
     const message = {
       raw,
       frames: this.#bounds.map(([start, end]) => raw.subarray(start, end)),
@@ -116,7 +119,7 @@ export class MessageReader {
   }
 }
 
-/** What bytes begin with, where that is a whole message: the usual case, in which nothing has to be put together. */
+/** Reads a complete message at the start of the bytes, without copying. That is the usual case. */
 function firstMessage(bytes: Uint8Array<ArrayBuffer>): FeedResult | undefined {
   const frames: Uint8Array<ArrayBuffer>[] = [];
   for (let at = 0; frames.length < MAX_FRAMES;) {

@@ -2,19 +2,19 @@ import { FLUSH_SIGNAL, STACK } from "./child.ts";
 import { STOPPED } from "./failure.ts";
 
 /**
- * Code for the prelude: shows what was thrown where no cell could catch it, such as in a timer's callback, without the
- * frames of Deno's own code. To Deno's kernel it would be the end of whatever cell waits, with no word and for good. An
- * event that a listener of the person's own prevents is theirs; `endings` are Stop's own errors, of which the cell tells.
+ * Code of the prelude: shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code.
+ * Without this, an uncaught error would silently end the waiting cell in Deno's kernel. When a listener of the person
+ * prevents the default, nothing is shown. `stopErrors` are the errors that Stop throws; the cell itself reports those.
  */
 export const UNCAUGHT = `
   for (const type of ["error", "unhandledrejection"]) {
     addEventListener(type, (event) => {
-      let theirs = false;
+      let prevented = false;
       event.preventDefault();
-      event.preventDefault = () => theirs = true;
+      event.preventDefault = () => prevented = true;
       queueMicrotask(() => {
         const thrown = type === "error" ? event.error : event.reason;
-        if (theirs || endings.has(thrown)) return;
+        if (prevented || stopErrors.has(thrown)) return;
         const shown = Deno.inspect(thrown, { colors: !Deno.noColor });
         const lines = shown.split("\\n").filter((line) => !/^\\s+at .*\\bext:/.test(line));
         console.error("%s", "Uncaught (in the background) " + lines.join("\\n"));
@@ -23,28 +23,28 @@ export const UNCAUGHT = `
   }
 `;
 
-/** A query is canceled well within this; only then are the cell's waits ended. */
+/** The time for queries to be canceled, before Stop rejects the cell's waits. */
 const CANCEL_MS = 1000;
-/** For the cell to clean up behind a wait that was ended. */
+/** The time for the cell's cleanup after its waits were rejected. */
 const CLEAN_UP_MS = 300;
-/** For what was rejected to run on to its next wait. */
+/** The time for rejected code to reach its next wait. */
 const SETTLE_MS = 50;
 
-/** The name under which cells' code finds its waits. No person would think of it, and `Symbol` may be a variable of theirs. */
+/** The global name of the waits in cells' code. Nobody uses such a name; a symbol won't do because `Symbol` may be a variable. */
 const NAME = JSON.stringify(" waits");
 
 /**
- * The function that a cell's awaited values go through.
+ * The expression of the function that wraps a cell's awaited values.
  *
- * @param cell The number by which Stop knows it.
- * @param portable Whether the code may run where there are no waits, as in a worker that was given the text of a function: an
- * await there is a plain one. To ask for it takes the child as long as all else that is done here for a cell.
+ * @param cell The number by which Stop identifies the cell.
+ * @param portable Whether the code may run without the prelude, such as in a worker that gets the text of a function. An
+ * `await` there stays plain. This check doubles the cost of a cell, so it is left out where it is not needed.
  */
 export function waitCode(cell: number, portable: boolean): string {
   return waitCall("one", cell, portable);
 }
 
-/** {@linkcode waitCode} for what a `for await` reads. */
+/** {@linkcode waitCode} for the iterable of a `for await`. */
 export function eachCode(cell: number, portable: boolean): string {
   return waitCall("each", cell, portable);
 }
@@ -56,17 +56,22 @@ function waitCall(name: string, cell: number, portable: boolean): string {
 }
 
 /**
- * Code for the prelude: the cells' waits, and how Stop ends them. A wait is a promise whose own `resolve` and `reject` are
- * what follows the awaited value; V8 sees through that, so that errors keep the lines of the code that awaits. Stop rejects
- * the waits of the cell that runs, and a while later those that it has begun since. What it awaits from then on is never
- * settled and refers to nothing, so that the collection of the cell's promise ends the cell. When the cell has ended, the
- * functions that it defined work again.
+ * Code of the prelude: the waits of the cells, and how Stop ends them. A wait is a promise whose `resolve` and `reject` are
+ * passed to `then` of the awaited value; V8 follows such promises, so error traces keep the lines of the awaiting code.
+ *
+ * Stop moves the running cell through these states:
+ * - `running`: each wait settles with its value.
+ * - `stopping`: after {@linkcode CANCEL_MS} all waits of the cell are rejected; new waits still work, for cleanup.
+ * - `dead`: after {@linkcode CLEAN_UP_MS} more, the remaining waits are rejected and new waits never settle. Nothing refers
+ *   to them, so garbage collection of the cell's promise ends the cell.
+ *
+ * When the cell has ended, all three are reset, and the functions that it defined work again.
  */
 export const WAITS = `
   const { setTimeout } = globalThis;
   const { then } = Promise.prototype;
   const waits = new Set();
-  const endings = new WeakSet();
+  const stopErrors = new WeakSet();
   let newest = 0, running = 0, stopping = 0, dead = 0, last;
   const one = (cell) => {
     if (cell > newest) newest = running = cell;
@@ -101,7 +106,7 @@ export const WAITS = `
       const error = new Error(${JSON.stringify(STOPPED.evalue)});
       error.name = ${JSON.stringify(STOPPED.ename)};
       error.stack = error.name + ": " + error.message;
-      endings.add(error);
+      stopErrors.add(error);
       wait.reject(error);
     }
   };
@@ -115,7 +120,7 @@ export const WAITS = `
       if (running !== cell) return;
       dead = cell;
       endWaits(cell);
-      // What it began since, such as a query in a loop that catches errors, is canceled too.
+      // Cancel also what the cell has begun since, such as a query in a loop that catches errors.
       setTimeout(() => Deno.kill(Deno.pid, "SIGINT"), ${SETTLE_MS});
     }, ${CANCEL_MS + CLEAN_UP_MS});
   };
@@ -125,12 +130,12 @@ export const WAITS = `
   Object.defineProperty(globalThis, ${NAME}, { value: Object.freeze({ one, each }) });
 `;
 
-/** The name, as a symbol of the registry, of what this kernel keeps in the child's global scope. */
+/** The key of the global symbol under which the prelude keeps its functions in the child. */
 export const KERNEL = "lakebase.kernel";
 
-/** The type of the message that ends everything that came before it. */
+/** The type of the message that reports that all earlier outputs have been sent. */
 export const DONE = "lakebase_done";
-/** What the metadata of an error have that a cell broadcasts by itself: it is not the cell's end. */
+/** The metadata key of an error that a cell broadcasts itself, which does not end the cell. */
 export const BROADCAST = "lakebase_broadcast";
 /** The type of the message that answers SIGINT. */
 export const INTERRUPTED = "lakebase_interrupted";
@@ -138,9 +143,10 @@ export const INTERRUPTED = "lakebase_interrupted";
 const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 
 /**
- * Run in the child before the first cell. Its broadcasts go the same way as outputs, in the same order: one behind the
- * last output of a cell tells that they have all been sent. The Deno kernel draws the last value of a cell with an
- * internal function, which is where the broadcast costs next to nothing. It also tells the waits that the cell has ended.
+ * The code that runs in the child before the first cell. A broadcast is sent in order with the outputs, so a broadcast after
+ * the last output of a cell reports that all outputs have been sent. That broadcast is cheapest in the internal function
+ * with which the Deno kernel displays the last value of a cell. Where Deno has no such function, a signal or an internal
+ * cell asks for the broadcast.
  */
 export const PRELUDE = `(() => {
   if (${HOOKS}) return;
@@ -149,7 +155,7 @@ export const PRELUDE = `(() => {
     ...more,
     metadata: { ...more?.metadata, ${JSON.stringify(BROADCAST)}: true },
   });
-  // It was for this process alone, not for those that cells start.
+  // The variable is for this process only, not for the processes that cells start.
   if (Deno.env.get("${STACK.variable}") === "${STACK.bytes}") Deno.env.delete("${STACK.variable}");
   ${UNCAUGHT}
   ${WAITS}
@@ -164,7 +170,7 @@ export const PRELUDE = `(() => {
     drawing.broadcastResult = async (count, value) => {
       try {
         await draw(count, value);
-        value = undefined; // or it would be kept from being forgotten
+        value = undefined; // so that garbage collection can free it
         globalThis[Symbol.for("lakebase.cell_end")]?.();
       } finally {
         done("drawn");
@@ -203,27 +209,27 @@ export const PRELUDE = `(() => {
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
 })();`;
 
-/** Ends what came before it: the answer is a message {@linkcode DONE} with this number. */
+/** Code that sends a message {@linkcode DONE} with this number, after all earlier outputs. */
 export function doneCode(n: number): string {
   return `${HOOKS}.done(${n})`;
 }
 
-/** The same, for the prelude; the answer tells whether the end of a drawing is told by itself. */
+/** Code that runs the prelude; the answer says whether the display of a value reports its end. */
 export function preludeCode(n: number): string {
   return `${PRELUDE}\n${HOOKS}.done(${n}, { drawn: ${HOOKS}.drawn })`;
 }
 
-/** Imports one after the other until one fails; the answer tells its error. */
+/** Code that imports modules one by one until one fails; the answer has its error. */
 export function importsCode(n: number, specifiers: readonly string[]): string {
   return `void ${HOOKS}.imports(${n}, ${JSON.stringify(specifiers)})`;
 }
 
-/** Fails a cell with an error that has no trace. */
+/** Code that throws an error without a stack trace. */
 export function refuseCode(name: string, message: string): string {
   return `${HOOKS}.refuse(${JSON.stringify(name)}, ${JSON.stringify(message)})`;
 }
 
-/** Writes a text to the cell. */
+/** Code that prints a text. */
 export function printCode(text: string): string {
   return `console.log("%s", ${JSON.stringify(text)})`;
 }

@@ -161,7 +161,7 @@ export class KernelProxy {
     const unweaver = new IopubReader({
       isSigned: (message) => {
         const envelope = openMessage(message);
-        return envelope !== undefined && signer.holds(envelope);
+        return envelope !== undefined && signer.verifies(envelope);
       },
       onError: (error) => warn(`some output of the Deno kernel was lost: ${error.message}`),
     });
@@ -193,7 +193,7 @@ export class KernelProxy {
     for await (const message of wire.messages(MAX_REQUEST_BYTES)) {
       const envelope = message.command ? undefined : openMessage(message);
       if (envelope === undefined) warn(`dropped something on ${channel} that is no Jupyter message`);
-      else if (!signer.holds(envelope)) warn(`dropped a message on ${channel} with a wrong signature`);
+      else if (!signer.verifies(envelope)) warn(`dropped a message on ${channel} with a wrong signature`);
       else this.#onRequest(channel, { envelope, content: contentOf(envelope), from: wire });
       await wire.room(1 << 26);
     }

@@ -4,8 +4,8 @@ import { printCode, refuseCode } from "./prelude.ts";
 import { ScriptTokens } from "./script_text.ts";
 
 /**
- * What the child is to be given for a cell. What needs no child is given to it as well, as a cell that prints or fails: so
- * it has its place in the order and its number.
+ * The code that the child runs for a cell. Help and usage errors become cells that print or throw, so that they run in
+ * order and get an execution count.
  *
  * @param source The cell as the person wrote it.
  * @param module The URL of the client.
@@ -13,7 +13,7 @@ import { ScriptTokens } from "./script_text.ts";
 export function codeForChild(source: string, module: string): string {
   const code = rewrite(source, module);
   if (!nestsTooDeep(code)) return code;
-  const most = `${MAX_NESTING} are the most that Deno's parser takes`;
+  const most = `the maximum is ${MAX_NESTING}, because Deno's parser takes minutes for more`;
   return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${most}`);
 }
 
@@ -31,7 +31,7 @@ function rewrite(source: string, module: string): string {
   }
 }
 
-/** A fault of this kernel's own must not take the cell's turn with it. */
+/** An internal error must not stop the queue of cells. */
 function tryRewrite(source: string, module: string): CellRewrite {
   try {
     return rewriteCell(source, { module });
@@ -40,12 +40,12 @@ function tryRewrite(source: string, module: string): CellRewrite {
   }
 }
 
-/** Deno's parser takes seconds for more, soon minutes, in which nothing can stop it. */
+/** With deeper nesting Deno's parser takes seconds or minutes, and can't be stopped. */
 export const MAX_NESTING = 5000;
 
 /**
- * Whether a cell's brackets are nested deeper than {@linkcode MAX_NESTING}. Takes time in proportion to the cell, and next to
- * none where there are few brackets.
+ * Whether a cell's brackets are nested deeper than {@linkcode MAX_NESTING}. Takes linear time, and almost none when there
+ * are few brackets.
  */
 export function nestsTooDeep(code: string): boolean {
   if (code.length < 2 * MAX_NESTING || !hasMoreThanMax(code, /[([{]/g)) return false;
@@ -61,11 +61,11 @@ function hasMoreThanMax(code: string, opening: RegExp): boolean {
 }
 
 /**
- * The TypeScript of a cell, each piece of it where the person wrote it, and nothing of the SQL around it: for a parser to
- * find what is wrong. It is not for running.
+ * The TypeScript of a cell at its original positions, with the SQL blanked out. A parser finds syntax errors in it; it is
+ * not meant to run.
  *
  * @param source The cell.
- * @throws {UsageError} For a cell that is refused.
+ * @throws {UsageError} For a cell that can't run.
  */
 export function scriptOnly(source: string): string {
   const pieces: string[] = [];
@@ -81,7 +81,7 @@ export function scriptOnly(source: string): string {
   return pieces.join("") + source.slice(at);
 }
 
-/** `%sql SELECT ${a}, ${b}` is to a parser what `$sql +(a) +(b)` is. */
+/** Turns `%sql SELECT ${a}, ${b}` into `$sql +(a) +(b)`, which parses. */
 function magicAsScript(source: string, { magic, start, end, run }: Magic): string {
   const pieces = [magic.replaceAll("%", "$")];
   let at = start + magic.length;

@@ -5,34 +5,36 @@
  * @module
  */
 
-/** A message in the form that it has on the wire. */
+import { joinBytes } from "../core/bytes.ts";
+
+/** A message as its bytes on the wire. */
 export interface Message {
-  /** Every byte of it, frame headers included: what to send on when nothing was changed. */
+  /** All bytes, including frame headers, to forward the message unchanged. */
   raw: Uint8Array<ArrayBuffer>;
-  /** Its frames, as views of `raw`. */
+  /** The bodies of the frames, as views of `raw`. */
   frames: Uint8Array<ArrayBuffer>[];
-  /** A command is for the connection itself, such as READY or SUBSCRIBE, and no message. */
+  /** Whether it is a command for the connection, such as READY or SUBSCRIBE. */
   command: boolean;
 }
 
-/** The sockets of a kernel and of its frontends. */
+/** The socket types of a kernel and of its frontends. */
 export type SocketType = "ROUTER" | "DEALER" | "PUB" | "SUB";
 
-/** The length of a greeting. */
+/** The length of a greeting, in bytes. */
 export const GREETING_BYTES = 64;
-/** A frame longer than this is taken for a stream that has lost its place, or for an attack. */
+/** A longer frame means that the stream is out of sync, or an attack. */
 export const MAX_FRAME_BYTES = 1 << 30;
 
-/** The flags of a frame: another one follows; its length takes eight bytes; it is a command. */
+/** The flags of a frame: another frame follows (MORE), the length has eight bytes (LONG), or it is a command. */
 export const MORE = 1;
 export const LONG = 2;
 export const COMMAND = 4;
-/** All of them; a byte above is none. */
+/** All flags together; a larger byte is invalid. */
 export const MAX_FLAGS = 7;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The first 64 bytes of a connection. The kernel that this one stands for speaks 3.0 too, so every peer does. */
+/** The first 64 bytes of a connection. Deno's own kernel speaks ZMTP 3.0 too, so every frontend accepts it. */
 export function greeting(): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(GREETING_BYTES);
   bytes[0] = 0xff;
@@ -42,35 +44,39 @@ export function greeting(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Why a peer's greeting can't be used, or `undefined` where it can. */
+/** What is wrong with a peer's greeting; `undefined` when it can be used. */
 export function greetingError(bytes: Uint8Array): string | undefined {
   if (bytes[0] !== 0xff || ((bytes[9] ?? 0) & 1) === 0) return "it does not speak ZMTP";
-  if ((bytes[10] ?? 0) < 3) return `it speaks ZMTP ${bytes[10]}; 3 is wanted`;
+  if ((bytes[10] ?? 0) < 3) return `it speaks ZMTP ${bytes[10]}; expected ZMTP 3`;
   const mechanism = decoder.decode(bytes.subarray(12, 32)).replace(/\0+$/, "");
-  return mechanism === "NULL" ? undefined : `it wants the mechanism ${JSON.stringify(mechanism)}; only NULL is known`;
+  return mechanism === "NULL"
+    ? undefined
+    : `it asks for the mechanism ${JSON.stringify(mechanism)}; only NULL is supported`;
 }
 
-/** A READY command: what kind of socket this is and, for a DEALER, who. */
-export function ready(socket: SocketType, identity?: Uint8Array): Uint8Array<ArrayBuffer> {
+/** A READY command with the socket type and, for a DEALER, the identity. */
+export function ready(socket: SocketType, identity?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const properties = [property("Socket-Type", encoder.encode(socket))];
   if (identity !== undefined) properties.push(property("Identity", identity));
-  return frame(joined([Uint8Array.of(5), encoder.encode("READY"), ...properties]), COMMAND);
+  return frame(joinBytes([Uint8Array.of(5), encoder.encode("READY"), ...properties]), COMMAND);
 }
 
-function property(name: string, value: Uint8Array): Uint8Array<ArrayBuffer> {
+function property(name: string, value: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, value.length);
-  return joined([Uint8Array.of(name.length), encoder.encode(name), length, value]);
+  return joinBytes([Uint8Array.of(name.length), encoder.encode(name), length, value]);
 }
 
-/** What a command is called and carries; `undefined` where it is malformed. */
-export function readCommand(body: Uint8Array): { name: string; data: Uint8Array } | undefined {
+/** Reads a command's name and data; `undefined` when it is malformed. */
+export function readCommand(
+  body: Uint8Array<ArrayBuffer>,
+): { name: string; data: Uint8Array<ArrayBuffer> } | undefined {
   const length = body[0] ?? 0;
   if (length === 0 || body.length < 1 + length) return undefined;
   return { name: decoder.decode(body.subarray(1, 1 + length)), data: body.subarray(1 + length) };
 }
 
-/** The properties of a READY command; `undefined` where they are malformed. */
+/** Reads the properties of a READY command; `undefined` when they are malformed. */
 export function readProperties(data: Uint8Array): Map<string, Uint8Array> | undefined {
   const properties = new Map<string, Uint8Array>();
   const view = new DataView(data.buffer, data.byteOffset, data.length);
@@ -86,7 +92,7 @@ export function readProperties(data: Uint8Array): Map<string, Uint8Array> | unde
   return properties;
 }
 
-/** What a subscriber asks for, in the words of 3.0 (a message) and of 3.1 (a command); `undefined` for anything else. */
+/** Reads a subscription of ZMTP 3.0 (a message) or 3.1 (a command); `undefined` for anything else. */
 export function readSubscription(message: Message): { topic: Uint8Array; on: boolean } | undefined {
   const [body] = message.frames;
   if (body === undefined) return undefined;
@@ -99,14 +105,14 @@ export function readSubscription(message: Message): { topic: Uint8Array; on: boo
   return undefined;
 }
 
-/** The answer to a 3.1 peer's PING; `undefined` for anything else. */
+/** The PONG that answers a ZMTP 3.1 peer's PING; `undefined` for anything else. */
 export function pong(message: Message): Uint8Array<ArrayBuffer> | undefined {
   const command = message.command ? readCommand(message.frames[0]!) : undefined;
   if (command?.name !== "PING") return undefined;
-  return frame(joined([Uint8Array.of(4), encoder.encode("PONG"), command.data.subarray(2)]), COMMAND);
+  return frame(joinBytes([Uint8Array.of(4), encoder.encode("PONG"), command.data.subarray(2)]), COMMAND);
 }
 
-/** Frames as one message. */
+/** Encodes frames as one message. */
 export function encodeMessage(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(frames.reduce((length, body) => length + headerSize(body.length) + body.length, 0));
   let at = 0;
@@ -118,10 +124,10 @@ export function encodeMessage(frames: readonly Uint8Array[]): Uint8Array<ArrayBu
   return bytes;
 }
 
-function frame(body: Uint8Array, flags: number): Uint8Array<ArrayBuffer> {
+function frame(body: Uint8Array<ArrayBuffer>, flags: number): Uint8Array<ArrayBuffer> {
   const header = new Uint8Array(headerSize(body.length));
   writeHeader(header, 0, body.length, flags);
-  return joined([header, body]);
+  return joinBytes([header, body]);
 }
 
 function headerSize(length: number): number {
@@ -140,32 +146,21 @@ function writeHeader(bytes: Uint8Array, at: number, length: number, flags: numbe
   return size;
 }
 
-/** Bytes one behind the other. */
-export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
-/** What the header of a frame says. */
+/** The header of a frame. */
 export interface FrameHeader {
-  /** Bytes of the header itself: 2 or 9. */
+  /** The bytes of the header: 2 or 9. */
   size: number;
-  /** Bytes of the body. */
+  /** The bytes of the body. */
   length: number;
   more: boolean;
   command: boolean;
 }
 
 /**
- * The header of a frame.
+ * Reads the header of a frame.
  *
- * @returns `undefined` while bytes of it are still missing.
- * @throws {Error} When it is no such header, or the frame would be longer than is sane.
+ * @returns The header; `undefined` while it is incomplete.
+ * @throws {Error} When the flags are invalid, or the frame is longer than {@linkcode MAX_FRAME_BYTES}.
  */
 export function readFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   const flags = bytes[0];
@@ -175,7 +170,7 @@ export function readFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   if (bytes.length < size) return undefined;
   const length = flags & LONG ? Number(new DataView(bytes.buffer, bytes.byteOffset, 9).getBigUint64(1)) : bytes[1]!;
   if (length > MAX_FRAME_BYTES) {
-    throw new Error(`Cannot read a ZMTP frame: it says that it has ${length} bytes; ${MAX_FRAME_BYTES} are the most`);
+    throw new Error(`Cannot read a ZMTP frame: its length is ${length} bytes; the maximum is ${MAX_FRAME_BYTES}`);
   }
   return { size, length, more: (flags & MORE) !== 0, command: (flags & COMMAND) !== 0 };
 }

@@ -1,9 +1,9 @@
+import { joinBytes } from "../core/bytes.ts";
 import { MessageReader } from "./message_reader.ts";
 import {
   greeting,
   GREETING_BYTES,
   greetingError,
-  joined,
   type Message,
   pong,
   readCommand,
@@ -13,18 +13,18 @@ import {
 } from "./zmtp.ts";
 
 const CHUNK_BYTES = 1 << 18;
-/** Small messages are written together up to this. */
+/** Small messages are written together up to this many bytes. */
 const BATCH_BYTES = 1 << 16;
 
-/** One ZMTP connection behind its handshake. It writes one message at a time, in order. */
+/** A ZMTP connection after its handshake. It writes messages in the order in which they are sent. */
 export class ZmtpConnection implements Disposable {
-  /** Who the peer says it is; a frontend is the same on every channel. Empty where it doesn't say. */
+  /** The peer's identity, which is the same on all channels of a frontend; empty when the peer gives none. */
   identity = "";
-  /** When it last took bytes, as `performance.now()`. */
+  /** When the peer last accepted bytes, as `performance.now()`. */
   progress = performance.now();
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(CHUNK_BYTES);
-  /** Read ahead of what was asked for. */
+  /** Bytes that were read but not used yet. */
   #ahead: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #queue: Uint8Array[] = [];
   #queued = 0;
@@ -39,44 +39,48 @@ export class ZmtpConnection implements Disposable {
   }
 
   /**
-   * Shakes hands.
+   * Performs the handshake.
    *
-   * @param identity Who this end says it is, for a DEALER.
-   * @throws {Error} When the peer speaks something else or hangs up.
+   * @param identity The identity of this end, for a DEALER.
+   * @throws {Error} When the peer does not speak ZMTP or closes the connection.
    */
-  static async open(conn: Deno.TcpConn, socket: SocketType, identity?: Uint8Array): Promise<ZmtpConnection> {
-    const wire = new ZmtpConnection(conn);
+  static async open(
+    conn: Deno.TcpConn,
+    socket: SocketType,
+    identity?: Uint8Array<ArrayBuffer>,
+  ): Promise<ZmtpConnection> {
+    const connection = new ZmtpConnection(conn);
     try {
-      wire.send(greeting());
-      const fault = greetingError(await wire.#exactly(GREETING_BYTES));
+      connection.send(greeting());
+      const fault = greetingError(await connection.#exactly(GREETING_BYTES));
       if (fault !== undefined) throw new Error(`Cannot talk to a peer: ${fault}`);
-      wire.send(ready(socket, identity));
-      const first = await wire.#first();
+      connection.send(ready(socket, identity));
+      const first = await connection.#first();
       const command = first.command ? readCommand(first.frames[0]!) : undefined;
       const properties = command?.name === "READY" ? readProperties(command.data) : undefined;
       if (properties === undefined) throw new Error("Cannot talk to a peer: its READY command is malformed");
-      wire.identity = (properties.get("identity") ?? new Uint8Array()).toHex();
-      return wire;
+      connection.identity = (properties.get("identity") ?? new Uint8Array()).toHex();
+      return connection;
     } catch (error) {
-      wire[Symbol.dispose]();
+      connection[Symbol.dispose]();
       throw error;
     }
   }
 
-  /** Bytes that wait to be written. */
+  /** How many bytes wait to be written. */
   get queued(): number {
     return this.#queued;
   }
 
-  /** Whether nothing can be sent any more. */
+  /** Whether the connection is closed. */
   get closed(): boolean {
     return this.#closed;
   }
 
   /**
-   * Sends bytes that make a whole message.
+   * Sends a complete message.
    *
-   * @param delay Milliseconds that it may wait for others to go with it.
+   * @param delay Milliseconds to wait for further messages, so that they are written together.
    */
   send(message: Uint8Array, delay = 0): void {
     if (this.#closed) return;
@@ -88,12 +92,12 @@ export class ZmtpConnection implements Disposable {
     else this.#start();
   }
 
-  /** Waits until at most so many bytes wait to be written, or none ever will be. */
+  /** Waits until at most `bytes` bytes wait to be written, or the connection is closed. */
   async room(bytes: number): Promise<void> {
     while (this.#queued > bytes && !this.#closed) await new Promise<void>((resolve) => this.#onRoom.push(resolve));
   }
 
-  /** What arrives, in pieces as they come; ends when the peer hangs up. */
+  /** The bytes that arrive, in chunks; ends when the connection is closed. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
     for (;;) {
       const chunk = await this.#read();
@@ -103,10 +107,10 @@ export class ZmtpConnection implements Disposable {
   }
 
   /**
-   * The messages that arrive; PING is answered. Ends when the peer hangs up, in the middle of a message too.
+   * The messages that arrive; PING is answered. Ends when the connection is closed, also in the middle of a message.
    *
-   * @param most Bytes that one may have.
-   * @throws {Error} When the bytes are no ZMTP.
+   * @param most The maximum bytes of a message.
+   * @throws {Error} When the bytes are not ZMTP.
    */
   async *messages(most?: number): AsyncGenerator<Message, void, void> {
     const reader = new MessageReader(most);
@@ -120,7 +124,7 @@ export class ZmtpConnection implements Disposable {
     }
   }
 
-  /** Hangs up; what waits to be written is dropped. */
+  /** Closes the connection; unsent messages are dropped. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -135,7 +139,7 @@ export class ZmtpConnection implements Disposable {
     clearTimeout(this.#delayed);
     this.#delayed = undefined;
     this.#writing = true;
-    queueMicrotask(() => this.#write()); // what is sent in the same turn goes together
+    queueMicrotask(() => this.#write()); // messages sent in the same turn are written together
   }
 
   async #write(): Promise<void> {
@@ -151,7 +155,7 @@ export class ZmtpConnection implements Disposable {
         this.#notify();
       }
     } catch {
-      this[Symbol.dispose](); // the peer has hung up
+      this[Symbol.dispose](); // the peer has closed the connection
     } finally {
       this.#writing = false;
     }
@@ -163,7 +167,7 @@ export class ZmtpConnection implements Disposable {
     while (count < this.#queue.length && length + this.#queue[count]!.length <= BATCH_BYTES) {
       length += this.#queue[count++]!.length;
     }
-    return count > 1 ? joined(this.#queue.splice(0, count)) : this.#queue.shift()!;
+    return count > 1 ? joinBytes(this.#queue.splice(0, count)) : this.#queue.shift()!;
   }
 
   #notify(): void {
@@ -180,7 +184,7 @@ export class ZmtpConnection implements Disposable {
       const count = await this.#conn.read(this.#buffer);
       return count === null ? undefined : this.#buffer.slice(0, count);
     } catch {
-      return undefined; // hung up, by either side
+      return undefined; // either side has closed the connection
     }
   }
 
@@ -188,8 +192,8 @@ export class ZmtpConnection implements Disposable {
     let bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
     while (bytes.length < length) {
       const chunk = await this.#read();
-      if (chunk === undefined) throw new Error("Cannot talk to a peer: it hung up");
-      bytes = joined([bytes, chunk]);
+      if (chunk === undefined) throw new Error("Cannot talk to a peer: it closed the connection");
+      bytes = joinBytes([bytes, chunk]);
     }
     this.#ahead = bytes.slice(length);
     return bytes.slice(0, length);
@@ -203,6 +207,6 @@ export class ZmtpConnection implements Disposable {
       this.#ahead = rest.slice();
       return message;
     }
-    throw new Error("Cannot talk to a peer: it hung up");
+    throw new Error("Cannot talk to a peer: it closed the connection");
   }
 }

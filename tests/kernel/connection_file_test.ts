@@ -20,10 +20,10 @@ const INFO = {
 };
 
 const BAD: [string, Record<string, unknown>, RegExp][] = [
-  ["another transport", { transport: "ipc" }, /transport is "ipc"; "tcp" is wanted/],
+  ["another transport", { transport: "ipc" }, /transport is "ipc"; expected "tcp"/],
   ["another scheme", { signature_scheme: "hmac-md5" }, /signature_scheme is "hmac-md5"/],
   ["no address", { ip: undefined }, /ip is missing/],
-  ["no key", { key: 5 }, /key is no text/],
+  ["no key", { key: 5 }, /key is not a string/],
   ["no port", { hb_port: undefined }, /hb_port is missing/],
   ["a port as text", { shell_port: "1" }, /shell_port is "1"/],
   ["a port that is too large", { stdin_port: 65_536 }, /stdin_port is 65536/],
@@ -46,7 +46,7 @@ Deno.test("what is wrong with a connection file is said, without its key", () =>
   }
   for (const text of ["", "{", "[]", "null", '{"key": "secret"']) {
     assert.throws(() => parseConnectionInfo(text), (error: Error) => {
-      return /it is no JSON|it holds no JSON object/.test(error.message) && !error.message.includes("secret");
+      return /it is not JSON|it is not a JSON object/.test(error.message) && !error.message.includes("secret");
     }, text);
   }
 });
@@ -57,7 +57,7 @@ Deno.test("a connection file that can't be read is named", async () => {
     /Cannot read the connection file "\/nothing\/here.json"/,
   );
   const file = await Deno.makeTempFile();
-  await assert.rejects(readConnectionFile(file), /Cannot use the connection file ".*": it is no JSON/);
+  await assert.rejects(readConnectionFile(file), /Cannot use the connection file ".*": it is not JSON/);
   await Deno.remove(file);
 });
 

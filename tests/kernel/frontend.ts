@@ -110,7 +110,7 @@ export class Frontend implements Disposable {
       for await (const message of wire.messages()) {
         await this.reading;
         const envelope = openMessage(message);
-        if (envelope === undefined || !this.signer.holds(envelope)) this.invalid++;
+        if (envelope === undefined || !this.signer.verifies(envelope)) this.invalid++;
         else heed(envelope);
       }
     } catch (error) {

@@ -41,9 +41,9 @@ Deno.test("another's kernel is neither replaced nor taken away", async () => {
   const folder = `${prefix}/share/jupyter/kernels/python3`;
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(`${folder}/kernel.json`, '{"argv": [], "display_name": "Python", "language": "python"}');
-  await assert.rejects(install({ prefix, name: "python3" }), /python3 is another kernel's; choose another name/);
-  await assert.rejects(uninstall({ prefix, name: "python3" }), /is another's/);
-  await assert.rejects(uninstall({ prefix }), /Cannot uninstall the kernel "lakebase": there is none in/);
+  await assert.rejects(install({ prefix, name: "python3" }), /python3 holds another kernel; choose another name/);
+  await assert.rejects(uninstall({ prefix, name: "python3" }), /holds a kernel that lakebase did not install/);
+  await assert.rejects(uninstall({ prefix }), /Cannot uninstall the kernel "lakebase": there is no kernel in/);
   assert.deepEqual(await list({ prefix }), []);
 });
 

@@ -1,14 +1,15 @@
+import { joinBytes } from "../../src/core/bytes.ts";
 import assert from "node:assert/strict";
 import { openMessage, Signer } from "../../src/kernel/message.ts";
 import { IopubReader } from "../../src/kernel/iopub_reader.ts";
-import { encodeMessage, joined, type Message } from "../../src/kernel/zmtp.ts";
+import { encodeMessage, type Message } from "../../src/kernel/zmtp.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 
 const signer = new Signer("key");
 
 function isSigned(message: Message): boolean {
   const envelope = openMessage(message);
-  return envelope !== undefined && signer.holds(envelope);
+  return envelope !== undefined && signer.verifies(envelope);
 }
 
 /** A message's signature, which holds only for the whole of it. */
@@ -34,8 +35,12 @@ function read(stream: Uint8Array, step: number, errors?: Error[]): string[] {
 }
 
 /** One message in the middle of another. */
-function woven(outer: Uint8Array, at: number, ...inner: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  return joined([outer.subarray(0, at), ...inner, outer.subarray(at)]);
+function woven(
+  outer: Uint8Array<ArrayBuffer>,
+  at: number,
+  ...inner: Uint8Array<ArrayBuffer>[]
+): Uint8Array<ArrayBuffer> {
+  return joinBytes([outer.subarray(0, at), ...inner, outer.subarray(at)]);
 }
 
 const output = signer.make("stream", { name: "stdout", text: "x".repeat(600) });
@@ -53,7 +58,7 @@ Deno.test("a status is taken out of the middle of an output, wherever it stands"
 });
 
 Deno.test("messages in order are left as they are", () => {
-  const stream = joined([busy, output, output, idle]);
+  const stream = joinBytes([busy, output, output, idle]);
   for (const step of [1, 5, 300, stream.length]) {
     assert.deepEqual(read(stream, step), [busy, output, output, idle].map(labelOf));
   }
@@ -66,9 +71,14 @@ Deno.test("what only looks like a message inside another stays where it is", () 
     return encodeMessage([new TextEncoder().encode("<IDS|MSG>"), own.signature, ...own.parts, buffer]);
   };
   for (
-    const buffer of [mark, joined([mark, mark, busy.subarray(1)]), joined([busy.subarray(0, 5)]), Uint8Array.of(1)]
+    const buffer of [
+      mark,
+      joinBytes([mark, mark, busy.subarray(1)]),
+      joinBytes([busy.subarray(0, 5)]),
+      Uint8Array.of(1),
+    ]
   ) {
-    const stream = joined([withBuffer(buffer), idle]);
+    const stream = joinBytes([withBuffer(buffer), idle]);
     for (const step of [1, 3, stream.length]) {
       assert.deepEqual(read(stream, step), [withBuffer(buffer), idle].map(labelOf));
     }
@@ -88,7 +98,7 @@ Deno.test("random weaves come apart", () => {
       wanted.push(...[...inner, outer].map(labelOf));
     }
     const step = 1 + random.below(random.one([30, 5000]));
-    const got = read(joined(parts), step);
+    const got = read(joinBytes(parts), step);
     // Woven in at the very front, a message is before the other anyway.
     assert.deepEqual(got, wanted, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
   }
@@ -100,7 +110,7 @@ Deno.test("behind bytes that are no messages, reading goes on with the next one"
   for (let round = 0; round < 300; round++) {
     const garbage = new Uint8Array(1 + random.below(300)).map(() => 8 + random.below(200));
     const errors: Error[] = [];
-    const got = read(joined([busy, garbage, idle, output]), 1 + random.below(400), errors);
+    const got = read(joinBytes([busy, garbage, idle, output]), 1 + random.below(400), errors);
     assert.deepEqual(got, [busy, idle, output].map(labelOf), `LAKEBASE_TEST_SEED=${seed}, ${round}`);
     assert.equal(errors.length, 1);
   }

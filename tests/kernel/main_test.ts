@@ -213,9 +213,9 @@ Deno.test("what is wrong on the wire is dropped and told, and the kernel lives",
   await http.write(new TextEncoder().encode(`GET / HTTP/1.1\r\n${"x: y\r\n".repeat(20)}\r\n`));
   assert.equal((await frontend.execute("2")).reply["status"], "ok");
   assert.ok(await until(() => /does not speak ZMTP/.test(kernel.stderr)));
-  assert.ok(await until(() => /are the most/.test(kernel.stderr)));
+  assert.ok(await until(() => /the maximum is/.test(kernel.stderr)));
   assert.match(kernel.stderr, /dropped a message on shell with a wrong signature/);
-  assert.match(kernel.stderr, /dropped something on shell that is no Jupyter message/);
+  assert.match(kernel.stderr, /dropped a message on shell that is not a Jupyter message/);
 });
 
 Deno.test("a frontend that takes nothing holds no other up for long, and its end harms nobody", async () => {
@@ -245,14 +245,14 @@ Deno.test("a kernel that can't start says why and fails", async () => {
   await Deno.writeTextFile(`${folder}/taken.json`, connectionFileText(info));
   await Deno.writeTextFile(`${folder}/bad.json`, "{");
   const cases: [args: string[], code: number, message: RegExp][] = [
-    [[], 2, /wanted is one argument/],
-    [["a", "b"], 2, /wanted is one argument/],
+    [[], 2, /expected one argument/],
+    [["a", "b"], 2, /expected one argument/],
     [[`${folder}/none.json`], 1, /Cannot read the connection file/],
-    [[`${folder}/bad.json`], 1, /it is no JSON/],
+    [[`${folder}/bad.json`], 1, /it is not JSON/],
     [
       [`${folder}/taken.json`],
       1,
-      new RegExp(`Cannot listen on port ${taken.addr.port} of ${info.ip} .stdin.: it is taken`),
+      new RegExp(`Cannot listen on port ${taken.addr.port} of ${info.ip} .stdin.: another program uses it`),
     ],
   ];
   for (const [args, code, message] of cases) {
@@ -270,7 +270,7 @@ Deno.test("a Deno kernel that does not start, or hangs, is given up and leaves n
   await Deno.writeTextFile(connectionFile, connectionFileText(loopbackInfo("secret")));
   const deno = `${folder}/deno`;
   await Deno.writeTextFile(deno, `#!/bin/sh\necho $$ > ${folder}/pid\nexec sleep 60\n`, { mode: 0o755 });
-  await assert.rejects(runKernel({ connectionFile, deno, timeout: 0.5 }), /it does not answer after 0.5 s/);
+  await assert.rejects(runKernel({ connectionFile, deno, timeout: 0.5 }), /it has not answered for 0.5 s/);
   assert.equal(await isRunning(Number(await Deno.readTextFile(`${folder}/pid`))), false);
   await assert.rejects(runKernel({ connectionFile, deno: "/bin/false" }), /it ended at once/);
   await assert.rejects(runKernel({ connectionFile, deno: `${folder}/none` }), /none/);

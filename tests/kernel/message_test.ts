@@ -20,8 +20,8 @@ Deno.test("a message is signed as Jupyter signs it", async () => {
   assert.equal(new TextDecoder().decode(envelope.signature), new Uint8Array(signed).toHex());
   assert.deepEqual(contentOf(envelope), { execution_state: "idle" });
   assert.deepEqual([envelope.header.msg_type, envelope.parent], ["status", { msg_id: "1" }]);
-  assert.ok(signer.holds(envelope));
-  assert.ok(!new Signer("another").holds(envelope));
+  assert.ok(signer.verifies(envelope));
+  assert.ok(!new Signer("another").verifies(envelope));
 });
 
 Deno.test("an edited message keeps the bytes of what was not edited, its identities and its buffers", () => {
@@ -30,9 +30,9 @@ Deno.test("an edited message keeps the bytes of what was not edited, its identit
   const parts = ['{ "msg_type": "x",  "msg_id": "7" }', "{}", '{"b":1,"a": 2}', '{"code": "1"}'].map(text);
   const raw = encodeMessage([text("who"), DELIMITER, text("00"), ...parts, Uint8Array.of(1, 2), text("")]);
   const envelope = opened(raw);
-  assert.ok(!signer.holds(envelope));
+  assert.ok(!signer.verifies(envelope));
   const edited = opened(signer.edit(envelope, { content: { code: "2 ☃" } }));
-  assert.ok(signer.holds(edited));
+  assert.ok(signer.verifies(edited));
   assert.deepEqual(edited.parts.slice(0, 3), parts.slice(0, 3));
   assert.deepEqual(contentOf(edited), { code: "2 ☃" });
   assert.deepEqual([edited.identities, edited.buffers], [envelope.identities, envelope.buffers]);
@@ -43,7 +43,7 @@ Deno.test("an empty key signs nothing", () => {
   const signer = new Signer("");
   const envelope = opened(signer.make("status", {}));
   assert.equal(envelope.signature.length, 0);
-  assert.ok(signer.holds(envelope));
+  assert.ok(signer.verifies(envelope));
 });
 
 Deno.test("what is no Jupyter message is not opened", () => {

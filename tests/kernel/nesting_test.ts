@@ -25,7 +25,7 @@ Deno.test("no cell is so deep or so long that its parser ends the kernel", async
     [`globalThis${".globalThis".repeat(20_000)};`, /call stack/],
     [nested(4000), /call stack/],
     [`await 1; ${nested(4000)}`, /call stack/],
-    [nested(30_000), /nested too deep; 5000 are the most/],
+    [nested(30_000), /nested too deep; the maximum is 5000/],
     [`%%sql\nSELECT \${${"(".repeat(30_000)}1${")".repeat(30_000)}}`, /nested too deep/],
   ];
   for (const [code, says] of cells) {

@@ -33,8 +33,8 @@ Deno.test("a greeting is read", () => {
   assert.equal(other((bytes) => bytes[11] = 1), undefined); // 3.1
   assert.equal(other((bytes) => bytes[8] = 1), undefined); // libzmq fills the padding
   assert.match(other((bytes) => bytes[0] = 0x47)!, /does not speak ZMTP/); // "GET / HTTP"
-  assert.match(other((bytes) => bytes[10] = 1)!, /ZMTP 1; 3 is wanted/);
-  assert.match(other((bytes) => bytes.set(text("CURVE"), 12))!, /"CURVE"; only NULL is known/);
+  assert.match(other((bytes) => bytes[10] = 1)!, /ZMTP 1; expected ZMTP 3/);
+  assert.match(other((bytes) => bytes.set(text("CURVE"), 12))!, /"CURVE"; only NULL is supported/);
 });
 
 Deno.test("a READY command says what kind of socket it is and who", () => {
@@ -81,7 +81,7 @@ Deno.test("a frame's header is read once it is whole", () => {
   assert.equal(readFrameHeader(new Uint8Array(long.slice(0, 8))), undefined);
   assert.deepEqual(readFrameHeader(new Uint8Array(long)), { size: 9, length: 65_536, more: false, command: false });
   assert.throws(() => readFrameHeader(Uint8Array.of(0x47, 0x45)), /flags are 0x47/);
-  assert.throws(() => readFrameHeader(new Uint8Array([2, 255, 0, 0, 0, 0, 0, 0, 0])), /are the most/);
+  assert.throws(() => readFrameHeader(new Uint8Array([2, 255, 0, 0, 0, 0, 0, 0, 0])), /the maximum is/);
   assert.throws(
     () => readFrameHeader(new Uint8Array([3, 0, 0, 0, 0, 0xff, 0, 0, 0])),
     new RegExp(`${MAX_FRAME_BYTES}`),
@@ -107,7 +107,7 @@ Deno.test("messages are read however their bytes are cut", () => {
 
 Deno.test("a message is refused that never ends, and garbage is read or refused but never kept back", () => {
   const reader = new MessageReader();
-  assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /do not end/);
+  assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /more than 10000 frames/);
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let round = 0; round < 500; round++) {
