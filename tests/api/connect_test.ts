@@ -123,6 +123,37 @@ test("variables of libpq that this has no use for change nothing, whatever they 
   assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
 });
 
+test("connect({ local: true }) asks no proxy of the environment", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  let asked = 0;
+  const counting = (async () => {
+    for await (const connection of listener) {
+      asked++;
+      connection.close();
+    }
+  })();
+  const proxy = `http://127.0.0.1:${listener.addr.port}`;
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    await using db = await connect({ local: true });
+    console.log(await db.sql\`SELECT 1\`.value());`;
+  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", `--config=${config}`, script],
+    env: {
+      HTTP_PROXY: proxy,
+      HTTPS_PROXY: proxy,
+      ALL_PROXY: proxy,
+      http_proxy: proxy,
+      https_proxy: proxy,
+      NO_PROXY: "",
+    },
+  }).output();
+  listener.close();
+  await counting;
+  assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
+  assert.equal(asked, 0);
+});
+
 test("LAKEBASE_LOCAL does not pass over a PGPORT that is none", async () => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     await connect({ envFile: false }).catch((error) => console.log(error.code, error.message));`;

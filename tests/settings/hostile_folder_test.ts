@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { startLocal } from "../../src/local/mod.ts";
+import { jupyterMissing, runCells } from "../support/jupyter.ts";
+import { notebookFolder } from "../support/notebook_folder.ts";
+import { requires } from "../support/requirements.ts";
 
 /** A folder that somebody else has written, and a home with a login of one's own. */
 async function makeFolders(): Promise<{ folder: string; home: string } & AsyncDisposable> {
@@ -199,5 +202,33 @@ Deno.test({
       await Deno.chmod(`${home}/.databrickscfg`, mode);
       assert.match((await run({ cwd: folder, home })).said, /^BAD_SETTING .*others may write it; say: chmod go-w/);
     }
+  },
+});
+
+Deno.test({
+  ...requires("a cell shows once what was taken from .env and what was not, without values", jupyterMissing),
+  fn: async () => {
+    await using folder = await notebookFolder();
+    await Deno.writeTextFile(`${folder.path}/.env`, "LAKEBASE_LOCAL=yes\nDATABRICKS_CLI_PATH=./hostile-tool\n");
+    const cells = [
+      'import { connect } from "lakebase";\nvar db = await connect();\nundefined',
+      "db = await connect();\nundefined",
+    ];
+    const { cells: [first, second] } = await runCells(cells, {
+      cwd: folder.path,
+      env: { NO_COLOR: "1" },
+      timeout: 120,
+    });
+    const shown = (cell: typeof first) => {
+      const messages = cell?.messages.filter(({ type }) => ["display_data", "stream", "error"].includes(type)) ?? [];
+      return messages.map(({ content: { data, text, evalue } }) =>
+        (data as Record<string, string> | undefined)?.["text/plain"] ?? text ?? evalue
+      );
+    };
+    assert.deepEqual(shown(first), [
+      "From .env: LAKEBASE_LOCAL. Not taken from .env: DATABRICKS_CLI_PATH, since it names a program. " +
+      "The database is one on this machine, which keeps no data.",
+    ]);
+    assert.deepEqual(shown(second), []);
   },
 });
