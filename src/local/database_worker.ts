@@ -5,6 +5,7 @@ import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs
 import { messageSize } from "./messages.ts";
 import { type Outcome, ResponseScanner } from "./responses.ts";
 import { OUTSTANDING, SENT, type Signalled, Signals } from "./signals.ts";
+import { type ErrorHandling, StackGuard } from "./stack_guard.ts";
 
 /** What the host tells the worker. */
 export type ToWorker =
@@ -24,12 +25,8 @@ const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
-/**
- * Postgres looks at its own stack, which lies in WebAssembly's memory; JavaScript's, which Deno gives no way to enlarge, may
- * end sooner, and with it the database and not the statement. So this is the least that Postgres takes. JSON of many
- * thousand levels still gets there.
- */
-const STACK_DEPTH = "100kB";
+/** Of Postgres's stack in memory. In most recursion this ends before JavaScript's stack, which {@linkcode StackGuard} watches. */
+const MAX_STACK_DEPTH = "200kB";
 
 // PGlite's own, less `search_path=public`, plus the time zone that a service runs in.
 const START_PARAMETERS = [
@@ -37,12 +34,12 @@ const START_PARAMETERS = [
   "-c",
   "timezone=Etc/UTC",
   "-c",
-  `max_stack_depth=${STACK_DEPTH}`,
+  `max_stack_depth=${MAX_STACK_DEPTH}`,
 ];
 
 /** The part of PGlite's WebAssembly module that talks to a client. */
-interface Backend extends Signalled {
-  addFunction(callback: (address: number, length: number) => number, signature: string): number;
+interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
+  addFunction(callback: (address: number, length: number) => number | void, signature: string): number;
   _pgl_set_rw_cbs(read: number, write: number): void;
   _pgl_setPGliteExitStatus(status: number): number;
   _pgl_pq_flush(): void;
@@ -60,6 +57,7 @@ class BackendThread {
   readonly #shared: Int32Array;
   readonly #inbox: MessagePort;
   readonly #signals: Signals;
+  readonly #stack: StackGuard;
   #input: Uint8Array = new Uint8Array();
   #read = 0;
   #end = 0;
@@ -68,12 +66,14 @@ class BackendThread {
   #written = 0;
   #scanner = new ResponseScanner();
 
-  constructor(backend: Backend, signals: Signals, shared: Int32Array, inbox: MessagePort) {
+  constructor(backend: Backend, signals: Signals, stack: StackGuard, shared: Int32Array, inbox: MessagePort) {
     this.#backend = backend;
     this.#signals = signals;
+    this.#stack = stack;
     this.#shared = shared;
     this.#inbox = inbox;
     signals.attach(backend);
+    stack.attach(backend);
     const read = backend.addFunction((address, length) => this.#give(address, length), "iii");
     const write = backend.addFunction((address, length) => this.#take(address, length), "iii");
     backend._pgl_set_rw_cbs(read, write);
@@ -85,13 +85,13 @@ class BackendThread {
     this.#read = this.#end = 0;
     this.#scanner = scanner;
     const backend = this.#backend;
-    const { stackTop } = this.#signals;
+    const { top } = this.#stack;
     while (this.#read < this.#input.length || backend._pq_buffer_remaining_data() > 0) {
       try {
-        backend._PostgresMainLoopOnce();
+        this.#stack.run(() => backend._PostgresMainLoopOnce());
       } catch (error) {
         if (backend._pgl_setPGliteExitStatus(-2) !== SQL_ERROR) throw error;
-        this.#signals.stackTop = stackTop;
+        this.#stack.top = top;
         backend._PostgresMainLongJmp();
       }
     }
@@ -189,9 +189,35 @@ async function obey(message: ToWorker): Promise<void> {
 async function start({ dataDir, shared, inbox }: Extract<ToWorker, { kind: "start" }>): Promise<void> {
   const memory = new Int32Array(shared);
   const signals = new Signals(memory);
-  signals.install();
+  const stack = new StackGuard();
+  wrapImports([signals, stack]);
   database = await open(dataDir);
-  thread = new BackendThread(database.Module as unknown as Backend, signals, memory, inbox);
+  thread = new BackendThread(database.Module as unknown as Backend, signals, stack, memory, inbox);
+}
+
+/** Lets each of these replace imports of the modules that are instantiated from now on: PGlite's own, and extensions. */
+function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
+  const { instantiate } = WebAssembly;
+  let main: WebAssembly.Instance | undefined;
+  const wrap = (module: WebAssembly.Module, imports: WebAssembly.Imports = {}): WebAssembly.Imports => {
+    const copy: WebAssembly.Imports = {}; // PGlite's glue compares its own imports by identity
+    for (const { module: space, name } of WebAssembly.Module.imports(module)) {
+      const value = imports[space]?.[name] as WebAssembly.ImportValue;
+      (copy[space] ??= {})[name] = wrappers.reduce((wrapped, wrapper) => wrapper.wrap(name, wrapped), value);
+    }
+    return copy;
+  };
+  const wrapped = async (source: BufferSource | WebAssembly.Module, imports: WebAssembly.Imports): Promise<unknown> => {
+    const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source);
+    const instance = await instantiate(module, wrap(module, imports));
+    if (main === undefined) { for (const wrapper of wrappers) wrapper.instantiated(instance.exports); }
+    main ??= instance;
+    return module === source ? instance : { module, instance };
+  };
+  const Instance = new Proxy(WebAssembly.Instance, {
+    construct: (target, [module, imports]) => new target(module, wrap(module, imports)),
+  });
+  Object.assign(WebAssembly, { instantiate: wrapped, Instance });
 }
 
 async function open(dataDir: string | undefined): Promise<PGlite> {

@@ -28,8 +28,6 @@ export class Signals {
   readonly #shared: Int32Array;
   #backend: Signalled | undefined;
   #raiseAlarm: RaiseAlarm | undefined;
-  #stackTop: (() => number) | undefined;
-  #restoreStack: ((top: number) => void) | undefined;
   #alarm = Infinity;
   #looks = 0;
   #awake = false;
@@ -38,30 +36,9 @@ export class Signals {
     this.#shared = shared;
   }
 
-  /** Watches the system calls of what is instantiated from now on. Only for a worker whose globals are its own. */
-  install(): void {
-    const { instantiate } = WebAssembly;
-    const watched = async (
-      source: BufferSource | WebAssembly.Module,
-      imports: WebAssembly.Imports,
-    ): Promise<unknown> => {
-      const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source);
-      const instance = await instantiate(module, this.#watch(module, imports));
-      this.#raiseAlarm ??= instance.exports["_emscripten_timeout"] as RaiseAlarm;
-      this.#stackTop ??= instance.exports["emscripten_stack_get_current"] as () => number;
-      this.#restoreStack ??= instance.exports["_emscripten_stack_restore"] as (top: number) => void;
-      return module === source ? instance : { module, instance };
-    };
-    Object.assign(WebAssembly, { instantiate: watched });
-  }
-
-  /** Where Postgres's own stack ends now. What leaves WebAssembly as an exception does not put it back. */
-  get stackTop(): number {
-    return this.#stackTop!();
-  }
-
-  set stackTop(top: number) {
-    this.#restoreStack!(top);
+  /** Takes the main module's exports. */
+  instantiated(exports: WebAssembly.Exports): void {
+    this.#raiseAlarm = exports["_emscripten_timeout"] as RaiseAlarm;
   }
 
   attach(backend: Signalled): void {
@@ -93,17 +70,8 @@ export class Signals {
     this.#raiseAlarm?.(0, performance.now());
   }
 
-  // The imports of PGlite's glue are compared by identity elsewhere, so they are copied and not replaced.
-  #watch(module: WebAssembly.Module, imports: WebAssembly.Imports): WebAssembly.Imports {
-    const copy: WebAssembly.Imports = {};
-    for (const { module: space, name } of WebAssembly.Module.imports(module)) {
-      const value = imports[space]?.[name] as WebAssembly.ImportValue;
-      (copy[space] ??= {})[name] = this.#watched(name, value);
-    }
-    return copy;
-  }
-
-  #watched(name: string, value: WebAssembly.ImportValue): WebAssembly.ImportValue {
+  /** The import to use in place of one of this name. */
+  wrap(name: string, value: WebAssembly.ImportValue): WebAssembly.ImportValue {
     if (name === "_setitimer_js") return (_timer: number, milliseconds: number) => this.#setAlarm(milliseconds);
     if (!WATCHED.includes(name)) return value;
     const call = value as Call;
