@@ -1,3 +1,4 @@
+import { concatBytes } from "../core/bytes.ts";
 import type { EmbeddedSession } from "./embedded_session.ts";
 import { Engine } from "./engine.ts";
 import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, Refused, type } from "./messages.ts";
@@ -12,7 +13,7 @@ import {
   SETTINGS_QUERY,
   settingsScript,
 } from "./session_settings.ts";
-import { joined, sqlOf } from "./statements.ts";
+import { sqlOf } from "./statements.ts";
 
 /** The one Postgres backend that all sessions of an embedded database share. Its caller sees to it that they take turns. */
 export class Backend {
@@ -53,12 +54,12 @@ export class Backend {
     if (restore.length) await this.run([...restore, SYNC]);
     this.#running = session;
     const outcome = await this.#engine.run({
-      input: joined(requests),
+      input: concatBytes(requests),
       prefix: session.statements.prefix,
       channels: session.channels,
       output: (bytes) => session.client.write(bytes),
       // What makes no sense is an error of the session's, not the backend's: the next read will say so.
-      more: async () => joined(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
+      more: async () => concatBytes(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
     });
     this.#running = undefined;
     const due = session.attend(sqlOf(batch), outcome);
@@ -69,7 +70,7 @@ export class Backend {
     if (outcome.ready !== undefined) {
       const asked = outcome.status !== "E" && MAY_CHANGE_REPORTED.test(sqlOf(batch));
       const changed = asked ? await this.report(session) : [];
-      await session.client.write(joined([...changed, outcome.ready]));
+      await session.client.write(concatBytes([...changed, outcome.ready]));
     }
     await this.#notify(session, outcome.notifications);
     return outcome.status;
@@ -136,7 +137,7 @@ export class Backend {
   /** The answers to requests of the server's own. */
   async run(requests: Frame[]): Promise<Frame[]> {
     const framer = new Framer();
-    await this.#engine.run({ input: joined(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
+    await this.#engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
     const answers: Frame[] = [];
     for (let answer = framer.next(); answer; answer = framer.next()) answers.push(answer);
     return answers;

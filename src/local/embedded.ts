@@ -1,3 +1,4 @@
+import { concatBytes } from "../core/bytes.ts";
 import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
@@ -5,7 +6,7 @@ import { EmbeddedSession } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
 import { identifier, literal, settingsScript } from "./session_settings.ts";
-import { joined, PreparedStatements } from "./statements.ts";
+import { PreparedStatements } from "./statements.ts";
 
 /** What an embedded database starts with. */
 export interface EmbeddedOptions {
@@ -122,7 +123,7 @@ class OneDatabase implements Database {
       const { text, next } = readCString(status, 5);
       session.reported.set(text, readCString(status, next).text);
     }
-    await session.client.write(joined([...statuses, frame("K", int32(session.process), session.secret), ready()]));
+    await session.client.write(concatBytes([...statuses, frame("K", int32(session.process), session.secret), ready()]));
   }
 
   async #report(session: EmbeddedSession): Promise<Frame[]> {

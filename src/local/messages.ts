@@ -1,74 +1,18 @@
+import { concatBytes } from "../core/bytes.ts";
+
 /** One whole message as it travels, type byte and length included. */
 export type Frame = Uint8Array;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The codes that stand where a startup packet has its protocol version. */
-const CANCEL_REQUEST = 80877102;
-const SSL_REQUEST = 80877103;
-const GSS_REQUEST = 80877104;
-
-/** What a client's first packet asks for. */
-export type StartupPacket =
-  | { kind: "ssl" | "gss" }
-  | { kind: "cancel"; process: number; secret: Uint8Array }
-  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
-  /** `failure` is what Postgres says to it; to some it says nothing. */
-  | { kind: "unsupported"; failure?: Failure };
-
-/** Reads a startup packet, its length word left off. */
-export function parseStartup(body: Uint8Array): StartupPacket {
-  if (body.length < 4) return { kind: "unsupported" };
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  const code = view.getInt32(0);
-  if (code === SSL_REQUEST) return { kind: "ssl" };
-  if (code === GSS_REQUEST) return { kind: "gss" };
-  if (code === CANCEL_REQUEST && body.length >= 12) {
-    return { kind: "cancel", process: view.getInt32(4), secret: body.slice(8) };
-  }
-  if (code === CANCEL_REQUEST) return { kind: "unsupported" };
-  const [major, minor] = [code >>> 16, code & 0xffff];
-  if (major !== 3) return { kind: "unsupported", failure: unsupported(`${major}.${minor}`) };
-  const parameters = pairs(body.subarray(4));
-  if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options, none of which is known here; a client is told so and goes on without.
-  const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
-  for (const name of unknown) parameters.delete(name);
-  return { kind: "startup", minor, parameters, unknown };
-}
-
-function unsupported(version: string): Failure {
-  return { sqlstate: "0A000", message: `unsupported frontend protocol ${version}: server supports 3.0 to 3.0` };
-}
-
-const UNTERMINATED: Failure = {
-  sqlstate: "08P01",
-  message: "invalid startup packet layout: expected terminator as last byte",
-};
-
-/** NegotiateProtocolVersion: that this is protocol 3.0, whole as Postgres writes it, and what is not known of the options. */
-export function negotiation(unknown: string[]): Frame {
-  return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
-}
-
-/** The text between the zero bytes, name by value. */
-function pairs(bytes: Uint8Array): Map<string, string> {
-  const texts = decoder.decode(bytes).split("\0");
-  const parameters = new Map<string, string>();
-  for (let i = 0; i + 1 < texts.length && texts[i]; i += 2) {
-    parameters.set(texts[i] as string, texts[i + 1] as string);
-  }
-  return parameters;
-}
-
 /** A message of the given type around the given content. */
 export function frame(type: string, ...parts: Uint8Array[]): Frame {
-  const body = concat(parts);
+  const body = concatBytes(parts);
   const header = new Uint8Array(5);
   header[0] = type.charCodeAt(0);
   new DataView(header.buffer).setInt32(1, body.length + 4);
-  return concat([header, body]);
+  return concatBytes([header, body]);
 }
 
 /** A zero-ended text. */
@@ -206,7 +150,7 @@ export class Framer {
     while ((this.#chunks[0]?.length ?? 0) < size) {
       let count = 0;
       for (let sum = 0; sum < size; count++) sum += this.#chunks[count]?.length ?? 0;
-      this.#chunks.splice(0, count, concat(this.#chunks.slice(0, count)));
+      this.#chunks.splice(0, count, concatBytes(this.#chunks.slice(0, count)));
     }
     return this.#chunks[0] as Uint8Array;
   }
@@ -228,14 +172,3 @@ export const SHUTDOWN: Failure = {
   sqlstate: "57P01",
   message: "terminating connection due to administrator command",
 };
-
-/** Byte strings one after the other, as one. */
-export function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}

@@ -1,4 +1,5 @@
-import { concat, cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
+import { concatBytes } from "../core/bytes.ts";
+import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
 /** What a batch of requests led to, besides the answers themselves. */
 export interface Outcome {
@@ -45,7 +46,7 @@ export class ResponseScanner {
 
   /** What may go on to the client, in order. The parts are views of `bytes` where they can be. */
   scan(bytes: Uint8Array): Uint8Array[] {
-    const input = this.#held.length ? concat([this.#held, bytes]) : bytes;
+    const input = this.#held.length ? concatBytes([this.#held, bytes]) : bytes;
     const parts: Uint8Array[] = this.outcome.ready ? [this.outcome.ready] : [];
     this.outcome.ready = undefined;
     let at = Math.min(this.#passing, input.length);

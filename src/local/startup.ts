@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
-import { negotiation, parseStartup, Refused, type StartupPacket } from "./messages.ts";
+import { cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
 
 /** What a client has said by the time that it may be asked for a password. */
 export interface Startup {
@@ -118,3 +118,61 @@ const NAMELESS = {
 };
 
 const ANONYMOUS = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
+
+/** The codes that stand where a startup packet has its protocol version. */
+const CANCEL_REQUEST = 80877102;
+const SSL_REQUEST = 80877103;
+const GSS_REQUEST = 80877104;
+
+/** What a client's first packet asks for. */
+export type StartupPacket =
+  | { kind: "ssl" | "gss" }
+  | { kind: "cancel"; process: number; secret: Uint8Array }
+  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
+  /** `failure` is what Postgres says to it; to some it says nothing. */
+  | { kind: "unsupported"; failure?: Failure };
+
+/** Reads a startup packet, its length word left off. */
+export function parseStartup(body: Uint8Array): StartupPacket {
+  if (body.length < 4) return { kind: "unsupported" };
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const code = view.getInt32(0);
+  if (code === SSL_REQUEST) return { kind: "ssl" };
+  if (code === GSS_REQUEST) return { kind: "gss" };
+  if (code === CANCEL_REQUEST && body.length >= 12) {
+    return { kind: "cancel", process: view.getInt32(4), secret: body.slice(8) };
+  }
+  if (code === CANCEL_REQUEST) return { kind: "unsupported" };
+  const [major, minor] = [code >>> 16, code & 0xffff];
+  if (major !== 3) return { kind: "unsupported", failure: unsupported(`${major}.${minor}`) };
+  const parameters = pairs(body.subarray(4));
+  if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
+  // Protocol options, none of which is known here; a client is told so and goes on without.
+  const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
+  for (const name of unknown) parameters.delete(name);
+  return { kind: "startup", minor, parameters, unknown };
+}
+
+function unsupported(version: string): Failure {
+  return { sqlstate: "0A000", message: `unsupported frontend protocol ${version}: server supports 3.0 to 3.0` };
+}
+
+const UNTERMINATED: Failure = {
+  sqlstate: "08P01",
+  message: "invalid startup packet layout: expected terminator as last byte",
+};
+
+/** NegotiateProtocolVersion: that this is protocol 3.0, whole as Postgres writes it, and what is not known of the options. */
+export function negotiation(unknown: string[]): Frame {
+  return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
+}
+
+/** The text between the zero bytes, name by value. */
+function pairs(bytes: Uint8Array): Map<string, string> {
+  const texts = new TextDecoder().decode(bytes).split("\0");
+  const parameters = new Map<string, string>();
+  for (let i = 0; i + 1 < texts.length && texts[i]; i += 2) {
+    parameters.set(texts[i] as string, texts[i + 1] as string);
+  }
+  return parameters;
+}

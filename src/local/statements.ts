@@ -1,4 +1,4 @@
-import { concat, cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
+import { cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
 
 /** Which prepared statements the one backend really has, whoever prepared them. */
 export class PreparedStatements {
@@ -129,9 +129,4 @@ export function sqlOf(requests: Frame[]): string {
     if (type(request) === "Q") return readCString(request, 5).text;
     return type(request) === "P" ? readCString(request, readCString(request, 5).next).text : "";
   }).join("\n");
-}
-
-/** Requests as one run of bytes. */
-export function joined(requests: Frame[]): Uint8Array<ArrayBuffer> {
-  return concat(requests);
 }

@@ -1,8 +1,9 @@
 import { connect as connectSocket, type Socket } from "node:net";
 import pg from "npm:pg@^8.23.0";
+import { concatBytes } from "../core/bytes.ts";
 import { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
-import { concat, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
+import { frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
 import { identifier, literal, startupSettings } from "./session_settings.ts";
 
 /** A real server to stand in front of. */
@@ -76,7 +77,7 @@ export class UpstreamDatabase implements Database {
     const { hostname, port } = this.#url;
     const socket = connectSocket(Number(port || 5432), hostname);
     socket.on("error", () => {});
-    socket.end(concat([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
+    socket.end(concatBytes([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
     socket.resume();
     return new Promise((resolve) => socket.once("close", () => resolve()));
   }
@@ -107,7 +108,7 @@ export class UpstreamDatabase implements Database {
     await client.query(`SET SESSION AUTHORIZATION ${literal(role)}`).catch(() => {});
     if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuse);
     const { processID, secretKey } = client as unknown as OpenedClient;
-    const greeting = concat([
+    const greeting = concatBytes([
       ...[...statuses].map(([name, value]) => parameterStatus(name, value)),
       frame("K", int32(processID), int32(secretKey)),
       ready(),

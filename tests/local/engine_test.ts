@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Engine } from "../../src/local/engine.ts";
-import { concat, cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
+import { concatBytes } from "../../src/core/bytes.ts";
+import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
 import { stillHeld } from "../support/garbage.ts";
 
 const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
@@ -16,11 +17,11 @@ const discard = () => Promise.resolve();
 Deno.test("Engine.run() rejects when the database crashes, then and afterwards", async () => {
   const engine = new Engine();
   await engine.start(undefined);
-  const { status } = await engine.run({ input: concat([query("BEGIN")]), output: discard });
+  const { status } = await engine.run({ input: concatBytes([query("BEGIN")]), output: discard });
   assert.equal(status, "T");
   // Postgres ends over a message that it doesn't know.
-  await assert.rejects(engine.run({ input: concat([frame("!")]), output: discard }));
-  await assert.rejects(engine.run({ input: concat([query("SELECT 1")]), output: discard }));
+  await assert.rejects(engine.run({ input: concatBytes([frame("!")]), output: discard }));
+  await assert.rejects(engine.run({ input: concatBytes([query("SELECT 1")]), output: discard }));
   await assert.rejects(engine.unlessCrashed(new Promise(() => {})));
   await engine.stop(false);
 });
@@ -39,7 +40,7 @@ Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an erro
   const answers = async (...requests: Uint8Array[]): Promise<string> => {
     let types = "";
     const framer = new Framer();
-    await engine.run({ input: concat(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
+    await engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
     for (let next = framer.next(); next; next = framer.next()) types += type(next);
     return types;
   };
@@ -57,7 +58,7 @@ Deno.test("Engine holds nothing of what it has answered", async () => {
   await engine.start(undefined);
   const outcomes: WeakRef<object>[] = [];
   const ask = async () => {
-    outcomes.push(new WeakRef(await engine.run({ input: concat([query("SELECT 1")]), output: discard })));
+    outcomes.push(new WeakRef(await engine.run({ input: concatBytes([query("SELECT 1")]), output: discard })));
   };
   for (let at = 0; at < 20; at++) await ask();
   const held = await stillHeld(outcomes);

@@ -4,13 +4,13 @@ import {
   frame,
   Framer,
   int32,
-  parseStartup,
   query,
   readCString,
   readFields,
   readRow,
   type,
 } from "../../src/local/messages.ts";
+import { parseStartup } from "../../src/local/startup.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
