@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { dirname, normalize } from "node:path";
 import { ROOT } from "./support.ts";
 
@@ -71,6 +72,17 @@ Deno.test("each file of src stands in a room", async () => {
   for await (const { name, isFile } of Deno.readDir(SRC)) if (isFile) loose.push(name);
   assert.deepEqual(loose, []);
 });
+
+for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
+  Deno.test(`the files that ${document} names are there`, async () => {
+    const text = await Deno.readTextFile(ROOT + document);
+    const paths = [...text.matchAll(/`((?:[\w.]+\/)+[\w.]*)`/g)].map(([, path]) => path!);
+    const roots = ["", "src/", "src/transfer/"];
+    const there = (path: string) => roots.some((root) => existsSync(ROOT + root + path));
+    assert.ok(paths.length > 10);
+    assert.deepEqual(paths.filter((path) => !there(path) && !path.startsWith(".cache/")), []);
+  });
+}
 
 Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
   const touching: string[] = [];
