@@ -1,11 +1,13 @@
 import { LakebaseError } from "../core/errors.ts";
-import type { TableKind } from "../explore/tables.ts";
 import { textStatement } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
 import { suggest } from "../sql/suggestion.ts";
 import { parserSource } from "../sql/types.ts";
+
+/** What keeps or shows rows under a name. */
+export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";
 
 /** How a look into the database is taken. */
 export interface ExploreOptions {

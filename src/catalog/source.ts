@@ -2,8 +2,11 @@ import { LakebaseError } from "../core/errors.ts";
 import { withoutEnd } from "../core/sql_text.ts";
 import { compile, Fragment } from "../sql/fragment.ts";
 import type { WireValue } from "../sql/parameter.ts";
-import type { FindSession } from "../sql/run.ts";
+import { type Field, OUTCOME } from "../sql/result.ts";
+import { type FindSession, run } from "../sql/run.ts";
+import type { Session } from "../sql/session.ts";
 import type { StopOptions } from "../sql/stop.ts";
+import { transact } from "../sql/transaction.ts";
 import { nameOf, readings } from "./names.ts";
 import { expectTable, KIND, look, NAMED, type Relation } from "./relation.ts";
 
@@ -45,6 +48,29 @@ export async function sourceOf(find: FindSession, what: string | Fragment, optio
 /** What stands around a source after FROM; a query's end has a line of its own, since it may end in a comment. */
 export function brackets({ isQuery }: Source): readonly [open: string, close: string] {
   return isQuery ? ["(", "\n)"] : ["", ""];
+}
+
+/** The columns of a source; the source is described, not run. */
+export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<readonly Field[]> {
+  const [open, close] = brackets(source);
+  const prefix = `SELECT * FROM ${open}`;
+  const statement = { prefix, text: `${source.text}${close} AS s LIMIT 0`, values: source.values };
+  return (await run(find, statement, { signal, single: true }))[OUTCOME].fields;
+}
+
+/** Runs statements that all see one state of the database and can't change it; a transaction that is open is used. */
+export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
+  if (session.transaction !== undefined) return await work(() => session);
+  const stop = signal === undefined ? {} : { signal };
+  return await transact(session, work, { isolation: "repeatable read", readOnly: true, ...stop });
+}
+
+/**
+ * SQL for the text of any value, as its type writes it; NULL for NULL. It is not a cast, because the owner of a type can
+ * define what a cast does; and not `IS NULL`, because a row of NULLs is NULL to it but has a text.
+ */
+export function outputSql(value: string): string {
+  return `CASE WHEN pg_catalog.num_nulls(${value}) OPERATOR(pg_catalog.=) 0 THEN pg_catalog.format('%s', ${value}) END`;
 }
 
 function querySource(query: Fragment): Source {

@@ -1,5 +1,5 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
-import { checkedName } from "../kernel/kernelspec.ts";
+import { type Command, Option } from "npm:commander@^15.1.0";
+import { LakebaseError } from "../core/errors.ts";
 import { print } from "./output.ts";
 
 interface KernelValues {
@@ -16,29 +16,31 @@ Examples:
   lakebase kernel list
   lakebase kernel uninstall`;
 
-/** Makes `lakebase kernel` of a command. */
+/** Sets up `lakebase kernel`. */
 export function configure(command: Command): void {
   command.helpCommand(false).addHelpText("after", EXAMPLES);
-  addPlace(command.command("install").description("installs it, in place of an earlier one"))
-    .option("--name <name>", "what Jupyter calls it; lakebase where nothing is said", kernelName)
-    .option("--display-name <name>", "what people see; Deno + SQL where nothing is said")
+  addLocation(command.command("install").description("Install the kernel, or replace an installed one"))
+    .option("--name <name>", "the kernel's name in Jupyter (default: lakebase)")
+    .option("--display-name <name>", "the name that Jupyter shows (default: Deno + SQL)")
     .action(async (values: KernelValues) => {
+      await checkName(values);
       const { install } = await import("../kernel/install.ts");
       const { name, displayName, folder, extension } = await install(values);
       await print(
         Deno.stdout,
         `Installed the kernel "${displayName}" (${name}) in ${folder}\n` +
-          `and what colours its %%sql cells in JupyterLab in ${extension}\n`,
+          `and the JupyterLab extension that highlights its %%sql cells in ${extension}\n`,
       );
     });
-  addPlace(command.command("uninstall").description("takes it away"))
-    .option("--name <name>", "what Jupyter calls it; lakebase where nothing is said", kernelName)
+  addLocation(command.command("uninstall").description("Remove the kernel"))
+    .option("--name <name>", "the kernel's name in Jupyter (default: lakebase)")
     .action(async (values: KernelValues) => {
+      await checkName(values);
       const { uninstall } = await import("../kernel/install.ts");
       const { name, folder } = await uninstall(values);
-      await print(Deno.stdout, `Took the kernel ${name} away from ${folder}\n`);
+      await print(Deno.stdout, `Removed the kernel ${name} from ${folder}\n`);
     });
-  addPlace(command.command("list").description("lists those that are installed"), "and not in an active venv too")
+  addLocation(command.command("list").description("List the installed kernels"), "leaving out an active environment")
     .action(async ({ prefix, user }: KernelValues) => {
       const { activeLocations, kernelsFolder, list } = await import("../kernel/install.ts");
       const places = prefix === undefined && !user ? activeLocations() : [{ prefix }];
@@ -47,21 +49,23 @@ export function configure(command: Command): void {
       await print(Deno.stdout, lines.join(""));
       if (lines.length > 0) return;
       const folders = places.map(kernelsFolder).join(" and ");
-      await print(Deno.stderr, `There is none in ${folders}; lakebase kernel install installs one\n`);
+      await print(Deno.stderr, `No kernel is installed in ${folders}; to install one, run: lakebase kernel install\n`);
     });
 }
 
-function addPlace(command: Command, more = "as where nothing is said"): Command {
-  return command.helpOption("-h, --help", "shows this")
+function addLocation(command: Command, more = "the default"): Command {
+  return command.helpOption("-h, --help", "show this help")
     .addHelpText("after", EXAMPLES)
-    .option("--prefix <folder>", "in this environment, such as a venv")
-    .addOption(new Option("--user", `in your own Jupyter folder, ${more}`).conflicts("prefix"));
+    .option("--prefix <folder>", "the environment to use, such as a venv")
+    .addOption(new Option("--user", `use your own Jupyter folder, ${more}`).conflicts("prefix"));
 }
 
-function kernelName(text: string): string {
+/** Checks the name here, because a wrong one is wrong use of the command. */
+async function checkName({ name }: KernelValues): Promise<void> {
+  const { checkedName } = await import("../kernel/kernelspec.ts");
   try {
-    return checkedName(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
+    if (name !== undefined) checkedName(name);
+  } catch (cause) {
+    throw new LakebaseError("BAD_PARAMETER", (cause as Error).message, { cause });
   }
 }

@@ -5,10 +5,37 @@
  */
 
 import { countText, sizeText } from "../core/text.ts";
-import type { Moving, Progress } from "../transfer/progress.ts";
 import { escapeHtml, visible } from "./escape.ts";
 import type { Bundle } from "./notebook.ts";
 import { elapsedText } from "./table.ts";
+
+/** How far a transfer is. */
+export interface Progress {
+  /** Rows so far. */
+  rows: number;
+  /** Bytes so far. */
+  bytes: number;
+  /** Milliseconds since it began. */
+  elapsed: number;
+  /** Rows in a second, on average. */
+  rowsPerSecond: number;
+  /** Bytes in a second, on average. */
+  bytesPerSecond: number;
+  /** Rows there are as the server's planner has it, once that is known: an estimate. */
+  totalRows?: number;
+  /** Bytes there are, where that is known. */
+  totalBytes?: number;
+  /** Whether this is the last report: everything is done. */
+  done: boolean;
+}
+
+/** What moves, for those who watch. */
+export interface Moving {
+  /** What is done. */
+  action: "Pulling" | "Loading";
+  /** To what: a table's name, or that of a file. */
+  name: string;
+}
 
 /**
  * Something under way as a notebook shows it.

@@ -1,15 +1,13 @@
 import { type ExploreOptions, look } from "../catalog/relation.ts";
-import { brackets, type Source, sourceOf } from "../catalog/source.ts";
+import { brackets, columnsOf, readOnly, type Source, sourceOf } from "../catalog/source.ts";
 import { countText } from "../core/text.ts";
 import { barsPicture, cellText } from "../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
-import { type Field, OUTCOME } from "../sql/result.ts";
+import type { Field } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
-import type { Session } from "../sql/session.ts";
-import { type StopOptions, stoppable } from "../sql/stop.ts";
-import { transact } from "../sql/transaction.ts";
+import { stoppable } from "../sql/stop.ts";
 import { parserSource } from "../sql/types.ts";
 import { fieldsFor, type ListingParts } from "./listing.ts";
 import { type ColumnKind, kindOf, type Statistics, statisticsSql, toProfile } from "./statistics.ts";
@@ -44,7 +42,7 @@ export async function profileRows(
   using stop = stoppable(options);
   const started = performance.now();
   const source = await sourceOf(find, what, stop);
-  const columns = await columnsOf(find, source, stop);
+  const columns = (await columnsOf(find, source, stop)).map((field) => ({ ...field, kind: kindOf(field) }));
   const session = await find();
   const { statistics, of } = await readOnly(session, stop, async (tx) => {
     const { clause, of } = await chooseRows(tx, source, sample);
@@ -56,25 +54,6 @@ export async function profileRows(
   const facts = { rows, of, sampled: of !== null || (!source.samples && rows >= sample) };
   const draw = (drawn: readonly ColumnProfile[]) => drawProfile(facts, drawn, elapsed);
   return { rows: profile, fields: PROFILE_FIELDS, elapsed, facts, draw };
-}
-
-/** Statements that see one state of the database and may change nothing; in a transaction they are part of that. */
-export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
-  if (session.transaction !== undefined) return await work(() => session);
-  const stop = signal === undefined ? {} : { signal };
-  return await transact(session, work, { isolation: "repeatable read", readOnly: true, ...stop });
-}
-
-/** The columns of a source; nothing of it is run. */
-export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<SourceColumn[]> {
-  const [open, close] = brackets(source);
-  const statement = {
-    prefix: `SELECT * FROM ${open}`,
-    text: `${source.text}${close} AS s LIMIT 0`,
-    values: source.values,
-  };
-  const rows = await run(find, statement, { signal, single: true });
-  return rows[OUTCOME].fields.map((field) => ({ ...field, kind: kindOf(field) }));
 }
 
 async function compute(

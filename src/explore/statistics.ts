@@ -1,3 +1,4 @@
+import { outputSql } from "../catalog/source.ts";
 import type { Field } from "../sql/result.ts";
 import { isBuiltIn } from "../core/type_names.ts";
 import type { ParserSource } from "../sql/types.ts";
@@ -100,14 +101,6 @@ function columnSql(position: number, kind: ColumnKind): string {
   return kind === "number" || kind === "moment"
     ? rankedSql(position, kind, groups)
     : groupedSql(position, kind, groups);
-}
-
-/**
- * Any value's text as its type writes it, NULL for NULL. A cast could be a function of whoever made the type; and a row of
- * NULLs is NULL to `IS NULL`, but has a text.
- */
-export function outputSql(value: string): string {
-  return `CASE WHEN pg_catalog.num_nulls(${value}) OPERATOR(pg_catalog.=) 0 THEN pg_catalog.format('%s', ${value}) END`;
 }
 
 /** Each value once, with how many rows have it: everything follows from that, and it is small for most columns. */

@@ -1,5 +1,5 @@
 import { parsePattern } from "../catalog/names.ts";
-import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE } from "../catalog/relation.ts";
+import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE, type TableKind } from "../catalog/relation.ts";
 import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { checkCall } from "../sql/options.ts";
@@ -7,8 +7,7 @@ import { OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
 import { fieldsFor, type ListingParts } from "./listing.ts";
 
-/** What keeps or shows rows under a name. */
-export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";
+export type { TableKind };
 
 /** One row of `tables()`. */
 export interface TableInfo {

@@ -1,5 +1,4 @@
-import { sourceOf } from "../catalog/source.ts";
-import { columnsOf, readOnly } from "../explore/profile.ts";
+import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
 import { originText } from "../draw/result.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";

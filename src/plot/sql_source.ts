@@ -1,5 +1,4 @@
-import { brackets, type Source } from "../catalog/source.ts";
-import { outputSql } from "../explore/statistics.ts";
+import { brackets, outputSql, type Source } from "../catalog/source.ts";
 import { encodeParameter, type WireValue } from "../sql/parameter.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { parserSource } from "../sql/types.ts";

@@ -1,34 +1,16 @@
 import { fitWidth } from "../core/text.ts";
 import { displayLive, inNotebook, type LiveDisplay, settleDisplay } from "../draw/notebook.ts";
-import { outcomeText, partDone, progressText, renderOutcome, renderProgress } from "../draw/progress.ts";
+import {
+  type Moving,
+  outcomeText,
+  partDone,
+  type Progress,
+  progressText,
+  renderOutcome,
+  renderProgress,
+} from "../draw/progress.ts";
 
-/** How far a transfer is. */
-export interface Progress {
-  /** Rows so far. */
-  rows: number;
-  /** Bytes so far. */
-  bytes: number;
-  /** Milliseconds since it began. */
-  elapsed: number;
-  /** Rows in a second, on average. */
-  rowsPerSecond: number;
-  /** Bytes in a second, on average. */
-  bytesPerSecond: number;
-  /** Rows there are as the server's planner has it, once that is known: an estimate. */
-  totalRows?: number;
-  /** Bytes there are, where that is known. */
-  totalBytes?: number;
-  /** Whether this is the last report: everything is done. */
-  done: boolean;
-}
-
-/** What moves, for those who watch. */
-export interface Moving {
-  /** What is done. */
-  action: "Pulling" | "Loading";
-  /** To what: a table's name, or that of a file. */
-  name: string;
-}
+export type { Moving, Progress };
 
 /** Where a person sees how far it is. */
 export interface ProgressView {

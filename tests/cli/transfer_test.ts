@@ -123,7 +123,11 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["load", "numbers", "*.parquet"], 1, /matches no file in this folder, which has /],
     [["load", "nowhere", "bad.csv"], 1, /HINT: --create makes it/],
     [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is no column/],
-    [["load", "other", "bad.csv", "--create", "--type", "n=;"], 2, /--type is .*types as SQL has them, such as --type zip=text/],
+    [
+      ["load", "other", "bad.csv", "--create", "--type", "n=;"],
+      2,
+      /--type is .*types as SQL has them, such as --type zip=text/,
+    ],
     [["load", "numbers", "empty.csv"], 1, /say --no-header/],
     [["load", "trips", "semicolons.csv"], 1, /say --format csv --delimiter ';'/],
   ];

@@ -2,7 +2,7 @@
 import pg from "npm:pg@^8.23.0";
 import { meant } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
-import { outputSql } from "../../explore/statistics.ts";
+import { outputSql } from "../../catalog/source.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { isBuiltIn } from "../../core/type_names.ts";
 import type { PullFormat } from "../formats/file_format.ts";
