@@ -9,7 +9,7 @@ Deno.test("lakebase kernel installs the kernel, lists it and takes it away", asy
     assert.deepEqual(installed, {
       code: 0,
       stdout: `Installed the kernel "SQL" (lakebase) in ${folder}\n` +
-        `and what colours its %%sql cells in JupyterLab in ${prefix}/share/jupyter/labextensions/lakebase-sql-cells\n`,
+        `and the JupyterLab extension that highlights its %%sql cells in ${prefix}/share/jupyter/labextensions/lakebase-sql-cells\n`,
       stderr: "",
     });
     const spec = JSON.parse(await Deno.readTextFile(`${folder}/kernel.json`));
@@ -23,10 +23,10 @@ Deno.test("lakebase kernel installs the kernel, lists it and takes it away", asy
     assert.deepEqual(own, {
       code: 0,
       stdout: "",
-      stderr: `There is none in ${prefix}/own/kernels; lakebase kernel install installs one\n`,
+      stderr: `No kernel is installed in ${prefix}/own/kernels; to install one, run: lakebase kernel install\n`,
     });
     const gone = await lakebase(["kernel", "uninstall", "--prefix", prefix]);
-    assert.deepEqual(gone, { code: 0, stdout: `Took the kernel lakebase away from ${folder}\n`, stderr: "" });
+    assert.deepEqual(gone, { code: 0, stdout: `Removed the kernel lakebase from ${folder}\n`, stderr: "" });
     const again = await lakebase(["kernel", "uninstall", "--prefix", prefix]);
     assert.equal(again.code, 1);
     assert.match(again.stderr, /^lakebase: Cannot uninstall the kernel "lakebase"/);
