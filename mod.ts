@@ -65,7 +65,7 @@ export type { DialectGuess } from "./src/transfer/load/dialect.ts";
 export type { LoadOptions } from "./src/transfer/load/options.ts";
 export type { LoadResult } from "./src/transfer/load/result.ts";
 export type { LoadSource } from "./src/transfer/load/source.ts";
-export type { Progress } from "./src/transfer/progress.ts";
+export type { Progress } from "./src/draw/progress.ts";
 
 // The `%%sql` cells of a notebook find the module once it is imported.
 answerSqlCells();

@@ -35,13 +35,13 @@ export interface Line {
 /** One way, in milliseconds: a round trip is twice that. */
 const LINK_DELAY = 20;
 
-const RUN = { pullCsv, pullFormats, readColumns, loadCsv, loadOthers, slowLink };
+const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadOthers, slowLink };
 
 /** A comparison. */
 export type Part = keyof typeof RUN;
 
 /** Those that are made with TLS and without. */
-export const PARTS: readonly Part[] = ["pullCsv", "pullFormats", "readColumns", "loadCsv", "loadOthers"];
+export const PARTS: readonly Part[] = ["pullCsv", "pullNdjson", "pullFormats", "readColumns", "loadCsv", "loadOthers"];
 
 /** Makes a comparison in a process of its own. */
 export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
@@ -96,19 +96,26 @@ async function pullCsv(db: Lakebase, setting: Setting, say: Say): Promise<void> 
   say("pull .csv", took.ours, "psql \\copy", took.psql, 1.1);
 }
 
+async function pullNdjson(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const copy = `\\copy (select row_to_json(t) from bench t) to '${setting.folder}/from-psql.ndjson'`;
+  const took = await contest({
+    psql: () => psqlTime(copy, psqlTarget(setting)),
+    ours: pulling(db, setting)("ours.ndjson"),
+  });
+  say("pull .ndjson", took.ours, "psql \\copy of row_to_json", took.psql, 0.9);
+}
+
 async function pullFormats(db: Lakebase, setting: Setting, say: Say): Promise<void> {
   const pull = pulling(db, setting);
   const took = await contest({
     csv: pull("ours.csv"),
     two: pull("two.csv", { parallel: 2 }),
-    ndjson: pull("ours.ndjson"),
     arrow: pull("ours.arrow"),
     parquet: pull("ours.parquet"),
   });
   say("pull .csv, parallel 2", took.two, "parallel 1", took.csv, 1);
   say("pull .arrow", took.arrow, "pull .csv", took.csv, 1.6);
   say("pull .parquet", took.parquet, "pull .csv", took.csv, 2.5);
-  say("pull .ndjson", took.ndjson, "pull .csv", took.csv);
 }
 
 async function readColumns(db: Lakebase, setting: Setting, say: Say): Promise<void> {

@@ -9,31 +9,31 @@ import { escapeHtml, visible } from "./escape.ts";
 import type { Bundle } from "./notebook.ts";
 import { elapsedText } from "./table.ts";
 
-/** How far a transfer is. */
+/** The progress of a pull or a load. */
 export interface Progress {
-  /** Rows so far. */
+  /** The rows so far. */
   rows: number;
-  /** Bytes so far. */
+  /** The bytes so far. */
   bytes: number;
-  /** Milliseconds since it began. */
+  /** The milliseconds since the beginning. */
   elapsed: number;
-  /** Rows in a second, on average. */
+  /** The rows per second, on average. */
   rowsPerSecond: number;
-  /** Bytes in a second, on average. */
+  /** The bytes per second, on average. */
   bytesPerSecond: number;
-  /** Rows there are as the server's planner has it, once that is known: an estimate. */
+  /** The number of all rows as the server's planner estimates it, once that is known. */
   totalRows?: number;
-  /** Bytes there are, where that is known. */
+  /** The number of all bytes, where that is known. */
   totalBytes?: number;
-  /** Whether this is the last report: everything is done. */
+  /** Whether this is the last report: the transfer is complete. */
   done: boolean;
 }
 
-/** What moves, for those who watch. */
-export interface Moving {
-  /** What is done. */
+/** What a transfer is called where its progress is shown. */
+export interface ProgressTitle {
+  /** What happens. */
   action: "Pulling" | "Loading";
-  /** To what: a table's name, or that of a file. */
+  /** The name of the table or of the file. */
   name: string;
 }
 
@@ -96,7 +96,7 @@ export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress)
  * );
  * ```
  */
-export function progressText({ action, name }: Moving, progress: Progress): string {
+export function progressText({ action, name }: ProgressTitle, progress: Progress): string {
   const { rows, elapsed } = progress;
   const part = partDone(progress);
   const remaining = part === undefined || part === 0 || part === 1 ? undefined : elapsed * (1 - part) / part;
@@ -111,7 +111,7 @@ export function progressText({ action, name }: Moving, progress: Progress): stri
 }
 
 /** A line for what is over, whole or not. */
-export function outcomeText({ action, name }: Moving, progress: Progress): string {
+export function outcomeText({ action, name }: ProgressTitle, progress: Progress): string {
   const { rows, bytes, elapsed, done } = progress;
   const said = done ? action.replace(/ing$/, "ed") : `Stopped ${action.toLowerCase()}`;
   const amount = `${countText(rows, "row")}, ${sizeText(bytes)} in ${elapsedText(elapsed)}`;

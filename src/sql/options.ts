@@ -55,8 +55,8 @@ export function checkEach<Options extends object>(
   return Object.fromEntries(given) as Options;
 }
 
-/** What may stop something, as options of a call. */
-const STOP_CHECKS: OptionChecks<Pick<QueryOptions, "signal" | "timeout">> = {
+/** The checks of the options that stop a call. */
+export const STOP_CHECKS: OptionChecks<Pick<QueryOptions, "signal" | "timeout">> = {
   signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
   timeout: [
     (value) => typeof value === "number" && value > 0 && value <= LONGEST,
@@ -113,18 +113,6 @@ export function checkOptions(options: QueryOptions): QueryOptions {
 /** Checks what may stop the reading of columns; as {@linkcode checkCall}. */
 export function checkColumns(options: Pick<QueryOptions, "signal" | "timeout">): typeof options {
   return checkCall("read the columns", options, {});
-}
-
-/** {@linkcode checkOptions} for what may stop something. */
-export function checkStops({ signal, timeout }: Pick<QueryOptions, "signal" | "timeout">): void {
-  if (timeout !== undefined && !(typeof timeout === "number" && timeout > 0 && timeout <= LONGEST)) {
-    throw bad(`timeout is ${timeout}; it must be a number of seconds above 0, and at most ${LONGEST}`);
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw bad("signal must be an AbortSignal");
-}
-
-function bad(state: string): LakebaseError {
-  return badCall("run the query", state);
 }
 
 function badCall(doing: string, state: string): LakebaseError {

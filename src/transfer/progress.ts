@@ -1,66 +1,67 @@
 import { fitWidth } from "../core/text.ts";
 import { displayLive, inNotebook, type LiveDisplay, settleDisplay } from "../draw/notebook.ts";
 import {
-  type Moving,
   outcomeText,
   partDone,
   type Progress,
   progressText,
+  type ProgressTitle,
   renderOutcome,
   renderProgress,
 } from "../draw/progress.ts";
 
-export type { Moving, Progress };
-
-/** Where a person sees how far it is. */
+/** The place where a person sees the progress. */
 export interface ProgressView {
-  /** Shows how far it is. */
+  /** Shows the progress. */
   draw(progress: Progress): Promise<void> | void;
-  /** Shows how it ended, or leaves no trace: `progress.done` says whether it is whole. */
+  /** Shows how the transfer ended, or removes what was shown; `progress.done` says whether the transfer is complete. */
   end(progress: Progress): Promise<void> | void;
 }
 
-/** What a meter measures, and who is told. */
-export interface MeterOptions extends Moving {
-  /** Rows there will be, about; a function is asked once it takes long enough to be shown. */
+/** What a meter measures, and where it reports. */
+export interface MeterOptions extends ProgressTitle {
+  /** The estimated number of all rows; a function is called once the transfer has taken long enough to be shown. */
   totalRows?: number | (() => Promise<number | undefined>) | undefined;
-  /** Bytes there will be. */
+  /** The number of all bytes. */
   totalBytes?: number | undefined;
-  /** Told at most four times a second, while rows move, and once at the end. It is not called while a promise of it pends. */
+  /**
+   * Is called at most four times a second while rows move, and once at the end. It is not called again before a promise that
+   * it returned has settled.
+   */
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>) | undefined;
-  /** Whether it is shown in a cell or on a terminal. @default {true} */
+  /** Whether the progress is shown in a cell or on a terminal. @default {true} */
   show?: boolean | undefined;
-  /** Where it is shown. @default {the cell, else standard error where that is a terminal, else nowhere} */
+  /** Where the progress is shown. @default {the cell, else standard error where that is a terminal, else nowhere} */
   view?: ProgressView | undefined;
 }
 
-/** Measures a transfer. Disposing of it ends it. */
+/** Measures a transfer, until it is disposed of. */
 export interface Meter extends AsyncDisposable {
   /**
-   * Counts what has moved.
+   * Counts rows and bytes that have moved.
    *
-   * @throws What `onProgress` threw, or had rejected with.
+   * @throws What `onProgress` threw, or rejected with before.
    */
   add(rows: number, bytes: number): void;
   /**
-   * Says that everything is done, and waits until `onProgress` has heard it; without it, the end is that of a failure.
+   * Reports that the transfer is complete, and waits for `onProgress`. A transfer that ends without this call has failed.
    *
    * @throws What `onProgress` threw, or rejected with.
    */
   complete(): Promise<void>;
 }
 
-/** What is over within this time is not worth a line. */
+/** A transfer that ends within this time is not shown. */
 const SHOWN_AFTER_MS = 1000;
-/** Between two reports: a person reads no faster. */
+/** The time between two reports. */
 const REPORT_EVERY_MS = 250;
 
-/** Begins to measure a transfer, and shows it from its second second on. */
+/** Begins to measure a transfer, which is shown when it takes longer than a second. */
 export function startMeter(options: MeterOptions): Meter {
-  return new ShownMeter(options);
+  return new TransferMeter(options);
 }
 
-class ShownMeter implements Meter {
+class TransferMeter implements Meter {
   readonly #options: MeterOptions;
   readonly #view: ProgressView | undefined;
   readonly #started = performance.now();
@@ -70,20 +71,20 @@ class ShownMeter implements Meter {
   #rows = 0;
   #bytes = 0;
   #totalRows: number | undefined;
-  #asked = false;
-  #reported: number;
+  #totalAsked = false;
+  #lastReport: number;
   #ended: Progress | undefined;
-  /** A promise of `onProgress` that pends. */
-  #telling: Promise<void> | undefined;
-  /** What it rejected with. */
+  /** The promise that `onProgress` has returned, until it settles. */
+  #reporting: Promise<void> | undefined;
+  /** What that promise rejected with. */
   #failure: { error: unknown } | undefined;
 
   constructor(options: MeterOptions) {
     this.#options = options;
     const { show = true, totalRows } = options;
-    this.#view = show ? options.view ?? usualView(options) : undefined;
+    this.#view = show ? options.view ?? defaultView(options) : undefined;
     if (typeof totalRows === "number") this.#totalRows = totalRows;
-    this.#reported = this.#started;
+    this.#lastReport = this.#started;
     if (this.#view !== undefined) this.#timer = setTimeout(() => this.#tick(), SHOWN_AFTER_MS);
   }
 
@@ -91,19 +92,19 @@ class ShownMeter implements Meter {
     this.#rows += rows;
     this.#bytes += bytes;
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#options.onProgress === undefined || this.#telling !== undefined) return;
+    if (this.#options.onProgress === undefined || this.#reporting !== undefined) return;
     const now = performance.now();
-    if (now - this.#reported < REPORT_EVERY_MS) return;
-    this.#reported = now;
+    if (now - this.#lastReport < REPORT_EVERY_MS) return;
+    this.#lastReport = now;
     if (now - this.#started >= SHOWN_AFTER_MS) this.#askTotal();
-    this.#tell(this.#progress(false));
+    this.#report(this.#progress(false));
   }
 
   async complete(): Promise<void> {
-    await this.#told();
+    await this.#untilReported();
     const ended = this.#progress(true);
-    this.#tell({ ...ended });
-    await this.#told();
+    this.#report({ ...ended });
+    await this.#untilReported();
     this.#ended = ended;
   }
 
@@ -116,32 +117,32 @@ class ShownMeter implements Meter {
     await attempt(() => this.#view?.end(this.#ended ?? this.#progress(false)));
   }
 
-  /** The rows do not wait for a promise: who logs the progress over a network would slow them down. */
-  #tell(progress: Progress): void {
-    const telling = this.#options.onProgress?.(progress);
-    if (telling === undefined) return;
+  /** The rows do not wait for the promise: logging the progress over a network would slow the transfer down. */
+  #report(progress: Progress): void {
+    const reporting = this.#options.onProgress?.(progress);
+    if (reporting === undefined) return;
     const failed = (error: unknown) => void (this.#failure = { error });
-    this.#telling = Promise.resolve(telling).catch(failed).then(() => this.#telling = undefined);
+    this.#reporting = Promise.resolve(reporting).catch(failed).then(() => this.#reporting = undefined);
   }
 
-  async #told(): Promise<void> {
-    await this.#telling;
+  async #untilReported(): Promise<void> {
+    await this.#reporting;
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   #tick(): void {
     this.#askTotal();
     this.#shown = true;
-    // A frontend that takes its time gets fewer updates, not a queue of them.
+    // A slow frontend gets fewer updates instead of a queue of them.
     this.#drawing ??= attempt(() => this.#view?.draw(this.#progress(false))).then(() => this.#drawing = undefined);
     this.#timer = setTimeout(() => this.#tick(), REPORT_EVERY_MS);
   }
 
-  /** An estimate is worth a query only where somebody waits for the end; without one there is none to show. */
+  /** An estimate costs a query, so it is made only for a transfer that is shown. Without an estimate none is shown. */
   #askTotal(): void {
     const { totalRows } = this.#options;
-    if (this.#asked || typeof totalRows !== "function") return;
-    this.#asked = true;
+    if (this.#totalAsked || typeof totalRows !== "function") return;
+    this.#totalAsked = true;
     (async () => this.#totalRows = await totalRows())().catch(() => {});
   }
 
@@ -162,66 +163,66 @@ class ShownMeter implements Meter {
   }
 }
 
-/** Showing must never fail what is shown. */
+/** A failure to show the progress must not end the transfer. */
 async function attempt(show: () => Promise<void> | void): Promise<void> {
   try {
     await show();
   } catch {
-    // A closed terminal or a frontend that is gone: nobody looks.
+    // The terminal was closed, or the frontend is gone.
   }
 }
 
-/** What a line on a terminal needs of it. */
+/** A terminal. */
 export interface Terminal {
-  /** Writes it. */
+  /** Writes a text. */
   write(text: string): Promise<void>;
-  /** Characters in a line. */
+  /** The number of characters in a line. */
   columns(): number;
 }
 
-/** Where a person who runs this looks: the cell, or a terminal; `undefined` where nobody does. */
-export function usualView(moving: Moving): ProgressView | undefined {
-  if (inNotebook()) return cellView(moving);
-  return Deno.stderr.isTerminal() ? terminalView(moving, standardError) : undefined;
+/** Shows the progress in the running cell, else on the terminal; `undefined` where there is neither. */
+function defaultView(title: ProgressTitle): ProgressView | undefined {
+  if (inNotebook()) return cellView(title);
+  return Deno.stderr.isTerminal() ? terminalView(title, standardError) : undefined;
 }
 
-/** One output of the running cell, which changes and stays. */
-function cellView(moving: Moving): ProgressView {
+/** Shows the progress as one output of the running cell, which is updated and stays. */
+function cellView(title: ProgressTitle): ProgressView {
   let display: LiveDisplay | undefined;
   const show = async (bundle: ReturnType<typeof renderOutcome>) => {
     if (display === undefined) display = await displayLive(bundle);
     else await display.update(bundle);
   };
   return {
-    draw: (progress) => show(renderProgress(progressText(moving, progress), partDone(progress))),
+    draw: (progress) => show(renderProgress(progressText(title, progress), partDone(progress))),
     async end(progress) {
-      await show(renderOutcome(outcomeText(moving, progress)));
+      await show(renderOutcome(outcomeText(title, progress)));
       await settleDisplay();
     },
   };
 }
 
-/** One line, written over and erased at the end: what came of it is said by whoever asked for it. */
-export function terminalView(moving: Moving, terminal: Terminal): ProgressView {
+/** Shows the progress as one line, which is erased at the end: the caller reports the result. */
+export function terminalView(title: ProgressTitle, terminal: Terminal): ProgressView {
   return {
-    // One character is left free: in a full line some terminals begin the next one.
-    draw: (progress) => terminal.write(`\r${fitWidth(progressText(moving, progress), terminal.columns() - 1)}\x1b[K`),
+    // One column stays free, because some terminals begin the next line as soon as a line is full.
+    draw: (progress) => terminal.write(`\r${fitWidth(progressText(title, progress), terminal.columns() - 1)}\x1b[K`),
     end: () => terminal.write("\r\x1b[K"),
   };
 }
 
-const USUAL_COLUMNS = 80;
+const DEFAULT_COLUMNS = 80;
 const ENCODER = new TextEncoder();
 
 const standardError: Terminal = {
   write: async (text) => {
-    await Deno.stderr.write(ENCODER.encode(text)); // not writeSync: a terminal that was halted would halt the transfer
+    await Deno.stderr.write(ENCODER.encode(text)); // not writeSync: on a paused terminal it would block the transfer
   },
   columns: () => {
     try {
-      return Deno.consoleSize().columns || USUAL_COLUMNS; // a terminal that was not told its size says 0
+      return Deno.consoleSize().columns || DEFAULT_COLUMNS; // a terminal that does not know its size returns 0
     } catch {
-      return USUAL_COLUMNS;
+      return DEFAULT_COLUMNS;
     }
   },
 };

@@ -82,6 +82,42 @@ cliTest("lakebase pull has the options of pull()", async ({ run, folder }) => {
   assert.deepEqual(files(folder), names);
 });
 
+cliTest("lakebase pull writes a folder of several files, or of partitions", async ({ run, folder }) => {
+  await run(["query", TRIPS]);
+  const count = async () => {
+    const { stdout } = await run(["query", "--format", "csv", "--no-header", "SELECT count(DISTINCT id) FROM again"]);
+    return stdout;
+  };
+  const several = await run(["pull", "trips", "trips/", "--format", "csv", "--rows-per-file", "400"]);
+  assert.deepEqual([several.code, several.stderr], [0, ""]);
+  assert.match(several.stdout, /^1,000 rows to trips\//);
+  assert.deepEqual(files(`${folder}/trips`), ["_SUCCESS", "part-00000.csv", "part-00001.csv", "part-00002.csv"]);
+  const again = await run(["pull", "trips", "trips/", "--partition-by", "zone"]);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /trips\/: it is a folder with files in it; say --replace, or choose another name/);
+  const replaced = await run(["pull", "trips", "trips/", "--partition-by", "zone", "--replace", "--quiet"]);
+  assert.deepEqual(replaced, { code: 0, stdout: "", stderr: "" });
+  assert.deepEqual(files(`${folder}/trips`), ["_SUCCESS", "zone=Harlem", "zone=SoHo"]);
+  assert.deepEqual(files(`${folder}/trips/zone=SoHo`), ["part-00000.parquet"]);
+  assert.equal((await run(["load", "again", "trips/", "--create"])).code, 0);
+  assert.equal(await count(), "1000\n");
+  const cases: [words: string[], said: RegExp][] = [
+    [["none/", "--rows-per-file", "0"], /--rows-per-file is 0; it must be a whole number above 0/],
+    [["none/", "--partition-by", "zon"], /--partition-by has "zon", which is no column; did you mean "zone"\?/],
+    [["none/", "--partition-by", "id,zone"], /--partition-by has all columns/],
+    [["t.csv", "--rows-per-file", "5"], /--rows-per-file is for a folder/],
+    [["t.csv", "--partition-by", "zone"], /--partition-by is for a folder/],
+    [["t.csv", "--replace"], /--replace is for a folder/],
+  ];
+  for (const [words, said] of cases) {
+    const { code, stderr } = await run(["pull", "trips", ...words]);
+    assert.deepEqual([code, stderr.match(said) !== null], [2, true], `${words.join(" ")}: ${stderr}`);
+  }
+  assert.deepEqual(files(folder), ["trips"]);
+  assert.equal(files(`${folder}/trips`).length, 3);
+  await run(["query", "DROP TABLE again"]);
+});
+
 cliTest("what can't be pulled or loaded is refused, and leaves everything as it was", async ({ run, folder }) => {
   await run(["query", `${TRIPS}; DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (n int)`]);
   await Deno.writeTextFile(`${folder}/bad.csv`, "n\n1\n2\nthree\n");

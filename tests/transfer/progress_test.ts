@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { type Clock, install } from "@sinonjs/fake-timers";
-import { outcomeText, partDone, progressText } from "../../src/draw/progress.ts";
-import {
-  type MeterOptions,
-  type Progress,
-  type ProgressView,
-  startMeter,
-  terminalView,
-} from "../../src/transfer/progress.ts";
+import { outcomeText, partDone, type Progress, progressText } from "../../src/draw/progress.ts";
+import { type MeterOptions, type ProgressView, startMeter, terminalView } from "../../src/transfer/progress.ts";
 
 const MB = 1024 * 1024;
 

@@ -26,8 +26,7 @@ import {
 } from "npm:apache-arrow@^21.2.0";
 import { LakebaseError } from "../../core/errors.ts";
 import { fieldsOf } from "../../sql/result.ts";
-import { words } from "../option_checks.ts";
-import type { Batch, BatchColumn, ColumnData, ColumnType } from "./batch.ts";
+import { type Batch, type BatchColumn, type ColumnData, type ColumnType, words } from "./batch.ts";
 
 /** Arrow's own name for what a column means beyond its type. */
 const EXTENSIONS: Partial<Record<ColumnType["kind"], string>> = { uuid: "arrow.uuid" };

@@ -143,3 +143,9 @@ function decimalType(modifier: number): ColumnType | undefined {
   const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
   return digits > MOST_DIGITS ? undefined : { kind: "decimal", precision: digits, scale: Math.max(0, scale) };
 }
+
+/** Values as words of 32 bits: copied as such, no NaN is changed and no bigint made. */
+export function words({ values }: ColumnData): Int32Array {
+  const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
+  return new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
+}

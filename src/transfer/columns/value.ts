@@ -1,6 +1,5 @@
 import { Buffer } from "node:buffer";
-import { words } from "../option_checks.ts";
-import type { ColumnData } from "./batch.ts";
+import { type ColumnData, words } from "./batch.ts";
 
 /** Gives the value of a row as a query does, `null` for NULL. */
 export type ValueReader = (row: number) => unknown;

@@ -4,14 +4,14 @@ import { meant } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
 import { outputSql } from "../../catalog/source.ts";
 import { fieldsOf } from "../../sql/result.ts";
-import { isBuiltIn } from "../../core/type_names.ts";
+import { BUILT_IN, isBuiltIn } from "../../core/type_names.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { bad, type PullOptions } from "../pull/options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
 /** How the server writes the rows. */
 export interface CopyFormat {
-  /** `json` is an object for each row, on a line of its own; see {@linkcode JSON_QUOTE}. */
+  /** `json` is the text format, in which each column is in its {@linkcode JsonForm}. */
   format: "csv" | "text" | "binary" | "json";
   /** Whether the first line has the names. @default {false} */
   header?: boolean | undefined;
@@ -25,18 +25,6 @@ export interface CopyFormat {
    */
   partitions?: readonly number[] | undefined;
 }
-
-/**
- * With `json`, a line with a line break in it has this before and behind it. Only a value of the type `json` can bring one, and
- * this character can't be in JSON.
- */
-export const JSON_QUOTE = 0x01;
-
-/** What stands between a row's partition and its JSON. */
-export const JSON_DELIMITER = 0x02;
-
-/** CSV leaves JSON as it is, where its quote and delimiter are characters that can't be in JSON. */
-const JSON_SETTINGS = ["FORMAT csv", "DELIMITER E'\\x02'", "QUOTE E'\\x01'", "ESCAPE E'\\x01'"];
 
 /** How the server has to write rows that become a file of a format. */
 export function copyFormat(
@@ -90,16 +78,16 @@ export function partitionColumns(
   return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
 }
 
-/** The columns' names, each told from the others. */
-function keysOf(columns: readonly CopyColumn[]): string[] {
+/** The names of columns, each different: of two with one name the second becomes `name_2`. */
+export function keysOf(columns: readonly Pick<CopyColumn, "name" | "oid">[]): string[] {
   return fieldsOf(columns.map(({ name, oid }) => ({ name, dataTypeID: oid }))).map(({ key }) => key);
 }
 
 function copied(source: CopySource, { format, partitions = [] }: CopyFormat): string {
   const { text, table, columns, width, renamed, writes } = source;
   const whole = columns.length === width && columns.every(({ place }, index) => place === index + 1);
-  const casts = format === "binary" && columns.some(({ cast }) => cast);
-  const rewritten = format === "json" || casts || partitions.length > 0;
+  const values = columns.map((column) => value(column, format));
+  const rewritten = partitions.length > 0 || values.some((text, index) => text !== plainValue(columns[index]!));
   if (table !== undefined && !rewritten) {
     return whole ? table : `${table} (${columns.map(({ name }) => quoted(name)).join(", ")})`;
   }
@@ -107,14 +95,9 @@ function copied(source: CopySource, { format, partitions = [] }: CopyFormat): st
   const names = width === 0 ? "" : `(${Array.from({ length: width }, (_, index) => `c${index + 1}`).join(", ")})`;
   // What writes can't stand after FROM, only in WITH.
   const [before, from] = writes ? [`WITH q${names} AS (\n${text}\n) `, "q"] : ["", `(\n${text}\n) AS q${names}`];
-  const keys = format === "json" ? keysOf(columns) : columns.map(({ name }) => name);
-  const list = columns.map((column, index) => `${value(column, casts)} AS ${quoted(keys[index]!)}`).join(", ");
-  if (partitions.length > 0) {
-    const row = format === "json" ? `(SELECT pg_catalog.row_to_json(r.*) FROM (SELECT ${list}) AS r)` : list;
-    return `(${before}SELECT ${partitionText(partitions)} AS partition, ${row} FROM ${from} ORDER BY 1)`;
-  }
-  const rows = `SELECT ${list} FROM ${from}`;
-  return `(${before}${format === "json" ? `SELECT pg_catalog.row_to_json(r.*) FROM (${rows}) AS r` : rows})`;
+  const list = columns.map(({ name }, index) => `${values[index]} AS ${quoted(name)}`).join(", ");
+  if (partitions.length === 0) return `(${before}SELECT ${list} FROM ${from})`;
+  return `(${before}SELECT ${partitionText(partitions)} AS partition, ${list} FROM ${from} ORDER BY 1)`;
 }
 
 function partitionText(places: readonly number[]): string {
@@ -125,18 +108,40 @@ function partitionText(places: readonly number[]): string {
 
 const INET = 869;
 
-function value({ place, cast, oid }: CopyColumn, casts: boolean): string {
-  const value = `q.c${place}`;
-  if (!casts || !cast) return value;
+function plainValue({ place }: CopyColumn): string {
+  return `q.c${place}`;
+}
+
+function value(column: CopyColumn, format: CopyFormat["format"]): string {
+  const { cast, oid } = column;
+  const value = plainValue(column);
+  if (format === "json") return jsonForm(oid) === "json" ? `pg_catalog.to_json(${value})` : value;
+  if (format !== "binary" || !cast) return value;
   // The cast of an address adds the netmask that its own text leaves out.
   if (oid === INET) return `pg_catalog.textin(pg_catalog.inet_out(${value}))`;
   return isBuiltIn(oid) ? `${value}::pg_catalog.text` : outputSql(value);
 }
 
+/**
+ * What the server writes of a value that becomes JSON: its text, where little is left to do to make JSON of that, else the
+ * JSON that the server makes of it.
+ */
+export type JsonForm = "number" | "boolean" | "text" | "json";
+
+const JSON_FORMS: ReadonlyMap<number, JsonForm> = new Map([
+  ...["int2", "int4", "int8", "float4", "float8", "numeric"].map((name) => [BUILT_IN[name]![0], "number"] as const),
+  ...["text", "varchar", "bpchar", "name", "uuid"].map((name) => [BUILT_IN[name]![0], "text"] as const),
+  [BUILT_IN["bool"]![0], "boolean"],
+]);
+
+/** The form of a type's values. */
+export function jsonForm(oid: number): JsonForm {
+  return JSON_FORMS.get(oid) ?? "json";
+}
+
 function settings({ format, header = false, delimiter, nullText }: CopyFormat): string[] {
-  if (format === "json") return JSON_SETTINGS;
   return [
-    `FORMAT ${format}`,
+    `FORMAT ${format === "json" ? "text" : format}`,
     ...(header ? ["HEADER true"] : []),
     ...(delimiter === undefined ? [] : [`DELIMITER ${pg.escapeLiteral(delimiter).trim()}`]),
     ...(nullText === undefined ? [] : [`NULL ${pg.escapeLiteral(nullText).trim()}`]),

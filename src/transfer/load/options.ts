@@ -1,22 +1,10 @@
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
-import { checkStops } from "../../sql/options.ts";
+import { checkEach, ON_OR_OFF, type OptionChecks, STOP_CHECKS } from "../../sql/options.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import { LOAD_FORMATS, type LoadFormat } from "../formats/file_format.ts";
-import {
-  checkOptions,
-  COLUMN_NAMES,
-  DELIMITER,
-  FUNCTION,
-  NULL_TEXT,
-  oneOf,
-  type OptionChecks,
-  QUOTE,
-  SECONDS,
-  SIGNAL,
-  SWITCH,
-} from "../option_checks.ts";
-import type { Progress } from "../progress.ts";
+import { COLUMN_NAMES, DELIMITER, FUNCTION, NULL_TEXT, oneOf, QUOTE } from "../option_checks.ts";
+import type { Progress } from "../../draw/progress.ts";
 
 /**
  * How a table is loaded. In Arrow and Parquet files what is finer than a microsecond, which Postgres has no room for, is cut
@@ -117,7 +105,7 @@ const MODES: readonly string[] = ["append", "replace"];
 const CHECKS: OptionChecks<LoadOptions> = {
   format: oneOf(LOAD_FORMATS),
   columns: [isColumns, 'a list of different columns\' names, such as ["id", "fare"], or new names: { "Old": "new" }'],
-  header: SWITCH,
+  header: ON_OR_OFF,
   delimiter: DELIMITER,
   quote: QUOTE,
   escape: QUOTE,
@@ -126,16 +114,15 @@ const CHECKS: OptionChecks<LoadOptions> = {
   comment: [isComment, "one character of ASCII that is no letter, digit or quote"],
   decimal: oneOf([".", ","]),
   index: [(value) => typeof value === "string" && value !== "", 'a name, or "drop"'],
-  skipBlankLines: SWITCH,
+  skipBlankLines: ON_OR_OFF,
   nullText: NULL_TEXT,
-  create: SWITCH,
+  create: ON_OR_OFF,
   types: [isTypes, `types as SQL has them, such as ${optionText({ types: { zip: "text", fare: "numeric(10, 2)" } })}`],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
-  partitions: SWITCH,
+  partitions: ON_OR_OFF,
   onProgress: FUNCTION,
-  progress: SWITCH,
-  signal: SIGNAL,
-  timeout: SECONDS,
+  progress: ON_OR_OFF,
+  ...STOP_CHECKS,
 };
 
 /** Options that only text formats have. */
@@ -154,8 +141,7 @@ const OF_CSV = ["quote", "escape"] as const;
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
-  const checked = checkOptions(options, CHECKS, optionText({ create: true }), bad);
-  checkStops(options);
+  const checked = checkEach(options, CHECKS, optionText({ create: true }), bad);
   if (options.types !== undefined && !options.create) {
     throw bad(`${optionName("types")} is for ${optionText({ create: true })}`);
   }

@@ -1,20 +1,8 @@
 import { LakebaseError, optionName, optionText, quotedOption } from "../../core/errors.ts";
-import { checkStops } from "../../sql/options.ts";
+import { checkEach, ON_OR_OFF, type OptionChecks, STOP_CHECKS } from "../../sql/options.ts";
 import { FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
-import {
-  checkOptions,
-  COLUMN_NAMES,
-  COUNT,
-  DELIMITER,
-  FUNCTION,
-  NULL_TEXT,
-  oneOf,
-  type OptionChecks,
-  SECONDS,
-  SIGNAL,
-  SWITCH,
-} from "../option_checks.ts";
-import type { Progress } from "../progress.ts";
+import { COLUMN_NAMES, COUNT, DELIMITER, FUNCTION, NULL_TEXT, oneOf } from "../option_checks.ts";
+import type { Progress } from "../../draw/progress.ts";
 
 /** How rows are pulled. */
 export interface PullOptions {
@@ -70,21 +58,20 @@ const PARALLEL = [
 
 const CHECKS: OptionChecks<PullOptions> = {
   format: oneOf(FILE_FORMATS),
-  header: SWITCH,
+  header: ON_OR_OFF,
   delimiter: DELIMITER,
   nullText: NULL_TEXT,
   columns: COLUMN_NAMES,
-  gzip: SWITCH,
+  gzip: ON_OR_OFF,
   compression: oneOf(["zstd", "gzip", "none"]),
   rowGroupSize: COUNT,
   parallel: PARALLEL,
   rowsPerFile: COUNT,
   partitionBy: COLUMN_NAMES,
-  replace: SWITCH,
+  replace: ON_OR_OFF,
   onProgress: FUNCTION,
-  progress: SWITCH,
-  signal: SIGNAL,
-  timeout: SECONDS,
+  progress: ON_OR_OFF,
+  ...STOP_CHECKS,
 };
 
 /** Options that not every format has. */
@@ -101,9 +88,7 @@ const OF_FORMATS: readonly (readonly [formats: readonly PullFormat[], names: rea
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkPullOptions(options: PullOptions): PullOptions {
-  const checked = checkOptions(options, CHECKS, optionText({ format: "csv" }), bad);
-  checkStops(options);
-  return checked;
+  return checkEach(options, CHECKS, optionText({ format: "csv" }), bad);
 }
 
 /** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */

@@ -1,4 +1,4 @@
-import { type CopyFormat, JSON_DELIMITER, JSON_QUOTE } from "../copy/copy_query.ts";
+import type { CopyFormat } from "../copy/copy_query.ts";
 import {
   BINARY_HEADER,
   BINARY_TRAILER,
@@ -187,22 +187,22 @@ interface Layout {
 
 function layoutOf({ format, header = false, delimiter }: CopyFormat): Layout {
   if (format === "binary") return BINARY;
-  const quote = format === "csv" ? QUOTE : format === "json" ? JSON_QUOTE : -1;
-  const between = format === "json" ? JSON_DELIMITER : delimiter?.charCodeAt(0) ?? (format === "csv" ? COMMA : TAB);
+  const csv = format === "csv";
+  const between = delimiter?.charCodeAt(0) ?? (csv ? COMMA : TAB);
   return {
     binary: false,
     headed: header,
     beforeKey: 0,
     behindKey: 1,
-    endOfRow: (bytes, at) => quote === -1 ? bytes.indexOf(LINE_FEED, at) + 1 : endOfQuotedRow(bytes, at, quote),
+    endOfRow: (bytes, at) => csv ? endOfQuotedRow(bytes, at) : bytes.indexOf(LINE_FEED, at) + 1,
     endOfKey: (bytes, at) => bytes.indexOf(between, at) + 1,
   };
 }
 
-function endOfQuotedRow(bytes: Uint8Array, at: number, quote: number): number {
+function endOfQuotedRow(bytes: Uint8Array, at: number): number {
   for (let quoted = false; at < bytes.length; at++) {
     const byte = bytes[at];
-    if (byte === quote) quoted = !quoted;
+    if (byte === QUOTE) quoted = !quoted;
     else if (byte === LINE_FEED && !quoted) return at + 1;
   }
   return bytes.length;

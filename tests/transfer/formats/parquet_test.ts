@@ -127,5 +127,5 @@ fileTest("what files have no form of", async ({ file }) => {
     }
   }
   const error = await errorOf(file(encodeParquet, "SELECT FROM generate_series(1, 3)"));
-  assert.equal(error.message, "Cannot write Parquet: the query has no columns, and such a file needs one");
+  assert.equal(error.message, "Cannot write Parquet: the query has no columns; a Parquet file needs at least one");
 });

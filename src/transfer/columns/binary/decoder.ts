@@ -191,11 +191,11 @@ function malformed(state: string): LakebaseError {
 /** How much stays allocated for what is left of a chunk. */
 const KEPT_BYTES = 2 ** 20;
 
-/** What a reader did with some bytes. */
-export interface Progress {
-  /** How many it is done with. */
+/** How far a reader got in some bytes. */
+export interface ReadState {
+  /** The number of bytes that it has read. */
   used: number;
-  /** How many must be there, from then on, for it to get further. */
+  /** The number of further bytes that it needs at least to continue. */
   wanted: number;
 }
 
@@ -211,7 +211,7 @@ export class Carry {
    *
    * @param reader Gets what is there, and says what it did with it.
    */
-  read(chunk: Uint8Array, reader: (bytes: Uint8Array) => Progress): void {
+  read(chunk: Uint8Array, reader: (bytes: Uint8Array) => ReadState): void {
     if (this.#length === 0) {
       const { used, wanted } = reader(chunk);
       this.#wanted = wanted;

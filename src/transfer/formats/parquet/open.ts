@@ -5,7 +5,7 @@ import { LakebaseError } from "../../../core/errors.ts";
 import { CellProblem } from "../../columns/binary/decoder.ts";
 import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
 import { asUnreadable, FileBytes, type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
-import { ARROW_SCHEMA } from "./arrow_schema.ts";
+import { ARROW_SCHEMA } from "./schema.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type ReadSchema, readSchema } from "./read_schema.ts";
 import { assemble, RowReader } from "./row_reader.ts";

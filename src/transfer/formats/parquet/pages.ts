@@ -1,29 +1,25 @@
-import type { ColumnData } from "../../columns/batch.ts";
+import { type ColumnData, words } from "../../columns/batch.ts";
 import { isSet } from "../../columns/value.ts";
-import { words } from "../../option_checks.ts";
 import { type Leaf, Physical } from "./schema.ts";
 
-/** Levels of nesting, and how many values they stand for (NULLs and empty lists are one each). */
+/** The levels of the values of a page. A NULL and an empty list have levels too. */
 export interface Levels {
-  /** Each kind of level after its length in four bytes, as a data page of version 1 begins. */
+  /** Each kind of level behind its length in 4 bytes: the beginning of a data page of version 1. */
   bytes: Uint8Array[];
-  /** How many. */
+  /** The number of values. */
   count: number;
 }
 
-/** Which values of a range are there: 1, or 0 for NULL. */
+/** The definition levels of a range of values: 1 for a value, 0 for NULL. */
 export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number): Levels {
   const count = to - from;
-  const there = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
-  if (there === count) return { bytes: sized(run(1, count)), count };
-  if (there === 0) return { bytes: sized(run(0, count)), count };
+  const present = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
+  if (present === count) return { bytes: sized(run(1, count)), count };
+  if (present === 0) return { bytes: sized(run(0, count)), count };
   return { bytes: sized(packed(packBits(nullBitmap!, from, to), count)), count };
 }
 
-/**
- * Levels of a range of lists. Repetition: 0 where a list begins, else 1. Definition: 0 for no list, 1 for an empty one,
- * 2 for an element that is NULL, 3 for one that is there.
- */
+/** The repetition and definition levels of a range of lists. */
 export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: number, to: number): Levels {
   const most = offsets![to]! - offsets![from]! + (to - from);
   const repetition = new Uint8Array((most + 7) >> 3);
@@ -52,12 +48,12 @@ export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: num
   };
 }
 
-/** One level many times over, in the hybrid of run lengths and bits (Encodings.md, "RLE"). */
+/** A run of one level, in the hybrid encoding of runs and bits (Encodings.md, "RLE"). */
 function run(level: number, count: number): Uint8Array {
   return Uint8Array.from([...varint(count * 2), level]);
 }
 
-/** Levels as they are, in groups of eight. */
+/** Levels as bits, in groups of eight levels. */
 function packed(bits: Uint8Array, count: number): Uint8Array {
   const header = varint(((count + 7) >> 3) * 2 + 1);
   const bytes = new Uint8Array(header.length + bits.length);
@@ -74,10 +70,10 @@ function varint(value: number): number[] {
   return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 }
 
-/** Below this, a loop copies text faster than a call does. */
+/** A loop copies texts with fewer bytes than this faster than a call does. */
 const SHORT = 24;
 
-/** The values of a range in the encoding PLAIN: one after the other, NULLs left out. */
+/** A range of values in the encoding PLAIN: one after another, without the NULLs. */
 export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: number): Uint8Array {
   const { values, nullBitmap: present } = data;
   switch (leaf.physical) {
@@ -96,7 +92,7 @@ export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: numb
   }
 }
 
-/** The lowest `width` words of values that are `stride` words apart. */
+/** The lowest `width` words of each value. The values are `stride` words apart. */
 function strided(data: ColumnData, from: number, to: number, stride: number, width: number): Uint8Array {
   const source = words(data);
   const present = data.nullBitmap;
@@ -117,7 +113,7 @@ function widened(source: Int16Array, from: number, to: number, present?: Uint8Ar
   return bytesOf(kept.subarray(0, length));
 }
 
-/** Numbers of 128 bits with the highest byte first. */
+/** Numbers of 128 bits, the highest byte first. */
 function bigEndian(source: Int32Array, from: number, to: number, present?: Uint8Array): Uint8Array {
   const kept = new DataView(new ArrayBuffer((to - from) * 16));
   let length = 0;
@@ -128,7 +124,7 @@ function bigEndian(source: Int32Array, from: number, to: number, present?: Uint8
   return new Uint8Array(kept.buffer, 0, length);
 }
 
-/** Each value after its length in four bytes. */
+/** Each value behind its length in 4 bytes. */
 function prefixed(data: ColumnData, from: number, to: number): Uint8Array {
   const source = data.values as Uint8Array;
   const offsets = data.offsets!;
@@ -156,8 +152,8 @@ function bytesOf(values: Int32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Bits of a range for which there is a value, from the first bit of a byte on. */
-export function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Array): Uint8Array {
+/** The bits of the values that are not NULL, moved so that they begin at a whole byte. */
+function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Array): Uint8Array {
   if (present === undefined && (from & 7) === 0) return bits.subarray(from >> 3, (to + 7) >> 3);
   const packed = new Uint8Array((to - from + 7) >> 3);
   let length = 0;
@@ -169,8 +165,8 @@ export function packBits(bits: Uint8Array, from: number, to: number, present?: U
   return packed.subarray(0, (length + 7) >> 3);
 }
 
-/** How many bits of a range are set. */
-export function countBits(bits: Uint8Array, from: number, to: number): number {
+/** The number of bits that are set in a range. */
+function countBits(bits: Uint8Array, from: number, to: number): number {
   let count = 0;
   for (let at = from; at < to; at++) if (isSet(bits, at)) count++;
   return count;

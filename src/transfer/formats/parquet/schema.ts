@@ -1,21 +1,23 @@
 import type { ColumnType } from "../../columns/batch.ts";
 import type { ThriftWriter } from "./thrift.ts";
 
-/** `FieldRepetitionType` of parquet.thrift. Any column may hold NULL: what a query's columns allow the server does not say. */
+/** The key of the metadata under which readers look for the Arrow schema. polars needs it to read JSON as text. */
+export const ARROW_SCHEMA = "ARROW:schema";
+
+/** `FieldRepetitionType` of parquet.thrift. */
 const OPTIONAL = 1;
 const REPEATED = 2;
 
-/** `ConvertedType`, by which older readers know what a column holds. */
-const Converted = { utf8: 0, list: 3, decimal: 5, date: 6, timestampMicros: 10, uint32: 13, int16: 16 };
-const CONVERTED_JSON = 19;
+/** `ConvertedType`, from which older readers learn what a column holds. */
+const Converted = { utf8: 0, list: 3, decimal: 5, date: 6, timestampMicros: 10, uint32: 13, int16: 16, json: 19 };
 
 /** The fields of the union `LogicalType`. */
 const Logical = { string: 1, list: 3, decimal: 5, date: 6, time: 7, timestamp: 8, integer: 10, json: 12, uuid: 14 };
 
-/** An element of the schema, which is a tree written from its root in depth. */
+/** Writes an element of the schema. The schema is a tree, written depth first from its root. */
 type Element = (thrift: ThriftWriter) => void;
 
-/** The schema of a file, as a field of its footer. */
+/** Writes the schema of a file, as a field of its footer. */
 export function writeSchema(thrift: ThriftWriter, field: number, leaves: readonly Leaf[]): void {
   const root: Element = (thrift) => {
     thrift.binary(4, "root");
@@ -63,12 +65,12 @@ function convertedType(type: ColumnType): number | undefined {
     case "text":
       return Converted.utf8;
     case "json":
-      return CONVERTED_JSON;
+      return Converted.json;
     case "decimal":
       return Converted.decimal;
     case "date":
       return Converted.date;
-    case "timestamp": // it always meant UTC
+    case "timestamp": // the converted type always means UTC
       return type.utc ? Converted.timestampMicros : undefined;
     case "uint32":
       return Converted.uint32;
@@ -120,32 +122,32 @@ function writeInteger(thrift: ThriftWriter, bits: number, signed: boolean): void
   });
 }
 
-/** What Parquet stores (parquet.thrift, `Type`). */
+/** The physical types (`Type` of parquet.thrift). */
 export const Physical = { boolean: 0, int32: 1, int64: 2, float: 4, double: 5, bytes: 6, fixed: 7 } as const;
 
-/** A column as Parquet stores it: of a list its elements. */
+/** A column as Parquet stores it. The leaf of a list is its elements. */
 export interface Leaf {
   /** The column's name. */
   name: string;
-  /** The names that lead there from the root. */
+  /** The names on the way from the root to the leaf. */
   path: readonly string[];
   /** The type of the values, or of a list's elements. */
   type: ColumnType;
-  /** Whether it is a list of them. */
+  /** Whether the column is a list. */
   list: boolean;
-  /** What is stored. */
+  /** The physical type. */
   physical: number;
-  /** The bytes of a value of `Physical.fixed`. */
+  /** The bytes of each value, where the physical type is `Physical.fixed`. */
   width?: number;
 }
 
-/** The most digits of a decimal that 32 and 64 bits hold. */
+/** The most digits of decimals that fit into 32 and into 64 bits. */
 const DIGITS_32 = 9;
 const DIGITS_64 = 18;
 
 const FIXED_WIDTH = 16;
 
-/** How a column is stored. */
+/** Chooses how a column is stored. */
 export function leafOf(name: string, type: ColumnType): Leaf {
   const list = type.kind === "list";
   const element = list ? type.element : type;

@@ -1,9 +1,8 @@
-import type { ColumnData } from "../../columns/batch.ts";
+import { type ColumnData, words } from "../../columns/batch.ts";
 import { isSet } from "../../columns/value.ts";
-import { words } from "../../option_checks.ts";
 import { type Leaf, Physical } from "./schema.ts";
 
-/** The least and the greatest value of a column, as PLAIN has it; absent where there is none, or none of use. */
+/** The least and the greatest value of a column chunk, in the encoding PLAIN. */
 export interface Bounds {
   /** The least. */
   min: Uint8Array;
@@ -11,10 +10,10 @@ export interface Bounds {
   max: Uint8Array;
 }
 
-/** Longer texts are no bounds: every reader would have to fetch them with the footer. */
+/** The most bytes of a bound: every reader fetches the bounds with the footer. */
 const LONGEST = 64;
 
-/** The bounds of a column's values, by which readers skip row groups. */
+/** The bounds of a column chunk, by which readers skip row groups; `undefined` where no bounds are of use. */
 export function boundsOf(leaf: Leaf, data: ColumnData): Bounds | undefined {
   const { values, nullBitmap: present, length } = data;
   switch (leaf.physical) {
@@ -51,7 +50,7 @@ function intBounds(
   return min === Infinity ? undefined : { min: bytes(Int32Array.of(min)), max: bytes(Int32Array.of(max)) };
 }
 
-/** Numbers of 64 bits as two words each: a bigint for every value would take longer than all the rest. */
+/** Reads numbers of 64 bits as two words, because a bigint for each value would take longer than everything else. */
 function longBounds(source: Int32Array, length: number, stride: number, present?: Uint8Array): Bounds | undefined {
   let least = -1;
   let greatest = -1;
@@ -70,7 +69,7 @@ function isLess(source: Int32Array, a: number, b: number): boolean {
   return high < 0 || high === 0 && source[a]! >>> 0 < source[b]! >>> 0;
 }
 
-/** None where there is a NaN, which readers rank as they like; both zeros count as one (parquet.thrift, `ColumnOrder`). */
+/** A NaN has no agreed order, so there are no bounds with one; -0 and 0 are equal (parquet.thrift, `ColumnOrder`). */
 function floatBounds(
   values: Float32Array | Float64Array,
   length: number,
@@ -103,7 +102,7 @@ function uuidBounds(values: Uint8Array, length: number, present?: Uint8Array): B
   return byteBounds(values, length, (at) => at * 16, (at) => at * 16 + 16, present);
 }
 
-/** By unsigned bytes, which is also the order of UTF-8. */
+/** Compares unsigned bytes, which is also the order of code points in UTF-8. */
 function byteBounds(
   source: Uint8Array,
   length: number,
@@ -120,7 +119,7 @@ function byteBounds(
     if (greatest < 0 || compare(at, greatest) > 0) greatest = at;
   }
   if (least < 0) return undefined;
-  if ([least, greatest].some((at) => endOf(at) - startOf(at) > LONGEST)) return undefined; // before they are copied
+  if ([least, greatest].some((at) => endOf(at) - startOf(at) > LONGEST)) return undefined;
   return { min: source.slice(startOf(least), endOf(least)), max: source.slice(startOf(greatest), endOf(greatest)) };
 }
 

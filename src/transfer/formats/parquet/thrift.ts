@@ -1,4 +1,4 @@
-/** Field types of Thrift's compact protocol. */
+/** The field types of Thrift's compact protocol. */
 export const Thrift = {
   true: 1,
   false: 2,
@@ -15,69 +15,64 @@ export const Thrift = {
 
 const UTF8 = new TextEncoder();
 
-/** Writes structs as Thrift's compact protocol has them; Parquet's page headers and its footer are such. */
+/** Writes a struct in Thrift's compact protocol. The page headers and the footer of a Parquet file are such structs. */
 export class ThriftWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
-  /** The last field's number, of each struct that is open. */
+  /** The number of the last field of each struct that is open. */
   readonly #last: number[] = [0];
 
-  /** What was written. */
-  get bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
-  }
-
-  /** A whole number, in two's complement; below 2^53. */
+  /** Writes a whole number below 2^53. */
   integer(field: number, value: number, type: 4 | 5 | 6 = Thrift.i32): void {
     this.#field(field, type);
     this.#zigzag(value);
   }
 
-  /** A byte. */
+  /** Writes a byte. */
   byte(field: number, value: number): void {
     this.#field(field, Thrift.byte);
     this.#byte(value);
   }
 
-  /** A truth value, which is part of its field's type. */
+  /** Writes a boolean, which the protocol encodes in the type of the field. */
   bool(field: number, value: boolean): void {
     this.#field(field, value ? Thrift.true : Thrift.false);
   }
 
-  /** Bytes, or a text. */
+  /** Writes bytes, or a text as UTF-8. */
   binary(field: number, value: Uint8Array | string): void {
     this.#field(field, Thrift.binary);
     this.#binary(value);
   }
 
-  /** A struct; `write` writes its fields. */
+  /** Writes a struct, whose fields `write` writes. */
   struct(field: number, write: () => void = () => {}): void {
     this.#field(field, Thrift.struct);
     this.#struct(write);
   }
 
-  /** A list of structs. */
+  /** Writes a list of structs. */
   structs<Item>(field: number, items: readonly Item[], write: (item: Item) => void): void {
     this.#list(field, Thrift.struct, items.length);
     for (const item of items) this.#struct(() => write(item));
   }
 
-  /** A list of texts. */
+  /** Writes a list of texts. */
   texts(field: number, items: readonly string[]): void {
     this.#list(field, Thrift.binary, items.length);
     for (const item of items) this.#binary(item);
   }
 
-  /** A list of whole numbers. */
+  /** Writes a list of whole numbers. */
   integers(field: number, items: readonly number[]): void {
     this.#list(field, Thrift.i32, items.length);
     for (const item of items) this.#zigzag(item);
   }
 
-  /** Ends the outermost struct. */
+  /** Ends the outermost struct, and returns all bytes. */
   end(): Uint8Array {
     this.#byte(0);
-    return this.bytes;
+    return this.#bytes.subarray(0, this.#length);
   }
 
   #struct(write: () => void): void {
@@ -94,7 +89,7 @@ export class ThriftWriter {
     this.#varint(length);
   }
 
-  /** The fields of a struct come in rising order, each as the distance from the one before: at most 15 in Parquet. */
+  /** Fields come in rising order. Each has its distance from the one before, which is at most 15 in Parquet. */
   #field(field: number, type: number): void {
     const top = this.#last.length - 1;
     this.#byte(((field - this.#last[top]!) << 4) | type);
@@ -113,7 +108,7 @@ export class ThriftWriter {
     this.#varint(value < 0 ? -2 * value - 1 : 2 * value);
   }
 
-  /** By division: a place in a file is above what bitwise operators take. */
+  /** Divides because positions in a file can exceed the 32 bits of bitwise operators. */
   #varint(value: number): void {
     let rest = value;
     for (; rest >= 128; rest = Math.floor(rest / 128)) this.#byte((rest % 128) | 128);
@@ -128,7 +123,7 @@ export class ThriftWriter {
   #reserve(more: number): void {
     if (this.#length + more <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
-    grown.set(this.bytes);
+    grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
   }
 }

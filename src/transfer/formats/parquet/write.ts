@@ -1,27 +1,70 @@
+/**
+ * Writes Parquet files. These are the parts of the format that are used; names in quotes are those of parquet.thrift in
+ * https://github.com/apache/parquet-format, where Encodings.md, LogicalTypes.md and README.md describe the rest.
+ *
+ * ```
+ * "PAR1"
+ * row group 1:  column chunk of column 1:  page header, page, page header, page, ...
+ *               column chunk of column 2:  ...
+ * row group 2:  ...
+ * footer        "FileMetaData", with the length of the footer behind it in 4 bytes, little-endian
+ * "PAR1"
+ * ```
+ *
+ * - Row group: some of the rows, stored column by column. A reader gives each of its threads row groups of its own, and skips
+ *   those whose bounds exclude what it looks for.
+ * - Column chunk: the values of one column in a row group, in pages of about 1 MB.
+ * - Page: always a data page of version 1 ("DataPageHeader"), which every reader knows; there are no dictionaries. Its header
+ *   is a Thrift struct with the number of values and the size before and after compression. The page itself, compressed as a
+ *   whole, holds three parts: repetition levels, definition levels, values.
+ * - Values: in the encoding "PLAIN", one after another, without the NULLs. Numbers are little-endian; booleans are bits; texts
+ *   and bytes stand behind their length in 4 bytes; a uuid, and a decimal of more than 18 digits, is a
+ *   "FIXED_LEN_BYTE_ARRAY" of 16 bytes, the highest first.
+ * - Definition levels: for each value, how much of its path is there. In a plain column 0 is NULL and 1 is a value. In a list
+ *   0 is no list, 1 an empty list, 2 an element that is NULL, and 3 an element.
+ * - Repetition levels: only for lists; 0 begins a new list, 1 continues it.
+ * - Both kinds of levels are in the encoding "RLE", behind their length in 4 bytes: either one run of equal levels, or all of
+ *   them as bits.
+ * - Compression: Zstandard, gzip, or none ("CompressionCodec"). Snappy is left out because the runtime does not have it.
+ * - Schema: a tree of "SchemaElement", from the root in depth. Each column is "OPTIONAL", since the server does not say which
+ *   columns of a query can be NULL. A list has three levels ("LIST" in LogicalTypes.md): the optional list, the repeated group
+ *   `list`, the optional `element`. A type is a physical type ("Type"), a "LogicalType", and for older readers a
+ *   "ConvertedType".
+ * - Statistics: of each column chunk without lists the number of NULLs, and the least and the greatest value ("min_value",
+ *   "max_value"). "column_orders" says that they follow the order of the type. Long texts, JSON, and floats with a NaN among
+ *   them have no bounds.
+ * - Key-value metadata: the schema as Arrow has it ("ARROW:schema"), because Parquet has no type for some of Arrow's.
+ * - Thrift: all structs are in Thrift's compact protocol ({@linkcode ThriftWriter}).
+ *
+ * @module
+ */
+
 import zlib from "node:zlib";
+import { RecordBatchStreamWriter } from "npm:apache-arrow@^21.2.0";
 import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
 import { fieldsOf } from "../../../sql/result.ts";
-import { checkTimes } from "../../columns/arrow_table.ts";
-import type { ColumnData } from "../../columns/batch.ts";
+import { arrowSchema, checkTimes } from "../../columns/arrow_table.ts";
+import type { BatchColumn, ColumnData } from "../../columns/batch.ts";
 import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext, ParquetCompression } from "../encode.ts";
 import { batches, Output } from "../output.ts";
-import { ARROW_SCHEMA, encodedSchema } from "./arrow_schema.ts";
 import { flatLevels, listLevels, plainValues } from "./pages.ts";
-import { type Leaf, leafOf, writeSchema } from "./schema.ts";
+import { ARROW_SCHEMA, type Leaf, leafOf, writeSchema } from "./schema.ts";
 import { type Bounds, boundsOf } from "./statistics.ts";
 import { Thrift, ThriftWriter } from "./thrift.ts";
 
 const MAGIC = new TextEncoder().encode("PAR1");
 
-/** Rows of a row group: what other writers take, so that a reader finds work for its threads. */
+/** Rows of a row group, as other writers have it: few enough that a reader finds work for each of its threads. */
 const GROUP_ROWS = 131_072;
+/** Bytes on the wire of a row group. */
 const GROUP_BYTES = 64 * 1_048_576;
 
 /**
- * A Parquet file: format version 1 and plain pages, which every reader knows; row groups of about 131,072 rows or 64 MB,
- * with the bounds of their columns.
+ * Encodes rows as a Parquet file, in row groups of about 131,072 rows or 64 MB.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for rows without columns.
  */
 export async function* encodeParquet(
   chunks: AsyncIterable<Chunk>,
@@ -30,7 +73,7 @@ export async function* encodeParquet(
   if (columns.length === 0) {
     throw new LakebaseError(
       "BAD_PARAMETER",
-      "Cannot write Parquet: the query has no columns, and such a file needs one",
+      "Cannot write Parquet: the query has no columns; a Parquet file needs at least one",
     );
   }
   const codec = CODECS[options.compression ?? "zstd"];
@@ -60,19 +103,21 @@ export async function* encodeParquet(
   yield* output.take();
 }
 
-/** Rows that are stored together, as the footer tells of them. */
-export interface RowGroup {
-  /** How many. */
+/** What the footer says about a row group. */
+interface RowGroup {
+  /** The number of rows. */
   rows: number;
   /** A chunk for each column. */
   chunks: ColumnChunk[];
 }
 
-/** Encodings of parquet.thrift: PLAIN for the values, RLE for the levels. */
-const ENCODINGS = [0, 3];
+/** Numbers of `PageType` and `Encoding`. */
+const DATA_PAGE = 0;
+const PLAIN = 0;
+const RLE = 3;
 
 /** The struct `FileMetaData`: what the file holds, and where. */
-export function footer(
+function footer(
   leaves: readonly Leaf[],
   groups: readonly RowGroup[],
   codec: Codec,
@@ -88,7 +133,7 @@ export function footer(
     thrift.binary(2, value);
   });
   thrift.binary(6, "lakebase");
-  // Only with this do readers know by what order the bounds were found.
+  // Readers ignore the bounds of texts unless this says by which order they were found.
   thrift.structs(7, leaves, () => thrift.struct(1));
   return thrift.end();
 }
@@ -96,7 +141,7 @@ export function footer(
 function writeRowGroup(thrift: ThriftWriter, leaves: readonly Leaf[], { rows, chunks }: RowGroup, codec: Codec): void {
   const sum = (size: (chunk: ColumnChunk) => number) => chunks.reduce((total, chunk) => total + size(chunk), 0);
   thrift.structs(1, chunks.map((chunk, at) => ({ chunk, leaf: leaves[at]! })), ({ chunk, leaf }) => {
-    thrift.integer(2, 0, Thrift.i64); // deprecated; what it meant differed between writers
+    thrift.integer(2, 0, Thrift.i64); // required, but deprecated: writers disagreed on its meaning
     thrift.struct(3, () => writeColumn(thrift, leaf, chunk, codec));
   });
   thrift.integer(2, sum((chunk) => chunk.uncompressed), Thrift.i64);
@@ -107,7 +152,7 @@ function writeRowGroup(thrift: ThriftWriter, leaves: readonly Leaf[], { rows, ch
 
 function writeColumn(thrift: ThriftWriter, leaf: Leaf, chunk: ColumnChunk, codec: Codec): void {
   thrift.integer(1, leaf.physical);
-  thrift.integers(2, ENCODINGS);
+  thrift.integers(2, [PLAIN, RLE]);
   thrift.texts(3, leaf.path);
   thrift.integer(4, codec.id);
   thrift.integer(5, chunk.values, Thrift.i64);
@@ -124,35 +169,30 @@ function writeColumn(thrift: ThriftWriter, leaf: Leaf, chunk: ColumnChunk, codec
   });
 }
 
-/** A column of a row group, as the footer tells of it. */
-export interface ColumnChunk {
-  /** Where its first page begins in the file. */
+/** What the footer says about a column chunk. */
+interface ColumnChunk {
+  /** The position of its first page in the file. */
   offset: number;
-  /** NULLs and empty lists included. */
+  /** The number of values, including NULLs and empty lists. */
   values: number;
-  /** Bytes in the file, the pages' headers included. */
+  /** Bytes in the file, including the headers of pages. */
   compressed: number;
   /** The same before compression. */
   uncompressed: number;
-  /** What readers skip it by; not for lists. */
+  /** Statistics by which readers skip the row group; none for lists. */
   statistics?: { nulls: number; bounds: Bounds | undefined };
 }
 
-/** Bytes of a page before compression, about: what a reader unpacks at once. */
+/** The approximate size of a page before compression: a reader unpacks a page at once. */
 const PAGE_BYTES = 1_048_576;
 
-/** Numbers of parquet.thrift: a data page of version 1, which every reader knows, and its encodings. */
-const DATA_PAGE = 0;
-const PLAIN = 0;
-const RLE = 3;
-
 /**
- * Writes a column of a row group.
+ * Writes a column chunk.
  *
- * @param offset Where it begins in the file.
+ * @param offset The position of the chunk in the file.
  * @param put Takes the bytes.
  */
-export function writeColumnChunk(
+function writeColumnChunk(
   leaf: Leaf,
   data: ColumnData,
   codec: Codec,
@@ -177,7 +217,7 @@ export function writeColumnChunk(
   return chunk;
 }
 
-/** A multiple of eight, so that pages begin where bytes of bitmaps do. */
+/** The rows of a page: a multiple of eight, so that each page begins at a whole byte of the bitmaps. */
 function rowsOfPage(data: ColumnData): number {
   const pages = Math.ceil(bytesOf(data) / PAGE_BYTES);
   return Math.max(8, Math.floor(data.length / Math.max(1, pages) / 8) * 8);
@@ -207,16 +247,22 @@ function pageHeader(values: number, uncompressed: number, compressed: number): U
 }
 
 /** A way to compress pages. */
-export interface Codec {
-  /** `CompressionCodec` of parquet.thrift. */
+interface Codec {
+  /** The number of `CompressionCodec`. */
   id: number;
   /** Compresses a page. */
   compress(page: Uint8Array): Uint8Array;
 }
 
-/** Native code each; Snappy, which is worse than Zstandard at everything but age, the runtime does not have. */
-export const CODECS: Readonly<Record<ParquetCompression, Codec>> = {
+const CODECS: Readonly<Record<ParquetCompression, Codec>> = {
   none: { id: 0, compress: (page) => page },
   gzip: { id: 2, compress: (page) => zlib.gzipSync(page) },
   zstd: { id: 6, compress: (page) => zlib.zstdCompressSync(page) },
 };
+
+/** The schema as a message of Arrow's, in base64. */
+function encodedSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): string {
+  const writer = new RecordBatchStreamWriter();
+  writer.reset(undefined, arrowSchema(columns));
+  return writer.finish().toUint8Array(true).toBase64();
+}
