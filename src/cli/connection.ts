@@ -2,57 +2,60 @@ import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.
 import type { Lakebase } from "../api/lakebase.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 
-/** What a person said of the connection. */
+/** The connection options of a command. */
 export interface ConnectionValues extends Omit<ConnectOptions, "local" | "workspace" | "types" | "password"> {
-  /** Whether it is to be on this machine. */
+  /** Whether to use a Lakebase on this machine. */
   local?: boolean;
   /** Where the Lakebase on this machine keeps its data. */
   dataDir?: string;
 }
 
-/** Adds the settings of `connect()`; each is also looked for in the environment and in `.env`. */
+/** Adds the options of `connect()`; the environment and `.env` give those that are missing. */
 export function addConnectionOptions(command: Command): Command {
   return command.optionsGroup("Connection:")
-    .option("--endpoint <name>", "projects/p/branches/b/endpoints/e, or as much as is needed [LAKEBASE_ENDPOINT]")
+    .option(
+      "--endpoint <name>",
+      "the endpoint: projects/p/branches/b/endpoints/e, or a shorter form such as p [LAKEBASE_ENDPOINT]",
+    )
     .option(
       "--instance <name>",
-      "a Lakebase Provisioned (the older product) instance, instead of an endpoint [LAKEBASE_INSTANCE]",
+      "an instance of Lakebase Provisioned (the older product), instead of an endpoint [LAKEBASE_INSTANCE]",
     )
     .option("--profile <name>", "a profile of ~/.databrickscfg [DATABRICKS_CONFIG_PROFILE]")
-    .option("--host <name>", "the server, instead of the endpoint's [PGHOST]")
-    .option("--port <number>", "5432 where nothing is said [PGPORT]", wholeNumber)
-    .option("-d, --database <name>", "databricks_postgres where nothing is said [PGDATABASE]")
-    .option("-U, --user <name>", "the role; you, where nothing is said [PGUSER]")
-    .option("--group <name>", "the workspace group to log in as; its API may not have it any more")
-    .option("--read-only", "keeps from writing by mistake; on a read replica where there is one")
+    .option("--host <name>", "the host, instead of the endpoint's [PGHOST]")
+    .option("--port <number>", "the port (default: 5432) [PGPORT]", wholeNumber)
+    .option("-d, --database <name>", "the database (default: databricks_postgres) [PGDATABASE]")
+    .option("-U, --user <name>", "the role (default: your workspace user) [PGUSER]")
+    .option("--group <name>", "the workspace group to log in as; newer workspaces may not support it")
+    .option("--read-only", "prevent writing by mistake; uses a read replica if there is one")
     .addOption(
-      new Option("--ssl-mode <mode>", "how the server is verified [PGSSLMODE]")
+      new Option("--ssl-mode <mode>", "how to verify the server [PGSSLMODE]")
         .choices(["verify-full", "require", "disable"]),
     )
-    .option("--ca <file>", "certificate authorities to trust, instead of the system's [PGSSLROOTCERT]")
+    .option("--ca <file>", "a file of certificate authorities to trust, instead of the system's [PGSSLROOTCERT]")
     .option(
       "--connect-timeout <seconds>",
-      "60 where nothing is said; it has to suffice for waking the compute",
+      "the time limit for connecting, including waking the compute (default: 60)",
       seconds,
     )
-    .option("--env-file <file>", ".env in the working directory where nothing is said [LAKEBASE_ENV_FILE]")
-    .option("--no-env-file", "takes nothing from .env")
-    .option("--local", "a Lakebase on this machine, started for this command [LAKEBASE_LOCAL]")
+    .option("--env-file <file>", "the .env file (default: .env in the working directory) [LAKEBASE_ENV_FILE]")
+    .option("--no-env-file", "read no .env file")
+    .option("--local", "use a Lakebase on this machine, started for this command [LAKEBASE_LOCAL]")
     .addOption(
-      new Option("--data-dir <folder>", "with --local: where it keeps its data; else it keeps none").implies({
+      new Option("--data-dir <folder>", "with --local: keep the data in this folder (default: keep no data)").implies({
         local: true,
       }),
     )
     .optionsGroup("Options:");
 }
 
-/** Where passwords and tokens come from: never from here, since every user of a machine sees its command lines. */
+/** Where passwords and tokens come from: never from an option, because every user of a machine sees its command lines. */
 export const LOGIN_HELP = `
-Login: as databricks auth login left it, or DATABRICKS_HOST with DATABRICKS_TOKEN, or with DATABRICKS_CLIENT_ID and
-DATABRICKS_CLIENT_SECRET; a native password from PGPASSWORD. Each may stand in .env, beside the host that it is for. No
-option takes a secret: other users of a machine see its command lines.`;
+Login: "databricks auth login", or DATABRICKS_HOST with DATABRICKS_TOKEN, or DATABRICKS_HOST with DATABRICKS_CLIENT_ID and
+DATABRICKS_CLIENT_SECRET, or PGPASSWORD for a native password. You can put them into .env, together with their host.
+No option takes a secret, because other users of this machine can see your command lines.`;
 
-/** Connects, and closes when the work is done. Stop ends the wait for a compute that wakes. */
+/** Connects, does some work, and closes. Stop ends the wait for a compute that is waking. */
 export async function withDatabase<T>(
   values: ConnectionValues,
   signal: AbortSignal,
@@ -63,7 +66,7 @@ export async function withDatabase<T>(
   try {
     await until(connecting, signal);
   } catch (error) {
-    // A database that is being made in a folder would be left half made.
+    // Otherwise a new database in the folder would be left half made.
     if (values.dataDir !== undefined) await connecting.then((db) => db.close(), () => {});
     throw error;
   }
@@ -71,7 +74,7 @@ export async function withDatabase<T>(
   return await work(db);
 }
 
-/** The options of `connect()` for what a person said. */
+/** The options of `connect()`. */
 export function connectOptions(values: ConnectionValues): ConnectOptions {
   const { local, dataDir } = values;
   return {
@@ -85,20 +88,20 @@ const NAMES = [
   ...["sslMode", "ca", "connectTimeout", "envFile", "max"] as const,
 ];
 
-/** Reads a whole number from 0. */
+/** Reads a whole number, 0 or greater. */
 export function wholeNumber(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("It must be a whole number.");
 }
 
-/** Reads a number of seconds above 0. */
+/** Reads a number of seconds greater than 0. */
 export function seconds(text: string): number {
   const number = Number(text);
   if (/^[\d.]+$/.test(text) && number > 0) return number;
   throw new InvalidArgumentError("It must be a number of seconds above 0.");
 }
 
-/** Reads `id,zone` as names; in double quotes, as SQL has them, stands what a comma or a space belongs to: `id,"c,d"`. */
+/** Reads names such as `id,zone`; a name with a comma is in double quotes, as in SQL: `id,"c,d"`. */
 export function names(text: string): string[] {
   const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
   const names = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
@@ -107,7 +110,7 @@ export function names(text: string): string[] {
   throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');
 }
 
-/** Reads a delimiter; `\t`, which a shell does not make a tab of, is one. */
+/** Reads a delimiter; `\t` is a tab, because a shell does not make one of it. */
 export function delimiter(text: string): string {
   return text === "\\t" ? "\t" : text;
 }

@@ -10,8 +10,8 @@ interface DoctorValues extends ConnectionValues {
 }
 
 const EXAMPLES = `
-Takes each step of connecting by itself: settings and where they came from, workspace, endpoint, DNS, TCP, TLS, credential,
-login, a query, the clocks. Exits with 1 where one fails. No secret is shown.
+Tries each step of connecting by itself: the settings and their origins, workspace, endpoint, DNS, TCP, TLS, credential,
+login, a query, the clocks. Exits with 1 if a step fails. Shows no secret.
 ${LOGIN_HELP}
 
 Examples:
@@ -19,9 +19,11 @@ Examples:
   lakebase doctor --local
   lakebase doctor --profile work --format json | jq '.[] | select(.outcome == "failed")'`;
 
-/** Makes `lakebase doctor` of a command. */
+/** Sets up `lakebase doctor`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.addOption(new Option("--format <name>", "of the report").choices(["table", "json"]).default("table"));
+  command.addOption(
+    new Option("--format <name>", "the format of the report").choices(["table", "json"]).default("table"),
+  );
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((values: DoctorValues) => doctor(values, stopped));
 }

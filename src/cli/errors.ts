@@ -1,9 +1,9 @@
 import { LakebaseError, MESSAGE_FOR, type NamedOptions, type OptionValue, redact } from "../core/errors.ts";
 
-/** Exit codes that scripts can tell apart. A signal that stopped it adds its number to 128: 130 for Ctrl-C, 143 for SIGTERM. */
+/** Exit codes. A signal that stopped the program has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, brokenPipe: 141 } as const;
 
-/** The exit code for an error. */
+/** The exit code of an error. */
 export function exitCode(error: unknown): number {
   if (isBrokenPipe(error)) return EXIT.brokenPipe;
   const wrongUse = error instanceof LakebaseError && (error.code === "BAD_SETTING" || error.code === "BAD_PARAMETER");
@@ -32,7 +32,7 @@ export function shellMessage(error: unknown): string {
   return message.replaceAll(`option "${setting}"`, `option ${name}`).replaceAll(`"${setting}" (`, `${name} (`);
 }
 
-/** Whether the reader of the output has left, said by Deno or by a pull; a connection may break in the same way. */
+/** Whether the reader of the output has closed it. A broken connection is a similar error, but not this one. */
 function isBrokenPipe(error: unknown): boolean {
   if (error instanceof LakebaseError) return error.code === "BAD_FILE" && (error.cause as Error)?.name === "BrokenPipe";
   return error instanceof Deno.errors.BrokenPipe;
@@ -70,12 +70,12 @@ function withValue(name: string, value: OptionValue): string {
   return Object.entries(value).map((pair) => `${option} ${word(pair.join("="))}`).join(" ");
 }
 
-/** Names as `--columns` takes them. */
+/** Names in the form that `--columns` takes. */
 function namesText(names: readonly string[]): string {
   return names.map((name) => /^[^\s",]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`).join(",");
 }
 
-/** A word as it is typed. */
+/** A word as a person types it in a shell. */
 function word(text: string): string {
   const typed = text.replaceAll("\t", "\\t");
   return /^[\w.,:=/-]+$/.test(typed) ? typed : `'${typed.replaceAll("'", `'\\''`)}'`;

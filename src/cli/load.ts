@@ -27,10 +27,10 @@ interface LoadValues
 }
 
 const EXAMPLES = `
-The file is .csv, .tsv, .ndjson, .json, .arrow or .parquet, text also as .gz or .zst, or - for standard input with --format.
-The delimiter, quote and escape of a CSV file that is not plain are found by looking, and printed.
-Several files, a folder, or a glob in quotes are one load; folders called name=value give a column to the files in them.
-All of it is loaded, or nothing: a row that does not fit ends it, and is named with its line.
+The file is .csv, .tsv, .ndjson, .json, .arrow or .parquet, a text format with .gz or .zst, or - for standard input with
+--format. The delimiter, quote and escape of a CSV file are detected, and printed if they are unusual.
+Several files, a folder, or a quoted glob are one load. A folder called name=value adds a column to the files in it.
+Everything is loaded or nothing: the first row that does not fit ends the load, and the error names its line.
 ${LOGIN_HELP}
 
 Examples:
@@ -42,30 +42,32 @@ Examples:
   lakebase load trips 'trips/**/*.parquet'
   printf 'id,zone\\\\n1,Harlem\\\\n' | lakebase load --local --data-dir .lakebase trips - --format csv --create`;
 
-/** Makes `lakebase load` of a command. */
+/** Sets up `lakebase load`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.argument("<table>", "the table, such as trips or app.trips")
-    .argument("<file...>", "the file to load, or several, a folder, a glob in quotes, or -")
-    .addOption(new Option("--format <name>", "of the file; by its name where nothing is said").choices(LOAD_FORMATS))
-    .option("--create", "makes the table where there is none, with types that fit")
-    .option("--type <column=type>", "with --create: a column's type; may be repeated", addType)
-    .option("--replace", "takes the table's rows away first, in the same transaction")
-    .option("--columns <names>", "the table's columns that the values are for, in the file's order: id,zone", names)
-    .option("--rename <old=new>", "a column's name in the table, by its name in the file; may be repeated", addRename)
-    .option("--no-header", "the first line of CSV or TSV has no names")
-    .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)
-    .option("--quote <character>", "that quotes values of CSV")
-    .option("--escape <character>", "that escapes a quote in CSV; a back-slash in files of Spark and MySQL")
-    .option("--encoding <name>", "of CSV and TSV, such as latin1 or windows-1252")
-    .option("--skip <lines>", "at the start of CSV and TSV, before the header", wholeNumber)
-    .option("--comment <character>", "at the start of lines of CSV and TSV that are left out")
-    .addOption(new Option("--decimal <character>", "mark of numbers in CSV and TSV").choices([".", ","]))
-    .option("--index <name>", "of a first column that has none in the header; drop leaves it out")
-    .option("--skip-blank-lines", "of CSV and TSV, which are an error otherwise")
-    .option("--null <text>", "for NULL in CSV and TSV")
-    .option("--no-partitions", "folders called name=value give no columns")
-    .option("--timeout <seconds>", "that it may take", seconds)
-    .option("--quiet", "neither shows how far it is, nor what it did");
+    .argument("<file...>", "one or more files, a folder, a quoted glob, or - for standard input")
+    .addOption(
+      new Option("--format <name>", "the format of the file (default: by its extension)").choices(LOAD_FORMATS),
+    )
+    .option("--create", "create the table if it does not exist, with types that fit")
+    .option("--type <column=type>", "with --create: the type of a column; can be repeated", addType)
+    .option("--replace", "delete the rows of the table first, in the same transaction")
+    .option("--columns <names>", "the columns to load, in the order of the file: id,zone", names)
+    .option("--rename <old=new>", "the new name of a column of the file; can be repeated", addRename)
+    .option("--no-header", "the first line of CSV or TSV is data, not column names")
+    .option("--delimiter <character>", "the delimiter of CSV and TSV; \\t for a tab", delimiter)
+    .option("--quote <character>", "the quote of CSV")
+    .option("--escape <character>", "the escape of a quote in CSV; a backslash in files of Spark and MySQL")
+    .option("--encoding <name>", "the encoding of CSV and TSV, such as latin1 or windows-1252")
+    .option("--skip <lines>", "skip this many lines of CSV and TSV before the header", wholeNumber)
+    .option("--comment <character>", "skip the lines of CSV and TSV that begin with this character")
+    .addOption(new Option("--decimal <character>", "the decimal mark of numbers in CSV and TSV").choices([".", ","]))
+    .option("--index <name>", "the name of a first column that has none; drop omits the column")
+    .option("--skip-blank-lines", "skip blank lines of CSV and TSV (default: they are an error)")
+    .option("--null <text>", "the text for NULL in CSV and TSV")
+    .option("--no-partitions", "add no columns for folders called name=value")
+    .option("--timeout <seconds>", "the time limit", seconds)
+    .option("--quiet", "show neither progress nor the result");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((table: string, files: string[], values: LoadValues) => load(table, files, values, stopped));
 }
@@ -73,7 +75,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
 async function load(table: string, files: string[], values: LoadValues, stopped: AbortSignal): Promise<void> {
   if (files.length > 1 && files.includes("-")) throw bad("- is standard input, which can't be one of several files");
   if (values.rename !== undefined && values.columns !== undefined) {
-    throw bad("--columns names all columns, and --rename some; say one of the two");
+    throw bad("--columns names all columns and --rename some of them; give only one of the two");
   }
   if (values.type !== undefined && !values.create) throw bad("--type is for --create");
   await withDatabase(values, stopped, async (db) => {
@@ -88,7 +90,7 @@ function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
   const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
     ...Object.fromEntries(given),
-    ...(header === false ? { header } : {}), // where nothing was said it is true, and not every format has one
+    ...(header === false ? { header } : {}), // the default is true, and not every format has a header
     ...(partitions === false ? { partitions } : {}),
     ...(nullText === undefined ? {} : { nullText }),
     ...(types === undefined ? {} : { types }),

@@ -12,7 +12,7 @@ interface LocalValues {
 }
 
 const EXAMPLES = `
-It runs until Ctrl-C or SIGTERM, and speaks Databricks' workspace API and Postgres over TLS, as a Lakebase does.
+Runs until Ctrl-C or SIGTERM. Like a Lakebase, it serves Databricks' workspace API, and Postgres over TLS.
 
 Examples:
   lakebase local --data-dir .lakebase --passwords passwords > local.env &   # a file of ROLE=PASSWORD lines: app=secret
@@ -20,17 +20,17 @@ Examples:
   lakebase version
   PGUSER=app PGPASSWORD=secret psql -c 'SELECT version()'`;
 
-/** Makes `lakebase local` of a command. */
+/** Sets up `lakebase local`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.addOption(
-    new Option("--database <url>", "stands in front of this Postgres, instead of an embedded one")
+    new Option("--database <url>", "use this Postgres instead of an embedded one")
       .env("LAKEBASE_LOCAL_DATABASE"),
   )
-    .option("--data-dir <folder>", "keeps the embedded database's data here; else it keeps none")
-    .option("--user <name>", "the workspace's user, and Postgres role; you@example.com where nothing is said")
-    .option("--passwords <file>", "roles that log in with a password: a line ROLE=PASSWORD for each")
-    .option("--postgres-port <number>", "0 for any that is free", port, 0)
-    .option("--workspace-port <number>", "0 for any that is free", port, 0)
+    .option("--data-dir <folder>", "keep the data of the embedded database in this folder (default: keep no data)")
+    .option("--user <name>", "the workspace user, who is also the Postgres role (default: you@example.com)")
+    .option("--passwords <file>", "a file of roles that log in with a password, with a line ROLE=PASSWORD for each")
+    .option("--postgres-port <number>", "the port of Postgres; 0 for any free one", port, 0)
+    .option("--workspace-port <number>", "the port of the workspace API; 0 for any free one", port, 0)
     .addHelpText("after", EXAMPLES)
     .action((values: LocalValues) => {
       if (command.getOptionValueSource("database") === "cli") checkShowsNoPassword(values.database!);
@@ -48,13 +48,13 @@ async function local({ passwords: file, ...options }: LocalValues, stopped: Abor
   await new Promise((resolve) => stopped.addEventListener("abort", resolve, { once: true }));
 }
 
-/** Every user of a machine sees its command lines. */
+/** Refuses a password in the command line, which every user of the machine can see. */
 function checkShowsNoPassword(url: string): void {
   const found = URL.parse(url);
   if (!found?.password && !found?.searchParams.has("password")) return;
   throw new LakebaseError(
     "BAD_SETTING",
-    "Cannot start: the URL of --database holds a password, which other users of this machine see in the command line; " +
+    "Cannot start: the URL of --database holds a password, and other users of this machine can see the command line; " +
       "put the URL into LAKEBASE_LOCAL_DATABASE",
   );
 }

@@ -12,39 +12,39 @@ import { runProgram } from "./program.ts";
 /**
  * Runs a command.
  *
- * @param args The words behind the program's name.
- * @returns The exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM, 141 where the reader of
- * the output has left.
+ * @param args The arguments after the program's name.
+ * @returns The exit code: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM, 141 when the reader of
+ * the output has closed it.
  */
 export async function main(args: readonly string[]): Promise<number> {
   using stop = listenForStop();
   try {
     return await Promise.race([runProgram(args, stop.signal), stop.overdue]);
   } catch (error) {
-    await print(Deno.stderr, errorText(error, Deno.env.get("LAKEBASE_DEBUG") === "1")).catch(() => {}); // nobody to tell
+    await print(Deno.stderr, errorText(error, Deno.env.get("LAKEBASE_DEBUG") === "1")).catch(() => {}); // standard error is closed
     return stop.code ?? exitCode(error);
   }
 }
 
-/** The signals that end a program, by their numbers. Windows has but one of them. */
+/** The signals that end a program, with their numbers. Windows has only one of them. */
 const SIGNALS: readonly [Deno.Signal, number][] = Deno.build.os === "windows"
   ? [["SIGINT", 2]]
   : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]];
 
-/** How long a command that was stopped has to cancel its query and to remove its files. */
+/** The time that a stopped command has to cancel its query and remove its files. */
 const LIMIT_MS = 5000;
 
-/** Ctrl-C, or the end that a service manager asks for. */
+/** A request to stop: Ctrl-C, or a signal of a service manager. */
 export interface Stop extends Disposable {
-  /** Aborts when it comes. */
+  /** Aborts when the request comes. */
   readonly signal: AbortSignal;
-  /** The exit code that says so; `undefined` until it comes. */
+  /** The exit code of the signal; `undefined` until it comes. */
   readonly code: number | undefined;
-  /** Rejects when the command has not ended in time. */
+  /** Rejects when the command does not end in time. */
   readonly overdue: Promise<never>;
 }
 
-/** Listens for the signals that end a program; a second one ends it at once. */
+/** Listens for the signals that end a program; a second signal ends it at once. */
 export function listenForStop(): Stop {
   const controller = new AbortController();
   const overdue = Promise.withResolvers<never>();

@@ -3,12 +3,12 @@ import { until } from "../sql/stop.ts";
 
 const encoder = new TextEncoder();
 
-/** What a table dims NULL with, the only commands to a terminal among what is printed. */
+/** The only commands to a terminal that are printed: a table dims NULL with them. */
 const DIM = new RegExp("(\x1b\\[22?m)");
 
 /**
- * Writes all of a text. What a person sees, on a terminal and on standard error, has no character that a terminal would obey:
- * names, values and errors come from others. What goes to a file or a pipe stays as it is.
+ * Writes a text. On a terminal and on standard error it writes control characters out, because names, values and errors come
+ * from others; a file or a pipe gets the text unchanged.
  */
 export async function print(to: typeof Deno.stdout | typeof Deno.stderr, text: string): Promise<void> {
   const seen = to === Deno.stderr || to.isTerminal();
@@ -16,21 +16,21 @@ export async function print(to: typeof Deno.stdout | typeof Deno.stderr, text: s
   for (let bytes = encoder.encode(safe); bytes.length > 0;) bytes = bytes.subarray(await to.write(bytes));
 }
 
-/** Takes text, and waits until it can take more. */
+/** Writes a text, and resolves when more can be written. */
 export type Write = (text: string) => Promise<void>;
 
 /**
- * Gives a piece of work something to write to: standard output, or a file that is there only when it is whole.
+ * Calls `work` with a function that writes to standard output, or to a file that appears only when it is complete.
  *
  * @param path The file; `undefined` for standard output.
- * @throws What `work` throws, or as a pull to a file.
+ * @throws What `work` throws, or what a pull to a file throws.
  */
 export async function withOutput(
   path: string | undefined,
   stopped: AbortSignal,
   work: (write: Write) => Promise<void>,
 ): Promise<void> {
-  // A reader that does not read must not keep Stop waiting.
+  // Stop must not wait for a reader that has stopped reading.
   if (path === undefined) return await work((text) => until(print(Deno.stdout, text), stopped));
   const { openFileTarget } = await import("../transfer/pull/file_target.ts");
   const file = await openFileTarget(path, stopped);

@@ -3,28 +3,28 @@ import config from "../../deno.json" with { type: "json" };
 import { EXIT } from "./errors.ts";
 import { print } from "./output.ts";
 
-/** What makes a command of a name; loaded for the one that is run. */
+/** A module that sets up one command; it is loaded when its command runs. */
 interface CommandModule {
   configure(command: Command, stopped: AbortSignal): void;
 }
 
 const COMMANDS: Record<string, readonly [summary: string, load: () => Promise<CommandModule>]> = {
-  version: ["what the server says it is", () => import("./version.ts")],
-  query: ["runs SQL and writes its rows as a table, CSV or JSON", () => import("./query.ts")],
-  pull: ["pulls a table's or a query's rows to a file", () => import("./pull.ts")],
-  load: ["loads a file into a table", () => import("./load.ts")],
-  tables: ["lists tables, views and the like", () => import("./tables.ts")],
-  doctor: ["finds out why connecting does not work", () => import("./doctor.ts")],
+  version: ["Show the server's version", () => import("./version.ts")],
+  query: ["Run SQL and print its rows as a table, CSV or JSON", () => import("./query.ts")],
+  pull: ["Write the rows of a table or a query to a file", () => import("./pull.ts")],
+  load: ["Load a file into a table", () => import("./load.ts")],
+  tables: ["List tables and views", () => import("./tables.ts")],
+  doctor: ["Find out why connecting fails", () => import("./doctor.ts")],
   local: [
-    "keeps a Lakebase running on this machine, and prints the environment that leads to it",
+    "Run a Lakebase on this machine, and print the environment variables that lead to it",
     () => import("./local.ts"),
   ],
-  kernel: ["installs the Jupyter kernel with %%sql cells, and takes it away", () => import("./kernel.ts")],
+  kernel: ["Install, list or remove the Jupyter kernel with %%sql cells", () => import("./kernel.ts")],
 };
 
 const EXAMPLES = `
-Exit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 141 where the reader of the output has left.
-With LAKEBASE_DEBUG=1 an error is printed with where it was thrown.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it.
+LAKEBASE_DEBUG=1 adds the stack trace to an error.
 
 Examples:
   lakebase query --local 'SELECT version()'
@@ -33,11 +33,11 @@ Examples:
   lakebase query --help`;
 
 /**
- * Runs the command that the words name.
+ * Runs a command.
  *
- * @param words What stands behind the program's name.
- * @param stopped Aborts when it is to end.
- * @returns The exit code, where it is not for an error.
+ * @param words The arguments after the program's name.
+ * @param stopped Aborts when the command must end.
+ * @returns The exit code, unless the command throws.
  * @throws What the command throws.
  */
 export async function runProgram(words: readonly string[], stopped: AbortSignal): Promise<number> {
@@ -58,9 +58,9 @@ export async function runProgram(words: readonly string[], stopped: AbortSignal)
 async function makeProgram(words: readonly string[], stopped: AbortSignal, said: { out: string; err: string }) {
   const program = new Command("lakebase");
   program.description("Databricks Lakebase from a shell")
-    .version(config.version, "-V, --version", "the version of this program")
-    .helpOption("-h, --help", "shows this, or with a command's name what that takes")
-    .helpCommand("help [command]", "shows what a command takes")
+    .version(config.version, "-V, --version", "show the version of this program")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command]", "Show the help of a command")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
     .configureOutput({
@@ -73,7 +73,7 @@ async function makeProgram(words: readonly string[], stopped: AbortSignal, said:
     .showHelpAfterError("See lakebase --help");
   const named = words[0] === "help" ? words[1] : words[0];
   for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
-    const command = program.command(name).description(summary).helpOption("-h, --help", "shows this");
+    const command = program.command(name).description(summary).helpOption("-h, --help", "show this help");
     command.showHelpAfterError(`See lakebase ${name} --help`);
     if (name === named) (await load()).configure(command, stopped);
   }

@@ -28,10 +28,10 @@ interface PullValues
 }
 
 const EXAMPLES = `
-The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, the text formats also as .gz, or - for standard output. A
-file takes the place of one that is there only when it is whole; after a failure or Ctrl-C nothing of it is left.
-A target that ends in / is a folder of files, Parquet where --format says nothing, which Spark, DuckDB, polars and load read
-as one.
+The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, a text format with .gz, or - for standard output. The file
+replaces an existing one only when it is complete. A failure or Ctrl-C leaves nothing behind.
+A target that ends in / is a folder of files, in Parquet unless --format says otherwise. Spark, DuckDB, polars and
+"lakebase load" read such a folder as one table.
 ${LOGIN_HELP}
 
 Examples:
@@ -43,32 +43,34 @@ Examples:
   lakebase pull --local --sql 'SELECT n FROM generate_series(1, 1000) AS n' numbers.arrow
   lakebase pull trips - --format csv | head`;
 
-/** Makes `lakebase pull` of a command. */
+/** Sets up `lakebase pull`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.usage("[options] [table] <target>")
-    .argument("[table]", "the table, such as trips or app.trips; none with --sql or --file")
-    .argument("[target]", "the file to write, a folder/, or -")
-    .option("--sql <sql>", "pulls the rows of this query")
-    .option("-f, --file <file>", "pulls the rows of the query in this file; - for standard input")
-    .option("-p, --param <name=value>", "a value for $name in the query; may be repeated", addParameter)
-    .addOption(new Option("--format <name>", "of the target; by its name where nothing is said").choices(FILE_FORMATS))
-    .option("--columns <names>", "these columns, in this order: id,zone; one with a comma in double quotes", names)
-    .option("--no-header", "CSV and TSV without the names of the columns")
-    .option("--delimiter <character>", "between the values of CSV and TSV; \\t is a tab", delimiter)
-    .option("--null <text>", "for NULL in CSV and TSV")
-    .option("--gzip", "packs CSV, TSV or NDJSON; also by a name that ends in .gz")
-    .addOption(new Option("--compression <name>", "of Parquet").choices(["zstd", "gzip", "none"]))
-    .option("--row-group-size <rows>", "of Parquet", wholeNumber)
+    .argument("[table]", "the table, such as trips or app.trips; not with --sql or --file")
+    .argument("[target]", "the file to write, a folder/, or - for standard output")
+    .option("--sql <sql>", "pull the rows of this query")
+    .option("-f, --file <file>", "pull the rows of the query in this file; - for standard input")
+    .option("-p, --param <name=value>", "the value of $name in the query; can be repeated", addParameter)
+    .addOption(
+      new Option("--format <name>", "the format of the target (default: by its extension)").choices(FILE_FORMATS),
+    )
+    .option("--columns <names>", "the columns, in this order: id,zone; quote a name that has a comma", names)
+    .option("--no-header", "omit the column names in CSV and TSV")
+    .option("--delimiter <character>", "the delimiter of CSV and TSV; \\t for a tab", delimiter)
+    .option("--null <text>", "the text for NULL in CSV and TSV")
+    .option("--gzip", "compress CSV, TSV or NDJSON (default: if the name ends in .gz)")
+    .addOption(new Option("--compression <name>", "the compression of Parquet").choices(["zstd", "gzip", "none"]))
+    .option("--row-group-size <rows>", "the rows of a row group of Parquet", wholeNumber)
     .option(
       "--parallel <connections>",
-      "reads a table on so many at once; into a folder/, or with {n} in the target, into as many files",
+      "read a table on this many connections; a folder/ or a target with {n} gets as many files",
       wholeNumber,
     )
-    .option("--rows-per-file <rows>", "of a folder/", wholeNumber)
-    .option("--partition-by <names>", "a folder for each value of these columns: year,zone", names)
-    .option("--replace", "a dataset that is in the folder/ already")
-    .option("--timeout <seconds>", "that it may take", seconds)
-    .option("--quiet", "neither shows how far it is, nor what it did");
+    .option("--rows-per-file <rows>", "with a folder/: the most rows of each file", wholeNumber)
+    .option("--partition-by <names>", "with a folder/: a subfolder for each value of these columns: year,zone", names)
+    .option("--replace", "with a folder/: replace the dataset in it")
+    .option("--timeout <seconds>", "the time limit", seconds)
+    .option("--quiet", "show neither progress nor the result");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((table: string | undefined, target: string | undefined, values: PullValues) =>
     pull([table, target], values, stopped)
@@ -83,10 +85,10 @@ async function pull(words: (string | undefined)[], values: PullValues, stopped: 
     );
   }
   const options = pullOptions(values, stopped);
-  checkFormatOptions(options, planTarget(target, options).format); // before a compute is woken for it
+  checkFormatOptions(options, planTarget(target, options).format); // before a compute wakes for it
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
   const { parallel } = options;
-  const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one to ask how many rows there are
+  const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one more counts the rows
   await withDatabase(connection, stopped, async (db) => {
     const result = await db.pull(query ?? table!, target, options);
     if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
@@ -107,7 +109,7 @@ function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
   const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
     ...Object.fromEntries(given),
-    ...(header === false ? { header } : {}), // where nothing was said it is true, and not every format has one
+    ...(header === false ? { header } : {}), // the default is true, and not every format has a header
     ...(nullText === undefined ? {} : { nullText }),
     progress: !quiet,
     signal,

@@ -22,11 +22,11 @@ interface QueryValues extends ConnectionValues, Omit<FormatOptions, "color"> {
 }
 
 const EXAMPLES = `
-Parameters: $name, or $1, in the SQL is a parameter, bound and never made text; -p gives its value. Put the SQL between
-single quotes: between double quotes the shell takes $name for itself.
+Parameters: $name or $1 in the SQL is a bound parameter, and -p gives its value. Put the SQL in single quotes, because the
+shell replaces $name in double quotes.
 
-Several statements run in order on one connection, each by itself, as in psql; the first that fails ends it. BEGIN and
-COMMIT make them one. All rows are written, as they come, in any format.
+Several statements run in order on one connection, each in its own transaction, as in psql. The first failure ends the
+command. BEGIN and COMMIT make one transaction of several statements. All rows are printed, as they arrive.
 ${LOGIN_HELP}
 
 Examples:
@@ -36,21 +36,27 @@ Examples:
   echo 'CREATE TEMP TABLE zones (name text); TABLE zones' | lakebase query --local
   lakebase query --local --format json 'SELECT now() AS time, ARRAY[1, 2] AS list'`;
 
-/** Makes `lakebase query` of a command. */
+/** Sets up `lakebase query`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.argument("[sql]", "one or more statements; - for standard input, which is also read where there is no SQL")
-    .option("-f, --file <file>", "the SQL is in this file; - for standard input")
-    .option("-p, --param <name=value>", "a parameter's value; may be repeated", addParameter)
-    .addOption(new Option("--format <name>", "of the rows").choices(FORMATS).default("table"))
-    .option("-o, --output <file>", "writes the rows to this file, whole or not at all, instead of to standard output")
-    .option("--no-header", "without the names of the columns; in a table also without the count of rows")
-    .option("--null <text>", "for NULL; NULL in a table, nothing in CSV, where an empty text is in quotes")
+  command.argument("[sql]", "one or more statements; - or nothing reads standard input")
+    .option("-f, --file <file>", "read the SQL from this file; - for standard input")
+    .option("-p, --param <name=value>", "the value of a parameter; can be repeated", addParameter)
+    .addOption(new Option("--format <name>", "the format of the rows").choices(FORMATS).default("table"))
+    .option(
+      "-o, --output <file>",
+      "write the rows to this file, which appears only when it is complete (default: standard output)",
+    )
+    .option("--no-header", "omit the column names, and in a table also the row count")
+    .option(
+      "--null <text>",
+      "the text for NULL (default: NULL in a table; nothing in CSV, where an empty text is quoted)",
+    )
     .option(
       "--delimiter <character>",
-      "between the values in CSV, \\t for a tab; a comma where nothing is said",
+      "the delimiter of CSV; \\t for a tab (default: comma)",
       delimiter,
     )
-    .option("--timeout <seconds>", "for each statement", seconds);
+    .option("--timeout <seconds>", "the time limit of each statement", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((sql: string | undefined, values: QueryValues) => query(sql, values, stopped));
 }
@@ -70,7 +76,7 @@ function checkFormatOptions({ format, delimiter, null: nullText, header }: Query
   if (delimiter !== undefined && format !== "csv") throw badParameter("--delimiter is for --format csv");
   if (delimiter !== undefined && (delimiter.length !== 1 || /["\r\n]/.test(delimiter))) {
     throw badParameter(
-      `--delimiter is ${JSON.stringify(delimiter)}; it must be one character, and no quote or line end`,
+      `--delimiter is ${JSON.stringify(delimiter)}; it must be one character that is not a quote or a line end`,
     );
   }
   const json = format === "json" || format === "ndjson";

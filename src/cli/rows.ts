@@ -7,15 +7,15 @@ import { asText, type ParserSource, parserSource } from "../sql/types.ts";
 /** The names of the formats. */
 export const FORMATS = ["table", "csv", "json", "ndjson"] as const;
 
-/** How rows are written. */
+/** How to write rows. */
 export interface FormatOptions {
   /** The format's name. */
   format: typeof FORMATS[number];
-  /** The line of names in `table` and `csv`. */
+  /** Whether `table` and `csv` have a line of column names. */
   header: boolean;
-  /** What stands for NULL in `table` and `csv`. */
+  /** The text for NULL in `table` and `csv`. */
   null?: string | undefined;
-  /** What stands between values in `csv`. */
+  /** The delimiter of `csv`. */
   delimiter?: string | undefined;
   /** Whether `table` may use a terminal's colours. */
   color: boolean;
@@ -29,39 +29,39 @@ export function makeFormat(options: FormatOptions): RowFormat {
   return tableRows({ header, color: options.color, null: options.null ?? "NULL" });
 }
 
-/** Turns the rows of one statement into text, as they come. */
+/** Turns the rows of one statement into text, as they arrive. */
 export interface RowFormat {
-  /** How the values are read that it gets. */
+  /** Reads the values that the format expects. */
   readonly types: ParserSource;
-  /** What stands before the rows. */
+  /** The text before the rows. */
   begin(fields: readonly Field[]): string;
   /** The next rows, as arrays of values in the fields' order. */
   rows(rows: readonly (readonly unknown[])[]): string;
-  /** What stands behind the last row. */
+  /** The text after the last row. */
   end(): string;
-  /** A command that gives no rows. */
+  /** The text of a command without rows. */
   command(tag: string): string;
 }
 
-/** Values as the server writes them. */
+/** Leaves each value as the server writes it. */
 export const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
 
-/** How CSV is written. */
+/** How to write CSV. */
 export interface CsvOptions {
-  /** Whether the names stand in the first line. */
+  /** Whether the first line has the column names. */
   header: boolean;
   /** One character. */
   delimiter: string;
-  /** What stands for NULL, without quotes; a value that is the same text gets them. */
+  /** The text for NULL, unquoted; an equal value is quoted. */
   null: string;
 }
 
-/** CSV as the server's `COPY ... (FORMAT csv)` writes it: values as Postgres has them, lines that end in a line feed. */
+/** CSV as the server's `COPY ... (FORMAT csv)` writes it: the server's texts, and lines that end in a line feed. */
 export function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
   const cell = (value: unknown) => value === null ? nullText : quote(String(value), delimiter, nullText);
   const line = (values: readonly unknown[]) => {
     const text = values.map(cell).join(delimiter);
-    return `${text === "\\." ? '"\\."' : text}\n`; // alone on a line it would end a COPY
+    return `${text === "\\." ? '"\\."' : text}\n`; // alone on a line, \. would end a COPY
   };
   return {
     types: SERVER_TEXT,
@@ -77,7 +77,7 @@ function quote(text: string, delimiter: string, nullText: string): string {
   return plain ? text : `"${text.replaceAll('"', '""')}"`;
 }
 
-/** A text that is JSON already, so that no digit of it is lost. */
+/** A text that is JSON already, so it keeps all digits. */
 class Json {
   readonly text: string;
 
@@ -86,7 +86,7 @@ class Json {
   }
 }
 
-/** What is not here is a JSON string of the server's text. */
+/** Every other type becomes a JSON string of the server's text. */
 const PARSERS: TypeParsers = {
   bool: (text) => text === "t",
   int2: exact,
@@ -109,7 +109,7 @@ const TYPES: ParserSource = parserSource(PARSERS);
  * JSON as the server's `row_to_json` makes it: numbers with all their digits, `NaN` and infinities as strings, arrays as
  * arrays, times in ISO 8601, and the rest as Postgres writes it.
  *
- * @param whole One array of all rows; else a line for each row.
+ * @param whole Whether to write one array of all rows instead of a line for each row.
  */
 export function jsonRows(whole: boolean): RowFormat {
   let keys: string[] = [];
@@ -135,17 +135,17 @@ function json(value: unknown): string {
   return Array.isArray(value) ? `[${value.map(json).join(",")}]` : JSON.stringify(value);
 }
 
-/** `NaN` and infinities are no JSON. */
+/** `NaN` and infinities are not JSON, so they become strings. */
 function exact(text: string): unknown {
   return /^-?\d/.test(text) ? new Json(text) : text;
 }
 
-/** `json` keeps the line ends that stood between its values. */
+/** The server keeps line ends between the values of `json`. */
 function inOneLine(text: string): unknown {
   return new Json(text.replace(/\s+/g, (space) => /[\r\n]/.test(space) ? " " : space));
 }
 
-/** `infinity` and years before Christ stay as they are. */
+/** `infinity` and years BC stay as the server writes them. */
 function isoTime(text: string): string {
   const [, day, time, hours = "", rest = ""] =
     /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d)?(:\d\d)?$/.exec(text) ?? [];
@@ -153,21 +153,21 @@ function isoTime(text: string): string {
   return `${day}T${time}${hours}${hours === "" ? "" : rest || ":00"}`;
 }
 
-/** How a table is drawn. */
+/** How to draw a table. */
 export interface TableRowsOptions {
-  /** Whether it has its names, and its count below. */
+  /** Whether the table has column names, and a row count below. */
   header: boolean;
-  /** What stands for NULL. */
+  /** The text for NULL. */
   null: string;
-  /** Whether NULL is dimmed, as on a terminal it can be. */
+  /** Whether to dim NULL, for a terminal. */
   color: boolean;
 }
 
-/** The rows, and the characters in them, that its columns' widths are taken from: the rest is not waited for. */
+/** The column widths come from the first rows, up to these limits; waiting for all rows could take too long. */
 const MEASURED_ROWS = 1000;
 const MEASURED_LENGTH = 1_000_000;
 
-/** A table as psql draws it, whole: no cell is cut. The first thousand rows set the widths; a later cell that is wider stands out. */
+/** A table as psql draws it. No cell is cut: the first thousand rows set the widths, and a later, wider cell overflows. */
 export function tableRows(options: TableRowsOptions): RowFormat {
   const nothing = {
     text: options.color ? `\x1b[2m${options.null}\x1b[22m` : options.null,

@@ -10,20 +10,20 @@ import { print, type Write } from "./output.ts";
 import { type FormatOptions, makeFormat, type RowFormat } from "./rows.ts";
 import { bindParameters, type Parameters, type Script } from "./script.ts";
 
-/** How a script runs. */
+/** How to run a script. */
 export interface RunScriptOptions extends FormatOptions {
   /** The parameters' values. */
   param?: Parameters;
-  /** Ends it. */
+  /** Ends the script. */
   signal: AbortSignal;
-  /** Seconds that each statement may take. */
+  /** The time limit of each statement, in seconds. */
   timeout?: number | undefined;
 }
 
 /**
- * Runs a script on one connection, and writes the rows of each statement as they come.
+ * Runs a script on one connection, and writes the rows of each statement as they arrive.
  *
- * @throws {LakebaseError} As `run`, with the place of the statement in the script.
+ * @throws {LakebaseError} As `run`, with the name and line of the statement.
  */
 export async function runScript(
   session: Session,
@@ -74,19 +74,19 @@ async function writeRows(reader: Reader, format: RowFormat, write: Write): Promi
   if (keys !== undefined && keys.length > 0) await write(format.end());
 }
 
-/** The error with the place in the script, as psql says it. */
+/** Adds the place in the script, as psql does. */
 function located(error: unknown, where: string): unknown {
   if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;
   const { code, message, sqlstate } = error;
   return new LakebaseError(code, `${where}: ${message}`, { cause: error, sqlstate });
 }
 
-/** A session of one connection, as psql has it: `BEGIN`, `SET` and temporary tables hold from one statement to the next. */
+/** A session on one connection, as in psql: `BEGIN`, `SET` and temporary tables last from one statement to the next. */
 export interface ScriptSession extends Session, AsyncDisposable {
   /**
-   * Ends it.
+   * Ends the session.
    *
-   * @throws {LakebaseError} `QUERY_FAILED` where a transaction was left open; it is rolled back.
+   * @throws {LakebaseError} `QUERY_FAILED` if a transaction was left open; it is rolled back.
    */
   end(): Promise<void>;
 }
@@ -95,7 +95,7 @@ export interface ScriptSession extends Session, AsyncDisposable {
  * Takes a connection for a whole script.
  *
  * @param session Where the connection comes from.
- * @param types How values are read.
+ * @param types Reads the values.
  */
 export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
   const lease = await session.acquire("a script");
@@ -112,14 +112,14 @@ export async function scriptSession(session: Session, types: ParserSource): Prom
   return {
     ...session,
     types,
-    get transaction() { // a statement of the script may begin or end one
+    get transaction() { // a statement of the script may begin or end a transaction
       if (isOpenTransaction(lease)) return open;
       open.failure = undefined;
       return undefined;
     },
     acquire: () => Promise.resolve(borrowed),
     end,
-    [Symbol.asyncDispose]: () => end().catch(() => {}), // what failed before is the better error
+    [Symbol.asyncDispose]: () => end().catch(() => {}), // an earlier error says more
   };
 }
 

@@ -5,7 +5,7 @@ import { Fragment, type Statement, textStatement } from "../sql/fragment.ts";
 import { badParameter } from "../sql/parameter.ts";
 import { until } from "../sql/stop.ts";
 
-/** What was said on where the SQL is. */
+/** Where the SQL is. */
 export interface SqlSource {
   /** SQL, or `-` for standard input. */
   text?: string | undefined;
@@ -17,26 +17,26 @@ export interface SqlSource {
 
 /** SQL that is ready to run. */
 export interface Script {
-  /** What to call it in an error; `undefined` where it stood in the command line. */
+  /** The name of its source in an error; `undefined` for the command line. */
   name: string | undefined;
-  /** Its statements, in order; one at least. */
+  /** Its statements, in order; at least one. */
   statements: readonly ScriptStatement[];
 }
 
 /**
  * Finds the SQL: in the command line, in a file, or on standard input.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` where there is none, or parameters and values don't go together.
+ * @throws {LakebaseError} `BAD_PARAMETER` if there is no SQL, or if parameters and values do not match.
  */
 export async function readScript(
   { text, file, param = new Map() }: SqlSource,
   stopped: AbortSignal,
 ): Promise<Script> {
   if (text !== undefined && file !== undefined) {
-    throw badParameter("there is SQL in the command line and a --file; keep one");
+    throw badParameter("there is SQL in the command line and a --file; give only one");
   }
   if (text !== undefined && /^\S+\.sql$/i.test(text)) {
-    throw badParameter(`"${text}" is no SQL; did you mean --file ${text}?`);
+    throw badParameter(`"${text}" is not SQL; did you mean --file ${text}?`);
   }
   if (text === undefined && file === undefined && Deno.stdin.isTerminal()) {
     throw badParameter("there is no SQL; put it in the command line, in a --file, or on standard input");
@@ -62,27 +62,29 @@ async function readSql(file: string): Promise<{ name: string; sql: string }> {
     const bytes = file === "-" ? await new Response(Deno.stdin.readable).arrayBuffer() : await Deno.readFile(file);
     return { name, sql: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
   } catch (cause) {
-    const state = cause instanceof Deno.errors.NotFound ? "is not there" : `can't be read: ${(cause as Error).message}`;
+    const state = cause instanceof Deno.errors.NotFound
+      ? "does not exist"
+      : `can't be read: ${(cause as Error).message}`;
     throw badParameter(`${name} ${state}`, cause);
   }
 }
 
-/** One statement of a script, with the names of the parameters that stand in it. */
+/** One statement of a script, with the names of its parameters. */
 export interface ScriptStatement {
-  /** The text around the parameters; one more than there are names. */
+  /** The texts around the parameters, one more than `names`. */
   strings: readonly string[];
-  /** `zone` for each `$zone`, in their order. */
+  /** `zone` for each `$zone`, in order. */
   names: readonly string[];
-  /** The line of the script that it begins on, from 1. */
+  /** The line of the script on which it begins, from 1. */
   line: number;
 }
 
 /**
- * Takes a script apart: at each semicolon that ends a statement, and at each `$name` or `$1`, which can't be anything else
- * in SQL. What stands in quotes or comments is left alone.
+ * Splits a script at each semicolon that ends a statement, and each statement at its `$name` and `$1`. Quotes and comments
+ * are not split.
  *
  * @param text SQL, of any number of statements.
- * @returns Those that are more than space and comments, without their semicolons.
+ * @returns The statements, without semicolons; those of only space and comments are left out.
  */
 export function parseScript(text: string): ScriptStatement[] {
   const statements: ScriptStatement[] = [];
@@ -100,18 +102,18 @@ export function parseScript(text: string): ScriptStatement[] {
   return statements;
 }
 
-/** Takes the pieces of one statement. */
+/** Collects the tokens of one statement. */
 class StatementReader {
-  /** Where it begins, space left out. */
+  /** Where it begins, after the space before it. */
   start: number;
-  /** Whether there is nothing in it but space and comments. */
+  /** Whether it has only space and comments. */
   bare = true;
   readonly #text: string;
   readonly #strings: string[] = [];
   readonly #names: string[] = [];
   readonly #nesting = new Nesting();
   #from: number;
-  #dollar = -2; // next to no place
+  #dollar = -2; // not before any token
 
   constructor(text: string, start: number) {
     this.#text = text;
@@ -119,7 +121,7 @@ class StatementReader {
     this.#from = start;
   }
 
-  /** Whether a semicolon ends it here. */
+  /** Whether a semicolon would end it here. */
   get top(): boolean {
     return this.#nesting.top;
   }
@@ -151,7 +153,7 @@ class StatementReader {
   }
 }
 
-/** Which line a place is on; each place lies behind the one before, so that a text is read once. */
+/** Finds the lines of ascending positions, in one pass over the text. */
 class LineCounter {
   readonly #text: string;
   #line = 1;
@@ -168,34 +170,38 @@ class LineCounter {
   }
 }
 
-/** Values by the names of the parameters that they are for. */
+/** The values of parameters, by name. */
 export type Parameters = ReadonlyMap<string, string>;
 
 /**
- * Checks that a script's parameters have values, and that each value has a parameter.
+ * Checks that each parameter has a value, and each value a parameter.
  *
  * @throws {LakebaseError} `BAD_PARAMETER`
  */
 export function checkParameters(statements: readonly ScriptStatement[], given: Parameters): void {
   const wanted = new Set(statements.flatMap(({ names }) => names));
   for (const name of wanted) {
-    if (!given.has(name)) throw badParameter(`$${name} has no value; say -p ${name}=VALUE${meant(name, given.keys())}`);
+    if (!given.has(name)) {
+      throw badParameter(`$${name} has no value; give -p ${name}=VALUE${suggestion(name, given.keys())}`);
+    }
   }
   for (const name of given.keys()) {
     if (wanted.has(name)) continue;
     throw badParameter(
-      `there is no $${name} in it for -p ${name}=...${meant(name, wanted)} (between double quotes a shell replaces ` +
-        `$${name} itself: put the SQL between single quotes)`,
+      `the SQL has no $${name} for -p ${name}=...${
+        suggestion(name, wanted)
+      } (put the SQL in single quotes: in double quotes ` +
+        `the shell replaces $${name})`,
     );
   }
 }
 
-function meant(name: string, candidates: Iterable<string>): string {
+function suggestion(name: string, candidates: Iterable<string>): string {
   const near = closest(name, candidates);
   return near === undefined ? "" : `; did you mean $${near}?`;
 }
 
-/** A statement with its values, each bound once however often it is used. */
+/** A statement with its values; a value that is used twice is bound once. */
 export function bindParameters({ strings, names }: ScriptStatement, given: Parameters): Statement {
   const used = [...new Set(names)];
   const text = strings.map((string, index) =>
@@ -204,15 +210,15 @@ export function bindParameters({ strings, names }: ScriptStatement, given: Param
   return textStatement(text.join(""), used.map((name) => given.get(name)));
 }
 
-/** The same as a fragment, for what takes one. */
+/** The same as {@linkcode bindParameters}, as a fragment. */
 export function toFragment({ strings, names }: ScriptStatement, given: Parameters): Fragment {
   return new Fragment(strings, names.map((name) => given.get(name)));
 }
 
-/** Adds `name=value` to the parameters that were given. */
+/** Adds a value, written `name=value`, to the others. */
 export function addParameter(text: string, given: Parameters = new Map()): Parameters {
   const [, name, value] = /^\$?(\w+)=([\s\S]*)$/u.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError("It must be name=value.");
-  if (given.has(name)) throw new InvalidArgumentError(`${name} has a value already.`);
+  if (given.has(name)) throw new InvalidArgumentError(`${name} already has a value.`);
   return new Map([...given, [name, value!]]);
 }

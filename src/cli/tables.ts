@@ -9,7 +9,7 @@ interface TablesValues extends ConnectionValues, Pick<FormatOptions, "format"> {
 }
 
 const EXAMPLES = `
-The rows are those of the last ANALYZE. In csv and json the size is in bytes.
+The number of rows is that of the last ANALYZE. In csv and json the size is in bytes.
 ${LOGIN_HELP}
 
 Examples:
@@ -18,11 +18,11 @@ Examples:
   lakebase tables --local 'pg_catalog.pg_t*'
   lakebase tables 'app.*' --format json | jq -r '.[].name'`;
 
-/** Makes `lakebase tables` of a command. */
+/** Sets up `lakebase tables`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.argument("[pattern]", "as psql's \\dt takes it: trip*, app.*; all but the system's where there is none")
-    .addOption(new Option("--format <name>", "of the list").choices(FORMATS).default("table"))
-    .option("--timeout <seconds>", "that looking may take", seconds);
+  command.argument("[pattern]", "a pattern as in psql's \\dt: trip*, app.* (default: all tables but the system's)")
+    .addOption(new Option("--format <name>", "the format of the list").choices(FORMATS).default("table"))
+    .option("--timeout <seconds>", "the time limit", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((pattern: string | undefined, values: TablesValues) => tables(pattern, values, stopped));
 }

@@ -9,7 +9,7 @@ Examples:
   lakebase version --local
   lakebase version --profile work --endpoint my-project`;
 
-/** Makes `lakebase version` of a command. */
+/** Sets up `lakebase version`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action(async (values: ConnectionValues) => {

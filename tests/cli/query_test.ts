@@ -96,10 +96,10 @@ cliTest("lakebase query --output writes a file whole or not at all", async ({ ru
 
 cliTest("lakebase query refuses what can't be meant, before it runs anything", async ({ run }) => {
   const cases: [words: string[], said: RegExp][] = [
-    [["SELECT $a"], /\$a has no value; say -p a=VALUE/],
+    [["SELECT $a"], /\$a has no value; give -p a=VALUE/],
     [["SELECT 1", "-p", "a=1"], /there is no \$a/],
     [["SELECT 1", "-p", "a"], /must be name=value/],
-    [["SELECT $a", "-p", "a=1", "-p", "a=2"], /a has a value already/],
+    [["SELECT $a", "-p", "a=1", "-p", "a=2"], /a already has a value/],
     [["SELECT 1", "--format", "xml"], /table, csv, json, ndjson/],
     [["SELECT 1", "--delimiter", ";"], /--delimiter is for --format csv/],
     [["SELECT 1", "--format", "csv", "--delimiter", "ab"], /one character/],
@@ -107,9 +107,9 @@ cliTest("lakebase query refuses what can't be meant, before it runs anything", a
     [["SELECT 1", "--timeout", "soon"], /number of seconds above 0/],
     [["SELECT 1", "--port", "x"], /whole number/],
     [["SELECT", "1"], /too many arguments/],
-    [["SELECT 1", "-f", "x.sql"], /keep one/],
+    [["SELECT 1", "-f", "x.sql"], /give only one/],
     [["report.sql"], /did you mean --file report\.sql/],
-    [["-f", "missing.sql"], /missing\.sql is not there/],
+    [["-f", "missing.sql"], /missing\.sql does not exist/],
     [["\\dt"], /\\dt is a command of psql/],
     [[""], /there is no SQL in the command line/],
     [[], /there is no SQL in standard input/],

@@ -74,6 +74,6 @@ Deno.test("checkParameters() refuses values without a parameter, and parameters 
   const statements = parseScript("SELECT $zone; SELECT $zone, $fare");
   const check = (given: Record<string, string>) => () => checkParameters(statements, new Map(Object.entries(given)));
   check({ zone: "Harlem", fare: "1" })();
-  assert.throws(check({ zone: "Harlem" }), /\$fare has no value; say -p fare=VALUE/);
+  assert.throws(check({ zone: "Harlem" }), /\$fare has no value; give -p fare=VALUE/);
   assert.throws(check({ zone: "Harlem", fare: "1", zones: "" }), /no \$zones .* did you mean \$zone\?.*single quotes/);
 });
