@@ -3,11 +3,11 @@ import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { drawResult, originText } from "../draw/result.ts";
 import type { Result } from "./result.ts";
 
-/** Rows that are fetched to be browsed. */
+/** The number of rows that are fetched. */
 export const BROWSED_ROWS = 1000;
 
 /**
- * The first rows of a query, as a table that a person pages, sorts and searches.
+ * The first rows of a query, as a table to page, sort and search in.
  *
  * @example
  * ```ts
@@ -16,7 +16,7 @@ export const BROWSED_ROWS = 1000;
  *
  * await using db = await connect({ local: true });
  * const browser = await db.sql`SELECT n FROM generate_series(1, 5000) AS n`.browse();
- * assert.equal(browser.rows.length, 1000); // those that the table has
+ * assert.equal(browser.rows.length, 1000);
  * ```
  */
 export class Browser {

@@ -17,12 +17,12 @@ import { Lookup } from "./lookup.ts";
 export type Checkup = Listing<CheckStep> & CheckFacts;
 
 /**
- * Finds out why `connect()` does not work: takes each of its steps by itself, from the settings to an answered query, and
- * says of the first that fails what to do. Nothing that it shows holds a secret.
+ * Finds out why `connect()` fails. It runs each step of connecting by itself, from the settings to a query, and says what to
+ * do about the first step that fails. It shows no secrets.
  *
- * @param options As `connect()` takes them.
- * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; beside them `ok`.
- * In a cell it draws itself, with or without `await`. A failed step is no error: it does not throw.
+ * @param options The options of `connect()`.
+ * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; and `ok` as a
+ * property. In a cell it draws itself, with or without `await`. It does not throw if a step fails.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export function check(options: ConnectOptions = {}): Lookup<Checkup> {
   return new Lookup(() => diagnose(options));
 }
 
-/** {@linkcode check}, at once, and until it is stopped. */
+/** {@linkcode check}, started at once, with what stops it. */
 export async function diagnose(options: ConnectOptions, checkOptions: CheckOptions = {}): Promise<Checkup> {
   const started = performance.now();
   try {

@@ -13,14 +13,15 @@ import { makeSql, type Sql } from "./sql.ts";
 /**
  * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
  *
- * Called again with the same settings, as a notebook's cell that is run twice does, it gives the connection that is open.
- * Called with other settings for the same database and role it closes the old one and opens a new one.
+ * A second call with the same settings, for example when a cell is run twice, returns the connection that is open. A call
+ * with other settings for the same database and role closes the old connection and opens a new one.
  *
- * @param options What is not given comes from the environment, then `.env`, then the workspace; see {@linkcode ConnectOptions}.
- * @returns A connection that has logged in once.
- * @throws {LakebaseError} With a `code` for each thing that can be wrong, within `connectTimeout`.
+ * @param options Settings that are not given come from the environment, then from `.env`, then from the workspace; see
+ * {@linkcode ConnectOptions}.
+ * @returns A connection that has logged in.
+ * @throws {LakebaseError} With a `code` for each kind of failure, within `connectTimeout`.
  *
- * @example On a Lakebase of this machine
+ * @example A Lakebase on this machine
  * ```ts
  * import { connect } from "lakebase";
  * import assert from "node:assert/strict";
@@ -31,17 +32,17 @@ import { makeSql, type Sql } from "./sql.ts";
  */
 export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
   try {
-    return (await begin(options)).db;
+    return (await callConnect(options)).db;
   } catch (error) {
     lastFailure = error;
     throw error;
   }
 }
 
-async function begin(options: ConnectOptions): Promise<Opened> {
+async function callConnect(options: ConnectOptions): Promise<Opened> {
   const call = ++calls;
   const opening = open(options, call);
-  pending.set(call, opening); // at once: `sql` has to see a connect() whose `await` was forgotten
+  pending.set(call, opening); // before any await: `sql` has to see a connect() whose `await` was forgotten
   try {
     const opened = await opening;
     if (call > (current?.call ?? 0)) current = { call, db: opened.db };
@@ -51,20 +52,20 @@ async function begin(options: ConnectOptions): Promise<Opened> {
   }
 }
 
-/** What a call of connect() gives. */
+/** The outcome of a call of connect(). */
 interface Opened {
   db: Lakebase;
-  /** Where its settings came from. */
+  /** The settings, and where each came from. */
   found: readonly Setting[];
 }
 
-/** How often connect() was called: its calls in their order. */
+/** The number of calls of connect(); each call is known by its number. */
 let calls = 0;
-/** Every call that is under way, in their order. */
+/** The calls that are under way, in their order. */
 const pending = new Map<number, Promise<Opened>>();
-/** The connection of the last call that did not fail, open or closed, and which call that was. */
+/** The connection of the last call that did not fail, open or closed. */
 let current: { call: number; db: Lakebase } | undefined;
-/** What the last call by a person failed with. */
+/** The error of the last call that a person made and that failed. */
 let lastFailure: unknown;
 
 async function open(options: ConnectOptions, call: number): Promise<Opened> {
@@ -82,15 +83,15 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     if (connections.get(key) === open) connections.delete(key);
     await (db === undefined ? undefined : db[CLOSE_BECAUSE](replacedBy(changed)));
   }
-  const closed = async () => { // else a program that opens many would keep all of them, with their logins
-    if (connections.get(key) === opened) connections.delete(key);
+  const closed = async () => {
+    if (connections.get(key) === opened) connections.delete(key); // or the registry would keep every login for good
     await release();
   };
   const opened: Connection = { settings, connection: openConnection({ ...found, release: closed }) };
   connections.set(key, opened);
   try {
     const db = await opened.connection;
-    // The kernel is told of the current connection: a call before the last one says nothing.
+    // Only the last call makes the current connection.
     if (call === calls) openedListeners.forEach((listener) => listener());
     return { db, found: found.found };
   } catch (error) {
@@ -113,23 +114,22 @@ export async function countOpenConnections(): Promise<number> {
   return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
 }
 
-/** A setting as a person knows it. */
+/** The name that a person knows a setting by. */
 function nameOf(setting: string): string {
   return setting === "serverOptions" ? "PGOPTIONS" : setting;
 }
 
 function replacedBy(changed: readonly string[]): string {
-  return `connect() was called for the same database and role with another ${
-    changed.map(nameOf).join(", ")
-  }, which closed it. ` +
-    "Use the connection that connect() gave then";
+  const names = changed.map(nameOf).join(", ");
+  return `a later connect() for the same database and role had another ${names}. ` +
+    "Use the connection that the later connect() returned";
 }
 
 function withOrigins(error: unknown, found: readonly Setting[]): unknown {
-  const told = error instanceof LakebaseError ? setBy(error.code, found) : "";
-  if (!(error instanceof LakebaseError) || told === "") return error;
+  if (!(error instanceof LakebaseError)) return error;
   const { code, message, cause, sqlstate } = error;
-  return new LakebaseError(code, `${message}. ${told}`, { cause, sqlstate });
+  const origins = setBy(code, found);
+  return origins === "" ? error : new LakebaseError(code, `${message}. ${origins}`, { cause, sqlstate });
 }
 
 interface Connection {
@@ -137,22 +137,22 @@ interface Connection {
   connection: Promise<Lakebase>;
 }
 
-/** What is open or being opened, by {@linkcode identity}. */
+/** The connections that are open or being opened, by {@linkcode identity}. */
 const connections = new Map<string, Connection>();
 
-/** What makes two connections the same one with other settings, not two: whom it talks to and as whom. */
+/** The server, the database and the role: two calls with the same identity mean one connection. */
 async function identity(settings: Settings): Promise<string> {
   const { endpoint, instance, host, port, database, user, group, readOnly, login } = settings;
-  // By its address: a cell that is run again makes a new client of the same workspace.
+  // The address, and not the client: a cell that is run again makes a new client of the same workspace.
   const client = await settings.workspace?.config.getHost().then(String, () => undefined);
   const workspace = client ?? login?.profile ?? login?.host;
   return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
 }
 
-/** The settings that differ, by name. */
+/** The names of the settings that differ. */
 function changedSettings(a: Settings, b: Settings): string[] {
   return (Object.keys({ ...a, ...b }) as (keyof Settings)[]).filter((name) => {
-    // A client of the SDK refers to itself, and is the same one or another.
+    // A client of the SDK has circular references, so JSON can't compare it.
     if (name === "workspace" || name === "password") return a[name] !== b[name];
     return name === "types" ? !sameTypes(a.types, b.types) : JSON.stringify(a[name]) !== JSON.stringify(b[name]);
   });
@@ -164,24 +164,25 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
 }
 
 /**
- * The connection that connect() was last called for. One that is being opened is waited for, and may fail. One that was
- * closed is no reason to take another: the statement would change a database that nobody named.
+ * The connection that the last call of `connect()` returned. If that call is still under way, this waits for it, and fails if
+ * the call fails. If that connection was closed, this still returns it: on any other connection the statement would run on a
+ * database that nobody named. Without any call it connects.
  */
 export async function currentConnection(): Promise<Lakebase> {
   const [call, opening] = [...pending].at(-1) ?? [];
   if (opening !== undefined && call! > (current?.call ?? 0)) return (await opening).db;
   if (current !== undefined) return current.db;
   if (lastFailure !== undefined) throw notConnected(lastFailure);
-  return await (unasked ??= connectUnasked().finally(() => unasked = undefined));
+  return await (implicit ??= connectImplicitly().finally(() => implicit = undefined));
 }
 
-/** Connecting that nobody asked for, which every statement shares that waits for it. */
-let unasked: Promise<Lakebase> | undefined;
+/** A connect that no person called; all statements that wait for a connection share it. */
+let implicit: Promise<Lakebase> | undefined;
 
-async function connectUnasked(): Promise<Lakebase> {
-  const { db, found } = await begin({});
+async function connectImplicitly(): Promise<Lakebase> {
+  const { db, found } = await callConnect({});
   await announceConnection(
-    `Connected to ${placeInFull(db[PARTS])}, since connect() was not called. ${setByAll(found)}`,
+    `Connected to ${placeInFull(db[PARTS])}, because connect() was not called. ${setByAll(found)}`,
   );
   return db;
 }
@@ -190,17 +191,17 @@ function notConnected(cause: unknown): LakebaseError {
   const { code = "CLOSED", message, sqlstate } = cause as Partial<LakebaseError>;
   return new LakebaseError(
     code,
-    `Cannot run the statement: there is no connection, since connect() failed before. Call connect() again. It said: ${message}`,
+    `Cannot run the statement: there is no connection, because connect() failed. Call connect() again. It failed with: ${message}`,
     { cause, sqlstate },
   );
 }
 
 /**
- * The `sql` tag on the current connection: the one that `connect()` was last called for, also where that one was open already.
- * Where `connect()` was never called, it connects as `connect()` does, and a notebook shows to what.
+ * The `sql` tag of the current connection, which is the one that the last call of `connect()` returned. If `connect()` was
+ * never called, the first statement connects with the settings of the environment, and a notebook shows where it connected.
  *
- * `${values}` are bound parameters, never text. As the last expression of a cell a query runs and draws itself; `await` gives
- * its rows.
+ * `${values}` are bound parameters, never text. As the last expression of a cell, a query runs and draws itself; `await`
+ * gives its rows.
  *
  * @example Values, names and rows
  * ```ts

@@ -33,9 +33,9 @@ import type { Sql } from "./sql.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
-  /** The pool, which has logged in once. */
+  /** The pool; it has logged in once. */
   pool: LakebasePool;
-  /** The host that answers. */
+  /** The server's host. */
   host: string;
   /** The port. */
   port: number;
@@ -43,24 +43,24 @@ export interface LakebaseParts {
   database: string;
   /** The role. */
   user: string;
-  /** The endpoint, where one was looked up. */
+  /** The endpoint; `undefined` if none was looked up. */
   endpoint: Endpoint | undefined;
   /** The OAuth login; `undefined` for a native password. */
   credentials: CredentialCache | undefined;
   /** Whether every transaction is read only. */
   readOnly: boolean;
-  /** Parsers that replace the usual ones, by type name. */
+  /** Parsers that replace the default ones, by type name. */
   types?: TypeParsers | undefined;
-  /** Takes every step of connecting anew, each by itself. */
+  /** Runs each step of connecting by itself. */
   check: () => Promise<Checkup>;
-  /** Stops what belongs to it, such as a Lakebase on this machine. */
+  /** Stops what belongs to the connection, such as a local Lakebase. */
   onClose?: () => Promise<void> | void;
 }
 
-const ROLLED_BACK = "The connection was closed in a transaction, so what the transaction had changed was rolled back";
+const ROLLED_BACK = "The connection was closed in a transaction, so the changes of the transaction were rolled back";
 
 /**
- * `pg.Pool`; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
+ * `pg.Pool`, under a name of this module: `deno doc --lint` accepts only the module's own types in its public API.
  * @internal
  */
 export type PgPool = Pool;
@@ -72,7 +72,7 @@ export const PARTS: unique symbol = Symbol("lakebase.parts");
 /** Closes a connection; every later statement on it says why. */
 export const CLOSE_BECAUSE: unique symbol = Symbol("lakebase.closeBecause");
 
-/** Every connection that is open: with more than one, what is drawn says on which of them it ran. */
+/** The connections that are open. With more than one, whatever is drawn names its own. */
 const open = new Set<Lakebase>();
 
 /**
@@ -95,18 +95,19 @@ const open = new Set<Lakebase>();
  */
 export class Lakebase implements Queryable, AsyncDisposable {
   /**
-   * The `pg.Pool` behind it, for Drizzle, Kysely and others: it logs in, wakes the compute, and heals by itself. Its queries
-   * are outside of everything else: also within {@linkcode transaction} they run on another connection and commit by themselves.
+   * The `pg.Pool` of this connection, for Drizzle, Kysely and other libraries. It logs in, wakes the compute, and replaces
+   * broken connections by itself. Its queries are never part of a {@linkcode transaction} or a {@linkcode session}: they run
+   * on another connection and commit by themselves.
    */
   readonly pool: PgPool;
   /** The `sql` tag, for queries on this connection. */
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
-  /** Connections for sessions that are held. */
+  /** The pool as a session, from which held sessions take their connections. */
   readonly #connections: Session;
   readonly #own: Queryable;
-  /** Its transaction, within the function of one. */
+  /** The session for a statement: inside the function of a transaction, the transaction's. */
   readonly #find = (): Session => inScope(this.#session);
   #closing: Promise<void> | undefined;
 
@@ -143,7 +144,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * What the server says it is.
+   * The server's version.
    *
    * @returns The text of `SELECT version()`, such as `PostgreSQL 17.5 on x86_64-pc-linux-gnu, ...`.
    * @throws {LakebaseError} As {@linkcode query}.
@@ -159,28 +160,28 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Runs statements that take effect together or not at all.
+   * Runs statements as one transaction: all of their changes are committed, or none.
    *
-   * While `work` runs, `tx.sql`, `sql`, and all of this connection that it calls (not {@linkcode pool}) are part of the
-   * transaction. A transaction within it is a savepoint: when that one throws, its own changes alone are taken back.
+   * While `work` runs, the statements that it runs with `tx`, `sql` and this connection (but not its {@linkcode pool}) belong
+   * to the transaction. A transaction inside `work` is a savepoint: if it throws, only its own changes are rolled back.
    *
-   * @param work Gets the transaction; what it returns is returned. When it throws, everything is rolled back. Its statements
-   * run one at a time, and none after it has ended.
-   * @param options The isolation level, whether it may write, and what may stop it.
-   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` where a statement still ran when it returned, since an `await`
-   * is missing, and everything is rolled back; `CONNECTION_LOST` where the outcome of the commit is not known.
+   * @param work Gets the transaction; its return value is returned. If it throws, everything is rolled back. Its statements run
+   * one at a time, and none runs after `work` has ended.
+   * @param options The isolation level, whether the transaction may write, and what stops it.
+   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` if a statement still ran when `work` returned, because an `await`
+   * is missing: everything is rolled back; `CONNECTION_LOST` if the outcome of the commit is not known.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
     return await transactIn(this.#find(), (find) => work(queryable(find)), options);
   }
 
   /**
-   * Holds one server session: for temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN`, and a `BEGIN ... COMMIT` of
-   * one's own. `sql` is for single statements, on any connection (in a notebook in the notebook's own session);
-   * {@linkcode transaction} for several that are kept together or not at all; a session for what has to last longer.
+   * Holds one server session, for temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN`, and a `BEGIN ... COMMIT` that
+   * you write yourself. Use `sql` for single statements, which run on any connection (in a notebook, in the notebook's
+   * session); {@linkcode transaction} for statements that are committed together; and a session for state that lasts longer.
    *
-   * @returns The session, which takes one of the connections; `await using` or `close()` ends it.
-   * @throws {LakebaseError} What connecting throws; `CONNECT_TIMEOUT` where no connection is free within `connectTimeout`.
+   * @returns The session. It keeps one connection of the pool until `await using` or `close()` ends it.
+   * @throws {LakebaseError} What connecting throws; `CONNECT_TIMEOUT` if no connection is free within `connectTimeout`.
    *
    * @example
    * ```ts
@@ -201,12 +202,13 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Lists tables, views and the like, from the catalogue alone.
+   * Lists tables, views and other relations. It reads the catalog only.
    *
-   * @param pattern As psql's `\dt` takes it: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without
-   * one, all that are not the system's own; partitions count in their table, whose pattern they have to fit to be listed.
-   * @returns A row for each: `schema`, `name`, `kind`, `rows` (estimated, `null` where it was never analyzed), `size` (bytes),
-   * `comment`. In a cell it draws itself, with or without `await`.
+   * @param pattern A pattern of psql's `\dt`: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without a
+   * pattern, all relations that are not the system's own. Partitions are listed only if a pattern matches their names;
+   * otherwise they are part of their table.
+   * @returns A row for each relation: `schema`, `name`, `kind`, `rows` (an estimate; `null` if it was never analyzed), `size`
+   * (bytes), `comment`. In a cell the list draws itself, with or without `await`.
    * @throws {LakebaseError} `BAD_PARAMETER`, or as {@linkcode query}.
    *
    * @example
@@ -229,7 +231,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /**
    * Lists the schemas that are not the system's own.
    *
-   * @returns A row for each: `name`, `owner`, `tables` and `views` (how many), `size` (bytes), `comment`.
+   * @returns A row for each schema: `name`, `owner`, `tables` and `views` (their numbers), `size` (bytes), `comment`.
    * @throws {LakebaseError} As {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
@@ -237,14 +239,14 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Describes a table or view, from the catalogue alone.
+   * Describes a table or view. It reads the catalog only.
    *
-   * @param table `trips`, `public.trips`, quoted as in SQL where needed, or `sql.id("public", "trips")`. A name with capitals
-   * is taken as it is written if there is such a table, else in lower case, as SQL does.
-   * @returns A row for each column: `name`, `type`, `nullable`, `default`, `key`, `comment`; beside them `schema`, `name`,
-   * `kind`, `rows` (estimated), `size` (bytes), `comment`, `indexes` and `constraints`.
-   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and what was probably meant where there is no such table,
-   * `BAD_PARAMETER`, or as {@linkcode query}.
+   * @param table `trips`, `public.trips`, quoted as in SQL if needed, or `sql.id("public", "trips")`. A name with capitals
+   * means the table with exactly that name if there is one, else the name in lower case, as in SQL.
+   * @returns A row for each column: `name`, `type`, `nullable`, `default`, `key`, `comment`; and as properties `schema`,
+   * `name`, `kind`, `rows` (an estimate), `size` (bytes), `comment`, `indexes` and `constraints`.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; `BAD_PARAMETER`; or
+   * as {@linkcode query}.
    *
    * @example
    * ```ts
@@ -267,14 +269,13 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Computes, in the database, what is in each column of a table or of a query's rows. It reads the rows, in one transaction
-   * that is read only: of a table larger than `sample` a random part, of a query the first rows; `sampled`, and the drawing,
-   * say so.
+   * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction. Of a
+   * table with more rows than `sample` it reads a random sample, of a query the first rows; `sampled` and the drawing say so.
    *
-   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. Of one with more than 20 columns
-   * each 20 run it once.
+   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for each 20
+   * columns.
    * @returns A row for each column: `column`, `type`, `count`, `nulls`, `distinct`, `min`, `p25`, `median`, `p75`, `max`,
-   * `mean` and `top` (up to five values with their counts); beside them `rows`, `of` and `sampled`.
+   * `mean` and `top` (up to five values with their counts); and as properties `rows`, `of` and `sampled`.
    * @throws {LakebaseError} As {@linkcode describe}.
    *
    * @example
@@ -293,10 +294,10 @@ export class Lakebase implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Takes every step of connecting anew, on a connection of its own, and says of the first that fails what to do; for a
-   * connection that used to work. Where `connect()` itself fails, the module's own `check()` does the same.
+   * Runs each step of connecting again, on a new connection, and says what to do about the first step that fails. Use it for a
+   * connection that used to work; if `connect()` itself fails, use the module's `check()`.
    *
-   * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; beside them `ok`. In a cell it draws itself.
+   * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; and `ok` as a property. In a cell it draws itself.
    *
    * @example
    * ```ts
@@ -309,7 +310,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   check(...none: []): Lookup<Checkup> {
     return new Lookup(async () => {
-      takesNothing("check", none, "those of connecting were given to connect()");
+      takesNothing("check", none, "the options of connecting were given to connect()");
       return await this.#parts.check();
     });
   }
@@ -336,8 +337,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /**
    * Loads rows into a table, all of them or none; see {@linkcode Queryable.load}.
    *
-   * A column that no row names gets its default; a value that a row has not is NULL. Objects and lists become JSON or arrays
-   * as the column wants. A column that the table computes by itself is left out.
+   * A column that no row has gets its default; a column that only some rows have is NULL in the others. Objects and lists
+   * become JSON or arrays, depending on the column's type. Generated columns are left out.
    *
    * @example
    * ```ts
@@ -354,7 +355,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
     return this.#own.load(table, source, options);
   }
 
-  /** Closes every connection and ends the renewal of the login; statements that still run have five seconds. */
+  /** Closes all connections and stops renewing the login. Statements that still run get five seconds. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -372,17 +373,17 @@ export class Lakebase implements Queryable, AsyncDisposable {
     return this.close();
   }
 
-  /** How a notebook draws it; no secret is in it. */
+  /** How a notebook draws it, without secrets. */
   [DISPLAY](): Bundle {
     return holdIdle(this.#card());
   }
 
-  /** How `console.log` prints it; no secret is in it. */
+  /** How `console.log` prints it, without secrets. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.#card()["text/plain"]!;
   }
 
-  /** As `console.log`, for Node's `util.inspect`. */
+  /** How Node's `util.inspect` prints it. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.#card()["text/plain"]!;
   }
@@ -424,6 +425,6 @@ export class Lakebase implements Queryable, AsyncDisposable {
     const current = credentials.current;
     if (current === undefined) return "OAuth";
     const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
-    return `OAuth, token until ${until} UTC, renewed by itself`;
+    return `OAuth, token until ${until} UTC, renewed automatically`;
   }
 }

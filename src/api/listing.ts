@@ -10,7 +10,7 @@ import { Result } from "./result.ts";
 const drawings = new WeakMap<object, () => Bundle>();
 
 /**
- * What was found in the database: an array of rows that draws itself, whole, as a table, in a cell and in `console.log`.
+ * Rows about the database: an array that draws itself, with all of its rows, as a table in a cell and in `console.log`.
  *
  * @example
  * ```ts

@@ -1,19 +1,19 @@
 import { type Bundle, DISPLAY, holdIdleError } from "../draw/notebook.ts";
 
 /**
- * What draws itself in a notebook.
+ * Something that draws itself in a notebook.
  * @internal
  */
 export interface Displayable {
-  /** What to show. */
+  /** How a notebook draws it. */
   [DISPLAY](): Bundle;
 }
 
 /**
- * A look into the database that has not been taken yet. `await` takes it, once however often it is awaited; as the last
- * expression of a cell it is taken and draws itself, with or without `await`.
+ * A question to the database that has not been asked yet. `await` asks it; however often it is awaited, it is asked once. As
+ * the last expression of a cell it is asked and its answer draws itself, with or without `await`.
  *
- * @throws {LakebaseError} Once it is taken: what the method throws that made it.
+ * @throws {LakebaseError} When it is asked: the errors of the method that made it.
  *
  * @example
  * ```ts
@@ -30,34 +30,34 @@ export interface Displayable {
 export class Lookup<T extends Displayable> implements Promise<T> {
   /** `"Lookup"`. */
   readonly [Symbol.toStringTag] = "Lookup";
-  readonly #look: () => Promise<T>;
-  #found: Promise<T> | undefined;
+  readonly #ask: () => Promise<T>;
+  #answer: Promise<T> | undefined;
 
-  /** Made by what looks: `tables`, `describe`, `profile`, `check`, `explain`, `columns`, `plot`, `browse` and the like. */
-  constructor(look: () => Promise<T>) {
-    this.#look = look;
+  /** Made by `tables`, `schemas`, `describe`, `profile`, `check`, `explain`, `columns`, `plot` and `browse`. */
+  constructor(ask: () => Promise<T>) {
+    this.#ask = ask;
   }
 
-  /** Takes the look. */
-  then<Found = T, Failed = never>(
-    onFound?: ((found: T) => Found | PromiseLike<Found>) | null,
+  /** Asks the question. */
+  then<Answer = T, Failed = never>(
+    onAnswer?: ((answer: T) => Answer | PromiseLike<Answer>) | null,
     onError?: ((error: unknown) => Failed | PromiseLike<Failed>) | null,
-  ): Promise<Found | Failed> {
-    this.#found ??= this.#look();
-    return this.#found.then(onFound, onError);
+  ): Promise<Answer | Failed> {
+    this.#answer ??= this.#ask();
+    return this.#answer.then(onAnswer, onError);
   }
 
-  /** {@linkcode then}, for errors alone. */
+  /** {@linkcode then}, for errors only. */
   catch<Failed = never>(onError?: ((error: unknown) => Failed | PromiseLike<Failed>) | null): Promise<T | Failed> {
     return this.then(undefined, onError);
   }
 
-  /** {@linkcode then}, for either outcome. */
+  /** {@linkcode then}, for both outcomes. */
   finally(onEnd?: (() => void) | null): Promise<T> {
     return this.then().finally(onEnd);
   }
 
-  /** How a notebook draws it: takes the look and draws what it found. */
+  /** How a notebook draws it: asks the question and draws the answer. */
   async [DISPLAY](): Promise<Record<string, string>> {
     try {
       return (await this)[DISPLAY]();
@@ -66,8 +66,8 @@ export class Lookup<T extends Displayable> implements Promise<T> {
     }
   }
 
-  /** How `console.log` prints it: as something to await. */
+  /** How `console.log` prints it. */
   [Symbol.for("Deno.customInspect")](): string {
-    return "Lookup { await it to see what it finds }";
+    return "Lookup { await it for the answer }";
   }
 }

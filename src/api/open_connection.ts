@@ -12,7 +12,7 @@ import type { Settings } from "../settings/settings.ts";
 import { Lakebase } from "./lakebase.ts";
 import { makeListing } from "./listing.ts";
 
-/** Finds the server, logs in and wakes the compute: a connection that nobody has yet. */
+/** Finds the server, logs in, wakes the compute and gives a new connection. */
 export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
   const { endpoint, host, user, credentials } = await logIn(settings);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
@@ -47,7 +47,7 @@ interface Login {
   credentials: CredentialCache | undefined;
 }
 
-/** Asks the workspace what the settings leave open. What does not depend on each other is asked side by side. */
+/** Asks the workspace for what the settings do not say. Independent requests are made at the same time. */
 async function logIn(settings: Settings): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {
@@ -79,7 +79,10 @@ async function logIn(settings: Settings): Promise<Login> {
   return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
 }
 
-/** An endpoint that was not looked up, since the host was given, is first missed when its credential is asked for. */
+/**
+ * With `host` given the endpoint is not looked up, so a wrong name is noticed only when the credential is refused. Looking it up
+ * then gives the better error.
+ */
 async function explainLogin(
   error: unknown,
   workspace: Workspace,

@@ -1,8 +1,8 @@
-/** What tells connections apart. */
+/** The address of a connection: what tells it from other connections. */
 export interface Place {
-  /** The endpoint, where one was looked up, or the instance. */
+  /** The endpoint or the instance; `undefined` if none was looked up. */
   endpoint: { readonly name: string } | undefined;
-  /** The host that answers. */
+  /** The server's host. */
   host: string;
   /** The port. */
   port: number;
@@ -14,7 +14,7 @@ export interface Place {
   readOnly: boolean;
 }
 
-/** Where statements run, in full, as the start of a sentence goes on: `project p, branch b, ...`. */
+/** The whole address, to follow "Connected to": `project p, branch b, ...`. */
 export function placeInFull({ endpoint, host, port, database, user, readOnly }: Place): string {
   const [, project, branch, name] =
     /^projects\/([^/]+)\/branches\/([^/]+)\/endpoints\/([^/]+)$/.exec(endpoint?.name ?? "") ??
@@ -27,7 +27,7 @@ export function placeInFull({ endpoint, host, port, database, user, readOnly }: 
   return `${server}, database ${database}, as ${user}${readOnly ? ", read only" : ""}`;
 }
 
-/** Where statements run, in the few words that tell it from the other connections. */
+/** The shortest address that tells a connection from the others. */
 export function placeAmong(place: Place, others: readonly Place[]): string {
   const short = ({ database, host, port }: Place) => `${database} at ${host}:${port}`;
   const same = others.filter((other) => short(other) === short(place));

@@ -9,21 +9,21 @@ import { parserSource } from "../sql/types.ts";
 
 /** One node of `EXPLAIN (FORMAT JSON)`. */
 export interface PlanNode {
-  /** Such as `Seq Scan`. */
+  /** The kind of node, such as `Seq Scan`. */
   "Node Type": string;
-  /** What it reads from. */
+  /** The nodes that it reads from. */
   Plans?: PlanNode[];
-  /** Everything else that the server says of it. */
+  /** The other properties that the server reports. */
   [property: string]: unknown;
 }
 
 /**
- * Asks how the server would run a statement.
+ * Asks the server for the plan of a statement.
  *
- * @param find Where.
- * @param statement One statement: of several, those behind the first would run.
- * @param analyze Runs it, and measures it.
- * @param stops What may stop it.
+ * @param find Finds the session.
+ * @param statement One statement. If the text had several, the statements after the first would run.
+ * @param analyze Whether to run the statement and measure it.
+ * @param stops What stops it.
  */
 export async function explainStatement(
   find: FindSession,
@@ -41,7 +41,7 @@ export async function explainStatement(
 }
 
 /**
- * How the server would run, or ran, a statement.
+ * The plan of a statement; after `explain({ analyze: true })` with its measurements.
  *
  * @example
  * ```ts
@@ -58,7 +58,7 @@ export async function explainStatement(
 export class Plan {
   /** The tree, as the server describes it. */
   readonly root: PlanNode;
-  /** Milliseconds spent planning, and running where `analyze` was asked for. */
+  /** The milliseconds of planning and, with `analyze`, of running. */
   readonly times: { planning?: number; execution?: number };
 
   readonly #origin: Origin;
@@ -74,12 +74,12 @@ export class Plan {
     this.times = { ...(planning === undefined ? {} : { planning }), ...(execution === undefined ? {} : { execution }) };
   }
 
-  /** The plan as lines of text, a node each, indented by depth. */
+  /** The plan as text: a line for each node, indented by depth. */
   toString(): string {
     return lines(this.root).map(({ text }) => text).join("\n");
   }
 
-  /** How a notebook draws it: a node a row, with what was estimated and what was measured. */
+  /** How a notebook draws it: a row for each node, with estimates and measurements. */
   [DISPLAY](): Bundle {
     const measured = this.root["Actual Rows"] !== undefined;
     const rows = lines(this.root).map(({ text, node }) => [
@@ -119,7 +119,7 @@ function lines(node: PlanNode, depth = 0): Line[] {
   return [{ text: `${indent}${title(node)}`, node }, ...(node.Plans ?? []).flatMap((child) => lines(child, depth + 1))];
 }
 
-/** The properties that tell one node from another of its type. */
+/** The properties that distinguish nodes of the same kind. */
 const DETAILS = [
   "Index Name",
   "Index Cond",

@@ -29,27 +29,28 @@ import { type Result, runForResult } from "./result.ts";
 
 export type { ExplainOptions, QueryOptions };
 
-/** What may stop the reading of columns. */
+/** What stops the reading of columns. */
 export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
 /** Runs a query for a `%%sql` cell, which shows the first rows. */
 export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
 
-/** A `Date` has no microseconds, and a JSON text that was read tells neither its digits nor a string from its content. */
+/** A `Date` loses microseconds, and parsed JSON loses digits and the difference between a string and its JSON text. */
 const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
 
 /**
- * A statement that has not run yet. `await` runs it and gives its rows; as the last expression of a cell it runs and draws
- * itself, fetching only the rows that it shows; inside another `sql` it is a fragment.
+ * A statement that has not run yet. `await` runs it and gives its rows. As the last expression of a cell it runs and draws
+ * itself, and fetches only the rows that it shows. Inside another `sql` it is a fragment.
  *
- * How many rows are shown changes nothing of what a statement does: where it may do more than read, by a function that it
- * calls or a lock that it takes, it runs to its end as in psql. The server is asked for that, where there are more rows.
+ * The number of rows that are shown never changes what a statement does. If the statement may do more than read, because it
+ * calls a function or takes a lock, it runs to its end, as in psql. If there are more rows than are shown, the server is asked
+ * whether that is so.
  *
- * What has run whole does not run again: drawing, `first()`, `value()` and `await` share one run. Only a statement that
- * reads, and of which no more than the first rows were fetched, runs once more for the rest, in a transaction that can't
- * write. Each loop over it, and each `explain({ analyze: true })`, is a run of its own.
+ * Drawing, `first()`, `value()` and `await` share one run. Only if a statement reads and just its first rows were fetched, it
+ * runs a second time for the other rows, in a read-only transaction. Each loop over the query and each
+ * `explain({ analyze: true })` is a run of its own.
  *
- * @throws {LakebaseError} Once it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
+ * @throws {LakebaseError} When it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
  * `connect()` throws; `BAD_PARAMETER` for a value that can't be bound.
  *
  * @example
@@ -72,7 +73,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   readonly #session: FindSession;
   readonly #options: QueryOptions;
   #result: Promise<Result<Row>> | undefined;
-  /** The last fetch of the first rows. */
+  /** The last run that fetched only the first rows. */
   #peek: Promise<Result<Row>> | undefined;
 
   /** Made by the `sql` tag. */
@@ -104,7 +105,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     );
   }
 
-  /** Runs the query, once however often it is awaited. */
+  /** Runs the query. However often it is awaited, it runs once. */
   then<T = Result<Row>, E = never>(
     onResult?: ((result: Result<Row>) => T | PromiseLike<T>) | null,
     onError?: ((error: unknown) => E | PromiseLike<E>) | null,
@@ -112,20 +113,20 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return this.#whole().then(onResult, onError);
   }
 
-  /** {@linkcode then}, for errors alone. */
+  /** {@linkcode then}, for errors only. */
   catch<E = never>(onError: (error: unknown) => E | PromiseLike<E>): Promise<Result<Row> | E> {
     return this.then(undefined, onError);
   }
 
-  /** {@linkcode then}, for either outcome. */
+  /** {@linkcode then}, for both outcomes. */
   finally(onEnd: () => void): Promise<Result<Row>> {
     return this.then().finally(onEnd);
   }
 
   /**
-   * The value of the first row's first column; it runs as {@linkcode first} does.
+   * The value of the first column of the first row. The query runs as for {@linkcode first}.
    *
-   * @returns The value; `undefined` where there is no row.
+   * @returns The value; `undefined` if there is no row.
    * @throws {LakebaseError} As `await`.
    */
   async value<T = unknown>(): Promise<T | undefined> {
@@ -134,9 +135,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The first row. No more than that is fetched of a statement that can't do anything but read; any other runs to its end.
+   * The first row. If the statement can only read, no other row is fetched; any other statement runs to its end.
    *
-   * @returns The row; `undefined` where there is none.
+   * @returns The row; `undefined` if there is none.
    * @throws {LakebaseError} As `await`.
    */
   async first(): Promise<Row | undefined> {
@@ -144,10 +145,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The same query with other options; it runs by itself.
+   * The same query with other options. It is a query of its own, with its own run.
    *
-   * @param options What may stop it, and how many rows a cell shows; what is not given stays.
-   * @throws {LakebaseError} `BAD_PARAMETER` for an option that there is not, or that can't be used.
+   * @param options What stops the query, and how many rows a cell shows. Options that are not given stay as they are.
+   * @throws {LakebaseError} `BAD_PARAMETER` for an unknown option or an invalid value.
    */
   with(options: QueryOptions): Query<Row> {
     used(this);
@@ -157,10 +158,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * How the server would run it.
+   * The plan of the statement.
    *
-   * @param options `analyze` runs it, with all that it changes.
-   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for several statements in one.
+   * @param options `analyze` runs the statement, with all of its changes.
+   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also if the text has several statements.
    */
   explain(options: ExplainOptions = {}): Lookup<Plan> {
     used(this);
@@ -171,11 +172,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Its rows column by column, in typed arrays: several times as fast as objects, in less than half of their memory. It
-   * runs by itself; as the last expression of a cell it draws its first rows. The parsers given to `connect()` have no
-   * part in it.
+   * The rows column by column, in typed arrays: several times as fast as objects, in less than half of the memory. This is
+   * a run of its own; as the last expression of a cell it draws the first rows. It does not use the parsers that were given to
+   * `connect()`.
    *
-   * @param options What may stop it; by default what may stop the query.
+   * @param options What stops it; by default what stops the query.
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
    * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
    *
@@ -200,11 +201,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Writes its rows to a file or a stream, at the speed of the server's COPY and in constant memory. It runs by itself, at once;
-   * what it takes and gives is that of {@linkcode Queryable.pull}.
+   * Writes the rows to a file or a stream, at the speed of the server's COPY and in constant memory. This is a run of its own,
+   * and it starts at once. See {@linkcode Queryable.pull}.
    *
-   * @param target Where to: a path such as `trips.parquet`, a `WritableStream`, or `-` for standard output.
-   * @param options How; what may stop it is by default what may stop the query.
+   * @param target A path such as `trips.parquet`, a `WritableStream`, or `-` for standard output.
+   * @param options The format, and more. By default the pull is stopped by what stops the query.
    *
    * @example
    * ```ts
@@ -224,11 +225,11 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Draws its rows as a chart. All that is computed, such as `avg(fare)`, bins and quartiles, the database computes, in a
-   * transaction that is read only: of a billion rows a few hundred numbers are fetched. Times are drawn in UTC.
+   * Draws the rows as a chart. The database computes the numbers, such as `avg(fare)`, bins and quartiles, in a read-only
+   * transaction: of a billion rows a few hundred numbers are fetched. Times are drawn in UTC.
    *
-   * @param options What is drawn, and how; without any, what fits the types of its columns.
-   * @throws {LakebaseError} `BAD_PARAMETER` for what is not there or can't be drawn; else as `await`.
+   * @param options The columns and the kind of chart; by default the chart that fits the types of the columns.
+   * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist or can't be drawn; else as `await`.
    *
    * @example
    * ```ts
@@ -247,27 +248,27 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Draws its first 1,000 rows as a table that pages, sorts and searches within the notebook, by the mouse or by keys.
+   * Draws the first 1,000 rows as a table to page, sort and search in, with the mouse or the keyboard.
    *
-   * @returns The rows, as {@linkcode Browser} has them.
+   * @returns The rows as a {@linkcode Browser}.
    * @throws {LakebaseError} As `await`.
    */
   browse(...none: []): Lookup<Browser> {
     used(this);
     return new Lookup(async () => {
-      takesNothing("browse", none, "it has the first 1,000 rows");
+      takesNothing("browse", none, "it always has the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("./browser.ts");
       return new Browser(await this.#first(BROWSED_ROWS));
     });
   }
 
-  /** Its rows, a batch at a time, in constant memory; leaving the loop ends the query. */
+  /** The rows, in constant memory: they are fetched in batches. Leaving the loop ends the query. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Row, void, void> {
     yield* iterate<Row>(this.#session, compile(this), this.#stops());
   }
 
   /**
-   * A loop without `await` is a mistake, which is told what to write. It is not among the types: those have it already.
+   * A loop without `await` fails with what to write instead. The method is not in the types, which refuse such a loop.
    *
    * @throws {LakebaseError} `BAD_PARAMETER`
    */
@@ -278,7 +279,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     );
   }
 
-  /** How a notebook draws it: runs it and fetches the rows that are shown. */
+  /** How a notebook draws it: it runs, and fetches the rows that are shown. */
   async [DISPLAY](): Promise<Bundle> {
     const { limit = SHOWN_ROWS } = this.#options;
     try {
@@ -288,22 +289,22 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     }
   }
 
-  /** How `console.log` prints it: as the statement that it is. */
+  /** How `console.log` prints it: as SQL. */
   [Symbol.for("Deno.customInspect")](): string {
     return printed(this);
   }
 
-  /** The result of running it whole: what has run so already, or is running. */
+  /** The result with all rows. A run that had them, or will have them, is used again. */
   #whole(): Promise<Result<Row>> {
     used(this);
-    return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((seen) => {
-      if (!seen.more) return seen;
-      if (hasEnded(seen)) throw notKept(seen.length, seen.rowCount!);
+    return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((first) => {
+      if (!first.more) return first;
+      if (hasEnded(first)) throw notKept(first.length, first.rowCount!);
       return this.#run({ again: true });
     });
   }
 
-  /** Its first rows, at least. What writes runs whole: fetching the rest later would write again. */
+  /** At least the first rows. A statement that writes runs to its end: fetching the rest later would write again. */
   #first(limit: number): Promise<Result<Row>> {
     const run = async (again: boolean) => {
       const statement = compile(this);
@@ -313,7 +314,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     if (this.#result !== undefined) return this.#result;
     const peek = this.#peek === undefined
       ? run(false)
-      : this.#peek.then((seen) => seen.more && !hasEnded(seen) && seen.length < limit ? run(true) : seen);
+      : this.#peek.then((first) => first.more && !hasEnded(first) && first.length < limit ? run(true) : first);
     return this.#peek = peek;
   }
 
@@ -327,7 +328,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 }
 
-/** Whether a statement of which not all rows are kept has run to its end: then its rows were counted. */
+/** Whether a statement ran to its end although not all of its rows are kept: then its rows were counted. */
 function hasEnded({ rowCount }: Result<unknown>): boolean {
   return rowCount !== null;
 }

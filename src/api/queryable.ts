@@ -7,60 +7,65 @@ import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.
 import { type Result, runForResult } from "./result.ts";
 import { makeSql, type Sql } from "./sql.ts";
 
-/** What runs statements: a `Lakebase`, or a transaction on it. */
+/** Something that runs statements: a `Lakebase`, a session or a transaction. */
 export interface Queryable {
   /** The `sql` tag, for queries that run here. */
   readonly sql: Sql;
   /**
    * Runs one statement.
    *
-   * @param text SQL, with `$1`, `$2`, ... where parameters go.
+   * @param text SQL, with `$1`, `$2`, ... for the parameters.
    * @param params The parameters' values.
    * @returns The rows.
    * @throws {LakebaseError} `QUERY_FAILED` with the SQLSTATE, or `CONNECTION_LOST`.
    */
   query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[]): Promise<Result<Row>>;
   /**
-   * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. There
-   * is a whole file or none: the rows go into a hidden file beside it, which takes its place at the end.
+   * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. The
+   * file appears whole or not at all: the rows go into a hidden file beside it, which replaces it at the end.
    *
-   * A signal that ends the program, such as Ctrl-C, takes the hidden file with it. Where the program listens to that signal
-   * itself, the pull goes on, until it ends or is stopped with `signal`. What nothing can take away is the hidden file,
-   * `.trips.csv.1a2b3c4d.part`, of a program that was killed with SIGKILL, or that pulled in a worker.
+   * A signal that ends the program, such as Ctrl-C, also removes the hidden file. If the program has a listener for that signal,
+   * the pull goes on until it ends or is stopped with `signal`. A hidden file, for example `.trips.csv.1a2b3c4d.part`, stays
+   * behind only if the program was killed with SIGKILL, or pulled in a worker.
    *
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
-   * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also in
-   * `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted when the pull fails; `-` for standard output.
-   * @param options The format where the target does not tell it, and more.
-   * @returns How many rows and bytes were written; in a cell it draws itself as one line. It starts at once.
-   * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE` where the target can't be written, or as {@linkcode query}.
+   * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also
+   * with `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted if the pull
+   * fails; or `-` for standard output.
+   * @param options The format if the target's name does not tell it, and more.
+   * @returns The numbers of rows and bytes that were written; in a cell it draws itself as one line. The pull starts at once.
+   * @throws {LakebaseError} `BAD_PARAMETER`; `BAD_FILE` if the target can't be written; or as {@linkcode query}.
    */
   pull(what: string | Fragment, target: PullTarget, options?: PullOptions): Promise<PullResult>;
   /**
-   * Loads rows into a table, all of them or none. In a transaction one that fails takes back only what it did itself.
+   * Loads rows into a table, all of them or none. In a transaction, a load that fails rolls back only its own changes.
    *
    * @param table A table as `describe` takes it.
-   * @param source Rows: an array, or anything that can be iterated, of objects with the columns' names; a query, its result,
-   * or its `columns()`; of these the query keeps every value exact (a `Date` has milliseconds only), and is read whole into
-   * memory. Or a file's path: `.csv`, `.tsv`, `.ndjson`, `.arrow`, `.parquet`, also packed with gzip; `-` is
-   * standard input. Or a folder, a glob such as `trips/*.parquet`, or a list of files, which are one load. Or a stream of bytes, with `format`.
-   * @param options What the file is, whether the table is to be made, and what becomes of the rows in it.
-   * @returns The `table`, the `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether it was `created`.
-   * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not take, with its line, its column and its value;
-   * `BAD_FILE` for a file that can't be read, is not what it should be, or has columns and values that do not fit;
-   * `BAD_PARAMETER` for such rows of a program, and for options; `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then, but
-   * for a connection that is lost while the server commits, of which the message says so.
+   * @param source One of these:
+   * - rows: an array or another iterable of objects, whose keys are the names of columns;
+   * - a query, its result, or its `columns()`. A query keeps every value exact (in a result, a `Date` has milliseconds only),
+   *   and is read whole into memory;
+   * - the path of a file, `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, also with gzip; `-` is standard input;
+   * - a folder, a glob such as `trips/*.parquet`, or a list of files, which are one load;
+   * - a stream of bytes, with the option `format`.
+   * @param options The format of the file, whether to create the table, and whether to replace the rows in it.
+   * @returns The `table`, the number of `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether the table
+   * was `created`.
+   * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not accept, with its line, column and value;
+   * `BAD_FILE` for a file that can't be read, has another format, or has columns or values that do not fit; `BAD_PARAMETER`
+   * for rows of a program that do not fit, and for options; `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then, except
+   * when the connection was lost while the server committed: the message says so.
    */
   load(table: string | Fragment, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
 }
 
-/** What runs statements where a session is found. */
+/** Makes something that runs statements in the session that `find` gives. */
 export function queryable(find: FindSession): Queryable {
   return {
     sql: makeSql(find),
     query: async (text, params) => await runForResult(find, textStatement(text, params)),
     pull: async (what, target, options) => {
-      const { pull } = await import("../transfer/pull/pull.ts"); // more code than most programs need
+      const { pull } = await import("../transfer/pull/pull.ts"); // loaded late, because most programs do not need it
       return await pull(find, what, target, options);
     },
     load: async (table, source, options) => {

@@ -13,8 +13,8 @@ import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.
 import { Lookup } from "./lookup.ts";
 
 /**
- * The rows of a query: an array of objects, with what else the server said. `map`, `filter` and the like give plain
- * arrays.
+ * The rows of a query: an array of objects, which also has the columns, the command and the notices. `map`, `filter` and
+ * similar methods give plain arrays.
  *
  * @example
  * ```ts
@@ -36,7 +36,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
   /** The command, such as `SELECT` or `INSERT`. */
   get command(): string {
-    return this.tag.replace(/( \d+)+$/, ""); // `INSERT 0 3` is an `INSERT`, `CREATE TABLE` stays
+    return this.tag.replace(/( \d+)+$/, ""); // `INSERT 0 3` becomes `INSERT`; `CREATE TABLE` stays
   }
   /** The command as the server reports it, such as `INSERT 0 3`. */
   get tag(): string {
@@ -46,7 +46,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   get more(): boolean {
     return this[OUTCOME].more;
   }
-  /** Rows returned or changed; `null` for commands that have no count. */
+  /** The number of rows that were returned or changed; `null` for commands without a count. */
   get rowCount(): number | null {
     const count = / (\d+)$/.exec(this.tag);
     return count === null ? null : Number(count[1]);
@@ -55,21 +55,21 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   get elapsed(): number {
     return this[OUTCOME].elapsed;
   }
-  /** What the server said beside its answer. */
+  /** The server's notices and warnings. */
   get notices(): readonly Notice[] {
     return this[OUTCOME].notices;
   }
-  /** Where it ran, such as `app at db.example.com:5432`, if more than one connection was open then; else `undefined`. */
+  /** The connection, such as `app at db.example.com:5432`, if more than one was open when the query ran; else `undefined`. */
   get place(): string | undefined {
     return this[OUTCOME].place;
   }
-  /** Whether the session was in a transaction after it, and whether in one that has failed. */
+  /** The transaction that the session was in after the query, if any: an open or a failed one. */
   get transaction(): "open" | "failed" | undefined {
     return this[OUTCOME].transaction;
   }
   /**
-   * The columns with what only the catalogue knows: the names of a database's own types, and `nullable`. It asks for what
-   * was not asked before on this connection; awaiting a query never does by itself.
+   * The columns with what only the catalog knows: the names of types that the database defines, and `nullable`. It asks the
+   * catalog for what this connection has not asked before; `await` of a query does not.
    *
    * @throws {LakebaseError} As the query.
    */
@@ -78,9 +78,9 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Draws its rows as a chart, as `Query.plot` does; what is computed is computed here.
+   * Draws the rows as a chart, as `Query.plot` does, but computes the numbers from the rows in memory.
    *
-   * @param options What is drawn, and how; without any, what fits the types of its columns.
+   * @param options The columns and the kind of chart; by default the chart that fits the types of the columns.
    * @throws {LakebaseError} `BAD_PARAMETER`.
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
@@ -91,12 +91,12 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Writes the rows that are here to a file or a stream, as `pull` of the query would; the query does not run again.
-   * A `Date` has milliseconds, and a `numeric` goes into Arrow and Parquet as text.
+   * Writes these rows to a file or a stream, as `pull` of the query does; the query does not run again. A `Date` has
+   * milliseconds, and a `numeric` goes into Arrow and Parquet as text.
    *
-   * @param target A file's path or URL, a stream, or `-`.
-   * @param options As for `pull`, but for what only the server can do: `parallel`, and folders.
-   * @throws {LakebaseError} `BAD_PARAMETER`, also for a value that a program put there and that is none of the column's type;
+   * @param target The path or URL of a file, a stream, or `-`.
+   * @param options The options of `pull`, except for those that need the server: `parallel`, and folders.
+   * @throws {LakebaseError} `BAD_PARAMETER`, also if a program changed a value to one that the column's type does not have;
    * `BAD_FILE`.
    *
    * @example
@@ -125,10 +125,10 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Loads the rows that are here into a table, as `load` of the query would; the query does not run again.
+   * Loads these rows into a table, as `load` of the query does; the query does not run again.
    *
    * @param table A table as `describe` takes it.
-   * @param options Whether the table is to be made, and what becomes of the rows in it.
+   * @param options Whether to create the table, and whether to replace the rows in it.
    * @throws {LakebaseError} As `load`.
    */
   async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
@@ -136,7 +136,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     if (session === undefined) {
       throw new LakebaseError(
         "BAD_PARAMETER",
-        "Cannot load: this list knows no connection; load it with db.load(table, rows)",
+        "Cannot load: these rows came from no query, so they have no connection; use db.load(table, rows)",
       );
     }
     const { loadTable } = await import("../transfer/load/load.ts");

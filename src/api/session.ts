@@ -12,12 +12,12 @@ import { type Queryable, queryable } from "./queryable.ts";
 import type { Sql } from "./sql.ts";
 
 /**
- * One server session, held until it is closed: temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN` and a
- * hand-written `BEGIN ... COMMIT` stay from one statement to the next. Its statements run one at a time. It takes one of the
- * connections of the pool, is never closed for being idle, and gives the server a sign of life every four minutes.
+ * One server session, held until it is closed. Temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN` and a
+ * hand-written `BEGIN ... COMMIT` last from one statement to the next. Statements run one at a time. The session keeps one
+ * connection of the pool, is never closed for being idle, and sends the server a message every four minutes.
  *
- * When the server ends it all the same (a restart, a suspend, its limits), the next statement fails once with
- * `CONNECTION_LOST` and does not run; those behind it run in a new session.
+ * If the server ends the session (a restart, a suspend, a limit), the next statement fails with `CONNECTION_LOST` and does
+ * not run; the statements after it run in a new session.
  */
 export class DatabaseSession implements Queryable, AsyncDisposable {
   /** The `sql` tag, for queries in this session. */
@@ -44,8 +44,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Runs statements that take effect together or not at all, as `Lakebase.transaction`; `sql` in it is part of it. Behind a
-   * `BEGIN` of one's own it is a savepoint.
+   * Runs statements as one transaction, as `Lakebase.transaction` does. After a hand-written `BEGIN` it is a savepoint.
    *
    * @throws {LakebaseError} As `Lakebase.transaction`.
    */
@@ -64,9 +63,9 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Ends the session and all that it holds. What still runs in it is canceled.
+   * Ends the session. A statement that still runs is canceled.
    *
-   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `25000` where a transaction was open; it is rolled back.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `25000` if a transaction was open; it is rolled back.
    */
   async close(): Promise<void> {
     if (this.closed) return;
@@ -74,7 +73,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
     throw new LakebaseError(
       "QUERY_FAILED",
       "Cannot leave a transaction open: the session was closed after BEGIN without COMMIT, so its changes were rolled " +
-        "back. Run COMMIT or ROLLBACK before",
+        "back. Run COMMIT or ROLLBACK before you close it",
       { sqlstate: "25000" },
     );
   }

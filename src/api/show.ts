@@ -1,10 +1,10 @@
 import { type Bundle, DISPLAY, displayNow, inNotebook } from "../draw/notebook.ts";
 
 /**
- * Draws values where they stand, not just as the last expression of a cell: queries, results, plans, connections; arrays of
- * them one by one.
+ * Draws values anywhere in a cell, and not only as its last expression: queries, results, plans, connections. It draws the
+ * items of an array one by one.
  *
- * @param values What to draw.
+ * @param values The values to draw.
  *
  * @example Two tables in one cell
  * ```ts
@@ -28,7 +28,7 @@ function isPlainArray(value: unknown): value is unknown[] {
 async function showOne(value: unknown): Promise<void> {
   const bundle = await bundleOf(value);
   if (inNotebook()) await displayNow(bundle);
-  // deno-lint-ignore no-console -- outside a notebook this is where one would look
+  // deno-lint-ignore no-console -- the only output that there is outside of a notebook
   else console.log(bundle["text/plain"]);
 }
 

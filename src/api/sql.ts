@@ -7,31 +7,31 @@ import { Query } from "./query.ts";
 /** The `sql` tag: a template becomes a query, its `${values}` bound parameters. */
 export interface Sql {
   /**
-   * Makes a query; nothing runs yet.
+   * Makes a query, which does not run yet.
    *
-   * @throws {LakebaseError} `BAD_PARAMETER` where it is called with a text instead of a template.
+   * @throws {LakebaseError} `BAD_PARAMETER` if it is called with a string instead of a template.
    */
   <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
-  /** A quoted name: `sql.id("schema", "table")`. */
+  /** A quoted identifier: `sql.id("schema", "table")`. */
   id(...names: [string, ...string[]]): Fragment;
   /**
-   * Values or fragments with a separator between them: a comma, `AND`, `OR`, `UNION ALL` or the like as a text, anything else
-   * as a fragment.
+   * Values or fragments with a separator between them. A comma, `AND`, `OR`, `UNION ALL` and similar separators may be strings;
+   * any other separator is a fragment.
    *
-   * @throws {LakebaseError} `BAD_PARAMETER` for a text that could do more than separate.
+   * @throws {LakebaseError} `BAD_PARAMETER` for a string that is not one of these separators.
    * @default {", "}
    */
   join(items: readonly unknown[], separator?: string | Fragment): Fragment;
-  /** `VALUES (...), (...)` for rows that are arrays; for objects the columns' names before it, as `INSERT` takes them. */
+  /** `VALUES (...), (...)` for rows that are arrays; for rows that are objects, preceded by the list of columns, for `INSERT`. */
   values(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment;
-  /** A text that is SQL already. Never let a value from somewhere else be part of it. */
+  /** A string as SQL. Never put a value into it that comes from outside of the program. */
   unsafe(text: string): Fragment;
 }
 
 /**
  * Makes a `sql` tag.
  *
- * @param session Where its queries run; asked when the first of them does.
+ * @param session Finds the session of a query when the query runs.
  */
 export function makeSql(session: FindSession): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
@@ -68,15 +68,15 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
   if (!SEPARATOR.test(separator)) {
     const shown = JSON.stringify(separator.length > 50 ? `${separator.slice(0, 50)}…` : separator);
     throw bad(
-      `sql.join() has ${shown} for a separator; as a text it may be a comma, AND, OR, UNION, INTERSECT, EXCEPT, ||, + or *, ` +
-        "else a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
+      `sql.join() has ${shown} for a separator; a string may be a comma, AND, OR, UNION, INTERSECT, EXCEPT, ||, + or *, ` +
+        "any other separator is a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
     );
   }
   const between = /^\w|\w$/.test(separator) ? ` ${separator} ` : separator; // a word needs room
   return new Fragment(["", ...items.slice(1).map(() => between), ""], items);
 }
 
-/** Text that separates and can do nothing else: of all that this tag takes, only `sql.unsafe` takes text as SQL. */
+/** The strings that are accepted as separators: only `sql.unsafe` turns other strings into SQL. */
 const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distinct))?|\|\||\+|\*)\s*$/i;
 
 function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment {
@@ -110,14 +110,14 @@ function checkWidth(rows: readonly object[], fits: (row: object) => boolean, wan
 }
 
 function unsafe(text: string): Fragment {
-  if (typeof text !== "string") throw bad(`sql.unsafe() has a ${typeof text}; it takes a text`);
+  if (typeof text !== "string") throw bad(`sql.unsafe() has a ${typeof text}; it takes a string`);
   return new Fragment([text], []);
 }
 
 function notATemplate(found: unknown): LakebaseError {
   const call = typeof found === "string" ? `sql(${JSON.stringify(found.slice(0, 40))})` : `sql(${typeof found})`;
   return bad(
-    `${call} is a call; write it as a template, sql\`SELECT ...\`, or for a text that is SQL sql\`\${sql.unsafe(text)}\``,
+    `${call} is a call; write a template, sql\`SELECT ...\`, or for SQL in a string sql\`\${sql.unsafe(text)}\``,
   );
 }
 

@@ -3,8 +3,8 @@ import type { Lakebase } from "../../mod.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
-/** Calls with a misspelled option, or a value that is none, and what is said of it. */
-const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, said: RegExp][] = [
+/** Calls with a misspelled option or an invalid value, and the error. */
+const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
   [
     (db) => db.transaction(() => 1, { readonly: true } as never),
     /begin a transaction: .*"readonly"; did you mean "readOnly"\?/,
@@ -45,17 +45,17 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, said: RegExp][] = [
 ];
 
 queryTest(
-  "every call refuses an option that there is not, or that can't be used, before anything runs",
+  "every call refuses unknown options and invalid values before anything runs",
   async ({ db }) => {
-    for (const [call, said] of WRONG) {
+    for (const [call, error] of WRONG) {
       const { code, message } = await errorOf(async () => await call(db));
       assert.equal(code, "BAD_PARAMETER", message);
-      assert.match(message, said);
+      assert.match(message, error);
     }
   },
 );
 
-Deno.test("startLocal() refuses an option that there is not", async () => {
+Deno.test("startLocal() refuses unknown options", async () => {
   await assert.rejects(startLocal({ datadir: "x" } as never), /there is no option "datadir"; did you mean "dataDir"\?/);
   await assert.rejects(startLocal([] as never), /the options must be an object/);
 });
