@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { install } from "../../src/kernel/install.ts";
 import { startLocal } from "../../src/local/mod.ts";
-import { type CellRun, jupyterMissing, type KernelRun, runCells } from "../support/jupyter.ts";
+import {
+  type CellRun,
+  jupyterMissing,
+  type JupyterOptions,
+  type KernelRun,
+  runCells,
+  runFrontends,
+} from "../support/jupyter.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -12,13 +19,30 @@ function shown(cell: CellRun | undefined): string {
   return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }
 
-async function inKernel(cells: string[], { kernel, database }: { kernel?: string; database?: string }) {
+interface KernelChoice {
+  kernel?: string;
+  database?: string;
+}
+
+/** What a cell showed and wrote, as text. */
+function plainText(cell: CellRun): string {
+  return cell.messages.map(({ content }) => {
+    const data = content["data"] as Record<string, string> | undefined;
+    return data?.["text/plain"] ?? content["text"] ?? "";
+  }).join("\n");
+}
+
+/** Starts a local Lakebase and gives `work` what runs cells on it, in one of the kernels. */
+async function inKernel<Run>(
+  { kernel, database }: KernelChoice,
+  work: (options: JupyterOptions) => Promise<Run>,
+): Promise<Run> {
   const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
   const { name } = await install({ prefix });
   await using local = await startLocal(database === undefined ? {} : { database });
   const env = { ...local.env, NO_COLOR: "1", JUPYTER_PATH: `${prefix}/share/jupyter` };
   try {
-    return await runCells(cells, { cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
+    return await work({ cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
   } finally {
     await Deno.remove(prefix, { recursive: true });
   }
@@ -71,9 +95,72 @@ for (const kernel of ["stock", "own"]) {
       fn: async () => {
         await using postgres = backend === "PGlite" ? undefined : await startPostgres();
         const on = { kernel, ...(postgres === undefined ? {} : { database: postgres.url }) };
-        check(await inKernel(TYPESCRIPT.map(([code]) => code), on), TYPESCRIPT);
-        if (kernel === "own") check(await inKernel(SQL_CELLS.map(([code]) => code), on), SQL_CELLS);
+        const run = (cells: [string, RegExp][]) =>
+          inKernel(on, (options) => runCells(cells.map(([code]) => code), options));
+        check(await run(TYPESCRIPT), TYPESCRIPT);
+        if (kernel === "own") check(await run(SQL_CELLS), SQL_CELLS);
       },
     });
   }
+}
+
+/** Cells that leave a query running, and those after them. */
+const STILL_RUNNING: [string, RegExp][] = [
+  [FIRST, /\[\]/],
+  ["await sql`CREATE TABLE written (id int)`", /CREATE TABLE/],
+  [
+    "var late = sql`INSERT INTO written SELECT 1 FROM pg_sleep(1)`.then(() => 'written'); " +
+    "var failed = sql`SELECT 1 / length(pg_sleep(1)::text)`.catch(({ sqlstate }) => sqlstate); undefined",
+    /^(?!.*never run)/,
+  ],
+  ["sql`SELECT 41 + 1 AS answer`", /\b42\b/],
+  [
+    "console.log(await late, await failed, await sql`SELECT count(*) FROM written`.value(), db.closed)",
+    /written 22012 1 false/,
+  ],
+];
+
+for (const kernel of ["stock", "own"]) {
+  Deno.test({
+    ...requires(`a cell may end while its queries still run [${kernel} kernel]`, jupyterMissing),
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const codes = STILL_RUNNING.map(([code]) => code);
+      const run = await inKernel({ kernel }, (options) => runCells(codes, options));
+      check(run, STILL_RUNNING);
+      for (const cell of run.cells) assert.equal(cell.reply?.status, "ok");
+    },
+  });
+
+  Deno.test({
+    ...requires(`two frontends that run cells at once share one server session [${kernel} kernel]`, jupyterMissing),
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const cells = (name: string) => [
+        `await sql\`CREATE TEMP TABLE made_by_${name} AS SELECT pg_backend_pid() AS pid\``,
+        ...Array.from({ length: 5 }, (_, index) => `sql\`SELECT '${name} ${index}' AS said\``),
+        `console.log('sessions of ${name}:', await sql\`SELECT count(DISTINCT pid) FROM (SELECT pid FROM made_by_${name}
+          UNION ALL SELECT pg_backend_pid()) AS s\`.value())`,
+      ];
+      const run = await inKernel(
+        { kernel },
+        (options) => runFrontends(FIRST, [cells("first"), cells("second")], options),
+      );
+      assert.equal(run.alive, true);
+      const got = run.frontends.map((cells) => cells.map(plainText));
+      for (const [index, name] of ["first", "second"].entries()) {
+        assert.deepEqual(run.frontends[index]!.map(({ reply }) => reply?.status), Array(7).fill("ok"), String(got));
+        // The stock kernel gives what a cell shows to the frontend whose request came last.
+        const shown = kernel === "own" ? got[index]! : got.flat();
+        for (let cell = 0; cell < 5; cell++) {
+          assert.ok(shown.some((text) => text.includes(`${name} ${cell}`)), String(got));
+        }
+        assert.ok(shown.some((text) => text.includes(`sessions of ${name}: 1`)), String(got));
+        const other = name === "first" ? "second" : "first";
+        if (kernel === "own") assert.ok(!shown.some((text) => text.includes(other)), String(got));
+      }
+    },
+  });
 }

@@ -87,6 +87,21 @@ export async function runCells(cells: (string | KernelCell)[], options: CellsOpt
   return await drive<KernelRun>({ cells: requests, settle }, options);
 }
 
+/** What the frontends of one kernel got: for each frontend a list with the outcome of each of its cells. */
+export interface FrontendsRun {
+  frontends: CellRun[][];
+  alive: boolean;
+}
+
+/** Runs a cell, and then the cells of several frontends, which all send theirs at the same time, on one kernel. */
+export async function runFrontends(
+  before: string,
+  frontends: string[][],
+  options: JupyterOptions = {},
+): Promise<FrontendsRun> {
+  return await drive<FrontendsRun>({ before, frontends, settle: 0.1 }, options);
+}
+
 function python(): string | undefined {
   return pythonWith("nbclient", "nbformat", "jupyter_client");
 }

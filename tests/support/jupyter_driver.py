@@ -8,6 +8,7 @@ import threading
 import time
 
 import nbformat
+from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -47,6 +48,53 @@ def run_cells(request):
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def run_frontends(request):
+    """Each frontend sends its cells at once, and all frontends at the same time, to one kernel."""
+    manager = KernelManager(kernel_name=request["kernel"])
+    manager.start_kernel(cwd=request["cwd"])
+    clients = [frontend_of(manager) for _ in request["frontends"]]
+    try:
+        for client in clients:
+            client.start_channels()
+            client.wait_for_ready(timeout=request["timeout"])
+        run_cell(manager, clients[0], {"code": request["before"]}, request)
+        sent = [[client.execute(code) for code in codes] for client, codes in zip(clients, request["frontends"])]
+        deadline = time.monotonic() + request["timeout"]
+        frontends = [answers(client, ids, deadline) for client, ids in zip(clients, sent)]
+        return {"frontends": frontends, "alive": manager.is_alive()}
+    finally:
+        for client in clients:
+            client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def frontend_of(manager):
+    """A client with a session of its own: those of `manager.client()` share an identity and number their messages alike."""
+    client = BlockingKernelClient()
+    client.load_connection_info(manager.get_connection_info())
+    return client
+
+
+def answers(client, request_ids, deadline):
+    """What one frontend gets for each of its requests, until the kernel is idle after the last one."""
+    cells = {request_id: {"messages": [], "idle": False, "reply": None} for request_id in request_ids}
+    while not all(cell["idle"] for cell in cells.values()) and time.monotonic() < deadline:
+        try:
+            message = client.get_iopub_msg(timeout=0.1)
+        except queue.Empty:
+            continue
+        cell = cells.get(message["parent_header"].get("msg_id"))
+        if cell is None:
+            continue
+        content = message["content"]
+        cell["messages"].append({"type": message["msg_type"], "content": content, "at": 0, "late": cell["idle"]})
+        if message["msg_type"] == "status" and content["execution_state"] == "idle":
+            cell["idle"] = True
+    for request_id, cell in cells.items():
+        cell["reply"] = reply_to(client, request_id, cell["idle"])
+    return list(cells.values())
 
 
 def run_cell(manager, client, cell, request):
@@ -100,7 +148,8 @@ def main():
     # The kernel has a session of its own: only an orderly end of this process ends it too.
     signal.signal(signal.SIGTERM, stop)
     request = json.load(sys.stdin)
-    answer = run_notebook(request) if "notebook" in request else run_cells(request)
+    run = run_notebook if "notebook" in request else run_frontends if "frontends" in request else run_cells
+    answer = run(request)
     json.dump(answer, sys.stdout)
 
 
