@@ -114,9 +114,9 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
     const { batchOfRows, columnsOfFields } = await import("../transfer/columns/rows_batch.ts");
-    const { pullInHand } = await import("../transfer/pull/in_hand.ts");
+    const { pullFromMemory } = await import("../transfer/pull/in_memory.ts");
     const columns = columnsOfFields(this.fields);
-    return await pullInHand(
+    return await pullFromMemory(
       columns,
       () => batchOfRows(this as readonly unknown[] as object[], columns),
       target,

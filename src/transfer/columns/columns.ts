@@ -139,13 +139,13 @@ export class Columns implements Iterable<Column> {
    * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE`.
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
-    const { pullInHand } = await import("../pull/in_hand.ts");
+    const { pullFromMemory } = await import("../pull/in_memory.ts");
     const columns = this.#batch.columns.map(({ type }, at) => ({
       name: this.fields[at]!.key,
       oid: this.fields[at]!.oid,
       type,
     }));
-    return await pullInHand(columns, () => this.#batch, target, options);
+    return await pullFromMemory(columns, () => this.#batch, target, options);
   }
 
   /**

@@ -33,7 +33,7 @@ export interface CopyColumn {
 }
 
 /** What is to be copied, before the server has described it. */
-export interface Known {
+export interface SourceQuery {
   /** A query. */
   statement: Statement;
   /** The quoted name, where COPY takes it for the same rows as the query's. */
@@ -43,7 +43,7 @@ export interface Known {
 }
 
 /** What is to be copied, as it was looked up. */
-export interface Wanted extends Known {
+export interface FoundSource extends SourceQuery {
   /** The quoted name of a table, view or the like; `undefined` for a query. */
   relation: string | undefined;
 }
@@ -64,7 +64,7 @@ export interface CopySource {
   renamed: boolean;
 }
 
-interface Named extends Relation {
+interface RelationRow extends Relation {
   name: string;
   plain: boolean;
   columns: TableColumns;
@@ -95,16 +95,16 @@ export function sourceName(what: string | Fragment): string | undefined {
  *
  * @throws {LakebaseError} `QUERY_FAILED` for a table that is not there, `BAD_PARAMETER` for what is neither.
  */
-export async function wantedSource(
+export async function findSource(
   find: FindSession,
   what: string | Fragment,
   options: StopOptions = {},
-): Promise<Wanted> {
+): Promise<FoundSource> {
   const name = sourceName(what);
   if (name === undefined) {
     return { statement: compile(what as Fragment), relation: undefined };
   }
-  const [found] = await look<Named>(find, NAME, [readings(name)], options);
+  const [found] = await look<RelationRow>(find, NAME, [readings(name)], options);
   // A sequence is its one row, as SELECT has it.
   const { name: relation, plain, columns } = found?.kind === "sequence"
     ? found
@@ -117,14 +117,14 @@ export async function wantedSource(
  *
  * @returns `undefined` for a query, and where its name can mean several things.
  */
-export function unseenTable(what: string | Fragment): Known | undefined {
+export function uncheckedTable(what: string | Fragment): SourceQuery | undefined {
   const name = sourceName(what);
   const relation = name === undefined ? undefined : onlyReading(name);
   return relation === undefined ? undefined : wholeTable(relation, []);
 }
 
 /** All rows of a table. */
-export function wholeTable(relation: string, columns: TableColumns): Known {
+export function wholeTable(relation: string, columns: TableColumns): SourceQuery {
   return { statement: { text: `SELECT * FROM ${relation}`, values: [] }, columns: describedColumns(columns) };
 }
 
@@ -136,7 +136,7 @@ export function wholeTable(relation: string, columns: TableColumns): Known {
 export async function describeSource(
   session: Session,
   lease: Lease,
-  { statement, table, columns }: Known,
+  { statement, table, columns }: SourceQuery,
   signal: AbortSignal | undefined,
 ): Promise<CopySource> {
   if (columns !== undefined) return { text: statement.text, table, ...placed(columns), writes: false, renamed: false };

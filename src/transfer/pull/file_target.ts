@@ -229,7 +229,9 @@ export async function writeAll(
 }
 
 /** Signals that end a program. */
-const ENDING: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+const ENDING_SIGNAL_NAMES: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /** Paths of files that are not whole yet. */
 const files = new Set<string>();
@@ -241,7 +243,7 @@ const files = new Set<string>();
 export function watchUnfinished(path: string): void {
   if (files.size === 0) {
     globalThis.addEventListener("unload", removeAll);
-    if (boundSignals() !== undefined) { for (const end of ENDS) end.listen(); }
+    if (boundSignals() !== undefined) { for (const end of ENDING_SIGNALS) end.listen(); }
   }
   files.add(path);
 }
@@ -250,11 +252,11 @@ export function watchUnfinished(path: string): void {
 export function forgetUnfinished(path: string): void {
   if (!files.delete(path) || files.size > 0) return;
   globalThis.removeEventListener("unload", removeAll);
-  for (const end of ENDS) end.unlisten();
+  for (const end of ENDING_SIGNALS) end.unlisten();
 }
 
 /** A signal that ends the program, unless the program itself listens to it. */
-class End {
+class EndingSignal {
   readonly #signal: Deno.Signal;
   /** Whether another listener was there before this one. */
   #joined = false;
@@ -290,7 +292,7 @@ class End {
   };
 }
 
-const ENDS = ENDING.map((signal) => new End(signal));
+const ENDING_SIGNALS = ENDING_SIGNAL_NAMES.map((signal) => new EndingSignal(signal));
 
 /**
  * How many signals are listened to; a second listener of the same one adds none. Deno takes a listener for a handler that

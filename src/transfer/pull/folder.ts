@@ -59,7 +59,7 @@ export class PullFolder {
    * @throws {LakebaseError} `BAD_FILE` where it can't be, and where other files are in its place.
    */
   static async open(path: string, options: PullFolderOptions): Promise<PullFolder> {
-    const place = await placeOf(path, options.replace);
+    const place = await resolveFolder(path, options.replace);
     const folder = dirname(place);
     const name = place.slice(folder.length).replaceAll("/", "").slice(0, 40);
     const unfinished = join(folder, `.${name}.${crypto.randomUUID().slice(0, 8)}.part`);
@@ -162,7 +162,7 @@ export class PullFolder {
 }
 
 /** Where the folder is, links followed. */
-async function placeOf(path: string, replace: boolean): Promise<string> {
+async function resolveFolder(path: string, replace: boolean): Promise<string> {
   const bare = path.replace(/(?<=.)\/+$/, "");
   const found = await Deno.stat(bare).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;

@@ -6,9 +6,9 @@ import type { Lease, Session } from "../../sql/session.ts";
 import type { StopOptions } from "../../sql/stop.ts";
 import { type CopyFormat, copyText } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
-import { type CopySource, type Known, sourceName, wantedSource } from "../copy/source.ts";
+import { type CopySource, findSource, sourceName, type SourceQuery } from "../copy/source.ts";
 import { notInParallel } from "./snapshot.ts";
-import { Team } from "./team.ts";
+import { ParallelCopy } from "./parallel_copy.ts";
 
 /** How a table is read on several connections. */
 export interface ParallelOptions {
@@ -21,7 +21,7 @@ export interface ParallelOptions {
   /** Whether each gives a stream of its own. */
   several: boolean;
   /** Says what is copied, once the table is known; it may ask on the connection whose snapshot all have. */
-  plan(lease: Lease, known: Known): ParallelPlan | Promise<ParallelPlan>;
+  plan(lease: Lease, known: SourceQuery): ParallelPlan | Promise<ParallelPlan>;
   /** Ends it all. */
   signal?: AbortSignal | undefined;
 }
@@ -49,10 +49,10 @@ export interface Copies extends AsyncDisposable {
  */
 export async function copyOutParallel(session: Session, options: ParallelOptions): Promise<Copies> {
   checkSession(options, session);
-  const team = await Team.gather(session, options);
+  const copy = await ParallelCopy.start(session, options);
   return {
-    streams: options.several ? team.shares() : [team.inOrder()],
-    [Symbol.asyncDispose]: () => team[Symbol.asyncDispose](),
+    streams: options.several ? copy.streams() : [copy.stream()],
+    [Symbol.asyncDispose]: () => copy[Symbol.asyncDispose](),
   };
 }
 
@@ -95,7 +95,7 @@ export async function parallelTable(
 ): Promise<Pick<ParallelOptions, "name" | "table">> {
   const name = sourceName(what);
   if (name === undefined) throw notInParallel("the query", "only a table by its name can be divided");
-  return { name, table: onlyReading(name) ?? (await wantedSource(find, what, options)).relation! };
+  return { name, table: onlyReading(name) ?? (await findSource(find, what, options)).relation! };
 }
 
 /**
@@ -137,7 +137,7 @@ export interface PageRange {
 
 /** Bytes of all ranges that are read at a time, about: what comes before its turn has to be kept. */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
-/** Ranges for a connection at least, where there are pages enough. */
+/** Ranges for a connection at least, where there are pages finished. */
 const RANGES_EACH = 4;
 /** Bytes of a range at least, about: starting a COPY costs the server as much as reading so many. */
 const FEWEST_BYTES = 256 * 1024;

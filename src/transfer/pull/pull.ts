@@ -7,7 +7,7 @@ import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { chooseColumns, type CopyFormat, copyFormat, copyText, partitionColumns } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
-import { type CopySource, describeSource, type Known, unseenTable, wantedSource } from "../copy/source.ts";
+import { type CopySource, describeSource, findSource, type SourceQuery, uncheckedTable } from "../copy/source.ts";
 import { type Encode, ENCODERS } from "../formats/encode.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import type { PullFolder } from "./folder.ts";
@@ -19,11 +19,11 @@ import {
   gzip,
   isTerminal,
   openSinks,
-  type Plan,
   planTarget,
   type PullTarget,
   type Sink,
   type Sinks,
+  type TargetPlan,
 } from "./target.ts";
 
 export type { PullOptions, PullResult, PullTarget };
@@ -65,7 +65,7 @@ function stopsOf(what: string | Fragment): PullOptions {
 type Write = (chunks: AsyncIterable<Chunk>, sink: Sink | undefined) => Promise<void>;
 
 class Pull {
-  readonly #plan: Plan;
+  readonly #plan: TargetPlan;
   /** How the server writes the rows. */
   #format: CopyFormat;
   readonly #options: PullOptions;
@@ -74,12 +74,12 @@ class Pull {
   readonly #started = performance.now();
   #source: CopySource | undefined;
   /** Rows that came. */
-  #came = 0;
+  #received = 0;
   #bytes = 0;
   /** What the program's own function or stream threw, which is no failure of the connection. */
   #thrown: { error: unknown } | undefined;
 
-  constructor(plan: Plan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
+  constructor(plan: TargetPlan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
     this.#plan = plan;
     this.#format = copyFormat(plan.format, options);
     this.#options = options;
@@ -97,7 +97,7 @@ class Pull {
     const rows =
       await (alone ? this.#copy(find, session, what, write) : this.#copyInParallel(find, session, what, write));
     await until(this.#sinks.flush(), this.#signal);
-    await this.#own(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
+    await this.#callUser(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
     await this.#sinks.commit(this.#signal);
     const { name: to, paths } = this.#sinks;
     return new PullResult({
@@ -122,37 +122,37 @@ class Pull {
     if (this.#thrown !== undefined) return this.#thrown.error;
     const { signal } = this.#options;
     if (signal?.aborted && error === signal.reason) return error;
-    if (!(error instanceof LakebaseError) || this.#came <= 0) return error;
+    if (!(error instanceof LakebaseError) || this.#received <= 0) return error;
     const { code, sqlstate, cause } = error;
-    const came = `${countText(this.#came, "row")} had come, ${sizeText(this.#bytes)} were written`;
+    const came = `${countText(this.#received, "row")} had come, ${sizeText(this.#bytes)} were written`;
     return new LakebaseError(code, `${error.message}\n${came}; ${this.#sinks.outcome}`, { cause, sqlstate });
   }
 
   /** On one connection, in the transaction where there is one. */
   async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
-    const unseen = this.#unseen(session, what);
-    const known = unseen ?? await wantedSource(find, what, { signal: this.#signal });
+    const unchecked = this.#unchecked(session, what);
+    const query = unchecked ?? await findSource(find, what, { signal: this.#signal });
     try {
-      return await onConnection(session, known.statement, this.#signal, async (lease, signal) => {
-        const source = await this.#describe(session, lease, known, signal);
+      return await onConnection(session, query.statement, this.#signal, async (lease, signal) => {
+        const source = await this.#describe(session, lease, query, signal);
         const copying = copyOut(session, lease, copyText(source, this.#format), signal);
         let rows = 0;
-        await toTheEnd(copying, () => write(withoutPlace(copying, (count) => rows = count), this.#sinks.all[0]));
+        await untilEnd(copying, () => write(withoutPosition(copying, (count) => rows = count), this.#sinks.all[0]));
         return rows;
       });
     } catch (error) {
       const noTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
-      if (unseen && noTable && this.#came === 0) await wantedSource(find, what, { signal: this.#signal }); // says it better
+      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // says it better
       throw error;
     }
   }
 
   /** A look-up is a round trip. In a transaction it keeps a name that is wrong from being the end of that. */
-  #unseen(session: Session, what: string | Fragment): Known | undefined {
+  #unchecked(session: Session, what: string | Fragment): SourceQuery | undefined {
     const text = this.#format.format === "csv" || this.#format.format === "text";
     const held = session.transaction !== undefined;
     const { columns, partitionBy } = this.#options;
-    return text && !held && columns === undefined && partitionBy === undefined ? unseenTable(what) : undefined;
+    return text && !held && columns === undefined && partitionBy === undefined ? uncheckedTable(what) : undefined;
   }
 
   /** On several connections, under one snapshot. */
@@ -162,20 +162,20 @@ class Pull {
     const { parallel = 1 } = this.#options;
     const signal = this.#signal;
     const { name, table } = await parallelTable(find, what, { signal });
-    const plan = async (lease: Lease, known: Known) =>
-      parallelPlan(await this.#describe(session, lease, known, signal), this.#format);
+    const plan = async (lease: Lease, query: SourceQuery) =>
+      parallelPlan(await this.#describe(session, lease, query, signal), this.#format);
     const copies = await copyOutParallel(session, { name, table, parallel, several, plan, signal });
     await writeStreams(copies, (stream, index) => write(stream, all[index]));
-    return this.#came;
+    return this.#received;
   }
 
   async #describe(
     session: Session,
     lease: Lease,
-    known: Known,
+    query: SourceQuery,
     signal: AbortSignal | undefined,
   ): Promise<CopySource> {
-    const described = await describeSource(session, lease, known, signal);
+    const described = await describeSource(session, lease, query, signal);
     const { columns, partitionBy } = this.#options;
     const { source, partitions } = partitionColumns(chooseColumns(described, columns), partitionBy);
     this.#format = { ...this.#format, partitions };
@@ -198,7 +198,7 @@ class Pull {
   async #write(encode: Encode, chunks: AsyncIterable<Chunk>, sink: Sink | undefined): Promise<void> {
     if (sink === undefined) return await this.#writeFolder(encode, chunks, this.#sinks.folder!);
     for await (const bytes of this.#encoded(encode, chunks)) {
-      await this.#own(() => until(sink.write(bytes), this.#signal));
+      await this.#callUser(() => until(sink.write(bytes), this.#signal));
       this.#bytes += bytes.length;
     }
   }
@@ -230,14 +230,14 @@ class Pull {
     for await (const chunk of chunks) {
       const rows = chunk.rows - framing;
       framing = 0;
-      this.#came += rows;
-      await this.#own(() => meter.add(rows, chunk.bytes.length));
+      this.#received += rows;
+      await this.#callUser(() => meter.add(rows, chunk.bytes.length));
       yield chunk;
     }
   }
 
   /** Calls what is the program's own, whose errors are thrown as they are. */
-  async #own(call: () => Promise<void> | void): Promise<void> {
+  async #callUser(call: () => Promise<void> | void): Promise<void> {
     try {
       await call();
     } catch (error) {
@@ -249,7 +249,7 @@ class Pull {
 }
 
 /** Whoever reads may leave early without a wait, as a stream of Node does; the connection is free only when the COPY has ended. */
-async function toTheEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
+async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } finally {
@@ -258,7 +258,7 @@ async function toTheEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
 }
 
 /** A place in the COPY is none in the statement that was written. */
-async function* withoutPlace(
+async function* withoutPosition(
   copying: AsyncGenerator<Chunk, number, void>,
   onEnd: (rows: number) => void,
 ): AsyncGenerator<Chunk, void, void> {

@@ -40,7 +40,7 @@ export interface Sink {
 }
 
 /** What will be written, and how. */
-export interface Plan {
+export interface TargetPlan {
   /** A path, a stream, or standard output. */
   target: string | WritableStream<Uint8Array>;
   /** The format. */
@@ -56,7 +56,7 @@ export interface Plan {
  *
  * @throws {LakebaseError} `BAD_PARAMETER` for what is no target, or has no format.
  */
-export function planTarget(target: PullTarget, options: PullOptions): Plan {
+export function planTarget(target: PullTarget, options: PullOptions): TargetPlan {
   const place = target instanceof URL ? pathOf(target) : target;
   if (typeof place !== "string" && !(place instanceof WritableStream)) {
     throw bad(
@@ -84,17 +84,17 @@ export function planTarget(target: PullTarget, options: PullOptions): Plan {
  *
  * @throws {LakebaseError} `BAD_FILE` where it can't be written.
  */
-export async function openTarget(target: Plan["target"], signal: AbortSignal | undefined): Promise<Sink> {
+export async function openTarget(target: TargetPlan["target"], signal: AbortSignal | undefined): Promise<Sink> {
   if (isStandardOutput(target)) return STANDARD_OUTPUT;
   return typeof target === "string" ? await openFileTarget(target, signal) : streamSink(target);
 }
 
 /** Whether the rows appear on a terminal, where a line about them would stand among them. */
-export function isTerminal(target: Plan["target"]): boolean {
+export function isTerminal(target: TargetPlan["target"]): boolean {
   return isStandardOutput(target) && Deno.stdout.isTerminal();
 }
 
-function isStandardOutput(target: Plan["target"]): boolean {
+function isStandardOutput(target: TargetPlan["target"]): boolean {
   return target === "-" || target === Deno.stdout.writable;
 }
 
@@ -175,14 +175,14 @@ export interface Sinks {
  * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER`.
  */
 export async function openSinks(
-  { target, format, gzip, folder }: Plan,
+  { target, format, gzip, folder }: TargetPlan,
   { parallel, partitionBy = [], replace = false }: PullOptions,
   signal: AbortSignal | undefined,
 ): Promise<Sinks> {
   if (folder) {
-    return inFolder(await PullFolder.open(target as string, { format, gzip, partitionBy, replace }), parallel);
+    return folderSinks(await PullFolder.open(target as string, { format, gzip, partitionBy, replace }), parallel);
   }
-  if (typeof target !== "string" || !target.includes(NUMBER)) return together([await openTarget(target, signal)]);
+  if (typeof target !== "string" || !target.includes(NUMBER)) return fileSinks([await openTarget(target, signal)]);
   if (parallel === undefined) {
     throw bad(`${target} stands for several files; say how many with ${optionText({ parallel: 2 })}`);
   }
@@ -191,13 +191,13 @@ export async function openSinks(
   try {
     for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(numbered(target, n), signal));
   } catch (error) {
-    await together(sinks, target).abort(error, signal);
+    await fileSinks(sinks, target).abort(error, signal);
     throw error;
   }
-  return together(sinks, target);
+  return fileSinks(sinks, target);
 }
 
-function inFolder(folder: PullFolder, parallel = 1): Sinks {
+function folderSinks(folder: PullFolder, parallel = 1): Sinks {
   return {
     all: [],
     folder,
@@ -230,7 +230,7 @@ async function refuseLeftovers(pattern: string, parallel: number): Promise<void>
   }
 }
 
-function together(all: readonly Sink[], pattern?: string): Sinks {
+function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
   let placed = 0;
   return {
     all,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { SESSION } from "../../../src/api/lakebase.ts";
 import { onConnection } from "../../../src/sql/run.ts";
-import { describeSource, unseenTable, wantedSource } from "../../../src/transfer/copy/source.ts";
+import { describeSource, findSource, uncheckedTable } from "../../../src/transfer/copy/source.ts";
 import { queryTest } from "../../support/queries.ts";
 
 queryTest("a table's columns are known from its name as the server describes its query", async ({ db }) => {
@@ -24,7 +24,7 @@ queryTest("a table's columns are known from its name as the server describes its
     ["without_columns", false],
   ];
   for (const [name, known] of cases) {
-    const wanted = await wantedSource(find, name);
+    const wanted = await findSource(find, name);
     assert.equal(wanted.columns !== undefined, known, name);
     const describe = (columns: typeof wanted.columns) =>
       onConnection(session, wanted.statement, undefined, (lease) => {
@@ -44,5 +44,5 @@ Deno.test("a table is not looked up where its name can stand for one thing alone
     ['"Odd ""name"""', 'SELECT * FROM "Odd ""name"""'],
     ["Trips", undefined], // "Trips", or trips
   ];
-  for (const [name, text] of texts) assert.equal(unseenTable(name)?.statement.text, text, name);
+  for (const [name, text] of texts) assert.equal(uncheckedTable(name)?.statement.text, text, name);
 });

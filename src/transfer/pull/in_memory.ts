@@ -9,7 +9,7 @@ import { ENCODERS } from "../formats/encode.ts";
 import { startMeter } from "../progress.ts";
 import { bad, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
 import { PullResult } from "./result.ts";
-import { gzip, isTerminal, openSinks, type Plan, planTarget, type PullTarget } from "./target.ts";
+import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
 
 /** Characters of text that are encoded at once, about. */
 const BLOCK = 65_536;
@@ -25,7 +25,7 @@ const OF_SERVER = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const
  *
  * @param read Gives the rows, once the options are known to be right.
  */
-export async function pullInHand(
+export async function pullFromMemory(
   columns: readonly BatchColumn[],
   read: () => Batch,
   target: PullTarget,
@@ -90,7 +90,7 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
 async function encode(
   batch: Batch,
   columns: readonly BatchColumn[],
-  { format }: Plan,
+  { format }: TargetPlan,
   options: PullOptions,
 ): Promise<AsyncIterable<Uint8Array>> {
   if (format === "arrow" || format === "parquet") {

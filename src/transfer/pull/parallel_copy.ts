@@ -22,38 +22,38 @@ const LOCK_REFUSED = "55P03";
 const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 
 /** Reads ranges on a connection, for one of the connections. */
-type Fill = (lease: Lease, member: number) => Promise<void>;
+type CopyRanges = (lease: Lease, member: number) => Promise<void>;
 
 /** Connections that read one table: the first one's snapshot is that of all, and the others come as they are free. */
-export class Team implements AsyncDisposable {
+export class ParallelCopy implements AsyncDisposable {
   readonly #session: Session;
   readonly #options: ParallelOptions;
-  readonly #leader: Lease;
-  readonly #start: Start;
+  readonly #first: Lease;
+  readonly #start: Snapshot;
   #next = 0;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   /** Ends the wait for connections when there is nothing left for them to do. */
-  readonly #enough = new AbortController();
+  readonly #finished = new AbortController();
   readonly #work: Promise<void>[] = [];
-  #leading: Promise<void> = Promise.resolve();
-  #whole = false;
+  #firstWork: Promise<void> = Promise.resolve();
+  #complete = false;
   /** Between two ranges nothing else would tell that a connection is lost. */
-  readonly #onLost = (error: unknown) => this.#stop.abort(error);
+  readonly #onConnectionLost = (error: unknown) => this.#stop.abort(error);
 
-  private constructor(session: Session, options: ParallelOptions, start: Start) {
+  private constructor(session: Session, options: ParallelOptions, start: Snapshot) {
     this.#session = session;
     this.#options = options;
     this.#start = start;
-    this.#leader = start.lease;
+    this.#first = start.lease;
     this.#signal = options.signal === undefined
       ? this.#stop.signal
       : AbortSignal.any([options.signal, this.#stop.signal]);
-    this.#leader.client.on("error", this.#onLost);
+    this.#first.client.on("error", this.#onConnectionLost);
   }
 
   /** Takes the snapshot, and divides the table as it is in it. */
-  static async gather(session: Session, options: ParallelOptions): Promise<Team> {
+  static async start(session: Session, options: ParallelOptions): Promise<ParallelCopy> {
     const { name, parallel, signal } = options;
     try {
       const lease = await acquire(session, signal, `a pull of ${name}`);
@@ -62,7 +62,7 @@ export class Team implements AsyncDisposable {
         const ranges = pageRanges(pagedTables(name, rows), parallel);
         const { snapshot, relation, columns } = rows[0]!;
         const plan = await options.plan(lease, wholeTable(relation, columns));
-        return new Team(session, options, { lease, relation, ranges, snapshot, plan });
+        return new ParallelCopy(session, options, { lease, relation, ranges, snapshot, plan });
       } catch (error) {
         giveBack(lease);
         throw error;
@@ -72,41 +72,41 @@ export class Team implements AsyncDisposable {
     }
   }
 
-  async *inOrder(): AsyncGenerator<Chunk, void, void> {
+  async *stream(): AsyncGenerator<Chunk, void, void> {
     const order = this.#queue(this.#start.ranges.length);
-    this.#begin(async (lease) => {
+    this.#startCopying(async (lease) => {
       const first = this.#claim();
       if (first === undefined) return;
-      const mine = [first];
-      for await (const item of this.#copy(lease, mine, first === 0)) {
-        if (item === END_OF_COPY) order.close(mine.shift()!);
-        else await order.push(mine[0]!, item);
+      const claimed = [first];
+      for await (const item of this.#copy(lease, claimed, first === 0)) {
+        if (item === END_OF_COPY) order.close(claimed.shift()!);
+        else await order.push(claimed[0]!, item);
       }
     });
     yield* this.#read(order);
     if (this.#start.plan.binary) yield BINARY_TRAILER;
-    this.#whole = true;
+    this.#complete = true;
   }
 
-  shares(): AsyncIterable<Chunk>[] {
+  streams(): AsyncIterable<Chunk>[] {
     const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
-    this.#begin(async (lease, member) => {
+    this.#startCopying(async (lease, member) => {
       const queue = queues[member]!;
       const first = this.#claim() ?? this.#start.ranges.length; // with nothing left, its file has a header all the same
       for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
       if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
     });
-    Promise.all(this.#work).then(() => this.#whole = true, () => {});
+    Promise.all(this.#work).then(() => this.#complete = true, () => {});
     return queues.map((queue) => this.#read(queue));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#enough.abort();
-    if (!this.#whole) this.#stop.abort();
+    this.#finished.abort();
+    if (!this.#complete) this.#stop.abort();
     await Promise.allSettled(this.#work);
-    await this.#leading.catch(() => {});
-    this.#giveBack(this.#leader);
+    await this.#firstWork.catch(() => {});
+    this.#giveBack(this.#first);
   }
 
   /** A queue that ends with everything else. */
@@ -126,31 +126,35 @@ export class Team implements AsyncDisposable {
     }
   }
 
-  #begin(fill: Fill): void {
-    this.#leading = fill(this.#leader, 0);
-    this.#work.push(this.#leading);
-    for (let member = 1; member < this.#options.parallel; member++) this.#work.push(this.#join(member, fill));
+  #startCopying(copyRanges: CopyRanges): void {
+    this.#firstWork = copyRanges(this.#first, 0);
+    this.#work.push(this.#firstWork);
+    for (let member = 1; member < this.#options.parallel; member++) {
+      this.#work.push(this.#copyOnOwnConnection(member, copyRanges));
+    }
     for (const work of this.#work) work.catch((error) => this.#stop.abort(error));
   }
 
   /** Work on a connection of its own, or where none has come, what is left for the first one. */
-  async #join(member: number, fill: Fill): Promise<void> {
-    const lease = await this.#hire();
-    if (lease === undefined) return await (this.#leading = this.#leading.then(() => fill(this.#leader, member)));
-    lease.client.on("error", this.#onLost);
+  async #copyOnOwnConnection(member: number, copyRanges: CopyRanges): Promise<void> {
+    const lease = await this.#acquire();
+    if (lease === undefined) {
+      return await (this.#firstWork = this.#firstWork.then(() => copyRanges(this.#first, member)));
+    }
+    lease.client.on("error", this.#onConnectionLost);
     try {
-      await fill(lease, member);
+      await copyRanges(lease, member);
     } finally {
       this.#giveBack(lease);
     }
   }
 
-  async #hire(): Promise<Lease | undefined> {
-    const enough = this.#enough.signal;
+  async #acquire(): Promise<Lease | undefined> {
+    const finished = this.#finished.signal;
     try {
-      return await acquire(this.#session, AbortSignal.any([this.#signal, enough]), `a pull of ${this.#options.name}`);
+      return await acquire(this.#session, AbortSignal.any([this.#signal, finished]), `a pull of ${this.#options.name}`);
     } catch (error) {
-      if (enough.aborted && !this.#signal.aborted) return undefined;
+      if (finished.aborted && !this.#signal.aborted) return undefined;
       throw error;
     }
   }
@@ -158,42 +162,42 @@ export class Team implements AsyncDisposable {
   /** The number of the next range, where one is left. */
   #claim(): number | undefined {
     if (this.#next < this.#start.ranges.length) return this.#next++;
-    this.#enough.abort();
+    this.#finished.abort();
     return undefined;
   }
 
   #giveBack(lease: Lease): void {
-    lease.client.removeListener("error", this.#onLost);
+    lease.client.removeListener("error", this.#onConnectionLost);
     giveBack(lease);
   }
 
   /**
    * Copies ranges on a connection as long as any are left.
    *
-   * @param mine The first one's number; those that are claimed later are added.
+   * @param claimed The first one's number; those that are claimed later are added.
    * @param headed Whether the first one has a header.
    */
-  #copy(lease: Lease, mine: number[], headed: boolean): AsyncIterable<CopyItem> {
-    const items = copyOutSeries(this.#session, lease, this.#texts(lease, mine, headed), this.#signal);
+  #copy(lease: Lease, claimed: number[], headed: boolean): AsyncIterable<CopyItem> {
+    const items = copyOutSeries(this.#session, lease, this.#texts(lease, claimed, headed), this.#signal);
     return this.#start.plan.binary ? withoutFrames(items, headed) : items;
   }
 
-  *#texts(lease: Lease, mine: number[], headed: boolean): Generator<string, void, void> {
+  *#texts(lease: Lease, claimed: number[], headed: boolean): Generator<string, void, void> {
     const { relation, snapshot, ranges, plan: { columns, copy } } = this.#start;
     const text = (index: number, first: boolean) => {
       return copy(rangeQuery(columns, ranges[index] ?? { table: relation, from: 0, to: 0 }), first);
     };
-    const joining = lease === this.#leader ? "" : importText(relation, snapshot);
-    yield joining + text(mine[0]!, headed);
+    const joining = lease === this.#first ? "" : importText(relation, snapshot);
+    yield joining + text(claimed[0]!, headed);
     for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
-      mine.push(index);
+      claimed.push(index);
       yield text(index, false);
     }
   }
 }
 
-/** What a {@linkcode Team} begins with. */
-interface Start {
+/** What a {@linkcode ParallelCopy} begins with. */
+interface Snapshot {
   lease: Lease;
   /** The table's quoted name, with the schema. */
   relation: string;
@@ -237,13 +241,13 @@ function lost(name: string, cause: unknown): LakebaseError {
 }
 
 /** Bytes that the part which is read may be ahead of its reader. */
-const MOST_AHEAD = 4 * 1024 * 1024;
+const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
 
 /** What waits of one part. */
 interface Part {
   chunks: Chunk[];
   bytes: number;
-  over: boolean;
+  ended: boolean;
 }
 
 /**
@@ -255,11 +259,11 @@ export class InOrder implements AsyncIterable<Chunk> {
   #reading = 0;
   #waiting = 0;
   #failure: { error: unknown } | undefined;
-  #bell = Promise.withResolvers<void>();
+  #change = Promise.withResolvers<void>();
 
   /** Made for a number of parts. */
   constructor(parts: number) {
-    this.#parts = Array.from({ length: parts }, () => ({ chunks: [], bytes: 0, over: false }));
+    this.#parts = Array.from({ length: parts }, () => ({ chunks: [], bytes: 0, ended: false }));
   }
 
   /** Adds to a part; resolves when there is room for more. */
@@ -268,21 +272,21 @@ export class InOrder implements AsyncIterable<Chunk> {
     const kept = index === this.#reading ? chunk : compact(chunk);
     part.chunks.push(kept);
     this.#count(part, kept.bytes.length);
-    this.#ring();
-    while (this.#failure === undefined && this.#isFull(index, part)) await this.#bell.promise;
+    this.#notify();
+    while (this.#failure === undefined && this.#isFull(index, part)) await this.#change.promise;
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   /** Ends a part. */
   close(index: number): void {
-    this.#parts[index]!.over = true;
-    this.#ring();
+    this.#parts[index]!.ended = true;
+    this.#notify();
   }
 
   /** Ends everything: who reads and who writes gets the error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
-    this.#ring();
+    this.#notify();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void, void> {
@@ -292,17 +296,17 @@ export class InOrder implements AsyncIterable<Chunk> {
       const chunk = part.chunks.shift();
       if (chunk !== undefined) {
         this.#count(part, -chunk.bytes.length);
-        this.#ring();
+        this.#notify();
         yield chunk;
-      } else if (part.over) {
+      } else if (part.ended) {
         this.#reading++;
-        this.#ring();
-      } else await this.#bell.promise;
+        this.#notify();
+      } else await this.#change.promise;
     }
   }
 
   #isFull(index: number, part: Part): boolean {
-    return index === this.#reading ? part.bytes >= MOST_AHEAD : this.#waiting >= READ_AHEAD_BYTES;
+    return index === this.#reading ? part.bytes >= MAX_AHEAD_BYTES : this.#waiting >= READ_AHEAD_BYTES;
   }
 
   #count(part: Part, bytes: number): void {
@@ -310,9 +314,9 @@ export class InOrder implements AsyncIterable<Chunk> {
     this.#waiting += bytes;
   }
 
-  #ring(): void {
-    this.#bell.resolve();
-    this.#bell = Promise.withResolvers();
+  #notify(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
   }
 }
 
