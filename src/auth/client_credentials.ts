@@ -3,7 +3,7 @@ import type { WorkspaceClientLike } from "../settings/options.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
 import { send } from "./http.ts";
 
-/** A token this close to its end is not used any more: Databricks refuses those that end within 30 seconds. */
+/** A token is renewed this long before its end: Databricks refuses tokens that end within 30 seconds. */
 const MARGIN_MS = 40_000;
 
 interface Token {
@@ -14,10 +14,10 @@ interface Token {
 type TokenSource = () => Promise<string>;
 
 /**
- * The client for a service principal with a secret, of Databricks or of Azure; `undefined` for another way to log in.
+ * A client for a service principal with a secret, of Databricks or of Azure; `undefined` for another login method.
  *
- * The SDK's own exchange of the secret for a token follows redirects, and takes the secret along; it also quotes an answer
- * that it does not understand, token included.
+ * The SDK is not used, because its exchange of the secret for a token follows redirects with the secret, and quotes an answer
+ * that it does not understand, including a token.
  */
 export function clientCredentialsClient(login: WorkspaceLogin): WorkspaceClientLike | undefined {
   const { host, workspaceId, attributes } = login;
@@ -29,7 +29,7 @@ export function clientCredentialsClient(login: WorkspaceLogin): WorkspaceClientL
 
 type Authenticate = (headers: Headers) => Promise<void>;
 
-/** What belongs to another way of logging in: where none is chosen by name, the SDK says that there are too many. */
+/** Attributes of other login methods: with one of them and no method chosen by name, the SDK refuses the login. */
 const DATABRICKS_OTHERS = ["token", "password", "azureClientSecret", "googleCredentials"];
 const AZURE_OTHERS = ["token", "password", "clientSecret", "googleCredentials"];
 
@@ -49,13 +49,13 @@ function databricksLogin(host: string, login: WorkspaceLogin["attributes"]): Aut
 }
 
 const AZURE_HOST = /\.(databricks\.azure\.us|databricks\.azure\.cn|azuredatabricks\.net)$/;
-/** The clouds that Azure has, by `ARM_ENVIRONMENT`: where one logs in, and what is managed. */
+/** The clouds of Azure by `ARM_ENVIRONMENT`: the login server and the resource of the management API. */
 const AZURE_CLOUDS: Readonly<Record<string, readonly [authority: string, management: string]>> = {
   PUBLIC: ["https://login.microsoftonline.com", "https://management.core.windows.net/"],
   USGOVERNMENT: ["https://login.microsoftonline.us", "https://management.core.usgovcloudapi.net/"],
   CHINA: ["https://login.chinacloudapi.cn", "https://management.core.chinacloudapi.cn/"],
 };
-/** Azure Databricks, as Azure knows it. */
+/** The application id of Azure Databricks. */
 const AZURE_APP = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 
 function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenticate | undefined {
@@ -78,7 +78,7 @@ function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenti
   };
 }
 
-/** One token for all who ask while it is valid, and one request for all who wait for it. */
+/** Caches a token while it is valid. Callers that wait for one share a request. */
 function kept(ask: () => Promise<Token>): TokenSource {
   let token: Token | undefined;
   let asking: Promise<Token> | undefined;
@@ -90,7 +90,7 @@ function kept(ask: () => Promise<Token>): TokenSource {
   };
 }
 
-/** Where the workspace exchanges secrets for tokens: it may name any address, and gets the secret at its own only. */
+/** The workspace's token endpoint. The workspace may name any address, but the secret is sent to its own origin only. */
 async function tokenEndpoint(host: string, accountId: string | undefined): Promise<URL> {
   const known = await getObject(new URL("/.well-known/databricks-config", host));
   const named = typeof known?.["oidc_endpoint"] === "string" ? known["oidc_endpoint"] : `${host}/oidc`;

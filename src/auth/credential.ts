@@ -4,37 +4,37 @@ import { keepSecret } from "../core/redact.ts";
 import type { WorkspaceAnswer } from "./http.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** A password that logs in to one endpoint for a while. */
+/** A short-lived password for one endpoint. */
 export interface Credential {
   /** The OAuth token, sent as the password. */
   readonly token: string;
-  /** When it was asked for, by this machine's clock, in milliseconds since 1970. */
+  /** When it was requested, by this machine's clock, in milliseconds since 1970. */
   readonly mintedAt: number;
-  /** How long it logs in, in milliseconds from `mintedAt`. */
+  /** How long it is valid, in milliseconds from `mintedAt`. */
   readonly lifetime: number;
-  /** Whether `lifetime` is what the workspace said; else it is an assumption, and no refresh is planned on it. */
+  /** Whether the workspace gave `lifetime`. Otherwise it is an assumption, and no refresh is scheduled. */
   readonly lifetimeKnown: boolean;
 }
 
-/** Whom a credential is for. */
+/** What a credential is for. */
 export interface CredentialRequest {
   /** The endpoint's full name, or the name of a Provisioned instance. */
   target: { endpoint: string } | { instance: string };
   /** The group to log in as. */
   group?: string | undefined;
-  /** The wanted life in seconds. */
+  /** The requested lifetime in seconds. */
   ttl?: number | undefined;
 }
 
-/** No credential lives longer; what claims to is not believed. */
+/** The longest lifetime that is believed. */
 const LONGEST_LIFE_MS = 3_600_000;
-/** What a credential is trusted for when its expiry makes no sense: too short to do harm, too long to loop. */
+/** The assumed lifetime where the expiry makes no sense: short enough to do no harm, long enough not to loop. */
 const ASSUMED_LIFE_MS = 60_000;
 
 /**
- * Asks the workspace for a credential.
+ * Requests a credential from the workspace.
  *
- * @throws {LakebaseError} As {@linkcode Workspace.request}; `WORKSPACE_UNAVAILABLE` where the answer holds no token.
+ * @throws {LakebaseError} As {@linkcode Workspace.request}; `WORKSPACE_UNAVAILABLE` for an answer without a token.
  */
 export async function mintCredential(
   workspace: Workspace,
@@ -65,8 +65,8 @@ function credentialCall({ target, group, ttl }: CredentialRequest): { path: stri
 }
 
 /**
- * How long a credential lives. Both ends are read off the server's clock where it sends one, so that a laptop whose
- * clock is ten minutes off neither trusts a dead token nor throws a good one away.
+ * How long a credential is valid. Both ends are measured by the server's clock where it sends one, so that a laptop whose clock
+ * is ten minutes off neither uses an expired token nor drops a valid one.
  *
  * @param answer The workspace's answer: `expire_time` (Autoscaling) or `expiration_time` (Provisioned).
  * @param now This machine's clock, in milliseconds since 1970.
@@ -83,11 +83,11 @@ export function credentialLifetime(
   return { lifetime: ASSUMED_LIFE_MS, lifetimeKnown: false };
 }
 
-/** A credential this close to its end is not handed out: a login takes a moment. */
+/** A credential is not used this close to its end: a login takes a moment. */
 const LOGIN_MS = 2000;
 
 /**
- * When to refresh a credential: 10 minutes before the end of the usual hour, in proportion for a shorter life.
+ * When to refresh a credential: 10 minutes before the end of the usual hour, proportionally less for a shorter lifetime.
  *
  * @param lifetime Milliseconds.
  * @returns Milliseconds after the credential was minted.
@@ -97,8 +97,8 @@ export function refreshAfter(lifetime: number): number {
 }
 
 /**
- * The credential in force for one endpoint: minted once for any number of callers, renewed in the background before it
- * ends, and served while it is valid even when renewing fails.
+ * Caches the credential of one endpoint. Any number of callers share one request; the credential is renewed in the background
+ * before it ends, and is used while it is valid even when the renewal fails.
  */
 export class CredentialCache {
   readonly #mint: (signal: AbortSignal) => Promise<Credential>;
@@ -110,13 +110,13 @@ export class CredentialCache {
   /**
    * Makes an empty cache.
    *
-   * @param mint Asks for a fresh credential; it retries what is worth retrying by itself.
+   * @param mint Requests a new credential, with retries of its own.
    */
   constructor(mint: (signal: AbortSignal) => Promise<Credential>) {
     this.#mint = mint;
   }
 
-  /** The credential in force, if there is one; for showing when it ends. */
+  /** The cached credential, for displaying when it ends. */
   get current(): Credential | undefined {
     return this.#current;
   }
@@ -124,7 +124,7 @@ export class CredentialCache {
   /**
    * The credential to log in with.
    *
-   * @throws {LakebaseError} What minting threw, where no valid credential is left; `CLOSED` after {@linkcode close}.
+   * @throws {LakebaseError} The error of the request, where no valid credential is left; `CLOSED` after {@linkcode close}.
    */
   async get(): Promise<Credential> {
     if (this.#closing.signal.aborted) throw new LakebaseError("CLOSED", "Cannot log in: the connection is closed");
@@ -134,21 +134,21 @@ export class CredentialCache {
   }
 
   /**
-   * Says that the server refused a credential; it is not served again.
+   * Drops a credential that the server refused.
    *
-   * @param credential The one that was used; a newer one in force is left alone.
+   * @param credential The credential that was used; a newer one stays cached.
    */
   invalidate(credential: Credential): void {
     if (this.#current === credential) this.#current = undefined;
   }
 
-  /** Ends the background refresh, and a mint that is under way. */
+  /** Ends the background refresh and a running request. */
   close(): void {
     clearTimeout(this.#timer);
     this.#closing.abort(new LakebaseError("CLOSED", "Cannot log in: the connection is closed"));
   }
 
-  /** One request at a time: all who ask meanwhile share it. */
+  /** Runs one request at a time, which all callers share. */
   #mintOnce(): Promise<Credential> {
     if (this.#minting !== undefined) return this.#minting;
     const minting = this.#mint(this.#closing.signal).then((credential) => {
@@ -170,7 +170,7 @@ export class CredentialCache {
     Deno.unrefTimer(this.#timer);
   }
 
-  /** A failure here is nobody's error yet: the credential in force still logs in, and `get` reports when it does not. */
+  /** Ignores failures: the cached credential is still valid, and `get` reports the failure once it is not. */
   async #refresh(attempt: number): Promise<void> {
     try {
       await this.#mintOnce();

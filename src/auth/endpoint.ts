@@ -2,27 +2,27 @@ import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { checkTakesOAuth } from "../settings/host.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** Where a login goes and whom the credential is for. */
+/** The target of a login. */
 export interface Endpoint {
-  /** The endpoint's full name, or the instance's. */
+  /** The full name of the endpoint, or the name of the instance. */
   readonly name: string;
-  /** What the credential is asked for. */
+  /** The target of the credential request. */
   readonly target: { endpoint: string } | { instance: string };
-  /** The host to connect to; `undefined` where it was not looked up because the caller named one. */
+  /** The host to connect to; `undefined` where the caller named one, so that it was not looked up. */
   readonly host: string | undefined;
   /** `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` as above. */
   readonly state: string | undefined;
 }
 
-/** What is wanted. */
+/** The endpoint to find. */
 export interface EndpointRequest {
   /** Any of the forms of `ConnectOptions.endpoint`; `undefined` for the only one. */
   endpoint?: string | undefined;
   /** A Provisioned instance, instead. */
   instance?: string | undefined;
-  /** Prefer a host that only reads. */
+  /** Whether a read-only host is preferred. */
   readOnly: boolean;
-  /** The caller's own host: an endpoint named in full need not be looked up then. */
+  /** The caller's own host. With it an endpoint with a full name is not looked up. */
   host?: string | undefined;
 }
 
@@ -56,9 +56,9 @@ export interface FindOptions {
 }
 
 /**
- * Makes sure that a host is the one that the workspace names for the endpoint.
+ * Checks that a host is the one that the workspace names for the endpoint.
  *
- * @param wanted The host, and what is wrong with another one; `unconfirmedHost` is `undefined` where any host will do.
+ * @param settings The host, and the error for another one; `unconfirmedHost` is `undefined` where no check is needed.
  * @param named The host that the workspace names.
  * @throws {LakebaseError} `BAD_SETTING`
  */
@@ -75,7 +75,7 @@ type Item = Record<string, unknown>;
 const ROOT = "/api/2.0/postgres";
 
 /**
- * Whether an endpoint's full name is known before asking the workspace, so that the credential can be asked for at once.
+ * Whether an endpoint's full name is known without the workspace, so that the credential can be requested at once.
  *
  * @param reference The endpoint as the caller named it.
  */
@@ -84,10 +84,10 @@ export function isFullName(reference: string | undefined): reference is string {
 }
 
 /**
- * Finds the endpoint that the caller means: by its name, or the READ_WRITE (or READ_ONLY) one of a branch, of the default
- * branch of a project, of the only project.
+ * Finds an endpoint by its full name, or the READ_WRITE (or READ_ONLY) endpoint of a branch, of the default branch of a project,
+ * or of the only project.
  *
- * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` and `ENDPOINT_AMBIGUOUS`, listing what there is; `ENDPOINT_NOT_READY`.
+ * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` and `ENDPOINT_AMBIGUOUS`, which list the choices; `ENDPOINT_NOT_READY`.
  */
 export async function findEndpoint(
   workspace: Workspace,
@@ -116,7 +116,7 @@ async function getEndpoint(lookups: Lookups, name: string): Promise<Item> {
   }
 }
 
-/** The branch that a reference means, by its full name. */
+/** The full name of the branch that a reference stands for. */
 async function findBranch(lookups: Lookups, reference: string | undefined): Promise<string> {
   if (reference !== undefined && reference.includes("/branches/")) return reference;
   const project = reference === undefined ? await onlyProject(lookups) : projectName(reference);
@@ -152,11 +152,11 @@ async function listOf(lookups: Lookups, path: string, key: string): Promise<Item
 }
 
 /**
- * Chooses by type, never by place: a read replica may come first in the list.
+ * Chooses an endpoint by its type, not by its position: a read replica may come first in the list.
  *
  * @param branch The branch's full name, for the error.
- * @param endpoints What the branch has.
- * @param readOnly Whether a READ_ONLY endpoint is better; a READ_WRITE one serves where there is none.
+ * @param endpoints The endpoints of the branch.
+ * @param readOnly Whether a READ_ONLY endpoint is preferred; without one a READ_WRITE endpoint is chosen.
  */
 function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
   const ofType = (type: string) => endpoints.filter((item) => String(status(item)["endpoint_type"]).endsWith(type));
@@ -209,7 +209,7 @@ async function findInstance(
   return { name: instance, target: { instance }, host, state: typeof state === "string" ? state : undefined };
 }
 
-/** A 404 as an error that lists what there is at the nearest level that exists. */
+/** Turns a 404 into an error that lists the choices on the nearest level that exists. */
 async function withChoices(lookups: Lookups, name: string, error: unknown): Promise<unknown> {
   if (!isNotFound(error)) return error;
   const parts = name.split("/");

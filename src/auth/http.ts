@@ -4,7 +4,7 @@ import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 
-/** What an HTTP server answered. */
+/** The answer of an HTTP server. */
 export interface HttpAnswer {
   /** The status and the headers. */
   response: Response;
@@ -12,13 +12,13 @@ export interface HttpAnswer {
   text: string;
 }
 
-/** The longest answer that is read, in bytes, unpacked. A page of a hundred endpoints has less than a thousandth of it. */
+/** The longest answer that is read, in bytes after decompression. A page of a hundred endpoints has less than 100 kB. */
 const LONGEST_ANSWER = 16 * 1024 * 1024;
 
 /**
- * Sends a request that carries a login. It follows no redirect, which would hand the login to whoever the redirect names.
- * To this machine it goes straight, by no proxy, and to an address that was checked: what a name of this machine resolves
- * to is decided by DNS. To others it goes as Deno's `fetch` goes, by the proxy of the environment where there is one.
+ * Sends a request that carries a login. Redirects are not followed, because the login would go along. A request to this machine
+ * uses no proxy and goes to a verified loopback address, because DNS decides where a name such as `w.localhost` leads. Other
+ * requests use the proxy of the environment, if there is one.
  *
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for an answer of more than
  * 16 MiB.
@@ -39,7 +39,7 @@ export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
   }
 }
 
-/** The body as text, as `response.text()` gives it, which has no limit. */
+/** Reads the body as text. `response.text()` has no limit. */
 async function readText(url: URL, response: Response): Promise<string> {
   const pieces: Uint8Array[] = [];
   let size = 0;
@@ -51,12 +51,12 @@ async function readText(url: URL, response: Response): Promise<string> {
   return new TextDecoder().decode(joinBytes(pieces));
 }
 
-/** The address of this machine that a name stands for; `undefined` where it stands for another machine's. */
+/** The loopback address that a name resolves to; `undefined` where it leads to another machine. */
 async function ownAddress({ hostname }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
   if (isIP(host) !== 0) return host;
   if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
-    return host === "localhost" ? host : undefined; // the one name that a resolver must not send elsewhere (RFC 6761)
+    return host === "localhost" ? host : undefined; // the only name that resolvers must keep on this machine (RFC 6761)
   }
   const addresses = await lookup(host, { all: true }).catch(() => []);
   const own = addresses.every(({ address }) => isLoopbackAddress(address));
@@ -64,7 +64,7 @@ async function ownAddress({ hostname }: URL): Promise<string | undefined> {
   return own ? first?.address : undefined;
 }
 
-/** A program that may reach `localhost` by its name only is given that name. */
+/** The address, or the name where this program may connect to the name only. */
 function reachable(hostname: string, address: string, port: number): string {
   const host = address.includes(":") ? `[${address}]` : address;
   const granted = Deno.permissions.querySync({ name: "net", host: `${host}:${port}` }).state === "granted";
@@ -78,11 +78,11 @@ function plainText(url: URL): LakebaseError {
   );
 }
 
-/** A call to the workspace. */
+/** A request to the workspace. */
 export interface WorkspaceRequest {
   /** The HTTP method. */
   method: "GET" | "POST";
-  /** The path, from `/api` on. */
+  /** The path, which begins with `/api`. */
   path: string;
   /** Query parameters. */
   query?: Record<string, string>;
@@ -90,20 +90,20 @@ export interface WorkspaceRequest {
   body?: unknown;
 }
 
-/** What the workspace answered. */
+/** The answer of the workspace. */
 export interface WorkspaceAnswer {
   /** The JSON object. */
   body: Record<string, unknown>;
-  /** The server's own clock, in milliseconds since 1970, by its `Date` header. */
+  /** The server's time in its `Date` header, in milliseconds since 1970. */
   serverTime: number | undefined;
 }
 
-/** What became of a request, and whether another try may do better. */
+/** The outcome of one attempt, and whether to retry. */
 export type Outcome =
   | { answer: WorkspaceAnswer }
   | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
 
-/** What became of a request that was answered. */
+/** The outcome of an attempt that was answered. */
 export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
   const body = parseObject(text);
   if (response.ok && body !== undefined) {
@@ -171,13 +171,13 @@ function statusError(
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
 }
 
-/** A host that serves several workspaces has to be told which. */
+/** Advice for a host that serves several workspaces. */
 function aboutWorkspaceId(said: string | undefined): string {
   if (said === undefined || !/(workspace|org)[ _]?id/i.test(said)) return "";
   return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
 }
 
-/** What became of a request that was not answered. */
+/** The outcome of an attempt that was not answered. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
   const reason = deepest(cause);
   if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
@@ -186,18 +186,18 @@ export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Ou
   return { error, retry: !certificate, network: true };
 }
 
-/** `fetch failed` says less than what it came of. */
+/** The message of the innermost cause: `fetch failed` says too little. */
 function deepest(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
 }
 
-/** The error for a workspace that does not do what one does. */
+/** The error for a workspace that can't be reached, or that answers as none. */
 export function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
 }
 
-/** What a login's error says where it goes on to quote what it could not read. */
+/** Login errors of the SDK that quote what it could not read, and the text to use instead. */
 const QUOTES: readonly [RegExp, string][] = [
   [
     /header value|ByteString/i,
@@ -208,7 +208,7 @@ const QUOTES: readonly [RegExp, string][] = [
   [/Failed to retrieve token: \{/i, "the answer to the request for a token was not understood"],
 ];
 
-/** The error for a login that can't be had. */
+/** The error where no login is available. */
 export function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
   const said = cause instanceof Error ? cause.message : String(cause);
   const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];

@@ -16,30 +16,30 @@ import {
   type WorkspaceRequest,
 } from "./http.ts";
 
-/** One call may take this long; a slow workspace answers within a second or two. */
+/** The limit of one attempt; a slow workspace answers within two seconds. */
 const ATTEMPT_LIMIT_MS = 15_000;
-/** A cable pulled out for a moment is worth a retry; a wrong host name is not worth a minute. */
+/** Attempts after network failures: enough for a short outage, and a wrong host name fails soon. */
 const NETWORK_TRIES = 4;
 
-/** Pages of a list, of a hundred items each: no workspace has 100,000 projects that one login sees. */
+/** The most pages of a list, of a hundred items each. No login sees 100,000 projects. */
 const MOST_PAGES = 1000;
 
-/** Where to find the workspace and its login. */
+/** What a {@linkcode Workspace} is made of. */
 export interface WorkspaceOptions {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
-  /** Which workspace, and the login; without a client. */
+  /** The workspace and the login, where there is no client. */
   login?: WorkspaceLogin | undefined;
-  /** Milliseconds that one request may take, retries included. */
+  /** Milliseconds that one request may take, including retries. */
   limit: number;
 }
 
 /**
  * The Databricks workspace's REST API.
  *
- * The SDK finds the login (token, OAuth machine to machine, CLI, Azure, Google, profiles) and signs the requests. They
- * are sent with `fetch`: the SDK's own HTTP agent verifies no certificate unless told to, retries 429 for five minutes
- * without a look at `Retry-After`, and gives no way to read the `Date` header of an error or to stop.
+ * The SDK finds the login (token, OAuth, CLI, Azure, Google) and signs the requests. They are sent with `fetch`, because the
+ * SDK's HTTP agent does not verify certificates by default, retries 429 for five minutes without regard to `Retry-After`, can't
+ * be aborted, and does not give access to the `Date` header.
  */
 export class Workspace {
   readonly #client: Promise<WorkspaceClientLike>;
@@ -47,16 +47,16 @@ export class Workspace {
   readonly #profile: string | undefined;
   #firstLogin: Promise<unknown> | undefined;
 
-  /** Makes a workspace; nothing is asked of it yet. */
+  /** Makes a workspace; no request is sent yet. */
   constructor(options: WorkspaceOptions) {
     this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
-    this.#client.catch(() => {}); // reported by the first request
+    this.#client.catch(() => {}); // the first request reports it
     this.#limit = options.limit;
     this.#profile = options.login?.profile;
   }
 
   /**
-   * Sends a request; 429, 5xx and network failures are retried within the limit.
+   * Sends a request. It is retried after 429, 5xx and network failures, until the deadline.
    *
    * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`.
    */
@@ -76,13 +76,13 @@ export class Workspace {
     }
   }
 
-  /** The time by which a request that begins now has to be answered; several requests may share it. */
+  /** The deadline of a request that begins now, in milliseconds since 1970. Several requests may share one. */
   deadline(): number {
     return Date.now() + this.#limit;
   }
 
   /**
-   * Every item of a list, page after page, all of them within one deadline.
+   * Fetches all pages of a list within one deadline.
    *
    * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` for a list that does not end.
    */
@@ -105,18 +105,18 @@ export class Workspace {
       });
       if (Array.isArray(body[key])) items.push(...body[key] as Record<string, unknown>[]);
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
-      if (token === "" || seen.has(token)) return items; // a server that repeats a page would page for ever
+      if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end
       seen.add(token);
       if (seen.size >= MOST_PAGES || Date.now() >= deadline) throw await endless();
     }
   }
 
-  /** Who the login belongs to: an e-mail address, or a service principal's application id. */
+  /** The user of the login: an e-mail address, or the application id of a service principal. */
   async currentUser(signal?: AbortSignal): Promise<string> {
     return (await this.whoAmI(signal)).user;
   }
 
-  /** {@linkcode currentUser}, and what time it is there. */
+  /** {@linkcode currentUser}, and the server's time. */
   async whoAmI(signal?: AbortSignal): Promise<{ user: string; serverTime: number | undefined }> {
     const { body, serverTime } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
     if (typeof body["userName"] === "string" && body["userName"] !== "") return { user: body["userName"], serverTime };
@@ -153,7 +153,7 @@ export class Workspace {
     }
   }
 
-  /** The SDK would fetch one token for each of several first requests that run side by side. */
+  /** Concurrent first requests share one login: the SDK would fetch a token for each of them. */
   async #headers(): Promise<Headers> {
     const { config: login } = await this.#client;
     const headers = new Headers({
@@ -178,7 +178,7 @@ export class Workspace {
   }
 }
 
-/** A host may serve several workspaces: the Python SDK names the one that is meant in one way, the TypeScript SDK in the other. */
+/** Names the workspace to a host that serves several. The Python SDK uses the first header, the TypeScript SDK the second. */
 function workspaceHeaders(id: string): Record<string, string> {
   return { "x-databricks-workspace-id": id, "x-databricks-org-id": id };
 }
@@ -190,7 +190,7 @@ async function loginClient(login: WorkspaceLogin | undefined): Promise<Workspace
   return new WorkspaceClient(sdkOptions(login));
 }
 
-/** Everything that the SDK may know is said: it reads neither the environment nor a file by itself. */
+/** Passes all settings explicitly, so that the SDK reads neither the environment nor files. */
 function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<typeof SdkWorkspaceClient>[0] {
   const { host, workspaceId, profile, attributes = {} } = login ?? {};
   const { experimentalIsUnifiedHost: unified, azureUseMsi: msi, ...texts } = attributes;

@@ -3,30 +3,30 @@ import net from "node:net";
 import { destination, type Lookup } from "./dns.ts";
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 
-/** PostgreSQL's protocol, section "Message Formats": the code of a request that comes instead of a start-up. */
+/** PostgreSQL's protocol, section "Message Formats": the code of a cancel request. */
 const CANCEL_REQUEST = 80877102;
 
-/** Which statement to cancel, and where. */
+/** The connection whose statement to cancel. */
 export interface CancelOptions {
   /** The server's host. */
   host: string;
   /** Its port. */
   port: number;
-  /** The TLS of the connection whose statement it is: the request holds that connection's key. */
+  /** The TLS options of the connection: the request contains its key. */
   ssl: SslConfig;
-  /** The backend's process, from its `BackendKeyData`. */
+  /** The process id of the backend, from its `BackendKeyData`. */
   processId: number;
-  /** The backend's key, from there too. */
+  /** The key of the backend, from the same message. */
   secretKey: number;
-  /** Milliseconds that it may take. @default {5000} */
+  /** Milliseconds that the request may take. @default {5000} */
   limit?: number;
   /** How the host is resolved. */
   find?: Lookup;
 }
 
 /**
- * Asks the server to cancel what a connection is running, on a connection of its own as the protocol has it. There is no
- * answer: the statement ends with SQLSTATE 57014, or had ended before.
+ * Asks the server, over a new connection as the protocol requires, to cancel the statement of another connection. There is no
+ * answer: the statement fails with SQLSTATE 57014, or has ended already.
  */
 export async function requestCancel(options: CancelOptions): Promise<void> {
   const { host, port, ssl, processId, secretKey, limit = 5000, find } = options;
@@ -43,7 +43,7 @@ export async function requestCancel(options: CancelOptions): Promise<void> {
     if (ssl !== false) secure = await upgrade(socket, host, ssl, signal);
     const taken = once(secure.resume(), "end", { signal });
     secure.write(requestMessage(CANCEL_REQUEST, processId, secretKey));
-    await taken; // the server hangs up when it has signaled the process
+    await taken; // the server closes the connection when it has signaled the process
   } finally {
     signal.removeEventListener("abort", onAbort);
     secure.destroy();

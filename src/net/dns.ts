@@ -10,10 +10,10 @@ export interface Address {
   family: 4 | 6;
 }
 
-/** One way of turning a host name into addresses. */
+/** A way to resolve a host name. */
 export type Resolver = (hostname: string) => Promise<Address[]>;
 
-/** The callback of Node's `lookup`: one address, or all of them where `all` was asked for. */
+/** The callback of Node's `lookup`: one address, or a list with the option `all`. */
 export type LookupCallback = (
   error: Error | null,
   address?: string | Address[],
@@ -23,12 +23,12 @@ export type LookupCallback = (
 /** A `lookup` function as Node's `net.connect` takes it. */
 export type Lookup = (hostname: string, options: { all?: boolean } | number, callback: LookupCallback) => void;
 
-/** Each way may take this long. */
+/** Milliseconds that one resolver may take. */
 const LIMIT_MS = 5000;
 
 /**
- * The ways in their order. macOS's own resolver fails on some of Lakebase's long names where `dig`, which asks the name
- * server itself, does not.
+ * The resolvers in the order of their use. The resolver of macOS fails on some of Lakebase's long names; `dig`, which queries
+ * the name server directly, does not.
  */
 const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["the system", resolveWithSystem],
@@ -36,20 +36,20 @@ const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["Deno.resolveDns", resolveWithDeno],
 ];
 
-/** What a host name resolved to, and which way. */
+/** The addresses of a host name, and the resolver that found them. */
 export interface Resolution {
   /** At least one. */
   addresses: Address[];
-  /** Such as `the system` or `dig`. */
+  /** The name of the resolver, such as `the system` or `dig`. */
   by: string;
 }
 
 /**
- * Finds the addresses of a host: by the system's resolver; where that fails by `dig`, then by `Deno.resolveDns`.
+ * Resolves a host name with the system's resolver; if that fails with `dig`, then with `Deno.resolveDns`.
  *
- * @param hostname A host name; an address is its own answer.
- * @param resolvers The ways to try.
- * @throws {LakebaseError} `DNS`, with what each way said.
+ * @param hostname A host name; an IP address is returned as it is.
+ * @param resolvers The resolvers to try.
+ * @throws {LakebaseError} `DNS`, with the error of each resolver.
  */
 export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Resolution> {
   const own = isIP(hostname);
@@ -74,8 +74,8 @@ export async function resolveHost(hostname: string, resolvers = RESOLVERS): Prom
 }
 
 /**
- * {@linkcode resolveHost} as the `lookup` of a socket: the address is used for the socket only, so that SNI and the
- * certificate's check keep the host's name.
+ * {@linkcode resolveHost} as the `lookup` function of a socket. Only the socket uses the address; SNI and the check of the
+ * certificate use the host name.
  */
 export const lookup: Lookup = (hostname, options, callback) => {
   const all = typeof options === "object" && options.all === true;
@@ -86,16 +86,16 @@ export const lookup: Lookup = (hostname, options, callback) => {
 };
 
 /**
- * Where a socket connects to, by our {@linkcode lookup} where that is possible. A socket tries the host's addresses one after
- * the other until one answers.
+ * The options of a socket for a host, with {@linkcode lookup} where it is possible. The socket tries the addresses one after
+ * another.
  */
 export function destination(host: string, port: number, find: Lookup = lookup): TcpNetConnectOpts {
   return resolvesNames() ? { host, port, lookup: find as LookupFunction } : { host, port };
 }
 
 /**
- * Whether this program may look for addresses itself. A program that may reach named hosts only has Deno resolve the name: an
- * address that the program found would be refused.
+ * Whether this program may resolve names itself. Where it may connect to certain hosts only, Deno has to resolve the name, and
+ * refuses a connection to an address.
  */
 export function resolvesNames(): boolean {
   return Deno.permissions.querySync({ name: "net" }).state === "granted";
@@ -104,7 +104,7 @@ export function resolvesNames(): boolean {
 async function limited<T>(work: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`no answer in ${LIMIT_MS / 1000} s`)), LIMIT_MS);
-  work.catch(() => {}); // it may still fail after the limit
+  work.catch(() => {}); // without this, a failure after the limit would be unhandled
   try {
     return await Promise.race([work, late.promise]);
   } finally {
@@ -122,7 +122,8 @@ function resolveWithSystem(hostname: string): Promise<Address[]> {
 }
 
 async function resolveWithDig(hostname: string): Promise<Address[]> {
-  if (!/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(hostname)) throw new Error("not a host name"); // no options for dig
+  // A name that begins with "-" would be an option of dig.
+  if (!/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(hostname)) throw new Error("not a host name");
   if (Deno.permissions.querySync({ name: "run", command: "dig" }).state !== "granted") {
     throw new Error("no --allow-run=dig");
   }
@@ -136,7 +137,7 @@ async function resolveWithDig(hostname: string): Promise<Address[]> {
   }
 }
 
-/** A killed `dig` that was a script may leave a child holding its standard output open: reading ends with the process. */
+/** Reads until the process ends: if `dig` is a script, a child of it may keep standard output open after it was killed. */
 async function readAll(child: Deno.ChildProcess, timer: ReturnType<typeof setTimeout>): Promise<string> {
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const ended = child.status.then(async (status) => {
@@ -160,10 +161,10 @@ async function readAll(child: Deno.ChildProcess, timer: ReturnType<typeof setTim
 }
 
 /**
- * The addresses in what `dig +short` prints.
+ * Extracts the addresses from the output of `dig +short`.
  *
- * @param output Lines of addresses, of names that end in a dot (CNAMEs), and of comments that begin with `;`.
- * @returns The addresses in their order, each once.
+ * @param output Lines with addresses, with names that end in a dot (CNAMEs), and comments that begin with `;`.
+ * @returns The distinct addresses in their order.
  */
 export function parseDig(output: string): Address[] {
   const lines = output.split(/\r?\n/).map((line) => line.trim());

@@ -1,16 +1,16 @@
 import { LakebaseError, type LakebaseErrorCode, quotedOption } from "../core/errors.ts";
 import { isLoopback } from "../settings/host.ts";
 
-/** What to make of a connection that did not come about. */
+/** What a failed connection means. */
 export interface ConnectFailure {
   /**
-   * `waking`: the compute may not be up yet, try again; `refused`: the same, but more likely nothing is there; `login`:
-   * the credential may be stale; `final`: trying again changes nothing.
+   * `waking`: the compute may be starting, so retry; `refused`: the same, but probably nothing listens there; `login`: the
+   * credential may be stale; `final`: a retry changes nothing.
    */
   kind: "waking" | "refused" | "login" | "final";
-  /** The code for the caller, should this be the end of it. */
+  /** The code of the error, if there is no retry. */
   code: LakebaseErrorCode;
-  /** What happened and what to do, as the end of a sentence. */
+  /** What happened and what to do: the end of the error's message. */
   state: string;
   /** The server's SQLSTATE. */
   sqlstate?: string;
@@ -25,7 +25,7 @@ interface DriverError {
   detail?: unknown;
 }
 
-/** Whom and what a connection was for, to name it in an error. */
+/** The target of a connection, as errors name it. */
 export interface Destination {
   /** The host's name. */
   host: string;
@@ -40,11 +40,11 @@ export interface Destination {
 }
 
 /**
- * Sorts a failed connection by SQLSTATE and error code. Texts decide only where the proxy in front of the compute gives
- * several meanings to one SQLSTATE.
+ * Classifies a failed connection by SQLSTATE and error code. The text decides only where Lakebase's proxy uses one SQLSTATE for
+ * several failures.
  *
- * @param error What the driver threw.
- * @param to Where the connection was to go.
+ * @param error The error of the driver.
+ * @param to The target of the connection.
  */
 export function classifyFailure(error: unknown, to: Destination): ConnectFailure {
   if (error instanceof LakebaseError) return { kind: "final", code: error.code, state: error.message };
@@ -55,7 +55,7 @@ export function classifyFailure(error: unknown, to: Destination): ConnectFailure
   return socketFailure(failure, typeof code === "string" ? code : "", to);
 }
 
-/** Of several addresses that were tried, the one whose failure promises most: a machine without IPv6 fails there at once. */
+/** Of several addresses, the failure that a retry is most likely to cure: on a machine without IPv6 that address always fails. */
 function socketFailures(errors: readonly unknown[], to: Destination): ConnectFailure {
   const failures = errors.map((error) => classifyFailure(error, to));
   const rank = ["waking", "refused"].find((kind) => failures.some((failure) => failure.kind === kind));
@@ -71,9 +71,9 @@ function serverFailure(failure: DriverError, sqlstate: string, to: Destination):
 
 type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string];
 
-/** What to make of the server's own words. PgBouncer says all of its own by 08P01, whatever they are about. */
+/** Classifies an error of the server. PgBouncer uses 08P01 for all of its own errors. */
 function refusal(message: string, sqlstate: string, to: Destination): Refusal {
-  const words = message.replace(/"[^"]*"/g, '""'); // a database may have any name
+  const words = message.replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const says = (pattern: RegExp) => pattern.test(words);
   if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask for this network to be allowed"];
   if (says(/External authorization failed/i)) {
@@ -122,10 +122,10 @@ function loginAdvice({ user, native }: Destination): string {
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
 
-/** Deno reports one code for both. */
+/** Deno reports the same code for both reasons. */
 const UNVERIFIED = "it has expired, or its authority is not trusted";
 
-/** What a compute that is not up yet, or a network that was away for a moment, looks like. */
+/** The errors of a compute that is starting, or of a network that was interrupted. */
 const BROKEN =
   /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
 
@@ -172,7 +172,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
     return { kind: "final", code: "CONNECT_TIMEOUT", state: "no answer. Check the host, the port and the network" };
   }
   if (code === "ECONNREFUSED") {
-    const kind = isLoopback(to.host) ? "final" : "refused"; // nothing wakes on this machine
+    const kind = isLoopback(to.host) ? "final" : "refused"; // a compute on this machine does not sleep
     return { kind, code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
   }
   const broke = BROKEN.test(`${code} ${message}`);
@@ -184,12 +184,12 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
 }
 
 /**
- * The error for the person who waited for a connection.
+ * The error for the caller who waited for a connection.
  *
- * @param error What the driver threw.
- * @param failure What {@linkcode classifyFailure} made of it.
- * @param to Where the connection was to go.
- * @param waited Milliseconds spent trying, where it was tried more than once.
+ * @param error The error of the driver.
+ * @param failure The result of {@linkcode classifyFailure}.
+ * @param to The target of the connection.
+ * @param waited Milliseconds since the first attempt.
  */
 export function connectError(
   error: unknown,
@@ -197,7 +197,7 @@ export function connectError(
   to: Destination,
   waited: number,
 ): LakebaseError {
-  if (error instanceof LakebaseError) { // whose trace `pg-pool` has replaced by its own
+  if (error instanceof LakebaseError) { // a new one, because `pg-pool` has replaced its trace
     const { code, message, cause, sqlstate } = error;
     return new LakebaseError(code, message, { cause, sqlstate });
   }

@@ -10,39 +10,39 @@ import { connectionOf, forgetPassword, ignoreEnvironment } from "./pg_internals.
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
-/** The login that a failed connection used: only a credential from the cache may have gone stale there. */
+/** The cached credentials that failed connections have used. */
 const usedCredentials = new WeakMap<object, Credential>();
 
-/** The credential that a connection error came of. */
+/** The cached credential that a failed connection used. */
 export function credentialOf(error: unknown): Credential | undefined {
   return typeof error === "object" && error !== null ? usedCredentials.get(error) : undefined;
 }
 
-/** A `pg.Client` that takes the credential in force at its own login, and that no dropped connection can crash. */
+/** A `pg.Client` that logs in with the current credential. A dropped connection does not end the process. */
 export interface LoginClient extends pg.Client {
-  /** When it was given back to the pool, in milliseconds since 1970; 0 while it is in use. */
+  /** When it was released to the pool, in milliseconds since 1970; 0 while it is in use. */
   idleSince: number;
-  /** When it was taken from the pool, in the same way. */
+  /** When it was taken from the pool, in milliseconds since 1970. */
   takenAt: number;
-  /** The statement that it was taken for, or what else; `undefined` where nobody said so. */
+  /** The statement or the other purpose that it was taken for; `undefined` where it is not known. */
   purpose: string | undefined;
-  /** Closes the socket without a word to the server: for a connection that does not answer. */
+  /** Closes the socket without a message to the server: for a connection that does not answer. */
   destroy(): void;
 }
 
 /** How the clients of a pool log in. */
 export interface LoginOptions {
-  /** Where the password comes from; without it the pool's own `password` stands. */
+  /** The source of the password; without it the pool's `password` is used. */
   credentials?: CredentialCache | undefined;
-  /** Milliseconds that connecting may take. The pool's own limit would also end the wait for a free connection. */
+  /** Milliseconds that connecting may take. The limit of `pg-pool` includes the wait for a free connection. */
   connectTimeout: number;
-  /** TLS; with `false` it connects to this machine only. */
+  /** TLS options; with `false` it connects to this machine only. */
   ssl: SslConfig;
   /** How host names are resolved. */
   find?: Lookup;
-  /** When a silent server is asked whether it is there. */
+  /** When a silent server is checked. */
   watch?: WatchOptions | undefined;
-  /** Bytes of a message at most. @default {what a text may have} */
+  /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
 }
 
@@ -63,13 +63,13 @@ export function loginClientClass(
         password: credentials === undefined ? checked(options.password) : () => this.#password(credentials),
         stream: () => new LookupSocket(find, ssl === false),
         connectionTimeoutMillis: connectTimeout,
-        sslnegotiation: "postgres", // else PGSSLNEGOTIATION has a say
+        sslnegotiation: "postgres", // not PGSSLNEGOTIATION
       } as pg.ClientConfig);
       this.#options = options;
       ignoreEnvironment(this);
       guardLongMessages(this, longestMessage);
       watchStyles(this);
-      // An "error" event that nobody listens to ends the process; the query that is under way rejects by itself.
+      // An "error" event without a listener ends the process. A running query rejects in any case.
       this.on("error", () => {});
     }
 
@@ -94,12 +94,12 @@ export function loginClientClass(
       connecting.then(() => callback(undefined as unknown as Error), callback);
     }
 
-    /** How `console.log` prints it: not as `pg`'s own fields, of which some are hidden only from a shallow look. */
+    /** How `console.log` prints it: without the fields of `pg`, some of which hold secrets. */
     [Symbol.for("Deno.customInspect")](): string {
       return printed(this);
     }
 
-    /** As `console.log`, for Node's `util.inspect`. */
+    /** The same for `util.inspect` of Node. */
     [Symbol.for("nodejs.util.inspect.custom")](): string {
       return printed(this);
     }
@@ -114,7 +114,7 @@ function printed({ database, host, port, user }: pg.Client): string {
   return `Client { ${database} at ${host}:${port} as ${user} }`;
 }
 
-/** `pg` calls `connect(port, host)`; the name is resolved our way, and stays the name for TLS. */
+/** A socket that resolves the host name with our `lookup`. TLS still uses the name. */
 class LookupSocket extends net.Socket {
   readonly #lookup: Lookup;
   readonly #plain: boolean;
@@ -132,7 +132,7 @@ class LookupSocket extends net.Socket {
   }
 }
 
-/** A password function's own failure is no failure of the network. (Named here because a pool hides its password.) */
+/** Wraps a password function, so that its failure is not taken for one of the network. */
 function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
   if (typeof password !== "function") return password;
   return async () => {
@@ -150,7 +150,7 @@ function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["passwo
   };
 }
 
-/** What can be said of an error that may quote a password: its kind, and where it was thrown. */
+/** A copy of an error without its message, which may quote a password. */
 function withoutText(cause: unknown): Error {
   const kept = new Error("(not shown)");
   if (!(cause instanceof Error)) return kept;
@@ -167,9 +167,8 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
 }
 
 /**
- * How the server has to write values, so that they are read without a loss: a role, a database or PGOPTIONS may say otherwise.
- * It is settled by a statement after the login and not by startup parameters, which poolers refuse. What a statement of the
- * person has set stays.
+ * Sets the output formats that values are parsed from: a role, a database or PGOPTIONS may have other ones. This is a statement
+ * after the login instead of startup parameters, because poolers refuse those. Formats that the session has set stay.
  */
 const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALUES
   ('DateStyle', 'ISO', '^ISO'),
@@ -180,8 +179,8 @@ const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALU
   WHERE s.source OPERATOR(pg_catalog.<>) 'session' AND s.setting OPERATOR(pg_catalog.!~) w.good`;
 
 /**
- * Keeps what the server reports of a session's settings, and puts back what a reset undoes. The driver reads UTF-8 alone, so
- * another `client_encoding` is put back too.
+ * Records the session settings that the server reports, and restores the output formats after a reset. Also restores
+ * `client_encoding`, because the driver reads UTF-8 only.
  *
  * @param client A client that has not connected.
  */
@@ -199,7 +198,7 @@ export function watchStyles(client: pg.Client): void {
   });
 }
 
-/** Settles how the server writes values. A server that does not let it goes on: what it then sends is told when it is read. */
+/** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
 export async function settleStyles(client: pg.Client): Promise<void> {
   await client.query(SETTLE).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;

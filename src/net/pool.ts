@@ -10,30 +10,30 @@ import { credentialOf, type LoginClient } from "./login_client.ts";
 import { backendOf, closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
-/** A connection that was idle this long is asked for a sign of life before it is handed out. */
-const UNCHECKED_IDLE_MS = 5000;
-/** How long it may take to give one. */
-const SIGN_OF_LIFE_MS = 5000;
-/** Nothing listening is rarely a compute that wakes up. */
+/** A connection that was idle this long is tested before it is used. */
+const UNTESTED_IDLE_MS = 5000;
+/** Milliseconds that the test may take. */
+const TEST_LIMIT_MS = 5000;
+/** How long a refused connection is retried: rarely is that a compute that wakes up. */
 const REFUSED_LIMIT_MS = 15_000;
-/** How long `end()` waits for statements that still run. */
+/** How long `end()` waits for running statements. */
 const END_LIMIT_MS = 5000;
-/** How many of those who hold connections are named. */
+/** The most holders of connections that an error lists. */
 const MOST_HOLDERS = 5;
 
-/** A connection outlives the function that had it opened, so what that function keeps by AsyncLocalStorage is not its own. */
-const ofNobody = AsyncLocalStorage.snapshot();
+/** Opens connections outside of the caller's AsyncLocalStorage context, because they outlive the caller. */
+const outsideOfContext = AsyncLocalStorage.snapshot();
 
-/** Errors of a pool whose connections are all held: to try again would be to wait again. */
+/** Errors of a full pool, which are not retried. */
 const full = new WeakSet<Error>();
 
 type PooledClient = pg.PoolClient & LoginClient;
 
-/** A try to get a connection. */
-interface Try {
+/** An attempt to get a connection. */
+interface Attempt {
   /** When it began. */
   started: number;
-  /** What came of it. */
+  /** Its result. */
   client: Promise<pg.PoolClient>;
 }
 
@@ -44,26 +44,26 @@ type Connected = (
 ) => void;
 
 /**
- * A `pg.Pool` that logs in, wakes the compute, and hands out no connection that the server dropped meanwhile. Only
- * connecting is ever tried again, never a statement.
+ * A `pg.Pool` that logs in, wakes the compute, and replaces idle connections that the server has dropped. Only connecting is
+ * retried, never a statement.
  */
 export class LakebasePool extends pg.Pool {
   readonly #options: LakebasePoolOptions;
   readonly #clients = new Set<LoginClient>();
   readonly #idle: IdleTimer<LoginClient>;
-  /** Connections idle since before then went the way of one that was found dead. */
+  /** Connections that were idle before this time are not used: one of them was found dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
-  /** Called when somebody has to wait for a connection: who keeps one without need may give it back. */
+  /** Called when a caller has to wait for a connection, so that holders can release connections that they do not need. */
   onFull: (() => void) | undefined;
-  /** Why it was closed, for whoever uses it after that. */
+  /** Why it was closed, for the error of later uses. */
   endedBecause = "close() was called on it. Call connect() again";
 
   /** Makes a pool; it connects when first used. */
   constructor(options: LakebasePoolOptions) {
     super(poolConfig(options));
     this.#options = options;
-    this.on("error", () => {}); // an idle connection that drops is the server's right; the next query gets another
+    this.on("error", () => {}); // the server may drop idle connections; the next query gets another one
     this.on("connect", (client) => this.#clients.add(client as unknown as LoginClient));
     this.on("remove", (client) => this.#clients.delete(client as unknown as LoginClient));
     this.#idle = new IdleTimer({
@@ -81,9 +81,9 @@ export class LakebasePool extends pg.Pool {
     return this.#options.connectTimeout;
   }
 
-  /** A connection from the pool; `release()` it. */
+  /** Takes a connection from the pool; `release()` it after use. */
   override connect(): Promise<pg.PoolClient>;
-  /** As `pg.Pool` has it. */
+  /** The callback form of `pg.Pool`. */
   override connect(callback: Connected): void;
   override connect(callback?: Connected): Promise<pg.PoolClient> | void {
     if (callback === undefined) {
@@ -91,7 +91,7 @@ export class LakebasePool extends pg.Pool {
         this.connect((error, client) => client === undefined ? reject(error) : resolve(client));
       });
     }
-    if (this.ending || this.#mustOpen) return give(ofNobody(() => this.#connect()), callback);
+    if (this.ending || this.#mustOpen) return give(outsideOfContext(() => this.#connect()), callback);
     const started = Date.now();
     this.#next((error, taken, done) => {
       const client = taken as PooledClient | undefined;
@@ -99,14 +99,14 @@ export class LakebasePool extends pg.Pool {
         const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
         return give(this.#connect({ started, client: made }), callback);
       }
-      taking(client);
+      markTaken(client);
       callback(undefined, client, done);
     });
   }
 
-  /** Closes every connection; statements that still run have five seconds. */
+  /** Closes all connections. Running statements have five seconds to end. */
   override end(): Promise<void>;
-  /** As `pg.Pool` has it. */
+  /** The callback form of `pg.Pool`. */
   override end(callback: () => void): void;
   override end(callback?: () => void): Promise<void> | void {
     this.#ending ??= this.#end();
@@ -114,18 +114,18 @@ export class LakebasePool extends pg.Pool {
     this.#ending.then(callback);
   }
 
-  /** Asks the server to cancel what a connection of this pool is running. */
+  /** Asks the server to cancel the statement that a connection of this pool runs. */
   async cancel(client: pg.PoolClient): Promise<void> {
     const { host, port, ssl } = this.#options;
     await requestCancel({ host, port, ssl, ...backendOf(client) });
   }
 
-  /** How `console.log` prints it: its options hold the password, hidden only from a shallow look. */
+  /** How `console.log` prints it: without its options, which hold the password. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.#summary();
   }
 
-  /** As `console.log`, for Node's `util.inspect`. */
+  /** The same for `util.inspect` of Node. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.#summary();
   }
@@ -140,7 +140,7 @@ export class LakebasePool extends pg.Pool {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       this.#clients.forEach((client) => client.destroy());
-      late.resolve(); // `pg` would go on waiting for a connection that nobody gives back
+      late.resolve(); // `pg` would wait for connections that are never released
     }, END_LIMIT_MS);
     await Promise.race([super.end(), late.promise]).finally(() => clearTimeout(timer));
   }
@@ -153,7 +153,7 @@ export class LakebasePool extends pg.Pool {
     );
   }
 
-  /** `pg-pool`'s own `connect`, whose wait for a connection that others hold would have no end. */
+  /** `connect` of `pg-pool`, with a limit for the wait for a free connection. */
   #next(callback: Connected): void {
     const held = this.waitingCount >= this.idleCount + this.options.max - this.totalCount;
     if (!held) return super.connect(callback);
@@ -175,7 +175,7 @@ export class LakebasePool extends pg.Pool {
     });
   }
 
-  /** Who holds the connections. */
+  /** The error for a full pool, which lists the holders of its connections. */
   #busy(): LakebaseError {
     const { connectTimeout, max } = this.#options;
     const now = Date.now();
@@ -196,17 +196,17 @@ export class LakebasePool extends pg.Pool {
     return error;
   }
 
-  /** Whether a connection has to be opened; else one is idle, or will be when another caller gives it back. */
+  /** Whether a connection has to be opened: none is idle, and the pool is not full. */
   get #mustOpen(): boolean {
     return this.idleCount === 0 && this.totalCount < this.options.max;
   }
 
   /**
-   * Tries for as long as it may.
+   * Connects, with retries until the limit.
    *
-   * @param first The first try, where it has been made.
+   * @param first The first attempt, if it has been made already.
    */
-  async #connect(first?: Try): Promise<pg.PoolClient> {
+  async #connect(first?: Attempt): Promise<pg.PoolClient> {
     const { connectTimeout, credentials, onWaiting } = this.#options;
     let firstFailure: number | undefined;
     let reminted = false;
@@ -217,7 +217,7 @@ export class LakebasePool extends pg.Pool {
       const { started, client } = made ?? { started: Date.now(), client: this.#take(deadline) };
       made = undefined;
       try {
-        return await this.#living(deadline, client);
+        return await this.#working(deadline, client);
       } catch (error) {
         if (this.ending) throw this.#closed();
         if (full.has(error as Error)) throw error;
@@ -232,7 +232,7 @@ export class LakebasePool extends pg.Pool {
         const waited = Date.now() - firstFailure;
         const wait = backoff(attempt, { first: 100, most: 2000 });
         if (waited + wait >= limit(failure, connectTimeout)) {
-          // A try that the deadline cut short must not hide why the one before it failed.
+          // An attempt that the deadline cut short must not hide the reason of the one before it.
           const told = failure.code === "CONNECT_TIMEOUT" && last !== undefined ? last : { error, failure };
           throw connectError(told.error, told.failure, this.#options, waited);
         }
@@ -243,18 +243,18 @@ export class LakebasePool extends pg.Pool {
     }
   }
 
-  /** One try; a deadline is given from the second on, since the first may rightly wait long for a free connection. */
+  /** One attempt. The first one has no deadline, because it may wait long for a free connection. */
   async #take(deadline: number | undefined): Promise<pg.PoolClient> {
     if (this.ending) throw this.#closed();
-    if (this.#mustOpen) await this.#options.credentials?.get(); // its errors are better than a failed login's
+    if (this.#mustOpen) await this.#options.credentials?.get(); // its errors say more than that of a failed login
     return await before(deadline, this.#promised());
   }
 
-  /** A connection that lives; one that does not is replaced. */
-  async #living(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+  /** A connection that works; dead ones are replaced. */
+  async #working(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
     for (let client = await taken as PooledClient;; client = await before(deadline, this.#promised()) as PooledClient) {
-      if (await this.#lives(client)) {
-        taking(client);
+      if (await this.#works(client)) {
+        markTaken(client);
         return client;
       }
       client.destroy();
@@ -262,16 +262,16 @@ export class LakebasePool extends pg.Pool {
     }
   }
 
-  /** Whether a connection is good without being asked: new, or in use until a moment ago. */
+  /** Whether a connection needs no test: it is new, or was used a moment ago. */
   #isFresh({ idleSince }: PooledClient, now: number): boolean {
-    return idleSince === 0 || idleSince >= this.#deadBefore && now - idleSince < UNCHECKED_IDLE_MS;
+    return idleSince === 0 || idleSince >= this.#deadBefore && now - idleSince < UNTESTED_IDLE_MS;
   }
 
-  async #lives(client: PooledClient): Promise<boolean> {
+  async #works(client: PooledClient): Promise<boolean> {
     if (this.#isFresh(client, Date.now())) return true;
     if (client.idleSince < this.#deadBefore) return false;
     try {
-      await before(Date.now() + SIGN_OF_LIFE_MS, client.query(""));
+      await before(Date.now() + TEST_LIMIT_MS, client.query(""));
       return true;
     } catch {
       this.#deadBefore = Date.now();
@@ -280,7 +280,7 @@ export class LakebasePool extends pg.Pool {
   }
 }
 
-function taking(client: PooledClient): void {
+function markTaken(client: PooledClient): void {
   client.idleSince = 0;
   client.takenAt = Date.now();
   client.purpose = undefined;
@@ -290,7 +290,7 @@ function seconds(ms: number): string {
   return `${Math.max(1, Math.round(ms / 1000))} s`;
 }
 
-/** What a connection was taken for, and what runs on it. */
+/** The purpose of a connection, and what runs on it. */
 function use(client: LoginClient): string {
   const running = runningQuery(client);
   const purpose = statementLine(client.purpose ?? "db.pool");
@@ -312,7 +312,7 @@ function limit(failure: ConnectFailure, connectTimeout: number): number {
   return failure.kind === "refused" ? Math.min(most, REFUSED_LIMIT_MS) : 0;
 }
 
-/** The promise, or a connection timeout; what comes later is given back. */
+/** Waits until the deadline. A connection that comes later is released. */
 async function before<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
   if (deadline === undefined) return await work;
   const late = Promise.withResolvers<never>();

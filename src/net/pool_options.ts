@@ -8,39 +8,39 @@ import { loginClientClass } from "./login_client.ts";
 import type { SslConfig } from "./tls.ts";
 import type { WatchOptions } from "./watch.ts";
 
-/** What a `LakebasePool` is made of. Durations are in seconds. */
+/** The options of a `LakebasePool`. Durations are in seconds. */
 export interface LakebasePoolOptions extends Destination {
-  /** Where the password comes from with OAuth. */
+  /** The source of OAuth credentials. */
   credentials?: CredentialCache | undefined;
   /** The native password. */
   password?: string | (() => string | Promise<string>) | undefined;
-  /** TLS, or `false` on loopback. */
+  /** TLS options, or `false` on loopback. */
   ssl: SslConfig;
-  /** Connections at most. */
+  /** The greatest number of connections. */
   max: number;
-  /** Until an unused connection is closed. */
+  /** Seconds until an unused connection is closed. */
   idleTimeout: number;
-  /** Until a connection is replaced. */
+  /** Seconds until a connection is replaced. */
   maxLifetime: number;
-  /** For connecting, waking included. */
+  /** Seconds that connecting may take, including waking the compute. */
   connectTimeout: number;
-  /** For a statement; 0 for no limit. */
+  /** Seconds that a statement may take; 0 for no limit. */
   statementTimeout: number;
   /** Makes every transaction read only. */
   readOnly: boolean;
-  /** What the server is started with, as `-c search_path=app`; `readOnly` comes behind it. */
+  /** Startup options of a session, such as `-c search_path=app`; that of `readOnly` is appended. */
   serverOptions?: string | undefined;
-  /** When a silent server is asked whether it is still there. */
+  /** When a silent server is checked. */
   watch?: WatchOptions | undefined;
-  /** Bytes of a message at most. @default {what a text may have} */
+  /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
   /** How the host's name is resolved. @default {the system, dig, Deno} */
   find?: Lookup;
-  /** Called when connecting has failed once and is tried again. */
+  /** Called when an attempt to connect has failed and will be retried. */
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }
 
-/** The same as `pg.Pool` takes it. @throws {LakebaseError} `POOLED_HOST` */
+/** The options in the form of `pg.Pool`. @throws {LakebaseError} `POOLED_HOST` */
 export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
   const { host, port, database, user, password, ssl, max, statementTimeout, readOnly, serverOptions } = options;
   checkTakesSettings(host, [...(readOnly ? ["readOnly"] : []), ...(statementTimeout > 0 ? ["statementTimeout"] : [])]);
@@ -54,7 +54,7 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     max,
     idleTimeoutMillis: 0, // see IdleTimer
     maxLifetimeSeconds: options.maxLifetime,
-    allowExitOnIdle: true, // a script that forgets close() ends all the same
+    allowExitOnIdle: true, // so that a script that forgets close() still ends
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     fallback_application_name: "lakebase-deno",
@@ -64,53 +64,53 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
   } as pg.PoolConfig;
 }
 
-/** What a timer can wait, in milliseconds. */
+/** The longest wait of a timer, in milliseconds. */
 const LONGEST = 2_147_483_647;
 
-/** What can be idle. */
-interface Idler {
-  /** Since when, in milliseconds since 1970; 0 while it is in use. */
+/** A client that may be idle. */
+interface IdleClient {
+  /** When it became idle, in milliseconds since 1970; 0 while it is in use. */
   idleSince: number;
 }
 
-/** What a {@linkcode IdleTimer} is made of. */
-export interface IdleTimerOptions<Client extends Idler> {
-  /** Milliseconds that a client may be idle; 0 for as long as it likes. */
+/** The options of an {@linkcode IdleTimer}. */
+export interface IdleTimerOptions<Client extends IdleClient> {
+  /** Milliseconds that a client may be idle; 0 for no limit. */
   limit: number;
   /** All clients. */
   clients: Iterable<Client>;
-  /** Closes one that was idle for so long. */
+  /** Closes a client that was idle for longer. */
   close: (client: Client) => void;
 }
 
 /**
- * One timer for all idle clients of a pool. `pg-pool` sets one for each connection that is given back, and clears it when the
- * connection is taken again: a tenth of what a small query costs.
+ * One timer for all idle clients of a pool. `pg-pool` sets a timer whenever a connection is released and clears it when the
+ * connection is taken, which costs a tenth of a small query.
  */
-export class IdleTimer<Client extends Idler> {
+export class IdleTimer<Client extends IdleClient> {
   readonly #options: IdleTimerOptions<Client>;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #over = false;
 
-  /** Made for the clients of a pool. */
+  /** Makes a timer that does not run. */
   constructor(options: IdleTimerOptions<Client>) {
     this.#options = options;
   }
 
-  /** Starts it where it does not run: a client is idle. It keeps no script alive. */
+  /** Starts the timer unless it runs. It does not keep a script alive. */
   start(wait: number = this.#options.limit): void {
     if (this.#timer !== undefined || this.#over || this.#options.limit === 0) return;
-    this.#timer = setTimeout(() => this.#ring(), Math.min(wait, LONGEST));
+    this.#timer = setTimeout(() => this.#closeIdle(), Math.min(wait, LONGEST));
     Deno.unrefTimer(this.#timer);
   }
 
-  /** Stops it for good. */
+  /** Stops the timer for good. */
   stop(): void {
     this.#over = true;
     clearTimeout(this.#timer);
   }
 
-  #ring(): void {
+  #closeIdle(): void {
     this.#timer = undefined;
     const { limit, clients, close } = this.#options;
     const now = Date.now();

@@ -9,17 +9,17 @@ import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
 import type { SslMode } from "../settings/options.ts";
 
-/** What `pg` takes as `ssl`: options, or `false` for none. */
+/** The option `ssl` of `pg`: TLS options, or `false` for no TLS. */
 export type SslConfig = false | ConnectionOptions;
 
 /**
- * How the connection is encrypted and whom it trusts. There is no way from here to an unverified server but
- * `no-verify`, and none to plain text but `disable` on loopback.
+ * The TLS options of a connection. Only `no-verify` accepts an unverified server, and only `disable` on loopback accepts plain
+ * text.
  *
- * @param host The server's name: for SNI and the certificate's check.
+ * @param host The server's name, for SNI and the check of its certificate.
  * @param mode As in `ConnectOptions.sslMode`.
- * @param ca PEM text or a file; `undefined` for the system's roots.
- * @throws {LakebaseError} `BAD_SETTING` for `disable` elsewhere than on loopback, and for a `ca` that is no certificate.
+ * @param ca PEM text or a file; `undefined` for the authorities that the system trusts.
+ * @throws {LakebaseError} `BAD_SETTING` for `disable` on another host than loopback, and for a `ca` without a certificate.
  */
 export async function tlsOptions(host: string, mode: SslMode, ca: string | undefined): Promise<SslConfig> {
   if (mode === "disable") {
@@ -34,10 +34,10 @@ export async function tlsOptions(host: string, mode: SslMode, ca: string | undef
 }
 
 /**
- * Ends a connection without TLS as soon as it stands, where it leads to another machine: what a name such as `db.localhost`
- * leads to is decided by DNS. For a socket that nobody else listens to yet, so that nothing is sent first.
+ * Closes a socket as soon as it has connected to another machine: DNS decides where a name such as `db.localhost` leads. Call
+ * this before other listeners are added, so that nothing is sent first.
  *
- * @param socket A socket that is to connect.
+ * @param socket A socket that has not connected.
  * @param host The host, for the error.
  */
 export function keepOnLoopback(socket: Socket, host: string): void {
@@ -85,16 +85,16 @@ async function readFile(path: string): Promise<string> {
   }
 }
 
-/** PostgreSQL's protocol, section "Message Formats": the code of a request for TLS, which comes instead of a start-up. */
+/** PostgreSQL's protocol, section "Message Formats": the code of a request for TLS. */
 const SSL_REQUEST = 80877103;
 
 /**
- * Has the server change to TLS on a connection that was just opened.
+ * Starts TLS on a new connection.
  *
  * @param socket The connection.
- * @param host The server's name: for SNI and the certificate's check.
- * @param ssl Whom to trust.
- * @throws {Error} With the same words as `pg` where the server hangs up, has no TLS or speaks something else.
+ * @param host The server's name, for SNI and the check of its certificate.
+ * @param ssl The TLS options.
+ * @throws {Error} With the messages of `pg` where the server closes the connection, has no TLS or does not speak Postgres.
  */
 export async function upgrade(
   socket: net.Socket,
@@ -107,19 +107,19 @@ export async function upgrade(
   if (answer !== "S") throw new Error("There was an error establishing an SSL connection");
   const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
   secure.on("error", () => {});
-  await heard(secure, "secureConnect", signal);
+  await eventOf(secure, "secureConnect", signal);
   return secure;
 }
 
-/** Asks a server on a fresh connection whether it takes TLS; `S` and `N` are Postgres's answers. */
+/** Asks a server over a new connection whether it supports TLS. Postgres answers `S` or `N`. */
 export async function askForTls(socket: net.Socket, signal: AbortSignal): Promise<string> {
   socket.write(requestMessage(SSL_REQUEST));
-  const [answer] = await heard(socket, "data", signal) as [Buffer];
+  const [answer] = await eventOf(socket, "data", signal) as [Buffer];
   return answer.toString("latin1");
 }
 
-/** The event, unless the connection ends before. */
-async function heard(socket: net.Socket, event: string, signal: AbortSignal): Promise<unknown[]> {
+/** Waits for an event; rejects if the connection closes first. */
+async function eventOf(socket: net.Socket, event: string, signal: AbortSignal): Promise<unknown[]> {
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   const gone = once(socket, "close", { signal: either }).then(() => {
@@ -132,9 +132,9 @@ async function heard(socket: net.Socket, event: string, signal: AbortSignal): Pr
   }
 }
 
-/** A message without a type byte: its length, a code, and words. */
-export function requestMessage(code: number, ...words: number[]): Buffer {
-  const bytes = Buffer.alloc(8 + words.length * 4);
-  [bytes.length, code, ...words].forEach((word, index) => bytes.writeInt32BE(word | 0, index * 4));
+/** A message without a type byte: its length, a code, and 32-bit values. */
+export function requestMessage(code: number, ...values: number[]): Buffer {
+  const bytes = Buffer.alloc(8 + values.length * 4);
+  [bytes.length, code, ...values].forEach((value, index) => bytes.writeInt32BE(value | 0, index * 4));
   return bytes;
 }

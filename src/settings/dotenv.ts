@@ -2,35 +2,35 @@ import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
 import { LakebaseError, optionText } from "../core/errors.ts";
 
-/** How long `@std/dotenv` may take to arrive before Node's parser reads the file instead. */
+/** Milliseconds that `@std/dotenv` may take to download before Node's parser is used instead. */
 const ARRIVAL_LIMIT_MS = 3000;
-/** A `.env` holds a few lines; more is another file under its name. */
+/** A `.env` has a few lines; a larger file is something else under its name. */
 const SIZE_LIMIT = 1_000_000;
 
 /** A line of a `.env` file. */
 export interface Assignment {
-  /** What stands to the right of `=`, without its quotes. */
+  /** The value, without its quotes. */
   value: string;
-  /** Its line, from 1. */
+  /** The line, counted from 1. */
   line: number;
-  /** Why the value is not clear. */
+  /** Why the value is ambiguous; `undefined` where it is not. */
   fault?: string;
 }
 
 /** What a `.env` file assigns. */
 export interface EnvFile {
-  /** The file, as it was named. */
+  /** The path of the file, as the caller gave it. */
   path: string;
   /** The last assignment to each name. */
   values: ReadonlyMap<string, Assignment>;
 }
 
 /**
- * Reads a `.env` file; the environment itself is left alone.
+ * Reads a `.env` file. The environment of the process is not changed.
  *
  * @param path The file; with `undefined`, `.env` in the working directory, where there is one.
  * @returns What it assigns; `undefined` where no path was given and there is no such file.
- * @throws {LakebaseError} `BAD_SETTING` for a file that can't be read, or is no text.
+ * @throws {LakebaseError} `BAD_SETTING` for a file that can't be read, or is not UTF-8 text.
  */
 export async function readEnvFile(path?: string): Promise<EnvFile | undefined> {
   const name = path ?? ".env";
@@ -42,12 +42,12 @@ export async function readEnvFile(path?: string): Promise<EnvFile | undefined> {
   return { path: name, values };
 }
 
-/** A folder of that name is a Python environment more often than not: it is none unless it was asked for. */
+/** A folder `.env` is usually a Python environment, so it is ignored unless the caller named it. */
 async function readText(path: string, asked: boolean): Promise<string | undefined> {
-  if (path === "/dev/null") return undefined; // how many a program is told to read no file
+  if (path === "/dev/null") return undefined; // the usual way to say "no file"
   let bytes: Uint8Array;
   try {
-    const { isFile, isDirectory, size } = await Deno.stat(path); // first: opening a pipe would wait for its writer
+    const { isFile, isDirectory, size } = await Deno.stat(path); // before opening it: to open a pipe would wait for its writer
     if (isDirectory && !asked) return undefined;
     if (!isFile) throw unreadable(path, `it is ${isDirectory ? "a folder" : "no file"}`);
     if (size > SIZE_LIMIT) throw unreadable(path, `it has ${size} bytes; ${SIZE_LIMIT} are the most`);
@@ -77,10 +77,10 @@ interface Parser {
   parse(text: string): Record<string, string | undefined>;
 }
 
-/** Asked for once in a process, with the first file that assigns something. */
+/** Loaded once in a process, for the first file that assigns something. */
 let parser: Promise<Parser> | undefined;
 
-/** The name is not written out in `import()`, or Deno would ask JSR for it before the first line of a script runs. */
+/** The name is not a literal in `import()`: Deno would download the package before the first line of a script runs. */
 async function loadParser(): Promise<Parser> {
   const specifier = config.imports["@std/dotenv"];
   if (await arrives(specifier)) return await import(specifier);
@@ -88,15 +88,15 @@ async function loadParser(): Promise<Parser> {
 }
 
 /**
- * JSR is not reached from closed networks: some refuse at once, some never answer, and an import that waits can't be
- * called off, not even in a worker. A child process can.
+ * Whether the package is cached or can be downloaded in time. In closed networks JSR may never answer, and a waiting import
+ * can't be canceled, not even in a worker; a child process can be killed.
  */
 async function arrives(specifier: string): Promise<boolean> {
   if (Deno.build.standalone) return false; // `execPath` is the compiled script itself
   const command = Deno.execPath();
   if (
     Deno.permissions.querySync({ name: "run", command }).state !== "granted"
-  ) return false; // asking would hang a job
+  ) return false; // a prompt would hang a job
   const args = ["cache", "--quiet", "--no-lock", "--no-config", specifier];
   const child = new Deno.Command(command, {
     args,
@@ -114,16 +114,16 @@ const NAME = /[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*/y;
 const UNCLEAR = "what follows the closing quote belongs to no value";
 
 /**
- * What a `.env` file assigns. `@std/dotenv` and Node's `parseEnv` read many a file alike, and drop what they can't read
- * without a word, which cuts passwords short. The differences:
+ * Finds the assignments in the text of a `.env` file. `@std/dotenv` and Node's `parseEnv` read most files alike, but silently
+ * drop what they can't read, which cuts passwords short. This function differs from them as follows:
  *
- * - `"say \"hi\""` is `say "hi"`; for both of them it ends at the second quote. A `\"` that no quote of its line follows
- *   ends the value, so that `"C:\dir\"` is what it looks like.
- * - what follows a closing quote, other than a comment, and `#` inside a value without quotes are faults; both cut there.
- * - `$name` stays as it is, as with Node; `@std/dotenv` puts a value in its place, in values without quotes.
- * - `\t` and `\r` in double quotes are a tab and a carriage return, as with `@std/dotenv`; Node knows `\n` only.
- * - a line break beside a quote is not part of the value, as with `@std/dotenv`; Node keeps it.
- * - back-ticks are no quotes, as with `@std/dotenv`; Node takes them for some. A byte order mark is left out; Node keeps it.
+ * - `"say \"hi\""` is `say "hi"`; they end the value at the second quote. A `\"` with no further quote on its line ends the
+ *   value, so that `"C:\dir\"` is a path that ends in a backslash.
+ * - Text after a closing quote, other than a comment, and `#` inside a value without quotes are faults; they cut the value.
+ * - `$name` is kept, as by Node; `@std/dotenv` expands it in values without quotes.
+ * - `\t` and `\r` in double quotes are a tab and a carriage return, as in `@std/dotenv`; Node knows `\n` only.
+ * - A line break next to a quote is not part of the value, as in `@std/dotenv`; Node keeps it.
+ * - Backticks are not quotes, as in `@std/dotenv`; they are in Node. A byte order mark is skipped; Node keeps it.
  */
 export function scanDotenv(text: string): Map<string, Assignment> {
   const values = new Map<string, Assignment>();
@@ -140,7 +140,7 @@ export function scanDotenv(text: string): Map<string, Assignment> {
   return values;
 }
 
-/** Reads one value, and says where its last line ends. */
+/** Reads one value, and returns where its last line ends. */
 function readValue(text: string, start: number, line: number, give: (found: Assignment) => void): number {
   const quote = text[start];
   const close = quote === "'" || quote === '"' ? closingQuote(text, start, quote) : -1;
@@ -181,8 +181,8 @@ function unescaped(text: string): string {
 }
 
 /**
- * The assignments in the form that `@std/dotenv` and Node's `parseEnv` read alike. A value that no form of theirs can hold
- * is left out: it stays as it was read.
+ * Writes the assignments so that `@std/dotenv` and Node's `parseEnv` read them alike. A value that they can't represent is
+ * left out; the caller keeps the value that {@linkcode scanDotenv} read.
  */
 export function canonicalDotenv(values: ReadonlyMap<string, Assignment>): string {
   const lines: string[] = [];

@@ -1,11 +1,11 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { LocalLakebase, LocalOptions } from "../local/mod.ts";
 
-/** A Lakebase of this machine, in use. */
+/** One use of a Lakebase on this machine. */
 export interface LocalUse {
-  /** The environment that leads to it. */
+  /** The environment variables that lead to it. */
   env: Record<string, string>;
-  /** Says that it is not needed any more; the last one to say so stops it. */
+  /** Ends the use. The server stops when its last use ends. */
   release: () => Promise<void>;
 }
 
@@ -17,7 +17,7 @@ interface Shared {
 const running = new Map<string, Shared>();
 
 /**
- * Starts a Lakebase on this machine, or joins the one that runs with the same options.
+ * Starts a Lakebase on this machine, or shares the one that runs with the same options.
  *
  * @param options As `startLocal` takes them.
  */
@@ -32,7 +32,7 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
     released = true;
     if (--shared.users > 0) return;
     running.delete(key);
-    const awake = setInterval(() => {}, 1000); // the server itself does not keep the process waiting for its own end
+    const awake = setInterval(() => {}, 1000); // keeps the process alive until the server has closed: the server is unref'd
     await shared.server.then((server) => server.close(), () => {}).finally(() => clearInterval(awake));
   };
   try {
@@ -49,6 +49,6 @@ async function start(options: LocalOptions): Promise<LocalLakebase> {
     const state = cause instanceof Error ? cause.message : String(cause);
     throw new LakebaseError("UNREACHABLE", `Cannot start a Lakebase on this machine: ${state}`, { cause });
   });
-  server.unref(); // a script that forgets close() ends all the same
+  server.unref(); // so that a script that forgets close() still ends
   return server;
 }

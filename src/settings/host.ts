@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { LakebaseError } from "../core/errors.ts";
 import { badSetting, quotedName } from "./read_option.ts";
 
-/** A host as it was given. @throws {LakebaseError} `BAD_SETTING` for what is more than a name or an address. */
+/** Returns the host as given. @throws {LakebaseError} `BAD_SETTING` for anything but a host name or an IP address. */
 export function checkHost(host: string): string {
   if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
   throw badSetting(
@@ -10,12 +10,12 @@ export function checkHost(host: string): string {
   );
 }
 
-/** Whether a host is one of Lakebase's connection pooler, PgBouncer, which hands out the server's sessions by transaction. */
+/** Whether a host name is that of Lakebase's connection pooler (PgBouncer in transaction mode). */
 function isPooler(host: string): boolean {
   return /^[^.]+-pooler\./.test(host);
 }
 
-/** Refuses a host of Lakebase's connection pooler, which takes no OAuth. @throws {LakebaseError} `POOLED_HOST` */
+/** Refuses the host of a connection pooler, which does not support OAuth. @throws {LakebaseError} `POOLED_HOST` */
 export function checkTakesOAuth(host: string): void {
   if (!isPooler(host)) return;
   throw new LakebaseError(
@@ -26,12 +26,11 @@ export function checkTakesOAuth(host: string): void {
 }
 
 /**
-/**
- * Refuses settings that belong to a server session where the connection pooler would give each transaction another one: it
- * refuses them at the login, and a `SET` would meet other clients.
+ * Refuses session settings on the host of a connection pooler. The pooler rejects them at the login, and a `SET` would affect
+ * other clients, because each transaction may run in another session of the server.
  *
  * @param host The server's host.
- * @param settings The names of the options in question that are set.
+ * @param settings The names of such options that are set.
  * @throws {LakebaseError} `POOLED_HOST`
  */
 export function checkTakesSettings(host: string, settings: readonly string[]): void {
@@ -46,8 +45,8 @@ export function checkTakesSettings(host: string, settings: readonly string[]): v
 }
 
 /**
- * Whether a host's name is one of this machine. Where it leads is decided by DNS: what depends on that asks
- * {@linkcode isLoopbackAddress} of the address that is connected to.
+ * Whether a host name stands for this machine by convention. DNS decides where it leads: a caller whose security depends on
+ * that checks the connected address with {@linkcode isLoopbackAddress}.
  *
  * @param host A host name or an address.
  * @returns `true` for `localhost`, names under it, `127.0.0.0/8` and `::1`.
@@ -56,7 +55,7 @@ export function isLoopback(host: string): boolean {
   return /^(localhost|.+\.localhost)$/i.test(host) || isLoopbackAddress(host.replace(/^\[|\]$/g, ""));
 }
 
-/** Whether an address is one of this machine's own, which no packet leaves: `127.0.0.0/8`, `::1`, and the former as IPv6. */
+/** Whether an IP address is a loopback address: `127.0.0.0/8`, also mapped into IPv6, or `::1`. */
 export function isLoopbackAddress(address: string): boolean {
   const four = address.replace(/^::ffff:/i, "");
   return isIP(four) === 4 ? four.startsWith("127.") : address === "::1";

@@ -6,7 +6,7 @@ export type TypeParser = (text: string) => unknown;
 /** Parsers by the name of the Postgres type, such as `{ numeric: Number }`. */
 export type TypeParsers = Readonly<Record<string, TypeParser>>;
 
-/** The part of the SDK's `WorkspaceClient` that is used: who to ask, and how to sign the request. */
+/** The part of the SDK's `WorkspaceClient` that is used: the workspace's address, and how to sign a request. */
 export interface WorkspaceClientLike {
   /** The client's configuration. */
   config: {
@@ -14,7 +14,7 @@ export interface WorkspaceClientLike {
     getHost(): Promise<URL>;
     /** Adds the login to a request's headers. */
     authenticate(headers: Headers): Promise<void>;
-    /** The workspace's id, sent with each request: a host that serves several workspaces asks for it. */
+    /** The workspace's id, sent with each request. A host that serves several workspaces needs it. */
     workspaceId?: string | undefined;
   };
 }
@@ -23,8 +23,8 @@ export interface WorkspaceClientLike {
 export type SslMode = "verify-full" | "require" | "no-verify" | "disable";
 
 /**
- * What `connect()` may be told. Each value comes from the option, else the environment, else `.env`, else the default.
- * Every duration is in seconds.
+ * The options of `connect()`. A value comes from the option, else from the environment, else from `.env`, else it is the
+ * default. Every duration is in seconds.
  */
 export interface ConnectOptions {
   /**
@@ -34,20 +34,21 @@ export interface ConnectOptions {
    */
   endpoint?: string;
   /**
-   * Makes transactions read only, on the branch's READ_ONLY endpoint or its read replica where it has one. Elsewhere it is
-   * for your own mistakes, and no protection: `BEGIN READ WRITE` undoes it. What must not write needs a role that may not.
+   * Makes transactions read only, on the branch's READ_ONLY endpoint or its read replica where it has one. On another
+   * endpoint this only prevents your own mistakes: `BEGIN READ WRITE` undoes it. To prevent writes, use a role that has no
+   * right to write.
    *
    * @default {false}
    */
   readOnly?: boolean;
   /**
-   * The name of a Lakebase Provisioned instance, instead of an endpoint: the older product, of which no new instances can be
-   * made. Environment: `LAKEBASE_INSTANCE`.
+   * The name of a Lakebase Provisioned instance, instead of an endpoint. New instances of this older product can't be
+   * created. Environment: `LAKEBASE_INSTANCE`.
    */
   instance?: string;
   /** A profile of `~/.databrickscfg`. Environment: `DATABRICKS_CONFIG_PROFILE`. */
   profile?: string;
-  /** A `WorkspaceClient` of `@databricks/sdk-experimental` to ask, instead of one made from the environment. */
+  /** A `WorkspaceClient` of `@databricks/sdk-experimental` to use instead of one made from the environment. */
   workspace?: WorkspaceClientLike;
   /** The database server's host name. Environment: `PGHOST`. @default {the endpoint's} */
   host?: string;
@@ -57,20 +58,20 @@ export interface ConnectOptions {
   database?: string;
   /** The Postgres role. Environment: `PGUSER`, `DATABRICKS_CLIENT_ID`. @default {the workspace's current user, or `group`} */
   user?: string;
-  /** A native Postgres password, or a function that gives one; no OAuth then. Environment: `PGPASSWORD`. */
+  /** A native Postgres password, or a function that returns one; OAuth is not used then. Environment: `PGPASSWORD`. */
   password?: string | (() => string | Promise<string>);
   /**
-   * The workspace group to log in as: its role is the group's name. Nothing of a group is sent without it. The workspace's
-   * public API does not list groups any more, so a workspace may refuse it.
+   * The workspace group to log in as. The role has the group's name. The workspace's public API does not document groups any
+   * more, so a workspace may refuse it.
    */
   group?: string;
   /** How long an OAuth credential lives, in seconds, 300 to 3600. @default {the workspace's, one hour} */
   tokenTtl?: number;
   /** The certificate authorities to trust instead of the system's: PEM text, or a file. Environment: `PGSSLROOTCERT`. */
   ca?: string;
-  /** Environment: `PGSSLMODE`, where `no-verify` is not taken. `disable` works on loopback only. @default {"verify-full"} */
+  /** Environment: `PGSSLMODE`, which does not accept `no-verify`. `disable` works on loopback only. @default {"verify-full"} */
   sslMode?: SslMode;
-  /** Connections at most. @default {15} */
+  /** The greatest number of connections. @default {15} */
   max?: number;
   /** Seconds until an unused connection is closed. @default {30} */
   idleTimeout?: number;
@@ -81,8 +82,9 @@ export interface ConnectOptions {
   /** Seconds that a statement may take; 0 for no limit. @default {0} */
   statementTimeout?: number;
   /**
-   * Parsers that replace the usual ones, by the name of a type that every Postgres has, such as `{ numeric: Number }` or
-   * `{ timestamptz: String }`. Each gets the server's text, never NULL; an array's elements follow their type.
+   * Parsers that replace the usual ones, by the name of a built-in type of Postgres, such as `{ numeric: Number }` or
+   * `{ timestamptz: String }`. A parser gets the server's text, never NULL. The elements of an array use the parser of their
+   * type.
    */
   types?: TypeParsers;
   /**
@@ -90,11 +92,11 @@ export interface ConnectOptions {
    * @default {".env" in the working directory, where there is one}
    */
   envFile?: string | false;
-  /** Connects to a Lakebase on this machine, started when first asked for. Environment: `LAKEBASE_LOCAL`. @default {false} */
+  /** Connects to a Lakebase on this machine, which is started on first use. Environment: `LAKEBASE_LOCAL`. @default {false} */
   local?: boolean | LocalOptions;
 }
 
-/** The names in {@linkcode ConnectOptions}: an option that is not here is a typo. */
+/** The names in {@linkcode ConnectOptions}, to find typos. */
 export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "endpoint",
   "readOnly",
@@ -120,7 +122,7 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "local",
 ];
 
-/** The options that the environment can set, and by which names, first come first served. */
+/** The options that the environment can set, by which variables. The first variable that is set counts. */
 export const SETTING_NAMES: Readonly<Partial<Record<keyof ConnectOptions, readonly string[]>>> = {
   endpoint: ["LAKEBASE_ENDPOINT"],
   instance: ["LAKEBASE_INSTANCE"],

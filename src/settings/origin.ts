@@ -1,50 +1,50 @@
 import { type LakebaseErrorCode, redact } from "../core/errors.ts";
 
-/** The kinds of places that a setting can stand in. */
+/** The kinds of places that a setting can come from. */
 export type Source = "option" | "environment" | "profile" | "machine" | ".env" | "default";
 
-/** Where one value stands. */
+/** Where a value comes from. */
 export interface Origin {
   /** The kind of place. */
   source: Source;
-  /** The name that it has there: an option's, a variable's, a profile's. */
+  /** The name of the option, the variable or the profile. */
   name: string;
-  /** The file that it stands in. */
+  /** The file. */
   file?: string;
-  /** The line of that file, from 1. */
+  /** The line in the file, counted from 1. */
   line?: number;
 }
 
-/** A value, and where it stands. */
+/** A value and where it comes from. */
 export interface Found<T = string> {
   /** The value. */
   value: T;
-  /** Where it stands. */
+  /** Where it comes from. */
   origin: Origin;
 }
 
 /** One setting as the doctor lists it. */
 export interface Setting {
-  /** The option's name, or the variable's where there is no option for it. */
+  /** The name of the option, or of the variable where there is no option for it. */
   setting: string;
-  /** Its value; of a secret only that it is set. */
+  /** The value. For a secret it only says that one is set. */
   value: string;
-  /** Where it stands. */
+  /** Where it comes from. */
   origin: Origin;
 }
 
 /**
- * The order of trust: code, the environment, what belongs to the person (`~/.databrickscfg` and the logins that a command
- * line tool keeps), and last `.env`, which whoever wrote the folder has put there.
+ * The order of trust: code, the environment, the person's own files (`~/.databrickscfg` and the logins that command line tools
+ * keep), and last `.env`, which comes from whoever wrote the folder.
  */
 const RANK: Record<Source, number> = { option: 0, default: 0, environment: 1, profile: 2, machine: 2, ".env": 3 };
 
-/** How far a source is from being trusted: 0 for code, 3 for `.env`. */
+/** The rank of a source in the order of trust: 0 for code, 3 for `.env`. */
 export function distrust({ source }: Origin): number {
   return RANK[source];
 }
 
-/** Where a value stands, in words, such as `PGHOST in .env, line 3`. */
+/** Describes where a value comes from, such as `PGHOST in .env, line 3`. */
 export function told({ source, name, file, line }: Origin): string {
   if (source === "option") return `the option "${name}"`;
   if (source === "machine") return name;
@@ -55,7 +55,7 @@ export function told({ source, name, file, line }: Origin): string {
 
 const SECRET = /password|token|secret|credential|key|_url$/i;
 
-/** A setting as it may be shown. */
+/** A setting for a list that a person sees, without secrets. */
 export function listed(setting: string, { value, origin }: Found<unknown>): Setting {
   return { setting, value: shown(setting, value), origin };
 }
@@ -68,7 +68,7 @@ function shown(name: string, value: unknown): string {
   return text.includes("-----BEGIN") ? "PEM text" : redact(text);
 }
 
-/** The settings that a failure may come of. */
+/** The settings that may have caused a failure. */
 const BEHIND: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
   DNS: ["host"],
   UNREACHABLE: ["host", "port"],
@@ -81,12 +81,12 @@ const BEHIND: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
 };
 
 /**
- * Where the settings behind a failure stand, since an old `.env` is easily forgotten. What an option in code says is not
- * told: the code is before the reader.
+ * Says where the settings that may have caused a failure come from, because an old `.env` is easily forgotten. Options in code
+ * are left out: the reader sees the code.
  *
  * @param code The failure.
  * @param settings The settings that were given.
- * @returns A sentence without its full stop; empty where there is nothing to tell.
+ * @returns A sentence without its full stop; empty where there is nothing to say.
  */
 export function setBy(code: LakebaseErrorCode, settings: readonly Setting[]): string {
   const said = (BEHIND[code] ?? []).flatMap((name) => {
@@ -96,11 +96,11 @@ export function setBy(code: LakebaseErrorCode, settings: readonly Setting[]): st
   return said.map(({ name, by }, index) => index === 0 ? `The ${name} is set ${by}` : `the ${name} ${by}`).join(", ");
 }
 
-/** What of the settings decides which rows a statement meets, in the order in which a person reads it. */
+/** The settings that decide which database a statement runs on, in reading order. */
 const WHERE = ["local", "workspace", "endpoint", "instance", "host", "database", "user"];
 
 /**
- * Where all that decides about a connection stands.
+ * Says where the settings that decide on the database come from.
  *
  * @param settings The settings that were given.
  * @returns A sentence, such as `The workspace is set by DATABRICKS_HOST, the database by PGDATABASE in .env, line 3.`

@@ -1,19 +1,19 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { Found } from "./origin.ts";
 
-/** A profile file has a section for each workspace that a person logs in to; more is another file. */
+/** A profile file has one section for each workspace; a larger file is something else. */
 const SIZE_LIMIT = 1_000_000;
 
-/** The values of one section, by the names that the file has for them, such as `host` and `client_id`. */
+/** The values of one section by their names in the file, such as `host` and `client_id`. */
 export type Profile = ReadonlyMap<string, Found>;
 
 /** The sections of a `~/.databrickscfg`. */
 export interface Profiles {
-  /** The file. */
+  /** The path of the file. */
   path: string;
   /** The profiles by name, in the file's order. */
   sections: ReadonlyMap<string, Profile>;
-  /** What `databricks auth switch` has chosen. */
+  /** The profile that `databricks auth switch` has chosen. */
   chosen: string | undefined;
 }
 
@@ -21,8 +21,8 @@ export interface Profiles {
  * Reads the profiles of `~/.databrickscfg`, or of the file that `DATABRICKS_CONFIG_FILE` names in the environment.
  *
  * @param env The process's environment.
- * @returns The profiles; none where there is no such file, or no permission to read it.
- * @throws {LakebaseError} `BAD_SETTING` for a file that others may write: they could have a login sent to themselves.
+ * @returns The profiles; no sections where the file does not exist or may not be read.
+ * @throws {LakebaseError} `BAD_SETTING` for a file that others may write: they could redirect a login to a host of theirs.
  */
 export async function readProfiles(env: Record<string, string | undefined>): Promise<Profiles> {
   const home = env["HOME"] || env["USERPROFILE"] || "";
@@ -49,8 +49,8 @@ function unusable(path: string, state: string, cause?: unknown): LakebaseError {
 }
 
 /**
- * The profiles in a text, as the Databricks CLI reads them: `name = value` and `name : value`, comments that begin with `#`
- * or `;`, quotes that stand round a value, a byte order mark; what stands above the first section is the section DEFAULT.
+ * Parses profiles as the Databricks CLI does: `name = value` or `name : value`, comments that begin with `#` or `;`, quotes
+ * around a value, a byte order mark. Lines above the first section belong to the section DEFAULT.
  */
 export function parseProfiles(text: string, path: string): Profiles {
   const sections = new Map<string, Map<string, Found>>();
@@ -82,7 +82,7 @@ function plainValue(text: string): string {
   return comment < 0 ? text : text.slice(0, comment).trim();
 }
 
-/** The profile that is meant where nobody names one: the one chosen, DEFAULT, or the only one. */
+/** The profile to use where none is named: the chosen one, DEFAULT, or the only one. */
 export function defaultProfile({ sections, chosen }: Profiles): string | undefined {
   const named = [...sections].filter(([, values]) => values.size > 0).map(([name]) => name);
   if (chosen !== undefined) return chosen;

@@ -4,11 +4,11 @@ import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
 import { type Found, type Origin, told } from "./origin.ts";
 import type { Variables } from "./variables.ts";
 
-/** Which setting an error is about. */
+/** The setting that an error is about. */
 export interface AboutSetting {
-  /** Its option's or variable's name. */
+  /** The name of its option or variable. */
   setting: string;
-  /** Where it stands. */
+  /** Where it comes from. */
   origin: Origin;
 }
 
@@ -23,11 +23,11 @@ function originText(origin: Origin): string {
 }
 
 /**
- * Refuses options that there are none of, with what was probably meant.
+ * Refuses unknown options, and suggests the nearest known one.
  *
- * @param options What the caller said.
- * @param known The options that there are.
- * @param prefix What they are options of.
+ * @param options The caller's options.
+ * @param known The names of the options that exist.
+ * @param prefix What the names are prefixed with, such as `local.`.
  */
 export function checkOptionNames(options: object, known: readonly string[], prefix = ""): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
@@ -41,44 +41,44 @@ export function checkOptionNames(options: object, known: readonly string[], pref
 /** A value as an error shows it. */
 export function quoted(value: unknown): string {
   if (typeof value === "string") {
-    const safe = redact(value); // before it is cut: half of a secret may not look like one
+    const safe = redact(value); // before the cut: half of a secret may not be recognized
     return `"${safe.length > 80 ? `${safe.slice(0, 80)}…` : safe}"`;
   }
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
-/** {@linkcode quoted}, of what has to be a plain name. A connection string in its place holds a password in one of many forms. */
+/** {@linkcode quoted} for a value that should be a plain name. A connection string in its place may hold a password. */
 export function quotedName(value: string): string {
   return /[@=?]|:\/\//.test(value) ? "a connection string or an address, which is not shown" : quoted(value);
 }
 
-/** Which numbers an option takes. */
+/** The numbers that an option accepts. */
 export interface Range {
   /** The least. */
   min: number;
-  /** The greatest. @default {what a timer can wait, in seconds} */
+  /** The greatest. @default {the longest wait of a timer, in seconds} */
   max?: number;
-  /** What it is where nobody has said. */
+  /** The default. */
   fallback: number | undefined;
-  /** Whether it may be no whole number. @default {false} */
+  /** Whether fractions are allowed. @default {false} */
   fraction?: boolean;
 }
 
-/** Reads options, or what the variables say for them; keeps what it found, and where. */
+/** Reads options, or the variables that stand for them, and records each value with its origin. */
 export class OptionReader {
-  /** What was given, by the option's name. */
+  /** The values that were given, by the name of the option. */
   readonly found: Map<string, Found<unknown>> = new Map();
   readonly #options: ConnectOptions;
   readonly #variables: Variables;
 
-  /** Reads nothing yet. */
+  /** Makes a reader; nothing is read yet. */
   constructor(options: ConnectOptions, variables: Variables) {
     this.#options = options;
     this.#variables = variables;
   }
 
-  /** A text; with `false` the variables are not asked. */
+  /** Reads a text; with `false` as second argument from the options only. */
   text(option: keyof ConnectOptions, variables = true): Found | undefined {
     const given = this.#given(option);
     if (given === undefined) return variables ? this.#variable(option) : undefined;
@@ -87,7 +87,7 @@ export class OptionReader {
     throw bad(given, "it must be a text that is not empty");
   }
 
-  /** A password; no error shows it. */
+  /** Reads a password, which no error shows. */
   password(): Found<NonNullable<ConnectOptions["password"]>> | undefined {
     const given = this.#given("password");
     if (given === undefined) return this.#variable("password");
@@ -99,7 +99,7 @@ export class OptionReader {
     throw badSetting(`${state}; it must be a text or a function`, { setting: "password", origin: given.origin });
   }
 
-  /** A switch. */
+  /** Reads a boolean. */
   flag(option: keyof ConnectOptions): boolean {
     const given = this.#given(option);
     if (given === undefined) return false;
@@ -107,7 +107,7 @@ export class OptionReader {
     throw bad(given, "it must be true or false");
   }
 
-  /** A number. */
+  /** Reads a number. */
   number<Fallback extends number | undefined>(
     option: keyof ConnectOptions,
     { min, max = 2_147_483, fallback, fraction = false }: Range & { fallback: Fallback },
@@ -120,7 +120,7 @@ export class OptionReader {
     throw bad(given, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
   }
 
-  /** What the options say, as it is. */
+  /** Reads an option unchecked. */
   other(option: keyof ConnectOptions): Found<unknown> | undefined {
     return this.#given(option);
   }

@@ -10,31 +10,31 @@ import { resolveSettings, type Settings } from "./settings.ts";
 import { mergeVariables, refusedNames, type Variables } from "./variables.ts";
 import { isSecret, needsProfiles } from "./workspace.ts";
 
-/** What was settled, and what was started for it. */
+/** The settings of one call of `connect()`, and what was started for them. */
 export interface ReadSettings {
   /** The settings. */
   settings: Settings;
-  /** What was given, and where it stands. */
+  /** The settings that were given, with where they come from. */
   found: Setting[];
-  /** What a person should know of the `.env`: what was taken from it, and what was not. */
+  /** What was taken from the `.env` and what was not; `undefined` where neither is anything. */
   envFile: EnvFileUse | undefined;
-  /** Gives back a Lakebase on this machine, where one was started. */
+  /** Ends the use of a Lakebase on this machine, where one was started. */
   release: () => Promise<void>;
 }
 
-/** What of a `.env` was used. */
+/** The use of a `.env` file. */
 export interface EnvFileUse {
-  /** The file. */
+  /** The path of the file. */
   path: string;
   /** The variables that were taken from it. */
   taken: string[];
-  /** Those that were not, each with the reason. */
+  /** Variables that were not taken, with the reasons. */
   refused: [name: string, reason: string][];
 }
 
 /**
- * Reads what `connect()` goes by from its options, the environment, `.env` and profiles; starts a Lakebase on this machine
- * where that is what they say.
+ * Reads the settings of `connect()` from its options, the environment, `.env` and the profiles. Starts a Lakebase on this
+ * machine where they ask for one.
  *
  * @throws {LakebaseError} `BAD_SETTING`
  */
@@ -51,7 +51,7 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
     keepSecrets(settings);
     return { settings, found, envFile: useOf(file, found), release: async () => {} };
   }
-  // A typo is told before a server is started for it; what the environment says is in code's way only where code says nothing.
+  // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
   resolveSettings(options, options.local === undefined ? checkable(variables) : new Map());
   const local = await acquireLocal(wanted.value);
   const { settings } = resolveSettings(options, mergeVariables(local.env, undefined, "default"));
@@ -60,13 +60,13 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   return { settings, found, envFile: useOf(file, found), release: local.release };
 }
 
-/** What a server, a driver or the SDK repeats of them is not shown. */
+/** Hides secrets in what a server, a driver or the SDK may repeat of them. */
 function keepSecrets({ password, login }: Settings): void {
   if (typeof password === "string") keepSecret(password);
   for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);
 }
 
-/** What is wrong by itself, whatever it is for: it would be passed over in silence. */
+/** The variables that are checked although a local Lakebase does not use them. */
 function checkable(variables: Variables): Variables {
   return new Map([...variables].filter(([name]) => name === "PGPORT" || name === "LAKEBASE_ENDPOINT"));
 }
@@ -80,7 +80,7 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
   throw badSetting(`option "envFile" is ${quoted(given)}; it must be a file, or false`, { setting: "envFile", origin });
 }
 
-/** A native login whose server is known asks no workspace. */
+/** A native login to a known server needs no workspace, and so no profiles. */
 function asksProfiles(options: ConnectOptions, variables: Variables): boolean {
   const says = (option: "password" | "host" | "user") =>
     options[option] !== undefined || SETTING_NAMES[option]!.some((name) => variables.has(name));
@@ -100,22 +100,22 @@ function useOf(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse
   return taken.length + refused.length === 0 ? undefined : { path: file.path, taken: [...new Set(taken)], refused };
 }
 
-/** The names in `LocalOptions`: one that is not here is a typo. */
+/** The names in `LocalOptions`, to find typos. */
 const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
   ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances"] as const,
   ...["passwords", "servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
 ];
 
-/** What says that another server is meant than one on this machine. */
+/** The variables that name a server elsewhere. */
 const SERVERS = ["LAKEBASE_ENDPOINT", "LAKEBASE_INSTANCE", "PGHOST", "DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"];
 
 /**
- * Settles whether to connect to a Lakebase on this machine: by the option `local`, else `LAKEBASE_LOCAL`.
+ * Decides whether to connect to a Lakebase on this machine: by the option `local`, else by `LAKEBASE_LOCAL`.
  *
- * @param options What the caller said.
+ * @param options The caller's options.
  * @param variables The environment over `.env`.
  * @returns How to start it, or `undefined` for a workspace.
- * @throws {LakebaseError} `BAD_SETTING`; also where `.env` says so, and code or the environment name a server.
+ * @throws {LakebaseError} `BAD_SETTING`; also where `.env` asks for it while code or the environment names a server.
  */
 export function resolveLocal(options: ConnectOptions, variables: Variables): Found<LocalOptions> | undefined {
   const given: unknown = options.local;

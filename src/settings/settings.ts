@@ -15,21 +15,21 @@ import { badSetting, checkOptionNames, OptionReader, quoted, quotedName, type Ra
 import type { Variables } from "./variables.ts";
 import { type FoundWorkspace, mixed, resolveWorkspace, type WorkspaceLogin } from "./workspace.ts";
 
-/** {@linkcode ConnectOptions} with every value found. */
+/** {@linkcode ConnectOptions} with every value resolved. */
 export interface Settings {
-  /** The endpoint as it was named; `undefined` for the only one there is. */
+  /** The endpoint as the caller named it; `undefined` for the only one. */
   endpoint: string | undefined;
   /** The Provisioned instance, instead of an endpoint. */
   instance: string | undefined;
   /** Whether every transaction is read only. */
   readOnly: boolean;
-  /** The caller's own client; else one is made of `login`. */
+  /** The caller's own client; without it one is made from `login`. */
   workspace: WorkspaceClientLike | undefined;
-  /** Which workspace, and the login for it; `undefined` where nothing is asked of one. */
+  /** The workspace and the login for it; `undefined` where no workspace is needed. */
   login: WorkspaceLogin | undefined;
   /** The server's host; `undefined` for the endpoint's. */
   host: string | undefined;
-  /** What is wrong with `host` unless the workspace names it for the endpoint; `undefined` where it is taken as it is. */
+  /** The error to report unless the workspace names `host` for the endpoint; `undefined` where no confirmation is needed. */
   unconfirmedHost: string | undefined;
   /** The server's port. */
   port: number;
@@ -41,13 +41,13 @@ export interface Settings {
   password: string | (() => string | Promise<string>) | undefined;
   /** The group to log in as. */
   group: string | undefined;
-  /** The credential's life in seconds. */
+  /** The lifetime of a credential in seconds. */
   tokenTtl: number | undefined;
   /** PEM text or a file's path; `undefined` for the system's roots. */
   ca: string | undefined;
   /** How the certificate is checked. */
   sslMode: SslMode;
-  /** Connections at most. */
+  /** The greatest number of connections. */
   max: number;
   /** Seconds. */
   idleTimeout: number;
@@ -57,30 +57,30 @@ export interface Settings {
   connectTimeout: number;
   /** Seconds; 0 for none. */
   statementTimeout: number;
-  /** What the server is started with (PGOPTIONS). */
+  /** The startup options of a session (PGOPTIONS). */
   serverOptions: string | undefined;
   /** Parsers by type name. */
   types: TypeParsers;
 }
 
-/** {@linkcode Settings}, and where they stand. */
+/** {@linkcode Settings}, and where they come from. */
 export interface FoundSettings {
   /** The settings. */
   settings: Settings;
-  /** What was given, in the order of the options; what is not listed has its default. */
+  /** The settings that were given, in the order of the options. The others have their defaults. */
   found: Setting[];
 }
 
 /**
- * Settles what to connect to: options over environment over `.env` over profiles over defaults, each value with where it
- * stands. Pure: it reads and writes nothing else.
+ * Resolves the settings: options over environment over `.env` over profiles over defaults, each value with its origin. This
+ * function is pure.
  *
- * @param options What the caller said.
+ * @param options The caller's options.
  * @param variables The environment over `.env`.
  * @param profiles The profiles of `~/.databrickscfg`, where they are needed.
- * @returns Every value that `connect()` needs and that can be known without asking the workspace.
- * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, what was found and what is allowed; also where a
- * login would be used as a source says that is trusted less than its own.
+ * @returns Every value that `connect()` needs and that can be known without a request to the workspace.
+ * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, the value found and what is allowed; also where a less
+ * trusted source would decide where a login goes.
  */
 export function resolveSettings(options: ConnectOptions, variables: Variables, profiles?: Profiles): FoundSettings {
   checkOptionNames(options, OPTION_NAMES);
@@ -139,13 +139,13 @@ function portOf(read: OptionReader): Found<unknown> | undefined {
   return read.found.get("port");
 }
 
-/** The role of a service principal that logs in to the workspace by itself. */
+/** The role of a service principal, which is its client id. */
 function servicePrincipal(options: ConnectOptions, variables: Variables): string | undefined {
   const ownLogin = options.workspace === undefined && options.profile === undefined;
   return ownLogin ? variables.get("DATABRICKS_CLIENT_ID")?.value : undefined;
 }
 
-/** What was given, as the doctor lists it. */
+/** The settings that were given, as the doctor lists them. */
 function listOf(read: OptionReader, workspace: FoundWorkspace | undefined, variables: Variables): Setting[] {
   const named = [...read.found].map(([setting, found]) => listed(setting, found));
   const used = workspace?.used ?? new Map<string, Found>();
@@ -157,7 +157,7 @@ function listOf(read: OptionReader, workspace: FoundWorkspace | undefined, varia
   return [...named, ...(role && workspace ? [listed("user", role)] : []), ...address, ...others];
 }
 
-/** Which server: where an option names one, the environment is not asked for the other. */
+/** The endpoint or the instance. Where an option names one of them, the environment is not read for the other. */
 function server(options: ConnectOptions, read: OptionReader): Pick<Settings, "endpoint" | "instance"> {
   const variables = options.endpoint === undefined && options.instance === undefined;
   const endpoint = read.text("endpoint", variables);
@@ -283,11 +283,11 @@ interface ServerSources {
 }
 
 /**
- * The rule of trust for the database: a password goes to a host from its own source, or from one that is trusted more; an
- * OAuth token goes to the host that its workspace names, or to one from code or the environment. What `.env` says of the
- * way there serves logins of that `.env` only.
+ * Applies the rule of trust to the database's host. A password goes to a host from its own source or from a more trusted one.
+ * An OAuth token goes to the host that its workspace names, or to one from code or the environment. A port, CA or `sslMode`
+ * from `.env` is used with logins from that `.env` only.
  *
- * @returns Why the workspace has to confirm the host, where it has to.
+ * @returns The error to report unless the workspace confirms the host; `undefined` where it need not.
  */
 function checkTrust({ password, workspace, client }: LoginSources, to: ServerSources): string | undefined {
   const code: Origin = { source: "option", name: "workspace" };

@@ -4,19 +4,19 @@ import type { Found, Origin } from "./origin.ts";
 import { badSetting } from "./read_option.ts";
 import { IN_ENV_FILE, NEVER_IN_ENV_FILE } from "./workspace.ts";
 
-/** What the environment says, and `.env` where the environment says nothing, by name. */
+/** The variables of the environment, and those of `.env` that the environment does not have, by name. */
 export type Variables = ReadonlyMap<string, Found>;
 
-/** The names that are taken from a `.env`: a name that nobody has thought of may name a program. */
+/** The only names that are taken from a `.env`: an unknown variable may name a program to run. */
 const TAKEN = new Set([...Object.values(SETTING_NAMES).flat(), "LAKEBASE_LOCAL", ...IN_ENV_FILE]);
 
 /**
- * The environment over `.env`. An empty value counts as none.
+ * Merges the environment over `.env`. An empty value counts as not set.
  *
- * @param env The process's environment, or what stands for it.
+ * @param env The environment of the process, or its replacement.
  * @param file The `.env`.
- * @param source What `env` is.
- * @throws {LakebaseError} `BAD_SETTING` for a value of `.env` that is not clear, with its line.
+ * @param source The source that `env` counts as.
+ * @throws {LakebaseError} `BAD_SETTING` for an ambiguous value in `.env`, with its line.
  */
 export function mergeVariables(
   env: Record<string, string | undefined>,
@@ -36,7 +36,7 @@ export function mergeVariables(
   return variables;
 }
 
-/** The names in a `.env` that are left there, each with the reason. */
+/** The variables of a `.env` that are never taken from it, with the reasons. */
 export function refusedNames(file: EnvFile | undefined): [name: string, reason: string][] {
   return Object.entries(NEVER_IN_ENV_FILE).filter(([name]) => file?.values.has(name));
 }

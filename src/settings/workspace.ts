@@ -4,38 +4,38 @@ import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
 
-/** Which workspace, and the login for it, as the Databricks SDK takes them. */
+/** A workspace and the login for it, as the Databricks SDK takes them. */
 export interface WorkspaceLogin {
-  /** Its address, such as `https://w.cloud.databricks.com`; `undefined` where nobody names one. */
+  /** Its address, such as `https://w.cloud.databricks.com`; `undefined` where none is named. */
   host: string | undefined;
-  /** Its id, where requests to the host have to name it. */
+  /** Its id, for a host that serves several workspaces. */
   workspaceId: string | undefined;
   /** The profile of `~/.databrickscfg`. */
   profile: string | undefined;
-  /** The rest, by the SDK's names, such as `token` and `clientId`. */
+  /** The other attributes by their names in the SDK, such as `token` and `clientId`. */
   attributes: Readonly<Record<string, string>>;
 }
 
-/** A {@linkcode WorkspaceLogin}, with where its parts stand. */
+/** A {@linkcode WorkspaceLogin}, with where its parts come from. */
 export interface FoundWorkspace {
   /** The login. */
   login: WorkspaceLogin;
-  /** Where the workspace's address stands. */
+  /** Where the workspace's address comes from. */
   host: Origin | undefined;
-  /** The values that were used, by the names of their variables. */
+  /** The values that are used, by the names of their variables. */
   used: ReadonlyMap<string, Found>;
-  /** Where the login stands: of several secrets the one that is trusted most. */
+  /** Where the login comes from: the most trusted origin of its secrets. */
   from: Origin;
 }
 
 interface Attribute {
-  /** The SDK's name. */
+  /** The name in the SDK. */
   name: string;
-  /** The way of logging in that it belongs to. */
+  /** The login method that it belongs to. */
   method?: "pat" | "basic" | "oauth" | "azure" | "google";
-  /** Whether whoever has it is logged in. */
+  /** Whether it is a secret. */
   secret?: true;
-  /** Why it may not stand in `.env`. */
+  /** Why it is not taken from `.env`. */
   notInFile?: string;
 }
 
@@ -43,7 +43,7 @@ const PROGRAM = "it names a program";
 const FILE = "it names a configuration file";
 const SERVICE = "it leads to a service that gives out logins";
 
-/** What the SDK reads of the environment. */
+/** The environment variables that the SDK reads. */
 const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   DATABRICKS_HOST: { name: "host" },
   DATABRICKS_ACCOUNT_ID: { name: "accountId" },
@@ -60,7 +60,7 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   ARM_TENANT_ID: { name: "azureTenantId", method: "azure" },
   ARM_ENVIRONMENT: { name: "azureEnvironment" },
   DATABRICKS_AZURE_LOGIN_APP_ID: { name: "azureLoginAppId", method: "azure" },
-  // The SDK makes a part of it a word of a shell command: `az ... --subscription`.
+  // The SDK puts a part of it into a shell command: `az ... --subscription`.
   DATABRICKS_AZURE_RESOURCE_ID: { name: "azureWorkspaceResourceId", method: "azure", notInFile: PROGRAM },
   ARM_USE_MSI: { name: "azureUseMsi", method: "azure", notInFile: SERVICE },
   DATABRICKS_METADATA_SERVICE_URL: { name: "metadataServiceUrl", notInFile: SERVICE },
@@ -69,18 +69,18 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   DATABRICKS_CLI_PATH: { name: "databricksCliPath", notInFile: PROGRAM },
 };
 
-/** Whether an attribute, by the SDK's name, is a secret. */
+/** Whether an attribute of that name in the SDK is a secret. */
 export function isSecret(attribute: string): boolean {
   return Object.values(ATTRIBUTES).some(({ name, secret }) => name === attribute && secret === true);
 }
 
-/** The variables that may stand in `.env`, beside those of this module's own options. */
+/** The variables that are taken from `.env`, beside those of this module's own options. */
 export const IN_ENV_FILE: readonly string[] = [
   "DATABRICKS_CONFIG_PROFILE",
   ...Object.entries(ATTRIBUTES).filter(([, { notInFile }]) => notInFile === undefined).map(([name]) => name),
 ];
 
-/** The variables that are never taken from `.env`, with the reason. */
+/** The variables that are never taken from `.env`, with the reasons. */
 export const NEVER_IN_ENV_FILE: Readonly<Record<string, string>> = {
   DATABRICKS_CONFIG_FILE: FILE,
   ...Object.fromEntries(
@@ -88,10 +88,10 @@ export const NEVER_IN_ENV_FILE: Readonly<Record<string, string>> = {
   ),
 };
 
-/** A login that a tool of this machine keeps: `databricks`, `az`, `gcloud`. */
+/** The origin of a login that a tool on this machine keeps: `databricks`, `az`, `gcloud`. */
 const MACHINE: Origin = { source: "machine", name: 'the one that "databricks auth login" or another tool keeps' };
 
-/** What the SDK needs to log in by each method: with a host from `.env`, it may not go on to the logins of this machine. */
+/** The attributes that each login method needs. With a host from `.env` the SDK must not fall back to logins of this machine. */
 const WHOLE: Readonly<Record<string, readonly string[]>> = {
   "pat": ["token"],
   "basic": ["username", "password"],
@@ -99,25 +99,25 @@ const WHOLE: Readonly<Record<string, readonly string[]>> = {
   "azure-client-secret": ["azureClientId", "azureClientSecret", "azureTenantId"],
 };
 
-/** What is asked: `profile` is the option. */
+/** What decides on the workspace. */
 export interface WorkspaceWish {
-  /** The profile that the code names. */
+  /** The option `profile`. */
   profile: string | undefined;
-  /** What the environment and `.env` say. */
+  /** The variables of the environment and `.env`. */
   variables: Variables;
 }
 
-/** Whether the workspace and its login can only be told with the profiles of `~/.databrickscfg`. */
+/** Whether the profiles of `~/.databrickscfg` are needed to find the workspace and its login. */
 export function needsProfiles({ profile, variables }: WorkspaceWish): boolean {
   if (profile !== undefined || variables.has("DATABRICKS_CONFIG_PROFILE")) return true;
   return !hasLogin(attributesOf(variables));
 }
 
 /**
- * Settles which workspace to ask, and with which login. A profile is taken whole: its login goes to its own host.
+ * Decides which workspace to use, and with which login. A profile is used as a whole: its login goes to its own host.
  *
  * @param profiles The profiles of `~/.databrickscfg`, where {@linkcode needsProfiles} says so.
- * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a source that is trusted less.
+ * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a less trusted source.
  */
 export function resolveWorkspace(wish: WorkspaceWish, profiles: Profiles | undefined): FoundWorkspace {
   const named = wish.profile === undefined
@@ -165,13 +165,13 @@ function usedOf(given: ReadonlyMap<string, Found>, own: Found | undefined): Map<
   return used;
 }
 
-/** Where a profile is named in code, the environment is asked for what belongs to the machine only. */
+/** With a profile named in code, only what describes the machine is taken from the environment. */
 function programOf(variables: Variables): Map<string, Found> {
   const found = variables.get("DATABRICKS_CLI_PATH");
   return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
 }
 
-/** What the variables say, by the SDK's names: where the environment logs in one way, `.env` adds no other way to it. */
+/** The variables by their names in the SDK. Where the environment has one login method, `.env` does not add another. */
 function attributesOf(variables: Variables): Map<string, Found> {
   const found = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
     const value = variables.get(variable);
@@ -193,13 +193,13 @@ function attributesIn(profile: Profile | undefined): Map<string, Found> {
   return new Map(found);
 }
 
-/** Whether something says how to log in; then the profiles are not asked. */
+/** Whether a login method is given; then the profiles are not read. */
 function hasLogin(attributes: ReadonlyMap<string, Found>): boolean {
   return attributes.has("authType") || attributes.has("metadataServiceUrl") ||
     Object.values(ATTRIBUTES).some(({ name, method }) => method !== undefined && attributes.has(name));
 }
 
-/** The profile that is meant without being named: that of the host, or the usual one. */
+/** The profile to use where none is named: the one for the host, or the default one. */
 function impliedProfile(
   given: ReadonlyMap<string, Found>,
   address: Address | undefined,
@@ -225,7 +225,7 @@ interface Address {
   workspaceId?: string;
 }
 
-/** A workspace's address; what a browser shows behind it is left out, but for the workspace's id in `?o=`. */
+/** Parses a workspace's address. The path is dropped, and the workspace's id is taken from `?o=`. */
 function parseAddress(text: string): Address | undefined {
   const url = URL.parse(/^https?:\/\//i.test(text) ? text : `https://${text}`);
   if (url === null || url.hostname === "" || url.username !== "" || url.password !== "") return undefined;
@@ -255,7 +255,7 @@ function leastDistrusted(origins: readonly (Origin | undefined)[]): Origin | und
   return origins.filter((origin) => origin !== undefined).sort((a, b) => distrust(a) - distrust(b))[0];
 }
 
-/** Where the login stands: its secrets, or else this machine. */
+/** Where the login comes from: the origin of its secrets, or else this machine. */
 function loginOrigin(all: ReadonlyMap<string, Found>): Origin {
   const secrets = Object.values(ATTRIBUTES).flatMap(({ name, secret }) => secret ? all.get(name)?.origin ?? [] : []);
   return leastDistrusted(secrets) ?? MACHINE;
@@ -280,11 +280,11 @@ function checkTrust({ host, all, own, from }: Login): void {
 }
 
 /**
- * The error for a login that would be used as a less trusted source says.
+ * The error for a setting that would decide over a login from a more trusted source.
  *
- * @param setting Where what the login would be used by stands.
- * @param does What that does, such as `names the server`.
- * @param login Where the login stands.
+ * @param setting Where the setting comes from.
+ * @param does What the setting does, such as `names the server`.
+ * @param login Where the login comes from.
  */
 export function mixed(setting: Origin, does: string, login: Origin): LakebaseError {
   return badSetting(
@@ -295,7 +295,7 @@ export function mixed(setting: Origin, does: string, login: Origin): LakebaseErr
   );
 }
 
-/** With a host from `.env` the login is the one of that file: the SDK must not go on to those of this machine. */
+/** With a host from `.env` the login must be from that file too: the SDK must not fall back to logins of this machine. */
 function closed(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
   if (host?.source !== ".env") return attributes;
   const whole = Object.keys(WHOLE).filter((method) => WHOLE[method]!.every((name) => name in attributes));
