@@ -2,22 +2,25 @@ import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { type Missing, requires } from "../support/requirements.ts";
 
-/** What a test of somebody else's client gets. */
+/** The parts that a test of somebody else's client is given. */
 export interface ConformanceTest {
   local: LocalLakebase;
   backend: "PGlite" | "PostgreSQL";
-  /** Runs a program, with nothing but its environment pointing at the local Lakebase, and expects it to end well. */
+  /** Runs a program, which finds the local Lakebase by its environment alone; rejects where the program fails. */
   program: (command: string, ...args: string[]) => Promise<string>;
 }
 
 export interface ConformanceOptions {
-  /** What else must be there. */
+  /** What else the test needs to be installed. */
   needs?: Missing[];
-  /** Why PGlite can't do it. */
+  /** Why PGlite cannot run the test. */
   notOnPglite?: string;
 }
 
-/** A test of a client that nobody here wrote, in front of PGlite and in front of a real PostgreSQL. */
+/** Long enough for a busy machine: no test here is about them. */
+const LIMITS = { handshakeTimeout: 300_000, lockTimeout: 300_000 };
+
+/** Tests somebody else's client in front of PGlite and in front of a real PostgreSQL. */
 export function conformanceTest(
   name: string,
   run: (test: ConformanceTest) => Promise<void>,
@@ -25,12 +28,12 @@ export function conformanceTest(
 ): void {
   const embedded = requires(`${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`, ...needs);
   register({ ...embedded, ignore: embedded.ignore || notOnPglite !== undefined }, async () => {
-    await using local = await startLocal();
+    await using local = await startLocal(LIMITS);
     await run({ local, backend: "PGlite", program: programOn(local) });
   });
   register(requires(`${name} [PostgreSQL]`, postgresMissing, ...needs), async () => {
     await using server = await startPostgres({ password: "owner-secret" });
-    await using local = await startLocal({ database: server.url });
+    await using local = await startLocal({ database: server.url, ...LIMITS });
     await run({ local, backend: "PostgreSQL", program: programOn(local) });
   });
 }

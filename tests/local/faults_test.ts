@@ -4,7 +4,7 @@ import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { call, client, connect, mint, refusal, row } from "./client.ts";
 
-const local = await startLocal({ handshakeTimeout: 300 });
+const local = await startLocal({ handshakeTimeout: 300_000, lockTimeout: 300_000 });
 const { faults } = local;
 Deno.test.afterEach(() => faults.reset());
 Deno.test.afterAll(() => local.close());
@@ -20,12 +20,12 @@ function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** The error that a connection ends with, one that is open. */
+/** The error with which an open connection ends. */
 function end(connected: pg.Client): Promise<Partial<pg.DatabaseError>> {
   return new Promise((resolve) => connected.once("error", resolve));
 }
 
-Deno.test("faults.workspace() answers as often as it is told to", async () => {
+Deno.test("faults.workspace() answers as many calls as it is told to", async () => {
   faults.workspace(CREDENTIALS, { status: 429, retryAfter: 2, times: 2 });
   const body = { endpoint: local.env["LAKEBASE_ENDPOINT"] };
   for (let i = 0; i < 2; i++) {
@@ -39,7 +39,7 @@ Deno.test("faults.workspace() answers as often as it is told to", async () => {
   await response.body?.cancel();
 });
 
-Deno.test("faults.workspace() gives any status, body or none", async () => {
+Deno.test("faults.workspace() answers with any status and body", async () => {
   const answers: [Parameters<typeof faults.workspace>[1], number, RegExp][] = [
     [{ status: 401 }, 401, /"UNAUTHENTICATED"/],
     [{ status: 403, errorCode: "403", message: "Source IP address: 1.2.3.4 is blocked" }, 403, /"403".*1\.2\.3\.4/],
@@ -72,7 +72,7 @@ Deno.test("faults.latency delays every call", async () => {
   assert(performance.now() - started >= 59);
 });
 
-Deno.test("faults.revokeToken() makes the token a wrong one", async () => {
+Deno.test("faults.revokeToken() makes the token invalid", async () => {
   faults.revokeToken();
   const response = await call(local, `GET ${ENDPOINT}`);
   assert.equal(response.status, 401);
@@ -113,49 +113,59 @@ Deno.test("faults.suspend() ends open connections with 57P01, and connecting wak
   await again.end();
 });
 
-Deno.test("faults.suspend() refuses while it wakes, in the way that it is told to", async () => {
+Deno.test("faults.suspend() refuses connections in the given way until the compute is up", async () => {
   for (const [refuse, expected] of [["28000", "28000"], ["reset", "ECONNRESET"], ["close", undefined]] as const) {
-    faults.suspend({ wakeAfter: 60, refuse });
+    faults.suspend({ wakeAfter: 3_600_000, refuse });
     const error = await refusal(local);
     assert.equal(error.code, expected, error.message);
-    await sleep(65);
+    faults.suspend({ wakeAfter: 0, refuse });
     await (await connect(local)).end();
   }
 });
 
-Deno.test("faults.dropConnections() ends what is open without a word", async () => {
+Deno.test("faults.dropConnections() ends open connections without a message", async () => {
   const connected = await connect(local);
   const query = assert.rejects(connected.query("SELECT pg_sleep(10)"), /Connection terminated unexpectedly/);
   const ended = end(connected);
   await sleep(20);
   faults.dropConnections();
   await Promise.all([query, ended]);
-  // The query that nobody waits for any more is cancelled after a second, for there is one backend.
+  // The embedded database cancels the query a second after its client left, because all sessions share one backend.
   const again = await connect(local);
   assert.deepEqual(await row(again, "SELECT 1"), [1]);
   await again.end();
 });
 
-Deno.test("faults.blackhole silences new and open connections until it is taken back", async () => {
+Deno.test("faults.blackhole silences new and open connections until it is reset", async () => {
   const connected = await connect(local);
   faults.blackhole = true;
   const query = connected.query("SELECT 1 AS one");
   const made = client(local, await mint(local));
   const connecting = made.connect();
-  assert.equal(await Promise.race([query, connecting, sleep(400).then(() => "silence")]), "silence");
+  assert.equal(await Promise.race([query, connecting, sleep(200).then(() => "silence")]), "silence");
   faults.blackhole = false;
   assert.deepEqual((await query).rows, [{ one: 1 }]);
   await connecting;
   await Promise.all([connected.end(), made.end()]);
 });
 
-Deno.test("faults.failLogins() refuses the next ones", async () => {
+Deno.test("faults.blackhole outlasts the handshake limit", { sanitizeOps: false }, async () => {
+  await using limited = await startLocal({ handshakeTimeout: 20 });
+  limited.faults.blackhole = true;
+  const socket = connectSocket(Number(limited.env["PGPORT"]), "127.0.0.1");
+  const answered = new Promise((resolve) => ["data", "close"].forEach((event) => socket.once(event, resolve)));
+  assert.equal(await Promise.race([answered, sleep(200).then(() => "silence")]), "silence");
+  socket.destroy();
+  await answered;
+});
+
+Deno.test("faults.failLogins() refuses the next logins", async () => {
   faults.failLogins({ sqlstate: "28000", message: "External authorization failed.", times: 2 });
   for (let i = 0; i < 2; i++) assert.equal((await refusal(local)).message, "External authorization failed.");
   await (await connect(local)).end();
 });
 
-Deno.test("faults.expireTokens() refuses what was minted before, and leaves sessions alone", async () => {
+Deno.test("faults.expireTokens() refuses credentials minted before, and leaves sessions open", async () => {
   const password = await mint(local);
   const connected = await connect(local, { password });
   faults.expireTokens();
@@ -174,7 +184,7 @@ Deno.test("a credential that has expired is refused", async () => {
 Deno.test("faults.certificate shows another certificate", async () => {
   const codes = new Map([
     ["wrong-name", /ERR_TLS_CERT_ALTNAME_INVALID/],
-    // Deno tells no other reason for a chain that it doesn't trust.
+    // Deno gives no other reason for a chain that it does not trust.
     ["expired", /CERT_HAS_EXPIRED|UNABLE_TO_VERIFY/],
     ["self-signed", /SELF_SIGNED|UNABLE_TO_VERIFY/],
   ]);
@@ -187,7 +197,7 @@ Deno.test("faults.certificate shows another certificate", async () => {
   await (await connect(local)).end();
 });
 
-Deno.test("faults.greeting answers as no Postgres does", async () => {
+Deno.test("faults.greeting answers as a server other than Postgres", async () => {
   for (const [greeting, expected] of [["http", /^HTTP\/1\.1 400/], ["close", /^$/], ["reset", /^$/]] as const) {
     faults.greeting = greeting;
     let text = "";
