@@ -67,9 +67,9 @@ function escape(text: string): string {
   return text.replace(/[\\\t\n\r]/g, (special) => ESCAPES[special]!);
 }
 
-/** Bytes that are taken at once, about. */
+/** Bytes that are taken at once. */
 const BATCH_BYTES = 65_536;
-/** Beyond them, for the row that is being written; a longer one has more made. */
+/** Beyond the bytes that are taken at once, for the row that is being written; a longer one has more made. */
 const SPARE = 16_384;
 
 const TAB = 0x09;
@@ -93,13 +93,17 @@ const UTF8 = new TextEncoder();
 export class CopyBytes {
   /** Rows so far. */
   rows = 0;
-  #bytes = new Uint8Array(BATCH_BYTES + SPARE);
+  #bytes: Uint8Array;
   #at = 0;
   #column = 0;
   readonly #refuse: RefuseCell;
+  readonly #size: number;
 
-  constructor(refuse: RefuseCell) {
+  /** @param size About how many bytes are taken at once. */
+  constructor(refuse: RefuseCell, size = BATCH_BYTES) {
     this.#refuse = refuse;
+    this.#size = size;
+    this.#bytes = new Uint8Array(size + SPARE);
   }
 
   /** The row's next value, of characters of ASCII that mean nothing else to COPY. */
@@ -200,13 +204,13 @@ export class CopyBytes {
 
   /** Whether it is time to take what there is. */
   get full(): boolean {
-    return this.#at >= BATCH_BYTES;
+    return this.#at >= this.#size;
   }
 
   /** The rows since they were last taken. */
   take(): Uint8Array {
     const taken = this.#bytes.subarray(0, this.#at);
-    this.#bytes = new Uint8Array(BATCH_BYTES + SPARE); // the socket may still have the last one
+    this.#bytes = new Uint8Array(this.#size + SPARE); // the last one is on its way
     this.#at = 0;
     return taken;
   }

@@ -1,8 +1,8 @@
 import { Worker } from "node:worker_threads";
 import { LakebaseError } from "../../core/errors.ts";
 import { workerUrl } from "../../core/worker_url.ts";
-import type { Batch } from "../columns/batch.ts";
-import { type FileColumn, fileName, type FileRows, unreadable } from "./file_rows.ts";
+import type { CopyChoice, CopyRows } from "./copy_rows.ts";
+import { type FileColumn, fileName, unreadable } from "./file_rows.ts";
 
 /** What the worker may need beside the rows themselves: a damaged file can send its reader round in circles. */
 const HEAP_MB = 512;
@@ -13,12 +13,12 @@ const HEAP_MB = 512;
  * @param source A path, or the bytes.
  * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
  */
-export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: ReaderPool): Promise<FileRows> {
+export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: ReaderPool): Promise<ColumnarFile> {
   return read("arrow", source, pool);
 }
 
 /** Reads a Parquet file, a row group at a time; throws as {@linkcode readArrow}. */
-export function readParquet(path: string, pool?: ReaderPool): Promise<FileRows> {
+export function readParquet(path: string, pool?: ReaderPool): Promise<ColumnarFile> {
   return read("parquet", path, pool);
 }
 
@@ -55,7 +55,7 @@ async function read(
   format: "arrow" | "parquet",
   source: string | AsyncIterable<Uint8Array>,
   pool: ReaderPool | undefined,
-): Promise<FileRows> {
+): Promise<ColumnarFile> {
   const reader = new ColumnarReader(source, pool);
   try {
     await reader.open(format);
@@ -66,27 +66,37 @@ async function read(
   }
 }
 
+/** A file of columns that a worker reads. Disposing of it ends the worker, or gives it back to its pool. */
+export interface ColumnarFile extends AsyncDisposable {
+  /** The columns. */
+  columns: readonly FileColumn[];
+  /** Begins to read the chosen columns; gives their rows in COPY's text format, once. */
+  copy(choice: CopyChoice): AsyncIterable<CopyRows>;
+}
+
+/** Pieces of rows that the worker makes before they are taken, so that the server never waits for them. */
+const PIECES_AHEAD = 8;
+
 /**
- * Reads in a worker: a damaged file can make the libraries fail where no `catch` is, go on for ever or fill the memory, and
- * must not end the process with it. And while some rows are sent to the server the next are read.
+ * Reads in a worker: a damaged file can make the libraries fail where no `catch` is, run forever or fill the memory, and
+ * must not end the process. The worker writes the rows as COPY's text too: the main thread only sends them.
  */
-class ColumnarReader implements FileRows {
+class ColumnarReader implements ColumnarFile {
   columns: readonly FileColumn[] = [];
-  readonly batches: AsyncIterable<Batch> = this.#batches();
   readonly #worker: Worker;
   readonly #pool: ReaderPool | undefined;
-  /** Whether the worker has answered all that it was asked, and can be asked for another file. */
-  #idle = false;
   readonly #source: string | AsyncIterator<Uint8Array>;
   readonly #name: string;
-  #answer = Promise.withResolvers<FromReader>();
+  /** What was asked and is not answered yet; the worker answers in this order. */
+  readonly #asked: PromiseWithResolvers<FromReader>[] = [];
+  #failure: { error: unknown } | undefined;
 
   constructor(source: string | AsyncIterable<Uint8Array>, pool: ReaderPool | undefined) {
     this.#pool = pool;
     this.#worker = pool?.take() ?? newWorker();
     this.#source = typeof source === "string" ? source : source[Symbol.asyncIterator]();
     this.#name = fileName(source);
-    this.#worker.on("message", (message: FromReader) => this.#hear(message));
+    this.#worker.on("message", (message: FromReader) => this.#receive(message));
     this.#worker.on("error", ({ message }: Error) => this.#fail(unreadable(this.#name, `it is damaged (${message})`)));
     this.#worker.on("exit", () => this.#fail(unreadable(this.#name, "its reader has ended")));
   }
@@ -97,51 +107,55 @@ class ColumnarReader implements FileRows {
     if (answer.kind === "opened") this.columns = answer.columns;
   }
 
+  copy(choice: CopyChoice): AsyncGenerator<CopyRows, void, void> {
+    this.#worker.postMessage({ kind: "copy", choice } satisfies ToReader);
+    return this.#rows(Array.from({ length: PIECES_AHEAD }, () => this.#ask({ kind: "next" })));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#idle && this.#pool !== undefined) {
+    if (this.#asked.length === 0 && this.#failure === undefined && this.#pool !== undefined) {
       this.#worker.removeAllListeners();
       await this.#pool.put(this.#worker);
     } else await this.#worker.terminate();
-    // Not waited for: a source that is waiting for its own next bytes only hears of it after them.
+    // Not awaited: a source that waits for its own next bytes learns of it only after them.
     if (typeof this.#source !== "string") Promise.resolve(this.#source.return?.()).catch(() => {});
   }
 
-  async *#batches(): AsyncGenerator<Batch, void, void> {
-    let next = this.#ask({ kind: "next" });
-    for (;;) {
+  async *#rows(ahead: Promise<FromReader>[]): AsyncGenerator<CopyRows, void, void> {
+    for (let next = ahead.shift(); next !== undefined; next = ahead.shift()) {
       const answer = await next;
-      if (answer.kind !== "batch" || answer.batch === undefined) return;
-      next = this.#ask({ kind: "next" });
-      next.catch(() => {}); // whoever leaves the loop does not wait for it
-      yield answer.batch;
+      if (answer.kind !== "rows" || answer.rows === undefined) break;
+      ahead.push(this.#ask({ kind: "next" }));
+      yield answer.rows;
     }
+    await Promise.all(ahead); // after the last rows the worker answers that there are no more
   }
 
   #ask(question: ToReader): Promise<FromReader> {
-    this.#answer = Promise.withResolvers();
-    this.#idle = false;
-    this.#worker.postMessage(question);
-    return this.#answer.promise;
+    const answer = Promise.withResolvers<FromReader>();
+    answer.promise.catch(() => {}); // nobody may be waiting
+    if (this.#failure === undefined) {
+      this.#asked.push(answer);
+      this.#worker.postMessage(question);
+    } else answer.reject(this.#failure.error);
+    return answer.promise;
   }
 
-  #hear(message: FromReader): void {
-    if (message.kind === "more") this.#feed().catch((error) => this.#fail(error));
+  #receive(message: FromReader): void {
+    if (message.kind === "more") this.#sendBytes().catch((error) => this.#fail(error));
     else if (message.kind === "failed") this.#fail(new LakebaseError("BAD_FILE", message.message));
-    else {
-      this.#idle = true;
-      this.#answer.resolve(message);
-    }
+    else this.#asked.shift()?.resolve(message);
   }
 
-  async #feed(): Promise<void> {
+  async #sendBytes(): Promise<void> {
     if (typeof this.#source === "string") return;
     const { value, done } = await this.#source.next();
     this.#worker.postMessage({ kind: "bytes", bytes: done ? undefined : value } satisfies ToReader);
   }
 
   #fail(error: unknown): void {
-    this.#answer.promise.catch(() => {}); // nobody may be waiting
-    this.#answer.reject(error);
+    this.#failure ??= { error };
+    for (const answer of this.#asked.splice(0)) answer.reject(this.#failure.error);
   }
 }
 
@@ -149,18 +163,20 @@ class ColumnarReader implements FileRows {
 export type ToReader =
   /** Open a file, or the bytes that it may ask for. */
   | { kind: "open"; format: "arrow" | "parquet"; path: string | undefined }
+  /** Begin to read these columns. */
+  | { kind: "copy"; choice: CopyChoice }
   /** Give the next rows. */
   | { kind: "next" }
-  /** The next of those bytes; none after the last. */
+  /** The next bytes; none after the last. */
   | { kind: "bytes"; bytes: Uint8Array | undefined };
 
-/** What it says. */
+/** What the worker says. */
 export type FromReader =
-  /** It is open. */
+  /** The file is open. */
   | { kind: "opened"; columns: readonly FileColumn[] }
   /** The next rows; none after the last. */
-  | { kind: "batch"; batch: Batch | undefined }
+  | { kind: "rows"; rows: CopyRows | undefined }
   /** It needs more bytes. */
   | { kind: "more" }
-  /** It can't, and why. */
+  /** It failed, and why. */
   | { kind: "failed"; message: string };

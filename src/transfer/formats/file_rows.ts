@@ -19,8 +19,12 @@ export interface FileColumn {
 export interface FileRows extends AsyncDisposable {
   /** The columns. */
   columns: readonly FileColumn[];
-  /** The rows, some at a time, as the file has them. What stands in the place of a NULL has no meaning. */
-  batches: AsyncIterable<Batch>;
+  /**
+   * The rows, some at a time, in the order of the file; once. What stands in the place of a NULL has no meaning.
+   *
+   * @param columns The positions of the columns that are read, from 0, in ascending order.
+   */
+  batches(columns: readonly number[]): AsyncIterable<Batch>;
 }
 
 /** What an error calls a file. */

@@ -1,17 +1,15 @@
-import { optionText } from "../../core/errors.ts";
 import { basename } from "node:path";
-import type { LakebaseError } from "../../core/errors.ts";
-import type { Batch, ColumnData } from "../columns/batch.ts";
-import { cellText, cellWriter } from "../columns/cell_text.ts";
+import type { Batch } from "../columns/batch.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
-import { CopyBytes } from "../copy/text_writer.ts";
-import type { FileColumn, FileRows } from "../formats/file_rows.ts";
+import type { ColumnarFile } from "../formats/columnar_reader.ts";
+import { type CopyChoice, type CopyRows, copyRows } from "../formats/copy_rows.ts";
+import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
-import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns } from "./table.ts";
+import { BY_OPTION, type LoadTable, matchColumns } from "./table.ts";
 
 /** An Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
@@ -38,18 +36,23 @@ export function columnsIncoming(columns: Columns, options: LoadOptions): Incomin
     type: batch.columns[index]!.type,
     postgres: typeOfField(oid),
   }));
-  const batches = (async function* () {
-    yield await Promise.resolve(batch);
-  })();
-  const rows = { columns: found, batches, [Symbol.asyncDispose]: async () => {} };
-  return new Columnar({ name: "the columns", size: undefined, refuse: bad }, rows, options);
+  const file = {
+    columns: found,
+    copy: (choice: CopyChoice) => copyRows({ batches: (read) => chosenColumns(batch, read) }, choice, bad),
+    [Symbol.asyncDispose]: async () => {},
+  };
+  return new Columnar({ name: "the columns", size: undefined, refuse: bad }, file, options);
+}
+
+async function* chosenColumns(batch: Batch, read: readonly number[]): AsyncGenerator<Batch, void, void> {
+  yield await Promise.resolve({ ...batch, columns: read.map((index) => batch.columns[index]!) });
 }
 
 async function readRows(
   source: string | LoadBytes,
   format: "arrow" | "parquet",
   readers: SourceOptions["readers"],
-): Promise<FileRows> {
+): Promise<ColumnarFile> {
   const { readArrow, readParquet } = await import("../formats/columnar_reader.ts");
   if (format === "parquet") return await readParquet(source as string, readers);
   return await readArrow(typeof source === "string" ? source : source.chunks, readers);
@@ -61,23 +64,23 @@ class Columnar implements Incoming {
   readonly names: readonly string[];
   readonly sampled = false;
   readonly refuse: Refuse;
-  readonly #rows: FileRows;
+  readonly #file: ColumnarFile;
   readonly #chosen: readonly number[];
   readonly #options: SourceOptions;
 
   constructor(
     { name, size, refuse }: Pick<Incoming, "name" | "size" | "refuse">,
-    rows: FileRows,
+    file: ColumnarFile,
     options: SourceOptions,
   ) {
     this.name = name;
     this.size = size;
     this.refuse = refuse;
-    this.#rows = rows;
+    this.#file = file;
     this.#options = options;
     const listed = listedColumns(options);
-    this.#chosen = chosenOf(name, rows.columns, listed);
-    const names = this.#chosen.map((index) => rows.columns[index]!.name);
+    this.#chosen = chosenOf(name, file.columns, listed);
+    const names = this.#chosen.map((index) => file.columns[index]!.name);
     this.names = listed ?? renamed(names, options.columns, name);
   }
 
@@ -85,11 +88,11 @@ class Columnar implements Incoming {
     if (this.names.length === 0) {
       throw this.refuse(`${this.name} has no columns, so there is nothing to make a table of`);
     }
-    return new Map(this.#chosen.map((place, index) => [this.names[index]!, this.#rows.columns[place]!.postgres]));
+    return new Map(this.#chosen.map((place, index) => [this.names[index]!, this.#file.columns[place]!.postgres]));
   }
 
   types(): Map<string, FileType> {
-    const columns = this.#chosen.map((index) => this.#rows.columns[index]!);
+    const columns = this.#chosen.map((index) => this.#file.columns[index]!);
     return new Map(
       columns.map(({ postgres, untyped }, index) => [this.names[index]!, { own: untyped ? undefined : postgres }]),
     );
@@ -100,39 +103,32 @@ class Columnar implements Incoming {
     const matched = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
     const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
-    const place = (row: number) => `row ${row.toLocaleString("en-US")}`;
-    const refuse = (row: number, column: number, state: string) =>
-      this.refuse(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
-    const out = new CopyBytes(refuse);
+    const expected = new Map(this.#options.expected);
+    const choice: CopyChoice = {
+      name: this.name,
+      columns: columns.map(({ name, type }, at) => ({ index: chosen[at]!, name, bytesAsText: isText(type) })),
+      expected: this.#file.columns.flatMap(({ name }, index) =>
+        expected.has(name) ? [{ index, name, value: expected.get(name)! }] : []
+      ),
+    };
+    let rows = 0;
+    const bytes = async function* (copy: AsyncIterable<CopyRows>) {
+      for await (const piece of copy) {
+        rows += piece.rows;
+        yield piece.bytes;
+      }
+    };
     return {
       columns,
       options: "FORMAT text",
-      bytes: write(this.#expected(), chosen, columns, out),
-      rows: () => out.rows,
-      place,
+      bytes: bytes(this.#file.copy(choice)),
+      rows: () => rows,
+      place: (row) => `row ${row.toLocaleString("en-US")}`,
     };
   }
 
-  /** The rows, which must agree with what the folders say. */
-  #expected(): AsyncIterable<Batch> {
-    const { expected = new Map<string, string | null>() } = this.#options;
-    const places = this.#rows.columns.flatMap(({ name }, index) => expected.has(name) ? [index] : []);
-    if (places.length === 0) return this.#rows.batches;
-    return expectValues(
-      this.#rows.batches,
-      places.map((index) => [index, expected.get(this.#rows.columns[index]!.name)!]),
-      (row, column, found, wanted) =>
-        this.refuse(
-          `row ${row.toLocaleString("en-US")} of ${this.name}, column ${JSON.stringify(column)} has ${
-            found ?? "NULL"
-          }, and its ` +
-            `folder says ${wanted ?? "NULL"}; to take the file's own, say ${optionText({ partitions: false })}`,
-        ),
-    );
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#rows[Symbol.asyncDispose]();
+    await this.#file[Symbol.asyncDispose]();
   }
 }
 
@@ -147,59 +143,6 @@ function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly
   });
 }
 
-type RefuseValue = (row: number, column: string, found: string | null, wanted: string | null) => LakebaseError;
-
-async function* expectValues(
-  batches: AsyncIterable<Batch>,
-  expected: readonly (readonly [index: number, value: string | null])[],
-  refuse: RefuseValue,
-): AsyncGenerator<Batch, void, void> {
-  let rows = 0;
-  for await (const batch of batches) {
-    for (const [index, value] of expected) {
-      const column = batch.columns[index]!;
-      const read = cellText(column);
-      let last = value;
-      for (let row = 0; row < batch.rows; row++) {
-        const found = read(row);
-        if (found === last) continue;
-        if (!isSame(found, value)) throw refuse(rows + row + 1, column.name, found, value);
-        last = found;
-      }
-    }
-    yield batch;
-    rows += batch.rows;
-  }
-}
-
-/** A folder's name may have a value in another way than Postgres writes it: `1.0`, `true`, `2025-01-31T00:00:00`. */
-function isSame(found: string | null, value: string | null): boolean {
-  if (found === null || value === null) return found === value;
-  if (found === value || found[0] === value[0] && /^(true|false)$/i.test(value) && found.length === 1) return true;
-  if (found.trim() !== "" && Number(found) === Number(value)) return true;
-  const time = Date.parse(found);
-  return !Number.isNaN(time) && time === Date.parse(value);
-}
-
-/** Old writers of Parquet leave out the mark that bytes are text. Where a column takes text, the bytes are taken for it. */
-function asText(data: ColumnData, { type }: LoadColumn): ColumnData {
-  const isText = /^(?:text|character|name|citext|jsonb?|xml)\b/.test(type);
-  return data.type.kind === "binary" && isText ? { ...data, type: { kind: "text" } } : data;
-}
-
-async function* write(
-  batches: AsyncIterable<Batch>,
-  chosen: readonly number[],
-  columns: readonly LoadColumn[],
-  out: CopyBytes,
-): AsyncGenerator<Uint8Array, void, void> {
-  for await (const batch of batches) {
-    const cells = chosen.map((place, index) => cellWriter(asText(batch.columns[place]!, columns[index]!)));
-    for (let row = 0; row < batch.rows; row++) {
-      for (const write of cells) write(row, out);
-      out.endRow();
-      if (out.full) yield out.take();
-    }
-  }
-  yield out.take();
+function isText(type: string): boolean {
+  return /^(?:text|character|name|citext|jsonb?|xml)\b/.test(type);
 }

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
-import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
+import { type ColumnarFile, readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { errorOf } from "../../support/queries.ts";
 import { all } from "./read_all.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
@@ -19,7 +18,7 @@ const COLUMNS: Record<string, [postgres: string, first: string, last: string]> =
   t_s: ["time", "01:02:03", "23:59:59"],
   t_ns: ["time", "00:00:00", "23:59:59.999999"],
   ts_s: ["timestamp", "1970-01-01 00:00:00", "1969-12-31 23:59:59"],
-  ts_ms: ["timestamptz", "1970-01-01 00:00:00.001+00", "1969-12-31 23:59:59.999+00"],
+  ts_ms: ["timestamptz", "1970-01-01 00:00:00.001000+00", "1969-12-31 23:59:59.999+00"],
   ts_ns: ["timestamptz", "1970-01-01 00:00:00.000001+00", "1969-12-31 23:59:59.999999+00"],
   dur: ["interval", "1.500 seconds", "-0.001 seconds"],
   s: ["text", "a", "é"],
@@ -94,7 +93,7 @@ p.write_ipc(sys.argv[1] + "/polars.arrow", compression="lz4")
 print("null")
 `;
 
-function open(path: string): Promise<FileRows> {
+function open(path: string): Promise<ColumnarFile> {
   return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
 }
 
@@ -194,11 +193,12 @@ fileTest("a stream that stops coming can be left", async (folder) => {
     yield bytes.subarray(0, bytes.length - 4);
     await new Promise(() => {});
   })();
-  await using file = await readArrow(source);
-  for await (const { rows } of file.batches) {
-    assert.equal(rows, 3);
-    break;
-  }
+  const file = await readArrow(source);
+  const columns = file.columns.map(({ name }, index) => ({ index, name, bytesAsText: false }));
+  const rows = file.copy({ name: "the stream", columns, expected: [] })[Symbol.asyncIterator]();
+  const reading = assert.rejects(async () => void await rows.next(), /its reader has ended$/);
+  await file[Symbol.asyncDispose]();
+  await reading;
 });
 
 function damaged(whole: Uint8Array, from: number, length: number): Uint8Array {

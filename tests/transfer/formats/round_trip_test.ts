@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { cellText } from "../../../src/transfer/columns/cell_text.ts";
 import { encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
-import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
-import type { FileRows } from "../../../src/transfer/formats/file_rows.ts";
+import { type ColumnarFile, readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { encodeParquet } from "../../../src/transfer/formats/parquet/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
 import { requires } from "../../support/requirements.ts";
 import { copied, write } from "./copied.ts";
+import { all } from "./read_all.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
 /** A column of three rows, the last of them NULL. */
@@ -162,17 +161,11 @@ Deno.test({
   },
 });
 
-async function comesBack(file: FileRows, otherTypes: Record<string, string>): Promise<void> {
-  await using _file = file;
-  const types = byName((one, name) => otherTypes[name] ?? one.back ?? one.type);
-  assert.deepEqual(Object.fromEntries(file.columns.map(({ name, postgres }) => [name, postgres])), types);
-  for await (const { rows, columns } of file.batches) {
-    assert.equal(rows, 3);
-    for (const column of columns) {
-      const { values } = CASES[column.name]!;
-      const text = cellText(column);
-      const expected = column.name === "nothing" ? [null, null, null] : [...values, null];
-      assert.deepEqual([text(0), text(1), text(2)], expected, column.name);
-    }
+async function comesBack(file: ColumnarFile, otherTypes: Record<string, string>): Promise<void> {
+  const { types, texts } = await all(file);
+  assert.deepEqual(types, byName((one, name) => otherTypes[name] ?? one.back ?? one.type));
+  for (const [at, name] of Object.keys(types).entries()) {
+    const expected = name === "nothing" ? [null, null, null] : [...CASES[name]!.values, null];
+    assert.deepEqual(texts.map((row) => row[at]), expected, name);
   }
 }

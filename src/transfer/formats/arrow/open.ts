@@ -36,8 +36,10 @@ export interface ArrowRows {
 export interface ArrowBatches {
   /** The columns. */
   schema: Schema;
-  /** The rows. */
-  batches: AsyncIterable<ArrowRows>;
+  /** The rows: of some columns, or of all where the format has them together. */
+  batches(columns: readonly number[]): AsyncIterable<ArrowRows>;
+  /** Whether a batch has only the columns that were asked for. */
+  chosen: boolean;
 }
 
 /**
@@ -80,7 +82,7 @@ function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8A
 }
 
 /** Columns and rows of Arrow as those of a file. */
-export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
+export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
   const readers = schema.fields.map((field): ColumnReader => {
     const reader = columnReader(field);
     if (reader !== undefined) return reader;
@@ -89,30 +91,36 @@ export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<Fi
   const names = schema.fields.map((field) => field.name);
   return {
     columns: readers.map(({ type, postgres, untyped = false }, at) => ({ name: names[at]!, type, postgres, untyped })),
-    batches: convert(batches, readers, names, name),
+    batches: (columns) => {
+      const read = columns.map((column, at) => ({
+        name: names[column]!,
+        reader: readers[column]!,
+        child: chosen ? at : column,
+      }));
+      return convert(batches(columns), read, name);
+    },
   };
 }
 
 async function* convert(
   batches: AsyncIterable<ArrowRows>,
-  readers: readonly ColumnReader[],
-  names: readonly string[],
+  columns: readonly { name: string; reader: ColumnReader; child: number }[],
   name: string,
 ): AsyncGenerator<Batch, void, void> {
   let rows = 0;
   try {
     for await (const { numRows, data } of batches) {
       if (numRows === 0) continue;
-      const columns = readers.map((reader, at) => {
-        const values = data.children[at];
-        if (values?.length !== numRows) throw new Error(`column "${names[at]}" does not have ${numRows} values`);
+      const read = columns.map(({ name: column, reader, child }) => {
+        const values = data.children[child];
+        if (values?.length !== numRows) throw new Error(`column "${column}" does not have ${numRows} values`);
         try {
-          return columnData(reader, names[at]!, values);
+          return columnData(reader, column, values);
         } catch (error) {
-          throw error instanceof CellProblem ? unfit(error, name, names[at]!, rows) : error;
+          throw error instanceof CellProblem ? unfit(error, name, column, rows) : error;
         }
       });
-      yield { rows: numRows, columns };
+      yield { rows: numRows, columns: read };
       rows += numRows;
     }
   } catch (error) {
@@ -166,7 +174,7 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
 async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
   const { schema } = await reader.open({ autoDestroy: false });
   if (schema === undefined || schema === null) throw new Error("it has no schema");
-  return { schema, batches: reader as unknown as AsyncIterable<ArrowRows> };
+  return { schema, batches: () => reader as unknown as AsyncIterable<ArrowRows>, chosen: false };
 }
 
 /** Has a stream come to so many bytes, if it does. */

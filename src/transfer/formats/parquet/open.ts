@@ -7,8 +7,8 @@ import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
 import { asUnreadable, FileBytes, type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
 import { ARROW_SCHEMA } from "./schema.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
-import { type ReadSchema, readSchema } from "./read_schema.ts";
-import { assemble, RowReader } from "./row_reader.ts";
+import { type Node, type ReadSchema, readSchema } from "./read_schema.ts";
+import { assemble, type LeafRows, RowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
@@ -37,7 +37,10 @@ export async function openParquet(path: string): Promise<FileRows> {
     const schema = readSchema(parquetSchema(footer), durationsOf(footer));
     expectReadable(file.name, footer, schema);
     const fields = schema.nodes.map(({ field }) => field);
-    const rows = rowsOf({ schema: { fields } as Schema, batches: batches(file, footer, schema) }, file.name);
+    const rows = rowsOf(
+      { schema: { fields } as Schema, batches: (columns) => batches(file, footer, schema, columns), chosen: true },
+      file.name,
+    );
     return { ...rows, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -111,19 +114,24 @@ async function* batches(
   file: FileBytes,
   footer: FileMetaData,
   schema: ReadSchema,
+  columns: readonly number[],
 ): AsyncGenerator<ArrowRows, void, void> {
+  const nodes = columns.map((column) => schema.nodes[column]!);
+  const stored = nodes.flatMap(leavesOf);
   let before = 0;
   for (const group of footer.row_groups) {
-    const readers = schema.leaves.map((leaf, at) =>
-      new RowReader(leaf, new ChunkReader(file, leaf, group.columns[at]!.meta_data!))
-    );
+    const readers = stored.map((at): LeafReader => {
+      const leaf = schema.leaves[at]!;
+      return { at, leaf, rows: new RowReader(leaf, new ChunkReader(file, leaf, group.columns[at]!.meta_data!)) };
+    });
     const rows = Number(group.num_rows);
     if (!Number.isSafeInteger(rows) || rows < 0) throw new Error(`it has a row group of ${rows} rows`);
-    const most = batchRows(group, rows, readers.length);
+    const most = batchRows(stored.map((at) => group.columns[at]!), rows);
     for (let left = rows; left > 0;) {
-      const count = await ready(readers, schema.leaves, Math.min(left, most));
-      const leaves = readers.map((reader, at) => inColumn(schema.leaves[at]!, () => reader.take(count)));
-      const children = schema.nodes.map((node): Data => {
+      const count = await ready(readers, Math.min(left, most));
+      const leaves: LeafRows[] = [];
+      for (const { at, leaf, rows } of readers) leaves[at] = inColumn(leaf, () => rows.take(count));
+      const children = nodes.map((node): Data => {
         try {
           return assemble(node, leaves);
         } catch (error) {
@@ -134,33 +142,46 @@ async function* batches(
       before += count;
       left -= count;
     }
-    await expectEnd(readers, schema.leaves, rows);
+    await expectEnd(readers, rows);
   }
 }
 
-/** How many rows of a group are read together, by how large they are in the file. */
-function batchRows({ columns }: FileMetaData["row_groups"][number], rows: number, leaves: number): number {
+/** A stored column that is read. */
+interface LeafReader {
+  /** Its position among all that are stored. */
+  at: number;
+  leaf: StoredColumn;
+  rows: RowReader;
+}
+
+/** The positions of what is stored of a column. */
+function leavesOf(node: Node): number[] {
+  return node.kind === "leaf" ? [node.leaf] : node.children.flatMap(leavesOf);
+}
+
+/** How many rows of a group are read together, by how large the columns that are read are in the file. */
+function batchRows(columns: FileMetaData["row_groups"][number]["columns"], rows: number): number {
   const bytes = columns.reduce((sum, { meta_data }) => {
     return sum + Math.max(VALUE_BYTES * rows, Number(meta_data!.total_uncompressed_size));
   }, 0);
   const fit = Math.floor(BATCH_BYTES / Math.max(1, bytes / Math.max(1, rows)));
-  return leaves === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
+  return columns.length === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
 }
 
 /** Reads on in all columns; how many rows all of them have now. */
-async function ready(readers: readonly RowReader[], leaves: readonly StoredColumn[], wanted: number): Promise<number> {
-  for (const [at, reader] of readers.entries()) {
-    const there = await inColumn(leaves[at]!, () => reader.stage(wanted));
-    if (there < wanted) throw new Error(`column "${leaves[at]!.name}" has fewer rows than its row group`);
+async function ready(readers: readonly LeafReader[], wanted: number): Promise<number> {
+  for (const { leaf, rows } of readers) {
+    const there = await inColumn(leaf, () => rows.stage(wanted));
+    if (there < wanted) throw new Error(`column "${leaf.name}" has fewer rows than its row group`);
   }
-  const texts = leaves.filter(({ type }) => type === "BYTE_ARRAY").length;
-  return readers.reduce((rows, reader) => reader.fits(rows, BATCH_TEXT / Math.max(1, texts)), wanted);
+  const texts = readers.filter(({ leaf }) => leaf.type === "BYTE_ARRAY").length;
+  return readers.reduce((fit, { rows }) => rows.fits(fit, BATCH_TEXT / Math.max(1, texts)), wanted);
 }
 
-async function expectEnd(readers: readonly RowReader[], leaves: readonly StoredColumn[], rows: number): Promise<void> {
-  for (const [at, reader] of readers.entries()) {
-    if (await inColumn(leaves[at]!, () => reader.stage(1)) > 0) {
-      throw new Error(`column "${leaves[at]!.name}" has more rows than the ${rows} of its row group`);
+async function expectEnd(readers: readonly LeafReader[], expected: number): Promise<void> {
+  for (const { leaf, rows } of readers) {
+    if (await inColumn(leaf, () => rows.stage(1)) > 0) {
+      throw new Error(`column "${leaf.name}" has more rows than the ${expected} of its row group`);
     }
   }
 }
