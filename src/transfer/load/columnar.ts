@@ -118,10 +118,12 @@ class Columnar implements Incoming {
         yield piece.bytes;
       }
     };
+    const copy = this.#file.copy(choice); // begins to read
     return {
       columns,
       options: "FORMAT text",
-      bytes: bytes(this.#file.copy(choice)),
+      bytes: () => bytes(copy),
+      lines: () => rows,
       rows: () => rows,
       place: (row) => `row ${row.toLocaleString("en-US")}`,
     };

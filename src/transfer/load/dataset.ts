@@ -5,7 +5,7 @@ import type { LoadFormat } from "../formats/file_format.ts";
 import { badFile } from "./bytes.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
-import type { Incoming, IncomingCopy } from "./incoming.ts";
+import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
 import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
@@ -163,26 +163,41 @@ class Dataset implements Incoming {
     throw new TypeError("a dataset is copied by its parts");
   }
 
-  /** Its files: the next is opened while one is read. */
-  async *parts(): AsyncGenerator<Incoming, void, void> {
+  /** Its files: while one is read, the next is opened, and a worker reads its first rows. */
+  async *parts(table: LoadTable): AsyncGenerator<CopyPart, void, void> {
     const open = (index: number) => {
       const part = this.#parts[index];
-      const opened = part && this.#open(part, { ...this.#fileOptions(part), create: false });
-      opened?.catch(() => {}); // it is waited for later, or not at all
+      const opened = part && this.#openCopy(part, table);
+      opened?.catch(() => {}); // it is awaited later, or not at all
       return opened;
     };
     let next = open(0);
     try {
       for (let index = 0; index < this.#parts.length; index++) {
-        await using file = await next;
+        const opened = await next;
+        await using file = opened?.file;
         next = open(index + 1);
         this.guess ??= file?.guess;
-        if (file !== undefined) yield file;
+        if (file !== undefined && opened?.copy !== undefined) yield { name: file.name, copy: opened.copy };
         await this.#expectUnchanged(this.#parts[index]!);
       }
       await this.#expectSameFiles();
     } finally {
-      await next?.then((file) => file?.[Symbol.asyncDispose](), () => {});
+      await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {});
+    }
+  }
+
+  async #openCopy(
+    part: Part,
+    table: LoadTable,
+  ): Promise<{ file: DatasetFile; copy: IncomingCopy | undefined } | undefined> {
+    const file = await this.#open(part, { ...this.#fileOptions(part), create: false });
+    if (file === undefined) return undefined;
+    try {
+      return { file, copy: copyOf(file, table) };
+    } catch (error) {
+      await file[Symbol.asyncDispose]();
+      throw error;
     }
   }
 
@@ -289,7 +304,7 @@ class DatasetFile implements Incoming {
       const rest = { ...table, columns: table.columns.filter((column) => !columns.includes(column)) };
       const copy = this.#file.copy(names.length === 0 ? table : rest);
       if (copy === undefined) return undefined;
-      return { ...copy, columns: [...columns, ...copy.columns], bytes: this.#bytes(copy) };
+      return { ...copy, columns: [...columns, ...copy.columns], bytes: (follows) => this.#bytes(copy, follows) };
     });
   }
 
@@ -304,11 +319,13 @@ class DatasetFile implements Incoming {
     };
   }
 
-  async *#bytes({ bytes, layout = COPY_TEXT, columns }: IncomingCopy): AsyncGenerator<Uint8Array, void, void> {
+  async *#bytes(copy: IncomingCopy, follows: boolean): AsyncGenerator<Uint8Array, void, void> {
+    const { layout = COPY_TEXT, columns } = copy;
     const values = [...this.partitions.values()];
     // Without a column of the file's own nothing follows the last delimiter.
     const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
     try {
+      const bytes = copy.bytes(follows);
       yield* values.length === 0 ? bytes : prefixed(bytes, new TextEncoder().encode(text), layout);
     } catch (error) {
       throw named(error, this.name);

@@ -9,6 +9,7 @@ import {
   type DialectGuess,
   type FileRecord,
   isPlain,
+  RecordEnds,
   RecordReader,
   records,
   sniffDialect,
@@ -253,7 +254,7 @@ class Delimited implements Incoming {
     );
   }
 
-  /** The file's bytes as they are. Its header is sent too, for the server to pass over: so its lines are the file's. */
+  /** The file's bytes as they are. A first file's header is sent too, for the server to pass over. */
   #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
     const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
     const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
@@ -266,29 +267,48 @@ class Delimited implements Incoming {
       ...(quotes ? [`QUOTE ${text(quote)}`, `ESCAPE ${text(escape)}`] : []),
       "ENCODING 'UTF8'",
     ];
+    const first = this.#firstLine();
+    let headers = this.#header ? 1 : 0;
     return {
       columns,
       options: options.join(", "),
       layout: this.#dialect,
-      bytes: this.#scanned(scan),
-      rows: () => Math.max(0, scan.lines - (this.#header ? 1 : 0)),
-      place: (line) => this.#place(line),
+      bytes: (follows) => {
+        if (!follows || !this.#header) return this.#scanned(scan, 0, 0);
+        headers = 0;
+        return this.#scanned(scan, first!, 1);
+      },
+      rows: () => Math.max(0, scan.lines - headers),
+      place: (line) => this.#place(line + (this.#header ? 1 : 0) - headers),
+      ...(first === undefined || columns.length === 0 ? {} : { lines: () => scan.serverLines }),
     };
   }
 
-  async *#scanned(scan: DelimitedScan): AsyncGenerator<Uint8Array, void, void> {
-    for await (const chunk of this.#text()) {
+  /**
+   * The bytes of the first line with its end, behind the byte order mark; `undefined` where the line does not end in a line
+   * feed alone, or has one inside of quotes: the server takes one kind of line end in a COPY.
+   */
+  #firstLine(): number | undefined {
+    const text = new TextDecoder().decode(joinBytes(this.#source.peeked.head)); // without the byte order mark
+    const end = new RecordEnds(this.#dialect).find(text, 0);
+    const line = text.slice(0, end);
+    if (end === -1 || text[end] !== "\n" || line.includes("\n") || line.includes("\uFFFD")) return undefined;
+    return new TextEncoder().encode(line).length + 1;
+  }
+
+  async *#scanned(scan: DelimitedScan, skip: number, lines: number): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of this.#text(skip)) {
       const bytes = scan.push(chunk);
-      if (!(bytes instanceof Uint8Array)) throw this.#scanFault(bytes);
+      if (!(bytes instanceof Uint8Array)) throw this.#scanFault({ ...bytes, line: bytes.line + lines });
       yield bytes;
     }
     const fault = scan.end();
-    if (fault !== undefined) throw this.#scanFault(fault);
+    if (fault !== undefined) throw this.#scanFault({ ...fault, line: fault.line + lines });
   }
 
-  /** The file's text without its byte order mark. */
-  async *#text(): AsyncGenerator<Uint8Array, void, void> {
-    let skip: number = this.#marked ? BYTE_ORDER_MARK.length : 0;
+  /** The file's text without its byte order mark, and without so many bytes behind it. */
+  async *#text(from = 0): AsyncGenerator<Uint8Array, void, void> {
+    let skip = from + (this.#marked ? BYTE_ORDER_MARK.length : 0);
     for await (const chunk of this.#source.peeked.rest()) {
       yield skip === 0 ? chunk : chunk.subarray(skip);
       skip = Math.max(0, skip - chunk.length);
@@ -313,8 +333,14 @@ class Delimited implements Incoming {
     const refuse = (row: number, column: number, state: string) =>
       badData(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
     const writer = new CopyTextWriter(refuse);
-    const bytes = this.#rewritten(columns, writer, lines);
-    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place };
+    return {
+      columns,
+      options: "FORMAT text",
+      bytes: () => this.#rewritten(columns, writer, lines),
+      lines: () => writer.rows,
+      rows: () => writer.rows,
+      place,
+    };
   }
 
   async *#rewritten(

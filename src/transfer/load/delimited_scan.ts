@@ -36,6 +36,10 @@ export interface ScanFault {
 export class DelimitedScan {
   /** Lines that have ended; a line end inside of quotes ends none. */
   lines = 0;
+  /** Line feeds inside of quotes, which the server counts as lines. */
+  #inQuotes = 0;
+  /** Whether a back-slash stands before a line end, so that it is not clear how the server counts. */
+  #escapedEnd = false;
   readonly #quotes: boolean;
   readonly #quote: number;
   readonly #escape: number;
@@ -86,6 +90,15 @@ export class DelimitedScan {
     return sent;
   }
 
+  /**
+   * The lines that the server counts in what was given; `undefined` where no other file may follow it: within quotes, behind
+   * a mark of the end, or behind a back-slash.
+   */
+  get serverLines(): number | undefined {
+    const isOpen = this.#quotes ? this.#state === QUOTED || this.#state === ESCAPED : this.#last === BACKSLASH;
+    return isOpen || this.#ended || this.#mark === 3 || this.#escapedEnd ? undefined : this.lines + this.#inQuotes;
+  }
+
   /** Says that nothing follows: why the last bytes can't be sent, where that is so. */
   end(): ScanFault | undefined {
     return this.#quotes && this.#mark === 3 ? endMark(this.lines + 1) : undefined;
@@ -127,7 +140,9 @@ export class DelimitedScan {
     let mark = this.#mark;
     for (let at = 0; at < chunk.length; at++) {
       if (state === QUOTED) {
-        while (at < chunk.length && chunk[at] !== quote && chunk[at] !== escape) at++;
+        for (; at < chunk.length && chunk[at] !== quote && chunk[at] !== escape; at++) {
+          if (chunk[at] === LINE_FEED) this.#inQuotes++;
+        }
         if (at === chunk.length) break;
         if (chunk[at] === quote) {
           state = escape === -1 ? CLOSING : PLAIN;
@@ -137,6 +152,7 @@ export class DelimitedScan {
       }
       if (state === ESCAPED) {
         // COPY takes the escape for itself where neither a quote nor an escape follows it.
+        if (chunk[at] === LINE_FEED) this.#inQuotes++;
         state = QUOTED;
         continue;
       }
@@ -190,6 +206,7 @@ export class DelimitedScan {
       const byte = chunk[at]!;
       if (byte === LINE_FEED || byte === RETURN) {
         if (byte === LINE_FEED) this.lines++;
+        this.#escapedEnd ||= (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
         if (mark === 3) {
           // What ends the data may stand at the end, where nothing follows that could be lost.
           this.#ended = true;

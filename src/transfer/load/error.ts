@@ -1,16 +1,15 @@
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
-import type { IncomingCopy } from "./incoming.ts";
-import type { LoadTable } from "./table.ts";
+import type { LoadColumn, LoadTable } from "./table.ts";
 
 /** What a failed COPY was about. */
 export interface LoadFailure {
-  /** What was loaded. */
-  name: string;
-  /** Into what. */
+  /** The table. */
   table: LoadTable;
-  /** What was sent. */
-  copy: IncomingCopy;
+  /** The columns that were sent. */
+  columns: readonly LoadColumn[];
+  /** The file, or what else was loaded, and the place in it that a line of the COPY came from. */
+  locate(line: number): { name: string; place: string };
   /** Where the type of a column came from; `undefined` where a person chose it. */
   typeFrom(column: string): "sample" | "file" | undefined;
 }
@@ -43,9 +42,10 @@ export function loadError(error: unknown, failure: LoadFailure): LakebaseError |
   const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
   const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
   if (place === undefined || sqlstate === undefined) return undefined;
-  const { name, table } = failure;
+  const { table } = failure;
   const { line, column, value } = place;
-  const at = [failure.copy.place(line), ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
+  const { name, place: from } = failure.locate(line);
+  const at = [from, ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
   const hints = [hint, ...tips(sqlstate, message, place, failure)].filter((text) => text !== undefined && text !== "");
   const lines = [
     `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
@@ -60,14 +60,14 @@ export function loadError(error: unknown, failure: LoadFailure): LakebaseError |
 }
 
 /** The server's words are `COPY trips, line 3, column fare: "abc"`; names and values may hold any of that themselves. */
-function placeOf(where: string, { table, copy }: LoadFailure): Place | undefined {
+function placeOf(where: string, { table, columns }: LoadFailure): Place | undefined {
   const start = `COPY ${table.name}, line `;
   const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
   if (at === 0 && !where.startsWith(start)) return undefined;
   const rest = where.slice(at + start.length);
   const line = parseInt(rest);
   const after = rest.slice(String(line).length);
-  const column = copy.columns
+  const column = columns
     .map(({ name }) => name)
     .filter((name) => after.startsWith(`, column ${name}:`))
     .sort((a, b) => b.length - a.length)[0];
@@ -81,7 +81,7 @@ function tips(
   sqlstate: string,
   message: string,
   { column, value }: Place,
-  { typeFrom, copy }: LoadFailure,
+  { typeFrom, columns }: LoadFailure,
 ): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) {
     return [`the lines of one file must all end alike; ${optionText({ skipBlankLines: true })} reads any line ends`];
@@ -91,7 +91,7 @@ function tips(
     return [`the line is blank; ${optionText({ skipBlankLines: true })} leaves such lines out`];
   }
   if (column === undefined || !sqlstate.startsWith("22")) return [];
-  const type = copy.columns.find(({ name }) => name === column)?.type;
+  const type = columns.find(({ name }) => name === column)?.type;
   if (/malformed record literal/.test(message)) {
     return [`JSON has no form of the type ${type} that Postgres reads; load CSV, TSV, Arrow or Parquet, or its text`];
   }

@@ -8,7 +8,7 @@ import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { loadError, type LoadFailure } from "./error.ts";
-import { CountedBytes, type Incoming, type IncomingCopy } from "./incoming.ts";
+import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incoming } from "./incoming.ts";
 import { bad, checkLoadOptions, type LoadOptions } from "./options.ts";
 import { LoadResult } from "./result.ts";
 import { openSource } from "./source.ts";
@@ -124,12 +124,13 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
   const done = { rows: 0, bytes: 0 };
   let emptied = options.mode !== "replace" || created;
-  for await (const part of incoming.parts?.() ?? [incoming]) {
-    const copy = copyOf(part, table);
+  const parts = incoming.parts?.(table) ?? onlyPart(incoming, table);
+  for await (const copy of copyRuns(parts)) {
     if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
     emptied = true;
-    if (copy === undefined) continue;
-    const { rows, bytes } = await send(find, copy, { name: part.name, table, typeFrom, copy }, load);
+    const { columns } = copy;
+    const failure = { table, columns, typeFrom, locate: (line: number) => copy.locate(line) };
+    const { rows, bytes } = await send(find, copy, failure, load);
     done.rows += rows;
     done.bytes += bytes;
   }
@@ -138,11 +139,9 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
   return { table: table.quoted, created, ...done, files: incoming.paths?.length ?? load.files };
 }
 
-function copyOf(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
-  const copy = incoming.copy(table);
-  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
-  if (copy?.columns.length !== 0 || table.columns.length === 0) return copy;
-  throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
+async function* onlyPart(incoming: Incoming, table: LoadTable): AsyncGenerator<CopyPart, void, void> {
+  const copy = copyOf(incoming, table);
+  if (copy !== undefined) yield await Promise.resolve({ name: incoming.name, copy });
 }
 
 /** The columns of a new table: those of the source, with the types that a person gave. */
@@ -164,7 +163,7 @@ async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<M
 
 async function send(
   find: FindSession,
-  copy: IncomingCopy,
+  copy: CopyRun,
   failure: LoadFailure,
   load: Load,
 ): Promise<{ rows: number; bytes: number }> {
@@ -196,7 +195,7 @@ async function send(
  */
 async function placeFor(
   find: FindSession,
-  { columns }: IncomingCopy,
+  { columns }: CopyRun,
   table: LoadTable,
   stops: StopOptions,
 ): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {

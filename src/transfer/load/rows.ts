@@ -138,8 +138,14 @@ class Rows implements Incoming {
     const keys = this.#keys.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const { kind, writer } = this.#write(columns);
-    const bytes = this.#bytes(table, keys, columns, writer);
-    return { columns, options: "FORMAT text", bytes, rows: () => writer.rows, place: (line) => kind.place(line) };
+    return {
+      columns,
+      options: "FORMAT text",
+      bytes: () => this.#bytes(table, keys, columns, writer),
+      lines: () => writer.rows,
+      rows: () => writer.rows,
+      place: (line) => kind.place(line),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -315,6 +315,41 @@ pullTest("a folder that changes while it is read, or a stop in the middle, loads
   assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
 });
 
+pullTest("an error of a file that shares its COPY with others names the file and its line", async ({ db, folder }) => {
+  const table = newName();
+  await db.query(`CREATE TABLE ${table} (id int CHECK (id < 90), s text)`);
+  const csv = { a: 'id,s\n1,"x\ny"\n2,b', b: "id,s\n", c: "id,s\n3,c\n4,d\n", d: "s,id\ne,5\n", e: 's,id\n"f",6\ng,7' };
+  const inCsv = (changes: Partial<typeof csv>) =>
+    Object.fromEntries(Object.entries({ ...csv, ...changes }).map(([name, text]) => [`csv/${name}.csv`, text]));
+  await write(folder, inCsv({}));
+  const { rows, files } = await db.load(table, `${folder}/csv`);
+  assert.deepEqual([rows, files], [7, 5]);
+  const loaded = await db.query(`SELECT s FROM ${table} ORDER BY id`);
+  assert.deepEqual(loaded.map(({ s }) => s), ["x\ny", "b", "c", "d", "e", "f", "g"]);
+  const cases: [changes: Partial<typeof csv>, message: RegExp][] = [
+    [{ a: 'id,s\n1,"x\ny"\nno,b' }, /\/csv\/a\.csv into .*: line 4, column id: invalid input/],
+    [{ c: "id,s\n3,c\nno,d\n" }, /\/csv\/c\.csv into .*: line 3, column id: invalid input/],
+    [{ e: 's,id\n"f",6\ng,no' }, /\/csv\/e\.csv into .*: line 3, column id: invalid input/],
+    [{ c: 'id,s\n3,c\n4,"d\n' }, /\/csv\/c\.csv into .*: line 4: unterminated CSV quoted field/],
+    [{ c: "id,s\r\n3,c\r\nno,d\r\n" }, /\/csv\/c\.csv into .*: line 3, column id: invalid input/],
+  ];
+  for (const [changes, message] of cases) {
+    await write(folder, inCsv(changes));
+    assert.match((await errorOf(db.load(table, `${folder}/csv`))).message, message);
+  }
+  await Deno.mkdir(`${folder}/parquet`);
+  for (const [name, last] of [["a", 50], ["b", 90], ["c", 50]] as const) {
+    await db.sql`SELECT n AS id, 'z' AS s FROM generate_series(1, ${last}) AS n`.pull(
+      `${folder}/parquet/${name}.parquet`,
+    );
+  }
+  const { message } = await errorOf(db.load(table, `${folder}/parquet`));
+  assert.match(message, /\/parquet\/b\.parquet into .*: row 90: new row .* violates check constraint/);
+  const chosen = await db.load(table, `${folder}/parquet`, { columns: ["s"], mode: "replace" });
+  assert.equal(chosen.rows, 190);
+  assert.deepEqual([...await db.query(`SELECT DISTINCT id, s FROM ${table}`)], [{ id: null, s: "z" }]);
+});
+
 pullTest("a dataset of which the last file is damaged loads nothing", async ({ db, folder }) => {
   const table = newName();
   await db.query(`CREATE TABLE ${table} (n int)`);
