@@ -280,8 +280,11 @@ pullTest("what is wrong with a dataset is said with the file's name, and nothing
 
 pullTest("a folder that changes while it is read, or a stop in the middle, loads nothing", async ({ db, folder }) => {
   const table = newName();
-  await db.query(`CREATE TABLE ${table} (id int)`);
-  const rows = "id\n" + "1\n".repeat(50_000);
+  // The server waits before the first row, and the sockets do not hold all of the files: so progress comes in the middle.
+  await db.query(`CREATE TABLE ${table} (id int);
+    CREATE FUNCTION ${table}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+    CREATE TRIGGER wait BEFORE INSERT ON ${table} EXECUTE FUNCTION ${table}_wait()`);
+  const rows = "id\n" + "1\n".repeat(150_000);
   const files = Object.fromEntries(
     Array.from({ length: 40 }, (_, n) => [`in/part-${String(n).padStart(2, "0")}.csv`, rows]),
   );
@@ -313,7 +316,7 @@ pullTest("a folder that changes while it is read, or a stop in the middle, loads
   const stopped = db.load(table, `${folder}/in/part-0*.csv`, { signal: stop.signal, onProgress: () => stop.abort() });
   await assert.rejects(stopped, { name: "AbortError" });
   assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
-});
+}, { notOnPglite: "the files are the same" });
 
 pullTest("an error of a file that shares its COPY with others names the file and its line", async ({ db, folder }) => {
   const table = newName();
