@@ -1,5 +1,4 @@
 import { parentPort } from "node:worker_threads";
-import { LakebaseError } from "../../core/errors.ts";
 import { boundLists } from "./arrow/open.ts";
 import type { FromReader, ToReader } from "./columnar_reader.ts";
 import { type CopyRows, copyRows } from "./copy_rows.ts";
@@ -32,7 +31,8 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" }>): Promise<v
       return say({ kind: "opened", columns: file.columns });
     }
     case "copy":
-      copy = copyRows(file!, question.choice, (state) => new LakebaseError("BAD_FILE", `Cannot load: ${state}`));
+      // The main thread makes the error, since options in its text are marked.
+      copy = copyRows(file!, question.choice, (state) => new Error(`Cannot load: ${state}`));
       return;
     case "next": {
       // Several may be asked for at once: the iterator answers them in order.

@@ -1,3 +1,4 @@
+import { optionText } from "../../core/errors.ts";
 import { cellText, cellWriter } from "../columns/cell_text.ts";
 import type { ColumnData } from "../columns/batch.ts";
 import { CopyBytes } from "../copy/text_writer.ts";
@@ -65,7 +66,7 @@ export async function* copyRows(
       throw refuse(
         `${cell(out.rows + other.row + 1, column)} has ${other.found ?? "NULL"}, and its folder says ${
           value ?? "NULL"
-        }; to take the file's own, say { partitions: false }`,
+        }; to take the file's own, say ${optionText({ partitions: false })}`,
       );
     }
     const cells = columns.map(({ index, bytesAsText }) => {
