@@ -1,18 +1,18 @@
-/** What a database has, for completion. */
+/** The tables and functions of a database, for completion. */
 export interface Catalog {
   tables: readonly CatalogTable[];
   functions: readonly CatalogFunction[];
-  /** Variables of the notebook that hold connections, as far as `%%sql` cells have named them. */
+  /** The notebook's variables that hold connections and that `%%sql` cells have named. */
   connections: readonly string[];
 }
 
-/** A table, a view or the like. */
+/** A table, view or other relation. */
 export interface CatalogTable {
   schema: string;
   name: string;
   /** PostgreSQL's `relkind`. */
   kind: string;
-  /** Whether its name is enough, without the schema. */
+  /** Whether it can be named without its schema. */
   visible: boolean;
   columns: readonly CatalogColumn[];
 }
@@ -20,39 +20,36 @@ export interface CatalogTable {
 /** A column of a table. */
 export interface CatalogColumn {
   name: string;
-  /** Its type as SQL writes it; empty where that is not known. */
+  /** The type in SQL; empty when unknown. */
   type: string;
   notNull: boolean;
 }
 
-/** A function or procedure that can be called. */
+/** A function or procedure. */
 export interface CatalogFunction {
   schema: string;
   name: string;
-  /** Its arguments as SQL writes them. */
+  /** The arguments in SQL. */
   args: string;
-  /** What it returns; empty for a procedure. */
+  /** The result type; empty for a procedure. */
   result: string;
-  /** Whether its name is enough, without the schema. */
+  /** Whether it can be named without its schema. */
   visible: boolean;
 }
 
-/** How a function is called, and what it gives. */
+/** The arguments and the result type of a function, as text. */
 export function signatureOf({ args, result }: CatalogFunction): string {
   return result === "" ? `(${args})` : `(${args}) → ${result}`;
 }
 
-/**
- * Code that makes the child send the catalog, later and by itself, where it is connected; for a hidden request, when one
- * is wanted for the first time.
- */
+/** Code of an internal request after which the child, if it is connected, sends the catalog in the background. */
 export const REFRESH_CATALOG = 'globalThis[Symbol.for("lakebase.cell")]?.refresh();';
 
 /**
- * Checks what the child has sent.
+ * Checks and parses a catalog that the child has sent.
  *
- * @param content A message's content.
- * @returns The catalog; `undefined` for anything else.
+ * @param content The content of the message.
+ * @returns The catalog; `undefined` when the content is anything else.
  */
 export function parseCatalog(content: unknown): Catalog | undefined {
   if (!isRecord(content)) return undefined;
@@ -98,27 +95,27 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** More are not worth a list. */
-const MOST = 100;
+/** The maximum number of names to keep. */
+const MAX_NAMES = 100;
 
 const CONNECTING =
   /(?:^|[\s;{(,])([\p{L}_$][\p{L}\p{N}_$]*)[ \t]*=\s*(?:await\s+)?(?:[\p{L}_$][\p{L}\p{N}_$]*\.)?connect\s*\(/gu;
 
-/** The variables that a notebook's cells have put connections into, going by their text; for completion only. */
+/** The variables to which cells assign connections, found in the cells' text; for completion only. */
 export class ConnectionNames {
   readonly #names = new Set<string>();
 
-  /** Names, the last one first. */
+  /** The names, latest first. */
   get all(): string[] {
     return [...this.#names].reverse();
   }
 
-  /** Takes note of a cell that is run. */
+  /** Adds the names from a cell that runs. */
   addFrom(source: string): void {
     if (!source.includes("connect")) return;
     for (const [, name] of source.matchAll(CONNECTING)) {
       this.#names.delete(name!);
-      if (this.#names.size < MOST) this.#names.add(name!);
+      if (this.#names.size < MAX_NAMES) this.#names.add(name!);
     }
   }
 }

@@ -23,27 +23,27 @@ import type { ZmtpConnection } from "./zmtp_connection.ts";
 export interface FrontendRequest {
   envelope: Envelope;
   content: Record<string, unknown>;
-  /** The frontend that asked. */
+  /** The connection of the frontend that sent it. */
   from: Pick<ZmtpConnection, "send" | "identity">;
 }
 
-/** What the cells need of the rest of the kernel. */
+/** What the cells need from the rest of the kernel. */
 export interface CellsOptions {
   signer: Signer;
   internal: InternalRequests;
-  /** Sends to every frontend. */
+  /** Sends a message to every frontend. */
   publish: (message: Uint8Array, delay?: number) => void;
-  /** Sends to the child's shell, where the reply is to go back to the one who asked. */
+  /** Sends a request to the child's shell channel; its reply goes back to the frontend that asked. */
   send: (request: FrontendRequest, message: Uint8Array) => void;
-  /** Has the child tell that all outputs are sent, without a cell; `false` where that can't be asked so. */
+  /** Asks the child by a signal to report that all outputs are sent; `false` where no signal can ask for it. */
   requestFlush: () => boolean;
-  /** What the child is to be given instead of a cell. */
+  /** Makes the code that the child runs for a cell. */
   rewrite: (source: string) => string;
   /** The URL of the client's main module. */
   client: string;
 }
 
-/** Whether the child calls code complete that does not parse: it looks at brackets only. */
+/** Whether the child says that code is complete which does not parse. The child checks brackets only. */
 async function isWronglyComplete({ content: { code } }: FrontendRequest, envelope: Envelope): Promise<boolean> {
   if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return false;
   if (contentOf(envelope)["status"] !== "complete" || code.includes("%sql") || code.length > MAX_CHECKED_LENGTH) {
@@ -52,17 +52,30 @@ async function isWronglyComplete({ content: { code } }: FrontendRequest, envelop
   return await parseFailure(code).catch(() => undefined) !== undefined;
 }
 
-/** Characters of code that is parsed while a person waits for the next line. */
+/** The maximum characters of code to parse while a person waits for the next line. */
 const MAX_CHECKED_LENGTH = 100_000;
 
-/** A cell whose last message is not there after so much silence has lost it. */
+/** When the child sends nothing for this long, the last message of a cell counts as lost. */
 const SILENCE_MS = 5000;
-/** How long the beginning of a cell may wait for what follows. */
+/** How long a cell's first messages may wait, to be written together with its outputs. */
 const BUSY_DELAY_MS = 5;
 
 /**
- * Gives the child one cell at a time, and publishes what it says of it in the order in which it happened. The child has two
- * writers, one for outputs and one for everything else, so that its own order is not to be trusted.
+ * Sends the child one cell at a time, and publishes the cell's messages in the order in which they happened. The child has
+ * two writers, one for outputs and one for everything else, so errors and `idle` can overtake earlier outputs.
+ *
+ * The states of a cell (the fields are those of `RunningCell`):
+ * 1. Waiting: in the queue, until the child is ready and the cells before it have ended.
+ * 2. Running: sent to the child. Outputs are published at once; errors and the child's `idle` are kept back.
+ *    If the child could not parse the code only because of this kernel's changes, the cell is sent again as it was written
+ *    (`rerun`).
+ * 3. Replied: the child's reply has come, and the reason of an unexplained error was found (`replyHandled`). The reply of
+ *    a successful cell still waits for the display of its value, which may fail (`sendReply`).
+ * 4. Flushing: the child was asked to report that it has sent all outputs (`flushRequested`), or the end of the display
+ *    reports it. The report sets `outputsComplete`.
+ * 5. Ended: 3 and 4 are done and the child's `idle` is there, in any order; or the child was silent for
+ *    {@linkcode SILENCE_MS} after its reply and `idle`; or the child's process ended. Errors and `idle` are published, and
+ *    the next cell is sent.
  */
 export class Cells {
   /** The cells that ran. */
@@ -70,16 +83,16 @@ export class Cells {
   readonly #options: CellsOptions;
   #waiting: FrontendRequest[] = [];
   #running: { cell: RunningCell; request: FrontendRequest } | undefined;
-  /** The cell that outputs belong to which come without one. */
+  /** The last cell that was sent. Outputs that belong to no cell are published as its outputs. */
   #lastCell: RunningCell | undefined;
   #count = 0;
   #moduleNamed = false;
-  /** Whether the end of a drawing is told by itself. */
+  /** Whether the child reports the end of displaying a value without being asked. */
   #reportsDrawn = false;
-  /** Whether the child is ready; cells wait until it is. */
+  /** Whether the child is ready. Cells wait until then. */
   started = false;
   #silenceTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the child is not listened to just now, for a frontend that is slow. */
+  /** Whether the child's output is not being read now, because a frontend is slow. */
   outputPaused = false;
 
   constructor(options: CellsOptions) {
@@ -91,25 +104,25 @@ export class Cells {
     return this.#running?.cell;
   }
 
-  /** The identity of the frontend whose cell runs; empty where it isn't known. */
+  /** The identity of the frontend whose cell runs; empty when unknown. */
   get asker(): string {
     return this.#running?.request.from.identity ?? "";
   }
 
-  /** The child is ready. */
+  /** Starts to run cells: the child is ready. */
   start(drawnTells: boolean): void {
     this.#reportsDrawn = drawnTells;
     this.started = true;
     this.#next();
   }
 
-  /** Takes a request, to be passed on when its turn comes. */
+  /** Adds a request to the queue. */
   push(request: FrontendRequest): void {
     this.#waiting.push(request);
     this.#next();
   }
 
-  /** Answers the cells that wait without running them. */
+  /** Aborts the waiting cells. */
   abort(): void {
     const { signer, publish } = this.#options;
     const waiting = this.#waiting;
@@ -122,13 +135,13 @@ export class Cells {
     }
   }
 
-  /** Tells the person at the running cell something. */
+  /** Shows a text on stderr of the running cell. */
   notify(text: string): void {
     const { signer, publish } = this.#options;
     if (this.running) publish(signer.make("stream", { name: "stderr", text: `${text}\n` }, this.running.header));
   }
 
-  /** Ends the running cell, and those that wait, where the child can't. */
+  /** Fails the running cell and aborts the waiting cells, after the child has ended. */
   end(reason: CellFailure): void {
     const running = this.#running;
     if (running !== undefined) {
@@ -142,7 +155,7 @@ export class Cells {
     this.abort();
   }
 
-  /** The child's reply to a request; `request` is what was asked. */
+  /** Handles the child's reply to a request. */
   async onReply(request: FrontendRequest, envelope: Envelope): Promise<void> {
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) {
@@ -158,7 +171,7 @@ export class Cells {
       if (await wasBrokenByRewrite(cell)) return await this.#runUnmodified(request, cell);
       cell.failure = await findReason(cell, this.#options.internal);
     }
-    // Else the drawing tells it; Stop may have cut that off. The child works on it meanwhile.
+    // Otherwise the end of the display reports it, unless Stop ended the display.
     if (!this.#reportsDrawn || cell.failed || cell.silent || cell.interrupted) this.#requestFlush(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
@@ -170,7 +183,7 @@ export class Cells {
     this.#finishIfEnded();
   }
 
-  /** A reply, of which completions name nothing of this kernel's own: it is called as nobody would call a variable. */
+  /** Removes this kernel's internal names from completions. */
   #withoutInternalNames(envelope: Envelope): Uint8Array {
     if (envelope.header.msg_type !== "complete_reply") return envelope.raw;
     const content = contentOf(envelope);
@@ -180,17 +193,17 @@ export class Cells {
     return this.#options.signer.edit(envelope, { content: { ...content, matches: others } });
   }
 
-  /** A bare query that failed has failed its cell: what runs a notebook unattended has to stop there. */
+  /** Sends the reply. If the display of the last value failed, such as a bare query, the cell has failed: `nbconvert` must stop. */
   #sendReply(request: FrontendRequest, cell: RunningCell, envelope: Envelope): void {
     cell.sendReply = undefined;
     if (cell.drawingError === undefined) return request.from.send(envelope.raw);
     cell.failed = true;
     const content = { ...contentOf(envelope), ...cell.drawingError, status: "error" };
-    const better = betterTraceback(content, cell.code) ?? content;
-    request.from.send(this.#options.signer.edit(envelope, { content: better }));
+    const improved = betterTraceback(content, cell.code) ?? content;
+    request.from.send(this.#options.signer.edit(envelope, { content: improved }));
   }
 
-  /** A message of the child's for every frontend. */
+  /** Handles a message from the child's iopub channel. */
   onOutput(envelope: Envelope): void {
     const { internal, signer, publish } = this.#options;
     const type = envelope.header.msg_type ?? "";
@@ -215,19 +228,19 @@ export class Cells {
     if (contentOf(envelope)["execution_state"] === "idle") {
       cell.idle = envelope.raw;
       this.#finishIfEnded();
-    } else cell.busy.push(envelope.raw); // the cell's own text follows at once: one write less
+    } else cell.busy.push(envelope.raw); // `execute_input` follows at once, so they are sent together
   }
 
-  /** The child's last word of a cell that fails: the end of the outputs is asked for without waiting for the reply. */
+  /** Handles an error, which is the last output of a cell that fails. The flush is requested before the reply arrives. */
   #onError(cell: RunningCell, envelope: Envelope): void {
     if (metadataOf(envelope)[BROADCAST] !== true) {
-      cell.drawingError = contentOf(envelope); // or the cell's own failure, of which the reply tells as well
+      cell.drawingError = contentOf(envelope); // or the error of the cell itself, which is in the reply too
       this.#requestFlush(cell);
     }
     cell.errors.push(this.#withBetterTraceback(cell, envelope));
   }
 
-  /** The cell's text as the person wrote it, which is what all frontends and the history are to see. */
+  /** Replaces the code by what the person wrote, which frontends show. */
   #withSource(cell: RunningCell, envelope: Envelope): Uint8Array {
     if (cell.sent === cell.source) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
@@ -253,8 +266,8 @@ export class Cells {
   }
 
   /**
-   * Has the child tell the end of the cell's outputs. The cell waits for that answer even where its drawing has told it too:
-   * the child takes the question for the end of the cell that runs, which must not be the next one.
+   * Asks the child to report the end of the cell's outputs. The cell waits for the answer even if the display has reported
+   * the end as well: otherwise the answer could come while the next cell runs, and end that.
    */
   #requestFlush(cell: RunningCell): void {
     if (cell.flushRequested) return;
@@ -269,11 +282,11 @@ export class Cells {
 
   async #runUnmodified(request: FrontendRequest, cell: RunningCell): Promise<void> {
     const { send, internal, signer } = this.#options;
-    await internal.execute(doneCode); // behind the first run's `idle`
+    await internal.execute(doneCode); // waits for the `idle` of the first run
     cell.rerun = true;
     cell.idle = cell.failed = undefined;
     cell.sent = cell.code;
-    const content = { ...request.content, code: cell.code, store_history: false }; // it has its number
+    const content = { ...request.content, code: cell.code, store_history: false }; // it has its execution count already
     send(request, signer.edit(request.envelope, { content }));
   }
 
@@ -285,7 +298,7 @@ export class Cells {
     else if (cell.replyHandled && cell.idle !== undefined) this.restartSilenceTimer();
   }
 
-  /** Puts off giving up the rest of a cell; called for whatever the child says. */
+  /** Restarts the wait for a cell's last message; called whenever the child sends something. */
   restartSilenceTimer(): void {
     const cell = this.running;
     clearTimeout(this.#silenceTimer);
@@ -329,13 +342,13 @@ export class Cells {
     this.#lastCell = cell;
     const message = sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } });
     if (this.#moduleNamed || !namesModule(sent)) return send(request, message);
-    this.#moduleNamed = true; // only now: the hook takes a tenth of the kernel's start
-    const named = this.#options.internal.execute((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
-    named.then(() => this.running === cell && send(request, message));
+    this.#moduleNamed = true; // only when needed: the hook takes a tenth of the kernel's start
+    const hooked = this.#options.internal.execute((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
+    hooked.then(() => this.running === cell && send(request, message));
   }
 }
 
-/** A fault of this kernel's own must not take the cell's turn with it. */
+/** An internal error must not stop the queue of cells. */
 function tryMakeStoppable(code: string, cell: number): string {
   try {
     return makeStoppable(code, cell);
@@ -344,13 +357,13 @@ function tryMakeStoppable(code: string, cell: number): string {
   }
 }
 
-/** Whether a cell that could not begin is code itself, but what was made of it is not. */
+/** Whether the cell's code parses, but not the code that this kernel made of it. */
 export async function wasBrokenByRewrite({ interrupted, code, sent }: RunningCell): Promise<boolean> {
   if (interrupted || sent === code) return false;
   return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
 }
 
-/** Why a cell ended for which the Deno kernel gives no reason. */
+/** Finds the reason why a cell failed, when the Deno kernel gives none. */
 export async function findReason(
   { interrupted, code, source }: RunningCell,
   hidden: InternalRequests,

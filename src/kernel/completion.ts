@@ -5,7 +5,7 @@ import { pointsOf, unitsOf } from "./message.ts";
 import { type Candidate, sqlCandidates } from "./sql_completion.ts";
 import { STATEMENTS } from "./sql_words.ts";
 
-/** The content of a `complete_reply`, without its status; places are in code points of the cell. */
+/** The content of a `complete_reply`, without its status. Positions count code points of the cell. */
 export interface Completion {
   matches: string[];
   cursor_start: number;
@@ -13,19 +13,19 @@ export interface Completion {
   metadata: Record<string, unknown>;
 }
 
-/** Nobody reads a longer list. */
+/** The maximum number of matches. */
 const MAX_MATCHES = 500;
-/** In longer texts completing would take longer than typing. */
+/** The maximum length of a cell: in longer cells, completion is slower than typing. */
 const MAX_CELL_LENGTH = 200_000;
 
 /**
  * Completes SQL and magics.
  *
  * @param code The cell.
- * @param cursor Where the cursor is, in code points.
- * @param catalog What the database has, where that is known.
- * @param connections Variables of the notebook that may hold connections.
- * @returns What fits, the likeliest first; `undefined` where the cursor is not in SQL, so that TypeScript is completed.
+ * @param cursor The position of the cursor, in code points.
+ * @param catalog The database's catalog, when known.
+ * @param connections The notebook's variables that may hold connections.
+ * @returns The matches, most likely first; `undefined` when the cursor is not in SQL, so that the child completes TypeScript.
  */
 export function completeSql(
   code: string,
@@ -55,7 +55,7 @@ export function completeSql(
   };
 }
 
-/** What fits at a place, and where what it would replace begins and, if not at the place, ends. */
+/** The candidates at a position, and the range that they replace; without `end` the range ends at the position. */
 export interface Candidates {
   start: number;
   end?: number;
@@ -74,7 +74,7 @@ function candidatesInMagic(
     sqlCandidates(code, region, at, catalog);
 }
 
-/** The magics themselves, where a cell begins with one that is being written. */
+/** The magics that complete a partial magic at the start of a cell. */
 export function magicCandidates(code: string, at: number): Candidates | undefined {
   const written = /^\s*(%%?\w*)$/.exec(code.slice(0, at))?.[1];
   if (written === undefined) return undefined;
@@ -83,13 +83,13 @@ export function magicCandidates(code: string, at: number): Candidates | undefine
 }
 
 /**
- * What fits between a magic and its SQL: flags, connections, and words that begin a statement.
+ * The candidates between a magic and its SQL: flags, connections, and words that begin a statement.
  *
  * @param code The cell.
- * @param start Behind the magic's name.
- * @param at The place.
- * @param connections Variables of the notebook that hold connections.
- * @returns `undefined` where the SQL has begun.
+ * @param start The position after the magic's name.
+ * @param at The position to complete.
+ * @param connections The notebook's variables that hold connections.
+ * @returns `undefined` when the SQL has begun.
  */
 export function headerCandidates(
   code: string,
@@ -104,7 +104,7 @@ export function headerCandidates(
   try {
     if (readHeader(before, start).end !== before.length) return undefined;
   } catch {
-    // A flag whose value is being written.
+    // The header is invalid because a flag's value is still missing.
     return /--\w+\s+$/.test(before) ? { start: at, candidates: [] } : undefined;
   }
   const lower = word === word.toLowerCase() && word !== "";

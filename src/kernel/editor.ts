@@ -5,20 +5,20 @@ import { cellMagicEnd, magicRegion } from "./magic.ts";
 import { unitsOf } from "./message.ts";
 import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
 
-/** A reply that needs no child. */
+/** A reply that this kernel gives without the child. */
 export interface EditorReply {
   type: string;
   content: Record<string, unknown>;
 }
 
 /**
- * Answers what an editor asks in SQL.
+ * Answers an editor's request about SQL: completion, inspection or completeness.
  *
  * @param type The request's type.
  * @param content The request's content.
- * @param catalog What the database holds, as far as it is known.
- * @param connections Variables of the notebook that may hold connections.
- * @returns `undefined` where the child is to be asked.
+ * @param catalog The database's catalog, when known.
+ * @param connections The notebook's variables that may hold connections.
+ * @returns `undefined` when the child should answer.
  */
 export function editorReply(
   type: string | undefined,
@@ -41,7 +41,7 @@ export function editorReply(
   return undefined;
 }
 
-/** In a console, a cell of SQL is complete behind a semicolon or a blank line. */
+/** In a console, a SQL cell is complete after a semicolon or a blank line. */
 function isComplete(code: string): EditorReply | undefined {
   if (!isSqlCell(code)) return undefined;
   const status = /;\s*$|\n[ \t]*\n?$|\?\s*$/.test(code) ? "complete" : "incomplete";
@@ -52,23 +52,23 @@ function isSqlCell(code: string): boolean {
   try {
     return cellMagicEnd(code) !== undefined;
   } catch {
-    return true; // it is refused when it runs
+    return true; // an unknown cell magic, which fails when it runs
   }
 }
 
-/** A cell of more characters is not looked into. */
+/** The maximum length of a cell to inspect. */
 const MAX_CELL_LENGTH = 200_000;
-/** Lines that a box shows. */
+/** The maximum lines of an inspection. */
 const MAX_LINES = 200;
 
 /**
- * What Shift-Tab shows of a name in SQL: of a table its columns, of a column its type and table, of a function how it is
- * called.
+ * The text that Shift-Tab shows for a name in SQL: a table's columns, a column's type and table, or a function's
+ * signature.
  *
  * @param code The cell.
- * @param cursor Where the cursor is, in code points.
- * @param catalog What the database has, where that is known.
- * @returns A text by MIME type; `undefined` where there is nothing to say.
+ * @param cursor The position of the cursor, in code points.
+ * @param catalog The database's catalog, when known.
+ * @returns The text by MIME type; `undefined` when nothing is known.
  */
 export function inspectSql(
   code: string,
@@ -106,7 +106,7 @@ function describe(pieces: readonly Piece[], index: number, scope: Scope, catalog
   const relation = qualifier === undefined ? relations.find(({ alias }) => alias === name) : undefined;
   if (relation !== undefined) return describeRelation(relation);
   const table = findTable(catalog, qualifier, name);
-  // Behind FROM a name is a table's, elsewhere a column's first.
+  // After FROM a name is a table; elsewhere a column takes precedence.
   if (table !== undefined && pieces[index + 1]?.text !== "." && isSource(pieces, index)) return describeTable(table);
   const owners = relations.filter(({ alias }) => qualifier === undefined || alias === qualifier);
   const column = owners.flatMap(({ alias, columns, table }) =>

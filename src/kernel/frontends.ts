@@ -3,14 +3,14 @@ import type { Envelope, Signer } from "./message.ts";
 import type { ZmtpConnection } from "./zmtp_connection.ts";
 import { readSubscription } from "./zmtp.ts";
 
-/** Requests that never get a reply, such as `comm_msg`, are forgotten when so many are newer. */
+/** Some requests get no reply, such as `comm_msg`, so the oldest are dropped above this number. */
 const MAX_PENDING = 10_000;
 
-/** Who asked what, for the replies on a channel to find their way back. */
+/** The requests without a reply yet, to send each reply to the frontend that asked. */
 export class PendingRequests {
   readonly #asked = new Map<string, FrontendRequest>();
 
-  /** Notes a request that is passed on. */
+  /** Adds a request that is forwarded to the child. */
   add(request: FrontendRequest): void {
     const id = request.envelope.header.msg_id;
     if (id === undefined) return;
@@ -18,7 +18,7 @@ export class PendingRequests {
     if (this.#asked.size > MAX_PENDING) this.#asked.delete(this.#asked.keys().next().value!);
   }
 
-  /** The request that a reply answers. */
+  /** Removes and returns the request that a reply answers. */
   take(reply: Envelope): FrontendRequest | undefined {
     const id = reply.parent.msg_id ?? "";
     const request = this.#asked.get(id);
@@ -27,51 +27,51 @@ export class PendingRequests {
   }
 }
 
-/** How long a frontend that has just come may take to connect its stdin. */
+/** How long to wait for a new frontend's stdin connection. */
 const STDIN_CONNECT_MS = 100;
-/** Bytes of an answer to a prompt. */
+/** The maximum bytes of an answer to a prompt. */
 const MAX_ANSWER_BYTES = 1 << 24;
 
-/** The stdin channel: the child's `prompt()` goes to the frontend whose cell runs, and its answer back. */
+/** The stdin channel: forwards the child's `prompt()` to the frontend whose cell runs, and the answer back. */
 export class Prompts {
   readonly #frontends = new Set<ZmtpConnection>();
   readonly #signer: Signer;
   readonly #answer: (message: Uint8Array) => void;
-  /** Those that have been asked and may answer. */
+  /** The frontends that were asked and may answer. */
   #asked: Set<ZmtpConnection> | undefined;
 
-  /** @param answer Sends to the child. */
+  /** @param answer Sends a message on the child's stdin channel. */
   constructor(signer: Signer, answer: (message: Uint8Array) => void) {
     this.#signer = signer;
     this.#answer = answer;
   }
 
-  /** Serves one frontend until it hangs up. */
-  async serve(wire: ZmtpConnection): Promise<void> {
-    this.#frontends.add(wire);
+  /** Serves one frontend until its connection is closed. */
+  async serve(connection: ZmtpConnection): Promise<void> {
+    this.#frontends.add(connection);
     try {
-      for await (const { raw, command } of wire.messages(MAX_ANSWER_BYTES)) {
+      for await (const { raw, command } of connection.messages(MAX_ANSWER_BYTES)) {
         if (command) continue;
         this.#asked = undefined;
         this.#answer(raw);
       }
     } finally {
-      this.#frontends.delete(wire);
-      this.#asked?.delete(wire);
+      this.#frontends.delete(connection);
+      this.#asked?.delete(connection);
       if (this.#asked?.size === 0) this.cancel();
     }
   }
 
-  /** Passes a prompt on to the frontend of that identity, or to all where it isn't known. */
+  /** Forwards a prompt to the frontend with that identity, or to all when it is unknown. */
   async ask(prompt: Uint8Array, identity: string): Promise<void> {
     if (this.#frontends.size === 0) await new Promise((resolve) => setTimeout(resolve, STDIN_CONNECT_MS));
-    const own = [...this.#frontends].filter((wire) => identity !== "" && wire.identity === identity);
+    const own = [...this.#frontends].filter((connection) => identity !== "" && connection.identity === identity);
     this.#asked = new Set(own.length > 0 ? own : this.#frontends);
-    for (const wire of this.#asked) wire.send(prompt);
+    for (const connection of this.#asked) connection.send(prompt);
     if (this.#asked.size === 0) this.cancel();
   }
 
-  /** Answers a prompt with nothing: `prompt()` then returns `null`. The child waits for it with its thread. */
+  /** Answers a prompt so that `prompt()` returns `null`. The child's thread blocks until then. */
   cancel(): void {
     if (this.#asked === undefined) return;
     this.#asked = undefined;
@@ -79,75 +79,77 @@ export class Prompts {
   }
 }
 
-/** Bytes that may wait for one subscriber before the kernel's output is no longer read. */
+/** When more bytes wait for a subscriber, the child's output is not read. */
 const MAX_QUEUED_BYTES = 64 << 20;
-/** A subscriber that takes nothing for so long is not waited for. */
+/** A subscriber that accepts nothing for this long is disconnected. */
 const STALLED_MS = 5000;
 
 const TOPIC = new TextEncoder().encode("<IDS|MSG>");
 
-/** Bytes of a topic that a frontend subscribes to. */
+/** The maximum bytes of a subscription. */
 const MAX_SUBSCRIPTION_BYTES = 1 << 20;
 
-/** The frontends that listen to a kernel's output. */
+/** The iopub channel: sends the kernel's output to all subscribers. */
 export class Publisher {
   readonly #subscribers = new Map<ZmtpConnection, { topics: Uint8Array[] }>();
   readonly #warn: (text: string) => void;
 
-  /** @param warn Told of a subscriber that is given up. */
+  /** @param warn Reports a subscriber that was disconnected. */
   constructor(warn: (text: string) => void) {
     this.#warn = warn;
   }
 
-  /** Serves one frontend until it hangs up. */
-  async serve(wire: ZmtpConnection): Promise<void> {
+  /** Serves one frontend until its connection is closed. */
+  async serve(connection: ZmtpConnection): Promise<void> {
     const subscriber = { topics: [] as Uint8Array[] };
-    this.#subscribers.set(wire, subscriber);
+    this.#subscribers.set(connection, subscriber);
     try {
-      for await (const message of wire.messages(MAX_SUBSCRIPTION_BYTES)) {
+      for await (const message of connection.messages(MAX_SUBSCRIPTION_BYTES)) {
         const subscription = readSubscription(message);
         if (subscription === undefined) continue;
         const others = subscriber.topics.filter((topic) => topic.toHex() !== subscription.topic.toHex());
         subscriber.topics = subscription.on ? [...others, subscription.topic.slice()] : others;
       }
     } finally {
-      this.#subscribers.delete(wire);
+      this.#subscribers.delete(connection);
     }
   }
 
-  /** Sends a message to all that listen, in so many milliseconds at the latest. */
+  /** Sends a message to all subscribers, after `delay` milliseconds at most. */
   publish(message: Uint8Array, delay = 0): void {
-    for (const [wire, { topics }] of this.#subscribers) {
-      if (topics.some(matches)) wire.send(message, delay);
+    for (const [connection, { topics }] of this.#subscribers) {
+      if (topics.some(matches)) connection.send(message, delay);
     }
   }
 
-  /** Waits for a subscriber that is slow, and gives up one that takes nothing at all. */
+  /** Waits for slow subscribers, and disconnects one that accepts nothing. */
   async waitForRoom(): Promise<void> {
-    for (const wire of this.#subscribers.keys()) if (wire.queued > MAX_QUEUED_BYTES) await this.#wait(wire);
+    for (const connection of this.#subscribers.keys()) {
+      if (connection.queued > MAX_QUEUED_BYTES) await this.#wait(connection);
+    }
   }
 
-  /** Waits until everything is on its way, or `ms` are over. */
+  /** Waits until everything is sent, or `ms` have passed. */
   async flush(ms: number): Promise<void> {
-    const all = Promise.all([...this.#subscribers.keys()].map((wire) => wire.room(0)));
+    const all = Promise.all([...this.#subscribers.keys()].map((connection) => connection.room(0)));
     await Promise.race([all, new Promise((resolve) => setTimeout(resolve, ms))]);
   }
 
-  async #wait(wire: ZmtpConnection): Promise<void> {
+  async #wait(connection: ZmtpConnection): Promise<void> {
     const timer = setInterval(() => {
-      if (performance.now() - wire.progress < STALLED_MS) return;
-      this.#warn("a frontend takes no more output; hung up on it");
-      wire[Symbol.dispose]();
+      if (performance.now() - connection.progress < STALLED_MS) return;
+      this.#warn("closed the connection of a frontend that accepts no more output");
+      connection[Symbol.dispose]();
     }, STALLED_MS / 10);
     try {
-      await wire.room(MAX_QUEUED_BYTES / 2);
+      await connection.room(MAX_QUEUED_BYTES / 2);
     } finally {
       clearInterval(timer);
     }
   }
 }
 
-/** The Deno kernel sends no topics: its messages begin with the delimiter. */
+/** Whether a subscription matches. The Deno kernel sends no topics: its messages begin with the delimiter. */
 function matches(topic: Uint8Array): boolean {
   return topic.length <= TOPIC.length && topic.every((byte, index) => byte === TOPIC[index]);
 }

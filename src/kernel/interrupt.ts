@@ -1,26 +1,27 @@
 import type { Cells } from "./cells.ts";
 import type { RunningCell } from "./running_cell.ts";
 
-/** The child answers SIGINT within this whenever its event loop turns. */
+/** The child answers SIGINT within this time unless its thread is busy. */
 const ANSWER_MS = 500;
-/** What the cell waits for has ended within this: a query at once, another wait a second later, all else soon after. */
+/** The time in which the waits of a cell end: queries at once, others a second later; see the prelude. */
 const CANCEL_MS = 1800;
+/** The time in which terminated code ends. */
 const UNWIND_MS = 300;
 
 const CANNOT_STOP = "Stop: this cell did not end, and goes on. Restart the kernel to end it.";
 
-/** What a Stop works on. */
+/** What a Stop needs. */
 export interface InterruptOptions {
   cells: Cells;
   /** Sends SIGINT to the child. */
   signal: () => void;
   /** Resolves with whether the child answers SIGINT within `ms`. */
   answers: (ms: number) => Promise<boolean>;
-  /** Has the child end the code that its thread is busy with. It must not be waiting: it would never run again. */
+  /** Terminates the code that the child's thread is running. A child that waits would never run code again. */
   terminate: () => void;
 }
 
-/** Presses Stop: what the cell waits for is canceled or given up, a loop that never waits is ended. */
+/** Stops the running cell: cancels or rejects what it waits for, or terminates a busy loop. */
 export async function interrupt(options: InterruptOptions): Promise<void> {
   const { cells, signal } = options;
   const cell = cells.running;
@@ -32,12 +33,12 @@ export async function interrupt(options: InterruptOptions): Promise<void> {
 }
 
 async function stop(cell: RunningCell, options: InterruptOptions): Promise<void> {
-  // What waited at first may be busy by now.
+  // Code that waited during the first try may be busy by now.
   if (await tryStop(cell, options) || await tryStop(cell, options)) return;
   options.cells.notify(CANNOT_STOP);
 }
 
-/** Whether the cell has ended. */
+/** Tries once to stop the cell. Returns whether the cell has ended. */
 async function tryStop(cell: RunningCell, { cells, signal, answers, terminate }: InterruptOptions): Promise<boolean> {
   const answered = answers(ANSWER_MS);
   signal();
@@ -45,7 +46,7 @@ async function tryStop(cell: RunningCell, { cells, signal, answers, terminate }:
   if (cells.running !== cell) return true;
   terminate();
   if (await ended(cells, cell, UNWIND_MS)) return true;
-  // Code behind an `await` is ended without a word; the cell's promise is then garbage, and its collection ends the cell.
+  // Code after an `await` ends without an error; then garbage collection of the cell's promise ends the cell.
   signal();
   return await ended(cells, cell, CANCEL_MS);
 }

@@ -2,24 +2,24 @@ import { joinBytes } from "../core/bytes.ts";
 import { MessageReader } from "./message_reader.ts";
 import type { Message } from "./zmtp.ts";
 
-/** How every Jupyter message without identities begins: a frame of nine bytes, and a signature to follow. */
+/** The first bytes of every Jupyter message without identities: the delimiter's frame and a signature's flags. */
 const MARK = new Uint8Array([1, 9, ...new TextEncoder().encode("<IDS|MSG>"), 1]);
 
-/** Frames of a message before its buffers; no JSON ends with the mark's first byte, but a buffer may. */
+/** The frames before the buffers. JSON never ends with the mark's first byte, but a buffer may. */
 const JSON_FRAMES = 6;
 
-/** What has to be known beside the bytes. */
+/** What a reader needs. */
 export interface IopubReaderOptions {
-  /** Whether a message's signature holds; asked only of one that was found inside another. */
+  /** Verifies the signature of a message that was found inside another one. */
   isSigned: (message: Message) => boolean;
-  /** Told when bytes can't be read; reading goes on with the next message that can. */
+  /** Called when bytes can't be read. Reading goes on at the next readable message. */
   onError: (error: Error) => void;
 }
 
 /**
- * Takes messages out of a stream that the Deno kernel wrote, and takes apart what it wove together: one part of it sends
- * statuses while another is in the middle of a long output, so that a message may stand inside another one. It does stand
- * there whole, and its first bytes do not occur in JSON.
+ * Reads the messages of the Deno kernel's iopub channel, and separates interleaved ones: the kernel may write a status in
+ * the middle of a long output, so that one message is inside another. The inner message is always complete, and its first
+ * bytes never occur in JSON.
  */
 export class IopubReader {
   readonly #options: IopubReaderOptions;
@@ -34,10 +34,10 @@ export class IopubReader {
   }
 
   /**
-   * Reads on.
+   * Reads a chunk.
    *
-   * @param chunk What arrived; it is kept, not copied.
-   * @returns The messages that are whole now.
+   * @param chunk The bytes that arrived; they are kept, not copied.
+   * @returns The messages that are complete now.
    */
   push(chunk: Uint8Array<ArrayBuffer>): Message[] {
     let bytes = this.#carried.length === 0 ? chunk : joinBytes([this.#carried, chunk]);
@@ -48,7 +48,7 @@ export class IopubReader {
     return messages;
   }
 
-  /** Reads some of the bytes, and returns the others. */
+  /** Reads some of the bytes and returns the rest. */
   #step(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     if (this.#inner !== undefined) return this.#stepInner(this.#inner, bytes);
     const { whole, part } = findMark(bytes, !this.#outOfSync && this.#outer.atBoundary ? 1 : 0);
@@ -82,7 +82,7 @@ export class IopubReader {
       this.#messages.push(message);
       return rest;
     }
-    // It only looked like one: these are bytes of the outer message.
+    // It only looked like a message: the bytes belong to the outer one.
     const left = this.#feed(message.raw);
     return left.length === 0 ? rest : joinBytes([left, rest]);
   }
@@ -97,7 +97,7 @@ export class IopubReader {
     }
   }
 
-  /** Goes on behind the first byte of what could not be read. */
+  /** Starts to look for the next message, after the first unreadable byte. */
   #loseSync(error: unknown, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     this.#outer = new MessageReader();
     this.#inner = undefined;
@@ -112,7 +112,7 @@ export class IopubReader {
   }
 }
 
-/** Where the mark is; without one, where a beginning of it stands at the end of the bytes, or their length. */
+/** Finds the mark (`whole`), or an incomplete mark at the end of the bytes (`part`), else `part` is their length. */
 function findMark(bytes: Uint8Array, from: number): { whole?: number; part: number } {
   for (let at = bytes.indexOf(MARK[0]!, from); at !== -1; at = bytes.indexOf(MARK[0]!, at + 1)) {
     const length = Math.min(MARK.length, bytes.length - at);

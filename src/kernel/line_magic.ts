@@ -13,19 +13,19 @@ const LOOKS_LIKE_SQL = new RegExp(
   "iu",
 );
 
-/** A line magic, and how it goes into the code around it. */
+/** A line magic within code. */
 export interface LineMagic extends Magic {
-  /** Whether a `;` has to end the statement, as the line's end did. */
+  /** Whether the rewritten code needs a `;`, because the line's end ended the statement. */
   ends: boolean;
 }
 
 /**
- * Finds `%sql` between lines of TypeScript. It is a magic where JavaScript wants a value, so that `%` could be no operator:
- * at the start of a statement, behind `=`, `await`, `(` and the like. Behind a value it is one only at the start of a line,
- * and only if SQL follows. What is in texts, templates and comments is none.
+ * Finds `%sql` within TypeScript. It is a magic where JavaScript expects a value, so that `%` can't be an operator: at the
+ * start of a statement, or after `=`, `await`, `(` and so on. After a value it is a magic only at the start of a line, and
+ * only if SQL follows. In strings, templates and comments it is never a magic.
  *
  * @param source The cell.
- * @throws {UsageError} For a magic that can't be used there, and for others.
+ * @throws {UsageError} For a magic that can't be used there, and for unknown magics.
  */
 export function lineMagics(source: string): LineMagic[] {
   const found: LineMagic[] = [];
@@ -59,7 +59,7 @@ export function lineMagics(source: string): LineMagic[] {
 }
 
 /**
- * Where `%sql` magics may stand in a cell that is being written, from behind their name to the end of their line.
+ * The ranges of possible `%sql` magics in a cell that is being written, from after the name to the end of the line.
  *
  * @param source The cell.
  */
@@ -124,28 +124,28 @@ function refuseOthers(source: string, start: number, wantsValue: boolean): void 
     throw new UsageError(
       `Cannot run the cell: %%sql on line ${
         lineAt(source, start)
-      } stands behind code; it must be the first line of its cell. ` +
-        "Between lines of code write %sql SELECT ...",
+      } comes after code; it must be the first line of its cell. ` +
+        "Within code, write %sql SELECT ...",
     );
   }
   throw unknownMagic(name);
 }
 
-/** Whether what seems to be a comment may be a text between tags, or within a regular expression. */
+/** Whether an apparent comment may be JSX text or part of a regular expression. */
 function isMisread(source: string, start: number): boolean {
   return source[start - 1] === "\\" || /<\/|\/>/.test(source);
 }
 
-/** For a comment that takes the rest of the cell with it; Deno passes over it in silence. */
+/** The error for a comment that is not closed. Deno would silently ignore the rest of the cell. */
 export function unclosedComment(source: string, start: number): UsageError {
   return new UsageError(`Cannot run the cell: the comment on line ${lineAt(source, start)} is not closed`);
 }
 
-/** For a magic that there is not. */
+/** The error for an unknown magic. */
 export function unknownMagic(name: string): UsageError {
   return new UsageError(
     name.toLowerCase() === "%lsmagic"
       ? "Cannot run the cell: %lsmagic must be alone in its cell"
-      : `Cannot run the cell: there is no magic ${name}; there are %%sql, %sql and %lsmagic`,
+      : `Cannot run the cell: there is no magic ${name}; the magics are %%sql, %sql and %lsmagic`,
   );
 }

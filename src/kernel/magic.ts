@@ -3,20 +3,20 @@ import { type LineMagic, lineMagics, lineMagicSpans, unclosedComment, unknownMag
 import { magicCode, readMagic } from "./magic_body.ts";
 import { FLAGS } from "./magic_header.ts";
 
-/** What becomes of a cell. */
+/** The result of rewriting a cell. */
 export type CellRewrite =
-  /** Passed as it is. */
+  /** The cell has no magic and runs unchanged. */
   | { kind: "plain" }
-  /** Sent to the child instead. */
+  /** The code to run instead. */
   | { kind: "code"; code: string }
-  /** Answered by the kernel. */
+  /** A help text to print. */
   | { kind: "help"; text: string }
-  /** Answered by the kernel; nothing reaches the child. */
+  /** An error to throw; nothing of the cell runs. */
   | { kind: "error"; name: string; message: string };
 
-/** How a cell is rewritten. */
+/** How to rewrite a cell. */
 export interface RewriteOptions {
-  /** The URL of the client (`mod.ts`), for a notebook whose import map names no `lakebase`. */
+  /** The URL of the client (`mod.ts`), for a notebook whose import map has no `lakebase`. */
   module: string;
 }
 
@@ -24,10 +24,10 @@ const HELP = /(?:%lsmagic|%%?sql\?\??|\?\??%%?sql)(?=[ \t\r]*(?:\n|$))/iy;
 const CELL_MAGIC = /%%(\w*)/y;
 
 /**
- * Makes code of a cell with magics. Pure; it takes time in proportion to the cell.
+ * Rewrites the magics of a cell as code, in linear time.
  *
  * @param source The cell as the person wrote it.
- * @param options Where the client is.
+ * @param options The URL of the client.
  */
 export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
   const shell = shellCommandError(source);
@@ -57,9 +57,9 @@ function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
 }
 
 /**
- * The magics of a cell: one `%%sql`, or `%sql` lines between lines of TypeScript.
+ * The magics of a cell: one `%%sql`, or any number of `%sql` within TypeScript.
  *
- * @throws {UsageError} For what can't be meant.
+ * @throws {UsageError} For a magic that can't run as it is written.
  */
 export function cellMagics(source: string): LineMagic[] {
   const start = skipLeading(source);
@@ -68,7 +68,7 @@ export function cellMagics(source: string): LineMagic[] {
   return [{ ...readMagic(source, "%%sql", { start, end, use: "draw" }), ends: false }];
 }
 
-/** Where a `%%sql` cell's magic ends; `undefined` for another cell. */
+/** The position after `%%sql` in a cell that begins with it; `undefined` for other cells. */
 export function cellMagicEnd(source: string, start: number = skipLeading(source)): number | undefined {
   CELL_MAGIC.lastIndex = start;
   const found = CELL_MAGIC.exec(source);
@@ -77,19 +77,19 @@ export function cellMagicEnd(source: string, start: number = skipLeading(source)
   return CELL_MAGIC.lastIndex;
 }
 
-/** The part of a cell that a magic rules. */
+/** The part of a cell that belongs to a magic. */
 export interface CellRegion {
-  /** Behind the magic's name. */
+  /** The position after the magic's name. */
   start: number;
-  /** Where its SQL ends at the latest. */
+  /** The last position that its SQL can reach. */
   end: number;
 }
 
 /**
- * The magic in which a place of a cell lies. Unlike a run it takes a cell that is being written.
+ * The magic at a position of a cell. The cell may be incomplete.
  *
  * @param source The cell.
- * @param at The place, in UTF-16 units.
+ * @param at The position, in UTF-16 units.
  */
 export function magicRegion(source: string, at: number): CellRegion | undefined {
   if (!/%sql/i.test(source)) return undefined;
@@ -97,16 +97,16 @@ export function magicRegion(source: string, at: number): CellRegion | undefined 
     const start = cellMagicEnd(source);
     if (start !== undefined) return start <= at ? { start, end: source.length } : undefined;
   } catch {
-    return undefined; // another magic, which is refused when it runs
+    return undefined; // an unknown cell magic, which fails when it runs
   }
   return lineMagicSpans(source).find(({ start, end }) => start <= at && at <= end);
 }
 
-/** Programs that people call from a cell of IPython; what could as well be a variable is not among them. */
+/** Programs that people run from an IPython cell. Names that are likely variables are left out. */
 const SHELL_COMMAND =
   /^\s*!\s*(ls|pwd|cd|cat|pip3?|conda|apt|apt-get|git|npm|npx|deno|curl|wget|mkdir|rm|cp|mv|python3?|uv|psql|databricks|lakebase)(?:[ \t]+([-\w./~*"'][^\n]{0,200}))?[ \t\r]*(?:\n|$)/;
 
-/** What to write instead of `!ls`, which is no shell command in TypeScript, but a negation. */
+/** The error for a shell command such as `!ls`, which is a negation in TypeScript; it says what to write instead. */
 function shellCommandError(source: string): string | undefined {
   if (!source.slice(0, 100).includes("!")) return undefined;
   const [, program, rest] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
@@ -114,17 +114,17 @@ function shellCommandError(source: string): string | undefined {
   const args = rest === undefined
     ? ""
     : `, { args: [${rest.trim().split(/\s+/).map((word) => JSON.stringify(word)).join(", ")}] }`;
-  return `Cannot run the cell: !${program} is no shell command here. Write ` +
+  return `Cannot run the cell: !${program} is not a shell command in TypeScript. Write ` +
     `const { stdout } = await new Deno.Command("${program}"${args}).output(); console.log(new TextDecoder().decode(stdout))`;
 }
 
-/** Whether nothing closes the last comment, if it is one. */
+/** Whether the last comment may be unclosed. */
 function mayBeUnclosed(source: string): boolean {
   const last = source.lastIndexOf("/*");
   return last !== -1 && !source.includes("*/", last + 2);
 }
 
-/** Behind the blank lines and comments, in either language, that a cell begins with. */
+/** The position after leading blank lines and comments, in TypeScript or SQL. */
 function skipLeading(source: string): number {
   const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
   let at = 0;
@@ -141,7 +141,7 @@ function helpAt(source: string, start: number): string | undefined {
   const found = HELP.exec(source)?.[0];
   if (found === undefined) return undefined;
   if (source.slice(HELP.lastIndex).trim() !== "") {
-    throw new UsageError(`Cannot run the cell: ${found} must be alone in it`);
+    throw new UsageError(`Cannot run the cell: ${found} must be alone in its cell`);
   }
   return found.toLowerCase() === "%lsmagic" ? MAGICS : SQL_HELP;
 }
@@ -150,30 +150,30 @@ const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, about }]) =>
   `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(14)} ${about}`
 ).join("\n");
 
-/** What `%%sql?` prints. */
-export const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and draws its rows
+/** The text that `%%sql?` prints. */
+export const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and shows its rows
 
   %%sql
   SELECT zone, count(*) FROM trips WHERE fare > \${least} GROUP BY zone
 
-  %%sql rows <<          keeps the result as the variable rows
-  %%sql db2              runs it on the connection that the variable db2 holds
-  const n = %sql SELECT count(*) FROM trips      SQL to the end of the line, within code
+  %%sql rows <<          stores the result in the variable rows
+  %%sql db2              uses the connection in the variable db2
+  const n = %sql SELECT count(*) FROM trips      SQL up to the end of the line, within code
 
-\${expression} is a value from the notebook and always a bound parameter, never text; \\\${ stands for the characters.
-Without a connection it runs on the one that was opened last, or connects as connect() does. Of several statements all run,
-as one transaction unless BEGIN or COMMIT is among them, and the last one's rows are drawn.
+\${expression} is a value from the notebook. It is always sent as a bound parameter, never as text. Write \\\${ for the
+characters themselves. Without a connection, the last one that was opened is used; if there is none, connect() is called.
+Several statements run in one transaction, unless BEGIN or COMMIT is among them, and the rows of the last one are shown.
 
-Flags, before the SQL
+Flags come before the SQL:
 ${FLAG_LINES}
 
-In place of SQL
+Commands instead of SQL:
   \\d             lists the tables               \\d trips     describes a table
   \\dt app.*      lists the tables of a schema   \\dn          lists the schemas
 `;
 
-/** What `%lsmagic` prints. */
-export const MAGICS = `%%sql        a cell of SQL; %%sql? tells more
-%sql         SQL to the end of a line, in a cell of TypeScript
+/** The text that `%lsmagic` prints. */
+export const MAGICS = `%%sql        a cell of SQL; %%sql? prints help
+%sql         SQL up to the end of a line, in a cell of TypeScript
 %lsmagic     this list
 `;

@@ -6,12 +6,12 @@ import { readSql, type SqlTemplate } from "./sql_template.ts";
 const COMMANDS: ReadonlySet<string> = new Set(["d", "dt", "dn", "conninfo"]);
 
 /**
- * Reads a magic and what it runs.
+ * Reads a magic: its header, and its SQL or command.
  *
  * @param source The cell.
- * @param magic Which one.
- * @param place Where its name begins and ends, and what becomes of the result.
- * @throws {UsageError} For what can't be meant.
+ * @param magic Which magic it is.
+ * @param place Where its name begins and ends, and how the result is used.
+ * @throws {UsageError} For a magic that can't run as it is written.
  */
 export function readMagic(
   source: string,
@@ -33,7 +33,7 @@ export function readMagic(
   return { magic, header, run: statements, start, end: stop, use };
 }
 
-/** The line of the magic is not part of the SQL. */
+/** Skips the line end after a magic, which is not part of the SQL. */
 function bodyStart(source: string, behind: number): number {
   return source[behind] === "\n" ? behind + 1 : behind;
 }
@@ -42,38 +42,38 @@ function checkUse(header: MagicHeader, use: Use): void {
   if (use !== "value") return;
   if (header.store !== undefined) {
     throw new UsageError(
-      `Cannot run %sql: its result has two places, ${header.store} << and the code around it; keep one`,
+      `Cannot run %sql: its result goes to two places, ${header.store} << and the code around it; use only one`,
     );
   }
   for (const flag of ["limit", "no-display"] as const) {
     if (header[flag] === undefined) continue;
     throw new UsageError(
-      `Cannot run %sql: --${flag} is for what is drawn, and here the result is a value with all its rows`,
+      `Cannot run %sql: --${flag} applies to a result that is shown, but this result is used as a value with all rows`,
     );
   }
 }
 
-/** What the server has a plan of; of what is created only what a query fills. */
+/** Statements that have a plan. CREATE has one only if a query fills the new relation. */
 const EXPLAINED: ReadonlySet<string> = new Set(
   "select values table with insert update delete merge execute declare create".split(" "),
 );
 const CREATED = /\bcreate\s+(?:\w+\s+){0,3}?(?:table|materialized)\b/i;
 
-/** Whether something that is created is filled by a query. */
+/** Whether a CREATE statement fills the new relation by a query. */
 function isFilled(text: string): boolean {
   const created = CREATED.exec(text);
   return created !== null && /\bas\b/i.test(text.slice(created.index));
 }
 
 function checkExplained(text: string, count: number): void {
-  if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, and here are ${count}`);
+  if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, but the cell has ${count}`);
   const word = firstWord(text);
   if (EXPLAINED.has(word) && (word !== "create" || isFilled(text))) return;
-  const found = word === "" ? "this" : word.toUpperCase();
+  const found = word === "" ? "this one" : word.toUpperCase();
   throw new UsageError(
     word === "explain"
-      ? "Cannot run the magic: --explain is EXPLAIN already; leave one of them out"
-      : `Cannot run the magic: --explain is for what has a plan, such as SELECT or UPDATE, and ${found} has none`,
+      ? "Cannot run the magic: the cell has both --explain and EXPLAIN; remove one of them"
+      : `Cannot run the magic: --explain needs a statement with a plan, such as SELECT or UPDATE; ${found} has none`,
   );
 }
 
@@ -82,34 +82,34 @@ function command(written: string, header: MagicHeader): { command: string; argum
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
   if (!COMMANDS.has(name)) {
     throw new UsageError(
-      `Cannot run the magic: there is no command \\${name}${plus}; there are \\d, \\d table, \\dt pattern, \\dn and \\conninfo`,
+      `Cannot run the magic: there is no command \\${name}${plus}; the commands are \\d, \\d table, \\dt pattern, \\dn and \\conninfo`,
     );
   }
   if (rest.trim() !== "") {
-    throw new UsageError(`Cannot run the magic: \\${name} is alone; put the SQL into another cell`);
+    throw new UsageError(`Cannot run the magic: \\${name} must be alone in its cell; put the SQL into another cell`);
   }
-  if (header.plot) throw new UsageError(`Cannot run the magic: --plot is for SQL, and \\${name} is none`);
-  if (header.explain) throw new UsageError(`Cannot run the magic: --explain is for SQL, and \\${name} is none`);
+  if (header.plot) throw new UsageError(`Cannot run the magic: --plot needs SQL, but \\${name} is a command`);
+  if (header.explain) throw new UsageError(`Cannot run the magic: --explain needs SQL, but \\${name} is a command`);
   return { command: name, argument: withoutEnd(argument) };
 }
 
-/** What becomes of a result. */
+/** How the result of a magic is used. */
 export type Use =
-  /** The cell's last expression draws it. */
+  /** It is the cell's last expression, so Jupyter displays it. */
   | "draw"
-  /** It is drawn where it stands. */
+  /** It is a statement, so its result is displayed when it runs. */
   | "show"
   /** It is a value within an expression. */
   | "value";
 
-/** A magic that was read. */
+/** A magic of a cell. */
 export interface Magic {
-  /** As a person calls it. */
+  /** Its name. */
   magic: "%%sql" | "%sql";
   header: MagicHeader;
-  /** The SQL; or a command such as `\d`, with what stands behind it. */
+  /** The SQL, or a command such as `\d` with its argument. */
   run: SqlTemplate[] | { command: string; argument: string };
-  /** Where in the cell all of it stands. */
+  /** Where the magic begins and ends in the cell. */
   start: number;
   end: number;
   use: Use;
@@ -117,20 +117,20 @@ export interface Magic {
 
 const HOOK = 'globalThis[Symbol.for("lakebase.cell")]';
 
-/** Where the line of the value that is computed is kept, of a cell that is all SQL. */
+/** The variable that holds the line of the value that is being computed, in a `%%sql` cell. */
 const LINE = "lakebase_line";
 
 /**
- * The expression that runs a magic: it awaits the function that the client leaves under a symbol. The SQL is passed as
- * strings, since a template would change line ends, back-ticks and back-slashes.
+ * The expression that runs a magic: it calls the function that the client stores under a global symbol. The SQL is passed
+ * as strings, because a template literal would change line ends, backticks and backslashes.
  *
  * @param source The cell.
  * @param magic The magic.
- * @param module The client's URL, where the notebook has none by name.
+ * @param module The URL of the client, used when the notebook can't import it by name.
  */
 export function magicCode(source: string, magic: Magic, module: string): string {
   const templates = Array.isArray(magic.run) ? magic.run : [];
-  // Within code a value may have a `yield`, which a function around it would take.
+  // Within code, a value may contain `yield`, which would not work in a wrapping function.
   const located = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
   const client = `${HOOK} ?? await import("lakebase").then(() => ${HOOK}, () => undefined) ?? ` +
     `await import(${JSON.stringify(module)}).then(() => ${HOOK})`;
@@ -142,7 +142,7 @@ export function magicCode(source: string, magic: Magic, module: string): string 
       line += source.slice(at, start).split("\n").length - 1;
       at = start;
       const expression = source.slice(start, end);
-      const closing = expression.includes("//") ? "\n)" : ")"; // behind a comment
+      const closing = expression.includes("//") ? "\n)" : ")"; // so that a comment does not hide the bracket
       code.push(located ? `(${LINE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `);
     }
     code.push("]]");
@@ -151,7 +151,7 @@ export function magicCode(source: string, magic: Magic, module: string): string 
   return located ? locatedCode(code.join("")) : code.join("");
 }
 
-/** The lines in an error's trace are those of what the cell became; it is given the cell's own. */
+/** Replaces the lines of the generated code in an error's trace by the line of the value in the cell. */
 function locatedCode(code: string): string {
   return `await (async () => { let ${LINE} = 0; try { return ${code}; } catch (error) { ` +
     `if (${LINE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
@@ -167,7 +167,7 @@ function options({ magic, header, run, use }: Magic): string {
       value === undefined ? [] : [`${JSON.stringify(name)}: ${JSON.stringify(value)}`]
     ),
     ...(connection === undefined ? [] : [`find: () => ${connection}`]),
-    // Whether it can be assigned to is known before anything runs.
+    // An assignment that fails, such as to a constant, fails before the SQL runs.
     ...(store === undefined ? [] : [`check: () => ${store} = ${store}`, `keep: (${store}_) => ${store} = ${store}_`]),
   ].join(", ");
 }

@@ -2,26 +2,26 @@ import { closest } from "../core/closest.ts";
 import { UsageError } from "./failure.ts";
 import { STATEMENTS } from "./sql_words.ts";
 
-/** What the words between a magic and its SQL say. */
+/** The header of a magic: what is between its name and its SQL. */
 export interface MagicHeader {
-  /** The notebook's variable that holds the connection. */
+  /** The variable that holds the connection. */
   connection?: string;
-  /** The notebook's variable for the result. */
+  /** The variable in which to store the result. */
   store?: string;
-  /** Rows to show. */
+  /** The maximum rows to show. */
   limit?: number;
-  /** Shows nothing. */
+  /** Show nothing. */
   "no-display"?: true;
-  /** Asks for the plan. */
+  /** Show the plan. */
   explain?: true;
-  /** Draws a chart: a mark, and what is along its axes. */
+  /** Draw a chart: the mark and the expressions of the axes. */
   plot?: string[];
 }
 
 interface Flag {
-  /** What its value is called, where it takes one. */
+  /** The name of its value, if it takes one. */
   value?: string;
-  /** How many words on its line its value has at most, where that is not one. */
+  /** The maximum number of words in its value. @default {1} */
   words?: number;
   about: string;
   set: (header: MagicHeader, value: string, words: string[]) => void;
@@ -31,13 +31,14 @@ interface Flag {
 export const FLAGS: Readonly<Record<string, Flag>> = {
   limit: {
     value: "n",
-    about: "show n rows; without it 20, and none of a result that is stored",
+    about: "show n rows; the default is 20, or 0 for a result that is stored",
     set: (header, value) => header.limit = rowCount(value),
   },
   "no-display": { about: "show nothing", set: (header) => header["no-display"] = true },
-  explain: { about: "show how the server would run it; it is not run", set: (header) => header.explain = true },
+  explain: { about: "show the server's plan; the statement does not run", set: (header) => header.explain = true },
   plot: {
-    ...{ value: "mark x y", words: 3 },
+    value: "mark x y",
+    words: 3,
     about: "draw a chart, such as --plot bar zone avg(fare)",
     set: (header, _, words) => header.plot = words,
   },
@@ -51,12 +52,12 @@ const STORE = /([^\s<]+)[ \t]*<<(?!<)/y;
 const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]{0,500}(?:\.[\p{L}_$][\p{L}\p{N}_$]{0,500}){0,20}(?=[ \t\r\n]|$)/uy;
 
 /**
- * Reads what stands between a magic and its SQL: `[connection] [name <<] [--flags]`, in any order.
+ * Reads the header of a magic: `[connection] [name <<] [--flags]`, in any order.
  *
  * @param text The cell.
- * @param start Behind the magic.
- * @returns What it says, and where the SQL begins.
- * @throws {UsageError} For what can't be meant.
+ * @param start The position after the magic's name.
+ * @returns The header, and where the SQL begins.
+ * @throws {UsageError} For an invalid header.
  */
 export function readHeader(text: string, start: number): { header: MagicHeader; end: number } {
   const header: MagicHeader = {};
@@ -96,7 +97,7 @@ function unquoted(text: string): string {
   return text.replace(/^(["'])(.*)\1$/, "$2");
 }
 
-/** Words on the line, up to a statement, a further flag or a name for the result; within brackets there may be spaces. */
+/** Reads words up to a statement, another flag or a name for the result; a word may have spaces within brackets. */
 function readWords(text: string, start: number, before: string[], most: number): { words: string[]; end: number } {
   const words = [...before];
   for (let end = start;;) {
@@ -115,7 +116,7 @@ function unknownFlag(name: string): UsageError {
   );
 }
 
-/** The flags as a person writes them. */
+/** The flags with the names of their values. */
 export function flagNames(): string {
   return Object.entries(FLAGS).map(([name, { value }]) => `--${name}${value === undefined ? "" : ` ${value}`}`).join(
     ", ",
@@ -125,7 +126,7 @@ export function flagNames(): string {
 function rowCount(value: string): number {
   const count = Number(value.replaceAll("_", ""));
   if (/^\d/.test(value) && Number.isSafeInteger(count) && count > 0) return count;
-  const found = value === "" ? "has no number" : `is ${JSON.stringify(value)}`;
+  const found = value === "" ? "has no value" : `is ${JSON.stringify(value)}`;
   throw new UsageError(`Cannot run the magic: --limit ${found}; it must be a whole number above 0, such as --limit 50`);
 }
 
@@ -134,7 +135,7 @@ function store(header: MagicHeader, text: string, at: number): number | undefine
   if (found === undefined) return undefined;
   const name = found.groups[1]!;
   if (header.store !== undefined) {
-    throw new UsageError(`Cannot run the magic: the result has two names, ${header.store} and ${name}; give it one`);
+    throw new UsageError(`Cannot run the magic: the result has two names, ${header.store} and ${name}; use one`);
   }
   header.store = variable(name);
   return found.end;
@@ -149,7 +150,9 @@ const RESERVED: ReadonlySet<string> = new Set(
 
 function variable(name: string): string {
   if (/^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(name) && !RESERVED.has(name)) return name;
-  throw new UsageError(`Cannot run the magic: a result can't be stored as ${name}; it takes a name, such as rows <<`);
+  throw new UsageError(
+    `Cannot run the magic: a result can't be stored as ${name}; use a variable's name, such as rows <<`,
+  );
 }
 
 function connection(header: MagicHeader, text: string, at: number): number | undefined {
@@ -166,11 +169,11 @@ function connection(header: MagicHeader, text: string, at: number): number | und
 }
 
 function noConnection(word: string): UsageError {
-  const instead = word === "await" ? "leave it out, the connection is awaited anyway" : "it takes a variable's name";
-  return new UsageError(`Cannot run the magic: ${word} names no connection; ${instead}, such as %%sql db`);
+  const instead = word === "await" ? "leave it out, because the connection is awaited anyway" : "use a variable's name";
+  return new UsageError(`Cannot run the magic: ${word} is not a connection; ${instead}, such as %%sql db`);
 }
 
-/** A word that begins no statement is taken for a connection; what follows on its line then shows what was meant. */
+/** Any word that begins no statement counts as a connection, so the rest of the line is checked for likely mistakes. */
 function checkBeginning({ connection }: MagicHeader, text: string, at: number): void {
   const end = text.indexOf("\n", at);
   const line = text.slice(at, end === -1 ? undefined : end);
@@ -180,23 +183,23 @@ function checkBeginning({ connection }: MagicHeader, text: string, at: number): 
   const late = /^[^'"$]*\s--([a-z][\w-]*)/.exec(line)?.[1];
   if (late === undefined || !Object.hasOwn(FLAGS, late)) return;
   throw new UsageError(
-    `Cannot run the magic: --${late} stands behind the SQL, where it is a comment; put it before the SQL`,
+    `Cannot run the magic: --${late} comes after the SQL begins, where it is a comment; put it before the SQL`,
   );
 }
 
-/** A short name is as near to some short word as to the next. */
-const SHORTEST_TYPO = 4;
+/** Shorter words are similar to too many keywords for a suggestion. */
+const MIN_TYPO_LENGTH = 4;
 
 function noStatement(connection: string, found: string): UsageError {
-  const typos = [connection.slice(0, 40), found.slice(0, 30)].filter(({ length }) => length >= SHORTEST_TYPO);
+  const typos = [connection.slice(0, 40), found.slice(0, 30)].filter(({ length }) => length >= MIN_TYPO_LENGTH);
   const near = typos.map((typo) => closest(typo, STATEMENTS)).find((word) => word !== undefined);
   const instead = near === undefined
-    ? "begin with SELECT or the like, or name one connection"
+    ? "begin with a statement such as SELECT, or name one connection"
     : `did you mean ${near.toUpperCase()}?`;
   return new UsageError(
     `Cannot run the magic: "${connection}" is taken for a connection, and ${
       JSON.stringify(found.slice(0, 30))
-    } behind it ` +
+    } after it ` +
       `begins no SQL statement; ${instead}`,
   );
 }

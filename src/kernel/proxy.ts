@@ -13,36 +13,47 @@ import { ZmtpConnection } from "./zmtp_connection.ts";
 import { IopubReader } from "./iopub_reader.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
-/** What a proxy stands between. */
+/** What a proxy needs. */
 export interface ProxyOptions {
   child: Child;
   signer: Signer;
   /** The URL of the client's main module. */
   client: string;
-  /** What the child is to be given instead of a cell. */
+  /** Makes the code that the child runs for a cell. */
   rewrite: (source: string) => string;
-  /** Variables of the notebook that may hold connections. */
+  /** The notebook's variables that may hold connections. */
   connections: () => readonly string[];
-  /** Told what goes wrong on the wire. */
+  /** Reports a problem on stderr. */
   warn: (text: string) => void;
 }
 
 /** The connections to the child. */
 type ChildConnections = Record<"shell" | "hidden" | "control" | "stdin" | "iopub", ZmtpConnection>;
 
-/** How often the child is asked anew whether it is there. */
+/** How long to wait for the prelude's answer before it is sent again. */
 const PRELUDE_RETRY_MS = 1000;
 const SHUTDOWN_MS = 3000;
-/** How old the catalog may be when an editor asks. */
+/** The age at which the catalog is refreshed when an editor asks for it. */
 const REFRESH_MS = 15_000;
 const FLUSH_MS = 3000;
-/** The messages with which the child's code speaks to this kernel begin so; no frontend sees them. */
+/** The prefix of the message types that code in the child sends to this kernel; frontends never get them. */
 const INTERNAL_PREFIX = "lakebase_";
 
-/** Bytes of a frontend's request; whose it is, only the whole of it shows. */
+/** The maximum bytes of a request. It is read before its signature can be checked. */
 const MAX_REQUEST_BYTES = 1 << 28;
 
-/** Stands between the frontends and a Deno kernel: passes on what it does not have to change, byte for byte. */
+/**
+ * Stands between the frontends and a Deno kernel, the child. Messages that need no change are forwarded byte for byte.
+ *
+ * The states of a proxy:
+ * 1. Connected ({@linkcode KernelProxy.connect}): frontends can connect and ask for the kernel info; cells wait.
+ * 2. Ready (after {@linkcode KernelProxy.prepare} has run the prelude): cells run one at a time; see `Cells`. Stop works.
+ * 3. Shutting down (`shuttingDown`, after a frontend's `shutdown_request`): the child ends itself, or is killed after
+ *    {@linkcode SHUTDOWN_MS}.
+ * 4. Ended (the child's process is gone): {@linkcode KernelProxy.end} fails the running cell and the waiting ones.
+ *
+ * `main.ts` moves a proxy through them, and closes it.
+ */
 export class KernelProxy {
   readonly #options: ProxyOptions;
   readonly #child: ChildConnections;
@@ -55,7 +66,7 @@ export class KernelProxy {
   #catalog: Catalog | undefined;
   #refreshedAt = -Infinity;
   #onInterruptAnswer: (() => void) | undefined;
-  /** Whether a frontend asked for the end. */
+  /** Whether a frontend has asked for a shutdown. */
   shuttingDown = false;
 
   private constructor(options: ProxyOptions, wires: ChildConnections) {
@@ -76,17 +87,17 @@ export class KernelProxy {
     });
   }
 
-  /** Connects to the child; frontends can be served from then on, and wait until it is ready. */
+  /** Connects to the child. Frontends can be served from then on; their cells wait until the child is ready. */
   static async connect(options: ProxyOptions): Promise<KernelProxy> {
-    const dial = async (channel: ChannelName, socket: "DEALER" | "SUB") =>
+    const open = async (channel: ChannelName, socket: "DEALER" | "SUB") =>
       await ZmtpConnection.open(await options.child.connect(channel), socket);
-    // What is hidden has a connection of its own: where two replies follow each other on one, TCP holds the second back.
+    // Internal requests have their own connection: TCP delays the second of two replies that follow each other on one.
     const [iopub, shell, hidden, control, stdin] = await Promise.all([
-      dial("iopub", "SUB"),
-      dial("shell", "DEALER"),
-      dial("shell", "DEALER"),
-      dial("control", "DEALER"),
-      dial("stdin", "DEALER"),
+      open("iopub", "SUB"),
+      open("shell", "DEALER"),
+      open("shell", "DEALER"),
+      open("control", "DEALER"),
+      open("stdin", "DEALER"),
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)])); // subscribes to everything
     const proxy = new KernelProxy(options, { shell, hidden, control, stdin, iopub });
@@ -94,7 +105,7 @@ export class KernelProxy {
     return proxy;
   }
 
-  /** Readies the child for cells: its output has to be heard first, and its connections are not made in one moment. */
+  /** Runs the prelude until its answer arrives; before the child has accepted the iopub connection, answers are lost. */
   async prepare(): Promise<void> {
     this.#kernelInfo = this.#internal.kernelInfo();
     for (;;) {
@@ -106,18 +117,18 @@ export class KernelProxy {
     }
   }
 
-  /** Serves one connection of a frontend until it hangs up. */
+  /** Serves one connection of a frontend until it is closed. */
   async serve(channel: ChannelName, conn: Deno.TcpConn): Promise<void> {
     if (channel === "hb") return await this.#serveHeartbeat(conn);
-    using wire = await ZmtpConnection.open(conn, channel === "iopub" ? "PUB" : "ROUTER");
-    if (channel === "iopub") await this.#publisher.serve(wire);
-    else if (channel === "stdin") await this.#prompts.serve(wire);
-    else await this.#serveRequests(channel, wire);
+    using connection = await ZmtpConnection.open(conn, channel === "iopub" ? "PUB" : "ROUTER");
+    if (channel === "iopub") await this.#publisher.serve(connection);
+    else if (channel === "stdin") await this.#prompts.serve(connection);
+    else await this.#serveRequests(channel, connection);
   }
 
-  /** Presses Stop. */
+  /** Handles Stop: ends what the running cell does. */
   async interrupt(): Promise<void> {
-    if (!this.#cells.started) return; // nothing in the child heeds SIGINT yet
+    if (!this.#cells.started) return; // the child has no SIGINT listener yet, so the signal would end it
     const { child, signer } = this.#options;
     this.#prompts.cancel();
     await interrupt({
@@ -128,15 +139,15 @@ export class KernelProxy {
     });
   }
 
-  /** Ends what runs with an error, once the child has gone. */
+  /** Fails the running cell after the child has ended. */
   async end(reason: CellFailure): Promise<void> {
     this.#cells.end(reason);
     await this.#publisher.flush(FLUSH_MS);
   }
 
-  /** Hangs up on the child. */
+  /** Closes the connections to the child. */
   close(): void {
-    for (const wire of Object.values(this.#child)) wire[Symbol.dispose]();
+    for (const connection of Object.values(this.#child)) connection[Symbol.dispose]();
   }
 
   #listen(): void {
@@ -148,11 +159,11 @@ export class KernelProxy {
     this.#receiveOutputs();
   }
 
-  async #receive(wire: ZmtpConnection, heed: (envelope: Envelope) => void | Promise<void>): Promise<void> {
-    for await (const message of wire.messages()) {
+  async #receive(connection: ZmtpConnection, handle: (envelope: Envelope) => void | Promise<void>): Promise<void> {
+    for await (const message of connection.messages()) {
       const envelope = openMessage(message);
       if (envelope === undefined) continue;
-      Promise.try(heed, envelope).catch((error) => this.#options.warn(`a message was lost: ${error.message}`));
+      Promise.try(handle, envelope).catch((error) => this.#options.warn(`a message was lost: ${error.message}`));
     }
   }
 
@@ -188,14 +199,14 @@ export class KernelProxy {
     if (request !== undefined) await this.#cells.onReply(request, envelope);
   }
 
-  async #serveRequests(channel: "shell" | "control", wire: ZmtpConnection): Promise<void> {
+  async #serveRequests(channel: "shell" | "control", connection: ZmtpConnection): Promise<void> {
     const { signer, warn } = this.#options;
-    for await (const message of wire.messages(MAX_REQUEST_BYTES)) {
+    for await (const message of connection.messages(MAX_REQUEST_BYTES)) {
       const envelope = message.command ? undefined : openMessage(message);
-      if (envelope === undefined) warn(`dropped something on ${channel} that is no Jupyter message`);
+      if (envelope === undefined) warn(`dropped a message on ${channel} that is not a Jupyter message`);
       else if (!signer.verifies(envelope)) warn(`dropped a message on ${channel} with a wrong signature`);
-      else this.#onRequest(channel, { envelope, content: contentOf(envelope), from: wire });
-      await wire.room(1 << 26);
+      else this.#onRequest(channel, { envelope, content: contentOf(envelope), from: connection });
+      await connection.room(1 << 26);
     }
   }
 
@@ -217,41 +228,41 @@ export class KernelProxy {
     }
   }
 
-  /** Frontends ask it first of all: they need not wait until the child is ready for cells. */
+  /** Answers early, because it is a frontend's first request and needs no prelude. */
   async #replyKernelInfo(request: FrontendRequest): Promise<void> {
     const content = await this.#kernelInfo;
     if (content === undefined) this.#cells.push(request);
     else this.#reply(request, { type: "kernel_info_reply", content });
   }
 
-  /** Answers what needs no child, also while a cell runs. */
+  /** Answers a request that does not need the child, also while a cell runs. Returns whether it did. */
   #replyFromKernel(request: FrontendRequest): boolean {
     const { envelope: { header }, content } = request;
-    const past = header.msg_type === "history_request";
-    const answer = past
+    const isHistory = header.msg_type === "history_request";
+    const answer = isHistory
       ? { type: "history_reply", content: this.#cells.history.reply(content) }
       : editorReply(header.msg_type, content, this.#catalog, this.#options.connections());
     if (answer === undefined) return false;
-    if (!past) void this.#refreshCatalog();
+    if (!isHistory) void this.#refreshCatalog();
     this.#reply(request, answer);
     return true;
   }
 
   #reply({ envelope: { header }, from }: FrontendRequest, answer: { type: string; content: unknown }): void {
     const { signer } = this.#options;
-    // A status would be taken for the running cell's.
-    const quiet = this.#cells.running !== undefined;
+    // While a cell runs, frontends would take a status for the cell's.
+    const cellRuns = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);
-    if (!quiet) this.#publisher.publish(status("busy"));
+    if (!cellRuns) this.#publisher.publish(status("busy"));
     from.send(signer.make(answer.type, answer.content, header));
-    if (!quiet) this.#publisher.publish(status("idle"));
+    if (!cellRuns) this.#publisher.publish(status("idle"));
   }
 
-  /** A notebook may have connected, or changed tables, without any `%%sql` cell. */
+  /** Refreshes the catalog: a cell of TypeScript may have connected, or changed tables. */
   async #refreshCatalog(): Promise<void> {
     const fresh = this.#catalog !== undefined && Date.now() - this.#refreshedAt < REFRESH_MS;
     if (fresh || this.#refreshedAt === Infinity || this.#cells.running !== undefined) return;
-    this.#refreshedAt = Infinity; // one at a time
+    this.#refreshedAt = Infinity; // while it is being refreshed
     await this.#internal.execute((n) => `${REFRESH_CATALOG}\n${doneCode(n)}`);
     this.#refreshedAt = Date.now();
   }
@@ -271,7 +282,7 @@ export class KernelProxy {
     });
   }
 
-  /** A heart-beat is the child's own. */
+  /** Forwards heartbeats to the child, so that they show whether the child answers. */
   async #serveHeartbeat(conn: Deno.TcpConn): Promise<void> {
     const beat = await this.#options.child.connect("hb");
     await Promise.allSettled([conn.readable.pipeTo(beat.writable), beat.readable.pipeTo(conn.writable)]);

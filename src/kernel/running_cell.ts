@@ -1,46 +1,46 @@
 import type { CellFailure } from "./failure.ts";
 import type { Envelope, Header } from "./message.ts";
 
-/** What a cell was asked to do, and what became of it so far. */
+/** The cell that runs, and its state; see `Cells` for the states. */
 export class RunningCell {
-  /** Its `execute_request`'s. */
+  /** The header of its `execute_request`. */
   readonly header: Header;
-  /** The cell as it was written. */
+  /** The cell as the person wrote it. */
   readonly source: string;
-  /** The cell as code, its magics written out. */
+  /** The code after magics were rewritten. */
   readonly code: string;
-  /** What the child was given: the code, with waits that Stop can end. */
+  /** The code that the child got: with waits that Stop can end. */
   sent: string;
   readonly silent: boolean;
-  /** Whether it goes into the history. */
+  /** Whether the cell goes into the history. */
   readonly inHistory: boolean;
-  /** Whether a failure ends the cells that wait behind it. */
+  /** Whether a failure aborts the waiting cells. */
   readonly stopOnError: boolean;
   /** Whether Stop was pressed while it ran. */
   interrupted = false;
-  /** Whether a Stop is at work on it. */
+  /** Whether a Stop is in progress. */
   stopping = false;
-  /** Whether it failed; `undefined` while the child has not replied. */
+  /** Whether the cell failed; `undefined` before the child's reply. */
   failed: boolean | undefined;
-  /** Whether its reply has been passed on, with its reason found. */
+  /** Whether the child's reply has come and the reason of a failure was found. */
   replyHandled = false;
-  /** Whether it is run a second time, since what was sent at first was no code. */
+  /** Whether the cell runs a second time, because the first code did not parse. */
   rerun = false;
-  /** Whether the child was asked to tell that it has sent all of its outputs. */
+  /** Whether the child was asked to report that it has sent all outputs. */
   flushRequested = false;
-  /** Whether the child has sent all of its outputs. */
+  /** Whether the child has sent all outputs. */
   outputsComplete = false;
-  /** What the drawing of its last value failed with: to the child the cell has succeeded. */
+  /** The error of displaying the last value. For the child such a cell succeeds. */
   drawingError: Record<string, unknown> | undefined;
-  /** Passes on the child's reply, which waits until the drawing has ended. */
+  /** Forwards the child's reply, which waits for the end of the display. */
   sendReply: (() => void) | undefined;
-  /** An error that the child gave no message about. */
+  /** An error that the child has not published. */
   failure: CellFailure | undefined;
-  /** The child's `busy`, until it is sent on. */
+  /** The child's `busy` message, until it is published. */
   readonly busy: Uint8Array[] = [];
-  /** The child's errors, which may overtake outputs that came before them. */
+  /** The child's errors, kept back because they may overtake earlier outputs. */
   readonly errors: Uint8Array[] = [];
-  /** The child's `idle`, which may overtake outputs too. */
+  /** The child's `idle`, kept back for the same reason. */
   idle: Uint8Array | undefined;
 
   constructor(request: Envelope, content: Record<string, unknown>, { code, sent }: { code: string; sent: string }) {
@@ -53,12 +53,12 @@ export class RunningCell {
     this.stopOnError = content["stop_on_error"] !== false;
   }
 
-  /** Whether everything that belongs to it has arrived. */
+  /** Whether all messages of the cell have arrived. */
   get endsWithin(): boolean {
     return this.replyHandled && this.outputsComplete && this.idle !== undefined;
   }
 
-  /** Whether `parent` is this cell's request. */
+  /** Whether `parent` is the header of this cell's request. */
   owns(parent: Header): boolean {
     return parent.msg_id !== undefined && parent.msg_id === this.header.msg_id;
   }

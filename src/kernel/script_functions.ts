@@ -1,41 +1,41 @@
 import type { ScriptToken } from "./script_text.ts";
 
-/** A function that has begun. */
+/** A function whose end has not been read yet. */
 interface OpenFunction {
-  /** How many brackets are open in it, at least. */
+  /** The number of open brackets at which the function ends. */
   depth: number;
-  /** Whether its body is one expression. */
+  /** Whether it is an arrow function whose body is an expression. */
   expression: boolean;
   isAsync: boolean;
-  /** Where what stands before its body begins and ends. */
+  /** Where its head, which is everything before the body, begins and ends. */
   start: number;
   end: number;
 }
 
-/** Words before a bracket that is followed by a block, which is no function. */
+/** Words before a bracket and a block that do not make a function. */
 const BLOCKS: ReadonlySet<string> = new Set(["if", "while", "for", "await", "switch", "catch", "with"]);
-/** Words that go on with an expression at the start of a line. */
+/** Words that continue an expression at the start of a line. */
 const CONTINUES_EXPRESSION: ReadonlySet<string> = new Set(["in", "instanceof", "as", "satisfies"]);
-/** A type of a result has no more pieces. */
+/** The maximum tokens of a result type. */
 const MAX_TYPE_TOKENS = 60;
-/** A head is shown up to here. */
+/** The maximum characters of a head in an error. */
 const MAX_HEAD_LENGTH = 60;
 
-/** Follows the functions of some TypeScript, to tell which one a place is in; well enough, as `ScriptTokens` does. */
+/** Finds the function around a position of TypeScript. It works without a parser, as `ScriptTokens` does. */
 export class ScriptFunctions {
   readonly #text: string;
   readonly #pieces: ScriptToken[] = [];
   readonly #open: OpenFunction[] = [];
-  /** The pieces that are brackets without an end yet. */
+  /** The indexes of open brackets. */
   readonly #brackets: number[] = [];
-  /** By a closing bracket's index, the opening one's. */
+  /** The index of the opening bracket for each closing bracket. */
   readonly #openings = new Map<number, number>();
 
   constructor(text: string) {
     this.#text = text;
   }
 
-  /** The head of the innermost function, where that is not async; `undefined` elsewhere. */
+  /** The head of the innermost function if that is not async; otherwise `undefined`. */
   get notAsync(): string | undefined {
     const inner = this.#open.at(-1);
     if (inner === undefined || inner.isAsync) return undefined;
@@ -44,10 +44,10 @@ export class ScriptFunctions {
   }
 
   /**
-   * Takes the next piece, spaces and comments left out.
+   * Reads the next token that is neither space nor comment.
    *
-   * @param token The piece.
-   * @param fresh Whether it stands on a new line, behind a value: a word then begins a statement.
+   * @param token The token.
+   * @param fresh Whether it is the first on its line after a value, so that a word begins a new statement.
    */
   take(token: ScriptToken, fresh: boolean): void {
     const index = this.#pieces.push(token) - 1;
@@ -96,7 +96,7 @@ export class ScriptFunctions {
     this.#begin({ depth: this.#brackets.length, expression: true, isAsync }, start, index);
   }
 
-  /** A brace that may begin a function's body. */
+  /** Reads a brace, which may begin a function's body. */
   #brace(index: number): void {
     const depth = this.#brackets.length + 1;
     if (this.#isArrow(index - 1)) return void Object.assign(this.#open.at(-1)!, { depth, expression: false });
@@ -109,7 +109,7 @@ export class ScriptFunctions {
     this.#begin({ depth, expression: false, isAsync: this.#at(start - 1) === "async" }, start, last);
   }
 
-  /** Where the head of a function or method begins, `async` left out; `name` is what stands before its parameters. */
+  /** The start of the head of a function or method, without `async`; `name` is the index before the parameters. */
   #functionStart(name: number, parameters: number, brace: number): number | undefined {
     for (const at of [name, name - 1, name - 2]) {
       if (this.#at(at) === "function") return at;
@@ -117,7 +117,7 @@ export class ScriptFunctions {
     }
     if (BLOCKS.has(this.#at(name))) return undefined;
     const isName = /^[^\W\d]|^["'#$\]]/.test(this.#at(name)) || this.#pieces[name]?.kind === "word";
-    // A call with a block on the next line is no method.
+    // A call followed by a block on the next line is not a method.
     const between = this.#text.slice(this.#pieces[parameters]!.end, this.#pieces[brace]!.start);
     if (!isName || between.includes("\n")) return undefined;
     const first = this.#at(name) === "]" ? this.#opening(name) : name;
@@ -132,7 +132,7 @@ export class ScriptFunctions {
     return this.#openings.get(index) ?? index;
   }
 
-  /** Passes over `<T>` backwards. */
+  /** The index before `<T>`. */
   #beforeGenerics(index: number): number {
     let depth = 0;
     for (let at = index; at >= 0 && index - at < MAX_TYPE_TOKENS; at--) {
@@ -143,7 +143,7 @@ export class ScriptFunctions {
     return index;
   }
 
-  /** The `)` in `(...): Type`, of which `last` is the end; `undefined` for anything else. */
+  /** The index of `)` in `(...): Type`, where `last` is the end of the type; `undefined` for anything else. */
   #beforeType(last: number): number | undefined {
     for (let at = last; at > 0 && last - at < MAX_TYPE_TOKENS; at = this.#opening(at) - 1) {
       const piece = this.#pieces[at]!;

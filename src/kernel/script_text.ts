@@ -1,85 +1,85 @@
-/** What a piece of TypeScript is. */
+/** The kind of a token of TypeScript. */
 export type ScriptKind =
   | "word"
   | "number"
   | "string"
-  /** A template's text up to its end or the next `${`. */
+  /** A template's text, up to its end or the next `${`. */
   | "template"
   | "regex"
   | "comment"
   | "space"
-  /** One character of anything else. */
+  /** Any other character. */
   | "symbol";
 
-/** A piece of TypeScript; pieces follow each other without a gap. */
+/** A token of TypeScript. There are no gaps between tokens. */
 export interface ScriptToken {
   kind: ScriptKind;
   start: number;
   end: number;
-  /** Whether what has to be closed was. */
+  /** Whether it is closed, if it is a string, template or comment. */
   closed: boolean;
 }
 
 const SPACE = /\s+/y;
 const WORD = /[\p{L}_$#][\p{L}\p{M}\p{N}_$\u200c\u200d]{0,1000}/uy;
-/** The rest of a long word, in parts: a pattern for all of it would run out of stack. */
+/** Reads a long word in parts, because one pattern for all of it would overflow the stack. */
 const WORD_PART = /[\p{L}\p{M}\p{N}_$\u200c\u200d]{1,1000}/uy;
 const NUMBER = /\.?\d[\w.]*/y;
 const OPENING = "([{";
 const CLOSING = ")]}";
 
-/** Words behind which a value comes, so that `/` begins a regular expression there. */
+/** Words after which a value comes, so that `/` begins a regular expression. */
 const BEFORE_A_VALUE: ReadonlySet<string> = new Set(
   "await case delete do else in instanceof new of return throw typeof void yield".split(" "),
 );
 
-/** Words before a bracket behind which a statement comes. */
+/** Words before a bracket pair after which a statement comes. */
 const HEADS = /(?:^|[^\p{L}\p{N}_$.])(?:if|while|with|for|for\s+await)$/u;
-/** How far back is looked for one of these. */
+/** How many characters to search for one of these. */
 const HEAD_LENGTH = 40;
 
 /**
- * Reads TypeScript piece by piece, well enough to tell code from texts and comments: whether a `/` divides is guessed from
- * what stands before it. It takes time in proportion to the text, and any text.
+ * Splits TypeScript into tokens, to tell code from strings and comments. Whether a `/` is a division is guessed from the
+ * token before it. It accepts any text and takes linear time.
  *
  * @param text The text.
  * @param start Where to begin.
  */
 export class ScriptTokens implements Iterable<ScriptToken> {
-  /** The last piece that is neither space nor comment. */
+  /** The last token that is neither space nor comment. */
   last: ScriptToken | undefined;
-  /** The brackets that are open, innermost last; "`" for a template's `${`, and `if(` for the head of a statement. */
+  /** The open brackets, innermost last; "`" for a template's `${`, and `if(` for the head of a statement. */
   readonly brackets: string[] = [];
-  /** Whether a value would have to come next, and an operator would not do. */
+  /** Whether a value must come next, so that an operator is not possible. */
   wantsValue = true;
-  /** Whether every bracket that was closed had been opened. */
+  /** Whether every closing bracket had an opening one. */
   matched = true;
   readonly #text: string;
   #at: number;
-  /** To look for an end again from each slash of a long line would take too long. */
+  /** No regular expression begins before this position; it avoids a search per slash of a long line. */
   #noRegexBefore = 0;
   #hasTemplates = true;
-  /** Whether the last piece stands behind a value. */
+  /** Whether the last token came after a value. */
   #afterValue = false;
-  /** Whether the last bracket that was closed was a statement's head. */
+  /** Whether the last closed bracket pair was the head of a statement. */
   #headClosed = false;
 
-  /** Reads from a place that is not within a piece. */
+  /** @param start A position that is not within a token. */
   constructor(text: string, start = 0) {
     this.#text = text;
     this.#at = start;
   }
 
-  /** Goes on behind a place, as though a value stood there. */
+  /** Continues at a position, as after a value. */
   skipTo(end: number): void {
     this.last = { kind: "word", start: end, end, closed: true };
     this.wantsValue = false;
     this.#at = end;
   }
 
-  /** Goes on behind the line of a template that has no end: it was none, but a text between tags. */
+  /** Continues after the line of an unclosed template, which must be a backtick in JSX text. */
   skipTemplate({ start }: ScriptToken): void {
-    this.#hasTemplates = false; // nor has one behind it
+    this.#hasTemplates = false; // a later template would not be closed either
     this.skipTo(lineEnd(this.#text, start));
   }
 
@@ -88,7 +88,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
       const token = this.#next(this.#at);
       this.#at = token.end;
       yield token;
-      // A reader may have gone on by itself.
+      // The reader may have called `skipTo()`.
       if (this.#at === token.end && token.kind !== "space" && token.kind !== "comment") this.#take(token);
     }
   }
@@ -101,7 +101,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     this.last = token;
   }
 
-  /** Whether a value has to follow a piece; `joined` is the piece that it touches. */
+  /** Whether a value must follow a token; `joined` is the token directly before it. */
   #leavesWanting({ kind, start, end }: ScriptToken, joined: ScriptToken | undefined, wanted: boolean): boolean {
     const text = this.#text;
     const before = joined === undefined ? "" : text[joined.start]!;
@@ -114,7 +114,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     const character = text[start]!;
     if (character === ")") return this.#headClosed;
     if (CLOSING.includes(character)) return false;
-    // `i++` and `i!` are values, `a + +b` and `!b` are none.
+    // `i++` and `i!` are values, `a + +` and `!` are not.
     if (character === "+" || character === "-") return !(before === character && wanted && this.#afterValue);
     return character !== "!" || joined === undefined || wanted;
   }
@@ -145,7 +145,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     return token("symbol", start + 1);
   }
 
-  /** The end of a regular expression that is closed on its line. */
+  /** The end of a regular expression, if it is closed on its line. */
   #regexEnd(start: number): number | undefined {
     if (start < this.#noRegexBefore) return undefined;
     const text = this.#text;
@@ -192,8 +192,8 @@ export class ScriptTokens implements Iterable<ScriptToken> {
  * The end of an expression in braces.
  *
  * @param text The text.
- * @param start Behind the opening brace.
- * @returns Behind the closing one; `undefined` where there is none, or brackets within do not match.
+ * @param start The position after the opening brace.
+ * @returns The position after the closing brace; `undefined` when there is none, or brackets do not match.
  */
 export function expressionEnd(text: string, start: number): number | undefined {
   const tokens = new ScriptTokens(text, start);
@@ -216,7 +216,7 @@ function stringEnd(text: string, start: number): number | undefined {
   stop.lastIndex = start + 1;
   for (let found = stop.exec(text); found !== null; found = stop.exec(text)) {
     if (found[0] === text[start]) return stop.lastIndex;
-    if (found[0] === "\n") return found.index; // not closed, and it can't be on another line
+    if (found[0] === "\n") return found.index; // not closed; a string can't continue on the next line
   }
   return undefined;
 }

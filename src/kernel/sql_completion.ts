@@ -5,20 +5,20 @@ import type { CellRegion } from "./magic.ts";
 import { findTable, type Piece, type Scope, scopeAt, type SqlStatement, statementAt } from "./sql_scope.ts";
 import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./sql_words.ts";
 
-/** Something that fits. */
+/** A completion. */
 export interface Candidate {
-  /** What is written, quoted where SQL needs it. */
+  /** The text to insert, quoted where SQL needs it. */
   text: string;
-  /** What it is: `table`, `column`, `keyword` and the like. */
+  /** Its kind, such as `table`, `column` or `keyword`. */
   type: string;
-  /** What else to say of it. */
+  /** More about it, such as a column's type. */
   signature?: string;
 }
 
 const KINDS: Readonly<Record<string, string>> = { v: "view", m: "view", f: "table", r: "table", p: "table" };
 
 /**
- * What fits at a place of some SQL.
+ * The completions at a position of SQL.
  *
  * @returns `undefined` within a `${value}`, which is TypeScript.
  */
@@ -40,23 +40,23 @@ export function sqlCandidates(
   const from = typed?.start ?? at;
   const written = code.slice(from, at);
   const before = pieces.filter((piece) => piece.end <= from);
-  const context = new Context(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
+  const context = new CandidateFinder(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
   const qualifier = qualifierOf(before);
   return {
     start: from,
-    end: inside === "name" && typed !== undefined ? typed.end : at, // an editor closes quotes by itself
+    end: inside === "name" && typed !== undefined ? typed.end : at, // the editor has inserted the closing quote
     candidates: qualifier.length > 0 ? context.qualified(qualifier) : context.plain(clauseOf(statement, from)),
   };
 }
 
-/** Keywords come in the case in which one writes. */
+/** Whether keywords should be in lower case, as the person writes them. */
 function isLower(code: string, written: string, pieces: readonly Piece[]): boolean {
   const first = pieces.find(({ kind }) => kind === "word");
   const example = written === "" && first !== undefined ? code.slice(first.start, first.end) : written;
   return example !== "" && example === example.toLowerCase();
 }
 
-/** The names before a dot that a place stands behind. */
+/** The names before the dots that precede a position. */
 function qualifierOf(before: readonly Piece[]): string[] {
   const names: string[] = [];
   for (let index = before.length - 1; before[index]?.text === "."; index -= 2) {
@@ -100,7 +100,7 @@ const OTHER_CLAUSES = new Set(
   ],
 );
 
-/** What is wanted at a place, going by the words before it. */
+/** The clause of a position, from the words before it. */
 function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
   const before = group.pieces.filter(({ end }) => end <= at);
   const last = before.at(-1);
@@ -115,8 +115,8 @@ function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
   return last.kind === "word" || last.kind === "name" ? "afterTable" : "values";
 }
 
-/** What there is to choose from. */
-class Context {
+/** Generates the candidates. */
+class CandidateFinder {
   readonly #catalog: Catalog | undefined;
   readonly #scope: Scope;
   readonly #quoted: boolean;
@@ -131,7 +131,7 @@ class Context {
     this.#prefix = written.replace(/^"/, "").toLowerCase();
   }
 
-  /** Behind `alias.`, `schema.` or `schema.table.`. */
+  /** The candidates after `alias.`, `schema.` or `schema.table.`. */
   *qualified(names: readonly string[]): Generator<Candidate> {
     const [name = "", schema] = [...names].reverse();
     const { relations, queries } = this.#scope;
@@ -147,7 +147,7 @@ class Context {
     yield* this.#functions(({ schema }) => schema === name);
   }
 
-  /** Without anything before it. */
+  /** The candidates without a qualifier. */
   *plain(clause: Clause): Generator<Candidate> {
     if (clause === "procedures") {
       yield* this.#functions(({ visible, result }) => visible && result === "");
@@ -178,7 +178,7 @@ class Context {
     for (const { alias } of this.#scope.queries) yield* this.#name(alias, "table", "WITH query");
     yield* this.#tables(({ visible, schema }) => visible && !isSystem(schema));
     for (const schema of this.#schemas()) yield* this.#name(schema, "schema");
-    // The system's own tables come last, and only where one asks for them.
+    // System tables come last, and only after a first letter.
     if (this.#prefix !== "") yield* this.#tables(({ visible, schema }) => visible && isSystem(schema));
   }
 
@@ -222,16 +222,16 @@ class Context {
   }
 }
 
-const HIDDEN = new RegExp(`\\$\\{|${UNSEEN}`);
+const UNSAFE = new RegExp(`\\$\\{|${UNSEEN}`);
 const TO_ESCAPE = new RegExp(`[\\\\$]|${UNSEEN}`, "g");
 
 /**
- * A name in quotes. In a `%%sql` cell a `${` begins JavaScript, which would run as the person who took the name; that, and
- * characters that can't be seen, are written by their numbers.
+ * A quoted name. In a `%%sql` cell `${` begins JavaScript, so a malicious name could run code as the person who selects it.
+ * Such characters, and invisible ones, are escaped.
  */
 function quoteName(name: string): string {
   const text = name.replaceAll('"', '""');
-  if (!HIDDEN.test(text)) return `"${text}"`;
+  if (!UNSAFE.test(text)) return `"${text}"`;
   const number = (unit: string) => `\\${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return `U&"${text.replace(TO_ESCAPE, (found) => found === "\\" ? "\\\\" : found.split("").map(number).join(""))}"`;
 }

@@ -3,33 +3,33 @@ import type { Catalog, CatalogColumn, CatalogTable } from "./catalog.ts";
 import { expressionEnd } from "./script_text.ts";
 import { NO_ALIAS } from "./sql_words.ts";
 
-/** Rows that a part of a statement can name columns of. */
+/** A table or query whose columns can be named. */
 export interface Relation {
-  /** What columns are qualified with. */
+  /** The qualifier of its columns. */
   alias: string;
   columns: readonly CatalogColumn[];
-  /** The table, where it is one that is known. */
+  /** The table, if it is a known one. */
   table?: CatalogTable;
 }
 
-/** What a place of a statement can refer to. */
+/** The relations that can be named at a position of a statement. */
 export interface Scope {
-  /** Innermost first. */
+  /** The relations, innermost query first. */
   relations: Relation[];
   /** The statement's `WITH` queries. */
   queries: Relation[];
 }
 
 const BEFORE_TABLES: ReadonlySet<string> = new Set(["from", "join", "update", "into", "using", "table"]);
-/** A query that refers to others in a chain is looked into this far. */
+/** The maximum depth of nested queries to resolve. */
 const MAX_DEPTH = 8;
 
 /**
- * What is in scope in a group of a statement: the relations of its query and of those around it.
+ * The scope of a group of a statement: the relations of its query and of the queries around it.
  *
  * @param top The statement.
  * @param group The group.
- * @param catalog What the database has.
+ * @param catalog The database's catalog.
  */
 export function scopeAt(top: Group, group: Group, catalog: Catalog | undefined): Scope {
   const finder = new RelationFinder(catalog);
@@ -39,7 +39,7 @@ export function scopeAt(top: Group, group: Group, catalog: Catalog | undefined):
   return { relations, queries: [...finder.queries.values()] };
 }
 
-/** A table by its name. */
+/** Finds a table by its name. */
 export function findTable(
   catalog: Catalog | undefined,
   schema: string | undefined,
@@ -58,7 +58,7 @@ class RelationFinder {
     this.#catalog = catalog;
   }
 
-  /** `name [(columns)] AS [NOT] [MATERIALIZED] (query)`, wherever it stands. */
+  /** Finds `name [(columns)] AS [NOT] [MATERIALIZED] (query)` anywhere. */
   findQueries(group: Group, depth: number): void {
     const { pieces } = group;
     for (const [index, piece] of pieces.entries()) {
@@ -74,7 +74,7 @@ class RelationFinder {
     }
   }
 
-  /** What stands behind FROM, JOIN, UPDATE and INTO in a group. */
+  /** The relations after FROM, JOIN, UPDATE and INTO in a group. */
   relations({ pieces }: Group, depth: number): Relation[] {
     const found: Relation[] = [];
     for (let index = 0; index < pieces.length; index++) {
@@ -85,7 +85,7 @@ class RelationFinder {
       );
       index--;
     }
-    // Of `INSERT ... ON CONFLICT` the rows that were not inserted.
+    // `excluded` has the rows that `INSERT ... ON CONFLICT` did not insert.
     const [into] = found;
     if (into !== undefined && pieces.some(({ text }) => text === "conflict")) {
       found.push({ ...into, alias: "excluded" });
@@ -93,7 +93,7 @@ class RelationFinder {
     return found;
   }
 
-  /** Reads one, and gives the index behind it. */
+  /** Reads one relation and returns the index after it. */
   #relation(pieces: readonly Piece[], start: number, depth: number, found: Relation[]): number {
     let index = start;
     while (/^(?:only|lateral|if|not|exists)$/.test(pieces[index]?.text ?? "")) index++;
@@ -136,7 +136,7 @@ class RelationFinder {
     return table === undefined ? { alias, columns: [] } : { alias, columns: table.columns, table };
   }
 
-  /** The columns that a query gives, as far as their names can be seen. */
+  /** The columns of a query, as far as their names can be derived. */
   #output(group: Group, depth: number): CatalogColumn[] {
     const { pieces } = group;
     const from = this.relations(group, depth + 1);
@@ -188,7 +188,7 @@ function isQuery({ pieces }: Group): boolean {
   return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(pieces[0]?.text ?? "");
 }
 
-/** The index of `name` in `name` or `name (columns)`, which ends at an index; and the columns. */
+/** The index of `name` in `name` or `name (columns)` that ends at an index, and the columns. */
 function commonTableName(pieces: readonly Piece[], end: number): [number?, CatalogColumn[]?] {
   if (isName(pieces[end])) return [end];
   const opening = pieces[end - 1]?.opens;
@@ -201,44 +201,44 @@ function isCommonTable(pieces: readonly Piece[], index: number): boolean {
   return /^(?:with|recursive|,)$/.test(pieces[index - 1]?.text ?? "");
 }
 
-/** A piece of a statement that is neither space nor comment. */
+/** A token of a statement that is neither space nor comment. */
 export interface Piece {
   kind: SqlKind;
-  /** The word in lower case, the name without quotes, or as it is written. */
+  /** A word in lower case, a name without quotes, or any other token as it is written. */
   text: string;
   start: number;
   end: number;
-  /** The innermost brackets around it; brackets themselves are in the group outside of theirs. */
+  /** The innermost group around it. A bracket belongs to the group outside it. */
   group: Group;
-  /** Of an opening bracket, the group that it opens. */
+  /** The group that an opening bracket opens. */
   opens?: Group;
 }
 
-/** What stands in one pair of brackets; the outermost is the statement. */
+/** The tokens in one pair of brackets. The outermost group is the statement. */
 export interface Group {
   parent: Group | undefined;
   pieces: Piece[];
 }
 
-/** A statement as it is being written. */
+/** A statement that is being written. */
 export interface SqlStatement {
-  /** All of its pieces, in order. */
+  /** All tokens, in order. */
   pieces: readonly Piece[];
   /** The outermost group. */
   top: Group;
-  /** The innermost group at the place. */
+  /** The innermost group at the position. */
   group: Group;
-  /** What the place is in: between pieces it is `space`. */
+  /** The kind of the token around the position; `space` between tokens. */
   inside: SqlKind;
 }
 
 /**
- * The statement in which a place of some SQL lies.
+ * The statement at a position of SQL.
  *
  * @param text The cell.
  * @param start Where the SQL begins.
- * @param end Where it ends.
- * @param at The place.
+ * @param end Where the SQL ends.
+ * @param at The position.
  */
 export function statementAt(text: string, start: number, end: number, at: number): SqlStatement {
   let top: Group = { parent: undefined, pieces: [] };
@@ -270,10 +270,10 @@ export function statementAt(text: string, start: number, end: number, at: number
   return { pieces, top, group: here ?? group, inside };
 }
 
-/** What one goes on writing at its end begins with one of these: words, numbers, and comments to the end of a line. */
+/** A token that begins so is continued by typing at its end: words, numbers, and comments up to the end of a line. */
 const JOINS = /[\w\u0080-\uffff-]/;
 
-/** A quoted name that is being written ends where one writes, not at the next quote. */
+/** Reads tokens. An unclosed quoted name ends at the cursor, not at the next quote. */
 function* tokensAround(sql: string, start: number, at: number): Generator<SqlToken> {
   const valueEnd = expressionEnd;
   for (const token of sqlTokens(sql, { start, valueEnd })) {

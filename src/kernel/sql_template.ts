@@ -2,31 +2,30 @@ import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { lineAt, UsageError } from "./failure.ts";
 import { expressionEnd } from "./script_text.ts";
 
-/** A statement's text around its values, and where in the cell each value's expression stands. */
+/** The texts of a statement around its values, and the positions of the values' expressions in the cell. */
 export interface SqlTemplate {
-  /** One more than there are expressions. */
+  /** The texts; one more than there are expressions. */
   strings: string[];
-  /** Where they begin and end, without `${` and `}`. */
+  /** Where each expression begins and ends, without `${` and `}`. */
   expressions: { start: number; end: number }[];
 }
 
-/** SQL as it was found in a cell. */
+/** The SQL of a magic. */
 export interface SqlCode {
-  /** How many there are. */
+  /** The number of statements. */
   count: number;
-  /** One for all of it; one for each statement where there are values, which the server takes with single statements only. */
+  /** One template for all statements; with values, one for each, because the server binds values in single statements only. */
   statements: SqlTemplate[];
-  /** Where it ends in the cell. */
+  /** Where the SQL ends in the cell. */
   end: number;
 }
 
 /**
- * Reads SQL with `${values}`. Its text is kept as it is written, but for `\${`, which stands for `${`. In comments nothing is
- * a value.
+ * Reads SQL with `${values}`. The text stays as it is written, except that `\${` becomes `${`. Comments have no values.
  *
  * @param text The cell.
  * @param start Where the SQL begins.
- * @param line Whether it ends with its line, or before a bracket that it did not open.
+ * @param line Whether the SQL ends with its line, or before an unmatched closing bracket.
  * @throws {UsageError} For quotes, comments and `${` that are not closed, and for values within quotes.
  */
 export function readSql(text: string, start: number, line = false): SqlCode {
@@ -54,22 +53,22 @@ function checkToken(text: string, { kind, start, end, closed }: SqlToken, line: 
   const written = text.slice(start, end);
   if (!closed) refuse((where) => `${OPENING[kind]} ${where} is not closed`);
   if (kind === "value") {
-    if (written.slice(2, -1).trim() === "") refuse((where) => `the \${} ${where} is empty; it takes an expression`);
+    if (written.slice(2, -1).trim() === "") refuse((where) => `the \${} ${where} is empty; write an expression in it`);
   } else if (line && written.includes("\n")) {
-    refuse((where) => `%sql ends with its line, and ${OPENING[kind]} ${where} goes on; use a %%sql cell`);
+    refuse((where) => `%sql ends with its line, but ${OPENING[kind]} ${where} continues; use a %%sql cell`);
   } else if (line && isScriptComment(text, start)) {
-    refuse((where) => `// ${where} begins no comment in SQL; write --`);
+    refuse((where) => `// ${where} does not begin a comment in SQL; write --`);
   } else if ((kind === "string" || kind === "name") && /(?<!\\)\$\{/.test(written)) {
     refuse((where) =>
-      `a value is within the quotes ${where}, where none can be bound; write ${advice(kind)}, ` +
-      "or \\${ for a text that has these characters"
+      `a value is in the quotes ${where}, where it can't be bound; write ${advice(kind)}, ` +
+      "or \\${ for the characters themselves"
     );
   }
 }
 
 const OPERATOR: ReadonlySet<string> = new Set("+-*/<>=~!@#%^&|`?");
 
-/** Whether two slashes stand alone, and are not part of a longer operator. */
+/** Whether two slashes are not part of a longer operator. */
 function isScriptComment(text: string, start: number): boolean {
   return text.startsWith("//", start) &&
     ![text[start - 1], text[start + 2]].some((beside) => beside && OPERATOR.has(beside));
@@ -84,14 +83,14 @@ const OPENING: Partial<Record<SqlToken["kind"], string>> = {
 
 function advice(kind: "string" | "name"): string {
   return kind === "name"
-    ? "${sql.id(name)} in place of the quoted name"
-    : "${value} outside of them, such as 'a' || ${b}";
+    ? "${sql.id(name)} instead of the quoted name"
+    : "${value} outside of the quotes, such as 'a' || ${b}";
 }
 
-/** Statements whose text may have parameters that others fill in later. */
+/** Statements whose text may contain parameters. */
 const KEEP_PARAMETERS: ReadonlySet<string> = new Set(["create", "explain", "prepare"]);
 
-/** Cuts what it is given into statements, and those into texts and values. */
+/** Splits tokens into statements, and statements into texts and values. */
 class TemplateBuilder {
   /** How many brackets are open. */
   depth = 0;
@@ -145,7 +144,7 @@ class TemplateBuilder {
     this.#from = end;
   }
 
-  /** Leaves a back-slash out. */
+  /** Removes a backslash. */
   #escape(at: number): void {
     this.#flush(at);
     this.#from = at + 1;
@@ -155,7 +154,7 @@ class TemplateBuilder {
     for (const { index } of this.#text.slice(start, end).matchAll(/\\(?=\$\{)/g)) this.#escape(start + index);
   }
 
-  /** What holds no statement of its own goes with the one before, or where there is none with the next. */
+  /** Ends a statement. Text without a statement is added to the statement before it, or to the next one. */
   #endPiece(): void {
     this.#checkParameter();
     const last = this.#statements.at(-1);
@@ -172,7 +171,7 @@ class TemplateBuilder {
     this.#nesting = new Nesting();
   }
 
-  /** Beside `${values}`, which are numbered, it would stand for one of those. */
+  /** Refuses a parameter such as `$1`, which would refer to one of the `${values}`. */
   #checkParameter(): void {
     const found = this.#parameter;
     if (found === undefined) return;
@@ -180,7 +179,7 @@ class TemplateBuilder {
     const { start, end } = found;
     throw new UsageError(
       `Cannot run the SQL: ${this.#text.slice(start, end)} on line ${lineAt(this.#text, start)} ` +
-        "has no value in a cell; write ${value} in its place",
+        "has no value in a cell; write ${value} instead",
     );
   }
 

@@ -6,7 +6,7 @@ export const STATEMENTS: ReadonlySet<string> = new Set(
     "unlisten update vacuum values with").split(" "),
 );
 
-/** Words of SQL that are worth completing. */
+/** Keywords to offer as completions. */
 export const KEYWORDS: readonly string[] =
   ("abort add after all alter always analyze and any as asc at authorization before begin between bigint boolean " +
     "both by bytea cascade case cast check checkpoint close cluster collate column columns comment commit " +
@@ -28,14 +28,14 @@ export const KEYWORDS: readonly string[] =
     "user using uuid vacuum valid validate values varchar verbose view volatile when where window with within without " +
     "work write year zone").split(" ");
 
-/** Words that follow a table and are no alias of it. */
+/** Words after a table that are not an alias. */
 export const NO_ALIAS: ReadonlySet<string> = new Set(
   ("and as asc cross default desc do else end except fetch for from full group having in inner intersect into is " +
     "isnull join lateral left like limit natural not notnull offset on or order returning right select set similar " +
     "tablesample then union using values when where window with").split(" "),
 );
 
-/** Words that are names only within quotes. */
+/** Words that must be quoted to be names. */
 export const RESERVED: ReadonlySet<string> = new Set(
   ("all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation " +
     "column concurrently constraint create cross current_catalog current_date current_role current_schema " +
@@ -46,7 +46,7 @@ export const RESERVED: ReadonlySet<string> = new Set(
     "tablesample then to trailing true union unique user using variadic verbose when where window with").split(" "),
 );
 
-/** Words that go on after a table. */
+/** Words that can follow a table, most likely first. */
 export const AFTER_TABLE: readonly string[] =
   ("where join left inner full cross natural on using group order having limit offset set values returning union as tablesample")
     .split(" ");
