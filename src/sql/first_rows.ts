@@ -7,8 +7,11 @@ import type { WireRow } from "./result.ts";
 /** Bytes of rows that are kept, of a statement that has to run to its end. */
 const KEPT_BYTES = 4_000_000;
 
-/** What the server can say a plan of. */
+/** Statements that the server can give a plan of, by their first word. */
 const EXPLAINED = new Set(["select", "values", "table", "with"]);
+
+/** Characters of a statement and its values that are worth sending twice to save a round trip. */
+const LONGEST_SENT_TWICE = 10_000;
 
 /** How much of a statement is shown. */
 export interface FirstRowsOptions extends Reading {
@@ -21,15 +24,17 @@ export interface FirstRowsOptions extends Reading {
 let lastPortal = 0;
 
 /**
- * The first rows of a statement that reads, as far as its text tells. What it does must not depend on how many rows are
- * shown, and a function that it calls may write, lock or end a session. So the statement waits at the row behind those
- * that are shown, while the server is asked, in the same transaction, what its plan calls. A plan that calls nothing
- * VOLATILE ends there; any other statement runs to its end, once, as in psql.
+ * The first rows of a statement that only reads, as far as its text shows. What a statement does must not depend on how many
+ * rows are shown, and a function that it calls may write, lock or end a session. So the statement waits after one row more
+ * than is shown, and the server tells, in the same transaction, what the plan calls. If the plan calls nothing VOLATILE, the
+ * statement ends there; otherwise it runs to its end, once, as in psql.
+ *
+ * A drawn statement that reads a table probably has more rows, so its plan is asked for in the same write, in front of it.
  */
 export class FirstRows extends Exchange {
   /** Rows of the statement so far, kept or not. */
   count = 0;
-  /** Whether it ended by itself, and was not left at the rows that are shown. */
+  /** Whether the statement ran to its end. */
   complete = false;
   readonly #statement: Statement;
   readonly #rows: number;
@@ -41,6 +46,7 @@ export class FirstRows extends Exchange {
   #asked = new Set<string>();
   #answers: WireRow[] = [];
   #planned = false;
+  #suspended = false;
   #askedOwn = false;
 
   /** Made of one statement; `pg` submits it. */
@@ -64,8 +70,22 @@ export class FirstRows extends Exchange {
   protected override send(wire: Wire): void {
     const { text, values } = this.#statement;
     const portal = this.#portal;
-    if (this.#whole) sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
-    else sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // the last row is not known as such
+    if (this.#whole) return sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
+    wire.stream.cork?.();
+    if (this.#asksFirst()) this.#askForPlan();
+    sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // the last row is not known as such
+    wire.stream.uncork?.();
+  }
+
+  #asksFirst(): boolean {
+    const { text, values } = this.#statement;
+    const size = values.reduce((sum, value) => sum + (value?.length ?? 0), text.length);
+    return this.#rows > 1 && size <= LONGEST_SENT_TWICE && this.#isExplained() && /\bfrom\b|^\s*table\b/i.test(text);
+  }
+
+  #isExplained(): boolean {
+    const { text } = this.#statement;
+    return EXPLAINED.has(firstWord(text)) && !/^\s*;/.test(text);
   }
 
   override handleRowDescription(message: Parameters<Exchange["handleRowDescription"]>[0]): void {
@@ -73,15 +93,26 @@ export class FirstRows extends Exchange {
   }
 
   override handleDataRow(message: { fields: WireRow; length: number }): void {
-    if (this.#phase === "asking") return this.#hearAnswer(message.fields);
+    if (this.#phase === "asking") return this.#addAnswer(message.fields);
     this.count++;
     if (this.bytes <= KEPT_BYTES) super.handleDataRow(message);
     else if (this.rows.length > this.#rows) this.rows.length = this.#rows;
   }
 
   override handlePortalSuspended(): void {
-    if (EXPLAINED.has(firstWord(this.#statement.text)) && !/^\s*;/.test(this.#statement.text)) this.#askForPlan();
+    this.#suspended = true;
+    if (this.#planned) this.#decide();
+    else if (this.#isExplained()) this.#askForPlan();
     else this.#runOn(); // SHOW and EXPLAIN have done what they do
+  }
+
+  /** The plan is of the same statement behind another word: the position of an error is counted without that. */
+  override handleError(error: unknown, wire?: Wire): void {
+    const failure = error as { position?: string } | null;
+    if (this.#phase === "asking" && !this.#planned && failure?.position !== undefined) {
+      failure.position = String(Number(failure.position) - PLAN.length);
+    }
+    super.handleError(error, wire);
   }
 
   override handleCommandComplete(message: { text: string }): void {
@@ -101,7 +132,7 @@ export class FirstRows extends Exchange {
     this.#phase = "asking";
     const { text, values } = this.#statement;
     this.#ask(PLAN + text, values);
-    this.#askNames(namesIn(text)); // in the same breath
+    this.#askNames(namesIn(text)); // in the same round trip
   }
 
   #askNames(names: Iterable<string>): void {
@@ -115,7 +146,7 @@ export class FirstRows extends Exchange {
     sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
   }
 
-  #hearAnswer(row: WireRow): void {
+  #addAnswer(row: WireRow): void {
     if (!this.#planned) this.#plan += `${row[0]}\n`;
     else this.#answers.push(row);
   }
@@ -123,6 +154,13 @@ export class FirstRows extends Exchange {
   #answered(): void {
     this.#planned = true;
     if (--this.#questions > 0) return;
+    if (this.#suspended) this.#decide();
+    else this.#phase = "running"; // the rows of the statement follow
+  }
+
+  /** Ends the statement, runs it to its end, or asks for what is still needed to know which. */
+  #decide(): void {
+    this.#phase = "asking";
     const called = namesCalled(this.#plan);
     if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
     const unknown = called.difference(this.#asked);
@@ -171,7 +209,7 @@ export function onlyReads({ text }: Pick<Statement, "text">): boolean {
   });
 }
 
-/** Asks for the plan of the statement behind it, with every expression in full. */
+/** Asks for the plan of the statement that follows, with every expression in full. */
 export const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
 
 /** The functions of a database's own that may write. A trigger function can't be called. */

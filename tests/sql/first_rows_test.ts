@@ -174,3 +174,21 @@ queryTest(
     assert.equal(await db.sql`SELECT 7`.value(), 7);
   },
 );
+
+queryTest("an error of a drawn statement points at the place that the person wrote", async ({ db }) => {
+  for (const text of ["SELECT n, missing FROM generate_series(1, 100) AS n", "SELECT 1 FROM nowhere_at_all"]) {
+    const awaited = await errorOf(db.sql`${db.sql.unsafe(text)}`);
+    assert.match(awaited.message, /\n +\^/);
+    assert.equal((await errorOf(drawn(db.sql`${db.sql.unsafe(text)}`))).message, awaited.message);
+  }
+});
+
+queryTest("a drawn statement of few rows runs once, with its plan asked for in front of it", async ({ db }) => {
+  await db.query("CREATE TABLE drawn_once (n int)");
+  await db.query(`CREATE FUNCTION write_once(n int) RETURNS int LANGUAGE sql
+    AS 'INSERT INTO drawn_once VALUES (n) RETURNING n'`);
+  await drawn(db.sql`SELECT write_once(n) FROM generate_series(1, ${3}) AS n`);
+  await drawn(db.sql`SELECT n FROM drawn_once WHERE n > ${0}`);
+  assert.equal(await db.sql`SELECT count(*) FROM drawn_once`.value(), 3);
+  await db.query("DROP FUNCTION write_once; DROP TABLE drawn_once");
+});
