@@ -1,19 +1,19 @@
-/** How fast waiting grows. */
+/** How fast the wait between attempts grows. */
 export interface BackoffOptions {
   /** Milliseconds before the first retry. @default {200} */
   first?: number;
-  /** Milliseconds between two tries at most. @default {5000} */
+  /** The longest wait in milliseconds. @default {5000} */
   most?: number;
-  /** A number from 0 to 1; half of the wait is jitter, so that many callers do not come back at once. */
+  /** A number from 0 to 1 for the jitter, which is half of the wait and spreads the retries of many callers. */
   random?: number;
 }
 
 /**
- * How long to wait before trying again.
+ * How long to wait before a retry.
  *
- * @param attempt 0 after the first failure.
+ * @param attempt The number of the attempt that failed, from 0.
  * @param options How fast the wait grows.
- * @returns Milliseconds: doubling from `first` to `most`, between half and all of that.
+ * @returns Milliseconds: between half of and all of a value that doubles from `first` to `most`.
  */
 export function backoff(attempt: number, options: BackoffOptions = {}): number {
   const { first = 200, most = 5000, random = Math.random() } = options;
@@ -25,7 +25,7 @@ export function backoff(attempt: number, options: BackoffOptions = {}): number {
  * Waits.
  *
  * @param ms Milliseconds.
- * @param signal Ends the wait at once; the promise then rejects with its reason.
+ * @param signal Ends the wait; the promise then rejects with the reason of the signal.
  */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

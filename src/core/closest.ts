@@ -1,11 +1,11 @@
-/** Characters of a name that may be a typo; comparing longer ones takes too long. */
+/** The longest name that is compared, in characters: the comparison takes quadratic time. */
 const LONGEST_TYPO = 100;
 
 /**
- * The candidate that a typo most likely meant.
+ * Finds the candidate that a misspelled name most likely stands for.
  *
- * @param name What was written.
- * @param candidates What could have been written.
+ * @param name The misspelled name.
+ * @param candidates The correct names.
  * @returns The nearest candidate, or `undefined` where none is near.
  */
 export function closest(
@@ -26,10 +26,10 @@ export function closest(
 }
 
 /**
- * What was probably meant, or all that there is, as the end of a sentence.
+ * Suggests the nearest known name, or lists the known names, as the end of a sentence.
  *
- * @param what What there is several of, such as `columns`.
- * @param prefix What each of them belongs to.
+ * @param what The plural noun for the names, such as `columns`.
+ * @param prefix A prefix for the suggestion, such as `local.`.
  */
 export function meant(name: string, known: readonly string[], what: string, prefix = ""): string {
   const near = closest(name, known);
@@ -38,12 +38,12 @@ export function meant(name: string, known: readonly string[], what: string, pref
   return `the ${what} are ${shown}${known.length > 20 ? `, and ${known.length - 20} more` : ""}`;
 }
 
-/** What to say of an option that there is none of; `prefix` is what it would be an option of. */
+/** Describes an unknown option, with a suggestion; `prefix` stands before its name, such as `local.`. */
 export function unknownOption(name: string, known: readonly string[], prefix = ""): string {
   return `there is no option "${prefix}${name}"; ${meant(name, known, "options", prefix)}`;
 }
 
-/** Optimal string alignment: two letters that were swapped count as one mistake. */
+/** Optimal string alignment distance: two swapped letters count as one edit. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);

@@ -3,58 +3,58 @@ import { printable } from "./text.ts";
 
 export { redact };
 
-/** What went wrong, as a word that scripts can branch on; it does not change between versions. */
+/** What went wrong, as a stable word that scripts can branch on. */
 export type LakebaseErrorCode =
   /** An option, environment variable or `.env` value can't be used. */
   | "BAD_SETTING"
-  /** The Databricks workspace does not accept who we are (401, 403), or there is no login for it. */
+  /** The Databricks workspace refuses the login (401, 403), or there is no login for it. */
   | "WORKSPACE_AUTH"
   /** The workspace can't be reached, is overloaded, or does not answer as a workspace. */
   | "WORKSPACE_UNAVAILABLE"
-  /** The workspace refused what was asked of it (400, 409 and the like). */
+  /** The workspace refused a request (400, 409 and similar). */
   | "WORKSPACE_REFUSED"
-  /** No project, branch, endpoint or instance of that name. */
+  /** There is no project, branch, endpoint or instance of that name. */
   | "ENDPOINT_NOT_FOUND"
-  /** Several would fit; the message lists them. */
+  /** Several endpoints fit; the message lists them. */
   | "ENDPOINT_AMBIGUOUS"
-  /** The endpoint is there, but disabled or stopped. */
+  /** The endpoint exists, but is disabled or stopped. */
   | "ENDPOINT_NOT_READY"
-  /** A `-pooler` host with what its pooler does not support: an OAuth login, `readOnly`, settings that come with the login. */
+  /** The pooler of a `-pooler` host does not support OAuth, `readOnly`, or settings that are sent with the login. */
   | "POOLED_HOST"
-  /** The host name does not resolve, with the system, `dig` or Deno. */
+  /** The host name can't be resolved by the system, `dig` or Deno. */
   | "DNS"
-  /** Nothing answers at the host and port, or it hangs up. */
+  /** Nothing answers at the host and port, or the connection is closed. */
   | "UNREACHABLE"
-  /** The server's certificate does not hold, or the server has no TLS. */
+  /** The server's certificate is not valid, or the server has no TLS. */
   | "TLS"
   /** Postgres refused the login (SQLSTATE class 28). */
   | "LOGIN_REFUSED"
-  /** No such database (SQLSTATE 3D000). */
+  /** There is no such database (SQLSTATE 3D000). */
   | "DATABASE_NOT_FOUND"
-  /** The server has no connection to spare (SQLSTATE 53300). */
+  /** The server has no free connection (SQLSTATE 53300). */
   | "TOO_MANY_CONNECTIONS"
   /** No connection within `connectTimeout`. */
   | "CONNECT_TIMEOUT"
-  /** The connection broke while a statement ran; whether it took effect is not known. */
+  /** The connection broke while a statement ran. It is not known whether the statement took effect. */
   | "CONNECTION_LOST"
-  /** A value can't be bound, or `sql` was called in a way that is not safe. */
+  /** A value can't be bound, or `sql` was called in an unsafe way. */
   | "BAD_PARAMETER"
-  /** A file can't be read or written, or is not what it should be. */
+  /** A file can't be read or written, or has the wrong content. */
   | "BAD_FILE"
-  /** Stopped: by the Stop button, a signal or a timeout. */
+  /** The Stop button, a signal or a timeout ended the work. */
   | "CANCELED"
-  /** Used after `close()`. */
+  /** The connection was used after `close()`. */
   | "CLOSED"
   /** The server refused a statement; `sqlstate` says why. */
   | "QUERY_FAILED";
 
-/** What a {@linkcode LakebaseError} knows beside its message. */
+/** Options of a {@linkcode LakebaseError}. */
 export interface LakebaseErrorOptions extends ErrorOptions {
-  /** The five characters of the server's SQLSTATE, where the server spoke. */
+  /** The SQLSTATE, where the error came from the server. */
   sqlstate?: string | undefined;
   /** The setting that can't be used, by the name of its option or variable. */
   setting?: string | undefined;
-  /** Where that setting stands, such as `option`, `PGPORT` or `PGPORT in .env, line 3`. */
+  /** Where that setting comes from, such as `option`, `PGPORT` or `PGPORT in .env, line 3`. */
   origin?: string | undefined;
 }
 
@@ -116,8 +116,8 @@ function written(marked: string, write: (named: NamedOptions, text: string) => s
 }
 
 /**
- * The one error class of this module: a message for the person at the cell, a stable `code` for a script.
- * Its message and its trace hold no token, no password and no connection string.
+ * The error class of this module, with a message for a person and a stable `code` for a script. Its message and its trace contain
+ * no token, no password and no connection string.
  *
  * @example Branching on the code
  * ```ts
@@ -136,17 +136,17 @@ export class LakebaseError extends Error {
   override name = "LakebaseError";
   /** What went wrong, as a stable word. */
   readonly code: LakebaseErrorCode;
-  /** The server's SQLSTATE, such as `28P01`; `undefined` where the server did not speak. */
+  /** The server's SQLSTATE, such as `28P01`; `undefined` where the error is not from the server. */
   readonly sqlstate: string | undefined;
-  /** Of `BAD_SETTING` the setting that can't be used, by the name of its option or variable, where it is one. */
+  /** For `BAD_SETTING`: the name of the option or variable that can't be used, where the error is about one. */
   readonly setting: string | undefined;
-  /** Where that setting stands: `option`, the variable's name, or its name, file and line. */
+  /** Where that setting comes from: `option`, the variable's name, or its name, file and line. */
   readonly origin: string | undefined;
   readonly #marked: string;
 
   /**
-   * Makes an error; secrets that a server echoed are taken out of the message, and control characters are written out. Of a message of more than 10,000 characters the
-   * middle is left out; its cause has the whole.
+   * Makes an error. Secrets in the message are hidden, and control characters are made visible. A message of more than 10,000
+   * characters loses its middle; the cause has all of it.
    */
   constructor(
     code: LakebaseErrorCode,
@@ -181,8 +181,8 @@ export class LakebaseError extends Error {
 }
 
 /**
- * The cause as an error that is safe to print. The drivers' own errors carry what they worked with: the SDK's
- * `ConfigError` holds the whole configuration, token included, and `pg`'s may hold a client.
+ * A copy of the cause that is safe to print. The errors of the drivers have fields with secrets: a `ConfigError` of the SDK has
+ * the whole configuration with the token, and an error of `pg` may have a client.
  */
 function plainCause(cause: unknown): Error {
   if (cause instanceof LakebaseError) return cause;
@@ -200,16 +200,16 @@ function plainCause(cause: unknown): Error {
   return plain;
 }
 
-/** Characters of an error's text that are shown: a server's error may quote a value of many megabytes. */
+/** The most characters of a message that are shown: a server's error may quote a value of many megabytes. */
 const MOST_SHOWN = 10_000;
-/** How many of them are those at the end, where the hints are. */
+/** How many of these characters are taken from the end, where the hints are. */
 const END_SHOWN = 2000;
 
 /**
- * A text as it may be shown: what is longer than 10,000 characters, or than `most`, without its middle.
+ * Cuts the middle out of a text that is too long to show.
  *
  * @param text The text.
- * @param most Characters at most.
+ * @param most The greatest number of characters. @default {10000}
  */
 export function shortened(text: string, most: number = MOST_SHOWN): string {
   if (text.length <= most) return text;
@@ -221,7 +221,7 @@ export function shortened(text: string, most: number = MOST_SHOWN): string {
 
 const MODULE_FILES = new URL("../", import.meta.url).href;
 
-/** The trace without this module's and the driver's frames: the reader's own line comes first. */
+/** The trace without the frames of this module and of packages, so that the caller's own line comes first. */
 function callerStack(error: LakebaseError): string {
   const frames = (error.stack ?? "").split("\n").filter((line) =>
     /^\s+at /.test(line) && !line.includes(MODULE_FILES) &&
@@ -233,10 +233,9 @@ function callerStack(error: LakebaseError): string {
 }
 
 /**
- * Gives an error that was made where no trace leads back to the caller, as in a worker's message, the trace of a function that
- * the caller waits for.
+ * Gives an error without a trace to the caller, for example from a worker, the trace of a function that the caller waits for.
  *
- * @param error What was thrown; what is none of ours stays as it is.
+ * @param error The error; other values than a {@linkcode LakebaseError} are returned unchanged.
  * @param from The function.
  */
 export function traceFrom(error: unknown, from: (...args: never[]) => unknown): unknown {

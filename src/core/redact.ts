@@ -1,4 +1,4 @@
-/** How a secret begins, where it ends, and what stands there instead. Of a token that was cut off the rest is secret too. */
+/** How a token begins, where it ends, and its replacement. A token that was cut off is secret too. */
 const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
   [/\beyJ(?=[\w-]{8})/g, /[^\w.-]|$/g, "<token>"],
   [/\bdapi(?=[\da-f]{16})/gi, /[^\da-f-]|$/gi, "<token>"],
@@ -7,11 +7,11 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
 ];
 
 /**
- * Takes what looks like a credential out of a text that came from somewhere else. A server's error quotes whole values, so
- * this takes time in proportion to the text, and any text.
+ * Hides credentials in a text from elsewhere: known secrets, tokens, and passwords in URLs and settings. This takes linear time,
+ * because an error of a server may quote very long values.
  *
- * @param text Anything that a server or a driver said.
- * @returns The same text with tokens, and passwords in URLs and settings, replaced.
+ * @param text Any text.
+ * @returns The text with credentials replaced.
  */
 export function redact(text: string): string {
   const unknown = withoutKnown(text);
@@ -19,15 +19,15 @@ export function redact(text: string): string {
   return withoutSettings(withoutUrlPasswords(withoutTokens));
 }
 
-/** The secrets that this process has used last, and how they look where somebody encoded them. */
+/** The secrets that this process has used last, each with its encoded forms. */
 const known = new Map<string, readonly string[]>();
-/** A renewed token pushes out the oldest. */
+/** The most secrets that are kept; a new one replaces the oldest. */
 const MOST_KNOWN = 100;
-/** What is shorter is a word that stands in many a text: hiding it there would say what it is. */
+/** The shortest secret that is hidden. A shorter one occurs in ordinary text, where hiding it would reveal it. */
 const SHORTEST_KNOWN = 6;
 
 /**
- * Has {@linkcode redact} hide a secret by its value from now on, since not every secret looks like one.
+ * Makes {@linkcode redact} hide a secret by its value from now on, because not every secret can be recognized by its form.
  *
  * @param secret A password, a token, a client secret; `undefined` for none.
  */
@@ -40,13 +40,13 @@ export function keepSecret(secret: string | undefined): void {
   if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!);
 }
 
-/** All in one pass, or a secret could be found in what stands for another. */
+/** Replaces all in one pass, so that no secret is found in the replacement of another. */
 function withoutKnown(text: string): string {
   const found = [...known.values()].flat().filter((form) => text.includes(form)).sort((a, b) => b.length - a.length);
   return found.length === 0 ? text : text.replace(new RegExp(found.map(pattern).join("|"), "g"), "<secret>");
 }
 
-/** A plain word is hidden where it stands alone: the password "postgres" is not the role "postgres_admin". */
+/** Matches a secret of letters as a whole word only: the password "postgres" is not in the role "postgres_admin". */
 function pattern(form: string): string {
   const exact = RegExp.escape(form);
   return /^[a-z]+$/i.test(form) ? `(?<!\\w)${exact}(?!\\w)` : exact;
@@ -60,7 +60,7 @@ function withoutTokensOf(text: string, head: RegExp, tokenEnd: RegExp, mask: str
     const found = head.exec(text);
     if (found === null) return kept.join("") + text.slice(from);
     let end = search(text, tokenEnd, found.index + found[0].length);
-    while (text[end - 1] === ".") end--; // of the sentence
+    while (text[end - 1] === ".") end--; // the full stop of a sentence
     kept.push(text.slice(from, found.index), mask);
     from = end;
   }
@@ -70,11 +70,11 @@ const USER_END = /[\s:@/]|$/g;
 const SPACE = /\s|$/g;
 const WORD = /\w/;
 
-/** `scheme://user:password@host`, to the last `@` before a space: a password that was not encoded may hold one. */
+/** Hides the password in `scheme://user:password@host`. It ends at the last `@` before a space, because it may contain `@`. */
 function withoutUrlPasswords(text: string): string {
   const kept: string[] = [];
   let from = 0;
-  let wordEnd = 0; // of the text between two spaces that was looked at last, and the last "@" in it
+  let wordEnd = 0; // the end of the last word that was searched, and the last "@" in it
   let lastAt = -1;
   for (let scheme = text.indexOf("://"); scheme !== -1;) {
     const colon = search(text, USER_END, scheme + 3);
@@ -97,7 +97,7 @@ function withoutUrlPasswords(text: string): string {
 const SETTING = /(?:password|passwd|pwd|client_secret)=/gi;
 const VALUE_END = /[\s&;'"]|$/g;
 
-/** `password=secret`, `password='a secret'`. A quote that is not closed may have been cut off: all behind it is secret. */
+/** Hides the value in `password=secret` and `password='a secret'`. After a quote without an end, all of the rest is hidden. */
 function withoutSettings(text: string): string {
   const kept: string[] = [];
   let from = 0;
@@ -113,7 +113,7 @@ function withoutSettings(text: string): string {
   }
 }
 
-/** The place behind a quoted value, in which a backslash keeps a quote. */
+/** The index after a quoted value, in which a backslash escapes a quote. */
 function quotedEnd(text: string, start: number): number {
   const quote = text[start];
   for (let at = start + 1; at < text.length; at++) {
@@ -123,7 +123,7 @@ function quotedEnd(text: string, start: number): number {
   return text.length;
 }
 
-/** Where a pattern that always matches is found next. */
+/** The index of the next match of a pattern that always matches. */
 function search(text: string, pattern: RegExp, from: number): number {
   pattern.lastIndex = from;
   return pattern.exec(text)!.index;

@@ -1,62 +1,61 @@
-/** What a piece of SQL is. */
+/** The kind of a token. */
 export type SqlKind =
   /** A keyword, or a name without quotes. */
   | "word"
-  /** A name in double quotes. */
+  /** A quoted identifier. */
   | "name"
-  /** A text in single or dollar quotes. */
+  /** A string in single quotes or dollar quotes. */
   | "string"
   | "number"
   /** `$1` and the like. */
   | "parameter"
   | "comment"
   | "space"
-  /** `${expression}`, from `$` to `}`; where there is such a thing. */
+  /** `${expression}`, from `$` to `}`, where the reading knows `valueEnd`. */
   | "value"
-  /** `\${`, which stands for `${`; in the same texts. */
+  /** `\${`, which stands for `${`, with `valueEnd` too. */
   | "escape"
-  /** One character of anything else. */
+  /** Any other single character. */
   | "symbol";
 
-/** A piece of SQL; pieces follow each other without a gap. */
+/** A token of SQL. Tokens follow each other without gaps. */
 export interface SqlToken {
   kind: SqlKind;
   start: number;
   end: number;
-  /** Whether what has to be closed was. */
+  /** Whether a quote or a comment is closed. */
   closed: boolean;
 }
 
 const SPACE = /[ \t\r\n\f\v]+/y;
 /**
- * As PostgreSQL has it, everything that is not ASCII may be part of a name. Halves of a pair are named by themselves: a
- * pattern of whole characters remembers each of a long word, and runs out of stack.
+ * As in PostgreSQL, any character that is not ASCII may be part of a name. The pattern has no flag `u`, because with it a very
+ * long word overflows the stack.
  */
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const NUMBER = /(?:0[xob][\da-f_]+|(?:\d[\d_]*)?\.?\d[\d_]*(?:e[+-]?\d+)?)/iy;
 const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const PARAMETER = /\$\d+/y;
 
-/** How a text is read. */
+/** How SQL is tokenized. */
 export interface SqlReading {
-  /** Where to begin, which must not be within a piece. @default {0} */
+  /** The index to begin at, which must not be inside of a token. @default {0} */
   start?: number;
-  /** The end of a `${value}` whose expression begins at an index; without it `${` is nothing special. */
+  /** Finds the end of a `${value}` whose expression begins at an index. Without this function `${` has no meaning. */
   valueEnd?: (text: string, start: number) => number | undefined;
-  /** Whether a back-slash escapes in all quotes: whether `standard_conforming_strings` is off. @default {false} */
+  /** Whether a backslash escapes in all strings, as with `standard_conforming_strings = off`. @default {false} */
   escapes?: boolean;
 }
 
 /**
- * Reads SQL piece by piece, as PostgreSQL does. It takes time in proportion to the text, and any text: what is not closed
- * goes to the end.
+ * Splits SQL into tokens, as PostgreSQL does, in linear time. Any text is accepted: an unclosed token extends to the end.
  *
  * @param text The text.
- * @param reading How.
+ * @param reading How it is tokenized.
  */
 export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<SqlToken, void, void> {
   const { start = 0, valueEnd, escapes = false } = reading;
-  let escaped: number | undefined; // where an E'...' ended: behind a new line it goes on
+  let escaped: number | undefined; // where an E'...' ended: after a line break the string may continue
   for (let at = start; at < text.length;) {
     const goesOn = escaped !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(escaped, at));
     const token = tokenAt(text, at, escapes || goesOn, valueEnd);
@@ -67,18 +66,18 @@ export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<Sq
   }
 }
 
-/** What keeps a semicolon from ending a statement, as psql has it: parentheses, and the body of a function in SQL. */
+/** Tracks what keeps a semicolon from ending a statement, as in psql: parentheses, and the body of an SQL function. */
 export class Nesting {
   readonly #first: string[] = [];
   #parentheses = 0;
   #blocks = 0;
 
-  /** Whether a semicolon would end the statement here. */
+  /** Whether a semicolon ends the statement here. */
   get top(): boolean {
     return this.#parentheses <= 0 && this.#blocks === 0;
   }
 
-  /** Takes the statement's next piece; words and symbols count. */
+  /** Takes the next token of the statement. */
   take(kind: SqlKind, text: string): void {
     if (kind === "word") this.#word(text.toLowerCase());
     else if (kind === "symbol" && text === "(") this.#parentheses++;
@@ -93,7 +92,7 @@ export class Nesting {
   }
 }
 
-/** The first word of a statement, in small letters; empty where there is none. */
+/** The first word of a statement in lower case; empty where there is none. */
 export function firstWord(text: string): string {
   for (const { kind, start, end } of sqlTokens(text)) {
     if (kind === "space" || kind === "comment" || text[start] === "(" || text[start] === ";") continue;
@@ -104,7 +103,7 @@ export function firstWord(text: string): string {
 
 const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
 
-/** `ALTER ROLE ... PASSWORD '...'`: the password as long as it was, so that a caret keeps its place. */
+/** Masks the password in `ALTER ROLE ... PASSWORD '...'` without a change of length, so that a caret still points at its place. */
 export function maskPasswords(text: string): string {
   const kept: string[] = [];
   let from = 0;
@@ -113,7 +112,7 @@ export function maskPasswords(text: string): string {
     const found = PASSWORD.exec(text);
     if (found === null) return kept.join("") + text.slice(from);
     const start = found.index + found[0].length;
-    let end = start; // of the password: two quotes in it are one
+    let end = start; // of the password, in which two quotes stand for one
     for (end = text.indexOf("'", end); end !== -1 && text[end + 1] === "'";) end = text.indexOf("'", end + 2);
     if (end === -1) end = text.length;
     kept.push(text.slice(from, start), "*".repeat(end - start));
@@ -121,7 +120,7 @@ export function maskPasswords(text: string): string {
   }
 }
 
-/** The beginning of a statement on one line, to tell a person which one is meant; without passwords. */
+/** The beginning of a statement in one line, without passwords, to identify it to a person. */
 export function statementLine(text: string, most: number = 80): string {
   const line = maskPasswords(text.slice(0, 10_000)).replace(/[\p{C}\s]+/gu, " ").trim();
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
@@ -146,7 +145,7 @@ function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlRea
   if (parameter !== undefined) return token("parameter", parameter);
   const word = match(WORD, text, start);
   if (word !== undefined) {
-    // A name may have dollars in it, but these two characters are always a value's.
+    // A name may contain "$", but "${" always begins a value.
     const cut = valueEnd !== undefined && text[word - 1] === "$" && text[word] === "{";
     return wordAt(text, token("word", cut ? word - 1 : word), escapes);
   }
@@ -154,7 +153,7 @@ function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlRea
   return number === undefined ? token("symbol", start + characterLength(text, start)) : token("number", number);
 }
 
-/** A word, unless it is the prefix of a text: `e'\n'`, `u&"name"`. */
+/** A word, unless it is the prefix of a string or an identifier: `e'\n'`, `u&"name"`. */
 function wordAt(text: string, word: SqlToken, escapes: boolean): SqlToken {
   const { start, end } = word;
   if (end - start !== 1) return word;
@@ -182,7 +181,7 @@ function quoteEnd(text: string, start: number, quote: string): number | undefine
   return undefined;
 }
 
-/** The end of `'...'` in which a back-slash escapes. */
+/** The end of a string in which a backslash escapes. */
 function escapedEnd(text: string, start: number): number | undefined {
   const stop = /\\[\s\S]|''|'/g;
   stop.lastIndex = start + 1;
@@ -197,7 +196,7 @@ function lineEnd(text: string, start: number): number {
   return end === -1 ? text.length : end;
 }
 
-/** Comments nest. */
+/** The end of a block comment. Block comments nest. */
 function commentEnd(text: string, start: number): number | undefined {
   const bracket = /\/\*|\*\//g;
   bracket.lastIndex = start + 2;
@@ -218,7 +217,7 @@ function characterLength(text: string, at: number): number {
   return text.codePointAt(at)! > 0xffff ? 2 : 1;
 }
 
-/** Where a character of a text is, counted in UTF-16 units; `NaN` outside of the text. */
+/** The index in UTF-16 units of a character that is counted in code points; `NaN` outside of the text. */
 export function utf16Index(text: string, characters: number): number {
   let index = 0;
   for (let count = 0; count < characters; count++) {
@@ -228,7 +227,7 @@ export function utf16Index(text: string, characters: number): number {
   return index;
 }
 
-/** A statement without the spaces and semicolons at its end. (A pattern would look again and again at those in the middle.) */
+/** A statement without the spaces and semicolons at its end. (A regular expression would take quadratic time.) */
 export function withoutEnd(text: string): string {
   let end = text.length;
   while (end > 0 && /[\s;]/.test(text[end - 1]!)) end--;

@@ -1,7 +1,7 @@
 /**
- * A size as Postgres says it.
+ * Formats a size as `pg_size_pretty` does.
  *
- * @param bytes The size.
+ * @param bytes The size in bytes.
  *
  * @example
  * ```ts
@@ -22,10 +22,10 @@ export function sizeText(bytes: number): string {
 }
 
 /**
- * A number of things.
+ * Formats a count with its noun.
  *
- * @param number How many.
- * @param noun One of them.
+ * @param number The count.
+ * @param noun The noun in the singular.
  *
  * @example
  * ```ts
@@ -39,15 +39,9 @@ export function countText(number: number, noun: string): string {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/**
- * How many columns text takes in a fixed-width font.
- *
- * @module
- */
-
 const ASCII = /^[\x20-\x7e]*$/;
-// Latin, Greek, Cyrillic, and then kana, Han and Hangul syllables, each a grapheme of its own unless something outside
-// these follows: most text has no need of the segmenter, which costs a hundred times more.
+// Latin, Greek, Cyrillic, kana, Han and Hangul syllables: each character is a grapheme unless one outside of these ranges
+// follows. Most text consists of them, and so avoids the segmenter, which is a hundred times slower.
 const WIDE_SIMPLE = "\\u3041-\\u3096\\u30a1-\\u30fa\\u30fc-\\u30fe\\u4e00-\\u9fff\\uac00-\\ud7a3";
 const SIMPLE = new RegExp(
   `^[\\x20-\\x7e\\xa1-\\xac\\xae-\\u02ff\\u0391-\\u03ff\\u0400-\\u0482\\u2026\\u21b5\\u21e5${WIDE_SIMPLE}]*$`,
@@ -55,7 +49,7 @@ const SIMPLE = new RegExp(
 const SIMPLE_WIDE = new RegExp(`[${WIDE_SIMPLE}]`, "g");
 const EMOJI = /\p{Emoji_Presentation}|^\p{Emoji}\uFE0F/u;
 const ZERO_WIDTH = /[\p{M}\p{Cf}\p{Cc}\u1160-\u11ff\ud7b0-\ud7fb]/u;
-// East_Asian_Width W and F as ranges: JavaScript's \p{} does not offer the property.
+// East_Asian_Width W and F as ranges: \p{} in JavaScript does not have this property.
 const WIDE = new RegExp(
   "[\\u1100-\\u115f\\u2329\\u232a\\u2e80-\\u303e\\u3041-\\u3247\\u3250-\\ua4cf\\ua960-\\ua97f\\uac00-\\ud7a3" +
     "\\uf900-\\ufaff\\ufe10-\\ufe19\\ufe30-\\ufe6f\\uff01-\\uff60\\uffe0-\\uffe6" +
@@ -67,8 +61,8 @@ const graphemes: Intl.Segmenter = new Intl.Segmenter("en", {
 });
 
 /**
- * The columns that text takes: 2 for wide East Asian characters and emoji (a
- * flag or a joined family is one), 0 for combining marks, 1 for the rest.
+ * The columns that a text takes in a fixed-width font: 2 for wide East Asian characters and emoji (a flag or a joined family is
+ * one emoji), 0 for combining marks, 1 for others.
  *
  * @example
  * ```ts
@@ -90,8 +84,7 @@ export function textWidth(text: string): number {
 }
 
 /**
- * Text cut to at most `width` columns, the last of them `…` where it was cut or
- * where `more` says that there is more of it.
+ * Cuts a text to at most `width` columns. It ends in `…` where it was cut, or where `more` says that the text goes on.
  *
  * @example
  * ```ts
@@ -124,13 +117,13 @@ function graphemeWidth(grapheme: string): number {
 }
 
 /**
- * Line ends, C0 and C1 controls, and the format characters that hide or reorder what surrounds them, as a part of a regular
- * expression. Joiners (U+200C, U+200D) stay: emoji and Indic scripts need them.
+ * A part of a regular expression that matches invisible characters: line ends, C0 and C1 controls, and format characters that
+ * hide or reorder text. Joiners (U+200C, U+200D) are not among them: emoji and Indic scripts need them.
  */
 export const UNSEEN: string = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e" +
   "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]";
 
-/** What stands for a character that can't be seen: `↵`, `⇥`, or its number as `<U+001B>`. */
+/** The visible replacement of an invisible character: `↵`, `⇥`, or its number as `<U+001B>`. */
 export function markUnseen(found: string): string {
   const code = found.charCodeAt(0);
   if (found === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) return "↵";
@@ -141,8 +134,8 @@ export function markUnseen(found: string): string {
 const ALL = new RegExp(UNSEEN, "g");
 
 /**
- * A text of several lines as a terminal and a notebook may have it: line ends and tabs stay, every other character that
- * can't be seen is written out. A terminal takes some of them for commands, C1 controls such as U+009B too.
+ * Makes a text of several lines safe for a terminal or a notebook: line ends and tabs stay, other invisible characters are made
+ * visible. Terminals execute some of them as commands, including C1 controls such as U+009B.
  *
  * @example
  * ```ts
@@ -158,7 +151,7 @@ export function printable(text: string): string {
   );
 }
 
-/** JSON in which each character that can't be seen is an escape: the same value, which no terminal obeys. */
+/** Escapes the invisible characters in JSON. The value is the same, and a terminal executes nothing. */
 export function printableJson(json: string): string {
   return json.replace(
     ALL,

@@ -83,7 +83,7 @@ export const BUILT_IN: Readonly<Record<string, readonly [oid: number, arrayOid: 
   xid8: [5069, 271],
 };
 
-/** What SQL calls some of them. */
+/** Other names of some of them in SQL. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   boolean: "bool",
   smallint: "int2",
@@ -112,23 +112,23 @@ const NAMES = new Map<number, string>(
  * The name of a type.
  *
  * @param oid The type's oid.
- * @returns Such as `int8` or `text[]`; `oid 16385` for a type that a database made for itself.
+ * @returns Such as `int8` or `text[]`; `oid 16385` for a type that is not built in.
  */
 export function typeName(oid: number): string {
   return NAMES.get(oid) ?? `oid ${oid}`;
 }
 
-/** Whether every Postgres has the type. */
+/** Whether a type is built in. */
 export function isBuiltIn(oid: number): boolean {
   return NAMES.has(oid);
 }
 
-/** The names of the types that every Postgres has, arrays included. */
+/** The names of the built-in types, including arrays. */
 export function builtInNames(): string[] {
   return [...NAMES.values()];
 }
 
-/** The name under which results know a type that may be written as SQL has it: `bigint` is `int8`. */
+/** The name that results use for a type: `int8` for `bigint`. */
 export function plainName(name: string): string {
   return OTHER_NAMES[name.toLowerCase()] ?? name;
 }

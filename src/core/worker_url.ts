@@ -1,6 +1,6 @@
 /**
- * The address by which `node:worker_threads` runs a module. It takes `file:` and `data:` only; a module that came over http,
- * from a registry or a repository's raw files, is imported by a line in the latter.
+ * The URL of a module for `node:worker_threads`, which accepts only `file:` and `data:`. A module from `https:` is imported by a
+ * line of code in a `data:` URL.
  *
  * @param module The module's URL, as `import.meta.resolve` gives it.
  */

@@ -13,7 +13,7 @@ function pieces(sql: string): string[] {
 const CASES: [sql: string, pieces: string[]][] = [
   ["SELECT 1.5e3", ["word:SELECT", "number:1.5e3"]],
   ["'it''s' x", ["string:'it''s'", "word:x"]],
-  ["'a\\' b", ["string:'a\\'", "word:b"]], // a back-slash is nothing special
+  ["'a\\' b", ["string:'a\\'", "word:b"]], // a backslash is nothing special
   ["E'a\\' b' c", ["string:E'a\\' b'", "word:c"]], // here it is
   ["e'\\\\' x", ["string:e'\\\\'", "word:x"]],
   ["like 'x'", ["word:like", "string:'x'"]], // its e is not a prefix
@@ -123,7 +123,7 @@ Deno.test("sqlTokens() takes time in proportion to the text", () => {
   }
 });
 
-/** The parameters and semicolons where back-slashes are plain, and where they escape. */
+/** The parameters and semicolons where backslashes are plain, and where they escape. */
 const MARKS: readonly (readonly [text: string, conforming: string, escaping?: string])[] = [
   ["SELECT $1, $2", "$1 $2"],
   ["SELECT '$1', $2;", "$2 ;"],
@@ -156,7 +156,7 @@ function marks(text: string, escapes: boolean): string {
   return found.map(({ start, end }) => text.slice(start, end)).toArray().join(" ");
 }
 
-Deno.test("sqlTokens() finds parameters and semicolons whether back-slashes escape or not", () => {
+Deno.test("sqlTokens() finds parameters and semicolons whether backslashes escape or not", () => {
   for (const [text, plain, escaping = plain] of MARKS) {
     assert.equal(marks(text, false), plain, text);
     assert.equal(marks(text, true), escaping, text);

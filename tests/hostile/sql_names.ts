@@ -5,7 +5,7 @@ await loadModule();
 type Node = Record<string, unknown>;
 
 /**
- * What a statement leaves for `search_path` to find: functions, operators, types, collations and the catalogue's tables. A
+ * What a statement leaves for `search_path` to find: functions, operators, types, collations and the catalog's tables. A
  * schema on the path could have one of that name, and its owner's code would run as whoever runs the statement.
  *
  * @throws For what is no SQL.
