@@ -15,26 +15,26 @@ import {
 } from "./session_settings.ts";
 import { sqlOf } from "./statements.ts";
 
-/** The one Postgres backend that all sessions of an embedded database share. Its caller sees to it that they take turns. */
+/** The one Postgres backend that all sessions of an embedded database share. The caller makes them take turns. */
 export class Backend {
   readonly #engine = new Engine();
   readonly #sessions: ReadonlyMap<number, EmbeddedSession>;
-  /** Whose settings are in force, and the script that brought them. */
+  /** The session whose settings are in force, and the script that set them. */
   #current: EmbeddedSession | undefined;
   #applied = "";
   #running: EmbeddedSession | undefined;
 
-  /** `sessions` are those that there are at any time, by their process. */
+  /** `sessions` are the open sessions by process number; the map changes as they come and go. */
   constructor(sessions: ReadonlyMap<number, EmbeddedSession>) {
     this.#sessions = sessions;
   }
 
-  /** The outcome of some work, unless the backend crashes first. */
+  /** The outcome of `work`; rejects if the backend crashes first. */
   unlessCrashed<T>(work: Promise<T>): Promise<T> {
     return this.#engine.unlessCrashed(work);
   }
 
-  /** Whether it can run nothing any more. */
+  /** Whether the backend has ended and cannot run anything. */
   get crashed(): boolean {
     return this.#engine.crashed;
   }
@@ -47,7 +47,7 @@ export class Backend {
     await this.#engine.stop(orderly);
   }
 
-  /** Answers a batch of requests to its session's client; the status of the transaction that it leaves. */
+  /** Runs a batch, and sends the answers to the session's client. Returns the transaction status afterwards. */
   async answer(session: EmbeddedSession, batch: Frame[]): Promise<Outcome["status"]> {
     await this.switchTo(session);
     const { restore, requests } = session.statements.rewrite(batch);
@@ -58,11 +58,11 @@ export class Backend {
       prefix: session.statements.prefix,
       channels: session.channels,
       output: (bytes) => session.client.write(bytes),
-      // What makes no sense is an error of the session's, not the backend's: the next read will say so.
+      // A malformed message is the session's error, not the backend's: the session's next read reports it.
       more: async () => concatBytes(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
     });
     this.#running = undefined;
-    const due = session.attend(sqlOf(batch), outcome);
+    const due = session.track(sqlOf(batch), outcome);
     if (outcome.status === "I") {
       if (due.defaults) await this.query(defaultsScript(session.defaults));
       if (due.listen) await this.#listen();
@@ -76,7 +76,7 @@ export class Backend {
     return outcome.status;
   }
 
-  /** What of a session's settings, which are in force, its client has not been told. */
+  /** ParameterStatus messages for the settings in force that the session's client does not know yet. */
   async report(session: EmbeddedSession): Promise<Frame[]> {
     const [values = []] = await this.query(REPORT_QUERY);
     return REPORTED.flatMap((name, index) => {
@@ -87,12 +87,12 @@ export class Backend {
     });
   }
 
-  /** Lets the process end while it runs. */
+  /** Lets the process end while the backend runs. */
   unref(): void {
     this.#engine.unref();
   }
 
-  /** Cancels what a session runs, where it runs something. */
+  /** Cancels the running batch if it is this session's. */
   cancel(session: EmbeddedSession): void {
     if (this.#running === session) this.#engine.cancel();
   }
@@ -111,7 +111,7 @@ export class Backend {
     this.#current = session;
   }
 
-  /** Undoes what a session leaves behind; `inTransaction` where that is one of the things. */
+  /** Removes what a session leaves in the backend: its transaction if `inTransaction`, statements and LISTEN. */
   async forget(session: EmbeddedSession, inTransaction: boolean, discardTemporary: boolean): Promise<void> {
     if (inTransaction) await this.run([SYNC, query("ROLLBACK")]);
     const statements = session.statements.close();
@@ -123,7 +123,7 @@ export class Backend {
     if (session.dirty) this.#applied = "";
   }
 
-  /** The rows of a simple query. */
+  /** Runs a simple query of the local server itself, and returns the rows. */
   async query(sql: string): Promise<(string | null)[][]> {
     const answers = await this.run([query(sql)]);
     const error = answers.find((answer) => type(answer) === "E");
@@ -134,7 +134,7 @@ export class Backend {
     return answers.filter((answer) => type(answer) === "D").map(readRow);
   }
 
-  /** The answers to requests of the server's own. */
+  /** Runs requests of the local server itself, and returns the answers. */
   async run(requests: Frame[]): Promise<Frame[]> {
     const framer = new Framer();
     await this.#engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
@@ -160,14 +160,14 @@ export class Backend {
     }
   }
 
-  /** Listens again to what other sessions listen to, after one has stopped. */
+  /** Listens again to the channels of the other sessions, after one session has stopped listening. */
   async #listen(): Promise<void> {
     const channels = new Set([...this.#sessions.values()].flatMap((session) => [...session.channels]));
     if (channels.size) await this.query([...channels].map((channel) => `LISTEN ${identifier(channel)}`).join("; "));
   }
 }
 
-/** What a statement says that may change what a client is told of. */
+/** Words of statements that may change a setting that clients are told of. */
 const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all|role|authorization)\\b`, "i");
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));

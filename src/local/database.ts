@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.ts";
 
-/** A login that has been let in. */
+/** A login that was accepted. */
 export interface Login {
   role: string;
   database: string;
@@ -9,28 +9,28 @@ export interface Login {
   readOnly: boolean;
 }
 
-/** What stands behind the Postgres port. */
+/** The database behind the Postgres port. */
 export interface Database {
-  /** Whether there is a role of that name. */
+  /** Whether a role of this name exists. */
   hasRole(role: string): Promise<boolean>;
 
   /**
    * Serves a session from its AuthenticationOk to its end.
    *
    * @param onReady Called once the session is ready for its first query.
-   * @throws {Refused} Where the session can't begin, or is ended by the database.
+   * @throws {Refused} If the session cannot begin, or the database ends it.
    */
   serve(client: Connection, login: Login, onReady: () => void): Promise<void>;
 
-  /** Cancels what a session runs, as far as it can be; the key is the one that the session was given. */
+  /** Cancels the running statement of the session with this key, where possible. */
   cancel(process: number, secret: Uint8Array): void | Promise<void>;
 
   /** Lets the process end while the database runs. */
   unref(): void;
 
-  /** Ends every session and the database's own resources. */
+  /** Ends every session, and frees the database's resources. */
   close(): Promise<void>;
 }
 
-/** The database that every Lakebase project begins with. */
+/** The database that every Lakebase project has at first. */
 export const DEFAULT_DATABASE = "databricks_postgres";

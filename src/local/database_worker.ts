@@ -1,4 +1,4 @@
-/** PGlite in a worker of its own: a query blocks only this thread, never the notebook or script that is its host. */
+/** PGlite in a worker: a query blocks only this thread, never the notebook or script that started it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import { PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
@@ -7,20 +7,20 @@ import { type Outcome, ResponseScanner } from "./responses.ts";
 import { OUTSTANDING, SENT, type Signalled, Signals } from "./signals.ts";
 import { type ErrorHandling, StackGuard } from "./stack_guard.ts";
 
-/** What the host tells the worker. */
+/** Messages from the host to the worker. */
 export type ToWorker =
   | { kind: "start"; dataDir: string | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
   | { kind: "run"; input: Uint8Array; prefix: string; channels: Set<string> }
   | { kind: "stop" };
 
-/** What the worker tells the host. `want` asks for more input, through the inbox: it is blocked until then. */
+/** Messages from the worker to the host. `want` asks for input through the inbox; the worker is blocked until it comes. */
 export type FromWorker =
   | { kind: "started" | "want" | "stopped" }
   | { kind: "output"; bytes: Uint8Array }
   | { kind: "done"; outcome: Outcome }
   | { kind: "crashed"; message: string };
 
-/** Output that may be on its way before the query has to wait. */
+/** Bytes of unprocessed output at which the query waits. */
 const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
@@ -28,7 +28,7 @@ const COPY_DATA = "d".charCodeAt(0);
 /** Of Postgres's stack in memory. In most recursion this ends before JavaScript's stack, which {@linkcode StackGuard} watches. */
 const MAX_STACK_DEPTH = "200kB";
 
-// PGlite's own, less `search_path=public`, plus the time zone that a service runs in.
+// PGlite's own parameters without `search_path=public`, and with the time zone of a service.
 const START_PARAMETERS = [
   ...PGlite.defaultStartParams.filter((parameter, i, all) => ![parameter, all[i + 1]].includes("search_path=public")),
   "-c",
@@ -37,7 +37,7 @@ const START_PARAMETERS = [
   `max_stack_depth=${MAX_STACK_DEPTH}`,
 ];
 
-/** The part of PGlite's WebAssembly module that talks to a client. */
+/** The parts of PGlite's WebAssembly module that exchange messages with a client. */
 interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
   addFunction(callback: (address: number, length: number) => number | void, signature: string): number;
   _pgl_set_rw_cbs(read: number, write: number): void;
@@ -49,7 +49,7 @@ interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
   _PostgresSendReadyForQueryIfNecessary(): void;
 }
 
-/** What `_pgl_setPGliteExitStatus` tells of an exception that is only an SQL error on its way to the main loop. */
+/** The status of an exception that is an SQL error on its way to the main loop. */
 const SQL_ERROR = 100;
 
 class BackendThread {
@@ -61,7 +61,7 @@ class BackendThread {
   #input: Uint8Array = new Uint8Array();
   #read = 0;
   #end = 0;
-  #taken = 0;
+  #inputs = 0;
   readonly #output: Uint8Array<ArrayBuffer> = new Uint8Array(CHUNK);
   #written = 0;
   #scanner = new ResponseScanner();
@@ -74,8 +74,8 @@ class BackendThread {
     this.#inbox = inbox;
     signals.attach(backend);
     stack.attach(backend);
-    const read = backend.addFunction((address, length) => this.#give(address, length), "iii");
-    const write = backend.addFunction((address, length) => this.#take(address, length), "iii");
+    const read = backend.addFunction((address, length) => this.#readInput(address, length), "iii");
+    const write = backend.addFunction((address, length) => this.#writeOutput(address, length), "iii");
     backend._pgl_set_rw_cbs(read, write);
   }
 
@@ -101,8 +101,8 @@ class BackendThread {
     this.#signals.clear();
   }
 
-  /** Postgres reads from its client, a message at a time; where it has read everything, as in COPY, it blocks here. */
-  #give(address: number, length: number): number {
+  /** Gives Postgres input, one message at a time. During COPY it waits here for more. */
+  #readInput(address: number, length: number): number {
     if (this.#read >= this.#end) this.#nextMessage();
     const part = this.#input.subarray(this.#read, Math.min(this.#read + length, this.#end));
     this.#backend.HEAPU8.set(part, address);
@@ -121,25 +121,25 @@ class BackendThread {
   #awaitInput(): Uint8Array {
     this.#flush();
     post({ kind: "want" });
-    Atomics.wait(this.#shared, SENT, this.#taken);
+    Atomics.wait(this.#shared, SENT, this.#inputs);
     this.#signals.deliver();
-    this.#taken++;
+    this.#inputs++;
     this.#read = this.#end = 0;
     return receiveMessageOnPort(this.#inbox as never)?.message as Uint8Array;
   }
 
-  /** Postgres writes to its client. */
-  #take(address: number, length: number): number {
+  /** Takes Postgres's output. */
+  #writeOutput(address: number, length: number): number {
     this.#signals.deliver();
     for (const part of this.#scanner.scan(this.#backend.HEAPU8.subarray(address, address + length))) {
       if (this.#written + part.length > this.#output.length) this.#flush();
       if (part.length > this.#output.length) this.#send(new Uint8Array(part));
-      else this.#keep(part);
+      else this.#buffer(part);
     }
     return length;
   }
 
-  #keep(part: Uint8Array): void {
+  #buffer(part: Uint8Array): void {
     this.#output.set(part, this.#written);
     this.#written += part.length;
   }
@@ -164,13 +164,13 @@ let thread: BackendThread | undefined;
 
 parentPort!.on("message", async (message: ToWorker) => {
   try {
-    await obey(message);
+    await handle(message);
   } catch (error) {
     post({ kind: "crashed", message: error instanceof Error ? error.message : String(error) });
   }
 });
 
-async function obey(message: ToWorker): Promise<void> {
+async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "start":
       await start(message);
@@ -227,7 +227,7 @@ async function open(dataDir: string | undefined): Promise<PGlite> {
     ...(made ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
     startParams: START_PARAMETERS,
   });
-  // ALTER DATABASE refuses to rename the one that it is connected to.
+  // ALTER DATABASE refuses to rename the current database.
   if (!made) {
     await opened.exec(
       "UPDATE pg_catalog.pg_database SET datname = 'databricks_postgres' WHERE datname OPERATOR(pg_catalog.=) 'postgres'",

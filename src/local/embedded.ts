@@ -8,30 +8,30 @@ import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } 
 import { identifier, literal, settingsScript } from "./session_settings.ts";
 import { PreparedStatements } from "./statements.ts";
 
-/** What an embedded database starts with. */
+/** How to start an embedded database. */
 export interface EmbeddedOptions {
-  /** Undefined for a database in memory. */
+  /** Directory of the data; undefined for a database in memory. */
   dataDir: string | undefined;
-  /** Who may log in. */
+  /** Roles that may log in; missing ones are created. */
   roles: string[];
-  /** Milliseconds that a session waits for another's transaction. */
+  /** Milliseconds that a session waits for another session's transaction. */
   lockTimeout: number;
 }
 
 /**
  * PGlite as a server of many sessions.
  *
- * It has one backend, which sessions take in turns: a turn lasts for a query, or for the whole of a transaction. What
- * belongs to a session (settings, role, prepared statements, LISTEN) is put back when its turn comes. Temporary tables
- * and advisory locks belong to the backend, so all sessions share them.
+ * Sessions use the one backend in turns: a turn lasts for a query, or for a whole transaction. When a session's turn
+ * comes, its settings, role, prepared statements and LISTEN are restored. Temporary tables and advisory locks belong to
+ * the backend, so all sessions share them.
  */
-class OneDatabase implements Database {
+class RunningDatabase implements Database {
   readonly #options: EmbeddedOptions;
   readonly #sessions = new Map<number, EmbeddedSession>();
   readonly #backend = new Backend(this.#sessions);
   readonly #turn = new Turn<EmbeddedSession | symbol>();
   readonly #prepared = new PreparedStatements();
-  /** What is reported under which settings: a login needs no turn, and waits for no transaction, once that is known. */
+  /** ParameterStatus messages by settings: a login whose settings are known waits for no turn and no transaction. */
   readonly #reports = new Map<string, Frame[]>();
   #lastProcess = 1000;
 
@@ -39,9 +39,9 @@ class OneDatabase implements Database {
     this.#options = options;
   }
 
-  /** Starts the database and makes its roles. */
-  static async start(options: EmbeddedOptions): Promise<OneDatabase> {
-    const database = new OneDatabase(options);
+  /** Starts the database and creates the roles. */
+  static async start(options: EmbeddedOptions): Promise<RunningDatabase> {
+    const database = new RunningDatabase(options);
     try {
       await database.#backend.start(options.dataDir);
       await database.#makeRoles();
@@ -52,7 +52,7 @@ class OneDatabase implements Database {
     return database;
   }
 
-  /** Whether no session can be served any more. */
+  /** Whether the backend has ended, so no session can be served. */
   get crashed(): boolean {
     return this.#backend.crashed;
   }
@@ -64,7 +64,7 @@ class OneDatabase implements Database {
   async hasRole(role: string): Promise<boolean> {
     if (this.#options.roles.includes(role)) return true;
     const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${literal(role)}`;
-    return (await this.#aside(() => this.#backend.query(find))).length > 0;
+    return (await this.#inOwnTurn(() => this.#backend.query(find))).length > 0;
   }
 
   async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
@@ -117,7 +117,7 @@ class OneDatabase implements Database {
   /** Tells the client what it has logged in to. */
   async #greet(session: EmbeddedSession): Promise<void> {
     const script = settingsScript(session.settings);
-    const statuses = this.#reports.get(script) ?? await this.#aside(() => this.#report(session));
+    const statuses = this.#reports.get(script) ?? await this.#inOwnTurn(() => this.#report(session));
     this.#reports.set(script, statuses);
     for (const status of statuses) {
       const { text, next } = readCString(status, 5);
@@ -140,7 +140,7 @@ class OneDatabase implements Database {
     }
   }
 
-  /** Waits for the session's turn; false where it didn't come, and the client has been told so. */
+  /** Waits for the session's turn; false if the wait took too long and the client was sent the error. */
   async #enter(session: EmbeddedSession, batch: Frame[]): Promise<boolean> {
     try {
       await this.#turn.take(session, this.#options.lockTimeout, new Refused(BUSY));
@@ -164,8 +164,8 @@ class OneDatabase implements Database {
     }
   }
 
-  /** Runs queries of the server's own, in a turn of their own. */
-  async #aside<T>(task: () => Promise<T>): Promise<T> {
+  /** Runs queries of the local server itself, in a separate turn. */
+  async #inOwnTurn<T>(task: () => Promise<T>): Promise<T> {
     const turn = Symbol();
     await this.#turn.take(turn, this.#options.lockTimeout, new Refused(BUSY));
     try {
@@ -175,7 +175,7 @@ class OneDatabase implements Database {
     }
   }
 
-  /** Gives people their roles, as the owner of a project has one. */
+  /** Creates the roles with the rights of a project's owner. */
   async #makeRoles(): Promise<void> {
     const rows = await this.#backend.query("SELECT rolname FROM pg_catalog.pg_roles");
     const known = new Set(rows.map(([name]) => name));
@@ -191,21 +191,21 @@ class OneDatabase implements Database {
   }
 }
 
-/** {@linkcode OneDatabase}, started again after a crash: by the next session, which finds what is on disk, or nothing. */
+/** An embedded database that the next session starts again after a crash, with the data on disk or empty. */
 export class EmbeddedDatabase implements Database {
   readonly #options: EmbeddedOptions;
-  #current: Promise<OneDatabase>;
+  #current: Promise<RunningDatabase>;
   #unreferenced = false;
   #closed = false;
 
-  private constructor(options: EmbeddedOptions, first: OneDatabase) {
+  private constructor(options: EmbeddedOptions, first: RunningDatabase) {
     this.#options = options;
     this.#current = Promise.resolve(first);
   }
 
-  /** Starts the database and makes its roles. */
+  /** Starts the database and creates the roles. */
   static async start(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
-    return new EmbeddedDatabase(options, await OneDatabase.start(options));
+    return new EmbeddedDatabase(options, await RunningDatabase.start(options));
   }
 
   unref(): void {
@@ -214,11 +214,11 @@ export class EmbeddedDatabase implements Database {
   }
 
   async hasRole(role: string): Promise<boolean> {
-    return await (await this.#living()).hasRole(role);
+    return await (await this.#running()).hasRole(role);
   }
 
   async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
-    await (await this.#living()).serve(client, login, onReady);
+    await (await this.#running()).serve(client, login, onReady);
   }
 
   cancel(process: number, secret: Uint8Array): void {
@@ -230,7 +230,7 @@ export class EmbeddedDatabase implements Database {
     await (await this.#current.catch(() => undefined))?.close();
   }
 
-  async #living(): Promise<OneDatabase> {
+  async #running(): Promise<RunningDatabase> {
     const current = this.#current;
     const database = await current.catch(() => undefined);
     if (database?.crashed === false || this.#closed && database !== undefined) return database;
@@ -238,9 +238,9 @@ export class EmbeddedDatabase implements Database {
     return await this.#current;
   }
 
-  async #restart(before: OneDatabase | undefined): Promise<OneDatabase> {
+  async #restart(before: RunningDatabase | undefined): Promise<RunningDatabase> {
     await before?.close();
-    const database = await OneDatabase.start(this.#options).catch((error) => {
+    const database = await RunningDatabase.start(this.#options).catch((error) => {
       const message = `The local database has crashed, and can't be started again: ${(error as Error).message}`;
       throw new Refused({ sqlstate: "57P03", message });
     });
@@ -249,7 +249,7 @@ export class EmbeddedDatabase implements Database {
   }
 }
 
-/** Milliseconds that a query may go on without its client, which may have asked for it and left on purpose. */
+/** Milliseconds that a query may run without its client, which may have sent it and left on purpose. */
 const ORPHAN_TIME = 1000;
 
 const SUPERUSER = "databricks_superuser";
@@ -261,17 +261,17 @@ const BUSY = {
   hint: "End the other transaction, or give the local Lakebase a real Postgres with its database option.",
 };
 
-/** Lets one holder go at a time, first come, first served. */
+/** A lock for one holder at a time, in the order of asking. */
 export class Turn<Holder> {
   #holder: Holder | undefined;
   readonly #queue: { holder: Holder; enter: () => void; refuse: (reason: unknown) => void }[] = [];
 
-  /** Who has the turn. */
+  /** The holder that has the turn. */
   get holder(): Holder | undefined {
     return this.#holder;
   }
 
-  /** Resolves once the turn is this holder's; rejects with the given reason where that takes longer than `limit` ms. */
+  /** Resolves when this holder has the turn; rejects with `reason` after `limit` milliseconds. */
   async take(holder: Holder, limit: number, reason: unknown): Promise<void> {
     if (this.#holder === holder) return;
     if (this.#holder === undefined) {
@@ -288,7 +288,7 @@ export class Turn<Holder> {
     }
   }
 
-  /** Gives the turn to whoever waits longest. Nothing happens where it isn't this holder's. */
+  /** Passes the turn to the holder that waits longest. Does nothing if this holder does not have the turn. */
   give(holder: Holder): void {
     if (this.#holder !== holder) return;
     const next = this.#queue.shift();
@@ -296,7 +296,7 @@ export class Turn<Holder> {
     next?.enter();
   }
 
-  /** Sends a waiting holder away with a reason; whether it was waiting. */
+  /** Rejects a holder's wait with a reason. Returns whether the holder was waiting. */
   refuse(holder: Holder, reason: unknown): boolean {
     const at = this.#queue.findIndex((waiting) => waiting.holder === holder);
     const [waiting] = at < 0 ? [] : this.#queue.splice(at, 1);

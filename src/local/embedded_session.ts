@@ -6,24 +6,24 @@ import type { Outcome } from "./responses.ts";
 import { type SessionSettings, startupSettings } from "./session_settings.ts";
 import { type PreparedStatements, SessionStatements } from "./statements.ts";
 
-/** One client of the embedded database, and what of the shared backend is its own. */
+/** One client of the embedded database, and its part of the shared backend's state. */
 export class EmbeddedSession {
   readonly process: number;
-  /** What a request to cancel has to show. */
+  /** The secret that a cancel request must contain. */
   readonly secret: Uint8Array = randomBytes(4);
   readonly client: Connection;
   readonly requests: Requests;
   readonly statements: SessionStatements;
-  /** What it listens to. */
+  /** Channels of LISTEN. */
   readonly channels: Set<string> = new Set();
-  /** What its client asked for at login, which RESET comes back to. */
+  /** Settings that the client asked for at login; RESET returns to them. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
-  /** What its client was last told of its settings. */
+  /** Values that the client was last sent in ParameterStatus. */
   readonly reported: Map<string, string> = new Map();
-  /** Whether its settings may have changed since they were last looked at. */
+  /** Whether the settings may have changed since they were last read. */
   dirty = false;
-  /** Whether it may have made temporary objects. */
+  /** Whether the session may have created temporary objects. */
   temporary = false;
 
   constructor(
@@ -40,8 +40,8 @@ export class EmbeddedSession {
     this.settings = { user: role, role: "none", values: new Map(this.defaults) };
   }
 
-  /** Keeps track of what a batch has done to the session; says what the backend must now be told. */
-  attend(sql: string, { tags }: Outcome): { defaults: boolean; listen: boolean } {
+  /** Records what a batch has done to the session. Returns what the backend must restore. */
+  track(sql: string, { tags }: Outcome): { defaults: boolean; listen: boolean } {
     const discarded = tags.has("DISCARD ALL");
     const reset = tags.has("RESET") || discarded;
     if (reset || tags.has("SET") || /set_config/i.test(sql)) this.dirty = true;
@@ -59,33 +59,33 @@ export class EmbeddedSession {
   }
 }
 
-/** The channels (of whose names the server keeps 63 bytes) that some SQL listens to, or stops listening to. */
+/** The channels of the LISTEN or UNLISTEN commands in some SQL. The server keeps 63 bytes of a name. */
 export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[] {
   const statements = sql.matchAll(new RegExp(`\\b${command}\\s+(?:"((?:[^"]|""){1,200})"|([\\w$]+|\\*))`, "gi"));
   return [...statements].map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare?.toLowerCase() ?? "");
 }
 
-/** A batch is run once it has this many bytes, though its Sync has not come yet. */
-const ENOUGH = 1 << 20;
+/** Bytes after which a batch runs without waiting for its Sync. */
+const MAX_BATCH_BYTES = 1 << 20;
 
-/** What a client may say. Postgres ends its process over anything else, and the embedded one is all that there is. */
-const KNOWN = "QPBDECHSFXdcf";
+/** Types of the messages that a client may send. Any other type ends a Postgres process, and there is only one here. */
+const CLIENT_MESSAGES = "QPBDECHSFXdcf";
 
-/** What a client sends after its login, cut where the database can take a turn. */
+/** A client's messages after login, cut into batches that fit into a turn. */
 export class Requests {
   readonly #client: Connection;
   readonly #framer = new Framer();
   #skipping = false;
-  #lost = false;
+  #malformed = false;
 
   constructor(client: Connection) {
     this.#client = client;
   }
 
   /**
-   * The next message; undefined once the client has gone, or said so.
+   * The next message; undefined after Terminate or the end of the connection.
    *
-   * @throws {Refused} Where it is no message.
+   * @throws {Refused} If the bytes are not a message.
    */
   async next(): Promise<Frame | undefined> {
     for (;;) {
@@ -97,12 +97,12 @@ export class Requests {
     }
   }
 
-  /** What there is of the input of a COPY, and at least one message; undefined where `next` is. */
+  /** The COPY messages that have arrived, at least one; undefined where `next` is. */
   async copyData(): Promise<Frame[] | undefined> {
     let message = await this.next();
     if (!message) return undefined;
     const messages = [message];
-    for (let size = message.length; size < ENOUGH && type(message) === "d"; size += message.length) {
+    for (let size = message.length; size < MAX_BATCH_BYTES && type(message) === "d"; size += message.length) {
       const following = this.#framed();
       if (!following) break;
       message = following;
@@ -111,10 +111,10 @@ export class Requests {
     return messages;
   }
 
-  /** Messages up to one that is answered at once: a query, Sync or Flush. Undefined where `next` is. */
+  /** Messages up to one that Postgres answers at once: a query, Sync or Flush. Undefined where `next` is. */
   async batch(): Promise<Frame[] | undefined> {
     const messages: Frame[] = [];
-    for (let size = 0; size < ENOUGH;) {
+    for (let size = 0; size < MAX_BATCH_BYTES;) {
       const message = await this.next();
       if (!message) return undefined;
       const kind = type(message);
@@ -122,7 +122,7 @@ export class Requests {
         await this.#skip(kind);
         continue;
       }
-      // What is left of a COPY that has failed.
+      // The rest of a failed COPY.
       if ("dcf".includes(kind)) continue;
       messages.push(message);
       size += message.length;
@@ -131,7 +131,7 @@ export class Requests {
     return messages;
   }
 
-  /** After an error of a batch that wasn't run: says that it is over, at once or at its Sync. */
+  /** Ends a batch that was refused without running: sends ReadyForQuery, now or at the batch's Sync. */
   async abandon(batch: Frame[]): Promise<void> {
     this.#skipping = true;
     const last = batch.at(-1);
@@ -146,13 +146,13 @@ export class Requests {
 
   #framed(): Frame | undefined {
     try {
-      if (this.#lost) throw new RangeError("Cannot read message: the one before made no sense");
+      if (this.#malformed) throw new RangeError("Cannot read message: the previous one is malformed");
       const message = this.#framer.next();
-      if (!message || KNOWN.includes(type(message))) return message;
+      if (!message || CLIENT_MESSAGES.includes(type(message))) return message;
     } catch {
-      // Its length makes no sense either.
+      // An impossible length gives the same error.
     }
-    this.#lost = true;
+    this.#malformed = true;
     throw new Refused({ sqlstate: "08P01", message: "invalid frontend message" });
   }
 }

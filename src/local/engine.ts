@@ -5,22 +5,22 @@ import { Refused, SHUTDOWN } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./signals.ts";
 
-/** Whole messages to run, and where their answers go. */
+/** Whole messages to run, and a destination for the answers. */
 export interface Batch {
-  /** Given away: it has its buffer for itself. */
+  /** Transferred to the worker, so its buffer must hold nothing else. */
   input: Uint8Array<ArrayBuffer>;
   prefix?: string;
   channels?: Set<string>;
-  /** Takes answers; the query waits while it is behind. */
+  /** Receives answers; the query waits while too many are unprocessed. */
   output(bytes: Uint8Array): Promise<void>;
-  /** Gives what the client sends next, which COPY asks for. */
+  /** Reads the client's next messages, which COPY asks for. */
   more?(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** How long a database with its data on disk is given to write them, in milliseconds. */
+/** Milliseconds that a database has to write its data to disk. */
 const STOP_TIMEOUT = 3000;
 
-/** One embedded Postgres in a worker. It runs one batch at a time. */
+/** One embedded Postgres in a worker, which runs one batch at a time. */
 export class Engine {
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
@@ -34,12 +34,12 @@ export class Engine {
 
   constructor() {
     this.#worker.on("message", (message: FromWorker) => {
-      this.#tail = this.#tail.then(() => this.#hear(message)).catch((error) => this.#end(error));
+      this.#tail = this.#tail.then(() => this.#receive(message)).catch((error) => this.#end(error));
     });
     this.#worker.on("error", (error) => this.#end(error));
   }
 
-  /** Starts Postgres, on the data in a directory where that is given. */
+  /** Starts Postgres with the data of a directory, or in memory. */
   async start(dataDir: string | undefined): Promise<void> {
     const inbox = this.#channel.port2;
     const shared = this.#shared.buffer as SharedArrayBuffer;
@@ -67,7 +67,7 @@ export class Engine {
   }
 
   /**
-   * Cancels the running batch at its next system call; one that only computes in memory runs to its end.
+   * Cancels the running batch at its next system call. A batch that only computes in memory runs to its end.
    */
   cancel(): void {
     Atomics.store(this.#shared, CANCEL, 1);
@@ -78,7 +78,7 @@ export class Engine {
     for (const slot of [CANCEL, OUTSTANDING]) Atomics.notify(this.#shared, slot);
   }
 
-  /** Ends the database, even in the middle of a query; one that keeps its data on disk is first given time to. */
+  /** Ends the database, even during a query. An orderly stop first gives an idle database time to write its data. */
   stop(orderly: boolean): Promise<void> {
     return this.#stopping ??= this.#stop(orderly);
   }
@@ -86,8 +86,8 @@ export class Engine {
   async #stop(orderly: boolean): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (orderly && !this.#batch) {
-      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
-      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), late]);
+      const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
+      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), timeout]);
     }
     clearTimeout(timer);
     this.#end(new Refused(SHUTDOWN));
@@ -105,9 +105,9 @@ export class Engine {
   }
 
   /**
-   * The outcome of some work, unless the database crashes or stops first.
+   * The outcome of `work`; rejects if the database crashes or stops first.
    *
-   * `Promise.race` with a promise that lives as long as the database would keep every outcome for as long.
+   * `Promise.race` with a promise that lives as long as the database would keep every outcome in memory.
    */
   unlessCrashed<T>(work: Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -122,7 +122,7 @@ export class Engine {
     for (const reject of this.#waiting) reject(this.#crash.error);
   }
 
-  async #hear(message: FromWorker): Promise<void> {
+  async #receive(message: FromWorker): Promise<void> {
     switch (message.kind) {
       case "output":
         await this.#batch?.output(message.bytes);

@@ -8,7 +8,7 @@
  * import assert from "node:assert/strict";
  *
  * await using local = await startLocal({ passwords: { app: "secret" } });
- * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // its compute sleeps, and refuses until it is up
+ * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // the compute sleeps, and refuses connections until it is up
  *
  * const { PGHOST: host, PGPORT: port } = local.env as Record<string, string>;
  * await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
@@ -36,85 +36,87 @@ export type { Failure } from "./messages.ts";
 export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
-/** What {@linkcode startLocal} serves. Its durations are in milliseconds, where those of `connect()` are in seconds. */
+/** Options of {@linkcode startLocal}. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
 export interface LocalOptions {
   /**
-   * `postgres://` URL of a server to stand in front of. The local Lakebase is no wall: its sessions log in as the URL's user,
-   * and `RESET SESSION AUTHORIZATION` makes them that user again.
+   * `postgres://` URL of a server to use as the database. This is not a security boundary: sessions log in as the URL's
+   * user, and `RESET SESSION AUTHORIZATION` makes a session that user again.
    *
    * @default {an embedded PGlite}
    */
   database?: string;
-  /** Directory that keeps PGlite's data between runs. @default {in memory, nothing left behind} */
+  /** Directory that keeps PGlite's data between runs. @default {the data are in memory, and end with the process} */
   dataDir?: string;
   /** The workspace's user, who is also the Postgres role. @default {"you@example.com"} */
   user?: string;
-  /** The workspace API's port. @default {0, a port that the system chooses} */
+  /** Port of the workspace API. @default {0: the system chooses one} */
   workspacePort?: number;
-  /** The Postgres port. @default {0, a port that the system chooses} */
+  /** Port of Postgres. @default {0: the system chooses one} */
   postgresPort?: number;
-  /** What the workspace holds. @default {project "local" with branch "production" and endpoint "primary"} */
+  /** The workspace's projects. @default {project "local" with branch "production" and endpoint "primary"} */
   projects?: LocalProject[];
   /** Lakebase Provisioned instances. @default {none} */
   instances?: LocalInstance[];
-  /** Native logins, password by role; the roles are made. @default {none} */
+  /** Native logins: passwords by role. The roles are created. @default {none} */
   passwords?: Record<string, string>;
-  /** Who may log in with OAuth client credentials. @default {none} */
+  /** Service principals that may log in with OAuth client credentials. @default {none} */
   servicePrincipals?: ServicePrincipal[];
-  /** Groups of the user, each a Postgres role. @default {none} */
+  /** Groups of the user; each becomes a Postgres role. @default {none} */
   groups?: string[];
   /**
-   * Makes the workspace's host one that serves several, as unified hosts do: each request has to name this id, in
-   * `X-Databricks-Workspace-Id` or `X-Databricks-Org-Id`. @default {none: its host serves it alone}
+   * Makes the host behave like a unified host, which serves several workspaces: each request must name this id in
+   * `X-Databricks-Workspace-Id` or `X-Databricks-Org-Id`. @default {none: the host serves one workspace}
    */
   workspaceId?: string;
-  /** Milliseconds that a Postgres connection has to log in. @default {15_000} */
+  /** Milliseconds within which a Postgres connection must log in. @default {15_000} */
   handshakeTimeout?: number;
-  /** Milliseconds that a session waits for another's transaction in PGlite, which runs one at a time. @default {30_000} */
+  /** Milliseconds that a session waits for another's transaction: PGlite runs one at a time. @default {30_000} */
   lockTimeout?: number;
-  /** Stops it. */
+  /** Closes the local Lakebase when it aborts. */
   signal?: AbortSignal;
 }
 
-/** A local Lakebase that is being served. */
+/** A running local Lakebase. */
 export interface LocalLakebase extends AsyncDisposable {
   /**
-   * Environment that points a client at it.
+   * Environment variables that point a client at this Lakebase.
    *
-   * `PGSSLMODE` is `require`: `@databricks/lakebase` takes no `verify-full`, and libpq verifies under `require` too as
-   * soon as there is a `PGSSLROOTCERT`: a temporary file, which is made when this is first read, and goes with `close()`.
+   * `PGSSLMODE` is `require`, because `@databricks/lakebase` does not accept `verify-full`; with a `PGSSLROOTCERT`, libpq
+   * verifies under `require`, too. `PGSSLROOTCERT` is a temporary file, created when `env` is first read and removed by
+   * `close()`.
    */
   readonly env: Record<string, string>;
   /**
-   * The same for this module's own client, which takes the authority itself for `PGSSLROOTCERT`: no file is made.
+   * The same variables for this module's own client, which accepts the PEM text as `PGSSLROOTCERT`: no file is created.
    * @internal
    */
   readonly inlineEnv: Record<string, string>;
-  /** The certificate authority to trust, PEM; `PGSSLROOTCERT` is a file of it. */
+  /** The certificate authority to trust, as PEM text; `PGSSLROOTCERT` is a file with it. */
   readonly ca: string;
-  /** Makes it misbehave. */
+  /** Makes the Lakebase fail on request. */
   readonly faults: Faults;
-  /** Every call of the workspace API so far. */
+  /** The last 10,000 calls of the workspace API. */
   readonly requests: readonly WorkspaceRequest[];
   /** Every Postgres login so far. */
   readonly logins: readonly PostgresLogin[];
-  /** How many Postgres sessions are open. */
+  /** Number of open Postgres sessions. */
   readonly connections: number;
-  /** Lets the process end while it is served, as `connect({ local: true })` does; for before the first connection. */
+  /** Lets the process end without `close()`, as `connect({ local: true })` does. Call it before the first connection. */
   unref(): void;
-  /** Ends every connection, both ports and the database. Calling it twice is harmless. */
+  /** Closes every connection, both ports and the database. Later calls do nothing more. */
   close(): Promise<void>;
 }
 
 /**
- * Serves a Lakebase on this machine's loopback, until it is closed: a script that forgets `close()`, and did not say
- * `unref()`, never ends. The example at the top of `lakebase/local` shows it with a client.
+ * Starts a Lakebase on this machine's loopback address. The process does not end until the Lakebase is closed, unless
+ * `unref()` was called. The example at the top of `lakebase/local` connects a client to it.
  *
- * @param options What the workspace holds, and where.
- * @returns What is served; `await using` closes it.
- * @throws {Error} Where a port is taken, or the database can't be started or reached.
+ * @param options What the workspace contains, its ports and its database.
+ * @returns The running Lakebase; `await using` closes it.
+ * @throws {Error} If a port is taken, or the database cannot be started or reached.
+ * @throws {TypeError} If an option is unknown.
  *
- * @example For a client that reads the environment
+ * @example Variables for a client that reads the environment
  * ```ts
  * import { startLocal } from "lakebase/local";
  * import assert from "node:assert/strict";
@@ -139,7 +141,7 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
-/** The names in {@linkcode LocalOptions}: one that is not here is a typo. */
+/** The names of {@linkcode LocalOptions}; any other name is refused as a typo. */
 const NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
   ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances", "passwords"] as const,
   ...["servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
@@ -177,7 +179,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const gateway = new Gateway({ port: postgresPort, database, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
-  // Before the gateway, whose sessions may be waiting for it; above as well, for a start that gets no further.
+  // The database closes before the gateway, whose sessions may be waiting for it. The first defer is for a failed start.
   stack.defer(() => database.close());
   const api = new WorkspaceApi({
     port: workspacePort,
@@ -204,7 +206,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   return served({ database, gateway, api, faults, inlineEnv, ca: authority.ca }, stack);
 }
 
-/** The certificates and the database, side by side: both take most of the start. */
+/** Starts the certificates and the database at the same time: they take most of the start. */
 async function startFoundation(
   options: LocalOptions,
   workspace: Workspace,
@@ -212,12 +214,12 @@ async function startFoundation(
 ): Promise<{ authority: CertificateAuthority; database: Database }> {
   const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const starting = startDatabase(options, roles);
-  starting.catch(() => {}); // awaited below: keys that are being made can't be called off
+  starting.catch(() => {}); // awaited below: key generation cannot be canceled
   const authority = await certifying;
   return { authority, database: await starting };
 }
 
-/** What is served, as a program sees it. */
+/** The public face of the running parts. */
 function served(
   { database, gateway, api, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
     database: Database;
@@ -246,7 +248,7 @@ function served(
   };
 }
 
-/** A file of the authority, written when it is first asked for: a notebook's process may end without any farewell. */
+/** Writes the authority to a file at the first call: a notebook's process may end without removing it. */
 function fileOf(ca: string, stack: AsyncDisposableStack): () => string {
   let path: string | undefined;
   const remove = (): void => path === undefined ? undefined : Deno.removeSync(path);

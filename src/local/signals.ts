@@ -1,4 +1,4 @@
-/** What signals do to Postgres: addresses of its flags, in its memory. */
+/** Addresses of the flags that signals set in Postgres's memory. */
 export interface Signalled {
   HEAPU8: Uint8Array;
   HEAP32: Int32Array;
@@ -9,27 +9,27 @@ export interface Signalled {
 type Call = (...values: number[]) => number;
 type RaiseAlarm = (timer: number, now: number) => void;
 
-/** The system calls that a query makes sooner or later, unless it only computes in memory. */
+/** The system calls that a query makes now and then, unless it only computes in memory. */
 const WATCHED = ["fd_read", "fd_write", "fd_pread", "fd_pwrite", "clock_time_get", "emscripten_date_now"];
 
-/** So many looks at the clock with nothing in between are a busy wait: WebAssembly has no other way to sleep. */
-const BUSY_WAIT = 1000;
+/** Consecutive clock reads that count as a busy wait: WebAssembly has no other way to sleep. */
+const BUSY_WAIT_READS = 1000;
 
-/** Nanoseconds, in a clock that is to end a sleep. */
+/** Nanoseconds added to the clock to end a sleep. */
 const FAR_AHEAD = 10n ** 15n;
 
 /**
- * Signals for a Postgres that can't be sent any: nothing else runs in its thread while a query does.
+ * Signals for a Postgres that cannot receive any, because nothing else runs in its thread during a query.
  *
- * A request to cancel and `statement_timeout` are delivered at the query's next system call. A query that makes none,
- * because all it does is compute in memory, runs to its end.
+ * A cancel request and `statement_timeout` are delivered at the query's next system call. A query that makes no system
+ * call, because it only computes in memory, runs to its end.
  */
 export class Signals {
   readonly #shared: Int32Array;
   #backend: Signalled | undefined;
   #raiseAlarm: RaiseAlarm | undefined;
   #alarm = Infinity;
-  #looks = 0;
+  #clockReads = 0;
   #awake = false;
 
   constructor(shared: Int32Array) {
@@ -45,16 +45,16 @@ export class Signals {
     this.#backend = backend;
   }
 
-  /** Forgets what came too late for the query that it was meant for. */
+  /** Discards a cancel request that arrived after its query had ended. */
   clear(): void {
     if (this.#backend) this.#backend.HEAP32[this.#backend._QueryCancelPending >> 2] = 0;
     this.#awake = false;
   }
 
   /**
-   * Delivers what is due.
+   * Delivers pending signals.
    *
-   * @throws {Error} Where the database is to end: to terminate its worker does not end a query, which would go on for good.
+   * @throws {Error} If the database is being stopped: terminating the worker would not end a running query.
    */
   deliver(): void {
     if (Atomics.load(this.#shared, STOP) === 1) throw new Error("the database has been stopped");
@@ -75,9 +75,9 @@ export class Signals {
     if (name === "_setitimer_js") return (_timer: number, milliseconds: number) => this.#setAlarm(milliseconds);
     if (!WATCHED.includes(name)) return value;
     const call = value as Call;
-    if (name === "clock_time_get") return (...values: number[]) => this.#look(call, values);
+    if (name === "clock_time_get") return (...values: number[]) => this.#readClock(call, values);
     return (...values: number[]): number => {
-      this.#looks = 0;
+      this.#clockReads = 0;
       this.deliver();
       return call(...values);
     };
@@ -88,8 +88,8 @@ export class Signals {
     return 0;
   }
 
-  #look(clock: Call, values: number[]): number {
-    if (++this.#looks > BUSY_WAIT) Atomics.wait(this.#shared, CANCEL, 0, 1);
+  #readClock(clock: Call, values: number[]): number {
+    if (++this.#clockReads > BUSY_WAIT_READS) Atomics.wait(this.#shared, CANCEL, 0, 1);
     this.deliver();
     const result = clock(...values);
     if (this.#awake && this.#backend) this.#endSleep(this.#backend, values[2] ?? 0);
@@ -103,15 +103,15 @@ export class Signals {
   }
 }
 
-/** The memory that the database's host and worker share, an Int32 each. A worker that is blocked hears of nothing else. */
+/** Indexes of the Int32 values that host and worker share. A blocked worker can receive nothing else. */
 
-/** Bytes of output on their way to the host. */
+/** Bytes of output that the host has not processed yet. */
 export const OUTSTANDING = 0;
-/** Inputs that the host has sent through the inbox. */
+/** Number of inputs that the host has sent through the inbox. */
 export const SENT = 1;
-/** 1 where the host wants the running query cancelled. */
+/** 1 if the running query is to be canceled. */
 export const CANCEL = 2;
-/** 1 where the database is to end, whatever it does. */
+/** 1 if the database is to end, even during a query. */
 export const STOP = 3;
-/** How many there are. */
+/** Number of shared values. */
 export const SLOTS = 4;
