@@ -1,4 +1,4 @@
-/** What the workspace API answers when it refuses: a status and `{ error_code, message }`. */
+/** An error of the workspace API: a status and `{ error_code, message }`. */
 export class ApiError extends Error {
   readonly status: number;
   readonly errorCode: string;
@@ -16,12 +16,12 @@ export function invalid(message: string): ApiError {
   return new ApiError(400, "INVALID_PARAMETER_VALUE", message);
 }
 
-/** 404 with the code that the API uses for a name that isn't there. */
+/** 404 with the code that the API uses for an unknown name. */
 export function notFound(message = "resource not found"): ApiError {
   return new ApiError(404, "NOT_FOUND", message);
 }
 
-/** The `error_code` that usually comes with a status. */
+/** The usual `error_code` for a status. */
 export function errorCodeOf(status: number): string {
   return ERROR_CODES[status] ?? "INTERNAL_ERROR";
 }
@@ -36,21 +36,21 @@ const ERROR_CODES: Record<number, string> = {
   503: "TEMPORARILY_UNAVAILABLE",
 };
 
-/** Bytes of a request's body; the real API's own requests have a few hundred. */
-const MOST_BODY_BYTES = 1_000_000;
+/** Limit for a request's body in bytes; real requests have a few hundred. */
+const MAX_BODY_BYTES = 1_000_000;
 
 /**
- * The body of a request, which comes before anybody has shown a login.
+ * The body of a request. Its length is limited, because it is read before the caller is authenticated.
  *
- * @throws {ApiError} 413 for one that is too long.
+ * @throws {ApiError} 413 if the body is too long.
  */
 export async function bodyText(request: Request): Promise<string> {
   const decoder = new TextDecoder();
   let [text, length] = ["", 0];
   for await (const chunk of request.body ?? []) {
     length += chunk.length;
-    if (length > MOST_BODY_BYTES) {
-      throw new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `The request's body has more than ${MOST_BODY_BYTES} bytes`);
+    if (length > MAX_BODY_BYTES) {
+      throw new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `The request's body has more than ${MAX_BODY_BYTES} bytes`);
     }
     text += decoder.decode(chunk, { stream: true });
   }

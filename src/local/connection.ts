@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
 import type { Frame } from "./messages.ts";
 
-/** How long TLS has to tell of the end of TCP by itself. */
+/** Milliseconds that TLS has to report the end of TCP itself. */
 const END_GRACE_MS = 200;
 
-/** The bytes of a socket, pulled and pushed at the pace of both sides. Its methods never reject. */
+/** Reads and writes a socket with backpressure. The methods never reject. */
 export class Connection {
-  /** Settles once the socket is gone. */
+  /** Resolves when the socket is closed. */
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #transport: Socket;
@@ -14,27 +14,27 @@ export class Connection {
   #waiting: PromiseWithResolvers<void> | undefined;
   #frozen: PromiseWithResolvers<void> | undefined;
   #ended = false;
-  #late: ReturnType<typeof setTimeout> | undefined;
+  #endTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `transport` is the TCP socket under `socket`, where that is TLS. */
+  /** `transport` is the TCP socket below `socket` if that is TLS. */
   constructor(socket: Socket, transport: Socket = socket) {
     this.#socket = socket;
     this.#transport = transport;
     this.#wake = () => {
-      // Nobody may be reading just now, and a stream only notices its end when it is read.
+      // A stream notices its end only when it is read, and nobody may be reading now.
       if (!socket.readableLength) socket.read(0);
       this.#waiting?.resolve();
       this.#waiting = undefined;
     };
     for (const event of ["readable", "drain"]) socket.on(event, this.#wake);
     socket.once("end", () => this.#end());
-    // The close that follows an error is what counts; without a listener the error would end the process.
+    // The close after an error is handled. Without a listener the error would end the process.
     socket.on("error", () => {});
     if (socket !== transport) onTransportEnd(socket, () => this.#endSoon());
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     socket.once("close", () => {
-      clearTimeout(this.#late);
+      clearTimeout(this.#endTimer);
       this.#end();
       this.freeze(false);
       resolve();
@@ -46,31 +46,31 @@ export class Connection {
     return this.#socket !== this.#transport;
   }
 
-  /** Whether the other side has hung up. */
+  /** Whether the other side has closed the connection. */
   get ended(): boolean {
     return this.#ended || this.#socket.destroyed;
   }
 
-  /** The next bytes, exactly `size` where that is given; undefined once the other side has hung up before. */
+  /** The next bytes: exactly `size`, or as many as there are. Undefined if the connection ends first. */
   async read(size?: number): Promise<Uint8Array | undefined> {
     for (;;) {
       await this.#frozen?.promise;
       const chunk: Uint8Array | null = size === undefined ? this.#socket.read() : this.#socket.read(size);
-      // A stream that has ended gives what is left of it, however much was asked for.
+      // A stream that has ended returns the rest, even if that is less than `size`.
       if (chunk && (size === undefined || chunk.length === size)) return chunk;
       if (this.ended) return undefined;
       await this.#change();
     }
   }
 
-  /** The next byte, which stays to be read; undefined where there is none. */
+  /** The next byte, which is not consumed; undefined at the end. */
   async peek(): Promise<number | undefined> {
     const chunk = await this.read();
     if (chunk) this.#socket.unshift(chunk);
     return chunk?.[0];
   }
 
-  /** Sends the bytes; resolves once there is room for more. */
+  /** Sends the bytes; resolves when there is room for more. */
   async write(bytes: Uint8Array): Promise<void> {
     await this.#frozen?.promise;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
@@ -78,7 +78,7 @@ export class Connection {
     while (this.#socket.writableNeedDrain && !this.#socket.destroyed) await this.#change();
   }
 
-  /** Holds every byte back, or lets them go on. */
+  /** Stops or resumes all reading and writing. */
   freeze(frozen: boolean): void {
     if (!frozen) {
       this.#frozen?.resolve();
@@ -88,13 +88,13 @@ export class Connection {
     }
   }
 
-  /** Says a last word, where there is one, and hangs up; what the other side still sends is not read. */
+  /** Sends a last message if there is one, and closes the connection. Later input is discarded. */
   async close(last?: Frame): Promise<void> {
     this.freeze(false);
     if (this.#socket.destroyed || this.#socket.writableEnded) return await this.closed;
     if (last) this.#socket.end(last);
     else this.#socket.end();
-    // A reset, which unread bytes would cause, could overtake the last word.
+    // Unread bytes would cause a reset, which could overtake the last message.
     this.release();
     this.#socket.resume();
     const timer = setTimeout(() => this.destroy(), 500);
@@ -102,12 +102,12 @@ export class Connection {
     clearTimeout(timer);
   }
 
-  /** Leaves the socket's bytes to somebody else. */
+  /** Stops listening, so that somebody else can read the socket. */
   release(): void {
     for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
   }
 
-  /** Drops the connection with a TCP reset. Under TLS it only ends at once: Deno leaves that socket to TLS. */
+  /** Drops the connection with a TCP reset; with TLS, closes it at once, because Deno gives the TCP socket to TLS. */
   reset(): void {
     this.#transport.resetAndDestroy();
     if (this.#socket !== this.#transport) this.#socket.destroy();
@@ -119,10 +119,10 @@ export class Connection {
     this.#transport.destroy();
   }
 
-  /** Once what has come is read, since nothing follows it. */
+  /** Ends the connection when the bytes that have arrived are read. */
   #endSoon(): void {
     if (this.ended) return;
-    this.#late = setTimeout(() => {
+    this.#endTimer = setTimeout(() => {
       if (this.ended) return;
       if (this.#socket.readableLength === 0 && this.#frozen === undefined) this.destroy();
       else this.#endSoon();
@@ -141,17 +141,17 @@ export class Connection {
 }
 
 /**
- * Deno's TLS does not tell when TCP ends in the middle of a record, as it does when a client dies while it sends: it would be
- * waited for without an end. So this listens below, where the handle reads nothing but at the end.
+ * Calls `onEnd` when TCP ends. Deno's TLS does not report the end of TCP within a record, as when a client dies while it
+ * sends, so a reader would wait forever. The TCP handle below TLS reports it.
  */
-function onTransportEnd(socket: Socket, heard: () => void): void {
+function onTransportEnd(socket: Socket, onEnd: () => void): void {
   const { _handle: handle } = socket as unknown as { _handle?: { _nativeTcpHandle?: { onread?: OnRead } } };
   const tcp = handle?._nativeTcpHandle;
   const onRead = tcp?.onread;
   if (tcp === undefined || onRead === undefined) return;
   tcp.onread = (bytes) => {
     onRead.call(tcp, bytes);
-    if (bytes === undefined || bytes === null) heard();
+    if (bytes === undefined || bytes === null) onEnd();
   };
 }
 

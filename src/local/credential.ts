@@ -1,34 +1,34 @@
 import { type CryptoKey, generateKeyPair, type JWTPayload, jwtVerify, SignJWT } from "npm:jose@^6.2.0";
 import { ApiError, invalid } from "./api_error.ts";
 
-/** What a database credential says. */
+/** The claims of a database credential. */
 export interface Claims {
-  /** The Postgres role that it logs in. */
+  /** The Postgres role that the credential is for. */
   role: string;
-  /** Full names of the endpoints, or names of the instances, that it opens; empty for all of them. */
+  /** Full names of the endpoints, or names of the instances, that the credential is valid for; empty for all. */
   endpoints: string[];
-  /** Milliseconds of the epoch. */
+  /** Milliseconds since the epoch. */
   issuedAt: number;
-  /** Milliseconds of the epoch; a token tells it in whole seconds. */
+  /** Milliseconds since the epoch; the token has whole seconds. */
   expiresAt: number;
-  /** Whether only reading is allowed (`permission_set: READ_ONLY`). */
+  /** Whether the credential only allows reading (`permission_set: READ_ONLY`). */
   readOnly: boolean;
 }
 
-/** Why a password is no credential. */
+/** Why a password is not a valid credential. */
 export type Refusal = "not a JWT" | "expired" | "not ours";
 
-/** Mints and checks the credentials that open the Postgres port. */
+/** Mints and verifies the credentials for the Postgres port. */
 export class CredentialIssuer {
   readonly #keys: Promise<{ publicKey: CryptoKey; privateKey: CryptoKey }> = generateKeyPair("ES256");
   readonly #issuer: string;
 
-  /** `issuer` is the workspace's address; a credential of another workspace doesn't open this one. */
+  /** `issuer` names the workspace; credentials of other issuers are refused. */
   constructor(issuer: string) {
     this.#issuer = issuer;
   }
 
-  /** A signed token that carries the claims. */
+  /** A signed token with the claims. */
   async mint(claims: Claims): Promise<string> {
     const { privateKey } = await this.#keys;
     const { role, endpoints, issuedAt, expiresAt, readOnly } = claims;
@@ -42,7 +42,7 @@ export class CredentialIssuer {
       .sign(privateKey);
   }
 
-  /** The claims of a token as of `now`, or why it is refused. */
+  /** The claims of a token at the time `now`, or the reason why it is refused. */
   async verify(token: string, now: Date): Promise<Claims | Refusal> {
     if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return "not a JWT";
     const { publicKey } = await this.#keys;
@@ -65,12 +65,12 @@ function claimsOf(payload: JWTPayload): Claims {
   };
 }
 
-/** What a caller of `POST /api/2.0/postgres/credentials` asks for. */
+/** The body of `POST /api/2.0/postgres/credentials`. */
 export interface CredentialRequest {
   endpoint: string;
   groupName: string | undefined;
   readOnly: boolean;
-  /** Milliseconds of the epoch. */
+  /** Milliseconds since the epoch. */
   expiresAt: number;
 }
 
@@ -78,12 +78,12 @@ const MIN_TTL = 300_000;
 const MAX_TTL = 3_600_000;
 
 /**
- * Reads the body of `POST /api/2.0/postgres/credentials` as of `now`, in milliseconds of the epoch.
+ * Reads the body of `POST /api/2.0/postgres/credentials` at the time `now`, in milliseconds since the epoch.
  *
- * @throws {ApiError} 400 where a field is missing or out of range.
+ * @throws {ApiError} 400 if a field is missing or out of range.
  */
 export function readCredentialRequest(body: unknown, now: number): CredentialRequest {
-  const fields = present(record(body));
+  const fields = withoutNulls(record(body));
   const { endpoint, group_name: groupName } = fields;
   if (typeof endpoint !== "string" || !endpoint) {
     throw invalid(`Field 'endpoint' is required, expected non-default value (not "")!`);
@@ -98,9 +98,9 @@ export function readCredentialRequest(body: unknown, now: number): CredentialReq
 }
 
 /**
- * Whether every claim is `READ_ONLY`, where there are claims.
+ * Whether there are claims and all of them are `READ_ONLY`.
  *
- * @throws {ApiError} 400 where the claims are no list of objects.
+ * @throws {ApiError} 400 if the claims are not a list of objects.
  */
 export function readsOnly(claims: unknown): boolean {
   if (claims === undefined || claims === null) return false;
@@ -108,14 +108,14 @@ export function readsOnly(claims: unknown): boolean {
   return claims.length > 0 && claims.every((claim) => record(claim)["permission_set"] === "READ_ONLY");
 }
 
-/** The value as the fields of a JSON object; 400 where it is something else. */
+/** The fields of a JSON object. Throws an {@linkcode ApiError} 400 for any other value. */
 export function record(value: unknown): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not a JSON object");
 }
 
-/** Without those that are null: protobuf's JSON has it that they are not set. */
-function present(fields: Record<string, unknown>): Record<string, unknown> {
+/** The fields that are not null: in protobuf's JSON, null means that a field is not set. */
+function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
@@ -136,7 +136,7 @@ function duration(text: unknown): number {
 }
 
 function within(field: string, lifetime: number): number {
-  // An expire_time of now + 1 h was computed a moment ago, on a clock a little off.
+  // A client computed its expire_time a moment ago, on a clock that may differ a little.
   const slack = field === "ttl" ? 0 : 5_000;
   if (lifetime >= MIN_TTL - slack && lifetime <= MAX_TTL + slack) return Math.min(lifetime, MAX_TTL);
   throw invalid(`Field '${field}' must be between 300s and 3600s from now`);

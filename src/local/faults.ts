@@ -1,45 +1,45 @@
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
 
-/** How the workspace API answers instead of doing what it was asked. */
+/** A wrong answer of the workspace API. */
 export interface WorkspaceFault {
   /** HTTP status of the answer. @default {200 where `body` is given, else 500} */
   status?: number;
   /** `error_code` of the error body. @default {the usual one for `status`} */
   errorCode?: string;
-  /** `message` of the error body. @default {one that says that a fault was injected} */
+  /** `message` of the error body. @default {a text that says that a fault was injected} */
   message?: string;
   /** Sent as `Retry-After`: seconds, or a date. @default {none} */
   retryAfter?: number | string;
-  /** Sent as it is, instead of an error body: a page of HTML, half of a JSON. */
+  /** Body that replaces the error body, such as a page of HTML or half of a JSON text. */
   body?: string;
-  /** The answer's type. @default {"application/json", or "text/html" where `body` begins with "<"} */
+  /** Content type of the answer. @default {"application/json", or "text/html" where `body` begins with "<"} */
   contentType?: string;
-  /** `"never"` leaves the call without an answer, `"reset"` drops its connection, `"truncated"` sends half of the real answer. */
+  /** `"never"` sends no answer, `"reset"` drops the connection, and `"truncated"` sends half of the real answer. */
   answer?: "never" | "reset" | "truncated";
-  /** How many calls it meets before it is used up. @default {every call until `reset()`} */
+  /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
 }
 
-/** How a suspended compute meets those who connect to it. */
+/** How a suspended compute treats connections. */
 export interface SuspendOptions {
   /** Milliseconds from the first connection until it is up. @default {0} */
   wakeAfter?: number;
   /**
-   * What happens to a connection in the meantime: held until the compute is up, refused with SQLSTATE 28000, reset, or
-   * closed without a word.
+   * What happens to a connection until then: it is held until the compute is up, refused with SQLSTATE 28000, reset, or
+   * closed without a message.
    *
    * @default {"hold"}
    */
   refuse?: "hold" | "28000" | "reset" | "close";
 }
 
-/** What becomes of a connection that has just arrived. */
+/** What happens to a connection that has just arrived. */
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
-/** What the faults need from the servers that they act on. */
+/** The parts of the servers that faults act on. */
 export interface FaultTargets {
-  /** Ends every open Postgres connection, with a FATAL or without a word. */
+  /** Ends every open Postgres connection, with a FATAL error or without a message. */
   drop(how: Failure | "abrupt"): void;
   /** Stops or resumes the bytes on every Postgres connection. */
   freeze(frozen: boolean): void;
@@ -49,7 +49,7 @@ export interface FaultTargets {
 }
 
 /**
- * Makes a local Lakebase misbehave, from the moment that a fault is set until {@linkcode Faults.reset}.
+ * Makes a local Lakebase fail on request. A fault lasts until {@linkcode Faults.reset}, or as often as it says.
  *
  * @example
  * ```ts
@@ -66,17 +66,17 @@ export interface FaultTargets {
  * ```
  */
 export class Faults {
-  /** Milliseconds that every call of the workspace API waits. */
+  /** Milliseconds of delay before every answer of the workspace API. */
   latency = 0;
-  /** Milliseconds that the service's clock is ahead of this machine's: its `Date` header, and when credentials expire. */
+  /** Milliseconds that the service's clock is ahead of this machine's: in its `Date` header and in credentials' expiry. */
   clockOffset = 0;
-  /** Fields laid over the answer that carries a credential; undefined leaves a field out. */
+  /** Fields that replace those of a credential's answer; undefined removes a field. */
   credential: Record<string, unknown> | undefined;
-  /** The certificate that the Postgres port shows. Undefined is the right one. */
+  /** The fault of the Postgres port's certificate; undefined for a valid one. */
   certificate: CertificateFault | undefined;
-  /** What the Postgres port says to a new connection, instead of Postgres. */
+  /** What the Postgres port does with a new connection, instead of speaking Postgres. */
   greeting: "http" | "close" | "reset" | undefined;
-  /** How many Postgres connections there may be; one more is refused with 53300. */
+  /** Limit of Postgres sessions; further logins are refused with 53300. */
   maxConnections: number | undefined;
 
   readonly #targets: FaultTargets;
@@ -86,7 +86,7 @@ export class Faults {
   #expiredBefore = -Infinity;
   #suspension: (SuspendOptions & { upAt?: number }) | undefined;
 
-  /** Only `startLocal` makes one. */
+  /** Only `startLocal` creates one. */
   constructor(targets: FaultTargets) {
     this.#targets = targets;
   }
@@ -94,20 +94,21 @@ export class Faults {
   /**
    * Answers calls of the workspace API with a fault.
    *
-   * @param route A method and a path, `"POST /api/2.0/postgres/credentials"`; `*` stands for any text in either.
+   * @param route A method and a path, such as `"POST /api/2.0/postgres/credentials"`; `*` matches any text in either.
+   * @param fault The answer, and how many calls get it.
    */
   workspace(route: string, fault: WorkspaceFault): void {
     const [method = "*", path = "*"] = route.split(" ");
     this.#rules.push({ method, path: glob(path), fault, left: fault.times ?? Infinity });
   }
 
-  /** Refuses the next logins with an error of the caller's choice. */
+  /** Refuses the next logins with an error: one login with 28P01 by default. */
   failLogins(failure: Partial<Failure> & { times?: number } = {}): void {
     const { sqlstate = "28P01", message = "password authentication failed", times = 1, ...rest } = failure;
     this.#logins.push({ sqlstate, message, ...rest, left: times });
   }
 
-  /** Refuses every credential minted so far, as if it had expired. */
+  /** Refuses every credential minted so far as expired. */
   expireTokens(): void {
     this.#expiredBefore = this.#targets.now().getTime();
   }
@@ -117,19 +118,19 @@ export class Faults {
     this.#targets.revokeToken(true);
   }
 
-  /** Suspends the compute: the endpoint is IDLE and open connections end with 57P01. Whoever connects wakes it. */
+  /** Suspends the compute: the endpoint is IDLE, and open connections end with 57P01. The next connection wakes it. */
   suspend(options: SuspendOptions = {}): void {
     this.#suspension = { ...options };
     this.#targets.suspended(true);
     this.#targets.drop(SHUTDOWN);
   }
 
-  /** Ends every open Postgres connection without a word, in Postgres or in TLS. */
+  /** Ends every open Postgres connection without a message of Postgres or TLS. */
   dropConnections(): void {
     this.#targets.drop("abrupt");
   }
 
-  /** Whether the Postgres port has gone silent: it accepts and never answers, and open connections carry nothing. */
+  /** Whether the Postgres port is silent: it accepts connections but never answers, and open ones transfer nothing. */
   get blackhole(): boolean {
     return this.#blackhole;
   }
@@ -139,7 +140,7 @@ export class Faults {
     this.#targets.freeze(silent);
   }
 
-  /** Takes every fault back, and wakes the compute. Connections that are gone stay gone. */
+  /** Removes every fault, and wakes the compute. Closed connections stay closed. */
   reset(): void {
     this.latency = 0;
     this.clockOffset = 0;
@@ -156,7 +157,7 @@ export class Faults {
     this.#targets.revokeToken(false);
   }
 
-  /** The fault that a call meets; counts as one of its times. Used by the servers. */
+  /** The fault for a call, which counts as one of its `times`. Used by the servers. */
   takeWorkspaceFault(method: string, path: string): WorkspaceFault | undefined {
     const rule = this.#rules.find((rule) =>
       rule.left > 0 && (rule.method === "*" || rule.method === method) && rule.path.test(path)
@@ -165,19 +166,19 @@ export class Faults {
     return rule?.fault;
   }
 
-  /** The failure that a login meets; counts as one of its times. Used by the servers. */
+  /** The failure for a login, which counts as one of its `times`. Used by the servers. */
   takeLoginFailure(): Failure | undefined {
     const failure = this.#logins.find((failure) => failure.left > 0);
     if (failure) failure.left--;
     return failure;
   }
 
-  /** Whether a credential minted at that time, in milliseconds of the epoch, has been expired. Used by the servers. */
+  /** Whether `expireTokens()` was called after this time, in milliseconds since the epoch. Used by the servers. */
   expired(mintedAt: number): boolean {
     return mintedAt <= this.#expiredBefore;
   }
 
-  /** What becomes of a connection that arrives now; it wakes the compute. Used by the servers. */
+  /** What happens to a connection that arrives now, which wakes the compute. Used by the servers. */
   arrival(): Arrival {
     const suspension = this.#suspension;
     if (!suspension) return "serve";
@@ -198,7 +199,7 @@ function glob(pattern: string): RegExp {
   return new RegExp(`^${escaped.join(".*")}$`);
 }
 
-/** Resolves after `milliseconds`, or at once when the signal aborts; it never rejects and leaves no timer behind. */
+/** Resolves after `milliseconds`, or when the signal aborts. Never rejects, and leaves no timer. */
 export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   if (signal.aborted) return Promise.resolve();

@@ -1,6 +1,6 @@
 import { concatBytes } from "../core/bytes.ts";
 
-/** One whole message as it travels, type byte and length included. */
+/** One whole message of the protocol, with its type byte and length. */
 export type Frame = Uint8Array;
 
 const encoder = new TextEncoder();
@@ -15,7 +15,7 @@ export function frame(type: string, ...parts: Uint8Array[]): Frame {
   return concatBytes([header, body]);
 }
 
-/** A zero-ended text. */
+/** A text with a zero byte at its end. */
 export function cstring(text: string): Uint8Array {
   return encoder.encode(`${text}\0`);
 }
@@ -42,15 +42,15 @@ export function authentication(kind: number, data: Uint8Array = new Uint8Array()
   return frame("R", int32(kind), data);
 }
 
-/** What a client is told when something fails. */
+/** The fields of an error that a client receives. */
 export interface Failure {
   /** The five characters of the SQLSTATE. */
   sqlstate: string;
-  /** What it is told. */
+  /** The message. */
   message: string;
-  /** More of it. */
+  /** Further detail. */
   detail?: string | undefined;
-  /** What to do. */
+  /** What the client can do. */
   hint?: string | undefined;
 }
 
@@ -62,7 +62,7 @@ export function errorResponse(failure: Failure, severity: "FATAL" | "ERROR" = "E
   return frame("E", ...texts, new Uint8Array(1));
 }
 
-/** ReadyForQuery with nothing under way. */
+/** ReadyForQuery outside of a transaction. */
 export function ready(): Frame {
   return frame("Z", encoder.encode("I"));
 }
@@ -72,13 +72,13 @@ export function type(message: Frame): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
-/** The size of the message that begins at `at`, type byte included; undefined where its length has not arrived. */
+/** The size of the message at `at`, with its type byte; undefined if its length word has not arrived. */
 export function messageSize(bytes: Uint8Array, at = 0): number | undefined {
   if (bytes.length - at < 5) return undefined;
   return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
 }
 
-/** The zero-ended text at `offset`, and where the next byte stands. */
+/** The zero-terminated text at `offset`, and the offset of the byte after it. */
 export function readCString(message: Frame, offset: number): { text: string; next: number } {
   const end = message.indexOf(0, offset);
   const stop = end < 0 ? message.length : end;
@@ -96,7 +96,7 @@ export function readFields(message: Frame): Record<string, string> {
   return fields;
 }
 
-/** The column texts of a DataRow; null where the column is. */
+/** The columns of a DataRow as texts; null for NULL. */
 export function readRow(message: Frame): (string | null)[] {
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
   const columns: (string | null)[] = [];
@@ -110,7 +110,7 @@ export function readRow(message: Frame): (string | null)[] {
   return columns;
 }
 
-/** The largest message that Postgres itself takes. */
+/** The largest message that Postgres accepts. */
 const MAX_MESSAGE = 0x3fffffff;
 
 /** Cuts a stream of bytes into whole messages. */
@@ -118,7 +118,7 @@ export class Framer {
   #chunks: Uint8Array[] = [];
   #size = 0;
 
-  /** Bytes that wait for the rest of their message. */
+  /** Number of bytes that belong to an incomplete message. */
   get buffered(): number {
     return this.#size;
   }
@@ -129,9 +129,9 @@ export class Framer {
   }
 
   /**
-   * The next whole message, or undefined where its end has not arrived.
+   * The next whole message, or undefined if its end has not arrived.
    *
-   * @throws {RangeError} If its length word is no length of a message.
+   * @throws {RangeError} If its length word is impossible.
    */
   next(): Frame | undefined {
     if (this.#size < 5) return undefined;
@@ -145,7 +145,7 @@ export class Framer {
     return whole.subarray(0, size);
   }
 
-  // Joins only once a whole message is there, so that a large one in many chunks is copied once.
+  // Joins chunks only when a whole message is there, so that a large one in many chunks is copied once.
   #contiguous(size: number): Uint8Array {
     while ((this.#chunks[0]?.length ?? 0) < size) {
       let count = 0;
@@ -156,7 +156,7 @@ export class Framer {
   }
 }
 
-/** A login or a session that ends with a FATAL; `failure` is what the client is told. */
+/** Ends a login or a session with a FATAL error, whose fields are `failure`. */
 export class Refused extends Error {
   readonly failure: Failure;
 
@@ -167,7 +167,7 @@ export class Refused extends Error {
   }
 }
 
-/** What a server that is shut down tells its sessions. */
+/** The error that sessions receive when a server is shut down. */
 export const SHUTDOWN: Failure = {
   sqlstate: "57P01",
   message: "terminating connection due to administrator command",

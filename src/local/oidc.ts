@@ -3,13 +3,13 @@ import { ApiError, bodyText } from "./api_error.ts";
 
 /** A service principal that may log in with OAuth client credentials. */
 export interface ServicePrincipal {
-  /** Its application id, which is also its Postgres role. */
+  /** The application id, which is also the Postgres role. */
   clientId: string;
-  /** The secret that goes with it. */
+  /** The secret of the client id. */
   clientSecret: string;
 }
 
-/** Who calls the workspace: a user by email, or a service principal by application id. */
+/** A caller of the workspace: a user by email, or a service principal by application id. */
 export interface Principal {
   userName: string;
   kind: "user" | "service principal";
@@ -17,11 +17,11 @@ export interface Principal {
 
 const LIFETIME = 3600;
 
-/** Knows who a bearer token stands for, and gives service principals theirs. */
+/** Identifies callers by bearer token, and issues tokens to service principals. */
 export class Identities {
   /** The user's personal access token. */
   readonly token: string = `dapi${randomBytes(16).toString("hex")}`;
-  /** Refuses {@linkcode Identities.token} where true. */
+  /** Whether {@linkcode Identities.token} is refused. */
   revoked = false;
   readonly #user: string;
   readonly #servicePrincipals: ServicePrincipal[];
@@ -33,9 +33,9 @@ export class Identities {
   }
 
   /**
-   * Who an `Authorization` header stands for, at a time in milliseconds of the epoch.
+   * The caller with this `Authorization` header, at a time in milliseconds since the epoch.
    *
-   * @throws {ApiError} 401 where it stands for nobody, or no longer.
+   * @throws {ApiError} 401 if the token is missing, unknown or expired.
    */
   authenticate(authorization: string | null, now: number): Principal {
     const token = /^Bearer (\S+)$/i.exec(authorization ?? "")?.[1];
@@ -48,7 +48,7 @@ export class Identities {
     throw new ApiError(401, "UNAUTHENTICATED", issued ? "Token is expired." : "Invalid access token.");
   }
 
-  /** Answers `POST /oidc/v1/token`, where the client shows its secret in the form or as Basic authorization. */
+  /** Answers `POST /oidc/v1/token`. The client's secret is in the form or in a Basic authorization header. */
   async grant(request: Request, now: number): Promise<Response> {
     const form = new URLSearchParams(await bodyText(request));
     const client = basic(request.headers.get("authorization")) ??
@@ -65,7 +65,7 @@ export class Identities {
   }
 }
 
-/** What OIDC discovery says of the workspace at `origin`. */
+/** The OIDC discovery document of the workspace at `origin`. */
 export function discovery(origin: string): Record<string, unknown> {
   return {
     issuer: `${origin}/oidc`,
@@ -76,7 +76,7 @@ export function discovery(origin: string): Record<string, unknown> {
   };
 }
 
-/** What SCIM says of a principal. */
+/** The SCIM resource of a principal. */
 export function scim({ userName, kind }: Principal): Record<string, unknown> {
   const person = kind === "user";
   return {
@@ -97,7 +97,7 @@ function basic(authorization: string | null): { id: string; secret: string } | u
     const [id = "", ...secret] = atob(encoded).split(":");
     return { id: decodeURIComponent(id), secret: decodeURIComponent(secret.join(":")) };
   } catch {
-    return { id: "", secret: "" }; // nobody's
+    return { id: "", secret: "" }; // matches no service principal
   }
 }
 

@@ -1,34 +1,34 @@
 import { concatBytes } from "../core/bytes.ts";
 import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
-/** What a batch of requests led to, besides the answers themselves. */
+/** The effects of a batch of requests, besides its answers. */
 export interface Outcome {
-  /** The last ReadyForQuery: idle, in a transaction, or in a failed one. Undefined where there was none. */
+  /** Status in the last ReadyForQuery: idle, in a transaction, or in a failed one. Undefined if there was none. */
   status: "I" | "T" | "E" | undefined;
-  /** Tags of commands that change the session rather than the data. */
+  /** Tags of commands that change the session. */
   tags: Set<string>;
   notifications: Frame[];
-  /** The last ReadyForQuery, held back where settings may have changed: what they are now comes before it. */
+  /** The last ReadyForQuery if settings may have changed: their new values must be sent before it. */
   ready: Frame | undefined;
 }
 
 const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL", "LISTEN", "UNLISTEN"]);
 
-/** Watches answers go by. It copies nothing that merely passes. */
+/** Reads the answers of Postgres on their way to the client, without copying them. */
 export class ResponseScanner {
   readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [], ready: undefined };
   readonly #prefix: string;
   readonly #channels: ReadonlySet<string>;
   #held: Uint8Array = new Uint8Array();
   #passing = 0;
-  /** Whether the last request is one that ReadyForQuery doesn't answer. */
+  /** Whether ReadyForQuery does not answer the last request. */
   #extended = false;
-  /** Whether requests are the input of a COPY, Sync included. */
+  /** Whether requests, including Sync, are input of a COPY. */
   #copying = false;
 
   /**
-   * @param prefix What statement names of this session begin with; taken off again in errors.
-   * @param channels What this session listens to; other notifications are held back from it.
+   * @param prefix Prefix of this session's statement names, which is removed from errors.
+   * @param channels Channels of this session's LISTEN; other notifications are not passed on.
    */
   constructor(prefix = "", channels: ReadonlySet<string> = new Set()) {
     this.#prefix = prefix;
@@ -36,15 +36,15 @@ export class ResponseScanner {
   }
 
   /**
-   * Tells which message Postgres reads next, by its type.
+   * Takes the type of the message that Postgres reads next.
    *
-   * PGlite says ReadyForQuery after every error, though one in the extended protocol is followed by it only at Sync.
+   * PGlite sends ReadyForQuery after every error. In the extended protocol it belongs only after Sync.
    */
   request(type: number): void {
     if (!this.#copying && !COPY.has(type)) this.#extended = !ANSWERED.has(type);
   }
 
-  /** What may go on to the client, in order. The parts are views of `bytes` where they can be. */
+  /** The parts to send to the client, in order; most are views of `bytes`. */
   scan(bytes: Uint8Array): Uint8Array[] {
     const input = this.#held.length ? concatBytes([this.#held, bytes]) : bytes;
     const parts: Uint8Array[] = this.outcome.ready ? [this.outcome.ready] : [];
@@ -72,7 +72,7 @@ export class ResponseScanner {
     return parts.filter((part) => part.length);
   }
 
-  /** Notes what a message says; what stands in its place, where that is something else. */
+  /** Records a message. Returns the messages to send in its place, or undefined to send it unchanged. */
   #watch(message: Frame, last: boolean): Frame[] | undefined {
     switch (message[0]) {
       case READY:
@@ -102,9 +102,9 @@ export class ResponseScanner {
 
 const [READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN] = codes("ZCAEG");
 const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN]);
-/** Requests that ReadyForQuery answers. */
+/** Requests that are answered with ReadyForQuery. */
 const ANSWERED = new Set(codes("QFS"));
-/** The input of a COPY. */
+/** Messages with input of a COPY. */
 const COPY = new Set(codes("dcf"));
 
 function codes(letters: string): number[] {

@@ -1,17 +1,17 @@
-/** What `SET` and its like have made of a session, so that it can be put back after another one has run. */
+/** The settings of a session, to be restored after another session has run. */
 export interface SessionSettings {
   /** `session_user`. */
   user: string;
-  /** What `SET ROLE` chose; `"none"` where it chose nothing. */
+  /** The role of `SET ROLE`, or `"none"`. */
   role: string;
   /** Settings that differ from the database's own. */
   values: Map<string, string>;
 }
 
-/** Startup parameters that aren't settings of the server. */
+/** Startup parameters that are not server settings. */
 const NOT_SETTINGS = new Set(["options", "replication"]);
 
-/** The settings that a client asks for in its startup packet. */
+/** The settings in a client's startup packet. */
 export function startupSettings(parameters: Map<string, string>, readOnly: boolean): Map<string, string> {
   const values = commandLineOptions(parameters.get("options") ?? "");
   for (const [name, value] of parameters) {
@@ -21,7 +21,7 @@ export function startupSettings(parameters: Map<string, string>, readOnly: boole
   return values;
 }
 
-/** The settings in `-c name=value --name=value`, where a backslash keeps a space in a value. */
+/** The settings in `-c name=value --name=value`; a backslash escapes a space. */
 export function commandLineOptions(options: string): Map<string, string> {
   const words = (options.match(/(?:\\.|\S)+/g) ?? []).map((word) => word.replace(/\\(.)/g, "$1"));
   const values = new Map<string, string>();
@@ -33,7 +33,7 @@ export function commandLineOptions(options: string): Map<string, string> {
   return values;
 }
 
-/** SQL that gives a session its settings, whatever was set before. */
+/** SQL that sets a session's settings and resets all others. */
 export function settingsScript({ user, role, values }: SessionSettings): string {
   const sets = [...values].map(([name, value]) => setting(name, value));
   return [
@@ -44,7 +44,7 @@ export function settingsScript({ user, role, values }: SessionSettings): string 
   ].join("; ");
 }
 
-/** SQL that sets again, after RESET, what the client asked for in its startup packet. */
+/** SQL that restores the settings of the startup packet after RESET. */
 export function defaultsScript(values: Map<string, string>): string {
   const rows = [...values].map(([name, value]) => `(${literal(name)}, ${literal(value)})`);
   return `SELECT pg_catalog.set_config(v.name, v.value, false) FROM (VALUES ${rows.join(", ")}) v (name, value)
@@ -52,13 +52,13 @@ export function defaultsScript(values: Map<string, string>): string {
       WHERE s.name OPERATOR(pg_catalog.=) pg_catalog.lower(v.name) AND s.source OPERATOR(pg_catalog.=) 'session')`;
 }
 
-/** SQL whose rows are the settings in force, as `readSettings` takes them. */
+/** SQL for the settings in force; `readSettings` reads its rows. */
 export const SETTINGS_QUERY = `SELECT 'user', session_user::pg_catalog.text
   UNION ALL SELECT 'role', pg_catalog.current_setting('role')
   UNION ALL SELECT pg_catalog.concat('value ', name), pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
   WHERE source OPERATOR(pg_catalog.=) 'session'`;
 
-/** What the server tells a client at login, as far as it is a setting. */
+/** The settings that the server reports in ParameterStatus. */
 export const REPORTED: readonly string[] = [
   "application_name",
   "client_encoding",
@@ -77,12 +77,12 @@ export const REPORTED: readonly string[] = [
   "TimeZone",
 ];
 
-/** SQL whose row has their values. */
+/** SQL for one row with the values of {@linkcode REPORTED}. */
 export const REPORT_QUERY: string = `SELECT ${
   REPORTED.map((name) => `pg_catalog.current_setting(${literal(name)}, true)`).join(", ")
 }`;
 
-/** The settings that the rows of `SETTINGS_QUERY` tell of. */
+/** Reads the rows of {@linkcode SETTINGS_QUERY}. */
 export function readSettings(rows: (string | null)[][]): SessionSettings {
   const values = new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));
   const user = values.get("user") ?? "";
@@ -93,7 +93,7 @@ export function readSettings(rows: (string | null)[][]): SessionSettings {
   return { user, role, values: new Map(settings) };
 }
 
-/** An SQL string, whatever the session's `standard_conforming_strings`. */
+/** An SQL string that is valid with any `standard_conforming_strings`. */
 export function literal(text: string): string {
   return `E'${text.replace(/[\\']/g, "\\$&")}'`;
 }

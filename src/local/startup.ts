@@ -5,7 +5,7 @@ import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
 import { cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
 
-/** What a client has said by the time that it may be asked for a password. */
+/** A client that has completed TLS and its startup packet, but not logged in. */
 export interface Startup {
   client: Connection;
   /** The host name that the client asked for in TLS. */
@@ -13,18 +13,18 @@ export interface Startup {
   parameters: Map<string, string>;
 }
 
-/** How a client begins that does not ask for TLS first, as libpq's `sslnegotiation=direct` has it. */
+/** First byte of a client that begins with TLS, as with libpq's `sslnegotiation=direct`. */
 const TLS_HANDSHAKE = 0x16;
 
 /** The longest startup packet that Postgres reads. */
 const MAX_PACKET = 10_000;
 
 /**
- * Takes a new connection through SSLRequest, or directly, to TLS and the startup packet.
+ * Takes a new connection through SSLRequest or direct TLS to the startup packet.
  *
- * @param onSecured Given the connection that lies in TLS, as soon as there is one.
- * @returns A cancel request instead, where the connection is one; undefined where it hung up or made no sense.
- * @throws {Refused} Where it came without TLS or without SNI.
+ * @param onSecured Receives the TLS connection as soon as it exists.
+ * @returns The startup packet or a cancel request; undefined if the client hung up or sent something else.
+ * @throws {Refused} If the client came without TLS or without SNI.
  */
 export async function startUp(
   plain: Connection,
@@ -66,7 +66,7 @@ async function readStartup(
   if (packet?.kind === "cancel") return packet;
   if (packet?.kind !== "startup") return undefined;
   if (!servername) throw new Refused(NAMELESS);
-  // Newer protocols than 3.0 only add to it, so the client is told which one this is and goes on.
+  // Later minor versions only add to 3.0, so the client is told of 3.0 and may go on.
   if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
   if (!packet.parameters.get("user")) throw new Refused(ANONYMOUS);
   return { client, servername, parameters: packet.parameters };
@@ -76,7 +76,7 @@ async function readPacket(client: Connection): Promise<StartupPacket | undefined
   const head = await client.read(4);
   if (!head) return undefined;
   const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
-  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // as Postgres does, without a word
+  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres closes without a message, too
   const body = await client.read(size - 4);
   const packet = body && parseStartup(body);
   if (packet?.kind === "unsupported" && packet.failure) throw new Refused(packet.failure);
@@ -119,20 +119,20 @@ const NAMELESS = {
 
 const ANONYMOUS = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
 
-/** The codes that stand where a startup packet has its protocol version. */
+/** Request codes in the place of a startup packet's protocol version. */
 const CANCEL_REQUEST = 80877102;
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
-/** What a client's first packet asks for. */
+/** A client's first packet. */
 export type StartupPacket =
   | { kind: "ssl" | "gss" }
   | { kind: "cancel"; process: number; secret: Uint8Array }
   | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
-  /** `failure` is what Postgres says to it; to some it says nothing. */
+  /** `failure` is Postgres's answer; to some packets there is none. */
   | { kind: "unsupported"; failure?: Failure };
 
-/** Reads a startup packet, its length word left off. */
+/** Reads a startup packet without its length word. */
 export function parseStartup(body: Uint8Array): StartupPacket {
   if (body.length < 4) return { kind: "unsupported" };
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -147,7 +147,7 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   if (major !== 3) return { kind: "unsupported", failure: unsupported(`${major}.${minor}`) };
   const parameters = pairs(body.subarray(4));
   if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options, none of which is known here; a client is told so and goes on without.
+  // Protocol options. None is supported here: the client is told so, and may go on without them.
   const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
   for (const name of unknown) parameters.delete(name);
   return { kind: "startup", minor, parameters, unknown };
@@ -162,12 +162,12 @@ const UNTERMINATED: Failure = {
   message: "invalid startup packet layout: expected terminator as last byte",
 };
 
-/** NegotiateProtocolVersion: that this is protocol 3.0, whole as Postgres writes it, and what is not known of the options. */
+/** NegotiateProtocolVersion: the server has protocol 3.0, and does not support these options. */
 export function negotiation(unknown: string[]): Frame {
   return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
 }
 
-/** The text between the zero bytes, name by value. */
+/** Reads zero-terminated names and values. */
 function pairs(bytes: Uint8Array): Map<string, string> {
   const texts = new TextDecoder().decode(bytes).split("\0");
   const parameters = new Map<string, string>();

@@ -1,13 +1,13 @@
 import { cstring, type Frame, frame, query, readCString, type } from "./messages.ts";
 
-/** Which prepared statements the one backend really has, whoever prepared them. */
+/** The prepared statements that the shared backend has, from all sessions. */
 export class PreparedStatements {
   readonly names: Set<string> = new Set();
-  /** Whose unnamed statement it is. */
+  /** The session that prepared the unnamed statement. */
   unnamed: SessionStatements | undefined;
 }
 
-/** The prepared statements of one session, kept apart from those of others by a prefix to their names. */
+/** The prepared statements of one session. A prefix to their names separates them from those of other sessions. */
 export class SessionStatements {
   readonly prefix: string;
   readonly #backend: PreparedStatements;
@@ -18,20 +18,20 @@ export class SessionStatements {
     this.#backend = backend;
   }
 
-  /** The requests with this session's names, and first what must be prepared again because another session dropped it. */
+  /** The requests with prefixed names, and requests that first prepare again what another session dropped. */
   rewrite(requests: Frame[]): { restore: Frame[]; requests: Frame[] } {
     const restore: Frame[] = [];
     const rewritten = requests.map((request) => this.#rewrite(request, restore));
     return { restore, requests: rewritten };
   }
 
-  /** Called when the session has run DEALLOCATE ALL or DISCARD ALL, which drops everybody's. */
+  /** Records that the session ran DEALLOCATE ALL or DISCARD ALL, which drops the statements of all sessions. */
   dropped(): void {
     this.#backend.names.clear();
     this.#parsed.clear();
   }
 
-  /** Requests that drop all that this session has prepared. */
+  /** Requests that drop all statements of this session. */
   close(): Frame[] {
     const names = [...this.#parsed.keys()].filter((name) => name && this.#backend.names.delete(this.prefix + name));
     if (this.#backend.unnamed === this) this.#backend.unnamed = undefined;
@@ -59,9 +59,9 @@ export class SessionStatements {
     const { text: name, next } = readCString(request, 5);
     const sql = readCString(request, next);
     const text = this.#deallocate(sql.text);
-    const parsed = frame("P", cstring(this.#own(name)), cstring(text), request.subarray(sql.next));
+    const parsed = frame("P", cstring(this.#prefixed(name)), cstring(text), request.subarray(sql.next));
     this.#parsed.set(name, parsed);
-    if (name) this.#backend.names.add(this.#own(name));
+    if (name) this.#backend.names.add(this.#prefixed(name));
     else this.#backend.unnamed = this;
     return parsed;
   }
@@ -69,18 +69,18 @@ export class SessionStatements {
   #bind(request: Frame, restore: Frame[]): Frame {
     const portal = readCString(request, 5);
     const statement = readCString(request, portal.next);
-    this.#need(statement.text, restore);
+    this.#restoreIfDropped(statement.text, restore);
     if (!statement.text) return request;
-    return frame("B", cstring(portal.text), cstring(this.#own(statement.text)), request.subarray(statement.next));
+    return frame("B", cstring(portal.text), cstring(this.#prefixed(statement.text)), request.subarray(statement.next));
   }
 
   #describeOrClose(request: Frame, restore: Frame[]): Frame {
     const { text } = readCString(request, 5);
     const name = text.slice(1);
     if (text[0] !== "S") return request;
-    if (type(request) === "D") this.#need(name, restore);
+    if (type(request) === "D") this.#restoreIfDropped(name, restore);
     else this.#forget(name);
-    return name ? frame(type(request), cstring(`S${this.#own(name)}`)) : request;
+    return name ? frame(type(request), cstring(`S${this.#prefixed(name)}`)) : request;
   }
 
   #simple(request: Frame): Frame {
@@ -89,41 +89,41 @@ export class SessionStatements {
     return rewritten === text ? request : query(rewritten);
   }
 
-  /** SQL's DEALLOCATE of a statement that the protocol prepared, which psycopg makes use of. */
+  /** Rewrites DEALLOCATE of a statement that the protocol prepared, as psycopg sends it. */
   #deallocate(sql: string): string {
     const [, quoted, bare] = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))(?:\s*;)?\s*$/i.exec(sql) ?? [];
     const name = quoted ?? bare?.toLowerCase();
     if (!name || !this.#parsed.has(name)) return sql;
     this.#forget(name);
-    return `DEALLOCATE "${this.#own(name)}"`;
+    return `DEALLOCATE "${this.#prefixed(name)}"`;
   }
 
-  #need(name: string, restore: Frame[]): void {
-    const present = name ? this.#backend.names.has(this.#own(name)) : this.#backend.unnamed === this;
+  #restoreIfDropped(name: string, restore: Frame[]): void {
+    const present = name ? this.#backend.names.has(this.#prefixed(name)) : this.#backend.unnamed === this;
     const parsed = this.#parsed.get(name);
     if (present || !parsed) return;
     restore.push(parsed);
-    if (name) this.#backend.names.add(this.#own(name));
+    if (name) this.#backend.names.add(this.#prefixed(name));
     else this.#backend.unnamed = this;
   }
 
   #forget(name: string): void {
     this.#parsed.delete(name);
-    this.#backend.names.delete(this.#own(name));
+    this.#backend.names.delete(this.#prefixed(name));
   }
 
-  // A simple query drops the unnamed statement, whoever made it.
+  // A simple query drops the unnamed statement of any session.
   #forgetUnnamed(): void {
     this.#parsed.delete("");
     this.#backend.unnamed = undefined;
   }
 
-  #own(name: string): string {
+  #prefixed(name: string): string {
     return name && this.prefix + name;
   }
 }
 
-/** The texts of SQL in some requests, for a look at what they might do. */
+/** The SQL texts in some requests. */
 export function sqlOf(requests: Frame[]): string {
   return requests.map((request) => {
     if (type(request) === "Q") return readCString(request, 5).text;
