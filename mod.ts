@@ -20,7 +20,7 @@ export { Lakebase } from "./src/api/lakebase.ts";
 export { show } from "./src/api/show.ts";
 
 // What those take and give, by name; nothing below exists at run time.
-export type { LakebaseErrorCode, LakebaseErrorOptions } from "./src/core/errors.ts";
+export type { LakebaseErrorCode, LakebaseErrorOptions, NamedOptions, OptionValue } from "./src/core/errors.ts";
 export type { CheckFacts, CheckStep } from "./src/doctor/checkup.ts";
 export type { Checkup } from "./src/api/check.ts";
 export type { ExploreOptions } from "./src/catalog/relation.ts";
