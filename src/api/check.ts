@@ -1,12 +1,12 @@
 import {
-  check as checkAll,
   type CheckFacts,
   type CheckOptions,
   type CheckStep,
   messageOf,
   reportSteps,
+  runSteps,
 } from "../doctor/checkup.ts";
-import { Examination } from "../doctor/steps.ts";
+import { CheckState } from "../doctor/steps.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
@@ -45,7 +45,7 @@ export async function diagnose(options: ConnectOptions, checkOptions: CheckOptio
     const { settings, found, envFile, release } = await readSettings(options);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return makeListing(await checkAll(new Examination(settings, found), checkOptions));
+    return makeListing(await runSteps(new CheckState(settings, found), checkOptions));
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
     const detail = (checkOptions.messageOf ?? messageOf)(error);

@@ -2,8 +2,8 @@ import { CredentialCache, mintCredential } from "../auth/credential.ts";
 import { confirmHost, type Endpoint, findEndpoint, isFullName } from "../auth/endpoint.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { check as checkAll } from "../doctor/checkup.ts";
-import { Examination } from "../doctor/steps.ts";
+import { runSteps } from "../doctor/checkup.ts";
+import { CheckState } from "../doctor/steps.ts";
 import { announceWaiting } from "../draw/notices.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
@@ -30,7 +30,7 @@ export async function openConnection({ settings, found, release }: ReadSettings)
     waiting.connected();
     return new Lakebase({
       ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
-      check: async () => makeListing(await checkAll(new Examination(settings, found))),
+      check: async () => makeListing(await runSteps(new CheckState(settings, found))),
       onClose: release,
     });
   } catch (error) {

@@ -2,11 +2,11 @@ import { IS_USERS, kindIs } from "../catalog/relation.ts";
 import { sendToKernel } from "../draw/notebook.ts";
 import type { Session } from "../sql/session.ts";
 
-/** Columns at most; a larger database is completed in part. */
-const MOST_COLUMNS = 10_000;
-/** Bytes at most, about. */
-const MOST_BYTES = 1_000_000;
-/** After this long it is looked up anew, since tables are made elsewhere too. */
+/** Of a database with more columns, only a part is completed. */
+const MAX_COLUMNS = 10_000;
+/** The approximate size of a message. */
+const MAX_BYTES = 1_000_000;
+/** The catalog is read again after this time, because other sessions make tables too. */
 const STALE_MS = 15_000;
 
 const tablesWhere = (wanted: string) =>
@@ -19,10 +19,10 @@ const tablesWhere = (wanted: string) =>
   WHERE ${kindIs("r", "p", "v", "m", "f")} AND NOT c.relispartition AND ${wanted}
   ORDER BY visible DESC, 1, 2 LIMIT 3000`;
 
-/** What only the server itself can make. */
+/** Types whose values only the server can make. */
 const UNCALLABLE = ["internal", "cstring"] as const;
 
-/** Functions and procedures that can be called by name: none that takes or gives what only the server itself can make. */
+/** Functions and procedures that a person can call: no trigger functions, and none with values that only the server can make. */
 const functionsWhere = (wanted: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
@@ -38,10 +38,10 @@ const functionsWhere = (wanted: string) =>
   }
   ORDER BY 1, 2 LIMIT 4000`;
 
-const OWN = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
+const USERS = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
 const SYSTEM = [
   tablesWhere("n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')"),
-  // One of each name: the others are much the same.
+  // One function of each name: the others differ only in their types.
   functionsWhere(
     `n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND p.oid OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(q.oid)
       FROM pg_catalog.pg_proc AS q WHERE q.proname OPERATOR(pg_catalog.=) p.proname
@@ -49,26 +49,26 @@ const SYSTEM = [
   ),
 ] as const;
 
-/** So long after the last cell nobody seems to be waiting for the database: an embedded one does one thing at a time. */
+/** The time after a cell when the catalog is read. An embedded database runs one statement at a time, and the next cell goes first. */
 const QUIET_MS = 300;
-/** The first time there is nothing yet to complete with. */
+/** The same before the first catalog, when there is nothing to complete with. */
 const FIRST_MS = 50;
 
 /**
- * Tells the kernel what the database has, for completion in its `%%sql` cells: in the background, while none of them runs,
- * and only where a connection is free.
+ * Sends the kernel the catalog of the database, for completion in `%%sql` cells: in the background, while no cell runs, and
+ * only if a connection is free.
  */
-export class CatalogueSender {
+export class CatalogSender {
   readonly #names = new Set<string>();
   #running = 0;
   #sending = false;
-  /** Where to look next. */
+  /** The session whose catalog is to be read next. */
   #wanted: Session | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sent: Session | undefined;
-  #at = -Infinity;
+  #sentAt = -Infinity;
 
-  /** A cell begins; dispose of what is returned when it ends. */
+  /** Pauses while a cell runs. Dispose of the returned object when the cell has ended. */
   pause(): Disposable {
     this.#running++;
     clearTimeout(this.#timer);
@@ -76,32 +76,32 @@ export class CatalogueSender {
     return {
       [Symbol.dispose]: () => {
         this.#running--;
-        this.#soon();
+        this.#schedule();
       },
     };
   }
 
   /**
-   * Takes note of a connection in use, and sends what it has where that may be news.
+   * Takes note of the connection that a cell used, and sends its catalog if that may have changed.
    *
-   * @param session Where statements run.
+   * @param session The session of the connection.
    * @param name The connection's name in the notebook.
    */
-  heed(session: Session, name?: string): void {
-    session.learned.onChange = () => this.#want(session);
+  use(session: Session, name?: string): void {
+    session.learned.onChange = () => this.#request(session);
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
-    if (isNew || this.#sent !== session || Date.now() - this.#at >= STALE_MS) this.#want(session);
+    if (isNew || this.#sent !== session || Date.now() - this.#sentAt >= STALE_MS) this.#request(session);
   }
 
-  #want(session: Session): void {
+  #request(session: Session): void {
     this.#wanted = session;
-    this.#soon();
+    this.#schedule();
   }
 
-  #soon(): void {
+  #schedule(): void {
     if (this.#timer !== undefined || this.#wanted === undefined || this.#running > 0 || this.#sending) return;
-    this.#timer = setTimeout(() => this.#send(), systems.has(this.#wanted) ? QUIET_MS : FIRST_MS);
+    this.#timer = setTimeout(() => this.#send(), systemCatalogs.has(this.#wanted) ? QUIET_MS : FIRST_MS);
     Deno.unrefTimer(this.#timer);
   }
 
@@ -110,24 +110,24 @@ export class CatalogueSender {
     this.#wanted = undefined;
     this.#timer = undefined;
     this.#sending = true;
-    // Nobody waits for it, and completion goes on with what it has.
-    const whole = await broadcast(session, [...this.#names], () => this.#running > 0).catch(() => false);
+    // Nobody waits for the message, and completion goes on with the last one.
+    const whole = await sendCatalog(session, [...this.#names], () => this.#running > 0).catch(() => false);
     this.#sending = false;
     this.#sent = whole ? session : undefined;
-    this.#at = Date.now();
-    this.#soon();
+    this.#sentAt = Date.now();
+    this.#schedule();
   }
 }
 
-/** The system's own never changes, and takes much longer to look up than a person's few tables. */
-const systems = new WeakMap<Session, Found>();
+/** The system's own catalog. It never changes, and reading it takes much longer than reading a person's tables. */
+const systemCatalogs = new WeakMap<Session, FoundCatalog>();
 
-/** Sends what there is, a person's own first; whether that is all, since the connections or the notebook may be busy. */
-async function broadcast(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
-  const whole = systems.has(session);
+/** Sends the person's own catalog, then the system's too. Returns whether both were sent: connections or the notebook may be busy. */
+async function sendCatalog(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
+  const whole = systemCatalogs.has(session);
   for (const withSystem of whole ? [true] : [false, true]) {
     if (isBusy()) return false;
-    const found = await findCatalogue(session, withSystem);
+    const found = await findCatalog(session, withSystem);
     if (found === undefined) return false;
     await sendToKernel("lakebase_catalog", { connections, ...found });
   }
@@ -135,31 +135,36 @@ async function broadcast(session: Session, connections: string[], isBusy: () => 
 }
 
 /**
- * What a database has, within the bounds of a message.
+ * The catalog of a database, cut to the size of a message.
  *
- * @param session Where to look.
- * @param withSystem Adds the system's own.
- * @returns As the kernel's `parseCatalog` takes it; `undefined` where every connection is busy.
+ * @param session The session to read it in.
+ * @param withSystem Whether to add the system's own catalog.
+ * @returns The catalog, as the kernel's `parseCatalog` takes it; `undefined` where every connection is busy.
  */
-export async function findCatalogue(session: Session, withSystem: boolean): Promise<Found | undefined> {
-  const own = await lookUp(session, OWN);
-  const system = withSystem ? systems.get(session) ?? await lookUp(session, SYSTEM) : { tables: [], functions: [] };
+export async function findCatalog(session: Session, withSystem: boolean): Promise<FoundCatalog | undefined> {
+  const own = await lookUp(session, USERS);
+  const system = withSystem
+    ? systemCatalogs.get(session) ?? await lookUp(session, SYSTEM)
+    : { tables: [], functions: [] };
   if (own === undefined || system === undefined) return undefined;
-  if (withSystem) systems.set(session, system);
+  if (withSystem) systemCatalogs.set(session, system);
   return bounded([...own.tables, ...system.tables], [...own.functions, ...system.functions]);
 }
 
 type Rows = Record<string, unknown>[];
 
-/** Tables and functions, the person's own first. */
-export interface Found {
+/** The tables and functions of a database, the person's own first. */
+export interface FoundCatalog {
   tables: Rows;
   functions: Rows;
 }
 
-async function lookUp(session: Session, [tables, functions]: readonly [string, string]): Promise<Found | undefined> {
+async function lookUp(
+  session: Session,
+  [tables, functions]: readonly [string, string],
+): Promise<FoundCatalog | undefined> {
   const all = async (text: string) => {
-    // One row, so that nothing found is told from no connection to look on.
+    // One row in any case: no row means that no connection was free.
     const [row] = await session.lookUp(
       `SELECT (SELECT pg_catalog.json_agg(found) FROM (${text}) AS found)::pg_catalog.text AS found`,
       [],
@@ -170,14 +175,14 @@ async function lookUp(session: Session, [tables, functions]: readonly [string, s
   return found.tables && found.functions && { tables: found.tables, functions: found.functions };
 }
 
-/** The person's own come first, so what is cut off is the system's. */
-function bounded(tables: Rows, functions: Rows): Found {
+/** Cuts a catalog to the size of a message. The person's own part comes first, so the system's is cut. */
+function bounded(tables: Rows, functions: Rows): FoundCatalog {
   let bytes = 0;
   let columns = 0;
   const fits = (item: unknown, count: number) => {
     bytes += JSON.stringify(item).length;
     columns += count;
-    return bytes <= MOST_BYTES && columns <= MOST_COLUMNS;
+    return bytes <= MAX_BYTES && columns <= MAX_COLUMNS;
   };
   return {
     tables: tables.map(({ schema, name, kind, visible, columns }) => ({

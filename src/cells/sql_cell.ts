@@ -12,39 +12,39 @@ import { Fragment } from "../sql/fragment.ts";
 import { Result } from "../api/result.ts";
 import type { Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
-import { CatalogueSender } from "./completion_catalog.ts";
-import { notTogether, together } from "./statements.ts";
+import { CatalogSender } from "./completion_catalog.ts";
+import { explainNotTogether, runTogether } from "./statements.ts";
 
-/** What a `%%sql` cell or a `%sql` line says, as the kernel read it. */
+/** The options of a `%%sql` cell or a `%sql` line, as the kernel read them. */
 export interface SqlCellOptions {
-  /** As the person called it. */
+  /** The magic that the person wrote: `%%sql` or `%sql`. */
   magic: string;
-  /** Whether it is drawn by the cell's last expression, drawn where it stands, or a value. */
+  /** What becomes of the result: it is the cell's last expression, or shown at once, or a value. */
   use: "draw" | "show" | "value";
-  /** Rows to show. */
+  /** The number of rows to show. */
   limit?: number;
-  /** Shows nothing. */
+  /** Whether to show nothing. */
   "no-display"?: true;
-  /** Asks for the plan. */
+  /** Whether to show the plan. */
   explain?: true;
-  /** Asks for a chart: its mark, and what is along its axes. */
+  /** Shows a chart: its mark, and the columns of its axes. */
   plot?: string[];
-  /** A command in place of SQL, such as `dt`, and what stands behind it. */
+  /** A command instead of SQL, such as `dt`, and its argument. */
   command?: string;
   argument?: string;
-  /** The variable that holds the connection, and its value. */
+  /** The name of the variable that holds the connection, and a function that gives its value. */
   connection?: string;
   find?: () => unknown;
-  /** The variable for the result; whether it can be assigned to, and the assignment. */
+  /** The name of the variable for the result; a function that throws if the variable can't be assigned to; the assignment. */
   store?: string;
   check?: () => void;
   keep?: (result: unknown) => void;
 }
 
-/** A statement: its text around its values, and these. */
+/** A statement: the strings around its values, and the values. */
 export type SqlCellStatement = readonly [strings: readonly string[], values: readonly unknown[]];
 
-/** What a cell runs on: a connection or a transaction. */
+/** Where a cell runs: a connection or a transaction. */
 export interface SqlCellTarget extends CommandTarget {
   readonly sql: Sql;
   transaction?: <T>(work: (tx: { sql: Sql }) => Promise<T>) => Promise<T>;
@@ -52,33 +52,33 @@ export interface SqlCellTarget extends CommandTarget {
 
 /** The connections of the notebook. */
 export interface SqlCellConnections {
-  /** The one that connect() was last called for, or a new one. */
-  newest: () => Promise<SqlCellTarget>;
-  /** How many are open. */
-  open: () => Promise<number>;
-  /** Where a connection's queries run; `undefined` for a transaction. */
+  /** The connection that the last connect() returned, or a new one. */
+  current: () => Promise<SqlCellTarget>;
+  /** The number of open connections. */
+  countOpen: () => Promise<number>;
+  /** The session of a connection; `undefined` for a transaction. */
   session: (target: SqlCellTarget) => Session | undefined;
 }
 
-/** What a `%%sql` cell calls. */
+/** The function that `%%sql` cells call. */
 export interface SqlCells {
   (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown>;
-  /** Tells the kernel what the database has, in the background, where one is connected. */
+  /** Sends the kernel the catalog of the connected database, in the background. */
   refresh(): void;
 }
 
-/** Where the kernel's `%%sql` cells find the client that the notebook has imported, by whatever name. */
+/** The global under which `%%sql` cells find the module, whatever name the notebook imported it under. */
 const HOOK = Symbol.for("lakebase.cell");
 
-/** The kernel that has these cells leaves this in the global scope; Deno's own would show what is meant for it. */
+/** The global that the kernel "Deno + SQL" sets. Deno's own kernel would show messages that are for that kernel. */
 const KERNEL = Symbol.for("lakebase.kernel");
 
 /** Answers the `%%sql` cells of this notebook from now on; does nothing outside of a notebook. */
 export function answerSqlCells(): void {
   if (!inNotebook()) return;
   const value = makeSqlCells({
-    newest: currentConnection,
-    open: countOpenConnections,
+    current: currentConnection,
+    countOpen: countOpenConnections,
     session: (db) => db instanceof Lakebase ? db[SESSION] : undefined,
   });
   Object.defineProperty(globalThis, HOOK, { value, configurable: true });
@@ -88,49 +88,49 @@ export function answerSqlCells(): void {
 }
 
 /**
- * Makes the function that a `%%sql` cell calls. It rejects with the cell's error, since one that a drawing throws leaves a
- * cell that seems to have succeeded.
+ * Makes the function that `%%sql` cells call. It runs the statements before it returns something to draw: an error that is
+ * thrown while drawing would leave a cell that seems to have succeeded.
  */
 export function makeSqlCells(connections: SqlCellConnections): SqlCells {
-  const catalogue = new CatalogueSender();
+  const catalog = new CatalogSender();
   const cell = async (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown> => {
     const { use, store, keep } = options;
     checkStore(options);
-    using _pause = catalogue.pause();
+    using _pause = catalog.pause();
     const target = await findTarget(options, connections);
     const session = connections.session(target);
     const outcome = await run(target, options, statements, session);
     if (store !== undefined) assign(store, keep!, outcome);
-    if (session !== undefined) catalogue.heed(session, options.connection);
+    if (session !== undefined) catalog.use(session, options.connection);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
     const drawing = draw(outcome, options);
     return use === "draw" ? drawing : await show(drawing);
   };
   const refresh = () =>
-    void connections.open().then(async (open) => {
+    void connections.countOpen().then(async (open) => {
       if (open === 0) return;
-      const session = connections.session(await connections.newest());
-      if (session !== undefined) catalogue.heed(session);
+      const session = connections.session(await connections.current());
+      if (session !== undefined) catalog.use(session);
     }).catch(() => {});
   return Object.assign(cell, { refresh });
 }
 
-async function findTarget(options: SqlCellOptions, { newest }: SqlCellConnections): Promise<SqlCellTarget> {
+async function findTarget(options: SqlCellOptions, { current }: SqlCellConnections): Promise<SqlCellTarget> {
   const { connection, find } = options;
   if (connection === undefined || find === undefined) {
     using stop = stoppable();
-    return await until(newest(), stop.signal);
+    return await until(current(), stop.signal);
   }
   let value: unknown;
   try {
-    value = await find(); // `const db = connect()` without an await is as good
+    value = await find(); // also a promise, from `const db = connect()` without await
   } catch (error) {
     if (!(error instanceof ReferenceError) && !(error instanceof TypeError)) throw error;
     throw await unknownConnection(options, "there is no such variable");
   }
   if (typeof (value as SqlCellTarget | null | undefined)?.sql === "function") return value as SqlCellTarget;
-  throw unknownConnection(options, "it is no connection");
+  throw unknownConnection(options, "it is not a connection");
 }
 
 function unknownConnection({ magic, connection }: SqlCellOptions, state: string): LakebaseError {
@@ -139,16 +139,16 @@ function unknownConnection({ magic, connection }: SqlCellOptions, state: string)
     `Cannot run ${magic} on ${connection}: ${state}. Make one with const ${
       connection?.includes(".") ? "db" : connection
     } = await connect(...), ` +
-      `or leave ${connection} out to use the connection that was opened last`,
+      `or leave ${connection} out to use the current connection`,
   );
 }
 
-/** Before anything runs: a statement that has run can't be run again for its result. */
+/** Checks the variable before anything runs: a statement can't run again just for its result. */
 function checkStore({ magic, store, check }: SqlCellOptions): void {
   try {
     check?.();
   } catch (error) {
-    if (!(error instanceof TypeError)) return; // not declared yet
+    if (!(error instanceof TypeError)) return; // the variable is not declared yet
     throw new LakebaseError(
       "BAD_PARAMETER",
       `Cannot run ${magic}: its result can't be stored as ${store}, which is a const; take another name`,
@@ -162,7 +162,7 @@ function assign(name: string, keep: (result: unknown) => void, result: unknown):
     keep(result);
   } catch (error) {
     if (!(error instanceof ReferenceError)) throw error;
-    Reflect.set(globalThis, name, result); // as `var` in a cell does
+    Reflect.set(globalThis, name, result); // as `var` in a cell
   }
 }
 
@@ -175,7 +175,7 @@ async function run(
   const { magic, use, store, limit, command, argument = "", explain } = options;
   if (command !== undefined) return await lookUpCommand(target, command, argument);
   if (options.plot !== undefined && explain) {
-    throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: it is --plot or --explain`);
+    throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --plot and --explain can't be used together`);
   }
   const whole = use === "value" || store !== undefined || options["no-display"] === true;
   const last = async ({ sql }: { sql: Sql }) => {
@@ -187,18 +187,18 @@ async function run(
     return whole ? await query : await query[SHOWN_ROWS_OF](limit);
   };
   try {
-    return await together(target, statements, session, last);
+    return await runTogether(target, statements, session, last);
   } catch (error) {
-    throw session === undefined ? error : notTogether(error);
+    throw session === undefined ? error : explainNotTogether(error);
   }
 }
 
-/** What is not said is chosen by the columns. */
+/** The plot options that were given; the others are chosen by the columns. */
 function chartOf([mark, x, y]: string[]): PlotOptions {
   return Object.fromEntries(Object.entries({ mark, x, y }).filter(([, value]) => value !== undefined));
 }
 
-/** What is left to draw, of what is known already. */
+/** Something that draws the outcome. */
 function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions): unknown {
   if (plot !== undefined) return outcome;
   const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
@@ -217,7 +217,7 @@ function storedLine(store: string, result: Result | undefined): Bundle {
   };
 }
 
-/** What commands are answered from; a transaction has none of it. */
+/** The methods that answer commands; a transaction has none of them. */
 export interface CommandTarget {
   tables?: (pattern?: string) => PromiseLike<unknown>;
   schemas?: () => PromiseLike<unknown>;
@@ -225,12 +225,12 @@ export interface CommandTarget {
 }
 
 /**
- * Answers what psql's users have in their fingers.
+ * Answers psql's commands.
  *
- * @param target Where.
+ * @param target The connection.
  * @param command `d`, `dt`, `dn` or `conninfo`.
- * @param argument A table's name, or a pattern.
- * @returns What draws itself.
+ * @param argument The name of a table, or a pattern.
+ * @returns Something that draws itself.
  */
 export async function lookUpCommand(target: CommandTarget, command: string, argument: string): Promise<unknown> {
   const { tables, schemas, describe } = target;

@@ -7,10 +7,10 @@ import { acquire, stoppable } from "../sql/stop.ts";
 import type { SqlCellStatement, SqlCellTarget } from "./sql_cell.ts";
 
 /**
- * Several statements in one text are one transaction to the server, unless some of them say otherwise. Those with values
- * have to be sent one by one, and are to be no different.
+ * Runs the statements of a cell as the server runs several statements of one text: in one transaction, unless they begin or
+ * end transactions themselves. Statements with values have to be sent one by one, so the transaction is begun here.
  */
-export async function together<T>(
+export async function runTogether<T>(
   target: SqlCellTarget,
   statements: SqlCellStatement[],
   session: Session | undefined,
@@ -23,27 +23,27 @@ export async function together<T>(
 
 const CONTROLS: ReadonlySet<string> = new Set(["begin", "start", "commit", "end", "rollback", "abort"]);
 
-/** Whether it begins or ends a transaction; going back to a savepoint does neither. */
+/** Whether a statement begins or ends a transaction. `ROLLBACK TO` a savepoint does neither. */
 function controlsTransaction([strings]: SqlCellStatement): boolean {
   const text = strings.join("");
   const word = firstWord(text);
   return CONTROLS.has(word) && !(word === "rollback" && /\bto\b/i.test(text));
 }
 
-/** Such as VACUUM; outside of a transaction only several statements can cause it. */
-export function notTogether(error: unknown): unknown {
+/** Adds a hint to the error of a statement, such as VACUUM, that can't run in a transaction. */
+export function explainNotTogether(error: unknown): unknown {
   if (!(error instanceof LakebaseError) || error.sqlstate !== "25001") return error;
-  const hint = "HINT: The statements of a cell are one transaction; give this one a cell of its own";
+  const hint = "HINT: The statements of a cell run in one transaction. Put this statement into a cell of its own";
   return new LakebaseError(error.code, `${error.message}\n${hint}`, { cause: error, sqlstate: "25001" });
 }
 
 /**
- * Runs statements one after the other on one connection, each by itself, as psql does: they may begin and end transactions.
- * One that they leave open is rolled back.
+ * Runs statements one after the other on one connection, as psql does: they may begin and end transactions. A transaction that
+ * they leave open is rolled back.
  *
- * @param outside Where the connection comes from; not a transaction.
+ * @param outside The session that the connection comes from; not a transaction.
  * @param work Gets a session for the statements.
- * @throws What `work` throws; `LakebaseError` `QUERY_FAILED` where a transaction was left open.
+ * @throws What `work` throws; `LakebaseError` `QUERY_FAILED` if a transaction was left open.
  */
 export async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
   using stop = stoppable();
@@ -62,7 +62,7 @@ function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }:
   const open: TransactionState = { failure: undefined, leave() {} };
   return {
     ...{ types, learned, signal, lookUp, cancel, place },
-    get transaction() { // a statement may begin or end one
+    get transaction() { // not a constant: a statement may begin or end a transaction
       if (isOpenTransaction(lease)) return open;
       open.failure = undefined;
       return undefined;

@@ -1,30 +1,30 @@
 import { redact } from "../core/errors.ts";
 import { fieldsFor, type ListingParts } from "../explore/listing.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
-import { type Examination, type Finding, STEPS } from "./steps.ts";
+import { type CheckState, type Finding, STEPS } from "./steps.ts";
 
-/** How a check-up is made. */
+/** How a checkup is made. */
 export interface CheckOptions extends StopOptions {
   /** Writes the message of an error. @default {as TypeScript names options} */
   messageOf?: (error: unknown) => string;
 }
 
 /**
- * Takes every step from the settings to an answered query, each by itself, and says of the first that fails what to do.
+ * Runs each step of connecting by itself, from the settings to a query, until one fails.
  *
- * @param examination What is examined.
- * @param options What may stop it.
+ * @param initial The settings, before the first step.
+ * @param options What stops it, and how it writes errors.
  */
-export async function check(examination: Examination, options: CheckOptions = {}): Promise<CheckupParts> {
+export async function runSteps(initial: CheckState, options: CheckOptions = {}): Promise<CheckupParts> {
   using stop = stoppable(options);
-  await using patient = examination;
+  await using state = initial;
   const steps: CheckStep[] = [];
   let failed: string | undefined;
-  for (const [step, take] of STEPS) {
+  for (const [step, run] of STEPS) {
     stop.signal?.throwIfAborted();
     const started = performance.now();
     const finding = failed === undefined
-      ? await take(patient, limited(patient, stop.signal)).catch((error: unknown): Finding =>
+      ? await run(state, limited(state, stop.signal)).catch((error: unknown): Finding =>
         failure(error, options.messageOf)
       )
       : { outcome: "skipped" as const, detail: `${failed} failed` };
@@ -36,8 +36,8 @@ export async function check(examination: Examination, options: CheckOptions = {}
   return reportSteps(steps);
 }
 
-/** What can hang is given up after as long as connecting may take. */
-function limited({ settings }: Examination, stopped: AbortSignal | undefined): AbortSignal {
+/** A step that hangs ends after `connectTimeout`. */
+function limited({ settings }: CheckState, stopped: AbortSignal | undefined): AbortSignal {
   const late = AbortSignal.timeout(settings.connectTimeout * 1000);
   return stopped === undefined ? late : AbortSignal.any([late, stopped]);
 }
@@ -50,7 +50,7 @@ function failure(error: unknown, write = messageOf): Finding {
   };
 }
 
-/** What an error says. */
+/** The message of an error. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -59,19 +59,19 @@ function round(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-/** One step of a check-up. */
+/** One step of a checkup. */
 export interface CheckStep {
-  /** Such as `dns`. */
+  /** The name of the step, such as `dns`. */
   step: string;
-  /** `skipped` where an earlier step's failure, or the way of logging in, leaves nothing to try. */
+  /** `skipped` if an earlier step failed, or if this kind of login does not need the step. */
   outcome: "ok" | "warning" | "failed" | "skipped";
-  /** What was found; for a failure, what to do. */
+  /** What was found; for a failure also what to do. */
   detail: string;
-  /** Milliseconds that it took; `null` where it was skipped. */
+  /** The milliseconds that it took; `null` if it was skipped. */
   ms: number | null;
 }
 
-/** What a check-up says as a whole. */
+/** The result of all steps of a checkup. */
 export interface CheckFacts {
   /** Whether no step failed. */
   ok: boolean;
@@ -104,7 +104,7 @@ export function reportSteps(taken: readonly CheckStep[]): CheckupParts {
   };
 }
 
-/** Whole: what a text table would cut is what a person needs. */
+/** A whole line: a text table would cut the detail, which says what to do. */
 function line({ step, outcome, detail, ms }: CheckStep): string {
   return `${outcome.padEnd(8)}${step.padEnd(12)}${(ms === null ? "" : `${ms} ms`).padStart(10)}  ${detail}`;
 }

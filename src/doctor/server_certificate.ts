@@ -6,26 +6,30 @@ import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { destination } from "../net/dns.ts";
 import { upgrade } from "../net/tls.ts";
 
-/** A server to look at. */
+/** The address of a server. */
 export interface ServerAddress {
-  /** Its name. */
+  /** The host. */
   host: string;
-  /** Its port. */
+  /** The port. */
   port: number;
 }
 
-/** Opens a TCP connection and closes it again. @returns The address that answered. */
-export async function knock(server: ServerAddress, signal: AbortSignal): Promise<string> {
+/**
+ * Opens a TCP connection and closes it.
+ *
+ * @returns The address that answered.
+ */
+export async function reachServer(server: ServerAddress, signal: AbortSignal): Promise<string> {
   await using stack = new AsyncDisposableStack();
   const { remoteAddress = server.host } = await open(server, signal, stack);
   return remoteAddress;
 }
 
 /**
- * Looks at the certificate that a Postgres server shows. It is taken as it is, so that what is wrong with it can be told:
- * nothing but the handshake goes over this connection.
+ * Checks the certificate of a Postgres server. The handshake accepts any certificate, so that the error can say what is wrong
+ * with it; nothing else is sent over this connection.
  *
- * @returns What it says.
+ * @returns The protocol, the certificate's subject and issuer, and its expiry date.
  * @throws {LakebaseError} `TLS`, with what is wrong: the name, the dates or the authority.
  */
 export async function inspectCertificate(
@@ -37,23 +41,23 @@ export async function inspectCertificate(
   const socket = await open(server, signal, stack);
   const secure = await upgrade(socket, server.host, { ...ssl, rejectUnauthorized: false }, signal);
   stack.defer(() => void secure.destroy());
-  const shown = secure.getPeerCertificate(true);
-  if (shown?.raw === undefined) throw bad("the server shows no certificate");
-  const certificate = new X509Certificate(shown.raw);
-  const said = `${secure.getProtocol()}, ${oneLine(certificate.subject)} by ${
+  const peer = secure.getPeerCertificate(true);
+  if (peer?.raw === undefined) throw bad("the server sent none");
+  const certificate = new X509Certificate(peer.raw);
+  const summary = `${secure.getProtocol()}, ${oneLine(certificate.subject)} by ${
     oneLine(certificate.issuer)
   }, valid until ${day(certificate.validTo)}`;
-  const fault = datesFault(certificate) ?? nameFault(server.host, shown) ??
+  const fault = datesFault(certificate) ?? nameFault(server.host, peer) ??
     (secure.authorized ? undefined : untrusted(String(secure.authorizationError)));
-  if (fault === undefined) return said;
-  if (ssl.rejectUnauthorized === false) return `${said}; not verified (no-verify): ${fault}`;
-  throw bad(`${fault} (${said})`);
+  if (fault === undefined) return summary;
+  if (ssl.rejectUnauthorized === false) return `${summary}; not verified (no-verify): ${fault}`;
+  throw bad(`${fault} (${summary})`);
 }
 
 function datesFault({ validFrom, validTo }: X509Certificate): string | undefined {
   if (Date.parse(validTo) < Date.now()) return `it expired on ${day(validTo)}`;
   if (Date.parse(validFrom) > Date.now()) {
-    return `it is valid from ${day(validFrom)} on; is this machine's clock right?`;
+    return `it is not valid before ${day(validFrom)}; check this machine's clock`;
   }
 }
 
@@ -66,7 +70,7 @@ function untrusted(error: string): string {
   return `its authority is not trusted (${error}); put a private one into ${quotedOption("ca")} (PGSSLROOTCERT)`;
 }
 
-/** By the way that `connect()` takes. */
+/** Opens a TCP connection the way `connect()` does. */
 async function open(
   { host, port }: ServerAddress,
   signal: AbortSignal,
@@ -88,5 +92,5 @@ function day(date: string): string {
 }
 
 function bad(state: string): LakebaseError {
-  return new LakebaseError("TLS", `The server's certificate does not hold: ${state}`);
+  return new LakebaseError("TLS", `Cannot trust the server's certificate: ${state}`);
 }

@@ -11,43 +11,43 @@ import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
 import { type Setting, told } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
-import { inspectCertificate, knock } from "./server_certificate.ts";
+import { inspectCertificate, reachServer } from "./server_certificate.ts";
 
-/** What a step found: that it works, or more than that. */
+/** The outcome of a step. A string means `ok`. */
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
 
-/** One step; what it throws is a failure. */
-export type Step = (examination: Examination, signal: AbortSignal) => Promise<Finding>;
+/** One step of connecting. If it throws, the step has failed. */
+export type Step = (state: CheckState, signal: AbortSignal) => Promise<Finding>;
 
-/** The oldest Deno whose kernel shows what cells return. */
+/** The oldest Deno whose kernel shows the results of cells. */
 const OLDEST_DENO = [2, 9, 1];
-/** A clock that is off by more makes people wonder about expiry times in logs; the logins themselves don't mind. */
+/** A larger difference makes the times in logs confusing. Logins work with any difference. */
 const CLOCK_LIMIT_MS = 30_000;
 
-/** What is examined, and what the steps so far have found. */
-export class Examination implements AsyncDisposable {
-  /** The settings, as `connect()` has them. */
+/** The settings that are checked, and what the steps have found so far. */
+export class CheckState implements AsyncDisposable {
+  /** The settings of `connect()`. */
   readonly settings: Settings;
-  /** Where they came from. */
+  /** The settings by name, and where each came from. */
   readonly found: readonly Setting[];
   /** The workspace. */
   readonly workspace: Workspace;
   /** The role. */
   user = "";
-  /** The endpoint; `undefined` where none is needed. */
+  /** The endpoint; `undefined` if none is needed. */
   endpoint: Endpoint | undefined;
-  /** The server's name. */
+  /** The server's host. */
   host = "";
-  /** How it is verified. */
+  /** How the server is verified. */
   ssl: SslConfig = false;
-  /** The login's credential. */
+  /** The credential of the login. */
   credential: Credential | undefined;
-  /** How far the workspace's clock is ahead of this machine's, in milliseconds. */
+  /** The milliseconds by which the workspace's clock is ahead of this machine's. */
   clockOffset: number | undefined;
-  /** What logs in. */
+  /** The pool that has logged in. */
   pool: LakebasePool | undefined;
 
-  /** Made of settings; nothing is asked of anyone yet. */
+  /** Made of settings, without a request to anyone. */
   constructor(settings: Settings, found: readonly Setting[]) {
     const { workspace: client, login, connectTimeout } = settings;
     this.settings = settings;
@@ -55,18 +55,18 @@ export class Examination implements AsyncDisposable {
     this.workspace = new Workspace({ client, login, limit: connectTimeout * 1000 });
   }
 
-  /** Whether the login is by a native password. */
+  /** Whether the login uses a native password. */
   get native(): boolean {
     return this.settings.password !== undefined;
   }
 
-  /** Whether nothing has to be asked of the workspace. */
-  get alone(): boolean {
+  /** Whether connecting makes no request to the workspace. */
+  get needsNoWorkspace(): boolean {
     const { host, user } = this.settings;
     return this.native && host !== undefined && user !== undefined;
   }
 
-  /** Where it leads. */
+  /** The server, the database and the role. */
   get destination(): Destination {
     const { host, user, native, settings: { port, database } } = this;
     return { host, port, database, user, native };
@@ -79,18 +79,18 @@ export class Examination implements AsyncDisposable {
 }
 
 /** The steps, in the order in which `connect()` depends on them. */
-export const STEPS: readonly (readonly [name: string, take: Step])[] = [
+export const STEPS: readonly (readonly [name: string, run: Step])[] = [
   ["deno", checkRuntime],
   ["settings", listSettings],
-  ["workspace", askWorkspace],
-  ["endpoint", askEndpoint],
-  ["dns", resolve],
-  ["tcp", reach],
-  ["tls", verify],
-  ["credential", mint],
-  ["login", logIn],
-  ["query", ask],
-  ["clock", compareClocks],
+  ["workspace", checkWorkspace],
+  ["endpoint", checkEndpoint],
+  ["dns", checkDns],
+  ["tcp", checkTcp],
+  ["tls", checkTls],
+  ["credential", checkCredential],
+  ["login", checkLogin],
+  ["query", checkQuery],
+  ["clock", checkClocks],
 ];
 
 function checkRuntime(): Promise<Finding> {
@@ -110,9 +110,9 @@ function checkRuntime(): Promise<Finding> {
   );
 }
 
-function listSettings({ found }: Examination): Promise<Finding> {
+function listSettings({ found }: CheckState): Promise<Finding> {
   if (found.length === 0) {
-    return Promise.resolve("none given: everything comes from ~/.databrickscfg and the workspace");
+    return Promise.resolve("none given: all come from ~/.databrickscfg and the workspace");
   }
   return Promise.resolve(
     found.map(({ setting, value, origin }) =>
@@ -123,92 +123,95 @@ function listSettings({ found }: Examination): Promise<Finding> {
   );
 }
 
-async function askWorkspace(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  if (patient.alone) {
-    patient.user = patient.settings.user!;
+async function checkWorkspace(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  if (state.needsNoWorkspace) {
+    state.user = state.settings.user!;
     return { outcome: "skipped", detail: "not needed: a native password, with host and user" };
   }
   const asked = Date.now();
-  const { user, serverTime } = await patient.workspace.whoAmI(signal);
-  if (serverTime !== undefined) patient.clockOffset = serverTime - (asked + Date.now()) / 2;
-  patient.user = patient.settings.user ?? user;
-  return patient.user === user ? `logged in as ${user}` : `logged in as ${user}; the role is ${patient.user}`;
+  const { user, serverTime } = await state.workspace.whoAmI(signal);
+  if (serverTime !== undefined) state.clockOffset = serverTime - (asked + Date.now()) / 2;
+  state.user = state.settings.user ?? user;
+  return state.user === user ? `logged in as ${user}` : `logged in as ${user}; the role is ${state.user}`;
 }
 
-async function askEndpoint(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  const { settings } = patient;
-  patient.host = settings.host ?? "";
-  if (patient.alone) return { outcome: "skipped", detail: `not needed: the host is ${patient.host}` };
-  const endpoint = await findEndpoint(patient.workspace, { ...settings, host: undefined }, { signal });
+async function checkEndpoint(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  const { settings } = state;
+  state.host = settings.host ?? "";
+  if (state.needsNoWorkspace) return { outcome: "skipped", detail: `not needed: the host is ${state.host}` };
+  const endpoint = await findEndpoint(state.workspace, { ...settings, host: undefined }, { signal });
   confirmHost(settings, endpoint.host);
-  patient.endpoint = endpoint;
-  patient.host ||= endpoint.host!;
-  const state = endpoint.state === "IDLE" ? "IDLE: connecting wakes it" : endpoint.state ?? "state not said";
-  return `${endpoint.name}, ${state}, at ${patient.host}`;
+  state.endpoint = endpoint;
+  state.host ||= endpoint.host!;
+  const compute = endpoint.state === "IDLE" ? "IDLE: connecting wakes it" : endpoint.state ?? "state unknown";
+  return `${endpoint.name}, ${compute}, at ${state.host}`;
 }
 
-async function resolve({ host }: Examination): Promise<Finding> {
+async function checkDns({ host }: CheckState): Promise<Finding> {
   if (!resolvesNames()) {
-    return { outcome: "skipped", detail: "left to Deno, since this program may reach named hosts only" };
+    return {
+      outcome: "skipped",
+      detail: "left to Deno, because this program may reach only hosts that are named in its permissions",
+    };
   }
   const { addresses, by } = await resolveHost(host);
   const found = `${addresses.map(({ address }) => address).join(", ")}, by ${by}`;
   return by === "the system" || by === "itself" ? found : {
     outcome: "warning",
-    detail: `${found}, since the system's resolver failed`,
+    detail: `${found}, because the system's resolver failed`,
   };
 }
 
-async function reach(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  const { host, settings: { port } } = patient;
-  const address = await whileWaking(patient.destination, signal, () => knock({ host, port }, signal));
+async function checkTcp(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  const { host, settings: { port } } = state;
+  const address = await whileWaking(state.destination, signal, () => reachServer({ host, port }, signal));
   return `${address}:${port} answers`;
 }
 
-async function verify(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  const { host, settings: { port, sslMode, ca } } = patient;
-  const ssl = patient.ssl = await tlsOptions(host, sslMode, ca);
+async function checkTls(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  const { host, settings: { port, sslMode, ca } } = state;
+  const ssl = state.ssl = await tlsOptions(host, sslMode, ca);
   if (ssl === false) return { outcome: "warning", detail: "none (sslMode is disable), on loopback" };
-  const look = () => inspectCertificate({ host, port }, ssl, signal);
-  const said = await whileWaking(patient.destination, signal, look);
-  return sslMode === "no-verify" ? { outcome: "warning", detail: said } : said;
+  const inspect = () => inspectCertificate({ host, port }, ssl, signal);
+  const certificate = await whileWaking(state.destination, signal, inspect);
+  return sslMode === "no-verify" ? { outcome: "warning", detail: certificate } : certificate;
 }
 
-async function mint(patient: Examination, signal: AbortSignal): Promise<Finding> {
-  if (patient.native) return { outcome: "skipped", detail: "a native password is set" };
-  const { group, tokenTtl: ttl } = patient.settings;
-  const credential = await mintCredential(patient.workspace, { target: patient.endpoint!.target, group, ttl }, signal);
-  patient.credential = credential;
+async function checkCredential(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  if (state.native) return { outcome: "skipped", detail: "a native password is set" };
+  const { group, tokenTtl: ttl } = state.settings;
+  const credential = await mintCredential(state.workspace, { target: state.endpoint!.target, group, ttl }, signal);
+  state.credential = credential;
   const minutes = Math.round(credential.lifetime / 60_000);
   if (credential.lifetimeKnown) return `a token for ${minutes} minutes`;
-  return { outcome: "warning", detail: "a token whose expiry makes no sense; it is trusted for a minute" };
+  return { outcome: "warning", detail: "a token with an impossible expiry time; it is used for one minute" };
 }
 
-async function logIn(patient: Examination): Promise<Finding> {
-  const { settings, credential, ssl } = patient;
+async function checkLogin(state: CheckState): Promise<Finding> {
+  const { settings, credential, ssl } = state;
   const credentials = credential && new CredentialCache(() => Promise.resolve(credential));
-  patient.pool = new LakebasePool({
-    ...patient.destination,
-    ...{
-      credentials,
-      ssl,
-      password: settings.password,
-      max: 1,
-      idleTimeout: settings.idleTimeout,
-      maxLifetime: settings.maxLifetime,
-    },
-    ...{ connectTimeout: settings.connectTimeout, statementTimeout: settings.statementTimeout },
-    ...{ readOnly: settings.readOnly, serverOptions: settings.serverOptions },
+  state.pool = new LakebasePool({
+    ...state.destination,
+    credentials,
+    ssl,
+    password: settings.password,
+    max: 1,
+    idleTimeout: settings.idleTimeout,
+    maxLifetime: settings.maxLifetime,
+    connectTimeout: settings.connectTimeout,
+    statementTimeout: settings.statementTimeout,
+    readOnly: settings.readOnly,
+    serverOptions: settings.serverOptions,
   });
   try {
-    (await patient.pool.connect()).release();
+    (await state.pool.connect()).release();
   } finally {
     credentials?.close();
   }
-  return `"${settings.database}" as "${patient.user}"`;
+  return `"${settings.database}" as "${state.user}"`;
 }
 
-async function ask({ pool }: Examination): Promise<Finding> {
+async function checkQuery({ pool }: CheckState): Promise<Finding> {
   const { rows: [row] } = await pool!.query(
     "SELECT 1 AS one, pg_catalog.split_part(pg_catalog.version(), ' on ', 1) AS version",
   );
@@ -216,33 +219,32 @@ async function ask({ pool }: Examination): Promise<Finding> {
   return `SELECT 1 is 1, by ${row.version}`;
 }
 
-function compareClocks({ clockOffset }: Examination): Promise<Finding> {
+function checkClocks({ clockOffset }: CheckState): Promise<Finding> {
   if (clockOffset === undefined) return Promise.resolve({ outcome: "skipped", detail: "the workspace was not asked" });
   const seconds = Math.round(Math.abs(clockOffset) / 1000);
   const side = clockOffset > 0 ? "behind" : "ahead of";
-  if (Math.abs(clockOffset) < CLOCK_LIMIT_MS) return Promise.resolve("as the workspace's");
+  if (Math.abs(clockOffset) < CLOCK_LIMIT_MS) return Promise.resolve("the same as the workspace's");
   return Promise.resolve({
     outcome: "warning",
-    detail:
-      `this machine's clock is ${seconds} s ${side} the workspace's; logins work all the same, times in logs don't`,
+    detail: `this machine's clock is ${seconds} s ${side} the workspace's; logins work, but times in logs do not match`,
   });
 }
 
 /**
- * Takes a step towards a compute that may be waking up: tries again after the failures that connecting tries again after, and
- * says the others in connecting's own words.
+ * Runs a step that needs the compute, which may be waking up. It retries the failures that connecting retries, and fails with
+ * connecting's error for all others.
  *
- * @param to Where the step leads.
- * @param signal Ends the trying.
- * @param take The step.
+ * @param to The server.
+ * @param signal Ends the retries.
+ * @param run The step.
  * @throws {LakebaseError} The last failure.
  */
-export async function whileWaking<T>(to: Destination, signal: AbortSignal, take: () => Promise<T>): Promise<T> {
+export async function whileWaking<T>(to: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
   const started = Date.now();
   let last: LakebaseError | undefined;
   for (let attempt = 0;; attempt++) {
     try {
-      return await take();
+      return await run();
     } catch (error) {
       if (signal.aborted) throw last ?? error;
       const failure = classifyFailure(error, to);

@@ -74,7 +74,7 @@ interface Described extends Pick<TableFacts, "schema" | "name" | "kind" | "rows"
   constraints: ConstraintInfo[];
 }
 
-/** Describes a table from the catalogue, in one round trip; see `Lakebase.describe`. */
+/** Describes a table from the catalog, in one round trip; see `Lakebase.describe`. */
 export async function describeTable(
   find: FindSession,
   table: string | Fragment,

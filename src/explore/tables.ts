@@ -43,7 +43,7 @@ const TABLE_FIELDS = fieldsFor({
   comment: "text",
 });
 
-/** Lists tables, views and the like, from the catalogue alone, in one round trip; see `Lakebase.tables`. */
+/** Lists tables, views and the like, from the catalog alone, in one round trip; see `Lakebase.tables`. */
 export async function listTables(
   find: FindSession,
   pattern: string,
@@ -102,7 +102,7 @@ const SCHEMA_FIELDS = fieldsFor({
   comment: "text",
 });
 
-/** Lists schemas, from the catalogue alone, in one round trip; see `Lakebase.schemas`. */
+/** Lists schemas, from the catalog alone, in one round trip; see `Lakebase.schemas`. */
 export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<ListingParts<SchemaInfo>> {
   checkCall("list the schemas", options, {});
   const found = await look<SchemaInfo>(find, SCHEMAS, [], options);

@@ -67,7 +67,7 @@ export interface Field {
   /** Its number in that table, from 1. */
   readonly column?: number;
   /**
-   * Whether the table's column takes NULL; there once the catalogue was asked. (An outer join puts NULL into any column.)
+   * Whether the table's column takes NULL; there once the catalog was asked. (An outer join puts NULL into any column.)
    */
   readonly nullable?: boolean;
 }

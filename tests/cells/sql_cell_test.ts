@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Lakebase, SESSION } from "../../src/api/lakebase.ts";
-import { findCatalogue } from "../../src/cells/completion_catalog.ts";
+import { findCatalog } from "../../src/cells/completion_catalog.ts";
 import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
 import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
@@ -8,8 +8,8 @@ import { drawn, errorOf, queryTest } from "../support/queries.ts";
 /** What the kernel makes of a `%%sql` cell; each text a statement, with its values in place of `?`. */
 function cellOn(db: Lakebase) {
   const cells = makeSqlCells({
-    newest: () => Promise.resolve(db as SqlCellTarget),
-    open: () => Promise.resolve(1),
+    current: () => Promise.resolve(db as SqlCellTarget),
+    countOpen: () => Promise.resolve(1),
     session: () => db[SESSION],
   });
   return (options: Partial<SqlCellOptions>, ...statements: [text: string, ...values: unknown[]][]) =>
@@ -106,7 +106,7 @@ queryTest("statements with values may begin and end transactions, as those witho
 queryTest("a statement that can't be in a transaction says that the cell is one", async ({ db }) => {
   const cell = cellOn(db);
   const hint =
-    /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell are one transaction; give this one a cell/;
+    /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell run in one transaction\. Put this statement into a cell/;
   assert.match((await errorOf(() => cell({}, ["VACUUM"], ["SELECT ?::int", 1]))).message, hint);
   assert.match((await errorOf(() => cell({}, ["VACUUM; SELECT 1"]))).message, hint);
   await cell({}, ["VACUUM"]);
@@ -128,7 +128,7 @@ queryTest("a %%sql cell runs on the connection or transaction that it names", as
   for (const value of [undefined, null, 5, {}, { sql: "text" }]) {
     assert.match(
       (await errorOf(() => cell(on(value), ["SELECT 1"]))).message,
-      /Cannot run %%sql on it: it is no connection/,
+      /Cannot run %%sql on it: it is not a connection/,
     );
   }
   const missing = () => {
@@ -141,7 +141,7 @@ queryTest("a %%sql cell runs on the connection or transaction that it names", as
   );
   assert.match(
     (await errorOf(() => cell({ ...on(undefined), connection: "db.nope" }, ["SELECT 1"]))).message,
-    /Cannot run %%sql on db\.nope: it is no connection\. Make one with const db = await connect\(.*leave db\.nope out/,
+    /Cannot run %%sql on db\.nope: it is not a connection\. Make one with const db = await connect\(.*leave db\.nope out/,
   );
 });
 
@@ -159,11 +159,11 @@ queryTest("psql's commands are answered", async ({ db }) => {
   await db.query("DROP TABLE commanded");
 });
 
-queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the person's own first", async ({ db }) => {
+queryTest("the catalog that a %%sql cell sends is as the kernel takes it, the person's own first", async ({ db }) => {
   await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
   await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
   await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
-  const own = parseCatalog({ connections: [], ...await findCatalogue(db[SESSION], false) });
+  const own = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], false) });
   assert.deepEqual(own?.tables, [{
     ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
     columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
@@ -172,7 +172,7 @@ queryTest("the catalogue that a %%sql cell sends is as the kernel takes it, the 
     ["ring", "IN n integer", ""],
     ["twice", "n integer", "integer"],
   ]);
-  const all = parseCatalog({ connections: [], ...await findCatalogue(db[SESSION], true) })!;
+  const all = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], true) })!;
   assert.equal(all.tables[0]?.name, "Odd Name");
   assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
   for (const name of ["count", "generate_series", "lower", "now"]) {
@@ -196,6 +196,6 @@ queryTest("a %%sql cell draws a chart, and keeps it where it has a name", async 
   assert.match((await errorOf(() => cell({ plot: ["bars"] }, ["SELECT 1"]))).message, /did you mean "bar"\?/);
   assert.match(
     (await errorOf(() => cell({ plot: [], explain: true }, ["SELECT 1"]))).message,
-    /it is --plot or --explain/,
+    /--plot and --explain can.t be used together/,
   );
 });

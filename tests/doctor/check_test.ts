@@ -9,23 +9,26 @@ const BEFORE = { neverReached: "it fails before the database is reached" };
 const SECRETS = /eyJ|dapi[0-9a-f]{8}|native-secret/;
 const STEPS = "deno settings workspace endpoint dns tcp tls credential login query clock".split(" ");
 
-test("check() takes every step of connecting", async ({ settings }) => {
+test("check() runs every step of connecting", async ({ settings }) => {
   const checkup = await check(settings());
   assert.equal(checkup.ok, true);
   assert.deepEqual(checkup.map(({ step }) => step), STEPS);
   assert.ok(checkup.every(({ outcome, ms }) => outcome === "ok" && ms !== null && ms >= 0));
-  const said = Object.fromEntries(checkup.map(({ step, detail }) => [step, detail]));
-  assert.match(said["deno"]!, /^Deno 2\.\d+\.\d+ .*lakebase \d.*pg \d/);
-  assert.match(said["workspace"]!, /you@example\.com/);
-  assert.match(said["endpoint"]!, /^projects\/local\/branches\/production\/endpoints\/primary, ACTIVE, at localhost/);
-  assert.match(said["dns"]!, /by the system$/);
-  assert.match(said["tls"]!, /^TLSv1\.3, CN=localhost by CN=Lakebase on this machine, valid until \d{4}-/);
-  assert.match(said["credential"]!, /60 minutes/);
-  assert.match(said["query"]!, /PostgreSQL/);
+  const details = Object.fromEntries(checkup.map(({ step, detail }) => [step, detail]));
+  assert.match(details["deno"]!, /^Deno 2\.\d+\.\d+ .*lakebase \d.*pg \d/);
+  assert.match(details["workspace"]!, /you@example\.com/);
+  assert.match(
+    details["endpoint"]!,
+    /^projects\/local\/branches\/production\/endpoints\/primary, ACTIVE, at localhost/,
+  );
+  assert.match(details["dns"]!, /by the system$/);
+  assert.match(details["tls"]!, /^TLSv1\.3, CN=localhost by CN=Lakebase on this machine, valid until \d{4}-/);
+  assert.match(details["credential"]!, /60 minutes/);
+  assert.match(details["query"]!, /PostgreSQL/);
   assert.match(Deno.inspect(checkup), /everything works/);
 });
 
-test("check() knows a native password, for which no workspace is asked", async ({ local, settings }) => {
+test("check() skips the workspace for a native password", async ({ local, settings }) => {
   const { workspace: _, endpoint: __, ...alone } = settings({ user: "app", password: "native-secret" });
   const asked = local.requests.length;
   const checkup = await check(alone);
@@ -46,9 +49,9 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
     "workspace",
     /web page/,
   ],
-  ["an endpoint that is not there", () => ({ endpoint: "projects/none" }), "endpoint", /There is projects\/local/],
-  ["a host that has no address", () => ({ host: "ep-none.invalid" }), "dns", /the system: .*dig: .*Deno\.resolveDns: /],
-  ["a port on which nothing listens", () => ({ port: freePort() }), "tcp", /nothing listens there/],
+  ["an endpoint that does not exist", () => ({ endpoint: "projects/none" }), "endpoint", /There is projects\/local/],
+  ["a host without an address", () => ({ host: "ep-none.invalid" }), "dns", /the system: .*dig: .*Deno\.resolveDns: /],
+  ["a port without a listener", () => ({ port: freePort() }), "tcp", /nothing listens there/],
   ["a server that goes silent", ({ faults }) => void (faults.blackhole = true), "tls", /no answer/],
   ["a server that hangs up", ({ faults }) => void (faults.greeting = "close"), "tls", /the connection broke/],
   [
@@ -86,7 +89,7 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
     /403.*no access to the project/,
   ],
   ["a role that may not log in", ({ faults }) => faults.failLogins({ times: 9 }), "login", /28P01.*has "you@/i],
-  ["a database that is not there", () => ({ database: "nowhere" }), "login", /"nowhere" does not exist/],
+  ["a database that does not exist", () => ({ database: "nowhere" }), "login", /"nowhere" does not exist/],
 ];
 
 for (const [name, spoil, step, detail] of FAILURES) {
@@ -103,13 +106,13 @@ for (const [name, spoil, step, detail] of FAILURES) {
   }, step === "login" ? {} : BEFORE);
 }
 
-test("check() says when a setting can't be used", async () => {
+test("check() reports a setting that can't be used", async () => {
   const checkup = await check({ port: 0 });
   assert.deepEqual([checkup.ok, checkup[0]?.step, checkup[0]?.outcome], [false, "settings", "failed"]);
   assert.match(checkup[0]!.detail, /"port" is 0/);
 }, BEFORE);
 
-test("check() shows no password that somebody put where none belongs", async ({ settings }) => {
+test("check() shows no password that was given in a wrong place", async ({ settings }) => {
   const url = "postgres://app:s3cretpw@127.0.0.1:1/db";
   const { workspace: _, endpoint: __, ...alone } = settings({ user: "app", password: "native-secret" });
   for (const options of [{ ...alone, database: url }, settings({ database: url }), settings({ host: url })]) {
@@ -120,7 +123,7 @@ test("check() shows no password that somebody put where none belongs", async ({ 
 });
 
 for (const refuse of ["hold", "28000", "reset", "close"] as const) {
-  test(`check() waits for a compute that wakes and meanwhile answers with ${refuse}`, async ({ local, settings }) => {
+  test(`check() waits for a compute that is waking up and answers with ${refuse}`, async ({ local, settings }) => {
     local.faults.suspend({ wakeAfter: 600, refuse });
     const checkup = await check(settings({ connectTimeout: 5 }));
     assert.equal(checkup.ok, true, Deno.inspect(checkup));
@@ -128,7 +131,7 @@ for (const refuse of ["hold", "28000", "reset", "close"] as const) {
   });
 }
 
-test("check() tells a server without TLS from one that speaks something else", async ({ settings }) => {
+test("check() distinguishes a server without TLS from one that does not speak Postgres", async ({ settings }) => {
   for (const [answer, expected] of [["N", /offers no TLS/], ["E", /does not speak Postgres/]] as const) {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     (async () => {
@@ -139,7 +142,7 @@ test("check() tells a server without TLS from one that speaks something else", a
   }
 }, BEFORE);
 
-test("check() warns of a clock that is off", async ({ local, settings }) => {
+test("check() warns about a wrong clock", async ({ local, settings }) => {
   for (
     const [offset, expected] of [[600_000, /(599|600|601) s behind/], [-600_000, /(599|600|601) s ahead of/]] as const
   ) {
@@ -151,7 +154,7 @@ test("check() warns of a clock that is off", async ({ local, settings }) => {
   }
 }, BEFORE);
 
-test("db.check() looks at a connection that used to work", async ({ local, settings }) => {
+test("db.check() explains why a connection has stopped working", async ({ local, settings }) => {
   await using db = await connect(settings());
   assert.equal((await db.check()).ok, true);
   local.faults.certificate = "expired";

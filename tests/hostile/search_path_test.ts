@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { check, connect, type Lakebase } from "../../mod.ts";
 import { SESSION } from "../../src/api/lakebase.ts";
-import { findCatalogue } from "../../src/cells/completion_catalog.ts";
+import { findCatalog } from "../../src/cells/completion_catalog.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { drawn, errorOf } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -110,7 +110,7 @@ const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown
   },
   "a guess at a column": async (db) =>
     assert.match((await errorOf(() => db.sql`SELECT zonne FROM public.rides`)).message, /zone/),
-  "the kernel's completion": async (db) => assert.ok((await findCatalogue(db[SESSION], true))!.tables.length > 100),
+  "the kernel's completion": async (db) => assert.ok((await findCatalog(db[SESSION], true))!.tables.length > 100),
   ...Object.fromEntries((["csv", "csv.gz", "ndjson", "arrow", "parquet", "tsv"] as const).flatMap((ending) =>
     [
       [`pull a table to ${ending}`, (db: Lakebase, folder: string) => db.pull("public.rides", `${folder}/t.${ending}`)],

@@ -149,7 +149,7 @@ Deno.test({
       ["%%sql\nSELECT nope", /column "nope" does not exist \(SQLSTATE 42703\)\nLINE 1: SELECT nope\n {15}\^/],
       ["%%sql\nSELECT 1; SELEC 2", /syntax error at or near "SELEC"/],
       ["%%sql kept <<\nSELECT 1", /kept, which is a const; take another name/],
-      ["%%sql kept\nSELECT 1", /Cannot run %%sql on kept: it is no connection/],
+      ["%%sql kept\nSELECT 1", /Cannot run %%sql on kept: it is not a connection/],
       ["%%sql\nSELECT ${() => 1}", /parameter 1|function/],
       ["%%sql\nCOPY trips FROM STDIN", /Cannot run COPY FROM STDIN|does not exist/],
       [`%%sql\nSELECT '${"x".repeat(5_000_000)}`, /is not closed/],
