@@ -179,9 +179,10 @@ async function run(
   }
   const whole = use === "value" || store !== undefined || options["no-display"] === true;
   const last = async ({ sql }: { sql: Sql }) => {
-    const queries = statements.map(([strings, values]) => sql`${new Fragment(strings, values)}`);
-    for (const query of queries.slice(0, -1)) await query;
-    const query: Query = queries.at(-1)!;
+    // One at a time: a query behind one that fails would count as never run.
+    const make = ([strings, values]: SqlCellStatement): Query => sql`${new Fragment(strings, values)}`;
+    for (const statement of statements.slice(0, -1)) await make(statement);
+    const query = make(statements.at(-1)!);
     if (explain) return await query.explain();
     if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
     return whole ? await query : await query[SHOWN_ROWS_OF](limit);

@@ -5,7 +5,7 @@ import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src
 import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
-/** What the kernel makes of a `%%sql` cell; each text a statement, with its values in place of `?`. */
+/** Calls what the kernel makes of a `%%sql` cell. Each text is a statement; its values are bound in the order of the `?`. */
 function cellOn(db: Lakebase) {
   const cells = makeSqlCells({
     current: () => Promise.resolve(db as SqlCellTarget),
@@ -19,7 +19,7 @@ function cellOn(db: Lakebase) {
     );
 }
 
-queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ db, open }) => {
+queryTest("a %%sql cell fetches only the rows that it shows", async ({ db, open }) => {
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE cells AS SELECT n FROM generate_series(1, 100) AS n"]);
   const twenty = await cell({}, ["SELECT n FROM cells ORDER BY n"]);
@@ -34,7 +34,7 @@ queryTest("a %%sql cell draws, having fetched no more than it shows", async ({ d
   assert.match(dropped, /^DROP TABLE, on databricks_postgres at localhost:\d+, /);
 });
 
-queryTest("a %%sql cell stores its whole result, and knows before it runs whether it can", async ({ db, open }) => {
+queryTest("a %%sql cell stores its whole result, and checks the variable before it runs", async ({ db, open }) => {
   const cell = cellOn(db);
   let kept: unknown[] = [];
   const store: Partial<SqlCellOptions> = {
@@ -66,7 +66,7 @@ queryTest("a %%sql cell stores its whole result, and knows before it runs whethe
   Reflect.deleteProperty(globalThis, "stored_by_cell");
 });
 
-queryTest("statements with values take effect together or not at all", async ({ db }) => {
+queryTest("statements with values run in one transaction", async ({ db }) => {
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE pairs (n int)"]);
   const last = await cell({ use: "value" }, ["INSERT INTO pairs VALUES (?)", 1], [
@@ -79,7 +79,7 @@ queryTest("statements with values take effect together or not at all", async ({ 
   await db.sql`DROP TABLE pairs`;
 });
 
-queryTest("statements with values may begin and end transactions, as those without do", async ({ db }) => {
+queryTest("statements with values may begin and end transactions, as statements without values", async ({ db }) => {
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE kept (n int)"]);
   const count = async () => await db.sql`SELECT count(*) FROM kept`.value();
@@ -103,7 +103,7 @@ queryTest("statements with values may begin and end transactions, as those witho
   await db.sql`DROP TABLE kept`;
 });
 
-queryTest("a statement that can't be in a transaction says that the cell is one", async ({ db }) => {
+queryTest("the error of a statement that can't run in a transaction says that the cell is one", async ({ db }) => {
   const cell = cellOn(db);
   const hint =
     /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell run in one transaction\. Put this statement into a cell/;
@@ -145,7 +145,7 @@ queryTest("a %%sql cell runs on the connection or transaction that it names", as
   );
 });
 
-queryTest("psql's commands are answered", async ({ db }) => {
+queryTest("a %%sql cell answers psql's commands", async ({ db }) => {
   const cell = cellOn(db);
   await db.query("CREATE TABLE commanded (id int PRIMARY KEY)");
   const shown = async (command: string, argument = "") => await drawn(await cell({ command, argument }));
@@ -159,32 +159,39 @@ queryTest("psql's commands are answered", async ({ db }) => {
   await db.query("DROP TABLE commanded");
 });
 
-queryTest("the catalog that a %%sql cell sends is as the kernel takes it, the person's own first", async ({ db }) => {
-  await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
-  await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
-  await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
-  const own = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], false) });
-  assert.deepEqual(own?.tables, [{
-    ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
-    columns: [{ name: "Id", type: "integer", notNull: true }, { name: "a b", type: "numeric(8,2)[]", notNull: false }],
-  }]);
-  assert.deepEqual(own.functions.map(({ name, args, result }) => [name, args, result]), [
-    ["ring", "IN n integer", ""],
-    ["twice", "n integer", "integer"],
-  ]);
-  const all = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], true) })!;
-  assert.equal(all.tables[0]?.name, "Odd Name");
-  assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
-  for (const name of ["count", "generate_series", "lower", "now"]) {
-    assert.equal(all.functions.filter((item) => item.name === name).length, 1, name);
-  }
-  assert.ok(!all.functions.some(({ name }) => name === "int4in" || name === "array_in"));
-  assert.ok(JSON.stringify(all).length < 1_000_000);
-  await db.query('DROP TABLE "Odd Name"');
-  await db.query("DROP FUNCTION twice; DROP PROCEDURE ring");
-});
+queryTest(
+  "a %%sql cell sends a catalog that the kernel can read, with the person's own tables first",
+  async ({ db }) => {
+    await db.query(`CREATE TABLE "Odd Name" ("Id" int NOT NULL, "a b" numeric(8, 2)[])`);
+    await db.query("CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n * 2'");
+    await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
+    const own = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], false) });
+    assert.deepEqual(own?.tables, [{
+      ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
+      columns: [{ name: "Id", type: "integer", notNull: true }, {
+        name: "a b",
+        type: "numeric(8,2)[]",
+        notNull: false,
+      }],
+    }]);
+    assert.deepEqual(own.functions.map(({ name, args, result }) => [name, args, result]), [
+      ["ring", "IN n integer", ""],
+      ["twice", "n integer", "integer"],
+    ]);
+    const all = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], true) })!;
+    assert.equal(all.tables[0]?.name, "Odd Name");
+    assert.ok(all.tables.some(({ schema, name }) => schema === "pg_catalog" && name === "pg_class"));
+    for (const name of ["count", "generate_series", "lower", "now"]) {
+      assert.equal(all.functions.filter((item) => item.name === name).length, 1, name);
+    }
+    assert.ok(!all.functions.some(({ name }) => name === "int4in" || name === "array_in"));
+    assert.ok(JSON.stringify(all).length < 1_000_000);
+    await db.query('DROP TABLE "Odd Name"');
+    await db.query("DROP FUNCTION twice; DROP PROCEDURE ring");
+  },
+);
 
-queryTest("a %%sql cell draws a chart, and keeps it where it has a name", async ({ db }) => {
+queryTest("a %%sql cell draws a chart, and stores it under a name", async ({ db }) => {
   const cell = cellOn(db);
   const rows = "SELECT n % 2 = 0 AS even, n FROM generate_series(1, ?::int) AS n";
   const bars = await cell({ plot: ["bar", "even", "avg(n)"] }, [rows, 4]);
