@@ -35,13 +35,21 @@ export interface Line {
 /** One way, in milliseconds: a round trip is twice that. */
 const LINK_DELAY = 20;
 
-const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadOthers, slowLink };
+const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadOthers, loadFolders, slowLink };
 
 /** A comparison. */
 export type Part = keyof typeof RUN;
 
 /** Those that are made with TLS and without. */
-export const PARTS: readonly Part[] = ["pullCsv", "pullNdjson", "pullFormats", "readColumns", "loadCsv", "loadOthers"];
+export const PARTS: readonly Part[] = [
+  "pullCsv",
+  "pullNdjson",
+  "pullFormats",
+  "readColumns",
+  "loadCsv",
+  "loadOthers",
+  "loadFolders",
+];
 
 /** Makes a comparison in a process of its own. */
 export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
@@ -170,10 +178,27 @@ async function loadOthers(db: Lakebase, setting: Setting, say: Say): Promise<voi
   const took = await contest({
     psql: emptied(db, () => psqlTime(copy, psqlTarget(setting))),
     objects: emptied(db, async () => void await db.load("copy", rows)),
+    csv: emptied(db, async () => void await db.load("copy", `${folder}/from-psql.csv`)),
     parquet: emptied(db, async () => void await db.load("copy", `${folder}/ours.parquet`)),
   });
   say("load row objects", took.objects, "psql \\copy from, of .csv", took.psql, 3);
   say("load .parquet", took.parquet, "psql \\copy from, of .csv", took.psql);
+  say("load .parquet", took.parquet, "load .csv", took.csv, 1.05);
+}
+
+const FILES = 100;
+
+async function loadFolders(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const rowsPerFile = Math.ceil(Number(await db.sql`SELECT count(*) FROM bench`.value()) / FILES);
+  for (const format of ["csv", "parquet"] as const) {
+    const [file, many] = [`${setting.folder}/ours.${format}`, `${setting.folder}/files-${setting.tls}-${format}/`];
+    await db.pull("bench", many, { format, rowsPerFile });
+    const took = await contest({
+      one: emptied(db, async () => void await db.load("copy", file)),
+      many: emptied(db, async () => void await db.load("copy", many)),
+    });
+    say(`load ${FILES} .${format} files`, took.many, "one file of the same rows", took.one, 1.05);
+  }
 }
 
 /** Over a link with latency: what counts there is how much is on its way at once. */

@@ -18,6 +18,21 @@ print("null")`;
   return path;
 }
 
+fileTest("a negative zero keeps its sign in a struct, a list and a map", async (folder) => {
+  await python(
+    `
+import sys, pyarrow as pa, pyarrow.parquet as pq
+f = pa.float64()
+pq.write_table(pa.table({"s": pa.array([{"f": -0.0}], pa.struct([("f", f)])), "l": pa.array([[-0.0, 0.0]], pa.list_(f)),
+  "m": pa.array([[("k", -0.0)]], pa.map_(pa.string(), f)), "f": pa.array([-0.0], f)}), sys.argv[1] + "/zero.parquet")
+print("null")
+`,
+    folder,
+  );
+  const { texts } = await all(await readParquet(`${folder}/zero.parquet`));
+  assert.deepEqual(texts, [['{"f":-0}', '{"-0","0"}', '{"k":-0}', "-0"]]);
+});
+
 fileTest("an interval of Parquet keeps its months, in a list and a struct too", async (folder) => {
   const path = `${folder}/intervals.parquet`;
   await duckdb(

@@ -87,6 +87,7 @@ function scalarJson(value: unknown, { type }: ColumnData): string {
     case "bigint":
       return String(value);
     case "number":
+      if (Object.is(value, -0)) return "-0"; // `JSON.stringify` drops the sign
       return Number.isFinite(value) ? JSON.stringify(value) : JSON.stringify(String(value));
     case "string":
       if (type.kind === "decimal" || type.kind === "json") return value;
