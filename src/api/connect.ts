@@ -1,7 +1,7 @@
 import { LakebaseError } from "../core/errors.ts";
 import { announceConnection, announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
-import { setBy, setByAll, type Setting } from "../settings/origin.ts";
+import { originsBehind, originsOfAll, type Setting } from "../settings/origin.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { enclosing } from "../sql/transaction.ts";
@@ -128,7 +128,7 @@ function replacedBy(changed: readonly string[]): string {
 function withOrigins(error: unknown, found: readonly Setting[]): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, message, cause, sqlstate } = error;
-  const origins = setBy(code, found);
+  const origins = originsBehind(code, found);
   return origins === "" ? error : new LakebaseError(code, `${message}. ${origins}`, { cause, sqlstate });
 }
 
@@ -182,7 +182,7 @@ let implicit: Promise<Lakebase> | undefined;
 async function connectImplicitly(): Promise<Lakebase> {
   const { db, found } = await callConnect({});
   await announceConnection(
-    `Connected to ${placeInFull(db[PARTS])}, because connect() was not called. ${setByAll(found)}`,
+    `Connected to ${placeInFull(db[PARTS])}, because connect() was not called. ${originsOfAll(found)}`,
   );
   return db;
 }

@@ -41,7 +41,7 @@ function isChosen(method: string, login: WorkspaceLogin["attributes"], others: r
 function databricksLogin(host: string, login: WorkspaceLogin["attributes"]): Authenticate | undefined {
   const { clientId, clientSecret } = login;
   if (!clientId || !clientSecret || !isChosen("oauth-m2m", login, DATABRICKS_OTHERS)) return undefined;
-  const source = kept(async () => {
+  const source = cachedToken(async () => {
     const url = await tokenEndpoint(host, login["accountId"]);
     return await exchange(url, { clientId, clientSecret }, { scope: "all-apis" });
   });
@@ -67,7 +67,7 @@ function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenti
   const cloud = AZURE_CLOUDS[(login["azureEnvironment"] ?? "PUBLIC").toUpperCase()];
   if (cloud === undefined) return;
   const url = new URL(`${cloud[0]}/${encodeURIComponent(tenant)}/oauth2/token`);
-  const tokenFor = (resource: string) => kept(() => exchange(url, { clientId, clientSecret }, { resource }));
+  const tokenFor = (resource: string) => cachedToken(() => exchange(url, { clientId, clientSecret }, { resource }));
   const databricks = tokenFor(login["azureLoginAppId"] ?? AZURE_APP);
   const management = tokenFor(cloud[1]);
   return async (headers) => {
@@ -79,7 +79,7 @@ function azureLogin(host: string, login: WorkspaceLogin["attributes"]): Authenti
 }
 
 /** Caches a token while it is valid. Callers that wait for one share a request. */
-function kept(ask: () => Promise<Token>): TokenSource {
+function cachedToken(ask: () => Promise<Token>): TokenSource {
   let token: Token | undefined;
   let asking: Promise<Token> | undefined;
   return async () => {
@@ -94,16 +94,16 @@ function kept(ask: () => Promise<Token>): TokenSource {
 async function tokenEndpoint(host: string, accountId: string | undefined): Promise<URL> {
   const known = await getObject(new URL("/.well-known/databricks-config", host));
   const named = typeof known?.["oidc_endpoint"] === "string" ? known["oidc_endpoint"] : `${host}/oidc`;
-  const base = own(named.replace("{account_id}", accountId ?? ""), host).href.replace(/\/$/, "");
+  const base = onOrigin(named.replace("{account_id}", accountId ?? ""), host).href.replace(/\/$/, "");
   const endpoints = await getObject(new URL(`${base}/.well-known/oauth-authorization-server`));
   const url = endpoints?.["token_endpoint"];
   if (typeof url !== "string") {
     throw new Error("the workspace does not say where a client secret is exchanged for a token");
   }
-  return own(url, host);
+  return onOrigin(url, host);
 }
 
-function own(text: string, host: string): URL {
+function onOrigin(text: string, host: string): URL {
   const url = URL.parse(text);
   if (url?.origin === new URL(host).origin) return url;
   throw new Error("the workspace names another server for the exchange of the client secret, which is not asked");

@@ -129,7 +129,7 @@ export class CredentialCache {
   async get(): Promise<Credential> {
     if (this.#closing.signal.aborted) throw new LakebaseError("CLOSED", "Cannot log in: the connection is closed");
     const credential = this.#current;
-    if (credential !== undefined && remaining(credential) > LOGIN_MS) return credential;
+    if (credential !== undefined && remainingLife(credential) > LOGIN_MS) return credential;
     return await this.#mintOnce();
   }
 
@@ -154,7 +154,7 @@ export class CredentialCache {
     const minting = this.#mint(this.#closing.signal).then((credential) => {
       this.#closing.signal.throwIfAborted();
       this.#current = credential;
-      if (credential.lifetimeKnown) this.#refreshIn(refreshAfter(remaining(credential)));
+      if (credential.lifetimeKnown) this.#refreshIn(refreshAfter(remainingLife(credential)));
       return credential;
     });
     const clear = () => {
@@ -179,11 +179,11 @@ export class CredentialCache {
       const refused = error instanceof LakebaseError && error.code !== "WORKSPACE_UNAVAILABLE";
       if (this.#closing.signal.aborted || refused || credential === undefined) return;
       const wait = backoff(attempt, { first: 5000, most: 60_000 });
-      if (remaining(credential) > wait) this.#refreshIn(wait, attempt + 1);
+      if (remainingLife(credential) > wait) this.#refreshIn(wait, attempt + 1);
     }
   }
 }
 
-function remaining(credential: Credential): number {
+function remainingLife(credential: Credential): number {
   return credential.mintedAt + credential.lifetime - Date.now();
 }

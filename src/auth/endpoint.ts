@@ -101,11 +101,11 @@ export async function findEndpoint(
     if (request.host !== undefined) {
       return { name: reference, target: { endpoint: reference }, host: undefined, state: undefined };
     }
-    return ready(await getEndpoint(lookups, reference), request);
+    return readyEndpoint(await getEndpoint(lookups, reference), request);
   }
   const branch = await findBranch(lookups, reference);
   const endpoints = await listOf(lookups, `${branch}/endpoints`, "endpoints");
-  return ready(chooseEndpoint(branch, endpoints, request.readOnly), request);
+  return readyEndpoint(chooseEndpoint(branch, endpoints, request.readOnly), request);
 }
 
 async function getEndpoint(lookups: Lookups, name: string): Promise<Item> {
@@ -172,7 +172,7 @@ function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: bo
   );
 }
 
-function ready(item: Item, request: EndpointRequest): Endpoint {
+function readyEndpoint(item: Item, request: EndpointRequest): Endpoint {
   const name = nameOf(item);
   const { current_state: state, disabled, hosts } = status(item);
   if (disabled === true) {

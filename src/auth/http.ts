@@ -24,11 +24,11 @@ const LONGEST_ANSWER = 16 * 1024 * 1024;
  * 16 MiB.
  */
 export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
-  const address = isLoopback(url.hostname) ? await ownAddress(url) : undefined;
-  if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainText(url);
+  const address = isLoopback(url.hostname) ? await loopbackAddress(url) : undefined;
+  if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainTextError(url);
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
   const client = address === undefined ? undefined : Deno.createHttpClient({
-    proxy: { transport: "tcp", hostname: reachable(url.hostname, address, port), port },
+    proxy: { transport: "tcp", hostname: proxyTarget(url.hostname, address, port), port },
   });
   try {
     const how: RequestInit & { client?: Deno.HttpClient } = { ...init, redirect: "manual", ...(client && { client }) };
@@ -52,7 +52,7 @@ async function readText(url: URL, response: Response): Promise<string> {
 }
 
 /** The loopback address that a name resolves to; `undefined` where it leads to another machine. */
-async function ownAddress({ hostname }: URL): Promise<string | undefined> {
+async function loopbackAddress({ hostname }: URL): Promise<string | undefined> {
   const host = hostname.replace(/^\[|\]$/g, "");
   if (isIP(host) !== 0) return host;
   if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
@@ -65,13 +65,13 @@ async function ownAddress({ hostname }: URL): Promise<string | undefined> {
 }
 
 /** The address, or the name where this program may connect to the name only. */
-function reachable(hostname: string, address: string, port: number): string {
+function proxyTarget(hostname: string, address: string, port: number): string {
   const host = address.includes(":") ? `[${address}]` : address;
   const granted = Deno.permissions.querySync({ name: "net", host: `${host}:${port}` }).state === "granted";
   return granted ? address : hostname;
 }
 
-function plainText(url: URL): LakebaseError {
+function plainTextError(url: URL): LakebaseError {
   return new LakebaseError(
     "BAD_SETTING",
     `Cannot ask the workspace: DATABRICKS_HOST is "${url.origin}", which would send the login in plain text. Use https`,

@@ -31,7 +31,7 @@ export function closest(
  * @param what The plural noun for the names, such as `columns`.
  * @param prefix A prefix for the suggestion, such as `local.`.
  */
-export function meant(name: string, known: readonly string[], what: string, prefix = ""): string {
+export function suggestName(name: string, known: readonly string[], what: string, prefix = ""): string {
   const near = closest(name, known);
   if (near !== undefined) return `did you mean ${JSON.stringify(prefix + near)}?`;
   const shown = known.slice(0, 20).join(", ");
@@ -40,7 +40,7 @@ export function meant(name: string, known: readonly string[], what: string, pref
 
 /** Describes an unknown option, with a suggestion; `prefix` stands before its name, such as `local.`. */
 export function unknownOption(name: string, known: readonly string[], prefix = ""): string {
-  return `there is no option "${prefix}${name}"; ${meant(name, known, "options", prefix)}`;
+  return `there is no option "${prefix}${name}"; ${suggestName(name, known, "options", prefix)}`;
 }
 
 /** Optimal string alignment distance: two swapped letters count as one edit. */

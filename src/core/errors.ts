@@ -157,10 +157,10 @@ export class LakebaseError extends Error {
     const inherited = given instanceof LakebaseError ? message.replace(given.message, () => given.#marked) : message;
     const marked = redact(inherited);
     const safe = written(marked, (_, text) => text);
-    const short = printable(shortened(safe));
+    const short = printable(shorten(safe));
     const whole = safe.length <= MOST_SHOWN ? undefined : new Error(safe);
     if (whole !== undefined) whole.stack = `Error: ${short}`;
-    const cause = options.cause === undefined ? whole : plainCause(options.cause);
+    const cause = options.cause === undefined ? whole : safeCause(options.cause);
     super(short, cause === undefined ? {} : { cause });
     this.#marked = marked;
     this.code = code;
@@ -176,7 +176,7 @@ export class LakebaseError extends Error {
    * @param write Writes options, or the name of one.
    */
   [MESSAGE_FOR](write: (named: NamedOptions) => string): string {
-    return printable(shortened(redact(written(this.#marked, write))));
+    return printable(shorten(redact(written(this.#marked, write))));
   }
 }
 
@@ -184,19 +184,19 @@ export class LakebaseError extends Error {
  * A copy of the cause that is safe to print. The errors of the drivers have fields with secrets: a `ConfigError` of the SDK has
  * the whole configuration with the token, and an error of `pg` may have a client.
  */
-function plainCause(cause: unknown): Error {
+function safeCause(cause: unknown): Error {
   if (cause instanceof LakebaseError) return cause;
   const { name, message, stack = "" } = cause instanceof Error ? cause : new Error(String(cause));
   const plain = new Error(printable(redact(message)));
   plain.name = name;
-  plain.stack = printable(shortened(redact(stack)));
+  plain.stack = printable(shorten(redact(stack)));
   for (const key of ["code", "severity", "detail", "hint", "errno", "syscall"]) {
     const value = (cause as Record<string, unknown>)[key];
     if (typeof value === "number") Object.assign(plain, { [key]: value });
-    if (typeof value === "string") Object.assign(plain, { [key]: printable(shortened(redact(value))) });
+    if (typeof value === "string") Object.assign(plain, { [key]: printable(shorten(redact(value))) });
   }
   if (!(cause instanceof Error)) return plain;
-  if (cause.cause !== undefined) plain.cause = plainCause(cause.cause);
+  if (cause.cause !== undefined) plain.cause = safeCause(cause.cause);
   return plain;
 }
 
@@ -211,7 +211,7 @@ const END_SHOWN = 2000;
  * @param text The text.
  * @param most The greatest number of characters. @default {10000}
  */
-export function shortened(text: string, most: number = MOST_SHOWN): string {
+export function shorten(text: string, most: number = MOST_SHOWN): string {
   if (text.length <= most) return text;
   const end = Math.min(END_SHOWN, most / 5 | 0);
   const left = text.length - most;

@@ -14,17 +14,17 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
  * @returns The text with credentials replaced.
  */
 export function redact(text: string): string {
-  const unknown = withoutKnown(text);
-  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => withoutTokensOf(safe, head, end, mask), unknown);
-  return withoutSettings(withoutUrlPasswords(withoutTokens));
+  const unknown = hideKnownSecrets(text);
+  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => hideTokens(safe, head, end, mask), unknown);
+  return hideSettings(hideUrlPasswords(withoutTokens));
 }
 
 /** The secrets that this process has used last, each with its encoded forms. */
-const known = new Map<string, readonly string[]>();
+const knownSecrets = new Map<string, readonly string[]>();
 /** The most secrets that are kept; a new one replaces the oldest. */
-const MOST_KNOWN = 100;
+const MOST_SECRETS = 100;
 /** The shortest secret that is hidden. A shorter one occurs in ordinary text, where hiding it would reveal it. */
-const SHORTEST_KNOWN = 6;
+const SHORTEST_SECRET = 6;
 
 /**
  * Makes {@linkcode redact} hide a secret by its value from now on, because not every secret can be recognized by its form.
@@ -32,17 +32,19 @@ const SHORTEST_KNOWN = 6;
  * @param secret A password, a token, a client secret; `undefined` for none.
  */
 export function keepSecret(secret: string | undefined): void {
-  if (secret === undefined || secret.length < SHORTEST_KNOWN) return;
-  known.delete(secret);
+  if (secret === undefined || secret.length < SHORTEST_SECRET) return;
+  knownSecrets.delete(secret);
   const forms = new Set([secret, JSON.stringify(secret).slice(1, -1)]);
   if (secret.isWellFormed()) forms.add(encodeURIComponent(secret));
-  known.set(secret, [...forms].sort((a, b) => b.length - a.length));
-  if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!);
+  knownSecrets.set(secret, [...forms].sort((a, b) => b.length - a.length));
+  if (knownSecrets.size > MOST_SECRETS) knownSecrets.delete(knownSecrets.keys().next().value!);
 }
 
 /** Replaces all in one pass, so that no secret is found in the replacement of another. */
-function withoutKnown(text: string): string {
-  const found = [...known.values()].flat().filter((form) => text.includes(form)).sort((a, b) => b.length - a.length);
+function hideKnownSecrets(text: string): string {
+  const found = [...knownSecrets.values()].flat().filter((form) => text.includes(form)).sort((a, b) =>
+    b.length - a.length
+  );
   return found.length === 0 ? text : text.replace(new RegExp(found.map(pattern).join("|"), "g"), "<secret>");
 }
 
@@ -52,7 +54,7 @@ function pattern(form: string): string {
   return /^[a-z]+$/i.test(form) ? `(?<!\\w)${exact}(?!\\w)` : exact;
 }
 
-function withoutTokensOf(text: string, head: RegExp, tokenEnd: RegExp, mask: string): string {
+function hideTokens(text: string, head: RegExp, tokenEnd: RegExp, mask: string): string {
   const kept: string[] = [];
   let from = 0;
   for (;;) {
@@ -71,7 +73,7 @@ const SPACE = /\s|$/g;
 const WORD = /\w/;
 
 /** Hides the password in `scheme://user:password@host`. It ends at the last `@` before a space, because it may contain `@`. */
-function withoutUrlPasswords(text: string): string {
+function hideUrlPasswords(text: string): string {
   const kept: string[] = [];
   let from = 0;
   let wordEnd = 0; // the end of the last word that was searched, and the last "@" in it
@@ -98,7 +100,7 @@ const SETTING = /(?:password|passwd|pwd|client_secret)=/gi;
 const VALUE_END = /[\s&;'"]|$/g;
 
 /** Hides the value in `password=secret` and `password='a secret'`. After a quote without an end, all of the rest is hidden. */
-function withoutSettings(text: string): string {
+function hideSettings(text: string): string {
   const kept: string[] = [];
   let from = 0;
   for (;;) {

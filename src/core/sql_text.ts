@@ -140,7 +140,7 @@ function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlRea
   if (valueEnd !== undefined && text.startsWith("${", start)) return token("value", valueEnd(text, start + 2));
   if (valueEnd !== undefined && text.startsWith("\\${", start)) return token("escape", start + 3);
   const tag = character === "$" ? match(DOLLAR_QUOTE, text, start) : undefined;
-  if (tag !== undefined) return token("string", after(text, text.slice(start, tag), tag));
+  if (tag !== undefined) return token("string", endOf(text, text.slice(start, tag), tag));
   const parameter = character === "$" ? match(PARAMETER, text, start) : undefined;
   if (parameter !== undefined) return token("parameter", parameter);
   const word = match(WORD, text, start);
@@ -208,7 +208,7 @@ function commentEnd(text: string, start: number): number | undefined {
   return undefined;
 }
 
-function after(text: string, wanted: string, from: number): number | undefined {
+function endOf(text: string, wanted: string, from: number): number | undefined {
   const found = text.indexOf(wanted, from);
   return found === -1 ? undefined : found + wanted.length;
 }

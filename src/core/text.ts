@@ -120,18 +120,18 @@ function graphemeWidth(grapheme: string): number {
  * A part of a regular expression that matches invisible characters: line ends, C0 and C1 controls, and format characters that
  * hide or reorder text. Joiners (U+200C, U+200D) are not among them: emoji and Indic scripts need them.
  */
-export const UNSEEN: string = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e" +
+export const INVISIBLE: string = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e" +
   "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]";
 
 /** The visible replacement of an invisible character: `↵`, `⇥`, or its number as `<U+001B>`. */
-export function markUnseen(found: string): string {
+export function markInvisible(found: string): string {
   const code = found.charCodeAt(0);
   if (found === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) return "↵";
   if (code === 0x09) return "⇥";
   return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
 }
 
-const ALL = new RegExp(UNSEEN, "g");
+const ALL_INVISIBLE = new RegExp(INVISIBLE, "g");
 
 /**
  * Makes a text of several lines safe for a terminal or a notebook: line ends and tabs stay, other invisible characters are made
@@ -146,15 +146,15 @@ const ALL = new RegExp(UNSEEN, "g");
  */
 export function printable(text: string): string {
   return text.toWellFormed().replace(
-    ALL,
-    (found) => found === "\n" || found === "\t" ? found : found === "\r\n" ? "\n" : markUnseen(found),
+    ALL_INVISIBLE,
+    (found) => found === "\n" || found === "\t" ? found : found === "\r\n" ? "\n" : markInvisible(found),
   );
 }
 
 /** Escapes the invisible characters in JSON. The value is the same, and a terminal executes nothing. */
 export function printableJson(json: string): string {
   return json.replace(
-    ALL,
+    ALL_INVISIBLE,
     (found) => found <= " " ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`, // none below " " is in a text
   );
 }

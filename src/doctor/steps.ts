@@ -9,7 +9,7 @@ import { resolveHost, resolvesNames } from "../net/dns.ts";
 import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
-import { type Setting, told } from "../settings/origin.ts";
+import { describeOrigin, type Setting } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
 import { inspectCertificate, reachServer } from "./server_certificate.ts";
 
@@ -116,9 +116,9 @@ function listSettings({ found }: CheckState): Promise<Finding> {
   }
   return Promise.resolve(
     found.map(({ setting, value, origin }) =>
-      origin.source === "option" || told(origin) === setting
+      origin.source === "option" || describeOrigin(origin) === setting
         ? `${setting} = ${value}`
-        : `${setting} = ${value} (${told(origin)})`
+        : `${setting} = ${value} (${describeOrigin(origin)})`
     ).join(", "),
   );
 }

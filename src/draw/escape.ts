@@ -5,10 +5,10 @@
  * @module
  */
 
-import { markUnseen as mark, UNSEEN } from "../core/text.ts";
+import { INVISIBLE, markInvisible as mark } from "../core/text.ts";
 
-const PLAIN: RegExp = new RegExp(UNSEEN, "g");
-const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${UNSEEN}`, "g");
+const PLAIN: RegExp = new RegExp(INVISIBLE, "g");
+const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${INVISIBLE}`, "g");
 
 const ENTITIES: Record<string, string> = {
   "&": "&amp;",

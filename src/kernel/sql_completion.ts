@@ -1,4 +1,4 @@
-import { markUnseen, UNSEEN } from "../core/text.ts";
+import { INVISIBLE, markInvisible } from "../core/text.ts";
 import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
 import type { Candidates } from "./completion.ts";
 import type { CellRegion } from "./magic.ts";
@@ -222,8 +222,8 @@ class CandidateFinder {
   }
 }
 
-const UNSAFE = new RegExp(`\\$\\{|${UNSEEN}`);
-const TO_ESCAPE = new RegExp(`[\\\\$]|${UNSEEN}`, "g");
+const UNSAFE = new RegExp(`\\$\\{|${INVISIBLE}`);
+const TO_ESCAPE = new RegExp(`[\\\\$]|${INVISIBLE}`, "g");
 
 /**
  * A quoted name. In a `%%sql` cell `${` begins JavaScript, so a malicious name could run code as the person who selects it.
@@ -237,7 +237,7 @@ function quoteName(name: string): string {
 }
 
 function showInvisible(text: string): string {
-  return text.replace(new RegExp(UNSEEN, "g"), markUnseen);
+  return text.replace(new RegExp(INVISIBLE, "g"), markInvisible);
 }
 
 function isSystem(schema: string): boolean {

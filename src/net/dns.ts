@@ -58,7 +58,7 @@ export async function resolveHost(hostname: string, resolvers = RESOLVERS): Prom
   let cause: unknown;
   for (const [name, resolve] of resolvers) {
     try {
-      const addresses = await limited(resolve(hostname));
+      const addresses = await withLimit(resolve(hostname));
       if (addresses.length > 0) return { addresses, by: name };
       said.push(`${name}: no address`);
     } catch (error) {
@@ -101,7 +101,7 @@ export function resolvesNames(): boolean {
   return Deno.permissions.querySync({ name: "net" }).state === "granted";
 }
 
-async function limited<T>(work: Promise<T>): Promise<T> {
+async function withLimit<T>(work: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`no answer in ${LIMIT_MS / 1000} s`)), LIMIT_MS);
   work.catch(() => {}); // without this, a failure after the limit would be unhandled

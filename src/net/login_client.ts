@@ -60,7 +60,7 @@ export function loginClientClass(
     constructor(options: pg.ClientConfig) {
       super({
         ...options,
-        password: credentials === undefined ? checked(options.password) : () => this.#password(credentials),
+        password: credentials === undefined ? checkedPassword(options.password) : () => this.#password(credentials),
         stream: () => new LookupSocket(find, ssl === false),
         connectionTimeoutMillis: connectTimeout,
         sslnegotiation: "postgres", // not PGSSLNEGOTIATION
@@ -68,7 +68,7 @@ export function loginClientClass(
       this.#options = options;
       ignoreEnvironment(this);
       guardLongMessages(this, longestMessage);
-      watchStyles(this);
+      keepOutputFormats(this);
       // An "error" event without a listener ends the process. A running query rejects in any case.
       this.on("error", () => {});
     }
@@ -84,7 +84,7 @@ export function loginClientClass(
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
         watchClient(this, { ...watch, find, sibling: () => new Login(this.#options) });
-        await settleStyles(this);
+        await setOutputFormats(this);
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
@@ -96,12 +96,12 @@ export function loginClientClass(
 
     /** How `console.log` prints it: without the fields of `pg`, some of which hold secrets. */
     [Symbol.for("Deno.customInspect")](): string {
-      return printed(this);
+      return summary(this);
     }
 
     /** The same for `util.inspect` of Node. */
     [Symbol.for("nodejs.util.inspect.custom")](): string {
-      return printed(this);
+      return summary(this);
     }
 
     destroy(): void {
@@ -110,7 +110,7 @@ export function loginClientClass(
   };
 }
 
-function printed({ database, host, port, user }: pg.Client): string {
+function summary({ database, host, port, user }: pg.Client): string {
   return `Client { ${database} at ${host}:${port} as ${user} }`;
 }
 
@@ -133,14 +133,14 @@ class LookupSocket extends net.Socket {
 }
 
 /** Wraps a password function, so that its failure is not taken for one of the network. */
-function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
+function checkedPassword(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
   if (typeof password !== "function") return password;
   return async () => {
     let found: unknown;
     try {
       found = await (password as () => unknown)();
     } catch (cause) {
-      throw badPassword("threw an error; its text is not shown, since it may hold the password", withoutText(cause));
+      throw badPassword("threw an error; its text is not shown, since it may hold the password", withoutMessage(cause));
     }
     if (typeof found === "string" && found !== "") {
       keepSecret(found);
@@ -151,7 +151,7 @@ function checked(password: pg.ClientConfig["password"]): pg.ClientConfig["passwo
 }
 
 /** A copy of an error without its message, which may quote a password. */
-function withoutText(cause: unknown): Error {
+function withoutMessage(cause: unknown): Error {
   const kept = new Error("(not shown)");
   if (!(cause instanceof Error)) return kept;
   const frames = (cause.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
@@ -170,7 +170,7 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
  * Sets the output formats that values are parsed from: a role, a database or PGOPTIONS may have other ones. This is a statement
  * after the login instead of startup parameters, because poolers refuse those. Formats that the session has set stay.
  */
-const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALUES
+const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALUES
   ('DateStyle', 'ISO', '^ISO'),
   ('IntervalStyle', 'postgres', '^postgres$'),
   ('bytea_output', 'hex', '^hex$'),
@@ -184,7 +184,7 @@ const SETTLE = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALU
  *
  * @param client A client that has not connected.
  */
-export function watchStyles(client: pg.Client): void {
+export function keepOutputFormats(client: pg.Client): void {
   const connection = connectionOf(client);
   const reported = connection.reported = new Map();
   connection.on("parameterStatus", ({ parameterName, parameterValue }: Record<string, string>) => {
@@ -194,13 +194,13 @@ export function watchStyles(client: pg.Client): void {
     }
   });
   connection.on("commandComplete", ({ text }: { text: string }) => {
-    if (text === "RESET" || text === "DISCARD ALL") settleStyles(client).catch(() => {});
+    if (text === "RESET" || text === "DISCARD ALL") setOutputFormats(client).catch(() => {});
   });
 }
 
 /** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
-export async function settleStyles(client: pg.Client): Promise<void> {
-  await client.query(SETTLE).catch((error) => {
+export async function setOutputFormats(client: pg.Client): Promise<void> {
+  await client.query(SET_OUTPUT_FORMATS).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;
   });
 }

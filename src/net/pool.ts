@@ -25,7 +25,7 @@ const MOST_HOLDERS = 5;
 const outsideOfContext = AsyncLocalStorage.snapshot();
 
 /** Errors of a full pool, which are not retried. */
-const full = new WeakSet<Error>();
+const fullPoolErrors = new WeakSet<Error>();
 
 type PooledClient = pg.PoolClient & LoginClient;
 
@@ -91,13 +91,13 @@ export class LakebasePool extends pg.Pool {
         this.connect((error, client) => client === undefined ? reject(error) : resolve(client));
       });
     }
-    if (this.ending || this.#mustOpen) return give(outsideOfContext(() => this.#connect()), callback);
+    if (this.ending || this.#mustOpen) return passResult(outsideOfContext(() => this.#connect()), callback);
     const started = Date.now();
     this.#next((error, taken, done) => {
       const client = taken as PooledClient | undefined;
       if (client === undefined || !this.#isFresh(client, started)) {
         const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
-        return give(this.#connect({ started, client: made }), callback);
+        return passResult(this.#connect({ started, client: made }), callback);
       }
       markTaken(client);
       callback(undefined, client, done);
@@ -182,7 +182,7 @@ export class LakebasePool extends pg.Pool {
     const held = [...this.#clients].filter(({ idleSince }) => idleSince === 0)
       .toSorted((a, b) => a.takenAt - b.takenAt);
     const lines = held.slice(0, MOST_HOLDERS).map((client) =>
-      `\n  for ${seconds(now - client.takenAt)}: ${use(client)}`
+      `\n  for ${seconds(now - client.takenAt)}: ${describeUse(client)}`
     );
     const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
     const error = new LakebaseError(
@@ -192,7 +192,7 @@ export class LakebasePool extends pg.Pool {
       }${more}\nEnd what holds one, such as a session, a loop over a query or a transaction that waits for this; or ` +
         `connect with a larger max than ${max}`,
     );
-    full.add(error);
+    fullPoolErrors.add(error);
     return error;
   }
 
@@ -220,7 +220,7 @@ export class LakebasePool extends pg.Pool {
         return await this.#working(deadline, client);
       } catch (error) {
         if (this.ending) throw this.#closed();
-        if (full.has(error as Error)) throw error;
+        if (fullPoolErrors.has(error as Error)) throw error;
         const failure = classifyFailure(error, this.#options);
         const used = credentialOf(error);
         if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !reminted) {
@@ -231,7 +231,7 @@ export class LakebasePool extends pg.Pool {
         firstFailure ??= started;
         const waited = Date.now() - firstFailure;
         const wait = backoff(attempt, { first: 100, most: 2000 });
-        if (waited + wait >= limit(failure, connectTimeout)) {
+        if (waited + wait >= retryLimit(failure, connectTimeout)) {
           // An attempt that the deadline cut short must not hide the reason of the one before it.
           const told = failure.code === "CONNECT_TIMEOUT" && last !== undefined ? last : { error, failure };
           throw connectError(told.error, told.failure, this.#options, waited);
@@ -247,12 +247,15 @@ export class LakebasePool extends pg.Pool {
   async #take(deadline: number | undefined): Promise<pg.PoolClient> {
     if (this.ending) throw this.#closed();
     if (this.#mustOpen) await this.#options.credentials?.get(); // its errors say more than that of a failed login
-    return await before(deadline, this.#promised());
+    return await withDeadline(deadline, this.#promised());
   }
 
   /** A connection that works; dead ones are replaced. */
   async #working(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
-    for (let client = await taken as PooledClient;; client = await before(deadline, this.#promised()) as PooledClient) {
+    for (
+      let client = await taken as PooledClient;;
+      client = await withDeadline(deadline, this.#promised()) as PooledClient
+    ) {
       if (await this.#works(client)) {
         markTaken(client);
         return client;
@@ -271,7 +274,7 @@ export class LakebasePool extends pg.Pool {
     if (this.#isFresh(client, Date.now())) return true;
     if (client.idleSince < this.#deadBefore) return false;
     try {
-      await before(Date.now() + TEST_LIMIT_MS, client.query(""));
+      await withDeadline(Date.now() + TEST_LIMIT_MS, client.query(""));
       return true;
     } catch {
       this.#deadBefore = Date.now();
@@ -291,7 +294,7 @@ function seconds(ms: number): string {
 }
 
 /** The purpose of a connection, and what runs on it. */
-function use(client: LoginClient): string {
+function describeUse(client: LoginClient): string {
   const running = runningQuery(client);
   const purpose = statementLine(client.purpose ?? "db.pool");
   if (running === undefined) return `${purpose}, idle`;
@@ -299,21 +302,21 @@ function use(client: LoginClient): string {
   return text === purpose || text === "" ? purpose : `${purpose}, running ${text}`;
 }
 
-function give(connecting: Promise<pg.PoolClient>, callback: Connected): void {
+function passResult(connecting: Promise<pg.PoolClient>, callback: Connected): void {
   connecting.then(
     (client) => callback(undefined, client, (error) => client.release(error as Error)),
     (error) => callback(error, undefined, () => {}),
   );
 }
 
-function limit(failure: ConnectFailure, connectTimeout: number): number {
+function retryLimit(failure: ConnectFailure, connectTimeout: number): number {
   const most = connectTimeout * 1000;
   if (failure.kind === "waking") return most;
   return failure.kind === "refused" ? Math.min(most, REFUSED_LIMIT_MS) : 0;
 }
 
 /** Waits until the deadline. A connection that comes later is released. */
-async function before<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
+async function withDeadline<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
   if (deadline === undefined) return await work;
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {

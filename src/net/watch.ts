@@ -109,7 +109,7 @@ class ClientWatch {
   async #seemsLost(): Promise<boolean> {
     const { find, sibling, limit = 8000 } = this.#needs;
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(limit)]);
-    if (!await answers(this.#client.host, this.#client.port, find, signal)) return true;
+    if (!await isAnswering(this.#client.host, this.#client.port, find, signal)) return true;
     this.#answered++;
     const unsent = this.#stream.bytesWritten - this.#written > MOST_UNSENT;
     const held = this.#stream.isPaused(); // the answer may be there, and wait for its reader
@@ -121,7 +121,7 @@ class ClientWatch {
 }
 
 /** Whether a Postgres server says anything at all to a new connection. */
-async function answers(host: string, port: number, find: Lookup, signal: AbortSignal): Promise<boolean> {
+async function isAnswering(host: string, port: number, find: Lookup, signal: AbortSignal): Promise<boolean> {
   const socket = net.connect(destination(host, port, find));
   socket.on("error", () => {});
   socket.unref();

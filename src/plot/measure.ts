@@ -1,4 +1,4 @@
-import { meant } from "../core/closest.ts";
+import { suggestName } from "../core/closest.ts";
 import { cannotPlot, quoted } from "./options.ts";
 import type { PlotColumn } from "./source.ts";
 
@@ -56,7 +56,7 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   if (called === "") throw noColumn(name, text, columns);
   const aggregate = called.toLowerCase() === "mean" ? "avg" : called.toLowerCase();
   if (!AGGREGATES.includes(aggregate)) {
-    throw cannotPlot(`${name} is ${quoted(text)}; ${meant(aggregate, AGGREGATES, "functions")}`);
+    throw cannotPlot(`${name} is ${quoted(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
   }
   const of = inner.trim();
   if (aggregate === "count" && (of === "" || of === "*")) return COUNT;
@@ -72,5 +72,5 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
 
 function noColumn(name: ChannelName, text: string, columns: readonly PlotColumn[]): Error {
   const names = columns.map((column) => column.name);
-  return cannotPlot(`${name} is ${quoted(text)}, which is no column; ${meant(text, names, "columns")}`);
+  return cannotPlot(`${name} is ${quoted(text)}, which is no column; ${suggestName(text, names, "columns")}`);
 }

@@ -1,4 +1,4 @@
-import { meant, unknownOption } from "../core/closest.ts";
+import { suggestName, unknownOption } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 
 /** How a chart draws its rows. */
@@ -58,7 +58,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
   }
   const { mark, spec }: { mark?: unknown; spec?: unknown } = options;
   if (mark !== undefined && !MARKS.includes(mark as PlotMark)) {
-    throw cannotPlot(`there is no mark ${quoted(String(mark))}; ${meant(String(mark), MARKS, "marks")}`);
+    throw cannotPlot(`there is no mark ${quoted(String(mark))}; ${suggestName(String(mark), MARKS, "marks")}`);
   }
   for (const name of TEXTS) {
     const text: unknown = options[name];

@@ -83,7 +83,7 @@ let parser: Promise<Parser> | undefined;
 /** The name is not a literal in `import()`: Deno would download the package before the first line of a script runs. */
 async function loadParser(): Promise<Parser> {
   const specifier = config.imports["@std/dotenv"];
-  if (await arrives(specifier)) return await import(specifier);
+  if (await isAvailable(specifier)) return await import(specifier);
   return { parse: parseEnv };
 }
 
@@ -91,7 +91,7 @@ async function loadParser(): Promise<Parser> {
  * Whether the package is cached or can be downloaded in time. In closed networks JSR may never answer, and a waiting import
  * can't be canceled, not even in a worker; a child process can be killed.
  */
-async function arrives(specifier: string): Promise<boolean> {
+async function isAvailable(specifier: string): Promise<boolean> {
   if (Deno.build.standalone) return false; // `execPath` is the compiled script itself
   const command = Deno.execPath();
   if (

@@ -37,15 +37,15 @@ export interface Setting {
  * The order of trust: code, the environment, the person's own files (`~/.databrickscfg` and the logins that command line tools
  * keep), and last `.env`, which comes from whoever wrote the folder.
  */
-const RANK: Record<Source, number> = { option: 0, default: 0, environment: 1, profile: 2, machine: 2, ".env": 3 };
+const TRUST_RANK: Record<Source, number> = { option: 0, default: 0, environment: 1, profile: 2, machine: 2, ".env": 3 };
 
 /** The rank of a source in the order of trust: 0 for code, 3 for `.env`. */
-export function distrust({ source }: Origin): number {
-  return RANK[source];
+export function trustRank({ source }: Origin): number {
+  return TRUST_RANK[source];
 }
 
 /** Describes where a value comes from, such as `PGHOST in .env, line 3`. */
-export function told({ source, name, file, line }: Origin): string {
+export function describeOrigin({ source, name, file, line }: Origin): string {
   if (source === "option") return `the option "${name}"`;
   if (source === "machine") return name;
   const place = line === undefined ? file : `${file}, line ${line}`;
@@ -56,11 +56,11 @@ export function told({ source, name, file, line }: Origin): string {
 const SECRET = /password|token|secret|credential|key|_url$/i;
 
 /** A setting for a list that a person sees, without secrets. */
-export function listed(setting: string, { value, origin }: Found<unknown>): Setting {
-  return { setting, value: shown(setting, value), origin };
+export function toSetting(setting: string, { value, origin }: Found<unknown>): Setting {
+  return { setting, value: displayValue(setting, value), origin };
 }
 
-function shown(name: string, value: unknown): string {
+function displayValue(name: string, value: unknown): string {
   if (typeof value === "function") return "a function";
   if (SECRET.test(name) && name !== "tokenTtl") return "set, not shown";
   if (typeof value === "object") return "an object";
@@ -69,7 +69,7 @@ function shown(name: string, value: unknown): string {
 }
 
 /** The settings that may have caused a failure. */
-const BEHIND: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
+const CAUSES: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
   DNS: ["host"],
   UNREACHABLE: ["host", "port"],
   CONNECT_TIMEOUT: ["host", "port"],
@@ -88,16 +88,16 @@ const BEHIND: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
  * @param settings The settings that were given.
  * @returns A sentence without its full stop; empty where there is nothing to say.
  */
-export function setBy(code: LakebaseErrorCode, settings: readonly Setting[]): string {
-  const said = (BEHIND[code] ?? []).flatMap((name) => {
+export function originsBehind(code: LakebaseErrorCode, settings: readonly Setting[]): string {
+  const said = (CAUSES[code] ?? []).flatMap((name) => {
     const origin = settings.find(({ setting }) => setting === name)?.origin;
-    return origin === undefined || origin.source === "option" ? [] : [{ name, by: `by ${told(origin)}` }];
+    return origin === undefined || origin.source === "option" ? [] : [{ name, by: `by ${describeOrigin(origin)}` }];
   });
   return said.map(({ name, by }, index) => index === 0 ? `The ${name} is set ${by}` : `the ${name} ${by}`).join(", ");
 }
 
 /** The settings that decide which database a statement runs on, in reading order. */
-const WHERE = ["local", "workspace", "endpoint", "instance", "host", "database", "user"];
+const DECISIVE = ["local", "workspace", "endpoint", "instance", "host", "database", "user"];
 
 /**
  * Says where the settings that decide on the database come from.
@@ -105,12 +105,12 @@ const WHERE = ["local", "workspace", "endpoint", "instance", "host", "database",
  * @param settings The settings that were given.
  * @returns A sentence, such as `The workspace is set by DATABRICKS_HOST, the database by PGDATABASE in .env, line 3.`
  */
-export function setByAll(settings: readonly Setting[]): string {
-  const given = WHERE.flatMap((name) => {
+export function originsOfAll(settings: readonly Setting[]): string {
+  const given = DECISIVE.flatMap((name) => {
     const found = settings.find(({ setting }) => setting === name);
     return found === undefined
       ? []
-      : [{ name: name === "local" ? "local Lakebase" : name, by: `by ${told(found.origin)}` }];
+      : [{ name: name === "local" ? "local Lakebase" : name, by: `by ${describeOrigin(found.origin)}` }];
   });
   const said = given.map(({ name, by }, index) => index === 0 ? `The ${name} is set ${by}` : `the ${name} ${by}`);
   return said.length === 0 ? "" : `${said.join(", ")}.`;

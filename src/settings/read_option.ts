@@ -1,11 +1,11 @@
 import { unknownOption } from "../core/closest.ts";
 import { LakebaseError, redact } from "../core/errors.ts";
 import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
-import { type Found, type Origin, told } from "./origin.ts";
+import { describeOrigin, type Found, type Origin } from "./origin.ts";
 import type { Variables } from "./variables.ts";
 
 /** The setting that an error is about. */
-export interface AboutSetting {
+export interface SettingReference {
   /** The name of its option or variable. */
   setting: string;
   /** Where it comes from. */
@@ -13,13 +13,13 @@ export interface AboutSetting {
 }
 
 /** The error for a setting that can't be used. */
-export function badSetting(state: string, about?: AboutSetting): LakebaseError {
+export function badSetting(state: string, about?: SettingReference): LakebaseError {
   const fields = about === undefined ? {} : { setting: about.setting, origin: originText(about.origin) };
   return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`, fields);
 }
 
 function originText(origin: Origin): string {
-  return origin.source === "option" ? "option" : told(origin);
+  return origin.source === "option" ? "option" : describeOrigin(origin);
 }
 
 /**
@@ -84,7 +84,7 @@ export class OptionReader {
     if (given === undefined) return variables ? this.#variable(option) : undefined;
     const { value } = given;
     if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return given as Found;
-    throw bad(given, "it must be a text that is not empty");
+    throw badOption(given, "it must be a text that is not empty");
   }
 
   /** Reads a password, which no error shows. */
@@ -104,7 +104,7 @@ export class OptionReader {
     const given = this.#given(option);
     if (given === undefined) return false;
     if (typeof given.value === "boolean") return given.value;
-    throw bad(given, "it must be true or false");
+    throw badOption(given, "it must be true or false");
   }
 
   /** Reads a number. */
@@ -117,7 +117,7 @@ export class OptionReader {
     const value = given.origin.source === "option" ? given.value : Number(given.value);
     const fits = typeof value === "number" && value >= min && value <= max;
     if (fits && (fraction || Number.isInteger(value))) return value;
-    throw bad(given, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
+    throw badOption(given, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
   }
 
   /** Reads an option unchecked. */
@@ -142,7 +142,7 @@ export class OptionReader {
   }
 }
 
-function bad({ value, origin }: Found<unknown>, wanted: string): Error {
-  const subject = origin.source === "option" ? `option "${origin.name}"` : told(origin);
+function badOption({ value, origin }: Found<unknown>, wanted: string): Error {
+  const subject = origin.source === "option" ? `option "${origin.name}"` : describeOrigin(origin);
   return badSetting(`${subject} is ${quoted(value)}; ${wanted}`, { setting: origin.name, origin });
 }

@@ -3,7 +3,7 @@ import type { LocalOptions } from "../local/mod.ts";
 import { type EnvFile, readEnvFile } from "./dotenv.ts";
 import { acquireLocal } from "./embedded.ts";
 import { type ConnectOptions, OPTION_NAMES, SETTING_NAMES } from "./options.ts";
-import { type Found, listed, type Setting, told } from "./origin.ts";
+import { describeOrigin, type Found, type Setting, toSetting } from "./origin.ts";
 import { readProfiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
@@ -46,18 +46,18 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   const variables = mergeVariables(env, file);
   const wanted = resolveLocal(options, variables);
   if (wanted === undefined) {
-    const profiles = asksProfiles(options, variables) ? await readProfiles(env) : undefined;
+    const profiles = profilesNeeded(options, variables) ? await readProfiles(env) : undefined;
     const { settings, found } = resolveSettings(options, variables, profiles);
     keepSecrets(settings);
-    return { settings, found, envFile: useOf(file, found), release: async () => {} };
+    return { settings, found, envFile: envFileUse(file, found), release: async () => {} };
   }
   // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
-  resolveSettings(options, options.local === undefined ? checkable(variables) : new Map());
+  resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
   const local = await acquireLocal(wanted.value);
   const { settings } = resolveSettings(options, mergeVariables(local.env, undefined, "default"));
   keepSecrets(settings);
-  const found = [...optionsIn(options), listed("local", { value: true, origin: wanted.origin })];
-  return { settings, found, envFile: useOf(file, found), release: local.release };
+  const found = [...optionSettings(options), toSetting("local", { value: true, origin: wanted.origin })];
+  return { settings, found, envFile: envFileUse(file, found), release: local.release };
 }
 
 /** Hides secrets in what a server, a driver or the SDK may repeat of them. */
@@ -67,7 +67,7 @@ function keepSecrets({ password, login }: Settings): void {
 }
 
 /** The variables that are checked although a local Lakebase does not use them. */
-function checkable(variables: Variables): Variables {
+function alwaysChecked(variables: Variables): Variables {
   return new Map([...variables].filter(([name]) => name === "PGPORT" || name === "LAKEBASE_ENDPOINT"));
 }
 
@@ -81,19 +81,19 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
 }
 
 /** A native login to a known server needs no workspace, and so no profiles. */
-function asksProfiles(options: ConnectOptions, variables: Variables): boolean {
+function profilesNeeded(options: ConnectOptions, variables: Variables): boolean {
   const says = (option: "password" | "host" | "user") =>
     options[option] !== undefined || SETTING_NAMES[option]!.some((name) => variables.has(name));
   const alone = says("password") && says("host") && says("user");
   return !alone && options.workspace === undefined && needsProfiles({ profile: options.profile, variables });
 }
 
-function optionsIn(options: ConnectOptions): Setting[] {
+function optionSettings(options: ConnectOptions): Setting[] {
   return Object.entries(options).filter(([name, value]) => value !== undefined && name !== "local")
-    .map(([name, value]) => listed(name, { value, origin: { source: "option", name } }));
+    .map(([name, value]) => toSetting(name, { value, origin: { source: "option", name } }));
 }
 
-function useOf(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse | undefined {
+function envFileUse(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse | undefined {
   if (file === undefined) return undefined;
   const taken = found.filter(({ origin }) => origin.source === ".env").map(({ origin }) => origin.name);
   const refused = refusedNames(file);
@@ -136,7 +136,7 @@ function localByVariable(options: ConnectOptions, variables: Variables): Found<L
   const { value, origin } = found;
   const about = { setting: "LAKEBASE_LOCAL", origin };
   if (!/^(1|true|yes|on)$/i.test(value)) {
-    throw badSetting(`${told(origin)} is ${quoted(value)}; it must be true or false`, about);
+    throw badSetting(`${describeOrigin(origin)} is ${quoted(value)}; it must be true or false`, about);
   }
   const option = (["endpoint", "instance", "host", "profile", "workspace"] as const)
     .find((name) => options[name] !== undefined);
@@ -146,7 +146,9 @@ function localByVariable(options: ConnectOptions, variables: Variables): Found<L
   if (origin.source === ".env" && server !== undefined) {
     const cure = "Say local: false, or take it out of the file";
     throw badSetting(
-      `${told(origin)} wants a database on this machine, and ${told(server)} names another. ${cure}`,
+      `${describeOrigin(origin)} wants a database on this machine, and ${
+        describeOrigin(server)
+      } names another. ${cure}`,
       about,
     );
   }

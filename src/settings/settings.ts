@@ -9,11 +9,11 @@ import {
   type TypeParsers,
   type WorkspaceClientLike,
 } from "./options.ts";
-import { distrust, type Found, listed, type Origin, type Setting, told } from "./origin.ts";
+import { describeOrigin, type Found, type Origin, type Setting, toSetting, trustRank } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, OptionReader, quoted, quotedName, type Range } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
-import { type FoundWorkspace, mixed, resolveWorkspace, type WorkspaceLogin } from "./workspace.ts";
+import { type FoundWorkspace, resolveWorkspace, untrustedSetting, type WorkspaceLogin } from "./workspace.ts";
 
 /** {@linkcode ConnectOptions} with every value resolved. */
 export interface Settings {
@@ -86,7 +86,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   checkOptionNames(options, OPTION_NAMES);
   const read = new OptionReader(options, variables);
   const profile = options.profile === undefined ? undefined : read.text("profile");
-  const { endpoint, instance } = server(options, read);
+  const { endpoint, instance } = findServer(options, read);
   const password = read.password();
   const group = read.text("group")?.value;
   const host = read.text("host");
@@ -101,7 +101,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
     ? undefined
     : resolveWorkspace({ profile: profile?.value, variables }, profiles);
   const login = { password, workspace, client: client !== undefined };
-  const unconfirmedHost = checkTrust(login, { host, ca, sslMode, port: portOf(read) });
+  const unconfirmedHost = checkTrust(login, { host, ca, sslMode, port: findPort(read) });
   const settings = {
     ...{ endpoint, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
     ...{ host: host?.value, unconfirmedHost, user, password: password?.value, group },
@@ -114,7 +114,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   };
   read.other("envFile");
   read.other("local");
-  return { settings, found: listOf(read, workspace, variables) };
+  return { settings, found: settingsList(read, workspace, variables) };
 }
 
 const NUMBERS = {
@@ -134,7 +134,7 @@ function numbers(read: OptionReader): Numbers {
   return Object.fromEntries(names.map((name) => [name, read.number(name, NUMBERS[name])])) as unknown as Numbers;
 }
 
-function portOf(read: OptionReader): Found<unknown> | undefined {
+function findPort(read: OptionReader): Found<unknown> | undefined {
   read.number("port", NUMBERS.port);
   return read.found.get("port");
 }
@@ -146,19 +146,19 @@ function servicePrincipal(options: ConnectOptions, variables: Variables): string
 }
 
 /** The settings that were given, as the doctor lists them. */
-function listOf(read: OptionReader, workspace: FoundWorkspace | undefined, variables: Variables): Setting[] {
-  const named = [...read.found].map(([setting, found]) => listed(setting, found));
+function settingsList(read: OptionReader, workspace: FoundWorkspace | undefined, variables: Variables): Setting[] {
+  const named = [...read.found].map(([setting, found]) => toSetting(setting, found));
   const used = workspace?.used ?? new Map<string, Found>();
-  const others = [...used].sort().map(([name, found]) => listed(name, found));
+  const others = [...used].sort().map(([name, found]) => toSetting(name, found));
   const address = workspace?.login.host === undefined || workspace.host === undefined
     ? []
-    : [listed("workspace", { value: workspace.login.host, origin: workspace.host })];
+    : [toSetting("workspace", { value: workspace.login.host, origin: workspace.host })];
   const role = read.found.has("user") || read.found.has("group") ? undefined : variables.get("DATABRICKS_CLIENT_ID");
-  return [...named, ...(role && workspace ? [listed("user", role)] : []), ...address, ...others];
+  return [...named, ...(role && workspace ? [toSetting("user", role)] : []), ...address, ...others];
 }
 
 /** The endpoint or the instance. Where an option names one of them, the environment is not read for the other. */
-function server(options: ConnectOptions, read: OptionReader): Pick<Settings, "endpoint" | "instance"> {
+function findServer(options: ConnectOptions, read: OptionReader): Pick<Settings, "endpoint" | "instance"> {
   const variables = options.endpoint === undefined && options.instance === undefined;
   const endpoint = read.text("endpoint", variables);
   const instance = read.text("instance", variables);
@@ -255,7 +255,7 @@ function checkSslMode(read: OptionReader, host: string | undefined): Found<SslMo
   const found = read.text("sslMode");
   if (found === undefined) return { value: "verify-full", origin: { source: "default", name: "sslMode" } };
   const { value: mode, origin } = found;
-  const from = origin.source === "option" ? `option "sslMode"` : told(origin);
+  const from = origin.source === "option" ? `option "sslMode"` : describeOrigin(origin);
   const about = { setting: "sslMode", origin };
   if (mode === "verify-full" || mode === "require") return { value: mode, origin };
   if (mode === "no-verify" && origin.source === "option") return { value: mode, origin };
@@ -298,13 +298,13 @@ function checkTrust({ password, workspace, client }: LoginSources, to: ServerSou
     [to.sslMode.value === "disable" ? to.sslMode.origin : undefined, "turns TLS off"],
   ];
   for (const [way, does] of ways) {
-    if (way?.source === ".env" && login.source !== ".env") throw mixed(way, does, login);
+    if (way?.source === ".env" && login.source !== ".env") throw untrustedSetting(way, does, login);
   }
   const host = to.host?.origin;
   if (password !== undefined) {
     const named = host ?? (workspace?.host?.source === ".env" ? workspace.host : undefined);
-    if (named !== undefined && distrust(named) > distrust(login)) {
-      throw mixed(
+    if (named !== undefined && trustRank(named) > trustRank(login)) {
+      throw untrustedSetting(
         named,
         host === undefined ? "names the workspace, which names the server" : "names the server",
         login,
@@ -313,5 +313,5 @@ function checkTrust({ password, workspace, client }: LoginSources, to: ServerSou
     return undefined;
   }
   if (host?.source !== ".env" || login.source === ".env") return undefined;
-  return mixed(host, "names a server that is not the endpoint's", login).message;
+  return untrustedSetting(host, "names a server that is not the endpoint's", login).message;
 }

@@ -8,7 +8,7 @@ import { IN_ENV_FILE, NEVER_IN_ENV_FILE } from "./workspace.ts";
 export type Variables = ReadonlyMap<string, Found>;
 
 /** The only names that are taken from a `.env`: an unknown variable may name a program to run. */
-const TAKEN = new Set([...Object.values(SETTING_NAMES).flat(), "LAKEBASE_LOCAL", ...IN_ENV_FILE]);
+const TAKEN_FROM_FILE = new Set([...Object.values(SETTING_NAMES).flat(), "LAKEBASE_LOCAL", ...IN_ENV_FILE]);
 
 /**
  * Merges the environment over `.env`. An empty value counts as not set.
@@ -25,7 +25,7 @@ export function mergeVariables(
 ): Variables {
   const variables = new Map<string, Found>();
   for (const [name, { value, line, fault }] of file?.values ?? []) {
-    if (!TAKEN.has(name) || env[name]) continue;
+    if (!TAKEN_FROM_FILE.has(name) || env[name]) continue;
     const origin = { source: ".env", name, file: file!.path, line } as const;
     if (fault !== undefined) {
       throw badSetting(`${name} in ${file!.path}, line ${line}: ${fault}`, { setting: name, origin });

@@ -1,5 +1,5 @@
 import { type LakebaseError, optionText } from "../core/errors.ts";
-import { distrust, type Found, type Origin, told } from "./origin.ts";
+import { describeOrigin, type Found, type Origin, trustRank } from "./origin.ts";
 import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
@@ -92,7 +92,7 @@ export const NEVER_IN_ENV_FILE: Readonly<Record<string, string>> = {
 const MACHINE: Origin = { source: "machine", name: 'the one that "databricks auth login" or another tool keeps' };
 
 /** The attributes that each login method needs. With a host from `.env` the SDK must not fall back to logins of this machine. */
-const WHOLE: Readonly<Record<string, readonly string[]>> = {
+const METHOD_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   "pat": ["token"],
   "basic": ["username", "password"],
   "oauth-m2m": ["clientId", "clientSecret"],
@@ -100,7 +100,7 @@ const WHOLE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What decides on the workspace. */
-export interface WorkspaceWish {
+export interface WorkspaceSources {
   /** The option `profile`. */
   profile: string | undefined;
   /** The variables of the environment and `.env`. */
@@ -108,7 +108,7 @@ export interface WorkspaceWish {
 }
 
 /** Whether the profiles of `~/.databrickscfg` are needed to find the workspace and its login. */
-export function needsProfiles({ profile, variables }: WorkspaceWish): boolean {
+export function needsProfiles({ profile, variables }: WorkspaceSources): boolean {
   if (profile !== undefined || variables.has("DATABRICKS_CONFIG_PROFILE")) return true;
   return !hasLogin(attributesOf(variables));
 }
@@ -119,11 +119,11 @@ export function needsProfiles({ profile, variables }: WorkspaceWish): boolean {
  * @param profiles The profiles of `~/.databrickscfg`, where {@linkcode needsProfiles} says so.
  * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a less trusted source.
  */
-export function resolveWorkspace(wish: WorkspaceWish, profiles: Profiles | undefined): FoundWorkspace {
+export function resolveWorkspace(wish: WorkspaceSources, profiles: Profiles | undefined): FoundWorkspace {
   const named = wish.profile === undefined
     ? wish.variables.get("DATABRICKS_CONFIG_PROFILE")
     : optionProfile(wish.profile);
-  const given = wish.profile === undefined ? attributesOf(wish.variables) : programOf(wish.variables);
+  const given = wish.profile === undefined ? attributesOf(wish.variables) : machineAttributes(wish.variables);
   const host = given.get("host");
   const address = host === undefined ? undefined : checkAddress(host);
   const name = named?.value ?? (profiles === undefined ? undefined : impliedProfile(given, address, profiles));
@@ -132,12 +132,14 @@ export function resolveWorkspace(wish: WorkspaceWish, profiles: Profiles | undef
   const ownAddress = own === undefined ? undefined : checkAddress(own);
   if (address !== undefined && ownAddress !== undefined && address.origin !== ownAddress.origin) {
     throw badSetting(
-      `${told(host!.origin)} is ${address.origin}, and ${told(own!.origin)} is for ${ownAddress.origin}; ` +
+      `${describeOrigin(host!.origin)} is ${address.origin}, and ${
+        describeOrigin(own!.origin)
+      } is for ${ownAddress.origin}; ` +
         "a profile's login goes to its own host. Leave one of the two out",
     );
   }
   const all = new Map([...attributesIn(profile), ...given]);
-  const trusted = leastDistrusted([host?.origin, own?.origin]);
+  const trusted = mostTrusted([host?.origin, own?.origin]);
   const login = {
     host: (address ?? ownAddress)?.origin,
     workspaceId: all.get("workspaceId")?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
@@ -147,7 +149,7 @@ export function resolveWorkspace(wish: WorkspaceWish, profiles: Profiles | undef
   const from = loginOrigin(all);
   checkTrust({ host: trusted, all, own: attributesIn(profile), from });
   return {
-    login: { ...login, attributes: closed(login.attributes, trusted) },
+    login: { ...login, attributes: bindToMethod(login.attributes, trusted) },
     host: trusted,
     used: usedOf(given, own),
     from,
@@ -166,7 +168,7 @@ function usedOf(given: ReadonlyMap<string, Found>, own: Found | undefined): Map<
 }
 
 /** With a profile named in code, only what describes the machine is taken from the environment. */
-function programOf(variables: Variables): Map<string, Found> {
+function machineAttributes(variables: Variables): Map<string, Found> {
   const found = variables.get("DATABRICKS_CLI_PATH");
   return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
 }
@@ -238,7 +240,7 @@ function checkAddress({ value, origin }: Found): Address {
   if (address !== undefined) return address;
   const state = value.includes("@") ? "holds a login, which is not shown" : `is ${quotedName(value)}`;
   throw badSetting(
-    `${told(origin)} ${state}; it must be a workspace's address, such as https://w.cloud.databricks.com`,
+    `${describeOrigin(origin)} ${state}; it must be a workspace's address, such as https://w.cloud.databricks.com`,
     {
       setting: "DATABRICKS_HOST",
       origin,
@@ -251,14 +253,14 @@ function plainAttributes(all: ReadonlyMap<string, Found>): Record<string, string
   return Object.fromEntries([...all].filter(([name]) => !left.has(name)).map(([name, { value }]) => [name, value]));
 }
 
-function leastDistrusted(origins: readonly (Origin | undefined)[]): Origin | undefined {
-  return origins.filter((origin) => origin !== undefined).sort((a, b) => distrust(a) - distrust(b))[0];
+function mostTrusted(origins: readonly (Origin | undefined)[]): Origin | undefined {
+  return origins.filter((origin) => origin !== undefined).sort((a, b) => trustRank(a) - trustRank(b))[0];
 }
 
 /** Where the login comes from: the origin of its secrets, or else this machine. */
 function loginOrigin(all: ReadonlyMap<string, Found>): Origin {
   const secrets = Object.values(ATTRIBUTES).flatMap(({ name, secret }) => secret ? all.get(name)?.origin ?? [] : []);
-  return leastDistrusted(secrets) ?? MACHINE;
+  return mostTrusted(secrets) ?? MACHINE;
 }
 
 interface Login {
@@ -269,12 +271,14 @@ interface Login {
 }
 
 function checkTrust({ host, all, own, from }: Login): void {
-  if (host !== undefined && distrust(host) > distrust(from)) throw mixed(host, "names the workspace", from);
+  if (host !== undefined && trustRank(host) > trustRank(from)) {
+    throw untrustedSetting(host, "names the workspace", from);
+  }
   for (const name of ["authType", "azureEnvironment"]) {
     const chosen = all.get(name);
     if (chosen === undefined || chosen.value === own.get(name)?.value) continue;
     if (chosen.origin.source === ".env" && from.source !== ".env") {
-      throw mixed(chosen.origin, "chooses how to log in", from);
+      throw untrustedSetting(chosen.origin, "chooses how to log in", from);
     }
   }
 }
@@ -286,9 +290,11 @@ function checkTrust({ host, all, own, from }: Login): void {
  * @param does What the setting does, such as `names the server`.
  * @param login Where the login comes from.
  */
-export function mixed(setting: Origin, does: string, login: Origin): LakebaseError {
+export function untrustedSetting(setting: Origin, does: string, login: Origin): LakebaseError {
   return badSetting(
-    `${told(setting)} ${does}, and the login is ${login.source === "machine" ? login.name : `from ${told(login)}`}; ` +
+    `${describeOrigin(setting)} ${does}, and the login is ${
+      login.source === "machine" ? login.name : `from ${describeOrigin(login)}`
+    }; ` +
       "a login is only used as its own source, or one that is trusted more, says. Say both in one place, " +
       `or leave .env aside with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`,
     { setting: setting.name, origin: setting },
@@ -296,11 +302,13 @@ export function mixed(setting: Origin, does: string, login: Origin): LakebaseErr
 }
 
 /** With a host from `.env` the login must be from that file too: the SDK must not fall back to logins of this machine. */
-function closed(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
+function bindToMethod(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
   if (host?.source !== ".env") return attributes;
-  const whole = Object.keys(WHOLE).filter((method) => WHOLE[method]!.every((name) => name in attributes));
+  const whole = Object.keys(METHOD_ATTRIBUTES).filter((method) =>
+    METHOD_ATTRIBUTES[method]!.every((name) => name in attributes)
+  );
   const { authType } = attributes;
   const method = authType === undefined ? whole[0] : whole.find((name) => name === authType);
   if (method !== undefined) return { ...attributes, authType: method };
-  throw mixed(host, "names the workspace, without a whole login beside it", MACHINE);
+  throw untrustedSetting(host, "names the workspace, without a whole login beside it", MACHINE);
 }

@@ -1,4 +1,4 @@
-import { LakebaseError, shortened } from "../core/errors.ts";
+import { LakebaseError, shorten } from "../core/errors.ts";
 import { maskPasswords, utf16Index } from "../core/sql_text.ts";
 import { textWidth } from "../core/text.ts";
 import { visible } from "../draw/escape.ts";
@@ -113,7 +113,7 @@ export function queryError(error: unknown, statement: Statement, context: Failur
 
 /** What the server said, on one line. */
 function said(text: string): string {
-  return visible(shortened(text, MOST_SAID));
+  return visible(shorten(text, MOST_SAID));
 }
 
 function abortedLines(earlier: string, begun: boolean): string[] {

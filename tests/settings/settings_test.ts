@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LakebaseError } from "../../src/core/errors.ts";
 import { scanDotenv } from "../../src/settings/dotenv.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
-import { setBy, told } from "../../src/settings/origin.ts";
+import { describeOrigin, originsBehind } from "../../src/settings/origin.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { resolveLocal } from "../../src/settings/read_settings.ts";
 import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
@@ -488,7 +488,7 @@ Deno.test("a bad setting says in fields which one it is, and where it stands", (
 Deno.test("what was found is listed with where it stands, and shows no secret", () => {
   const list = (options: ConnectOptions, env: Env, file = "", profiles = "") =>
     found(options, env, file, profiles).found.map(({ setting, value, origin }) =>
-      `${setting} = ${value} from ${told(origin)}`
+      `${setting} = ${value} from ${describeOrigin(origin)}`
     );
   assert.deepEqual(list({}, {}), []);
   assert.deepEqual(list({}, {}, "\nPGDATABASE=d"), ["database = d from PGDATABASE in .env, line 2"]);
@@ -512,8 +512,13 @@ Deno.test("what was found is listed with where it stands, and shows no secret", 
 });
 
 Deno.test("setBy() tells where the settings behind a failure stand, options in code aside", () => {
-  const said = (code: Parameters<typeof setBy>[0], options: ConnectOptions, env: Env, file = "", profiles = "") =>
-    setBy(code, found(options, env, file, profiles).found);
+  const said = (
+    code: Parameters<typeof originsBehind>[0],
+    options: ConnectOptions,
+    env: Env,
+    file = "",
+    profiles = "",
+  ) => originsBehind(code, found(options, env, file, profiles).found);
   const login = "DATABRICKS_HOST=https://w\nDATABRICKS_TOKEN=t\n";
   assert.equal(said("DNS", {}, {}, `${login}PGHOST=h`), "The host is set by PGHOST in .env, line 3");
   assert.equal(said("DNS", { host: "h" }, {}, `${login}PGHOST=g`), "");

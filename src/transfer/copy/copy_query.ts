@@ -1,6 +1,6 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import { meant } from "../../core/closest.ts";
+import { suggestName } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
 import { outputSql } from "../../catalog/source.ts";
 import { fieldsOf } from "../../sql/result.ts";
@@ -71,7 +71,7 @@ export function partitionColumns(
   const keys = keysOf(source.columns);
   const found = names.map((name) => {
     if (keys.includes(name)) return keys.indexOf(name);
-    throw bad(`partitionBy has "${name}", which is no column; ${meant(name, keys, "columns")}`);
+    throw bad(`partitionBy has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
   });
   const columns = source.columns.filter((_, index) => !found.includes(index));
   if (columns.length === 0) throw bad("partitionBy has all columns, so there is none left for the files");
@@ -153,7 +153,7 @@ function quoted(name: string): string {
 }
 
 function noColumn(name: string, names: readonly string[]): LakebaseError {
-  const hint = meant(name, names, "columns");
+  const hint = suggestName(name, names, "columns");
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot read the rows: ${optionName("columns")} has "${name}", which is no column; ${hint}`,

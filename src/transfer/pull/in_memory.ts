@@ -1,5 +1,5 @@
 import { optionName } from "../../core/errors.ts";
-import { meant } from "../../core/closest.ts";
+import { suggestName } from "../../core/closest.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
@@ -83,7 +83,7 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
   return (names ?? keys).map((name) => {
     const index = keys.indexOf(name);
     if (index !== -1) return { index, column: columns[index]! };
-    throw bad(`${optionName("columns")} has "${name}", which is no column; ${meant(name, keys, "columns")}`);
+    throw bad(`${optionName("columns")} has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
   });
 }
 
