@@ -4,11 +4,11 @@ import type { Bundle } from "./notebook.ts";
 import { drawnValue } from "./server_text.ts";
 import { elapsedText, renderTable } from "./table.ts";
 
-/** Rows of a page. */
+/** Rows on a page. */
 const PAGE = 20;
-/** Characters of a cell. */
+/** The most characters of a cell. */
 const MOST_CELL = 200;
-/** Together with the text form, which has at most 100 kB, they stay below a megabyte. */
+/** With the text form of at most 100 kB, the output stays below a megabyte. */
 const MOST_TABLE_BYTES = 200_000;
 const MOST_DATA_BYTES = 600_000;
 
@@ -20,7 +20,7 @@ const STYLE = ".lb-browse .lb-bar{display:flex;gap:6px;align-items:center;paddin
   ".lb-browse button:disabled{opacity:.4;cursor:default}" +
   ".lb-browse th button{border:0;padding:0;text-align:inherit;cursor:pointer;line-height:inherit}";
 
-/** What is browsed. */
+/** The rows to browse. */
 export interface Browsed {
   /** The columns in their order. */
   fields: readonly { name: string; key: string; type: string }[];
@@ -28,15 +28,14 @@ export interface Browsed {
   rows: readonly unknown[];
   /** Whether there are more of them. */
   more: boolean;
-  /** Milliseconds that they took. */
+  /** The milliseconds that fetching them took. */
   elapsed: number;
   /** Where the rows came from, as the end of a line. */
   origin?: string;
 }
 
 /**
- * A table that pages, sorts and searches by itself. Its first page is a plain table, which is what is seen where no script
- * runs.
+ * A table that pages, sorts and searches by itself. If scripts do not run, its first page is visible as a plain table.
  *
  * @param browsed The rows.
  */
@@ -58,7 +57,7 @@ export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Brows
   };
 }
 
-/** As many rows as fit, their values as text on one line. */
+/** As many rows as fit, with each value as one line of text. */
 function fitting(fields: Browsed["fields"], rows: readonly (readonly unknown[])[]): (string | null)[][] {
   const fit: (string | null)[][] = [];
   let left = MOST_DATA_BYTES - byteLength(JSON.stringify(fields));
@@ -88,11 +87,11 @@ function byteLength(text: string): number {
 }
 
 /**
- * What makes a table page, sort and search where scripts run. It is plain JavaScript of the page, works on what is in the
- * output alone, and puts in text as text.
+ * The script that pages, sorts and searches. It is plain JavaScript, uses only the data in the output, and inserts text only
+ * as text.
  *
- * Its first lines find the table by its mark: `document.currentScript` is not there in VS Code, and a page may show one output
- * twice. JupyterLab's own shortcuts would take Enter and letters from the buttons.
+ * It finds the table by its id, because VS Code has no `document.currentScript`, and a page may show one output twice. It
+ * turns JupyterLab's shortcuts off, which would take Enter and letters from the buttons.
  */
 export const BROWSE_SCRIPT: string = String.raw`
 for (const root of document.querySelectorAll('[data-lb-browse="' + data.id + '"]')) {

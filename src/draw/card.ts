@@ -2,7 +2,7 @@ import { escapeHtml } from "./escape.ts";
 import type { Bundle } from "./notebook.ts";
 
 /**
- * A few facts as a small table: how a connection draws itself.
+ * Draws a few facts as a small table, such as those of a connection.
  *
  * @param title The first line.
  * @param facts Names and values.

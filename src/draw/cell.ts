@@ -4,13 +4,13 @@
  * @module
  */
 
-/** A value as text, at most as long as was asked for. */
+/** A value as text, up to a limit. */
 export interface CellText {
-  /** The text, or its beginning. */
+  /** The text, or the beginning of it. */
   text: string;
-  /** Whether there is more of it. */
+  /** Whether the text is only a beginning. */
   cut: boolean;
-  /** Characters (UTF-16 units) in the whole of it, where that is known. */
+  /** The length of the whole text in UTF-16 units, if it is known. */
   length?: number;
 }
 
@@ -22,14 +22,14 @@ const NUMERIC: ReadonlySet<string> = new Set(
     "double_precision").split(" "),
 );
 
-/** Whether a Postgres type's values are numbers, to be lined up on the right. */
+/** Whether the values of a Postgres type are numbers, which are aligned to the right. */
 export function isNumeric(type: string): boolean {
   return NUMERIC.has(type.replace(" ", "_"));
 }
 
 /**
  * A value as a Postgres user expects to read it; `null` for NULL. It never throws,
- * and a value of any size costs no more than `limit` does.
+ * and its cost depends on `limit`, not on the size of the value.
  *
  * Arrays of an array type (`_int4`, `int4[]`) are drawn as Postgres does, `{1,NULL}`; all other objects, and everything in a `json` or `jsonb` column, as JSON.
  *
@@ -82,7 +82,7 @@ export function cellText(
  */
 export function cutText(text: string, limit: number, partial = false): CellText {
   if (text.length <= limit) return { text, cut: false, length: text.length };
-  // A pair of surrogates is not cut in two.
+  // Do not cut a surrogate pair in two.
   const end = /[\ud800-\udbff]/.test(text.charAt(limit - 1)) ? limit - 1 : limit;
   const head = { text: text.slice(0, end), cut: true };
   return partial ? head : { ...head, length: text.length };
@@ -116,7 +116,7 @@ function bytesText(bytes: Uint8Array): string {
   return `\\x${bytes.subarray(0, BYTES_CUT).toHex()}… (${bytes.length.toLocaleString("en-US")} bytes)`;
 }
 
-/** Writes a structure until it is longer than `limit`; JSON.stringify would go through all of it. */
+/** Writes a structure until the text exceeds `limit`; `JSON.stringify` would visit all of the structure. */
 class Writer {
   text = "";
   readonly #limit: number;
@@ -263,7 +263,7 @@ const BLOCKS = "▁▂▃▄▅▆▇█";
 const [WIDTH, HEIGHT, GAP] = [6, 18, 1];
 
 /**
- * Counts as small bars, the greatest of full height; what is there at all can be seen.
+ * Counts as small bars. The greatest has full height, and a count above 0 is always visible.
  *
  * @example
  * ```ts

@@ -1,6 +1,5 @@
 /**
- * Makes text from a database safe and legible where it is shown: as plain text
- * and as HTML.
+ * Makes text from a database safe and legible, as plain text and as HTML.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** What a frontend is given to show, by MIME type. */
+/** An output for a frontend, by MIME type. */
 export type Bundle = Record<string, string>;
 
 /** The method that the Deno kernel calls on the last value of a cell. */
@@ -13,7 +13,7 @@ export function inNotebook(): boolean {
   }
 }
 
-/** Whether this module's own kernel runs the cell; its prelude says so. It loses no outputs. */
+/** Whether this module's own kernel, which loses no outputs, runs the cell; the kernel's prelude sets a mark. */
 export function inOwnKernel(): boolean {
   return Symbol.for("lakebase.kernel") in globalThis;
 }
@@ -28,7 +28,7 @@ export async function displayNow(bundle: Bundle): Promise<void> {
   await settleDisplay();
 }
 
-/** Waits until what was just shown can't be lost any more; as in {@linkcode holdIdle}, it may be the cell's last output. */
+/** Waits until the last output can no longer be lost; see {@linkcode holdIdle}. */
 export async function settleDisplay(): Promise<void> {
   if (inOwnKernel()) return;
   await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
@@ -39,9 +39,9 @@ export async function sendToKernel(type: string, content: Record<string, unknown
   await Deno.jupyter.broadcast(type, content);
 }
 
-/** Something shown that can change later. */
+/** An output that can change later. */
 export interface LiveDisplay {
-  /** Replaces what is shown. */
+  /** Replaces the output. */
   update(bundle: Bundle): Promise<void>;
 }
 
@@ -62,8 +62,8 @@ async function broadcast(type: string, data: Bundle, id: string): Promise<void> 
 }
 
 /**
- * How long a cell's end waits for its output. Measured: 15 ms lose none of 3,000 outputs, but 1 of 300 where eight programs
- * share two cores; 30 ms none of 1,200 there.
+ * How long the end of a cell waits for its output. Measured: 15 ms lost none of 3,000 outputs, but 1 of 300 when eight
+ * programs shared two cores; 30 ms lost none of 1,200 there.
  */
 const HOLD_MS = 30;
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
@@ -81,7 +81,7 @@ export function holdIdle(bundle: Bundle): Bundle {
   return Object.defineProperty({ ...bundle }, "text/plain", { enumerable: true, get: holdAfterRead(plain) });
 }
 
-/** {@linkcode holdIdle} for an error that a drawing throws: the kernel reads its trace just before it sends it. */
+/** {@linkcode holdIdle} for an error: the kernel reads the trace of an error just before it sends the error. */
 export function holdIdleError<T extends Error>(error: T): T {
   if (!inNotebook() || inOwnKernel()) return error;
   return Object.defineProperty(error, "stack", { configurable: true, get: holdAfterRead(error.stack ?? "") });

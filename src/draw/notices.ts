@@ -1,18 +1,18 @@
 import { printable } from "../core/text.ts";
 import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
-/** Tells a person at a notebook, once, why connecting takes a while. */
+/** Says once in a notebook why connecting takes a while. */
 export interface WaitingNotice {
-  /** A try failed and there will be another. */
+  /** An attempt failed, and another one will follow. */
   failed: () => void;
-  /** It is connected. */
+  /** The connection is open. */
   connected: () => void;
 }
 
 /**
- * A notice for one connection; it says nothing outside a notebook.
+ * A notice for one connection. Outside a notebook it shows nothing.
  *
- * @param name What is being connected to.
+ * @param name The endpoint or host.
  */
 export function announceWaiting(name: string): WaitingNotice {
   const started = Date.now();
@@ -32,7 +32,7 @@ export function announceWaiting(name: string): WaitingNotice {
 }
 
 /**
- * Tells a person at a notebook what a statement connects to when no cell said so.
+ * Shows in a notebook where a statement connects to, if no cell called `connect()`.
  *
  * @param line What is shown.
  */
@@ -40,19 +40,19 @@ export async function announceConnection(line: string): Promise<void> {
   if (inNotebook()) await displayNow({ "text/plain": line });
 }
 
-/** What of a `.env` a connection goes by. */
+/** The use that a connection makes of a `.env`. */
 export interface EnvFileNotice {
   /** The file. */
   path: string;
-  /** The variables that were taken from it. */
+  /** The variables that are used. */
   taken: readonly string[];
-  /** Those that were not, each with the reason. */
+  /** The other variables, each with the reason. */
   refused: readonly (readonly [name: string, reason: string])[];
 }
 
 const announced = new Set<string>();
 
-/** Says once what was taken from a `.env`: in a notebook in the cell, else on standard error. Names only, no values. */
+/** Reports once which variables of a `.env` are used, in the cell or on standard error: their names, not their values. */
 export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
   const said = [
     ...(taken.length === 0 ? [] : [`From ${path}: ${taken.join(", ")}`]),

@@ -1,5 +1,5 @@
 /**
- * How far a transfer is, as people say it.
+ * The progress of a transfer, in words.
  *
  * @module
  */
@@ -38,10 +38,10 @@ export interface ProgressTitle {
 }
 
 /**
- * Something under way as a notebook shows it.
+ * Draws the progress of something for a notebook.
  *
- * @param line What it is and how far.
- * @param part How much of it is done, from 0 to 1; `undefined` where that is not known.
+ * @param line The progress in words.
+ * @param part The part that is done, from 0 to 1; `undefined` if it is not known.
  *
  * @example
  * ```ts
@@ -57,13 +57,13 @@ export function renderProgress(line: string, part: number | undefined): Bundle {
   return { "text/html": `<div>${bar} ${escapeHtml(line)}</div>`, "text/plain": line };
 }
 
-/** Something that is over, in the place of {@linkcode renderProgress}. */
+/** Draws the outcome, which replaces {@linkcode renderProgress}. */
 export function renderOutcome(line: string): Bundle {
   return { "text/html": `<div>${escapeHtml(line)}</div>`, "text/plain": line };
 }
 
 /**
- * The part that is done, from 0 to 1; `undefined` where nobody knows. A planner's estimate that was passed is no longer one.
+ * The part that is done, from 0 to 1; `undefined` if it is not known. An estimate that was exceeded is ignored.
  *
  * @example
  * ```ts
@@ -81,7 +81,7 @@ export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress)
 }
 
 /**
- * A line for what is under way.
+ * A line for a transfer that is running.
  *
  * @example
  * ```ts
@@ -110,7 +110,7 @@ export function progressText({ action, name }: ProgressTitle, progress: Progress
   ].join(", ");
 }
 
-/** A line for what is over, whole or not. */
+/** A line for a transfer that has ended, complete or not. */
 export function outcomeText({ action, name }: ProgressTitle, progress: Progress): string {
   const { rows, bytes, elapsed, done } = progress;
   const said = done ? action.replace(/ing$/, "ed") : `Stopped ${action.toLowerCase()}`;
@@ -131,7 +131,7 @@ function rates({ rowsPerSecond, bytesPerSecond }: Progress): string {
   return `${Math.round(rowsPerSecond).toLocaleString("en-US")} rows/s, ${sizeText(bytesPerSecond)}/s`;
 }
 
-/** A number that is still moving has no use for decimals. */
+/** A number that keeps changing needs no decimals. */
 function wholeSeconds(milliseconds: number): string {
   return elapsedText(Math.max(1, Math.round(milliseconds / 1000)) * 1000);
 }

@@ -2,10 +2,10 @@ import type { Bundle } from "./notebook.ts";
 import { drawnValue } from "./server_text.ts";
 import { footerText, renderCommand, renderTable, type TableNotice } from "./table.ts";
 
-/** Rows that a result draws when nothing else is said. */
+/** The default number of rows that a result draws. */
 export const SHOWN_ROWS = 20;
 
-/** With the text form, which has at most 100 kB, one output stays below the megabyte that frontends and files take well. */
+/** With the text form of at most 100 kB, an output stays below a megabyte, which frontends and files handle well. */
 const MOST_HTML_BYTES = 890_000;
 
 /** Where something that is drawn was computed, as far as a person has to know it. */

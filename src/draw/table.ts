@@ -1,6 +1,6 @@
 /**
- * Query results as a notebook shows them: rows in, `text/html` and `text/plain`
- * out. Pure: nothing here knows of a kernel, a database or Deno.
+ * Draws query results: rows in, `text/html` and `text/plain` out. It is pure: it
+ * uses no kernel, no database and no API of Deno.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { htmlCommand, htmlTable } from "./table_html.ts";
 import { textCommand, textTable } from "./table_text.ts";
 
-/** One column as drawn. */
+/** A column to draw. */
 export interface TableColumn {
   /** Its name; two columns may share one. */
   name: string;
@@ -16,11 +16,11 @@ export interface TableColumn {
   type: string;
 }
 
-/** What the server said beside the rows. */
+/** A notice of the server. */
 export interface TableNotice {
   /** `NOTICE`, `WARNING`, ... */
   severity: string;
-  /** What it said. */
+  /** Its text. */
   message: string;
   /** Its `DETAIL`. */
   detail?: string;
@@ -28,11 +28,11 @@ export interface TableNotice {
   hint?: string;
 }
 
-/** What {@linkcode renderTable} draws. */
+/** The input of {@linkcode renderTable}. */
 export interface TableOptions {
   /** The columns in order. */
   columns: readonly TableColumn[];
-  /** Rows by position, so that two columns of one name both show. */
+  /** The rows, as arrays, because two columns can have one name. */
   rows: readonly (readonly unknown[])[];
   /** A line above the table. */
   caption?: string;
@@ -42,7 +42,7 @@ export interface TableOptions {
    * @default {"3 rows"}
    */
   footer?: string;
-  /** What the server said meanwhile, drawn below the footer. */
+  /** The server's notices, drawn below the footer. */
   notices?: readonly TableNotice[];
   /**
    * The characters (UTF-16 units) after which a cell is cut. In HTML a click shows up to 2,000.
@@ -58,17 +58,17 @@ export interface TableOptions {
   maxBytes?: number;
 }
 
-/** What {@linkcode renderCommand} draws. */
+/** The input of {@linkcode renderCommand}. */
 export interface CommandOptions {
   /** The server's command tag, such as `INSERT 0 3`. */
   tag: string;
   /** How long it took, in milliseconds. */
   elapsed?: number;
-  /** What the server said meanwhile. */
+  /** The server's notices. */
   notices?: readonly TableNotice[];
 }
 
-/** One output in both of its forms, keyed by MIME type. */
+/** An output in both of its forms, by MIME type. */
 export interface Bundle {
   /** For notebooks. */
   "text/html": string;
@@ -76,13 +76,13 @@ export interface Bundle {
   "text/plain": string;
 }
 
-/** What {@linkcode footerText} says. */
+/** The input of {@linkcode footerText}. */
 export interface FooterOptions {
   /** Rows drawn. */
   shown: number;
-  /** Rows there are, where that is known. */
+  /** All rows, if their number is known. */
   total?: number | bigint;
-  /** Whether there are more rows than drawn, where their number is not known. */
+  /** Whether there are more rows than drawn, if their number is not known. */
   more?: boolean;
   /** How long it took, in milliseconds. */
   elapsed?: number;
@@ -144,7 +144,7 @@ export function footerText({ shown, total, more = false, elapsed }: FooterOption
 }
 
 /**
- * A duration as people say it, from milliseconds.
+ * A number of milliseconds as a duration in words.
  *
  * @example
  * ```ts

@@ -35,7 +35,7 @@ export function htmlTable(options: TableOptions): string {
   return frame(start + heads.join("") + middle + body.join("") + end + footHtml([footer, note]) + notices);
 }
 
-/** One line, and what the server said. */
+/** One line, and the server's notices. */
 export function htmlCommand(line: string, notices: readonly TableNotice[]): string {
   return frame(`<div class="lb-command">${escapeMarked(cutLine(line))}</div>${noticesHtml(notices, MAX_BYTES / 8)}`);
 }
@@ -44,7 +44,7 @@ function frame(content: string): string {
   return `<div class="${RESULT_CLASS}"><style>${CSS}</style>${content}</div>`;
 }
 
-/** What stands before the heads, between them and the rows, and after those. */
+/** The HTML before the header cells, between them and the rows, and after the rows. */
 function tableHtml(caption: string): readonly [start: string, middle: string, end: string] {
   const line = cutLine(caption);
   const label = escapeHtml(line || "Query result");
@@ -56,7 +56,7 @@ function tableHtml(caption: string): readonly [start: string, middle: string, en
   ];
 }
 
-/** As many columns as fit together with their cells of the first row, then as many rows as fit. */
+/** As many columns as fit with the first row, then as many rows as fit. */
 function fill({ columns, rows }: TableOptions, room: number, pen: CellPen): { heads: string[]; body: string[] } {
   const heads: string[] = [];
   const first: string[] = [];
@@ -92,12 +92,12 @@ function headHtml({ name, type }: TableColumn): string {
   }</small></th>`;
 }
 
-// On each cell: JupyterLab aligns all to the right, and in an untrusted notebook it keeps this but not the style sheet.
+// Each cell has its own style: JupyterLab aligns all cells to the right, and untrusted notebooks lose the style sheet.
 function align(type: string): string {
   return ` style="${isNumeric(type) ? "text-align:right" : "text-align:left;white-space:pre-wrap"}"`;
 }
 
-/** Draws cells; a cut one opens to more of its text, until the bytes for that are used up. */
+/** Draws cells. A click opens a cut cell, until the bytes for opened cells are used up. */
 class CellPen {
   readonly #maxCell: number;
   #openedBytes: number;
@@ -198,7 +198,7 @@ function byteLength(text: string): number {
 }
 
 /**
- * How a result looks, as the CSS that goes with it.
+ * The style of a result, as CSS.
  *
  * @module
  */
@@ -206,11 +206,11 @@ function byteLength(text: string): number {
 /** The class of the outermost element; every rule is under it. */
 export const RESULT_CLASS = "lakebase";
 
-// Three times, because JupyterLab's own table rules have the weight of two classes and would win otherwise.
+// Repeated three times, because JupyterLab's own table rules have the specificity of two classes.
 const SCOPE = `.${RESULT_CLASS}`.repeat(3);
 
-// Each colour is a page's own with that of the next kind of page as fallback: JupyterLab and nbconvert, VS Code,
-// any other. Text and ground come from the same kind of page, so that they always contrast.
+// Each color is the page's own: of JupyterLab and nbconvert, else of VS Code, else the browser's. Text and background come
+// from the same kind of page, so that they always contrast.
 const RULES: readonly (readonly [selector: string, declarations: string])[] = [
   [
     "",
@@ -246,7 +246,7 @@ const RULES: readonly (readonly [selector: string, declarations: string])[] = [
     "border-bottom-color:color-mix(in srgb,var(--lb-fg) 26%,var(--lb-bg))",
   ],
   [" th small", "font-size:11px;font-weight:400;color:var(--lb-soft)"],
-  // A version or a query plan: nothing beside it needs the room.
+  // A version or a query plan can use the whole width.
   [" td:only-child", "max-width:128ch"],
   [" tbody tr:hover td", "background:color-mix(in srgb,var(--lb-fg) 5%,var(--lb-bg))"],
   [" tbody tr:last-child td", "border-bottom:0"],
@@ -271,6 +271,6 @@ const RULES: readonly (readonly [selector: string, declarations: string])[] = [
 
 /** The style sheet, without its `<style>` element. */
 export const CSS: string = RULES.map(([selector, declarations]) => `${SCOPE}${selector}{${declarations}}`).join("") +
-  // A dark page that does not say so itself still gets dark scroll bars.
+  // Dark scroll bars for a dark page that does not set its own color scheme.
   `[data-jp-theme-light="false"] ${SCOPE},.vscode-dark ${SCOPE}{color-scheme:dark}` +
   `@media print{${SCOPE} .lb-scroll{max-height:none!important}}`;

@@ -13,7 +13,7 @@ const MAX_BYTES = 100_000;
 const MAX_NOTICE_BYTES = 20_000;
 const MAX_LINE = 2_000;
 const MAX_CELL = 60;
-// What a few columns share, so that a version or a query plan on its own is not cut at 60.
+// Shared by a few columns, so that a lone version or query plan is not cut at 60.
 const SHARED_LINE = 240;
 const ENDING_BYTES = 100;
 // " x |"
@@ -34,9 +34,9 @@ export interface Layout {
 
 /** A value as it is drawn. */
 export interface Cell {
-  /** On one line. */
+  /** The text, on one line. */
   text: string;
-  /** The columns that it takes. */
+  /** Its width in columns of a terminal. */
   width: number;
 }
 
@@ -58,7 +58,7 @@ export function textTable(options: TableOptions): string {
   return [...head, ...body, ...(ending === "" ? [] : [`(${ending})`]), ...notices].join("\n");
 }
 
-/** One line, and what the server said. */
+/** One line, and the server's notices. */
 export function textCommand(line: string, notices: readonly TableNotice[]): string {
   return [oneLine(line), ...noticeLines(notices)].join("\n");
 }
@@ -89,7 +89,7 @@ function layOut(options: TableOptions): Layout {
   return { columns: columns.slice(0, widths.length), names: names.slice(0, widths.length), widths, rows };
 }
 
-/** The names, centred, and the line below them. */
+/** The centered names, and the line below them. */
 export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): string[] {
   if (columns.length === 0) return ["--"];
   const centred = names.map(({ text, width }, index) => {
@@ -111,7 +111,7 @@ function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
   return lines;
 }
 
-/** A row on one line, numbers on the right of their columns. */
+/** A row on one line, with numbers aligned to the right. */
 export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<Layout, "columns" | "widths">): string {
   return columns.map(({ type }, index) => {
     const { text, width } = cells[index] ?? { text: "", width: 0 };
@@ -129,7 +129,7 @@ function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: num
   return missing.length === 0 ? "" : `${missing.join(" and ")} not shown`;
 }
 
-/** What the server said, at most 20 kB. */
+/** The server's notices, at most 20 kB. */
 export function noticeLines(notices: readonly TableNotice[]): string[] {
   const lines: string[] = [];
   let room = MAX_NOTICE_BYTES;
@@ -145,7 +145,7 @@ export function noticeLines(notices: readonly TableNotice[]): string[] {
 }
 
 function drawCell(value: unknown, type: string, limit: number): Cell {
-  // Twice the columns, so that text of zero-width marks fills its cell; more of them than that are cut.
+  // Up to twice the width, so that text with zero-width marks can fill its cell.
   const cell = cellText(value, type, limit * 2);
   return cell === null ? { text: "NULL", width: 4 } : fitCell(cell.text, limit, cell.cut);
 }

@@ -1,4 +1,4 @@
-/** Where ranges of numbers begin and, the last, end; at least two numbers. The end itself counts to the last. */
+/** The starts of the bins, then the end of the last bin, which includes the end itself; at least two numbers. */
 export type Bins = readonly number[];
 
 /**
@@ -6,8 +6,8 @@ export type Bins = readonly number[];
  *
  * @param min The least value.
  * @param max The greatest value.
- * @param most Bins at most, about.
- * @param whole Whether there are whole numbers only: none is then the end of one bin and the beginning of the next.
+ * @param most The approximate maximum number of bins.
+ * @param whole Whether all numbers are whole; then no number is both the end of a bin and the start of the next.
  *
  * @example
  * ```ts
@@ -31,16 +31,16 @@ export function niceBins(min: number, max: number, most: number, whole: boolean)
   return [Math.max(min - half, -Number.MAX_VALUE), Math.min(min + half, Number.MAX_VALUE)];
 }
 
-/** `undefined` where the numbers are too large, too small or too near to each other for round ends. */
+/** `undefined` if the numbers are too large, too small or too close together for round ends. */
 function edgesOf(low: number, high: number, step: number, most: number): number[] | undefined {
   const count = Math.round(high / step - low / step);
   if (!(count >= 1 && count <= most) || !Number.isFinite(low) || !Number.isFinite(high)) return undefined;
-  // Without the last digits, which are those of binary fractions: 0.3 is to be an end, not 0.30000000000000004.
+  // Drops the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
   const edges = Array.from({ length: count + 1 }, (_, index) => Number((low + index * step).toPrecision(12)));
   return edges.every((edge, index) => index === 0 || edge > edges[index - 1]!) ? edges : undefined;
 }
 
-/** The bin of a number, from 1: as Postgres's `width_bucket` has it for the edges between bins. */
+/** The bin of a number, from 1, as Postgres's `width_bucket` numbers the bins between edges. */
 export function binOf(bins: Bins, value: number): number {
   let [low, high] = [1, bins.length - 1];
   while (low < high) {
@@ -51,12 +51,12 @@ export function binOf(bins: Bins, value: number): number {
   return low;
 }
 
-/** Where a bin begins and ends. */
+/** The start and the end of a bin. */
 export function binEdges(bins: Bins, bin: number): [start: number, end: number] {
   return [bins[bin - 1]!, bins[bin]!];
 }
 
-/** What times are rounded down to; Postgres's `date_trunc` knows them by the same names. */
+/** The units to which times are rounded down, with the names of Postgres's `date_trunc`. */
 export type TimeUnit = typeof UNITS[number];
 
 const UNITS = [
@@ -79,12 +79,12 @@ const LENGTHS: Readonly<Record<TimeUnit, number>> = {
 };
 
 /**
- * The finest unit that divides a time into at most so many.
+ * The finest unit that divides a range of time into at most `most` parts.
  *
- * @param start When it begins, in milliseconds since 1970.
- * @param end When it ends.
- * @param most Units at most, about.
- * @param least The finest that makes sense.
+ * @param start The start, in milliseconds since 1970.
+ * @param end The end, likewise.
+ * @param most The approximate maximum number of parts.
+ * @param least The finest allowed unit.
  */
 export function unitFor(start: number, end: number, most: number, least: TimeUnit = "milliseconds"): TimeUnit {
   const fitting = UNITS.slice(UNITS.indexOf(least)).find((unit) => (end - start) / LENGTHS[unit] <= most);
@@ -117,7 +117,7 @@ export function truncate(unit: TimeUnit, time: number): number {
   }
 }
 
-/** When the unit after that of a rounded time begins. */
+/** The start of the unit that follows a rounded time. */
 export function nextUnit(unit: TimeUnit, time: number): number {
   return truncate(unit, time + LENGTHS[unit] * LONGER);
 }
@@ -125,14 +125,14 @@ export function nextUnit(unit: TimeUnit, time: number): number {
 /** No unit is longer than its least length by a third, or than two of them. */
 const LONGER = 4 / 3;
 
-/** The coarsest unit, from this one on, of which all these times are the beginning. */
+/** The coarsest unit, not finer than the given one, that all these times are starts of. */
 export function coarsest(unit: TimeUnit, times: readonly number[]): TimeUnit {
   if (times.length < 2) return unit;
   const rest = UNITS.slice(UNITS.indexOf(unit));
   return rest.findLast((coarser) => times.every((time) => truncate(coarser, time) === time)) ?? unit;
 }
 
-/** `Date.UTC` takes the years 0 to 99 for those of the last century. */
+/** `Date.UTC` adds 1900 to the years 0 to 99. */
 function utc(year: number, month: number): number {
   return new Date(Date.UTC(2000, month)).setUTCFullYear(year);
 }

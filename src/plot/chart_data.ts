@@ -5,26 +5,26 @@ import { type Grouped, MOST, MOST_TEXTS } from "./groups.ts";
 import { type ChannelName, isAdditive } from "./measure.ts";
 import { type Box, type Group, type Key, OTHER, type PlotSource, type PlotValue } from "./source.ts";
 
-/** What an axis, the colors or the charts beside each other show. */
+/** What an axis, the colors or the facets show. */
 export interface Axis {
-  /** What it is called. */
+  /** Its title. */
   title: string;
   type: "quantitative" | "temporal" | "nominal" | "ordinal";
-  /** Whether a value reaches from `x` to `x2`. */
+  /** Whether a value is a range from `x` to `x2`. */
   ranged?: boolean;
-  /** The texts or numbers in the order in which they are shown. */
+  /** The texts or numbers, in order. */
   order?: (string | number)[];
-  /** Whether its parts add up, so that they can be stacked. */
+  /** Whether its parts can be stacked, because they add up. */
   additive?: boolean;
 }
 
-/** What a chart draws: its rows by the names of the channels, all computed. */
+/** The computed data of a chart: rows with the names of the channels as keys. */
 export interface ChartData {
   rows: Record<string, string | number>[];
   axes: { [Name in ChannelName]?: Axis };
-  /** What was left out, cut or put together. */
+  /** Notes on what was left out, cut or combined. */
   notes: string[];
-  /** How many rows it was computed of, where that is known. */
+  /** The number of rows that it was computed from, if it is known. */
   from: number | undefined;
 }
 
@@ -74,7 +74,7 @@ function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string):
   return notes;
 }
 
-/** What is said of rows that have no place on an axis. */
+/** The note on rows that have no place on an axis. */
 export function leftOut(rows: number, name: string): string {
   return `${countText(rows, "row")} without a usable ${name} left out`;
 }
@@ -82,7 +82,7 @@ export function leftOut(rows: number, name: string): string {
 interface Part {
   channel: ChannelName;
   axis: Axis;
-  /** What times were rounded to. */
+  /** The unit to which times were rounded. */
   unit?: TimeUnit | undefined;
   cells: (value: Group["keys"][number]) => Cells;
 }
@@ -125,7 +125,7 @@ function timeCells(channel: ChannelName, time: number, unit: TimeUnit | undefine
   return { [channel]: isoTime(time), [`${channel}2`]: isoTime(nextUnit(unit, time)) };
 }
 
-/** Categories: bars by their value, other axes by their name, colors by how much there is of them, the rest last. */
+/** The order of categories: bars by value, other axes by name, colors by amount; the rest comes last. */
 function textPart(design: Design, { column }: Key, channel: ChannelName, at: number, groups: readonly Group[]): Part {
   const labels = new Labels();
   const totals = new Map<Group["keys"][number], number>();
@@ -148,10 +148,10 @@ export function byName(a: Group["keys"][number], b: Group["keys"][number]): numb
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-/** Boxes at most. */
+/** The most boxes. */
 const MOST_BOXES = 60;
 
-/** The names of what a box shows, from bottom to top. */
+/** The names of the five numbers of a box, from bottom to top. */
 export const BOX_MARKS = ["min", "q1", "median", "q3", "max"] as const;
 
 /** Quartiles of groups of rows, as boxes with whiskers from the least to the greatest value. */
@@ -199,7 +199,7 @@ function boxTexts(boxes: readonly Box[], at: number, { scale, unit }: Key): { te
   return { texts: values.map(text), order: [...new Set(values)].sort(byName).map(text) };
 }
 
-/** Rows as points, each as it is; of many rows a part. */
+/** Rows as points; of many rows, a sample. */
 export async function pointData(source: PlotSource, { keys }: Design): Promise<ChartData> {
   const { rows, of } = await source.points(keys.map(({ column }) => column), MOST);
   const notes = of > rows.length
@@ -236,7 +236,7 @@ function isPlace({ channel, column }: DesignKey): boolean {
   return channel === "x" || channel === "y" || (channel === "color" && column.scale === "number");
 }
 
-/** The most frequent texts; the rest is put together, or `undefined` where it is left out. */
+/** The most frequent texts. The other texts are combined, or `undefined` if they are left out. */
 function pointTexts({ channel, column }: DesignKey, values: readonly PlotValue[], notes: string[]) {
   const counts = new Map<PlotValue, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);

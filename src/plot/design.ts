@@ -13,18 +13,18 @@ import {
 import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
 import { isWhole, OTHER, type PlotColumn, type PlotValue, type Scale } from "./source.ts";
 
-/** A column that divides the rows, and where it is shown. */
+/** A column that divides the rows into groups, and its channel. */
 export interface DesignKey {
   channel: ChannelName;
   column: PlotColumn;
 }
 
-/** What is to be drawn of a query's rows. */
+/** What to draw of a query's rows. */
 export interface Design {
   mark: PlotMark;
-  /** What divides the rows into groups; of points, all that is drawn. */
+  /** The columns that divide the rows into groups; for points, all drawn columns. */
   keys: DesignKey[];
-  /** The number of each group, and where it is shown; of points there is none. */
+  /** The number of each group, and its channel; points have none. */
   value?: {
     channel: ChannelName;
     measure: Measure;
@@ -34,10 +34,10 @@ export interface Design {
 }
 
 /**
- * Decides what is drawn.
+ * Decides what to draw.
  *
- * @param columns What there is.
- * @param options What a person asked for.
+ * @param columns The columns of the rows.
+ * @param options The options of the caller.
  * @throws {LakebaseError} `BAD_PARAMETER` for what does not fit together.
  */
 export function designOf(columns: readonly PlotColumn[], options: PlotOptions): Design {
@@ -102,7 +102,7 @@ function pick(columns: readonly PlotColumn[], taken: readonly (Channel | undefin
   }
 }
 
-/** What a person left out. */
+/** Fills in the channels that the caller left out. */
 function fill(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
   const { x, y } = given;
   const free = (...scales: Scale[]) => pick(columns, Object.values(given), ...scales);
@@ -173,7 +173,7 @@ function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
   return { mark: "heatmap", keys, value: { channel: "color", measure: measureOf("avg", color), plain: true } };
 }
 
-/** Which axis shows the number of each group. */
+/** The axis that shows the number of each group. */
 function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"]> {
   for (const [channel, axis] of [["y", y], ["x", x]] as const) {
     if (!isMeasure(axis)) continue;
@@ -218,7 +218,7 @@ function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotCo
   return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
 }
 
-/** Characters of a category that are drawn. */
+/** The most characters of a category that are drawn. */
 const LONGEST = 80;
 
 /** Each value as a text of its own, so that no two categories become one. */
@@ -238,7 +238,7 @@ export class Labels {
   }
 }
 
-/** A text on one line, not too long for a chart. */
+/** A text on one line, cut to fit a chart. */
 export function shortText(text: string): string {
   const { text: head, cut } = cutText(text, LONGEST);
   return visible(cut ? `${head}…` : head);

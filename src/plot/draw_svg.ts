@@ -8,10 +8,10 @@ type VegaLite = typeof import("npm:vega-lite@^5.23.0");
 let libraries: Promise<[Vega, VegaLite]> | undefined;
 
 /**
- * Draws Vega-Lite.
+ * Draws a Vega-Lite chart as SVG.
  *
  * @returns SVG.
- * @throws {LakebaseError} `BAD_PARAMETER` for what is no Vega-Lite, and for a chart that would load something.
+ * @throws {LakebaseError} `BAD_PARAMETER` if it is not Vega-Lite, or if it would load something.
  */
 export async function drawSvg(spec: Spec): Promise<string> {
   const [vega, vegaLite] = await (libraries ??= load());
@@ -37,7 +37,7 @@ export async function drawSvg(spec: Spec): Promise<string> {
   }
 }
 
-/** Hundredths of a pixel will do: half of a large picture would be digits. */
+/** Rounds to hundredths of a pixel; otherwise digits would be half of a large picture. */
 function rounded(svg: string): string {
   return svg.replace(
     / (?:d|transform)="[^"]*"/g,
@@ -45,7 +45,7 @@ function rounded(svg: string): string {
   );
 }
 
-/** Warnings are about a chart with no data, or are seen in the chart. */
+/** Warnings are ignored: they concern charts without data, or are visible in the chart. */
 const SILENT = {
   level: () => SILENT,
   error: (...messages: unknown[]) => {
@@ -56,7 +56,7 @@ const SILENT = {
   debug: () => SILENT,
 } as never;
 
-/** One of the libraries that Vega loads, and does not use here, has a warning for Node's developers printed. */
+/** A library that Vega loads, but does not use here, prints a warning for Node's developers. */
 async function load(): Promise<[Vega, VegaLite]> {
   const { noDeprecation = false } = process;
   process.noDeprecation = true;

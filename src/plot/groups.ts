@@ -3,18 +3,18 @@ import type { Design, DesignKey } from "./design.ts";
 import { COUNT, isAdditive, type Measure } from "./measure.ts";
 import { type Group, type Groups, isWhole, type Key, OTHER, type PlotSource } from "./source.ts";
 
-/** Groups at most: what a chart can show, and what a page can hold. */
+/** The most groups that a chart can show and a page can hold. */
 export const MOST = 5000;
 
-/** Texts that a chart shows at most. */
+/** The most texts that a chart shows. */
 export const MOST_TEXTS = { base: 50, color: 10, facet: 12 } as const;
-/** Different numbers that have a bar each; of more they are put into bins. */
+/** The most different numbers that get a bar each; more numbers get bins. */
 const MOST_BARS = 50;
 const BINS = { few: 30, many: 200 } as const;
-/** Units of time at most. */
+/** The most units of time. */
 const UNITS = { histogram: 60, heatmap: 50, bar: 150, line: 1000 } as const;
 
-/** What {@linkcode groupsOf} found. */
+/** The result of {@linkcode groupsOf}. */
 export interface Grouped {
   keys: readonly Key[];
   groups: Group[];
@@ -45,7 +45,7 @@ export async function groupsOf(source: PlotSource, design: Design): Promise<Grou
   };
 }
 
-/** How a column divides the rows, as far as that can be told before. */
+/** How a column divides the rows, as far as its type decides it. */
 async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, column }: DesignKey): Promise<Key> {
   if (channel === "color" || channel === "facet" || column.scale === "text") return { column, scale: "text" };
   const binned = mark === "histogram" || mark === "heatmap";
@@ -62,7 +62,7 @@ async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, colu
   return { column, scale: "time", unit: unitFor(min, max, most, column.type === "date" ? "day" : undefined) };
 }
 
-/** Many different numbers along an axis become bins. */
+/** Puts numbers along an axis into bins if there are many of them. */
 async function narrow(source: PlotSource, { mark, value }: Design, keys: Key[], found: Groups, notes: string[]) {
   const at = keys.findIndex(({ scale, bins }) => scale === "number" && bins === undefined);
   if (at === -1) return { keys, found };
@@ -78,7 +78,7 @@ async function narrow(source: PlotSource, { mark, value }: Design, keys: Key[], 
   return { keys: binned, found: await source.groups(binned, value!.measure, MOST) };
 }
 
-/** Of many texts the greatest, or the most frequent, are kept. */
+/** Keeps the greatest or the most frequent of many texts. */
 async function limitTexts(source: PlotSource, design: Design, keys: readonly Key[], found: Groups, notes: string[]) {
   const { measure } = design.value!;
   const chosen: (Key | undefined)[] = [];
@@ -112,7 +112,7 @@ async function limitTexts(source: PlotSource, design: Design, keys: readonly Key
 interface Ranked {
   kept: (string | null)[];
   of: number;
-  /** What is said of the rest. */
+  /** The note on the rest. */
   others: string;
 }
 
@@ -134,7 +134,7 @@ async function rankTexts(
   return { kept: groups.slice(0, limit).map(({ keys }) => keys[0] as string | null), of, others: adds };
 }
 
-/** What groups with several keys come to by one of them. */
+/** Sums groups that have several keys by one of the keys. */
 function byText({ groups, of }: Groups, at: number, rank: Measure): Groups {
   if (groups[0]?.keys.length === 1) return { groups, of };
   const totals = new Map<Group["keys"][number], Group>();

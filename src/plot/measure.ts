@@ -2,7 +2,7 @@ import { suggestName } from "../core/closest.ts";
 import { cannotPlot, quoted } from "./options.ts";
 import type { PlotColumn } from "./source.ts";
 
-/** What can be computed of rows. */
+/** The computations on rows. */
 export type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";
 
 /** One number of each group of rows. */
@@ -10,7 +10,7 @@ export interface Measure {
   aggregate: Aggregate;
   /** Of which values; of the rows themselves where there is none. */
   column?: PlotColumn;
-  /** What it is called. */
+  /** Its title. */
   name: string;
 }
 
@@ -39,15 +39,15 @@ export function measureOf(aggregate: Aggregate, column: PlotColumn): Measure {
   return { aggregate, column, name: `${aggregate}(${column.name})` };
 }
 
-/** Whether the parts of a whole add up to it. */
+/** Whether the values of parts add up to the value of the whole. */
 export function isAdditive({ aggregate }: Measure): boolean {
   return aggregate === "count" || aggregate === "sum";
 }
 
 /**
- * Reads what a person wrote for a channel. A column of just that name comes first.
+ * Reads the option of a channel. A column of exactly that name wins over a computation.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for what is neither a column nor a computation.
+ * @throws {LakebaseError} `BAD_PARAMETER` if it is neither a column nor a computation.
  */
 export function readChannel(name: ChannelName, text: string, columns: readonly PlotColumn[]): Channel {
   const column = columns.find((column) => column.name === text);

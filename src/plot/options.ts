@@ -36,18 +36,18 @@ export interface PlotOptions {
   spec?: Record<string, unknown>;
 }
 
-/** The marks that there are. */
+/** All marks. */
 export const MARKS: readonly PlotMark[] = ["bar", "line", "area", "point", "histogram", "box", "heatmap"];
 
 const TEXTS = ["x", "y", "color", "facet", "title"] as const;
 const SIZES = ["width", "height"] as const;
 const NAMES: readonly string[] = ["mark", ...TEXTS, ...SIZES, "spec"] satisfies (keyof PlotOptions)[];
 
-/** Pixels at most: a larger picture fits no page, and no output. */
+/** The most pixels: a larger picture fits neither a page nor an output. */
 const LARGEST = 4000;
 
 /**
- * Checks options that a program gave.
+ * Checks the options of a call.
  *
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is wanted.
  */

@@ -70,10 +70,10 @@ export interface Drawn {
 }
 
 /**
- * Computes what a chart draws.
+ * Computes the data of a chart.
  *
- * @param source Where its data are computed.
- * @param options What a person asked for, checked.
+ * @param source Computes the data.
+ * @param options The checked options of the caller.
  * @throws {LakebaseError} `BAD_PARAMETER`, or what the query fails with.
  */
 export async function computePlot(source: PlotSource, options: PlotOptions): Promise<Drawn> {
@@ -82,11 +82,11 @@ export async function computePlot(source: PlotSource, options: PlotOptions): Pro
 }
 
 /**
- * Draws what was computed.
+ * Draws computed data.
  *
- * @param drawn What was computed.
- * @param options What a person asked for, checked.
- * @param notes What else is said below the title.
+ * @param drawn The computed data.
+ * @param options The checked options of the caller.
+ * @param notes Further lines below the title.
  */
 export async function drawPlot(
   { design, data }: Drawn,
@@ -109,7 +109,7 @@ async function dataOf(source: PlotSource, design: Design): Promise<ChartData> {
   return groupData(design, await groupsOf(source, design));
 }
 
-/** Every point for itself means something; of the parts of anything else none may be missing. */
+/** A sample of points is still a valid chart; other charts need all of their parts. */
 function thinner(design: Design, data: ChartData, part: number): ChartData {
   const kept = Math.floor(data.rows.length * part * 0.9);
   if (design.value !== undefined || kept < 1) {

@@ -15,7 +15,7 @@ import {
 type Row = Record<string, unknown>;
 
 /**
- * The data of a chart, computed of rows that are here.
+ * The data of a chart, computed from rows in memory.
  *
  * @param rows The rows.
  * @param columns Their columns.
@@ -72,7 +72,7 @@ function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["key
   return [...groups.values()];
 }
 
-/** `undefined` for what is left out. */
+/** `undefined` if the row is left out. */
 function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
   const value = plotValue(row[column.name], { type: column.type, scale });
   if (keep !== undefined && !keep.texts.includes(value as string | null)) {
@@ -112,7 +112,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** As `percentile_cont`: between two values in proportion. */
+/** Interpolates between two values, as `percentile_cont` does. */
 function quantile(sorted: readonly number[], part: number): number {
   const rank = part * (sorted.length - 1);
   const [low, high] = [sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!];

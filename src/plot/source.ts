@@ -7,7 +7,7 @@ import type { Measure } from "./measure.ts";
 /** What a value of a chart is: numbers and, since 1970 in milliseconds, times; texts; NULL, and what no chart can show. */
 export type PlotValue = number | string | null;
 
-/** The rest of a column's texts, put together. */
+/** The remaining texts of a column, combined. */
 export const OTHER: unique symbol = Symbol("other");
 
 /** What divides rows into groups. */
@@ -19,16 +19,16 @@ export interface Key {
   bins?: Bins;
   /** Times become the beginning of their unit. */
   unit?: TimeUnit;
-  /** The only texts that are kept; the others are left out, or put together as {@linkcode OTHER}. */
+  /** The texts to keep; the others are left out, or combined as {@linkcode OTHER}. */
   keep?: { texts: readonly (string | null)[]; rest: "drop" | "fold" };
 }
 
-/** Rows that agree in their keys. */
+/** Rows with equal keys. */
 export interface Group {
   keys: (PlotValue | typeof OTHER)[];
   /** The measure. */
   value: number | null;
-  /** How many rows. */
+  /** The number of rows. */
   rows: number;
 }
 
@@ -38,36 +38,36 @@ export interface Groups {
   of: number;
 }
 
-/** How far the values of a column reach. */
+/** The range of the values of a column. */
 export interface Extent {
   rows: number;
   min: number | null;
   max: number | null;
 }
 
-/** What a box shows of its rows. */
+/** The numbers of a box. */
 export interface Box {
   keys: Group["keys"];
-  /** Minimum, quartiles and maximum; `null` where there is no number. */
+  /** Minimum, quartiles and maximum; `null` if there is no number. */
   marks: number[] | null;
   rows: number;
   /** Rows that have no number. */
   empty: number;
 }
 
-/** Where the data of a chart are computed: by the database, or of rows that are here. */
+/** Computes the data of a chart: in the database, or from rows in memory. */
 export interface PlotSource {
   readonly columns: readonly PlotColumn[];
   extent(column: PlotColumn): Promise<Extent>;
-  /** The greatest groups, at most so many. */
+  /** The greatest groups, up to a limit. */
   groups(keys: readonly Key[], measure: Measure, most: number): Promise<Groups>;
-  /** The boxes with the most rows, at most so many. */
+  /** The boxes with the most rows, up to a limit. */
   boxes(keys: readonly Key[], column: PlotColumn, most: number): Promise<{ boxes: Box[]; of: number }>;
-  /** Rows as they are, or of more rows a part that is spread evenly over them. */
+  /** All rows, or an even sample of more rows. */
   points(columns: readonly PlotColumn[], most: number): Promise<{ rows: PlotValue[][]; of: number }>;
 }
 
-/** What a row's number is multiplied with, modulo 2^32, to choose rows evenly and always the same. */
+/** A row's number times this, modulo 2^32, chooses the same even sample each time. */
 export const SPREAD = 2_654_435_761;
 
 const [FIRST, LAST] = [Date.parse("0001-01-02T00:00Z"), Date.parse("9999-12-30T00:00Z")];
@@ -97,7 +97,7 @@ export function numberValue(value: unknown): number | null {
   return Math.abs(number) < SMALLEST ? 0 : number;
 }
 
-/** Characters of a text that are told apart. */
+/** The characters by which texts are distinguished. */
 export const LONGEST = 500;
 
 /** A value of a row as a chart of this scale has it. */
@@ -109,7 +109,7 @@ export function plotValue(value: unknown, { type, scale }: Pick<PlotColumn, "typ
 /** How a column's values are laid out. */
 export type Scale = "number" | "time" | "text";
 
-/** A column that may be drawn. */
+/** A column that can be drawn. */
 export interface PlotColumn {
   /** Its key in a row, by which it is called. */
   name: string;

@@ -23,9 +23,9 @@ import {
 const TYPES = parserSource({ numeric: Number, int8: Number }, "all");
 
 /**
- * The data of a chart, computed by the database: what crosses the wire is what is drawn.
+ * The data of a chart, computed by the database: only drawn values are fetched.
  *
- * @param find Where; all statements of a chart see one state of the database.
+ * @param find Finds the session, in which all statements of a chart see one state of the database.
  * @param source The query.
  * @param columns Its columns.
  * @param signal Stops it.
@@ -95,7 +95,7 @@ async function askGroups(
   return { rows, of: Number(rows[0]?.["of"] ?? 0) };
 }
 
-/** One row more than is wanted tells whether there are more; how many is counted only then. */
+/** Fetches one row more than wanted to see whether there are more; only then they are counted. */
 async function askPoints(ask: Ask, wanted: readonly PlotColumn[], most: number) {
   const list = wanted.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
   const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
@@ -117,7 +117,7 @@ interface KeysSql {
   /** What is selected. A text is cut once it is grouped, which costs nothing for each row. */
   shown: string[];
   grouped: string[];
-  /** What leaves rows out. */
+  /** The condition that leaves rows out. */
   where: string;
   /** The texts that are kept, as parameters behind those of the query. */
   values: WireValue[];
@@ -178,7 +178,7 @@ function toBox(row: Row, keys: readonly Key[]): Box {
   };
 }
 
-// Columns go by their place, `q.c1`, so that no name is ever part of the text.
+// Columns are named by position, `q.c1`, so that no name is ever part of the text.
 
 /**
  * A number as `float8`; NULL for what has no place on an axis, 0 for what is as good as that. A plain cast fails where a
@@ -202,7 +202,7 @@ export function timeSql({ type, position }: PlotColumn): string {
   } END`;
 }
 
-/** Any value as text, a time in UTC. */
+/** Any value as text; times are in UTC. */
 function textSql({ type, position, builtIn }: PlotColumn): string {
   const value = `q.c${position}`;
   if (!builtIn) return outputSql(value);
@@ -213,7 +213,7 @@ function textSql({ type, position, builtIn }: PlotColumn): string {
 }
 
 /**
- * What rows are grouped by.
+ * The expression that groups the rows.
  *
  * @param key The key.
  * @param kept The parameter that holds the texts to keep.
@@ -232,7 +232,7 @@ export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): 
   }}'::pg_catalog.float8[]) OPERATOR(pg_catalog.+) 1`;
 }
 
-/** What is computed of a group. */
+/** The expression that a group computes. */
 export function measureSql({ aggregate, column }: Measure): string {
   if (column === undefined) return "pg_catalog.count(*)";
   const value = `q.c${column.position}`;

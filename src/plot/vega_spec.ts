@@ -6,10 +6,10 @@ import type { PlotOptions } from "./options.ts";
 /** A piece of Vega-Lite. */
 export type Spec = Record<string, unknown>;
 
-/** Lab 4 draws this with Vega-Lite 5.6, VS Code with a newer 5: only what both have is used. */
+/** JupyterLab 4 draws this with Vega-Lite 5.6 and VS Code with a newer 5, so only common features are used. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
-/** Parts of a chart that are each described for those who can't see it; of more than these its description has to do. */
+/** The most parts of a chart that get their own description for screen readers; else the chart has only one description. */
 const MOST_SPOKEN = 100;
 
 const MARKS: Readonly<Record<string, Spec>> = {
@@ -64,9 +64,9 @@ function naturalWidth({ mark }: Design, { axes }: ChartData): number {
 }
 
 function markOf({ mark, value }: Design, data: ChartData): Spec {
-  // A lone point of a line would not be seen.
+  // A line with a single point would be invisible.
   const lone = mark === "line" && data.rows.length < 40 ? { point: true } : {};
-  // A bar from `x` to `x2` would be taken for one that lies.
+  // Vega-Lite would take a bar from `x` to `x2` for a horizontal one.
   const orient = MARKS[mark]?.["type"] === "bar" ? { orient: value?.channel === "x" ? "horizontal" : "vertical" } : {};
   return { ...MARKS[mark], ...lone, ...orient, tooltip: true, aria: data.rows.length <= MOST_SPOKEN };
 }
@@ -94,7 +94,7 @@ function flat(channel: ChannelName, { order }: Axis, width: number): Spec {
   return order.length * (7 * longest + 10) <= width ? { axis: { labelAngle: 0 } } : {};
 }
 
-/** What adds up is stacked; of what does not each color stands by itself. */
+/** Values that add up are stacked; otherwise each color is drawn on its own. */
 function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, colored: boolean): Spec {
   const { title, type, order } = axis;
   const stacks = value?.channel === channel && (mark === "bar" || mark === "area" || mark === "histogram");
@@ -112,7 +112,7 @@ function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, co
   };
 }
 
-/** Drawn of its five numbers: Vega-Lite's own box plot computes them of rows. */
+/** Drawn from its five numbers, because Vega-Lite's own box plot would need the rows. */
 function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   const value = design.value!.channel as "x" | "y";
   const base = value === "y" ? "x" : "y";
@@ -152,7 +152,7 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   return { encoding: { ...shared, facet }, layer };
 }
 
-/** One object laid over another, object by object; lists and all else are replaced. */
+/** Merges an object into another, recursively; lists and other values are replaced. */
 function mergeSpec(under: Spec, over: Spec): Spec {
   const names = new Set([...Object.keys(under), ...Object.keys(over)]);
   return Object.fromEntries([...names].map((name) => {
