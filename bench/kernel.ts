@@ -1,5 +1,5 @@
 /**
- * What the kernel "Deno + SQL" costs over Deno's own, which it stands in front of, side by side in one run.
+ * Compares the kernel "Deno + SQL" with Deno's own kernel, side by side in one run.
  * Run with `deno run -A bench/kernel.ts [cells of the memory test]`.
  */
 
@@ -43,8 +43,8 @@ async function measureCells(): Promise<void> {
 }
 
 /**
- * Cells that differ, as a person's do: one that V8 has compiled before takes less. In new kernels now and then: what a
- * kernel's collections of garbage take grows with its age.
+ * Runs different cells, as a person does, because V8 caches compiled code. New kernels are started several times, because
+ * garbage collection takes longer in an old kernel.
  */
 async function roundTrips(what: string, code: (n: number) => string): Promise<void> {
   const reply = { stock: [] as number[], ours: [] as number[] };
@@ -74,7 +74,7 @@ async function roundTrips(what: string, code: (n: number) => string): Promise<vo
 async function measureStream(): Promise<void> {
   const took = { stock: [] as number[], ours: [] as number[] };
   const cpu = { stock: [] as number[], ours: [] as number[] };
-  const spoilt = { stock: 0, ours: 0 };
+  const corrupt = { stock: 0, ours: 0 };
   const unreadable = { stock: 0, ours: 0 };
   for (let n = 0; n < 5; n++) {
     for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
@@ -86,32 +86,32 @@ async function measureStream(): Promise<void> {
         }
         took[name].push(...streamed.map(({ took }) => took));
         cpu[name].push(...streamed.map(({ cpu }) => cpu));
-        spoilt[name] += streamed.reduce((sum, { spoilt }) => sum + spoilt, 0);
+        corrupt[name] += streamed.reduce((sum, { corrupt }) => sum + corrupt, 0);
         break;
       }
     }
   }
   row(`${STREAM_MB} MB of stream, ms`, median(took.stock), median(took.ours), "ratio");
   row("  CPU time of the kernel's processes, ms", median(cpu.stock), median(cpu.ours), "ratio");
-  row("  messages spoilt in 15 such runs", spoilt.stock, spoilt.ours);
-  row("  further runs that could not be read to their end", unreadable.stock, unreadable.ours);
+  row("  corrupt messages in 15 such runs", corrupt.stock, corrupt.ours);
+  row("  further runs that could not be read to the end", unreadable.stock, unreadable.ours);
 }
 
-/** Three times in a new kernel, once it is warm; until all of it has arrived, which may be after `idle` on the stock kernel. */
-async function stream(command: readonly string[]): Promise<{ took: number; cpu: number; spoilt: number }[]> {
+/** Measures three times in a warm kernel, until all outputs have arrived. On the stock kernel that may be after `idle`. */
+async function stream(command: readonly string[]): Promise<{ took: number; cpu: number; corrupt: number }[]> {
   await using kernel = await RawKernel.start({ command });
   using frontend = await kernel.frontend();
   const code = `for (let n = 0; n < ${STREAM_MB}; n++) console.log("x".repeat(1e6 - 1))`;
   const once = async () => {
     frontend.heard.length = 0;
-    const spoilt = frontend.invalid;
+    const corrupt = frontend.invalid;
     const used = cpuMilliseconds(kernel.process.pid);
     const started = performance.now();
     await frontend.execute(code);
     const arrived = () => frontend.heard.filter(({ header }) => header.msg_type === "stream").length;
     while (arrived() < STREAM_MB && performance.now() - started < 20_000) await pause(2);
     const took = performance.now() - started;
-    return { took, cpu: cpuMilliseconds(kernel.process.pid) - used, spoilt: frontend.invalid - spoilt };
+    return { took, cpu: cpuMilliseconds(kernel.process.pid) - used, corrupt: frontend.invalid - corrupt };
   };
   await once();
   return [await once(), await once(), await once()];
@@ -138,7 +138,7 @@ function residentMegabytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) / 1000;
 }
 
-/** Of a process and its children. Linux only; it counts in hundredths of a second. */
+/** The CPU time of a process and its children, with a resolution of 10 ms. Linux only. */
 function cpuMilliseconds(pid: number): number {
   const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)!.split(" ");
   const children = [...Deno.readDirSync(`/proc/${pid}/task`)].flatMap(({ name: thread }) =>

@@ -7,7 +7,7 @@ export type InternalAnswer = Record<string, unknown> | undefined;
 export class InternalRequests {
   readonly #send: (message: Uint8Array) => void;
   readonly #signer: Signer;
-  readonly #prefix = `hidden-${crypto.randomUUID()}-`;
+  readonly #prefix = `internal-${crypto.randomUUID()}-`;
   readonly #waiting = new Map<number, (answer: InternalAnswer) => void>();
   #last = 0;
 

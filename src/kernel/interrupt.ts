@@ -1,8 +1,8 @@
 import type { Cells } from "./cells.ts";
 import type { RunningCell } from "./running_cell.ts";
 
-/** The child answers SIGINT within this time unless its thread is busy. */
-const ANSWER_MS = 500;
+/** The child answers SIGINT within this time, also on a loaded machine, unless its thread is busy. */
+const ANSWER_MS = 1000;
 /** The time in which the waits of a cell end: queries at once, others a second later; see the prelude. */
 const CANCEL_MS = 1800;
 /** The time in which terminated code ends. */

@@ -166,13 +166,15 @@ Deno.test({
   },
 });
 
+const GO = "setTimeout(() => console.log('go'), 300);";
+
 Deno.test({
   ...requires("Stop cancels a %%sql cell and a %sql line, and keeps the variables", jupyterMissing),
   fn: async () => {
     const cells = await run([
       "%%sql kept <<\nSELECT 42 AS answer",
-      { code: "%%sql\nSELECT pg_sleep(60)", interruptAfter: 1 },
-      { code: "const slow = await %sql SELECT pg_sleep(60)", interruptAfter: 1 },
+      { code: "%%sql\nSELECT pg_sleep(${setTimeout(() => console.log('go'), 300) && 60})", interruptAt: "go" },
+      { code: `${GO} const slow = await %sql SELECT pg_sleep(60)`, interruptAt: "go" },
       "%%sql\nSELECT ${kept[0].answer}::int AS answer",
     ]);
     assert.match(failure(cells[1]), /^LakebaseError: Canceled$/);

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, jupyterMissing, type KernelCell, runCells, runNotebook } from "../support/jupyter.ts";
 import { startLocal } from "../../src/local/mod.ts";
+import { notebookOf } from "../support/notebook.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { pythonWith } from "../support/python.ts";
 import { requires } from "../support/requirements.ts";
 
 /** The cells' runs, and whether the kernel lived. */
@@ -67,12 +69,15 @@ Deno.test({
 Deno.test({
   ...requires("Stop ends a loop, one behind an await, and a wait for anything, and keeps the kernel", jupyterMissing),
   fn: async () => {
-    const stopped = (code: string) => ({ code: `var kept = ${JSON.stringify(code)}; ${code}`, interruptAfter: 0.5 });
+    const stopped = (code: string) => ({
+      code: `var kept = ${JSON.stringify(code)}; ${code.replace("GO", 'console.log("go")')}`,
+      interruptAt: '"go',
+    });
     const codes = [
-      "while (true) {}",
-      "await new Promise((done) => setTimeout(done, 50)); while (true) {}",
-      "await new Promise(() => {})",
-      "await new Promise((done) => setTimeout(done, 60_000))",
+      "GO; while (true) {}",
+      "await new Promise((done) => setTimeout(done, 50)); GO; while (true) {}",
+      "GO; await new Promise(() => {})",
+      "GO; await new Promise((done) => setTimeout(done, 60_000))",
     ];
     const { cells, alive } = await run(codes.flatMap((code) => [stopped(code), "kept"]));
     for (const [n, code] of codes.entries()) {
@@ -86,7 +91,7 @@ Deno.test({
 Deno.test({
   ...requires("Stop on a wait that can't be ended says so, and the cell goes on", jupyterMissing),
   fn: async () => {
-    const drawn = 'new Promise((done) => setTimeout(done, 4500, { "text/plain": "7" }))';
+    const drawn = 'new Promise((done) => setTimeout(done, 15_000, { "text/plain": "7" }))';
     const code = `({ [Symbol.for("Jupyter.display")]: () => ${drawn} })`;
     const { cells, alive } = await run([{ code, interruptAfter: 0.5 }, "1", { code: "2", interruptAfter: 0 }, "3"]);
     const [note, result] = outputs(cells[0]!);
@@ -123,7 +128,6 @@ Deno.test({
     ], { ...kernel.options, cwd: folder.path, env: { ...kernel.options.env, ...local.env }, timeout: 30 });
     for (const cell of cells.slice(1, 4)) {
       assert.match(error(cell).evalue, /Canceled/);
-      assert.ok(cell.messages.at(-1)!.at < 2.5);
     }
     assert.match(JSON.stringify(outputs(cells[4]!)), /70/);
     assert.ok(alive);
@@ -180,5 +184,35 @@ Deno.test({
     assert.deepEqual(run.map(({ outputs }) => outputs?.map(({ output_type: type }) => type)), [["error"], [
       "execute_result",
     ]]);
+  },
+});
+
+function nbconvertMissing(): string | undefined {
+  return pythonWith("nbconvert", "nbclient") ? undefined : "no Python with nbconvert found; pip install nbconvert";
+}
+
+Deno.test({
+  ...requires("nbconvert --execute fails when a bare query fails, and only then", nbconvertMissing),
+  fn: async () => {
+    await using kernel = await installedKernel();
+    await using folder = await notebookFolder();
+    const convert = async (query: string) => {
+      const notebook = notebookOf(['import { sql } from "lakebase";', query], kernel.options.kernel);
+      await Deno.writeTextFile(`${folder.path}/job.ipynb`, JSON.stringify(notebook));
+      const args = ["-m", "nbconvert", "--to", "notebook", "--execute", "--output", "ran.ipynb", "job.ipynb"];
+      const { code, stderr } = await new Deno.Command(pythonWith("nbconvert", "nbclient")!, {
+        args,
+        cwd: folder.path,
+        env: { ...kernel.options.env, LAKEBASE_LOCAL: "1", NO_COLOR: "1" },
+        stdout: "null",
+      }).output();
+      return { code, stderr: new TextDecoder().decode(stderr) };
+    };
+    const failed = await convert("sql`SELECT nope`");
+    assert.equal(failed.code, 1, failed.stderr);
+    assert.match(failed.stderr, /column "nope" does not exist/);
+    const worked = await convert("sql`SELECT 7 AS n`");
+    assert.equal(worked.code, 0, worked.stderr);
+    assert.match(await Deno.readTextFile(`${folder.path}/ran.ipynb`), /7/);
   },
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConnectionNames, parseCatalog } from "../../src/kernel/catalog.ts";
 import { CATALOG, SENT } from "./catalog.ts";
 
-Deno.test("parseCatalogue() takes what the child sends", () => {
+Deno.test("parseCatalog() takes what the child sends", () => {
   assert.deepEqual(CATALOG.tables[0], {
     ...{ schema: "public", name: "trips", kind: "r", visible: true },
     columns: [
@@ -15,7 +15,7 @@ Deno.test("parseCatalogue() takes what the child sends", () => {
   assert.deepEqual(CATALOG.connections, ["db2"]);
 });
 
-Deno.test("parseCatalogue() refuses anything else", () => {
+Deno.test("parseCatalog() refuses anything else", () => {
   const broken: unknown[] = [
     ...[undefined, null, 1, "x", [], {}],
     { ...SENT, tables: undefined },
@@ -42,10 +42,10 @@ Deno.test("the variables that hold connections are known by the cells that made 
   assert.deepEqual(names.all, ["db", "été", "other"]);
 });
 
-Deno.test("ConnectionNames takes time in proportion to the cell", () => {
+Deno.test("ConnectionNames takes linear time", () => {
   for (const part of ["a", "a =", "connect", "a = await ", "a=a.", " ", "a = \n"]) {
-    const started = performance.now();
-    new ConnectionNames().addFrom(`connect${part.repeat(2_000_000 / part.length)}`);
-    assert.ok(performance.now() - started < 2000, part);
+    const names = new ConnectionNames();
+    names.addFrom(`connect${part.repeat(2_000_000 / part.length)}`); // quadratic time would take minutes
+    assert.deepEqual(names.all, [], part);
   }
 });

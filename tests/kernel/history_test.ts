@@ -34,12 +34,11 @@ Deno.test("history is answered as IPython does", () => {
   assert.equal(lines(history, { hist_access_type: "tail" }).length, 1000);
   for (let n = 3000; n < 3010; n++) history.add(n, "x".repeat(5e6));
   assert.deepEqual(lines(history, { hist_access_type: "tail" }), [3007, 3008, 3009]);
-  const started = performance.now();
-  history.reply({ hist_access_type: "search", pattern: "*x".repeat(20) + "y" });
-  assert.ok(performance.now() - started < 5000);
+  // A matcher that backtracks would not end.
+  assert.deepEqual(lines(history, { hist_access_type: "search", pattern: "*x".repeat(20) + "y" }), []);
 });
 
-Deno.test("a kernel remembers its cells as they were written, and no hidden ones", async () => {
+Deno.test("a kernel's history has its cells as they were written, and no internal ones", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   await frontend.execute("await Promise.resolve(1)");
@@ -53,7 +52,11 @@ Deno.test("a kernel remembers its cells as they were written, and no hidden ones
     [1, 2, "%lsmagic"],
     [1, 3, "throw new Error()"],
   ]);
-  const running = frontend.execute("await new Promise((done) => setTimeout(done, 500))");
+  const asked = Promise.withResolvers<Parameters<NonNullable<typeof frontend.onInput>>[0]>();
+  frontend.onInput = asked.resolve;
+  const running = frontend.execute('prompt("wait")', { allow_stdin: true });
+  const { header } = await asked.promise;
   assert.equal(((await frontend.request("shell", "history_request", tail))["history"] as unknown[]).length, 3);
+  frontend.wires.stdin.send(frontend.signer.make("input_reply", { value: "" }, header));
   await running;
 });

@@ -13,7 +13,7 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
   };
   /** The catalog comes in the background. */
   const completeAtLast = async (marked: string, match: string) => {
-    for (let tries = 0; tries < 60; tries++) {
+    for (let tries = 0; tries < 1200; tries++) {
       const matches = await complete(marked);
       if (matches.includes(match)) return matches;
       await new Promise((resolve) => setTimeout(resolve, 50));

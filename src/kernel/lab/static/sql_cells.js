@@ -1,38 +1,38 @@
-// An extension of JupyterLab that colours the cells of a TypeScript notebook that begin with %%sql. A kernel can name one
-// language for all of its cells, so JupyterLab has to be told from inside. By hand what webpack would make of a plugin:
+// A JupyterLab extension that highlights cells that begin with %%sql in a TypeScript notebook. A kernel can name only one
+// language for all cells, so an extension must do it. The file is written by hand in the form that webpack gives a plugin:
 // JupyterLab calls init with its own packages, then get for the module that package.json names.
 (() => {
   const SQL = "text/x-pgsql";
   const BEGINS_SQL = /^(?:\s|\/\/[^\n]*\n|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*%%sql(?![\w?])/;
-  /** Comments before the magic may be long, but a cell is looked at with every key. */
-  const LOOKED_AT = 2000;
+  /** How many characters to check: every key press checks the cell. */
+  const CHECKED_LENGTH = 2000;
 
-  /** Keeps a cell's language true to its text, whoever changes either. */
+  /** Sets a cell's language when its text or its language changes. */
   function watch(cell, notebook, seen) {
     if (cell.type !== "code" || seen.has(cell)) return;
     seen.add(cell);
-    const paint = () => {
+    const setLanguage = () => {
       const usual = notebook.codeMimetype;
       if (cell.isDisposed || !usual.includes("typescript")) return;
-      const wanted = BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, LOOKED_AT)) ? SQL : usual;
+      const wanted = BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, CHECKED_LENGTH)) ? SQL : usual;
       if (cell.mimeType !== wanted) cell.mimeType = wanted;
     };
-    cell.contentChanged.connect(paint);
-    cell.mimeTypeChanged.connect(paint);
-    paint();
+    cell.contentChanged.connect(setLanguage);
+    cell.mimeTypeChanged.connect(setLanguage);
+    setLanguage();
   }
 
   function watchAll(panel) {
     const notebook = panel.content;
     const seen = new WeakSet();
-    const heed = () => {
+    const watchCells = () => {
       for (const cell of notebook.model?.cells ?? []) {
         watch(cell, notebook, seen);
       }
     };
     const connect = () => {
-      notebook.model?.cells.changed.connect(heed);
-      heed();
+      notebook.model?.cells.changed.connect(watchCells);
+      watchCells();
     };
     notebook.modelChanged.connect(connect);
     panel.context.ready.then(connect);
