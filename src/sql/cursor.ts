@@ -61,7 +61,7 @@ export class Reader implements AsyncDisposable {
     return this.#next === 0;
   }
 
-  /** What else the server said: columns, notices, and after the last batch the command's tag. */
+  /** The columns, the notices, and after the last batch the command's tag. */
   get answer(): Pick<Exchange, "fields" | "notices" | "tag"> {
     return this.#portal;
   }
@@ -85,12 +85,12 @@ export class Reader implements AsyncDisposable {
     }
   }
 
-  /** Ends the statement where rows are left, and gives the connection back. */
+  /** Ends the statement if rows are left, and gives the connection back. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
   }
 
-  /** Within the statement's own exchange as long as that goes on: no other statement can run on the connection. */
+  /** Asks within the statement's exchange while that goes on, because no other statement can run on the connection. */
   async #learnTypes(lease: Lease): Promise<void> {
     const portal = this.#portal;
     const lookUp: LookUp | undefined = portal.paused
@@ -99,7 +99,7 @@ export class Reader implements AsyncDisposable {
     await learnTypes(this.#session, lease, this.#signal, portal, lookUp);
   }
 
-  /** Rows to ask for next, by how large the last ones were. */
+  /** The number of rows to ask for next, by the size of the last ones. */
   #size(): number {
     const { more, bytes, rows } = this.#portal;
     if (!more) return 0;
@@ -117,7 +117,7 @@ export class Reader implements AsyncDisposable {
       }
       if (this.#lease !== undefined) await restore(session, this.#lease);
     } catch {
-      // What can't be closed goes with its connection, or with its transaction.
+      // A portal that can't be closed ends with its connection or its transaction.
     } finally {
       this.#giveBack();
     }

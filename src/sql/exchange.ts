@@ -4,21 +4,21 @@ import type { Learned } from "./learned_types.ts";
 import { type Field, fieldsOf, RowReader, type WireField, type WireRow } from "./result.ts";
 import { type ParserSource, unreadableStyle } from "./types.ts";
 
-/** Something the server said beside its answer, such as `RAISE NOTICE` does. */
+/** A notice or warning of the server, such as `RAISE NOTICE` sends. */
 export interface Notice {
   /** `NOTICE`, `WARNING`, `INFO`, ... */
   severity: string;
-  /** What it said. */
+  /** Its text. */
   message: string;
-  /** More of it. */
+  /** Its `DETAIL`. */
   detail?: string;
-  /** What to do. */
+  /** Its `HINT`: what to do. */
   hint?: string;
 }
 
-/** What is used of `pg`'s connection: the messages of the extended query protocol. */
+/** The part of `pg`'s connection that is used: the messages of the extended query protocol. */
 export interface Wire extends EventEmitter {
-  /** What the server last reported of the session's settings; there where the pool has made the connection. */
+  /** The session's settings as the server last reported them; only on connections of the pool. */
   readonly reported?: ReadonlyMap<string, string>;
   /** The socket. */
   stream: { writable: boolean; write(bytes: Uint8Array): boolean; cork?(): void; uncork?(): void };
@@ -40,43 +40,43 @@ export interface Wire extends EventEmitter {
   sendCopyFail(message: string): void;
 }
 
-/** A loop of RAISE NOTICE is not worth the memory. */
+/** Notices that are kept: a loop of RAISE NOTICE would fill the memory. */
 const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
-/** Who hears what a connection brings beside answers. */
-interface Hearer {
-  /** Whose notices they are. */
+/** Receives the messages of a connection that are no answers. */
+interface WireListener {
+  /** The exchange that runs: notices are part of it. */
   exchange: Exchange | undefined;
-  /** Why the server ended the session. It says so between two statements as well, where `pg` would lose it. */
-  farewell: unknown;
+  /** Why the server ended the session. It may say so between two statements, where `pg` would lose the message. */
+  endReason: unknown;
 }
 interface WireStatus {
   parameterName: string;
   parameterValue: string;
 }
 
-/** A connection is listened to once: to do so for each query would cost as much as its rows. */
-const hearers = new WeakMap<Wire, Hearer>();
+/** One listener for each connection: adding one for each query would cost as much as reading its rows. */
+const listeners = new WeakMap<Wire, WireListener>();
 
-function hearerOf(wire: Wire): Hearer {
-  const known = hearers.get(wire);
+function listenerOf(wire: Wire): WireListener {
+  const known = listeners.get(wire);
   if (known !== undefined) return known;
-  const hearer: Hearer = { exchange: undefined, farewell: undefined };
-  hearers.set(wire, hearer);
-  wire.on("notice", (notice: WireNotice) => hearer.exchange?.hear(notice));
+  const listener: WireListener = { exchange: undefined, endReason: undefined };
+  listeners.set(wire, listener);
+  wire.on("notice", (notice: WireNotice) => listener.exchange?.addNotice(notice));
   wire.on("errorMessage", (error: { severity?: unknown }) => {
-    if (!isOrdinary(error)) hearer.farewell ??= error;
+    if (!isOrdinary(error)) listener.endReason ??= error;
   });
-  wire.on("parameterStatus", (status: WireStatus) => hearer.exchange?.hearSetting(status));
-  return hearer;
+  wire.on("parameterStatus", (status: WireStatus) => listener.exchange?.settingReported(status));
+  return listener;
 }
 
-/** An error, or where it only tells that the connection has ended, why the server ended it. */
+/** The reason for an error: if it only says that the connection has ended, why the server ended it. */
 function reasonOf(error: unknown, wire: Wire): unknown {
   const fromServer = (error as { severity?: unknown } | null)?.severity !== undefined;
-  return fromServer ? error : hearers.get(wire)?.farewell ?? error;
+  return fromServer ? error : listeners.get(wire)?.endReason ?? error;
 }
 
 /** How rows are read. */
@@ -90,32 +90,32 @@ export interface Reading {
 }
 
 /**
- * One exchange with the server, from what is sent to its `ReadyForQuery`: as `pg` takes a query. Rows become objects where
- * their message is read, without an array or a promise in between. It has ended only when the server is ready: `pg` itself
- * reports an error before that, when it does not know yet whether a transaction is open.
+ * One exchange with the server, from the messages that are sent to the server's `ReadyForQuery`; `pg` takes it as a query.
+ * Each row becomes an object as soon as its message is read, without an array or a promise in between. The exchange ends
+ * when the server is ready; `pg` itself reports an error earlier, when it is not known yet whether a transaction is open.
  */
 export abstract class Exchange {
-  /** The rows since they were last taken. */
+  /** The rows of the current batch. */
   rows: unknown[];
-  /** How many bytes they were on the wire. */
+  /** The size of those rows on the wire, in bytes. */
   bytes = 0;
   /** The columns. */
   fields: Field[] = [];
   /** The columns as the wire describes them. */
   wireFields: WireField[] = [];
-  /** The last command's tag, whole, such as `INSERT 0 3`. */
+  /** The last command's tag, such as `INSERT 0 3`. */
   tag = "";
   /** Whether the server has more rows. */
   more = false;
   /** Notices and warnings. */
   readonly notices: Notice[] = [];
-  /** Whether the server waits for whoever reads the rows. */
+  /** Whether the server waits until the next batch is asked for. */
   paused = false;
-  /** Whether its connection is of no more use. */
+  /** Whether its connection can't be used again. */
   lost = false;
-  /** Called when the outcome is known to be an error, but the server goes on sending. */
-  onDoomed: (() => void) | undefined;
-  /** Called when its connection is of no more use. */
+  /** Called when the exchange has failed, but the server goes on sending. */
+  onFailed: (() => void) | undefined;
+  /** Called when its connection can't be used again. */
   onLost: (() => void) | undefined;
 
   protected wire!: Wire;
@@ -132,25 +132,25 @@ export abstract class Exchange {
     this.rows = this.#makeRows();
   }
 
-  /** Settles once the server is ready for more, or gone. */
+  /** Settles once the server is ready for the next statement, or gone. */
   get done(): Promise<void> {
     return this.#end.promise;
   }
 
-  /** Sends it; called by `pg` when its turn has come. */
+  /** Sends the statement; `pg` calls it when the connection is free. */
   submit(wire: Wire): null {
     this.wire = wire;
-    hearerOf(wire).exchange = this;
+    listenerOf(wire).exchange = this;
     try {
       this.send(wire);
     } catch (error) {
-      this.#doom(error);
+      this.#fail(error);
       wire.sync();
     }
     return null;
   }
 
-  /** What it says to the server. */
+  /** Writes the messages of the statement. */
   protected abstract send(wire: Wire): void;
 
   /** Whether the server waits for a `Sync` after an error. */
@@ -158,7 +158,7 @@ export abstract class Exchange {
     return false;
   }
 
-  /** Another exchange under the same name, as a portal's next batch is. */
+  /** Starts over for another batch. */
   protected renew(): void {
     this.#end = Promise.withResolvers();
     this.more = false;
@@ -166,16 +166,16 @@ export abstract class Exchange {
     if (this.#failed) this.#end.reject(this.#failure);
   }
 
-  /** Ends it. */
+  /** Ends the exchange. */
   protected finish(): void {
-    const hearer = hearerOf(this.wire);
-    if (hearer.exchange === this) hearer.exchange = undefined; // the next one may be under way already
+    const listener = listenerOf(this.wire);
+    if (listener.exchange === this) listener.exchange = undefined; // the next one may be under way already
     this.#checkStyle();
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();
   }
 
-  /** Ends a batch, after which the server waits for us. */
+  /** Ends a batch; the server then waits until the next one is asked for. */
   protected pause(): void {
     this.paused = true;
     this.#checkStyle();
@@ -214,9 +214,9 @@ export abstract class Exchange {
       this.bytes += message.length;
       this.rows.push(this.#reader?.read(message.fields));
     } catch (error) {
-      if (error instanceof LakebaseError) return this.#doom(error); // a row that is too long: what follows is let go by
-      this.#doom(unreadable(error));
-      this.onDoomed?.();
+      if (error instanceof LakebaseError) return this.#fail(error); // a row that is too long: the rest is ignored
+      this.#fail(unreadable(error));
+      this.onFailed?.();
     }
   }
 
@@ -233,20 +233,20 @@ export abstract class Exchange {
   }
 
   handleCopyInResponse(): void {
-    this.#doom(copyRefused("COPY FROM STDIN", "there is nothing to read from here"));
+    this.#fail(copyRefused("COPY FROM STDIN", "there is nothing to read from here"));
     this.wire.sendCopyFail("COPY FROM STDIN is not for a query");
   }
 
   handleCopyData(): void {
     if (this.#failed) return;
-    this.#doom(copyRefused("COPY TO STDOUT", "its bytes would be lost here; select the rows instead"));
-    this.onDoomed?.();
+    this.#fail(copyRefused("COPY TO STDOUT", "its bytes would be lost here; select the rows instead"));
+    this.onFailed?.();
   }
 
-  /** From the server, or from `pg` when the connection broke. */
+  /** Takes an error from the server, or from `pg` if the connection broke. */
   handleError(error: unknown, wire: Wire = this.wire): void {
     this.wire ??= wire;
-    this.#doom(reasonOf(error, wire));
+    this.#fail(reasonOf(error, wire));
     if (!isOrdinary(error)) return this.#lose();
     if (this.owesSync) wire.sync();
     this.#whenReady(wire);
@@ -256,7 +256,7 @@ export abstract class Exchange {
     this.finish();
   }
 
-  /** `pg` lets go of a query at its error; the server is ready, or gone, later. */
+  /** Waits for the server: `pg` forgets a query at its error, before the server is ready. */
   #whenReady(wire: Wire): void {
     const settle = (gone: boolean) => {
       wire.removeListener("readyForQuery", onReady);
@@ -276,7 +276,7 @@ export abstract class Exchange {
     this.finish();
   }
 
-  #doom(error: unknown): void {
+  #fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
     this.#failure = error;
@@ -289,21 +289,21 @@ export abstract class Exchange {
     this.wireFields = [];
   }
 
-  /** Rows in a style that can't be read, which a statement has set. Known at the end: only then the server reports it. */
+  /** Refuses rows in a style that a statement has set and that can't be read. The server reports it only at the end. */
   #checkStyle(): void {
     if (this.#failed || this.wireFields.length === 0) return;
     const error = unreadableStyle(this.wireFields, this.wire.reported, this.#reading.types);
-    if (error !== undefined) this.#doom(error);
+    if (error !== undefined) this.#fail(error);
   }
 
-  /** Refuses a text encoding that the driver does not read; the pool puts the right one back. */
-  hearSetting({ parameterName, parameterValue }: WireStatus): void {
+  /** Refuses a text encoding that the driver does not read; the pool sets the right one again. */
+  settingReported({ parameterName, parameterValue }: WireStatus): void {
     if (parameterName !== "client_encoding" || parameterValue === "UTF8") return;
-    this.#doom(otherEncoding(parameterValue));
+    this.#fail(otherEncoding(parameterValue));
   }
 
   /** Keeps a notice. */
-  hear({ severity = "NOTICE", message = "", detail, hint }: WireNotice): void {
+  addNotice({ severity = "NOTICE", message = "", detail, hint }: WireNotice): void {
     if (this.notices.length >= MOST_NOTICES) return;
     this.notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
   }
@@ -313,7 +313,7 @@ export abstract class Exchange {
   }
 }
 
-/** After an `ERROR` the connection goes on; after anything else it does not. */
+/** Whether the connection can still be used: it can after an `ERROR`, but not after `FATAL`. */
 function isOrdinary(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === "ERROR";
 }

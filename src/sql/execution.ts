@@ -90,7 +90,7 @@ function sizeOf(values: readonly WireValue[]): number {
   return size;
 }
 
-/** A text of so many letters is written faster here than by a call out of JavaScript. */
+/** Shorter texts are written faster here than by a call out of JavaScript. */
 const SHORT = 200;
 
 class MessageWriter {
@@ -187,13 +187,13 @@ export class Portal extends Exchange {
     return this.#statement.text;
   }
 
-  /** Whether it must still be closed. */
+  /** Whether the portal must still be closed. */
   get open(): boolean {
     return this.#state === "open";
   }
 
   /**
-   * Prepares the next batch. What is returned says whether it must be submitted; else it is under way.
+   * Prepares the next batch, and tells whether it must be submitted; otherwise it has been sent.
    *
    * @param rows Rows at most.
    */
@@ -222,7 +222,7 @@ export class Portal extends Exchange {
     }
   }
 
-  /** Prepares its end; as {@linkcode next}. */
+  /** Prepares the end of the statement; as {@linkcode next}. */
   close(): boolean {
     this.renew();
     this.#state = "closing";

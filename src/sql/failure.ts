@@ -17,7 +17,7 @@ import { suggest } from "./suggestion.ts";
  */
 export async function explainFailure(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
   if (error instanceof LakebaseError) return error;
-  const { suggestion, refusal } = await lookInto(session, error, statement.text).catch((): Found => ({})); // not worth an error
+  const { suggestion, refusal } = await askDatabase(session, error, statement.text).catch((): Found => ({})); // not worth an error
   const { transaction } = session;
   const explained = queryError(error, statement, {
     suggestion,
@@ -32,16 +32,16 @@ export async function explainFailure(session: Session, error: unknown, statement
 type Found = Pick<FailureContext, "suggestion" | "refusal">;
 
 /** What the database knows of a failure, where it says so within a second. */
-async function lookInto(session: Session, error: unknown, text: string): Promise<Found> {
+async function askDatabase(session: Session, error: unknown, text: string): Promise<Found> {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (code === "42501") return { refusal: await soon(explainRefusal(session, String(message), text)) };
-  return { suggestion: await soon(suggest(session, error, text)) };
+  if (code === "42501") return { refusal: await withinLimit(explainRefusal(session, String(message), text)) };
+  return { suggestion: await withinLimit(suggest(session, error, text)) };
 }
 
 /** A guess has to come at once or not at all. */
 const LIMIT_MS = 1000;
 
-async function soon<T>(looking: Promise<T>): Promise<T | undefined> {
+async function withinLimit<T>(looking: Promise<T>): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => late.resolve(undefined), LIMIT_MS);
   looking.catch(() => {});

@@ -128,6 +128,11 @@ export class FirstRows extends Exchange {
     this.#end();
   }
 
+  /** Planning the statement once more would repeat its notices. */
+  override addNotice(notice: Parameters<Exchange["addNotice"]>[0]): void {
+    if (this.#phase !== "asking") super.addNotice(notice);
+  }
+
   #askForPlan(): void {
     this.#phase = "asking";
     const { text, values } = this.#statement;

@@ -25,15 +25,15 @@ const TYPES = `WITH RECURSIVE found AS (
 const TABLES = `SELECT attrelid::pg_catalog.int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
   WHERE attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND attnum OPERATOR(pg_catalog.>) 0`;
 
-/** What may change tables or functions; of what is filled by a query the server's tag does not tell. */
+/** Words of statements that may change tables or functions. The server's tag is not enough: `SELECT INTO` is a SELECT to it. */
 const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?<!\b(?:insert|merge)\s+into)/i;
-/** Characters of a statement that are looked at. */
+/** Characters of a statement that are searched for those words. */
 const LONGEST = 1_000_000;
 
 /** Statements whose size is kept, and characters of each. */
 const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
 
-/** What was learned of a database's own types and tables; kept until a statement changes them. */
+/** What is known of a database's own types and tables, until a statement changes them. */
 export class Learned {
   /** The names of types, by oid. */
   readonly types: Map<number, string> = new Map();
@@ -42,20 +42,20 @@ export class Learned {
   /** Whether a column takes NULL, by its number, by the table's oid. */
   readonly tables: Map<number, Map<number, boolean>> = new Map();
 
-  /** Statements that had few rows when their first rows were wanted; the last ones of them. */
+  /** The last statements that had no more rows than were asked for. */
   readonly small: Set<string> = new Set();
 
-  /** Told when a statement may have changed tables or functions. */
+  /** Called when a statement may have changed tables or functions. */
   onChange: (() => void) | undefined;
   #changed = false;
 
   /**
    * Forgets what a statement may have changed.
    *
-   * @param tag The server's, of the last of several.
-   * @param text What was sent.
+   * @param tag The server's tag; that of the last statement if several were sent.
+   * @param text The text that was sent.
    */
-  heed(tag: string, text: string): void {
+  statementRan(tag: string, text: string): void {
     if (this.onChange !== undefined && CHANGES.test(text.slice(0, LONGEST))) {
       this.#changed = true;
       this.onChange?.();
@@ -66,8 +66,8 @@ export class Learned {
     this.tables.clear();
   }
 
-  /** Keeps whether a statement had few rows, for when its first rows are wanted again. */
-  heedSize(text: string, small: boolean): void {
+  /** Keeps whether a statement had few rows: the next time it is then run to its end in one round trip. */
+  keepSize(text: string, small: boolean): void {
     if (!small) this.small.delete(text);
     else if (text.length <= LONGEST_KEPT && !this.small.has(text)) {
       if (this.small.size >= MOST_KEPT) this.small.clear();
@@ -75,7 +75,7 @@ export class Learned {
     }
   }
 
-  /** Others see what a transaction has changed once it is over. */
+  /** Reports the changes of a transaction once it has ended, because others see them only then. */
   committed(): void {
     if (this.#changed) this.onChange?.();
     this.#changed = false;

@@ -29,14 +29,14 @@ interface Home {
   busy: { what: string; since: number; beside: boolean } | undefined;
 }
 
-/** So long after the last statement the session is asked what it has: then it can be told what is gone, if it is. */
+/** Time after the last statement when the session is asked for its state, so that a loss can be reported in full. */
 const QUIET_MS = 50;
-/** The statements of one `Promise.all` come within so many turns. */
+/** Turns of the event loop within which the statements of one `Promise.all` arrive. */
 const TURNS = 3;
 
 /**
- * The statements of a notebook. One after the other they run in one server session, as in psql. Those that are begun at the
- * same time run side by side on other connections, but only while that session is known to have nothing of its own.
+ * Runs the statements of a notebook one after another in one server session, as psql does. Statements that begin at the same
+ * time run side by side on other connections, but only while the session is known to have no state of its own.
  */
 export class NotebookSession implements Session {
   readonly held = true;
@@ -49,7 +49,7 @@ export class NotebookSession implements Session {
   readonly #pool: LakebasePool;
   readonly #queue: Waiter[] = [];
   #home: Home | undefined;
-  /** Told to the next statement, in place of running it. */
+  /** The error for the next statement, which does not run: it tells what was lost. */
   #gone: LakebaseError | undefined;
   #pumping = false;
   #asking = new Set<Promise<void>>();
@@ -95,7 +95,7 @@ export class NotebookSession implements Session {
     return await this.#outside.lookUp(text, values);
   }
 
-  /** Gives its connection back. Whether a transaction was open, which is rolled back. */
+  /** Gives its connection back. Tells whether a transaction was open, which is rolled back. */
   async close(): Promise<boolean> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -108,23 +108,24 @@ export class NotebookSession implements Session {
   /** Ends the wait for a session that is held by something that does not go on. */
   #limited({ what, aside, resolve, reject }: Waiter): Waiter {
     const limit = this.#pool.connectTimeout * 1000;
-    const ring = () => {
+    const onTimeout = () => {
       const held = this.#home?.busy;
       const client = this.#home?.holding.lease.client;
       const query = client === undefined ? undefined : runningQuery(client);
       const running = query !== undefined && query.paused !== true;
-      if (held === undefined || running) timer = setTimeout(ring, limit);
+      if (held === undefined || running) timer = setTimeout(onTimeout, limit);
       else {
         this.#queue.splice(this.#queue.indexOf(limited), 1);
         reject(heldUp(held, this.#pool.connectTimeout));
       }
     };
-    let timer = setTimeout(ring, limit);
+    let timer = setTimeout(onTimeout, limit);
     const limited: Waiter = {
-      ...{ what, aside },
+      what,
+      aside,
       resolve: (lease) => {
         clearTimeout(timer);
-        resolve(lease); // one that nobody waits for any more is given back by who has stopped waiting
+        resolve(lease); // if nobody waits any more, `acquire` in stop.ts gives it back
       },
       reject: (error) => {
         clearTimeout(timer);
@@ -153,7 +154,7 @@ export class NotebookSession implements Session {
     }
   }
 
-  /** Gives the first in the queue its connection; whether there may be more to give. */
+  /** Gives the first in the queue its connection, and tells whether the next one may get one too. */
   async #step(): Promise<boolean> {
     if (this.#asking.size > 0) {
       await Promise.all(this.#asking);
@@ -214,7 +215,7 @@ export class NotebookSession implements Session {
     this.#outside.acquire(what).then((lease) => resolve(sublease(lease, () => this.#takeBack(lease))), reject);
   }
 
-  /** What ran aside may have left something, by a function that it calls: then its session is the notebook's from now on. */
+  /** A statement that ran aside may have left state by a function that it calls; its session is the notebook's then. */
   #takeBack(lease: Lease): void {
     if (isOpenTransaction(lease)) lease.broken ??= new Error("it was left in a transaction");
     if (lease.broken !== undefined) return lease.release();
@@ -245,7 +246,7 @@ export class NotebookSession implements Session {
     );
   }
 
-  /** Asks the session what it has; statements wait for the answer. */
+  /** Asks the session for its state; statements wait for the answer. */
   #ask(home: Home): Promise<void> {
     const asking = this.#question(home);
     this.#remember(asking);
@@ -282,7 +283,7 @@ export class NotebookSession implements Session {
     this.#gone = sessionLost(cause, { open, held });
   }
 
-  /** Gives up the session where it has nothing of its own, since a pool that is full keeps others waiting. */
+  /** Gives up a session without state of its own, because a full pool keeps others waiting. */
   async #yieldHome(): Promise<void> {
     const home = this.#home;
     if (home === undefined || home.busy !== undefined || home.holding.transaction !== undefined) return;

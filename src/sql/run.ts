@@ -12,26 +12,26 @@ import type { Lease, Session } from "./session.ts";
 import { acquire, cancelable, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
-/** Finds where a statement runs, connecting where that is needed. */
+/** Finds the session that a statement runs in, and connects if there is none yet. */
 export type FindSession = () => Session | Promise<Session>;
 
 /** How a statement runs. */
 export interface RunOptions extends StopOptions {
-  /** Rows that are wanted of one statement that reads; where it may do more than that, it runs to its end all the same. */
+  /** Rows to fetch of a statement that only reads; a statement that may do more runs to its end. */
   limit?: number | undefined;
   /** Refuses several statements in one before any of them runs. @default {false} */
   single?: boolean | undefined;
   /** How values become JavaScript's. @default {the session's} */
   types?: ParserSource | undefined;
-  /** Whether it has run before, and must not write a second time. @default {false} */
+  /** Whether the statement has run before, and must not write a second time. @default {false} */
   again?: boolean | undefined;
-  /** Makes what its rows are pushed to. @default {plain `StatementRows`} */
+  /** Makes the array that the rows are pushed to. @default {plain `StatementRows`} */
   makeRows?: (() => StatementRows<unknown>) | undefined;
 }
 
 /**
- * Runs a statement to its end, or to the rows that are wanted. Each small query pays for every step here, so nothing is
- * awaited that is there already.
+ * Runs a statement to its end, or to the number of rows that is asked for. Each small query pays for every step here, so
+ * nothing is awaited that is already there.
  *
  * @throws {LakebaseError} `QUERY_FAILED`, `CONNECTION_LOST`, `CANCELED`, or what connecting throws; the reason of the
  * caller's signal.
@@ -45,7 +45,7 @@ export async function run<Row>(
   try {
     statement = what instanceof Fragment ? compile(what) : what;
   } catch {
-    await undefined; // the trace of what is thrown inside an `await` of a query ends there; behind it, at the caller's line
+    await undefined; // an error that is thrown within the `await` of a query has no trace to the caller's line
     statement = compile(what as Fragment);
   }
   const stop = stoppable(options);
@@ -83,9 +83,9 @@ async function execute<Row>({ session, lease, signal, statement, options }: Run)
   const started = performance.now();
   await exchange(session, lease, signal, execution);
   const elapsed = performance.now() - started;
-  learned.heed(execution.tag, text);
+  learned.statementRan(execution.tag, text);
   if (execution instanceof FirstRows) {
-    learned.heedSize(text, execution.count <= limit!);
+    learned.keepSize(text, execution.count <= limit!);
     if (!execution.complete) execution.rows.length = limit!;
   }
   if (!execution.knowsTypes) await learnTypes(session, lease, signal, execution);
@@ -100,7 +100,7 @@ export function exchange(
   work: Exchange,
   submit = true,
 ): Promise<void> {
-  work.onDoomed = () => {
+  work.onFailed = () => {
     lease.broken ??= new Error("a request to cancel may still be on its way");
     session.cancel(lease.client).catch(() => {});
   };
@@ -121,7 +121,7 @@ export async function learnTypes(
   answer.typesLearned();
 }
 
-/** What is drawn with a result; the server's words for it are `T` and `E`. */
+/** The state of a transaction, by the letter that the server sends for it. */
 const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
 
 function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): StatementRows<Row> {
@@ -148,9 +148,9 @@ function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elap
 }
 
 /**
- * Gets a connection for a piece of work, and gives it back in the state it was in.
+ * Gets a connection for a piece of work, and gives it back in the state that it was in.
  *
- * @param work Gets the connection, and the signal to heed.
+ * @param work Is given the connection, and the signal that stops it.
  */
 export async function onConnection<T>(
   session: Session,
@@ -187,8 +187,8 @@ function statusOf({ client }: Lease): string | null | undefined {
 }
 
 /**
- * A connection goes back to the pool outside of any transaction; what can't be brought there is closed. `undefined` where
- * there is nothing to do.
+ * Ends a transaction that was left open, because a connection goes back to the pool outside of any; if that fails, the
+ * connection is closed. `undefined` if there is nothing to do.
  */
 export function restore(
   { transaction, held }: Pick<Session, "transaction" | "held">,
@@ -198,7 +198,7 @@ export function restore(
   return lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
 }
 
-/** Statements begin and end transactions by `transaction()` only, unless they hold their connection. */
+/** Refuses a statement that began or ended a transaction by itself, unless the session holds its connection. */
 export function leftTransaction({ transaction, held }: Session, lease: Lease): void {
   if (held) return;
   const open = isOpenTransaction(lease);
@@ -223,14 +223,14 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
 const SAVEPOINT = "lakebase_again";
 
 /**
- * Runs a statement that has run before, for more of its rows. Its text tells that it reads, but not what the functions that it
- * calls do: so the server is told to refuse whatever would write.
+ * Runs a statement again for more of its rows. Its text shows that it only reads, but not what the functions that it calls
+ * do, so the server is told to refuse every write.
  *
- * @param session Where; a transaction of its own goes on.
+ * @param session The session; a transaction that is open in it goes on.
  * @param lease The connection.
- * @param signal Stops it.
- * @param work Runs it.
- * @throws {LakebaseError} `QUERY_FAILED` where it would have written a second time; what `work` throws.
+ * @param signal Stops the statement.
+ * @param work Runs the statement.
+ * @throws {LakebaseError} `QUERY_FAILED` if the statement would have written a second time; the errors of `work`.
  */
 export async function runAgain<T>(
   session: Session,
@@ -239,13 +239,13 @@ export async function runAgain<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const nested = session.transaction !== undefined;
-  const say = (text: string) => cancelable(session, lease, signal, lease.client.query(text));
-  await say(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
+  const send = (text: string) => cancelable(session, lease, signal, lease.client.query(text));
+  await send(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
   const result = await work().catch(async (error) => {
-    if (!nested && lease.broken === undefined) await say("ROLLBACK"); // whoever holds the session does not end what we began
+    if (!nested && lease.broken === undefined) await send("ROLLBACK"); // the holder of the session does not end a transaction that was begun here
     throw (error as { code?: unknown } | null)?.code === "25006" ? wouldWrite(error) : error;
   });
-  await say(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
+  await send(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
   return result;
 }
 
@@ -258,7 +258,7 @@ function wouldWrite(cause: unknown): LakebaseError {
   );
 }
 
-/** For a statement that has run to its end for its first rows, and had too many to keep them all. */
+/** The error for a statement that ran to its end for its first rows, and had too many rows to keep them all. */
 export function notKept(kept: number, count: number): LakebaseError {
   const all = count.toLocaleString("en-US");
   return new LakebaseError(

@@ -204,7 +204,7 @@ const QUESTION = `SELECT pg_catalog.json_build_object(
 
 /**
  * Asks a server session what it has of its own. A setting that only an extension or a person has made up, such as
- * `app.tenant`, is in no catalogue: where a function might make one, that counts as one.
+ * `app.tenant`, is in no catalog: where a function might make one, that counts as one.
  */
 export async function askState(client: pg.PoolClient): Promise<SessionState> {
   const { rows: [row] } = await client.query(QUESTION);

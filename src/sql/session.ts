@@ -10,13 +10,13 @@ import type { ParserSource } from "./types.ts";
 export interface Lease {
   /** The connection. */
   readonly client: pg.PoolClient;
-  /** Why it can't be used again, where that is so. */
+  /** Why the connection can't be used again; `undefined` if it can. */
   broken: Error | undefined;
   /** Gives it back. */
   release(): void;
 }
 
-/** The connection of a lease for others, who do not give it back to the pool. */
+/** A lease of the same connection that does not give it back to the pool. */
 export function sublease(lease: Lease, release: () => void): Lease {
   return {
     client: lease.client,
@@ -34,7 +34,7 @@ export function sublease(lease: Lease, release: () => void): Lease {
 export interface TransactionState {
   /** Its first failure: the server takes no further statement after that. */
   failure: string | undefined;
-  /** Marks it as over before its time, since a statement ended it. */
+  /** Marks the transaction as over, because a statement ended it early. */
   leave(): void;
 }
 
@@ -46,23 +46,23 @@ export interface Session {
   readonly learned: Learned;
   /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
   readonly transaction: TransactionState | undefined;
-  /** Whether its statements share a connection and may begin and end transactions on it; whoever holds it sees to the end. */
+  /** Whether its statements share a connection, and may begin and end transactions on it. */
   readonly held?: boolean;
   /** Ends every statement. */
   readonly signal: AbortSignal | undefined;
-  /** Where its statements run, in a few words, while there is more than one connection that it could be. */
+  /** The name of the connection that its statements run on, while more than one is open. */
   readonly place?: (() => string | undefined) | undefined;
   /** How many connections there may be. */
   readonly connections: number;
   /**
-   * A connection, when one is free.
+   * Waits for a free connection.
    *
-   * @param what The statement that it is for, or what else; for who has to wait for it.
+   * @param what The statement or other purpose that it is for, which is told to those who wait for it.
    */
   acquire(what?: string): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */
   cancel(client: pg.PoolClient): Promise<void>;
-  /** Looks something up on a connection of the pool, where one is to be had at once; else no rows. */
+  /** Looks something up on a connection of the pool if one is free at once; gives no rows otherwise. */
   lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
 }
 
@@ -77,7 +77,7 @@ export function originOf({ place, transaction }: Session): Origin {
  *
  * @param pool The pool.
  * @param types How values become JavaScript's.
- * @param place Where that is, where it has to be said.
+ * @param place The name of the connection, while more than one is open.
  */
 export function poolSession(pool: LakebasePool, types: ParserSource, place?: () => string | undefined): Session {
   return {
@@ -119,7 +119,7 @@ class PoolLease implements Lease {
   }
 }
 
-/** Closes the socket: a connection that did not answer would not answer a farewell either. */
+/** Closes the socket: a connection that did not answer would not answer a endReason either. */
 export function destroy(client: pg.PoolClient): void {
   (client as pg.PoolClient & LoginClient).destroy();
 }

@@ -96,7 +96,7 @@ for (const [piece, end, start = ""] of HOSTILE) {
     }
     const learned = new Learned();
     learned.onChange = () => {};
-    learned.heed(long, long);
+    learned.statementRan(long, long);
   });
 }
 

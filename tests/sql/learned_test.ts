@@ -17,7 +17,7 @@ Deno.test("what may change tables or functions is told, and once more when its t
     let told = 0;
     const learned = new Learned();
     learned.onChange = () => told++;
-    learned.heed("SELECT 1", text);
+    learned.statementRan("SELECT 1", text);
     assert.equal(told, changes ? 1 : 0, text);
     learned.committed();
     learned.committed();
