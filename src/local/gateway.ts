@@ -9,28 +9,28 @@ import { type Startup, startUp } from "./startup.ts";
 
 /** One attempt to log in to the Postgres port. */
 export interface PostgresLogin {
-  /** The role. */
+  /** The Postgres role. */
   user: string;
   /** The database. */
   database: string;
-  /** `"ok"`, or the SQLSTATE that it was refused with. */
+  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended before. */
   outcome: string;
 }
 
-/** What the gateway serves from. */
+/** The parts of the gateway. */
 export interface GatewayOptions {
   port: number;
   database: Database;
   authority: CertificateAuthority;
   policy: LoginPolicy;
   faults: Faults;
-  /** Milliseconds from connecting until the login must be done. */
+  /** Milliseconds within which a connection must log in. */
   handshakeTimeout: number;
 }
 
-/** The Postgres port: TLS, SNI and a login in front of a database. */
+/** The Postgres port: demands TLS, SNI and a login, then serves the database. */
 export class Gateway {
-  /** Every login so far. */
+  /** Every login so far, in order. */
   readonly logins: PostgresLogin[] = [];
   readonly #options: GatewayOptions;
   readonly #server: Server = createServer({ allowHalfOpen: false, noDelay: true });
@@ -48,7 +48,7 @@ export class Gateway {
     });
   }
 
-  /** Sessions that are logged in. */
+  /** Number of sessions that are logged in. */
   get sessions(): number {
     return this.#sessions;
   }
@@ -64,15 +64,15 @@ export class Gateway {
     await promise;
   }
 
-  /** Lets the process end while it listens; called before there is a connection. */
+  /** Lets the process end while the gateway listens. Call it before the first connection. */
   unref(): void {
     this.#server.unref();
     this.#server.on("connection", (socket: Socket) => socket.unref());
   }
 
   /**
-   * Ends every connection, with a FATAL error where a failure is given. A connection that is not encrypted yet gets none: its
-   * client expects the answer to its request for TLS, or TLS, and would take plain text for another protocol.
+   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets none, because its
+   * client expects TLS, or the answer to its request for TLS.
    */
   drop(how: Failure | "abrupt"): void {
     for (const client of this.#clients) {
@@ -117,7 +117,7 @@ export class Gateway {
     }
   }
 
-  /** Whether the connection may go on; a fault may have answered it already. */
+  /** Applies faults to a new connection. Returns whether the connection may go on. */
   async #greet(client: Connection): Promise<boolean> {
     const { faults } = this.#options;
     if (faults.greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
@@ -148,14 +148,14 @@ export class Gateway {
     }
   }
 
-  /** Whether the compute is up for this connection. */
+  /** Waits until the compute is up; false if the connection is to be closed. */
   async #wake(client: Connection, onLogin: () => void): Promise<boolean> {
     for (;;) {
       const arrival = this.#options.faults.arrival();
       if (arrival === "serve") return true;
       if (arrival === "28000") throw new Refused(UNAUTHORIZED);
       if (typeof arrival === "string") return false;
-      // The compute may take longer than a handshake is given.
+      // Waking may take longer than the handshake limit.
       onLogin();
       await delay(arrival.hold, this.#closing.signal);
       if (this.#closing.signal.aborted || client.ended) return false;

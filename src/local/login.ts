@@ -8,7 +8,7 @@ import { commandLineOptions } from "./session_settings.ts";
 import type { Startup } from "./startup.ts";
 import type { Endpoint, Workspace } from "./workspace.ts";
 
-/** What decides whether a login is let in. */
+/** The parts that decide whether a login is accepted. */
 export interface LoginPolicy {
   workspace: Workspace;
   credentials: CredentialIssuer;
@@ -23,14 +23,14 @@ const SASL = 10;
 const SASL_CONTINUE = 11;
 const SASL_FINAL = 12;
 
-/** The longest answer to a password request that is read; a credential has about a thousand bytes. */
+/** Limit for an answer to a password request in bytes; a credential has about a thousand. */
 const MAX_ANSWER = 65_536;
 
 /**
- * Asks a client to prove that it is `role`, by a credential or a native password.
+ * Asks a client to prove that it is `role`, with a credential or a native password.
  *
  * @returns Whether the session may only read.
- * @throws {Refused} Where it may not log in.
+ * @throws {Refused} If the role may not log in.
  */
 export async function authenticate(
   { client, servername, parameters }: Startup,
@@ -38,9 +38,9 @@ export async function authenticate(
   policy: LoginPolicy,
 ): Promise<{ readOnly: boolean }> {
   const { endpoints } = policy.workspace;
-  const meant = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
-  const readOnlyHost = meant.some((endpoint) => endpoint.readOnlyHost === servername);
-  if (meant.some((endpoint) => endpoint.pooledHost === servername)) {
+  const named = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
+  const readOnlyHost = named.some((endpoint) => endpoint.readOnlyHost === servername);
+  if (named.some((endpoint) => endpoint.pooledHost === servername)) {
     refuseSettings(parameters);
     await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
     return { readOnly: false };
@@ -48,32 +48,32 @@ export async function authenticate(
   const password = policy.passwords.get(role);
   if (password !== undefined) {
     await scram(client, password, wrongPassword(role));
-    if (meant.length) available(meant);
+    if (named.length) wake(named);
     return { readOnly: readOnlyHost };
   }
   const claims = await oauth(client, role, policy);
-  const opened = meant.filter((endpoint) => claims.endpoints.includes(endpoint.name));
-  // A host that no endpoint has is reached by some other name, and a Provisioned instance has no host of its own here.
-  const elsewhere = meant.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
-  if (!opened.length && !elsewhere) throw wrongPassword(role);
-  if (opened.length) available(opened);
-  return { readOnly: claims.readOnly || readOnlyHost || opened.some((endpoint) => endpoint.readOnly) };
+  const matching = named.filter((endpoint) => claims.endpoints.includes(endpoint.name));
+  // A name that belongs to no endpoint may reach any of them, and a Provisioned instance has no host of its own here.
+  const elsewhere = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
+  if (!matching.length && !elsewhere) throw wrongPassword(role);
+  if (matching.length) wake(matching);
+  return { readOnly: claims.readOnly || readOnlyHost || matching.some((endpoint) => endpoint.readOnly) };
 }
 
-/** What PgBouncer takes at the login: the settings that it follows, so that it can set them anew on each server session. */
-const FOLLOWED =
+/** Startup parameters that PgBouncer accepts: those that it can set again on each server session. */
+const POOLER_PARAMETERS =
   /^(user|database|application_name|client_encoding|datestyle|timezone|standard_conforming_strings|intervalstyle)$/i;
 
 function refuseSettings(parameters: ReadonlyMap<string, string>): void {
   for (const name of parameters.keys()) {
     if (name === "options") refuseOptions(parameters.get(name)!);
-    else if (!FOLLOWED.test(name)) throw new Refused(unsupported(`: ${name}`));
+    else if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupported(`: ${name}`));
   }
 }
 
 function refuseOptions(options: string): void {
   for (const name of commandLineOptions(options).keys()) {
-    if (!FOLLOWED.test(name)) throw new Refused(unsupported(` in options: ${name}`));
+    if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupported(` in options: ${name}`));
   }
 }
 
@@ -81,8 +81,8 @@ function unsupported(which: string): Failure {
   return { sqlstate: "08P01", message: `unsupported startup parameter${which}` };
 }
 
-/** Connecting wakes an idle compute, never a disabled one. */
-function available(endpoints: Endpoint[]): void {
+/** Wakes idle endpoints; refuses the login if all endpoints are disabled or being created. */
+function wake(endpoints: Endpoint[]): void {
   const up = endpoints.filter((endpoint) => !endpoint.disabled && endpoint.state !== "INIT");
   if (!up.length) throw new Refused(UNAUTHORIZED);
   for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";
@@ -116,7 +116,7 @@ async function scram(client: Connection, password: string | undefined, refusal: 
   await client.write(authentication(SASL_FINAL, bytes(proof)));
 }
 
-/** The next PasswordMessage or SASL message, type and length included. */
+/** The next PasswordMessage or SASL message, with its type and length. */
 async function readAnswer(client: Connection): Promise<Uint8Array> {
   const head = await client.read(5);
   if (!head) throw new Refused(HUNG_UP);
@@ -139,7 +139,7 @@ function wrongPassword(role: string): Refused {
   return new Refused({ sqlstate: "28P01", message: `password authentication failed for user "${role}"` });
 }
 
-/** What a compute that is suspended for good, disabled or not yet made says. */
+/** The error of a compute that is disabled, being created, or suspended. */
 export const UNAUTHORIZED = {
   sqlstate: "28000",
   message: "External authorization failed.",
@@ -151,22 +151,22 @@ const NOT_A_JWT = { sqlstate: "28P01", message: "Provided authentication token i
 const NO_PASSWORD = { sqlstate: "08P01", message: "expected password response" };
 const HUNG_UP = { sqlstate: "08006", message: "connection closed during authentication" };
 
-// 08P01 because the text is PgBouncer's, which gives every refusal of its own that code.
+// PgBouncer gives each of its own errors the code 08P01.
 const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });
 
-/** The server's half of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
+/** The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
 export class ScramServer {
   readonly #password: string | undefined;
   readonly #salt = randomBytes(16);
   #clientFirst = "";
   #serverFirst = "";
 
-  /** With no password the exchange looks the same, and no proof is right. */
+  /** Without a password the exchange is the same, and every proof is refused. */
   constructor(password: string | undefined) {
     this.#password = password;
   }
 
-  /** Answers the client's first message; undefined where it is none. */
+  /** The answer to the client's first message; undefined if that is malformed. */
   challenge(clientFirst: string): string | undefined {
     const [, bare, nonce] = /^[ny],[^,]*,(n=[^,]*,r=([^,]+).*)$/.exec(clientFirst) ?? [];
     if (!bare) return undefined;
@@ -177,7 +177,7 @@ export class ScramServer {
     return this.#serverFirst;
   }
 
-  /** Answers the client's proof with the server's own; undefined where the proof is wrong. */
+  /** The server's proof in answer to the client's; undefined if the client's is wrong. */
   verify(clientFinal: string): string | undefined {
     const [, withoutProof = "", nonce = "", proof = ""] = /^(c=[^,]+,r=([^,]+)),p=(.+)$/.exec(clientFinal) ?? [];
     if (this.#password === undefined || !this.#serverFirst.startsWith(`r=${nonce},`)) return undefined;

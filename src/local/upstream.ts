@@ -6,15 +6,15 @@ import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
 import { identifier, literal, startupSettings } from "./session_settings.ts";
 
-/** A real server to stand in front of. */
+/** The server behind the gateway. */
 export interface UpstreamOptions {
-  /** `postgres://` URL, whose user may make roles. */
+  /** `postgres://` URL of a user that may create roles. */
   url: string;
-  /** Roles that may log in; made where they are missing. */
+  /** Roles that may log in; missing ones are created. */
   roles: string[];
 }
 
-/** The parts of a `pg.Client` that take its connection over, which its types leave out. */
+/** Parts of a `pg.Client` that its types omit; they are needed to take over its connection. */
 interface OpenedClient {
   processID: number;
   secretKey: number;
@@ -27,28 +27,28 @@ interface OpenedClient {
 
 const CANCEL_REQUEST = 80877102;
 
-/** A Postgres server somewhere else. Sessions log in to it as the URL's user and act as their own role. */
+/** A separate Postgres server. Sessions log in to it as the URL's user, and then act as their own role. */
 export class UpstreamDatabase implements Database {
   readonly #url: URL;
-  /** The database that stands for `databricks_postgres`; undefined where there is one of that name. */
-  #standIn: string | undefined;
+  /** The database used as `databricks_postgres`; undefined if the server has a database of that name. */
+  #defaultDatabase: string | undefined;
   #unref = false;
   readonly #open = new Set<Connection>();
 
   private constructor(url: string) {
-    this.#url = parsed(url);
+    this.#url = parseUrl(url);
   }
 
-  /** Makes the roles, and finds out which database is meant by `databricks_postgres`. */
+  /** Creates the roles, and finds the database to use as `databricks_postgres`. */
   static async start({ url, roles }: UpstreamOptions): Promise<UpstreamDatabase> {
     const upstream = new UpstreamDatabase(url);
     await upstream.#administer(async (client) => {
       const present = await client.query("SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1", [
         DEFAULT_DATABASE,
       ]);
-      if (!present.rowCount) upstream.#standIn = client.database;
+      if (!present.rowCount) upstream.#defaultDatabase = client.database;
     });
-    await upstream.#administer((client) => makeRoles(client, roles), upstream.#standIn ?? DEFAULT_DATABASE);
+    await upstream.#administer((client) => makeRoles(client, roles), upstream.#defaultDatabase ?? DEFAULT_DATABASE);
     return upstream;
   }
 
@@ -64,15 +64,15 @@ export class UpstreamDatabase implements Database {
     try {
       await client.write(greeting);
       onReady();
-      await Promise.race([carry(client, server), carry(server, client)]);
+      await Promise.race([copyBytes(client, server), copyBytes(server, client)]);
     } finally {
       this.#open.delete(server);
-      // What the server said last, a FATAL perhaps, has been written to the client by now.
+      // The server's last message, such as a FATAL error, has been written to the client by now.
       server.destroy();
     }
   }
 
-  /** Ends when the server has hung up, which is when it has signaled its process: a client waits for that. */
+  /** Resolves when the server hangs up, after it has signaled its process: clients wait for that. */
   cancel(process: number, secret: Uint8Array): Promise<void> {
     const { hostname, port } = this.#url;
     const socket = connectSocket(Number(port || 5432), hostname);
@@ -93,20 +93,20 @@ export class UpstreamDatabase implements Database {
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
     const settings = startupSettings(parameters, readOnly);
-    // Startup options can't set session_authorization; role they can, and DISCARD ALL then comes back to it.
+    // Startup options cannot set session_authorization. They can set role, and DISCARD ALL returns to it.
     settings.set("role", role);
     const encoding = settings.get("client_encoding");
     settings.delete("client_encoding");
     const options = [...settings].map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`);
-    const meant = database === DEFAULT_DATABASE ? this.#standIn ?? database : database;
-    const client = this.#client(meant, options.join(" "));
+    const name = database === DEFAULT_DATABASE ? this.#defaultDatabase ?? database : database;
+    const client = this.#client(name, options.join(" "));
     const { connection } = client as unknown as OpenedClient;
     const statuses = new Map<string, string>();
     connection.on("parameterStatus", (status) => statuses.set(status.parameterName, status.parameterValue));
-    await client.connect().catch(refuse);
-    // Only a superuser may; for another user, `current_user` alone is the role.
+    await client.connect().catch(refuseLogin);
+    // Only a superuser may do this. For another user, only `current_user` is the role.
     await client.query(`SET SESSION AUTHORIZATION ${literal(role)}`).catch(() => {});
-    if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuse);
+    if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuseLogin);
     const { processID, secretKey } = client as unknown as OpenedClient;
     const greeting = concatBytes([
       ...[...statuses].map(([name, value]) => parameterStatus(name, value)),
@@ -119,8 +119,8 @@ export class UpstreamDatabase implements Database {
 
   #client(database?: string, options = ""): pg.Client {
     const url = new URL(this.#url);
-    if (database !== undefined) url.pathname = `/${encodeURI(database)}`; // which is what `pg` undoes
-    // Else pg would take PGSSLMODE from the environment, which may well be the one that points at this very server.
+    if (database !== undefined) url.pathname = `/${encodeURI(database)}`; // `pg` decodes it
+    // Without this, pg would read PGSSLMODE from the environment, which may point at the local Lakebase itself.
     const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
     const client = new pg.Client({ connectionString: url.href, options, ...ssl });
     client.on("error", () => {});
@@ -138,15 +138,15 @@ export class UpstreamDatabase implements Database {
   }
 }
 
-/** Makes the roles that are missing, as able as the owner of a project where we are able to give that. */
+/** Creates the missing roles, with the rights of a project's owner if the URL's user is a superuser. */
 async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
   const present = await client.query("SELECT rolname FROM pg_catalog.pg_roles");
   const known = new Set(present.rows.map(({ rolname }) => rolname));
   const self = await client.query(
     "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user",
   );
-  const able = self.rows[0]?.rolsuper === true;
-  const attributes = able ? "CREATEDB CREATEROLE BYPASSRLS" : "";
+  const isSuperuser = self.rows[0]?.rolsuper === true;
+  const attributes = isSuperuser ? "CREATEDB CREATEROLE BYPASSRLS" : "";
   const database = identifier(client.database ?? DEFAULT_DATABASE);
   for (const role of new Set(roles)) {
     const name = identifier(role);
@@ -155,13 +155,13 @@ async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
       `${
         known.has(role) ? "" : create
       } GRANT ALL ON DATABASE ${database} TO ${name}; GRANT ALL ON SCHEMA public TO ${name}${
-        able ? `; GRANT pg_monitor TO ${name}` : ""
+        isSuperuser ? `; GRANT pg_monitor TO ${name}` : ""
       }`,
     );
   }
 }
 
-/** The socket of a client that has logged in, without the client. */
+/** Takes over the socket of a client that has logged in. */
 function takeOver(connection: OpenedClient["connection"]): Connection {
   const { stream } = connection;
   stream.removeAllListeners();
@@ -169,20 +169,20 @@ function takeOver(connection: OpenedClient["connection"]): Connection {
   return new Connection(stream);
 }
 
-/** Carries bytes from one side to the other until it ends. */
-async function carry(from: Connection, to: Connection): Promise<void> {
+/** Copies bytes from one connection to the other until the first one ends. */
+async function copyBytes(from: Connection, to: Connection): Promise<void> {
   for (let chunk = await from.read(); chunk; chunk = await from.read()) await to.write(chunk);
 }
 
-/** Tells the client what the server told us. */
-function refuse(error: Partial<pg.DatabaseError>): never {
+/** Passes the server's error on to the client. */
+function refuseLogin(error: Partial<pg.DatabaseError>): never {
   const { code, message = "", detail, hint } = error;
   const sqlstate = code?.length === 5 ? code : "08006";
   throw new Refused({ sqlstate, message, detail, hint });
 }
 
-/** The URL; an error does not show what it was given, which holds a password. */
-function parsed(text: string): URL {
+/** Parses the URL. An error does not show the text, because it contains a password. */
+function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url !== null && /^postgres(ql)?:$/.test(url.protocol)) return url;
   throw new Error('Cannot use "database": it is no URL such as postgres://user:password@host:5432/database');

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 
-/** A name that the API knows, with the JSON that describes it and its children by kind. */
+/** A named resource of the API, with its JSON and its children by kind. */
 export interface Resource {
   name: string;
   json: Record<string, unknown>;
   children: Record<string, Resource[]>;
 }
 
-/** Everything that a workspace holds, found by name. */
+/** The resources of a workspace. */
 export class Workspace {
   readonly projects: Resource[];
   readonly instances: LocalInstance[];
@@ -23,7 +23,7 @@ export class Workspace {
     this.projects = projects.map((project) => this.#project(project));
   }
 
-  /** Walks `projects/p/branches/b/...`; the kind of whatever is missing first, where something is. */
+  /** Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist. Undefined for no such kind. */
   find(name: string): Resource | { missing: string } | undefined {
     const parts = name.split("/");
     if (parts.length % 2 || parts.some((part) => !part)) return undefined;
@@ -40,7 +40,7 @@ export class Workspace {
     return found;
   }
 
-  /** Sets every endpoint IDLE, or those that are IDLE back to ACTIVE. */
+  /** Makes every endpoint IDLE, or the IDLE ones ACTIVE again. */
   suspend(suspended: boolean): void {
     for (const endpoint of this.endpoints) {
       if (suspended) endpoint.state = "IDLE";
@@ -48,7 +48,7 @@ export class Workspace {
     }
   }
 
-  /** JSON of an instance. */
+  /** The JSON of an instance. */
   instance(instance: LocalInstance): Record<string, unknown> {
     const { name, state = "AVAILABLE" } = instance;
     return {
@@ -69,10 +69,10 @@ export class Workspace {
 
   #project({ id, displayName = id, branches = [{ id: "production" }] }: LocalProject): Resource {
     const name = `projects/${id}`;
-    const standard = branches.find((branch) => branch.default) ?? branches[0];
+    const defaultBranch = branches.find((branch) => branch.default) ?? branches[0];
     return {
       name,
-      children: { branches: branches.map((branch) => this.#branch(name, branch, branch === standard)) },
+      children: { branches: branches.map((branch) => this.#branch(name, branch, branch === defaultBranch)) },
       json: {
         ...this.#common(name, "", { project_id: id }),
         status: {
@@ -80,7 +80,7 @@ export class Workspace {
           display_name: displayName,
           owner: this.#owner,
           pg_version: 17,
-          ...(standard ? { default_branch: `${name}/branches/${standard.id}` } : {}),
+          ...(defaultBranch ? { default_branch: `${name}/branches/${defaultBranch.id}` } : {}),
           enable_pg_native_login: true,
           history_retention_duration: "604800s",
         },
@@ -88,7 +88,7 @@ export class Workspace {
     };
   }
 
-  #branch(parent: string, branch: LocalBranch, standard: boolean): Resource {
+  #branch(parent: string, branch: LocalBranch, defaultBranch: boolean): Resource {
     const { id, state = "READY", endpoints = [{ id: "primary" }] } = branch;
     const name = `${parent}/branches/${id}`;
     return {
@@ -100,7 +100,7 @@ export class Workspace {
       },
       json: {
         ...this.#common(name, "br-", { parent, branch_id: id }),
-        status: { branch_id: id, current_state: state, default: standard, is_protected: false },
+        status: { branch_id: id, current_state: state, default: defaultBranch, is_protected: false },
       },
     };
   }
@@ -110,7 +110,7 @@ export class Workspace {
     const common = this.#common(name, "ep-", { parent, endpoint_id: settings.id });
     const endpoint = new Endpoint(name, settings);
     this.endpoints.push(endpoint);
-    // A getter, because suspending changes the state while the workspace is being served.
+    // A getter, because suspending changes the state while the workspace is served.
     const json = {
       ...common,
       get status(): Record<string, unknown> {
@@ -144,7 +144,7 @@ export class Workspace {
   }
 }
 
-/** RFC 3339 in UTC, as the API writes a time. */
+/** A time as the API writes it: RFC 3339 in UTC, without fractions. */
 export function timestamp(at: Date): string {
   return at.toISOString().replace(/\.\d+/, "");
 }
@@ -161,7 +161,7 @@ function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
 }
 
-/** Always the same for a name, so that two runs agree. */
+/** An id that depends on the name alone, so that it is the same in every run. */
 function uid(prefix: string, name: string): string {
   const hex = createHash("sha256").update(name).digest("hex");
   if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
@@ -172,63 +172,63 @@ function uid(prefix: string, name: string): string {
 
 /** A project of the workspace. */
 export interface LocalProject {
-  /** Its id, as in `projects/{id}`. */
+  /** The id in `projects/{id}`. */
   id: string;
-  /** The name that people see. @default {its id} */
+  /** The display name. @default {the id} */
   displayName?: string;
-  /** Its branches. @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
+  /** The branches. @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
   branches?: LocalBranch[];
 }
 
 /** A branch of a project. */
 export interface LocalBranch {
-  /** Its id, as in `branches/{id}`. */
+  /** The id in `branches/{id}`. */
   id: string;
-  /** Whether it is the project's default. @default {true for the project's first branch} */
+  /** Whether this is the project's default branch. @default {true for the project's first branch} */
   default?: boolean;
-  /** What it is doing. @default {"READY"} */
+  /** The branch's state. @default {"READY"} */
   state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
-  /** Its compute endpoints. @default {[{ id: "primary" }]} */
+  /** The compute endpoints. @default {[{ id: "primary" }]} */
   endpoints?: LocalEndpoint[];
 }
 
 /** A compute endpoint of a branch. */
 export interface LocalEndpoint {
-  /** Its id, as in `endpoints/{id}`. */
+  /** The id in `endpoints/{id}`. */
   id: string;
-  /** Whether it may write. @default {"READ_WRITE"} */
+  /** Whether sessions may write. @default {"READ_WRITE"} */
   type?: "READ_WRITE" | "READ_ONLY";
-  /** Whether it is awake. @default {"ACTIVE"} */
+  /** The compute's state. @default {"ACTIVE"} */
   state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
-  /** Refuses every login with SQLSTATE 28000. */
+  /** Whether every login is refused with SQLSTATE 28000. @default {false} */
   disabled?: boolean;
-  /** What `status.hosts.host` says; logins under this name in SNI are logins to this endpoint. @default {"localhost"} */
+  /** `status.hosts.host`; logins with this name in SNI go to this endpoint. @default {"localhost"} */
   host?: string;
-  /** What `status.hosts.read_only_host` says; logins under this name are read only. @default {none} */
+  /** `status.hosts.read_only_host`; logins with this name in SNI are read only. @default {none} */
   readOnlyHost?: string;
-  /** Leaves `status.hosts` out, as while an endpoint is being made. */
+  /** Whether `status.hosts` is missing, as during an endpoint's creation. @default {false} */
   withoutHosts?: boolean;
 }
 
 /** A Lakebase Provisioned instance. */
 export interface LocalInstance {
-  /** Its name. */
+  /** The name. */
   name: string;
-  /** What it is doing. @default {"AVAILABLE"} */
+  /** The instance's state. @default {"AVAILABLE"} */
   state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
 }
 
-/** A compute endpoint, as the API tells of it and as the Postgres port obeys it. */
+/** A compute endpoint, for the API and for the Postgres port. */
 export class Endpoint {
   /** `projects/p/branches/b/endpoints/e`. */
   readonly name: string;
   readonly readOnly: boolean;
   readonly disabled: boolean;
-  /** Undefined where it has no hosts yet. */
+  /** Undefined if the endpoint has no hosts yet. */
   readonly host: string | undefined;
   readonly pooledHost: string | undefined;
   readonly readOnlyHost: string | undefined;
-  /** Changes while it is served: a suspended one is IDLE. */
+  /** The compute's state; IDLE while suspended. */
   state: NonNullable<LocalEndpoint["state"]>;
   readonly #id: string;
 
@@ -245,12 +245,12 @@ export class Endpoint {
     this.readOnlyHost = readOnlyHost;
   }
 
-  /** The names that a client may ask for in TLS. */
+  /** The names that a client may send in SNI. */
   get hosts(): string[] {
     return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
   }
 
-  /** `status` in the API's answer. */
+  /** The `status` in the API's answer. */
   get status(): Record<string, unknown> {
     const hosts = {
       host: this.host,
@@ -270,7 +270,7 @@ export class Endpoint {
   }
 }
 
-/** `ep-x.database...` becomes `ep-x-pooler.database...`; a bare name goes under `.localhost`. */
+/** Changes `ep-x.database...` to `ep-x-pooler.database...`, and `name` to `name-pooler.localhost`. */
 function pooled(host: string): string {
   const [first, ...rest] = host.split(".");
   return rest.length ? [`${first}-pooler`, ...rest].join(".") : `${first}-pooler.localhost`;

@@ -8,13 +8,13 @@ import { type Resource, timestamp, type Workspace } from "./workspace.ts";
 export interface WorkspaceRequest {
   /** The HTTP method. */
   method: string;
-  /** With its query string. */
+  /** The path with its query string. */
   path: string;
-  /** HTTP status of the answer; 0 where there was none. */
+  /** HTTP status of the answer; 0 if there was none. */
   status: number;
 }
 
-/** What the workspace API serves from. */
+/** The parts of the workspace API. */
 export interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;
@@ -22,7 +22,7 @@ export interface WorkspaceApiOptions {
   credentials: CredentialIssuer;
   faults: Faults;
   groups: string[];
-  /** What requests have to name, where the host is one of several workspaces. */
+  /** The workspace id that requests must name; undefined if the host serves one workspace. */
   workspaceId?: string | undefined;
 }
 
@@ -34,12 +34,12 @@ interface Call {
   body(): Promise<unknown>;
 }
 
-/** Calls that are kept for whoever asks what there were. */
-const MOST_REQUESTS = 10_000;
+/** Number of calls kept in {@linkcode WorkspaceApi.requests}. */
+const MAX_REQUESTS = 10_000;
 
 const CREDENTIAL_LIFETIME = 3_600_000;
 
-/** The Databricks workspace REST API, over plain HTTP on loopback. */
+/** The Databricks workspace REST API over plain HTTP on loopback. */
 export class WorkspaceApi {
   /** The last calls, up to 10,000. */
   readonly requests: WorkspaceRequest[] = [];
@@ -61,12 +61,12 @@ export class WorkspaceApi {
     return this.#server.addr.port;
   }
 
-  /** The address that tokens are issued by. */
+  /** The workspace's address. */
   get origin(): string {
     return `http://localhost:${this.port}`;
   }
 
-  /** Lets the process end while it listens. */
+  /** Lets the process end while the API listens. */
   unref(): void {
     this.#server.unref();
   }
@@ -78,11 +78,11 @@ export class WorkspaceApi {
 
   async #serve(request: Request): Promise<Response> {
     const url = URL.parse(request.url);
-    if (url === null) return refusal(400, "BAD_REQUEST", "The Host header is no host"); // Deno has made the URL of it
+    if (url === null) return refusal(400, "BAD_REQUEST", "The Host header is not a valid host"); // Deno builds the URL from it
     const { pathname, search } = url;
     const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
     this.requests.push(entry);
-    if (this.requests.length > MOST_REQUESTS) this.requests.splice(0, this.requests.length - MOST_REQUESTS);
+    if (this.requests.length > MAX_REQUESTS) this.requests.splice(0, this.requests.length - MAX_REQUESTS);
     const { faults } = this.#options;
     if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
     const fault = faults.takeWorkspaceFault(request.method, pathname);
@@ -95,15 +95,15 @@ export class WorkspaceApi {
 
   async #answer(request: Request): Promise<Response> {
     try {
-      return await this.#open(request) ?? Response.json(await this.#route(this.#call(request)));
+      return await this.#answerPublic(request) ?? Response.json(await this.#route(this.#call(request)));
     } catch (error) {
       if (error instanceof ApiError) return refusal(error.status, error.errorCode, error.message);
       return refusal(500, "INTERNAL_ERROR", "The local workspace failed");
     }
   }
 
-  /** What needs no token. */
-  async #open(request: Request): Promise<Response | undefined> {
+  /** Answers requests that need no token; undefined for other requests. */
+  async #answerPublic(request: Request): Promise<Response | undefined> {
     const { pathname, origin } = new URL(request.url);
     if (pathname === "/.well-known/databricks-config") {
       return Response.json({
@@ -251,12 +251,12 @@ async function json(request: Request): Promise<unknown> {
 
 const MAX_PAGE = 100;
 
-/** One page of a list under its key, which the API leaves out where the page is empty. */
+/** One page of a list under its key. The API omits the key of an empty page. */
 export function page(key: string, items: unknown[], query: URLSearchParams): Record<string, unknown> {
   const size = Number(query.get("page_size") || MAX_PAGE);
   if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
   const token = query.get("page_token");
-  const start = token ? Number(atobOr(token)) : 0;
+  const start = token ? Number(decodeToken(token)) : 0;
   if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
   const end = start + Math.min(size, MAX_PAGE);
   return {
@@ -265,26 +265,26 @@ export function page(key: string, items: unknown[], query: URLSearchParams): Rec
   };
 }
 
-function atobOr(text: string): string {
+function decodeToken(text: string): string {
   try {
     return atob(text);
   } catch {
-    return "no token";
+    return "not a number";
   }
 }
 
-/** An error as the API tells it. */
+/** An error response of the API. */
 export function refusal(status: number, error_code: string, message: string): Response {
   return Response.json({ error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]` }, { status });
 }
 
-/** The answer that a fault gives. */
+/** The answer for a fault. */
 export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
   const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
   if (answer === "never") {
     await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
   }
-  // A body shorter than it was said to be makes the server drop the connection.
+  // A body shorter than its Content-Length makes the server drop the connection.
   if (answer === "reset") return new Response(nothing(), { headers: { "content-length": "100" } });
   const response = body === undefined
     ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
@@ -296,7 +296,7 @@ export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promi
   return response;
 }
 
-/** The first half of an answer. */
+/** An answer with half of its body. */
 export async function truncated(response: Response): Promise<Response> {
   const text = await response.text();
   return new Response(text.slice(0, text.length / 2), { status: response.status, headers: response.headers });
