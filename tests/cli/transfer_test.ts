@@ -78,7 +78,7 @@ cliTest("lakebase pull has the options of pull()", async ({ run, folder }) => {
   assert.deepEqual(files(folder), names);
   const fewer = await run(["pull", "trips", "part{n}.csv", "--parallel", "1"]);
   assert.equal(fewer.code, 1);
-  assert.match(fewer.stderr, /part2\.csv is there too.*; delete it, or choose another name/);
+  assert.match(fewer.stderr, /part2\.csv exists.*; delete it, or choose another name/);
   assert.deepEqual(files(folder), names);
 });
 
@@ -124,12 +124,12 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
   await Deno.writeTextFile(`${folder}/empty.csv`, "");
   await Deno.writeTextFile(`${folder}/semicolons.csv`, "n;m\n1;2\n");
   const cases: [words: string[], code: number, said: RegExp][] = [
-    [["pull", "trips", "t.xls"], 2, /no known format.*give --format csv/],
+    [["pull", "trips", "t.xls"], 2, /not a known format.*give --format csv/],
     [["pull", "trips", "-"], 2, /give --format csv/],
     [["pull", "trips", "no/t.csv"], 1, /no folder no/],
     [["pull", "trps", "t.csv"], 1, /Did you mean trips\?/],
     [["pull", "trips", "t.parqet"], 2, /did you mean \.parquet\?/],
-    [["pull", "trips", "."], 2, /no known format/],
+    [["pull", "trips", "."], 2, /not a known format/],
     [["pull", "trips", `${"x".repeat(300)}.csv`], 1, /the name is too long for the file system/],
     [["pull", "trips", "t.parquet", "--no-header"], 2, /--no-header is for csv, tsv; the format is parquet/],
     [["pull", "trips", "t.ndjson", "--no-header"], 2, /--no-header is for csv, tsv; the format is ndjson/],
@@ -141,7 +141,7 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["pull", "trips", "t.csv", "--columns", '"id'], 2, /different columns, such as id,zone/],
     [["pull", "trips", "t.csv", "--columns", "idd"], 2, /--columns has "idd", which is no column/],
     [["pull", "trips", "t.csv", "--parallel", "0"], 2, /--parallel is 0; it must be a whole number from 1 to 64/],
-    [["pull", "trips", "t{n}.csv"], 2, /say how many with --parallel 2/],
+    [["pull", "trips", "t{n}.csv"], 2, /give their number with --parallel 2/],
     [["pull", "--sql", "SELECT 1", "t.csv", "--parallel", "2"], 2, /Leave --parallel out/],
     [["pull", "trips"], 2, /a table and a target/],
     [["pull"], 2, /a table and a target/],

@@ -5,27 +5,27 @@ import { LakebaseError } from "../../core/errors.ts";
 import { until } from "../../sql/stop.ts";
 import type { Sink } from "./target.ts";
 
-/** Characters of the target's name in that of the file beside it. */
+/** The most characters of the target's name in the name of the hidden file. */
 const NAME_LENGTH = 40;
-/** Bytes after which what is written is sent on to the disk, while more comes: all of it at the end would be a wait. */
+/** After this many bytes the file is synced while more bytes come, so that less is left to sync at the end. */
 const SYNC_BYTES = 8 * 1024 * 1024;
 
 /**
- * Opens a file to write. The bytes go into a hidden file beside it, which takes its place when it is whole; until then, and
- * when that fails, what is there stays as it is. Into what is no ordinary file, such as a pipe, they go at once.
+ * Opens a file for writing. The bytes go into a hidden file beside the target, which replaces the target when it is complete.
+ * Until then, and after a failure, the target stays as it is. Bytes for a pipe or a device go there directly.
  *
- * @param path Where.
- * @param signal Ends the wait for who reads a pipe.
- * @throws {LakebaseError} `BAD_FILE` where that can't be.
+ * @param path The target.
+ * @param signal Ends the wait for the reader of a pipe.
+ * @throws {LakebaseError} `BAD_FILE` for a target that can't be written.
  */
 export async function openFileTarget(path: string, signal: AbortSignal | undefined): Promise<Sink> {
-  if (path.endsWith("/")) throw badFile(path, "it ends in / as the name of a folder does; name a file");
+  if (path.endsWith("/")) throw badFile(path, "a name that ends in / is that of a folder; name a file");
   const found = await Deno.stat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw cannotWrite(path, error);
   });
   if (found?.isDirectory) {
-    throw badFile(path, `it is a folder; name a file in it, or several as ${JSON.stringify(`${path}/`)}`);
+    throw badFile(path, `it is a folder; name a file in it, or write several files with ${JSON.stringify(`${path}/`)}`);
   }
   if (found === undefined) return await FileSink.open(path, await endOfLinks(path));
   const direct = await openDirect(path, signal);
@@ -34,44 +34,44 @@ export async function openFileTarget(path: string, signal: AbortSignal | undefin
   return await FileSink.open(path, await Deno.realPath(path), found.mode ?? undefined);
 }
 
-/** The file that isn't there, where links to it are. */
+/** The path to which links lead, of a file that does not exist. */
 async function endOfLinks(path: string): Promise<string> {
-  for (let place = path;;) {
-    const link = await Deno.readLink(place).catch(() => undefined); // the usual: it is no link
-    if (link === undefined) return place;
-    place = resolve(await Deno.realPath(dirname(place)), link);
+  for (let target = path;;) {
+    const link = await Deno.readLink(target).catch(() => undefined); // it is not a link
+    if (link === undefined) return target;
+    target = resolve(await Deno.realPath(dirname(target)), link);
   }
 }
 
-/** Opens what is there. A pipe waits for who reads it. */
+/** Opens what exists at the path. Opening a pipe waits for its reader. */
 async function openDirect(path: string, signal: AbortSignal | undefined): Promise<Deno.FsFile> {
   const opening = Deno.open(path, { write: true });
   try {
     return await until(opening, signal);
   } catch (error) {
     if (!signal?.aborted) throw cannotWrite(path, error);
-    // The system call can't be canceled, and would keep the program alive; a reader of our own has it return. Opened for
-    // both, a pipe waits for nobody.
+    // The system call can't be canceled, and would keep the program alive. It returns once the pipe has a reader, so the pipe
+    // is opened here for reading and writing, which does not wait.
     const files = [opening, Deno.open(path, { read: true, write: true })];
     for (const file of files) file.then((file) => file.close(), () => {});
     throw error;
   }
 }
 
-/** What the system's errors say of a target. */
+/** What the error codes of the system mean for a target. */
 const STATES: Readonly<Record<string, string>> = {
-  EROFS: "the file system is read only; name a place on another",
+  EROFS: "the file system is read-only; choose a path on another one",
   ENAMETOOLONG: "the name is too long for the file system",
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",
-  EFBIG: "the file system holds no file as large as that",
-  EISDIR: "a folder is in its place",
+  EFBIG: "the file is too large for the file system",
+  EISDIR: "there is a folder of that name",
 };
 
 /**
- * An error of a file that can't be written.
+ * Makes the error for a file that can't be written.
  *
- * @param folder Where it is to be.
+ * @param folder The folder of the file.
  */
 export function cannotWrite(path: string, cause: unknown, folder: string = dirname(path)): LakebaseError {
   const { message, code = "" } = (cause instanceof Error ? cause : new Error(String(cause))) as Error & {
@@ -81,13 +81,13 @@ export function cannotWrite(path: string, cause: unknown, folder: string = dirna
   const is = (error: new (...of: never[]) => Error, ...codes: string[]) =>
     cause instanceof error || codes.includes(code);
   if (is(NotFound, "ENOENT")) return badFile(path, `there is no folder ${folder}; make it first`, cause);
-  if (is(NotADirectory, "ENOTDIR")) return badFile(path, `${folder} is no folder`, cause);
+  if (is(NotADirectory, "ENOTDIR")) return badFile(path, `${folder} is not a folder`, cause);
   if (is(PermissionDenied, "EACCES", "EPERM")) return badFile(path, "no permission to write there", cause);
   return badFile(
     path,
     STATES[code] ?? message.replace(/^E[A-Z]+: |(?: \(os error \d+\)|, (?:open|write|fsync|fchmod)\b).*$/gs, ""),
     cause,
-  ); // the rest names the hidden file
+  ); // without the end of the message, which names the hidden file
 }
 
 function badFile(path: string, state: string, cause?: unknown): LakebaseError {
@@ -98,43 +98,45 @@ class FileSink implements Sink {
   readonly name: string;
   readonly path: string;
   readonly outcome: string;
-  readonly #place: string;
+  /** The target, with links resolved. */
+  readonly #target: string;
+  /** The hidden file. */
   readonly #unfinished: string;
   readonly #file: FileHandle;
-  /** Which file it is, whatever has its name at the end. */
+  /** Identifies the hidden file, in case its name leads to another file at the end. */
   readonly #inode: number;
   #open = true;
   #unsynced = 0;
   #syncing: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
-  private constructor(path: string, place: string, unfinished: string, file: FileHandle, inode: number) {
+  private constructor(path: string, target: string, unfinished: string, file: FileHandle, inode: number) {
     this.name = basename(path);
     this.path = path;
     this.outcome = `they were removed, and ${path} is as it was`;
-    this.#place = place;
+    this.#target = target;
     this.#unfinished = unfinished;
     this.#file = file;
     this.#inode = inode;
   }
 
-  static async open(path: string, place: string, mode?: number): Promise<FileSink> {
-    const folder = dirname(place);
+  static async open(path: string, target: string, mode?: number): Promise<FileSink> {
+    const folder = dirname(target);
     const part = crypto.randomUUID().slice(0, 8);
-    const unfinished = join(folder, `.${basename(place).slice(0, NAME_LENGTH)}.${part}.part`);
-    // Whoever may not read the file that is replaced can't read this one either, from its first byte on. No set-user-ID bit
-    // goes over: it was given to what was in the file before.
+    const unfinished = join(folder, `.${basename(target).slice(0, NAME_LENGTH)}.${part}.part`);
+    // The hidden file has the target's permissions from its first byte on, so that nobody else can read it. The set-user-ID
+    // bit is left out, because it was granted to the old content.
     const permissions = mode === undefined ? undefined : mode & 0o777;
     try {
       const file = await open(unfinished, "wx", permissions);
       watchUnfinished(unfinished);
       try {
-        // By its handle, since others may put a link in its place in the folder; the umask may have taken bits away.
+        // The umask may have removed bits. By the handle, because others may replace the name by a link.
         if (permissions !== undefined && Deno.build.os !== "windows") await file.chmod(permissions);
-        return new FileSink(path, place, unfinished, file, (await file.stat()).ino);
+        return new FileSink(path, target, unfinished, file, (await file.stat()).ino);
       } catch (error) {
         await file.close();
-        await Deno.remove(unfinished).catch(() => {}); // there is a better error
+        await Deno.remove(unfinished).catch(() => {}); // the first error matters
         forgetUnfinished(unfinished);
         throw error;
       }
@@ -164,33 +166,33 @@ class FileSink implements Sink {
     await this.flush();
     try {
       if ((await Deno.lstat(this.#unfinished)).ino !== this.#inode) {
-        throw badFile(this.path, "something has put another file in place of the hidden one beside it");
+        throw badFile(this.path, "another program has replaced the hidden file beside it");
       }
-      await Deno.rename(this.#unfinished, this.#place);
+      await Deno.rename(this.#unfinished, this.#target);
       forgetUnfinished(this.#unfinished);
     } catch (error) {
       if (error instanceof LakebaseError) throw error;
       if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.path, error);
-      throw badFile(this.path, "what was written is gone: something has removed the hidden file beside it", error);
+      throw badFile(this.path, "another program has removed the hidden file beside it", error);
     }
   }
 
   async abort(): Promise<void> {
-    await this.#close().catch(() => {}); // what it may say belongs to a file that goes
+    await this.#close().catch(() => {}); // the file is removed anyway
     await this.#syncing;
-    await Deno.remove(this.#unfinished).catch(() => {}); // there is a better error than that it was gone already
+    await Deno.remove(this.#unfinished).catch(() => {}); // it may be gone already
     forgetUnfinished(this.#unfinished);
   }
 
-  /** By a handle of its own: on the other one, writes would wait for it. */
+  /** Syncs by another handle, because writes on the same handle would wait. */
   async #sync(): Promise<void> {
     this.#unsynced = 0;
     const flags = constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-    const file = await open(this.#unfinished, flags).catch(() => undefined); // gone: the end tells that
+    const file = await open(this.#unfinished, flags).catch(() => undefined); // it was removed, which commit() reports
     try {
       await file?.datasync();
     } catch (error) {
-      this.#failure ??= { error }; // a system may tell it once
+      this.#failure ??= { error }; // the system may report it only once
     }
     await file?.close();
     this.#syncing = undefined;
@@ -203,19 +205,19 @@ class FileSink implements Sink {
   }
 }
 
-/** What is there already and can't be replaced: a pipe, a terminal, `/dev/null`. */
+/** Writes into what can't be replaced: a pipe, a terminal, `/dev/null`. */
 function directSink(path: string, file: Deno.FsFile): Sink {
   return {
     name: basename(path),
     path,
-    outcome: `what ${path} was given is not whole`,
+    outcome: `${path} got only a part of them`,
     write: (bytes) => writeAll(file, bytes, path),
     commit: () => Promise.resolve(file.close()),
     abort: () => Promise.resolve(file.close()),
   };
 }
 
-/** Writes all of it: a system call may write less. */
+/** Writes all bytes, since a system call may write only some of them. */
 export async function writeAll(
   to: { write(bytes: Uint8Array): Promise<number> },
   bytes: Uint8Array,
@@ -228,17 +230,17 @@ export async function writeAll(
   }
 }
 
-/** Signals that end a program. */
+/** The signals that end a program. */
 const ENDING_SIGNAL_NAMES: readonly Deno.Signal[] = Deno.build.os === "windows"
   ? ["SIGINT"]
   : ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** Paths of files that are not whole yet. */
+/** The paths of files that are not complete yet. */
 const files = new Set<string>();
 
 /**
- * Removes a file when the program ends before it is whole, by itself or by a signal. What a signal would do without us, it
- * does: where the program listens to it too, that is the program's matter, and the writing goes on.
+ * Removes a file when the program ends before the file is complete. A signal still has its usual effect; where the program
+ * itself listens to the signal, the writing goes on.
  */
 export function watchUnfinished(path: string): void {
   if (files.size === 0) {
@@ -248,7 +250,7 @@ export function watchUnfinished(path: string): void {
   files.add(path);
 }
 
-/** The file is whole, or was removed. */
+/** Ends {@linkcode watchUnfinished}: the file is complete, or was removed. */
 export function forgetUnfinished(path: string): void {
   if (!files.delete(path) || files.size > 0) return;
   globalThis.removeEventListener("unload", removeAll);
@@ -258,8 +260,8 @@ export function forgetUnfinished(path: string): void {
 /** A signal that ends the program, unless the program itself listens to it. */
 class EndingSignal {
   readonly #signal: Deno.Signal;
-  /** Whether another listener was there before this one. */
-  #joined = false;
+  /** Whether the signal had another listener before this one. */
+  #shared = false;
 
   constructor(signal: Deno.Signal) {
     this.#signal = signal;
@@ -268,7 +270,7 @@ class EndingSignal {
   listen(): void {
     const bound = boundSignals();
     Deno.addSignalListener(this.#signal, this.#onSignal);
-    this.#joined = boundSignals() === bound;
+    this.#shared = boundSignals() === bound;
   }
 
   unlisten(): void {
@@ -276,18 +278,18 @@ class EndingSignal {
   }
 
   /**
-   * One that was there before has been called by now, and may have been for one time; one that came later is still there. Where
-   * the earlier one has left without a signal, the first signal is taken for its, and only the second ends the program.
+   * An earlier listener has been called by now, and may have removed itself; a later listener is still there. Where an earlier
+   * listener was removed before any signal, the first signal is ignored, and the second one ends the program.
    */
   readonly #onSignal = (): void => {
     const bound = boundSignals();
     this.unlisten();
-    if (!this.#joined && boundSignals() !== bound) {
+    if (!this.#shared && boundSignals() !== bound) {
       removeAll();
-      Deno.kill(Deno.pid, this.#signal); // with its usual effect now
+      Deno.kill(Deno.pid, this.#signal); // now with its usual effect
       return;
     }
-    // Not at once: Deno calls listeners that are added while it calls them.
+    // In a microtask, because Deno also calls the listeners that are added while it calls them.
     queueMicrotask(() => files.size > 0 && this.listen());
   };
 }
@@ -295,21 +297,21 @@ class EndingSignal {
 const ENDING_SIGNALS = ENDING_SIGNAL_NAMES.map((signal) => new EndingSignal(signal));
 
 /**
- * How many signals are listened to; a second listener of the same one adds none. Deno takes a listener for a handler that
- * replaces the signal's usual effect, and has no public way to tell whether there are others. To guess would end a program
- * that had asked to go on, or call its listeners twice.
+ * The number of signals that have listeners. A listener replaces the usual effect of its signal, and Deno has no public way
+ * to find out whether there are other listeners. A wrong guess would end a program that handles the signal, or call its
+ * listeners twice.
  *
- * @returns `undefined` where that can't be told: in a worker, which sees its own listeners only, or in a Deno that has hidden
- * it. Signals are left alone then, and one that ends the program leaves the file, hidden, as SIGKILL does.
+ * @returns `undefined` where the number is not known: in a worker, which sees only its own listeners, or in a version of Deno
+ * without this internal function. Signals are not handled then, and one that ends the program leaves the hidden file.
  */
 function boundSignals(): number | undefined {
   if ("WorkerGlobalScope" in globalThis) return undefined;
-  const deno = Deno as unknown as { internal: symbol } & Record<symbol, Hidden | undefined>;
+  const deno = Deno as unknown as { internal: symbol } & Record<symbol, DenoInternals | undefined>;
   const resources = deno[deno.internal]?.core?.resources?.();
   return resources && Object.values(resources).filter((name) => name === "signal").length;
 }
 
-interface Hidden {
+interface DenoInternals {
   core?: { resources?(): Record<string, string> };
 }
 
@@ -318,7 +320,7 @@ function removeAll(): void {
     try {
       Deno.removeSync(path, { recursive: true });
     } catch {
-      // The program is ending; there is nobody to tell.
+      // The program is ending: nobody would see the error.
     }
   }
 }

@@ -4,51 +4,53 @@ import type { PullFormat } from "../formats/file_format.ts";
 import { HIVE_NULL } from "../load/dataset_files.ts";
 import { cannotWrite, forgetUnfinished, watchUnfinished, writeAll } from "./file_target.ts";
 
-/** How a folder of files is written. */
+/** Options for writing a folder of files. */
 export interface PullFolderOptions {
-  /** The files' format. */
+  /** The format of the files. */
   format: PullFormat;
-  /** Whether they are packed. */
+  /** Whether the files are compressed with gzip. */
   gzip: boolean;
-  /** Whether a dataset that is there is replaced. */
+  /** Whether an existing dataset is replaced. */
   replace: boolean;
-  /** The columns whose values are folders' names. */
+  /** The columns whose values become names of folders. */
   partitionBy: readonly string[];
 }
 
-/** Says, as its last file, that a dataset is whole: Hadoop's and Spark's own sign. */
+/** The last file of a dataset, by which Hadoop and Spark mark it as complete. */
 const SUCCESS = "_SUCCESS";
 
-/** Files of a dataset, and folders of its partitions. */
-const OF_DATASET = /^(?:[_.]|part-)|=/;
+/** The names of files of a dataset, and of folders of its partitions. */
+const DATASET_NAME = /^(?:[_.]|part-)|=/;
 
-/** Characters that Hive and Spark escape in a folder's name; all others stand for themselves. */
+/** The characters that Hive and Spark escape in the name of a folder. */
 // deno-lint-ignore no-control-regex -- control characters are what is escaped
 const ESCAPED = /[\x00-\x1f"#%'*/:=?\\\x7f{}[\]^]/g;
 
 /**
- * A folder that is written file by file. It is a hidden one beside its place until all of it is there; what was there before
- * stays as it is until then.
+ * A folder that is written file by file. The files go into a hidden folder beside the target, which replaces the target when it
+ * is complete. Until then the target stays as it is.
  */
 export class PullFolder {
-  /** What a result calls it. */
+  /** The name of the folder in a result. */
   readonly name: string;
   readonly outcome: string;
-  /** The files, where they will be. */
+  /** The final paths of the files. */
   readonly paths: string[] = [];
   readonly #path: string;
-  readonly #place: string;
+  /** The target, with links resolved. */
+  readonly #target: string;
+  /** The hidden folder. */
   readonly #unfinished: string;
   readonly #options: PullFolderOptions;
-  /** How many files each partition's folder has. */
+  /** The number of files in the folder of each partition. */
   readonly #counts = new Map<string, number>();
   readonly #open = new Set<Deno.FsFile>();
 
-  private constructor(path: string, place: string, unfinished: string, options: PullFolderOptions) {
+  private constructor(path: string, target: string, unfinished: string, options: PullFolderOptions) {
     this.name = path;
     this.outcome = `they were removed, and ${path} is as it was`;
     this.#path = path.replace(/\/+$/, "");
-    this.#place = place;
+    this.#target = target;
     this.#unfinished = unfinished;
     this.#options = options;
   }
@@ -56,25 +58,25 @@ export class PullFolder {
   /**
    * Makes the hidden folder.
    *
-   * @throws {LakebaseError} `BAD_FILE` where it can't be, and where other files are in its place.
+   * @throws {LakebaseError} `BAD_FILE` where the folder can't be made, or has other files in it.
    */
   static async open(path: string, options: PullFolderOptions): Promise<PullFolder> {
-    const place = await resolveFolder(path, options.replace);
-    const folder = dirname(place);
-    const name = place.slice(folder.length).replaceAll("/", "").slice(0, 40);
+    const target = await resolveFolder(path, options.replace);
+    const folder = dirname(target);
+    const name = target.slice(folder.length).replaceAll("/", "").slice(0, 40);
     const unfinished = join(folder, `.${name}.${crypto.randomUUID().slice(0, 8)}.part`);
     try {
-      // Whoever may not look into the folder that is replaced may not look into this one.
-      const { mode } = await Deno.stat(place).catch(() => ({ mode: null })); // the usual: it is not there
+      // The hidden folder has the target's permissions, so that nobody else can look into it.
+      const { mode } = await Deno.stat(target).catch(() => ({ mode: null })); // it does not exist yet
       await Deno.mkdir(unfinished, mode === null ? {} : { mode: mode & 0o777 });
     } catch (error) {
       throw cannotWrite(path, error, folder);
     }
     watchUnfinished(unfinished);
-    return new PullFolder(path, place, unfinished, options);
+    return new PullFolder(path, target, unfinished, options);
   }
 
-  /** Writes a file, and waits until the disk has it. */
+  /** Writes a file, and syncs it. */
   async write(partition: readonly (string | null)[], bytes: AsyncIterable<Uint8Array>): Promise<void> {
     const hive = partition.map((value, index) => this.#folderOf(this.#options.partitionBy[index]!, value)).join("/");
     const number = this.#counts.get(hive) ?? 0;
@@ -92,7 +94,7 @@ export class PullFolder {
     this.paths.push(path);
   }
 
-  /** It takes its place, with the sign that it is whole. */
+  /** Replaces the target, once the hidden folder is marked as complete. */
   async commit(): Promise<void> {
     try {
       await Deno.writeTextFile(`${this.#unfinished}/${SUCCESS}`, "", { createNew: true });
@@ -103,10 +105,10 @@ export class PullFolder {
     forgetUnfinished(this.#unfinished);
   }
 
-  /** It failed: what was written is removed. */
+  /** Removes what was written. */
   async abort(): Promise<void> {
     for (const file of this.#open) this.#close(file);
-    await Deno.remove(this.#unfinished, { recursive: true }).catch(() => {}); // there is a better error
+    await Deno.remove(this.#unfinished, { recursive: true }).catch(() => {}); // the first error matters
     forgetUnfinished(this.#unfinished);
   }
 
@@ -128,40 +130,38 @@ export class PullFolder {
     if (refused !== undefined) {
       throw new LakebaseError(
         "BAD_FILE",
-        `Cannot write ${this.name}: the column ${
-          JSON.stringify(name)
-        } has ${refused}, which as a folder's name stands for ` +
-          "NULL; select another value for it",
+        `Cannot write ${this.name}: the column ${JSON.stringify(name)} has ${refused}, which stands for NULL as ` +
+          "the name of a folder; select another value for it",
       );
     }
     return `${escaped(name)}=${value === null ? HIVE_NULL : escaped(value)}`;
   }
 
   async #rename(): Promise<void> {
-    await Deno.remove(this.#place).catch((error) => { // an empty folder
+    await Deno.remove(this.#target).catch((error) => { // it may be an empty folder
       if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.name, error);
     });
-    await Deno.rename(this.#unfinished, this.#place);
+    await Deno.rename(this.#unfinished, this.#target);
   }
 
-  /** No system call replaces a folder that is not empty: what was there goes aside, and comes back should that fail. */
+  /** No system call replaces a folder with files in it, so the old folder is moved aside, and moved back after a failure. */
   async #replace(): Promise<void> {
-    const aside = `${this.#unfinished}.old`;
-    const wasThere = await Deno.rename(this.#place, aside).then(() => true, (error) => {
+    const oldFolder = `${this.#unfinished}.old`;
+    const existed = await Deno.rename(this.#target, oldFolder).then(() => true, (error) => {
       if (error instanceof Deno.errors.NotFound) return false;
       throw error;
     });
     try {
-      await Deno.rename(this.#unfinished, this.#place);
+      await Deno.rename(this.#unfinished, this.#target);
     } catch (error) {
-      if (wasThere) await Deno.rename(aside, this.#place);
+      if (existed) await Deno.rename(oldFolder, this.#target);
       throw error;
     }
-    if (wasThere) await Deno.remove(aside, { recursive: true });
+    if (existed) await Deno.remove(oldFolder, { recursive: true });
   }
 }
 
-/** Where the folder is, links followed. */
+/** The path of the folder, with links resolved. */
 async function resolveFolder(path: string, replace: boolean): Promise<string> {
   const bare = path.replace(/(?<=.)\/+$/, "");
   const found = await Deno.stat(bare).catch((error) => {
@@ -169,19 +169,24 @@ async function resolveFolder(path: string, replace: boolean): Promise<string> {
     throw cannotWrite(path, error);
   });
   if (found === undefined) return bare;
-  if (!found.isDirectory) throw badFolder(path, "it ends in / as a folder does, and a file is in its place");
-  const place = await Deno.realPath(bare);
-  const names = (await Array.fromAsync(Deno.readDir(place))).map(({ name }) => name);
-  if (names.length === 0) return place;
+  if (!found.isDirectory) {
+    throw badFolder(path, "a name that ends in / is that of a folder, and there is a file of that name");
+  }
+  const target = await Deno.realPath(bare);
+  const names = (await Array.fromAsync(Deno.readDir(target))).map(({ name }) => name);
+  if (names.length === 0) return target;
   if (!replace) {
     throw badFolder(
       path,
       `it is a folder with files in it; say ${optionText({ replace: true })}, or choose another name`,
     );
   }
-  const other = names.find((name) => !OF_DATASET.test(name));
-  if (other === undefined) return place;
-  throw badFolder(path, `it has ${other} in it, which is no file of a dataset; only a dataset is replaced`);
+  const other = names.find((name) => !DATASET_NAME.test(name));
+  if (other === undefined) return target;
+  throw badFolder(
+    path,
+    `it has the file ${other} in it, which does not belong to a dataset; only a dataset is replaced`,
+  );
 }
 
 function badFolder(path: string, state: string): LakebaseError {

@@ -4,52 +4,52 @@ import { FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
 import { COLUMN_NAMES, COUNT, DELIMITER, FUNCTION, NULL_TEXT, oneOf } from "../option_checks.ts";
 import type { Progress } from "../../draw/progress.ts";
 
-/** How rows are pulled. */
+/** Options of a pull. */
 export interface PullOptions {
   /**
-   * How the rows are written. `csv` and `tsv` are what the server's COPY writes, byte for byte, `tsv` in its text format: tabs
-   * between the values, `\N` for NULL. `ndjson` is an object a line. @default {by the file's extension}
+   * The format of the rows. `csv` and `tsv` are written byte for byte as the server's COPY has them; `tsv` is its text format,
+   * with tabs between the values and `\N` for NULL. `ndjson` is one object on each line. @default {by the file's extension}
    */
   format?: PullFormat;
-  /** Whether the first line of CSV or TSV has the names. @default {true} */
+  /** Whether the first line of CSV or TSV has the names of the columns. @default {true} */
   header?: boolean;
-  /** What stands between two values of CSV or TSV, one character. @default {"," or a tab} */
+  /** The character between two values of CSV or TSV. @default {"," or a tab} */
   delimiter?: string;
-  /** What stands for NULL in CSV or TSV. @default {nothing in CSV, where an empty text is `""`; `\N` in TSV} */
+  /** The text that stands for NULL in CSV or TSV. @default {nothing in CSV, where an empty text is `""`; `\N` in TSV} */
   nullText?: string;
   /** The columns, in this order. @default {all of them} */
   columns?: readonly string[];
-  /** Whether CSV, TSV or NDJSON is packed with gzip. @default {where the file's name ends in .gz} */
+  /** Whether CSV, TSV or NDJSON is compressed with gzip. @default {whether the file's name ends in .gz} */
   gzip?: boolean;
   /** How the pages of a Parquet file are compressed. @default {"zstd"} */
   compression?: "zstd" | "gzip" | "none";
-  /** Rows of a row group of a Parquet file at most. @default {131072} */
+  /** The most rows of a row group of a Parquet file. @default {131072} */
   rowGroupSize?: number;
   /**
-   * Reads a table on so many connections at once, which all see it as it was at one moment. Into one file, in the table's
-   * order; with `{n}` in the file's name into as many files. @default {1}
+   * The number of connections that read a table at once. All of them see the table as it was at one moment. They write one
+   * file, in the table's order, or one file each where the file's name has `{n}` in it. @default {1}
    */
   parallel?: number;
-  /** Rows of each file of a folder at most. @default {no limit} */
+  /** The most rows of each file of a folder. @default {no limit} */
   rowsPerFile?: number;
   /**
-   * Writes a folder for each value of these columns, and in it for each of the next one's: `year=2025/zone=Harlem/`, as Hive
-   * and Spark have it. The columns are not in the files. The server sorts the rows by them.
+   * The columns whose values become names of folders, one inside the other, as in Hive and Spark: `year=2025/zone=Harlem/`.
+   * The files do not have these columns. The server sorts the rows by them.
    */
   partitionBy?: readonly string[];
-  /** Whether a folder may take the place of a dataset that is there; a file always may. @default {false} */
+  /** Whether a folder replaces an existing dataset; a file is always replaced. @default {false} */
   replace?: boolean;
-  /** Is told how far it is, some times a second. What it throws, or rejects with, ends the pull. */
+  /** Is called with the progress a few times a second. An error that it throws, or rejects with, ends the pull. */
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
-  /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
+  /** Whether a cell or a terminal shows the progress of a pull that takes longer than a second. @default {true} */
   progress?: boolean;
-  /** Ends it: no file is left, and the signal's reason is thrown. */
+  /** Ends the pull: no file is left, and the signal's reason is thrown. */
   signal?: AbortSignal;
-  /** Seconds that it may take, the wait for a connection included. @default {no limit but the connection's `statementTimeout`} */
+  /** The most seconds that the pull may take, including the wait for a connection. @default {no limit but the connection's `statementTimeout`} */
   timeout?: number;
 }
 
-/** Connections of one pull at most: more of them wait for each other. */
+/** The most connections of one pull: more of them would wait for each other. */
 export const MOST_PARALLEL = 64;
 const PARALLEL = [
   (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_PARALLEL,
@@ -74,8 +74,8 @@ const CHECKS: OptionChecks<PullOptions> = {
   ...STOP_CHECKS,
 };
 
-/** Options that not every format has. */
-const OF_FORMATS: readonly (readonly [formats: readonly PullFormat[], names: readonly (keyof PullOptions)[]])[] = [
+/** The options that only some formats have. */
+const FORMAT_OPTIONS: readonly (readonly [formats: readonly PullFormat[], names: readonly (keyof PullOptions)[]])[] = [
   [["csv", "tsv"], ["header", "delimiter", "nullText"]],
   [["csv", "tsv", "ndjson"], ["gzip"]],
   [["parquet"], ["compression", "rowGroupSize"]],
@@ -91,22 +91,22 @@ export function checkPullOptions(options: PullOptions): PullOptions {
   return checkEach(options, CHECKS, optionText({ format: "csv" }), bad);
 }
 
-/** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
+/** Refuses options that have no effect with the format. */
 export function checkFormatOptions(options: PullOptions, format: PullFormat): void {
-  for (const [formats, names] of OF_FORMATS) {
-    // What has no `gzip` is not packed, which is what false asks for.
+  for (const [formats, names] of FORMAT_OPTIONS) {
+    // `gzip: false` is right for every format.
     const found = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
     if (found === undefined || formats.includes(format)) continue;
     throw bad(`${optionName(found)} is for ${formats.join(", ")}; the format is ${format}`);
   }
 }
 
-/** Options that only a folder has. */
-const OF_FOLDERS = ["rowsPerFile", "partitionBy", "replace"] as const;
+/** The options that only a folder has. */
+const FOLDER_OPTIONS = ["rowsPerFile", "partitionBy", "replace"] as const;
 
 /** Refuses options that only a folder has, and those of a folder that exclude each other. */
 export function checkFolderOptions(options: PullOptions, target: unknown, isFolder: boolean): void {
-  const found = OF_FOLDERS.find((name) => options[name] !== undefined);
+  const found = FOLDER_OPTIONS.find((name) => options[name] !== undefined);
   if (!isFolder && found !== undefined) {
     const instead = typeof target === "string" ? `${target.replace(/\.[^./]*$/, "")}/` : "trips/";
     throw bad(`${optionName(found)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`);
@@ -119,7 +119,7 @@ export function checkFolderOptions(options: PullOptions, target: unknown, isFold
   );
 }
 
-/** An error for a pull that can't begin. */
+/** Makes the error for a pull that can't begin. */
 export function bad(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot pull: ${state}`, { cause });
 }

@@ -124,7 +124,7 @@ class Pull {
     if (signal?.aborted && error === signal.reason) return error;
     if (!(error instanceof LakebaseError) || this.#received <= 0) return error;
     const { code, sqlstate, cause } = error;
-    const came = `${countText(this.#received, "row")} had come, ${sizeText(this.#bytes)} were written`;
+    const came = `${countText(this.#received, "row")} had arrived, ${sizeText(this.#bytes)} were written`;
     return new LakebaseError(code, `${error.message}\n${came}; ${this.#sinks.outcome}`, { cause, sqlstate });
   }
 

@@ -3,11 +3,11 @@ import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
 import { type Origin, originText } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 
-/** What a {@linkcode PullResult} says. */
+/** The facts of a {@linkcode PullResult}. */
 export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string; origin?: Origin };
 
 /**
- * What a pull did; it draws itself as one line.
+ * The result of a pull, which draws itself as one line.
  *
  * @example
  * ```ts
@@ -22,13 +22,13 @@ export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed">
  * ```
  */
 export class PullResult {
-  /** Rows that were written. */
+  /** The number of rows that were written. */
   readonly rows: number;
-  /** Bytes that were written. */
+  /** The number of bytes that were written. */
   readonly bytes: number;
-  /** The files; none where it was a stream. */
+  /** The paths of the files; none for a stream. */
   readonly paths: readonly string[];
-  /** Milliseconds that it took. */
+  /** The milliseconds that the pull took. */
   readonly elapsed: number;
   readonly #to: string;
   readonly #origin: Origin;
@@ -43,22 +43,22 @@ export class PullResult {
     this.#origin = origin;
   }
 
-  /** The file; `undefined` where it was a stream, or several files. */
+  /** The path of the file; `undefined` for a stream, or for several files. */
   get path(): string | undefined {
     return this.paths.length === 1 ? this.paths[0] : undefined;
   }
 
-  /** The line. */
+  /** The result as one line. */
   toString(): string {
     return this.#line()["text/plain"]!;
   }
 
-  /** How a notebook draws it. */
+  /** Draws the result in a notebook. */
   [DISPLAY](): Bundle {
     return holdIdle(this.#line());
   }
 
-  /** How `console.log` prints it. */
+  /** Prints the result with `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.toString();
   }

@@ -10,86 +10,86 @@ import { openFileTarget, writeAll } from "./file_target.ts";
 import { PullFolder } from "./folder.ts";
 import { bad, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
 
-/** Where a pull writes: a file's path or URL, a stream, or `-` for standard output. */
+/** The target of a pull: the path or URL of a file, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
 
-/** A target that is open. */
+/** An open target. */
 export interface Sink {
-  /** What an error calls it. */
+  /** The name of the target in a message. */
   readonly name: string;
-  /** Its path, where it is a file. */
+  /** The path, for a file. */
   readonly path?: string;
-  /** What becomes of what was written after a failure, as the end of a sentence. */
+  /** What has happened to the written bytes after a failure, as the end of a sentence. */
   readonly outcome: string;
-  /** Takes bytes, and waits until it can take more, which may be never. */
+  /** Writes bytes, and waits until the target can take more, which may be never. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Makes sure that what was written is kept, so that little can fail after it. */
+  /** Syncs the written bytes, so that little can fail afterwards. */
   flush?(): Promise<void>;
   /**
-   * All has been written; who calls it, calls `abort` should it fail.
+   * Completes the target after the last byte. The caller calls `abort` where this fails.
    *
-   * @param signal Ends the wait for who has to take the end. What can't be taken back once it is under way does not heed it.
+   * @param signal Ends the wait for the reader of a stream; replacing a file can't be stopped.
    */
   commit(signal: AbortSignal | undefined): Promise<void>;
   /**
-   * It failed: what was written is removed.
+   * Removes the written bytes after a failure.
    *
-   * @param signal Ends the wait for that.
+   * @param signal Ends the wait for a stream.
    */
   abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
 }
 
-/** What will be written, and how. */
+/** What a pull writes. */
 export interface TargetPlan {
   /** A path, a stream, or standard output. */
   target: string | WritableStream<Uint8Array>;
   /** The format. */
   format: PullFormat;
-  /** Whether it is packed. */
+  /** Whether the bytes are compressed with gzip. */
   gzip: boolean;
-  /** Whether it is a folder of several files. */
+  /** Whether the target is a folder of several files. */
   folder: boolean;
 }
 
 /**
- * How a target will be written.
+ * Finds out how a target is written.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for what is no target, or has no format.
+ * @throws {LakebaseError} `BAD_PARAMETER` for what is not a target, or has no format.
  */
 export function planTarget(target: PullTarget, options: PullOptions): TargetPlan {
-  const place = target instanceof URL ? pathOf(target) : target;
-  if (typeof place !== "string" && !(place instanceof WritableStream)) {
+  const path = target instanceof URL ? pathOf(target) : target;
+  if (typeof path !== "string" && !(path instanceof WritableStream)) {
     throw bad(
       `the target is ${
-        place === null || place === undefined ? String(place) : `a ${typeof place}`
+        path === null || path === undefined ? String(path) : `a ${typeof path}`
       }; it must be a path, a WritableStream or "-"`,
     );
   }
-  if (typeof place === "string" && (place === "" || place.includes("\0"))) {
-    throw bad(`the target is ${JSON.stringify(place)}, which is no path`);
+  if (typeof path === "string" && (path === "" || path.includes("\0"))) {
+    throw bad(`the target is ${JSON.stringify(path)}, which is not a path`);
   }
-  const folder = typeof place === "string" && place.endsWith("/");
-  checkFolderOptions(options, place, folder);
-  if (folder) return { target: place, format: options.format ?? "parquet", gzip: options.gzip ?? false, folder };
-  const named = typeof place === "string" && place !== "-" ? place : undefined;
+  const folder = typeof path === "string" && path.endsWith("/");
+  checkFolderOptions(options, path, folder);
+  if (folder) return { target: path, format: options.format ?? "parquet", gzip: options.gzip ?? false, folder };
+  const named = typeof path === "string" && path !== "-" ? path : undefined;
   const packed = named !== undefined && /\.gz$/i.test(named);
   const format = options.format ?? formatOf(named, packed);
   const text = format !== "arrow" && format !== "parquet";
-  if (packed && !text) throw bad(`${format} is not packed as a whole; leave out .gz`);
-  return { target: place, format, gzip: options.gzip ?? packed, folder };
+  if (packed && !text) throw bad(`${format} is not compressed as a whole; leave out .gz`);
+  return { target: path, format, gzip: options.gzip ?? packed, folder };
 }
 
 /**
  * Opens a target.
  *
- * @throws {LakebaseError} `BAD_FILE` where it can't be written.
+ * @throws {LakebaseError} `BAD_FILE` for a file that can't be written.
  */
 export async function openTarget(target: TargetPlan["target"], signal: AbortSignal | undefined): Promise<Sink> {
   if (isStandardOutput(target)) return STANDARD_OUTPUT;
   return typeof target === "string" ? await openFileTarget(target, signal) : streamSink(target);
 }
 
-/** Whether the rows appear on a terminal, where a line about them would stand among them. */
+/** Whether the rows appear on a terminal, where the line of the progress would stand among them. */
 export function isTerminal(target: TargetPlan["target"]): boolean {
   return isStandardOutput(target) && Deno.stdout.isTerminal();
 }
@@ -98,10 +98,10 @@ function isStandardOutput(target: TargetPlan["target"]): boolean {
   return target === "-" || target === Deno.stdout.writable;
 }
 
-/** It is the program's, so it stays open. */
+/** Standard output belongs to the program, so it stays open. */
 const STANDARD_OUTPUT: Sink = {
   name: "standard output",
-  outcome: "what is on standard output is not whole",
+  outcome: "standard output got only a part of them",
   write: (bytes) => writeAll(Deno.stdout, bytes, "standard output"),
   commit: () => Promise.resolve(),
   abort: () => Promise.resolve(),
@@ -118,7 +118,7 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
       await writer.write(bytes);
     },
     commit: (signal) => until(writer.close(), signal),
-    abort: (reason, signal) => until(writer.abort(reason), signal).catch(() => {}), // it may have failed by itself
+    abort: (reason, signal) => until(writer.abort(reason), signal).catch(() => {}), // the stream may have failed by itself
   };
 }
 
@@ -126,7 +126,7 @@ function formatOf(path: string | undefined, packed: boolean): PullFormat {
   const formats = FILE_FORMATS.join(", ");
   if (path === undefined) {
     throw bad(
-      `the target has no name to tell the format by; give ${optionText({ format: "csv" })} or another of ${formats}`,
+      `the target has no name that shows the format; give ${optionText({ format: "csv" })} or another of ${formats}`,
     );
   }
   const ending = extname(packed ? path.slice(0, -3) : path).slice(1);
@@ -136,43 +136,43 @@ function formatOf(path: string | undefined, packed: boolean): PullFormat {
   const hint = near === undefined
     ? `use one of ${formats}, or give ${optionText({ format: "csv" })}`
     : `did you mean .${near}?`;
-  throw bad(`${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is no known format; ${hint}`);
+  throw bad(`${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is not a known format; ${hint}`);
 }
 
 function pathOf(url: URL): string {
-  if (url.protocol !== "file:") throw bad(`the target is a URL of ${url.protocol}; a file: URL or a path is wanted`);
+  if (url.protocol !== "file:") throw bad(`the target is a URL of ${url.protocol}; give a path or a file: URL`);
   return fileURLToPath(url);
 }
 
-/** Stands for the file's number in the name of several. */
+/** Stands for the number of a file in the name of several files. */
 const NUMBER = "{n}";
 
-/** The targets of a pull: one, or one for each connection. */
+/** The open targets of a pull: one, or one for each connection. */
 export interface Sinks {
-  /** They all; none for a folder. */
+  /** All of them; none for a folder. */
   readonly all: readonly Sink[];
-  /** The folder, where that is the target. */
+  /** The folder, where the target is one. */
   readonly folder?: PullFolder;
-  /** What a result calls them. */
+  /** The name of the targets in a result. */
   readonly name: string;
-  /** Whether the name was that of several. */
+  /** Whether there may be several files. */
   readonly several: boolean;
-  /** What becomes of them after a failure, as the end of a sentence. */
+  /** What has happened to the written bytes after a failure, as the end of a sentence. */
   readonly outcome: string;
-  /** The paths of those that are files. */
+  /** The paths of the files. */
   readonly paths: readonly string[];
-  /** All has been written to all of them: makes sure that it is kept. */
+  /** Syncs the written bytes of all targets. */
   flush(): Promise<void>;
-  /** They take their places, once they were flushed; `signal` as for a {@linkcode Sink}. */
+  /** Completes all targets, once they were flushed; see {@linkcode Sink.commit}. */
   commit(signal: AbortSignal | undefined): Promise<void>;
-  /** It failed: what was written is removed. */
+  /** Removes the written bytes after a failure. */
   abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /**
- * Opens what a pull writes to.
+ * Opens the targets of a pull.
  *
- * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER`.
+ * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
  */
 export async function openSinks(
   { target, format, gzip, folder }: TargetPlan,
@@ -184,7 +184,7 @@ export async function openSinks(
   }
   if (typeof target !== "string" || !target.includes(NUMBER)) return fileSinks([await openTarget(target, signal)]);
   if (parallel === undefined) {
-    throw bad(`${target} stands for several files; say how many with ${optionText({ parallel: 2 })}`);
+    throw bad(`${target} stands for several files; give their number with ${optionText({ parallel: 2 })}`);
   }
   await refuseLeftovers(target, parallel);
   const sinks: Sink[] = [];
@@ -205,7 +205,7 @@ function folderSinks(folder: PullFolder, parallel = 1): Sinks {
     several: parallel > 1,
     outcome: folder.outcome,
     paths: folder.paths,
-    flush: () => Promise.resolve(), // each file was
+    flush: () => Promise.resolve(), // each file was synced when it was written
     commit: () => folder.commit(),
     abort: () => folder.abort(),
   };
@@ -215,40 +215,40 @@ function numbered(pattern: string, n: number): string {
   return pattern.replaceAll(NUMBER, String(n));
 }
 
-/** Whoever reads `trips-*.parquet` would read the files of an earlier pull, with more connections, among those of this one. */
+/** A reader of `trips-*.parquet` would also read files that an earlier pull on more connections has left. */
 async function refuseLeftovers(pattern: string, parallel: number): Promise<void> {
   for (let n = parallel + 1; n <= MOST_PARALLEL; n++) {
-    const left = numbered(pattern, n);
-    const found = await Deno.lstat(left).then(() => true, () => false);
+    const leftover = numbered(pattern, n);
+    const found = await Deno.lstat(leftover).then(() => true, () => false);
     if (!found) continue;
     const files = parallel === 1 ? "1 file" : `${parallel} files`;
     throw new LakebaseError(
       "BAD_FILE",
-      `Cannot write ${pattern}: it is to be ${files}, and ${left} is there too, which who reads all of them would take for ` +
-        "one; delete it, or choose another name",
+      `Cannot write ${pattern}: the pull writes ${files}, and ${leftover} exists, which a reader of all files would read ` +
+        "too; delete it, or choose another name",
     );
   }
 }
 
 function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
-  let placed = 0;
+  let committed = 0;
   return {
     all,
     several: pattern !== undefined,
     get outcome() {
       if (pattern === undefined) return all[0]!.outcome;
-      if (placed === 0) return "they were removed, and no file was replaced";
-      return `${placed} of ${all.length} files are in their places, whole, and the others were removed`;
+      if (committed === 0) return "they were removed, and no file was replaced";
+      return `${committed} of ${all.length} files are complete, and the others were removed`;
     },
     name: pattern === undefined ? all[0]!.name : basename(pattern),
     paths: all.flatMap(({ path }) => path ?? []),
     flush: async () => {
-      for (const sink of all) await sink.flush?.(); // none takes its place before all of them are whole
+      for (const sink of all) await sink.flush?.(); // no file is replaced before all of them are complete
     },
     commit: async (signal) => {
       for (const sink of all) {
         await sink.commit(signal);
-        placed++;
+        committed++;
       }
     },
     abort: async (reason, signal) => {
@@ -257,13 +257,13 @@ function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
   };
 }
 
-/** As small as the usual level 6 on tables, in less than half of its time. */
+/** On tables as small as the default level 6, in less than half of the time. */
 const LEVEL = 4;
 const CHUNK_BYTES = 131_072;
 
-/** The bytes, packed. */
+/** Compresses bytes with gzip. */
 export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  const packer = createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES });
-  pipeline(Readable.from(source, { objectMode: false }), packer, () => {}); // its error comes out of the packer
-  yield* packer as AsyncIterable<Uint8Array>;
+  const compressor = createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES });
+  pipeline(Readable.from(source, { objectMode: false }), compressor, () => {}); // the compressor passes the error on
+  yield* compressor as AsyncIterable<Uint8Array>;
 }

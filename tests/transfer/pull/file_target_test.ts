@@ -72,7 +72,7 @@ Deno.test("what is put in place of the hidden file is neither changed nor taken 
     await Deno.symlink(victim, hidden);
     await sink.write(BYTES);
     const error = await errorOf(sink.commit(undefined));
-    assert.match(error.message, /something has put another file in place of the hidden one beside it$/);
+    assert.match(error.message, /another program has replaced the hidden file beside it$/);
     assert.equal((await Deno.stat(victim)).mode! & 0o777, 0o600);
     assert.deepEqual([await Deno.readTextFile(victim), await Deno.readTextFile(path)], ["secret", "old"]);
   }));
@@ -104,10 +104,10 @@ Deno.test("openTarget() says why a file can't be written", () =>
     const cases: readonly (readonly [path: string, message: RegExp])[] = [
       [folder, /: it is a folder; name a file in it/],
       [`${folder}/none/t.csv`, /there is no folder .*\/none; make it first$/],
-      [`${folder}/file/t.csv`, /\/file is no folder$/],
+      [`${folder}/file/t.csv`, /\/file is not a folder$/],
       [`${folder}/${"x".repeat(300)}.csv`, /x\.csv: the name is too long for the file system$/],
-      [`${folder}/t.csv/`, /t\.csv\/: it ends in \/ as the name of a folder does; name a file$/],
-      [`${folder}/file/`, /it ends in \/ as the name of a folder does/],
+      [`${folder}/t.csv/`, /t\.csv\/: a name that ends in \/ is that of a folder; name a file$/],
+      [`${folder}/file/`, /a name that ends in \/ is that of a folder/],
       [`${folder}/nowhere.csv`, /there is no folder .*\/none; make it first$/],
       [`${folder}/loop.csv`, /: Too many levels of symbolic links$/],
     ];
@@ -125,15 +125,18 @@ Deno.test("cannotWrite() says in a sentence what the system said, and not the na
   const failure = (text: string, code: string) =>
     Object.assign(new Error(`${text}: open 'ro/.t.csv.7cb77057.part'`), { code });
   const cases: [cause: unknown, message: string][] = [
-    [failure("Read-only file system (os error 30)", "EROFS"), "the file system is read only; name a place on another"],
+    [
+      failure("Read-only file system (os error 30)", "EROFS"),
+      "the file system is read-only; choose a path on another one",
+    ],
     [failure("File name too long (os error 36)", "ENAMETOOLONG"), "the name is too long for the file system"],
     [failure("No space left on device (os error 28)", "ENOSPC"), "the disk is full"],
     [failure("Disk quota exceeded (os error 122)", "EDQUOT"), "the disk quota is used up"],
-    [failure("File too large (os error 27)", "EFBIG"), "the file system holds no file as large as that"],
-    [failure("Is a directory (os error 21)", "EISDIR"), "a folder is in its place"],
+    [failure("File too large (os error 27)", "EFBIG"), "the file is too large for the file system"],
+    [failure("Is a directory (os error 21)", "EISDIR"), "there is a folder of that name"],
     [failure("Input/output error (os error 5)", "EIO"), "Input/output error"],
     [new Deno.errors.NotFound("x"), "there is no folder ro; make it first"],
-    [new Deno.errors.NotADirectory("x"), "ro is no folder"],
+    [new Deno.errors.NotADirectory("x"), "ro is not a folder"],
     [new Deno.errors.PermissionDenied("x"), "no permission to write there"],
     ["thrown text", "thrown text"],
   ];
@@ -149,7 +152,7 @@ Deno.test("a hidden file that something has removed is not taken for a folder th
     await sink.write(BYTES);
     await Deno.remove(`${folder}/${namesIn(folder)[0]}`);
     const error = await errorOf(sink.commit(undefined));
-    assert.match(error.message, /t\.csv: what was written is gone: something has removed the hidden file beside it$/);
+    assert.match(error.message, /t\.csv: another program has removed the hidden file beside it$/);
     await sink.abort(error, undefined);
     assert.deepEqual(namesIn(folder), []);
   }));

@@ -167,7 +167,7 @@ bigTest("pull() with parallel says so when a connection is lost half-way", async
   const slow = new WritableStream<Uint8Array>({ write: () => killing ??= killOne() });
   const error = await errorOf(db.pull("spread", slow, { format: "csv", parallel: 2 }));
   assert.match(error.message, /terminat/);
-  assert.match(error.message, /rows? had come/);
+  assert.match(error.message, /rows? had arrived/);
   assert.deepEqual(namesIn(folder), []);
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });

@@ -23,13 +23,13 @@ async function underWay(folder: string): Promise<void> {
   assert.fail("nothing was written");
 }
 
-pullTest("a query that fails after many rows leaves no file, and says what had come", async ({ db, folder }) => {
+pullTest("a query that fails after many rows leaves no file, and says what had arrived", async ({ db, folder }) => {
   const query = db.sql`SELECT 1 / (100000 - n) FROM generate_series(1, 200000) n`;
   const error = await failing(db, folder, (path) => query.pull(path)) as Error;
   assert.match(error.message, /^division by zero \(SQLSTATE 22012\)/);
   assert.match(
     error.message,
-    /\n[\d,]+ rows had come, \d+ \w+ were written; they were removed, and .*\/t\.csv is as it was$/,
+    /\n[\d,]+ rows had arrived, \d+ \w+ were written; they were removed, and .*\/t\.csv is as it was$/,
   );
   assert.doesNotMatch(error.message, /LINE/);
 });
@@ -115,7 +115,7 @@ pullTest("a network that breaks half-way is a lost connection; nothing is left",
     await pulling;
   }) as { code: string; message: string };
   assert.equal(error.code, "CONNECTION_LOST");
-  assert.match(error.message, /rows had come/);
+  assert.match(error.message, /rows had arrived/);
 });
 
 pullTest("a compute that suspends half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {

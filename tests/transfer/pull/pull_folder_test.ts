@@ -111,10 +111,10 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
   const rows = db.sql`SELECT n AS id, n % 2 AS odd, '' AS empty FROM generate_series(1, 10) AS n`;
   const cases: [target: string, options: PullOptions, message: RegExp, code?: string][] = [
     ["old/", {}, /it is a folder with files in it; say \{ replace: true \}/],
-    ["mine/", { replace: true }, /it has thesis\.tex in it, which is no file of a dataset/],
+    ["mine/", { replace: true }, /it has the file thesis\.tex in it, which does not belong to a dataset/],
     ["file/", {}, /a file is in its place/],
     ["none/x/", {}, /there is no folder \S+\/none; make it first/],
-    ["old", { format: "csv" }, /it is a folder; name a file in it, or several as "\S+\/old\/"/],
+    ["old", { format: "csv" }, /it is a folder; name a file in it, or write several files with "\S+\/old\/"/],
     [
       "x.csv",
       { rowsPerFile: 3 },

@@ -16,7 +16,7 @@ Deno.test("of several files none takes its place before all are whole; where one
     await Deno.mkdir(`${folder}/t-2.csv/in the way`, { recursive: true });
     await assert.rejects(sinks.commit(undefined), { code: "BAD_FILE" });
     await sinks.abort(undefined, undefined);
-    assert.equal(sinks.outcome, "1 of 3 files are in their places, whole, and the others were removed");
+    assert.equal(sinks.outcome, "1 of 3 files are complete, and the others were removed");
     assert.deepEqual(namesIn(folder), ["t-1.csv", "t-2.csv"]);
     assert.equal(await Deno.readTextFile(`${folder}/t-1.csv`), "id\n");
   } finally {
@@ -43,11 +43,11 @@ Deno.test("files that an earlier pull with more connections has left are refused
       [
         "h-{n}.parquet",
         2,
-        /Cannot write .*h-\{n\}\.parquet: it is to be 2 files, and .*h-3\.parquet is there too.*delete it/,
+        /Cannot write .*h-\{n\}\.parquet: the pull writes 2 files, and .*h-3\.parquet exists.*delete it/,
       ],
-      ["h-{n}.parquet", 1, /it is to be 1 file, and .*h-2\.parquet is there too/],
-      ["gap-{n}.parquet", 2, /gap-9\.parquet is there too/],
-      ["link-{n}.parquet", 1, /link-2\.parquet is there too/],
+      ["h-{n}.parquet", 1, /the pull writes 1 file, and .*h-2\.parquet exists/],
+      ["gap-{n}.parquet", 2, /gap-9\.parquet exists/],
+      ["link-{n}.parquet", 1, /link-2\.parquet exists/],
     ];
     for (const [name, parallel, said] of cases) {
       await assert.rejects(open(name, parallel), (error: LakebaseError) => {
