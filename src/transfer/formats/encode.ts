@@ -2,23 +2,23 @@ import type { Batch, BatchColumn } from "../columns/batch.ts";
 import type { Chunk } from "../copy/messages.ts";
 import type { PullFormat } from "./file_format.ts";
 
-/** How the pages of a Parquet file are compressed. */
+/** The compression of the pages of a Parquet file. */
 export type ParquetCompression = "zstd" | "gzip" | "none";
 
-/** What an encoder has to know beside the rows. */
+/** What an encoder needs besides the rows. */
 export interface EncodeContext {
-  /** The columns, as they are copied. */
+  /** The columns that are copied. */
   columns: readonly BatchColumn[];
-  /** The rows, where they are columns already; else they are the COPY's. */
+  /** The rows, if they are columns already; else the rows of the COPY are used. */
   batches?: AsyncIterable<Batch>;
-  /** What the person who pulls may choose. */
+  /** Options of the pull. */
   options: { compression?: ParquetCompression | undefined; rowGroupSize?: number | undefined };
 }
 
-/** Turns the server's rows into the bytes of a file. */
+/** Makes the bytes of a file from the rows of a COPY. */
 export type Encode = (chunks: AsyncIterable<Chunk>, context: EncodeContext) => AsyncIterable<Uint8Array>;
 
-/** How the rows become a file's bytes. */
+/** The encoder of each format, loaded when it is used. */
 export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   csv: () => Promise.resolve(encodeCsv),
   tsv: () => Promise.resolve(encodeCsv),
@@ -27,7 +27,7 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   parquet: async () => (await import("./parquet/write.ts")).encodeParquet,
 };
 
-/** CSV and TSV are what the server sends, byte for byte. */
+/** CSV and TSV are written byte for byte as the server sends them. */
 export const encodeCsv: Encode = async function* (chunks) {
   for await (const { bytes } of chunks) yield bytes;
 };

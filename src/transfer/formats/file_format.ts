@@ -1,22 +1,22 @@
-/** What a pull can write. */
+/** The formats that a pull writes. */
 export type PullFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
-/** What a file to load may be: whatever a pull writes, and JSON, an array of objects or objects one after another. */
+/** The formats that a load reads: those of a pull, and JSON, which is an array of objects or objects one after another. */
 export type LoadFormat = PullFormat | "json";
 
-/** The formats, as words. */
+/** The names of the formats that a pull writes. */
 export const FILE_FORMATS: readonly PullFormat[] = ["csv", "tsv", "ndjson", "arrow", "parquet"];
 
-/** The formats of files to load, as words. */
+/** The names of the formats that a load reads. */
 export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "json", "arrow", "parquet"];
 
-/** The formats by the ends of files' names. */
+/** The format for each extension of a file that a pull writes. */
 export const EXTENSIONS: ReadonlyMap<string, PullFormat> = new Map<string, PullFormat>([
   ...FILE_FORMATS.map((format) => [format, format] as const),
   ["jsonl", "ndjson"],
 ]);
 
-/** The formats of files to load by the ends of their names. */
+/** The format for each extension of a file that a load reads. */
 export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, LoadFormat>([
   ...EXTENSIONS,
   ["json", "json"],
@@ -27,7 +27,7 @@ export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, 
   ["ipc", "arrow"],
 ]);
 
-/** What a file is by its first bytes. */
+/** Kinds of files that have a signature. */
 export type FileSignature = "gzip" | "zstd" | "zip" | "bzip2" | "xz" | "7z" | "parquet" | "arrow" | "feather v1";
 
 const SIGNATURES: readonly (readonly [FileSignature, readonly number[]])[] = [
@@ -44,10 +44,10 @@ const SIGNATURES: readonly (readonly [FileSignature, readonly number[]])[] = [
   ["feather v1", [0x46, 0x45, 0x41, 0x31]],
 ];
 
-/** Bytes that a signature needs at most. */
+/** The length of the longest signature. */
 export const SIGNATURE_BYTES = 6;
 
-/** What a file is by its first bytes; `undefined` for a text file, and any other. */
+/** Finds the kind of a file by its first bytes; `undefined` for a text file, or any other. */
 export function signatureOf(head: Uint8Array): FileSignature | undefined {
   return SIGNATURES.find(([, bytes]) => bytes.every((byte, index) => head[index] === byte))?.[0];
 }

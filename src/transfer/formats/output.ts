@@ -3,29 +3,29 @@ import type { Batch, BatchColumn } from "../columns/batch.ts";
 import { BatchDecoder } from "../columns/binary/decoder.ts";
 import type { Chunk } from "../copy/messages.ts";
 
-/** Bytes that go to a file at once, about; a longer piece goes as it is. */
+/** The approximate bytes of one write; longer pieces are written alone. */
 const OUTPUT_BYTES = 1_048_576;
 
-/** Pieces of a file on their way there: short ones are joined. */
+/** Collects the pieces of a file, and joins short ones. */
 export class Output {
-  /** Bytes put so far. */
+  /** The number of bytes so far. */
   offset = 0;
   #waiting = 0;
   #pieces: Uint8Array[] = [];
 
-  /** Whether it is time to take. */
+  /** Whether enough bytes are waiting for a write. */
   get isFull(): boolean {
     return this.#waiting >= OUTPUT_BYTES;
   }
 
-  /** Adds bytes, which must stay as they are. */
+  /** Adds bytes, which must not change afterwards. */
   put(bytes: Uint8Array): void {
     this.#pieces.push(bytes);
     this.offset += bytes.length;
     this.#waiting += bytes.length;
   }
 
-  /** What was put since the last time. */
+  /** The bytes that were added since the last call. */
   *take(): Generator<Uint8Array, void, void> {
     const pieces = this.#pieces;
     this.#pieces = [];
@@ -44,15 +44,15 @@ export class Output {
   }
 }
 
-/** When a batch is full: at about so many rows, or so many bytes on the wire, whichever comes first. */
+/** The size at which a batch is full: the rows or the bytes on the wire, whichever is reached first. */
 export interface BatchLimit {
-  /** Rows; a chunk is not split, so it may be some more. */
+  /** The number of rows; a batch may have more, because a chunk is not split. */
   rows: number;
-  /** Bytes; a single longer row is a batch of its own. */
+  /** The number of bytes; a longer row is a batch of its own. */
   bytes: number;
 }
 
-/** The rows of a binary copy, some at a time. */
+/** Decodes the rows of a binary COPY into batches. */
 export async function* batches(
   chunks: AsyncIterable<Chunk>,
   columns: readonly BatchColumn[],

@@ -11,19 +11,19 @@ import { bad, checkFormatOptions, checkPullOptions, type PullOptions } from "./o
 import { PullResult } from "./result.ts";
 import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
 
-/** Characters of text that are encoded at once, about. */
+/** The approximate number of characters that are encoded at once. */
 const BLOCK = 65_536;
 
-/** Rows of a row group of Parquet, or of a batch of Arrow, as in other pulls. */
+/** The most rows of a row group of Parquet, or of a record batch of Arrow. */
 const BATCH_ROWS = 131_072;
 
-/** Options of pulls that read from a server. */
-const OF_SERVER = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
+/** The options that only pulls from a server have. */
+const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
 
 /**
- * Writes rows that are in memory as {@linkcode pull} writes those of the server; nothing is asked of the server.
+ * Writes rows that are in memory as `pull` writes those of the server, without using the server.
  *
- * @param read Gives the rows, once the options are known to be right.
+ * @param read Gives the rows, once the options were checked.
  */
 export async function pullFromMemory(
   columns: readonly BatchColumn[],
@@ -33,8 +33,8 @@ export async function pullFromMemory(
 ): Promise<PullResult> {
   const started = performance.now();
   const checked = checkPullOptions(options);
-  const found = OF_SERVER.find((name) => checked[name] !== undefined);
-  if (found !== undefined) throw bad(`${found} is for what the server reads: pull the table, or the query`);
+  const found = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
+  if (found !== undefined) throw bad(`${found} is for rows that the server reads; pull the table or the query`);
   const plan = planTarget(target, checked);
   if (plan.folder) throw bad("rows in memory go into a file; a folder is for a table or a query");
   checkFormatOptions(checked, plan.format);
@@ -118,7 +118,7 @@ async function* textOf({ rows }: Batch, { header, line }: Lines): AsyncGenerator
     if (text.length < BLOCK) continue;
     yield encoder.encode(text);
     text = "";
-    await new Promise<void>((resolve) => setTimeout(resolve)); // else Stop and timers would wait for the last row
+    await new Promise<void>((resolve) => setTimeout(resolve)); // lets Stop and timers run
   }
   yield encoder.encode(text);
 }
@@ -142,7 +142,7 @@ function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullO
   };
 }
 
-/** COPY writes a boolean as one letter, and quotes in an array only what needs it. */
+/** A value as the server writes it: a boolean is one letter, and only special elements of an array are quoted. */
 function serverText(column: ColumnData): (row: number) => string | null {
   const read = cellText(column);
   const { offsets, child } = column;
@@ -162,7 +162,7 @@ function arrayItem(text: string): string {
   return /^(null)?$|[{}",\\\s]/i.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : text;
 }
 
-/** As COPY quotes: what would be taken for NULL, for the end of a value, or alone for the end of the data. */
+/** Quotes a value as COPY does, if it would be read as NULL, as the end of a value, or as the end of the data. */
 function quoted(text: string, delimiter: string, nullText: string, columns: number): string {
   const special = text === nullText || text.includes(delimiter) || /["\r\n]/.test(text) ||
     columns === 1 && text === "\\.";
@@ -186,7 +186,7 @@ function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Lines {
   return { header: "", line: (row) => `{${cells.map(({ key, write }) => `${key}:${write(row)}`).join(",")}}\n` };
 }
 
-/** A value as `row_to_json` writes it. */
+/** Writes a value as `row_to_json` does. */
 function jsonCell(column: ColumnData, oid: number): (row: number) => string {
   const read = cellText(column);
   const { type, offsets, child } = column;
@@ -218,12 +218,12 @@ function textJson(text: string | null): string {
   return text === null ? "null" : JSON.stringify(text);
 }
 
-/** JSON has no NaN and no infinity: they are texts. */
+/** NaN and the infinities become strings, because JSON has no such numbers. */
 function numberJson(text: string | null): string {
   return text === null || /\d/.test(text) ? text ?? "null" : JSON.stringify(text);
 }
 
-/** A batch in pieces of so many rows at most. */
+/** Divides a batch into batches of at most `most` rows. */
 export function* slices(batch: Batch, most: number): Generator<Batch, void, void> {
   if (batch.rows <= most) {
     if (batch.rows > 0) yield batch;

@@ -10,42 +10,42 @@ import { type CopySource, findSource, sourceName, type SourceQuery } from "../co
 import { notInParallel } from "./snapshot.ts";
 import { ParallelCopy } from "./parallel_copy.ts";
 
-/** How a table is read on several connections. */
+/** Options for reading a table on several connections. */
 export interface ParallelOptions {
-  /** What a person calls it. */
+  /** The name of the table in a message. */
   name: string;
-  /** Its quoted name. */
+  /** The quoted name of the table. */
   table: string;
-  /** How many connections. */
+  /** The number of connections. */
   parallel: number;
-  /** Whether each gives a stream of its own. */
+  /** Whether each connection gives its own stream. */
   several: boolean;
-  /** Says what is copied, once the table is known; it may ask on the connection whose snapshot all have. */
-  plan(lease: Lease, known: SourceQuery): ParallelPlan | Promise<ParallelPlan>;
-  /** Ends it all. */
+  /** Decides what is copied, once the table is known. It may use the connection whose snapshot the others take. */
+  plan(lease: Lease, query: SourceQuery): ParallelPlan | Promise<ParallelPlan>;
+  /** Ends the copies. */
   signal?: AbortSignal | undefined;
 }
 
-/** What of a table is copied, and how. */
+/** What is copied of a table, and in which format. */
 export interface ParallelPlan {
-  /** Its columns as SQL, in order. */
+  /** The columns as SQL, in their order. */
   columns: string;
-  /** The COPY of a query; only the first one of a file has a line with the names. */
+  /** Makes the COPY of a query; only the first one of a file has the line with the names. */
   copy(query: string, first: boolean): string;
-  /** Whether that is in the binary format. */
+  /** Whether the format is binary. */
   binary: boolean;
 }
 
-/** The streams that are a table together. Disposing of it ends them. */
+/** The streams that make up a table. Disposing of them ends the copies. */
 export interface Copies extends AsyncDisposable {
-  /** The rows in the order of the table's pages, as one COPY would give them; or a COPY for each connection, to be read side by side. */
+  /** One stream with the rows in the table's order, as one COPY gives them; or a stream for each connection, all read at once. */
   streams: AsyncIterable<Chunk>[];
 }
 
 /**
- * Reads a table on several connections, which all see it as it was at one moment.
+ * Reads a table on several connections, all of which see it as it was at one moment.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` with the reason for what can't be read so, or as a query.
+ * @throws {LakebaseError} `BAD_PARAMETER` with the reason where a table can't be read in parallel; else as a query.
  */
 export async function copyOutParallel(session: Session, options: ParallelOptions): Promise<Copies> {
   checkSession(options, session);
@@ -56,7 +56,7 @@ export async function copyOutParallel(session: Session, options: ParallelOptions
   };
 }
 
-/** Writes each. When one fails, the others have ended too before its error is thrown. */
+/** Writes all streams. When one fails, its error is thrown after the others have ended. */
 export async function writeStreams(
   copies: Copies,
   write: (stream: AsyncIterable<Chunk>, index: number) => Promise<void>,
@@ -70,7 +70,7 @@ export async function writeStreams(
   }
 }
 
-/** Refuses what could never be done, before anything is. */
+/** Refuses what is impossible, before anything is done. */
 function checkSession({ parallel, name }: ParallelOptions, { connections, transaction }: Session): void {
   if (transaction !== undefined) {
     throw notInParallel(name, "in a transaction, whose changes no other connection sees");
@@ -78,7 +78,7 @@ function checkSession({ parallel, name }: ParallelOptions, { connections, transa
   if (parallel <= connections) return;
   throw new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot pull ${name}: parallel is ${parallel}, and there are ${connections} connections at most; connect with ` +
+    `Cannot pull ${name}: parallel is ${parallel}, but the pool has at most ${connections} connections; connect with ` +
       `{ max: ${parallel} }`,
   );
 }
@@ -86,7 +86,7 @@ function checkSession({ parallel, name }: ParallelOptions, { connections, transa
 /**
  * The table to read in parallel.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for a query, `QUERY_FAILED` for a table that is not there.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a query, `QUERY_FAILED` for a table that does not exist.
  */
 export async function parallelTable(
   find: FindSession,
@@ -99,13 +99,13 @@ export async function parallelTable(
 }
 
 /**
- * What is copied of a table.
+ * Plans the copies of a table.
  *
- * @param source The table, with the columns that are wanted.
+ * @param source The table with the chosen columns.
  * @param format How the server writes the rows.
  */
 export function parallelPlan(source: CopySource, format: CopyFormat): ParallelPlan {
-  // Of each range the wanted columns alone are selected, by name: partitions may have them in another order.
+  // The columns are selected by name, because partitions may have them in another order.
   const columns = source.columns.map((column, index) => ({ ...column, place: index + 1 }));
   const range = { ...source, columns, width: columns.length, table: undefined };
   return {
@@ -115,39 +115,39 @@ export function parallelPlan(source: CopySource, format: CopyFormat): ParallelPl
   };
 }
 
-/** A table with pages of its own: a plain one, or a partition. */
+/** A table that has pages: a plain table, or a partition. */
 export interface PagedTable {
-  /** Its quoted name, with the schema. */
+  /** The quoted name, with the schema. */
   name: string;
-  /** Pages of its heap. */
+  /** The number of pages of the heap. */
   pages: number;
-  /** Bytes of its heap and of what is kept beside it (TOAST). */
+  /** The bytes of the heap and of its TOAST table. */
   bytes: number;
 }
 
-/** A part of a table that one COPY reads. */
+/** The pages of a table that one COPY reads. */
 export interface PageRange {
-  /** The table's quoted name. */
+  /** The quoted name of the table. */
   table: string;
   /** The first page. */
   from: number;
-  /** The first page after it; `undefined` for all that follow, since a table may grow. */
+  /** The page after the last one; `undefined` for all pages that follow, because a table may grow. */
   to: number | undefined;
 }
 
-/** Bytes of all ranges that are read at a time, about: what comes before its turn has to be kept. */
+/** The approximate bytes of all ranges that are read at one time: rows that arrive before their turn are kept in memory. */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
-/** Ranges for a connection at least, where there are pages finished. */
+/** The least number of ranges for each connection, where there are enough pages. */
 const RANGES_EACH = 4;
-/** Bytes of a range at least, about: starting a COPY costs the server as much as reading so many. */
-const FEWEST_BYTES = 256 * 1024;
+/** The least approximate bytes of a range: starting a COPY costs the server as much as reading this many. */
+const MIN_RANGE_BYTES = 256 * 1024;
 
 /**
- * Divides tables into ranges of about the same size, in order.
+ * Divides tables into ranges of similar size, in order.
  *
  * @param tables The table, or its partitions.
- * @param parallel How many connections there are for them.
- * @returns Every page exactly once; at least one range of each table.
+ * @param parallel The number of connections.
+ * @returns Ranges with every page exactly once, and at least one range for each table.
  *
  * @example
  * ```ts
@@ -165,7 +165,7 @@ export function pageRanges(tables: readonly PagedTable[], parallel: number): Pag
   const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
   const size = parallel === 1
     ? Infinity
-    : Math.min(READ_AHEAD_BYTES / parallel, Math.max(FEWEST_BYTES, bytes / (parallel * RANGES_EACH)));
+    : Math.min(READ_AHEAD_BYTES / parallel, Math.max(MIN_RANGE_BYTES, bytes / (parallel * RANGES_EACH)));
   return tables.flatMap((table) => {
     const fitting = table.bytes > size ? Math.floor(table.pages * size / table.bytes) : table.pages;
     const step = Math.max(1, fitting);
@@ -174,29 +174,30 @@ export function pageRanges(tables: readonly PagedTable[], parallel: number): Pag
   });
 }
 
-/** The rows of a range. */
+/** The query for the rows of a range. */
 export function rangeQuery(columns: string, { table, from, to }: PageRange): string {
   const end = to === undefined ? "" : ` AND ctid OPERATOR(pg_catalog.<) '(${to},0)'`;
   return `SELECT ${columns} FROM ONLY ${table} WHERE ctid OPERATOR(pg_catalog.>=) '(${from},0)'${end}`;
 }
 
 /**
- * How many rows the server's planner expects, which scales what it knows of a table by its size of now.
+ * The number of rows that the server's planner expects.
  *
- * @param session Where to ask: on a connection of its own, where one is free. A transaction's own changes count little.
+ * @param session The estimate is made on another connection of its pool, if one is free, so it does not include changes of an
+ * open transaction.
  * @param text A statement without parameters.
- * @returns `undefined` where it can't be known at once; never an error.
+ * @returns `undefined` where no estimate can be made at once. It never throws.
  */
 export async function estimateRows(session: Session, text: string): Promise<number | undefined> {
   try {
     const [row] = await session.lookUp(`EXPLAIN (FORMAT JSON) ${text}`, []);
     return plannedRows(row?.["QUERY PLAN"]);
   } catch {
-    return undefined; // what is wrong with the statement, the transfer itself says
+    return undefined; // the transfer itself reports what is wrong with the statement
   }
 }
 
-/** The number at the top of a plan, as text or parsed. */
+/** The number of rows of a plan, which is JSON as text, or parsed. */
 function plannedRows(explained: unknown): number | undefined {
   const plans = (typeof explained === "string" ? JSON.parse(explained) : explained) as
     | { Plan?: { "Plan Rows"?: unknown } }[]

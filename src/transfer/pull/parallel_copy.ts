@@ -18,13 +18,13 @@ import {
 import { exportSnapshot, importText, isSnapshotGone, pagedTables } from "./snapshot.ts";
 
 const LOCK_REFUSED = "55P03";
-/** A table, or its schema, that is not there. */
+/** The codes for a table, or a schema, that does not exist. */
 const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 
-/** Reads ranges on a connection, for one of the connections. */
+/** Copies ranges on a connection, for the connection with the number `member`. */
 type CopyRanges = (lease: Lease, member: number) => Promise<void>;
 
-/** Connections that read one table: the first one's snapshot is that of all, and the others come as they are free. */
+/** Reads one table on several connections. The others take the snapshot of the first one, as soon as the pool has them. */
 export class ParallelCopy implements AsyncDisposable {
   readonly #session: Session;
   readonly #options: ParallelOptions;
@@ -33,12 +33,12 @@ export class ParallelCopy implements AsyncDisposable {
   #next = 0;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  /** Ends the wait for connections when there is nothing left for them to do. */
+  /** Ends the wait for connections when no range is left. */
   readonly #finished = new AbortController();
   readonly #work: Promise<void>[] = [];
   #firstWork: Promise<void> = Promise.resolve();
   #complete = false;
-  /** Between two ranges nothing else would tell that a connection is lost. */
+  /** Between two ranges, nothing else reports that a connection is lost. */
   readonly #onConnectionLost = (error: unknown) => this.#stop.abort(error);
 
   private constructor(session: Session, options: ParallelOptions, start: Snapshot) {
@@ -52,7 +52,7 @@ export class ParallelCopy implements AsyncDisposable {
     this.#first.client.on("error", this.#onConnectionLost);
   }
 
-  /** Takes the snapshot, and divides the table as it is in it. */
+  /** Takes the snapshot, and divides the table as the snapshot shows it. */
   static async start(session: Session, options: ParallelOptions): Promise<ParallelCopy> {
     const { name, parallel, signal } = options;
     try {
@@ -92,7 +92,7 @@ export class ParallelCopy implements AsyncDisposable {
     const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
     this.#startCopying(async (lease, member) => {
       const queue = queues[member]!;
-      const first = this.#claim() ?? this.#start.ranges.length; // with nothing left, its file has a header all the same
+      const first = this.#claim() ?? this.#start.ranges.length; // a file without rows has a header too
       for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
       if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
@@ -109,7 +109,7 @@ export class ParallelCopy implements AsyncDisposable {
     this.#giveBack(this.#first);
   }
 
-  /** A queue that ends with everything else. */
+  /** Makes a queue that fails when the copy is stopped. */
   #queue(parts: number): InOrder {
     const queue = new InOrder(parts);
     const onAbort = () => queue.fail(this.#signal.reason);
@@ -135,7 +135,7 @@ export class ParallelCopy implements AsyncDisposable {
     for (const work of this.#work) work.catch((error) => this.#stop.abort(error));
   }
 
-  /** Work on a connection of its own, or where none has come, what is left for the first one. */
+  /** Copies on another connection. If the pool has none until all ranges are taken, the first connection does the rest. */
   async #copyOnOwnConnection(member: number, copyRanges: CopyRanges): Promise<void> {
     const lease = await this.#acquire();
     if (lease === undefined) {
@@ -159,7 +159,7 @@ export class ParallelCopy implements AsyncDisposable {
     }
   }
 
-  /** The number of the next range, where one is left. */
+  /** Takes the next range, and returns its number; `undefined` if none is left. */
   #claim(): number | undefined {
     if (this.#next < this.#start.ranges.length) return this.#next++;
     this.#finished.abort();
@@ -172,10 +172,10 @@ export class ParallelCopy implements AsyncDisposable {
   }
 
   /**
-   * Copies ranges on a connection as long as any are left.
+   * Copies ranges on a connection until none is left.
    *
-   * @param claimed The first one's number; those that are claimed later are added.
-   * @param headed Whether the first one has a header.
+   * @param claimed The number of the first range; the numbers of later ranges are added.
+   * @param headed Whether the first range has a header.
    */
   #copy(lease: Lease, claimed: number[], headed: boolean): AsyncIterable<CopyItem> {
     const items = copyOutSeries(this.#session, lease, this.#texts(lease, claimed, headed), this.#signal);
@@ -196,17 +196,17 @@ export class ParallelCopy implements AsyncDisposable {
   }
 }
 
-/** What a {@linkcode ParallelCopy} begins with. */
+/** The snapshot with which a {@linkcode ParallelCopy} begins. */
 interface Snapshot {
   lease: Lease;
-  /** The table's quoted name, with the schema. */
+  /** The quoted name of the table, with the schema. */
   relation: string;
   snapshot: string;
   plan: ParallelPlan;
   ranges: PageRange[];
 }
 
-/** Nobody waits for the end of the transaction: over a long line that would be a round trip more. */
+/** Releases a connection when its transaction has ended. The caller does not wait for that round trip. */
 function giveBack(lease: Lease): void {
   Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
 }
@@ -225,7 +225,7 @@ async function explained(session: Session, { name, signal }: ParallelOptions, er
 function changing(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot pull ${name} in parallel: another session is changing the table. Try again, or leave ${
+    `Cannot pull ${name} in parallel: another session holds a lock on the table. Try again, or leave ${
       quotedOption("parallel")
     } out`,
     { cause, sqlstate: LOCK_REFUSED },
@@ -235,15 +235,15 @@ function changing(name: string, cause: unknown): LakebaseError {
 function lost(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot pull ${name} in parallel: the first connection was terminated, whose snapshot the others take`,
+    `Cannot pull ${name} in parallel: the connection whose snapshot the others take was terminated`,
     { cause },
   );
 }
 
-/** Bytes that the part which is read may be ahead of its reader. */
+/** The most bytes that wait in the part that is being read. */
 const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
 
-/** What waits of one part. */
+/** The chunks of one part that wait to be read. */
 interface Part {
   chunks: Chunk[];
   bytes: number;
@@ -251,8 +251,8 @@ interface Part {
 }
 
 /**
- * Puts parts that come side by side one behind the other. Who writes waits while too much is waiting, but for the part
- * that is read: so it always goes on.
+ * Puts parts that arrive at the same time into their order. Writers wait while too many bytes are waiting. The writer of the part
+ * that is being read does not wait for the others, so reading always continues.
  */
 export class InOrder implements AsyncIterable<Chunk> {
   readonly #parts: Part[];
@@ -261,7 +261,7 @@ export class InOrder implements AsyncIterable<Chunk> {
   #failure: { error: unknown } | undefined;
   #change = Promise.withResolvers<void>();
 
-  /** Made for a number of parts. */
+  /** Makes a queue for a number of parts. */
   constructor(parts: number) {
     this.#parts = Array.from({ length: parts }, () => ({ chunks: [], bytes: 0, ended: false }));
   }
@@ -283,7 +283,7 @@ export class InOrder implements AsyncIterable<Chunk> {
     this.#notify();
   }
 
-  /** Ends everything: who reads and who writes gets the error. */
+  /** Ends all parts: the reader and the writers get the error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.#notify();
@@ -320,7 +320,7 @@ export class InOrder implements AsyncIterable<Chunk> {
   }
 }
 
-/** A small chunk that has to wait must not keep a large buffer. */
+/** Copies a small chunk out of a large buffer, so that the buffer is freed while the chunk waits. */
 function compact({ bytes, rows }: Chunk): Chunk {
   return { bytes: bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes, rows };
 }

@@ -29,11 +29,11 @@ import {
 export type { PullOptions, PullResult, PullTarget };
 
 /**
- * Writes the rows of a table or query to a file or stream, in constant memory. There is a whole file or none, and one that
- * was there is replaced by a whole one only.
+ * Writes the rows of a table or query to a file or stream, in constant memory. A file is complete or does not exist, and only a
+ * complete file replaces an existing one.
  *
- * @param what A table's name, or a query.
- * @param target Where to.
+ * @param what The name of a table, or a query.
+ * @param target The file, the folder or the stream.
  * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE`, or as `run`; what `onProgress` or the stream threw; the reason of the
  * caller's signal.
  */
@@ -56,7 +56,7 @@ export async function pull(
   }
 }
 
-/** What stops the query by itself stops its pull, unless that is told otherwise. */
+/** The signal and the timeout of the query also hold for its pull, unless the pull has its own. */
 function stopsOf(what: string | Fragment): PullOptions {
   return isRunnable(what) ? what[PULL_STOPS]() as PullOptions : {};
 }
@@ -73,10 +73,10 @@ class Pull {
   #signal: AbortSignal | undefined;
   readonly #started = performance.now();
   #source: CopySource | undefined;
-  /** Rows that came. */
+  /** The number of rows that have arrived. */
   #received = 0;
   #bytes = 0;
-  /** What the program's own function or stream threw, which is no failure of the connection. */
+  /** The error that the program's own function or stream threw. It is not a failure of the connection. */
   #thrown: { error: unknown } | undefined;
 
   constructor(plan: TargetPlan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
@@ -89,7 +89,7 @@ class Pull {
 
   async run(find: FindSession, what: string | Fragment): Promise<PullResult> {
     const session = await until(find(), this.#signal);
-    this.#signal = eitherSignal(this.#signal, session.signal); // a target that takes nothing holds up a transaction too
+    this.#signal = eitherSignal(this.#signal, session.signal); // a blocked target must not block the end of the transaction
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);
     const write: Write = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
@@ -97,7 +97,7 @@ class Pull {
     const rows =
       await (alone ? this.#copy(find, session, what, write) : this.#copyInParallel(find, session, what, write));
     await until(this.#sinks.flush(), this.#signal);
-    await this.#callUser(() => until(meter.complete(), this.#signal)); // what it throws finds the old file in its place
+    await this.#callUser(() => until(meter.complete(), this.#signal)); // before the old file is replaced, since `onProgress` may throw
     await this.#sinks.commit(this.#signal);
     const { name: to, paths } = this.#sinks;
     return new PullResult({
@@ -110,25 +110,25 @@ class Pull {
     });
   }
 
-  /** Removes what was written, as far as it can be; the error to throw. */
+  /** Removes what was written, as far as possible, and returns the error to throw. */
   async fail(error: unknown): Promise<unknown> {
     const reason = this.#explain(error);
     await this.#sinks.abort(reason, this.#signal);
     return reason;
   }
 
-  /** The error to throw; where rows were on their way, with what has become of them. */
+  /** The error to throw. Once rows have arrived, it says what has happened to them. */
   #explain(error: unknown): unknown {
     if (this.#thrown !== undefined) return this.#thrown.error;
     const { signal } = this.#options;
     if (signal?.aborted && error === signal.reason) return error;
     if (!(error instanceof LakebaseError) || this.#received <= 0) return error;
     const { code, sqlstate, cause } = error;
-    const came = `${countText(this.#received, "row")} had arrived, ${sizeText(this.#bytes)} were written`;
-    return new LakebaseError(code, `${error.message}\n${came}; ${this.#sinks.outcome}`, { cause, sqlstate });
+    const arrived = `${countText(this.#received, "row")} had arrived, ${sizeText(this.#bytes)} were written`;
+    return new LakebaseError(code, `${error.message}\n${arrived}; ${this.#sinks.outcome}`, { cause, sqlstate });
   }
 
-  /** On one connection, in the transaction where there is one. */
+  /** Copies on one connection, in the transaction if there is one. */
   async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
     const unchecked = this.#unchecked(session, what);
     const query = unchecked ?? await findSource(find, what, { signal: this.#signal });
@@ -142,20 +142,25 @@ class Pull {
       });
     } catch (error) {
       const noTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
-      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // says it better
+      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // has a better error
       throw error;
     }
   }
 
-  /** A look-up is a round trip. In a transaction it keeps a name that is wrong from being the end of that. */
+  /**
+   * The table without a look-up, which would be a round trip. In a transaction the look-up is needed, because a COPY of a table
+   * that does not exist would end the transaction.
+   */
   #unchecked(session: Session, what: string | Fragment): SourceQuery | undefined {
     const text = this.#format.format === "csv" || this.#format.format === "text";
-    const held = session.transaction !== undefined;
+    const inTransaction = session.transaction !== undefined;
     const { columns, partitionBy } = this.#options;
-    return text && !held && columns === undefined && partitionBy === undefined ? uncheckedTable(what) : undefined;
+    return text && !inTransaction && columns === undefined && partitionBy === undefined
+      ? uncheckedTable(what)
+      : undefined;
   }
 
-  /** On several connections, under one snapshot. */
+  /** Copies on several connections with one snapshot. */
   async #copyInParallel(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
     const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await import("./parallel.ts");
     const { all, several } = this.#sinks;
@@ -182,7 +187,7 @@ class Pull {
     return this.#source = source;
   }
 
-  /** Messages of a COPY that are no row: the line with the names, or the end of binary. */
+  /** The number of messages of a COPY that are not rows: the line with the names, or the end of the binary format. */
   get #framing(): number {
     const { format, header } = this.#format;
     return header || format === "binary" ? 1 : 0;
@@ -236,7 +241,7 @@ class Pull {
     }
   }
 
-  /** Calls what is the program's own, whose errors are thrown as they are. */
+  /** Calls the program's own function or stream, whose errors are thrown unchanged. */
   async #callUser(call: () => Promise<void> | void): Promise<void> {
     try {
       await call();
@@ -248,16 +253,16 @@ class Pull {
   }
 }
 
-/** Whoever reads may leave early without a wait, as a stream of Node does; the connection is free only when the COPY has ended. */
+/** Waits for the end of the COPY, also when its reader leaves early: only then the connection is free. */
 async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } finally {
-    await copying.return(undefined).catch(() => {}); // its own error is that of the work
+    await copying.return(undefined).catch(() => {}); // its error is the same as that of the work
   }
 }
 
-/** A place in the COPY is none in the statement that was written. */
+/** Removes the position from errors: it is a position in the COPY, not in the user's statement. */
 async function* withoutPosition(
   copying: AsyncGenerator<Chunk, number, void>,
   onEnd: (rows: number) => void,

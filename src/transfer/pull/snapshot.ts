@@ -7,50 +7,50 @@ import type { Lease, Session } from "../../sql/session.ts";
 import { parserSource } from "../../sql/types.ts";
 import type { PagedTable } from "./parallel.ts";
 
-/** What has to be known of a table to read it by its pages; a row for each table that has pages of its own. */
+/** The facts that reading a table by its pages needs; a row for each table or partition that has pages. */
 export interface SnapshotRow {
-  /** The name under which other transactions see what this one sees. */
+  /** The name by which other transactions take the same snapshot. */
   snapshot: string;
-  /** The quoted name of the table that was asked for, with its schema. */
+  /** The quoted name of the table, with its schema. */
   relation: string;
-  /** Its columns; in the first row alone. */
+  /** The columns of the table; only in the first row. */
   columns: TableColumns;
-  /** Its `pg_class.relkind`. */
+  /** The `pg_class.relkind` of the table. */
   kind: string;
-  /** Whether other connections can't see it. */
+  /** Whether the table is temporary, so that other connections can't see it. */
   temporary: boolean;
-  /** Whether other tables inherit from it, not as partitions. */
+  /** Whether tables that are not partitions inherit from it. */
   inherited: boolean;
-  /** Whether policies say which of its rows this role sees. */
+  /** Whether row-level security applies to this role. */
   secured: boolean;
   /** The server's version, such as 150018. */
   version: number;
   /** Whether the server has one backend for all connections. */
   embedded: boolean;
-  /** The quoted name of the table or partition; null where it has none. */
+  /** The quoted name of the partition, or of a plain table; null for a table without partitions. */
   name: string | null;
-  /** Its `pg_class.relkind`. */
+  /** The `pg_class.relkind` of the partition. */
   leafKind: string;
-  /** Whether this role may read it. */
+  /** Whether this role may read the partition. */
   readable: boolean;
-  /** How it keeps its rows: `heap`, or what an extension brought. */
+  /** The table access method: `heap`, or that of an extension. */
   access: string | null;
-  /** Pages of its heap. */
+  /** The number of pages of the heap. */
   pages: number;
-  /** Bytes of it all. */
+  /** The bytes of the heap and of its TOAST table. */
   bytes: number;
 }
 
 const TYPES = parserSource();
 
-/** A foreign table, for one, can't be locked. */
+/** The code for a relation that can't be locked, such as a foreign table. */
 const WRONG_KIND = "42809";
 
 const SNAPSHOT_ROUTINES: ReadonlySet<unknown> = new Set(["ImportSnapshot", "SetTransactionSnapshot"]);
 
 const BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/** `$name` goes in as a literal: of several statements in one, none takes parameters. */
+/** `$name` is replaced by a literal, because a query of several statements has no parameters. */
 const FACTS =
   `WITH root AS (SELECT * FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $name::pg_catalog.regclass),
 leaves AS (
@@ -78,8 +78,8 @@ LEFT JOIN pg_catalog.pg_namespace AS space ON space.oid OPERATOR(pg_catalog.=) l
 LEFT JOIN pg_catalog.pg_am AS access ON access.oid OPERATOR(pg_catalog.=) leaf.relam ORDER BY leaves.ordinality`;
 
 /**
- * Begins the transaction whose snapshot the others take, and looks at the table in it. The table is locked first, so that
- * what the snapshot shows is not rewritten meanwhile.
+ * Begins the transaction whose snapshot the others take, and reads the facts about the table in it. The table is locked first,
+ * so that its rows are not rewritten after the snapshot.
  */
 export async function exportSnapshot(
   session: Session,
@@ -101,24 +101,23 @@ export async function exportSnapshot(
   }
 }
 
-/** The same whether the server takes back-slashes for themselves or not. */
+/** A literal that does not depend on `standard_conforming_strings`. */
 function literal(text: string): string {
   return `E'${text.replace(/['\\]/g, "$&$&")}'`;
 }
 
 /**
- * Begins a transaction that sees what another one sees; the COPY behind it is sent with it, since over a long line a round
- * trip more is time without rows. The lock does not wait: behind a change of the table that waits for the first transaction,
- * it would wait for ever.
+ * Begins a transaction with the snapshot of another one. The COPY is sent together with this text, which saves a round trip.
+ * The lock does not wait: it would wait for ever behind a change of the table that itself waits for the first transaction.
  *
- * @param table Its quoted name.
- * @param snapshot What the first transaction exported.
+ * @param table The quoted name of the table.
+ * @param snapshot The name of the exported snapshot.
  */
 export function importText(table: string, snapshot: string): string {
   return `${BEGIN}; SET TRANSACTION SNAPSHOT '${snapshot}'; LOCK TABLE ${table} IN ACCESS SHARE MODE NOWAIT; `;
 }
 
-/** Whether the server refused a snapshot: the transaction that exported it has ended. The SQLSTATE differs with its version. */
+/** Whether the server refused a snapshot because its transaction has ended. The SQLSTATE depends on the server's version. */
 export function isSnapshotGone(error: unknown): boolean {
   return SNAPSHOT_ROUTINES.has((error as { routine?: unknown } | null)?.routine);
 }
@@ -139,20 +138,20 @@ const KINDS: Record<string, string> = {
 /**
  * The tables to read page by page.
  *
- * @param asked What a person calls the table that was asked for.
- * @param rows What is known of it.
- * @throws {LakebaseError} `BAD_PARAMETER` with the reason where it can't be read so.
+ * @param asked The name of the table in a message.
+ * @param rows The facts about the table.
+ * @throws {LakebaseError} `BAD_PARAMETER` with the reason where the table can't be read page by page.
  */
 export function pagedTables(asked: string, rows: readonly SnapshotRow[]): PagedTable[] {
   const reason = refusal(rows);
   if (reason !== undefined) throw notInParallel(asked, reason);
-  // Without a partition there is nothing to read, but a file still has a header.
+  // A table without partitions has no rows, but a file has a header all the same.
   return rows.map(({ name, relation, pages, bytes }) =>
     name === null ? { name: relation, pages: 0, bytes: 0 } : { name, pages, bytes }
   );
 }
 
-/** A pull that has to do without `parallel`. */
+/** Makes the error for a pull that is not possible with `parallel`. */
 export function notInParallel(table: string, reason: string): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
@@ -171,20 +170,20 @@ function refusal(rows: readonly SnapshotRow[]): string | undefined {
     return noPages(root.kind);
   }
   if (root.kind === "p" && root.secured) {
-    return "policies say which rows of it you see, and its partitions have their own";
+    return "it has row-level security, and its partitions have their own";
   }
   return rows.map(leafRefusal).find((reason) => reason !== undefined);
 }
 
 function noPages(kind = ""): string {
-  return `it is ${KINDS[kind] ?? "no table"}, without pages to share out`;
+  return `it is ${KINDS[kind] ?? "not a table"}, which has no pages`;
 }
 
 function leafRefusal({ kind, name, leafKind, readable, access }: SnapshotRow): string | undefined {
   if (name === null) return undefined;
   const which = kind === "p" ? `its partition ${name}` : "it";
-  if (leafKind === "f") return `${which} is a foreign table, without pages to share out`;
-  if (access !== "heap") return `${which} keeps its rows as "${access}", not in pages`;
-  if (!readable) return `your role may read it, but not ${which} by itself`;
+  if (leafKind === "f") return `${which} is a foreign table, which has no pages`;
+  if (access !== "heap") return `${which} keeps its rows with the access method "${access}", not in pages`;
+  if (!readable) return `your role may read the table, but not ${which} directly`;
   return undefined;
 }

@@ -10,19 +10,19 @@ import {
 
 /** How the rows of one COPY are divided into files. */
 export interface Division {
-  /** How the server writes them. */
+  /** The format in which the server writes the rows. */
   format: CopyFormat;
-  /** Rows of a file at most. */
+  /** The most rows of a file. */
   rowsPerFile?: number | undefined;
-  /** Whether each row begins with the values of its partition, and all rows of a partition come together. */
+  /** Whether each row begins with the values of its partition. All rows of a partition come one after another. */
   partitioned: boolean;
 }
 
-/** The rows of a file; all of them are taken before the next file's. */
+/** The rows of one file. They have to be read before those of the next file. */
 export interface FileRowsPart {
-  /** The values of its partition, as the server writes them as text; none where there are no partitions. */
+  /** The values of the partition, as text of the server; none where there are no partitions. */
   partition: (string | null)[];
-  /** What a COPY of these rows alone would give. */
+  /** The rows, as a COPY of only these rows would give them. */
   chunks: AsyncIterable<Chunk>;
 }
 
@@ -32,8 +32,8 @@ const TAB = 0x09;
 const COMMA = 0x2c;
 
 /**
- * Divides the rows of a COPY. Each file gets the line with the names, or the frame of binary, that the whole has once. Without
- * partitions there is a file at least, so that the columns of an empty table are known.
+ * Divides the rows of a COPY into files. Each file gets the line with the names, or the header and the trailer of the binary
+ * format. Without partitions there is at least one file, so that the columns of an empty table are known.
  */
 export async function* splitRows(
   chunks: AsyncIterable<Chunk>,
@@ -48,7 +48,7 @@ class Rows {
   readonly #layout: Layout;
   readonly #most: number;
   readonly #partitioned: boolean;
-  /** The rows at hand that are in no file yet, from `#at` on. */
+  /** The current chunk, whose rows from `#at` on are in no file yet. */
   #chunk: Chunk | undefined;
   #at = 0;
   #left = 0;
@@ -92,7 +92,7 @@ class Rows {
     if (this.#layout.binary) yield { ...BINARY_TRAILER, bytes: BINARY_TRAILER.bytes.slice() };
   }
 
-  /** Whether there are rows at hand. */
+  /** Gets the next chunk where it is needed; whether there are more rows. */
   async #fill(): Promise<boolean> {
     while (this.#left === 0) {
       const { value, done } = await this.#source.next();
@@ -125,7 +125,7 @@ class Rows {
     return { bytes: taken, rows };
   }
 
-  /** Rows of the partition, without its values. */
+  /** Takes rows of the partition, without the values of the partition. */
   #takeKeyed(room: number): Chunk {
     const { bytes } = this.#chunk!;
     const out = new Uint8Array(bytes.length - this.#at);
@@ -171,17 +171,17 @@ async function* rowsAlone(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, v
   for await (const item of withoutFrames(ended(), false)) if (item !== END_OF_COPY) yield item;
 }
 
-/** Where things are in the rows of a format. */
+/** The layout of rows in a format. */
 interface Layout {
   binary: boolean;
   /** Whether the first line has the names. */
   headed: boolean;
-  /** Bytes in front of a row's partition, and between it and the first value. */
+  /** The number of bytes before the partition of a row, and between the partition and the first value. */
   beforeKey: number;
   behindKey: number;
-  /** Where the row that begins at a place ends. */
+  /** The end of the row that begins at a position. */
   endOfRow(bytes: Uint8Array, at: number): number;
-  /** Where the first value of that row begins, behind its partition. */
+  /** The position of the first value of that row, behind the partition. */
   endOfKey(bytes: Uint8Array, at: number): number;
 }
 
@@ -208,7 +208,7 @@ function endOfQuotedRow(bytes: Uint8Array, at: number): number {
   return bytes.length;
 }
 
-/** A row is the number of its values in 16 bits, then each value's length in 32, -1 for NULL, and the value. */
+/** A row is the number of its values in 16 bits, then for each value its length in 32 bits (-1 for NULL), and the value. */
 const BINARY: Layout = {
   binary: true,
   headed: false,

@@ -76,7 +76,7 @@ bigTest("pull() refuses parallel where it can't be, with the reason, and leaves 
   for (const parallel of [0, -1, 65, 1.5, NaN, "2" as unknown as number]) {
     await refused(db.pull("spread", path, { parallel }), /parallel is .*; it must be a whole number from 1 to 64/);
   }
-  await refused(db.pull("spread", path, { parallel: 16 }), /parallel is 16, and there are 15 connections at most/);
+  await refused(db.pull("spread", path, { parallel: 16 }), /parallel is 16, but the pool has at most 15 connections/);
   await refused(db.sql`SELECT * FROM spread`.pull(path, { parallel: 2 }), /only a table by its name can be divided/);
   await db.query("CREATE VIEW spread_view AS TABLE spread");
   await refused(db.pull("spread_view", path, { parallel: 2 }), /it is a view/);

@@ -112,7 +112,7 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
   const cases: [target: string, options: PullOptions, message: RegExp, code?: string][] = [
     ["old/", {}, /it is a folder with files in it; say \{ replace: true \}/],
     ["mine/", { replace: true }, /it has the file thesis\.tex in it, which does not belong to a dataset/],
-    ["file/", {}, /a file is in its place/],
+    ["file/", {}, /there is a file of that name/],
     ["none/x/", {}, /there is no folder \S+\/none; make it first/],
     ["old", { format: "csv" }, /it is a folder; name a file in it, or write several files with "\S+\/old\/"/],
     [

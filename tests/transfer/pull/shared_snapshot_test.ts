@@ -21,12 +21,12 @@ Deno.test("pagedTables() refuses what can't be read by its pages, with the reaso
     [{ version: 130_010 }, /older than PostgreSQL 14/],
     [{ temporary: true }, /a temporary table, which other connections can't see/],
     [{ inherited: true }, /other tables inherit from it/],
-    [{ kind: "v" }, /it is a view, without pages/],
-    [{ kind: "?" }, /it is no table, without pages/],
-    [{ kind: "p", secured: true }, /policies say which rows/],
+    [{ kind: "v" }, /it is a view, which has no pages/],
+    [{ kind: "?" }, /it is not a table, which has no pages/],
+    [{ kind: "p", secured: true }, /it has row-level security/],
     [{ kind: "p", leafKind: "f", access: null }, /its partition public.t is a foreign table/],
-    [{ kind: "p", readable: false }, /not its partition public.t by itself/],
-    [{ access: "columnar" }, /it keeps its rows as "columnar", not in pages/],
+    [{ kind: "p", readable: false }, /not its partition public.t directly/],
+    [{ access: "columnar" }, /it keeps its rows with the access method "columnar"/],
   ];
   for (const [more, reason] of cases) {
     assert.throws(() => pagedTables("public.t", [{ ...TABLE, ...more }]), reason, JSON.stringify(more));

@@ -4,10 +4,10 @@ import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext } from "../encode.ts";
 import { batches, Output } from "../output.ts";
 
-/** What a record batch holds: small enough for a reader's cache, large enough that its own bytes don't count. */
+/** The size of a record batch: small enough for a reader's cache, and large enough that its metadata is negligible. */
 const LIMIT = { rows: 65_536, bytes: 16 * 1_048_576 };
 
-/** An Arrow IPC file, not compressed: readers map it into memory as it is. */
+/** Encodes rows as an Arrow IPC file, without compression, so that readers can map it into memory. */
 export async function* encodeArrow(
   chunks: AsyncIterable<Chunk>,
   { columns, batches: ready }: EncodeContext,
@@ -27,7 +27,7 @@ export async function* encodeArrow(
   yield* output.take();
 }
 
-/** Arrow's own writer, whose queue would be another copy and another wait for each of its pieces. */
+/** The writer of apache-arrow without its queue, which would copy each piece and wait for it. */
 class FileWriter extends RecordBatchFileWriter {
   readonly #put: (bytes: Uint8Array) => void;
 
@@ -36,7 +36,7 @@ class FileWriter extends RecordBatchFileWriter {
     this.#put = put;
   }
 
-  /** With the schema also where a stream has it: Arrow's own leaves it out, and then nobody can read while it comes. */
+  /** Also writes the schema at the start, which apache-arrow leaves out, so that the file can be read as a stream. */
   protected override _writeSchema(schema: Schema): this {
     super._writeSchema(schema);
     return this._writeMessage(Message.from(schema));
