@@ -5,19 +5,19 @@ import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { parserSource } from "../../sql/types.ts";
 
-/** Bytes of a `CopyData` message at most: the server takes each whole into its memory. */
+/** The most bytes of a `CopyData` message: the server keeps each message in memory as a whole. */
 const MESSAGE_BYTES = 262_144;
 
 const TYPES = parserSource();
 
 /**
- * Runs a `COPY ... FROM STDIN` with the bytes of a source, which is read no faster than the server takes them, and no
+ * Runs a `COPY ... FROM STDIN` with the bytes of a source. The source is read as fast as the server takes the bytes, and no
  * further once the server has refused them.
  *
  * @param text The statement.
  * @param source Bytes in the statement's format, cut anywhere.
- * @returns How many rows the server took.
- * @throws What the source throws, after which the server has nothing of it; else what the driver throws.
+ * @returns The number of rows that the server took.
+ * @throws What the source throws, in which case the server keeps none of the rows; else what the driver throws.
  */
 export async function copyIn(
   session: Session,
@@ -28,7 +28,8 @@ export async function copyIn(
 ): Promise<{ rows: number }> {
   const copy = new CopyIn(text);
   const stop = () => {
-    // The server looks for a request to cancel only between two messages. Afterwards it can't be told which of the two ended it.
+    // The server checks for a request to cancel only between messages. Afterwards nobody can tell whether that request ended the
+    // COPY, or still is on its way, so the connection is closed.
     lease.broken ??= new Error("stopped while copying in");
     copy.fail("stopped");
   };
@@ -47,7 +48,7 @@ export async function copyIn(
   }
 }
 
-/** Sends the source; what it threw, where it did. */
+/** Sends the bytes of the source; returns the error that the source threw, if any. */
 async function feed(
   copy: CopyIn,
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -68,7 +69,7 @@ async function feed(
     copy.fail("its source failed");
     return { error };
   }
-  // The server's answer does not wait for a source that does not answer.
+  // Not awaited, because a source that does not respond must not hold up the server's answer.
   Promise.resolve(iterator.return?.()).catch(() => {});
   return undefined;
 }
@@ -85,7 +86,7 @@ class CopyIn extends Exchange {
     this.#text = text;
   }
 
-  /** When the server waits for bytes, or has ended it. */
+  /** Resolves when the server waits for bytes, or has ended the COPY. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }

@@ -8,12 +8,12 @@ import { parserSource } from "../../sql/types.ts";
 import { type Chunk, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
 
 /**
- * Runs a `COPY ... TO STDOUT` and gives its rows as they come. The server sends no faster than they are taken; leaving the
- * loop early has it stop.
+ * Runs a `COPY ... TO STDOUT` and yields its rows as they arrive. The server sends them as fast as they are taken. Leaving the
+ * loop early cancels the COPY.
  *
  * @param text The statement.
- * @returns How many rows it copied.
- * @throws What the driver throws; whoever asked to stop looks at the signal.
+ * @returns The number of rows.
+ * @throws What the driver throws. After a stop the caller has to check the signal.
  */
 export async function* copyOut(
   session: Session,
@@ -27,10 +27,10 @@ export async function* copyOut(
 }
 
 /**
- * {@linkcode copyOut} of several statements. Each is sent when the one before it begins, so that the server need not wait for
- * it: a round trip for each would be time without rows. They must be of one transaction, where after a failure none runs.
+ * {@linkcode copyOut} for several statements. Each is sent when the one before it begins, so that the server does not wait a
+ * round trip between them. They have to be in one transaction, in which no statement runs after a failure.
  *
- * @param texts The statements, each asked for when it can be sent.
+ * @param texts The statements. Each is read when it can be sent.
  */
 export function copyOutSeries(
   session: Session,
@@ -49,9 +49,9 @@ async function* run(
 ): AsyncGenerator<CopyItem, void, void> {
   const leaving = new AbortController();
   const stopped = signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]);
-  const letGo = () => copy.discard();
-  stopped.addEventListener("abort", letGo, { once: true });
-  if (stopped.aborted) letGo();
+  const discard = () => copy.discard();
+  stopped.addEventListener("abort", discard, { once: true });
+  if (stopped.aborted) discard();
   const finished = exchange(session, lease, stopped, copy);
   finished.then(() => copy.end(), () => copy.end());
   try {
@@ -61,35 +61,35 @@ async function* run(
       yield chunk;
     }
     await finished;
-    stopped.throwIfAborted(); // what came after that was dropped, though the server may have ended before it was canceled
+    stopped.throwIfAborted(); // the rows after a stop were dropped, even if the COPY has ended before it was canceled
     yield END_OF_COPY;
   } finally {
     if (!copy.over) leaving.abort();
     await finished.catch(() => {});
-    stopped.removeEventListener("abort", letGo);
+    stopped.removeEventListener("abort", discard);
     copy.detach();
   }
 }
 
-/** Bytes that may wait for who reads them; above, the server has to wait. */
-const MOST_WAITING = 1_048_576;
+/** The most bytes that wait to be taken; the server has to wait then. */
+const MAX_WAITING_BYTES = 1_048_576;
 
 /**
  * How long rows wait for more of them. The server sends some 8 kB at a time; to handle each by itself would take several times
  * as long as all that is done with its rows.
  */
-const GATHER_MS = 5;
+const CHUNK_DELAY_MS = 5;
 
 const TYPES = parserSource();
 
 /** The exchange of COPYs. While the rows come, what the socket brings goes past the driver's parser. */
 export class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
-  /** The COPYs whose rows nobody has taken yet; the last one's come now. */
+  /** The COPYs with rows that wait to be taken. The rows of the last one are arriving. */
   readonly #copies: CopyMessages[] = [];
-  /** Reads the end of a COPY that another one follows. */
+  /** Reads the end of a COPY that is followed by another one. */
   #end: CopyEnd | undefined;
-  /** Whether a COPY was sent behind the one whose rows come. */
+  /** Whether the next COPY was sent already. */
   #ahead = false;
   #data: TakenData | undefined;
   #attached = false;
@@ -97,30 +97,30 @@ export class CopyOut extends Exchange {
   #discarding = false;
   #over = false;
   #wake: (() => void) | undefined;
-  /** Whether rows have waited for long enough. */
+  /** Whether rows have waited long enough to be taken in a chunk that is not full. */
   #due = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Made of the statements. */
+  /** Makes the exchange for some statements. */
   constructor(texts: Iterable<string>) {
     super({ types: TYPES });
     this.#texts = texts[Symbol.iterator]();
     this.#begin();
   }
 
-  /** Whether the server has ended it. */
+  /** Whether the server has ended the last COPY. */
   get over(): boolean {
     return this.#over;
   }
 
-  /** The next rows; `undefined` after the last, or when it has failed. */
+  /** The next rows; `undefined` after the last ones, or after a failure. */
   async next(): Promise<CopyItem | undefined> {
     for (;;) {
       const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
       const ended = this.#over || first.ended;
       const chunk = first.take(this.#due || ended);
       this.#due = false;
-      if (this.#held && this.#waiting < MOST_WAITING) this.#release();
+      if (this.#held && this.#waiting < MAX_WAITING_BYTES) this.#release();
       if (chunk !== undefined) return chunk;
       if (following !== undefined) {
         this.#copies.shift();
@@ -131,7 +131,7 @@ export class CopyOut extends Exchange {
     }
   }
 
-  /** Nothing more comes. */
+  /** Ends the exchange: no more bytes arrive. */
   end(): void {
     this.#over = true;
     this.#end = undefined;
@@ -139,7 +139,7 @@ export class CopyOut extends Exchange {
     this.#call();
   }
 
-  /** Lets what still comes go by, so that the server's end of it can arrive. */
+  /** Drops the rows that still arrive, so that the end of the COPY can arrive. */
   discard(): void {
     this.#discarding = true;
     if (this.#held) this.#release();
@@ -160,7 +160,7 @@ export class CopyOut extends Exchange {
     this.#ahead = this.#send();
   }
 
-  /** Sends the next statement, where there is one. */
+  /** Sends the next statement, if there is one. */
   #send(): boolean {
     const { done, value } = this.#texts.next();
     if (!done) this.wire.query(value as string);
@@ -187,7 +187,7 @@ export class CopyOut extends Exchange {
     this.#copies.push(new CopyMessages({ beside: (message) => this.#pass(message), rest }));
   }
 
-  /** Takes what follows the last row of a COPY. */
+  /** Reads the bytes behind the last row of a COPY. */
   #finishCopy(bytes: Buffer): void {
     const outcome = this.#end === undefined ? { rest: bytes } : this.#end.push(bytes);
     if (outcome === undefined) return;
@@ -206,19 +206,19 @@ export class CopyOut extends Exchange {
       if (this.#end === undefined) this.#current.push(bytes);
       else this.#finishCopy(bytes);
     } catch (error) {
-      this.#socket.destroy(error as Error); // what it says can't be made sense of any more
+      this.#socket.destroy(error as Error); // what follows can't be understood any more
       return;
     }
     if (this.#discarding) {
       this.#copies.forEach((copy) => {
         while (copy.take() !== undefined);
       });
-    } else if (this.#attached && !this.#held && this.#waiting >= MOST_WAITING) this.#hold();
+    } else if (this.#attached && !this.#held && this.#waiting >= MAX_WAITING_BYTES) this.#hold();
     if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#call();
-    else this.#timer ??= setTimeout(() => this.#fall(), GATHER_MS);
+    else this.#timer ??= setTimeout(() => this.#takePartial(), CHUNK_DELAY_MS);
   }
 
-  #fall(): void {
+  #takePartial(): void {
     this.#timer = undefined;
     this.#due = true;
     this.#call();
@@ -244,11 +244,11 @@ export class CopyOut extends Exchange {
   }
 }
 
-/** What came of a COPY that another one was sent behind. */
+/** The outcome of a COPY behind which another one was sent. */
 export type CopyOutcome =
-  /** It ended, and these are the first bytes of what answers the next one. */
+  /** It has ended, and these are the first bytes of the answer to the next one. */
   | { next: Buffer }
-  /** It failed, and so did the next one; the error, and the bytes from the server's last `ReadyForQuery` on. */
+  /** It has failed, and so has the next one: the error, and the bytes from the last `ReadyForQuery` on. */
   | { rest: Buffer };
 
 /** PostgreSQL's protocol, section "Message Formats". */
@@ -256,9 +256,9 @@ const HEADER = 5;
 const [ERROR, READY, SEVERITY] = ["E", "Z", "V"].map((letter) => letter.charCodeAt(0));
 
 /**
- * Reads what stands between the rows of two COPYs that were sent one behind the other. Where the first one fails its
- * transaction takes no more, so the second one's answer is an error that says just that: it is passed over, and `pg`, which
- * knows of one query, hears of one end.
+ * Reads the messages between the rows of two COPYs that were sent one after the other. If the first COPY fails, its transaction
+ * is aborted, and the second COPY fails for that reason only. That error is dropped, because `pg` knows of one query and
+ * expects one end.
  */
 export class CopyEnd {
   #bytes: Buffer = Buffer.alloc(0);
@@ -266,9 +266,9 @@ export class CopyEnd {
   #readies = 0;
 
   /**
-   * Takes bytes, the first of which begin with the message behind the last row.
+   * Reads bytes. The first ones begin with the message behind the last row.
    *
-   * @returns What came of it, once that is known.
+   * @returns The outcome, once it is known.
    */
   push(bytes: Buffer): CopyOutcome | undefined {
     this.#bytes = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);
@@ -277,7 +277,7 @@ export class CopyEnd {
       if (message === undefined) return undefined;
       if (message[0] === READY && (this.#error === undefined || ++this.#readies === 2)) break;
       if (message[0] === ERROR) {
-        if (!isOrdinary(message)) return { rest: this.#bytes }; // nothing follows: the server ends the connection
+        if (!isOrdinary(message)) return { rest: this.#bytes }; // nothing follows, because the server ends the connection
         this.#error ??= Buffer.from(message);
       }
       this.#bytes = this.#bytes.subarray(message.length);
@@ -286,7 +286,7 @@ export class CopyEnd {
     return { next: this.#bytes.subarray(HEADER + 1) };
   }
 
-  /** The first message, where it is whole. */
+  /** The first message, if it is complete. */
   #message(): Buffer | undefined {
     if (this.#bytes.length < HEADER) return undefined;
     const length = this.#bytes.readInt32BE(1) + 1;
@@ -294,7 +294,7 @@ export class CopyEnd {
   }
 }
 
-/** After an `ERROR` the connection goes on; after anything else it does not. */
+/** Whether the connection continues after the error, as it does after an `ERROR`, but not after a `FATAL`. */
 function isOrdinary(error: Buffer): boolean {
   for (let at = HEADER; error[at] !== undefined && error[at] !== 0;) {
     const end = error.indexOf(0, at);

@@ -9,24 +9,24 @@ import type { PullFormat } from "../formats/file_format.ts";
 import { bad, type PullOptions } from "../pull/options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
-/** How the server writes the rows. */
+/** The format in which the server writes the rows. */
 export interface CopyFormat {
   /** `json` is the text format, in which each column is in its {@linkcode JsonForm}. */
   format: "csv" | "text" | "binary" | "json";
-  /** Whether the first line has the names. @default {false} */
+  /** Whether the first line has the names of the columns. @default {false} */
   header?: boolean | undefined;
-  /** What stands between two values. @default {a comma for csv, a tab for text} */
+  /** The character between two values. @default {a comma for csv, a tab for text} */
   delimiter?: string | undefined;
-  /** What stands for NULL. @default {nothing for csv, \N for text} */
+  /** The text that stands for NULL. @default {nothing for csv, \N for text} */
   nullText?: string | undefined;
   /**
-   * The numbers of columns whose values stand in front of each row, as JSON in hexadecimal digits, which no format has to
-   * quote. All rows with the same ones come together.
+   * The numbers of the columns that name partitions. Their values stand in front of each row, as JSON in hexadecimal digits,
+   * which no format quotes. The rows are sorted by them.
    */
   partitions?: readonly number[] | undefined;
 }
 
-/** How the server has to write rows that become a file of a format. */
+/** The format in which the server writes rows for a file of a format. */
 export function copyFormat(
   format: PullFormat,
   { header = true, delimiter, nullText }: Pick<PullOptions, "header" | "delimiter" | "nullText">,
@@ -44,8 +44,8 @@ export function copyText(source: CopySource, options: CopyFormat): string {
 /**
  * A source with only some of its columns, or in another order.
  *
- * @param names The names; where two columns have one name, the second goes by `name_2`.
- * @throws {LakebaseError} `BAD_PARAMETER` for one that is not there.
+ * @param names The names of the columns; of two columns with one name, the second is called `name_2`.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist.
  */
 export function chooseColumns(source: CopySource, names: readonly string[] | undefined): CopySource {
   if (names === undefined) return source;
@@ -59,9 +59,9 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
 }
 
 /**
- * A source without the columns that name the folders of its partitions, and the numbers of those.
+ * Takes away the columns that name partitions, and returns their numbers.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for one that is not there, or where no other is left.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist, or if no other column is left.
  */
 export function partitionColumns(
   source: CopySource,
@@ -93,7 +93,7 @@ function copied(source: CopySource, { format, partitions = [] }: CopyFormat): st
   }
   if (whole && !renamed && !rewritten) return `(${text}\n)`;
   const names = width === 0 ? "" : `(${Array.from({ length: width }, (_, index) => `c${index + 1}`).join(", ")})`;
-  // What writes can't stand after FROM, only in WITH.
+  // A statement that writes is allowed in WITH, but not in FROM.
   const [before, from] = writes ? [`WITH q${names} AS (\n${text}\n) `, "q"] : ["", `(\n${text}\n) AS q${names}`];
   const list = columns.map(({ name }, index) => `${values[index]} AS ${quoted(name)}`).join(", ");
   if (partitions.length === 0) return `(${before}SELECT ${list} FROM ${from})`;

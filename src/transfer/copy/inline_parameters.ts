@@ -12,9 +12,9 @@ import { cancelable } from "../../sql/stop.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../../core/type_names.ts";
 
 /**
- * A statement with its parameters written in, and without the semicolon at its end: COPY takes neither.
+ * Replaces the parameters of a statement by literals, and removes the semicolon at its end, because COPY allows neither.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for a value where no parameter can be.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value in a place where no parameter is possible.
  */
 export async function inlineParameters(
   session: Session,
@@ -40,7 +40,7 @@ export async function inlineParameters(
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }
 
-/** Whether a back-slash escapes is the server's setting; it is asked only where that makes a difference. */
+/** Asks for the server's setting for back-slashes in strings, but only if it makes a difference. */
 async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
   const tokens = marks(text, false);
   const escaping = marks(text, true);
@@ -49,7 +49,7 @@ async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Pr
   return row?.["value"] === "on" ? tokens : escaping;
 }
 
-/** Its parameters and semicolons. */
+/** The parameters and semicolons of a statement. */
 function marks(text: string, escapes: boolean): SqlToken[] {
   return [...sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";")];
 }
@@ -67,7 +67,7 @@ function replaced(text: string, tokens: readonly SqlToken[], replace: (token: st
 function misplaced(): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
-    "Cannot read the rows: a ${value} stands in quotes or in a comment, where it is no parameter",
+    "Cannot read the rows: a ${value} stands in quotes or in a comment, where it can't be a parameter",
   );
 }
 
@@ -75,12 +75,12 @@ const BYTEA = BUILT_IN["bytea"]![0];
 const TEXTS = new Set(["text", "varchar", "bpchar", "name"].map((name) => BUILT_IN[name]![0]));
 
 /**
- * A parameter's value as SQL, for a statement that can't be given any. It means what the bound value would.
+ * Writes the value of a parameter as a literal that means the same as the bound value.
  *
- * @param value The value as it would be bound.
- * @param oid The type that the server has found for the parameter.
+ * @param value The value as it is bound.
+ * @param oid The type of the parameter, as the server describes it.
  * @param type The type as SQL.
- * @param position The parameter's number, from 1, for the error.
+ * @param position The number of the parameter, from 1, for the error.
  * @throws {LakebaseError} `BAD_PARAMETER` for bytes that are neither `bytea` nor text.
  */
 export function literal(value: WireValue, oid: number, type: string, position: number): string {
@@ -96,10 +96,10 @@ export function literal(value: WireValue, oid: number, type: string, position: n
 }
 
 /**
- * A type as SQL. Quoted, since `bit` and `char` alone would mean one bit and one character.
+ * Writes a type as SQL, in quotes because `bit` and `char` without quotes mean one bit and one character.
  *
- * @param oid The type's oid.
- * @param learned The names of a database's own types, as `format_type` has them.
+ * @param oid The oid of the type.
+ * @param learned The names of the database's own types, as `format_type` writes them.
  */
 export function typeText(oid: number, learned: ReadonlyMap<number, string>): string {
   const name = learned.get(oid);

@@ -1,24 +1,24 @@
 import { Buffer } from "node:buffer";
 
-/** Rows as the server sent them in a COPY. */
+/** Rows of a COPY, as the server sent them. */
 export interface Chunk {
-  /** Whole `CopyData` messages without their headers; they belong to who got them. */
+  /** Complete `CopyData` messages without their headers. The receiver may change the bytes. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** How many messages they were: a row each, but for the lines with the names, and the header and trailer of binary. */
+  /** The number of messages. Each is a row, except for a line with the names, and the trailer of the binary format. */
   rows: number;
 }
 
-/** Stands behind the rows of each statement of a series. */
+/** Marks the end of the rows of each COPY in a series. */
 export const END_OF_COPY: unique symbol = Symbol("end of a COPY");
 
-/** What a series of COPYs gives. */
+/** What a series of COPYs yields. */
 export type CopyItem = Chunk | typeof END_OF_COPY;
 
-/** Who gets what is no `CopyData`. */
+/** Receives the messages that are not `CopyData`. */
 export interface OtherMessages {
-  /** A message that may come in between, such as a notice. */
+  /** Receives a message that came between rows, such as a notice. */
   beside(message: Buffer): void;
-  /** What follows the last `CopyData`, from its first byte. */
+  /** Receives all bytes behind the last `CopyData`. */
   rest(bytes: Buffer): void;
 }
 
@@ -30,15 +30,15 @@ const BESIDE = codes("HNSAC");
 /** `ErrorResponse`, `CopyDone`, and what answers a statement that is no COPY. */
 const LAST = codes("EcTDIZG");
 
-/** Bytes of a chunk, about; a longer message is a chunk of its own. */
+/** The approximate bytes of a chunk; a longer message is a chunk of its own. */
 const CHUNK_BYTES = 262_144;
 
 /**
- * Takes the rows out of what a socket brings during a COPY. A row costs one move of its bytes within the buffer that it
- * came in, no event and no object.
+ * Takes the rows out of the bytes of a socket during a COPY. The bytes of a row are moved once, within the buffer that they
+ * came in, and no event or object is made for a row.
  */
 export class CopyMessages {
-  /** How many bytes of chunks nobody has taken yet. */
+  /** The number of bytes that wait to be taken. */
   waiting = 0;
   /** Whether the last `CopyData` has come. */
   ended = false;
@@ -47,7 +47,7 @@ export class CopyMessages {
   #out = new Uint8Array(0);
   #filled = 0;
   #rows = 0;
-  /** The beginning of a message that goes on in the next buffer. */
+  /** The beginning of a message that continues in the next buffer. */
   #begun: Buffer | undefined;
   /** The payload of a message that is longer than a buffer. */
   #long: Uint8Array<ArrayBuffer> | undefined;
@@ -58,9 +58,9 @@ export class CopyMessages {
   }
 
   /**
-   * Takes a buffer and uses it up.
+   * Reads a buffer, and overwrites it.
    *
-   * @throws {Error} Where it is no message of Postgres.
+   * @throws {Error} For bytes that are not a message of Postgres.
    */
   push(input: Buffer): void {
     const begun = this.#begun;
@@ -69,7 +69,7 @@ export class CopyMessages {
     else this.#split(begun === undefined ? input : Buffer.concat([begun, input]));
   }
 
-  /** Whether there is a chunk of the full size. */
+  /** Whether a full chunk is waiting. */
   get full(): boolean {
     return this.#ready.length > 0;
   }
@@ -77,7 +77,7 @@ export class CopyMessages {
   /**
    * The next chunk.
    *
-   * @param partial Whether it may be a small one, of what there is.
+   * @param partial Whether a chunk that is not full may be taken.
    */
   take(partial = true): Chunk | undefined {
     if (partial && !this.full) this.#give();
@@ -86,7 +86,7 @@ export class CopyMessages {
     return chunk;
   }
 
-  /** Moves the rows to the buffer's start, one behind the other. */
+  /** Moves the rows to the start of the buffer, one after another. */
   #split(input: Buffer): void {
     let at = 0;
     let filled = 0;
@@ -110,7 +110,7 @@ export class CopyMessages {
       return this.#others.rest(input);
     }
     if (code !== COPY_DATA && !BESIDE.has(code)) {
-      throw new Error(`the server sent something that is no message (${code})`);
+      throw new Error(`the server sent bytes that are not a message (${code})`);
     }
     const length = input.length < HEADER ? Infinity : lengthAt(input, 0);
     if (length <= input.length) {
@@ -146,7 +146,7 @@ export class CopyMessages {
     this.#lengthen(this.#long, input.subarray(HEADER));
   }
 
-  /** How much of the buffer belonged to the long message. */
+  /** Adds to the long message; returns the number of bytes of the buffer that belong to it. */
   #lengthen(long: Uint8Array<ArrayBuffer>, input: Uint8Array): number {
     const taken = Math.min(long.length - this.#longFilled, input.length);
     long.set(input.subarray(0, taken), this.#longFilled);
@@ -160,7 +160,7 @@ export class CopyMessages {
   }
 }
 
-/** The length of the message at a place, its kind's byte included. */
+/** The length of the message at a position, including the byte of its type. */
 function lengthAt(bytes: Uint8Array, at: number): number {
   const length = (bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) | bytes[at + 4]!;
   if (length < 4) throw new Error(`the server sent a message of the length ${length}`);
@@ -171,21 +171,21 @@ function codes(letters: string): ReadonlySet<number> {
   return new Set([...letters].map((letter) => letter.charCodeAt(0)));
 }
 
-/** The signature and the flags of `COPY ... (FORMAT binary)`; the length of what else its header has follows. */
+/** The length of the signature and the flags of `COPY ... (FORMAT binary)`. The length of the header extension follows. */
 const HEADER_START = 15;
 
-/** What begins a `COPY ... (FORMAT binary)`: the signature, no flags, and nothing more. */
+/** The header of a `COPY ... (FORMAT binary)`: the signature, no flags and no extension. */
 export const BINARY_HEADER: Uint8Array<ArrayBuffer> = Uint8Array.fromHex("5047434f50590aff0d0a00" + "00".repeat(8));
 
-/** What ends a `COPY ... (FORMAT binary)`. */
+/** The trailer of a `COPY ... (FORMAT binary)`. */
 export const BINARY_TRAILER: Chunk = { bytes: Uint8Array.of(0xff, 0xff), rows: 1 };
 
 /**
- * Takes away what several binary COPYs have once each, so that they can stand one behind the other.
+ * Removes the headers and trailers of a series of binary COPYs, so that their rows can follow one another.
  *
- * @param chunks Their rows, each COPY's with its end behind them. The server sends a header in the message of the first row,
- * and a trailer in one of its own.
- * @param headed Whether to leave the first one's header.
+ * @param chunks The chunks of the series. The server sends the header in the message of the first row, and the trailer in a
+ * message of its own.
+ * @param headed Whether the header of the first COPY is kept.
  */
 export async function* withoutFrames(
   chunks: AsyncIterable<CopyItem>,

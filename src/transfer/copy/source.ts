@@ -16,51 +16,51 @@ import type { StopOptions } from "../../sql/stop.ts";
 import { type ColumnType, columnType } from "../columns/batch.ts";
 import { inlineParameters } from "./inline_parameters.ts";
 
-/** A column of what is copied. */
+/** A column that is copied. */
 export interface CopyColumn {
-  /** Its name, as the server has it. */
+  /** The name of the column on the server. */
   name: string;
-  /** Its type's oid. */
+  /** The oid of its type. */
   oid: number;
-  /** What is in the type's brackets; -1 for nothing. */
+  /** The type modifier; -1 for none. */
   modifier: number;
-  /** How it is kept in binary formats. */
+  /** The type of the column in Arrow and Parquet. */
   type: ColumnType;
-  /** Whether it has no binary counterpart, so that binary formats select it as text. */
+  /** Whether Arrow and Parquet have no such type, so that the column is selected as text. */
   cast: boolean;
-  /** Its number in the query, from 1. */
+  /** The number of the column in the query, from 1. */
   place: number;
 }
 
-/** What is to be copied, before the server has described it. */
+/** The query for what is copied, before the server has described it. */
 export interface SourceQuery {
   /** A query. */
   statement: Statement;
-  /** The quoted name, where COPY takes it for the same rows as the query's. */
+  /** The quoted name of the table, if its COPY gives the same rows as the query. */
   table?: string | undefined;
-  /** Its columns, where they are known already: asking for them again would be a round trip. */
+  /** The columns, if they are known already, which saves a round trip. */
   columns?: DescribedField[] | undefined;
 }
 
-/** What is to be copied, as it was looked up. */
+/** The query for what is copied, and the relation that was found. */
 export interface FoundSource extends SourceQuery {
-  /** The quoted name of a table, view or the like; `undefined` for a query. */
+  /** The quoted name of the table or view; `undefined` for a query. */
   relation: string | undefined;
 }
 
-/** What is to be copied. */
+/** What is copied, with its columns. */
 export interface CopySource {
-  /** A query, with its parameters written in. */
+  /** The query, with literals instead of parameters. */
   text: string;
-  /** The quoted name, where COPY takes it for the same rows as the query's. */
+  /** The quoted name of the table, if its COPY gives the same rows as the query. */
   table: string | undefined;
-  /** The columns to copy, in their order; none where all are copied and nobody asked what they are. */
+  /** The columns to copy, in their order; none if all are copied and they are not known. */
   columns: CopyColumn[];
-  /** How many columns the query has; 0 where nobody asked. */
+  /** The number of columns of the query; 0 if they are not known. */
   width: number;
-  /** Whether it is an INSERT or the like, which can't stand after FROM. */
+  /** Whether the statement writes, such as an INSERT, and is not allowed in FROM. */
   writes: boolean;
-  /** Whether a column's name may have changed with the parameters. */
+  /** Whether the literals may have changed the name of a column. */
   renamed: boolean;
 }
 
@@ -70,7 +70,7 @@ interface RelationRow extends Relation {
   columns: TableColumns;
 }
 
-/** Of a table with generated columns COPY leaves those out, and of a parent the rows of its children. */
+/** COPY leaves out the generated columns of a table, and the rows of tables that inherit from it: `plain` is false then. */
 const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
   ${kindIs("r")} AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid)
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
@@ -79,9 +79,9 @@ const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, $
     ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
- * The table's name, as it was written; `undefined` for a query.
+ * The name of the table, as it was written; `undefined` for a query.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for what is neither.
+ * @throws {LakebaseError} `BAD_PARAMETER` for what is neither a name nor a query.
  */
 export function sourceName(what: string | Fragment): string | undefined {
   if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(what === null ? "null" : typeof what);
@@ -91,9 +91,9 @@ export function sourceName(what: string | Fragment): string | undefined {
 }
 
 /**
- * What a table's name or a query is as a statement.
+ * The statement for the name of a table, or for a query.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a table that is not there, `BAD_PARAMETER` for what is neither.
+ * @throws {LakebaseError} `QUERY_FAILED` for a table that does not exist, `BAD_PARAMETER` for what is neither a name nor a query.
  */
 export async function findSource(
   find: FindSession,
@@ -105,7 +105,7 @@ export async function findSource(
     return { statement: compile(what as Fragment), relation: undefined };
   }
   const [found] = await look<RelationRow>(find, NAME, [readings(name)], options);
-  // A sequence is its one row, as SELECT has it.
+  // SELECT reads the one row of a sequence.
   const { name: relation, plain, columns } = found?.kind === "sequence"
     ? found
     : await expectTable(find, "pull", name, found);
@@ -113,9 +113,9 @@ export async function findSource(
 }
 
 /**
- * A table that need not be looked up, for formats that take what the server writes: whether it is there, the COPY tells.
+ * The statement for a table without a look-up, for formats that need no columns: the COPY reports whether the table exists.
  *
- * @returns `undefined` for a query, and where its name can mean several things.
+ * @returns `undefined` for a query, and for a name that can have several meanings.
  */
 export function uncheckedTable(what: string | Fragment): SourceQuery | undefined {
   const name = sourceName(what);
@@ -123,15 +123,15 @@ export function uncheckedTable(what: string | Fragment): SourceQuery | undefined
   return relation === undefined ? undefined : wholeTable(relation, []);
 }
 
-/** All rows of a table. */
+/** The query for all rows of a table. */
 export function wholeTable(relation: string, columns: TableColumns): SourceQuery {
   return { statement: { text: `SELECT * FROM ${relation}`, values: [] }, columns: describedColumns(columns) };
 }
 
 /**
- * Asks the server about a statement, in the form in which it was written, so that what is wrong with it is shown where it is.
+ * Has the server describe a statement as the user wrote it, so that the position of an error is right.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a statement without rows; what the driver throws.
+ * @throws {LakebaseError} `QUERY_FAILED` for a statement without rows; else what the driver throws.
  */
 export async function describeSource(
   session: Session,
@@ -180,11 +180,11 @@ function refused(state: string, sqlstate: string): LakebaseError {
 }
 
 function several(): LakebaseError {
-  return refused("these are several statements; keep the one that has the rows", "42601");
+  return refused("these are several statements; keep only the one that has the rows", "42601");
 }
 
 function rowless(word: string): LakebaseError {
-  const hint = WRITES.has(word) ? "; write RETURNING ... at its end" : "";
+  const hint = WRITES.has(word) ? "; add RETURNING ... at its end" : "";
   return refused(word === "" ? "there is no statement" : `${word.toUpperCase()} gives no rows${hint}`, "0A000");
 }
 

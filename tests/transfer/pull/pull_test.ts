@@ -144,7 +144,7 @@ pullTest("pull() draws itself as one line and refuses what has no rows, before i
     ["EXPLAIN SELECT 1", /but not of EXPLAIN/],
     ["SELECT 1; SELECT 2", /these are several statements/],
     ["CREATE TEMP TABLE t (id int)", /CREATE gives no rows/],
-    ["DELETE FROM pg_class", /DELETE gives no rows; write RETURNING/],
+    ["DELETE FROM pg_class", /DELETE gives no rows; add RETURNING/],
     ["SELECT 1) TO STDOUT; DROP TABLE x --", /syntax error/],
     ["SELECT one\nFROM nowhere", /LINE 2: FROM nowhere\n {13}\^/],
   ];
