@@ -8,6 +8,8 @@ const CANCEL_MS = 1800;
 /** The time in which terminated code ends. */
 const UNWIND_MS = 300;
 
+const MAX_TRIES = 3;
+
 const CANNOT_STOP = "Stop: this cell did not end, and goes on. Restart the kernel to end it.";
 
 /** What a Stop needs. */
@@ -33,8 +35,8 @@ export async function interrupt(options: InterruptOptions): Promise<void> {
 }
 
 async function stop(cell: RunningCell, options: InterruptOptions): Promise<void> {
-  // Code that waited during the first try may be busy by now.
-  if (await tryStop(cell, options) || await tryStop(cell, options)) return;
+  // Code that waited during one try may be busy during the next, and garbage collection may need a second SIGINT.
+  for (let tries = 0; tries < MAX_TRIES; tries++) if (await tryStop(cell, options)) return;
   options.cells.notify(CANNOT_STOP);
 }
 

@@ -11,7 +11,12 @@ async function stopped(frontend: Frontend, code: string): Promise<Execution> {
     frontend.heard.slice(heard).some(({ parts }) => new TextDecoder().decode(parts[3]).includes('"go\\n"'));
   while (!went()) await new Promise((resolve) => setTimeout(resolve, 10));
   await frontend.request("control", "interrupt_request");
-  return await running;
+  // Without a limit, a Stop that fails would leave the test waiting for a cell that never ends.
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Stop did not end the cell: ${code}`)), 60_000);
+  });
+  return await Promise.race([running, limit]).finally(() => clearTimeout(timer));
 }
 
 function shown({ outputs }: Execution): string {
