@@ -21,15 +21,35 @@ export async function openConnection({ settings, found, release }: ReadSettings)
   let pool: LakebasePool | undefined;
   try {
     pool = new LakebasePool({
-      ...{ host, port, database, user, native: credentials === undefined, credentials, password: settings.password },
-      ...{ max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly, serverOptions },
+      host,
+      port,
+      database,
+      user,
+      native: credentials === undefined,
+      credentials,
+      password: settings.password,
+      max,
+      idleTimeout,
+      maxLifetime,
+      connectTimeout,
+      statementTimeout,
+      readOnly,
+      serverOptions,
       ssl: await tlsOptions(host, settings.sslMode, settings.ca),
       onWaiting: waiting.failed,
     });
     (await pool.connect()).release();
     waiting.connected();
     return new Lakebase({
-      ...{ pool, host, port, database, user, endpoint, credentials, readOnly, types },
+      pool,
+      host,
+      port,
+      database,
+      user,
+      endpoint,
+      credentials,
+      readOnly,
+      types,
       check: async () => makeListing(await runSteps(new CheckState(settings, found))),
       onClose: release,
     });

@@ -186,7 +186,10 @@ function bounded(tables: Rows, functions: Rows): FoundCatalog {
   };
   return {
     tables: tables.map(({ schema, name, kind, visible, columns }) => ({
-      ...{ schema, name, kind, visible },
+      schema,
+      name,
+      kind,
+      visible,
       columns: (columns ?? []) as unknown[],
     })).filter((table) => fits(table, table.columns.length)),
     functions: functions.map(({ schema, name, args, result, visible }) => ({ schema, name, args, result, visible }))

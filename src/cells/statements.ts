@@ -61,7 +61,12 @@ export async function holdConnection<T>(outside: Session, work: (session: Sessio
 function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }: Session): Session {
   const open: TransactionState = { failure: undefined, leave() {} };
   return {
-    ...{ types, learned, signal, lookUp, cancel, place },
+    types,
+    learned,
+    signal,
+    lookUp,
+    cancel,
+    place,
     get transaction() { // not a constant: a statement may begin or end a transaction
       if (isOpenTransaction(lease)) return open;
       open.failure = undefined;
