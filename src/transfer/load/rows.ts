@@ -36,10 +36,15 @@ export interface RowKind {
   close?: () => Promise<void>;
 }
 
-/** Row objects that a program holds, or makes. */
+/**
+ * Row objects that a program holds, or makes.
+ *
+ * @param json How the rows of a statement have JSON: parsed, as a result has it, or as the server's text.
+ */
 export async function openRows(
   source: AsyncIterable<unknown> | Iterable<unknown>,
   options: LoadOptions,
+  json: "parsed" | "text" = "parsed",
 ): Promise<Incoming> {
   const fields = source instanceof StatementRows ? source[OUTCOME].fields : [];
   const groups = Symbol.iterator in source
@@ -47,7 +52,7 @@ export async function openRows(
     : single(source as AsyncIterable<LoadRow>);
   return await openRowsOf(groups, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
-    text: source instanceof StatementRows ? resultText(fields) : valueText,
+    text: source instanceof StatementRows && json === "parsed" ? resultText(fields) : valueText,
     type: typeOfValue,
     known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
   }, options);

@@ -75,7 +75,7 @@ async function openQuery(
 ): Promise<Incoming> {
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
-  return await openRows(await query[EXACT_ROWS](signal), options);
+  return await openRows(await query[EXACT_ROWS](signal), options, "text");
 }
 
 function isPlace(source: unknown): source is string | URL {
