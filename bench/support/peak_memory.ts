@@ -1,12 +1,12 @@
 import { connect } from "../../mod.ts";
 
-/** What is pulled or loaded, and where the server is. */
+/** The transfer, and the address of the server. */
 export interface MemoryOptions {
   port: number;
   password: string;
   /** The authority's certificate. */
   caFile: string;
-  /** Which way the rows go. */
+  /** The direction of the transfer. */
   action: "pull" | "load";
   /** The table; one to load into is made. */
   table: string;
@@ -16,13 +16,13 @@ export interface MemoryOptions {
 
 /** What a transfer took. */
 export interface Took {
-  /** Megabytes that its process had resident at most. */
+  /** Peak resident memory of the process, in megabytes. */
   megabytes: number;
   /** Seconds without the connecting. */
   seconds: number;
 }
 
-/** Makes a transfer in a process of its own. */
+/** Runs a transfer in a separate process. */
 export async function peakMemory(options: MemoryOptions): Promise<Took> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", import.meta.url, JSON.stringify(options)],

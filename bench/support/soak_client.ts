@@ -16,15 +16,15 @@ export interface Journal {
   late: Memory;
 }
 
-/** In megabytes. */
+/** Memory in megabytes. */
 export interface Memory {
-  /** What JavaScript holds. */
+  /** Memory of the JavaScript heap. */
   heap: number;
-  /** What the whole process holds. */
+  /** Resident memory of the process. */
   resident: number;
 }
 
-/** Connections at most. */
+/** Limit of connections. */
 export const MOST_CONNECTIONS = 8;
 /** What the client says on standard output once it has closed its connections; it ends after its standard input has. */
 export const CLOSED = "closed\n";

@@ -9,7 +9,7 @@ const CLIENTS = [
 for (const [client, script] of CLIENTS) {
   conformanceTest(`${client} works unchanged`, async ({ program, local }) => {
     const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
-    // What it imports is fetched before: the environment names an authority that is for the local Lakebase alone.
+    // Fetch its imports first: the environment names an authority that is valid for the local Lakebase alone.
     await new Deno.Command(Deno.execPath(), { args: ["cache", "--config", config, clientScript(script)] }).output();
     const said = await program(Deno.execPath(), "run", "-A", "--cached-only", "--config", config, clientScript(script));
     assert.match(said, /done\n$/);

@@ -131,7 +131,7 @@ psqlTest("Ctrl-C in psql cancels the query", async () => {
     stderr: "piped",
   }).spawn();
   const pause = () => new Promise((resolve) => setTimeout(resolve, 300));
-  do await pause(); while (local.logins.length === before); // a busy machine takes its time to start psql
+  do await pause(); while (local.logins.length === before); // a busy machine starts psql slowly
   await pause();
   child.kill("SIGINT");
   const { stderr } = await child.output();

@@ -1,10 +1,10 @@
-/** A user of this machine, as `Deno.Command` takes one. */
+/** A user of this machine, as options of `Deno.Command`. */
 export interface Account {
   uid?: number;
   gid?: number;
 }
 
-/** The account to run a server as that refuses to run as root; empty where this process isn't root. */
+/** The account for a server that refuses to run as root; empty if this process is not root. */
 export function unprivilegedAccount(): Account {
   if (Deno.uid() !== 0) return {};
   const accounts = Deno.readTextFileSync("/etc/passwd").split("\n").map((line) => line.split(":"));

@@ -1,7 +1,7 @@
 import { type Browser, chromium } from "playwright-core";
 import { isFile } from "./files.ts";
 
-/** Without the network flags, every start looks up its maker's servers. */
+/** Without the network flags, every start contacts the vendor's servers. */
 const flags = [
   "--no-sandbox",
   "--disable-gpu",
@@ -12,7 +12,7 @@ const flags = [
   "--disable-sync",
 ];
 
-/** Why `launchChromium` can't work here. */
+/** Why `launchChromium` cannot work here. */
 export function chromiumMissing(): string | undefined {
   return executable() ? undefined : "no Chromium found; apt-get install chromium, or set LAKEBASE_TEST_CHROMIUM";
 }

@@ -6,7 +6,7 @@ export function isFile(path: string): boolean {
   }
 }
 
-/** For a file that may be gone already. */
+/** Removes a file that may not exist. */
 export function ignoreNotFound(error: unknown): void {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

@@ -3,7 +3,7 @@ import vm from "node:vm";
 
 let collect: (() => void) | undefined;
 
-/** How many of the objects something still holds, after everything that can go has gone. */
+/** The number of objects that are still referenced after garbage collection. */
 export async function stillHeld(objects: readonly WeakRef<object>[]): Promise<number> {
   if (collect === undefined) {
     v8.setFlagsFromString("--expose-gc");

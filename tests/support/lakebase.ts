@@ -4,7 +4,7 @@ import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/loc
 import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 
-/** The options that lead to a local Lakebase, as its environment would; for tests, which share one environment. */
+/** The options for a local Lakebase. Tests share one environment, so they cannot use its variables. */
 export function optionsOf(local: LocalLakebase): ConnectOptions {
   const { env } = local;
   return {
@@ -53,10 +53,10 @@ export async function failure(options: ConnectOptions): Promise<{ error: Lakebas
   throw new Error("it connected");
 }
 
-/** What a test gets: a local Lakebase without faults, and the options that lead to it. */
+/** The parts of a test: a local Lakebase without faults, and the options to connect to it. */
 export interface LocalTest {
   local: LocalLakebase;
-  /** The options, with more of them laid over. */
+  /** The options, overridden by `more`. */
   settings: (more?: ConnectOptions) => ConnectOptions;
 }
 
@@ -90,7 +90,7 @@ export function localTests(options: LocalOptions | (() => Promise<LocalOptions>)
 
 /** Which backends a test is for. */
 export interface BothOptions {
-  /** Why PGlite can't do it. */
+  /** Why PGlite cannot run the test. */
   notOnPglite?: string;
   /** Why no backend can change it: then PGlite is enough. */
   neverReached?: string;

@@ -5,16 +5,16 @@ import { postgresPrograms } from "./postgres_programs.ts";
 import { ServerProcess } from "./server_process.ts";
 
 export interface PostgresOptions {
-  /** The database to make besides `postgres`; the one that `url` names. */
+  /** The database to create besides `postgres`; `url` names it. */
   database?: string;
   /** The superuser's name. */
   user?: string;
-  /** Asked of every client when given; without one, loopback is trusted. */
+  /** The superuser's password; without one, clients on loopback need none. */
   password?: string;
   maxConnections?: number;
-  /** The server's certificate and key, PEM, for TLS; without one there is no TLS. */
+  /** The server's certificate and key for TLS, as PEM; without them there is no TLS. */
   certificate?: { cert: string; key: string };
-  /** Further lines of postgresql.conf, by name. */
+  /** Further settings of postgresql.conf, by name. */
   settings?: Record<string, string | number>;
 }
 
@@ -31,12 +31,12 @@ export interface PostgresServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Why `startPostgres` can't work here. */
+/** Why `startPostgres` cannot work here. */
 export function postgresMissing(): string | undefined {
   return postgresPrograms() ? undefined : "no PostgreSQL server found; apt-get install postgresql";
 }
 
-/** A PostgreSQL server of the test's own, on loopback and a free port. */
+/** A PostgreSQL server for one test, on loopback and a free port. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const bin = postgresPrograms();
   if (!bin) throw new Error(postgresMissing());

@@ -4,9 +4,9 @@ import { optionsOf } from "./lakebase.ts";
 import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 
-/** What a test of a query gets. */
+/** The parts of a test of a query. */
 export interface QueryTest {
-  /** A connection of its own, closed after the test. */
+  /** A connection for this test, closed after it. */
   db: Lakebase;
   local: LocalLakebase;
   /** Another connection, with more options; closed after the test. */
@@ -14,7 +14,7 @@ export interface QueryTest {
 }
 
 export interface QueryTestOptions {
-  /** Why PGlite can't do it. */
+  /** Why PGlite cannot run the test. */
   notOnPglite?: string;
 }
 
@@ -67,7 +67,7 @@ function register(backend: string, test: { name: string; ignore: boolean }, run:
   });
 }
 
-/** The error that something ends with. */
+/** The error with which a promise rejects. */
 export async function errorOf(work: PromiseLike<unknown> | (() => PromiseLike<unknown>)): Promise<LakebaseError> {
   try {
     await (typeof work === "function" ? work() : work);

@@ -1,6 +1,6 @@
-/** Random choices that a seed makes again. */
+/** Random choices that a seed reproduces. */
 export interface Random {
-  /** A whole number from 0 to below another. */
+  /** A whole number from 0 up to, but not including, a limit. */
   below: (end: number) => number;
   /** One of several. */
   one: <T>(items: readonly T[]) => T;

@@ -44,7 +44,7 @@ async function print(what: string, work: PromiseLike<unknown>): Promise<unknown>
   return found instanceof Error ? undefined : found;
 }
 
-/** JSON of what has no circles. */
+/** JSON without circular references. */
 function shallow(value: unknown): string {
   try {
     return JSON.stringify(value);

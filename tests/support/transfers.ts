@@ -3,9 +3,9 @@ import { Buffer } from "node:buffer";
 import type { Lakebase } from "../../mod.ts";
 import { type QueryTest, queryTest, type QueryTestOptions } from "./queries.ts";
 
-/** What a test of a pull gets. */
+/** The parts of a test of a pull. */
 export interface PullTest extends QueryTest {
-  /** A folder of its own, removed after the test. */
+  /** A folder for this test, removed after it. */
   folder: string;
 }
 
@@ -40,7 +40,7 @@ export function keeping(): { stream: WritableStream<Uint8Array>; text: () => str
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** A script in a process of its own, with this module's names. */
+/** Runs a script in a separate process, with this module's names. */
 export function script(code: string, env: Record<string, string>): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", ROOT).pathname, code],
