@@ -52,7 +52,7 @@ async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
 }
 
 for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0, 8, 4, 210, 22, 47]]] as const) {
-  queryTest(`a compute that suspends ${when} says nothing that is taken for another protocol`, async ({ local }) => {
+  queryTest(`a compute that suspends ${when} sends nothing in plain text`, async ({ local }) => {
     using socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env["PGPORT"]) });
     const bytes = new Uint8Array(1000);
     if (request.length > 0) {
@@ -68,14 +68,14 @@ for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0
   });
 }
 
-queryTest("a workspace that is away does not matter while the token lives", async ({ open, local }) => {
+queryTest("an outage of the workspace does not matter while the token is valid", async ({ open, local }) => {
   const db = await open({ max: 3 });
   local.faults.workspace("*", { status: 503 });
   await dropped(db, local); // so that the next query has to log in anew
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("past the token's end, a workspace that is away is what the error says", async ({ open, local }) => {
+queryTest("after the token's end, the error names the outage of the workspace", async ({ open, local }) => {
   const db = await open({ connectTimeout: 2 });
   local.faults.workspace("*", { status: 503 });
   local.faults.expireTokens();
@@ -124,7 +124,7 @@ class LaterClock implements Disposable {
   }
 }
 
-queryTest("a compute that suspends in mid query loses it, says so, and serves the next", async ({ open, local }) => {
+queryTest("a compute that suspends during a query fails it, and serves the next", async ({ open, local }) => {
   const db = await open({ connectTimeout: 20 });
   await using ran = await counter(db);
   const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(1)`);
@@ -137,7 +137,7 @@ queryTest("a compute that suspends in mid query loses it, says so, and serves th
   assert.ok(await ran.rows() <= 1);
 });
 
-queryTest("a compute that suspends in mid transaction leaves none of it", async ({ open, local }) => {
+queryTest("a compute that suspends during a transaction leaves nothing of it", async ({ open, local }) => {
   const db = await open({ connectTimeout: 20 });
   await using ran = await counter(db);
   const error = await errorOf(db.transaction(async (tx) => {
@@ -202,7 +202,7 @@ queryTest("a server that is full is waited for by all who need a connection", as
   assert.deepEqual(await Promise.all([busy, ...others]), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
-queryTest("a server that stays full is said to be full", async ({ open, local }) => {
+queryTest("a server that stays full is reported as full", async ({ open, local }) => {
   const db = await open({ connectTimeout: 1 });
   local.faults.maxConnections = 0;
   await dropped(db, local);
@@ -210,7 +210,7 @@ queryTest("a server that stays full is said to be full", async ({ open, local })
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
 });
 
-queryTest("what a server said is not hidden by the silence that followed", async ({ open, local }) => {
+queryTest("the error of a server is not hidden by a later silence", async ({ open, local }) => {
   const db = await open({ connectTimeout: 4 });
   local.faults.maxConnections = 0;
   await dropped(db, local);

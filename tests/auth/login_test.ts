@@ -35,7 +35,7 @@ function discovered(tokenEndpoint: (origin: string) => string) {
     path.endsWith("/oauth-authorization-server") ? Response.json({ token_endpoint: tokenEndpoint(origin) }) : undefined;
 }
 
-Deno.test("a client secret follows no redirect, and is not sent where a workspace names another server", async () => {
+Deno.test("a client secret follows no redirect, and is not sent to another server that a workspace names", async () => {
   await using thief = serve(() => Response.json({ access_token: "stolen", expires_in: 3600 }));
   const elsewhere = `${thief.origin}/token`;
   const redirect = (status: number) => new Response(null, { status, headers: { location: elsewhere } });
@@ -126,7 +126,7 @@ Deno.test("a host of several workspaces answers those who name one", async () =>
   }
 });
 
-Deno.test("plain HTTP is for this machine, by the address that a name leads to", async () => {
+Deno.test("plain HTTP is allowed for this machine only, by the address that a name leads to", async () => {
   for (
     const host of [
       "http://w.example",
@@ -151,7 +151,7 @@ async function userBehind(env: Record<string, string>, host: string): Promise<st
   return new TextDecoder().decode(stdout).trim();
 }
 
-Deno.test("this machine is reached by no proxy; others are, unless NO_PROXY names them", async () => {
+Deno.test("no proxy is used for this machine; one is used for others unless NO_PROXY names them", async () => {
   await using server = serve(() => Response.json({ userName: "u" }));
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const asked: string[] = [];

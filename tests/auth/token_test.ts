@@ -39,7 +39,7 @@ interface Rig extends Disposable {
 const unavailable = new LakebaseError("WORKSPACE_UNAVAILABLE", "Cannot reach the workspace");
 const refused = new LakebaseError("WORKSPACE_AUTH", "Cannot log in to the workspace");
 
-Deno.test("refreshAfter() leaves 10 minutes of the hour, and a sixth of less", () => {
+Deno.test("refreshAfter() leaves 10 minutes of an hour, and a sixth of a shorter lifetime", () => {
   const cases: [number, number][] = [[HOUR, 50 * MINUTE], [30 * MINUTE, 25 * MINUTE], [5 * MINUTE, 250_000]];
   for (const [lifetime, expected] of cases) assert.equal(refreshAfter(lifetime), expected);
 });
@@ -71,7 +71,7 @@ Deno.test("CredentialCache refreshes a credential of 5 minutes in time", async (
   assert.ok(r.minted.length >= 12 && r.minted.length <= 15, `${r.minted.length} mints`);
 });
 
-Deno.test("CredentialCache serves a valid credential while refreshing fails, and a new one when it works again", async () => {
+Deno.test("CredentialCache returns a valid credential while refreshing fails, and a new one when it works again", async () => {
   using r = rig();
   const first = await r.cache.get();
   r.outage = unavailable;
@@ -84,7 +84,7 @@ Deno.test("CredentialCache serves a valid credential while refreshing fails, and
   assert.notEqual(await r.cache.get(), first);
 });
 
-Deno.test("CredentialCache says what is wrong once the credential has ended, and comes back by itself", async () => {
+Deno.test("CredentialCache reports the failure once the credential has ended, and recovers", async () => {
   using r = rig();
   await r.cache.get();
   r.outage = unavailable;
@@ -95,7 +95,7 @@ Deno.test("CredentialCache says what is wrong once the credential has ended, and
 });
 
 for (const minutes of [1, 10, 60]) {
-  Deno.test(`CredentialCache outlasts a workspace that is away for ${minutes} minutes, while the token lives`, async () => {
+  Deno.test(`CredentialCache survives an outage of the workspace of ${minutes} minutes while the token is valid`, async () => {
     using r = rig();
     const first = await r.cache.get();
     await r.clock.tickAsync(45 * MINUTE); // the refresh is due in 5
@@ -117,7 +117,7 @@ for (const minutes of [1, 10, 60]) {
   });
 }
 
-Deno.test("CredentialCache does not ask again in the background after a refusal", async () => {
+Deno.test("CredentialCache does not retry in the background after a refusal", async () => {
   using r = rig();
   await r.cache.get();
   r.outage = refused;
@@ -137,7 +137,7 @@ Deno.test("CredentialCache never loops on an expiry that makes no sense", async 
   assert.equal(r.minted.length, 2);
 });
 
-Deno.test("CredentialCache mints after a sleep that outlasted the credential", async () => {
+Deno.test("CredentialCache mints after the machine slept past the end of the credential", async () => {
   using r = rig();
   const first = await r.cache.get();
   r.clock.setSystemTime(Date.now() + 8 * HOUR); // a closed laptop: no timer fired meanwhile
@@ -162,7 +162,7 @@ Deno.test("CredentialCache lets the next caller try after a failure", async () =
   assert.ok(await r.cache.get());
 });
 
-Deno.test("CredentialCache.close() leaves no timer and takes no more callers", async () => {
+Deno.test("CredentialCache.close() leaves no timer and refuses further calls", async () => {
   using r = rig();
   await r.cache.get();
   r.cache.close();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { closest } from "../../src/core/closest.ts";
 import { OPTION_NAMES } from "../../src/settings/options.ts";
 
-Deno.test("closest() finds what was meant by a slip of the fingers, and nothing where there was none", () => {
+Deno.test("closest() finds the name for a typo, and nothing for other names", () => {
   const cases: [written: string, meant: string | undefined][] = [
     ["lcoal", "local"], // swapped
     ["prot", "port"],

@@ -8,7 +8,7 @@ import { suggest } from "../../src/sql/suggestion.ts";
 
 const TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_x";
 
-Deno.test("redact() takes credentials out of a text", () => {
+Deno.test("redact() hides credentials in a text", () => {
   const cases: [string, string][] = [
     [`token ${TOKEN} refused`, "token <token> refused"],
     ["Bearer abcdefgh12345678", "Bearer <token>"],
@@ -35,7 +35,7 @@ Deno.test("redact() takes credentials out of a text", () => {
   for (const [text, expected] of cases) assert.equal(redact(text), expected);
 });
 
-Deno.test("LakebaseError prints neither its causes' secrets nor what they carry", () => {
+Deno.test("LakebaseError prints no secrets and no fields of its causes", () => {
   const driver = Object.assign(new Error(`refused ${TOKEN}`), {
     config: { token: TOKEN },
     client: { password: TOKEN },
@@ -76,7 +76,7 @@ function ofTenMegabytes(piece: string): string {
 }
 
 for (const [piece, end, start = ""] of HOSTILE) {
-  Deno.test(`10 MB of ${JSON.stringify(start + piece)} in an error take time in proportion to them`, async () => {
+  Deno.test(`10 MB of ${JSON.stringify(start + piece)} in an error take linear time`, async () => {
     const long = start + ofTenMegabytes(piece) + end;
     assert.equal(typeof redact(long), "string");
     const failure = Object.assign(new Error(long), {
@@ -100,7 +100,7 @@ for (const [piece, end, start = ""] of HOSTILE) {
   });
 }
 
-Deno.test("a long message is cut in its middle, and its cause has the whole", () => {
+Deno.test("a long message is cut in its middle, and its cause has all of it", () => {
   const whole = `Cannot begin: ${"a".repeat(50_000)} password=secret; and so it ends`;
   const { message, cause, stack } = new LakebaseError("BAD_FILE", whole);
   assert.match(
@@ -111,7 +111,7 @@ Deno.test("a long message is cut in its middle, and its cause has the whole", ()
   assert.ok(stack!.length < 11_000 && (cause as Error).stack!.length < 11_000);
 });
 
-Deno.test("redact() hides secrets by their value, in the forms that they are echoed in", () => {
+Deno.test("redact() hides known secrets, also in encoded forms", () => {
   const opaque = 'nothing/like a "token"+é';
   [opaque, "plainword", "short", undefined].forEach(keepSecret);
   const cases: [string, string][] = [

@@ -46,11 +46,11 @@ const CASES: [sql: string, pieces: string[]][] = [
   ["${a)} b", ["value:${a)} b!"]], // brackets that do not match
 ];
 
-Deno.test("sqlTokens() tells texts, names, comments and values apart as PostgreSQL does", () => {
+Deno.test("sqlTokens() distinguishes strings, identifiers, comments and values as PostgreSQL does", () => {
   for (const [sql, expected] of CASES) assert.deepEqual(pieces(sql), expected, sql);
 });
 
-Deno.test("sqlTokens() takes any text whole, without a gap", () => {
+Deno.test("sqlTokens() covers any text without gaps", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   const parts = [
@@ -91,7 +91,7 @@ Deno.test("sqlTokens() takes any text whole, without a gap", () => {
   }
 });
 
-Deno.test("sqlTokens() takes time in proportion to the text", () => {
+Deno.test("sqlTokens() takes linear time", () => {
   for (
     const part of [
       "'",
@@ -165,12 +165,12 @@ Deno.test("sqlTokens() finds parameters and semicolons whether backslashes escap
   assert.equal(marks(long, false), "$1");
 });
 
-Deno.test("sqlTokens() takes ${ for nothing special where there are no values", () => {
+Deno.test("sqlTokens() gives ${ no meaning without valueEnd", () => {
   const kinds = [...sqlTokens("a$${b} \\${")].map(({ kind }) => kind);
   assert.deepEqual(kinds, ["word", "symbol", "word", "symbol", "space", "symbol", "symbol", "symbol"]);
 });
 
-Deno.test("firstWord() passes over comments, brackets and semicolons", () => {
+Deno.test("firstWord() skips comments, parentheses and semicolons", () => {
   const cases: readonly (readonly [string, string])[] = [
     ["SELECT 1", "select"],
     ["  -- a comment\n ( /* another /* in it */ */ (TABLE t))", "table"],

@@ -18,7 +18,7 @@ function clientOf({ addr: { port } }: Deno.HttpServer<Deno.NetAddr>) {
   };
 }
 
-Deno.test("an answer of the workspace that does not end is given up, and no more of it is read", async () => {
+Deno.test("an endless answer of the workspace is an error, and reading stops", async () => {
   const canceled = Promise.withResolvers<void>();
   const piece = new TextEncoder().encode(`{"name":"${"x".repeat(1_000_000)}`);
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
@@ -34,7 +34,7 @@ Deno.test("an answer of the workspace that does not end is given up, and no more
   await canceled.promise;
 });
 
-Deno.test("what there is instead of a missing endpoint is looked up within the same deadline", async () => {
+Deno.test("the choices for a missing endpoint are looked up within the same deadline", async () => {
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     if (request.url.endsWith("/e")) return Response.json({ message: "no such endpoint" }, { status: 404 });
     return new Response(new ReadableStream()); // which never ends
@@ -46,7 +46,7 @@ Deno.test("what there is instead of a missing endpoint is looked up within the s
   assert.match(error.message, /projects\/p\/branches\/b\/endpoints\/e is not in the workspace$/);
 });
 
-test("a workspace whose lists do not end is given up within connectTimeout", async () => {
+test("an endless list of the workspace is an error within connectTimeout", async () => {
   let pages = 0;
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
     pages++;

@@ -20,7 +20,7 @@ const answer = (address: string): Resolver => () => Promise.resolve([{ address, 
 const fails: Resolver = () => Promise.reject(new Error("ENOTFOUND"));
 const empty: Resolver = () => Promise.resolve([]);
 
-Deno.test("resolveHost() takes the first way that has an address", async () => {
+Deno.test("resolveHost() uses the first resolver that finds an address", async () => {
   const cases: [[string, Resolver][], string][] = [
     [[["a", answer("203.0.113.1")], ["b", answer("203.0.113.2")]], "203.0.113.1"],
     [[["a", fails], ["b", answer("203.0.113.2")]], "203.0.113.2"],
@@ -31,7 +31,7 @@ Deno.test("resolveHost() takes the first way that has an address", async () => {
   }
 });
 
-Deno.test("resolveHost() says what each way said when none has an address", async () => {
+Deno.test("resolveHost() reports the error of each resolver when none finds an address", async () => {
   const ways: [string, Resolver][] = [["the system", fails], ["dig", empty]];
   await assert.rejects(resolveHost("db.example.com", ways), {
     code: "DNS",
@@ -39,7 +39,7 @@ Deno.test("resolveHost() says what each way said when none has an address", asyn
   });
 });
 
-Deno.test("resolveHost() takes an address as it is", async () => {
+Deno.test("resolveHost() returns an IP address as it is", async () => {
   assert.deepEqual(await resolveHost("203.0.113.7", []), {
     addresses: [{ address: "203.0.113.7", family: 4 }],
     by: "itself",
@@ -47,7 +47,7 @@ Deno.test("resolveHost() takes an address as it is", async () => {
   assert.deepEqual(await resolveHost("::1", []), { addresses: [{ address: "::1", family: 6 }], by: "itself" });
 });
 
-Deno.test("lookup() calls back in both of Node's ways", async () => {
+Deno.test("lookup() supports both callback forms of Node", async () => {
   const one = Promise.withResolvers<unknown[]>();
   lookup("127.0.0.1", {}, (...answer) => one.resolve(answer));
   assert.deepEqual(await one.promise, [null, "127.0.0.1", 4]);
@@ -83,14 +83,14 @@ async function resolveWith(
 
 const ignore = Deno.build.os === "windows"; // the stand-ins for dig are shell scripts
 
-Deno.test({ name: "resolveHost() falls back to dig, which gets the host and no options of it", ignore }, async () => {
+Deno.test({ name: "resolveHost() falls back to dig", ignore }, async () => {
   const { said } = await resolveWith(
     '[ "$*" = "+short +time=2 +tries=2 ep-test.invalid A ep-test.invalid AAAA" ] && echo 203.0.113.7',
   );
   assert.deepEqual(JSON.parse(said), { addresses: [{ address: "203.0.113.7", family: 4 }], by: "dig" });
 });
 
-Deno.test({ name: "resolveHost() does without a dig that is missing, fails, or prints junk", ignore }, async () => {
+Deno.test({ name: "resolveHost() goes on without a dig that is missing, fails, or prints junk", ignore }, async () => {
   const cases: [string | undefined, RegExp][] = [
     [undefined, /dig: /],
     ["exit 9", /dig: it failed/],
@@ -110,7 +110,7 @@ Deno.test({ name: "resolveHost() stops a dig that hangs, and its children", igno
   assert.ok(seconds < 30, `${seconds} s`);
 });
 
-Deno.test({ name: "resolveHost() hands dig nothing that it could take for an option", ignore }, async () => {
+Deno.test({ name: "resolveHost() passes dig nothing that looks like an option", ignore }, async () => {
   for (const host of ["-f/etc/passwd", "@203.0.113.9", "+trace", "a b"]) {
     assert.match((await resolveWith("echo 203.0.113.7", host)).said, /dig: not a host name/, host);
   }

@@ -12,7 +12,7 @@ function socket(code: string, message = code): Error {
   return Object.assign(new Error(message), { code });
 }
 
-Deno.test("classifyFailure() knows what to try again", () => {
+Deno.test("classifyFailure() finds which failures to retry", () => {
   const cases: [Error, string, string][] = [
     [
       server("28000", "External authorization failed.", "This could be due to paused instances"),
@@ -85,7 +85,7 @@ Deno.test("classifyFailure() knows what to try again", () => {
   }
 });
 
-Deno.test("connectError() names where, as whom, how long and what to do, and keeps the cause", () => {
+Deno.test("connectError() names the target, the time spent and what to do, and keeps the cause", () => {
   const cause = server("28P01", 'password authentication failed for user "u"');
   const error = connectError(cause, classifyFailure(cause, TO), TO, 4200);
   assert.equal(error.code, "LOGIN_REFUSED");
@@ -95,7 +95,7 @@ Deno.test("connectError() names where, as whom, how long and what to do, and kee
   assert.equal((error.cause as Error).message, cause.message);
 });
 
-Deno.test("classifyFailure() waits for nothing on loopback, where no compute wakes", () => {
+Deno.test("classifyFailure() retries no refused connection on loopback, where no compute wakes", () => {
   for (const host of ["localhost", "127.0.0.1", "::1", "db.localhost"]) {
     assert.equal(classifyFailure(socket("ECONNREFUSED"), { ...TO, host }).kind, "final", host);
   }
@@ -106,7 +106,7 @@ Deno.test("classifyFailure() names the flag that lets Deno connect", () => {
   assert.match(state, /--allow-net=h\.example\.com:5432$/);
 });
 
-Deno.test("connectError() gives an error of ours the trace of ours: pg-pool writes its own over it", () => {
+Deno.test("connectError() restores the trace of a LakebaseError, which pg-pool overwrites", () => {
   const thrown = new LakebaseError("DNS", "Cannot find the address of h", { cause: new Error("ENOTFOUND") });
   thrown.stack = "LakebaseError: Cannot find\n    at file:///npm/pg-pool/index.js:45:11";
   const error = connectError(thrown, classifyFailure(thrown, TO), TO, 0);

@@ -46,7 +46,7 @@ function rig(limit: number): Rig {
   return rig;
 }
 
-Deno.test("IdleTimer closes each client when it was idle for as long as it may, with one timer for all", () => {
+Deno.test("IdleTimer closes each client at its idle limit, with one timer for all", () => {
   using r = rig(100);
   r.release("a");
   r.clock.tick(30);
@@ -62,7 +62,7 @@ Deno.test("IdleTimer closes each client when it was idle for as long as it may, 
   assert.equal(r.clock.countTimers(), 0);
 });
 
-Deno.test("IdleTimer closes nothing where the limit is 0, and nothing once it was stopped", () => {
+Deno.test("IdleTimer closes nothing with a limit of 0 or after stop()", () => {
   for (const [limit, stopped] of [[0, "never"], [100, "first"], [100, "later"]] as const) {
     using r = rig(limit);
     if (stopped === "first") r.timer.stop();
@@ -75,7 +75,7 @@ Deno.test("IdleTimer closes nothing where the limit is 0, and nothing once it wa
   }
 });
 
-Deno.test("IdleTimer waits for longer than a timer can", () => {
+Deno.test("IdleTimer waits for longer than one timer can", () => {
   const year = 365 * 86_400_000;
   using r = rig(year);
   r.release("a");

@@ -15,7 +15,7 @@ function message(code: string, size: number): Buffer {
   return bytes;
 }
 
-Deno.test("MessageReader leaves rows out that are too long, and cuts errors, wherever the chunks end", () => {
+Deno.test("MessageReader skips long rows and cuts long errors, for any size of the chunks", () => {
   const sent = [["D", 20], ["D", 300], ["d", 300], ["E", 300], ["D", 96], ["D", 95], ["N", 101], ["Z", 1]] as const;
   const bytes = Buffer.concat(sent.map(([code, size]) => message(code, size)));
   for (let size = 1; size <= bytes.length; size++) {

@@ -68,7 +68,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
   await pool.end();
 });
 
-test("a name that resolves slowly is waited for, and one too slow is not", async ({ local }) => {
+test("connecting waits for a slow resolver, but not longer than connectTimeout", async ({ local }) => {
   for (const [delay, connectTimeout] of [[700, 3], [700, 0.3]] as const) {
     const find: Lookup = (_host, options, callback) => {
       const all = typeof options === "object" && options.all;

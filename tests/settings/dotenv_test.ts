@@ -44,7 +44,7 @@ function valuesOf(text: string): Record<string, string> {
   return Object.fromEntries([...scanDotenv(text)].map(([name, { value }]) => [name, value]));
 }
 
-Deno.test("scanDotenv() reads a file as the table says, and as Node does where nothing speaks against it", () => {
+Deno.test("scanDotenv() reads a file as the table says, and otherwise as Node does", () => {
   for (const [text, values, unlike] of CASES) {
     assert.deepEqual(valuesOf(text), values, text);
     if (unlike === undefined) assert.deepEqual({ ...parseEnv(text) }, values, text);
@@ -52,7 +52,7 @@ Deno.test("scanDotenv() reads a file as the table says, and as Node does where n
   }
 });
 
-Deno.test("canonicalDotenv() is read by Node as it was scanned, and has nothing that @std/dotenv reads in its own way", () => {
+Deno.test("canonicalDotenv() is read by Node as it was scanned, and has nothing that @std/dotenv reads differently", () => {
   for (const [text] of CASES) {
     const canonical = canonicalDotenv(scanDotenv(text));
     for (const [name, value] of Object.entries(parseEnv(canonical))) assert.equal(value, valuesOf(text)[name], text);
@@ -62,7 +62,7 @@ Deno.test("canonicalDotenv() is read by Node as it was scanned, and has nothing 
   }
 });
 
-Deno.test("scanDotenv() tells the line of each value, and values that are not clear", () => {
+Deno.test("scanDotenv() gives the line of each value, and finds ambiguous values", () => {
   const cases: [text: string, line: number, fault: RegExp | undefined][] = [
     ["A=1", 1, undefined],
     ["# x\r\n\r\nA=1", 3, undefined],
@@ -80,14 +80,14 @@ Deno.test("scanDotenv() tells the line of each value, and values that are not cl
   }
 });
 
-Deno.test("scanDotenv() takes time in proportion to the text", () => {
+Deno.test("scanDotenv() takes linear time", () => {
   const texts = ["A='", 'A="\\"', "A=", " \n", "export ", 'A=\\"\n', "='"].map((part) =>
     part.repeat(1_000_000 / part.length)
   );
   for (const text of texts) assert.ok(scanDotenv(text).size <= 1);
 });
 
-Deno.test("readEnvFile() reads the named file and leaves the environment alone", async () => {
+Deno.test("readEnvFile() reads the named file and does not change the environment", async () => {
   const path = await Deno.makeTempFile({ suffix: ".env" });
   await Deno.writeTextFile(path, "LAKEBASE_DOTENV_TEST=it's # a comment\nexport B='x'");
   try {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { isLoopback, isLoopbackAddress } from "../../src/settings/host.ts";
 
-Deno.test("isLoopback() knows this machine's names", () => {
+Deno.test("isLoopback() accepts this machine's names", () => {
   const yes = ["localhost", "db.localhost", "127.0.0.1", "127.8.9.1", "::1", "[::1]", "LOCALHOST"];
   const no = [
     "localhost.example.com",
@@ -17,7 +17,7 @@ Deno.test("isLoopback() knows this machine's names", () => {
   assert.deepEqual(no.filter(isLoopback), []);
 });
 
-Deno.test("isLoopbackAddress() knows this machine's addresses", () => {
+Deno.test("isLoopbackAddress() accepts this machine's addresses", () => {
   const yes = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"];
   const no = ["127.999.0.1", "10.0.0.1", "::2", "::ffff:10.0.0.1", "localhost", "0.0.0.0", "::"];
   assert.deepEqual(yes.filter((address) => !isLoopbackAddress(address)), []);

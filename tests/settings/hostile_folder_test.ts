@@ -101,7 +101,7 @@ Deno.test("a .env runs no program, whatever names one", async () => {
   }
 });
 
-Deno.test("a .env gets no login that stands elsewhere", async () => {
+Deno.test("a .env gets no login from another source", async () => {
   await using folders = await makeFolders();
   await using thief = attacker();
   const { folder, home } = folders;
@@ -156,7 +156,7 @@ Deno.test("a minted token goes to the server that the workspace names, not to on
   assert.equal(thief.got(), "");
 });
 
-Deno.test("what is taken from .env is said once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off", async () => {
+Deno.test("what is taken from .env is reported once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off", async () => {
   await using folders = await makeFolders();
   await using local = await startLocal({ passwords: { app: "s3cret-of-the-person" } });
   const { folder, home } = folders;
@@ -178,7 +178,7 @@ Deno.test("what is taken from .env is said once, by name; envFile: false and LAK
   assert.equal((await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" } })).said, "");
 });
 
-Deno.test("LAKEBASE_LOCAL in .env is told, and refused beside a server of one's own", async () => {
+Deno.test("LAKEBASE_LOCAL in .env is reported, and refused where code or the environment names a server", async () => {
   await using folders = await makeFolders();
   const { folder, home } = folders;
   await Deno.writeTextFile(`${folder}/.env`, "LAKEBASE_LOCAL=1");

@@ -121,7 +121,7 @@ Deno.test("resolveSettings() does not show a connection string where a name shou
   }
 });
 
-Deno.test("resolveSettings() refuses what can't be right, naming setting, value and what is allowed", () => {
+Deno.test("resolveSettings() refuses bad values with the setting, the value and what is allowed", () => {
   const cases: [unknown, Record<string, string>, RegExp][] = [
     [{ endpont: "x" }, {}, /no option "endpont"; did you mean "endpoint"\?/],
     [{ ssl: true }, {}, /no option "ssl".*sslMode/],
@@ -179,13 +179,13 @@ Deno.test("resolveSettings() never shows the password", () => {
   });
 });
 
-Deno.test("resolveSettings() leaves what it is given as it was", () => {
+Deno.test("resolveSettings() does not change its arguments", () => {
   const options = Object.freeze({ database: "a" });
   const env = Object.freeze({ PGHOST: "h", PGUSER: "" });
   settle(options, env, Object.freeze({ PGUSER: "u" }));
 });
 
-Deno.test("resolveLocal() takes the option over the environment over .env, and refuses what it does not know", () => {
+Deno.test("resolveLocal() takes the option over the environment over .env, and refuses unknown values", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, object | undefined][] = [
     [{}, {}, {}, undefined],
     [{ local: true }, { LAKEBASE_LOCAL: "0" }, {}, {}],
@@ -358,7 +358,7 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
 ];
 
 for (const [name, options, env, file, profiles, expected] of TRUST) {
-  Deno.test(`a login is used only as a source says that is trusted as much: ${name}`, () => {
+  Deno.test(`a login is only used as an equally trusted source says: ${name}`, () => {
     const settled = () => settle(options, env, file, profiles);
     if (typeof expected !== "string") return assert.throws(settled, { code: "BAD_SETTING", message: expected });
     const { unconfirmedHost, login } = settled();
@@ -450,7 +450,7 @@ Deno.test("a workspace's address with a login in it is refused, and not shown", 
   }
 });
 
-Deno.test("LAKEBASE_LOCAL of .env does not stand against a server that code or the environment name", () => {
+Deno.test("LAKEBASE_LOCAL of .env is refused where code or the environment names a server", () => {
   const file = "LAKEBASE_LOCAL=1";
   assert.deepEqual(resolveLocal({}, variables({}, file))?.value, {});
   assert.equal(resolveLocal({ local: false }, variables({ PGHOST: "h" }, file)), undefined);
@@ -467,7 +467,7 @@ Deno.test("LAKEBASE_LOCAL of .env does not stand against a server that code or t
   assert.deepEqual(resolveLocal({ endpoint: "p" }, variables({ LAKEBASE_LOCAL: "1" }))?.value, {});
 });
 
-Deno.test("a bad setting says in fields which one it is, and where it stands", () => {
+Deno.test("the error for a bad setting has fields for its name and its origin", () => {
   const cases: [ConnectOptions, Env, string, string, string][] = [
     [{ port: 0 }, {}, "", "port", "option"],
     [{}, { PGPORT: "x" }, "", "PGPORT", "PGPORT"],
@@ -485,7 +485,7 @@ Deno.test("a bad setting says in fields which one it is, and where it stands", (
   }
 });
 
-Deno.test("what was found is listed with where it stands, and shows no secret", () => {
+Deno.test("the settings found are listed with their origins, and show no secret", () => {
   const list = (options: ConnectOptions, env: Env, file = "", profiles = "") =>
     found(options, env, file, profiles).found.map(({ setting, value, origin }) =>
       `${setting} = ${value} from ${describeOrigin(origin)}`
@@ -511,7 +511,7 @@ Deno.test("what was found is listed with where it stands, and shows no secret", 
   assert.doesNotMatch(shown.join(), /s3cret/);
 });
 
-Deno.test("setBy() tells where the settings behind a failure stand, options in code aside", () => {
+Deno.test("originsBehind() says where the settings behind a failure come from, except options in code", () => {
   const said = (
     code: Parameters<typeof originsBehind>[0],
     options: ConnectOptions,
