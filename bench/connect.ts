@@ -1,4 +1,4 @@
-// What connecting costs, beside what a user would write instead. Run: deno task bench connect
+// Compares the cost of connecting with that of the code that a user would write instead. Run: deno task bench connect
 // deno-lint-ignore-file no-console
 
 // @ts-types="@types/pg"
@@ -35,7 +35,7 @@ async function firstConnect(local: LocalLakebase): Promise<void> {
   console.log(`  round trips waited for    ${((median(ours) - median(login)) / LATENCY_MS).toFixed(2)} (at most 1)`);
 }
 
-/** What the manual's example does: find the endpoint, mint, ask who I am, log in. */
+/** The steps of the manual's example: find the endpoint, mint a token, ask for the user, log in. */
 async function oneAfterTheOther(local: LocalLakebase): Promise<void> {
   const { config } = workspaceOf(local);
   const ask = async (method: string, path: string, body?: unknown) => {

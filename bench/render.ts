@@ -1,6 +1,5 @@
 /**
- * What drawing a result costs, beside what a notebook would show without it: `Deno.inspect`, and a table with
- * escaping and nothing else. Run with `deno bench bench/render.ts`.
+ * Compares the cost of drawing a result with `Deno.inspect`, and with a table that only escapes its values. Run with `deno bench bench/render.ts`.
  */
 import { renderTable, type TableColumn } from "../src/draw/table.ts";
 

@@ -1,6 +1,6 @@
 /**
- * A client that works for an hour while everything that Lakebase can throw is thrown at it, at random from a seed: memory stays
- * bounded, no answer is wrong, no write happens twice, nothing leaks. The client is a process of its own; the server is a real
+ * Runs a client for an hour under every fault of a Lakebase, at random from a seed, and checks that memory stays bounded, no
+ * answer is wrong, no write happens twice, and nothing leaks. The client is a process of its own; the server is a real
  * PostgreSQL behind the local Lakebase. Run with `deno task soak [minutes] [seed]`.
  */
 
