@@ -1,9 +1,10 @@
 /**
- * What a query costs at 1, 15 and 200 callers, beside raw `pg.Pool` with the same options, on a real PostgreSQL over TLS as
- * Lakebase has it. The ways take turns in many short rounds, and each is compared with the raw pool of the same round, so
- * what else runs on the machine hits all of them alike; the median of these ratios counts. The CPU time is this process's
- * own, and tells a few percent where the clock can't. All of it runs on one core: a backend that happens to be on the core of
- * a lone caller answers twice as fast as one beside it. Run with `deno task bench` or `deno run -A bench/load.ts`.
+ * Measures the cost of a query for 1, 15 and 200 concurrent callers, and compares it with raw `pg.Pool` with the same options.
+ * The server is a real PostgreSQL over TLS, as Lakebase uses. The query methods take turns in many short rounds. Each is
+ * compared with `pg.Pool` in the same round, so that other load on the machine affects all of them equally; the result is
+ * the median ratio. CPU time counts only this process and shows differences of a few percent that the clock can't show.
+ * Everything runs on one core, because a backend on the caller's core answers twice as fast as one on another core.
+ * Run with `deno task bench` or `deno run -A bench/load.ts`.
  */
 
 import process from "node:process";
@@ -19,7 +20,7 @@ const ROUNDS = 101;
 const WARM_UP = 10;
 const MAX = 15;
 
-/** Microseconds a query. */
+/** Microseconds per query. */
 interface Cost {
   clock: number;
   cpu: number;
@@ -39,7 +40,7 @@ const raw = new pg.Pool({
   idleTimeoutMillis: 30_000,
   allowExitOnIdle: true,
 });
-raw.on("error", () => {}); // end() does not wait for the server's goodbye, which may be that it shuts down
+raw.on("error", () => {}); // the server may report its shutdown after end()
 
 const WAYS = {
   "pg.Pool": (n) => raw.query("SELECT $1::int AS n", [n]),
@@ -70,13 +71,13 @@ await raw.end();
 // deno-lint-ignore no-console -- a benchmark's output
 console.table(lines);
 
-/** This process, and those that it starts; on Linux. */
+/** Pins this process and the processes that it starts to one core. Works only on Linux. */
 async function onOneCore(): Promise<void> {
   const pin = new Deno.Command("taskset", { args: ["-a", "-c", "-p", "0", `${Deno.pid}`], stdout: "null" });
   await pin.output().catch(() => {});
 }
 
-/** What each way cost in each round. */
+/** Returns the cost of each query method in each round. */
 async function rounds(callers: number): Promise<Record<keyof typeof WAYS, Cost[]>> {
   const costs: Record<keyof typeof WAYS, Cost[]> = { "pg.Pool": [], "db.sql": [], "db.query": [], "db.pool": [] };
   const ways = Object.entries(WAYS) as [keyof typeof WAYS, Query][];
@@ -85,7 +86,7 @@ async function rounds(callers: number): Promise<Record<keyof typeof WAYS, Cost[]
       const cost = await load(callers, query);
       if (round >= 0) costs[way].push(cost);
     }
-    ways.push(ways.shift()!); // none is always first, or behind the same one
+    ways.push(ways.shift()!); // so that none always comes first or after the same one
     if (round % 2 === 0) ways.reverse();
   }
   return costs;
@@ -102,7 +103,7 @@ async function load(callers: number, query: Query): Promise<Cost> {
   return { clock: (performance.now() - started) * 1000 / QUERIES, cpu: (user + system) / QUERIES };
 }
 
-/** The median, and between which two values the middle half is. */
+/** Formats the median and the range of the middle half. */
 function spread(ratios: readonly number[]): string {
   const sorted = ratios.toSorted((a, b) => a - b);
   const at = (part: number) => sorted[Math.floor(part * sorted.length)]!.toFixed(2);

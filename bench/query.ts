@@ -1,5 +1,5 @@
 /**
- * What the `sql` layer costs over raw `pg`, side by side in one run on a real PostgreSQL: medians of 5, as a table.
+ * Compares the `sql` layer with raw `pg` in one run on a real PostgreSQL. Prints a table of medians.
  * Run with `deno run -A --v8-flags=--expose-gc bench/query.ts`.
  */
 
@@ -87,7 +87,7 @@ async function small(): Promise<Row[]> {
   ];
 }
 
-/** Medians, in milliseconds; the two take turns, so that neither profits from a machine that is warm or idle. */
+/** Returns the medians in milliseconds. The two take turns, so that neither benefits from a warm or idle machine. */
 async function sideBySide(one: () => Promise<unknown>, other: () => Promise<unknown>, times: number) {
   const took = { raw: [] as number[], ours: [] as number[] };
   await one();
@@ -107,7 +107,7 @@ async function sideBySide(one: () => Promise<unknown>, other: () => Promise<unkn
   return { raw: median(took.raw), ours: median(took.ours) };
 }
 
-/** Megabytes of heap above the start, at the worst of a sample every 5 ms and at the end. */
+/** Returns the peak growth of the heap in megabytes, sampled every 5 ms and at the end; the median of 5 runs. */
 async function peak(run: () => Promise<unknown>): Promise<number> {
   const peaks: number[] = [];
   for (let n = 0; n < 5; n++) {

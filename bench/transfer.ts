@@ -1,6 +1,7 @@
 /**
- * Pulls and loads beside what a user would pick instead, on a real PostgreSQL, without TLS and with: medians of 5 and ratios.
- * Each comparison runs in a process of its own, as a script would: what an earlier one left in memory slows down the next.
+ * Compares pulls and loads with the alternatives that a user would choose, on a real PostgreSQL, without and with TLS.
+ * Prints medians of 5 and ratios. Each comparison runs in its own process, as a script would, because leftovers in memory
+ * would slow down the next one.
  * Run with `deno task bench` or `deno run -A bench/transfer.ts`.
  */
 

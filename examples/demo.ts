@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console
-// The main job on a Lakebase of this machine: settings, workspace API, OAuth credential, DNS, TLS with SNI, login, pool.
-// With a workspace, `connect()` alone does the same.
+// Connects to a local Lakebase, runs queries and pulls a table. The connection takes every step that it takes with a
+// workspace: settings, workspace API, OAuth credential, DNS, TLS with SNI, login, pool.
+// With a workspace, call `connect()` without options.
 import { connect } from "lakebase";
 
 await using db = await connect({ local: true });

@@ -4,41 +4,42 @@ import { workerUrl } from "../../core/worker_url.ts";
 import type { CopyChoice, CopyRows } from "./copy_rows.ts";
 import { type FileColumn, fileName, unreadable } from "./file_rows.ts";
 
-/** What the worker may need beside the rows themselves: a damaged file can send its reader round in circles. */
+/** The worker's heap limit in MB, without the row data. A damaged file can make a library allocate without end. */
 const HEAP_MB = 512;
 
 /**
- * Reads an Arrow file or stream, as the IPC format has them; also a Feather file.
+ * Reads an Arrow IPC file or stream, or a Feather file.
  *
  * @param source A path, or the bytes.
- * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
+ * @throws {LakebaseError} `BAD_FILE` if the source is not in this format, is damaged, or has columns that Postgres has no
+ * type for.
  */
 export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: ReaderPool): Promise<ColumnarFile> {
   return read("arrow", source, pool);
 }
 
-/** Reads a Parquet file, a row group at a time; throws as {@linkcode readArrow}. */
+/** Reads a Parquet file, a row group at a time. Throws the same errors as {@linkcode readArrow}. */
 export function readParquet(path: string, pool?: ReaderPool): Promise<ColumnarFile> {
   return read("parquet", path, pool);
 }
 
-/** Workers for many files, one after the other: to start one takes longer than to read a small file. */
+/** Reuses workers for many files, because starting a worker takes longer than reading a small file. */
 export class ReaderPool implements AsyncDisposable {
   readonly #idle: Worker[] = [];
   #closed = false;
 
-  /** A worker, new or used. */
+  /** Returns an idle worker, or starts one. */
   take(): Worker {
     return this.#idle.pop() ?? newWorker();
   }
 
-  /** Keeps a worker that waits for its next file. */
+  /** Keeps a worker for the next file. */
   async put(worker: Worker): Promise<void> {
     if (this.#closed) await worker.terminate();
     else this.#idle.push(worker);
   }
 
-  /** Ends those that wait, and those that come later. */
+  /** Ends the idle workers now, and each busy one when it is put back. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     await Promise.all(this.#idle.splice(0).map((worker) => worker.terminate()));
@@ -66,20 +67,20 @@ async function read(
   }
 }
 
-/** A file of columns that a worker reads. Disposing of it ends the worker, or gives it back to its pool. */
+/** A columnar file that a worker reads. Disposing of it ends the worker or returns it to its pool. */
 export interface ColumnarFile extends AsyncDisposable {
   /** The columns. */
   columns: readonly FileColumn[];
-  /** Begins to read the chosen columns; gives their rows in COPY's text format, once. */
+  /** Reads the chosen columns and returns their rows in COPY's text format. Call it only once. */
   copy(choice: CopyChoice): AsyncIterable<CopyRows>;
 }
 
-/** Pieces of rows that the worker makes before they are taken, so that the server never waits for them. */
+/** The number of pieces that the worker prepares in advance, so that the server never waits for them. */
 const PIECES_AHEAD = 8;
 
 /**
- * Reads in a worker: a damaged file can make the libraries fail where no `catch` is, run forever or fill the memory, and
- * must not end the process. The worker writes the rows as COPY's text too: the main thread only sends them.
+ * Reads a file in a worker. A damaged file can make the libraries throw uncaught errors, run forever or use up the memory,
+ * and must not end the process. The worker also converts the rows to COPY's text format; the main thread only sends them.
  */
 class ColumnarReader implements ColumnarFile {
   columns: readonly FileColumn[] = [];
@@ -87,7 +88,7 @@ class ColumnarReader implements ColumnarFile {
   readonly #pool: ReaderPool | undefined;
   readonly #source: string | AsyncIterator<Uint8Array>;
   readonly #name: string;
-  /** What was asked and is not answered yet; the worker answers in this order. */
+  /** The questions without an answer yet; the worker answers them in this order. */
   readonly #asked: PromiseWithResolvers<FromReader>[] = [];
   #failure: { error: unknown } | undefined;
 
@@ -117,7 +118,7 @@ class ColumnarReader implements ColumnarFile {
       this.#worker.removeAllListeners();
       await this.#pool.put(this.#worker);
     } else await this.#worker.terminate();
-    // Not awaited: a source that waits for its own next bytes learns of it only after them.
+    // Not awaited: a source that is waiting for bytes handles the `return` only after they arrive.
     if (typeof this.#source !== "string") Promise.resolve(this.#source.return?.()).catch(() => {});
   }
 
@@ -128,12 +129,12 @@ class ColumnarReader implements ColumnarFile {
       ahead.push(this.#ask({ kind: "next" }));
       yield answer.rows;
     }
-    await Promise.all(ahead); // after the last rows the worker answers that there are no more
+    await Promise.all(ahead); // the worker answers each of these that there are no more rows
   }
 
   #ask(question: ToReader): Promise<FromReader> {
     const answer = Promise.withResolvers<FromReader>();
-    answer.promise.catch(() => {}); // nobody may be waiting
+    answer.promise.catch(() => {}); // no unhandled rejection if nobody awaits it
     if (this.#failure === undefined) {
       this.#asked.push(answer);
       this.#worker.postMessage(question);
@@ -159,24 +160,24 @@ class ColumnarReader implements ColumnarFile {
   }
 }
 
-/** What the worker that reads files of columns is told. */
+/** A message to the worker. */
 export type ToReader =
-  /** Open a file, or the bytes that it may ask for. */
+  /** Open a file, or without a path a stream, whose bytes the worker then requests. */
   | { kind: "open"; format: "arrow" | "parquet"; path: string | undefined }
-  /** Begin to read these columns. */
+  /** Start to read these columns. */
   | { kind: "copy"; choice: CopyChoice }
-  /** Give the next rows. */
+  /** Send the next rows. */
   | { kind: "next" }
-  /** The next bytes; none after the last. */
+  /** The next bytes of the stream, or `undefined` at its end. */
   | { kind: "bytes"; bytes: Uint8Array | undefined };
 
-/** What the worker says. */
+/** A message from the worker. */
 export type FromReader =
   /** The file is open. */
   | { kind: "opened"; columns: readonly FileColumn[] }
-  /** The next rows; none after the last. */
+  /** The next rows, or `undefined` after the last. */
   | { kind: "rows"; rows: CopyRows | undefined }
-  /** It needs more bytes. */
+  /** The worker needs more bytes. */
   | { kind: "more" }
-  /** It failed, and why. */
+  /** The worker failed for this reason. */
   | { kind: "failed"; message: string };

@@ -11,7 +11,7 @@ let file: FileRows | undefined;
 let copy: AsyncIterator<CopyRows> | undefined;
 let bytes = Promise.withResolvers<Uint8Array | undefined>();
 
-// A library that fails outside of any `catch` would end the worker, and the runtime would print the error.
+// Without this handler, an uncaught error in a library would end the worker, and the runtime would print the error.
 globalThis.addEventListener("error", (event) => {
   event.preventDefault();
   say({ kind: "failed", message: unreadable(name, `it is damaged (${event.message})`).message });
@@ -26,16 +26,16 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" }>): Promise<v
   switch (question.kind) {
     case "open": {
       name = fileName(question.path);
-      await file?.[Symbol.asyncDispose](); // the file before
+      await file?.[Symbol.asyncDispose](); // the previous file
       file = await open(question.format, question.path);
       return say({ kind: "opened", columns: file.columns });
     }
     case "copy":
-      // The main thread makes the error, since options in its text are marked.
+      // The main thread creates the final error, because it marks the options in the text.
       copy = copyRows(file!, question.choice, (state) => new Error(`Cannot load: ${state}`));
       return;
     case "next": {
-      // Several may be asked for at once: the iterator answers them in order.
+      // The main thread may ask for several pieces at once; the iterator answers in order.
       const { value, done } = await copy!.next();
       if (done) say({ kind: "rows", rows: undefined });
       else say({ kind: "rows", rows: value }, [value.bytes.buffer as ArrayBuffer]);
@@ -48,7 +48,7 @@ async function open(format: "arrow" | "parquet", path: string | undefined): Prom
   return await (await import("./arrow/open.ts")).openArrow(path ?? requestedBytes());
 }
 
-/** The bytes of a stream, which only the main thread can read. */
+/** Requests the bytes of a stream from the main thread, because only the main thread can read it. */
 async function* requestedBytes(): AsyncGenerator<Uint8Array, void, void> {
   for (;;) {
     bytes = Promise.withResolvers();

@@ -4,23 +4,23 @@ import type { ColumnData } from "../columns/batch.ts";
 import { CopyBytes } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
 
-/** Which columns of a file are sent to the server. */
+/** The columns of a file that are sent to the server. */
 export interface CopyChoice {
-  /** What an error calls the rows. */
+  /** The name of the file or stream in error messages. */
   name: string;
-  /** The columns, in the order of the COPY. */
+  /** The columns to send, in the order of the COPY. */
   columns: readonly CopyColumn[];
-  /** Columns that must have one value in every row: the value that the file's folder names. */
+  /** Columns that must have the same value in every row: the value in the name of the file's folder. */
   expected: readonly { index: number; name: string; value: string | null }[];
 }
 
 /** A column that is sent to the server. */
 export interface CopyColumn {
-  /** Its position among the file's columns, from 0. */
+  /** The column's position in the file, starting at 0. */
   index: number;
-  /** What the table calls it. */
+  /** The column's name in the table. */
   name: string;
-  /** Whether bytes are sent as text: old writers of Parquet do not mark text as such. */
+  /** Whether bytes are sent as text. Old Parquet writers do not mark text as text. */
   bytesAsText: boolean;
 }
 
@@ -28,17 +28,17 @@ export interface CopyColumn {
 export interface CopyRows {
   /** The text, in UTF-8. */
   bytes: Uint8Array;
-  /** How many rows the text has. */
+  /** The number of rows in the text. */
   rows: number;
 }
 
-/** Bytes that are given at once; the server takes as much in a message. */
+/** The approximate size of each piece in bytes; the server accepts this much in one message. */
 const CHUNK_BYTES = 262_144;
 
 /**
- * Writes rows of columns in COPY's text format.
+ * Writes columnar rows in COPY's text format.
  *
- * @param refuse Makes the error for a value that can't be sent, of a sentence that says where the value is.
+ * @param refuse Creates the error for a value that can't be sent, from a sentence that says where the value is.
  */
 export async function* copyRows(
   source: Pick<FileRows, "batches">,
@@ -82,7 +82,7 @@ export async function* copyRows(
   if (out.rows > taken) yield take();
 }
 
-/** The first value of a column that is not the one that its folder says. */
+/** Finds the first value of a column that differs from the value in the folder's name. */
 function otherValue(column: ColumnData, value: string | null): { row: number; found: string | null } | undefined {
   const read = cellText(column);
   let last = value;
@@ -95,7 +95,7 @@ function otherValue(column: ColumnData, value: string | null): { row: number; fo
   return undefined;
 }
 
-/** A folder's name may have a value in another way than Postgres writes it: `1.0`, `true`, `2025-01-31T00:00:00`. */
+/** Compares values, because a folder may not spell them as Postgres does: `1.0`, `true`, `2025-01-31T00:00:00`. */
 function isSame(found: string | null, value: string | null): boolean {
   if (found === null || value === null) return found === value;
   if (found === value || found[0] === value[0] && /^(true|false)$/i.test(value) && found.length === 1) return true;

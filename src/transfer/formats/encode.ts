@@ -7,18 +7,18 @@ export type ParquetCompression = "zstd" | "gzip" | "none";
 
 /** What an encoder needs besides the rows. */
 export interface EncodeContext {
-  /** The columns that are copied. */
+  /** The columns of the COPY. */
   columns: readonly BatchColumn[];
-  /** The rows, if they are columns already; else the rows of the COPY are used. */
+  /** The rows, if they are in columnar form already. By default the encoder reads the rows of the COPY. */
   batches?: AsyncIterable<Batch>;
   /** Options of the pull. */
   options: { compression?: ParquetCompression | undefined; rowGroupSize?: number | undefined };
 }
 
-/** Makes the bytes of a file from the rows of a COPY. */
+/** Converts the rows of a COPY to the bytes of a file. */
 export type Encode = (chunks: AsyncIterable<Chunk>, context: EncodeContext) => AsyncIterable<Uint8Array>;
 
-/** The encoder of each format, loaded when it is used. */
+/** The encoder for each format, loaded on first use. */
 export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   csv: () => Promise.resolve(encodeCsv),
   tsv: () => Promise.resolve(encodeCsv),
@@ -27,7 +27,7 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   parquet: async () => (await import("./parquet/write.ts")).encodeParquet,
 };
 
-/** CSV and TSV are written byte for byte as the server sends them. */
+/** Writes CSV or TSV exactly as the server sends it. */
 export const encodeCsv: Encode = async function* (chunks) {
   for await (const { bytes } of chunks) yield bytes;
 };

@@ -1,7 +1,7 @@
 /** The formats that a pull writes. */
 export type PullFormat = "csv" | "tsv" | "ndjson" | "arrow" | "parquet";
 
-/** The formats that a load reads: those of a pull, and JSON, which is an array of objects or objects one after another. */
+/** The formats that a load reads: those of a pull, and JSON, which is an array of objects or a sequence of objects. */
 export type LoadFormat = PullFormat | "json";
 
 /** The names of the formats that a pull writes. */
@@ -10,13 +10,13 @@ export const FILE_FORMATS: readonly PullFormat[] = ["csv", "tsv", "ndjson", "arr
 /** The names of the formats that a load reads. */
 export const LOAD_FORMATS: readonly LoadFormat[] = ["csv", "tsv", "ndjson", "json", "arrow", "parquet"];
 
-/** The format for each extension of a file that a pull writes. */
+/** The format for each file extension that a pull accepts. */
 export const EXTENSIONS: ReadonlyMap<string, PullFormat> = new Map<string, PullFormat>([
   ...FILE_FORMATS.map((format) => [format, format] as const),
   ["jsonl", "ndjson"],
 ]);
 
-/** The format for each extension of a file that a load reads. */
+/** The format for each file extension that a load accepts. */
 export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, LoadFormat>([
   ...EXTENSIONS,
   ["json", "json"],
@@ -27,7 +27,7 @@ export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, 
   ["ipc", "arrow"],
 ]);
 
-/** Kinds of files that have a signature. */
+/** The kinds of files that a signature identifies. */
 export type FileSignature = "gzip" | "zstd" | "zip" | "bzip2" | "xz" | "7z" | "parquet" | "arrow" | "feather v1";
 
 const SIGNATURES: readonly (readonly [FileSignature, readonly number[]])[] = [
@@ -44,10 +44,10 @@ const SIGNATURES: readonly (readonly [FileSignature, readonly number[]])[] = [
   ["feather v1", [0x46, 0x45, 0x41, 0x31]],
 ];
 
-/** The length of the longest signature. */
+/** The length of the longest signature in bytes. */
 export const SIGNATURE_BYTES = 6;
 
-/** Finds the kind of a file by its first bytes; `undefined` for a text file, or any other. */
+/** Identifies a file by its first bytes. Returns `undefined` for a text file or an unknown kind. */
 export function signatureOf(head: Uint8Array): FileSignature | undefined {
   return SIGNATURES.find(([, bytes]) => bytes.every((byte, index) => head[index] === byte))?.[0];
 }

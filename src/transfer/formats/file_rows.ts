@@ -5,49 +5,49 @@ import { openFile } from "../load/bytes.ts";
 
 /** A column of a file. */
 export interface FileColumn {
-  /** Its name. */
+  /** The column's name. */
   name: string;
-  /** How its values are kept. */
+  /** The type of the values in memory. */
   type: ColumnType;
-  /** What Postgres has for it, such as `numeric(10,2)`. */
+  /** The matching Postgres type, such as `numeric(10,2)`. */
   postgres: string;
-  /** Whether it has no type of its own, since all of its values are NULL. */
+  /** Whether the file gives the column no type, because all of its values are NULL. */
   untyped?: boolean;
 }
 
-/** The rows of a file of columns. Disposing of it closes the file. */
+/** The rows of a columnar file. Disposing of it closes the file. */
 export interface FileRows extends AsyncDisposable {
   /** The columns. */
   columns: readonly FileColumn[];
   /**
-   * The rows, some at a time, in the order of the file; once. What stands in the place of a NULL has no meaning.
+   * Reads the rows in batches, in the order of the file. Call it only once. Data in the place of a NULL has no meaning.
    *
-   * @param columns The positions of the columns that are read, from 0, in ascending order.
+   * @param columns The positions of the columns to read, starting at 0, in ascending order.
    */
   batches(columns: readonly number[]): AsyncIterable<Batch>;
 }
 
-/** What an error calls a file. */
+/** Returns the name of a file or stream for error messages. */
 export function fileName(source: unknown): string {
   return typeof source === "string" ? `"${basename(source)}"` : "the stream";
 }
 
-/** Says what a file has that can't be taken over here, though nothing is wrong with it. */
+/** The error for a feature of a valid file that is not supported here. */
 export class NotTakenOver extends Error {}
 
-/** The error of a file that can't be read. */
+/** Creates the error for a file that can't be read. */
 export function unreadable(name: string, problem: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot read ${name}: ${problem}`, cause === undefined ? {} : { cause });
 }
 
-/** Bytes that are read at once where a file is read from its begin to its end. */
+/** The number of bytes per read when a whole file is read in sequence. */
 const READ_BYTES = 1_048_576;
 
-/** A file that is read here and there. */
+/** A file with random access. */
 export class FileBytes implements AsyncDisposable {
-  /** Its length when it was opened. */
+  /** The file's length in bytes when it was opened. */
   readonly size: number;
-  /** What an error calls it. */
+  /** The file's name in error messages. */
   readonly name: string;
   readonly #file: Deno.FsFile;
   #closed = false;
@@ -61,21 +61,25 @@ export class FileBytes implements AsyncDisposable {
   /**
    * Opens a file.
    *
-   * @throws {LakebaseError} `BAD_FILE`
+   * @throws {LakebaseError} `BAD_FILE` if it can't be opened.
    */
   static async open(path: string): Promise<FileBytes> {
     const { file, size } = await openFile(path);
     return new FileBytes(file, size, fileName(path));
   }
 
-  /** Some of the bytes, all of which must be there. */
+  /**
+   * Reads a range of bytes.
+   *
+   * @throws {LakebaseError} `BAD_FILE` if the file ends before the range does.
+   */
   async read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     if (from < 0 || length < 0 || from + length > this.size) {
       throw unreadable(this.name, "it is cut off, or damaged: it points beyond its end");
     }
     const bytes = new Uint8Array(length);
     for (let at = 0; at < length;) {
-      // At once, so that two readers don't move the place under each other.
+      // Synchronous, so that a concurrent reader can't move the position between the two calls.
       this.#file.seekSync(from + at, Deno.SeekMode.Start);
       const count = this.#file.readSync(bytes.subarray(at));
       if (count === null) throw unreadable(this.name, "it became shorter while it was read");
@@ -84,12 +88,12 @@ export class FileBytes implements AsyncDisposable {
     return await Promise.resolve(bytes);
   }
 
-  /** The bytes from the first to the last. */
+  /** Reads the whole file in sequence. */
   async *all(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
     for (let at = 0; at < this.size; at += READ_BYTES) yield await this.read(at, Math.min(READ_BYTES, this.size - at));
   }
 
-  /** Closes it. */
+  /** Closes the file. */
   [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) this.#file.close();
     this.#closed = true;
@@ -97,10 +101,10 @@ export class FileBytes implements AsyncDisposable {
   }
 }
 
-/** What Arrow's reader says of a type that it does not know. */
+/** The message of Arrow's reader for a type that it does not know. */
 const UNKNOWN_TYPE = /^Unrecognized type: "(?!NONE|undefined)(\w+)"/;
 
-/** An error of a library as ours; ours stay as they are. */
+/** Converts an error of a library to a `LakebaseError`. Returns a `LakebaseError` unchanged. */
 export function asUnreadable(name: string, error: unknown): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const problem = error instanceof Error ? error.message : String(error);

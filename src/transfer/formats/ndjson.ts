@@ -5,8 +5,8 @@ import type { BatchColumn } from "../columns/batch.ts";
 import type { Encode } from "./encode.ts";
 
 /**
- * One object on each line, with the values that `row_to_json` gives: whole numbers and decimals keep all their digits. The
- * objects are put together here, since `row_to_json` takes the server several times as long as the rest of the COPY.
+ * Writes one JSON object per line, with the values that `row_to_json` gives: integers and decimals keep all their digits.
+ * The client builds the objects because `row_to_json` would take the server several times as long as the rest of the COPY.
  */
 export const encodeNdjson: Encode = async function* (chunks, { columns }) {
   const lines = new JsonLines(columns);
@@ -33,22 +33,22 @@ const NO_COLUMNS = codes("{");
 const END_OF_ROW = codes("}\n");
 const HEX_DIGITS = codes("0123456789abcdef");
 
-/** The most bytes by which a value grows, apart from what is escaped in it: `f` becomes `false`. */
+/** The most bytes that JSON adds to a value, not counting escapes: `f` becomes `false`. */
 const VALUE_GROWTH = 4;
-/** The most bytes by which an escaped byte grows: one becomes `\u0001`. */
+/** The most bytes that escaping adds to a byte: one byte becomes `\u0001`. */
 const ESCAPE_GROWTH = 5;
 
-/** Makes lines of JSON from the text format of COPY. */
+/** Converts rows from COPY's text format to lines of JSON. */
 class JsonLines {
   readonly #forms: readonly JsonForm[];
-  /** What stands in front of each value: `{"a":`, then `,"b":`. */
+  /** The text before each value: `{"a":`, then `,"b":`. */
   readonly #prefixes: readonly Uint8Array[];
   readonly #rowGrowth: number;
   #input: Uint8Array = new Uint8Array();
   #read = 0;
   #output = new Uint8Array();
   #written = 0;
-  /** Bytes of the output that the rest of the input can't need while nothing in it is escaped. */
+  /** Bytes of the output that are free for escapes: the rest of the input does not need them otherwise. */
   #spare = 0;
 
   constructor(columns: readonly BatchColumn[]) {
@@ -58,7 +58,7 @@ class JsonLines {
     this.#rowGrowth = prefixes + columns.length * VALUE_GROWTH + END_OF_ROW.length;
   }
 
-  /** The lines of some rows. */
+  /** Returns the lines for the rows of a chunk. */
   of({ bytes, rows }: Chunk): Uint8Array {
     this.#input = bytes;
     this.#read = 0;
@@ -82,7 +82,7 @@ class JsonLines {
     this.#write(END_OF_ROW);
   }
 
-  /** Writes a value, and takes the tab or the end of the line behind it. */
+  /** Writes a value, and skips the tab or line end after it. */
   #value(form: JsonForm): void {
     const input = this.#input;
     const from = this.#read;
@@ -104,7 +104,7 @@ class JsonLines {
     this.#written = at;
   }
 
-  /** JSON has no NaN and no infinities: they become strings. */
+  /** Writes a number. NaN and the infinities become strings, because JSON has no such numbers. */
   #number(): void {
     const input = this.#input;
     const output = this.#output;
@@ -126,7 +126,7 @@ class JsonLines {
     this.#written = at;
   }
 
-  /** COPY escapes as JSON does, but for the quote, the vertical tab and the control characters without a letter. */
+  /** Writes a string. COPY and JSON differ only in how they escape quotes, vertical tabs and some control characters. */
   #text(): void {
     const input = this.#input;
     let from = this.#read;
@@ -150,13 +150,13 @@ class JsonLines {
     this.#written = at;
   }
 
-  /** Writes `u000b`; returns where it ends. */
+  /** Writes the rest of an escape such as `\u000b`, after its backslash, and returns the position after it. */
   #codePoint(at: number, code: number): number {
     for (const byte of [0x75, 0x30, 0x30, HEX_DIGITS[code >> 4]!, HEX_DIGITS[code & 15]!]) this.#output[at++] = byte;
     return at;
   }
 
-  /** What the server has made JSON. A line break in it stands between two tokens, where a space means the same. */
+  /** Writes JSON from the server. A line break in it always separates two tokens, so a space can replace it. */
   #json(): void {
     const input = this.#input;
     const output = this.#output;

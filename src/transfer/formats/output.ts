@@ -3,10 +3,10 @@ import type { Batch, BatchColumn } from "../columns/batch.ts";
 import { BatchDecoder } from "../columns/binary/decoder.ts";
 import type { Chunk } from "../copy/messages.ts";
 
-/** The approximate bytes of one write; longer pieces are written alone. */
+/** The approximate size of a write in bytes; each longer piece is a write of its own. */
 const OUTPUT_BYTES = 1_048_576;
 
-/** Collects the pieces of a file, and joins short ones. */
+/** Collects the pieces of a file and joins the short ones. */
 export class Output {
   /** The number of bytes so far. */
   offset = 0;
@@ -25,7 +25,7 @@ export class Output {
     this.#waiting += bytes.length;
   }
 
-  /** The bytes that were added since the last call. */
+  /** Returns the bytes that were added since the last call. */
   *take(): Generator<Uint8Array, void, void> {
     const pieces = this.#pieces;
     this.#pieces = [];
@@ -44,11 +44,11 @@ export class Output {
   }
 }
 
-/** The size at which a batch is full: the rows or the bytes on the wire, whichever is reached first. */
+/** The size at which a batch is full: a number of rows or of bytes on the wire, whichever is reached first. */
 export interface BatchLimit {
-  /** The number of rows; a batch may have more, because a chunk is not split. */
+  /** The number of rows. A batch may have more, because a chunk is never split. */
   rows: number;
-  /** The number of bytes; a longer row is a batch of its own. */
+  /** The number of bytes. A longer row is a batch of its own. */
   bytes: number;
 }
 

@@ -37,30 +37,31 @@ import {
   viewBytes,
 } from "./values.ts";
 
-/** The values without what the field says of them; with their own NULLs where those are not the ones of the batch. */
+/** The data of a column. It includes NULLs only where they differ from the NULLs of the batch. */
 export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
 
-/** How the values of an Arrow field are taken over. */
+/** Converts the values of an Arrow field. */
 export interface ColumnReader {
-  /** How they are kept. */
+  /** The type of the values in memory. */
   type: ColumnType;
-  /** What Postgres has for them. */
+  /** The matching Postgres type. */
   postgres: string;
-  /** Whether it has no type of its own, since all of its values are NULL. */
+  /** Whether the field has no type of its own, because all of its values are NULL. */
   untyped?: boolean;
-  /** The values of a batch. */
+  /** Converts the values of a batch. */
   read(data: Data): Values;
 }
 
-/** What an extension type's name says more than the storage does. */
+/** The key of the metadata that names an extension type. */
 const EXTENSION = "ARROW:extension:name";
 
 const INTERVAL_BYTES = 12;
 
 /**
- * How a field is taken over: without a copy where it is kept alike, else converted; what is nested more than once as JSON.
+ * Chooses the reader for a field. The reader avoids a copy where the layout is the same. Structs, maps and nested lists
+ * become JSON.
  *
- * @returns `undefined` for what Postgres has no form of.
+ * @returns `undefined` if Postgres has no matching type.
  */
 export function columnReader(field: Field): ColumnReader | undefined {
   if (isNested(field)) return jsonReader(field);
@@ -91,7 +92,12 @@ export function columnReader(field: Field): ColumnReader | undefined {
   }
 }
 
-/** The values of a batch as a column. */
+/**
+ * Reads the values of a batch as a column.
+ *
+ * @throws {CellProblem} If Postgres can't hold a value.
+ * @throws {Error} If the data is damaged.
+ */
 export function columnData(reader: ColumnReader, name: string, data: Data): ColumnData {
   const { length } = data;
   const nullCount = data.type.typeId === Type.Null ? length : data.nullCount;
@@ -132,7 +138,7 @@ function isNested(field: Field): boolean {
   }
 }
 
-/** Whether something is in itself more than one value. */
+/** Whether a value of the field contains other values. */
 function holdsNested({ type }: Field): boolean {
   return [Type.Struct, Type.Map, Type.List, Type.LargeList, Type.FixedSizeList].includes(type.typeId);
 }
@@ -219,7 +225,7 @@ function listReader(type: DataType): ColumnReader | undefined {
   };
 }
 
-/** The distinct values are taken over once for each dictionary, and from there to each row. */
+/** Converts the distinct values once for each dictionary, and copies them to the rows. */
 function dictionaryReader(field: Field, type: Dictionary): ColumnReader | undefined {
   const element = columnReader(field.clone({ type: type.dictionary }));
   if (element === undefined || element.type.kind === "list") return undefined;
@@ -236,7 +242,7 @@ function dictionaryReader(field: Field, type: Dictionary): ColumnReader | undefi
   };
 }
 
-/** Bits of a value of each kind that is as long as all others. */
+/** The bits per value of each fixed-width kind. */
 const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
   bool: 1,
   int16: 16,
@@ -253,9 +259,9 @@ const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
 };
 
 /**
- * Checks that a column's places are all within it: what a damaged file says of them, a loop would believe.
+ * Checks that a column's bitmap, offsets and values are long enough and consistent, because a damaged file may have others.
  *
- * @throws {Error} Where they are not.
+ * @throws {Error} If they are not.
  */
 export function checkSound({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
   const bits = BITS[type.kind];
@@ -273,20 +279,21 @@ function isRising(offsets: Int32Array | undefined, length: number, reach: number
   return offsets[length]! <= reach;
 }
 
-/** Where a distinct value is. */
+/** The position of a distinct value. */
 interface Place {
   column: ColumnData;
   at: number;
 }
 
-/** Those of a dictionary; `undefined` for a NULL among them. */
+/** The positions of a dictionary's values; `undefined` for a NULL. */
 type Places = readonly (Place | undefined)[];
 
 /**
- * The values that the indices of a dictionary-encoded column stand for.
+ * Returns the values of a dictionary-encoded column, one for each index.
  *
  * @param data The indices.
- * @param columns The distinct values: several columns where the dictionary grew.
+ * @param columns The distinct values; more than one column if the dictionary grew.
+ * @throws {Error} If an index is not in the dictionary.
  */
 export function gather(data: Data, columns: readonly ColumnData[]): Values {
   const places = columns.flatMap(placesOf);
@@ -310,7 +317,7 @@ function placeOf(data: Data, places: Places, at: number): Place | undefined {
   return places[index];
 }
 
-/** A row is NULL where it has no index, and where its index stands for a NULL. */
+/** Finds the NULLs: rows without an index, and rows whose index points to a NULL. */
 function gatherNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
   const nullBitmap = new Uint8Array((data.length + 7) >> 3);
   let nullCount = 0;

@@ -5,13 +5,13 @@ import { valueReader } from "../../columns/value.ts";
 import type { Values } from "./column_reader.ts";
 import { listOffsets, texts } from "./values.ts";
 
-/** The JSON of a value. */
+/** Returns the JSON of the value at a position. */
 type Write = (at: number) => string;
 
-/** Takes over the values of a field that is not nested. */
+/** Converts the values of a field that is not nested. */
 export type TakeOver = (field: Field, data: Data) => ColumnData;
 
-/** Structs, maps and lists of them as JSON. */
+/** Returns a function that converts structs, maps and nested lists to JSON. */
 export function jsonTexts(field: Field, take: TakeOver): (data: Data) => Values {
   return (data) => texts(data, problemAt(() => present(field, data, take), () => -1));
 }
@@ -45,7 +45,7 @@ function present(field: Field, data: Data, take: TakeOver): Write {
   }
 }
 
-/** Keys become texts: JSON has no others. */
+/** Writes a map as an object. Keys become strings, because JSON has no other keys. */
 function mapWriter(field: Field, data: Data, take: TakeOver): Write {
   const entries = field.type.children[0] as Field;
   const [keyField, valueField] = entries.type.children as [Field, Field];
@@ -57,7 +57,7 @@ function mapWriter(field: Field, data: Data, take: TakeOver): Write {
     const members = new Map<string, string>();
     for (const entry of range(offsets[at]!, offsets[at + 1]!)) {
       const name = asText(key(entry));
-      // Postgres would keep the last of them, in silence.
+      // Postgres would silently keep only the last value.
       if (members.has(name)) {
         throw new CellProblem(-1, `a map has the key ${name} twice, and an object can't; make it a list`);
       }
@@ -76,7 +76,7 @@ function scalarWriter(column: ColumnData): Write {
   return (at) => scalarJson(read(at), column);
 }
 
-/** JSON stays as it stands, and a timestamp is to keep its microseconds. */
+/** Reads JSON unparsed, and timestamps as text, so that they keep their microseconds. */
 function plainType({ type }: ColumnData): ColumnData["type"] {
   if (type.kind === "json") return { kind: "text" };
   return type.kind === "timestamp" ? { kind: "timestamp", utc: false } : type;

@@ -1,20 +1,20 @@
-/** LZ4's frame format, and the flags of its header. */
+/** The magic number of an LZ4 frame, and the flags in its header. */
 const FRAME = 0x184d_2204;
 const HAS_BLOCK_CHECKSUM = 0x10;
 const HAS_SIZE = 0x08;
 const HAS_DICTIONARY = 0x01;
-/** The bit of a block's length that says that it is not packed. */
+/** The bit in a block's length that marks an uncompressed block. */
 const PLAIN = 0x8000_0000;
 
-/** The shortest match, and the length that says that more length follows. */
+/** The shortest match, and the length value after which more length bytes follow. */
 const LEAST_MATCH = 4;
 const MORE = 15;
 
 /**
- * Unpacks a frame of LZ4, which the runtime can't and Feather files use.
+ * Decompresses an LZ4 frame. Feather files use LZ4, and the runtime has no decompressor for it.
  *
- * @param most Bytes that it may become.
- * @throws {Error} For what is none, or becomes more.
+ * @param most The most bytes that the result may have.
+ * @throws {Error} If the bytes are not a valid LZ4 frame, use a dictionary, or decompress to more than `most` bytes.
  */
 export function unpackLz4(bytes: Uint8Array, most: number): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -36,7 +36,7 @@ export function unpackLz4(bytes: Uint8Array, most: number): Uint8Array {
   }
 }
 
-/** Literals and matches in turn; the last literals have no match behind them. */
+/** Decompresses a block: literals and matches alternate, and the block ends with literals. */
 function unpackBlock(block: Uint8Array, output: Unpacked): void {
   let at = 0;
   const more = () => {
@@ -61,7 +61,7 @@ function unpackBlock(block: Uint8Array, output: Unpacked): void {
   }
 }
 
-/** What was unpacked so far, which later matches repeat. */
+/** The decompressed bytes so far. Later matches copy from them. */
 class Unpacked {
   #bytes: Uint8Array;
   #length = 0;
@@ -83,7 +83,7 @@ class Unpacked {
     this.#length += bytes.length;
   }
 
-  /** A match may reach into what it writes itself: then it repeats. */
+  /** Copies a match byte by byte, because a match may overlap the bytes that it writes. */
   repeat(distance: number, count: number): void {
     if (distance === 0 || distance > this.#length) throw new Error("LZ4 that points before its begin");
     this.#reserve(count);

@@ -15,38 +15,39 @@ import { asUnreadable, FileBytes, fileName, type FileRows, NotTakenOver, unreada
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
 
-/** What an IPC file begins and ends with; a stream does not. */
+/** The magic string at both ends of an IPC file. A stream has none. */
 const MAGIC = "ARROW1";
-/** The magic, up to the next multiple of eight. */
+/** The length of the magic string in bytes, padded to a multiple of eight. */
 const MAGIC_BYTES = 8;
 
-/** A message of a stream begins with this, or, before 2019, with its length. */
+/** The start of each message in a stream. Messages from before 2019 start with their length instead. */
 const CONTINUATION = -1;
 const LONGEST_SCHEMA = 2 ** 28;
 
-/** Some rows, as a `RecordBatch` has them. */
+/** Some rows, in the shape of Arrow's `RecordBatch`. */
 export interface ArrowRows {
-  /** How many there are. */
+  /** The number of rows. */
   numRows: number;
   /** The columns. */
   data: { children: readonly Data[] };
 }
 
-/** Batches of Arrow with what they are made of. */
+/** Arrow batches and their schema. */
 export interface ArrowBatches {
   /** The columns. */
   schema: Schema;
-  /** The rows: of some columns, or of all where the format has them together. */
+  /** Reads the rows: of the given columns if `chosen` is true, else of all columns. */
   batches(columns: readonly number[]): AsyncIterable<ArrowRows>;
-  /** Whether a batch has only the columns that were asked for. */
+  /** Whether a batch has only the requested columns. */
   chosen: boolean;
 }
 
 /**
- * Reads an Arrow file or stream, as the IPC format has them.
+ * Opens an Arrow IPC file or stream.
  *
  * @param source A path, or the bytes.
- * @throws {LakebaseError} `BAD_FILE` for what is none, or is damaged, or has columns that Postgres has no form of.
+ * @throws {LakebaseError} `BAD_FILE` if the source is not in this format, is damaged, or has columns that Postgres has no
+ * type for.
  */
 export async function openArrow(source: string | AsyncIterable<Uint8Array>): Promise<FileRows> {
   registerCodecs();
@@ -62,7 +63,7 @@ export async function openArrow(source: string | AsyncIterable<Uint8Array>): Pro
   }
 }
 
-/** Teaches Arrow's reader to unpack what other writers pack. */
+/** Adds Zstandard and LZ4 to Arrow's reader, because other writers compress with them. */
 function registerCodecs(): void {
   compressionRegistry.set(CompressionType.ZSTD, {
     decode: (bytes) => ofSize(bytes, (size) => zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) })),
@@ -72,7 +73,7 @@ function registerCodecs(): void {
   });
 }
 
-/** Unpacks a buffer to the size that stands before it: a few kilobytes may become gigabytes else. */
+/** Decompresses a buffer to the size stated before it. Without a limit, a few kilobytes could become gigabytes. */
 function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8Array {
   const size = Number(new DataView(bytes.buffer, bytes.byteOffset - 8, 8).getBigInt64(0, true));
   if (size < 0) throw new Error(`a packed buffer says that it has ${size} bytes`);
@@ -81,7 +82,7 @@ function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8A
   throw new Error(`a packed buffer has ${unpacked.length} bytes, and says that it has ${size}`);
 }
 
-/** Columns and rows of Arrow as those of a file. */
+/** Converts Arrow batches to the columns and rows of a file. `name` is the file's name in error messages. */
 export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
   const readers = schema.fields.map((field): ColumnReader => {
     const reader = columnReader(field);
@@ -128,7 +129,7 @@ async function* convert(
   }
 }
 
-/** The error for a value that Postgres has no form of. */
+/** Creates the error for a value that Postgres can't hold. `before` is the number of rows before its batch. */
 export function unfit({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
   const row = at < 0 ? "" : `row ${(before + at + 1).toLocaleString("en-US")}, `;
   return unreadable(name, `${row}column ${JSON.stringify(column)}: ${message}`);
@@ -157,7 +158,7 @@ async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string)
 async function openStream(source: AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
   const bytes = source[Symbol.asyncIterator]();
   let head = await grown(new Uint8Array(), MAGIC_BYTES, bytes);
-  // Within its magic a file is a stream, with a list of its batches at the end, which this way of reading does not need.
+  // After the magic string, a file is a stream. The list of batches at its end is not needed here.
   if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
   else if (!beginsStream(head)) throw unreadable(name, "it is no Arrow file");
   head = await grown(head, MAGIC_BYTES, bytes);
@@ -177,7 +178,7 @@ async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
   return { schema, batches: () => reader as unknown as AsyncIterable<ArrowRows>, chosen: false };
 }
 
-/** Has a stream come to so many bytes, if it does. */
+/** Reads from a stream until there are `length` bytes, or until the stream ends. */
 async function grown(head: Uint8Array, length: number, bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
   const pieces = [head];
   for (let count = head.length; count < length;) {
@@ -189,7 +190,7 @@ async function grown(head: Uint8Array, length: number, bytes: AsyncIterator<Uint
   return joinBytes(pieces);
 }
 
-/** Where a stream's first message is. */
+/** Returns the position of the metadata of a stream's first message. */
 function firstMessage(head: Uint8Array): { from: number; length: number } {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const first = view.getInt32(0, true);
@@ -202,7 +203,7 @@ function beginsStream(head: Uint8Array): boolean {
   return length > 0 && length < LONGEST_SCHEMA;
 }
 
-/** The end of a file is the footer, its length, and the magic. */
+/** Checks the footer of a file. A file ends with the footer, the footer's length and the magic string. */
 async function checkFooter(source: FileBytes): Promise<void> {
   const end = source.size - MAGIC.length - 4;
   const length = new DataView((await source.read(end, 4)).buffer).getInt32(0, true);
@@ -218,12 +219,12 @@ function textOf(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }
 
-/** Where a list's length is read, in the library that Arrow reads its metadata with. */
+/** The original function by which FlatBuffers, which Arrow uses for its metadata, reads the length of a list. */
 const { __vector_len: lengthOf } = ByteBuffer.prototype;
 
 /**
- * Has lists in the metadata be no longer than the metadata. The library checks nothing, and Arrow's reader makes as many
- * objects as a damaged length says. For a worker, where it concerns nobody else.
+ * Rejects lists in the metadata that are longer than the metadata. FlatBuffers checks nothing, and Arrow's reader would
+ * create as many objects as a damaged length says. Call it only in a worker, because it changes the library's prototype.
  */
 export function boundLists(): void {
   ByteBuffer.prototype.__vector_len = function (offset: number): number {
@@ -233,14 +234,14 @@ export function boundLists(): void {
   };
 }
 
-/** The greatest `MetadataVersion` of Schema.fbs, which is called V5. */
+/** The newest `MetadataVersion` of Schema.fbs, named V5. */
 const NEWEST = 4;
-/** `Endianness`. */
+/** A value of `Endianness`: big-endian. */
 const BIG = 1;
-/** `MessageHeader`. */
+/** A value of `MessageHeader`: the message has a schema. */
 const IS_SCHEMA = 1;
 
-/** Places in the tables of Message.fbs, File.fbs and Schema.fbs; each is two bytes behind the one before. */
+/** Vtable offsets of fields in Message.fbs, File.fbs and Schema.fbs. Each entry takes two bytes. */
 const VERSION = 4;
 const FOOTER_SCHEMA = 6;
 const HEADER_TYPE = 6;
@@ -248,10 +249,10 @@ const HEADER = 8;
 const ENDIANNESS = 4;
 
 /**
- * Checks what Arrow's reader does not look at.
+ * Checks the version and the byte order, which Arrow's reader ignores.
  *
  * @param bytes The message with the schema, or the footer of a file.
- * @throws {NotTakenOver} For big-endian values, and for a version that is not known yet.
+ * @throws {NotTakenOver} If the values are big-endian or the version is newer than V5.
  */
 export function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): void {
   const buffer = new ByteBuffer(bytes);

@@ -20,26 +20,26 @@ import type { ColumnReader, Values } from "./column_reader.ts";
 
 type Bytes = Values & { offsets: Int32Array };
 
-/** A view is 16 bytes: the length, and the bytes if they are few, else their buffer and place. */
+/** A view has 16 bytes: the length, and then either up to 12 bytes of data or the buffer and the offset of the data. */
 const VIEW_BYTES = 16;
 const MOST_INLINE = 12;
 
-/** Text or bytes, kept alike. */
+/** Returns text or bytes without a copy. */
 export function plainBytes({ values, valueOffsets }: Data): Bytes {
   return { values, offsets: valueOffsets };
 }
 
-/** With offsets of 64 bits. A batch that is larger than those of 32 bits reach is larger than a buffer can be. */
+/** Converts offsets of 64 bits to 32 bits. A batch that needs 64 bits would not fit into a buffer. */
 export function largeBytes({ values, valueOffsets }: Data): Bytes {
   return { values, offsets: Int32Array.from(valueOffsets as unknown as BigInt64Array, Number) };
 }
 
-/** All of one length. */
+/** Adds offsets to values of `width` bytes each. */
 export function fixedBytes(width: number): (data: Data) => Bytes {
   return ({ values, length }) => ({ values, offsets: Int32Array.from({ length: length + 1 }, (_, at) => at * width) });
 }
 
-/** Scattered over several buffers. */
+/** Joins values that are scattered over several buffers. */
 export function viewBytes(data: Data): Bytes {
   const { length, variadicBuffers } = data;
   const inline = data.values as Uint8Array;
@@ -61,12 +61,12 @@ export function viewBytes(data: Data): Bytes {
 
 const MOST_DIGITS = 38;
 
-/** Whether decimals fit those that are kept as such. */
+/** Whether a decimal type fits into `numeric(precision, scale)` with up to 38 digits. */
 export function isKept({ precision, scale }: Decimal): boolean {
   return precision <= MOST_DIGITS && scale >= 0 && scale <= precision;
 }
 
-/** Decimals with 128 bits each. */
+/** Converts decimals to 128 bits each. */
 export function decimals({ bitWidth }: Decimal): (data: Data) => Values {
   const width = bitWidth / 32;
   return ({ values, length }) => {
@@ -81,7 +81,7 @@ export function decimals({ bitWidth }: Decimal): (data: Data) => Values {
   };
 }
 
-/** Decimals of more digits than that, or with a scale below 0, as text. */
+/** Converts decimals that {@linkcode isKept} rejects to text. */
 export function decimalTexts({ bitWidth, scale }: Decimal): (data: Data) => Values {
   const width = bitWidth / 32;
   return (data) => {
@@ -94,7 +94,7 @@ export function decimalTexts({ bitWidth, scale }: Decimal): (data: Data) => Valu
   };
 }
 
-/** Units of a second, by `TimeUnit`. */
+/** The number of units per second, by `TimeUnit`. */
 const PER_SECOND: Readonly<Record<TimeUnit, bigint>> = {
   [TimeUnit.SECOND]: 1n,
   [TimeUnit.MILLISECOND]: 1000n,
@@ -102,13 +102,13 @@ const PER_SECOND: Readonly<Record<TimeUnit, bigint>> = {
   [TimeUnit.NANOSECOND]: 1_000_000_000n,
 };
 
-/** Lengths of time as Postgres reads them. */
+/** Converts durations to the text of a Postgres `interval`. */
 export function durationTexts({ unit }: Duration): (data: Data) => Values {
   const perSecond = PER_SECOND[unit];
   return (data) => texts(data, (at) => seconds((data.values as BigInt64Array)[at]!, perSecond));
 }
 
-/** The same with months and days, which are of no fixed length. */
+/** Converts intervals, which can have months and days, to the text of a Postgres `interval`. */
 export function intervalTexts({ unit }: Interval): (data: Data) => Values {
   switch (unit) {
     case IntervalUnit.YEAR_MONTH:
@@ -133,7 +133,7 @@ function wordsOf({ values }: Data): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.byteLength >> 2);
 }
 
-/** Parquet's own: months, days and milliseconds, none of them with a sign. */
+/** Converts Parquet intervals: unsigned months, days and milliseconds. */
 export function parquetIntervals(data: Data): Values {
   const words = new Uint32Array(data.values.buffer, data.values.byteOffset, data.length * 3);
   return texts(data, (at) => {
@@ -151,7 +151,7 @@ function seconds(value: bigint, perSecond: bigint): string {
   return `${value < 0n ? "-" : ""}${size / perSecond}${perSecond === 1n ? "" : `.${fraction}`} seconds`;
 }
 
-/** Where each list begins among the elements; one more than there are lists. */
+/** Returns the position of each list's first element, and at the end the number of elements. */
 export function listOffsets(data: Data): Int32Array {
   switch (data.type.typeId) {
     case Type.FixedSizeList: {
@@ -165,10 +165,10 @@ export function listOffsets(data: Data): Int32Array {
   }
 }
 
-/** Digits of 2^64. */
+/** The number of digits of 2^64. */
 const DIGITS_OF_64_BITS = 20;
 
-/** The smallest type that holds all whole numbers of a type: Postgres has none without a sign. */
+/** Returns the smallest type that holds all values of an integer type. Postgres has no unsigned types. */
 export function integerType({ bitWidth, isSigned }: Int): { type: ColumnType; postgres: string } {
   const bits = isSigned ? bitWidth : bitWidth + 1;
   if (bits <= 16) return { type: { kind: "int16" }, postgres: "smallint" };
@@ -178,7 +178,7 @@ export function integerType({ bitWidth, isSigned }: Int): { type: ColumnType; po
   return { type, postgres: `numeric(${DIGITS_OF_64_BITS})` };
 }
 
-/** Whole numbers in that type. */
+/** Converts integers to the type that {@linkcode integerType} returns. */
 export function integers({ bitWidth, isSigned }: Int): (data: Data) => Values {
   if (isSigned && bitWidth > 8) return ({ values }) => ({ values });
   if (bitWidth === 8) return ({ values }) => ({ values: Int16Array.from(values as Uint8Array) });
@@ -195,7 +195,7 @@ export function integers({ bitWidth, isSigned }: Int): (data: Data) => Values {
   };
 }
 
-/** Floating-point numbers; Postgres has none of 16 bits. */
+/** Returns the reader of a floating-point type. Half floats become `real`, because Postgres has no 16-bit type. */
 export function floats({ precision }: Float): ColumnReader {
   if (precision === 2) return { type: { kind: "float64" }, postgres: "double precision", read };
   if (precision === 1) return { type: { kind: "float32" }, postgres: "real", read };
@@ -214,7 +214,7 @@ function read({ values }: Data): Values {
 
 const UTF8 = new TextEncoder();
 
-/** Makes a text of each value; NULL is empty. */
+/** Converts each value to text. A NULL becomes an empty text. */
 export function texts(data: Data, textOf: (at: number) => string): Values & { offsets: Int32Array } {
   const { length } = data;
   const offsets = new Int32Array(length + 1);
@@ -245,11 +245,11 @@ function grown(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
 const DAY_MS = 86_400_000n;
 const DAY_MICROSECONDS = 86_400_000_000n;
 
-/** What Postgres can't tell from infinity any more, and by far what its calendar can't. */
+/** The limits of converted values. Postgres uses the extreme values for infinity, and its calendar ends long before. */
 const MOST = 2n ** 63n - 1n;
 const MOST_DAYS = 2n ** 31n - 1n;
 
-/** Days since 1970. */
+/** Converts dates to days since 1970. */
 export function days({ unit }: Date_): (data: Data) => Values {
   if (unit === DateUnit.DAY) return same;
   return (data) => {
@@ -259,7 +259,7 @@ export function days({ unit }: Date_): (data: Data) => Values {
   };
 }
 
-/** Microseconds since midnight; what is finer Postgres has no room for, and is cut off. */
+/** Converts times to microseconds since midnight. Nanoseconds are cut off, because Postgres has no room for them. */
 export function times({ unit }: Time): (data: Data) => Values {
   const read = inMicroseconds(unit);
   return (data) => {
@@ -277,7 +277,7 @@ export function times({ unit }: Time): (data: Data) => Values {
   };
 }
 
-/** Microseconds since 1970, likewise. */
+/** Converts timestamps to microseconds since 1970. Nanoseconds are cut off. */
 export function timestamps({ unit }: Timestamp): (data: Data) => Values {
   return inMicroseconds(unit);
 }
@@ -299,7 +299,7 @@ function multiplied(data: Data, factor: bigint): Values {
   return { values };
 }
 
-/** Converts the values that are there. */
+/** Converts the values that are not NULL. */
 function each(
   data: Data,
   most: bigint,
@@ -320,7 +320,7 @@ function each(
   }
 }
 
-/** The whole part of a quotient, towards the past: so the order of what is cut off stays as it was. */
+/** Divides and rounds down, so that times before 1970 keep their order. */
 export function floorDivide(value: bigint, by: bigint): bigint {
   const rest = value % by;
   return (value - (rest < 0n ? rest + by : rest)) / by;

@@ -4,7 +4,7 @@ import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext } from "../encode.ts";
 import { batches, Output } from "../output.ts";
 
-/** The size of a record batch: small enough for a reader's cache, and large enough that its metadata is negligible. */
+/** The size of a record batch: small enough for a reader's cache, and large enough that the metadata is negligible. */
 const LIMIT = { rows: 65_536, bytes: 16 * 1_048_576 };
 
 /** Encodes rows as an Arrow IPC file, without compression, so that readers can map it into memory. */
@@ -27,7 +27,7 @@ export async function* encodeArrow(
   yield* output.take();
 }
 
-/** The writer of apache-arrow without its queue, which would copy each piece and wait for it. */
+/** Bypasses the queue of apache-arrow's writer, which would copy each piece and wait for it. */
 class FileWriter extends RecordBatchFileWriter {
   readonly #put: (bytes: Uint8Array) => void;
 

@@ -6,68 +6,68 @@ import { type FileBytes, NotTakenOver } from "../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
 import { countOf, MOST_BYTES, type Storage, type ValueReader, valueReader, type Values } from "./page_values.ts";
 
-/** Bytes that are read to find a page's header; twice as many where it is longer. */
+/** The number of bytes to read for a page's header; doubled until the header fits. */
 const HEAD_BYTES = 16_384;
 
-/** Values of a page with lists: where a row ends is known only after its last level. */
+/** The most values of a page with lists. Such a page is read at once, because only the next row shows where one ends. */
 const MOST_LISTED = 2 ** 25;
 
 /** A column as the file stores it. */
 export interface StoredColumn extends Storage {
-  /** What an error calls it. */
+  /** The column's name in error messages. */
   name: string;
-  /** The level at which a value is there. */
+  /** The definition level of a value that is not NULL. */
   definition: number;
-  /** How many lists it is in. */
+  /** The number of lists around the value. */
   repetition: number;
 }
 
-/** Some levels of a column, with the values that are there. */
+/** Some levels of a column, with the values that are not NULL. */
 export interface Levels {
-  /** How many there are. */
+  /** The number of levels. */
   count: number;
-  /** 0 where a row begins, else the depth of the list that goes on; absent without lists. */
+  /** 0 at the start of a row, else the depth of the list that continues; absent without lists. */
   repetition?: Uint8Array;
-  /** How much of the way to the value is there; absent where all of it is everywhere. */
+  /** How much of the path to the value is present; absent if no value is NULL. */
   definition?: Uint8Array;
-  /** The values. */
+  /** The values that are not NULL. */
   values: Values;
 }
 
-/** A page whose header is read. */
+/** A page after its header was read. */
 interface Page {
-  /** How many levels are left. */
+  /** The number of levels left to read. */
   left: number;
   repetition: HybridReader | PackedReader | undefined;
   definition: HybridReader | PackedReader | undefined;
   values: ValueReader;
 }
 
-/** Reads a column of a row group page by page: no more than one is in memory. */
+/** Reads a column of a row group page by page, with only one page in memory. */
 export class ChunkReader {
   readonly #file: FileBytes;
   readonly #column: StoredColumn;
   readonly #codec: CompressionCodec;
-  /** Where the next page begins. */
+  /** The position of the next page. */
   #at: number;
-  /** Levels of the pages to come. */
+  /** The number of levels in the pages that are not read yet. */
   #left: number;
   #page: Page | undefined;
   #dictionary: Values | undefined;
   #window = { at: 0, bytes: new Uint8Array() };
 
-  /** Made with what the footer tells. */
+  /** Takes the column's metadata from the footer. */
   constructor(file: FileBytes, column: StoredColumn, chunk: ColumnMetaData) {
     this.#file = file;
     this.#column = column;
     this.#codec = chunk.codec;
     this.#left = whole(chunk.num_values);
     const [data, dictionary] = [whole(chunk.data_page_offset), whole(chunk.dictionary_page_offset ?? 0n)];
-    // Some writers say 0 where there is none, and some that it comes after the values.
+    // Without a dictionary, some writers give 0 as its position, and others a position after the values.
     this.#at = dictionary > 0 && dictionary < data ? dictionary : data;
   }
 
-  /** The next levels: at most so many, or where there are lists those of a page. */
+  /** Returns up to `most` levels, or with lists the rest of the page; `undefined` at the end of the column. */
   async next(most: number): Promise<Levels | undefined> {
     while (this.#page === undefined || this.#page.left === 0) {
       if (this.#left <= 0) return undefined;
@@ -90,11 +90,11 @@ export class ChunkReader {
   async #readPage(): Promise<Page | undefined> {
     const { header, length } = await this.#header();
     const size = header.compressed_page_size;
-    // What a damaged header leaves out is missing, whatever the library's types say.
+    // A damaged header may lack fields that the library's types require.
     if (!(size >= 0) || header.type === undefined) throw new Error("it has a page without a size or a kind");
     const bytes = await this.#bytes(this.#at + length, size);
     this.#at += length + size;
-    // Few writers sum up their pages; where one does, what is damaged is seen before it is decoded.
+    // If the writer added a checksum, it reveals a damaged page before the page is decoded.
     if (header.crc !== undefined && zlib.crc32(bytes) !== header.crc >>> 0) {
       throw new Error("the sum of a page is wrong");
     }
@@ -141,8 +141,8 @@ export class ChunkReader {
     const definition = take(this.#column.definition, repeated, defined);
     const packed = this.#inside(bytes, repeated + defined, bytes.length - repeated - defined);
     const size = header.uncompressed_page_size - repeated - defined;
-    // Where there is nothing some write nothing, which is no packed nothing. And old writers of Arrow say that a page is
-    // not packed which is; its size tells.
+    // Some writers do not compress an empty page. Old Arrow writers mark compressed pages as uncompressed, so the size
+    // decides.
     const isPacked = packed.length > 0 && (page.is_compressed !== false || packed.length !== size);
     const unpacked = isPacked ? this.#unpack(packed, size) : packed;
     const values = valueReader(page.encoding, this.#column, unpacked, count, this.#dictionary);
@@ -193,7 +193,7 @@ export class ChunkReader {
     }
   }
 
-  /** From what was read last, where that has it. */
+  /** Returns bytes of the file, from the last read if it has them. */
   async #bytes(at: number, length: number): Promise<Uint8Array> {
     const from = at - this.#window.at;
     if (from < 0 || from + length > this.#window.bytes.length) {
@@ -204,7 +204,7 @@ export class ChunkReader {
   }
 }
 
-/** The next levels; none where all of them are the highest. */
+/** Reads the next levels. Returns `undefined` if there are none, or if all of them are `highest`. */
 function levels(from: Page["definition"], count: number, highest?: number): Uint8Array | undefined {
   if (from === undefined || count === 0) return undefined;
   const constant = from.constant(count);
@@ -215,7 +215,7 @@ function levels(from: Page["definition"], count: number, highest?: number): Uint
   return read;
 }
 
-/** A number of the footer: what is damaged has some below 0, and leaves some out. */
+/** Converts a number of the footer. In a damaged footer it may be negative or missing. */
 function whole(value: bigint | undefined): number {
   const number = Number(value);
   if (Number.isSafeInteger(number) && number >= 0) return number;
@@ -232,7 +232,7 @@ function widthOf(highest: number): number {
   return 32 - Math.clz32(highest);
 }
 
-/** Without Node's own idea of a buffer, whose `slice` copies nothing. */
+/** Wraps a Node buffer as a plain `Uint8Array`, because the `slice` of a Node buffer does not copy. */
 function plain({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -21,7 +21,7 @@ import { isSet } from "../../columns/value.ts";
 import { NotTakenOver } from "../file_rows.ts";
 import type { Dense } from "./row_reader.ts";
 
-/** Values in memory as Arrow has them. */
+/** Values in Arrow's memory layout. */
 export interface ArrowValues {
   values: Uint8Array | StoredArray;
   offsets?: Int32Array;
@@ -29,31 +29,32 @@ export interface ArrowValues {
 
 type StoredArray = Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | Float32Array | Float64Array;
 
-/** How what is stored becomes what it means. */
+/** Converts stored values to their logical type. */
 export interface Conversion {
-  /** As Arrow would have it. */
+  /** The matching Arrow type. */
   type: DataType;
-  /** The name of Arrow's extension type; `parquet.interval` is ours. */
+  /** The name of the Arrow extension type. `parquet.interval` is used only in this project. */
   extension?: string;
-  /** The values in Arrow's form; what stands in the place of a NULL has no meaning. */
+  /** Converts values to Arrow's layout. Data in the place of a NULL has no meaning. */
   convert(values: Dense, present: Uint8Array | undefined): ArrowValues;
 }
 
 const DAY_MICROSECONDS = 86_400_000_000n;
-/** The day of 1970-01-01 in the count of days that begins 4,713 years before our era. */
+/** The Julian day number of 1970-01-01. */
 const JULIAN_1970 = 2_440_588;
 const MOST = 2n ** 63n - 1n;
 
-/** Digits that 128 bits hold, and bits that a digit takes. */
+/** The most digits in 128 bits, and the bits per digit. */
 const DIGITS_128 = 38;
 const BITS_OF_A_DIGIT = Math.log2(10);
-/** What `numeric` holds before its point. */
+/** The most digits that `numeric` holds before the decimal point. */
 const MOST_DIGITS = 131_072;
 
 /**
- * What a column means, by its logical type, else by its older converted type (LogicalTypes.md).
+ * Chooses the conversion of a column by its logical type, or else by its older converted type (LogicalTypes.md).
  *
- * @param duration What Arrow's own schema has it as, where that is a length of time.
+ * @param duration The column's type in the Arrow schema, if it is a duration there.
+ * @throws {NotTakenOver} If the column is an unsupported decimal.
  */
 export function conversionOf(element: SchemaElement, name: string, duration: DataType | undefined): Conversion {
   const { logical_type: logical, converted_type: converted, type, type_length: width } = element;
@@ -148,7 +149,7 @@ function isThere(present: Uint8Array | undefined, at: number): boolean {
   return present === undefined || isSet(present, at);
 }
 
-/** A bit each. */
+/** Packs booleans into one bit each. */
 function bits(values: Dense): ArrowValues {
   const { bytes } = values as Dense & { kind: "fixed" };
   const packed = new Uint8Array((bytes.length + 7) >> 3);
@@ -160,7 +161,7 @@ function halves(values: Dense): ArrowValues {
   return { values: new Uint16Array(bufferOf(values)) };
 }
 
-/** Numbers of fewer bits than what stores them; one that has more was written wrong, and would become another. */
+/** Narrows integers to their logical width. Rejects larger values, because narrowing would change them. */
 function narrow(
   values: Dense,
   present: Uint8Array | undefined,
@@ -176,7 +177,7 @@ function narrow(
   return { values: narrowed as Uint8Array };
 }
 
-/** The nanoseconds of a day and the day, as Spark, Hive and Impala wrote times for years: in microseconds since 1970. */
+/** Converts INT96 timestamps of older Spark, Hive and Impala (nanoseconds and Julian day) to microseconds since 1970. */
 function julian(values: Dense, present: Uint8Array | undefined): ArrowValues {
   const { bytes } = values as Dense & { kind: "fixed" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -225,7 +226,7 @@ function wholeDecimals(values: Dense, words: number): ArrowValues {
   return { values: out };
 }
 
-/** The highest byte first. */
+/** Converts decimals that are stored with the highest byte first. */
 function byteDecimals(values: Dense, present: Uint8Array | undefined, words: number): ArrowValues {
   const { bytes } = values as Exclude<Dense, { kind: "numbers" }>;
   const { width, offsets } = values as { width?: number; offsets?: Int32Array };

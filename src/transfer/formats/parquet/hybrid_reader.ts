@@ -1,17 +1,17 @@
-/** Whole numbers of few bits: runs of one number, and numbers packed bit by bit (Encodings.md, "RLE"). */
+/** Reads small integers that are stored as runs of one number or packed bit by bit (Encodings.md, "RLE"). */
 export class HybridReader {
   readonly #bytes: Uint8Array;
   readonly #width: number;
   readonly #mask: number;
   #at: number;
-  /** What is left of the run. */
+  /** The numbers left in the current run. */
   #left = 0;
-  /** The number of a run, or `undefined` within packed ones. */
+  /** The number that the run repeats, or `undefined` if its numbers are packed. */
   #same: number | undefined;
-  /** Where the next packed number begins, in bits. */
+  /** The position of the next packed number, in bits. */
   #bit = 0;
 
-  /** Made with the bytes from the first run on, and the bits of a number. */
+  /** Takes the bytes from the first run on, and the number of bits per number, at most 32. */
   constructor(bytes: Uint8Array, width: number) {
     if (width > 32) throw new Error(`it has indices of ${width} bits`);
     this.#bytes = bytes;
@@ -20,7 +20,7 @@ export class HybridReader {
     this.#at = 0;
   }
 
-  /** The next numbers, if they are all the same: only then are they read. */
+  /** If one run has the next `count` numbers, skips them and returns their value; else returns `undefined`. */
   constant(count: number): number | undefined {
     if (this.#left === 0) this.#next();
     if (this.#same === undefined || this.#left < count) return undefined;
@@ -28,7 +28,7 @@ export class HybridReader {
     return this.#same;
   }
 
-  /** Reads as many numbers as there is room for. */
+  /** Fills `out` with the next numbers. */
   fill(out: Uint8Array | Int32Array): void {
     for (let at = 0; at < out.length;) {
       if (this.#left === 0) this.#next();
@@ -56,7 +56,7 @@ export class HybridReader {
     this.#left = (head >>> 1) * 8;
     this.#same = undefined;
     this.#bit = this.#at * 8;
-    // The last run may be shorter than its head says: what it says is filled up to eight numbers.
+    // The last run may be shorter than its header says, because the header counts in groups of eight numbers.
     this.#at = Math.min(this.#bytes.length, this.#at + (head >>> 1) * this.#width);
   }
 
@@ -95,22 +95,22 @@ export class HybridReader {
   }
 }
 
-/** Levels in the older form: bit by bit, the highest bit of a byte first (Encodings.md, "BIT_PACKED"). */
+/** Reads levels in the older encoding: packed bits, the highest bit of a byte first (Encodings.md, "BIT_PACKED"). */
 export class PackedReader {
   readonly #bytes: Uint8Array;
   readonly #width: number;
   #bit = 0;
 
-  /** Made with the bytes, and the bits of a number. */
+  /** Takes the bytes, and the number of bits per number. */
   constructor(bytes: Uint8Array, width: number) {
     this.#bytes = bytes;
     this.#width = width;
   }
 
-  /** None is known to be the same as the next before it is read. */
+  /** Returns `undefined`, because this encoding has no runs. */
   constant(_count: number): undefined {}
 
-  /** Reads as many numbers as there is room for. */
+  /** Fills `out` with the next numbers. */
   fill(out: Uint8Array): void {
     for (let at = 0; at < out.length; at++) {
       let value = 0;

@@ -12,22 +12,22 @@ import { assemble, type LeafRows, RowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
-/** The magic twice, and the footer's length. */
+/** The size of the smallest file: the magic string twice, and the footer's length. */
 const LEAST_BYTES = 12;
 const TAIL_BYTES = 8;
 
-/** What is read together: rows, and about how many bytes. */
+/** The limits of a batch: rows, and approximate bytes. */
 const BATCH_ROWS = 65_536;
 const BATCH_BYTES = 16 * 1_048_576;
-/** The bytes of texts in them at most, but for a row that has more. */
+/** The approximate bytes of text in a batch. A longer row is a batch of its own. */
 const BATCH_TEXT = 64 * 1_048_576;
-/** What a value takes at least where it is not packed. */
+/** The fewest bytes to assume per value, because an encoding such as a dictionary stores values in fewer. */
 const VALUE_BYTES = 12;
 
 /**
  * Opens a Parquet file.
  *
- * @throws {LakebaseError} `BAD_FILE`
+ * @throws {LakebaseError} `BAD_FILE` if it is not a Parquet file, is damaged or encrypted, or has an unsupported feature.
  */
 export async function openParquet(path: string): Promise<FileRows> {
   const file = await FileBytes.open(path);
@@ -48,7 +48,7 @@ export async function openParquet(path: string): Promise<FileRows> {
   }
 }
 
-/** Looks at the file's ends before anything else. */
+/** Reads the footer, after a check of both ends of the file. */
 async function readFooter(file: FileBytes): Promise<FileMetaData> {
   const { name, size } = file;
   const head = size < LEAST_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
@@ -69,7 +69,7 @@ async function readFooter(file: FileBytes): Promise<FileMetaData> {
   }
 }
 
-/** What is said of all columns before the first is read. */
+/** Checks that every column can be read, before the first is read. */
 function expectReadable(name: string, { row_groups }: FileMetaData, { leaves }: ReadSchema): void {
   for (const { columns } of row_groups) {
     if (columns.length !== leaves.length) {
@@ -87,9 +87,9 @@ function expectReadable(name: string, { row_groups }: FileMetaData, { leaves }: 
 }
 
 /**
- * The columns that are lengths of time, by the schema that Arrow's writers leave: Parquet has no such type.
+ * Finds the columns that are durations in the schema that Arrow's writers add, because Parquet has no duration type.
  *
- * @returns By their names, joined by dots.
+ * @returns The types of these columns, by their dotted paths.
  */
 function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType> {
   const found = new Map<string, DataType>();
@@ -105,7 +105,7 @@ function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType
     const schema = new MessageReader(Uint8Array.fromBase64(encoded)).readSchema();
     if (schema) look(schema.fields, "");
   } catch {
-    // Not what the rows are read by: without it a length of time is a number, as for who does not know Arrow.
+    // The rows can be read without this schema: durations are then plain numbers.
   }
   return found;
 }
@@ -146,20 +146,20 @@ async function* batches(
   }
 }
 
-/** A stored column that is read. */
+/** A stored column and its reader. */
 interface LeafReader {
-  /** Its position among all that are stored. */
+  /** The column's position among all stored columns. */
   at: number;
   leaf: StoredColumn;
   rows: RowReader;
 }
 
-/** The positions of what is stored of a column. */
+/** Returns the positions of a column's stored columns. */
 function leavesOf(node: Node): number[] {
   return node.kind === "leaf" ? [node.leaf] : node.children.flatMap(leavesOf);
 }
 
-/** How many rows of a group are read together, by how large the columns that are read are in the file. */
+/** Chooses the rows of a batch by the size of the chosen columns in the file. */
 function batchRows(columns: FileMetaData["row_groups"][number]["columns"], rows: number): number {
   const bytes = columns.reduce((sum, { meta_data }) => {
     return sum + Math.max(VALUE_BYTES * rows, Number(meta_data!.total_uncompressed_size));
@@ -168,7 +168,7 @@ function batchRows(columns: FileMetaData["row_groups"][number]["columns"], rows:
   return columns.length === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
 }
 
-/** Reads on in all columns; how many rows all of them have now. */
+/** Reads from all columns until each has `wanted` rows. Returns the number of rows for the next batch. */
 async function ready(readers: readonly LeafReader[], wanted: number): Promise<number> {
   for (const { leaf, rows } of readers) {
     const there = await inColumn(leaf, () => rows.stage(wanted));
@@ -186,7 +186,7 @@ async function expectEnd(readers: readonly LeafReader[], expected: number): Prom
   }
 }
 
-/** Says in an error of a column which one it is. */
+/** Adds the name of the column to an error. */
 function inColumn<T>({ name }: StoredColumn, work: () => T): T {
   const named = (error: unknown): never => {
     if (error instanceof LakebaseError) throw error;

@@ -6,15 +6,15 @@ import { joinBytes } from "../../../core/bytes.ts";
 import { NotTakenOver } from "../file_rows.ts";
 import { HybridReader } from "./hybrid_reader.ts";
 
-/** Numbers as they are stored. */
+/** Numbers in their stored type. */
 export type StoredNumbers = Int32Array | BigInt64Array | Float32Array | Float64Array;
 
 /**
- * Values that are there, one after another: NULLs are left out.
+ * The values that are not NULL, in order.
  *
- * - a typed array of `Physical` numbers
- * - `Uint8Array`: bool, a byte each; or values of `width` bytes each
- * - texts and bytes, each of which begins somewhere
+ * - `numbers`: a typed array
+ * - `fixed`: values of `width` bytes each; a boolean takes one byte
+ * - `bytes`: texts or byte strings; each has a start and a length in `bytes`
  */
 export type Values =
   | { kind: "numbers"; values: StoredNumbers }
@@ -23,15 +23,15 @@ export type Values =
 
 /** Reads the next values of a page. */
 export interface ValueReader {
-  /** As many as that. */
+  /** Reads `count` values. */
   read(count: number): Values;
 }
 
 /** How a column's values are stored. */
 export interface Storage {
-  /** The type. */
+  /** The physical type. */
   type: ParquetType;
-  /** The bytes of a value of fixed length. */
+  /** The bytes per value of a type of fixed length. */
   width: number;
 }
 
@@ -44,15 +44,15 @@ const NUMBERS: Partial<Record<ParquetType, new (buffer: ArrayBuffer) => StoredNu
 
 const BITS_32 = 4;
 
-/** The most bytes of a page: Postgres has no value that is longer. */
+/** The most bytes of a page. No Postgres value is longer. */
 export const MOST_BYTES = 2 ** 30;
 
 /**
- * The values of a page.
+ * Creates the reader for the values of a page.
  *
- * @param bytes Those behind the levels.
- * @param most How many values there are at most.
- * @throws {Error} For an encoding that nobody knows.
+ * @param bytes The bytes after the levels.
+ * @param most The most values that the page may have.
+ * @throws {Error} If the encoding is unknown or unsupported, or the values are damaged.
  */
 export function valueReader(
   encoding: string | undefined,
@@ -108,14 +108,14 @@ function widthOf({ type, width }: Storage): number {
   }
 }
 
-/** Values in memory of their own as what they are. */
+/** Wraps bytes that nothing else uses as values of the stored type. */
 function fixedValues(storage: Storage, own: Uint8Array<ArrayBuffer>): Values {
   const Numbers = NUMBERS[storage.type];
   if (Numbers !== undefined) return { kind: "numbers", values: new Numbers(own.buffer) };
   return { kind: "fixed", bytes: own, width: widthOf(storage) };
 }
 
-/** Each behind its length. */
+/** Reads values that each follow their length. */
 function plainBytes(bytes: Uint8Array): ValueReader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
@@ -173,7 +173,7 @@ function dictionaryReader(runs: HybridReader, dictionary: Values): ValueReader {
   };
 }
 
-/** How many values there are. */
+/** Returns the number of values. */
 export function countOf(values: Values): number {
   if (values.kind === "numbers") return values.values.length;
   return values.kind === "fixed" ? values.bytes.length / values.width : values.starts.length;
@@ -201,7 +201,7 @@ function picked<Numbers extends StoredNumbers>(from: Numbers, indices: Int32Arra
   return out;
 }
 
-/** Values that are decoded all at once. */
+/** Reads from values that are decoded already. */
 function decoded(all: Values): ValueReader {
   let at = 0;
   return {
@@ -213,14 +213,14 @@ function decoded(all: Values): ValueReader {
   };
 }
 
-/** Some of the values, in memory of their own but for texts and bytes. */
+/** Returns the values from `from` up to `to`. They are copied, except for the contents of texts and bytes. */
 export function part(all: Values, from: number, to: number): Values {
   if (all.kind === "numbers") return { kind: "numbers", values: all.values.slice(from, to) };
   if (all.kind === "fixed") return { ...all, bytes: all.bytes.slice(from * all.width, to * all.width) };
   return { ...all, starts: all.starts.slice(from, to), lengths: all.lengths.slice(from, to) };
 }
 
-/** The rarer encodings, by the library. */
+/** Decodes the rarer encodings, mostly with the library. */
 function decodeAll(encoding: string, storage: Storage, bytes: Uint8Array, most: number): Values {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const reader = { view, offset: 0 };
@@ -250,7 +250,7 @@ function decodeAll(encoding: string, storage: Storage, bytes: Uint8Array, most: 
   }
 }
 
-/** How many values there are, which is the third number. */
+/** Returns the number of values: the third number of the header. */
 function deltaCount(view: DataView): number {
   const reader = { view, offset: 0 };
   if (view.byteLength === 0) return 0;
@@ -259,7 +259,7 @@ function deltaCount(view: DataView): number {
   return readVarInt(reader) >>> 0;
 }
 
-/** Each begins with some bytes of the one before, and goes on with its own, which stand behind all lengths. */
+/** Decodes values that each start with a prefix of the one before. Their suffixes follow after all the lengths. */
 function deltaBytes(
   reader: { view: DataView; offset: number },
   prefixes: Int32Array,

@@ -4,13 +4,13 @@ import { type Leaf, Physical } from "./schema.ts";
 
 /** The levels of the values of a page. A NULL and an empty list have levels too. */
 export interface Levels {
-  /** Each kind of level behind its length in 4 bytes: the beginning of a data page of version 1. */
+  /** The start of a data page of version 1: each kind of level after its length in 4 bytes. */
   bytes: Uint8Array[];
   /** The number of values. */
   count: number;
 }
 
-/** The definition levels of a range of values: 1 for a value, 0 for NULL. */
+/** Returns the definition levels of a range of values: 1 for a value, 0 for NULL. */
 export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number): Levels {
   const count = to - from;
   const present = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
@@ -19,7 +19,7 @@ export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number)
   return { bytes: sized(packed(packBits(nullBitmap!, from, to), count)), count };
 }
 
-/** The repetition and definition levels of a range of lists. */
+/** Returns the repetition and definition levels of a range of lists. */
 export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: number, to: number): Levels {
   const most = offsets![to]! - offsets![from]! + (to - from);
   const repetition = new Uint8Array((most + 7) >> 3);
@@ -48,12 +48,12 @@ export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: num
   };
 }
 
-/** A run of one level, in the hybrid encoding of runs and bits (Encodings.md, "RLE"). */
+/** Encodes a run of one level (Encodings.md, "RLE"). */
 function run(level: number, count: number): Uint8Array {
   return Uint8Array.from([...varint(count * 2), level]);
 }
 
-/** Levels as bits, in groups of eight levels. */
+/** Encodes levels as bits, in groups of eight levels. */
 function packed(bits: Uint8Array, count: number): Uint8Array {
   const header = varint(((count + 7) >> 3) * 2 + 1);
   const bytes = new Uint8Array(header.length + bits.length);
@@ -70,10 +70,10 @@ function varint(value: number): number[] {
   return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 }
 
-/** A loop copies texts with fewer bytes than this faster than a call does. */
+/** A loop copies texts shorter than this many bytes faster than a call does. */
 const SHORT = 24;
 
-/** A range of values in the encoding PLAIN: one after another, without the NULLs. */
+/** Encodes a range of values as PLAIN: one after another, without the NULLs. */
 export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: number): Uint8Array {
   const { values, nullBitmap: present } = data;
   switch (leaf.physical) {
@@ -92,7 +92,7 @@ export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: numb
   }
 }
 
-/** The lowest `width` words of each value. The values are `stride` words apart. */
+/** Returns the lowest `width` words of each value. Values are `stride` words apart. */
 function strided(data: ColumnData, from: number, to: number, stride: number, width: number): Uint8Array {
   const source = words(data);
   const present = data.nullBitmap;
@@ -113,7 +113,7 @@ function widened(source: Int16Array, from: number, to: number, present?: Uint8Ar
   return bytesOf(kept.subarray(0, length));
 }
 
-/** Numbers of 128 bits, the highest byte first. */
+/** Returns numbers of 128 bits, with the highest byte first. */
 function bigEndian(source: Int32Array, from: number, to: number, present?: Uint8Array): Uint8Array {
   const kept = new DataView(new ArrayBuffer((to - from) * 16));
   let length = 0;
@@ -124,7 +124,7 @@ function bigEndian(source: Int32Array, from: number, to: number, present?: Uint8
   return new Uint8Array(kept.buffer, 0, length);
 }
 
-/** Each value behind its length in 4 bytes. */
+/** Returns each value after its length in 4 bytes. */
 function prefixed(data: ColumnData, from: number, to: number): Uint8Array {
   const source = data.values as Uint8Array;
   const offsets = data.offsets!;
@@ -152,7 +152,7 @@ function bytesOf(values: Int32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** The bits of the values that are not NULL, moved so that they begin at a whole byte. */
+/** Returns the bits of the values that are not NULL, shifted to start at a whole byte. */
 function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Array): Uint8Array {
   if (present === undefined && (from & 7) === 0) return bits.subarray(from >> 3, (to + 7) >> 3);
   const packed = new Uint8Array((to - from + 7) >> 3);
@@ -165,7 +165,7 @@ function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Arr
   return packed.subarray(0, (length + 7) >> 3);
 }
 
-/** The number of bits that are set in a range. */
+/** Counts the set bits in a range. */
 function countBits(bits: Uint8Array, from: number, to: number): number {
   let count = 0;
   for (let at = from; at < to; at++) if (isSet(bits, at)) count++;

@@ -4,24 +4,24 @@ import { NotTakenOver } from "../file_rows.ts";
 import type { StoredColumn } from "./chunk_reader.ts";
 import { type Conversion, conversionOf } from "./conversion.ts";
 
-/** What extension types are called. */
+/** The key of the metadata that names an extension type. */
 const EXTENSION = "ARROW:extension:name";
 
-/** A part of the schema, and by which levels it is found among those of its leaves. */
+/** A part of the schema, and the levels by which it is found in its leaves. */
 interface Part {
-  /** As Arrow would have it. */
+  /** The matching Arrow field. */
   field: Field;
-  /** The level from which on it is not NULL. */
+  /** The lowest definition level at which the part is not NULL. */
   definition: number;
-  /** The level from which on there is a place for it: an element of the list around it. */
+  /** The lowest definition level at which the list around the part has an element for it. */
   place: number;
-  /** How many lists it is in. */
+  /** The number of lists around the part. */
   repetition: number;
-  /** The first of its leaves, by its place among all of them. */
+  /** The position of the part's first leaf among all leaves. */
   leaf: number;
 }
 
-/** A part of the schema. */
+/** A node of the schema: a leaf, a list or a struct. */
 export type Node =
   & Part
   & (
@@ -30,25 +30,25 @@ export type Node =
     | { kind: "struct"; children: Node[] }
   );
 
-/** A schema as a tree, with the columns that it stores. */
+/** A schema as a tree, with the columns that the file stores. */
 export interface ReadSchema {
   /** A node for each column. */
   nodes: Node[];
-  /** What is stored of them. */
+  /** The stored columns. */
   leaves: StoredColumn[];
 }
 
-/** Structs within structs; none that means something is that deep. */
+/** The deepest nesting that is accepted. No sensible schema is deeper. */
 const DEEPEST = 64;
 
-/** Where a node stands. */
+/** The levels of a node. */
 type Place = Pick<Part, "definition" | "place" | "repetition">;
 
 /**
- * Takes over a file's schema.
+ * Converts the schema of a file.
  *
- * @param durations The names of columns, joined by dots, that are lengths of time by Arrow's schema, with their types.
- * @throws {Error} Where it makes no sense, or has what nothing here has a form of.
+ * @param durations The types of the columns that are durations in Arrow's schema, by their dotted paths.
+ * @throws {Error} If the schema is invalid or has an unsupported type.
  */
 export function readSchema({ children }: SchemaTree, durations: ReadonlyMap<string, DataType>): ReadSchema {
   const reader = new SchemaReader(durations);
@@ -73,11 +73,11 @@ class SchemaReader {
         definition: around.definition + (repetition_type === "OPTIONAL" ? 1 : 0),
       });
     }
-    // Without the mark of a list it is one that is never NULL.
+    // A repeated element without a list annotation is a list that is never NULL.
     return this.#list(tree, around, () => this.#present(tree, inside(around)));
   }
 
-  /** A node where it is not NULL, whatever its own element says of that. */
+  /** Converts an element whose repetition is already counted in the levels. */
   #present(tree: SchemaTree, at: Place): Node {
     const { element, children } = tree;
     if (children.length === 0) return this.#leaf(tree, at);
@@ -98,7 +98,7 @@ class SchemaReader {
     };
   }
 
-  /** The element of a list: what repeats, or the only thing in it (LogicalTypes.md, "Lists"). */
+  /** Returns the element of a list: the repeated group itself, or its only child (LogicalTypes.md, "Lists"). */
   #element(list: string, repeated: SchemaTree, at: Place): Node {
     const { children, element: { name } } = repeated;
     const [only] = children;

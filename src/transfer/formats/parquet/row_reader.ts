@@ -5,39 +5,39 @@ import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
 import { countOf, part, type StoredNumbers, type Values } from "./page_values.ts";
 import type { Node } from "./read_schema.ts";
 
-/** Texts and bytes up to this length are copied byte by byte, which is faster than to ask for it. */
+/** A loop copies texts and bytes up to this length faster than a call does. */
 const SHORT = 48;
 
-/** Values that are there, without gaps. */
+/** The values that are not NULL, without gaps between them. */
 export type Dense =
   | Exclude<Values, { kind: "bytes" }>
   | { kind: "bytes"; bytes: Uint8Array<ArrayBuffer>; offsets: Int32Array };
 
-/** Some rows of a column: the levels, and the values that are there. */
+/** Some rows of a column: the levels, and the values that are not NULL. */
 export type LeafRows = Omit<Levels, "values"> & { values: Dense };
 
-/** Levels that are read, and how many of them are given away. */
+/** Levels that were read, and the positions of the first level and the first value not taken yet. */
 interface Piece extends Levels {
   at: number;
   valuesAt: number;
 }
 
-/** Gives a column of a row group some whole rows at a time. */
+/** Reads a column of a row group in batches of whole rows. */
 export class RowReader {
   readonly #column: StoredColumn;
   readonly #chunk: ChunkReader;
   #pieces: Piece[] = [];
-  /** Rows that have begun, and are not given away. */
+  /** The rows that have started and are not taken yet. */
   #begun = 0;
   #ended = false;
 
-  /** Made with what is stored, and its pages. */
+  /** Takes the stored column and the reader of its pages. */
   constructor(column: StoredColumn, chunk: ChunkReader) {
     this.#column = column;
     this.#chunk = chunk;
   }
 
-  /** Reads on until there are that many rows, or no more; how many there are. */
+  /** Reads until `rows` rows are ready or the column ends. Returns the number of ready rows, at most `rows`. */
   async stage(rows: number): Promise<number> {
     while (this.#whole < rows && !this.#ended) {
       const levels = await this.#chunk.next(rows - this.#whole);
@@ -47,7 +47,7 @@ export class RowReader {
     return Math.min(rows, this.#whole);
   }
 
-  /** How many rows there are whole: a list may go on in the next page. */
+  /** The number of complete rows. The last list may continue on the next page. */
   get #whole(): number {
     return this.#ended || this.#column.repetition === 0 ? this.#begun : Math.max(0, this.#begun - 1);
   }
@@ -61,7 +61,7 @@ export class RowReader {
     this.#begun += repetition === undefined ? count : repetition.reduce((sum, level) => level === 0 ? sum + 1 : sum, 0);
   }
 
-  /** How many of the rows that are there have no more bytes than that; one at least. */
+  /** Returns how many of the ready rows fit into about `bytes` bytes of text; at least one. */
   fits(rows: number, bytes: number): number {
     let row = 0;
     let size = 0;
@@ -79,7 +79,7 @@ export class RowReader {
     return rows;
   }
 
-  /** Gives away rows that are there. */
+  /** Takes rows that are ready. */
   take(rows: number): LeafRows {
     const taken: Levels[] = [];
     let left = rows;
@@ -95,7 +95,7 @@ export class RowReader {
     return joined(taken, this.#column);
   }
 
-  /** How far some rows reach in a piece, and how many of them begin there. */
+  /** Returns where the given number of rows ends in a piece, and how many of them start in it. */
   #reach({ at, count, repetition }: Piece, rows: number): [to: number, rows: number] {
     if (repetition === undefined) {
       const most = Math.min(rows, count - at);
@@ -201,19 +201,19 @@ function denseBytes(values: readonly (Values & { kind: "bytes" })[], count: numb
   return { kind: "bytes", bytes: out, offsets };
 }
 
-/** Which of the places of a node have a value. */
+/** The places of a node's values, and which of them are not NULL. */
 interface Places {
-  /** How many there are, NULLs included. */
+  /** The number of places, including NULLs. */
   length: number;
   nullCount: number;
-  /** A bit for each; absent where all have one. */
+  /** A bitmap of the values that are not NULL; absent if none is NULL. */
   present?: Uint8Array;
 }
 
 /**
- * The values of a column from the levels of its leaves, as Arrow lays them out.
+ * Builds the values of a column in Arrow's layout from the levels of its leaves.
  *
- * @param leaves Some rows of all leaves of the file.
+ * @param leaves The rows of the leaves, by the position of the leaf in the file.
  */
 export function assemble(node: Node, leaves: readonly LeafRows[]): Data {
   const rows = leaves[node.leaf]!;
@@ -251,7 +251,7 @@ function placesOf(node: Node, { count, repetition, definition }: LeafRows): Plac
   return nullCount === 0 ? { length, nullCount } : { length, nullCount, present };
 }
 
-/** Where each list begins among its elements. */
+/** Returns the position of each list's first element, and at the end the number of elements. */
 function offsetsOf(
   node: Node & { kind: "list" },
   { count, repetition, definition }: LeafRows,
@@ -271,7 +271,7 @@ function offsetsOf(
   return offsets;
 }
 
-/** Values at their places, where there are some without. */
+/** Moves the values to their places and leaves gaps for the NULLs. */
 function spread(values: Dense, length: number, present: Uint8Array | undefined): Dense {
   if (present === undefined) return values;
   const isThere = (at: number) => present[at >> 3]! >> (at & 7) & 1;

@@ -1,23 +1,23 @@
 import type { ColumnType } from "../../columns/batch.ts";
 import type { ThriftWriter } from "./thrift.ts";
 
-/** The key of the metadata under which readers look for the Arrow schema. polars needs it to read JSON as text. */
+/** The metadata key of the Arrow schema. polars needs this schema to read JSON as text. */
 export const ARROW_SCHEMA = "ARROW:schema";
 
-/** `FieldRepetitionType` of parquet.thrift. */
+/** Values of `FieldRepetitionType` in parquet.thrift. */
 const OPTIONAL = 1;
 const REPEATED = 2;
 
-/** `ConvertedType`, from which older readers learn what a column holds. */
+/** Values of `ConvertedType`, which tells older readers the type of a column. */
 const Converted = { utf8: 0, list: 3, decimal: 5, date: 6, timestampMicros: 10, uint32: 13, int16: 16, json: 19 };
 
 /** The fields of the union `LogicalType`. */
 const Logical = { string: 1, list: 3, decimal: 5, date: 6, time: 7, timestamp: 8, integer: 10, json: 12, uuid: 14 };
 
-/** Writes an element of the schema. The schema is a tree, written depth first from its root. */
+/** Writes an element of the schema. The schema is a tree in depth-first order. */
 type Element = (thrift: ThriftWriter) => void;
 
-/** Writes the schema of a file, as a field of its footer. */
+/** Writes the schema of a file as a field of the footer. */
 export function writeSchema(thrift: ThriftWriter, field: number, leaves: readonly Leaf[]): void {
   const root: Element = (thrift) => {
     thrift.binary(4, "root");
@@ -122,26 +122,26 @@ function writeInteger(thrift: ThriftWriter, bits: number, signed: boolean): void
   });
 }
 
-/** The physical types (`Type` of parquet.thrift). */
+/** The physical types (`Type` in parquet.thrift). */
 export const Physical = { boolean: 0, int32: 1, int64: 2, float: 4, double: 5, bytes: 6, fixed: 7 } as const;
 
-/** A column as Parquet stores it. The leaf of a list is its elements. */
+/** A column as Parquet stores it. For a list, these are its elements. */
 export interface Leaf {
   /** The column's name. */
   name: string;
-  /** The names on the way from the root to the leaf. */
+  /** The names on the path from the root to the leaf. */
   path: readonly string[];
-  /** The type of the values, or of a list's elements. */
+  /** The type of the values, or of the elements of a list. */
   type: ColumnType;
   /** Whether the column is a list. */
   list: boolean;
   /** The physical type. */
   physical: number;
-  /** The bytes of each value, where the physical type is `Physical.fixed`. */
+  /** The bytes per value; only for `Physical.fixed`. */
   width?: number;
 }
 
-/** The most digits of decimals that fit into 32 and into 64 bits. */
+/** The most digits of a decimal that fits into 32 or 64 bits. */
 const DIGITS_32 = 9;
 const DIGITS_64 = 18;
 

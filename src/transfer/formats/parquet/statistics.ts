@@ -2,18 +2,18 @@ import { type ColumnData, words } from "../../columns/batch.ts";
 import { isSet } from "../../columns/value.ts";
 import { type Leaf, Physical } from "./schema.ts";
 
-/** The least and the greatest value of a column chunk, in the encoding PLAIN. */
+/** The smallest and the largest value of a column chunk, in the encoding PLAIN. */
 export interface Bounds {
-  /** The least. */
+  /** The smallest value. */
   min: Uint8Array;
-  /** The greatest. */
+  /** The largest value. */
   max: Uint8Array;
 }
 
-/** The most bytes of a bound: every reader fetches the bounds with the footer. */
+/** The most bytes of a bound. Bounds are in the footer, which every reader fetches. */
 const LONGEST = 64;
 
-/** The bounds of a column chunk, by which readers skip row groups; `undefined` where no bounds are of use. */
+/** Returns the bounds of a column chunk, by which readers skip row groups; `undefined` if bounds would not help. */
 export function boundsOf(leaf: Leaf, data: ColumnData): Bounds | undefined {
   const { values, nullBitmap: present, length } = data;
   switch (leaf.physical) {
@@ -50,7 +50,7 @@ function intBounds(
   return min === Infinity ? undefined : { min: bytes(Int32Array.of(min)), max: bytes(Int32Array.of(max)) };
 }
 
-/** Reads numbers of 64 bits as two words, because a bigint for each value would take longer than everything else. */
+/** Compares numbers of 64 bits as two words, because a bigint per value would take longer than all other work. */
 function longBounds(source: Int32Array, length: number, stride: number, present?: Uint8Array): Bounds | undefined {
   let least = -1;
   let greatest = -1;
@@ -69,7 +69,7 @@ function isLess(source: Int32Array, a: number, b: number): boolean {
   return high < 0 || high === 0 && source[a]! >>> 0 < source[b]! >>> 0;
 }
 
-/** A NaN has no agreed order, so there are no bounds with one; -0 and 0 are equal (parquet.thrift, `ColumnOrder`). */
+/** Returns no bounds if there is a NaN, which has no agreed order; -0 equals 0 (parquet.thrift, `ColumnOrder`). */
 function floatBounds(
   values: Float32Array | Float64Array,
   length: number,
@@ -102,7 +102,7 @@ function uuidBounds(values: Uint8Array, length: number, present?: Uint8Array): B
   return byteBounds(values, length, (at) => at * 16, (at) => at * 16 + 16, present);
 }
 
-/** Compares unsigned bytes, which is also the order of code points in UTF-8. */
+/** Compares unsigned bytes, which in UTF-8 is the order of code points. */
 function byteBounds(
   source: Uint8Array,
   length: number,

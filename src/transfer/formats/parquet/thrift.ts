@@ -19,7 +19,7 @@ const UTF8 = new TextEncoder();
 export class ThriftWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
-  /** The number of the last field of each struct that is open. */
+  /** The number of the last field in each open struct. */
   readonly #last: number[] = [0];
 
   /** Writes a whole number below 2^53. */
@@ -45,7 +45,7 @@ export class ThriftWriter {
     this.#binary(value);
   }
 
-  /** Writes a struct, whose fields `write` writes. */
+  /** Writes a struct; `write` writes its fields. */
   struct(field: number, write: () => void = () => {}): void {
     this.#field(field, Thrift.struct);
     this.#struct(write);
@@ -69,7 +69,7 @@ export class ThriftWriter {
     for (const item of items) this.#zigzag(item);
   }
 
-  /** Ends the outermost struct, and returns all bytes. */
+  /** Ends the outermost struct and returns all bytes. */
   end(): Uint8Array {
     this.#byte(0);
     return this.#bytes.subarray(0, this.#length);
@@ -89,7 +89,7 @@ export class ThriftWriter {
     this.#varint(length);
   }
 
-  /** Fields come in rising order. Each has its distance from the one before, which is at most 15 in Parquet. */
+  /** Writes a field's header: its distance from the previous field, at most 15 in Parquet. Fields must ascend. */
   #field(field: number, type: number): void {
     const top = this.#last.length - 1;
     this.#byte(((field - this.#last[top]!) << 4) | type);
@@ -108,7 +108,7 @@ export class ThriftWriter {
     this.#varint(value < 0 ? -2 * value - 1 : 2 * value);
   }
 
-  /** Divides because positions in a file can exceed the 32 bits of bitwise operators. */
+  /** Divides instead of shifting, because positions in a file can exceed 32 bits. */
   #varint(value: number): void {
     let rest = value;
     for (; rest >= 128; rest = Math.floor(rest / 128)) this.#byte((rest % 128) | 128);

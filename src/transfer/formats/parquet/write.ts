@@ -1,39 +1,40 @@
 /**
- * Writes Parquet files. These are the parts of the format that are used; names in quotes are those of parquet.thrift in
- * https://github.com/apache/parquet-format, where Encodings.md, LogicalTypes.md and README.md describe the rest.
+ * Writes Parquet files. This comment describes the parts of the format that the writer uses. Names in quotes are from
+ * parquet.thrift in https://github.com/apache/parquet-format, where Encodings.md, LogicalTypes.md and README.md describe
+ * the rest.
  *
  * ```
  * "PAR1"
  * row group 1:  column chunk of column 1:  page header, page, page header, page, ...
  *               column chunk of column 2:  ...
  * row group 2:  ...
- * footer        "FileMetaData", with the length of the footer behind it in 4 bytes, little-endian
+ * footer        "FileMetaData", followed by its length in 4 bytes, little-endian
  * "PAR1"
  * ```
  *
- * - Row group: some of the rows, stored column by column. A reader gives each of its threads row groups of its own, and skips
- *   those whose bounds exclude what it looks for.
+ * - Row group: some of the rows, stored column by column. A reader distributes row groups over its threads, and skips those
+ *   whose bounds exclude the values that it looks for.
  * - Column chunk: the values of one column in a row group, in pages of about 1 MB.
- * - Page: always a data page of version 1 ("DataPageHeader"), which every reader knows; there are no dictionaries. Its header
+ * - Page: always a data page of version 1 ("DataPageHeader"), which every reader supports, without a dictionary. Its header
  *   is a Thrift struct with the number of values and the size before and after compression. The page itself, compressed as a
- *   whole, holds three parts: repetition levels, definition levels, values.
- * - Values: in the encoding "PLAIN", one after another, without the NULLs. Numbers are little-endian; booleans are bits; texts
- *   and bytes stand behind their length in 4 bytes; a uuid, and a decimal of more than 18 digits, is a
- *   "FIXED_LEN_BYTE_ARRAY" of 16 bytes, the highest first.
- * - Definition levels: for each value, how much of its path is there. In a plain column 0 is NULL and 1 is a value. In a list
- *   0 is no list, 1 an empty list, 2 an element that is NULL, and 3 an element.
- * - Repetition levels: only for lists; 0 begins a new list, 1 continues it.
- * - Both kinds of levels are in the encoding "RLE", behind their length in 4 bytes: either one run of equal levels, or all of
- *   them as bits.
- * - Compression: Zstandard, gzip, or none ("CompressionCodec"). Snappy is left out because the runtime does not have it.
- * - Schema: a tree of "SchemaElement", from the root in depth. Each column is "OPTIONAL", since the server does not say which
+ *   whole, has three parts: repetition levels, definition levels and values.
+ * - Values: in the encoding "PLAIN", one after another, without the NULLs. Numbers are little-endian. Booleans are bits. Texts
+ *   and bytes follow their length in 4 bytes. A uuid, or a decimal of more than 18 digits, is a "FIXED_LEN_BYTE_ARRAY" of
+ *   16 bytes, with the highest byte first.
+ * - Definition levels: for each value, how much of its path is present. In a plain column, 0 is NULL and 1 is a value. In a
+ *   list, 0 is a NULL list, 1 an empty list, 2 a NULL element, and 3 an element with a value.
+ * - Repetition levels: only for lists; 0 starts a new list, 1 continues it.
+ * - Both kinds of levels are in the encoding "RLE" and follow their length in 4 bytes: either one run of equal levels, or all
+ *   levels as bits.
+ * - Compression: Zstandard, gzip or none ("CompressionCodec"). Snappy is not offered because the runtime does not have it.
+ * - Schema: a tree of "SchemaElement" in depth-first order. Each column is "OPTIONAL", because the server does not say which
  *   columns of a query can be NULL. A list has three levels ("LIST" in LogicalTypes.md): the optional list, the repeated group
- *   `list`, the optional `element`. A type is a physical type ("Type"), a "LogicalType", and for older readers a
+ *   `list` and the optional `element`. A type consists of a physical type ("Type"), a "LogicalType" and, for older readers, a
  *   "ConvertedType".
- * - Statistics: of each column chunk without lists the number of NULLs, and the least and the greatest value ("min_value",
- *   "max_value"). "column_orders" says that they follow the order of the type. Long texts, JSON, and floats with a NaN among
- *   them have no bounds.
- * - Key-value metadata: the schema as Arrow has it ("ARROW:schema"), because Parquet has no type for some of Arrow's.
+ * - Statistics: for each column chunk without lists, the number of NULLs and the smallest and largest value ("min_value",
+ *   "max_value"). "column_orders" says that they follow the order of the type. Long texts, JSON, and floats that include a
+ *   NaN have no bounds.
+ * - Key-value metadata: the Arrow schema ("ARROW:schema"), because Parquet lacks some of Arrow's types.
  * - Thrift: all structs are in Thrift's compact protocol ({@linkcode ThriftWriter}).
  *
  * @module
@@ -56,15 +57,15 @@ import { Thrift, ThriftWriter } from "./thrift.ts";
 
 const MAGIC = new TextEncoder().encode("PAR1");
 
-/** Rows of a row group, as other writers have it: few enough that a reader finds work for each of its threads. */
+/** The rows per row group, as in other writers: few enough that all threads of a reader get work. */
 const GROUP_ROWS = 131_072;
-/** Bytes on the wire of a row group. */
+/** The bytes on the wire per row group. */
 const GROUP_BYTES = 64 * 1_048_576;
 
 /**
- * Encodes rows as a Parquet file, in row groups of about 131,072 rows or 64 MB.
+ * Encodes rows as a Parquet file, by default in row groups of about 131,072 rows or 64 MB.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for rows without columns.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the query has no columns.
  */
 export async function* encodeParquet(
   chunks: AsyncIterable<Chunk>,
@@ -103,7 +104,7 @@ export async function* encodeParquet(
   yield* output.take();
 }
 
-/** What the footer says about a row group. */
+/** The footer's data about a row group. */
 interface RowGroup {
   /** The number of rows. */
   rows: number;
@@ -111,12 +112,12 @@ interface RowGroup {
   chunks: ColumnChunk[];
 }
 
-/** Numbers of `PageType` and `Encoding`. */
+/** Values of `PageType` and `Encoding`. */
 const DATA_PAGE = 0;
 const PLAIN = 0;
 const RLE = 3;
 
-/** The struct `FileMetaData`: what the file holds, and where. */
+/** Writes the struct `FileMetaData`: the contents of the file and their positions. */
 function footer(
   leaves: readonly Leaf[],
   groups: readonly RowGroup[],
@@ -133,7 +134,7 @@ function footer(
     thrift.binary(2, value);
   });
   thrift.binary(6, "lakebase");
-  // Readers ignore the bounds of texts unless this says by which order they were found.
+  // Readers ignore the bounds of texts unless the order is stated here.
   thrift.structs(7, leaves, () => thrift.struct(1));
   return thrift.end();
 }
@@ -169,21 +170,21 @@ function writeColumn(thrift: ThriftWriter, leaf: Leaf, chunk: ColumnChunk, codec
   });
 }
 
-/** What the footer says about a column chunk. */
+/** The footer's data about a column chunk. */
 interface ColumnChunk {
   /** The position of its first page in the file. */
   offset: number;
   /** The number of values, including NULLs and empty lists. */
   values: number;
-  /** Bytes in the file, including the headers of pages. */
+  /** The bytes in the file, including page headers. */
   compressed: number;
-  /** The same before compression. */
+  /** The bytes before compression, including page headers. */
   uncompressed: number;
-  /** Statistics by which readers skip the row group; none for lists. */
+  /** Statistics that let readers skip the row group; absent for lists. */
   statistics?: { nulls: number; bounds: Bounds | undefined };
 }
 
-/** The approximate size of a page before compression: a reader unpacks a page at once. */
+/** The approximate bytes of a page before compression. A reader decompresses a whole page at once. */
 const PAGE_BYTES = 1_048_576;
 
 /**
@@ -217,7 +218,7 @@ function writeColumnChunk(
   return chunk;
 }
 
-/** The rows of a page: a multiple of eight, so that each page begins at a whole byte of the bitmaps. */
+/** Returns the rows per page: a multiple of eight, so that each page starts at a whole byte of the bitmaps. */
 function rowsOfPage(data: ColumnData): number {
   const pages = Math.ceil(bytesOf(data) / PAGE_BYTES);
   return Math.max(8, Math.floor(data.length / Math.max(1, pages) / 8) * 8);
@@ -248,7 +249,7 @@ function pageHeader(values: number, uncompressed: number, compressed: number): U
 
 /** A way to compress pages. */
 interface Codec {
-  /** The number of `CompressionCodec`. */
+  /** The value of `CompressionCodec`. */
   id: number;
   /** Compresses a page. */
   compress(page: Uint8Array): Uint8Array;
@@ -260,7 +261,7 @@ const CODECS: Readonly<Record<ParquetCompression, Codec>> = {
   zstd: { id: 6, compress: (page) => zlib.zstdCompressSync(page) },
 };
 
-/** The schema as a message of Arrow's, in base64. */
+/** Returns the schema as an Arrow message in base64. */
 function encodedSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): string {
   const writer = new RecordBatchStreamWriter();
   writer.reset(undefined, arrowSchema(columns));
