@@ -1,27 +1,27 @@
 import { LakebaseError } from "../core/errors.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
-/** Characters of a name, its schema and their quotes: a part of a name has at most 63 bytes. */
+/** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
 export const LONGEST_NAME = 1000;
 
 const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
 const SQL_NAME =
   /^\s*(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)){0,2}\s*$/u;
 
-/** What SQL reads as a name without quotes. */
+/** A name that SQL reads without quotes. */
 const BARE = /^[\p{L}_][\p{L}\p{N}_$]*$/u;
 
-/** How SQL reads a name that is not quoted: in a database of UTF-8 it folds these letters alone. */
+/** Folds a name as SQL folds an unquoted name: in a UTF-8 database, Postgres lowercases only A to Z. */
 export function fold(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /**
- * What a table's name may stand for: itself as it is written, or as SQL would fold it.
+ * Gives the names that a table's name may stand for: the name as it is written, and as SQL would fold it.
  *
- * @param name `table`, `schema.table`, or with quotes as in SQL.
- * @returns The readings as SQL, quoted; the first that exists is meant.
- * @throws {LakebaseError} `BAD_PARAMETER` where it can't be a name.
+ * @param name `table` or `schema.table`; either part may be quoted as in SQL.
+ * @returns One or two quoted names, as SQL; the first that exists is meant.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be a name.
  */
 export function readings(name: string): string[] {
   const parts: { text: string; quoted: boolean }[] = [];
@@ -38,22 +38,22 @@ export function readings(name: string): string[] {
   }
   if (parts.some(({ text }) => text === "")) throw badName(name);
   const written = parts.map(({ text }) => quote(text)).join(".");
-  // What SQL could not read without quotes, such as a shell takes away from around "My Table", it would not fold either.
+  // A part that SQL can't read without quotes is not folded: a shell may have removed the quotes of "My Table".
   const folded = parts.map(({ text, quoted }) => quote(quoted || !BARE.test(text) ? text : fold(text))).join(".");
   return [...new Set([written, folded])];
 }
 
-/** The name as SQL, quoted, where it can stand for one thing alone: then it need not be looked up, which is a round trip. */
+/** Gives the name as quoted SQL if it has only one reading, which saves the round trip that looks it up. */
 export function onlyReading(name: string): string | undefined {
   const [only, other] = readings(name);
   return other === undefined ? only : undefined;
 }
 
 /**
- * The name that a fragment is, as `sql.id()` makes it.
+ * Gives the name that a fragment consists of, such as a fragment of `sql.id()`.
  *
  * @param fragment A fragment.
- * @returns Its text; `undefined` where it is more than a name.
+ * @returns The fragment's text; `undefined` if it is not just a name.
  */
 export function nameOf(fragment: Fragment): string | undefined {
   const { text, values } = compile(fragment);
@@ -75,19 +75,19 @@ function badName(name: string): LakebaseError {
   );
 }
 
-/** What a pattern of `tables()` asks for, as lists for `LIKE ANY`; `null` asks for any. */
+/** A pattern of `tables()`, as lists for `LIKE ANY`; `null` matches everything. */
 export interface Pattern {
-  /** The schema. */
+  /** Patterns of the schema. */
   schema: string[] | null;
-  /** The name. */
+  /** Patterns of the name. */
   name: string[] | null;
 }
 
 /**
- * Reads a pattern as psql's `\dt` takes it.
+ * Reads a pattern as psql's `\dt` does.
  *
- * @param pattern `name` or `schema.name`, where `*` is any text and `?` any character, except within double quotes.
- * @throws {LakebaseError} `BAD_PARAMETER` for more than two parts.
+ * @param pattern `name` or `schema.name`. `*` matches any text and `?` any character, except within double quotes.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the pattern has more than two parts, is too long or has a zero character.
  *
  * @example
  * ```ts
@@ -112,7 +112,7 @@ export function parsePattern(pattern: string): Pattern {
   return { schema: schema?.likes() ?? null, name: name!.likes() };
 }
 
-/** One part of a pattern, as it is written and as SQL would fold it. */
+/** One part of a pattern, both as it is written and as SQL would fold it. */
 class Part {
   #written = "";
   #folded = "";

@@ -10,15 +10,15 @@ import { transact } from "../sql/transaction.ts";
 import { nameOf, readings } from "./names.ts";
 import { expectTable, KIND, look, NAMED, type Relation } from "./relation.ts";
 
-/** What a profile is made of. */
+/** A table or a query to profile. */
 export interface Source {
-  /** A table's quoted name, or a query. */
+  /** The SQL: a table's quoted name, or a query. */
   text: string;
-  /** Which of the two. */
+  /** Whether the SQL is a query. */
   isQuery: boolean;
-  /** The values of its parameters. */
+  /** The values of the query's parameters. */
   values: WireValue[];
-  /** Whether `TABLESAMPLE` can be said of it. */
+  /** Whether `TABLESAMPLE` works on it. */
   samples: boolean;
 }
 
@@ -30,9 +30,9 @@ const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, $
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
- * What a table's name or a query is as SQL.
+ * Turns a table's name or a query into a source.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a table that is not there, `BAD_PARAMETER` for what is neither.
+ * @throws {LakebaseError} `QUERY_FAILED` if there is no such table; `BAD_PARAMETER` for any other value.
  */
 export async function sourceOf(find: FindSession, what: string | Fragment, options: StopOptions): Promise<Source> {
   if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(typeof what);
@@ -45,12 +45,12 @@ export async function sourceOf(find: FindSession, what: string | Fragment, optio
   return { text: relation.name, isQuery: false, values: [], samples };
 }
 
-/** What stands around a source after FROM; a query's end has a line of its own, since it may end in a comment. */
+/** The brackets around a source after FROM. The closing one has its own line, since a query may end in a comment. */
 export function brackets({ isQuery }: Source): readonly [open: string, close: string] {
   return isQuery ? ["(", "\n)"] : ["", ""];
 }
 
-/** The columns of a source; the source is described, not run. */
+/** Asks the server for the columns of a source, without reading its rows. */
 export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<readonly Field[]> {
   const [open, close] = brackets(source);
   const prefix = `SELECT * FROM ${open}`;
@@ -58,7 +58,7 @@ export async function columnsOf(find: FindSession, source: Source, { signal }: S
   return (await run(find, statement, { signal, single: true }))[OUTCOME].fields;
 }
 
-/** Runs statements that all see one state of the database and can't change it; a transaction that is open is used. */
+/** Runs statements in a read-only transaction, where they see one state of the database; uses an open transaction. */
 export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
   if (session.transaction !== undefined) return await work(() => session);
   const stop = signal === undefined ? {} : { signal };
@@ -66,8 +66,8 @@ export async function readOnly<T>(session: Session, { signal }: StopOptions, wor
 }
 
 /**
- * SQL for the text of any value, as its type writes it; NULL for NULL. It is not a cast, because the owner of a type can
- * define what a cast does; and not `IS NULL`, because a row of NULLs is NULL to it but has a text.
+ * SQL for the text of any value, as its type's output function writes it; NULL for NULL. It avoids a cast, because the
+ * owner of a type can define the cast; and `IS NULL`, because that is also true for a row of NULLs, which has a text.
  */
 export function outputSql(value: string): string {
   return `CASE WHEN pg_catalog.num_nulls(${value}) OPERATOR(pg_catalog.=) 0 THEN pg_catalog.format('%s', ${value}) END`;

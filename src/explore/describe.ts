@@ -18,7 +18,7 @@ const DEFAULT = `CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'genera
     THEN pg_catalog.format('generated always as (%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid))
   ELSE pg_catalog.pg_get_expr(d.adbin, d.adrelid) END`;
 
-/** A foreign key to a partitioned table has rows for its partitions too, whose parent is on the same table. */
+/** Leaves out the extra rows, one per partition, of a foreign key to a partitioned table; their parent has the same table. */
 const IS_OWN = `NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS parent
   WHERE parent.oid OPERATOR(pg_catalog.=) k.conparentid AND parent.conrelid OPERATOR(pg_catalog.=) k.conrelid)`;
 
@@ -74,7 +74,7 @@ interface Described extends Pick<TableFacts, "schema" | "name" | "kind" | "rows"
   constraints: ConstraintInfo[];
 }
 
-/** Describes a table from the catalog, in one round trip; see `Lakebase.describe`. */
+/** Describes a table from the catalog in one round trip; see `Lakebase.describe`. */
 export async function describeTable(
   find: FindSession,
   table: string | Fragment,
@@ -100,67 +100,67 @@ function notATable(found: unknown): LakebaseError {
 
 /** One row of `describe()`: a column. */
 export interface ColumnInfo {
-  /** Its name. */
+  /** The column's name. */
   name: string;
-  /** Its type as SQL writes it, such as `numeric(10,2)`. */
+  /** The type as SQL writes it, such as `numeric(10,2)`. */
   type: string;
-  /** Whether it may be NULL. */
+  /** Whether the column may be NULL. */
   nullable: boolean;
-  /** Its default as SQL, or how it is generated; `null` where it has none. */
+  /** The default as SQL, or how the column is generated; `null` if it has no default. */
   default: string | null;
-  /** `primary`, `unique`, `foreign -> other(column)`, several of them with commas between, or `null`. */
+  /** `primary`, `unique`, `foreign -> other(column)`, or several of these with commas between; `null` if there is no key. */
   key: string | null;
-  /** Its comment. */
+  /** The comment; `null` if there is none. */
   comment: string | null;
 }
 
 /** An index of a table. */
 export interface IndexInfo {
-  /** Its name. */
+  /** The index's name. */
   name: string;
-  /** How it works, such as `btree`. */
+  /** The index method, such as `btree`. */
   method: string;
-  /** What it is on, as SQL. */
+  /** The indexed columns and expressions, as SQL. */
   columns: string;
-  /** Whether it is the primary key's. */
+  /** Whether the index belongs to the primary key. */
   primary: boolean;
-  /** Whether it allows each key once. */
+  /** Whether the index allows each key only once. */
   unique: boolean;
-  /** Whether queries may use it; not so while it is built, or where that failed. */
+  /** Whether queries may use the index; `false` during a concurrent build, and after a failed one. */
   valid: boolean;
-  /** Its bytes. */
+  /** The size in bytes. */
   size: number;
-  /** The statement that would make it. */
+  /** The statement that creates the index. */
   definition: string;
 }
 
 /** A constraint of a table. */
 export interface ConstraintInfo {
-  /** Its name. */
+  /** The constraint's name. */
   name: string;
-  /** What it is. */
+  /** The kind of constraint. */
   kind: "primary key" | "unique" | "foreign key" | "check" | "exclusion";
-  /** It as SQL, such as `CHECK (fare > 0)`. */
+  /** The constraint as SQL, such as `CHECK (fare > 0)`. */
   definition: string;
 }
 
-/** What `describe()` knows beside the columns. */
+/** What `describe()` tells besides the columns. */
 export interface TableFacts {
-  /** The schema that the table is in. */
+  /** The table's schema. */
   readonly schema: string;
   /** The table's name. */
   readonly name: string;
-  /** What it is. */
+  /** The kind of table. */
   readonly kind: TableKind;
-  /** Its rows, as estimated when it was last analyzed; `null` where that never was, and for views. */
+  /** The rows, as estimated by the last analyze; `null` if the table was never analyzed, and for views. */
   readonly rows: number | null;
-  /** Its bytes, with its indexes, TOAST and partitions; `null` for views and foreign tables. */
+  /** The size in bytes, with indexes, TOAST and partitions; `null` for views and foreign tables. */
   readonly size: number | null;
-  /** Its comment. */
+  /** The table's comment; `null` if there is none. */
   readonly comment: string | null;
-  /** Its indexes, the primary key's first. */
+  /** The indexes, with the primary key's first. */
   readonly indexes: readonly IndexInfo[];
-  /** Its constraints, but for NOT NULL, which the columns say. */
+  /** The constraints, without NOT NULL, which the columns show. */
   readonly constraints: readonly ConstraintInfo[];
 }
 
@@ -170,7 +170,7 @@ export const COLUMN_FIELDS = fieldsFor({
   ...{ default: "text", key: "text", comment: "text" },
 });
 
-/** How a description is drawn: the columns, what the table is above them, indexes and constraints below. */
+/** Lays out a description: the columns, with the table's facts above them, and its indexes and constraints below. */
 export function drawDescription(
   { schema, name, kind, rows, size, comment, indexes, constraints }: TableFacts,
   columns: readonly ColumnInfo[],

@@ -12,27 +12,27 @@ import { parserSource } from "../sql/types.ts";
 import { fieldsFor, type ListingParts } from "./listing.ts";
 import { type ColumnKind, kindOf, type Statistics, statisticsSql, toProfile } from "./statistics.ts";
 
-/** How a profile is made. */
+/** Options of `profile()`. */
 export interface ProfileOptions extends ExploreOptions {
   /**
-   * Rows that are looked at: of a larger table a random sample of about as many, of a query or a view the first ones.
-   * `Infinity` looks at all.
+   * The most rows to read. A larger table gives a random sample of about this many rows; a query, a view or a foreign
+   * table gives its first rows. `Infinity` reads all rows.
    *
    * @default {1_000_000}
    */
   sample?: number;
 }
 
-/** A column of what is profiled. */
+/** A column of the table or query to profile. */
 export interface SourceColumn extends Field {
-  /** What can be computed of it. */
+  /** The kind, which tells the column's statistics. */
   kind: ColumnKind;
 }
 
-/** Columns of one statement: each keeps its own working memory on the server until the statement ends. */
+/** The most columns in one statement: each uses working memory on the server until the statement ends. */
 const BATCH = 20;
 
-/** Computes what is in each column of a table or of a query's rows; see `Lakebase.profile`. */
+/** Computes statistics for each column of a table or query; see `Lakebase.profile`. */
 export async function profileRows(
   find: FindSession,
   what: string | Fragment,
@@ -87,46 +87,49 @@ const SAMPLE = [
   "a whole number of rows above 0, or Infinity for all",
 ] as const;
 
-/** One row of `profile()`: what is in a column. */
+/** One row of `profile()`: the statistics of a column. */
 export interface ColumnProfile {
   /** The column's name. */
   column: string;
-  /** Its type, such as `int4`. */
+  /** The column's type, such as `int4`. */
   type: string;
   /**
-   * Of numbers and of dates and times how many there are in each twelfth of the way from the least to the greatest; `null`
-   * for other types. What is infinite, or no number, is in none.
+   * How many values fall into each of twelve ranges of equal width, from the least value to the greatest. Only numbers,
+   * dates and times have a histogram; others have `null`. Infinite values and NaN are not counted.
    */
   histogram: number[] | null;
-  /** Its values that are not NULL. */
+  /** The number of values that are not NULL. */
   count: number;
-  /** Its NULLs. */
+  /** The number of NULLs. */
   nulls: number;
-  /** Its different values; of json, arrays and the like, its different texts. */
+  /** The number of distinct values; for json, arrays and the like, of distinct texts. */
   distinct: number;
-  /** The least value, of text by its code points; `null` for types without a useful order. */
+  /** The least value; texts are ordered by code points. `null` for types without a useful order. */
   min: unknown;
-  /** A quarter of the values are at most this. For numbers interpolated and a `number`, for dates and times one of them, else `null`. */
+  /**
+   * A quarter of the values are at most this: an interpolated `number` for numbers, one of the values for dates and times,
+   * `null` for other types.
+   */
   p25: unknown;
-  /** Half of the values are at most this; as `p25`. */
+  /** Half of the values are at most this; has the type of `p25`. */
   median: unknown;
-  /** Three quarters of the values are at most this; as `p25`. */
+  /** Three quarters of the values are at most this; has the type of `p25`. */
   p75: unknown;
-  /** The greatest value; as `min`. */
+  /** The greatest value, in the order of `min`; `null` for types without a useful order. */
   max: unknown;
-  /** The mean of numbers; else `null`. */
+  /** The mean of numbers; `null` for other types. */
   mean: number | null;
-  /** Up to five values that are there most often, the most frequent first. Long texts are cut after 1,000 characters. */
+  /** At most five values, with the most frequent first. Texts are cut after 1,000 characters. */
   top: { value: unknown; count: number }[];
 }
 
-/** What `profile()` knows beside the columns. */
+/** What `profile()` tells besides the columns. */
 export interface ProfileFacts {
-  /** The rows that were looked at. */
+  /** The number of rows that were read. */
   readonly rows: number;
-  /** The table's rows, estimated; for what was looked at whole, and for queries, `null`. */
+  /** The table's rows, estimated; `null` if all rows were read, and for queries, views and foreign tables. */
   readonly of: number | null;
-  /** Whether there are, or may be, more rows than were looked at. */
+  /** Whether there are, or may be, more rows than were read. */
   readonly sampled: boolean;
 }
 
@@ -136,7 +139,7 @@ export const PROFILE_FIELDS = fieldsFor({
   ...{ min: "text", p25: "text", median: "text", p75: "text", max: "text", mean: "float8", top: "json" },
 });
 
-/** How a profile is drawn: a line for each column; what it was made of below. */
+/** Lays out a profile: a line for each column, and below them how many rows were read. */
 export function drawProfile(
   facts: ProfileFacts,
   columns: readonly ColumnProfile[],
@@ -155,7 +158,7 @@ export function drawProfile(
   };
 }
 
-/** Other types have bars of what is there most often. */
+/** Draws the histogram; for types without one, the counts of the most frequent values. */
 function bars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
   const counts = histogram ?? (top.length > 1 && top[0]!.count > 1 ? top.map(({ count }) => count) : []);
   return counts.length === 0 ? "" : barsPicture(counts);
@@ -167,13 +170,13 @@ function basis({ rows, of, sampled }: ProfileFacts): string {
   return `on a sample of ${rows.toLocaleString("en-US")} of about ${countText(of, "row")}`;
 }
 
-/** Half a dozen digits tell what was computed; the value in the array has them all. */
+/** Rounds a computed number to six digits for display; the row keeps all digits. */
 function valueText(value: unknown): unknown {
   if (value === null) return "";
   return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 }
 
-/** Characters of a frequent value that are drawn. */
+/** The most characters of a frequent value that are drawn. */
 const SHOWN = 40;
 
 function topText(top: ColumnProfile["top"]): string {
@@ -185,27 +188,27 @@ function topText(top: ColumnProfile["top"]): string {
   return texts.join(", ");
 }
 
-/** From this many rows on whole pages are sampled: few pages would be too alike, and to read a table for few rows is slow. */
+/** Samples from this many rows on take whole pages, which is fast. Smaller ones would take too few pages to be random. */
 const PAGES_FROM = 100_000;
-/** Up to here counting costs less than a wrong estimate. */
+/** Up to this many rows are counted: counting costs less than a wrong estimate. */
 const COUNTED_UNTIL = 1_000_000;
-/** The same rows each time, as long as the table stays as it is. */
+/** A fixed seed gives the same sample until the table changes. */
 const SEED = 1;
 
-/** How rows are chosen. */
+/** A choice of rows. */
 export interface Sample {
-  /** What stands after the source and its alias. */
+  /** The SQL that follows the source and its alias. */
   clause: string;
-  /** The table's rows, where a part of them is looked at. */
+  /** The table's rows, estimated, if only a sample of them is read. */
   of: number | null;
 }
 
 /**
- * Chooses rows of a source that may be large.
+ * Chooses the rows of a source to read.
  *
- * @param tx Where to ask how large it is.
- * @param source What to look at.
- * @param most Rows, about; `Infinity` for all.
+ * @param tx Finds the session that estimates the size of the source.
+ * @param source The table or query.
+ * @param most About the most rows to read; `Infinity` for all.
  */
 export async function chooseRows(tx: FindSession, source: Source, most: number): Promise<Sample> {
   if (most === Infinity) return { clause: "", of: null };
@@ -216,7 +219,7 @@ export async function chooseRows(tx: FindSession, source: Source, most: number):
   return { clause: `TABLESAMPLE ${method} (${(100 * most) / of}) REPEATABLE (${SEED})`, of };
 }
 
-/** The planner's estimate goes by the table's present size, so that it holds where nothing was ever analyzed. */
+/** Estimates a table's rows. The planner knows the table's current size, so no analyze is needed. */
 async function rowsOf(tx: FindSession, { text: from }: Source, most: number): Promise<number> {
   type Explained = { "QUERY PLAN": { Plan: { "Plan Rows": number } }[] };
   const [plan] = await look<Explained>(tx, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);

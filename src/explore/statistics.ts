@@ -4,28 +4,28 @@ import { isBuiltIn } from "../core/type_names.ts";
 import type { ParserSource } from "../sql/types.ts";
 import type { ColumnProfile, SourceColumn } from "./profile.ts";
 
-/** What the server computes of a column, its values as text. */
+/** The statistics that the server computes for a column, with values as text. */
 export interface Statistics {
-  /** Values that are not NULL. */
+  /** The number of values that are not NULL. */
   count: number;
-  /** Different values. */
+  /** The number of distinct values. */
   distinct: number;
-  /** The mean. */
+  /** The mean, for numbers. */
   mean?: string | null;
-  /** The least and the greatest value; between them, where there are quartiles, the two values around each. */
+  /** The least and the greatest value; between them, for kinds with quartiles, the two values around each quartile. */
   marks: (string | null)[] | null;
-  /** Ranges of equal width, from 1, with how many values are in each that has any. */
+  /** Each range of the histogram that has values, counted from 1, with the number of its values. */
   bars?: [range: number, count: number][] | null;
-  /** The most frequent values. */
+  /** The most frequent values, with their counts. */
   top: [value: string, count: number][] | null;
 }
 
 /**
- * A column's statistics with their values as JavaScript's.
+ * Converts a column's statistics to a profile, with parsed values.
  *
  * @param column The column.
- * @param statistics What the server computed.
- * @param rows Rows that it looked at.
+ * @param statistics The statistics that the server computed.
+ * @param rows The number of rows that the server read.
  * @param types The connection's parsers.
  */
 export function toProfile(
@@ -56,7 +56,7 @@ function histogramOf(bars: readonly [range: number, count: number][]): number[] 
   return counts;
 }
 
-/** The number at a rank that lies between those of two numbers. */
+/** Interpolates between the numbers at the two ranks around a rank. */
 function between(low: string | null | undefined, high: string | null | undefined, rank: number): number | null {
   if (typeof low !== "string" || typeof high !== "string") return null;
   const start = Number(low);
@@ -64,24 +64,24 @@ function between(low: string | null | undefined, high: string | null | undefined
   return part === 0 || low === high ? start : start + part * (Number(high) - start);
 }
 
-/** Characters of a text that are kept. */
+/** The most characters of a text that are kept. */
 const LONGEST = 1000;
-/** Values of a column that come with how often they do. */
+/** How many of a column's most frequent values are listed. */
 const TOP = 5;
 
-/** Ranges of a histogram. */
+/** The number of ranges of a histogram. */
 export const BARS = 12;
 
 /** The fractions of the quartiles. */
 export const QUARTILES = [0.25, 0.5, 0.75] as const;
 
 /**
- * The statement that computes the statistics of columns in one pass over the rows, which are read once. Columns go by
- * their position, `c1`, `c2`, ..., so that no name is ever part of the text.
+ * Writes the statement that computes the statistics of columns. It reads the rows once. Columns are called `c1`, `c2`, ...
+ * by position, so that no column name is part of the SQL.
  *
  * @param source A query with the columns `c1`, `c2`, ...
- * @param columns Position, counted from 1, and kind of each.
- * @returns SQL whose rows are `position`, 0 for the count of all rows, and `statistics` as JSON.
+ * @param columns The position, from 1, and the kind of each column.
+ * @returns SQL whose rows have a `position` and, as JSON, its `statistics`; position 0 has the count of all rows.
  */
 export function statisticsSql(
   source: string,
@@ -103,7 +103,7 @@ function columnSql(position: number, kind: ColumnKind): string {
     : groupedSql(position, kind, groups);
 }
 
-/** Each value once, with how many rows have it: everything follows from that, and it is small for most columns. */
+/** Groups equal values and counts their rows. All statistics follow from the groups, which are few for most columns. */
 function groupedSql(position: number, kind: ColumnKind, groups: string): string {
   const ends = kind === "ordered" || kind === "text"
     ? `ARRAY[${shown("pg_catalog.min(k)", kind)}, ${shown("pg_catalog.max(k)", kind)}]`
@@ -113,7 +113,7 @@ function groupedSql(position: number, kind: ColumnKind, groups: string): string 
     'top', ${topSql(kind)}) FROM g`;
 }
 
-/** The same, with a running count, so that the value at a rank is found without sorting the rows. */
+/** As {@linkcode groupedSql}, with a running count that finds the value at a rank without sorting the rows. */
 function rankedSql(position: number, kind: ColumnKind, groups: string): string {
   const ranks = ["1::pg_catalog.int8", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"];
   const marks = ranks.map((_, index) =>
@@ -134,10 +134,10 @@ function rankedSql(position: number, kind: ColumnKind, groups: string): string {
     'marks', ARRAY[${marks.join(", ")}], 'bars', ${BARS_SQL}, 'top', ${topSql(kind)}) FROM g, r`;
 }
 
-/** A value as `float8`, which is its place in a histogram; NULL for what has none. */
+/** SQL for a value's place in the histogram, as `float8`; NULL for infinite values and NaN. */
 function placeSql(kind: ColumnKind): string {
   const value = kind === "moment" ? "extract(epoch FROM k)::pg_catalog.float8" : "k";
-  // A plain cast fails where a `numeric` is too large or too small.
+  // A plain cast fails if a `numeric` is too large or too small for `float8`.
   return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) 1e-300 THEN 0
     WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) 1e300 THEN ${value}::pg_catalog.float8 END`;
 }
@@ -147,7 +147,7 @@ const BARS_SQL = `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b, n))
       AS b, pg_catalog.sum(n)::pg_catalog.int8 AS n
     FROM h, e WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
 
-/** The ranks that a quartile lies between: numbers are interpolated, of moments it is one that there is. */
+/** SQL for the two ranks around a quartile. They are equal for moments, whose quartile is one of the values. */
 function rankSql(part: number, kind: ColumnKind): string[] {
   if (kind === "moment") {
     return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${part} OPERATOR(pg_catalog.*) total))::pg_catalog.int8`);
@@ -163,7 +163,7 @@ function topSql(kind: ColumnKind): string {
     FROM (SELECT k, n FROM g ORDER BY n DESC, k LIMIT ${TOP}) AS most)`;
 }
 
-/** A value as the wire would have it, which a cast to text is not for each type. */
+/** SQL for a value's text as the server sends it, which a cast does not give for every type. Long texts are cut. */
 function shown(value: string, kind: ColumnKind): string {
   if (isTyped(kind)) return `pg_catalog.format('%s', ${value})`;
   return `CASE WHEN pg_catalog.length(${value}) OPERATOR(pg_catalog.>) ${LONGEST}
@@ -171,14 +171,14 @@ function shown(value: string, kind: ColumnKind): string {
 }
 
 /**
- * What can be computed of a column.
+ * The kind of a column, which tells its statistics besides the counts and the most frequent values.
  *
- * - `number`: everything
- * - `moment`: no mean
- * - `ordered`: least and greatest only
- * - `text`: the same, in the order of its characters
- * - `plain`: values are equal or not
- * - `opaque`: as `plain`, by what its text is; for types that have no equality, or may have none
+ * - `number`: all
+ * - `moment`: all but the mean
+ * - `ordered`: the least and the greatest value
+ * - `text`: as `ordered`, by code points
+ * - `plain`: none
+ * - `opaque`: as `plain`, but compares texts; for types that have no equality operator, or may have none
  */
 export type ColumnKind = "number" | "moment" | "ordered" | "text" | "plain" | "opaque";
 
@@ -194,12 +194,12 @@ const KIND_OF = new Map<string, ColumnKind>(
   Object.entries(KINDS).flatMap(([kind, types]) => types.split(" ").map((type) => [type, kind as ColumnKind])),
 );
 
-/** The kind of a column, by its built-in type; what a database made for itself is opaque. */
+/** Gives the kind of a column by its built-in type; types that a database defines itself are `opaque`. */
 export function kindOf({ type, oid }: Field): ColumnKind {
   return (isBuiltIn(oid) ? KIND_OF.get(type) : undefined) ?? "opaque";
 }
 
-/** Whether values of this kind are at hand in JavaScript's form; the others are text, cut after 1,000 characters. */
+/** Whether values of this kind are parsed; other kinds stay text, cut after 1,000 characters. */
 export function isTyped(kind: ColumnKind): boolean {
   return kind !== "text" && kind !== "opaque";
 }

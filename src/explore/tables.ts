@@ -11,17 +11,17 @@ export type { TableKind };
 
 /** One row of `tables()`. */
 export interface TableInfo {
-  /** The schema that it is in. */
+  /** The table's schema. */
   schema: string;
-  /** Its name. */
+  /** The table's name. */
   name: string;
-  /** What it is. */
+  /** The kind of table. */
   kind: TableKind;
-  /** Its rows, as estimated when it was last analyzed; `null` where that never was, and for views. */
+  /** The rows, as estimated by the last analyze; `null` if the table was never analyzed, and for views. */
   rows: number | null;
-  /** Its bytes, with its indexes, TOAST and partitions; `null` for views and foreign tables. */
+  /** The size in bytes, with indexes, TOAST and partitions; `null` for views and foreign tables. */
   size: number | null;
-  /** Its comment. */
+  /** The table's comment; `null` if there is none. */
   comment: string | null;
 }
 
@@ -43,7 +43,7 @@ const TABLE_FIELDS = fieldsFor({
   comment: "text",
 });
 
-/** Lists tables, views and the like, from the catalog alone, in one round trip; see `Lakebase.tables`. */
+/** Lists tables, views and the like from the catalog in one round trip; see `Lakebase.tables`. */
 export async function listTables(
   find: FindSession,
   pattern: string,
@@ -69,17 +69,17 @@ function drawTables(rows: readonly TableInfo[], elapsed: number): TableOptions {
 
 /** One row of `schemas()`. */
 export interface SchemaInfo {
-  /** Its name. */
+  /** The schema's name. */
   name: string;
-  /** The role that owns it. */
+  /** The role that owns the schema. */
   owner: string;
-  /** How many tables are in it, foreign ones too; a partitioned table counts once. */
+  /** The number of tables, including foreign tables; a partitioned table counts once. */
   tables: number;
-  /** How many views are in it, materialized ones too. */
+  /** The number of views, including materialized views. */
   views: number;
-  /** The bytes of its tables and materialized views, with their indexes and TOAST. */
+  /** The size in bytes of the tables and materialized views, with their indexes and TOAST. */
   size: number;
-  /** Its comment. */
+  /** The schema's comment; `null` if there is none. */
   comment: string | null;
 }
 
@@ -102,7 +102,7 @@ const SCHEMA_FIELDS = fieldsFor({
   comment: "text",
 });
 
-/** Lists schemas, from the catalog alone, in one round trip; see `Lakebase.schemas`. */
+/** Lists schemas from the catalog in one round trip; see `Lakebase.schemas`. */
 export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<ListingParts<SchemaInfo>> {
   checkCall("list the schemas", options, {});
   const found = await look<SchemaInfo>(find, SCHEMAS, [], options);

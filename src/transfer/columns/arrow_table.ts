@@ -28,31 +28,29 @@ import { LakebaseError } from "../../core/errors.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { type Batch, type BatchColumn, type ColumnData, type ColumnType, words } from "./batch.ts";
 
-/** Arrow's own name for what a column means beyond its type. */
+/** The names of Arrow's extension types. */
 const EXTENSIONS: Partial<Record<ColumnType["kind"], string>> = { uuid: "arrow.uuid" };
 
 /**
- * The Arrow schema of columns.
+ * Gives the Arrow schema of columns.
  *
- * @param columns Of those of one name the second is called `name_2`, as in rows.
+ * @param columns If two are called `name`, the second becomes `name_2`, as in rows.
  */
 export function arrowSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): Schema {
   const keys = fieldsOf(columns.map(({ name }) => ({ name, dataTypeID: 0 }))).map(({ key }) => key);
   return new Schema(columns.map(({ type }, at) => arrowField(keys[at]!, type)));
 }
 
-/**
- * A batch as Arrow has it; nothing is copied. Which values Arrow has no form of {@linkcode checkTimes} knows.
- */
+/** Converts a batch to Arrow without a copy. {@linkcode checkTimes} finds values that Arrow can't hold. */
 export function recordBatch({ rows, columns }: Batch, schema: Schema): RecordBatch {
   const children = columns.map((column, at) => arrowData(column, schema.fields[at]!.type));
   return new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children }));
 }
 
 /**
- * A batch as a table of its own.
+ * Converts a batch to an Arrow table.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a date or timestamp that is infinite, and the time 24:00:00.
+ * @throws {LakebaseError} `QUERY_FAILED` for an infinite date or timestamp, and for the time 24:00:00.
  */
 export function arrowTable(batch: Batch): Table {
   checkTimes(batch);
@@ -116,15 +114,15 @@ function arrowData(column: ColumnData, type: DataType): Data {
   return new Data(type, 0, length, nullCount, buffers, children);
 }
 
-/** 24:00:00, which Postgres takes; to Arrow and Parquet a day ends before it. */
+/** The time 24:00:00, which Postgres accepts; Arrow and Parquet do not. */
 const DAY_MICROSECONDS = 86_400_000_000;
 const DAY_LOW = DAY_MICROSECONDS | 0;
 const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
 
 /**
- * Refuses what Arrow and Parquet have no form of, rather than write a date in the year 294247.
+ * Checks for values that Arrow and Parquet can't hold. Without the check, `infinity` would become a date in the year 294247.
  *
- * @param before The rows of the batches before.
+ * @param before The number of rows in earlier batches.
  * @throws {LakebaseError} `QUERY_FAILED`, with the row and the column.
  */
 export function checkTimes({ columns }: Batch, before = 0): void {
@@ -141,7 +139,7 @@ export function checkTimes({ columns }: Batch, before = 0): void {
   }
 }
 
-/** The first value of that sort; how they are kept {@linkcode ColumnValues} tells. */
+/** Finds the first such value; {@linkcode ColumnValues} tells how it is stored. */
 function oddTime(data: ColumnData): { at: number; value: string } | undefined {
   const { kind } = data.type;
   if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
@@ -150,7 +148,7 @@ function oddTime(data: ColumnData): { at: number; value: string } | undefined {
     const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
     return at < 0 ? undefined : infinity(at, source[at]!);
   }
-  // By words: to read numbers of 64 bits one by one costs more than all the rest.
+  // Compares words, because reading 64-bit numbers costs more than the rest of the conversion.
   for (let word = 0; word < source.length; word += 2) {
     const low = source[word]!;
     const high = source[word + 1]!;

@@ -1,53 +1,54 @@
 import { typeName } from "../../core/type_names.ts";
 
-/** What is known of a column before its values. */
+/** A column without its values. */
 export interface BatchColumn {
   /** The name. */
   name: string;
-  /** The Postgres type's oid; where it was cast to text, of the type before. */
+  /** The oid of the Postgres type; for a column that is cast to text, the type before the cast. */
   oid: number;
-  /** How its values are kept. */
+  /** How the values are stored. */
   type: ColumnType;
 }
 
 /** Some rows, column by column. */
 export interface Batch {
-  /** How many; a table may have no columns. */
+  /** The number of rows, which the columns can't tell if there are none. */
   rows: number;
   /** The columns. */
   columns: ColumnData[];
 }
 
-/** The values of a column; their places in memory are Arrow's, so that nothing is copied on the way there. */
+/** The values of a column, in the memory layout of Arrow, which can use them without a copy. */
 export interface ColumnData {
   /** The name. */
   name: string;
-  /** How its values are kept. */
+  /** How the values are stored. */
   type: ColumnType;
-  /** How many there are, NULLs included. */
+  /** The number of values, including NULLs. */
   length: number;
-  /** How many of them are NULL. */
+  /** The number of NULLs. */
   nullCount: number;
-  /** A bit for each, the lowest of a byte first: set where there is a value; absent where none is NULL. */
+  /** One bit per value, with the lowest bit of a byte first; 0 means NULL. Absent if no value is NULL. */
   nullBitmap?: Uint8Array;
   /** The values; see {@linkcode ColumnValues}. */
   values: ColumnValues;
-  /** Where each text, or list, begins in `values`, or in `child`; one more than there are values. */
+  /** Where each text begins in `values`, or each list in `child`, and where the last one ends. */
   offsets?: Int32Array;
-  /** The elements of all lists. */
+  /** The elements of all lists, one after the other. */
   child?: ColumnData;
 }
 
 /**
- * One for each row; for NULL it is 0.
+ * The values of all rows; 0 for NULL.
  *
- * - `Uint8Array`: bool (a bit each), uuid (16 bytes each), text, json and binary (as `offsets` say), list (empty)
- * - `Int16Array`, `Float32Array`, `Float64Array`: as named
+ * - `Uint8Array`: bool (one bit per value), uuid (16 bytes per value), text, json and binary (`offsets` tells where each
+ *   value begins), list (empty)
+ * - `Int16Array`, `Float32Array`, `Float64Array`: int16, float32, float64
  * - `Int32Array`: int32, date
- * - `Uint32Array`: uint32; decimal, of four words each, the lowest first, in two's complement
+ * - `Uint32Array`: uint32; decimal (four words per value, with the lowest first, in two's complement)
  * - `BigInt64Array`: int64, time, timestamp
  *
- * An infinite date or timestamp is the least or the greatest number there is, as in Postgres.
+ * An infinite date or timestamp is the least or the greatest number of its type, as in Postgres.
  */
 export type ColumnValues =
   | Uint8Array
@@ -58,34 +59,34 @@ export type ColumnValues =
   | Float64Array
   | BigInt64Array;
 
-/** How a column's values are kept, in memory and in files. What has no counterpart here is kept as the server's text. */
+/** How a column's values are stored, in memory and in files. Values of all other Postgres types are stored as text. */
 export type ColumnType =
-  /** One bit each. */
+  /** One bit per value. */
   | { kind: "bool" }
-  /** Numbers, as they are. */
+  /** Numbers of the named type. */
   | { kind: "int16" | "int32" | "int64" | "uint32" | "float32" | "float64" }
-  /** A whole number of 128 bits that counts units of 10^-`scale`; of `precision` digits, at most 38. */
+  /** A whole number of 128 bits, in units of 10^-`scale`, with `precision` digits, at most 38. */
   | { kind: "decimal"; precision: number; scale: number }
   /** Days since 1970-01-01. */
   | { kind: "date" }
   /** Microseconds since midnight. */
   | { kind: "time" }
-  /** Microseconds since 1970; `utc` for `timestamptz`, else of a clock whose place is not known. */
+  /** Microseconds since 1970-01-01: in UTC if `utc` is set, as for `timestamptz`; else in an unknown time zone. */
   | { kind: "timestamp"; utc: boolean }
   /** 16 bytes. */
   | { kind: "uuid" }
-  /** UTF-8. */
+  /** Text in UTF-8. */
   | { kind: "text" | "json" }
   /** Bytes. */
   | { kind: "binary" }
   /** A one-dimensional array. */
   | { kind: "list"; element: ColumnType };
 
-/** How a column of a query is kept. */
+/** How to read and store a column of a query. */
 export interface ColumnChoice {
-  /** The type. */
+  /** How the values are stored. */
   type: ColumnType;
-  /** Whether it has to be selected as `::text`. */
+  /** Whether the query has to cast the column to text. */
   cast: boolean;
 }
 
@@ -113,17 +114,17 @@ const TYPES: Readonly<Record<string, ColumnType>> = {
   name: TEXT,
 };
 
-/** No value of these can be cast, but the server sends them as text in any case. */
+/** Types that can't be cast to text; the server sends their values as text anyway. */
 const SENT_AS_TEXT: readonly string[] = ["void", "cstring"];
 
 /** The most digits that 128 bits hold. */
 const MOST_DIGITS = 38;
 
 /**
- * How a column of a query is kept.
+ * Chooses how to read and store a column of a query.
  *
- * @param oid Its type, as the server describes it: of a domain the type below.
- * @param modifier Its type modifier; -1 for none.
+ * @param oid The column's type, as the server describes it; for a domain, its base type.
+ * @param modifier The type modifier; -1 for none.
  */
 export function columnType(oid: number, modifier: number): ColumnChoice {
   const name = typeName(oid);
@@ -134,17 +135,17 @@ export function columnType(oid: number, modifier: number): ColumnChoice {
   return { type: isList ? { kind: "list", element: type } : type, cast: false };
 }
 
-/** A `numeric` without a precision, or with one that does not fit, is exact as text only. */
+/** Gives the type of a `numeric`; `undefined` if its precision is unknown or too large, since only text is exact then. */
 function decimalType(modifier: number): ColumnType | undefined {
   if (modifier < 4) return undefined;
   const precision = (modifier - 4) >>> 16;
-  const scale = (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400; // 11 bits with a sign, since PostgreSQL 15
-  // Files know no scale below 0 nor above the precision: numeric(5, -2) takes 7 digits, numeric(3, 5) 5.
+  const scale = (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400; // 11 bits with a sign since PostgreSQL 15
+  // Files need a scale from 0 to the precision: numeric(5, -2) takes 7 digits, and numeric(3, 5) takes 5.
   const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
   return digits > MOST_DIGITS ? undefined : { kind: "decimal", precision: digits, scale: Math.max(0, scale) };
 }
 
-/** Values as words of 32 bits: copied as such, no NaN is changed and no bigint made. */
+/** Gives the values as 32-bit words. Copying them changes no NaN and makes no bigint. */
 export function words({ values }: ColumnData): Int32Array {
   const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
   return new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);

@@ -4,16 +4,16 @@ import type { CopyBytes } from "../copy/text_writer.ts";
 import type { ColumnData } from "./batch.ts";
 import { dateText, isSet, timestampText, valueReader } from "./value.ts";
 
-/** Gives the text of a row's value as the server reads it, `null` for NULL. */
+/** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
 export type CellText = (row: number) => string | null;
 
 const GREATEST_TIME = 2n ** 63n - 1n;
 const LEAST_TIME = -(2n ** 63n);
 
-/** A byte order mark is a character of the text like any other. */
+/** Keeps a byte order mark, since it is part of the text. */
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Writes a column's values to COPY, with every digit that they have. */
+/** Writes a column's values to COPY, with all their digits. */
 export function cellWriter(data: ColumnData): (row: number, out: CopyBytes) => void {
   const { nullBitmap } = data;
   const write = presentWriter(data);
@@ -53,7 +53,7 @@ function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void 
 
 type CellWriter = (row: number, out: CopyBytes) => void;
 
-/** Longer numbers have fewer digits than a number holds, as a rule; a bigint takes several times as long. */
+/** Writes values of 64 and 128 bits. Most fit into a number, which is several times as fast as a bigint. */
 function longWriter(
   values: BigInt64Array | Uint32Array,
   size: number,
@@ -73,7 +73,7 @@ function longWriter(
 
 const DAY_MICROSECONDS = 86_400_000_000;
 
-/** Moments of the years 1970 to 2255 digit by digit: often many of one day follow each other. */
+/** Writes timestamps. From 1970 to 2255, it keeps the text of the last date, since rows of one day often follow each other. */
 function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) => string): CellWriter {
   const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
   const zone = utc ? "+00" : "";
@@ -81,7 +81,7 @@ function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) =
   let date = "";
   return (row, out) => {
     const moment = words[row * 2 + 1]! * 2 ** 32 + (words[row * 2]! >>> 0);
-    // Up to 2^53 a number holds each microsecond, which is the year 2255.
+    // A number holds microseconds exactly up to 2^53, in the year 2255.
     if (!(moment >= 0 && Number.isSafeInteger(moment))) return out.plain(text(row));
     const days = Math.floor(moment / DAY_MICROSECONDS);
     if (days !== day) {
@@ -92,7 +92,7 @@ function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) =
   };
 }
 
-/** Reads a column's values as texts, with every digit that they have. */
+/** Reads a column's values as text, with all their digits. */
 export function cellText(data: ColumnData): CellText {
   const { nullBitmap } = data;
   const read = presentText(data);
@@ -119,14 +119,14 @@ function presentText({ nullBitmap: _, ...data }: ColumnData): (row: number) => s
   }
 }
 
-/** `String` forgets the sign of a zero. */
+/** Keeps the sign of -0, which `String` drops. */
 function plainText(value: unknown): string {
   return Object.is(value, -0) ? "-0" : String(value);
 }
 
 function momentText(microseconds: bigint, utc: boolean): string {
   const zone = utc ? "+00" : "";
-  const number = Number(microseconds); // a number is reckoned with several times as fast
+  const number = Number(microseconds); // several times as fast as a bigint
   if (Number.isSafeInteger(number)) return timestampText(number, zone);
   if (microseconds === GREATEST_TIME) return "infinity";
   return microseconds === LEAST_TIME ? "-infinity" : timestampText(microseconds, zone);

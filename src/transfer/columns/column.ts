@@ -6,9 +6,9 @@ import { isSet, type ValueReader, valueReader } from "./value.ts";
 const PARSERS = parserSource();
 
 /**
- * A column of a result: typed arrays, as Arrow lays them out. {@linkcode values} are as they lie in memory; {@linkcode get}
- * and all that goes over the values give what `await sql` gives, made when asked for: a text becomes a string, a
- * `timestamptz` a `Date`, a `numeric` its exact text.
+ * A column of a result, in typed arrays with the layout of Arrow. {@linkcode values} gives these arrays. {@linkcode get},
+ * {@linkcode toArray} and iteration give what `await sql` gives, converted on demand: a text becomes a string, a
+ * `timestamptz` a `Date`, and a `numeric` its exact text.
  *
  * @example
  * ```ts
@@ -25,14 +25,14 @@ const PARSERS = parserSource();
  * ```
  */
 export class Column<T = unknown> implements Iterable<T | null> {
-  /** The name; `name_2` where an earlier column has it. */
+  /** The name; `name_2` if an earlier column is called `name`. */
   readonly name: string;
   /** The Postgres type, such as `timestamptz`. */
   readonly type: string;
   readonly #data: ColumnData;
   readonly #read: ValueReader;
 
-  /** Made by `columns()`. */
+  /** Called by `columns()`. */
   constructor({ key, type, oid }: Pick<Field, "key" | "type" | "oid">, data: ColumnData) {
     this.name = key;
     this.type = type;
@@ -40,49 +40,51 @@ export class Column<T = unknown> implements Iterable<T | null> {
     this.#read = isArrayText(type, data) ? arrayReader(oid, valueReader(data)) : valueReader(data);
   }
 
-  /** How many values there are, NULLs included. */
+  /** The number of values, including NULLs. */
   get length(): number {
     return this.#data.length;
   }
 
-  /** How many are NULL. */
+  /** The number of NULLs. */
   get nullCount(): number {
     return this.#data.nullCount;
   }
 
-  /** How the values are kept; with the scale of a decimal, the type of a list's elements. */
+  /** How the values are stored, including the scale of a decimal and the element type of a list. */
   get storage(): ColumnType {
     return this.#data.type;
   }
 
   /**
-   * The values in memory, not to be changed; 0 for NULL.
+   * The values in memory; do not change them. A NULL has the value 0.
    *
-   * - int2, int4, oid, float4, float8: a number each
-   * - int8, and in microseconds `time` (since midnight), `timestamp` and `timestamptz` (since 1970): `BigInt64Array`
-   * - date: days since 1970, in an `Int32Array`
-   * - numeric(p, s): four words each, the lowest first, of the number without its point (its scale is in `storage`)
-   * - bool: a bit each; uuid: 16 bytes each
-   * - text and all that has no place above, json, bytea: bytes, of which {@linkcode offsets} say which are whose
-   * - arrays: none; their elements are in {@linkcode elements}
+   * - int2, int4, oid, float4, float8: one number per value
+   * - int8: `BigInt64Array`
+   * - time, timestamp, timestamptz: microseconds since midnight or since 1970-01-01, in a `BigInt64Array`
+   * - date: days since 1970-01-01, in an `Int32Array`
+   * - numeric(p, s): the number times 10^s, as four 32-bit words with the lowest first; {@linkcode storage} has the scale
+   * - bool: one bit per value, with the lowest bit of a byte first
+   * - uuid: 16 bytes per value
+   * - text, json, bytea and all other types: bytes; {@linkcode offsets} tells where each value begins
+   * - arrays: empty; {@linkcode elements} has the elements
    *
-   * An infinite date or timestamp is the least or the greatest number there is.
+   * An infinite date or timestamp has the least or the greatest number of its array's type.
    */
   get values(): ColumnValues {
     return this.#data.values;
   }
 
-  /** A bit for each value, the lowest of a byte first: set where it is not NULL; `undefined` where none is NULL. */
+  /** One bit per value, with the lowest bit of a byte first; 0 means NULL. `undefined` if no value is NULL. */
   get nullBitmap(): Uint8Array | undefined {
     return this.#data.nullBitmap;
   }
 
-  /** Where each text or array begins; one more than there are values. */
+  /** Where each text, bytea or array begins, and where the last one ends; `undefined` for types of fixed size. */
   get offsets(): Int32Array | undefined {
     return this.#data.offsets;
   }
 
-  /** The elements of all arrays. */
+  /** The elements of all arrays, one after the other; `undefined` if the column does not store arrays. */
   get elements(): Column | undefined {
     const { child } = this.#data;
     const type = this.type.replace(/\[\]$/, "");
@@ -96,26 +98,26 @@ export class Column<T = unknown> implements Iterable<T | null> {
   }
 
   /**
-   * The value of a row.
+   * Gives the value of a row.
    *
-   * @param row From 0.
-   * @returns What `await sql` gives: `null` for NULL; `undefined` where there is no such row.
+   * @param row The row, from 0.
+   * @returns The value that `await sql` gives; `null` for NULL; `undefined` if there is no such row.
    */
   get(row: number): T | null | undefined {
     return this.#has(row) ? this.#read(row) as T | null : undefined;
   }
 
-  /** All values, as {@linkcode get} gives them. */
+  /** Gives all values, as {@linkcode get} does. */
   toArray(): (T | null)[] {
     return Array.from({ length: this.length }, (_, row) => this.#read(row) as T | null);
   }
 
-  /** Each value, as {@linkcode get} gives it. */
+  /** Yields each value, as {@linkcode get} gives it. */
   *[Symbol.iterator](): Generator<T | null, void, void> {
     for (let row = 0; row < this.length; row++) yield this.#read(row) as T | null;
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     const nulls = this.nullCount === 0 ? "" : `, ${this.nullCount.toLocaleString("en-US")} NULL`;
     return `Column "${this.name}" { ${this.type}, ${this.length.toLocaleString("en-US")} values${nulls} }`;
@@ -126,7 +128,7 @@ export class Column<T = unknown> implements Iterable<T | null> {
   }
 }
 
-/** An array whose elements have no counterpart came as text; a query reads it as an array nonetheless. */
+/** Whether a column stores arrays as text, because their elements have no column type; a query parses such arrays. */
 function isArrayText(type: string, data: ColumnData): boolean {
   return data.type.kind === "text" && type.endsWith("[]");
 }

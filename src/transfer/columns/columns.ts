@@ -13,12 +13,12 @@ import type { Batch } from "./batch.ts";
 import { Column } from "./column.ts";
 
 /**
- * Arrow's table; by a name of its own, since `deno doc --lint` has it that a public type is made of this module's types only.
+ * Arrow's table, under its own name because `deno doc --lint` allows only this package's types in a public type.
  * @internal
  */
 export type ArrowTable = Table;
 
-/** What {@linkcode Columns} are made of. */
+/** The parts of {@linkcode Columns}. */
 export interface ColumnsParts {
   /** The rows. */
   batch: Batch;
@@ -26,17 +26,17 @@ export interface ColumnsParts {
   fields: readonly Field[];
   /** Milliseconds from sending the query to its last row. */
   elapsed: number;
-  /** The connection and the transaction that they were read in. */
+  /** The connection and the transaction in which the rows were read. */
   origin: Origin;
-  /** Finds the connection that they are loaded on. */
+  /** Finds the connection on which `load()` runs. */
   find: FindSession;
 }
 
-/** The batch that columns are made of. */
+/** The key of the batch behind the columns. */
 export const BATCH: unique symbol = Symbol("lakebase.batch");
 
 /**
- * The rows of a query, column by column: in less than half of the memory that objects take.
+ * The rows of a query, column by column. They take less than half the memory of objects.
  *
  * @example
  * ```ts
@@ -51,9 +51,9 @@ export const BATCH: unique symbol = Symbol("lakebase.batch");
  * ```
  */
 export class Columns implements Iterable<Column> {
-  /** How many rows there are. */
+  /** The number of rows. */
   readonly length: number;
-  /** The columns in their order, as a result has them. */
+  /** The columns' names and types, in order, as in a result. */
   readonly fields: readonly Field[];
   /** Milliseconds from sending the query to its last row. */
   readonly elapsed: number;
@@ -62,7 +62,7 @@ export class Columns implements Iterable<Column> {
   readonly #origin: Origin;
   readonly #columns: Map<string, Column>;
 
-  /** Made by `columns()`. */
+  /** Called by `columns()`. */
   constructor({ batch, fields, elapsed, origin, find }: ColumnsParts) {
     this.length = batch.rows;
     this.fields = fields;
@@ -78,16 +78,16 @@ export class Columns implements Iterable<Column> {
     return this.#batch;
   }
 
-  /** The columns' names, in their order; of two of one name the second is `name_2`. */
+  /** The columns' names, in order. If two columns are called `name`, the second is `name_2`. */
   get names(): string[] {
     return [...this.#columns.keys()];
   }
 
   /**
-   * A column.
+   * Gives a column.
    *
-   * @param name Its name.
-   * @throws {LakebaseError} `BAD_PARAMETER` where there is none of it.
+   * @param name The column's name.
+   * @throws {LakebaseError} `BAD_PARAMETER` if there is no column of this name.
    */
   get<T = unknown>(name: string): Column<T> {
     const column = this.#columns.get(name);
@@ -97,20 +97,20 @@ export class Columns implements Iterable<Column> {
     throw new LakebaseError("BAD_PARAMETER", `Cannot get the column "${name}": there is none of that name; ${instead}`);
   }
 
-  /** Each column, in their order. */
+  /** Iterates over the columns, in order. */
   [Symbol.iterator](): Iterator<Column> {
     return this.#columns.values();
   }
 
   /**
-   * The rows as objects, made one by one; the same that `await` of the query gives.
+   * Yields the rows as objects, as `await` of the query gives them. Each object is made on demand.
    *
-   * @param from The first, from 0. @default {0}
-   * @param to The one behind the last. @default {all}
+   * @param from The first row, from 0. @default {0}
+   * @param to The row after the last one. @default {the number of rows}
    */
   *rows<Row = Record<string, unknown>>(from: number = 0, to: number = this.length): Generator<Row, void, void> {
     const columns = [...this.#columns.values()];
-    // A copy has every key as its own, in this order, whatever its name: see RowReader.
+    // Each copy has all keys as its own properties, in this order, even `__proto__`; see RowReader.
     const empty: Record<string, unknown> = Object.fromEntries(this.names.map((name) => [name, null]));
     for (let row = Math.max(0, from); row < Math.min(to, this.length); row++) {
       const values = { ...empty };
@@ -120,11 +120,11 @@ export class Columns implements Iterable<Column> {
   }
 
   /**
-   * The same as a table of Apache Arrow, for Arquero, DuckDB, Observable Plot and others; the memory is shared.
+   * Gives the rows as an Apache Arrow table, for Arquero, DuckDB, Observable Plot and others. The table shares the memory.
    *
-   * @returns A `Table` of `apache-arrow`: `Decimal` with its scale, `TimestampMicrosecond` (of `timestamptz` in UTC),
-   * `DateDay`, `TimeMicrosecond`, uuid as 16 bytes with the extension type `arrow.uuid`, arrays as `List`, json as text.
-   * @throws {LakebaseError} `QUERY_FAILED` where a date or timestamp is infinite, or a time is 24:00:00.
+   * @returns A `Table` of `apache-arrow`. Types: `Decimal` with its scale, `TimestampMicrosecond` (in UTC for `timestamptz`),
+   * `DateDay`, `TimeMicrosecond`; uuid as 16 bytes with the extension type `arrow.uuid`, arrays as `List`, json as text.
+   * @throws {LakebaseError} `QUERY_FAILED` if a date or timestamp is infinite, or a time is 24:00:00.
    */
   async toArrow(): Promise<ArrowTable> {
     const { arrowTable } = await import("./arrow_table.ts");
@@ -132,11 +132,13 @@ export class Columns implements Iterable<Column> {
   }
 
   /**
-   * Writes the rows to a file or a stream, as `pull` of the query would, with every digit; the query does not run again.
+   * Writes the rows to a file or a stream, as `pull` of the query would, with all digits. The query does not run again.
    *
    * @param target A file's path or URL, a stream, or `-`.
-   * @param options As for `pull`, but for what only the server can do: `parallel`, and folders.
-   * @throws {LakebaseError} `BAD_PARAMETER`, `BAD_FILE`.
+   * @param options The options of `pull`, except `parallel`, `rowsPerFile`, `partitionBy` and `replace`. The target can't be a
+   * folder.
+   * @throws {LakebaseError} `BAD_PARAMETER` for a bad target or option; `BAD_FILE` if the file can't be written;
+   * `QUERY_FAILED` for a value that the format can't hold.
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
     const { pullFromMemory } = await import("../pull/in_memory.ts");
@@ -149,23 +151,23 @@ export class Columns implements Iterable<Column> {
   }
 
   /**
-   * Loads the rows into a table, as `load` of them would.
+   * Loads the rows into a table, as `Lakebase.load` does.
    *
-   * @param table A table as `describe` takes it.
-   * @param options Whether the table is to be made, and what becomes of the rows in it.
-   * @throws {LakebaseError} As `load`.
+   * @param table The table's name, as for `describe`.
+   * @param options Whether to create the table, and what to do with the rows that it has.
+   * @throws {LakebaseError} As `Lakebase.load`.
    */
   async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
     const { loadTable } = await import("../load/load.ts");
     return await loadTable(this.#find, table, this, options);
   }
 
-  /** How a notebook draws it: the first rows as a table. */
+  /** What a notebook shows: the first rows as a table. */
   [DISPLAY](): Bundle {
     return holdIdle(this.#draw());
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.#draw()["text/plain"]!;
   }
@@ -185,7 +187,7 @@ export class Columns implements Iterable<Column> {
   }
 }
 
-/** A table may have 1,600 columns. */
+/** Lists at most 20 names, since a table may have 1,600 columns. */
 function some(names: readonly string[]): string {
   return names.length > 20 ? `${names.slice(0, 20).join(", ")}, ...` : names.join(", ");
 }

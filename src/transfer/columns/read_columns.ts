@@ -11,9 +11,9 @@ import { BatchDecoder } from "./binary/decoder.ts";
 import { Columns } from "./columns.ts";
 
 /**
- * Runs a query and gives its rows column by column.
+ * Runs a query, and gives its rows column by column.
  *
- * @throws {LakebaseError} As `run`, and `QUERY_FAILED` for a value that a column can't hold.
+ * @throws {LakebaseError} As `run`; and `QUERY_FAILED` for a value that a column can't hold.
  */
 export async function readColumns(find: FindSession, query: Fragment, options: StopOptions): Promise<Columns> {
   using stop = stoppable(options);

@@ -6,9 +6,9 @@ import { valueText } from "../load/value.ts";
 import { type Batch, type BatchColumn, type ColumnType, columnType } from "./batch.ts";
 import { BatchDecoder } from "./binary/decoder.ts";
 
-/** Bytes that go to the decoder at once, about. */
+/** About how many bytes the decoder gets at once. */
 const BLOCK = 262_144;
-/** Microseconds between 1970, from which everyone counts, and 2000, from which Postgres does. */
+/** Microseconds from 1970, the epoch of a column, to 2000, the epoch of Postgres. */
 const EPOCH = 946_684_800_000_000n;
 const EPOCH_DAYS = 10_957;
 const MOMENT =
@@ -16,15 +16,15 @@ const MOMENT =
 const TIME = /^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/;
 const encoder = new TextEncoder();
 
-/** The columns of rows in hand. A `numeric` has no precision here, and is kept as its text. */
+/** Gives the columns of rows in memory. The precision of a `numeric` is unknown here, so its values are kept as text. */
 export function columnsOfFields(fields: readonly Field[]): BatchColumn[] {
   return fields.map(({ key: name, oid }) => ({ name, oid, type: columnType(oid, -1).type }));
 }
 
 /**
- * The rows of a result as columns, by way of what the server would have sent for them.
+ * Converts the rows of a result to columns. Encodes the rows as a binary COPY, which the decoder reads.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for a value that is none of the column's type: a program may have put it there.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that does not fit the column's type; the caller may have changed a row.
  */
 export function batchOfRows(rows: readonly object[], columns: readonly BatchColumn[]): Batch {
   const decoder = new BatchDecoder(columns.map((column) => ({ ...column, oid: wireOid(column) })));
@@ -63,7 +63,7 @@ function unfit(row: number, name: string, value: unknown): LakebaseError {
   );
 }
 
-/** `jsonb` has a number in front of its text on the wire, `json` has not. */
+/** Gives the type that a column is encoded as: `json` for `jsonb`, since it has no version number before its text. */
 function wireOid({ oid, type }: Pick<BatchColumn, "oid" | "type">): number {
   if (type.kind === "json") return BUILT_IN["json"]![0];
   return type.kind === "list" && type.element.kind === "json" ? BUILT_IN["json"]![1] : oid;
@@ -159,7 +159,7 @@ function moment(value: unknown): bigint {
   return BigInt(value.getTime()) * 1000n - EPOCH;
 }
 
-/** Since 1970, of a date or a timestamp as Postgres writes it. */
+/** Parses a date or timestamp as Postgres writes it, to microseconds since 1970. */
 function microseconds(text: string): bigint | undefined {
   const found = MOMENT.exec(text);
   if (found === null) return undefined;
@@ -186,7 +186,7 @@ function uuid(value: unknown): Uint8Array {
   return Uint8Array.fromHex(digits);
 }
 
-/** Bytes that grow. */
+/** A growing buffer of bytes. */
 class Bytes {
   length = 0;
   #bytes = new Uint8Array(BLOCK * 2);
@@ -215,7 +215,7 @@ class Bytes {
   }
 
   bytes(value: Uint8Array): void {
-    const at = this.#room(value.length); // it may move the bytes
+    const at = this.#room(value.length); // may replace #bytes
     this.#bytes.set(value, at);
   }
 

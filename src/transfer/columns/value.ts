@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type ColumnData, words } from "./batch.ts";
 
-/** Gives the value of a row as a query does, `null` for NULL. */
+/** Gives the value of a row as a query does; `null` for NULL. */
 export type ValueReader = (row: number) => unknown;
 
 const GREATEST_DAY = 2 ** 31 - 1;
@@ -9,7 +9,7 @@ const LEAST_DAY = -(2 ** 31);
 const GREATEST_TIME = 2n ** 63n - 1n;
 const LEAST_TIME = -(2n ** 63n);
 
-/** Reads a column's values as JavaScript's, those that `await sql` gives with its own parsers. */
+/** Reads a column's values as the JavaScript values that `await sql` gives with the default parsers. */
 export function valueReader(data: ColumnData): ValueReader {
   const { nullBitmap } = data;
   const read = presentReader(data);
@@ -17,7 +17,7 @@ export function valueReader(data: ColumnData): ValueReader {
   return (row) => isSet(nullBitmap, row) ? read(row) : null;
 }
 
-/** Whether a bit is set. */
+/** Whether the bit of a row is set. */
 export function isSet(bitmap: Uint8Array, row: number): boolean {
   return (bitmap[row >> 3]! >> (row & 7) & 1) === 1;
 }
@@ -57,7 +57,7 @@ function presentReader(data: ColumnData): ValueReader {
   }
 }
 
-/** Reads words of 32 bits: a bigint for each value is made only where a number does not hold it. */
+/** Reads 64-bit values from 32-bit words, and makes a bigint only for a value that a number can't hold exactly. */
 function plainNumbers(data: ColumnData): (row: number) => number | bigint {
   const halves = words(data);
   const values = data.values as BigInt64Array;
@@ -67,7 +67,7 @@ function plainNumbers(data: ColumnData): (row: number) => number | bigint {
   };
 }
 
-/** `Buffer` takes half of the time of a `TextDecoder`. */
+/** Uses `Buffer`, which takes half the time of a `TextDecoder`. */
 function textReader({ values, offsets }: ColumnData): (row: number) => string {
   const bytes = Buffer.from(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
   return (row) => bytes.toString("utf8", offsets![row], offsets![row + 1]);
@@ -98,9 +98,9 @@ function timestampReader(read: (row: number) => number | bigint, utc: boolean): 
   };
 }
 
-/** A `Date` where a query gives one. */
+/** Gives a `Date` if a query would; else the text. */
 function instantOf(microseconds: number | bigint): string | Date {
-  if (typeof microseconds === "number") return new Date(Math.floor(microseconds / 1000)); // of the years 1684 to 2255
+  if (typeof microseconds === "number") return new Date(Math.floor(microseconds / 1000)); // the years 1684 to 2255
   const year = yearOf(microseconds);
   if (year < 1 || year > 9999) return timestampText(microseconds, "+00");
   const beyond = ((microseconds % 1000n) + 1000n) % 1000n;
@@ -111,15 +111,15 @@ function uuidText(bytes: Uint8Array): string {
   return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** Below it a double holds every whole number. */
+/** A number holds a whole number exactly if its upper 32-bit word is below this. */
 const SAFE_HIGH = 2 ** 21;
 
 /**
- * A decimal as Postgres writes it.
+ * Writes a decimal as Postgres does.
  *
- * @param words Numbers of 128 bits, as four words each.
- * @param row Which.
- * @param scale The digits behind the point.
+ * @param words 128-bit numbers of four words each, with the lowest word first.
+ * @param row The number's index.
+ * @param scale The number of digits after the point.
  */
 export function decimalText(words: Uint32Array, row: number, scale: number): string {
   const at = row * 4;
@@ -139,12 +139,12 @@ function point(digits: string, scale: number): string {
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
-/** Below it a float4 has fewer than 6 digits. */
+/** A float4 below this has fewer than 6 significant digits. */
 const LEAST_NORMAL = 2 ** -126;
 
 /**
- * The number that the server writes for a float4: 0.1, not the double nearest to it that a `Float32Array` gives. Of the
- * shortest decimals that are nearer to it than to any other float4, it is the nearest.
+ * Gives the number that the server writes for a float4, such as 0.1, where a `Float32Array` gives 0.10000000149011612. It is
+ * the shortest decimal that is nearer to this float4 than to any other; of several, the nearest one.
  */
 export function shortestFloat4(value: number): number {
   const size = Math.abs(value);
@@ -159,43 +159,43 @@ export function shortestFloat4(value: number): number {
   return Number(value.toPrecision(9));
 }
 
-/** The float4 before or after. */
+/** Gives the float4 before or after a float4. */
 function beside(size: number, step: 1 | -1): number {
   FLOAT[0] = size;
   BITS[0]! += step;
   return FLOAT[0]!;
 }
 
-/** The decimals about a number, those with an even last digit first. */
+/** Gives the decimals around a number that have so many digits. Those with an even last digit come first. */
 function decimals(size: number, digits: number): number[] {
-  if (digits === 6) return [Number(size.toPrecision(digits))]; // no other is near enough
+  if (digits === 6) return [Number(size.toPrecision(digits))]; // no other decimal is near enough
   const [mantissa, power] = size.toExponential(digits - 1).split("e");
   const whole = Number(mantissa!.replace(".", ""));
   const near = whole % 2 === 0 ? [whole, whole - 1, whole + 1] : [whole - 1, whole + 1, whole];
   return near.map((decimal) => Number(`${decimal}e${Number(power) - digits + 1}`));
 }
 
-/** Of two that are equally near the one with the even digit; what tells them apart then is the rounding of a double. */
+/** Gives the nearest decimal; of two equally near ones, the first. The tolerance covers the rounding of doubles. */
 function nearest(decimals: readonly number[], size: number): number {
   const isNearer = (a: number, b: number) => Math.abs(a - size) < Math.abs(b - size) * (1 - 1e-6);
   return decimals.reduce((best, decimal) => isNearer(decimal, best) ? decimal : best);
 }
 
-/** The days before 1970 of the first of March in the year 0, where a count of leap years is simple to begin. */
+/** Days from March 1 of the year 0 to 1970-01-01. Counting from March 1 keeps the leap day at the end of a year. */
 const DAYS_TO_1970 = 719_468;
 const DAYS_IN_400_YEARS = 146_097;
 const DAY_MICROSECONDS = 86_400_000_000;
 
-/** Postgres knows no year 0. */
+/** A calendar day. Year 0 is 1 BC, since Postgres has no year 0; `text` has no BC. */
 interface Day {
   year: number;
   text: string;
 }
 
 /**
- * A date as Postgres writes it in the ISO style, such as `2026-01-31` or `0044-03-15 BC`.
+ * Writes a date in the ISO style of Postgres, such as `2026-01-31` or `0044-03-15 BC`.
  *
- * @param days Days since 1970-01-01; `Date` ends in the year 275760, Postgres does not.
+ * @param days Days since 1970-01-01. Years above 275760, where `Date` ends, are possible.
  */
 export function dateText(days: number): string {
   const { year, text } = dayOf(days);
@@ -203,9 +203,9 @@ export function dateText(days: number): string {
 }
 
 /**
- * A time of day, such as `12:34:56` or `12:34:56.789`.
+ * Writes a time of day, such as `12:34:56` or `12:34:56.789`.
  *
- * @param microseconds Since midnight.
+ * @param microseconds Microseconds since midnight.
  */
 export function timeText(microseconds: number): string {
   const seconds = Math.floor(microseconds / 1e6);
@@ -215,10 +215,10 @@ export function timeText(microseconds: number): string {
 }
 
 /**
- * A timestamp, such as `2026-01-31 12:34:56.789`.
+ * Writes a timestamp, such as `2026-01-31 12:34:56.789`.
  *
- * @param microseconds Since 1970-01-01; a bigint where a number does not hold them.
- * @param zone What stands behind the time, such as `+00`.
+ * @param microseconds Microseconds since 1970-01-01; a bigint if a number can't hold them exactly.
+ * @param zone The text after the time, such as `+00`.
  */
 export function timestampText(microseconds: number | bigint, zone: "" | "+00"): string {
   const { days, rest } = splitDays(microseconds);
@@ -226,7 +226,7 @@ export function timestampText(microseconds: number | bigint, zone: "" | "+00"): 
   return `${text} ${timeText(rest)}${zone}${year > 0 ? "" : " BC"}`;
 }
 
-/** The year of a timestamp; 0 is 1 BC. */
+/** Gives the year of a timestamp; 0 is 1 BC. */
 export function yearOf(microseconds: number | bigint): number {
   return dayOf(splitDays(microseconds).days).year;
 }
@@ -241,7 +241,7 @@ function splitDays(microseconds: number | bigint): { days: number; rest: number 
   return { days: Number((microseconds - rest) / day), rest: Number(rest) };
 }
 
-/** The civil calendar, reckoned from March so that a leap day is a year's last. */
+/** Converts days since 1970-01-01 to a calendar day. Years start in March here, so that a leap day ends its year. */
 function dayOf(days: number): Day {
   const shifted = days + DAYS_TO_1970;
   const era = Math.floor(shifted / DAYS_IN_400_YEARS);
@@ -257,7 +257,7 @@ function dayOf(days: number): Day {
   return { year, text: `${shown}-${two(month)}-${two(day)}` };
 }
 
-/** The digits behind the point, without zeros at their end. */
+/** Writes the point and the digits after it, without trailing zeros. */
 function fractionText(microseconds: number): string {
   const digits = String(1_000_000 + microseconds);
   let end = digits.length;

@@ -1,16 +1,16 @@
-/** Characters that are encoded at once. */
+/** About how many characters are encoded at once. */
 const BATCH_CHARACTERS = 65_536;
 
 const SPECIAL = /[\\\t\n\r]/;
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 const UTF8_TEXT = new TextEncoder();
 
-/** Says where something is that can't be written: a row's number, from 1, and a column's, from 0. */
+/** Makes the error for a value that can't be written. Rows count from 1, columns from 0. */
 export type RefuseCell = (row: number, column: number, state: string) => Error;
 
-/** Writes rows in COPY's text format: PostgreSQL's documentation, COPY, "Text Format". */
+/** Writes rows in COPY's text format; see "Text Format" of COPY in PostgreSQL's documentation. */
 export class CopyTextWriter {
-  /** Rows so far. */
+  /** The rows so far. */
   rows = 0;
   #text = "";
   #first = true;
@@ -21,7 +21,7 @@ export class CopyTextWriter {
     this.#refuse = refuse;
   }
 
-  /** The row's next value, as the server would read its text; `null` for NULL. */
+  /** Adds the row's next value, as text that the server reads; `null` for NULL. */
   add(text: string | null): void {
     const cell = text === null ? "\\N" : SPECIAL.test(text) ? escape(text) : text;
     this.#text += this.#first ? cell : "\t" + cell;
@@ -35,12 +35,12 @@ export class CopyTextWriter {
     this.rows++;
   }
 
-  /** Whether it is time to take what there is. */
+  /** Whether there is enough text to take. */
   get full(): boolean {
     return this.#text.length >= BATCH_CHARACTERS;
   }
 
-  /** The rows since they were last taken, in UTF-8. @throws For text that UTF-8, or Postgres, has no form of. */
+  /** Gives the rows since the last call, in UTF-8. @throws For text that UTF-8 or Postgres can't hold. */
   take(): Uint8Array<ArrayBuffer> {
     const text = this.#text;
     if (!text.isWellFormed() || text.includes("\0")) throw this.#fault(text);
@@ -49,7 +49,7 @@ export class CopyTextWriter {
     return UTF8_TEXT.encode(text);
   }
 
-  /** Looked for in what is written already: a look at each value would cost as much as writing it. */
+  /** Finds the bad value in the written text. Checking each value would cost as much as writing it. */
   #fault(text: string): Error {
     const isBad = (part: string) => !part.isWellFormed() || part.includes("\0");
     const lines = text.split("\n");
@@ -67,9 +67,9 @@ function escape(text: string): string {
   return text.replace(/[\\\t\n\r]/g, (special) => ESCAPES[special]!);
 }
 
-/** Bytes that are taken at once. */
+/** About how many bytes are taken at once. */
 const BATCH_BYTES = 65_536;
-/** Beyond the bytes that are taken at once, for the row that is being written; a longer one has more made. */
+/** Extra bytes of the buffer for the row that exceeds the batch; a longer row makes the buffer grow. */
 const SPARE = 16_384;
 
 const TAB = 0x09;
@@ -82,16 +82,16 @@ const POINT = 0x2e;
 const ZERO = 0x30;
 const COLON = 0x3a;
 
-/** Of a number, with its sign and point. */
+/** The most characters of a number with its sign and point, besides its scale. */
 const MOST_DIGITS = 20;
-/** Of a time of day, with the space before it. */
+/** The most characters of a time of day with the space before it. */
 const MOST_TIME = 16;
 
 const UTF8 = new TextEncoder();
 
-/** Writes rows in COPY's text format from values that are bytes already: to make strings of them would take longer. */
+/** Writes rows in COPY's text format into bytes. For values that are bytes already, this is faster than using strings. */
 export class CopyBytes {
-  /** Rows so far. */
+  /** The rows so far. */
   rows = 0;
   #bytes: Uint8Array;
   #at = 0;
@@ -106,13 +106,13 @@ export class CopyBytes {
     this.#bytes = new Uint8Array(size + SPARE);
   }
 
-  /** The row's next value, of characters of ASCII that mean nothing else to COPY. */
+  /** Adds the row's next value, which has only ASCII characters that COPY does not escape. */
   plain(text: string): void {
     this.#begin(text.length);
     this.#characters(text);
   }
 
-  /** The row's next value, a whole number that a number holds exactly; with a point before its last digits. */
+  /** Adds the row's next value: a safe integer, with a point before its last `scale` digits. */
   number(value: number, scale = 0): void {
     this.#begin(MOST_DIGITS + scale);
     const bytes = this.#bytes;
@@ -125,17 +125,17 @@ export class CopyBytes {
     for (let digit = 0; digit < length; digit++) {
       if (digit === scale && scale > 0) bytes[--at] = POINT;
       const next = left < 2 ** 31 ? (left / 10) | 0 : Math.floor(left / 10);
-      bytes[--at] = ZERO + (left - next * 10); // a number of 2^53 and more holds no single digits
+      bytes[--at] = ZERO + (left - next * 10); // exact, since the number is below 2^53
       left = next;
     }
   }
 
   /**
-   * The row's next value, a moment.
+   * Adds the row's next value: a timestamp.
    *
-   * @param day The date.
-   * @param time Microseconds of the day.
-   * @param zone What stands behind.
+   * @param day The date, as text.
+   * @param time Microseconds since midnight.
+   * @param zone The text after the time.
    */
   moment(day: string, time: number, zone: string): void {
     this.#begin(day.length + MOST_TIME + zone.length);
@@ -169,13 +169,13 @@ export class CopyBytes {
     this.#characters(zone);
   }
 
-  /** The row's next value, of any characters. */
+  /** Adds the row's next value, which may have any characters. */
   text(text: string): void {
     const bytes = UTF8.encode(text);
     this.utf8(bytes, 0, bytes.length);
   }
 
-  /** The row's next value, in UTF-8. @throws For a zero, which Postgres has no form of. */
+  /** Adds the row's next value, which is in UTF-8. @throws For a zero character, which Postgres can't store. */
   utf8(from: Uint8Array, start: number, end: number): void {
     const length = end - start;
     this.#begin(length > SPARE ? length + specials(from, start, end) : length * 2);
@@ -202,15 +202,15 @@ export class CopyBytes {
     this.rows++;
   }
 
-  /** Whether it is time to take what there is. */
+  /** Whether there are enough bytes to take. */
   get full(): boolean {
     return this.#at >= this.#size;
   }
 
-  /** The rows since they were last taken. */
+  /** Gives the rows since the last call. */
   take(): Uint8Array {
     const taken = this.#bytes.subarray(0, this.#at);
-    this.#bytes = new Uint8Array(this.#size + SPARE); // the last one is on its way
+    this.#bytes = new Uint8Array(this.#size + SPARE); // the caller still uses the old bytes
     this.#at = 0;
     return taken;
   }
@@ -240,7 +240,7 @@ export class CopyBytes {
   }
 }
 
-/** What stands behind a back-slash for a byte; 0 where the byte stands for itself. */
+/** Gives the character that follows the backslash when a byte is escaped; 0 if the byte is not escaped. */
 function letterOf(byte: number): number {
   switch (byte) {
     case TAB:

@@ -6,21 +6,21 @@ import { FIXED, FixedBuilder, Nulls, Offsets } from "./storage.ts";
 
 /** Collects the values of one column. */
 export interface Builder {
-  /** How many bytes each value has on the wire; -1 where that differs. */
+  /** Bytes of each value on the wire; -1 if they vary. */
   readonly width: number;
   /**
-   * Takes values of a block.
+   * Adds values of a block.
    *
-   * @param from The first one's place in its index.
-   * @param count How many.
-   * @throws {CellProblem} Where one can't be kept.
+   * @param from Where the first value is in the block's index.
+   * @param count The number of values.
+   * @throws {CellProblem} For a value that can't be stored.
    */
   append(block: Block, from: number, count: number): void;
-  /** What was collected; starts anew. */
+  /** Gives the collected values, and starts over. */
   take(): Omit<ColumnData, "name" | "type">;
 }
 
-/** The builder for a column. */
+/** Makes the builder for a column. */
 export function builderFor({ oid, type }: Pick<BatchColumn, "oid" | "type">): Builder {
   if (type.kind !== "list") return scalarBuilder(oid, type);
   const element = elementOid(oid);
@@ -48,14 +48,14 @@ function elementOid(array: number): number {
   throw new TypeError(`${array} is no array`);
 }
 
-/** What offsets of 32 bits reach. */
+/** The greatest offset of 32 bits. */
 const MOST_BYTES = 2 ** 31 - 1;
-/** Up to here a loop copies faster than a call does. */
+/** Up to this many bytes, a loop copies faster than a call of `set`. */
 const SHORT = 32;
-/** The version of jsonb that stands before its text. */
+/** The version number before the text of a jsonb. */
 const JSONB_VERSION = 1;
 
-/** Collects texts, or bytes, one behind the other. */
+/** Collects texts or bytes, one after the other. */
 export class BytesBuilder implements Builder {
   readonly width = -1;
   readonly #skip: number;
@@ -65,7 +65,7 @@ export class BytesBuilder implements Builder {
   readonly #offsets = new Offsets();
   #length = 0;
 
-  /** Made with the bytes in front of each value that are a version: 1 for jsonb, else 0. */
+  /** Takes the size of the version number before each value: 1 for jsonb, else 0. */
   constructor(skip: 0 | 1) {
     this.#skip = skip;
   }
@@ -118,12 +118,12 @@ export class BytesBuilder implements Builder {
   }
 }
 
-/** Dimensions, whether there are NULLs, the elements' type. */
+/** The number of dimensions, whether there are NULLs, and the element type. */
 const HEADER_BYTES = 12;
-/** With one dimension also its size and its lower bound. */
+/** The header of a one-dimensional array also has the size and the lower bound. */
 const FULL_HEADER_BYTES = 20;
 
-/** Collects one-dimensional arrays that are numbered from 1, as all are but those that somebody has numbered otherwise. */
+/** Collects one-dimensional arrays that are numbered from 1, as arrays are by default. */
 export class ListBuilder implements Builder {
   readonly width = -1;
   readonly #element: Builder;
@@ -135,7 +135,7 @@ export class ListBuilder implements Builder {
   #elements = 0;
   #length = 0;
 
-  /** Made with the builder of all elements, and their type. */
+  /** Takes the builder of the elements, and their type. */
   constructor(element: Builder, oid: number, type: ColumnType) {
     this.#element = element;
     this.#oid = oid;
@@ -173,7 +173,7 @@ export class ListBuilder implements Builder {
     }
   }
 
-  /** Finds the elements of an array; how many they are. */
+  /** Finds the elements of an array, and gives their number. */
   #find(view: DataView, place: number): number {
     const length = lengthAt(view, place);
     if (length < HEADER_BYTES) throw new CellProblem(-1, `an array of ${length} bytes is none`);

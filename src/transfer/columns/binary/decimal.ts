@@ -1,20 +1,20 @@
 import { CellProblem, lengthAt } from "./decoder.ts";
 import type { Storage } from "./storage.ts";
 
-/** What stands before the digits: their number, the weight of the first, the sign, the digits to show. */
+/** The header before the digits: the number of digits, the weight of the first digit, the sign and the display scale. */
 const HEADER_BYTES = 8;
 const NEGATIVE = 0x4000;
-/** NaN, and both infinities. */
+/** The signs of NaN and of both infinities. */
 const NO_NUMBERS: readonly number[] = [0xc000, 0xd000, 0xf000];
 
 const POWERS = Array.from({ length: 16 }, (_, power) => 10 ** power);
-/** Below it a double holds every whole number. */
+/** A double holds every whole number of so many digits. */
 const MOST_DECIMAL_DIGITS = 15;
 
 /**
- * How decimals are kept: four words each, the lowest first. On the wire a numeric is a row of digits of base 10,000.
+ * Stores a decimal as four words, with the lowest first. On the wire, a numeric is a list of digits of base 10,000.
  *
- * @param scale The digits behind the point.
+ * @param scale The number of decimal digits after the point.
  */
 export function decimal(scale: number): Storage<Uint32Array> {
   return {
@@ -28,7 +28,7 @@ export function decimal(scale: number): Storage<Uint32Array> {
         const digits = digitsOf(view, place, i);
         if (digits === 0) continue;
         const target = (at + i) * 4;
-        // The power of ten, in units of the column, that the last digit counts.
+        // The last digit counts units of 10^power, where 1 is the column's smallest unit.
         const power = (view.getInt16(place + 2) - digits + 1) * 4 + scale;
         const whole = power > -4 && digits * 4 + power <= MOST_DECIMAL_DIGITS ? small(view, place, digits, power) : -1;
         if (whole >= 0) {
@@ -42,7 +42,7 @@ export function decimal(scale: number): Storage<Uint32Array> {
   };
 }
 
-/** How many digits a numeric has. */
+/** Checks a numeric, and gives the number of its digits. */
 function digitsOf(view: DataView, place: number, at: number): number {
   const length = lengthAt(view, place);
   if (length < HEADER_BYTES) throw new CellProblem(at, `a numeric of ${length} bytes is none`);
@@ -54,7 +54,7 @@ function digitsOf(view: DataView, place: number, at: number): number {
   return digits;
 }
 
-/** The number, as long as a double holds it; -1 where that can't be told. */
+/** Computes the number as a double; -1 if the result is not exact. */
 function small(view: DataView, place: number, digits: number, power: number): number {
   let whole = 0;
   for (let digit = 0; digit < digits; digit++) {
@@ -71,13 +71,13 @@ interface Digits {
   power: number;
 }
 
-/** Computes the number in words. */
+/** Computes the number in 32-bit words. */
 function large(words: Uint32Array, { view, place, digits, power }: Digits, at: number): void {
   words.fill(0);
   for (let digit = 0; digit < digits; digit++) {
     const value = view.getUint16(place + HEADER_BYTES + digit * 2);
     const own = power + (digits - 1 - digit) * 4;
-    // Of the last digit only what is before the end of the scale may be there.
+    // Decimal digits beyond the scale have to be 0.
     const beyond = own >= 0 ? 1 : 10 ** Math.min(4, -own);
     if (value % beyond !== 0) throw new CellProblem(at, "it has more digits than its column's scale");
     addTimes(words, 10_000 / beyond, value / beyond, at);
@@ -96,7 +96,7 @@ function addTimes(words: Uint32Array, factor: number, value: number, at: number)
   if (carry > 0 || words[3]! > 0x7fff_ffff) throw new CellProblem(at, "it has more than 38 digits");
 }
 
-/** Two's complement. */
+/** Negates a number, in two's complement. */
 function negate(room: Uint32Array, target: number): void {
   let carry = 1;
   for (let word = target; word < target + 4; word++) {

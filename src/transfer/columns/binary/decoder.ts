@@ -3,39 +3,40 @@ import { typeName } from "../../../core/type_names.ts";
 import type { Batch, BatchColumn } from "../batch.ts";
 import { type Builder, builderFor } from "./builders.ts";
 
-/** `PGCOPY`, then what a transfer that mends line ends would spoil. */
+/** `PGCOPY`, then bytes that show whether a transfer has converted line ends. */
 const SIGNATURE = [0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00];
-/** The signature, the flags, the length of what follows. */
+/** The signature, the flags and the length of the header's extension. */
 const HEADER_BYTES = 19;
-/** The upper half of the flags says what a reader must know; none is in use since PostgreSQL 12. */
+/** A reader must know every flag in the upper half. PostgreSQL 12 and later set none. */
 const CRITICAL_FLAGS = 0xffff_0000;
-/** Postgres has no value above 1 GB. */
+/** Postgres has no values above 1 GB. */
 const MOST_BYTES = 2 ** 30;
-/** Values to find before they are read, column by column: few enough to stay in the processor's cache. */
+/** The most values in a block: few enough to stay in the processor's cache. */
 const BLOCK_VALUES = 16_384;
 
 /**
- * Turns the bytes of a `COPY ... TO STDOUT (FORMAT binary)` into columns. What was pushed is copied, and may change after.
+ * Turns the bytes of a `COPY ... TO STDOUT (FORMAT binary)` into columns. It copies the pushed bytes, so the caller may reuse
+ * their memory.
  *
- * Rows are read in two passes: one finds where each value of some rows begins, the other reads them column by column, in
- * loops that know their type.
+ * Each block of rows is read in two passes: the first finds where each value begins, the second reads the values column by
+ * column, in loops for each type.
  */
 export class BatchDecoder {
   readonly #columns: readonly BatchColumn[];
   readonly #builders: Builder[];
-  /** The bytes of each column's values; -1 where they differ. */
+  /** The bytes of each column's values; -1 if they vary. */
   readonly #widths: Int32Array;
   readonly #index: Int32Array;
-  /** Rows whose values are found before they are read. */
+  /** The rows of a block. */
   readonly #blockRows: number;
   readonly #carry = new Carry();
   #state: "header" | "rows" | "end" = "header";
   #rows = 0;
   #bytes = 0;
-  /** Rows of the batches before. */
+  /** The rows of earlier batches. */
   #taken = 0;
 
-  /** Made for the columns that are copied. */
+  /** Takes the columns that are copied. */
   constructor(columns: readonly BatchColumn[]) {
     this.#columns = columns;
     this.#builders = columns.map(builderFor);
@@ -44,27 +45,27 @@ export class BatchDecoder {
     this.#index = new Int32Array(this.#blockRows * columns.length);
   }
 
-  /** Rows since the last {@linkcode take}. */
+  /** The rows since the last {@linkcode take}. */
   get rows(): number {
     return this.#rows;
   }
 
-  /** Their bytes on the wire. */
+  /** The bytes of these rows on the wire. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * Takes the next bytes, split anywhere.
+   * Takes the next bytes, which may end anywhere.
    *
-   * @throws {LakebaseError} `QUERY_FAILED`, with the row and the column, for a value that can't be kept, and for what is no
-   * binary copy of these columns.
+   * @throws {LakebaseError} `QUERY_FAILED` for a value that can't be stored, with its row and column; and for bytes that are
+   * not a binary copy of these columns.
    */
   push(chunk: Uint8Array): void {
     this.#carry.read(chunk, (bytes) => this.#read(bytes));
   }
 
-  /** The rows so far; what follows goes into another batch. */
+  /** Gives the rows so far. The next rows go into another batch. */
   take(): Batch {
     const rows = this.#rows;
     const columns = this.#builders.map((builder, at) => {
@@ -77,15 +78,15 @@ export class BatchDecoder {
   }
 
   /**
-   * Checks that the copy ended where it should.
+   * Checks that the copy is complete.
    *
-   * @throws {LakebaseError} `QUERY_FAILED` where it broke off.
+   * @throws {LakebaseError} `QUERY_FAILED` if it is not.
    */
   end(): void {
     if (this.#state !== "end") throw malformed(`it breaks off after row ${this.#taken + this.#rows}`);
   }
 
-  /** Reads what is whole; how many bytes that was, and how many it takes to go on. */
+  /** Reads the complete rows. */
   #read(bytes: Uint8Array): { used: number; wanted: number } {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let used = 0;
@@ -106,7 +107,7 @@ export class BatchDecoder {
     return { used, wanted };
   }
 
-  /** The length of the header, where enough of it is there to tell. */
+  /** Checks the header. Gives its length, or the least length that tells it. */
   #readHeader(bytes: Uint8Array, view: DataView): number {
     const known = Math.min(bytes.length, SIGNATURE.length);
     for (let at = 0; at < known; at++) if (bytes[at] !== SIGNATURE[at]) throw malformed("it does not begin as one");
@@ -117,7 +118,7 @@ export class BatchDecoder {
     return HEADER_BYTES + extension;
   }
 
-  /** Finds the values of whole rows, as many as the index takes. */
+  /** Finds the values of complete rows, as many as the index has space for. */
   #find(view: DataView, from: number): { rows: number; end: number; wanted: number } {
     const columns = this.#widths.length;
     const most = this.#blockRows;
@@ -188,28 +189,28 @@ function malformed(state: string): LakebaseError {
   );
 }
 
-/** How much stays allocated for what is left of a chunk. */
+/** The most memory that is kept for the rest of a chunk. */
 const KEPT_BYTES = 2 ** 20;
 
 /** How far a reader got in some bytes. */
 export interface ReadState {
   /** The number of bytes that it has read. */
   used: number;
-  /** The number of further bytes that it needs at least to continue. */
+  /** The least number of bytes, after the used ones, that it needs to continue. */
   wanted: number;
 }
 
-/** Puts what is left of one chunk in front of the next. */
+/** Puts the unread rest of a chunk before the next chunk. */
 export class Carry {
   #bytes = new Uint8Array();
   #length = 0;
-  /** Below it the reader need not be asked: a value of many chunks would be looked at for each of them. */
+  /** The bytes that the reader waits for. It is not called before, since a long value may span many chunks. */
   #wanted = 0;
 
   /**
-   * Has a chunk read.
+   * Passes a chunk to the reader, after the rest of the chunk before.
    *
-   * @param reader Gets what is there, and says what it did with it.
+   * @param reader Reads the bytes, and tells how far it got.
    */
   read(chunk: Uint8Array, reader: (bytes: Uint8Array) => ReadState): void {
     if (this.#length === 0) {
@@ -244,22 +245,22 @@ export class Carry {
   }
 }
 
-/** Where values lie in some bytes. */
+/** Bytes, and where the values in them begin. */
 export interface Block {
   /** The bytes. */
   bytes: Uint8Array;
-  /** The same, to read numbers from. */
+  /** A view of the same bytes, to read numbers. */
   view: DataView;
-  /** Where each value begins, right behind its length; -1 for NULL. */
+  /** Where each value begins, after its length; -1 for NULL. */
   index: Int32Array;
 }
 
-/** A value that can't be kept; only its place within the block is known where it is found. */
+/** Thrown for a value that can't be stored. The code that throws it knows only the value's place in the block. */
 export class CellProblem extends Error {
-  /** Which of the values that were appended, or of a batch, from 0; -1 where that is not known. */
+  /** The value's place among the appended values, or in a batch, from 0; -1 if that is not known. */
   readonly at: number;
 
-  /** Made with the place, and what is wrong there. */
+  /** Takes the value's place and the problem. */
   constructor(at: number, problem: string) {
     super(problem);
     this.at = at;
@@ -267,9 +268,9 @@ export class CellProblem extends Error {
 }
 
 /**
- * Does some work; a problem in it is given the place of what it is a part of.
+ * Runs some work. If a part of a value has a problem, throws it with the place of the whole value.
  *
- * @param placeOf The place, from the one of the part; -1 where it is not known.
+ * @param placeOf Gives the place of the whole from the place of the part; -1 if that is not known.
  */
 export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T {
   try {
@@ -279,7 +280,7 @@ export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T 
   }
 }
 
-/** The length of a value in front of which it stands. */
+/** Reads the length of a value, which comes before the value. */
 export function lengthAt(view: DataView, at: number): number {
   return view.getInt32(at - 4);
 }

@@ -2,17 +2,17 @@ import type { ColumnData, ColumnType, ColumnValues } from "../batch.ts";
 import type { Builder } from "./builders.ts";
 import { type Block, CellProblem } from "./decoder.ts";
 
-/** Postgres counts from 2000-01-01; everyone else from 1970-01-01. */
+/** Days from 1970-01-01, the epoch of a column, to 2000-01-01, the epoch of Postgres. */
 const EPOCH_DAYS = 10_957;
-/** The microseconds between them, as the two words of a number of 64 bits. */
+/** The same in microseconds, as the two words of a 64-bit number. */
 const EPOCH_LOW = 946_684_800_000_000 % 2 ** 32;
 const EPOCH_HIGH = Math.floor(946_684_800_000_000 / 2 ** 32);
 
 const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;
 
-// Each width has a loop of its own, since what is called for each value from many places is not inlined. Values are written
-// as words, the lower first: no BigInt is made for any of them, and what the words mean is said in the end.
+// Each width has its own loop, because the engine does not inline a function that many loops call for each value. 64-bit
+// values are written as two words, the lower first, to avoid BigInts; `values` then gives the memory its final type.
 
 const bool: Storage<Uint8Array> = {
   width: 1,
@@ -119,10 +119,10 @@ const uuid: Storage<Uint32Array> = {
   values: (room, rows) => new Uint8Array(room.buffer, 0, rows * 16),
 };
 
-/** Kinds whose values have one size. */
+/** Kinds whose values have a fixed size. */
 type FixedKind = Exclude<ColumnType["kind"], "decimal" | "text" | "json" | "binary" | "list">;
 
-/** Makes the builder of each kind whose values have one size. */
+/** Makes the builder for each kind whose values have a fixed size. */
 export const FIXED: Readonly<Record<FixedKind, () => Builder>> = {
   bool: () => new FixedBuilder(bool),
   int16: () => new FixedBuilder(int16),
@@ -137,29 +137,31 @@ export const FIXED: Readonly<Record<FixedKind, () => Builder>> = {
   uuid: () => new FixedBuilder(uuid),
 };
 
-/** Room for numbers. */
+/** An array that values are collected in. */
 export type Room = Uint8Array | Int16Array | Int32Array | Uint32Array;
 
-/** How values of one size are kept. */
+/** How values of a fixed size are read and stored. */
 export interface Storage<R extends Room = Room> {
-  /** How many bytes each has on the wire; -1 where that differs. */
+  /** Bytes of each value on the wire; -1 if they vary. */
   width: number;
-  /** Room for so many. */
+  /** Makes an array for so many values. */
   room(rows: number): R;
   /**
-   * Reads values into the room.
+   * Reads values of a block into the array.
    *
-   * @param at The place in the room of the first.
+   * @param at The index of the first value in the array.
+   * @param from Where the first value is in the block's index.
+   * @param count The number of values.
    */
   fill(room: R, at: number, block: Block, from: number, count: number): void;
-  /** What the column holds in the end, of the same memory. */
+  /** Gives the column's values, in the memory of the array. */
   values(room: R, rows: number): ColumnValues;
 }
 
-/** Rows that there is room for at first. */
+/** The rows that the first array has space for. */
 const FIRST_ROOM = 1024;
 
-/** Collects values of one size. */
+/** Collects values of a fixed size. */
 export class FixedBuilder<R extends Room> implements Builder {
   readonly width: number;
   readonly #storage: Storage<R>;
@@ -168,7 +170,7 @@ export class FixedBuilder<R extends Room> implements Builder {
   #capacity = FIRST_ROOM;
   #length = 0;
 
-  /** Made with how they are kept. */
+  /** Takes the storage of the values. */
   constructor(storage: Storage<R>) {
     this.width = storage.width;
     this.#storage = storage;
@@ -185,7 +187,7 @@ export class FixedBuilder<R extends Room> implements Builder {
     const length = this.#length;
     const values = this.#storage.values(this.#reach(length), length);
     this.#length = 0;
-    this.#room = undefined; // but the capacity stays: the next batch is most likely as large
+    this.#room = undefined; // the capacity stays, since the next batch is probably as large
     return { length, ...this.#nulls.take(length), values };
   }
 
@@ -198,13 +200,13 @@ export class FixedBuilder<R extends Room> implements Builder {
   }
 }
 
-/** Which values of a column are NULL; a column without any has no bitmap. */
+/** Collects which values of a column are NULL; a column without NULLs has no bitmap. */
 export class Nulls {
-  /** How many. */
+  /** The number of NULLs. */
   count = 0;
   #bitmap: Uint8Array | undefined;
 
-  /** Takes note of the NULLs among values that go to the places from `at` on. */
+  /** Notes the NULLs among a block's values; the first of these values has the index `at` in the column. */
   note({ index }: Block, from: number, count: number, at: number): void {
     for (let i = 0; i < count; i++) {
       if (index[from + i]! >= 0) continue;
@@ -215,7 +217,7 @@ export class Nulls {
     }
   }
 
-  /** What Arrow has for them, and starts anew. */
+  /** Gives the NULLs in the form of Arrow, and starts over. */
   take(length: number): { nullCount: number; nullBitmap?: Uint8Array } {
     const nullCount = this.count;
     if (nullCount === 0) return { nullCount };
@@ -234,11 +236,11 @@ export class Nulls {
   }
 }
 
-/** Where each of some values begins; one more than there are values. */
+/** Collects where each value begins, and where the last one ends. */
 export class Offsets {
   #offsets = new Int32Array(1024);
 
-  /** Room for so many values. */
+  /** Gives the offsets, with space for so many values. */
   reach(values: number): Int32Array {
     if (values < this.#offsets.length) return this.#offsets;
     const grown = new Int32Array(Math.max(values + 1, this.#offsets.length * 2));
@@ -246,7 +248,7 @@ export class Offsets {
     return this.#offsets = grown;
   }
 
-  /** Those of so many values; starts anew. */
+  /** Gives the offsets of so many values, and starts over. */
   take(values: number): Int32Array {
     const offsets = this.reach(values).subarray(0, values + 1);
     this.#offsets = new Int32Array(1024);
