@@ -5,7 +5,7 @@ import type { Statement } from "./fragment.ts";
 const NAME = "a ${value} is never SQL: a name goes in as ${sql.id(name)}, a part of the statement as ${sql`...`}";
 const LIST = "a list is one value: = ANY(${list}), or <> ALL(${list}), instead of IN";
 
-/** What helps against what the server has refused or ended, by SQLSTATE. */
+/** Advice on server errors, by SQLSTATE; the first match counts. */
 const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string])[] = [
   [
     "40001",
@@ -53,12 +53,12 @@ const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string
   ["57P05", /./, "the limit is idle_session_timeout: raise it for a session that waits for long"],
 ];
 
-/** What helps against what the server has refused or ended; `undefined` where nothing more is known. */
+/** Returns advice on a server error, or `undefined` if there is none. */
 export function cureFor({ code, message }: { code?: string; message: string }): string | undefined {
   return CURES.find(([sqlstate, pattern]) => sqlstate === code && pattern.test(message))?.[2];
 }
 
-/** What the server said, as far as hints need it. */
+/** The parts of a server error that hints need. */
 interface Failure {
   code?: string;
   message: string;
@@ -67,12 +67,11 @@ interface Failure {
 }
 
 /**
- * What to write instead, where a value was put where the server takes none, or a list or an object where it takes another
- * value, or where another tool's placeholder was written.
+ * Suggests what to write instead of a misplaced value, list or object, or of another tool's placeholder.
  *
- * @param failure What the server said.
- * @param statement The statement.
- * @returns The end of a hint; `undefined` where the failure is none of these.
+ * @param failure The server's error.
+ * @param statement The statement that failed.
+ * @returns The text of a hint, or `undefined` if the failure is none of these.
  */
 export function hintFor(failure: Failure, statement: Statement): string | undefined {
   const { code, position } = failure;
@@ -89,7 +88,7 @@ export function hintFor(failure: Failure, statement: Statement): string | undefi
   return code === "42601" || code === "42703" ? otherPlaceholder(text, at ?? text.length) : undefined;
 }
 
-/** A `${value}` within quotes or a comment, where the server sees `$1` as a text. */
+/** Finds a `${value}` within quotes or a comment, where the server reads `$1` as plain text. */
 function quotedValue({ code, message, detail = "" }: Failure, text: string, count: number): string | undefined {
   const unbound = code === "08P01" && message.startsWith("bind message supplies") || code === "42P18";
   if (!unbound && !message.slice(0, MOST_READ).includes("$") && !detail.slice(0, MOST_READ).includes("$")) {
@@ -106,7 +105,7 @@ function quotedValue({ code, message, detail = "" }: Failure, text: string, coun
   return undefined;
 }
 
-/** Characters of a text that are looked at for what was probably meant. */
+/** The most characters of a text that are searched for a mistake. */
 const MOST_READ = 1000;
 
 function quotedAdvice(kind: SqlKind, written: string, before: string): string {
@@ -134,7 +133,7 @@ const OBJECT =
   "${JSON.stringify(object)} for a text";
 const JSON_LIST = "an array is bound as a Postgres array: write ${JSON.stringify(list)} for json and jsonb";
 
-/** A list or an object where another value is wanted. */
+/** Finds a list or an object where the server expects another kind of value. */
 function misplacedValue({ code, message }: Failure, values: Statement["values"]): string | undefined {
   const lists = values.filter((value): value is string => typeof value === "string" && value.startsWith("{"));
   if (/^42(804|883|846)$/.test(code ?? "") && /\bjsonb\b/.test(message) && lists.length > 0) return OBJECT;
@@ -147,7 +146,7 @@ function misplacedValue({ code, message }: Failure, values: Statement["values"])
   return lists.some((list) => message.endsWith(`: "${list}"`)) ? LIST : undefined;
 }
 
-/** How other tools write a value: the text from the place of an error on, or up to it. */
+/** Other tools' placeholders: `before` matches the text up to an error's position, `after` the text from there on. */
 const PLACEHOLDERS: readonly (readonly [before: RegExp, after: RegExp])[] = [
   [/(?<!:)$/, /^:([A-Za-z_]\w*)/], // JupySQL, SQLAlchemy, psql
   [/$/, /^\{\{?\s*([\w.]+)\s*\}\}?/], // JupySQL, Jinja, Python

@@ -4,25 +4,25 @@ import type { Statement } from "./fragment.ts";
 import type { WireValue } from "./parameter.ts";
 import type { WireField, WireRow } from "./result.ts";
 
-/** How much of a statement is run. */
+/** How a statement runs. */
 export interface ExecutionOptions extends Reading {
-  /** Refuses several statements in one before any of them runs. */
+  /** Refuses a text of several statements before any of them runs. */
   single?: boolean | undefined;
 }
 
-/** A statement that is run in one exchange. */
+/** Runs a statement in one exchange. */
 export class Execution extends Exchange {
   readonly #statement: Statement;
   readonly #simple: boolean;
 
-  /** Made of a statement; `pg` submits it. */
+  /** Creates an exchange for a statement; `pg` submits it. */
   constructor(statement: Statement, options: ExecutionOptions) {
     super(options);
     this.#statement = statement;
     this.#simple = statement.values.length === 0 && !options.single;
   }
 
-  /** What runs. */
+  /** The text of the statement. */
   get text(): string {
     return this.#statement.text;
   }
@@ -35,43 +35,44 @@ export class Execution extends Exchange {
 
   override handleCopyInResponse(): void {
     super.handleCopyInResponse();
-    if (!this.#simple) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
+    if (!this.#simple) this.wire.sync(); // the server ignored the first one, as it does during a copy-in
   }
 }
 
-/** How a statement is begun. */
+/** How a statement begins. */
 export interface Opening extends Pick<Statement, "text" | "values"> {
   /** The portal's name. @default {the unnamed one} */
   portal?: string;
-  /** Rows at most; 0 for all. */
+  /** The most rows to return; 0 for all. */
   rows: number;
-  /** What follows: `Sync` ends it, `Flush` leaves it open. */
+  /** The last message: `Sync` ends the exchange, `Flush` leaves it open. */
   last: "sync" | "flush";
 }
 
-/** PostgreSQL's protocol, section "Message Formats". */
+/** The codes of messages; see "Message Formats" in PostgreSQL's manual. */
 const CODES = { parse: 0x50, bind: 0x42, describe: 0x44, execute: 0x45, sync: 0x53, flush: 0x48 } as const;
 const PORTAL = 0x50;
 const TEXT = 0;
 const BINARY = 1;
 
 /**
- * Binds a statement to a portal and asks for rows, in one write. By `pg`'s own methods each message is a buffer and a write
- * of its own, which costs more than all else that is done here for a small query.
+ * Binds a statement to a portal and asks for rows, in one write. `pg`'s own methods make a buffer and a write for each
+ * message, which would cost more than the rest of a small query.
  */
 export function sendOpening({ stream }: Wire, opening: Opening): void {
   const messages = openingMessages(opening);
   if (stream.writable) stream.write(messages);
 }
 
-/** `Parse`, `Bind`, `Describe`, `Execute` and what follows them. */
+/** Encodes `Parse`, `Bind`, `Describe`, `Execute`, and `Sync` or `Flush`. */
 export function openingMessages({ text, values, portal = "", rows, last }: Opening): Buffer {
   const name = portal.length + 1;
   const parse = 4 + 1 + Buffer.byteLength(text) + 1 + 2;
   const bind = 4 + name + 1 + 2 + 2 * values.length + 2 + sizeOf(values) + 2 + 2;
   const describe = 4 + 1 + name;
   const execute = 4 + name + 4;
-  const out = new MessageWriter(parse + bind + describe + execute + 4 + 5); // the codes are not in the lengths
+  // The lengths exclude the codes of the four messages; the last message takes five bytes.
+  const out = new MessageWriter(parse + bind + describe + execute + 4 + 5);
   out.begin(CODES.parse, parse).text("").text(text).int16(0);
   out.begin(CODES.bind, bind).text(portal).text("").int16(values.length);
   for (const value of values) out.int16(value instanceof Uint8Array ? BINARY : TEXT);
@@ -83,14 +84,14 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   return out.begin(CODES[last], 4).bytes;
 }
 
-/** Bytes of all values with their lengths. */
+/** Returns the bytes of all values and their length fields. */
 function sizeOf(values: readonly WireValue[]): number {
   let size = 0;
   for (const value of values) size += 4 + (value === null ? 0 : Buffer.byteLength(value));
   return size;
 }
 
-/** Shorter texts are written faster here than by a call out of JavaScript. */
+/** Texts up to this length are written faster in JavaScript than by a native call. */
 const SHORT = 200;
 
 class MessageWriter {
@@ -151,15 +152,15 @@ class MessageWriter {
 /** How a portal is read. */
 export interface PortalOptions extends Reading {
   /**
-   * Whether a transaction holds it open: then every batch is an exchange of its own, and other statements may run in
-   * between. Else the exchange goes on until the last batch.
+   * Whether a transaction holds the portal open. Then every batch is an exchange of its own, and other statements may run in
+   * between; otherwise one exchange lasts until the last batch.
    */
   held: boolean;
 }
 
 let lastPortal = 0;
 
-/** What is asked between two batches: the columns and rows of the answer. */
+/** The answer to a question between two batches: its columns and rows. */
 interface Question {
   names: string[];
   rows: Record<string, unknown>[];
@@ -174,15 +175,15 @@ export class Portal extends Exchange {
   #rows = 1;
   #question: Question | undefined;
 
-  /** Made of a statement; `pg` submits it. */
+  /** Creates an exchange for a statement; `pg` submits it. */
   constructor(statement: Statement, options: PortalOptions) {
     super(options);
     this.#statement = statement;
     this.#held = options.held;
-    this.#name = `lakebase_${++lastPortal}`; // the unnamed one is for questions
+    this.#name = `lakebase_${++lastPortal}`; // questions use the unnamed one
   }
 
-  /** What runs. */
+  /** The text of the statement. */
   get text(): string {
     return this.#statement.text;
   }
@@ -193,9 +194,10 @@ export class Portal extends Exchange {
   }
 
   /**
-   * Prepares the next batch, and tells whether it must be submitted; otherwise it has been sent.
+   * Prepares the next batch.
    *
-   * @param rows Rows at most.
+   * @param rows The most rows to return.
+   * @returns Whether the batch must be submitted; otherwise it has been sent, or the connection is lost.
    */
   next(rows: number): boolean {
     this.renew();
@@ -208,7 +210,7 @@ export class Portal extends Exchange {
     return false;
   }
 
-  /** Asks the server for something else while it waits between two batches, and gives the rows of the answer. */
+  /** Runs another statement while the server waits between two batches, and returns its rows. */
   async ask(text: string, values: Statement["values"]): Promise<Record<string, unknown>[]> {
     const question: Question = this.#question = { names: [], rows: [] };
     this.renew();
@@ -222,7 +224,7 @@ export class Portal extends Exchange {
     }
   }
 
-  /** Prepares the end of the statement; as {@linkcode next}. */
+  /** Prepares the end of the statement; returns what {@linkcode next} returns. */
   close(): boolean {
     this.renew();
     this.#state = "closing";
@@ -272,7 +274,7 @@ export class Portal extends Exchange {
 
   override handleCopyInResponse(): void {
     super.handleCopyInResponse();
-    if (this.#held) this.wire.sync(); // the server has passed over the first one, as it does while it copies in
+    if (this.#held) this.wire.sync(); // the server ignored the first one, as it does during a copy-in
   }
 
   override handleError(error: unknown, wire?: Wire): void {

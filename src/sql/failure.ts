@@ -9,15 +9,17 @@ import type { Session } from "./session.ts";
 import { suggest } from "./suggestion.ts";
 
 /**
- * An error for the person who wrote the statement. What is not there is looked for among what is, within a second.
+ * Turns a failure into an error for the person who wrote the statement. Asks the database, for at most a second, which name
+ * was probably meant or which privilege is missing.
  *
- * @param session Where it ran.
+ * @param session The session that the statement ran in.
  * @param error What was thrown.
- * @param statement What was run.
+ * @param statement The statement that failed.
  */
 export async function explainFailure(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
   if (error instanceof LakebaseError) return error;
-  const { suggestion, refusal } = await askDatabase(session, error, statement.text).catch((): Found => ({})); // not worth an error
+  // A failed lookup must not hide the error itself.
+  const { suggestion, refusal } = await askDatabase(session, error, statement.text).catch((): Found => ({}));
   const { transaction } = session;
   const explained = queryError(error, statement, {
     suggestion,
@@ -31,14 +33,14 @@ export async function explainFailure(session: Session, error: unknown, statement
 
 type Found = Pick<FailureContext, "suggestion" | "refusal">;
 
-/** What the database knows of a failure, where it says so within a second. */
+/** Asks the database about a failure, for at most a second. */
 async function askDatabase(session: Session, error: unknown, text: string): Promise<Found> {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (code === "42501") return { refusal: await withinLimit(explainRefusal(session, String(message), text)) };
   return { suggestion: await withinLimit(suggest(session, error, text)) };
 }
 
-/** A guess has to come at once or not at all. */
+/** How long an error waits for a hint from the database. */
 const LIMIT_MS = 1000;
 
 async function withinLimit<T>(looking: Promise<T>): Promise<T | undefined> {
@@ -68,29 +70,29 @@ interface ServerError extends Error {
   where?: string;
 }
 
-/** Characters of each thing that the server said: with this an error's hints are not lost behind a long value. */
+/** The most characters of each part of a server error, so that a long value does not push the hints out of sight. */
 const MOST_SAID = 2000;
-/** Columns of a line of SQL that an error shows. */
+/** The most columns of a line of SQL that an error shows. */
 const LINE_WIDTH = 120;
 
-/** What else is known of a failure. */
+/** What else is known about a failure. */
 export interface FailureContext {
-  /** What was probably meant. */
+  /** The name that was probably meant. */
   suggestion?: string | undefined;
-  /** Of a right that is missing: whose the object is, and what its owner would run. */
+  /** For a missing privilege: who owns the object, and what its owner can run. */
   refusal?: string | undefined;
-  /** What failed before in the same transaction. */
+  /** The first error of the same transaction. */
   earlier?: string | undefined;
-  /** Whether a statement has begun that transaction, not a function. */
+  /** Whether that transaction was begun by a statement, not by a function. */
   begun?: boolean | undefined;
 }
 
 /**
- * What the driver threw, as an error for the person who wrote the statement.
+ * Turns what the driver threw into an error for the person who wrote the statement.
  *
  * @param error What the driver threw.
- * @param statement The statement.
- * @param context What else is known.
+ * @param statement The statement that failed.
+ * @param context What else is known about the failure.
  */
 export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
@@ -111,7 +113,7 @@ export function queryError(error: unknown, statement: Statement, context: Failur
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
 }
 
-/** What the server said, on one line. */
+/** Shortens a text from the server, and puts it on one line. */
 function said(text: string): string {
   return visible(shorten(text, MOST_SAID));
 }
@@ -124,7 +126,7 @@ function abortedLines(earlier: string, begun: boolean): string[] {
   ];
 }
 
-/** The driver's error without the driver's frames, which lead nowhere that the reader could do something. */
+/** Copies the driver's error without its stack frames, which do not help the reader. */
 function withoutFrames(failure: ServerError): Error {
   const { name, message, code, severity, detail, hint } = failure;
   const plain = Object.assign(new Error(message), { code, severity, detail, hint });
@@ -132,7 +134,7 @@ function withoutFrames(failure: ServerError): Error {
   return plain;
 }
 
-/** What ends a session that runs nothing, or a transaction: nothing of what was open takes effect. */
+/** Timeouts of an idle session or a transaction; the server has rolled back what was open. */
 const ROLLED_BACK = /^(25P0[34]|57P05)$/;
 
 function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError {
@@ -161,11 +163,11 @@ function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string
 }
 
 /**
- * The line of a statement that an error is about, with a caret under the place.
+ * Shows the line of a statement that an error is about, with a caret under the error's position.
  *
  * @param text The statement.
- * @param position The place, counted from 1 in characters (not UTF-16 units), as Postgres does.
- * @returns Two lines, or none for a place outside the text.
+ * @param position The position, counted from 1 in characters (not UTF-16 units), as Postgres does.
+ * @returns Two lines, or none if the position is outside the text.
  */
 function caretLines(text: string, position: number): string[] {
   const index = utf16Index(text, position - 1);

@@ -4,35 +4,35 @@ import { sendOpening } from "./execution.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireRow } from "./result.ts";
 
-/** Bytes of rows that are kept, of a statement that has to run to its end. */
+/** The most bytes of rows that are kept when a statement has to run to its end. */
 const KEPT_BYTES = 4_000_000;
 
-/** Statements that the server can give a plan of, by their first word. */
+/** The first words of reading statements that the server can plan. */
 const EXPLAINED = new Set(["select", "values", "table", "with"]);
 
-/** Characters of a statement and its values that are worth sending twice to save a round trip. */
+/** The most characters of a statement and its values that are sent twice to save a round trip. */
 const LONGEST_SENT_TWICE = 10_000;
 
 /** How much of a statement is shown. */
 export interface FirstRowsOptions extends Reading {
-  /** Rows that are shown. */
+  /** How many rows are shown. */
   rows: number;
-  /** Whether it had no more rows than that before: then it is run to its end in one round trip. */
+  /** Whether the statement had no more rows than that before; then it runs to its end in one round trip. */
   whole: boolean;
 }
 
 let lastPortal = 0;
 
 /**
- * The first rows of a statement that only reads, as far as its text shows. What a statement does must not depend on how many
- * rows are shown, and a function that it calls may write, lock or end a session. So the statement waits after one row more
- * than is shown, and the server tells, in the same transaction, what the plan calls. If the plan calls nothing VOLATILE, the
- * statement ends there; otherwise it runs to its end, once, as in psql.
+ * Reads the first rows of a statement that only reads, according to its text. What a statement does must not depend on how
+ * many rows are shown, but a function that it calls may write, lock or end a session. So the statement pauses after one row
+ * more than is shown, and the server tells, in the same transaction, what the plan calls. If the plan calls nothing
+ * VOLATILE, the statement ends there; otherwise it runs to its end, once, as in psql.
  *
- * A drawn statement that reads a table probably has more rows, so its plan is asked for in the same write, in front of it.
+ * A statement that reads a table probably has more rows, so the request for its plan goes before it in the same write.
  */
 export class FirstRows extends Exchange {
-  /** Rows of the statement so far, kept or not. */
+  /** How many rows have arrived so far, kept or not. */
   count = 0;
   /** Whether the statement ran to its end. */
   complete = false;
@@ -49,7 +49,7 @@ export class FirstRows extends Exchange {
   #suspended = false;
   #askedOwn = false;
 
-  /** Made of one statement; `pg` submits it. */
+  /** Creates an exchange for one statement; `pg` submits it. */
   constructor(statement: Statement, options: FirstRowsOptions) {
     super(options);
     this.#statement = statement;
@@ -58,7 +58,7 @@ export class FirstRows extends Exchange {
     this.#portal = options.whole ? "" : `lakebase_first_${++lastPortal}`;
   }
 
-  /** What runs. */
+  /** The text of the statement. */
   get text(): string {
     return this.#statement.text;
   }
@@ -73,7 +73,7 @@ export class FirstRows extends Exchange {
     if (this.#whole) return sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
     wire.stream.cork?.();
     if (this.#asksFirst()) this.#askForPlan();
-    sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // the last row is not known as such
+    sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // one more tells whether there are more
     wire.stream.uncork?.();
   }
 
@@ -103,10 +103,10 @@ export class FirstRows extends Exchange {
     this.#suspended = true;
     if (this.#planned) this.#decide();
     else if (this.#isExplained()) this.#askForPlan();
-    else this.#runOn(); // SHOW and EXPLAIN have done what they do
+    else this.#runOn(); // SHOW and EXPLAIN have already taken effect
   }
 
-  /** The plan is of the same statement behind another word: the position of an error is counted without that. */
+  /** Corrects the position of an error in the request for the plan, which has `EXPLAIN ...` before the statement. */
   override handleError(error: unknown, wire?: Wire): void {
     const failure = error as { position?: string } | null;
     if (this.#phase === "asking" && !this.#planned && failure?.position !== undefined) {
@@ -118,7 +118,7 @@ export class FirstRows extends Exchange {
   override handleCommandComplete(message: { text: string }): void {
     if (this.#phase === "asking") return this.#answered();
     super.handleCommandComplete(message);
-    this.tag = this.tag.replace(/\d+$/, String(this.count)); // the server counts anew in each batch
+    this.tag = this.tag.replace(/\d+$/, String(this.count)); // the server counts only the last batch
     this.complete = true;
     this.more = this.rows.length < this.count;
     this.#end();
@@ -128,7 +128,7 @@ export class FirstRows extends Exchange {
     this.#end();
   }
 
-  /** Planning the statement once more would repeat its notices. */
+  /** Drops the notices of the request for the plan, which repeat the statement's own. */
   override addNotice(notice: Parameters<Exchange["addNotice"]>[0]): void {
     if (this.#phase !== "asking") super.addNotice(notice);
   }
@@ -163,7 +163,7 @@ export class FirstRows extends Exchange {
     else this.#phase = "running"; // the rows of the statement follow
   }
 
-  /** Ends the statement, runs it to its end, or asks for what is still needed to know which. */
+  /** Ends the statement, runs it to its end, or asks for what is still needed to decide. */
   #decide(): void {
     this.#phase = "asking";
     const called = namesCalled(this.#plan);
@@ -189,21 +189,21 @@ export class FirstRows extends Exchange {
   #end(): void {
     if (this.#whole || this.#phase === "ending") return;
     this.#phase = "ending";
-    this.wire.close({ type: "P", name: this.#portal }); // within a transaction it would stay
+    this.wire.close({ type: "P", name: this.#portal }); // within a transaction it would stay open
     this.wire.sync();
   }
 }
 
 const READS = new Set(["select", "values", "table", "show", "explain", "with"]);
-/** What writes in a `SELECT`, and in a `WITH` or an `EXPLAIN ANALYZE`. */
+/** Words that make a `SELECT`, a `WITH` or an `EXPLAIN ANALYZE` write. */
 const WRITES = new Set(["into", "insert", "update", "delete", "merge", "create", "execute"]);
 
 /**
- * Whether a text is one statement that only reads, as far as the text tells: a function that it calls may write. Anything in
- * doubt counts as no such.
+ * Tells whether a text is one statement that, by its words, only reads; a function that it calls may still write. In doubt
+ * the answer is `false`.
  */
 export function onlyReads({ text }: Pick<Statement, "text">): boolean {
-  // Whether a back-slash escapes in quotes is a setting of the server.
+  // A server setting decides whether a backslash escapes within quotes, so both readings must pass.
   return [false, true].every((escapes) => {
     const tokens = sqlTokens(text, { escapes }).filter(({ kind }) => kind !== "space" && kind !== "comment").toArray();
     const words = tokens.filter(({ kind }) => kind === "word")
@@ -214,17 +214,17 @@ export function onlyReads({ text }: Pick<Statement, "text">): boolean {
   });
 }
 
-/** Asks for the plan of the statement that follows, with every expression in full. */
+/** Asks for the plan of the statement after it, with every expression in full. */
 export const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
 
-/** The functions of a database's own that may write. A trigger function can't be called. */
+/** Selects the database's own functions that may write, except trigger functions, which a statement can't call. */
 const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolatile OPERATOR(pg_catalog.=) 'v'
     AND prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid`;
 
 /**
- * Asks which of some names (`$1`) are those of functions that are VOLATILE: those alone may do something, and the server
- * relies on that as well: it calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories").
- * The clock and new uuids are VOLATILE, but do nothing. `own` where the database has such functions itself.
+ * Asks which of some names (`$1`) belong to VOLATILE functions. Only those may have side effects: the server relies on that
+ * and calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories"). The clock and new UUIDs are
+ * VOLATILE but have no side effects. A row `own` means that the database has VOLATILE functions of its own.
  */
 export const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
   WHERE proname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND provolatile OPERATOR(pg_catalog.=) 'v' AND NOT (
@@ -233,8 +233,8 @@ export const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_c
   UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc WHERE ${VOLATILE})`;
 
 /**
- * Asks which aggregates and operators of a database come down to VOLATILE functions of its own; `*` where a cast or a domain
- * does, of which a plan need not tell. It takes the server a millisecond to plan.
+ * Asks which aggregates and operators of a database call its own VOLATILE functions. A row `*` means that a cast or a domain
+ * does, which a plan need not show. The server takes a millisecond to plan this query.
  */
 export const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
   SELECT 'name', p.proname::pg_catalog.text
@@ -254,25 +254,25 @@ export const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalo
       JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) d.objid
       AND c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)`;
 
-/** From a word's beginning only: each of its ends would be looked for from each of its letters. */
+/** Matches only from the start of a word; a search from each letter would take quadratic time. */
 const CALLED = /(?<![a-z0-9_])[a-z_][a-z0-9_]*(?=\()/g;
 
-/** Names in front of a bracket: what a statement calls, and words of SQL. */
+/** Returns the names before an opening parenthesis: functions that a statement calls, and SQL keywords. */
 export function namesIn(text: string): Set<string> {
   return new Set([...text.toLowerCase().matchAll(CALLED)].map(([name]) => name));
 }
 
-/** The names of all that a plan calls, and some that it does not. A name in quotes is not among them: see {@linkcode planWrites}. */
+/** Returns the names of all functions that a plan calls, and some more; quoted names are left to {@linkcode planWrites}. */
 export function namesCalled(plan: string): Set<string> {
   return new Set([...plan.matchAll(CALLED)].map(([name]) => name));
 }
 
-/** Whether a plan does more than read by itself: it changes or locks rows, or has others do something that it does not tell. */
+/** Tells whether a plan writes or locks rows, or may: a foreign or custom scan or a quoted function could do anything. */
 export function planWrites(plan: string): boolean {
   return /"Node Type": "(?:ModifyTable|LockRows|Foreign Scan|Custom Scan)"/.test(plan) || /\\"\s*\(/.test(plan);
 }
 
-/** Whether a plan calls what the server has told of. */
+/** Tells whether a plan calls something that the server's answers name. */
 export function answeredWrites(
   answers: readonly (readonly (string | null)[])[],
   called: ReadonlySet<string>,

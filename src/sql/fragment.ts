@@ -7,18 +7,18 @@ import type { StopOptions } from "./stop.ts";
 /** The Postgres protocol counts parameters in 16 bits. */
 const MOST_PARAMETERS = 65_535;
 
-/** What may be a parameter's number, unless it is in quotes or a comment. */
+/** Matches a parameter such as `$1`, but also the same text in quotes or a comment. */
 const NUMBER = /\$\d/;
 
-/** Characters of a statement that are printed. */
+/** The most characters of a statement that `console.log` prints. */
 const MOST_PRINTED = 10_000;
 
-/** What would be part of a number or word that stands before it. */
+/** Matches text that would continue a number or word right before it. */
 const WORD = /^[\p{L}\d_$]/u;
 
 /**
- * A piece of SQL with its values kept apart from its text, so that a value can never become SQL: what `sql.id()`,
- * `sql.join()`, `sql.values()` and `sql.unsafe()` make, and every query inside another.
+ * A piece of SQL. Its values are kept apart from its text, so a value can never become SQL. `sql.id()`, `sql.join()`,
+ * `sql.values()` and `sql.unsafe()` return fragments, and a query inside another query is one.
  *
  * @example
  * ```ts
@@ -31,12 +31,12 @@ const WORD = /^[\p{L}\d_$]/u;
  * ```
  */
 export class Fragment {
-  /** The text around the values; one more than there are values. */
+  /** The pieces of text around the values; there is one more piece than there are values. */
   readonly strings: readonly string[];
-  /** The values: parameters, or other fragments, whose text goes in their place. */
+  /** The values: parameters, or fragments whose text is inserted in their place. */
   readonly values: readonly unknown[];
 
-  /** Made by the `sql` tag; a list that changes later does not change what was made of it. */
+  /** Called by the `sql` tag. Later changes to the lists do not change the fragment. */
   constructor(strings: readonly string[], values: readonly unknown[]) {
     this.strings = fixed(strings);
     this.values = fixed(values);
@@ -44,24 +44,28 @@ export class Fragment {
   }
 }
 
-/** Runs a query for a load of its rows: each value keeps everything that the server sent. */
+/** Names the method that runs a query for a load: its values keep everything that the server sent. */
 export const EXACT_ROWS: unique symbol = Symbol("lakebase.exactRows");
 
-/** What stops a query, for a pull of its rows. */
+/** Names the method that tells a pull what may stop the query. */
 export const PULL_STOPS: unique symbol = Symbol("lakebase.pullStops");
 
 /**
- * A fragment that runs by itself: a query of the API, as the rooms below it see one.
+ * A fragment that can run by itself: a query, as the modules below the API see it.
  * @internal
  */
 export interface RunnableFragment extends Fragment {
   /** Runs the query by itself. */
   [EXACT_ROWS](signal: AbortSignal | undefined): Promise<StatementRows>;
-  /** @throws {LakebaseError} `BAD_PARAMETER` if the query has a `limit`, which is for what a cell shows. */
+  /**
+   * Returns the signal and the timeout of the query.
+   *
+   * @throws {LakebaseError} `BAD_PARAMETER` if the query has a `limit`, which applies only to what a cell shows.
+   */
   [PULL_STOPS](): StopOptions;
 }
 
-/** Whether something is a query, and not only a part of one. */
+/** Tells whether a value is a query, and not only a part of one. */
 export function isRunnable(value: unknown): value is RunnableFragment {
   return value instanceof Fragment && EXACT_ROWS in value;
 }
@@ -74,21 +78,22 @@ function fixed<T>(list: readonly T[]): readonly T[] {
 export interface Statement {
   /** SQL with `$1`, `$2`, ... */
   text: string;
-  /** What they stand for. */
+  /** The values of `$1`, `$2`, ..., in order. */
   values: WireValue[];
-  /** Sent before the text, and not the person's own: an error's position is counted without it. */
+  /** SQL that the library sends before the text; an error's position is counted without it. */
   prefix?: string;
 }
 
-/** Texts of plain fragments by their strings, which a template has the same each time. */
+/** The texts of plain fragments, by their strings: a template has the same list each time it runs. */
 const texts = new WeakMap<readonly string[], string>();
 
 /**
- * Puts fragments together to one statement.
+ * Joins a fragment and the fragments inside it into one statement.
  *
- * @param fragment What the `sql` tag made.
- * @returns Its text, with each value numbered, and the values in that order.
- * @throws {LakebaseError} `BAD_PARAMETER`, with the position, for a value that Postgres has no form of; for `$1` beside values.
+ * @param fragment The fragment, as the `sql` tag made it.
+ * @returns Its text with numbered parameters, and their values in that order.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that Postgres has no form for (with its position), `$1` beside
+ * `${values}`, a zero character, a fragment that contains itself, or more than 65,535 parameters.
  */
 export function compile(fragment: Fragment): Statement {
   used(fragment);
@@ -97,7 +102,7 @@ export function compile(fragment: Fragment): Statement {
   return text === undefined || values === undefined ? assemble(fragment) : { text, values };
 }
 
-/** The values of a fragment whose text is its strings with `$1`, `$2`, ... between them; `undefined` for another one. */
+/** Encodes the values of a fragment whose text is its strings with `$1`, `$2`, ... between them; else `undefined`. */
 function plainValues(fragment: Fragment): WireValue[] | undefined {
   if (fragment.values.length !== fragment.strings.length - 1) return undefined;
   const values: WireValue[] = [];
@@ -113,9 +118,9 @@ function plainValues(fragment: Fragment): WireValue[] | undefined {
 function assemble(fragment: Fragment): Statement {
   let text = "";
   const values: WireValue[] = [];
-  const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // not by calls: queries are built in loops
+  const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // no recursion: a loop may nest deeply
   let outer: Set<Fragment> | undefined;
-  const written: [start: number, end: number][] = []; // where the person may have written a number
+  const written: [start: number, end: number][] = []; // where the person may have written `$1`
   let plain = fragment.values.length === fragment.strings.length - 1;
   let casts = false;
   let afterParameter = false;
@@ -123,9 +128,9 @@ function assemble(fragment: Fragment): Statement {
     const { strings, values: own } = top.fragment;
     const index = top.next++;
     const string = strings[index] ?? "";
-    // What follows `$1`, here or at the start of the fragment behind it, must not make another number or word of it.
+    // Text right after `$1`, in this fragment or the next one, must not continue its number.
     text += afterParameter && WORD.test(string) ? ` ${string}` : string;
-    // A text of `sql.unsafe()` says for itself what it is.
+    // `sql.unsafe()` has no values, and may contain any SQL.
     if (own.length > 0 && NUMBER.test(string)) written.push([text.length - string.length, text.length]);
     if (string !== "") afterParameter = false;
     if (index >= own.length) {
@@ -155,7 +160,7 @@ function assemble(fragment: Fragment): Statement {
   return statement;
 }
 
-/** A number that the person wrote would stand for one of the values. */
+/** Refuses a `$1` that the person wrote, because it would stand for one of the values. */
 function checkNumbers(text: string, written: readonly (readonly [start: number, end: number])[]): void {
   let index = 0;
   for (const { kind, start, end } of sqlTokens(text)) {
@@ -169,11 +174,11 @@ function checkNumbers(text: string, written: readonly (readonly [start: number, 
 }
 
 /**
- * A statement of a text and its parameters.
+ * Makes a statement of a text and its parameters.
  *
  * @param text SQL with `$1`, `$2`, ...
- * @param params What they stand for, encoded as `${values}` are.
- * @throws {LakebaseError} `BAD_PARAMETER` as {@linkcode compile}, and for what is no text.
+ * @param params Their values, encoded like `${values}`. None by default.
+ * @throws {LakebaseError} `BAD_PARAMETER` as in {@linkcode compile}, and if `text` is not a string or `params` not an array.
  */
 export function textStatement(text: string, params: readonly unknown[] = []): Statement {
   if (typeof text !== "string") {
@@ -197,19 +202,19 @@ function checked(statement: Statement): Statement {
   );
 }
 
-/** By the template's own list, which is the same however often the template is run. */
+/** Strings by a template's own list, which is the same each time the template runs. */
 const known = new WeakMap<readonly string[], readonly string[]>();
 
-/** The strings of a template as they were written: SQL has its own back-slashes. Only `` \` `` and `\${` are JavaScript's. */
+/** Returns a template's strings as they were written: backslashes belong to SQL, except in `` \` `` and `\${`. */
 export function rawStrings({ raw }: TemplateStringsArray): readonly string[] {
   const before = known.get(raw);
   if (before !== undefined) return before;
   const strings = Object.freeze(raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1")));
-  if (Object.isFrozen(raw)) known.set(raw, strings); // what a program made up itself may change
+  if (Object.isFrozen(raw)) known.set(raw, strings); // a list that a program made itself may change
   return strings;
 }
 
-/** How `console.log` prints a query: as the statement that it is. */
+/** Returns what `console.log` prints for a query: its statement, or why it has none. */
 export function printed(query: Fragment): string {
   try {
     const { text } = compile(query);
@@ -219,18 +224,18 @@ export function printed(query: Fragment): string {
   }
 }
 
-/** Behind each parameter that is JSON: without it the server would take it for text. */
+/** Follows each JSON parameter; without it the server would take the value for text. */
 export const JSONB_CAST = "::pg_catalog.jsonb";
 const JSON_CAST = "::pg_catalog.json";
-/** Pieces of the cast: two colons, the schema, a dot, the type. */
+/** The tokens of the cast: two colons, the schema, a dot, the type. */
 const CAST_PIECES = 5;
 
 /**
- * A statement whose JSON parameters are cast to what they are for. `jsonb` sorts keys and takes no `\u0000`, so it is only
- * where an expression has no type of its own: what goes into a column as it is goes there as `json`, which every column of
- * either type takes; where the person wrote a cast, that one alone stays.
+ * Adapts the casts of JSON parameters to their places. A value that goes straight into a column is cast to `json`, which
+ * `json` and `jsonb` columns both take: `jsonb` sorts keys and refuses `\u0000`. If the person wrote a cast, only that one
+ * stays. Everywhere else the cast remains `jsonb`.
  *
- * @param text SQL with {@linkcode JSONB_CAST} behind each parameter that is JSON.
+ * @param text SQL with {@linkcode JSONB_CAST} after each JSON parameter.
  */
 export function withJsonCasts(text: string): string {
   const tokens = [...sqlTokens(text)].filter(({ kind }) => kind !== "space" && kind !== "comment");
@@ -253,11 +258,11 @@ export function withJsonCasts(text: string): string {
 
 const ENDS: ReadonlySet<string> = new Set("where from returning on when select union".split(" "));
 
-/** Follows a statement to where values go into columns as they are: a row of an INSERT, the right side in a SET. */
+/** Tracks where a statement puts values straight into columns: in a row of an INSERT, or on the right side in a SET. */
 class Places {
   readonly #text: string;
   #depth = 0;
-  /** The depth of the statement that writes, and of the list in it. */
+  /** The INSERT or UPDATE around the current token and the list inside it, each with its depth in parentheses. */
   #writes: { kind: "insert" | "update"; depth: number } | undefined;
   #list: { kind: "values" | "set"; depth: number } | undefined;
 

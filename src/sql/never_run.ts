@@ -2,30 +2,30 @@ import process from "node:process";
 import { inNotebook, inOwnKernel } from "../draw/notebook.ts";
 import type { Fragment } from "./fragment.ts";
 
-/** A statement that was made, and that nothing has run, drawn or put into another one yet. */
+/** A statement that has not been run, drawn or put into another one yet. */
 interface Made {
-  /** It may be kept in a variable and run later: only one that nothing can reach any more is never run. */
+  /** Weak, to tell when the statement can't run any more: one in a variable may still run later. */
   ref: WeakRef<Fragment>;
   strings: readonly string[];
 }
 
 const byQuery = new WeakMap<Fragment, Made>();
 const waiting = new Set<Made>();
-/** Characters of a statement that are shown. */
+/** The most characters of a statement that a warning shows. */
 const SHOWN = 100;
-/** How long after a statement was made a notebook looks whether it can still be run. */
+/** How long after a statement was made a notebook checks whether it can still run. */
 const LOOK_MS = 300;
 
-/** Statements that are kept in mind; in a loop without an await all of them are of one line. */
+/** The most statements that are remembered; a loop without an await makes many from one line. */
 const MOST = 100_000;
 
-/** Whether the end of a cell is told, or never comes: `undefined` until the first statement. */
+/** What starts a check: the kernel or the end of the program, or a timer. `undefined` until the first statement. */
 let watched: "by the kernel" | "by time" | undefined;
 let looking = false;
-/** Whether one was made since it was last looked: what is kept in a variable is not looked for after each cell. */
+/** Whether a statement was made since the last check; without a new one, a check is skipped. */
 let fresh = false;
 
-/** Keeps in mind that a statement was made. */
+/** Remembers that a statement was made. */
 export function made(query: Fragment): void {
   if (waiting.size >= MOST) return;
   fresh = true;
@@ -36,7 +36,7 @@ export function made(query: Fragment): void {
   if (watched === "by time" && !looking) lookLater();
 }
 
-/** A statement is run, drawn, or part of another one. */
+/** Forgets a statement that is run, drawn or put into another one. */
 export function used(query: Fragment): void {
   const entry = byQuery.get(query);
   if (entry === undefined) return;
@@ -44,7 +44,7 @@ export function used(query: Fragment): void {
   byQuery.delete(query);
 }
 
-/** What a kernel that has `%%sql` cells calls at the end of a cell. */
+/** Names the function that a kernel with `%%sql` cells calls at the end of a cell. */
 const CELL_END = Symbol.for("lakebase.cell_end");
 
 function watch(): "by the kernel" | "by time" {
@@ -56,7 +56,7 @@ function watch(): "by the kernel" | "by time" {
   return inNotebook() && !inOwnKernel() ? "by time" : "by the kernel";
 }
 
-/** Deno's own kernel does not tell the end of a cell: then a moment after a statement was made, while nothing runs. */
+/** Checks a moment after a statement was made, because Deno's own kernel does not report the end of a cell. */
 function lookLater(): void {
   looking = true;
   const timer = setTimeout(() => {
@@ -66,7 +66,7 @@ function lookLater(): void {
   Deno.unrefTimer(timer);
 }
 
-/** Says of each statement that nothing can run any more what was forgotten, once for the same line of a program. */
+/** Warns about statements that can't run any more, once for each line of the program. */
 function report(): void {
   if (!fresh || waiting.size === 0 || !collectGarbage()) return;
   fresh = false;
@@ -78,7 +78,7 @@ function report(): void {
   }
   for (const [strings, times] of lost) {
     const often = times === 1 ? "" : ` (${times.toLocaleString("en-US")} times)`;
-    // deno-lint-ignore no-console -- nobody waits for it, so there is nobody to throw to
+    // deno-lint-ignore no-console -- no caller waits for this, so there is nobody to throw to
     console.error("%s", `never run${often}: put \`await\` before it: sql\`${shown(strings)}\``);
   }
 }
@@ -88,7 +88,7 @@ function shown(strings: readonly string[]): string {
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }
 
-/** What nothing can reach is known only then; it takes some ten milliseconds, and only where a statement waits. */
+/** Collects garbage, which takes about ten milliseconds: only then is it known which statements are unreachable. */
 function collectGarbage(): boolean {
   const builtin = (name: string) =>
     process.getBuiltinModule(name) as unknown as Record<string, (text: string) => unknown>;
@@ -97,6 +97,6 @@ function collectGarbage(): boolean {
     (builtin("node:vm")["runInNewContext"]!("gc") as () => void)();
     return true;
   } catch {
-    return false; // a runtime that forbids it tells nothing
+    return false; // the runtime forbids it, so there are no warnings
   }
 }

@@ -3,36 +3,36 @@ import { LakebaseError, optionName } from "../core/errors.ts";
 
 /** How a `Query` runs. */
 export interface QueryOptions {
-  /** Cancels it on the server; the query then rejects with the signal's reason. */
+  /** Cancels the query on the server; the query then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** Seconds that it may take, the wait for a connection included. @default {no limit but the connection's `statementTimeout`} */
+  /** Seconds that it may take, including the wait for a connection. @default {no limit but the connection's `statementTimeout`} */
   timeout?: number;
-  /** Rows that a cell shows; a pull, which has all of them, refuses it. @default {20} */
+  /** The most rows that a cell shows. A pull reads all rows, and refuses this option. @default {20} */
   limit?: number;
 }
 
 /** How a plan is made. */
 export interface ExplainOptions {
-  /** Runs the statement, with all that it changes, and measures it. @default {false} */
+  /** Runs the statement and measures it; its changes take effect. @default {false} */
   analyze?: boolean;
 }
 
-/** What a timer can wait, in seconds. */
+/** The longest time that a timer can wait, in seconds. */
 const LONGEST = 2_147_483;
 
-/** What each option has to be. */
+/** A check for each option, and a text that says what the option must be. */
 export type OptionChecks<Options> = Readonly<
   Record<keyof Options, readonly [fits: (value: unknown) => boolean, wanted: string]>
 >;
 
 /**
- * Checks options that a program gave.
+ * Checks the options that a program gave.
  *
  * @param options The options.
- * @param checks What they have to be.
- * @param example One of them, as it would be written.
- * @param bad Makes the error of what is wrong.
- * @returns The same, without those that are `undefined`.
+ * @param checks What they must be.
+ * @param example An example of the options as a program would write them, for the error.
+ * @param bad Makes the error from a text that says what is wrong.
+ * @returns The same options, without those that are `undefined`.
  */
 export function checkEach<Options extends object>(
   options: Options,
@@ -69,16 +69,16 @@ const WHOLE: OptionChecks<{ limit: number }>["limit"] = [
   "a whole number above 0",
 ];
 
-/** The check of a switch. */
+/** The check of an option that is true or false. */
 export const ON_OR_OFF = [(value: unknown) => typeof value === "boolean", "true or false"] as const;
 
 /**
- * Checks the options of a call, those that may stop it among them.
+ * Checks the options of a call, including those that may stop it.
  *
- * @param doing What the call does, as `Cannot ...` goes on.
- * @param options What a program gave.
- * @param more What the call takes beside a signal and a timeout.
- * @returns The same, without those that are `undefined`.
+ * @param doing What the call does; it follows `Cannot` in the error.
+ * @param options The options that a program gave.
+ * @param more The checks of options other than `signal` and `timeout`.
+ * @returns The same options, without those that are `undefined`.
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkCall<Options extends object>(
@@ -90,7 +90,7 @@ export function checkCall<Options extends object>(
   return checkEach(options, checks, "{ timeout: 5 }", (state) => badCall(doing, state));
 }
 
-/** {@linkcode checkCall} for what can't be stopped. */
+/** Checks the options of a call that can't be stopped; see {@linkcode checkCall}. */
 export function checkUnstoppable<Options extends object>(
   doing: string,
   options: Options,
@@ -100,17 +100,17 @@ export function checkUnstoppable<Options extends object>(
   return checkEach(options, checks, example, (state) => badCall(doing, state));
 }
 
-/** Refuses arguments of a call that takes none: an option there would be ignored. */
+/** Refuses arguments of a call that takes none, because it would ignore them. */
 export function takesNothing(name: string, given: readonly unknown[], instead: string): void {
   if (given.length > 0) throw badCall(name, `${name}() takes no options; ${instead}`);
 }
 
-/** Checks how a query is to run; as {@linkcode checkCall}. */
+/** Checks the options of a query; see {@linkcode checkCall}. */
 export function checkOptions(options: QueryOptions): QueryOptions {
   return checkCall("run the query", options, { limit: WHOLE });
 }
 
-/** Checks what may stop the reading of columns; as {@linkcode checkCall}. */
+/** Checks the options that may stop the reading of columns; see {@linkcode checkCall}. */
 export function checkColumns(options: Pick<QueryOptions, "signal" | "timeout">): typeof options {
   return checkCall("read the columns", options, {});
 }

@@ -2,24 +2,24 @@ import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
 import { JSONB_CAST } from "./fragment.ts";
 
-/** A value as the wire takes it: text, bytes, or NULL. */
+/** A value as it is sent to the server: text, bytes, or NULL. */
 export type WireValue = string | Buffer | null;
 
 /** A value to bind, and the cast that tells the server what it is. */
 export interface Parameter {
   /** The value. */
   value: WireValue;
-  /** `::pg_catalog.jsonb` for an object; else empty, which leaves the type to the statement. */
+  /** `::pg_catalog.jsonb` for an object; else empty, and the server infers the type from the statement. */
   cast: "" | typeof JSONB_CAST;
 }
 
 /**
- * Turns a value into a parameter. Arrays become Postgres arrays, objects `jsonb`, a typed array or a buffer
- * `bytea`; a Temporal or a `URL` is the text of what it means.
+ * Turns a value into a parameter. An array becomes a Postgres array, an object `jsonb`, a typed array or a buffer `bytea`.
+ * A `Date`, a Temporal value or a `URL` becomes text.
  *
- * @param value Anything that a program may hold.
+ * @param value Any value of a program.
  * @param position The parameter's number, from 1, for the error.
- * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that Postgres has no form for.
  */
 export function encodeParameter(value: unknown, position: number): Parameter {
   if (Array.isArray(value) && value.length === 0) return { value: EMPTY_ARRAY, cast: "" };
@@ -27,12 +27,12 @@ export function encodeParameter(value: unknown, position: number): Parameter {
 }
 
 /**
- * An empty array. Postgres reads an array with a vertical tab behind it, but refuses such a text as JSON: `{}` alone would
- * go into a `jsonb` column as an empty object.
+ * The text of an empty array. Without the vertical tab it would go into a `jsonb` column as an empty object: Postgres
+ * accepts the tab after an array, but not in JSON.
  */
 const EMPTY_ARRAY = "{}\v";
 
-/** {@linkcode encodeParameter} for a value that an error calls by another name. */
+/** Encodes a value as {@linkcode encodeParameter} does, with a name for it in errors. */
 export function encodeValue(value: unknown, name: string): Parameter {
   if (value === null) return { value, cast: "" };
   const text = scalarText(value, name);
@@ -44,7 +44,7 @@ export function encodeValue(value: unknown, name: string): Parameter {
 }
 
 /**
- * An error for a statement that can't be sent.
+ * Makes the error for a statement that can't be sent.
  *
  * @param state What is wrong, as the end of a sentence.
  */
@@ -52,13 +52,13 @@ export function badParameter(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`, { cause });
 }
 
-/** The text of what is neither array, bytes nor a plain object; `undefined` for those. */
+/** Returns the text of a value; `undefined` for an array, bytes or a plain object. */
 function scalarText(value: unknown, name: string): string | undefined {
   switch (typeof value) {
     case "string":
       return wellFormed(value, name);
     case "number":
-      return Object.is(value, -0) ? "-0" : String(value); // `String` forgets the sign of a zero
+      return Object.is(value, -0) ? "-0" : String(value); // `String(-0)` drops the sign
     case "bigint":
     case "boolean":
       return String(value);
@@ -73,7 +73,7 @@ function scalarText(value: unknown, name: string): string | undefined {
   }
 }
 
-/** Postgres keeps text in UTF-8, which has no form of half a surrogate pair, and it takes no zero. */
+/** Refuses what Postgres can't store in text: half of a surrogate pair, which UTF-8 can't encode, and a zero character. */
 function wellFormed(text: string, name: string): string {
   if (!text.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 has no form of`);
   if (text.includes("\0")) {
@@ -130,16 +130,16 @@ function dateText(date: Date, name: string): string {
   return `${String(year > 0 ? year : 1 - year).padStart(4, "0")}${text.slice(7)}${year > 0 ? "" : " BC"}`;
 }
 
-/** Postgres has no year 0: it is 1 BC. */
+/** Writes year 0 as 1 BC, because Postgres has no year 0. */
 function yearZero(text: string): string {
   return text.startsWith("0000") ? `0001${text.slice(4)} BC` : text;
 }
 
-/** The kinds of Temporal that Postgres has a type for, by their tags. */
+/** The Temporal classes that Postgres has a type for, by their tags. */
 const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) => string }>> = {
   "[object Temporal.Instant]": { type: "timestamptz", text: (value) => postgresYear(String(value)) },
   "[object Temporal.ZonedDateTime]": {
-    type: "timestamptz", // the point in time: the server keeps no zone
+    type: "timestamptz", // only the instant: the server stores no zone
     text: (value) => postgresYear(String((value as { toInstant(): object }).toInstant())),
   },
   "[object Temporal.PlainDateTime]": { type: "timestamp", text: (value) => postgresYear(inIso(value)) },
@@ -148,7 +148,7 @@ const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) =>
   "[object Temporal.Duration]": { type: "interval", text: durationText },
 };
 
-/** The type of Postgres that holds what a Temporal means; `undefined` for another object. */
+/** Returns the Postgres type for a Temporal value; `undefined` for any other object. */
 export function temporalType(value: object): string | undefined {
   return TEMPORAL[Object.prototype.toString.call(value)]?.type;
 }
@@ -161,12 +161,12 @@ function temporalText(value: object, name: string): string | undefined {
   throw badParameter(`${name} is a ${tag.slice(8, -1)}, which Postgres has no type for; bind its toString() as text`);
 }
 
-/** Without the name of a calendar, in which the year would be another one. */
+/** Writes a value in the ISO calendar, without the name of its own calendar. */
 function inIso(value: object): string {
   return (value as { toString(options: object): string }).toString({ calendarName: "never" });
 }
 
-/** Years past 9999 without a sign; Postgres counts those before Christ. */
+/** Writes years past 9999 without a sign, and years before 1 with BC, as Postgres does. */
 function postgresYear(text: string): string {
   const [, sign, digits = "", rest = ""] = /^([+-])(\d{6})(.*)$/.exec(text) ?? [];
   if (sign === undefined) return yearZero(text);
@@ -174,7 +174,7 @@ function postgresYear(text: string): string {
   return sign === "+" ? `${year}${rest}` : `${String(year + 1).padStart(4, "0")}${rest} BC`;
 }
 
-/** ISO 8601 with a sign at each number: Postgres reads no sign in front of the whole. */
+/** Writes ISO 8601 with a sign at each number, because Postgres reads no sign before the `P`. */
 function durationText(value: object): string {
   const of = value as Record<string, number>;
   const nanoseconds = ["seconds", "milliseconds", "microseconds", "nanoseconds"].reduce(
@@ -190,10 +190,10 @@ function durationText(value: object): string {
 /**
  * Reads the text of a Postgres array.
  *
- * @param text Such as `{1,NULL,"a b"}` or `{{1,2},{3,4}}`.
+ * @param text The array, such as `{1,NULL,"a b"}` or `{{1,2},{3,4}}`.
  * @param element Turns the text of an element into its value.
- * @returns Nested arrays; `null` for NULL. The text itself where it gives the array's bounds, as `[0:1]={1,2}` does: a
- * JavaScript array can't keep those.
+ * @returns Nested arrays, with `null` for NULL; the text itself if it gives bounds, as `[0:1]={1,2}` does, because a
+ * JavaScript array can't keep them.
  */
 export function parseArray(text: string, element: (text: string) => unknown): unknown {
   if (text.startsWith("[")) return text;
@@ -239,11 +239,11 @@ function endOfBare(text: string, start: number): number {
 }
 
 /**
- * Writes an array as Postgres reads it.
+ * Writes an array in Postgres syntax.
  *
- * @param values The elements; arrays among them are further dimensions.
- * @param element The text of an element that is no array; `null` for NULL.
- * @throws {RangeError} For an array that holds itself.
+ * @param values The elements; nested arrays are further dimensions.
+ * @param element Returns the text of an element that is not an array, or `null` for NULL.
+ * @throws {RangeError} If an array contains itself or is nested too deep.
  */
 export function arrayText(values: readonly unknown[], element: (value: unknown) => string | null): string {
   const items = Array.from(values, (value) => {

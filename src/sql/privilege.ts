@@ -2,13 +2,13 @@ import { sqlTokens } from "../core/sql_text.ts";
 import type { Session } from "./session.ts";
 import { LONGEST } from "./suggestion.ts";
 
-/** What the server refused, as far as its message tells. */
+/** What the server refused access to, according to its message. */
 interface Refused {
   kind: "relation" | "schema" | "function" | "database" | "owner";
   name: string;
 }
 
-/** Kinds of relations in the server's messages. */
+/** The words for relations in the server's messages. */
 const RELATION = "(?:table|view|materialized view|foreign table|sequence|relation|index)";
 
 const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
@@ -20,7 +20,7 @@ const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
   [/^permission denied to create temporary tables in database (.+)$/s, "database"],
 ];
 
-/** One row for each thing of that name: who asks, who owns it, what it is called in a GRANT, and what is missing. */
+/** Queries for the objects of a name: the current role, the owner, the object as in a GRANT, and what is missing. */
 const QUERIES: Readonly<Record<Refused["kind"], string>> = {
   relation: relationQuery(`CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN
       CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'USAGE') THEN '' ELSE 'USAGE' END
@@ -63,13 +63,13 @@ interface Found {
 }
 
 /**
- * Says, of a statement that was refused for want of a right (SQLSTATE 42501), who asked, whose the object is, and which GRANT
- * the owner would run.
+ * Explains why a statement was refused for a missing privilege (SQLSTATE 42501): the current role, the owner of the object,
+ * and the GRANT that the owner can run.
  *
- * @param session Where to look.
- * @param message What the server said.
+ * @param session The session that looks up the object.
+ * @param message The server's message.
  * @param text The statement.
- * @returns The end of a hint; `undefined` where the message is about something else.
+ * @returns The text of a hint; `undefined` if the message is about something else, or the object is not found.
  */
 export async function explainRefusal(
   session: Pick<Session, "lookUp">,
@@ -105,7 +105,7 @@ function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): str
   return `you are "${me}". ${name} belongs to ${who}, who can run GRANT ${missing} ON ${object} TO ${role}`;
 }
 
-/** Which rights a statement needs of what it was refused. */
+/** Returns the privileges that a statement needs on the object that it was refused. */
 function wantedRights({ kind, name }: Refused, text: string): string[] {
   const words = wordsOf(text.slice(0, 100_000));
   const [first = ""] = words;
@@ -118,7 +118,7 @@ function wantedRights({ kind, name }: Refused, text: string): string[] {
   return rights.size === 0 ? ["SELECT"] : [...rights];
 }
 
-/** Which rights the place of a name in a statement is about. */
+/** Returns the privileges that a statement needs on the name at an index of its words. */
 function rightsAt(words: readonly string[], index: number): string[] {
   let before = index - 1;
   while (words[before] === "." || words[before] === "only" || words[before] === "table" && before > 0) {
@@ -142,7 +142,7 @@ function rightsAt(words: readonly string[], index: number): string[] {
   return words.includes("for") && words.includes("update") ? ["SELECT", "UPDATE"] : ["SELECT"];
 }
 
-/** Words and names in small letters, and the dots between them. */
+/** Returns the words and names of a statement in lower case, and the dots between them. */
 function wordsOf(text: string): string[] {
   const words: string[] = [];
   for (const { kind, start, end } of sqlTokens(text)) {

@@ -7,11 +7,11 @@ import type { Session } from "./session.ts";
 import { asText, columnParser, isDrawnFromText, type ParserSource } from "./types.ts";
 import type { TypeParser } from "../settings/options.ts";
 
-/** What is known of a statement that has run, beside its rows. */
+/** What is known about a statement that has run, besides its rows. */
 export interface Outcome extends Origin {
   /** The columns. */
   readonly fields: readonly Field[];
-  /** The command as the server reports it, such as `INSERT 0 3`. */
+  /** The command tag that the server reports, such as `INSERT 0 3`. */
   readonly tag: string;
   /** Whether the server had more rows than were fetched. */
   readonly more: boolean;
@@ -19,21 +19,21 @@ export interface Outcome extends Origin {
   readonly elapsed: number;
   /** The server's notices and warnings. */
   readonly notices: readonly Notice[];
-  /** Asks the catalog for what it knows of the columns. */
+  /** Asks the catalog about the columns, and returns what is known about them. */
   readonly describe: () => Promise<readonly Field[]>;
-  /** The session that the statement ran in; `undefined` for rows that no single statement gave. */
+  /** The session that the statement ran in; `undefined` if the rows do not come from a single statement. */
   readonly session?: Session;
 }
 
-/** The outcome of the statement that gave the rows. */
+/** Names the property with the outcome of the statement that returned the rows. */
 export const OUTCOME: unique symbol = Symbol("lakebase.outcome");
 
 /**
- * The rows of a statement. They are pushed as they come; the outcome is set once the statement has ended.
+ * The rows of a statement. Rows are added as they arrive; the outcome is set once the statement has ended.
  * @internal
  */
 export class StatementRows<Row = Record<string, unknown>> extends Array<Row> {
-  /** One private property: several properties of an array would cost more than a small query does. */
+  /** One property for everything, because several properties on an array would cost more than a small query. */
   #outcome!: Outcome;
 
   /** The outcome of the statement. */
@@ -44,7 +44,7 @@ export class StatementRows<Row = Record<string, unknown>> extends Array<Row> {
     this.#outcome = outcome;
   }
 
-  /** `map` and `filter` make plain arrays. */
+  /** Makes `map` and `filter` return plain arrays. */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }
@@ -52,9 +52,9 @@ export class StatementRows<Row = Record<string, unknown>> extends Array<Row> {
 
 /** One column of a result. */
 export interface Field {
-  /** The column's name, as the server has it. */
+  /** The column's name, as the server sent it. */
   readonly name: string;
-  /** Its key in a row: the name, or `name_2` where an earlier column has that name. */
+  /** The column's key in a row: its name, or `name_2` if an earlier column has that name. */
   readonly key: string;
   /**
    * The Postgres type, such as `int8` or `text[]`; `oid 16385` for a type that the catalog does not know.
@@ -62,17 +62,17 @@ export interface Field {
   readonly type: string;
   /** The type's oid. */
   readonly oid: number;
-  /** The oid of the table that it comes from, where it is a column of one. */
+  /** The oid of the column's table; missing if the column belongs to no table. */
   readonly table?: number;
-  /** Its number in that table, from 1. */
+  /** The column's number in that table, from 1. */
   readonly column?: number;
   /**
-   * Whether the table's column takes NULL; there once the catalog was asked. (An outer join puts NULL into any column.)
+   * Whether the table's column takes NULL; set once the catalog was asked. (An outer join can put NULL into any column.)
    */
   readonly nullable?: boolean;
 }
 
-/** A column as the wire describes it. */
+/** A column as the server describes it. */
 export interface WireField {
   /** The column's name. */
   name: string;
@@ -85,11 +85,11 @@ export interface WireField {
 }
 
 /**
- * The columns of a result.
+ * Describes the columns of a result.
  *
- * @param fields As the wire describes them.
- * @param learned What else is known.
- * @returns One for each, with a key that no earlier one has.
+ * @param fields The columns, as the server describes them.
+ * @param learned What else is known about the database's types and tables.
+ * @returns One field for each column, with a key that no earlier one has.
  */
 export function fieldsOf(fields: readonly WireField[], learned?: Learned): Field[] {
   const keys = keysOf(fields.map((field) => field.name));
@@ -116,13 +116,13 @@ function keysOf(names: readonly string[]): readonly string[] {
   });
 }
 
-/** The values of a row as the wire has them. */
+/** The values of a row, as the server sent them. */
 export type WireRow = readonly (string | null)[];
 
-/** Rows whose texts from the server are kept, to be drawn. */
+/** The most rows whose texts from the server are kept for drawing. */
 const KEPT_TEXTS = 1000;
 
-/** Makes objects of the texts of a result's rows. */
+/** Turns the texts of a result's rows into objects. */
 export class RowReader {
   readonly #fields: readonly Field[];
   readonly #keys: readonly string[];
@@ -132,16 +132,17 @@ export class RowReader {
   #left: number;
 
   /**
-   * Made of columns.
+   * Creates a reader for the columns of a result.
    *
-   * @param types How values become JavaScript's.
-   * @param learned What is known of the database's own types.
+   * @param fields The columns.
+   * @param types How texts become JavaScript values.
+   * @param learned What is known about the database's own types.
    */
   constructor(fields: readonly Field[], types: ParserSource, learned?: Learned) {
     this.#fields = fields;
     this.#keys = fields.map(({ key }) => key);
     this.#parsers = fields.map(({ oid }) => columnParser(types, oid, learned?.elements.get(oid) ?? 0));
-    // A copy has every key as its own, in this order, whatever its name: setting "__proto__" is then no prototype's business.
+    // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
     this.#empty = Object.fromEntries(fields.map(({ key }) => [key, null]));
     for (const [index, { key, oid, type }] of fields.entries()) {
       const parse = this.#parsers[index]!;
@@ -150,7 +151,7 @@ export class RowReader {
     this.#left = this.#columns.size > 0 ? KEPT_TEXTS : 0;
   }
 
-  /** The object of one row. */
+  /** Returns the object of one row. */
   read(texts: WireRow): unknown {
     const row = { ...this.#empty };
     const keys = this.#keys;
@@ -166,7 +167,7 @@ export class RowReader {
     return row;
   }
 
-  /** Makes arrays of texts that were read before it was known that they are arrays. */
+  /** Turns texts into arrays, in rows that were read before their columns were known to be arrays. */
   readArrays(rows: readonly unknown[], types: ParserSource, { elements }: Learned): void {
     for (const [index, { key, oid, type }] of this.#fields.entries()) {
       const element = elements.get(oid) ?? 0;

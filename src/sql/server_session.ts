@@ -5,10 +5,10 @@ import { sqlTokens } from "../core/sql_text.ts";
 import { isOpenTransaction } from "./run.ts";
 import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
 
-/** A server session that is kept for as long as it lives. */
+/** A server session that is kept until it ends or is given back. */
 export class Holding {
   readonly lease: Lease;
-  /** Why it has ended, where that is so. */
+  /** Why the session has ended; `undefined` while it lives. */
   lost: Error | undefined;
   readonly #transaction: TransactionState = { failure: undefined, leave() {} };
   readonly #onEnd = (error?: Error) => this.lost ??= error ?? new Error("the server closed the connection");
@@ -20,12 +20,12 @@ export class Holding {
     lease.client.on("end", this.#onEnd);
   }
 
-  /** Why nothing more can run on it. */
+  /** Why nothing more can run in the session; `undefined` if it is usable. */
   get over(): Error | undefined {
     return this.lost ?? this.lease.broken;
   }
 
-  /** The transaction that a statement has begun. */
+  /** The open transaction that a statement began; `undefined` if none is open. */
   get transaction(): TransactionState | undefined {
     if (this.over === undefined && isOpenTransaction(this.lease)) return this.#transaction;
     this.#transaction.failure = undefined;
@@ -33,9 +33,9 @@ export class Holding {
   }
 
   /**
-   * Gives the connection back, outside of any transaction.
+   * Rolls back an open transaction, and gives the connection back.
    *
-   * @param broken Why it can't be used again; its settings are its own, say.
+   * @param broken Why the connection can't be used again, for example because its settings were changed.
    * @returns Whether a transaction was rolled back.
    */
   async giveBack(broken?: Error): Promise<boolean> {
@@ -52,7 +52,7 @@ export class Holding {
   }
 }
 
-/** Tells what was lost with a server session, in place of running a statement as if nothing had happened. */
+/** Makes the error for a statement whose server session has ended; it tells what was lost with the session. */
 export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string }): LakebaseError {
   const rolledBack = open ? "; its transaction was rolled back" : "";
   return new LakebaseError(
@@ -63,10 +63,10 @@ export function sessionLost(cause: Error, { open, held }: { open: boolean; held:
   );
 }
 
-/** How often the server hears of a session that nobody uses: it closes one after a day, a network on the way sooner. */
+/** How often an unused session sends a query, because servers close idle sessions after a day and networks sooner. */
 const SIGN_OF_LIFE_MS = 240_000;
 
-/** One server session, held for as long as its owner wants. Its statements run one at a time. */
+/** One server session that its owner holds until it is closed. Its statements run one at a time. */
 export class ServerSession implements Session {
   readonly held = true;
   readonly connections = 1;
@@ -77,13 +77,13 @@ export class ServerSession implements Session {
   readonly #outside: Session;
   readonly #over = new AbortController();
   #holding: Holding | undefined;
-  /** Whether statements have run in it, which may have left something there. */
+  /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
   #turn: Promise<void> = Promise.resolve();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<boolean> | undefined;
 
-  /** Made where connections come from; {@linkcode open} it. */
+  /** Creates a session whose connection comes from `outside`; {@linkcode open} takes the connection. */
   constructor(outside: Session) {
     this.#outside = outside;
     this.types = outside.types;
@@ -100,12 +100,12 @@ export class ServerSession implements Session {
     return this.#holding?.transaction;
   }
 
-  /** Whether it was closed. */
+  /** Whether the session was closed. */
   get closed(): boolean {
     return this.#closing !== undefined;
   }
 
-  /** Takes its connection. */
+  /** Takes the session's connection. */
   async open(): Promise<void> {
     (await this.acquire()).release();
     this.#used = false;
@@ -132,7 +132,7 @@ export class ServerSession implements Session {
     return this.#outside.cancel(client);
   }
 
-  /** Ends it; statements that still run are canceled. Whether a transaction was open, which is rolled back. */
+  /** Cancels running statements, rolls back an open transaction, and returns whether there was one. */
   close(): Promise<boolean> {
     return this.#closing ??= this.#close();
   }
@@ -147,7 +147,7 @@ export class ServerSession implements Session {
     return open;
   }
 
-  /** The session, or a new one once its owner was told that the old one has ended. */
+  /** Returns the session. If it has ended, throws once to tell its owner, then opens a new one. */
   async #living(): Promise<Holding> {
     const holding = this.#holding;
     const cause = holding?.over;
@@ -184,7 +184,7 @@ function closed(): LakebaseError {
   return new LakebaseError("CLOSED", "Cannot run the statement: its session is closed. Make one with db.session()");
 }
 
-/** What a server session has of its own, by kind. */
+/** The state that a server session holds, by kind. */
 export type SessionState = Record<string, string[]>;
 
 const QUESTION = `SELECT pg_catalog.json_build_object(
@@ -203,8 +203,8 @@ const QUESTION = `SELECT pg_catalog.json_build_object(
     ORDER BY 1 LIMIT 1) AS p))::text AS state`;
 
 /**
- * Asks a server session what it has of its own. A setting that only an extension or a person has made up, such as
- * `app.tenant`, is in no catalog: where a function might make one, that counts as one.
+ * Asks a server session which state it holds. No catalog lists a custom setting such as `app.tenant`, so a function that
+ * may make one counts as such a setting.
  */
 export async function askState(client: pg.PoolClient): Promise<SessionState> {
   const { rows: [row] } = await client.query(QUESTION);
@@ -212,7 +212,7 @@ export async function askState(client: pg.PoolClient): Promise<SessionState> {
   return Object.fromEntries(Object.entries(found).map(([kind, items]) => [kind, items ?? []]));
 }
 
-/** The kinds of what a session has beside what it began with. */
+/** Returns the kinds of state in which a session differs from its beginning. */
 export function heldKinds(state: SessionState, baseline: SessionState): string[] {
   return Object.keys(state).filter((kind) => {
     const before = new Set(baseline[kind]);
@@ -221,7 +221,7 @@ export function heldKinds(state: SessionState, baseline: SessionState): string[]
   });
 }
 
-/** How statements begin that leave nothing in a session by themselves. */
+/** The first words of statements that leave nothing in a session by themselves. */
 const LEAVE_NOTHING = new Set(
   ("select insert update delete merge values table with explain show create drop alter truncate comment grant revoke " +
     "analyze vacuum refresh reindex cluster copy").split(" "),
@@ -229,10 +229,10 @@ const LEAVE_NOTHING = new Set(
 
 const LEAVES = /^(?:temp|temporary|pg_temp\w*|set_config|pg_(?:try_)?advisory_lock\w*|dblink\w*)$/;
 
-/** Characters of a statement that are looked at; a longer one counts as one that leaves something. */
+/** The most characters of a statement that is read; a longer one counts as leaving something. */
 const LONGEST = 100_000;
 
-/** Whether the text of a statement shows that it leaves nothing in its session; functions that it calls may all the same. */
+/** Tells whether a statement, by its text, leaves nothing in its session; functions that it calls still may. */
 export function leavesNothing(text: string): boolean {
   if (text.length > LONGEST) return false;
   let begins = true;

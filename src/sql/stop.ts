@@ -3,21 +3,21 @@ import { LakebaseError } from "../core/errors.ts";
 import { inNotebook } from "../draw/notebook.ts";
 import type { Lease, Session } from "./session.ts";
 
-/** A second Stop this soon is for the kernel. */
+/** A second Stop within this time goes to the kernel. */
 const SECOND_STOP_MS = 2000;
 
-/** What the "Deno + SQL" kernel leaves in the global scope: it is not ended by SIGINT. */
+/** The "Deno + SQL" kernel defines this in the global scope; SIGINT does not end that kernel. */
 const SURVIVES_STOP = Symbol.for("lakebase.kernel");
 
-/** What is under way in this notebook, to be canceled by its Stop button. */
+/** The running statements of this notebook, which its Stop button cancels. */
 const active = new Set<AbortController>();
-/** Those of them that Stop has ended, or has tried to. */
+/** The statements that Stop has canceled, or has tried to cancel. */
 const stopped = new WeakSet<AbortController>();
 let listening = false;
-/** Asking costs an exception outside of a notebook. */
+/** Cached, because asking costs an exception outside of a notebook. */
 let isCell: boolean | undefined;
 let lastStop = -Infinity;
-/** A Stop that a short statement outran is for the next one, such as a loop's, if that comes this soon. */
+/** If a statement succeeds in spite of a Stop, the next one within this time (in a loop, say) is stopped instead. */
 const OUTRUN_MS = 500;
 let outrunAt = -Infinity;
 let resume: ReturnType<typeof setTimeout> | undefined;
@@ -25,28 +25,28 @@ let resume: ReturnType<typeof setTimeout> | undefined;
 /** A statement that can be stopped. */
 export interface Stoppable extends Disposable {
   /**
-   * Aborts with Stop, the caller's signal or the timeout, with the error to throw as its reason; `undefined` where nothing
-   * could stop it.
+   * Aborts on Stop, the caller's signal or the timeout; its reason is the error to throw. `undefined` if nothing can stop
+   * the statement.
    */
   readonly signal: AbortSignal | undefined;
-  /** The statement has done its work, whether or not it was told to stop. */
+  /** Call this when the statement has done its work, whether or not it was told to stop. */
   succeeded(): void;
 }
 
-/** Nothing to watch costs nothing. */
+/** Shared by all statements that nothing can stop, to save the cost of watching them. */
 const UNSTOPPABLE: Stoppable = { signal: undefined, succeeded() {}, [Symbol.dispose]() {} };
 
-/** What else may stop it. */
+/** What may stop a statement, besides the Stop button. */
 export interface StopOptions {
-  /** The caller's own signal; its reason is what is thrown. */
+  /** The caller's signal; its reason is thrown. */
   signal?: AbortSignal | undefined;
-  /** Seconds that it may take. */
+  /** Seconds that the statement may take. @default {no limit} */
   timeout?: number | undefined;
 }
 
 /**
- * Makes what runs in a cell stoppable. Stop is SIGINT, which would end the Deno kernel and every variable in it; while a
- * statement runs (and only then) it is listened to.
+ * Makes a statement stoppable, in a cell also by the Stop button. Stop sends SIGINT, which would end the Deno kernel and
+ * lose every variable, so SIGINT is handled while a statement runs, and only then.
  *
  * @param options The caller's signal and timeout.
  * @returns The signal to heed; dispose of it when the statement has ended.
@@ -103,7 +103,7 @@ function listen(): void {
 function unlisten(): void {
   clearTimeout(resume);
   resume = undefined;
-  // A signal that comes between two short queries of a loop would be nobody's.
+  // That kernel keeps the listener, so that a Stop between two short queries of a loop is not lost.
   if (!listening || SURVIVES_STOP in globalThis) return;
   Deno.removeSignalListener("SIGINT", onStop);
   listening = false;
@@ -112,7 +112,7 @@ function unlisten(): void {
 function onStop(): void {
   const survives = SURVIVES_STOP in globalThis;
   lastStop = survives ? -Infinity : Date.now();
-  if (!survives) unlisten(); // a second Stop does what it would without us
+  if (!survives) unlisten(); // a second Stop goes to the kernel
   for (const controller of active) {
     stopped.add(controller);
     controller.abort(canceled());
@@ -130,15 +130,15 @@ function timedOut(timeout: number): LakebaseError {
 
 /** How long the server has to end a canceled statement before its connection is closed. */
 const CANCEL_LIMIT_MS = 900;
-/** How long the server may take from the end of a request's connection to the signal. */
+/** How long the server may take to signal its process after it has closed a request's connection. */
 const SIGNAL_MS = 20;
-/** How long after a request the next one is made: the first may have come before the statement had begun. */
+/** The time between two requests to cancel: the first may arrive before the statement begins. */
 const ASK_AGAIN_MS = 200;
 
 /**
- * The promise, unless stopped first.
+ * Waits for a promise, unless the signal aborts first.
  *
- * @param work What is waited for; it goes on by itself when stopped.
+ * @param work What to wait for; an abort does not end it.
  * @throws The signal's reason.
  */
 export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -154,15 +154,15 @@ export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | u
   }
 }
 
-/** A signal that aborts when one of them does. */
+/** Returns a signal that aborts when either one does; `undefined` if there is neither. */
 export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
   return a === undefined || b === undefined ? a ?? b : AbortSignal.any([a, b]);
 }
 
 /**
- * A connection, unless stopped first; one that comes later is given back.
+ * Takes a connection, unless the signal aborts first; a connection that comes later is given back.
  *
- * @param what The statement that it is for, or what else.
+ * @param what What the connection is for, such as the text of a statement.
  */
 export function acquire(session: Session, signal: AbortSignal | undefined, what?: string): Promise<Lease> {
   const acquiring = session.acquire(what);
@@ -174,15 +174,15 @@ export function acquire(session: Session, signal: AbortSignal | undefined, what?
 }
 
 /**
- * Waits for work on a connection; when stopped, has the server end it, and waits for that within a limit.
+ * Waits for work on a connection. On an abort, asks the server to cancel the work, and waits for its end within a limit.
  *
- * A request to cancel says which connection is meant, not which statement, and a proxy on the way may deliver it late. Only
- * the error that it causes shows that it has arrived, so after any other end the connection is not used again. Nor before
- * the server has closed the request's own connection: PostgreSQL signals the process, then its group, so twice, and the
- * second signal could hit the next statement.
+ * A request to cancel names a connection, not a statement, and a proxy may deliver it late. Only the error that it causes
+ * shows that it has arrived, so after any other end the connection is not used again. It is also not used before the server
+ * has closed the request's own connection: PostgreSQL signals the process and then its group, and the second signal could
+ * hit the next statement.
  *
- * @param work What runs; it settles once the server is ready for more.
- * @throws What `work` throws; whoever asked to stop looks at the signal.
+ * @param work The running work; it settles once the server is ready for more.
+ * @throws What `work` throws; the caller has to check the signal.
  */
 export function cancelable<T>(
   session: Session,
@@ -225,8 +225,9 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
 }
 
 /**
- * A session that is held is worth more than the certainty that no request comes late: one that reaches the server between two
- * statements does nothing, so once all were taken, and the server had a moment for their signals, it goes on.
+ * Keeps a held session usable after a cancellation, because its state is worth more than certainty about late requests. A
+ * request that arrives between two statements does nothing, so the session goes on once the server has taken all requests
+ * and has had a moment to send their signals.
  */
 async function settle(lease: Lease, requests: Requests, limit: Promise<never>, work?: Promise<unknown>): Promise<void> {
   requests.over = true;
@@ -237,18 +238,18 @@ async function settle(lease: Lease, requests: Requests, limit: Promise<never>, w
     await pause(SIGNAL_MS);
     lease.broken = undefined;
   } catch {
-    // The server has not answered in time: it may still be at work.
+    // The server did not answer in time, and may still be working.
   }
 }
 
 interface Requests {
   /** How many were sent. */
   count: number;
-  /** How many the server has taken, to the end of their own connection. */
+  /** How many the server has taken: it has closed their connections. */
   taken: number;
-  /** Set to send no more. */
+  /** Whether to stop sending. */
   over: boolean;
-  /** When none is under way any more. */
+  /** Resolves when no request is under way any more. */
   ended: Promise<void>;
 }
 
@@ -260,14 +261,14 @@ function ask(session: Session, { client }: Lease, work: Promise<unknown>): Reque
     while (!requests.over) {
       requests.count++;
       await session.cancel(client).then(() => requests.taken++, () => {});
-      await pause(ASK_AGAIN_MS, settled.signal).catch(() => {}); // leaves no timer behind
+      await pause(ASK_AGAIN_MS, settled.signal).catch(() => {}); // an abort leaves no timer behind
     }
   };
   requests.ended = send();
   return requests;
 }
 
-/** The server's own limit on a statement has the same SQLSTATE. */
+/** Tells a cancellation from the server's statement timeout, which has the same SQLSTATE. */
 function isCancellation(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   return code === "57014" && !/timeout/.test(String(message));

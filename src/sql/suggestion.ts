@@ -1,7 +1,7 @@
 import { closest } from "../core/closest.ts";
 import type { Session } from "./session.ts";
 
-/** Characters of a message that can be the server's own; one that a function raised may be any text. */
+/** The most characters of a message that is read; a function may raise a message of any length. */
 export const LONGEST = 1000;
 
 const RELATIONS = `SELECT pg_catalog.concat(CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN ''
@@ -17,12 +17,12 @@ const COLUMNS = `SELECT DISTINCT pg_catalog.quote_ident(a.attname) AS name, a.at
   AND c.relname OPERATOR(pg_catalog.=) ANY ($1) LIMIT 5000`;
 
 /**
- * What a person probably meant by a table or column that is not there.
+ * Finds the name that was probably meant by a table or column that does not exist.
  *
- * @param session Where to look; on a connection of its own, since a transaction is aborted by the error.
- * @param error What the server said.
+ * @param session Looks up names on a separate connection, because the error has aborted any transaction.
+ * @param error The server's error.
  * @param text The statement.
- * @returns The name that is nearest, quoted as SQL needs it; `undefined` where nothing is near.
+ * @returns The closest name, quoted as SQL needs it; `undefined` if no name is close.
  */
 export async function suggest(
   session: Pick<Session, "lookUp">,

@@ -13,17 +13,17 @@ import { acquire, stoppable, until } from "./stop.ts";
 
 /** How a transaction runs. */
 export interface TransactionOptions {
-  /** What it sees of others. @default {"read committed"} */
+  /** The isolation level: which changes of other transactions it sees. @default {"read committed"} */
   isolation?: "read committed" | "repeatable read" | "serializable";
   /** Whether it may only read. @default {false} */
   readOnly?: boolean;
-  /** Ends it: what runs is canceled, everything is rolled back, and the signal's reason is thrown. */
+  /** Cancels what runs, rolls everything back, and throws the signal's reason. */
   signal?: AbortSignal;
-  /** Seconds that all of it may take, the wait for a connection included. @default {no limit} */
+  /** Seconds that the whole transaction may take, including the wait for a connection. @default {no limit} */
   timeout?: number;
 }
 
-/** The transaction whose function is running, and those around it. */
+/** A transaction whose function is running, and the scope around it. */
 interface Scope {
   transaction: Transaction;
   outer: Scope | undefined;
@@ -31,7 +31,7 @@ interface Scope {
 
 const scopes = new AsyncLocalStorage<Scope>();
 
-/** The session of the innermost transaction whose function is the caller, on any connection. */
+/** Returns the innermost transaction whose function the caller runs in, on any connection; `undefined` if there is none. */
 export function enclosing(): Session | undefined {
   let scope = scopes.getStore();
   while (scope?.transaction.committed) scope = scope.outer;
@@ -39,9 +39,9 @@ export function enclosing(): Session | undefined {
 }
 
 /**
- * Where a statement on a session runs: in the innermost of its transactions whose function is the caller, else on itself.
- * What a function leaves behind, such as a timer, is outside once all was committed. After a rollback it is refused: it
- * would write the half that does not depend on what is gone.
+ * Returns where a statement on a session runs: in the session's innermost transaction whose function the caller runs in, or
+ * else on the session itself. Code that outlives the function, such as a timer, runs outside of the transaction after a
+ * commit. After a rollback its statements are refused, because they would write only half of the work.
  */
 export function inScope(session: Session): Session {
   let scope = scopes.getStore();
@@ -51,7 +51,7 @@ export function inScope(session: Session): Session {
   return scope?.transaction ?? session;
 }
 
-/** As {@linkcode inScope}, for a transaction: a nested one takes all statements until it has ended. */
+/** Does what {@linkcode inScope} does, for a transaction: a nested one takes all statements until it ends. */
 function inside(transaction: Transaction): Session {
   let innermost: Transaction | undefined;
   for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
@@ -62,10 +62,12 @@ function inside(transaction: Transaction): Session {
 }
 
 /**
- * Runs a function whose statements on the same connection are part of its transaction, also those by `sql` and `db.sql`.
+ * Runs a function in a transaction. All its statements on that session are part of the transaction, including those of
+ * `sql` and `db.sql`.
  *
- * @param work Gets a session for the statements.
- * @throws As {@linkcode transact}.
+ * @param outside The session that the connection comes from.
+ * @param work Gets a function that finds the session for a statement.
+ * @throws What {@linkcode transact} throws.
  */
 export async function transactIn<T>(
   outside: Session,
@@ -73,18 +75,18 @@ export async function transactIn<T>(
   options: TransactionOptions = {},
 ): Promise<T> {
   return await transact(outside, (find, transaction) => {
-    // The await is inside: a query that the function returns runs when it is awaited.
+    // Await inside the scope: a query that the function returns runs only when it is awaited.
     return scopes.run({ transaction, outer: scopes.getStore() }, async () => await work(find));
   }, options);
 }
 
 /**
- * Runs statements that take effect together or not at all. Within a transaction they are one behind a savepoint.
+ * Runs statements that take effect together or not at all. Inside another transaction they run behind a savepoint.
  *
- * @param outside Where the connection comes from.
- * @param work Gets a session for the statements; none runs on it once this has ended.
- * @throws What `work` threw, {@linkcode TransactionOptions.signal}'s reason, or a `LakebaseError`: `QUERY_FAILED` where a
- * statement was not awaited, `CONNECTION_LOST` where the outcome of the commit is not known.
+ * @param outside The session that the connection comes from.
+ * @param work Gets a function that finds the session for a statement; no statement runs there after `work` has ended.
+ * @throws What `work` threw, the reason of {@linkcode TransactionOptions.signal}, or a `LakebaseError`: `QUERY_FAILED` if a
+ * statement failed or was not awaited, `CONNECTION_LOST` if the outcome of the commit is not known.
  */
 export async function transact<T>(
   outside: Session,
@@ -129,16 +131,16 @@ async function commit(transaction: Transaction, signal: AbortSignal | undefined)
 /** How long the server has to roll back before its connection is closed. */
 const ROLLBACK_LIMIT_MS = 1000;
 
-/** How a transaction begins and ends. */
+/** The SQL that begins and ends a transaction. */
 interface Verbs {
   begin: string;
   commit: string;
   rollBack: string;
-  /** Whether another transaction goes on after it. */
+  /** Whether the transaction is part of another one. */
   nested: boolean;
 }
 
-/** The statements of one transaction: one at a time, on one connection, and none after its end. */
+/** Runs the statements of one transaction: one at a time, on one connection, and none after its end. */
 export class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
   readonly learned: Session["learned"];
@@ -148,7 +150,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly connections = 1;
   readonly lease: Lease;
   readonly verbs: Verbs;
-  /** Where the outermost transaction's connection came from. */
+  /** The session that the outermost transaction's connection came from. */
   readonly root: Session;
   failure: string | undefined;
   committed = false;
@@ -156,12 +158,12 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly #over = new AbortController();
   readonly #stopped: AbortSignal | undefined;
   readonly #onStop = () => this.#over.abort(this.#stopped?.reason);
-  /** What waits for its turn, or has it. */
+  /** The statements that run or wait for their turn. */
   readonly #running = new Set<{ what: string }>();
   #turn: Promise<void> = Promise.resolve();
   #left = false;
 
-  /** Made by {@linkcode transact}. */
+  /** Called by {@linkcode transact}. */
   constructor(lease: Lease, outside: Session, { verbs, stopped }: { verbs: Verbs; stopped: AbortSignal | undefined }) {
     this.lease = lease;
     this.verbs = verbs;
@@ -175,7 +177,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     stopped?.addEventListener("abort", this.#onStop, { once: true });
   }
 
-  /** Ends every statement with the transaction. */
+  /** Aborts every statement when the transaction ends. */
   get signal(): AbortSignal {
     return this.#over.signal;
   }
@@ -203,16 +205,16 @@ export class Transaction implements Session, TransactionState, Disposable {
     this.#outside.transaction?.leave();
   }
 
-  /** Takes no more statements. */
+  /** Refuses further statements. */
   close(): void {
     this.#left = true;
   }
 
   /**
-   * Makes sure that nothing still runs when the function has returned. What does may end, so that its promise, which nobody
-   * awaits, does not reject and end the program before anybody has read why.
+   * Checks that no statement still runs after the function has returned. One that does may finish first: nobody awaits its
+   * promise, so its rejection would end the program before this error is read.
    *
-   * @throws {LakebaseError} `QUERY_FAILED`
+   * @throws {LakebaseError} `QUERY_FAILED` if a statement still runs.
    */
   async expectIdle(signal: AbortSignal | undefined): Promise<void> {
     if (this.#running.size === 0) return;
@@ -222,7 +224,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     throw notAwaited(running);
   }
 
-  /** Runs BEGIN, COMMIT or ROLLBACK when the statements before it have ended; its tag. */
+  /** Runs BEGIN, COMMIT or ROLLBACK after all earlier statements have ended, and returns its tag. */
   async command(text: string, signal: AbortSignal | undefined): Promise<string> {
     const release = await until(this.#takeTurn(), signal);
     const statement = { text, values: [] };
@@ -238,12 +240,12 @@ export class Transaction implements Session, TransactionState, Disposable {
     }
   }
 
-  /** Ends what still runs, then the transaction; a connection on which that fails is closed. */
+  /** Ends what still runs, then rolls back; marks the connection as broken if that fails. */
   async rollBack(): Promise<void> {
     this.close();
     if (!this.#over.signal.aborted) this.#over.abort(ended());
     if (this.lease.broken !== undefined) return;
-    // A server that went silent answers neither what still runs nor this; closing the connection rolls back as well.
+    // A silent server would never answer; closing the connection rolls back as well.
     const limit = AbortSignal.timeout(ROLLBACK_LIMIT_MS);
     await this.command(this.verbs.rollBack, limit).catch((error: Error) => this.lease.broken ??= error);
   }
@@ -275,7 +277,7 @@ function topVerbs({ isolation = "read committed", readOnly = false }: Transactio
 
 const SAVEPOINT = "lakebase_nested";
 
-/** A transaction that may only read has nothing to keep; to go back to the savepoint is the only way to end that. */
+/** A nested read-only transaction always ends in a rollback: only that lets the outer one write again. */
 function nestedVerbs({ isolation, readOnly = false }: TransactionOptions, lease: Lease): Verbs {
   const rollBack = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
   const begin = `SAVEPOINT ${SAVEPOINT}`;
@@ -310,7 +312,7 @@ function ended(): LakebaseError {
   );
 }
 
-/** COMMIT of a transaction in which a statement failed and was caught answers ROLLBACK, without an error. */
+/** Makes the error for a COMMIT after a failed statement; the server answers ROLLBACK, without an error of its own. */
 function rolledBack(failure: string | undefined): LakebaseError {
   const because = failure === undefined ? "" : ` The statement: ${failure}`;
   return new LakebaseError(

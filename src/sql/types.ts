@@ -4,7 +4,7 @@ import { parseArray } from "./parameter.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../core/type_names.ts";
 import type { TypeParser, TypeParsers } from "../settings/options.ts";
 
-/** What is not here stays the server's own text, which is always exact. */
+/** Parsers by type. Values of any other type stay the server's text, which is always exact. */
 const PARSERS: TypeParsers = {
   bool: (text) => text === "t",
   bytea: parseBytea,
@@ -19,20 +19,21 @@ const PARSERS: TypeParsers = {
   timestamptz: parseTimestamptz,
 };
 
-/** Finds the parser of a column, as `pg` takes it. */
+/** Finds the parser of a column, in the form that `pg` expects. */
 export interface ParserSource {
-  /** The parser for text of a type. */
+  /** Returns the parser for the text of a type. */
   getTypeParser(oid: number, format?: string): TypeParser;
-  /** Which of the texts have to be in the server's usual style. @default {those that become a `Date`} */
+  /** Which texts must be in the server's default style; "dates" are those that become a `Date`. @default {"none"} */
   readonly styled?: "dates" | "all" | "none";
-  /** Whether arrays of a database's own types become arrays. @default {false} */
+  /** Whether arrays of the database's own types become JavaScript arrays. @default {false} */
   readonly readsArrays?: boolean;
 }
 
 /**
- * The parsers of one connection.
+ * Returns the parsers of one connection.
  *
- * @param own Parsers that replace the usual ones, by type name; an array's elements follow their type.
+ * @param own Parsers that replace the default ones, by type name; a type's parser also reads the elements of its arrays.
+ * @param styled Which texts must be in the server's default style. By default those that become a `Date`.
  */
 export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled"] = "dates"): ParserSource {
   const byName = new Map<string, TypeParser>(Object.entries({ ...PARSERS, ...own }));
@@ -45,13 +46,13 @@ export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled
   return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled, readsArrays: true };
 }
 
-/** Types whose values are drawn as they are: those that lose nothing, and those whose text says less to a reader. */
+/** Types that are drawn from their values, because these lose nothing or are clearer than the server's text. */
 const DRAWN_AS_VALUES = new Set(["bool", "bytea", "int2", "int4", "int8", "oid"].flatMap((name) => BUILT_IN[name]!));
 
 /**
- * The parser of a column.
+ * Returns the parser of a column.
  *
- * @param element The element type if the column is an array of a type that not every Postgres has; else 0.
+ * @param element The oid of the element type if the column is an array of a type that is not built in; else 0.
  */
 export function columnParser(types: ParserSource, oid: number, element: number): TypeParser {
   if (element === 0 || !types.readsArrays) return types.getTypeParser(oid);
@@ -59,7 +60,7 @@ export function columnParser(types: ParserSource, oid: number, element: number):
   return (text) => parseArray(text, parse);
 }
 
-/** Whether a value may be drawn from another text than its own. */
+/** Tells whether a column is drawn from the server's text and not from its values. */
 export function isDrawnFromText(oid: number, parse: TypeParser): boolean {
   return parse !== asText && !DRAWN_AS_VALUES.has(oid);
 }
@@ -68,12 +69,12 @@ const MOMENTS = ["timestamptz", "timestamptz[]"];
 const TIMES = /^(date|timestamp|timestamptz|interval|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
 
 /**
- * An error where the session writes times in a style that a statement has set, and that is not what they are read as: the
- * month would be taken for the day.
+ * Returns an error if a statement has set a date or interval style that the parsers would misread: a month could be taken
+ * for a day.
  *
  * @param fields The columns.
- * @param reported What the server reports of the session's settings.
- * @param types How their values are read.
+ * @param reported The settings of the session that the server reports.
+ * @param types How the values of the columns are read.
  */
 export function unreadableStyle(
   fields: readonly { name: string; dataTypeID: number }[],
@@ -98,12 +99,12 @@ export function unreadableStyle(
   );
 }
 
-/** Only in an array of boxes a semicolon stands between the elements; it stays text. */
+/** An array of boxes stays text: it alone separates its elements with semicolons. */
 function arrayParser(name: string, element: TypeParser): TypeParser {
   return name === "box" ? asText : (text) => parseArray(text, element);
 }
 
-/** The parser of a type whose values are the server's texts. */
+/** The parser of a type whose values stay the server's text. */
 export function asText(text: string): string {
   return text;
 }
@@ -113,7 +114,7 @@ function parseInt8(text: string): number | bigint {
   return Number.isSafeInteger(value) ? value : BigInt(text);
 }
 
-/** In either `bytea_output`: in the format "escape" a back-slash is followed by another one or by three octal digits. */
+/** Reads both formats of `bytea_output`; in "escape", a backslash precedes another one or three octal digits. */
 function parseBytea(text: string): Uint8Array {
   if (text.startsWith("\\x")) return new Uint8Array(Buffer.from(text.slice(2), "hex"));
   const bytes = new Uint8Array(text.length);
@@ -126,12 +127,12 @@ function parseBytea(text: string): Uint8Array {
   return bytes.slice(0, size);
 }
 
-/** ISO with the time zone `+00`, `+05:30` or `+05:53:28`; `infinity`, BC and years past 9999 stay text. */
+/** Reads ISO text with a zone such as `+00`, `+05:30` or `+05:53:28`; `infinity`, BC and years past 9999 stay text. */
 function parseTimestamptz(text: string): Date | string {
   return fastTimestamp(text) ?? slowTimestamp(text);
 }
 
-/** The usual form, read by its characters: `2026-01-31 12:34:56.789+00`. */
+/** Reads the usual form, such as `2026-01-31 12:34:56.789+00`, by its character codes. */
 function fastTimestamp(text: string): Date | undefined {
   const end = text.length - 3;
   if (end < 19 || text.charCodeAt(10) !== 32 || text.charCodeAt(4) !== 45 || text.charCodeAt(16) !== 58) {
@@ -149,7 +150,7 @@ function fastTimestamp(text: string): Date | undefined {
   const time = Date.UTC(year, two(text, 5) - 1, two(text, 8), two(text, 11), two(text, 14), two(text, 17), ms);
   const offset = two(text, end + 1) * 3_600_000;
   const value = sign === 45 ? time + offset : time - offset;
-  return year >= 100 && !Number.isNaN(value) ? new Date(value) : undefined; // Date.UTC takes 99 for 1999
+  return year >= 100 && !Number.isNaN(value) ? new Date(value) : undefined; // Date.UTC reads 99 as 1999
 }
 
 function two(text: string, at: number): number {
