@@ -1,7 +1,7 @@
 /** The check of a list of columns. */
 export const COLUMN_NAMES = [isNames, 'a list of different columns\' names, such as ["id", "fare"]'] as const;
 
-/** The check of a delimiter: what both the CSV and the text format of COPY take as one. */
+/** The check of a delimiter that both the CSV and the text format of COPY accept. */
 export const DELIMITER = [
   isDelimiter,
   "one character of ASCII, and no quote, letter, digit, point, back-slash or line end",

@@ -8,25 +8,25 @@ import { bad } from "./options.ts";
 import { peek } from "./peek.ts";
 import { unzstd } from "./zstd.ts";
 
-/** Bytes to load, and what is known of them. */
+/** The bytes of a source, and what is known about them. */
 export interface LoadBytes extends AsyncDisposable {
-  /** What an error calls them. */
+  /** The source's name in errors. */
   readonly name: string;
-  /** How many there are, where that is known. */
+  /** The number of bytes; `undefined` if unknown, as for packed files and streams. */
   readonly size: number | undefined;
-  /** What they are by the first of them. */
+  /** The file type that the first bytes show; `undefined` if they show none. */
   readonly signature: FileSignature | undefined;
-  /** The bytes, unpacked. */
+  /** The unpacked bytes. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
-/** Bytes that a file is read by: a larger buffer is no faster, and all of the pipe's are of one size. */
+/** The size of a buffer for reading and unpacking. A larger one is no faster. */
 const READ_BYTES = 131_072;
 
 /**
- * Opens a file, or standard input for `-`. What is packed with gzip or zstd is unpacked, whatever it is called.
+ * Opens a file, or standard input for `-`. Unpacks gzip and zstd, whatever the file's extension.
  *
- * @throws {LakebaseError} `BAD_FILE` for what can't be read.
+ * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, and for any other archive or compression.
  */
 export async function openPath(path: string): Promise<LoadBytes> {
   if (path === "-") return await unpacked("standard input", undefined, Deno.stdin.readable, async () => {});
@@ -40,12 +40,17 @@ export async function openPath(path: string): Promise<LoadBytes> {
   }
 }
 
-/** Bytes that a program gives. @throws {LakebaseError} `BAD_PARAMETER` for what gives anything else. */
+/**
+ * Opens a stream of bytes or strings.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for a chunk of another type, `BAD_FILE` for an archive or a compression other than
+ * gzip and zstd.
+ */
 export async function openStream(source: AsyncIterable<unknown> | Iterable<unknown>): Promise<LoadBytes> {
   return await unpacked("the stream", undefined, bytesOf(source), async () => {});
 }
 
-/** An error for a file that is not what it should be. */
+/** Makes the error for a file that can't be loaded. */
 export function badFile(message: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", message, { cause });
 }
@@ -78,13 +83,13 @@ async function unpacked(
   };
 }
 
-/** Goes on until so many bytes have come. */
+/** A condition for `peek`: reads on until this many bytes have arrived. */
 export function enough(bytes: number): (chunk: Uint8Array) => boolean {
   let seen = 0;
   return (chunk) => (seen += chunk.length) < bytes;
 }
 
-/** What a file of bytes can't be, with what to do about it. */
+/** File types that can't be loaded, with the text of their errors. */
 const FOREIGN: ReadonlyMap<FileSignature | undefined, string> = new Map<FileSignature, string>([
   ["7z", "a 7z archive; unpack it, or pack it with gzip or zstd"],
   ["zip", "a ZIP archive, as .zip and .xlsx files are; unpack it, or save it as CSV"],
@@ -92,7 +97,7 @@ const FOREIGN: ReadonlyMap<FileSignature | undefined, string> = new Map<FileSign
   ["xz", "packed with xz; unpack it with unxz, or pack it with gzip or zstd"],
 ]);
 
-/** Node's, since a file may be of several parts, which the web's `DecompressionStream` refuses. */
+/** Unpacks gzip with Node, because the web's `DecompressionStream` refuses a file of several members. */
 function gunzip(
   packed: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   chunkSize: number,
@@ -135,20 +140,20 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
   }
 }
 
-/** A file that was opened, and what is known of it. */
+/** An open file, and what is known about it. */
 export interface OpenFile {
   /** The file. */
   file: Deno.FsFile;
-  /** Its length. */
+  /** Its size in bytes. */
   size: number;
-  /** Whether it is one on a disk, of which the length is right: a pipe has none. */
+  /** Whether it is a regular file; only then is `size` right. */
   isFile: boolean;
 }
 
 /**
  * Opens a file to load.
  *
- * @throws {LakebaseError} `BAD_FILE` for what is none, or can't be read.
+ * @throws {LakebaseError} `BAD_FILE` for a folder, and for a file that does not exist or can't be read.
  */
 export async function openFile(path: string): Promise<OpenFile> {
   const file = await Deno.open(path, { read: true }).catch((cause) => {
@@ -164,7 +169,7 @@ export async function openFile(path: string): Promise<OpenFile> {
   }
 }
 
-/** The error of a file that the system does not let us read. */
+/** Makes the error for a file that the system can't open or read. */
 export function unreadableFile(path: string, cause: Error): LakebaseError {
   const problem = cause instanceof Deno.errors.NotFound
     ? "there is no such file"

@@ -11,7 +11,7 @@ import { typeOfField } from "./infer.ts";
 import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
 import { BY_OPTION, type LoadTable, matchColumns } from "./table.ts";
 
-/** An Arrow or Parquet file, or a stream of Arrow. */
+/** Opens an Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
   source: string | LoadBytes,
   format: "arrow" | "parquet",
@@ -23,12 +23,12 @@ export async function openColumnar(
     const name = typeof source === "string" ? basename(source) : source.name;
     return new Columnar({ name, size, refuse: badData }, rows, options);
   } catch (error) {
-    await rows[Symbol.asyncDispose](); // else its worker would keep the process from its end
+    await rows[Symbol.asyncDispose](); // a running worker would keep the process alive
     throw error;
   }
 }
 
-/** The columns of a query. */
+/** Makes a source of the columns of a query. */
 export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
   const batch = columns[BATCH];
   const found = columns.fields.map(({ key, oid }, index) => ({
@@ -118,7 +118,7 @@ class Columnar implements Incoming {
         yield piece.bytes;
       }
     };
-    const copy = this.#file.copy(choice); // begins to read
+    const copy = this.#file.copy(choice); // starts to read
     return {
       columns,
       options: "FORMAT text",

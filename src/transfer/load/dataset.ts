@@ -10,31 +10,31 @@ import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } fro
 import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 
-/** How a dataset's files are opened. */
+/** The functions that open a dataset's files. */
 export interface OpenFiles {
-  /** The format that a file's name tells. */
+  /** The format of a file, by its extension, else by its first bytes. */
   formatOf(path: string): Promise<LoadFormat>;
-  /** Opens a file; `undefined` for one of text without a byte, which has no rows. */
+  /** Opens a file; `undefined` for an empty text file, which has no rows. */
   open(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined>;
 }
 
-/** Rows that are looked at to find out the types, of all files together, and of each at least. */
+/** The number of rows sampled for types: in all files together, and at least in each file. */
 const SAMPLE_ROWS = 10_000;
 const FEWEST_SAMPLED = 100;
 
-/** A file, with what its folders say of it. */
+/** A file and the partitions that its folders name. */
 interface Part extends DataFile {
   partitions: ReadonlyMap<string, string | null>;
 }
 
 /**
- * The files of a folder, a glob or a list, as one source: they are loaded one after the other, in the order of their names, or
- * of the list.
+ * Opens the files of folders, globs and lists as one source. They are loaded one after another: the files of a folder or a
+ * glob sorted by path, those of a list in its order.
  *
  * @param places The folders, globs and files.
- * @param name What an error calls them together.
- * @throws {LakebaseError} `BAD_FILE` for what is not there, for files of different formats, and for folders of hive partitions
- * that do not agree.
+ * @param name The dataset's name in errors.
+ * @throws {LakebaseError} `BAD_FILE` for a missing file, for files of different formats, and for files whose hive partitions
+ * differ; `BAD_PARAMETER` for a file that is listed twice.
  */
 export async function openDataset(
   places: readonly string[],
@@ -83,7 +83,7 @@ async function formatOfAll(
   );
 }
 
-/** A file outside of the folders of the others is a mistake more often than it is a NULL. */
+/** Refuses files with different partitions: a file outside the partition folders is more often a mistake than a NULL. */
 function expectSamePartitions(parts: readonly Part[]): void {
   const [first, ...others] = parts;
   const names = [...first!.partitions.keys()].sort();
@@ -106,7 +106,7 @@ class Dataset implements Incoming {
   readonly refuse = badData;
   readonly sampled: boolean;
   readonly paths: readonly string[];
-  /** That of the first file with one. */
+  /** The guess of the first file that has one. */
   guess: Incoming["guess"];
   readonly #places: readonly string[];
   readonly #parts: readonly Part[];
@@ -140,7 +140,7 @@ class Dataset implements Incoming {
     this.size = packed ? undefined : parts.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Looks into every file, since a later one may have wider values, or more columns. */
+  /** Reads the beginning of every file, because a later one may have wider values or more columns. */
   async newColumns(): Promise<Map<string, string>> {
     const columns = new DatasetColumns(Object.keys(this.#options.types ?? {}));
     const sampleRows = Math.max(FEWEST_SAMPLED, Math.ceil(SAMPLE_ROWS / this.#parts.length));
@@ -163,12 +163,12 @@ class Dataset implements Incoming {
     throw new TypeError("a dataset is copied by its parts");
   }
 
-  /** Its files: while one is read, the next is opened, and a worker reads its first rows. */
+  /** The files in order. While one is read, the next is opened, and a worker reads its first rows. */
   async *parts(table: LoadTable): AsyncGenerator<CopyPart, void, void> {
     const open = (index: number) => {
       const part = this.#parts[index];
       const opened = part && this.#openCopy(part, table);
-      opened?.catch(() => {}); // it is awaited later, or not at all
+      opened?.catch(() => {}); // awaited later, if at all
       return opened;
     };
     let next = open(0);
@@ -213,7 +213,7 @@ class Dataset implements Incoming {
     });
   }
 
-  /** Names of partitions are none of a file's own columns. */
+  /** The options for one file. Its `columns` omit the partitions, which the file itself does not have. */
   #fileOptions({ partitions }: Part): SourceOptions {
     const { types: _types, columns, ...rest } = this.#options;
     const options = { ...rest, readers: this.#readers, expected: partitions };
@@ -222,7 +222,7 @@ class Dataset implements Incoming {
     return { ...options, columns: listed?.filter((name) => !partitions.has(name)) ?? columns };
   }
 
-  /** Where a person chose columns, those that are meant; CSV and TSV have a name for each of the file's own. */
+  /** The partitions to load. A list of `columns` selects them, but in CSV and TSV it names only the file's own columns. */
   #chosenPartitions({ partitions }: Part): ReadonlyMap<string, string | null> {
     const columns = listedColumns(this.#options);
     if (columns === undefined || this.#format === "csv" || this.#format === "tsv") return partitions;
@@ -256,7 +256,7 @@ function contradicts({ column, files, types }: Contradiction): LakebaseError {
   );
 }
 
-/** A file of a dataset, with the columns that its folders give it. */
+/** A file of a dataset, with its partitions as columns. */
 class DatasetFile implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
@@ -265,7 +265,7 @@ class DatasetFile implements Incoming {
   readonly refuse: Incoming["refuse"];
   readonly guess: Incoming["guess"];
   readonly #file: Incoming;
-  /** What its folders give it. */
+  /** The partitions that are not columns of the file itself. */
   readonly partitions: ReadonlyMap<string, string | null>;
 
   constructor(file: Incoming, path: string, partitions: ReadonlyMap<string, string | null>) {
@@ -278,7 +278,7 @@ class DatasetFile implements Incoming {
     this.#file = file;
     const twice = new Set(file.names).intersection(new Set(partitions.keys()));
     this.partitions = new Map([...partitions].filter(([name]) => !twice.has(name)));
-    // Arrow and Parquet have the values as they were: polars writes them into the files too. Reading them compares the two.
+    // Polars also writes the partitions into Arrow and Parquet files, whose reader compares them with the folders.
     if (!file.sampled || twice.size === 0) return;
     const [name] = twice;
     throw badData(
@@ -322,7 +322,7 @@ class DatasetFile implements Incoming {
   async *#bytes(copy: IncomingCopy, follows: boolean): AsyncGenerator<Uint8Array, void, void> {
     const { layout = COPY_TEXT, columns } = copy;
     const values = [...this.partitions.values()];
-    // Without a column of the file's own nothing follows the last delimiter.
+    // If the file has no columns of its own, nothing follows the last delimiter.
     const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
     try {
       const bytes = copy.bytes(follows);
@@ -349,7 +349,7 @@ function inFileNow<T>(path: string, work: () => T): T {
   }
 }
 
-/** An error with the file's whole path: in hive folders many files have one name. */
+/** Puts the file's whole path into an error, because many files in hive folders have the same name. */
 function named(error: unknown, path: string): unknown {
   if (!(error instanceof LakebaseError) || error.message.includes(path)) return error;
   const { code, message, cause, sqlstate } = error;
@@ -359,7 +359,7 @@ function named(error: unknown, path: string): unknown {
   return new LakebaseError(code, text, { cause, sqlstate });
 }
 
-/** What an error calls a list of files. */
+/** The name of a list of files in errors. */
 export function listName(places: readonly string[]): string {
   return places.length === 1 ? places[0]! : `${countText(places.length, "file")} (${places[0]}, ...)`;
 }

@@ -1,33 +1,34 @@
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 
-/** A column of a file, as far as a dataset's new table is concerned. */
+/** The type of a file's column, to find the type in a dataset's new table. */
 export type FileType =
-  /** Found by looking at rows; `undefined` where they had nothing but NULL. */
+  /** Found by sampling rows; `undefined` if all of them had NULL. */
   | { sampled: NewType | undefined }
-  /** The file's own, as SQL has it; `undefined` for a column of NULLs, which has none. */
+  /** The file's own type, in SQL; `undefined` for a column of NULLs without a type. */
   | { own: string | undefined };
 
-/** A contradiction between two files. */
+/** Two files whose types for a column have no common type. */
 export interface Contradiction {
   /** The column. */
   column: string;
-  /** The files, and the types that they have for it. */
+  /** The two files. */
   files: readonly [string, string];
+  /** Their types for the column, in the same order. */
   types: readonly [string, string];
 }
 
-/** The columns of all files of a dataset, each of a type that takes the values of all of them. */
+/** Collects the columns of a dataset's files, each with a type that holds the values of all files. */
 export class DatasetColumns {
   readonly #columns = new Map<string, { file: string; type: FileType }>();
   readonly #partitions = new Map<string, NewType | undefined>();
   readonly #given: ReadonlySet<string>;
 
-  /** @param given The columns whose types a person gave. */
+  /** @param given The columns whose types the caller gave. */
   constructor(given: Iterable<string>) {
     this.#given = new Set(given);
   }
 
-  /** Takes the columns of a file; how it contradicts an earlier one, where it does. */
+  /** Adds a file's columns. @returns How the file contradicts an earlier one; `undefined` if it does not. */
   add(file: string, columns: ReadonlyMap<string, FileType>): Contradiction | undefined {
     for (const [column, type] of columns) {
       const before = this.#columns.get(column);
@@ -45,7 +46,7 @@ export class DatasetColumns {
     return undefined;
   }
 
-  /** Takes a file's partitions. */
+  /** Adds a file's partitions. */
   addPartitions(partitions: ReadonlyMap<string, string | null>): void {
     for (const [name, value] of partitions) {
       const type = value === null ? undefined : typeOfText(value);
@@ -53,7 +54,7 @@ export class DatasetColumns {
     }
   }
 
-  /** What a table for them has; the partitions come last, as Spark has it. */
+  /** The columns of the new table and their SQL types. The partitions come last, as in Spark. */
   types(): Map<string, string> {
     const columns = Array.from(this.#columns, ([name, { type }]) => [name, textOf(type)] as const);
     const own = [...this.#partitions].filter(([name]) => !this.#columns.has(name));
@@ -75,13 +76,13 @@ function widest(a: FileType, b: FileType): FileType | undefined {
 }
 
 const WHOLE = ["smallint", "integer", "bigint"];
-/** The digits of whole numbers. */
+/** The most digits of each integer type. */
 const DIGITS: Readonly<Record<string, number>> = { smallint: 5, integer: 10, bigint: 19 };
 const NUMERIC = /^numeric(?:\((\d+)(?:, ?(\d+))?\))?$/;
 const MOST_DIGITS = 1000;
 
 /**
- * The type that takes every value of two types of files, exactly; `undefined` where none does.
+ * The SQL type that holds every value of both types exactly; `undefined` if there is none.
  *
  * @example
  * ```ts
@@ -112,7 +113,7 @@ function widerNumber(a: string, b: string): string {
   const whole = [a, b].filter((type) => WHOLE.includes(type));
   if (whole.length === 2) return WHOLE[Math.max(WHOLE.indexOf(a), WHOLE.indexOf(b))]!;
   const floating = [a, b].some((type) => type === "real" || type === "double precision");
-  // A double holds every whole number of 53 bits, and a numeric whatever either of them holds.
+  // A double holds every smallint and integer exactly. Beside a bigint or a numeric, only numeric holds all values.
   if (floating) return whole[0] === "smallint" || whole[0] === "integer" ? "double precision" : "numeric";
   const [first, second] = [digitsOf(a), digitsOf(b)];
   if (first === undefined || second === undefined) return "numeric";
@@ -121,7 +122,7 @@ function widerNumber(a: string, b: string): string {
   return precision > MOST_DIGITS ? "numeric" : `numeric(${precision},${scale})`;
 }
 
-/** The digits before the point, and behind it. */
+/** The number of digits before and after the decimal point; `undefined` if the type has no limit. */
 function digitsOf(type: string): { before: number; scale: number } | undefined {
   const digits = DIGITS[type];
   if (digits !== undefined) return { before: digits, scale: 0 };

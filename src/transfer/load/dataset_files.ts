@@ -5,28 +5,29 @@ import { isGlob, matchesName, splitGlob } from "./glob.ts";
 
 /** A file of a dataset. */
 export interface DataFile {
-  /** Its path, as the person wrote it down to the folder or the glob. */
+  /** Its path, which begins as the caller wrote the folder or the glob. */
   path: string;
-  /** Its bytes. */
+  /** Its size in bytes. */
   size: number;
-  /** When it was last written, in milliseconds since 1970; 0 where the system does not say. */
+  /** When it was last written, in milliseconds since 1970; 0 if the system does not say. */
   written: number;
 }
 
-/** The value of a hive partition that stands for NULL. */
+/** The value of a hive partition that means NULL. */
 export const HIVE_NULL = "__HIVE_DEFAULT_PARTITION__";
 
-/** Names that an error lists at most. */
+/** The most names that an error lists. */
 const MOST_NAMED = 10;
 
 /**
- * The files of a folder, a glob, or a file.
+ * Finds the files of a folder or a glob, or a single file.
  *
- * Names that begin with `_` or `.` are no data: `_SUCCESS`, `.part-0.crc`. What a glob names so by itself is taken.
+ * Names that begin with `_` or `.`, such as `_SUCCESS` and `.part-0.crc`, are skipped unless the glob's part begins with the
+ * same character.
  *
- * @returns The files in the order of their names.
- * @throws {LakebaseError} `BAD_FILE` for what is not there or can't be read, a folder without files, a glob that matches
- * nothing, and a Delta table, whose folder holds rows that were deleted.
+ * @returns The files, sorted by path.
+ * @throws {LakebaseError} `BAD_FILE` for a path that does not exist or can't be read, a folder without files, a glob that
+ * matches nothing, and a Delta table, whose folder still holds deleted rows.
  */
 export async function findFiles(place: string, signal?: AbortSignal): Promise<DataFile[]> {
   const isThere = await lookAt(place) !== undefined;
@@ -65,7 +66,7 @@ function fileOf(path: string, { size, mtime }: Deno.FileInfo): DataFile {
   return { path, size, written: mtime?.getTime() ?? 0 };
 }
 
-/** @param above The real paths of the folders that it is in: a link to one of them would lead round in circles. */
+/** @param above The real paths of the parent folders: following a link to one of them would never end. */
 async function walk(folder: string, above: readonly string[], found: DataFile[], signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
   const real = await Deno.realPath(folder);
@@ -83,7 +84,7 @@ async function walk(folder: string, above: readonly string[], found: DataFile[],
   }
 }
 
-/** Hive's rule, which Spark has too: a partition's column may well begin with `_`. */
+/** The rule of Hive and Spark. The column of a partition may begin with `_`. */
 function isHidden(name: string): boolean {
   return name.startsWith(".") || name.startsWith("_") && !name.includes("=");
 }
@@ -107,7 +108,7 @@ function join(folder: string, name: string): string {
   return folder === "" || folder.endsWith("/") ? folder + name : `${folder}/${name}`;
 }
 
-/** The files and folders that a glob matches, a part of the path at a time: only folders that match are read. */
+/** The files and folders that a glob matches. Matches one part of the path at a time, to read only matching folders. */
 async function expand(glob: string): Promise<Set<string>> {
   const all = new Set<string>();
   for (const { root, parts } of splitGlob(glob)) {
@@ -132,14 +133,14 @@ function matches(part: string, name: string): boolean {
   return (!isHidden(name) || part[0] === name[0]) && matchesName(part, name);
 }
 
-/** All folders below one; with `files`, all that is in it. */
+/** All folders below one; with `files`, the files and folders directly in it. */
 async function below(place: string, files: boolean): Promise<string[]> {
   const found: string[] = [];
   for (const { name, isDirectory } of await listedEntries(place)) {
     if (isHidden(name)) continue;
     const path = join(place, name);
     if (files || isDirectory) found.push(path);
-    if (isDirectory && !files) found.push(...await below(path, files)); // a folder that is taken is read whole
+    if (isDirectory && !files) found.push(...await below(path, files)); // findFiles reads a matched folder whole
   }
   return found;
 }
@@ -148,13 +149,13 @@ async function listed(folder: string): Promise<string[]> {
   return (await listedEntries(folder)).map(({ name }) => name);
 }
 
-/** What is in a folder; nothing where it is none, as in a glob a file may stand where it means a folder. */
+/** The entries of a folder; empty for a file, since a glob may match a file where it needs a folder. */
 async function listedEntries(folder: string): Promise<Deno.DirEntry[]> {
   const info = await lookAt(folder === "" ? "." : folder);
   return info?.isDirectory ? await entries(folder === "" ? "." : folder) : [];
 }
 
-/** Why there is no file for a folder or a glob, with what is near. */
+/** Says why a folder or a glob has no files, and lists the names that exist. */
 async function nothing(place: string, isFolder: boolean): Promise<string> {
   if (isFolder) {
     const names = await listed(place);
@@ -170,7 +171,7 @@ async function nothing(place: string, isFolder: boolean): Promise<string> {
   return "it matches nothing";
 }
 
-/** What is wrong with a path of which nothing is there: the first part that is missing, and what is near. */
+/** Names the first missing part of a path, and the existing name closest to it. */
 async function missing(path: string): Promise<string> {
   const parts = path.replace(/\/+$/, "").split("/");
   for (let length = 1; length <= parts.length; length++) {
@@ -194,10 +195,10 @@ function some(names: readonly string[]): string {
 }
 
 /**
- * The hive partitions of a path: its folders called `name=value`.
+ * The hive partitions of a path: its folders named `name=value`.
  *
- * @returns The values by their names, in the path's order; `null` for `__HIVE_DEFAULT_PARTITION__`.
- * @throws {LakebaseError} `BAD_FILE` for a name that comes twice, and for one without a value.
+ * @returns The values by name, in the path's order; `null` for `__HIVE_DEFAULT_PARTITION__`.
+ * @throws {LakebaseError} `BAD_FILE` for a repeated name, and for a name without a value.
  *
  * @example
  * ```ts
@@ -220,7 +221,7 @@ export function partitionsOf(path: string): Map<string, string | null> {
   return found;
 }
 
-/** What is escaped in a path, in UTF-8; a `%` that begins no such byte stands for itself, as Spark has it. */
+/** Decodes `%XX` escapes as UTF-8. As in Spark, invalid escapes stay unchanged. */
 function unescape(text: string): string {
   return text.replace(/(?:%[\da-f]{2})+/gi, (escaped) => {
     try {

@@ -22,15 +22,15 @@ import { bad, badData, listedColumns, renamed, type SourceOptions } from "./opti
 import { peek, type Peeked } from "./peek.ts";
 import { BY_OPTION, delimiterHint, type LoadColumn, type LoadTable, matchColumns, otherDelimiter } from "./table.ts";
 
-/** The part of a file that is looked at for types and for the dialect: bytes, or records, whichever is less. */
+/** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
 const SAMPLE_BYTES = 1_048_576;
 const SAMPLE_RECORDS = 10_000;
-/** A header may be long, however few records are wanted. */
+/** The lowest byte limit of a sample, because a header may be long even if few records are sampled. */
 const FEWEST_BYTES = 131_072;
 
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
-/** A CSV or TSV file. Most are sent to the server as they are; what COPY can't read is rewritten on the way. */
+/** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
   const start = await peek(bytes.chunks, enough(BYTE_ORDER_MARK.length));
   const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
@@ -59,20 +59,20 @@ export async function openDelimited(bytes: LoadBytes, options: SourceOptions, qu
   }
 }
 
-/** Where a file's text comes from, in UTF-8 and without the lines that are skipped. */
+/** A file's text, in UTF-8 and without the skipped lines. */
 interface DelimitedSource extends AsyncDisposable {
   name: string;
   size: number | undefined;
   peeked: Peeked<Uint8Array>;
 }
 
-/** The encoding that a byte order mark names; UTF-8 needs no decoding. */
+/** The encoding that a UTF-16 byte order mark shows; `undefined` for UTF-8, which needs no decoding. */
 function markedEncoding(head: Uint8Array): string | undefined {
   if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
   return head[0] === 0xfe && head[1] === 0xff ? "utf-16be" : undefined;
 }
 
-/** The bytes in UTF-8. @throws {LakebaseError} `BAD_FILE` for what is not in that encoding. */
+/** Converts bytes to UTF-8. @throws {LakebaseError} `BAD_FILE` for bytes that are invalid in their encoding. */
 async function* inUtf8(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   encoding: string | undefined,
@@ -97,7 +97,7 @@ async function* inUtf8(
   yield encoder.encode(decode());
 }
 
-/** The bytes behind the first lines. */
+/** The bytes after the first lines. */
 async function* skipLines(
   chunks: AsyncIterable<Uint8Array>,
   lines: number,
@@ -114,7 +114,7 @@ async function* skipLines(
   }
 }
 
-/** The header is enough, unless types are to be found, or the dialect of a file that is not plain. */
+/** Samples only the header, unless types are needed, or the dialect of a file that is not plain. */
 function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
   const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
   const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
@@ -135,12 +135,12 @@ function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Arra
   };
 }
 
-/** Whether the delimiter or the escape is to be found. A person who names one column has said that nothing delimits. */
+/** Whether the delimiter or the escape must be detected. A list of one column means that there is no delimiter. */
 function isDialectOpen(options: SourceOptions): boolean {
   return (options.delimiter === undefined && listedColumns(options)?.length !== 1) || options.escape === undefined;
 }
 
-/** Only CSV has dialects: a TSV file is what `pull` and COPY write. */
+/** Detects the dialect of a CSV file. TSV has only one: that of `pull` and COPY. */
 function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
   if (!quotes) return {};
   if (!isDialectOpen(options)) return {};
@@ -184,7 +184,7 @@ class Delimited implements Incoming {
   readonly #options: SourceOptions;
   readonly #sample: FileRecord[];
   readonly #marked: boolean;
-  /** How many of the file's first columns are left out. */
+  /** The number of leading columns that are left out. */
   readonly #dropped: number;
 
   constructor(source: DelimitedSource, guess: DialectGuess, options: SourceOptions, quotes: boolean) {
@@ -242,7 +242,7 @@ class Delimited implements Incoming {
     await this.#source[Symbol.asyncDispose]();
   }
 
-  /** One column named "a;b" is most likely two, and would be found out late. */
+  /** Refuses a single column with a name such as "a;b", which is most likely two columns with another delimiter. */
   #expectDelimiter(names: readonly string[]): void {
     const [name, ...more] = names;
     const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
@@ -254,7 +254,7 @@ class Delimited implements Incoming {
     );
   }
 
-  /** The file's bytes as they are. A first file's header is sent too, for the server to pass over. */
+  /** Sends the file's bytes unchanged. The header of a COPY's first file is sent too, and the server skips it. */
   #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
     const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
     const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
@@ -285,11 +285,11 @@ class Delimited implements Incoming {
   }
 
   /**
-   * The bytes of the first line with its end, behind the byte order mark; `undefined` where the line does not end in a line
-   * feed alone, or has one inside of quotes: the server takes one kind of line end in a COPY.
+   * The length in bytes of the first line with its line feed, without the byte order mark. `undefined` if the line has a line
+   * feed inside quotes, or does not end in a line feed alone: a COPY takes only one kind of line end.
    */
   #firstLine(): number | undefined {
-    const text = new TextDecoder().decode(joinBytes(this.#source.peeked.head)); // without the byte order mark
+    const text = new TextDecoder().decode(joinBytes(this.#source.peeked.head)); // drops the byte order mark
     const end = new RecordEnds(this.#dialect).find(text, 0);
     const line = text.slice(0, end);
     if (end === -1 || text[end] !== "\n" || line.includes("\n") || line.includes("\uFFFD")) return undefined;
@@ -306,7 +306,7 @@ class Delimited implements Incoming {
     if (fault !== undefined) throw this.#scanFault({ ...fault, line: fault.line + lines });
   }
 
-  /** The file's text without its byte order mark, and without so many bytes behind it. */
+  /** The file's text, without its byte order mark and the first `from` bytes after it. */
   async *#text(from = 0): AsyncGenerator<Uint8Array, void, void> {
     let skip = from + (this.#marked ? BYTE_ORDER_MARK.length : 0);
     for await (const chunk of this.#source.peeked.rest()) {
@@ -326,7 +326,7 @@ class Delimited implements Incoming {
     return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
   }
 
-  /** The file's records, written anew. */
+  /** Rewrites the file's records as COPY text. */
   #copyRecords(columns: readonly LoadColumn[]): IncomingCopy {
     const lines = new RowLines();
     const place = (row: number) => this.#place(lines.of(row));
@@ -416,7 +416,7 @@ class Delimited implements Incoming {
   #readSample(head: Uint8Array): FileRecord[] {
     const { create, comment, skipBlankLines, sampleRows = SAMPLE_RECORDS } = this.#options;
     const found: FileRecord[] = [];
-    const text = uncommented(new TextDecoder().decode(head), comment); // the decoder takes the byte order mark off
+    const text = uncommented(new TextDecoder().decode(head), comment); // the decoder drops the byte order mark
     for (const record of records(text, this.#dialect, this.#source.peeked.whole)) {
       if (skipBlankLines && record.length === 1 && !record[0]?.trim()) continue;
       found.push(record);
@@ -436,11 +436,11 @@ class Delimited implements Incoming {
     }
     const header = this.#sample[0];
     if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#withoutHeader()}`);
-    if (header.length === 1 && !header[0] && columns === undefined) return []; // what pull() writes of a table without any
+    if (header.length === 1 && !header[0] && columns === undefined) return []; // pull() writes this for a table without columns
     return renamed(this.#ownNames(header), columns, this.name);
   }
 
-  /** The names in the header; the first one may be left out, or given by the option `index`. */
+  /** The names in the header. The option `index` drops or names a first column without a name. */
   #ownNames(header: FileRecord): string[] {
     const { index } = this.#options;
     const names = header.map((name) => name ?? "");
@@ -472,26 +472,26 @@ class Delimited implements Incoming {
 
 const ENCODING_HINT = `say which encoding it is in: ${optionText({ encoding: "windows-1252" })}`;
 
-/** The lines that rows stand in; of rows that the server has long taken nothing is kept. */
+/** Maps rows to the file's lines. Forgets rows that the server took long ago. */
 class RowLines {
-  /** Where the distance between a row's number and its line changes: the row, and the line. */
+  /** The rows where the difference between row number and line number changes, with their lines. */
   readonly #changes: [row: number, line: number][] = [];
   #line = 1;
   #started = 1;
 
-  /** The line that the last record begins in. */
+  /** The line on which the last record begins. */
   get last(): number {
     return this.#started;
   }
 
-  /** Takes the next record of the file: the line that it begins in. */
+  /** Takes the next record, and returns the line on which it begins. */
   next(record: string): number {
     this.#started = this.#line++;
     for (let at = record.indexOf("\n"); at !== -1; at = record.indexOf("\n", at + 1)) this.#line++;
     return this.#started;
   }
 
-  /** Says that the record has become this row. */
+  /** Notes that the last record became this row. */
   row(row: number): void {
     const last = this.#changes.at(-1);
     if (last !== undefined && this.#started - row === last[1] - last[0]) return;
@@ -506,7 +506,7 @@ class RowLines {
   }
 }
 
-/** A number with a decimal comma as SQL writes it; any other text as it is. */
+/** Replaces a number's decimal comma by a point. Returns any other text unchanged. */
 function withPoint(text: string): string {
   return /^[+-]?\d*,\d+(?:[eE][+-]?\d+)?$/.test(text) ? text.replace(",", ".") : text;
 }

@@ -6,61 +6,61 @@ const SPACE = 0x20;
 const POINT = 0x2e;
 const BACKSLASH = 0x5c;
 
-/** Where the scan stands in a record of CSV; the states are those of `RecordEnds`, for bytes. */
+/** The states of the scan within a CSV record: those of `RecordEnds`, for bytes. */
 const START = 0;
 const PLAIN = 1;
 const QUOTED = 2;
 const ESCAPED = 3;
 const CLOSING = 4;
 
-/** What keeps a file from being sent as it is. */
+/** The reason why a file can't be sent. */
 export interface ScanFault {
   /** The line, from 1. */
   line: number;
-  /** A line of `\\.` alone, or a back-slash that may escape a quote. */
+  /** A line that is only `\.`, or a backslash that may escape a quote. */
   what: "end mark" | "escape";
 }
 
 /**
- * Looks at bytes on their way to COPY, in one pass:
+ * Scans bytes on their way to COPY, in one pass:
  *
  * - It counts lines, for the progress.
- * - It finds a line of `\.`: PostgreSQL takes it for the end of the data and drops the rest without a word. Before
- *   version 18 it does so in CSV too, where the line may well be a value.
- * - It keeps quotes inside of unquoted values, as in `6" pipe`. COPY drops such a quote and takes all that follows up to
- *   the next quote, line ends too, for one value. One is sent as `""""`, a
- *   quoted part that holds a quote, and each that follows it at once as two more.
- * - It finds a back-slash before a quote that is followed by more text. It is most likely an escape, which the beginning of
- *   the file did not show; read without one, the value would lose the quote.
+ * - It finds a line that is only `\.`: PostgreSQL takes this line for the end of the data and silently drops the rest. Before
+ *   version 18 it does so in CSV too, where the line may be a value.
+ * - It keeps quotes inside unquoted values, as in `6" pipe`. COPY would drop such a quote and read everything up to the next
+ *   quote, including line ends, as one value. The scan sends `""""` instead, a quoted part that holds a quote, and two more
+ *   quotes for each quote directly after it.
+ * - It finds a backslash before a closing quote that is followed by more text. The backslash is most likely an escape that
+ *   the beginning of the file did not show; COPY would drop the quote.
  */
 export class DelimitedScan {
-  /** Lines that have ended; a line end inside of quotes ends none. */
+  /** The number of lines that have ended. A line end inside quotes does not count. */
   lines = 0;
-  /** Line feeds inside of quotes, which the server counts as lines. */
+  /** The number of line feeds inside quotes, which the server counts as lines. */
   #inQuotes = 0;
-  /** Whether a back-slash stands before a line end, so that it is not clear how the server counts. */
+  /** Whether a backslash came before a line end, so that the server's count is unclear. */
   #escapedEnd = false;
   readonly #quotes: boolean;
   readonly #quote: number;
   readonly #escape: number;
   readonly #delimiter: number;
-  /** The bytes that mean something in a value without quotes: 1 for each of them. */
+  /** 1 for each byte that is special in an unquoted value. */
   readonly #special = new Uint8Array(256);
-  /** What stands for a quote that belongs to an unquoted value. */
+  /** The bytes that are sent for a quote inside an unquoted value, and for one directly after it. */
   readonly #kept: Uint8Array;
   readonly #keptNext: Uint8Array;
-  /** Whether a person said what escapes a quote. */
+  /** Whether the escape was given or detected. */
   readonly #escapeIsSaid: boolean;
-  /** Whether the quote that closes stands behind a back-slash. */
+  /** Whether the closing quote follows a backslash. */
   #slashed = false;
   #last = 0;
   #lastIsStray = false;
   #state = START;
-  /** How much of `LINE_FEED BACKSLASH POINT` has been seen. */
+  /** The number of bytes of `LINE_FEED BACKSLASH POINT` that have been seen. */
   #mark = 1;
   #ended = false;
 
-  /** Made for one file. */
+  /** Scans one file. */
   constructor({ quotes, quote, escape, delimiter }: Dialect, escapeIsSaid: boolean) {
     this.#escapeIsSaid = escapeIsSaid || escape !== quote;
     this.#quotes = quotes;
@@ -74,7 +74,7 @@ export class DelimitedScan {
   }
 
   /**
-   * Takes the next bytes.
+   * Scans the next bytes.
    *
    * @returns The bytes to send, or why they can't be sent.
    */
@@ -91,20 +91,20 @@ export class DelimitedScan {
   }
 
   /**
-   * The lines that the server counts in what was given; `undefined` where no other file may follow it: within quotes, behind
-   * a mark of the end, or behind a back-slash.
+   * The number of lines that the server counts in the bytes so far; `undefined` if no other file may follow them: within
+   * quotes, after an end mark, or after a backslash.
    */
   get serverLines(): number | undefined {
     const isOpen = this.#quotes ? this.#state === QUOTED || this.#state === ESCAPED : this.#last === BACKSLASH;
     return isOpen || this.#ended || this.#mark === 3 || this.#escapedEnd ? undefined : this.lines + this.#inQuotes;
   }
 
-  /** Says that nothing follows: why the last bytes can't be sent, where that is so. */
+  /** Ends the scan. @returns Why the last bytes can't be sent; `undefined` if they can. */
   end(): ScanFault | undefined {
     return this.#quotes && this.#mark === 3 ? endMark(this.lines + 1) : undefined;
   }
 
-  /** Whether neither quotes nor a mark can be in it, so that counting its lines is enough. */
+  /** Whether the chunk has neither quotes nor an end mark, so that counting its lines is enough. */
   #isPlain(chunk: Uint8Array): boolean {
     if (this.#state > PLAIN || this.#mark > 1) return false;
     return !chunk.includes(BACKSLASH) && !(this.#quotes && chunk.includes(this.#quote));
@@ -122,7 +122,7 @@ export class DelimitedScan {
     let at = chunk.length - 1;
     while (at > last && chunk[at] === SPACE && this.#delimiter !== SPACE) at--;
     const before = at < 0 ? undefined : chunk[at];
-    // Spaces alone leave the state as it was before them.
+    // Spaces alone do not change the state.
     if (before !== undefined) this.#state = this.#startsValue(before) ? START : PLAIN;
     return chunk;
   }
@@ -151,7 +151,7 @@ export class DelimitedScan {
         continue;
       }
       if (state === ESCAPED) {
-        // COPY takes the escape for itself where neither a quote nor an escape follows it.
+        // Unless a quote or an escape follows, COPY reads an escape as an ordinary character.
         if (chunk[at] === LINE_FEED) this.#inQuotes++;
         state = QUOTED;
         continue;
@@ -208,7 +208,7 @@ export class DelimitedScan {
         if (byte === LINE_FEED) this.lines++;
         this.#escapedEnd ||= (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
         if (mark === 3) {
-          // What ends the data may stand at the end, where nothing follows that could be lost.
+          // An end mark is allowed at the end of the file, where no data follows that could be lost.
           this.#ended = true;
           if (chunk.subarray(at).some(isNoLineEnd)) {
             return endMark(this.lines + (byte === RETURN ? 1 : 0));

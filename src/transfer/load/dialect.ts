@@ -1,10 +1,10 @@
 /** How the values of a text file are written. */
 export interface Dialect {
-  /** Whether values may stand in quotes, as in CSV; else a back-slash escapes, as in COPY's text format. */
+  /** Whether values may be quoted, as in CSV; otherwise a backslash escapes, as in COPY's text format. */
   quotes: boolean;
   /** The character between two values. */
   delimiter: string;
-  /** The text that means NULL when it stands without quotes. */
+  /** The unquoted text that means NULL. */
   nullText: string;
   /** The character that quotes a value. */
   quote: string;
@@ -12,45 +12,45 @@ export interface Dialect {
   escape: string;
 }
 
-/** One line's values; `null` for NULL. */
+/** The values of one record; `null` for NULL. */
 export type FileRecord = (string | null)[];
 
-/** The dialect of CSV as RFC 4180 has it, or of COPY's text format. */
+/** The dialect of CSV in RFC 4180, or of COPY's text format. */
 export function usualDialect(quotes: boolean): Dialect {
   return { quotes, delimiter: quotes ? "," : "\t", nullText: quotes ? "" : "\\N", quote: '"', escape: '"' };
 }
 
-/** Where the reader of a CSV record stands. */
+/** The state of a reader within a CSV record. */
 type State =
-  /** At the start of a value: a quote here opens. Spaces before it are part of the value, as in COPY. */
+  /** At the start of a value, where a quote opens. Spaces before the quote are part of the value, as in COPY. */
   | "start"
-  /** In a value without quotes, or behind the closing quote: a quote here is an ordinary character. */
+  /** In an unquoted value, or after the closing quote, where a quote is an ordinary character. */
   | "plain"
   | "quoted"
-  /** Behind an escape character inside quotes. */
+  /** After an escape character inside quotes. */
   | "escaped"
-  /** Behind a quote inside quotes: it closes, unless a second one follows. */
+  /** After a quote inside quotes, which closes the value unless a second quote follows. */
   | "closing";
 
 /**
- * Finds the ends of records in a text that arrives in pieces. Each character is looked at once, so that a quote that is
- * never closed costs no more than the rest of the text.
+ * Finds the ends of records in a text that arrives in pieces. Reads each character once, so an unclosed quote costs no more
+ * than the rest of the text.
  */
 export class RecordEnds {
   readonly #dialect: Dialect;
   #state: State = "start";
 
-  /** Made for one file. */
+  /** Reads one file. */
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
   }
 
-  /** Whether a quote was opened that nothing has closed. */
+  /** Whether a quote is still open. */
   get isOpen(): boolean {
     return this.#dialect.quotes && (this.#state === "quoted" || this.#state === "escaped");
   }
 
-  /** The end of the record that `from` is in, or -1 where the text ends before it does. */
+  /** The index of the end of the record at `from`; -1 if the text ends first. */
   find(text: string, from: number): number {
     return this.#dialect.quotes ? this.#findQuoted(text, from) : this.#findEscaped(text, from);
   }
@@ -102,7 +102,7 @@ export class RecordEnds {
  * The records at the beginning of a text.
  *
  * @param text The text.
- * @param whole Whether nothing follows: else a record without a line end is incomplete and is not given.
+ * @param whole Whether nothing follows the text; otherwise a last record without a line end is incomplete and left out.
  */
 export function* records(text: string, dialect: Dialect, whole: boolean): Generator<FileRecord, void, void> {
   const ends = new RecordEnds(dialect);
@@ -129,7 +129,7 @@ export function valuesOf(record: string, dialect: Dialect): FileRecord {
   return values;
 }
 
-/** The opening quote of a value, behind the spaces before it; -1 where the value is not quoted. */
+/** The index of a value's opening quote, after any spaces; -1 if the value is not quoted. */
 function openingQuote(text: string, start: number, { quote, delimiter }: Dialect): number {
   let at = start;
   while (text[at] === " " && delimiter !== " ") at++;
@@ -143,7 +143,7 @@ function endOfQuoted(record: string, start: number, dialect: Dialect): number {
   return end === -1 ? record.length : end;
 }
 
-/** The quote that ends what the quote at `open` begins, or the end of the text. */
+/** The index of the quote that closes the one at `open`, or the length of the text. */
 function closingQuote(text: string, open: number, { quote, escape }: Dialect): number {
   for (let at = open + 1; at < text.length; at++) {
     if (text[at] === escape && (text[at + 1] === quote || (escape !== quote && text[at + 1] === escape))) at++;
@@ -187,7 +187,7 @@ function unescape(raw: string): string {
   });
 }
 
-/** What was found by looking at a file, because nobody said it. */
+/** The parts of a file's dialect that were detected because no option gave them. */
 export interface DialectGuess {
   /** The character between two values. */
   delimiter?: string;
@@ -199,23 +199,23 @@ export interface DialectGuess {
   encoding?: string;
 }
 
-/** Delimiters that files are found to have, the usual one first. */
+/** The delimiters that can be detected, the usual one first. */
 const DELIMITERS = [",", ";", "\t", "|"] as const;
 
-/** Lines that are looked at. */
+/** The most records that are read to detect a dialect. */
 const SNIFFED_RECORDS = 10_000;
 
 /**
- * Finds the delimiter, the quote and the escape of a file whose beginning the usual dialect does not explain.
+ * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
  *
- * A dialect explains a text when each record has the same number of values, two or more, and nothing stands behind a
- * closing quote. Of several, the first in the order of preference is taken. Where none explains it, nothing is guessed:
- * the server's error about the usual dialect says more than a wrong guess.
+ * A dialect fits a text if each record has the same number of values, at least two, and no text follows a closing quote. If
+ * several fit, the first in order of preference is used. If none fits, nothing is guessed, because the server's error about
+ * the usual dialect says more than a wrong guess.
  *
  * @param text The beginning of the file.
- * @param whole Whether that is all of it.
- * @param usual The dialect with all that a person said.
- * @param open Which parts the person left open.
+ * @param whole Whether `text` is the whole file.
+ * @param usual The usual dialect, with the options that were given.
+ * @param open The parts to detect.
  */
 export function sniffDialect(
   text: string,
@@ -224,7 +224,7 @@ export function sniffDialect(
   open: { delimiter: boolean; quote: boolean; escape: boolean },
 ): DialectGuess {
   if (isPlain(text, usual)) return {};
-  // A quote that is an apostrophe explains its values as plain text too, so it is looked for in the first value.
+  // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
   const apostrophes = open.quote && text.startsWith("'");
   if (!apostrophes && explains(text, whole, usual)) return {};
   const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
@@ -246,7 +246,7 @@ export function sniffDialect(
   return {};
 }
 
-/** Whether a file's first line tells that it is of the usual dialect, without reading the others. */
+/** Whether the first line shows that the file has the usual dialect, so that no dialect need be detected. */
 export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
   const line = /^[^\r\n]*/.exec(text)![0];
   const others = DELIMITERS.filter((other) => other !== delimiter);
@@ -254,7 +254,7 @@ export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
   return !line.includes("'") && !text.includes(`\\${quote}`);
 }
 
-/** A quote or an escape that no value has explains nothing. */
+/** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
 function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
   if (quote === "'" && !text.startsWith(quote) && !text.includes(delimiter + quote)) return false;
   return escape === quote || text.includes(escape + quote);
@@ -277,7 +277,7 @@ function explains(text: string, whole: boolean, dialect: Dialect): boolean {
   return count !== undefined;
 }
 
-/** How many values a record has; `undefined` where something stands behind a closing quote, or none closes. */
+/** The number of values in a record; `undefined` if text follows a closing quote, or a quote is not closed. */
 function countValues(record: string, dialect: Dialect): number | undefined {
   const { delimiter } = dialect;
   let values = 0;
@@ -295,10 +295,10 @@ function countValues(record: string, dialect: Dialect): number | undefined {
   return values;
 }
 
-/** A longer record is none: a quote was opened that nothing closes. */
+/** The most characters of a record. A longer record means that a quote is not closed. */
 const MOST_RECORD_CHARACTERS = 134_217_728;
 
-/** The texts of a file's records, without their line ends, as they come. */
+/** Splits a text that arrives in pieces into records, without their line ends. */
 export class RecordReader {
   readonly #dialect: Dialect;
   #ends: RecordEnds;
@@ -308,7 +308,7 @@ export class RecordReader {
   #waiting = 0;
   #returned = false;
 
-  /** Made for one file. */
+  /** Reads one file. */
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
     this.#ends = new RecordEnds(dialect);
@@ -317,14 +317,14 @@ export class RecordReader {
   /**
    * Takes the next piece of the file.
    *
-   * @param last Whether it is the last one: then what has begun is a record too.
-   * @returns The records that have ended.
-   * @throws {RangeError} For a quote that nothing closes.
+   * @param last Whether it is the last piece; the text after the last line end is then a record too.
+   * @returns The complete records.
+   * @throws {RangeError} For a quote that is not closed.
    */
   push(piece: string, last = false): string[] {
     this.#pieces.push(piece);
     this.#waiting += piece.length;
-    // Pieces are joined when they double what has begun: joining each one would copy a long record again and again.
+    // Pieces are joined only when they double the open record: joining each one would copy a long record repeatedly.
     if (this.#waiting < this.#begun.length && !last) return [];
     const text = this.#begun + this.#pieces.splice(0).join("");
     this.#waiting = 0;

@@ -2,19 +2,19 @@ import { LakebaseError, optionText } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
 import type { LoadColumn, LoadTable } from "./table.ts";
 
-/** What a failed COPY was about. */
+/** The context of a failed COPY. */
 export interface LoadFailure {
   /** The table. */
   table: LoadTable;
   /** The columns that were sent. */
   columns: readonly LoadColumn[];
-  /** The file, or what else was loaded, and the place in it that a line of the COPY came from. */
+  /** The name of the source that a line of the COPY came from, and the place in it. */
   locate(line: number): { name: string; place: string };
-  /** Where the type of a column came from; `undefined` where a person chose it. */
+  /** Where the type of a new column came from; `undefined` if the caller chose it or the table existed. */
   typeFrom(column: string): "sample" | "file" | undefined;
 }
 
-/** Where in the data the server was. */
+/** The place in the COPY that the server reported. */
 interface Place {
   line: number;
   column?: string | undefined;
@@ -29,11 +29,11 @@ interface ServerError extends Error {
   where?: string;
 }
 
-/** Of a value or a line that an error shows. */
+/** The most characters of a value or a line that an error shows. */
 const MOST_SHOWN = 200;
 
 /**
- * What the server said of a row, as an error that says where it stands in the file.
+ * Turns the server's error about a row into an error that says where the row is in the source.
  *
  * @returns `undefined` for an error that is not about a row.
  */
@@ -59,7 +59,7 @@ export function loadError(error: unknown, failure: LoadFailure): LakebaseError |
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(error), sqlstate });
 }
 
-/** The server's words are `COPY trips, line 3, column fare: "abc"`; names and values may hold any of that themselves. */
+/** Parses `COPY trips, line 3, column fare: "abc"`. Names and values may contain the same punctuation and words. */
 function placeOf(where: string, { table, columns }: LoadFailure): Place | undefined {
   const start = `COPY ${table.name}, line `;
   const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
@@ -76,7 +76,7 @@ function placeOf(where: string, { table, columns }: LoadFailure): Place | undefi
   return Number.isNaN(line) ? undefined : { line, column, value };
 }
 
-/** What to do about it, where that is known. */
+/** Hints for errors with a known remedy. */
 function tips(
   sqlstate: string,
   message: string,
@@ -106,7 +106,7 @@ function shown(text: string): string {
   return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
 }
 
-/** The driver's frames lead nowhere that the reader could do something. */
+/** Drops the driver's stack frames, which do not help the reader. */
 function withoutFrames({ name, message, ...rest }: Error & { code?: string }): Error {
   const plain = Object.assign(new Error(message), rest.code === undefined ? {} : { code: rest.code });
   plain.stack = `${name}: ${message}`;

@@ -1,25 +1,25 @@
 import { bad } from "./options.ts";
 
-/** A glob in pieces. */
+/** A glob, split at its first wildcard. */
 export interface Glob {
-  /** The path down to the first wildcard; nothing for the current folder. */
+  /** The path before the first wildcard; empty for the current folder. */
   root: string;
-  /** The parts of the path from there on. */
+  /** The remaining parts of the path. */
   parts: string[];
 }
 
-/** Whether a path has wildcards of a glob. A file of that very name is that file: who asks has looked for it. */
+/** Whether a path has glob wildcards. Callers first look for a file with exactly that name. */
 export function isGlob(path: string): boolean {
   return /[*?[{]/.test(path);
 }
 
-/** Alternatives that a glob's braces come to, at most: `{a,b}{a,b}...` doubles with each pair. */
+/** The most alternatives in braces: each pair in `{a,b}{a,b}...` doubles their number. */
 const MOST_ALTERNATIVES = 1000;
 
 /**
- * A glob in pieces, one for each of its alternatives in braces.
+ * Expands the braces of a glob, and splits each alternative at its first wildcard.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` where the braces come to more than 1,000.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the braces give more than 1,000 alternatives.
  *
  * @example
  * ```ts
@@ -64,8 +64,8 @@ function alternatives(glob: string): string[] {
 }
 
 /**
- * Whether a name matches one part of a glob: `*` for any characters, `?` for one, `[a-z]` or `[!a-z]` for one of some. It goes
- * back to the last `*` only, so a name takes at most its length times the pattern's.
+ * Whether a name matches one part of a glob: `*` matches any characters, `?` matches one, and `[a-z]` or `[!a-z]` matches one
+ * inside or outside a set. Backtracks only to the last `*`, so the time is at most the product of both lengths.
  */
 export function matchesName(pattern: string, name: string): boolean {
   const tokens = tokensOf(pattern);

@@ -5,62 +5,62 @@ import type { Dialect, DialectGuess } from "./dialect.ts";
 import type { Refuse } from "./options.ts";
 import type { LoadColumn, LoadTable } from "./table.ts";
 
-/** Rows on their way into a table, from whatever they come. Disposing of it closes what was opened for it. */
+/** An open source of rows for a table. Disposing of it closes what it opened. */
 export interface Incoming extends AsyncDisposable {
-  /** What an error calls it: `trips.csv`, `the rows`. */
+  /** Its name in errors: `trips.csv`, `the rows`. */
   readonly name: string;
-  /** Its bytes, where that is known. */
+  /** Its size in bytes; `undefined` if unknown. */
   readonly size: number | undefined;
-  /** What its columns are called, in their order; `undefined` where it does not say. */
+  /** The names of its columns, in order; `undefined` if it does not name them. */
   readonly names: readonly string[] | undefined;
-  /** The columns that a table for it would have, with their types. */
+  /** The columns of a new table for it, with their SQL types. */
   newColumns(): Map<string, string> | Promise<Map<string, string>>;
-  /** What is known of its columns' types, to find those that fit other files too. */
+  /** The types of its columns, to be combined with those of a dataset's other files. */
   types(): Map<string, FileType>;
-  /** Whether those types were found by looking at the first rows; else it brings its own. */
+  /** Whether the types come from sampled rows; otherwise the source has types of its own. */
   readonly sampled: boolean;
-  /** What was found by looking at the file, because nobody said it. */
+  /** The parts of the file's dialect that were detected because no option gave them. */
   readonly guess?: DialectGuess | undefined;
-  /** An error for what it holds: a file's own fault is no wrong use. */
+  /** Makes an error about its contents. Its code tells a faulty file from wrong rows of a program. */
   readonly refuse: Refuse;
-  /** What is sent to the server; `undefined` where nothing is, not even a row. */
+  /** The COPY that loads it; `undefined` if it has no rows. */
   copy(table: LoadTable): IncomingCopy | undefined;
-  /** The files of a dataset, in their order; each is closed when the next one is asked for. */
+  /** The files of a dataset, in order. Each is closed when the next one is requested. */
   parts?(table: LoadTable): AsyncIterable<CopyPart>;
-  /** Their paths. */
+  /** The paths of a dataset's files. */
   readonly paths?: readonly string[];
 }
 
-/** The bytes of a COPY. */
+/** The data of a COPY. */
 export interface IncomingCopy {
-  /** The columns that they are for, in their order. */
+  /** The columns of the values, in order. */
   columns: readonly LoadColumn[];
-  /** COPY's own options. */
+  /** The options of the COPY statement. */
   options: string;
-  /** How the values stand in the bytes. @default {COPY's text format} */
+  /** How the bytes represent values. @default {COPY's text format} */
   layout?: Dialect;
   /**
-   * The bytes; once.
+   * The bytes; can be read once.
    *
-   * @param follows Whether they follow those of another file in one COPY, so that a header is left out.
+   * @param follows Whether they follow another file's bytes in the same COPY; a header is then left out.
    */
   bytes(follows: boolean): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /**
-   * The lines that the server counts in the bytes, after the last of them; `undefined` where another file can't follow them
-   * in one COPY. Absent where no file can follow, whatever the bytes are.
+   * The number of lines that the server counts in the bytes, known after the last byte; `undefined` if these bytes let no
+   * other file follow in the same COPY. The function is absent if no file can follow, whatever the bytes.
    */
   lines?: () => number | undefined;
-  /** How many rows of it have been made; for the progress. */
+  /** The number of rows made so far, for the progress. */
   rows?: () => number;
-  /** Where a line of the bytes came from: `line 3`, `row 3`. */
+  /** The place in the source that a line of the bytes came from: `line 3`, `row 3`. */
   place(line: number): string;
 }
 
-/** What is copied of one file. */
+/** The COPY data of one file. */
 export interface CopyPart {
-  /** What an error calls the file. */
+  /** The file's name in errors. */
   name: string;
-  /** Its bytes. */
+  /** Its data. */
   copy: IncomingCopy;
 }
 
@@ -68,18 +68,19 @@ const LINE_FEED = 10;
 const ONE_LINE_FEED = Uint8Array.of(LINE_FEED);
 
 /**
- * What is sent to the server of a file, or of what else is loaded.
+ * The COPY that loads a source into a table.
  *
- * @returns `undefined` where nothing is, not even a row.
+ * @returns `undefined` if the source has no rows.
+ * @throws {LakebaseError} If no column of the source goes into a table that has columns.
  */
 export function copyOf(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
   const copy = incoming.copy(table);
-  // Without a list of columns COPY takes all of them, and a line without any value for an empty text.
+  // Without a column list, COPY would take all columns and read an empty line as an empty text.
   if (copy?.columns.length !== 0 || table.columns.length === 0) return copy;
   throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
 }
 
-/** The rows of one COPY: those of a file, or of several that agree in their columns and in COPY's options. */
+/** The data of one COPY: a file, or several files with the same columns and COPY options. */
 export class CopyRun {
   /** The columns. */
   readonly columns: readonly LoadColumn[];
@@ -87,13 +88,13 @@ export class CopyRun {
   readonly options: string;
   readonly #first: CopyPart;
   readonly #advance: () => Promise<CopyPart | undefined>;
-  /** The files so far, with the lines of the COPY before each. */
+  /** The files so far, each with the number of COPY lines before it. */
   readonly #parts: { part: CopyPart; before: number }[] = [];
-  /** The rows of the files that are read. */
+  /** The number of rows of the files that have been read. */
   #rows = 0;
   #current: IncomingCopy | undefined;
 
-  /** @param advance Gives the next file, if its rows can follow. */
+  /** @param advance Returns the next file if it can follow in the same COPY. */
   constructor(first: CopyPart, advance: () => Promise<CopyPart | undefined>) {
     this.columns = first.copy.columns;
     this.options = first.copy.options;
@@ -101,7 +102,7 @@ export class CopyRun {
     this.#advance = advance;
   }
 
-  /** The bytes; once. */
+  /** The bytes; can be read once. */
   async *bytes(): AsyncGenerator<Uint8Array, void, void> {
     let before = 0;
     for (let part: CopyPart | undefined = this.#first; part !== undefined;) {
@@ -125,19 +126,19 @@ export class CopyRun {
     }
   }
 
-  /** How many rows have been made. */
+  /** The number of rows made so far. */
   rows(): number {
     return this.#rows + (this.#current?.rows?.() ?? 0);
   }
 
-  /** Where a line of the COPY came from. */
+  /** The file that a line of the COPY came from, and the place in it. */
   locate(line: number): { name: string; place: string } {
     const { part, before } = this.#parts.findLast(({ before }) => before < line) ?? { part: this.#first, before: 0 };
     return { name: part.name, place: part.copy.place(line - before) };
   }
 }
 
-/** Joins consecutive files that agree: a COPY for each of many small files would spend its time waiting for the server. */
+/** Joins consecutive files that fit into one COPY: a COPY for each small file would mostly wait for the server. */
 export async function* copyRuns(parts: AsyncIterable<CopyPart>): AsyncGenerator<CopyRun, void, void> {
   const iterator = parts[Symbol.asyncIterator]();
   const ask = async () => (await iterator.next() as IteratorResult<CopyPart, undefined>).value;
@@ -164,27 +165,27 @@ function canFollow(copy: IncomingCopy, first: IncomingCopy): boolean {
     names(copy).every((name, at) => name === first.columns[at]!.name);
 }
 
-/** How long a load may keep the event loop to itself. */
+/** The longest time that a load may block the event loop. */
 const BREATH_MS = 10;
 
-/** Bytes on their way, counted; what their source throws is kept as it is. */
+/** Counts the bytes of a COPY, and keeps the error that their source throws. */
 export class CountedBytes {
-  /** How many. */
+  /** The number of bytes sent. */
   sent = 0;
-  /** What their source threw. */
+  /** The error that the source threw. */
   failure: { error: unknown } | undefined;
   readonly #run: CopyRun;
   readonly #meter: Meter;
   #rows = 0;
   #breathed = performance.now();
 
-  /** Made with the COPY that they are for, and who is told. */
+  /** Counts the bytes of a COPY, and reports them to a meter. */
   constructor(run: CopyRun, meter: Meter) {
     this.#run = run;
     this.#meter = meter;
   }
 
-  /** The bytes; once. */
+  /** The bytes; can be read once. */
   async *bytes(): AsyncGenerator<Uint8Array, void, void> {
     try {
       for await (const chunk of this.#run.bytes()) {
@@ -199,8 +200,8 @@ export class CountedBytes {
   }
 
   /**
-   * A socket that takes everything at once, and a source that waits for nothing, would never let a timer, a signal or the
-   * server's answer have its turn.
+   * Lets the event loop run. If neither the socket nor the source ever waits, then timers, signals and the server's answers
+   * would not be handled.
    */
   async #breathe(): Promise<void> {
     if (performance.now() - this.#breathed < BREATH_MS) return;

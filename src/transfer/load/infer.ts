@@ -1,7 +1,7 @@
 import { temporalType } from "../../sql/parameter.ts";
 import { typeName } from "../../core/type_names.ts";
 
-/** A type that a new column may get, as SQL has it. */
+/** The type of a new column, from which {@linkcode typeText} makes its SQL name. */
 export type NewType =
   | (
     | "boolean"
@@ -19,13 +19,13 @@ export type NewType =
   | `exact ${"bigint" | "numeric"}`
   | `${string}[]`;
 
-/** The type for a column of which nothing but NULL was seen. */
+/** The type of a column in which only NULL was seen. */
 const UNKNOWN: NewType = "text";
 
-/** A list without elements: it tells no more than that it is one. */
+/** A list without elements, whose element type is unknown. */
 const EMPTY_LIST: NewType = "[]";
 
-/** Marks that numbers were seen which a double would round. */
+/** Marks the type of numbers that a double would round. */
 const EXACT = "exact ";
 
 const WHOLE = /^-?(?:0|[1-9]\d*)$/;
@@ -35,12 +35,12 @@ const TIME = /^(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?$/;
 const DAY = /^(\d{4})-(\d\d)-(\d\d)/;
 const CLOCK = /^[ T](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?( ?Z|[+-]\d\d(?::?\d\d)?)?$/;
 const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
-/** As Postgres, Python, R and JSON write them. A capital `T` or `F` alone is rather a code: the server's own are small. */
+/** Booleans of Postgres, Python, R and JSON. `T` and `F` are more likely codes, because Postgres writes `t` and `f`. */
 const BOOLEAN = /^(?:t|f|true|false|True|False|TRUE|FALSE)$/;
 
 /**
- * The type of a text in a file. A number with leading zeros is an identifier, and stays text. One that a double would round
- * is marked: beside others of floating point it takes a numeric.
+ * The type of a text in a file. A number with leading zeros is an identifier, and stays text. A number that a double would
+ * round is marked: beside floating-point numbers, its column becomes numeric.
  *
  * @example
  * ```ts
@@ -51,7 +51,7 @@ const BOOLEAN = /^(?:t|f|true|false|True|False|TRUE|FALSE)$/;
  * ```
  */
 export function typeOfText(text: string): NewType {
-  if (text === "-0") return "double precision"; // no other type keeps its sign
+  if (text === "-0") return "double precision"; // no other type keeps the sign
   if (WHOLE.test(text)) return typeOfWhole(text);
   if (DECIMAL.test(text)) return isKeptByDouble(text) ? "numeric" : `${EXACT}numeric`;
   if (FLOAT.test(text)) return isKeptByDouble(text) ? "double precision" : `${EXACT}numeric`;
@@ -59,7 +59,7 @@ export function typeOfText(text: string): NewType {
   return typeOfWord(text);
 }
 
-/** The type of a text in a file whose format has numbers and booleans of its own. */
+/** The type of a text in a format with its own numbers and booleans, such as JSON. */
 export function typeOfWord(text: string): NewType {
   const day = DAY.exec(text);
   if (day !== null) return isThere(day) ? typeOfClock(text.slice(day[0].length)) : "text";
@@ -67,7 +67,7 @@ export function typeOfWord(text: string): NewType {
   return UUID.test(text) ? "uuid" : "text";
 }
 
-/** The type of a value of JavaScript; `undefined` for NULL. */
+/** The type of a JavaScript value; `undefined` for NULL. */
 export function typeOfValue(value: unknown): NewType | undefined {
   switch (typeof value) {
     case "boolean":
@@ -84,9 +84,10 @@ export function typeOfValue(value: unknown): NewType | undefined {
 }
 
 /**
- * The type that takes the values of both.
+ * The type that holds the values of both types.
  *
- * @param types What was seen; `undefined` for NULL.
+ * @param a A type; `undefined` for NULL.
+ * @param b The other type; `undefined` for NULL.
  */
 export function commonType(a: NewType | undefined, b: NewType | undefined): NewType | undefined {
   if (a === undefined || b === undefined || a === b) return a ?? b;
@@ -98,16 +99,16 @@ export function commonType(a: NewType | undefined, b: NewType | undefined): NewT
   return both.includes("jsonb") && both.every(inJson) ? "jsonb" : "text";
 }
 
-/** What SQL has to say for it. */
+/** The SQL name of a type. */
 export function typeText(type: NewType | undefined): string {
   return type === EMPTY_LIST ? "jsonb" : type?.replace(EXACT, "") ?? UNKNOWN;
 }
 
 /**
- * The type for a column of a result, as SQL has it. Types that a database made for itself are not in every database; `bit`
- * by itself is SQL's for one bit, and `char` for one character.
+ * The SQL type of a new column for a column of a result. A type that a database defines itself becomes text, because other
+ * databases may not have it. `bit` and `char` are renamed, because SQL reads them as one bit and one character.
  *
- * @param oid The result's type.
+ * @param oid The oid of the result's type.
  */
 export function typeOfField(oid: number): string {
   const name = typeName(oid);
@@ -131,7 +132,7 @@ function commonNumber(a: NewType, b: NewType): NewType {
   const place = Math.max(...[a, b].map((type) => NUMBERS.findIndex((number) => type.endsWith(number))));
   const number = NUMBERS[place]!;
   if (!a.startsWith(EXACT) && !b.startsWith(EXACT)) return number;
-  // numeric takes what a double has too: NaN, the infinities, any exponent; of a zero it forgets the sign.
+  // numeric also holds a double's NaN, infinities and exponents. It loses only the sign of a zero.
   return `${EXACT}${number === "double precision" ? "numeric" : number}`;
 }
 
@@ -145,21 +146,21 @@ function typeOfClock(text: string): NewType {
 function isThere(day: RegExpExecArray): boolean {
   const [year, month, date] = [Number(day[1]), Number(day[2]), Number(day[3])];
   const found = new Date(Date.UTC(year, month - 1, date));
-  return year >= 100 && found.getUTCMonth() === month - 1 && found.getUTCDate() === date; // Date.UTC takes 99 for 1999
+  return year >= 100 && found.getUTCMonth() === month - 1 && found.getUTCDate() === date; // Date.UTC reads 99 as 1999
 }
 
 function typeOfObject(value: object): NewType {
   if (value instanceof Date) return "timestamptz";
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
-  // Lists in lists are JSON, however deep: they are not looked into, which would take a stack as deep.
+  // Lists in lists are JSON. Looking into them would need a stack as deep as they are.
   if (Array.isArray(value)) return value.some(Array.isArray) ? "jsonb" : listType(value.map(typeOfValue));
   if (value instanceof URL) return "text";
   return (temporalType(value) as NewType | undefined) ?? "jsonb";
 }
 
 /**
- * The type of a list of values of these types. Lists in lists may be of different lengths, and objects have no array of
- * theirs: both are JSON.
+ * The type of a list with elements of these types. Lists in lists may differ in length, and objects have no array type, so
+ * both are JSON.
  */
 export function listType(elements: Iterable<NewType | undefined>): NewType {
   let common: NewType | undefined;
@@ -182,13 +183,13 @@ function listOf(element: NewType | undefined): NewType {
   return element === undefined ? EMPTY_LIST : `${element}[]`;
 }
 
-/** Decimals of so many digits, and of such a size, a double always gives back. */
+/** A double preserves every decimal within these digits and exponents. */
 const SAFE_DIGITS = 15;
 const SAFE_EXPONENT = 290;
 
 /**
- * Whether a double gives a number back as it was written, but for zeros at its end: `0.1` and `1.7976931348623157e+308`
- * are, `9007199254740993` and `1e400` are not.
+ * Whether a double preserves a number as written, except for trailing zeros: it preserves `0.1` and
+ * `1.7976931348623157e+308`, but not `9007199254740993` and `1e400`.
  *
  * @param text A decimal, `NaN` or an infinity.
  */
@@ -200,7 +201,7 @@ export function isKeptByDouble(text: string): boolean {
   return kept?.digits === written.digits && kept.exponent === written.exponent;
 }
 
-/** The digits without zeros at their ends, and the power of ten of the first of them. */
+/** The digits without leading and trailing zeros, and the exponent of the number written as `0.<digits>`. */
 function parts(text: string): { digits: string; exponent: number } | undefined {
   const found = /^-?(\d*)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text);
   if (found === null) return undefined;
@@ -208,7 +209,7 @@ function parts(text: string): { digits: string; exponent: number } | undefined {
   const all = whole + fraction;
   const first = all.search(/[1-9]/);
   if (first === -1) return { digits: "", exponent: 0 };
-  let last = all.length; // a pattern for the zeros at the end would look at those in the middle again and again
+  let last = all.length; // a regular expression would scan zeros in the middle repeatedly
   while (all[last - 1] === "0") last--;
   return { digits: all.slice(first, last), exponent: Number(exponent) + whole.length - first };
 }

@@ -13,25 +13,25 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-/** Where the reader stands between values. */
+/** The reader's place in the file. */
 type Place =
-  /** Before the first value: an array may begin here. */
+  /** Before the first value, where an array may begin. */
   | "start"
   /** Where a value may begin. */
   | "value"
   /** Inside a value. */
   | "inside"
-  /** Behind a value of an array, where a comma or the array's end follows. */
+  /** After a value of an array, where a comma or the array's end follows. */
   | "after"
-  /** Behind the array, where nothing follows. */
+  /** After the array, where nothing may follow. */
   | "end";
 
 /**
- * Turns a JSON file, an array of objects or objects one after another, into NDJSON: one object a line. It copies bytes and
- * keeps nothing but its place, so that a file of any size is read in constant memory; whether each line is JSON is for
- * the reader of NDJSON to say.
+ * Turns a JSON file, an array of objects or consecutive objects, into NDJSON with one object per line. It copies bytes and
+ * keeps only its place, so memory is constant. The reader of NDJSON checks that each line is valid JSON.
  *
- * @throws {LakebaseError} `BAD_FILE` for a file that ends in the middle, or goes on behind its array.
+ * @throws {LakebaseError} `BAD_FILE` for a file that is cut off, that continues after its array, or whose brackets, commas or
+ * strings are wrong.
  */
 export async function* jsonLines(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -56,7 +56,7 @@ class JsonLines {
   }
 
   push(chunk: Uint8Array): Uint8Array {
-    // A line feed is added behind each value, and a value has at least one byte.
+    // Each value has at least one byte, and gets one line feed.
     const out = new Uint8Array(chunk.length * 2);
     let to = 0;
     for (let at = 0; at < chunk.length; at++) {
@@ -70,7 +70,7 @@ class JsonLines {
         out[to++] = LINE_FEED;
         continue;
       }
-      // Line ends between the parts of a value are white space to JSON. Inside a string they are no JSON.
+      // In JSON, a line end is white space between the parts of a value, and invalid inside a string.
       if (!this.#quoted && (byte === LINE_FEED || byte === RETURN)) out[to++] = SPACE;
       else if (this.#quoted && byte === LINE_FEED) {
         throw this.#bad("has a line end inside a string, which JSON has not");
@@ -85,7 +85,7 @@ class JsonLines {
     if (!whole) throw badFile(`Cannot load ${this.#name}: it ends in the middle, at line ${this.#line}; it is cut off`);
   }
 
-  /** Whether a value begins with a byte that stands between values. */
+  /** Takes a byte between values, and returns whether a value begins with it. */
   #begins(byte: number): boolean {
     if (byte === SPACE || byte === LINE_FEED || byte === RETURN || byte === TAB) return false;
     if (this.#place === "start" && BYTE_ORDER_MARK.includes(byte)) return false;
@@ -107,7 +107,7 @@ class JsonLines {
     return true;
   }
 
-  /** Whether a byte ends a number or a word, which no bracket closes. */
+  /** Whether a byte ends a number or a word, which has no closing bracket. */
   #ends(byte: number): boolean {
     if (this.#depth > 0 || this.#quoted || !this.#isArray) return false;
     if (byte !== COMMA && byte !== CLOSE_ARRAY) return false;
@@ -115,7 +115,7 @@ class JsonLines {
     return true;
   }
 
-  /** Takes a byte of a value: whether it is the value's last one. */
+  /** Takes a byte of a value, and returns whether it is the last one. */
   #closes(byte: number): boolean {
     if (this.#quoted) {
       if (this.#escaped) this.#escaped = false;

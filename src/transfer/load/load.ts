@@ -14,18 +14,18 @@ import { LoadResult } from "./result.ts";
 import { openSource } from "./source.ts";
 import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./table.ts";
 
-/** One load, from its options to its end. */
+/** The state of one load. */
 interface Load {
   name: string;
   incoming: Incoming;
   options: LoadOptions;
   meter: Meter;
   signal: AbortSignal | undefined;
-  /** How many files it is, where the source does not say. */
+  /** The number of files, if the source does not say. */
   files: number;
-  /** What the source threw, or what is wrong with what it gave. */
+  /** The error that the source threw, or an error about its data. */
   thrown?: { error: unknown };
-  /** Whether all of it was done, so that the server is told to keep it. */
+  /** Whether all rows were sent, so that the transaction is committed. */
   done?: true;
 }
 
@@ -84,12 +84,12 @@ async function alone(session: Session, load: Load): Promise<Loaded> {
   return await ended(transact(session, work), load.signal);
 }
 
-/** How long a load that was stopped has to end in order. */
+/** The time that a stopped load has to end cleanly. */
 const STOP_LIMIT_MS = 2000;
 
 /**
- * The outcome of a transaction whose statements heed the signal by themselves. It is not told to stop: it would close the
- * connection under a COPY, with bytes still on their way, and the server would hear of it late.
+ * The outcome of a transaction whose statements heed the signal themselves. The transaction gets no signal: it would close
+ * the connection during a COPY, with bytes still in flight, and the server would notice late.
  */
 async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
@@ -102,7 +102,7 @@ async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Prom
   }
 }
 
-/** A source that is still being opened when it is stopped is closed as soon as it is there. */
+/** Opens the source. If the load is stopped meanwhile, the source is closed once it is open. */
 async function open(source: unknown, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
   const opening = openSource(source, options, signal);
   try {
@@ -144,7 +144,7 @@ async function* onlyPart(incoming: Incoming, table: LoadTable): AsyncGenerator<C
   if (copy !== undefined) yield await Promise.resolve({ name: incoming.name, copy });
 }
 
-/** The columns of a new table: those of the source, with the types that a person gave. */
+/** The columns of a new table: those of the source, with the types of the option `types`. */
 async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<Map<string, string>> {
   const columns = await incoming.newColumns();
   for (const [name, type] of Object.entries(types)) {
@@ -190,8 +190,8 @@ async function send(
 }
 
 /**
- * Where the rows go first. COPY takes no values of a column that the table computes, and a file's bytes go to the server as
- * they are: such a file goes into a temporary table, and from there without those columns.
+ * The table that COPY writes to. COPY takes no values for generated columns, and a file's bytes are sent unchanged. So a file
+ * with such columns goes into a temporary table first, and from there without those columns into the table.
  */
 async function placeFor(
   find: FindSession,
@@ -221,7 +221,7 @@ async function placeFor(
 
 const SAVEPOINT = "lakebase_load";
 
-/** In a transaction of the caller's own a load that fails takes back what it did, and no more. */
+/** Loads in the caller's own transaction. A load that fails undoes only its own changes. */
 async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
   const { signal } = load;
   const find = () => Promise.resolve(session);
@@ -232,30 +232,30 @@ async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
     return result;
   } catch (error) {
     const undo = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
-    await run(find, textStatement(undo)).catch(() => {}); // the connection is gone, and all that was done with it
+    await run(find, textStatement(undo)).catch(() => {}); // the connection is lost, and the transaction with it
     throw error;
   }
 }
 
-/** What is known of a load that failed. */
+/** The context of a load that failed. */
 export interface FailedLoad {
-  /** The table, as it was named. */
+  /** The table's name, as the caller gave it. */
   name: string;
-  /** What was loaded. */
+  /** The source. */
   incoming: Pick<Incoming, "name">;
-  /** Whether all of it was done, so that the server was told to keep it. */
+  /** Whether all rows were sent, so that the transaction may have been committed. */
   done?: true;
 }
 
-/** Of a table that others refer to. */
+/** The server's error for a TRUNCATE of a table that others refer to. */
 const FEATURE_NOT_SUPPORTED = "0A000";
-/** A constraint: a foreign key, or one that is deferred. */
+/** The server's errors for constraints that are checked at the end, such as foreign keys. */
 const INTEGRITY = /^23/;
 
 /**
- * What the server, or the connection, said of a load and not of one of its rows, as an error that says what became of it.
+ * Turns an error that is not about a single row into an error that says what became of the load.
  *
- * @returns The same error where it says that already, or is the caller's own.
+ * @returns The same error if it already says so, or if it is the caller's own.
  */
 export function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
   if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;

@@ -8,20 +8,20 @@ import type { SourceOptions } from "./options.ts";
 import { type LoadRow, openRowsOf, type RowGroup } from "./rows.ts";
 import type { LoadColumn } from "./table.ts";
 
-/** A longer line is no row: a program that writes one has written all of its rows as one array. */
+/** The most bytes of a line. A longer line most likely holds all rows as one array. */
 const MOST_LINE_BYTES = 402_653_184;
 
-/** Levels of a value: each takes a parser a hundred times the memory of its bracket, and Postgres itself refuses a few more. */
+/** The most levels of a value. A level costs a parser a hundred times the memory of its bracket; Postgres has a limit too. */
 const MOST_NESTED = 1000;
 
 const LINE_FEED = 10;
 
-/** A file of one JSON object a line. */
+/** Opens a file with one JSON object per line. */
 export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   return await openLines(new Lines(bytes.name, "line"), bytes, bytes.chunks, options);
 }
 
-/** A file of an array of JSON objects, or of objects one after another. */
+/** Opens a file with an array of JSON objects, or with consecutive objects. */
 export async function openJson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   return await openLines(new Lines(bytes.name, "object"), bytes, jsonLines(bytes.chunks, bytes.name), options);
 }
@@ -42,13 +42,13 @@ async function openLines(
   }, options);
 }
 
-/** Finds the rows in a file, and where they were. */
+/** Parses the rows of a file, and knows their lines. */
 class Lines {
-  /** What an error calls a line: each is an object of the file where the file has them otherwise. */
+  /** What errors call a line: `object` for a JSON file, whose objects have been split into lines. */
   readonly unit: "line" | "object";
   readonly #name: string;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
-  /** How many rows came before each empty line. */
+  /** The number of rows before each empty line. */
   readonly #empty: number[] = [];
   #rows = 0;
 
@@ -57,12 +57,12 @@ class Lines {
     this.unit = unit;
   }
 
-  /** The line that a row stands in. */
+  /** The line of a row. */
   lineOf(row: number): number {
     return row + this.#empty.filter((before) => before < row).length;
   }
 
-  /** The rows: the text of each value by its name. */
+  /** The rows, each with the JSON text of its values by name. */
   async *rows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<RowGroup, void, void> {
     for await (const block of wholeLines(chunks, () => this.#next(), this.#name)) {
       yield [...this.#rowsOf(this.#decode(block))];
@@ -115,7 +115,7 @@ class Lines {
   }
 }
 
-/** Blocks that end where a line ends; the last line's end, which begins no further line, is left out. */
+/** Joins chunks into blocks of whole lines, without the line feed at the end of a block. */
 async function* wholeLines(
   chunks: AsyncIterable<Uint8Array>,
   line: () => number,
@@ -140,7 +140,7 @@ async function* wholeLines(
   if (begun.length > 0) yield joinBytes(begun);
 }
 
-/** Whether no more brackets are ever open at once than are allowed; what stands in strings is none. */
+/** Whether the nesting is within the limit. Brackets inside strings do not count. */
 function isShallow(line: string): boolean {
   let depth = 0;
   for (const [found] of line.matchAll(/[[{\]}]|"(?:[^"\\]|\\.)*"/g)) {
@@ -161,12 +161,12 @@ function rawText(raw: string | undefined, column: LoadColumn): string | null {
   return column.form === "array" ? listText(raw) : raw;
 }
 
-/** A string without its quotes, and anything else as it is written. */
+/** The value of a JSON string; the text of any other value unchanged. */
 function plainText(raw: string): string {
   return raw.startsWith('"') ? stringOf(raw) : raw;
 }
 
-/** The server writes an `hstore` as the object that it is, and does not read one. */
+/** An object as the text of an `hstore`: the server writes `hstore` as a JSON object, but does not read it as one. */
 function hstoreText(raw: string): string {
   const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
   return Object.entries(jsonMembers(raw)).map(([key, value]) => {
@@ -199,17 +199,17 @@ function isUtf8(bytes: Uint8Array): boolean {
 }
 
 /**
- * The members of an object, each as the text that it was written in: a number keeps all of its digits.
+ * The members of a JSON object, each as its original text, so that a number keeps all of its digits.
  *
- * @param text An object, which `JSON.parse` has taken.
- * @returns The texts by name; of one that comes twice the last.
+ * @param text An object that `JSON.parse` accepts.
+ * @returns The texts by name; for a repeated name, the last one.
  */
 export function jsonMembers(text: string): Record<string, string> {
   const members: Record<string, string> = Object.create(null);
   let at = skipSpace(text, text.indexOf("{") + 1);
   while (text[at] === '"') {
     const endOfName = endOfString(text, at);
-    const start = skipSpace(text, skipSpace(text, endOfName) + 1); // a colon stands between
+    const start = skipSpace(text, skipSpace(text, endOfName) + 1); // skips the colon
     const end = endOfValue(text, start);
     members[stringOf(text.slice(at, endOfName))] = text.slice(start, end);
     at = skipSpace(text, skipSpace(text, end) + 1);
@@ -218,9 +218,9 @@ export function jsonMembers(text: string): Record<string, string> {
 }
 
 /**
- * The elements of an array, as {@linkcode jsonMembers}.
+ * The elements of a JSON array, each as its original text; see {@linkcode jsonMembers}.
  *
- * @param text An array, which `JSON.parse` has taken.
+ * @param text An array that `JSON.parse` accepts.
  */
 export function jsonElements(text: string): string[] {
   const elements: string[] = [];
@@ -234,7 +234,7 @@ export function jsonElements(text: string): string[] {
   return elements;
 }
 
-/** The string that a text in quotes is. */
+/** The value of a JSON string. */
 export function stringOf(text: string): string {
   return text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
 }
@@ -270,7 +270,7 @@ function endOfWord(text: string, start: number): number {
   return at;
 }
 
-/** A comma, a bracket that closes, or white space. */
+/** Whether a character is a comma, a closing bracket or white space. */
 function isEnd(code: number): boolean {
   return code === 44 || code === 93 || code === 125 || code <= 32;
 }

@@ -7,96 +7,98 @@ import { COLUMN_NAMES, DELIMITER, FUNCTION, NULL_TEXT, oneOf, QUOTE } from "../o
 import type { Progress } from "../../draw/progress.ts";
 
 /**
- * How a table is loaded. In Arrow and Parquet files what is finer than a microsecond, which Postgres has no room for, is cut
- * off: a value is never later than the file's.
+ * The options of a load.
  *
- * In row objects a string for a `json` or `jsonb` column is JSON already, so a text is `'"Harlem"'`, and `"null"` is JSON's own
- * null; all else becomes JSON, and `null` is NULL. Of a result such values are parsed: a string among them is the value of a
- * JSON text. A `null` in an NDJSON file is NULL for `jsonb` too.
+ * Postgres stores times in microseconds. Finer parts in Arrow and Parquet files are cut off, so a value is never later than
+ * the file's.
+ *
+ * In row objects, a string for a `json` or `jsonb` column must be JSON text: `'"Harlem"'` is a text, and `"null"` is JSON's
+ * null. Any other value becomes JSON, and `null` is NULL. The JSON values of a query result are already parsed, so a string
+ * among them is a plain string. A `null` in an NDJSON file is NULL for `jsonb` too.
  */
 export interface LoadOptions {
   /**
-   * What the bytes are. `tsv` is what `pull` writes: tabs between the values, `\N` for NULL, a back-slash before what is
-   * special, no quotes. Tabs with quotes as in CSV are `{ format: "csv", delimiter: "\t" }`.
-   * @default {by the file's extension}
+   * The format of the bytes. `tsv` is the format that `pull` writes: tabs between the values, `\N` for NULL, a backslash before
+   * special characters, no quotes. For tabs with quotes as in CSV, use `{ format: "csv", delimiter: "\t" }`.
+   * @default {by the file's extension, else by its first bytes}
    */
   format?: LoadFormat;
   /**
-   * The table's columns that the values are for, in the file's order; of row objects, the properties that are taken.
-   * Or new names for some columns, by their names in the file: `{ "Trip ID": "trip_id" }`; all columns are loaded then.
-   * @default {those that the file's header or the rows name; without a header all, in the table's order}
+   * The table's columns for the values, in the file's order; for row objects, the properties to load.
+   * Or new names for some columns, by their names in the file: `{ "Trip ID": "trip_id" }`; all columns are then loaded.
+   * @default {the columns that the file's header or the rows name; without a header all columns, in the table's order}
    */
   columns?: readonly string[] | Readonly<Record<string, string>>;
   /** Whether the first line of a CSV or TSV file names the columns. @default {true} */
   header?: boolean;
   /**
-   * The character between the values of a CSV or TSV file. Where a CSV file is not plainly separated by commas, the
-   * delimiter, the quote and the escape are found in its first 10,000 lines; the result tells what was found.
-   * @default {"," or a tab; else `;`, a tab or `|` where only that one explains the file}
+   * The character between the values of a CSV or TSV file. If commas do not clearly separate the values of a CSV file, the
+   * delimiter, the quote and the escape are detected in its first 10,000 lines; the result reports what was detected.
+   * @default {"," in CSV, a tab in TSV; in CSV `;`, a tab or `|` if only that one fits the file}
    */
   delimiter?: string;
-  /** The character that quotes values of a CSV file. @default {`"`, else `'` where only that one explains the file} */
+  /** The character that quotes values of a CSV file. @default {`"`, or `'` if only that one fits the file} */
   quote?: string;
   /**
-   * The character that escapes a quote inside quotes of a CSV file; a back-slash for files of Spark and MySQL.
-   * @default {the quote itself, else a back-slash where only that one explains the file}
+   * The character that escapes a quote inside quotes of a CSV file; a backslash for files of Spark and MySQL.
+   * @default {the quote itself, or a backslash if only that one fits the file}
    */
   escape?: string;
   /**
    * The encoding of a CSV or TSV file, by a name that `TextDecoder` knows: `"latin1"`, `"windows-1252"`, `"utf-16"`.
-   * @default {UTF-8, or UTF-16 where a byte order mark says so}
+   * @default {UTF-8, or UTF-16 if a byte order mark says so}
    */
   encoding?: string;
-  /** Lines at the start of a CSV or TSV file that are left out, before the header. @default {0} */
+  /** The number of lines to skip at the start of a CSV or TSV file, before the header. @default {0} */
   skip?: number;
-  /** Lines of a CSV or TSV file that begin with this character are left out. @default {none} */
+  /** The character that begins a comment line of a CSV or TSV file. Such lines are left out. @default {none} */
   comment?: string;
   /** The decimal mark of numbers in a CSV or TSV file. @default {"."} */
   decimal?: "." | ",";
   /**
-   * What becomes of a first column without a name, as pandas writes its index: `"drop"` leaves it out, any other text
+   * What to do with a first column without a name, such as an index that pandas wrote: `"drop"` leaves it out, any other text
    * names it.
    * @default {a file with such a column is refused}
    */
   index?: string;
-  /** Whether blank lines of a CSV or TSV file are left out. @default {false: such a line is an error} */
+  /** Whether blank lines of a CSV or TSV file are left out. @default {false: a blank line is an error} */
   skipBlankLines?: boolean;
-  /** What stands for NULL in a CSV or TSV file, without quotes. @default {nothing in CSV, `\N` in TSV} */
+  /** The unquoted text that means NULL in a CSV or TSV file. @default {the empty text in CSV, `\N` in TSV} */
   nullText?: string;
   /**
-   * Makes the table where there is none, with types that fit the first 10,000 rows, or those of the Arrow or Parquet file.
-   * Numbers get double precision only where it gives back all of those as they stand; else numeric. A table that is there
-   * is loaded as it is.
+   * Creates the table if it does not exist, with types that fit the first 10,000 rows, or with the types of the Arrow or Parquet
+   * file. Floating-point numbers get double precision only if it preserves all of them as written; otherwise numeric. An
+   * existing table keeps its columns.
    * @default {false}
    */
   create?: boolean;
-  /** With `create`: the types of columns, as SQL has them: `{ zip: "text" }`. @default {as they are found} */
+  /** With `create`: the SQL types of columns: `{ zip: "text" }`. @default {the types of the file or its first rows} */
   types?: Readonly<Record<string, string>>;
-  /** Whether the rows come to those in the table, or take their place. @default {"append"} */
+  /** Whether the rows are added to those in the table, or replace them. @default {"append"} */
   mode?: "append" | "replace";
   /**
-   * Whether the folders of a dataset that are called `name=value` give a column of that name to the rows in them.
-   * `__HIVE_DEFAULT_PARTITION__` stands for NULL, and `%2F` for what a path can't have.
+   * Whether a dataset's folders named `name=value` add a column of that name to the rows of their files.
+   * `__HIVE_DEFAULT_PARTITION__` means NULL, and escapes such as `%2F` are decoded.
    * @default {true}
    */
   partitions?: boolean;
-  /** Is told how far it is, some times a second. What it throws, or rejects with, ends the load. */
+  /** Is called with the progress, at most four times a second. An error that it throws or rejects with ends the load. */
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>);
-  /** Whether it shows how far it is, in a cell or on a terminal, once it has taken a second. @default {true} */
+  /** Whether a cell or a terminal shows the progress of a load that takes longer than a second. @default {true} */
   progress?: boolean;
-  /** Ends it: nothing is loaded, and the signal's reason is thrown. */
+  /** Stops the load: nothing is loaded, and the signal's reason is thrown. */
   signal?: AbortSignal;
-  /** Seconds that it may take. @default {no limit} */
+  /** The most seconds that the load may take. @default {no limit} */
   timeout?: number;
 }
 
-/** What the source of a load is opened with. */
+/** The options for opening a source. */
 export interface SourceOptions extends LoadOptions {
-  /** Rows that are looked at to find out the types. @default {10,000} */
+  /** The number of rows sampled for types. @default {10,000} */
   sampleRows?: number;
-  /** Values that columns of an Arrow or Parquet file have in every row, where it has those columns: as its folders say. */
+  /** The values that the folders of an Arrow or Parquet file name. If the file has such a column, every row must agree. */
   expected?: ReadonlyMap<string, string | null>;
-  /** Who reads Arrow and Parquet. @default {a worker for the file alone} */
+  /** The workers that read Arrow and Parquet. @default {a worker for this file alone} */
   readers?: ReaderPool;
 }
 
@@ -131,14 +133,14 @@ const OF_TEXT = [
   "nullText",
 ] as const satisfies readonly (keyof LoadOptions)[];
 
-/** Options that only CSV has: a TSV file escapes by back-slashes, and has no quotes. */
+/** Options that only CSV has: a TSV file escapes with backslashes, and has no quotes. */
 const OF_CSV = ["quote", "escape"] as const;
 
 /**
- * Checks options that a program gave.
+ * Checks the options of a load.
  *
- * @returns The same, without those that are `undefined`.
- * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
+ * @returns The options, without those that are `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a wrong option, with its value and the allowed values.
  */
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
   const checked = checkEach(options, CHECKS, optionText({ create: true }), bad);
@@ -148,7 +150,7 @@ export function checkLoadOptions(options: LoadOptions): LoadOptions {
   return checked;
 }
 
-/** Refuses options that the format makes no use of, rather than leaving a person to believe in them. */
+/** Refuses options that the format would ignore. */
 export function checkFormatOptions(options: LoadOptions, format: LoadFormat | undefined): void {
   if (format === "csv") return;
   if (format === "tsv") {
@@ -162,12 +164,12 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
 }
 
 /**
- * The names that the columns of a source get.
+ * The names of a source's columns after the option `columns`.
  *
- * @param names What the source calls them, in its order.
- * @param columns The option: all names, or new ones for some.
- * @param source What an error calls the source.
- * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that is not there.
+ * @param names The source's own names, in its order.
+ * @param columns The option: all names, or new names for some.
+ * @param source The source's name in errors.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that does not exist.
  */
 export function renamed(
   names: readonly string[],
@@ -192,28 +194,28 @@ function isList(columns: NonNullable<LoadOptions["columns"]>): columns is readon
   return Array.isArray(columns);
 }
 
-/** The option `columns` where it is a list; as an object it chooses nothing. */
+/** The option `columns` if it is a list; an object only renames columns. */
 export function listedColumns({ columns }: LoadOptions): readonly string[] | undefined {
   return columns !== undefined && isList(columns) ? columns : undefined;
 }
 
-/** An error for a load that can't begin. */
+/** Makes the error for a load that can't begin. */
 export function bad(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot load: ${state}`, { cause });
 }
 
-/** Makes an error of what stands in the way. */
+/** Makes an error from a description of the problem. */
 export type Refuse = (state: string, cause?: unknown) => LakebaseError;
 
-/** An error for what stands in the file, or the bytes, that are loaded. */
+/** Makes the error for wrong contents of a file or a stream. */
 export function badData(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot load: ${state}`, { cause });
 }
 
-/** Characters of a type's name: a part of it has at most 63 bytes. */
+/** The most characters of a type's name, each of whose parts has at most 63 bytes. */
 const LONGEST_TYPE = 1000;
 
-/** A type's name is SQL, so no more than a name may be in it. */
+/** The name of a type. It becomes part of the SQL, so nothing else is allowed. */
 const TYPE =
   /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;
 

@@ -4,11 +4,11 @@ const LINE_FEED = 10;
 const RETURN = 13;
 const BACKSLASH = 0x5c;
 
-/** COPY's text format, as it is where nothing else is said. */
+/** COPY's text format with its default options. */
 export const COPY_TEXT: Dialect = usualDialect(false);
 
 /**
- * Values as they stand in front of those of a record, with the delimiter behind each.
+ * The text of values to be put before a record, with the delimiter after each value.
  *
  * @param values The values; `null` for NULL.
  */
@@ -31,7 +31,7 @@ function escaped(value: string, delimiter: string): string {
   );
 }
 
-/** Puts the same bytes in front of each record; a line end within a value begins none. */
+/** Puts the same bytes before each record. A line end within a value does not begin a record. */
 export async function* prefixed(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   prefix: Uint8Array,
@@ -56,14 +56,14 @@ function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Arr
   return out;
 }
 
-/** Finds where records begin in bytes that are cut anywhere. */
+/** Finds where records begin in chunks of bytes, which may be cut anywhere. */
 class RecordStarts {
   readonly #quotes: boolean;
   readonly #quote: number;
   readonly #escape: number;
   #quoted = false;
   #escaped = false;
-  /** Whether the next byte begins a record; after a carriage return, unless it is a line feed. */
+  /** What the next byte begins. After a carriage return, a line feed still belongs to the line end. */
   #next: "record" | "record or line feed" | "value" = "record";
 
   constructor({ quotes, quote, escape }: Dialect) {

@@ -1,19 +1,19 @@
-/** A source of which the first items have been looked at; disposing of it leaves the source. */
+/** A source whose first items have been read. Disposing of it stops the source. */
 export interface Peeked<T> extends Disposable {
-  /** Those items. */
+  /** The items that have been read. */
   readonly head: readonly T[];
-  /** Whether they are all there is. */
+  /** Whether `head` holds all items of the source. */
   readonly whole: boolean;
-  /** All of them, the first ones too; once. */
+  /** All items, including those in `head`; can be read once. */
   rest(): AsyncIterable<T> | Iterable<T>;
 }
 
 /**
- * Looks at the first items of a source. One that is not asynchronous stays so: a promise for each of a million rows takes
- * longer than the row.
+ * Reads the first items of a source. A synchronous source stays synchronous, because a promise for each row takes longer than
+ * the row.
  *
  * @param source Anything that can be iterated.
- * @param wanted Whether to go on, after each item.
+ * @param wanted Is called after each item; returns whether to read on.
  */
 export async function peek<T>(
   source: AsyncIterable<T> | Iterable<T>,
@@ -50,7 +50,7 @@ class Reading<T> {
     return next;
   }
 
-  /** A source that was stopped while it waits never answers, so nobody waits for its end. */
+  /** Stops the source without waiting for its end: a source that is waiting itself may never answer. */
   leave(): void {
     if (this.over) return;
     this.over = true;

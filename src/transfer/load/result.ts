@@ -4,13 +4,13 @@ import { type Origin, originText } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 import type { DialectGuess } from "./dialect.ts";
 
-/** What a {@linkcode LoadResult} says. */
+/** The facts that a {@linkcode LoadResult} reports. */
 export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
   origin: Origin;
 };
 
 /**
- * What a load did; it draws itself as one line.
+ * The result of a load, which is displayed as one line.
  *
  * @example
  * ```ts
@@ -24,24 +24,24 @@ export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" 
  * ```
  */
 export class LoadResult {
-  /** The table, as SQL has it: `public.trips`. */
+  /** The table's name with its schema, in SQL: `public.trips`. */
   readonly table: string;
-  /** Rows that were loaded. */
+  /** The number of rows that were loaded. */
   readonly rows: number;
-  /** Bytes that were sent to the server. */
+  /** The number of bytes that were sent to the server. */
   readonly bytes: number;
-  /** Milliseconds that it took. */
+  /** The duration of the load in milliseconds. */
   readonly elapsed: number;
-  /** Whether the table was made. */
+  /** Whether the load created the table. */
   readonly created: boolean;
 
-  /** Files that were read; 0 where the rows came from a program, or from a stream. */
+  /** The number of files that were read; 0 if the rows came from a program or a stream. */
   readonly files: number;
-  /** The dialect of a CSV file as far as it was found by looking, not said; `undefined` where nothing was guessed. */
+  /** The detected parts of a CSV or TSV file's dialect and encoding; `undefined` if nothing was detected. */
   readonly guess: DialectGuess | undefined;
   readonly #origin: Origin;
 
-  /** Made by `load`. */
+  /** Created by `load`. */
   constructor({ table, rows, bytes, elapsed, created, files, guess, origin }: LoadFacts) {
     this.table = table;
     this.rows = rows;
@@ -53,12 +53,12 @@ export class LoadResult {
     this.#origin = origin;
   }
 
-  /** The line. */
+  /** The result as one line. */
   toString(): string {
     return this.#line()["text/plain"]!;
   }
 
-  /** How a notebook draws it. */
+  /** How a notebook displays it. */
   [DISPLAY](): Bundle {
     return holdIdle(this.#line());
   }

@@ -11,35 +11,35 @@ import { peek, type Peeked } from "./peek.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./table.ts";
 import { valueText } from "./value.ts";
 
-/** Rows that are looked at to find out which columns there are; with `create` also of which types. */
+/** The number of rows sampled for columns; with `create`, for columns and types. */
 const SAMPLE_ROWS = 1000;
 const TYPED_ROWS = 10_000;
 
 /** The oids of json and jsonb. */
 const JSON_TYPES: readonly number[] = [114, 3802];
 
-/** What rows are made of. */
+/** How rows of a kind are read. */
 export interface RowKind {
-  /** The file that they are read from. */
+  /** The name of the file that the rows come from. */
   file?: string | undefined;
-  /** Its bytes, where that is known. */
+  /** The file's size in bytes, if known. */
   size?: number | undefined;
-  /** What an error calls one of them, by its number from 1. */
+  /** The name of a row in errors, by its number from 1. */
   place(row: number): string;
-  /** A value's text, as the server reads it. */
+  /** The text of a value for the server; `null` for NULL. */
   text(value: unknown, column: LoadColumn, name: () => string): string | null;
-  /** The type that a new column for a value would have; `undefined` for NULL. */
+  /** The type of a new column for a value; `undefined` for NULL. */
   type(value: unknown): NewType | undefined;
-  /** Columns that there are whatever the rows have, with their types. */
+  /** Columns that exist even if no row has them, with their SQL types. */
   known?: ReadonlyMap<string, string> | undefined;
-  /** Closes what they are read from. */
+  /** Closes the source of the rows. */
   close?: () => Promise<void>;
 }
 
 /**
- * Row objects that a program holds, or makes.
+ * Opens row objects of a program.
  *
- * @param json How the rows of a statement have JSON: parsed, as a result has it, or as the server's text.
+ * @param json Whether a statement's rows have JSON parsed, as in a result, or as the server's text.
  */
 export async function openRows(
   source: AsyncIterable<unknown> | Iterable<unknown>,
@@ -58,7 +58,7 @@ export async function openRows(
   }, options);
 }
 
-/** The JSON of a result was parsed, so a string among it is a value, and not its text. */
+/** A result's JSON is parsed, so a string in a JSON column is a value, not JSON text. */
 function resultText(fields: readonly Field[]): RowKind["text"] {
   const parsed = fields.filter(({ oid }) => JSON_TYPES.includes(oid)).map(({ key }) => key);
   const names = new Set([...parsed, ...parsed.map(fold)]);
@@ -68,7 +68,7 @@ function resultText(fields: readonly Field[]): RowKind["text"] {
   };
 }
 
-/** Rows of any kind. */
+/** Opens rows of any kind. */
 export async function openRowsOf(
   source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
   kind: RowKind,
@@ -95,9 +95,9 @@ class Rows implements Incoming {
   readonly #sample: RowGroup;
   readonly #kind: RowKind;
   readonly #options: LoadOptions;
-  /** What the rows call their columns. */
+  /** The columns' names in the rows. */
   readonly #keys: readonly string[];
-  /** The first row that has a column. */
+  /** The number of the first row that has each column. */
   readonly #firsts = new Map<string, number>();
 
   constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
@@ -176,7 +176,7 @@ class Rows implements Incoming {
     return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
   }
 
-  /** Writes a row; one function for all of them, since this is where the time goes. */
+  /** Makes the function that writes a row. It prepares what it can once, because a load spends most of its time there. */
   #adder(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
     const { text } = this.#kind;
     const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;
@@ -236,16 +236,16 @@ class Rows implements Incoming {
   }
 }
 
-/** A row: its values by its columns' names. */
+/** A row: its values by column name. */
 export type LoadRow = Readonly<Record<string, unknown>>;
 
-/** Some rows: a promise for each would take longer than the row. */
+/** A group of rows, because a promise for each row would take longer than the row. */
 export type RowGroup = readonly LoadRow[];
 
-/** Rows of a group that is made here. */
+/** The number of rows in a group. */
 const GROUP_ROWS = 256;
 
-/** Rows that a program holds, in groups. */
+/** Groups the rows of a synchronous source. */
 export function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
   let group: LoadRow[] = [];
   for (const row of rows) {
@@ -256,12 +256,12 @@ export function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, voi
   yield group;
 }
 
-/** A row that comes by itself is not kept waiting for others. */
+/** Makes a group of each row, so that no row waits for others. */
 export async function* single(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
   for await (const row of rows) yield [row];
 }
 
-/** The rows as bytes. */
+/** Writes rows as COPY text. */
 export function* chunks(
   groups: Iterable<RowGroup>,
   add: (row: LoadRow) => void,
@@ -276,7 +276,7 @@ export function* chunks(
   yield writer.take();
 }
 
-/** {@linkcode chunks} of what is asynchronous. */
+/** {@linkcode chunks} for an asynchronous source. */
 export async function* chunksAsync(
   groups: AsyncIterable<RowGroup>,
   add: (row: LoadRow) => void,

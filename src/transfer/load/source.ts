@@ -21,13 +21,13 @@ import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from ".
 import { peek } from "./peek.ts";
 import { openRows } from "./rows.ts";
 
-/** What can be loaded, rows and bytes alike; see `Queryable.load`. */
+/** A source of rows or bytes to load; see `Queryable.load`. */
 export type LoadSource = string | URL | Columns | Iterable<object | string> | AsyncIterable<object | string>;
 
 /**
- * Opens what is to be loaded and looks at its beginning.
+ * Opens a source and reads its beginning.
  *
- * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for what is no source.
+ * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for anything that is not a source.
  */
 export async function openSource(
   source: unknown,
@@ -65,8 +65,8 @@ async function openColumns(columns: Columns, options: LoadOptions): Promise<Inco
 }
 
 /**
- * All rows are read first: to read and write side by side would wait for itself in a transaction, on a pool's last connection,
- * and where the rows of the table that is read are replaced.
+ * Reads all rows first. Reading while writing would deadlock in a transaction, on a pool's last connection, and in a load that
+ * replaces the rows of the table that it reads.
  */
 async function openQuery(
   query: RunnableFragment,
@@ -88,13 +88,13 @@ function pathOf(place: string | URL): string {
   throw bad(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
 }
 
-/** Whether a path stands for several files: a folder, or a glob that is no file's own name. */
+/** Whether a path means several files: a folder, or a glob that is not the name of a file. */
 async function isDataset(path: string): Promise<boolean> {
   if (path === "-") return false;
   try {
     return (await Deno.stat(path)).isDirectory;
   } catch (error) {
-    return error instanceof Deno.errors.NotFound && (path.endsWith("/") || isGlob(path)); // else opening it says it
+    return error instanceof Deno.errors.NotFound && (path.endsWith("/") || isGlob(path)); // opening it reports other errors
   }
 }
 
@@ -107,7 +107,7 @@ async function openFiles(
   return await openDataset(places, listName(places), options, { formatOf, open: openPart }, signal);
 }
 
-/** Spark writes an empty file for a part without rows. */
+/** Opens a file of a dataset; `undefined` for an empty text file, which Spark writes for a part without rows. */
 async function openPart(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined> {
   checkFormatOptions(options, format);
   if (isColumnar(format)) return await openColumnarFile(path, format, options);
@@ -132,7 +132,7 @@ function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
   return format === "arrow" || format === "parquet";
 }
 
-/** The readers need the file itself, of which they read parts. */
+/** Opens a file by its path, because the readers read parts of it. Packed Arrow is read as a stream. */
 async function openColumnarFile(
   path: string,
   format: "arrow" | "parquet",
@@ -153,7 +153,7 @@ async function openTextFile(path: string, format: LoadFormat, options: SourceOpt
 
 const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
 
-/** What a file is by its first bytes; `undefined` for a pipe, whose bytes can be read once only. */
+/** The file type that the first bytes show; `undefined` for a pipe, whose bytes can be read only once. */
 async function readSignature(path: string): Promise<FileSignature | "json" | undefined> {
   const { isFile } = await Deno.stat(path).catch((cause) => {
     throw unreadableFile(path, cause);
@@ -191,7 +191,7 @@ async function openStreamAs(
   return await openColumnar(bytes, format, options);
 }
 
-/** A stream of rows is as good as any other source of rows. */
+/** Opens a stream of rows, and refuses bytes, whose format is unknown. */
 async function openUnnamed(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
   const rows = async function* () {
     for await (const chunk of source) {
@@ -227,10 +227,10 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
   }
 }
 
-/** Ends of names that say how a file is packed, not what it is. */
+/** Extensions for a file's compression, not its format. */
 const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
-/** The format that a file's name says, or else its first bytes. */
+/** The format of a file, by its extension, else by its first bytes. */
 async function formatOf(path: string): Promise<LoadFormat> {
   if (path === "-") throw bad(`standard input has no extension; say what it is: ${optionText({ format: "csv" })}`);
   return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path));

@@ -12,9 +12,9 @@ import { bad, type Refuse } from "./options.ts";
 export interface LoadColumn {
   /** Its name. */
   name: string;
-  /** Its type, as SQL has it. */
+  /** Its SQL type. */
   type: string;
-  /** How a value of JavaScript becomes its text. */
+  /** How a JavaScript value becomes its text. */
   form: "json" | "array" | "vector" | "hstore" | "scalar";
   /** Whether the table computes it. */
   generated: boolean;
@@ -22,22 +22,22 @@ export interface LoadColumn {
 
 /** A table that can be loaded. */
 export interface LoadTable extends Relation {
-  /** Its name, quoted where SQL needs it, with its schema. */
+  /** Its name with its schema, quoted where SQL needs it. */
   quoted: string;
-  /** Its name alone. */
+  /** Its name without its schema. */
   name: string;
   /** Its columns. */
   columns: LoadColumn[];
-  /** Whether a trigger takes rows in its stead, as a view may have one. */
+  /** Whether it has an INSTEAD OF INSERT trigger, which a view may have. */
   takesRows: boolean;
 }
 
-/** The type below a domain's. */
+/** The base type of a domain; any other type itself. */
 const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype UNION ALL
   SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.below)
   SELECT oid FROM base WHERE below OPERATOR(pg_catalog.=) 0)`;
 
-/** Of `tgtype` of a trigger 64 is INSTEAD OF, and 4 is INSERT. */
+/** In a trigger's `tgtype`, 64 is INSTEAD OF and 4 is INSERT. */
 const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
   coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
     'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -54,10 +54,10 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68) AS "takesRows"
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
-/** A name of Postgres has no more bytes than this; the rest would be cut off in silence. */
+/** The most bytes of a name in Postgres, which silently cuts off the rest. */
 const MOST_NAME_BYTES = 63;
 
-/** The name that a person gave for a table. @throws {LakebaseError} `BAD_PARAMETER` for what is none. */
+/** The name that the caller gave for a table. @throws {LakebaseError} `BAD_PARAMETER` for anything that is not a name. */
 export function tableName(table: string | Fragment): string {
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name === "string") {
@@ -68,13 +68,13 @@ export function tableName(table: string | Fragment): string {
   throw bad(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
 }
 
-/** Finds the table; `undefined` where there is none of that name. */
+/** Finds a table by its name; `undefined` if there is none. */
 export async function findTable(find: FindSession, name: string, stops: StopOptions): Promise<LoadTable | undefined> {
   const [table] = await look<LoadTable>(find, FIND, [readings(name)], stops);
   return table;
 }
 
-/** Makes sure that there is a table, and that it is one that keeps rows. */
+/** Returns the table. @throws {LakebaseError} If it does not exist or can't take rows. */
 export async function expectLoadable(
   find: FindSession,
   name: string,
@@ -96,15 +96,15 @@ export async function expectLoadable(
 }
 
 /**
- * A built-in type with its schema: an earlier schema on the path could have another of that name. `char` and `bit` alone are
- * words of SQL's own, which mean other types.
+ * Adds the schema to a built-in type, because an earlier schema on the path may have another type of that name. `char` and
+ * `bit` stay bare, because as SQL keywords they mean other types than with a schema.
  */
 function plainType(type: string): string {
   const name = type.replace(/\[\]$/, "");
   return Object.hasOwn(BUILT_IN, name) && name !== "char" && name !== "bit" ? `pg_catalog.${type}` : type;
 }
 
-/** Makes a table, as SQL reads its name: without quotes in lower case. */
+/** Creates a table. As in SQL, a name without quotes becomes lower case. */
 export async function createTable(
   find: FindSession,
   name: string,
@@ -120,22 +120,22 @@ export async function createTable(
   await run(find, textStatement(text), stops);
 }
 
-/** Who gave names of columns. */
+/** Where names of columns come from, for errors. */
 export interface Namer {
-  /** Says who has a name, for an error. */
+  /** Says where a name comes from. */
   where(name: string): string;
   /** Makes the error. */
   refuse: Refuse;
 }
 
-/** Names that a person gave. */
+/** Names from the option `columns`. */
 export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: bad };
 
 /**
- * The table's columns that values come for.
+ * The table's columns for a source's values.
  *
- * @param names What the values are called, in their order; `undefined` where nothing says.
- * @throws {LakebaseError} For a name that the table does not have, or that comes twice.
+ * @param names The names of the values, in order; `undefined` for all columns that are not generated.
+ * @throws {LakebaseError} For a name that the table does not have, and for a repeated name.
  */
 export function matchColumns(
   table: LoadTable,
@@ -159,7 +159,7 @@ export function matchColumns(
   });
 }
 
-/** The names, with a number behind those that come again. */
+/** The names, with a number after each repeated one; empty if the list is too long for a hint. */
 function apartNames(names: readonly string[]): string[] {
   const apart = new Set<string>();
   for (const name of names) {
@@ -170,7 +170,7 @@ function apartNames(names: readonly string[]): string[] {
   return JSON.stringify([...apart]).length > 500 ? [] : [...apart];
 }
 
-/** An error for a name that is none of the table's columns'. */
+/** Makes the error for a name that the table does not have. */
 export function unknownColumn({ columns, quoted }: LoadTable, name: string, namer: Namer): LakebaseError {
   const names = columns.map((column) => column.name);
   const near = closest(name, names);
@@ -187,12 +187,12 @@ export function unknownColumn({ columns, quoted }: LoadTable, name: string, name
   );
 }
 
-/** What may stand between columns, in a name that was taken for one. */
+/** A character in a name that may be the delimiter between several names. */
 export function otherDelimiter(name: string): string | undefined {
   return /[;\t|,]/.exec(name)?.[0];
 }
 
-/** What to do about it. */
+/** The hint for a wrong delimiter. */
 export function delimiterHint(delimiter: string): string {
   const quoted = JSON.stringify(delimiter);
   return `if the columns are separated by ${quoted}, say ${optionText({ format: "csv", delimiter })}`;
@@ -219,7 +219,7 @@ function checkName(name: string, refuse: Refuse): string {
   );
 }
 
-/** A name as SQL takes it. */
+/** A name, quoted for SQL. */
 export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }

@@ -5,19 +5,19 @@ import { bad } from "./options.ts";
 import type { LoadColumn } from "./table.ts";
 
 /**
- * The text of a value of JavaScript, as the server reads it: what a parameter would be. For a `json` column everything but
- * a string, which is JSON already, becomes JSON.
+ * The text of a JavaScript value for the server, the same as for a query's parameter. For a `json` column, a string is taken
+ * as JSON text, and any other value becomes JSON.
  *
- * @param name Says where the value is, for an error.
- * @returns `null` for NULL, and for `undefined`.
- * @throws {LakebaseError} `BAD_PARAMETER` for what Postgres has no form of.
+ * @param name Returns where the value is, for errors.
+ * @returns The text; `null` for `null` and `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that has no form in Postgres.
  */
 export function valueText(value: unknown, column: LoadColumn, name: () => string): string | null {
   switch (typeof value) {
     case "string":
       return value;
     case "number":
-      return Object.is(value, -0) ? "-0" : String(value); // `String` forgets the sign of a zero
+      return Object.is(value, -0) ? "-0" : String(value); // `String` drops the sign of a zero
     case "boolean":
     case "bigint":
       return String(value);
@@ -32,7 +32,7 @@ export function valueText(value: unknown, column: LoadColumn, name: () => string
   return encoded(value, name);
 }
 
-/** Of the years 1 to 9999, which ISO and Postgres write in the same way. */
+/** Whether a date is in the years 1 to 9999, which ISO and Postgres write alike. */
 function isUsual(date: Date): boolean {
   const time = date.getTime();
   return time >= -62_135_596_800_000 && time < 253_402_300_800_000;
@@ -48,7 +48,7 @@ function encoded(value: unknown, name: () => string): string | null {
   }
 }
 
-/** What would be an array, a time or a text of Postgres otherwise. */
+/** The JSON of an object, even of one that would otherwise become an array, a time or a text of Postgres. */
 function jsonText(value: object, name: () => string): string | null {
   const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
   if (!Array.isArray(value) && !kept) return encoded(value, name);

@@ -4,17 +4,17 @@ import { createZstdDecompress } from "node:zlib";
 const FRAME = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
 
-/** Bytes of the optional fields of a frame's header: RFC 8878, section 3.1.1.1. */
+/** The sizes in bytes of a frame header's optional fields, by their flags: RFC 8878, section 3.1.1.1. */
 const DICTIONARY_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 
 /**
- * Unpacks zstd, in constant memory.
+ * Unpacks zstd in constant memory.
  *
- * Deno's decoder takes a file that is cut off for a whole one, and fails at a second frame, as pzstd writes them. So each
- * frame has a decoder of its own, and the frames' ends are found here, by the lengths that stand in them.
+ * Deno's decoder does not notice a truncated file, and fails at a second frame, which pzstd writes. So each frame gets its own
+ * decoder, and the lengths of its blocks tell where it ends.
  *
- * @throws {RangeError} For a file that is cut off, damaged, or has something else behind a frame.
+ * @throws {RangeError} For a file that is truncated or damaged, or has other data after a frame.
  */
 export async function* unzstd(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -24,7 +24,7 @@ export async function* unzstd(
   while (await bytes.more()) {
     const magic = toNumber(await bytes.take(4));
     if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE) {
-      for await (const _ of bytes.takeAll(toNumber(await bytes.take(4)))); // a frame that is to be skipped
+      for await (const _ of bytes.takeAll(toNumber(await bytes.take(4)))); // a skippable frame
     } else if (magic === FRAME) yield* unpackFrame(bytes, chunkSize);
     else throw new RangeError("what follows is no zstd frame");
   }
@@ -36,7 +36,7 @@ async function* unpackFrame(bytes: ByteReader, chunkSize: number): AsyncGenerato
   try {
     yield* unpacked;
   } catch (cause) {
-    // The decoder's errors have no code of their own; what the file's source throws has one.
+    // The decoder's errors have no code, so their message tells them from errors of the source.
     const isDecoders = cause instanceof Error && cause.message.startsWith("Zstd");
     throw isDecoders ? new RangeError(cause.message, { cause }) : cause;
   }
@@ -52,14 +52,14 @@ async function* frame(bytes: ByteReader): AsyncGenerator<Uint8Array, void, void>
     yield block;
     const word = toNumber(block);
     isLast = (word & 1) === 1;
-    const isRun = (word >> 1 & 3) === 1; // one byte, which is repeated
+    const isRun = (word >> 1 & 3) === 1; // one byte that is repeated
     yield* bytes.takeAll(isRun ? 1 : word >> 3);
   }
-  const hasChecksum = (flags & 4) !== 0; // the decoder compares it
+  const hasChecksum = (flags & 4) !== 0; // the decoder checks it
   if (hasChecksum) yield await bytes.take(4);
 }
 
-/** Bytes of the header behind its first one. */
+/** The number of header bytes after the first one. */
 function headerBytes(flags: number): number {
   const isSingle = (flags & 0x20) !== 0;
   const contentSize = CONTENT_SIZE_BYTES[flags >> 6]!;
@@ -71,7 +71,7 @@ function toNumber(bytes: Uint8Array): number {
   return bytes.reduceRight((number, byte) => number * 256 + byte, 0);
 }
 
-/** Gives as many bytes as are asked for. */
+/** Reads a given number of bytes from chunks of any size. */
 class ByteReader {
   readonly #source: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array(0);
@@ -90,7 +90,7 @@ class ByteReader {
     return true;
   }
 
-  /** A few bytes together. */
+  /** The next bytes, in one piece. */
   async take(count: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(count);
     let at = 0;
@@ -101,7 +101,7 @@ class ByteReader {
     return bytes;
   }
 
-  /** Many bytes, as they come. */
+  /** The next bytes, in pieces as they arrive. */
   async *takeAll(count: number): AsyncGenerator<Uint8Array, void, void> {
     for (let left = count; left > 0;) {
       if (!await this.more()) throw new RangeError("it is cut off");
