@@ -97,7 +97,7 @@ cliTest("lakebase query --output writes a file whole or not at all", async ({ ru
 cliTest("lakebase query refuses what can't be meant, before it runs anything", async ({ run }) => {
   const cases: [words: string[], said: RegExp][] = [
     [["SELECT $a"], /\$a has no value; give -p a=VALUE/],
-    [["SELECT 1", "-p", "a=1"], /there is no \$a/],
+    [["SELECT 1", "-p", "a=1"], /the SQL has no \$a/],
     [["SELECT 1", "-p", "a"], /must be name=value/],
     [["SELECT $a", "-p", "a=1", "-p", "a=2"], /a already has a value/],
     [["SELECT 1", "--format", "xml"], /table, csv, json, ndjson/],

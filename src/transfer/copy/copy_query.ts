@@ -71,10 +71,12 @@ export function partitionColumns(
   const keys = keysOf(source.columns);
   const found = names.map((name) => {
     if (keys.includes(name)) return keys.indexOf(name);
-    throw bad(`partitionBy has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
+    throw bad(`${optionName("partitionBy")} has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
   });
   const columns = source.columns.filter((_, index) => !found.includes(index));
-  if (columns.length === 0) throw bad("partitionBy has all columns, so there is none left for the files");
+  if (columns.length === 0) {
+    throw bad(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
+  }
   return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
 }
 
