@@ -167,17 +167,23 @@ queryTest(
     await using _ran = await counter(db);
     const active = async () =>
       await db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'`.value();
-    // They wait for a lock whose owner loses its connection too: the server then runs all of them.
-    let outcomes: PromiseSettledResult<unknown>[] = [];
+    // They wait for a lock whose owner loses its connection too: the server then runs all of them. They are made outside of
+    // the transaction's function, where they would be part of the transaction.
+    const locked = Promise.withResolvers<void>();
+    const dropped = Promise.withResolvers<void>();
     const locking = db.transaction(async (tx) => {
       await tx.sql`SELECT pg_advisory_xact_lock(4711)`;
-      const lock = db.sql`pg_advisory_xact_lock_shared(4711)`;
-      const running = Array.from({ length: 50 }, (_, n) => db.sql`INSERT INTO ran SELECT ${n}::int FROM ${lock}`);
-      const settling = Promise.allSettled(running);
-      for (let n = 0; n < 1000 && await active() !== 50; n++) await sleep(10);
-      local.faults.dropConnections();
-      outcomes = await settling;
+      locked.resolve();
+      await dropped.promise;
     });
+    await locked.promise;
+    const lock = db.sql`pg_advisory_xact_lock_shared(4711)`;
+    const running = Array.from({ length: 50 }, (_, n) => db.sql`INSERT INTO ran SELECT ${n}::int FROM ${lock}`);
+    const settling = Promise.allSettled(running);
+    for (let n = 0; n < 1000 && await active() !== 50; n++) await sleep(10);
+    local.faults.dropConnections();
+    const outcomes = await settling;
+    dropped.resolve();
     await assert.rejects(locking);
     assert.equal(outcomes.length, 50);
     for (const outcome of outcomes) {
