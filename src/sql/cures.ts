@@ -99,7 +99,7 @@ function quotedValue({ code, message, detail = "" }: Failure, text: string, coun
     const written = text.slice(start, Math.min(end, start + MOST_READ));
     const number = /\$(\d{1,5})/.exec(written)?.[1];
     if (number === undefined || Number(number) < 1 || Number(number) > count) continue;
-    const shown = written.replace(new RegExp(`\\$${number}(?:::jsonb)?`), "$${value}");
+    const shown = written.replace(new RegExp(`\\$${number}(?:::(?:pg_catalog\\.)?jsonb?)?`), "$${value}");
     return quotedAdvice(kind, shown, text.slice(Math.max(0, start - 20), start));
   }
   return undefined;
@@ -136,7 +136,7 @@ const JSON_LIST = "an array is bound as a Postgres array: write ${JSON.stringify
 /** Finds a list or an object where the server expects another kind of value. */
 function misplacedValue({ code, message }: Failure, values: Statement["values"]): string | undefined {
   const lists = values.filter((value): value is string => typeof value === "string" && value.startsWith("{"));
-  if (/^42(804|883|846)$/.test(code ?? "") && /\bjsonb\b/.test(message) && lists.length > 0) return OBJECT;
+  if (/^42(804|883|846)$/.test(code ?? "") && /\bjsonb?\b/.test(message) && lists.length > 0) return OBJECT;
   if (code === "42804" && /is of type jsonb? but expression is of type \S+\[\]/.test(message)) return JSON_LIST;
   if (code === "42P18") return "the server can't tell its type: write ${value}::type";
   if (code !== "22P02") return undefined;

@@ -313,9 +313,12 @@ queryTest("a refusal that has a cure is told with it", async ({ db, open }) => {
 
 queryTest(
   "a transaction that the server ended while it was idle says why, and that it was rolled back",
-  async ({ db, open }) => {
-    const other = await open();
-    const sessions = (pid: number) => other.sql`SELECT count(*) FROM pg_stat_activity WHERE pid = ${pid}`.value();
+  async ({ db }) => {
+    // By the pool, which stays outside of the transaction.
+    const sessions = async (pid: number) => {
+      const { rows } = await db.pool.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE pid = $1", [pid]);
+      return rows[0]!.n as number;
+    };
     for (const last of [[], ["SELECT 1"]]) {
       const error = await errorOf(db.transaction(async (tx) => {
         const [row] = await tx.query<{ pid: number }>(
