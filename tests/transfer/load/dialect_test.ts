@@ -45,7 +45,7 @@ Deno.test("records() gives no record whose end is not seen yet", () => {
 });
 
 Deno.test("RecordReader gives the same records, wherever the text is cut", () => {
-  const text = '\ufeffa,"b\r\n""c"""\r\n6" x,\r\r"\\",2\n\n"end\nless';
+  const text = '\ufeffa,"b\r\n""c"""\r\n6" x,\r\r"\\",2\n\n"end\nless"';
   const bounds = (last: boolean) => [...records(text, CSV, last)].length;
   for (let size = 1; size <= text.length; size++) {
     const reader = new RecordReader(CSV);
@@ -53,8 +53,14 @@ Deno.test("RecordReader gives the same records, wherever the text is cut", () =>
     for (let at = 0; at < text.length; at += size) found.push(...reader.push(text.slice(at, at + size)));
     assert.equal(found.length, bounds(false), `by ${size}`);
     found.push(...reader.push("", true));
-    assert.deepEqual(found, ['\ufeffa,"b\r\n""c"""', '6" x,', "", '"\\",2', "", '"end\nless'], `by ${size}`);
+    assert.deepEqual(found, ['\ufeffa,"b\r\n""c"""', '6" x,', "", '"\\",2', "", '"end\nless"'], `by ${size}`);
   }
+});
+
+Deno.test("RecordReader refuses a quote that nothing closes", () => {
+  const reader = new RecordReader(CSV);
+  assert.deepEqual(reader.push('a\n"b'), ["a"]);
+  assert.throws(() => reader.push("\nc", true), /a quote is opened that nothing closes/);
 });
 
 Deno.test("RecordReader reads a record of 100,000 pieces: a look at all of it for each would not end", () => {
