@@ -63,7 +63,9 @@ pullTest("a text for a json column is JSON already; null is NULL", async ({ db, 
     const texts = async () => (await db.query("SELECT doc::text FROM documents ORDER BY id")).map((row) => row["doc"]);
     assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);
     const query = db.sql`SELECT * FROM documents`;
-    assert.match((await errorOf(db.load("documents", await query))).message, /row 1, column doc: invalid input syntax/);
+    await db.load("documents", await query, { mode: "replace" });
+    assert.deepEqual(await texts(), ['"Harlem"', null, null, '["a"]', '{"a": 1}', "7"]); // a result has one null only
+    await db.load("documents", docs.map((doc, id) => ({ id, doc })), { mode: "replace" });
     await db.load("documents", query, { mode: "replace" });
     assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);
     await db.pull("documents", `${folder}/documents.ndjson`);
