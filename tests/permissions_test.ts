@@ -5,7 +5,7 @@ import { localTests } from "./support/lakebase.ts";
 const test = localTests(); // on PGlite only: what Deno may do is the client's matter
 const SCRIPT = new URL("./support/pull_script.ts", import.meta.url).href;
 
-/** The flags that the README names for a script that pulls. */
+/** The flags that docs/shell.md names for a script that pulls. */
 function flagsFor({ env }: LocalLakebase, folder: string): Record<string, string> {
   return {
     net: `--allow-net=${new URL(env["DATABRICKS_HOST"]!).host},${env["PGHOST"]}:${env["PGPORT"]}`,

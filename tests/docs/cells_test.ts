@@ -7,11 +7,13 @@ import { codeBlocks, readDocument } from "./markdown.ts";
 import { ROOT } from "./support.ts";
 
 Deno.test({
-  ...requires("the cells of README.md run in Jupyter, and draw what they are to draw", jupyterMissing),
+  ...requires("the cells of README.md and docs/sql-cells.md run in Jupyter, and draw what they are to draw", jupyterMissing),
   fn: async () => {
     const blocks = codeBlocks(await readDocument("README.md"));
+    const page = codeBlocks(await readDocument("docs/sql-cells.md"));
     const first = blocks.find(({ language }) => language === "ts");
-    const cells = [first!, ...blocks.filter(({ language }) => language === "sql")].map(({ code }) => code.trimEnd());
+    const written = [...blocks, ...page].filter(({ language, rest }) => language === "sql" && rest === "");
+    const cells = [first!, ...written].map(({ code }) => code.trimEnd());
     assert.ok(cells.length >= 3);
     const path = await Deno.makeTempFile({ suffix: ".ipynb" });
     await Deno.writeTextFile(path, JSON.stringify(notebook(cells)));

@@ -12,6 +12,13 @@ export interface CodeBlock {
   line: number;
 }
 
+/** The documents whose code is run: README.md, then the pages of docs/. */
+export async function runDocuments(): Promise<string[]> {
+  const pages: string[] = [];
+  for await (const { name } of Deno.readDir(`${ROOT}docs`)) if (name.endsWith(".md")) pages.push(`docs/${name}`);
+  return ["README.md", ...pages.toSorted()];
+}
+
 /** Reads a document of the checkout. */
 export async function readDocument(name: string): Promise<string> {
   return await Deno.readTextFile(ROOT + name);
@@ -40,7 +47,8 @@ export function codeBlocks(text: string): CodeBlock[] {
 /** The rows of the first table under a heading, without its head. */
 export function tableUnder(text: string, heading: string): string[][] {
   const lines = text.split("\n");
-  const start = lines.indexOf(`## ${heading}`);
+  const start = lines.findIndex((line) => line.replace(/^#+ /, "") === heading && line.startsWith("#"));
+  if (start < 0) throw new Error(`no heading ${heading}`);
   const first = lines.findIndex((line, at) => at > start && line.startsWith("|"));
   const end = lines.findIndex((line, at) => at > first && !line.startsWith("|"));
   return lines.slice(first + 2, end).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));

@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import { copy } from "./copy.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { requires } from "../support/requirements.ts";
-import { type CodeBlock, codeBlocks, readDocument } from "./markdown.ts";
+import { type CodeBlock, codeBlocks, readDocument, runDocuments } from "./markdown.ts";
 import { ROOT, temporary } from "./support.ts";
 
 /** What of the checkout the commands need. */
 const NEEDED = ["deno.json", "deno.lock", "mod.ts", "src", "examples"];
+
+interface Command extends CodeBlock {
+  document: string;
+}
 
 function psqlMissing(): string | undefined {
   const folders = (Deno.env.get("PATH") ?? "").split(":");
@@ -21,21 +25,26 @@ function psqlMissing(): string | undefined {
 }
 
 Deno.test({
-  ...requires("the commands of README.md run, one after the other, as a new user would type them", psqlMissing),
+  ...requires("the commands of README.md and docs run, one after the other, as a new user would type them", psqlMissing),
   fn: async () => {
-    const blocks = codeBlocks(await readDocument("README.md"))
-      .filter(({ language, rest }) => language === "sh" && rest === "");
-    assert.ok(blocks.length >= 6);
+    const documents = await Promise.all((await runDocuments()).map(commands));
+    assert.ok(documents.flat().length >= 8);
     await using folder = await temporary();
     await using home = await temporary();
     await using local = await startLocal();
     for (const name of NEEDED) await copy(ROOT + name, `${folder.path}/${name}`);
     const env = { ...local.env, ...await machine(home.path) };
-    for (const block of blocks) await run(block, folder.path, env);
+    for (const block of documents.flat()) await run(block, folder.path, env);
     assert.ok((await Deno.stat(`${folder.path}/trips.parquet`)).size > 0);
     await Deno.stat(`${home.path}/.local/share/jupyter/kernels/lakebase/kernel.json`);
   },
 });
+
+/** The commands of a document. */
+async function commands(document: string): Promise<Command[]> {
+  const blocks = codeBlocks(await readDocument(document));
+  return blocks.filter(({ language, rest }) => language === "sh" && rest === "").map((block) => ({ ...block, document }));
+}
 
 /** A home of its own; what Deno has fetched is that of this machine. */
 async function machine(home: string): Promise<Record<string, string>> {
@@ -52,10 +61,10 @@ async function machine(home: string): Promise<Record<string, string>> {
 }
 
 /** In a shell that ends what it has left running. */
-async function run({ code, line }: CodeBlock, cwd: string, env: Record<string, string>): Promise<void> {
+async function run({ document, code, line }: Command, cwd: string, env: Record<string, string>): Promise<void> {
   const script =
     `unset JUPYTER_DATA_DIR XDG_DATA_HOME DENO_INSTALL_ROOT\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n${code}`;
   const { success, stdout, stderr } = await new Deno.Command("bash", { args: ["-ec", script], cwd, env }).output();
   const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  assert.ok(success, `README.md, line ${line}:\n${said}`);
+  assert.ok(success, `${document}, line ${line}:\n${said}`);
 }
