@@ -1,11 +1,28 @@
 /**
- * From an empty notebook cell, or a script, to rows of a Databricks Lakebase.
+ * Query a Databricks Lakebase (its serverless Postgres) from a Deno notebook or script. {@linkcode connect} finds the
+ * endpoint, logs in with a token that it renews, verifies the server, and wakes the sleeping compute; {@linkcode sql} binds
+ * values and draws rows. Without a workspace, `connect({ local: true })` starts a Lakebase on this machine.
  *
+ * In the examples, `"lakebase"` stands for this module: `"jsr:@lakebase/deno"`, its path, or a name in `deno.json`.
+ *
+ * @example A query and its rows
+ * ```ts
+ * import { connect, sql } from "lakebase";
+ *
+ * await using db = await connect({ local: true }); // without `local`: your workspace
+ * const least = 100;
+ * const rows = await sql<{ n: number }>`SELECT n FROM generate_series(1, 300) AS n WHERE n > ${least}`;
+ * console.log(await db.version(), rows.length); // PostgreSQL ... 200
+ * ```
+ *
+ * @example A file and a table
  * ```ts
  * import { connect } from "lakebase";
  *
- * await using db = await connect({ local: true }); // without `local`: your workspace
- * console.log(await db.version());
+ * await using db = await connect({ local: true });
+ * await db.load("zones", [{ id: 1, zone: "Harlem" }, { id: 2, zone: "SoHo" }], { create: true });
+ * const file = await Deno.makeTempFile({ suffix: ".csv" }); // also .parquet, .arrow, .ndjson, .tsv
+ * await db.pull("zones", file);
  * ```
  *
  * @module

@@ -1,21 +1,31 @@
 // deno-lint-ignore-file no-console
-// Connects to a local Lakebase, runs queries and pulls a table. The connection takes every step that it takes with a
+// What you would show a colleague, on a Lakebase on this machine. The connection takes every step that it takes with a
 // workspace: settings, workspace API, OAuth credential, DNS, TLS with SNI, login, pool.
-// With a workspace, call `connect()` without options.
-import { connect } from "lakebase";
+import { connect, sql } from "lakebase";
 
 await using db = await connect({ local: true });
+console.log(`${await db.version()}\n`);
+await sql`CREATE TABLE trips AS SELECT n AS id, (ARRAY['Harlem', 'SoHo'])[1 + n % 2] AS zone, n * 1.25 AS fare
+  FROM generate_series(1, 99) AS n`;
 
-console.log(await db.version());
-console.log(db);
+title("A value in a query is a bound parameter, and the result draws itself: WHERE fare > ${least}");
+const least = 100;
+console.log(await sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`);
 
-await db.transaction(async (tx) => {
-  await tx.query("CREATE TABLE trips (zone text, fare numeric(8, 2), at timestamptz)");
-  await tx.query("INSERT INTO trips VALUES ($1, $2, now()), ($3, $4, now())", ["Harlem", 12.5, "SoHo", 8]);
-});
-const trips = await db.query<{ zone: string; fare: string }>("SELECT * FROM trips WHERE fare > $1", [10]);
-console.log(`${trips.length} of the trips cost more than 10:`, trips[0]);
+title("An error points at its place, and says what to do");
+await sql`SELECT id, zon FROM trips`.then(console.log, (error) => console.log(error.message));
 
+title("A pull writes a table or a query to a file, as fast as the server sends it");
 const file = await Deno.makeTempFile({ suffix: ".csv" });
-console.log(`${await db.pull("trips", file)}\n${await Deno.readTextFile(file)}`);
+console.log(`${await db.pull("trips", file)}; it begins:`);
+console.log((await Deno.readTextFile(file)).split("\n").slice(0, 3).join("\n"));
 await Deno.remove(file);
+
+title("Next");
+console.log(`a notebook:      deno jupyter --install && jupyter lab notebooks/quickstart.ipynb
+your workspace:  databricks auth login --host https://<workspace>, then connect() without { local: true }
+everything else: README.md and docs/`);
+
+function title(text: string): void {
+  console.log(`\n%c${text}`, "font-weight: bold");
+}

@@ -1,5 +1,13 @@
 /**
- * Lakebase from a shell: `deno run -A src/cli/main.ts --help`.
+ * The command `lakebase`: query a Databricks Lakebase from a shell, pull tables to files, load files into tables, find out
+ * why connecting fails, and install the Jupyter kernel with `%%sql` cells. `lakebase --help` lists its commands.
+ *
+ * @example
+ * ```sh
+ * deno install -g -A -n lakebase src/cli/main.ts
+ * lakebase query --local 'SELECT version()'
+ * lakebase pull trips trips.parquet
+ * ```
  *
  * @module
  */

@@ -1,5 +1,7 @@
 /**
- * A Lakebase on this machine: the Databricks workspace API and a Postgres port, for development and tests.
+ * A Lakebase on this machine, for development, tests and CI. {@linkcode startLocal} serves the Databricks workspace API and a
+ * Postgres port that requires TLS and a valid token, on an embedded Postgres or in front of your own. It misbehaves on
+ * request: a suspended compute, expired tokens, dropped connections, bad certificates.
  *
  * @example
  * ```ts
