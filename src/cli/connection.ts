@@ -15,34 +15,34 @@ export function addConnectionOptions(command: Command): Command {
   return command.optionsGroup("Connection:")
     .option(
       "--endpoint <name>",
-      "the endpoint: projects/p/branches/b/endpoints/e, or a shorter form such as p [LAKEBASE_ENDPOINT]",
+      "use this endpoint: projects/p/branches/b/endpoints/e, or a shorter form such as p [LAKEBASE_ENDPOINT]",
     )
     .option(
       "--instance <name>",
-      "an instance of Lakebase Provisioned (the older product), instead of an endpoint [LAKEBASE_INSTANCE]",
+      "use this instance of Lakebase Provisioned, the older product, instead of an endpoint [LAKEBASE_INSTANCE]",
     )
-    .option("--profile <name>", "a profile of ~/.databrickscfg [DATABRICKS_CONFIG_PROFILE]")
-    .option("--host <name>", "the host, instead of the endpoint's [PGHOST]")
-    .option("--port <number>", "the port (default: 5432) [PGPORT]", wholeNumber)
-    .option("-d, --database <name>", "the database (default: databricks_postgres) [PGDATABASE]")
-    .option("-U, --user <name>", "the role (default: your workspace user) [PGUSER]")
-    .option("--group <name>", "the workspace group to log in as; newer workspaces may not support it")
-    .option("--read-only", "prevent writing by mistake; uses a read replica if there is one")
+    .option("--profile <name>", "use this profile of ~/.databrickscfg [DATABRICKS_CONFIG_PROFILE]")
+    .option("--host <name>", "connect to this host instead of the endpoint's [PGHOST]")
+    .option("--port <number>", "connect to this port (default: 5432) [PGPORT]", wholeNumber)
+    .option("-d, --database <name>", "use this database (default: databricks_postgres) [PGDATABASE]")
+    .option("-U, --user <name>", "log in as this role (default: your workspace user) [PGUSER]")
+    .option("--group <name>", "log in as this workspace group; newer workspaces may not support it")
+    .option("--read-only", "prevent writing by mistake, and use a read replica if there is one")
     .addOption(
-      new Option("--ssl-mode <mode>", "how to verify the server [PGSSLMODE]")
+      new Option("--ssl-mode <mode>", "verify the server in this way [PGSSLMODE]")
         .choices(["verify-full", "require", "disable"]),
     )
-    .option("--ca <file>", "a file of certificate authorities to trust, instead of the system's [PGSSLROOTCERT]")
+    .option("--ca <file>", "trust the certificate authorities in this file instead of the system's [PGSSLROOTCERT]")
     .option(
       "--connect-timeout <seconds>",
-      "the time limit for connecting, including waking the compute (default: 60)",
+      "stop connecting after this time, which includes waking the compute (default: 60)",
       seconds,
     )
-    .option("--env-file <file>", "the .env file (default: .env in the working directory) [LAKEBASE_ENV_FILE]")
-    .option("--no-env-file", "read no .env file")
-    .option("--local", "use a Lakebase on this machine, started for this command [LAKEBASE_LOCAL]")
+    .option("--env-file <file>", "read this file (default: .env in the working directory) [LAKEBASE_ENV_FILE]")
+    .option("--no-env-file", "don't read a .env file")
+    .option("--local", "start a Lakebase on this machine for this command, and use it [LAKEBASE_LOCAL]")
     .addOption(
-      new Option("--data-dir <folder>", "with --local: keep the data in this folder (default: keep no data)").implies({
+      new Option("--data-dir <folder>", "keep the data of the local Lakebase in this folder; implies --local (default: keep no data)").implies({
         local: true,
       }),
     )
@@ -51,9 +51,9 @@ export function addConnectionOptions(command: Command): Command {
 
 /** Where passwords and tokens come from: never from an option, because every user of a machine sees its command lines. */
 export const LOGIN_HELP = `
-Login: "databricks auth login", or DATABRICKS_HOST with DATABRICKS_TOKEN, or DATABRICKS_HOST with DATABRICKS_CLIENT_ID and
-DATABRICKS_CLIENT_SECRET, or PGPASSWORD for a native password. You can put them into .env, together with their host.
-No option takes a secret, because other users of this machine can see your command lines.`;
+To log in, run "databricks auth login"; or set DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_HOST,
+DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; or set PGPASSWORD for a native password. You can put these into .env,
+together with their host. No option takes a secret, because other users of this machine can see your command lines.`;
 
 /** Connects, does some work, and closes. Stop ends the wait for a compute that is waking. */
 export async function withDatabase<T>(

@@ -10,8 +10,9 @@ interface DoctorValues extends ConnectionValues {
 }
 
 const EXAMPLES = `
-Tries each step of connecting by itself: the settings and their origins, workspace, endpoint, DNS, TCP, TLS, credential,
-login, a query, the clocks. Exits with 1 if a step fails. Shows no secret.
+The doctor tries each step of connecting by itself: the settings and their origins, the workspace, the endpoint, DNS, TCP,
+TLS, the credential, the login, a query, and the clocks. It says what to do about the first step that fails, and the exit
+code is then 1. It shows no secret.
 ${LOGIN_HELP}
 
 Examples:
@@ -22,7 +23,7 @@ Examples:
 /** Sets up `lakebase doctor`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.addOption(
-    new Option("--format <name>", "the format of the report").choices(["table", "json"]).default("table"),
+    new Option("--format <name>", "print the report in this format").choices(["table", "json"]).default("table"),
   );
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((values: DoctorValues) => doctor(values, stopped));

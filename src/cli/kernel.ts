@@ -20,8 +20,8 @@ Examples:
 export function configure(command: Command): void {
   command.helpCommand(false).addHelpText("after", EXAMPLES);
   addLocation(command.command("install").description("Install the kernel, or replace an installed one"))
-    .option("--name <name>", "the kernel's name in Jupyter (default: lakebase)")
-    .option("--display-name <name>", "the name that Jupyter shows (default: Deno + SQL)")
+    .option("--name <name>", "give the kernel this name in Jupyter (default: lakebase)")
+    .option("--display-name <name>", "let Jupyter show this name (default: Deno + SQL)")
     .action(async (values: KernelValues) => {
       await checkName(values);
       const { install } = await import("../kernel/install.ts");
@@ -32,15 +32,15 @@ export function configure(command: Command): void {
           `and the JupyterLab extension that highlights its %%sql cells in ${extension}\n`,
       );
     });
-  addLocation(command.command("uninstall").description("Remove the kernel"))
-    .option("--name <name>", "the kernel's name in Jupyter (default: lakebase)")
+  addLocation(command.command("uninstall").description("Uninstall the kernel"))
+    .option("--name <name>", "uninstall the kernel with this name (default: lakebase)")
     .action(async (values: KernelValues) => {
       await checkName(values);
       const { uninstall } = await import("../kernel/install.ts");
       const { name, folder } = await uninstall(values);
       await print(Deno.stdout, `Removed the kernel ${name} from ${folder}\n`);
     });
-  addLocation(command.command("list").description("List the installed kernels"), "leaving out an active environment")
+  addLocation(command.command("list").description("List the installed kernels"), "list only your own Jupyter folder")
     .action(async ({ prefix, user }: KernelValues) => {
       const { activeLocations, kernelsFolder, list } = await import("../kernel/install.ts");
       const places = prefix === undefined && !user ? activeLocations() : [{ prefix }];
@@ -53,11 +53,11 @@ export function configure(command: Command): void {
     });
 }
 
-function addLocation(command: Command, more = "the default"): Command {
+function addLocation(command: Command, ofUser = "use your own Jupyter folder, which is the default"): Command {
   return command.helpOption("-h, --help", "show this help")
     .addHelpText("after", EXAMPLES)
-    .option("--prefix <folder>", "the environment to use, such as a venv")
-    .addOption(new Option("--user", `use your own Jupyter folder, ${more}`).conflicts("prefix"));
+    .option("--prefix <folder>", "use this environment, such as a venv")
+    .addOption(new Option("--user", ofUser).conflicts("prefix"));
 }
 
 /** Checks the name here, because a wrong one is wrong use of the command. */

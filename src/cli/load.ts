@@ -27,10 +27,10 @@ interface LoadValues
 }
 
 const EXAMPLES = `
-The file is .csv, .tsv, .ndjson, .json, .arrow or .parquet, a text format with .gz or .zst, or - for standard input with
---format. The delimiter, quote and escape of a CSV file are detected, and printed if they are unusual.
+The file is .csv, .tsv, .ndjson, .json, .arrow or .parquet, a text file that ends in .gz or .zst, or - for standard input
+with --format. The command detects the delimiter, quote and escape of a CSV file, and prints them if they are unusual.
 Several files, a folder, or a quoted glob are one load. A folder called name=value adds a column to the files in it.
-Everything is loaded or nothing: the first row that does not fit ends the load, and the error names its line.
+A load takes all rows or none: the first row that does not fit ends the load, and the error names its line.
 ${LOGIN_HELP}
 
 Examples:
@@ -47,26 +47,26 @@ export function configure(command: Command, stopped: AbortSignal): void {
   command.argument("<table>", "the table, such as trips or app.trips")
     .argument("<file...>", "one or more files, a folder, a quoted glob, or - for standard input")
     .addOption(
-      new Option("--format <name>", "the format of the file (default: by its extension)").choices(LOAD_FORMATS),
+      new Option("--format <name>", "read this format (default: by the extension of the file)").choices(LOAD_FORMATS),
     )
     .option("--create", "create the table if it does not exist, with types that fit")
-    .option("--type <column=type>", "with --create: the type of a column; can be repeated", addType)
+    .option("--type <column=type>", "with --create, give a column this type; repeat it for more", addType)
     .option("--replace", "delete the rows of the table first, in the same transaction")
-    .option("--columns <names>", "the columns to load, in the order of the file: id,zone", names)
-    .option("--rename <old=new>", "the new name of a column of the file; can be repeated", addRename)
-    .option("--no-header", "the first line of CSV or TSV is data, not column names")
-    .option("--delimiter <character>", "the delimiter of CSV and TSV; \\t for a tab", delimiter)
-    .option("--quote <character>", "the quote of CSV")
-    .option("--escape <character>", "the escape of a quote in CSV; a backslash in files of Spark and MySQL")
-    .option("--encoding <name>", "the encoding of CSV and TSV, such as latin1 or windows-1252")
+    .option("--columns <names>", "load into these columns, in the order of the file: id,zone", names)
+    .option("--rename <old=new>", "load a column of the file under a new name; repeat it for more", addRename)
+    .option("--no-header", "read the first line of CSV or TSV as data, not as column names")
+    .option("--delimiter <character>", "split the values of CSV or TSV at this character; \\t is a tab", delimiter)
+    .option("--quote <character>", "read this character as the quote of CSV")
+    .option("--escape <character>", "read this character as the escape of a quote in CSV; Spark and MySQL write a backslash")
+    .option("--encoding <name>", "decode CSV and TSV from this encoding, such as latin1 or windows-1252")
     .option("--skip <lines>", "skip this many lines of CSV and TSV before the header", wholeNumber)
     .option("--comment <character>", "skip the lines of CSV and TSV that begin with this character")
-    .addOption(new Option("--decimal <character>", "the decimal mark of numbers in CSV and TSV").choices([".", ","]))
-    .option("--index <name>", "the name of a first column that has none; drop omits the column")
+    .addOption(new Option("--decimal <character>", "read this character as the decimal mark in CSV and TSV").choices([".", ","]))
+    .option("--index <name>", "give this name to a first column that has none; drop omits the column")
     .option("--skip-blank-lines", "skip blank lines of CSV and TSV (default: they are an error)")
-    .option("--null <text>", "the text for NULL in CSV and TSV")
-    .option("--no-partitions", "add no columns for folders called name=value")
-    .option("--timeout <seconds>", "the time limit", seconds)
+    .option("--null <text>", "read this text as NULL in CSV and TSV")
+    .option("--no-partitions", "don't add columns for folders called name=value")
+    .option("--timeout <seconds>", "cancel after this time", seconds)
     .option("--quiet", "show neither progress nor the result");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((table: string, files: string[], values: LoadValues) => load(table, files, values, stopped));

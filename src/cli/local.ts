@@ -12,7 +12,8 @@ interface LocalValues {
 }
 
 const EXAMPLES = `
-Runs until Ctrl-C or SIGTERM. Like a Lakebase, it serves Databricks' workspace API, and Postgres over TLS.
+The command serves Databricks' workspace API, and Postgres over TLS, as a Lakebase does. It prints the environment variables
+that connect a client to it, and runs until Ctrl-C or SIGTERM.
 
 Examples:
   lakebase local --data-dir .lakebase --passwords passwords > local.env &   # a file of ROLE=PASSWORD lines: app=secret
@@ -27,10 +28,10 @@ export function configure(command: Command, stopped: AbortSignal): void {
       .env("LAKEBASE_LOCAL_DATABASE"),
   )
     .option("--data-dir <folder>", "keep the data of the embedded database in this folder (default: keep no data)")
-    .option("--user <name>", "the workspace user, who is also the Postgres role (default: you@example.com)")
-    .option("--passwords <file>", "a file of roles that log in with a password, with a line ROLE=PASSWORD for each")
-    .option("--postgres-port <number>", "the port of Postgres; 0 for any free one", port, 0)
-    .option("--workspace-port <number>", "the port of the workspace API; 0 for any free one", port, 0)
+    .option("--user <name>", "name the workspace user, who is also the Postgres role (default: you@example.com)")
+    .option("--passwords <file>", "let roles log in with the passwords in this file, which has a line ROLE=PASSWORD for each")
+    .option("--postgres-port <number>", "serve Postgres on this port; 0 is any free one", port, 0)
+    .option("--workspace-port <number>", "serve the workspace API on this port; 0 is any free one", port, 0)
     .addHelpText("after", EXAMPLES)
     .action((values: LocalValues) => {
       if (command.getOptionValueSource("database") === "cli") checkShowsNoPassword(values.database!);

@@ -11,20 +11,17 @@ interface CommandModule {
 const COMMANDS: Record<string, readonly [summary: string, load: () => Promise<CommandModule>]> = {
   version: ["Show the server's version", () => import("./version.ts")],
   query: ["Run SQL and print its rows as a table, CSV or JSON", () => import("./query.ts")],
-  pull: ["Write the rows of a table or a query to a file", () => import("./pull.ts")],
-  load: ["Load a file into a table", () => import("./load.ts")],
+  pull: ["Write a table or the rows of a query to a file", () => import("./pull.ts")],
+  load: ["Load files into a table", () => import("./load.ts")],
   tables: ["List tables and views", () => import("./tables.ts")],
   doctor: ["Find out why connecting fails", () => import("./doctor.ts")],
-  local: [
-    "Run a Lakebase on this machine, and print the environment variables that lead to it",
-    () => import("./local.ts"),
-  ],
-  kernel: ["Install, list or remove the Jupyter kernel with %%sql cells", () => import("./kernel.ts")],
+  local: ["Run a Lakebase on this machine, for tests and development", () => import("./local.ts")],
+  kernel: ["Install, list or uninstall the Jupyter kernel with %%sql cells", () => import("./kernel.ts")],
 };
 
 const EXAMPLES = `
-Exit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM, 141 the reader of the output has closed it.
-LAKEBASE_DEBUG=1 adds the stack trace to an error.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 141 closed output, 143 SIGTERM.
+With LAKEBASE_DEBUG=1, errors print their stack trace.
 
 Examples:
   lakebase query --local 'SELECT version()'
@@ -57,10 +54,10 @@ export async function runProgram(words: readonly string[], stopped: AbortSignal)
 
 async function makeProgram(words: readonly string[], stopped: AbortSignal, said: { out: string; err: string }) {
   const program = new Command("lakebase");
-  program.description("Databricks Lakebase from a shell")
-    .version(config.version, "-V, --version", "show the version of this program")
+  program.description("Query a Databricks Lakebase, and move its tables to and from files")
+    .version(config.version, "-V, --version", "show the version of this command")
     .helpOption("-h, --help", "show this help")
-    .helpCommand("help [command]", "Show the help of a command")
+    .helpCommand("help [command]", "Show help for a command")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
     .configureOutput({

@@ -28,8 +28,8 @@ interface PullValues
 }
 
 const EXAMPLES = `
-The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, a text format with .gz, or - for standard output. The file
-replaces an existing one only when it is complete. A failure or Ctrl-C leaves nothing behind.
+The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, a text file that ends in .gz, or - for standard output. The
+file appears only when it is complete, and then replaces an existing one. A failure or Ctrl-C leaves nothing behind.
 A target that ends in / is a folder of files, in Parquet unless --format says otherwise. Spark, DuckDB, polars and
 "lakebase load" read such a folder as one table.
 ${LOGIN_HELP}
@@ -47,29 +47,29 @@ Examples:
 export function configure(command: Command, stopped: AbortSignal): void {
   command.usage("[options] [table] <target>")
     .argument("[table]", "the table, such as trips or app.trips; not with --sql or --file")
-    .argument("[target]", "the file to write, a folder/, or - for standard output")
+    .argument("[target]", "the file to write, a folder that ends in /, or - for standard output")
     .option("--sql <sql>", "pull the rows of this query")
-    .option("-f, --file <file>", "pull the rows of the query in this file; - for standard input")
-    .option("-p, --param <name=value>", "the value of $name in the query; can be repeated", addParameter)
+    .option("-f, --file <file>", "pull the rows of the query in this file, or with - from standard input")
+    .option("-p, --param <name=value>", "set the parameter $name of the query; repeat it for more", addParameter)
     .addOption(
-      new Option("--format <name>", "the format of the target (default: by its extension)").choices(FILE_FORMATS),
+      new Option("--format <name>", "write this format (default: by the extension of the target)").choices(FILE_FORMATS),
     )
-    .option("--columns <names>", "the columns, in this order: id,zone; quote a name that has a comma", names)
+    .option("--columns <names>", "pull these columns, in this order: id,zone; quote a name that has a comma", names)
     .option("--no-header", "omit the column names in CSV and TSV")
-    .option("--delimiter <character>", "the delimiter of CSV and TSV; \\t for a tab", delimiter)
-    .option("--null <text>", "the text for NULL in CSV and TSV")
-    .option("--gzip", "compress CSV, TSV or NDJSON (default: if the name ends in .gz)")
-    .addOption(new Option("--compression <name>", "the compression of Parquet").choices(["zstd", "gzip", "none"]))
-    .option("--row-group-size <rows>", "the rows of a row group of Parquet", wholeNumber)
+    .option("--delimiter <character>", "separate the values of CSV or TSV with this character; \\t is a tab", delimiter)
+    .option("--null <text>", "write this text for NULL in CSV and TSV")
+    .option("--gzip", "compress CSV, TSV or NDJSON with gzip (default: if the name ends in .gz)")
+    .addOption(new Option("--compression <name>", "compress Parquet in this way").choices(["zstd", "gzip", "none"]))
+    .option("--row-group-size <rows>", "put this many rows into a row group of Parquet", wholeNumber)
     .option(
       "--parallel <connections>",
-      "read a table on this many connections; a folder/ or a target with {n} gets as many files",
+      "read the table on this many connections; a folder, or a target with {n}, gets as many files",
       wholeNumber,
     )
-    .option("--rows-per-file <rows>", "with a folder/: the most rows of each file", wholeNumber)
-    .option("--partition-by <names>", "with a folder/: a subfolder for each value of these columns: year,zone", names)
-    .option("--replace", "with a folder/: replace the dataset in it")
-    .option("--timeout <seconds>", "the time limit", seconds)
+    .option("--rows-per-file <rows>", "put at most this many rows into each file of a folder", wholeNumber)
+    .option("--partition-by <names>", "make a subfolder for each value of these columns: year,zone", names)
+    .option("--replace", "replace the dataset in an existing folder")
+    .option("--timeout <seconds>", "cancel after this time", seconds)
     .option("--quiet", "show neither progress nor the result");
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((table: string | undefined, target: string | undefined, values: PullValues) =>

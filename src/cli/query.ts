@@ -22,11 +22,11 @@ interface QueryValues extends ConnectionValues, Omit<FormatOptions, "color"> {
 }
 
 const EXAMPLES = `
-Parameters: $name or $1 in the SQL is a bound parameter, and -p gives its value. Put the SQL in single quotes, because the
-shell replaces $name in double quotes.
+$name or $1 in the SQL is a bound parameter, and -p gives its value. Put the SQL in single quotes, because the shell
+replaces $name in double quotes.
 
-Several statements run in order on one connection, each in its own transaction, as in psql. The first failure ends the
-command. BEGIN and COMMIT make one transaction of several statements. All rows are printed, as they arrive.
+Several statements run in order on one connection, each in its own transaction, as in psql; BEGIN and COMMIT put them into
+one transaction. The first statement that fails ends the command. Rows are printed as they arrive, all of them.
 ${LOGIN_HELP}
 
 Examples:
@@ -38,25 +38,25 @@ Examples:
 
 /** Sets up `lakebase query`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.argument("[sql]", "one or more statements; - or nothing reads standard input")
-    .option("-f, --file <file>", "read the SQL from this file; - for standard input")
-    .option("-p, --param <name=value>", "the value of a parameter; can be repeated", addParameter)
-    .addOption(new Option("--format <name>", "the format of the rows").choices(FORMATS).default("table"))
+  command.argument("[sql]", "one or more statements; without them, or with -, the command reads standard input")
+    .option("-f, --file <file>", "read the SQL from this file, or with - from standard input")
+    .option("-p, --param <name=value>", "set a parameter; repeat it for more", addParameter)
+    .addOption(new Option("--format <name>", "print the rows in this format").choices(FORMATS).default("table"))
     .option(
       "-o, --output <file>",
       "write the rows to this file, which appears only when it is complete (default: standard output)",
     )
-    .option("--no-header", "omit the column names, and in a table also the row count")
+    .option("--no-header", "omit the column names, and in a table the row count")
     .option(
       "--null <text>",
-      "the text for NULL (default: NULL in a table; nothing in CSV, where an empty text is quoted)",
+      "print this text for NULL (default: NULL in a table; nothing in CSV, which quotes an empty text)",
     )
     .option(
       "--delimiter <character>",
-      "the delimiter of CSV; \\t for a tab (default: comma)",
+      "separate the values of CSV with this character; \\t is a tab (default: comma)",
       delimiter,
     )
-    .option("--timeout <seconds>", "the time limit of each statement", seconds);
+    .option("--timeout <seconds>", "cancel a statement that takes longer", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((sql: string | undefined, values: QueryValues) => query(sql, values, stopped));
 }

@@ -9,7 +9,7 @@ interface TablesValues extends ConnectionValues, Pick<FormatOptions, "format"> {
 }
 
 const EXAMPLES = `
-The number of rows is that of the last ANALYZE. In csv and json the size is in bytes.
+The number of rows is the estimate of the last ANALYZE. In CSV and JSON, the size is in bytes.
 ${LOGIN_HELP}
 
 Examples:
@@ -20,9 +20,9 @@ Examples:
 
 /** Sets up `lakebase tables`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.argument("[pattern]", "a pattern as in psql's \\dt: trip*, app.* (default: all tables but the system's)")
-    .addOption(new Option("--format <name>", "the format of the list").choices(FORMATS).default("table"))
-    .option("--timeout <seconds>", "the time limit", seconds);
+  command.argument("[pattern]", "a pattern of psql's \\dt, such as trip* or app.* (default: all tables except the system's)")
+    .addOption(new Option("--format <name>", "print the list in this format").choices(FORMATS).default("table"))
+    .option("--timeout <seconds>", "cancel after this time", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);
   command.action((pattern: string | undefined, values: TablesValues) => tables(pattern, values, stopped));
 }
