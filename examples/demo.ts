@@ -10,7 +10,9 @@ await sql`CREATE TABLE trips AS SELECT n AS id, (ARRAY['Harlem', 'SoHo'])[1 + n 
 
 title("A value in a query is a bound parameter, and the result draws itself: WHERE fare > ${least}");
 const least = 100;
-console.log(await sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`);
+console.log(
+  await sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`,
+);
 
 title("An error points at its place, and says what to do");
 await sql`SELECT id, zon FROM trips`.then(console.log, (error) => console.log(error.message));

@@ -42,7 +42,10 @@ export function addConnectionOptions(command: Command): Command {
     .option("--no-env-file", "don't read a .env file")
     .option("--local", "start a Lakebase on this machine for this command, and use it [LAKEBASE_LOCAL]")
     .addOption(
-      new Option("--data-dir <folder>", "keep the data of the local Lakebase in this folder; implies --local (default: keep no data)").implies({
+      new Option(
+        "--data-dir <folder>",
+        "keep the data of the local Lakebase in this folder; implies --local (default: keep no data)",
+      ).implies({
         local: true,
       }),
     )

@@ -57,11 +57,16 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--no-header", "read the first line of CSV or TSV as data, not as column names")
     .option("--delimiter <character>", "split the values of CSV or TSV at this character; \\t is a tab", delimiter)
     .option("--quote <character>", "read this character as the quote of CSV")
-    .option("--escape <character>", "read this character as the escape of a quote in CSV; Spark and MySQL write a backslash")
+    .option(
+      "--escape <character>",
+      "read this character as the escape of a quote in CSV; Spark and MySQL write a backslash",
+    )
     .option("--encoding <name>", "decode CSV and TSV from this encoding, such as latin1 or windows-1252")
     .option("--skip <lines>", "skip this many lines of CSV and TSV before the header", wholeNumber)
     .option("--comment <character>", "skip the lines of CSV and TSV that begin with this character")
-    .addOption(new Option("--decimal <character>", "read this character as the decimal mark in CSV and TSV").choices([".", ","]))
+    .addOption(
+      new Option("--decimal <character>", "read this character as the decimal mark in CSV and TSV").choices([".", ","]),
+    )
     .option("--index <name>", "give this name to a first column that has none; drop omits the column")
     .option("--skip-blank-lines", "skip blank lines of CSV and TSV (default: they are an error)")
     .option("--null <text>", "read this text as NULL in CSV and TSV")

@@ -29,7 +29,10 @@ export function configure(command: Command, stopped: AbortSignal): void {
   )
     .option("--data-dir <folder>", "keep the data of the embedded database in this folder (default: keep no data)")
     .option("--user <name>", "name the workspace user, who is also the Postgres role (default: you@example.com)")
-    .option("--passwords <file>", "let roles log in with the passwords in this file, which has a line ROLE=PASSWORD for each")
+    .option(
+      "--passwords <file>",
+      "let roles log in with the passwords in this file, which has a line ROLE=PASSWORD for each",
+    )
     .option("--postgres-port <number>", "serve Postgres on this port; 0 is any free one", port, 0)
     .option("--workspace-port <number>", "serve the workspace API on this port; 0 is any free one", port, 0)
     .addHelpText("after", EXAMPLES)

@@ -52,7 +52,9 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("-f, --file <file>", "pull the rows of the query in this file, or with - from standard input")
     .option("-p, --param <name=value>", "set the parameter $name of the query; repeat it for more", addParameter)
     .addOption(
-      new Option("--format <name>", "write this format (default: by the extension of the target)").choices(FILE_FORMATS),
+      new Option("--format <name>", "write this format (default: by the extension of the target)").choices(
+        FILE_FORMATS,
+      ),
     )
     .option("--columns <names>", "pull these columns, in this order: id,zone; quote a name that has a comma", names)
     .option("--no-header", "omit the column names in CSV and TSV")

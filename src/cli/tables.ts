@@ -20,7 +20,10 @@ Examples:
 
 /** Sets up `lakebase tables`. */
 export function configure(command: Command, stopped: AbortSignal): void {
-  command.argument("[pattern]", "a pattern of psql's \\dt, such as trip* or app.* (default: all tables except the system's)")
+  command.argument(
+    "[pattern]",
+    "a pattern of psql's \\dt, such as trip* or app.* (default: all tables except the system's)",
+  )
     .addOption(new Option("--format <name>", "print the list in this format").choices(FORMATS).default("table"))
     .option("--timeout <seconds>", "cancel after this time", seconds);
   addConnectionOptions(command).addHelpText("after", EXAMPLES);

@@ -7,7 +7,10 @@ import { codeBlocks, readDocument } from "./markdown.ts";
 import { ROOT } from "./support.ts";
 
 Deno.test({
-  ...requires("the cells of README.md and docs/sql-cells.md run in Jupyter, and draw what they are to draw", jupyterMissing),
+  ...requires(
+    "the cells of README.md and docs/sql-cells.md run in Jupyter, and draw what they are to draw",
+    jupyterMissing,
+  ),
   fn: async () => {
     const blocks = codeBlocks(await readDocument("README.md"));
     const page = codeBlocks(await readDocument("docs/sql-cells.md"));

@@ -20,7 +20,9 @@ Deno.test("docs/settings.md has a row for each option of connect(), and no other
 });
 
 Deno.test("docs/formats.md names each format", async () => {
-  const listed = tableUnder(await readDocument("docs/formats.md"), "Formats").map(([file]) => codeIn(file!)[0]!.slice(1));
+  const listed = tableUnder(await readDocument("docs/formats.md"), "Formats").map(([file]) =>
+    codeIn(file!)[0]!.slice(1)
+  );
   assert.deepEqual(listed.toSorted(), LOAD_FORMATS.toSorted());
 });
 

@@ -25,7 +25,10 @@ function psqlMissing(): string | undefined {
 }
 
 Deno.test({
-  ...requires("the commands of README.md and docs run, one after the other, as a new user would type them", psqlMissing),
+  ...requires(
+    "the commands of README.md and docs run, one after the other, as a new user would type them",
+    psqlMissing,
+  ),
   fn: async () => {
     const documents = await Promise.all((await runDocuments()).map(commands));
     assert.ok(documents.flat().length >= 8);
@@ -43,7 +46,10 @@ Deno.test({
 /** The commands of a document. */
 async function commands(document: string): Promise<Command[]> {
   const blocks = codeBlocks(await readDocument(document));
-  return blocks.filter(({ language, rest }) => language === "sh" && rest === "").map((block) => ({ ...block, document }));
+  return blocks.filter(({ language, rest }) => language === "sh" && rest === "").map((block) => ({
+    ...block,
+    document,
+  }));
 }
 
 /** A home of its own; what Deno has fetched is that of this machine. */
