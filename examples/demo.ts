@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console
 // What you would show a colleague, on a Lakebase on this machine. The connection takes every step that it takes with a
 // workspace: settings, workspace API, OAuth credential, DNS, TLS with SNI, login, pool.
-import { connect, sql } from "lakebase";
+import { connect, show, sql } from "lakebase";
 
 await using db = await connect({ local: true });
 console.log(`${await db.version()}\n`);
@@ -10,12 +10,10 @@ await sql`CREATE TABLE trips AS SELECT n AS id, (ARRAY['Harlem', 'SoHo'])[1 + n 
 
 title("A value in a query is a bound parameter, and the result draws itself: WHERE fare > ${least}");
 const least = 100;
-console.log(
-  await sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`,
-);
+await show(sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`);
 
 title("An error points at its place, and says what to do");
-await sql`SELECT id, zon FROM trips`.then(console.log, (error) => console.log(error.message));
+await sql`SELECT id, zon FROM trips`.catch((error: Error) => console.log(error.message));
 
 title("A pull writes a table or a query to a file, as fast as the server sends it");
 const file = await Deno.makeTempFile({ suffix: ".csv" });
