@@ -13,7 +13,7 @@ const least = 100;
 await show(sql`SELECT zone, count(*) AS trips, sum(fare) AS fares FROM trips WHERE fare > ${least} GROUP BY zone`);
 
 title("An error points at its place, and says what to do");
-await sql`SELECT id, zon FROM trips`.catch((error: Error) => console.log(error.message));
+await sql`SELECT id, zon FROM trips`.catch((error) => console.log((error as Error).message));
 
 title("A pull writes a table or a query to a file, as fast as the server sends it");
 const file = await Deno.makeTempFile({ suffix: ".csv" });
