@@ -114,7 +114,7 @@ function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
   }
 }
 
-const PLAIN = { name: "", type: "text", form: "scalar", generated: false } as const;
+const PLAIN = { name: "", type: "text", oid: 25, form: "scalar", generated: false } as const;
 
 function putList(out: Bytes, element: ColumnType, value: unknown, oid: number): void {
   if (!Array.isArray(value)) throw new Unfit();

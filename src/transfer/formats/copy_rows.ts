@@ -1,7 +1,8 @@
 import { optionText } from "../../core/errors.ts";
 import { cellText, cellWriter } from "../columns/cell_text.ts";
-import type { ColumnData } from "../columns/batch.ts";
-import { CopyBytes } from "../copy/text_writer.ts";
+import type { Batch, ColumnData } from "../columns/batch.ts";
+import { cellEncoder, CopyBinary } from "../columns/binary/encoder.ts";
+import { CopyBytes, type RefuseCell } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
 
 /** The columns of a file that are sent to the server. */
@@ -10,6 +11,8 @@ export interface CopyChoice {
   name: string;
   /** The columns to send, in the order of the COPY. */
   columns: readonly CopyColumn[];
+  /** The oids of the columns' types in the table, to send the rows in COPY's binary format; absent for its text format. */
+  binary?: readonly number[] | undefined;
   /** Columns that must have the same value in every row: the value in the name of the file's folder. */
   expected: readonly { index: number; name: string; value: string | null }[];
 }
@@ -24,11 +27,11 @@ export interface CopyColumn {
   bytesAsText: boolean;
 }
 
-/** Rows in COPY's text format. */
+/** Rows in COPY's text or binary format. */
 export interface CopyRows {
-  /** The text, in UTF-8. */
+  /** The rows, in binary without a header. */
   bytes: Uint8Array;
-  /** The number of rows in the text. */
+  /** The number of rows. */
   rows: number;
 }
 
@@ -36,50 +39,80 @@ export interface CopyRows {
 const CHUNK_BYTES = 262_144;
 
 /**
- * Writes columnar rows in COPY's text format.
+ * Writes columnar rows in COPY's text or binary format.
  *
  * @param refuse Creates the error for a value that can't be sent, from a sentence that says where the value is.
  */
 export async function* copyRows(
   source: Pick<FileRows, "batches">,
-  { name, columns, expected }: CopyChoice,
+  { name, columns, binary, expected }: CopyChoice,
   refuse: (state: string) => Error,
 ): AsyncGenerator<CopyRows, void, void> {
   const read = [...new Set([...columns, ...expected].map(({ index }) => index))].sort((a, b) => a - b);
   const at = (index: number) => read.indexOf(index);
   const cell = (row: number, column: string) =>
     `row ${row.toLocaleString("en-US")} of ${name}, column ${JSON.stringify(column)}`;
-  const out = new CopyBytes(
-    (row, column, state) => refuse(`${cell(row, columns[column]!.name)} ${state}`),
-    CHUNK_BYTES,
-  );
+  const refuseCell: RefuseCell = (row, column, state) => refuse(`${cell(row, columns[column]!.name)} ${state}`);
+  const chosen = (batch: Batch) => columns.map((column) => columnOf(batch.columns[at(column.index)]!, column));
+  const out = binary === undefined
+    ? textRows(new CopyBytes(refuseCell, CHUNK_BYTES))
+    : binaryRows(new CopyBinary(refuseCell, columns.length, CHUNK_BYTES), binary);
   let taken = 0;
   const take = () => {
-    const rows = out.rows - taken;
-    taken = out.rows;
-    return { bytes: out.take(), rows };
+    const rows = out.to.rows - taken;
+    taken = out.to.rows;
+    return { bytes: out.to.take(), rows };
   };
   for await (const batch of source.batches(read)) {
     for (const { index, name: column, value } of expected) {
       const other = otherValue(batch.columns[at(index)]!, value);
       if (other === undefined) continue;
       throw refuse(
-        `${cell(out.rows + other.row + 1, column)} has ${other.found ?? "NULL"}, and its folder says ${
+        `${cell(out.to.rows + other.row + 1, column)} has ${other.found ?? "NULL"}, and its folder says ${
           value ?? "NULL"
         }; to take the file's own, say ${optionText({ partitions: false })}`,
       );
     }
-    const cells = columns.map(({ index, bytesAsText }) => {
-      const data = batch.columns[at(index)]!;
-      return cellWriter(bytesAsText && data.type.kind === "binary" ? { ...data, type: { kind: "text" } } : data);
-    });
+    const writers = out.writers(chosen(batch));
     for (let row = 0; row < batch.rows; row++) {
-      for (const write of cells) write(row, out);
-      out.endRow();
-      if (out.full) yield take();
+      for (const write of writers) write(row);
+      out.to.endRow();
+      if (out.to.full) yield take();
     }
   }
-  if (out.rows > taken) yield take();
+  if (out.to.rows > taken) yield take();
+}
+
+/** A writer of rows, and the functions that write a row's values. */
+interface RowWriter {
+  to: Pick<CopyBytes, "rows" | "full" | "endRow" | "take">;
+  writers(columns: readonly ColumnData[]): ((row: number) => void)[];
+}
+
+function textRows(to: CopyBytes): RowWriter {
+  return {
+    to,
+    writers: (columns) =>
+      columns.map((data) => {
+        const write = cellWriter(data);
+        return (row) => write(row, to);
+      }),
+  };
+}
+
+function binaryRows(to: CopyBinary, oids: readonly number[]): RowWriter {
+  return {
+    to,
+    writers: (columns) =>
+      columns.map((data, index) => {
+        const write = cellEncoder(data, oids[index]!);
+        return (row) => write(row, to);
+      }),
+  };
+}
+
+function columnOf(data: ColumnData, { bytesAsText }: CopyColumn): ColumnData {
+  return bytesAsText && data.type.kind === "binary" ? { ...data, type: { kind: "text" } } : data;
 }
 
 /** Finds the first value of a column that differs from the value in the folder's name. */

@@ -1,8 +1,9 @@
 import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
+import { BINARY_HEADER, hasBinaryForm } from "../columns/binary/encoder.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile } from "../formats/columnar_reader.ts";
-import { type CopyChoice, type CopyRows, copyRows } from "../formats/copy_rows.ts";
+import { type CopyChoice, type CopyColumn, type CopyRows, copyRows } from "../formats/copy_rows.ts";
 import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
@@ -104,15 +105,20 @@ class Columnar implements Incoming {
     const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const expected = new Map(this.#options.expected);
+    const targets = columns.map(({ name, type }, at) => ({ index: chosen[at]!, name, bytesAsText: isText(type) }));
+    const oids = columns.map(({ oid }) => oid);
+    const binary = this.#isBinary(targets, oids) ? oids : undefined;
     const choice: CopyChoice = {
       name: this.name,
-      columns: columns.map(({ name, type }, at) => ({ index: chosen[at]!, name, bytesAsText: isText(type) })),
+      columns: targets,
+      binary,
       expected: this.#file.columns.flatMap(({ name }, index) =>
         expected.has(name) ? [{ index, name, value: expected.get(name)! }] : []
       ),
     };
     let rows = 0;
-    const bytes = async function* (copy: AsyncIterable<CopyRows>) {
+    const bytes = async function* (copy: AsyncIterable<CopyRows>, follows: boolean) {
+      if (binary !== undefined && !follows) yield BINARY_HEADER;
       for await (const piece of copy) {
         rows += piece.rows;
         yield piece.bytes;
@@ -121,8 +127,8 @@ class Columnar implements Incoming {
     const copy = this.#file.copy(choice); // starts to read
     return {
       columns,
-      options: "FORMAT text",
-      bytes: () => bytes(copy),
+      options: binary === undefined ? "FORMAT text" : "FORMAT binary",
+      bytes: (follows) => bytes(copy, follows),
       lines: () => rows,
       rows: () => rows,
       place: (row) => `row ${row.toLocaleString("en-US")}`,
@@ -131,6 +137,17 @@ class Columnar implements Incoming {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file[Symbol.asyncDispose]();
+  }
+
+  /** Whether every value can be sent in binary. The partitions of a dataset are put before each row as text. */
+  #isBinary(targets: readonly CopyColumn[], oids: readonly number[]): boolean {
+    const { columns } = this.#file;
+    const partitions = [...this.#options.expected?.keys() ?? []];
+    return targets.length > 0 && partitions.every((name) => columns.some((column) => column.name === name)) &&
+      targets.every(({ index, bytesAsText }, at) => {
+        const { type } = columns[index]!;
+        return hasBinaryForm(bytesAsText && type.kind === "binary" ? { kind: "text" } : type, oids[at]!);
+      });
   }
 }
 

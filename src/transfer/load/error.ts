@@ -69,11 +69,16 @@ function placeOf(where: string, { table, columns }: LoadFailure): Place | undefi
   const after = rest.slice(String(line).length);
   const column = columns
     .map(({ name }) => name)
-    .filter((name) => after.startsWith(`, column ${name}:`))
+    .filter((name) => isFollowed(after, `, column ${name}`))
     .sort((a, b) => b.length - a.length)[0];
   const said = after.slice(column === undefined ? 0 : `, column ${column}`.length);
   const value = said.startsWith(': "') ? said.slice(3).replace(/"$/, "") : undefined;
   return Number.isNaN(line) ? undefined : { line, column, value };
+}
+
+/** In binary, no value follows the name of the column. */
+function isFollowed(text: string, start: string): boolean {
+  return text.startsWith(start) && (text.length === start.length || /[:\n]/.test(text[start.length]!));
 }
 
 /** Hints for errors with a known remedy. */

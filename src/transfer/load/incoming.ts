@@ -64,6 +64,7 @@ export interface CopyPart {
   copy: IncomingCopy;
 }
 
+const BINARY = /\bbinary\b/;
 const LINE_FEED = 10;
 const ONE_LINE_FEED = Uint8Array.of(LINE_FEED);
 
@@ -119,7 +120,7 @@ export class CopyRun {
       if (lines === undefined) return;
       before += lines;
       part = await this.#advance();
-      if (part !== undefined && last !== LINE_FEED) {
+      if (part !== undefined && last !== LINE_FEED && !BINARY.test(this.options)) {
         before++;
         yield ONE_LINE_FEED;
       }

@@ -14,6 +14,8 @@ export interface LoadColumn {
   name: string;
   /** Its SQL type. */
   type: string;
+  /** The oid of that type. */
+  oid: number;
   /** How a JavaScript value becomes its text. */
   form: "json" | "array" | "vector" | "hstore" | "scalar";
   /** Whether the table computes it. */
@@ -41,6 +43,7 @@ const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype U
 const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, c.relname AS name, ${KIND} AS kind,
   coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
     'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+    'oid', a.atttypid::pg_catalog.int8,
     'form', CASE WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{114,3802}') THEN 'json'
       WHEN base.oid OPERATOR(pg_catalog.=) ANY ('{22,30}') THEN 'vector'
       WHEN base.typname OPERATOR(pg_catalog.=) 'hstore' AND base.typcategory OPERATOR(pg_catalog.=) 'U' THEN 'hstore'

@@ -31,7 +31,7 @@ Deno.test("CopyTextWriter says where a text is that can't be written, also after
   assert.throws(() => writer.take(), { message: "3, 0" });
 });
 
-const column = (form: LoadColumn["form"]): LoadColumn => ({ name: "x", type: "any", form, generated: false });
+const column = (form: LoadColumn["form"]): LoadColumn => ({ name: "x", type: "any", oid: 0, form, generated: false });
 const text = (value: unknown, form: LoadColumn["form"] = "scalar") => valueText(value, column(form), () => "row 1");
 
 Deno.test("valueText() is the text that the server reads", () => {
