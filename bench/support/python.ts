@@ -1,4 +1,4 @@
-const PACKAGES = ["adbc-driver-postgresql==1.13.0", "connectorx==0.4.6", "pyarrow==26.0.1"];
+const PACKAGES = ["adbc-driver-postgresql==1.13.0", "connectorx==0.4.6", "polars==2.1.0", "pyarrow==26.0.1"];
 const VENV = new URL("../../.cache/bench-python", import.meta.url).pathname;
 
 /**
@@ -6,14 +6,22 @@ const VENV = new URL("../../.cache/bench-python", import.meta.url).pathname;
  *
  * @returns By name; `undefined` where there is no Python that can have them.
  */
-export async function pythonTimes(url: string, query: string): Promise<Record<string, number> | undefined> {
+export function pythonTimes(url: string, query: string): Promise<Record<string, number> | undefined> {
+  return times("pull.py", url, query);
+}
+
+/** Milliseconds that polars takes to load a Parquet file with ADBC; as {@linkcode pythonTimes}. */
+export function pythonLoadTimes(url: string, file: string): Promise<Record<string, number> | undefined> {
+  return times("load.py", url, file);
+}
+
+async function times(script: string, ...args: string[]): Promise<Record<string, number> | undefined> {
   try {
-    await Deno.stat(`${VENV}/ready`).catch(install);
-    const script = new URL("./pull.py", import.meta.url).pathname;
-    return JSON.parse(await run(`${VENV}/bin/python`, script, url, query));
+    await installed();
+    return JSON.parse(await run(`${VENV}/bin/python`, new URL(script, import.meta.url).pathname, ...args));
   } catch (error) {
     // deno-lint-ignore no-console -- a benchmark's output
-    console.error(`without ADBC and ConnectorX: ${(error as Error).message}`);
+    console.error(`without the Python packages: ${(error as Error).message}`);
     return undefined;
   }
 }
@@ -26,7 +34,7 @@ export async function pythonTimes(url: string, query: string): Promise<Record<st
  */
 export async function writeLargeGroups(source: string, again: string, wide: string): Promise<boolean> {
   try {
-    await Deno.stat(`${VENV}/ready`).catch(install);
+    await installed();
     await run(`${VENV}/bin/python`, new URL("./large_groups.py", import.meta.url).pathname, source, again, wide);
     return true;
   } catch (error) {
@@ -36,10 +44,12 @@ export async function writeLargeGroups(source: string, again: string, wide: stri
   }
 }
 
-async function install(): Promise<void> {
+async function installed(): Promise<void> {
+  const ready = await Deno.readTextFile(`${VENV}/ready`).catch(() => "");
+  if (ready === PACKAGES.join(" ")) return;
   await run("python3", "-m", "venv", VENV);
   await run(`${VENV}/bin/python`, "-m", "pip", "install", "--quiet", ...PACKAGES);
-  await Deno.writeTextFile(`${VENV}/ready`, "");
+  await Deno.writeTextFile(`${VENV}/ready`, PACKAGES.join(" "));
 }
 
 async function run(command: string, ...args: string[]): Promise<string> {

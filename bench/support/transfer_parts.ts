@@ -5,7 +5,7 @@ import postgres from "postgres";
 import { connect, type Lakebase, type PullOptions } from "../../mod.ts";
 import { type Contender, contest } from "./contest.ts";
 import { type PsqlTarget, psqlTime } from "./psql.ts";
-import { pythonTimes } from "./python.ts";
+import { pythonLoadTimes, pythonTimes } from "./python.ts";
 import { startSlowLink } from "./slow_link.ts";
 
 /** Where the server and the files are. */
@@ -35,7 +35,10 @@ export interface Line {
 /** One way, in milliseconds: a round trip is twice that. */
 const LINK_DELAY = 20;
 
-const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadOthers, loadFolders, slowLink };
+/** The number of files in a folder. */
+const FILES = 100;
+
+const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadObjects, loadParquet, loadFolders, slowLink };
 
 /** A comparison. */
 export type Part = keyof typeof RUN;
@@ -47,7 +50,8 @@ export const PARTS: readonly Part[] = [
   "pullFormats",
   "readColumns",
   "loadCsv",
-  "loadOthers",
+  "loadObjects",
+  "loadParquet",
   "loadFolders",
 ];
 
@@ -85,6 +89,10 @@ type Say = (what: string, ours: number, beside: string, theirs: number, limit?: 
 async function open({ port, password, tls, caFile }: Setting): Promise<Lakebase> {
   const to = { host: "127.0.0.1", port, user: "postgres", database: "postgres", password };
   return await connect({ ...to, ...(tls ? { ca: caFile } : { sslMode: "disable" as const }) });
+}
+
+function urlOf({ port, password, tls }: Setting): string {
+  return `postgres://postgres:${password}@127.0.0.1:${port}/postgres?sslmode=${tls ? "require" : "disable"}`;
 }
 
 function psqlTarget({ port, password, tls, caFile }: Setting): PsqlTarget {
@@ -147,8 +155,7 @@ async function readColumns(db: Lakebase, setting: Setting, say: Say): Promise<vo
   say("columns()", took.columns, "pg, row objects", took.pg, 0.3);
   say("columns()", took.columns, "postgres.js, row objects", took.postgresJs, 0.45);
   say("columns()", took.columns, "pg-copy-streams, bytes dropped", took.stream, 1.4);
-  const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres?sslmode=${tls ? "require" : "disable"}`;
-  for (const [name, python] of Object.entries(await pythonTimes(url, "SELECT * FROM bench") ?? {})) {
+  for (const [name, python] of Object.entries(await pythonTimes(urlOf(setting), "SELECT * FROM bench") ?? {})) {
     say("columns()", took.columns, `${name}, Python, to Arrow`, python);
   }
 }
@@ -171,22 +178,30 @@ async function loadCsv(db: Lakebase, setting: Setting, say: Say): Promise<void> 
   say("load .csv", took.ours, "psql \\copy from", took.psql, 1.1);
 }
 
-async function loadOthers(db: Lakebase, setting: Setting, say: Say): Promise<void> {
-  const { folder } = setting;
+async function loadObjects(db: Lakebase, setting: Setting, say: Say): Promise<void> {
   const rows = [...await db.query("SELECT * FROM bench")];
-  const copy = `\\copy copy from '${folder}/from-psql.csv' with (format csv, header)`;
+  const copy = `\\copy copy from '${setting.folder}/from-psql.csv' with (format csv, header)`;
   const took = await contest({
     psql: emptied(db, () => psqlTime(copy, psqlTarget(setting))),
     objects: emptied(db, async () => void await db.load("copy", rows)),
+  });
+  say("load row objects", took.objects, "psql \\copy from, of .csv", took.psql, 3);
+}
+
+async function loadParquet(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const { folder } = setting;
+  const copy = `\\copy copy from '${folder}/from-psql.csv' with (format csv, header)`;
+  const took = await contest({
+    psql: emptied(db, () => psqlTime(copy, psqlTarget(setting))),
     csv: emptied(db, async () => void await db.load("copy", `${folder}/from-psql.csv`)),
     parquet: emptied(db, async () => void await db.load("copy", `${folder}/ours.parquet`)),
   });
-  say("load row objects", took.objects, "psql \\copy from, of .csv", took.psql, 3);
   say("load .parquet", took.parquet, "psql \\copy from, of .csv", took.psql);
   say("load .parquet", took.parquet, "load .csv", took.csv, 1.05);
+  for (const [name, python] of Object.entries(await pythonLoadTimes(urlOf(setting), `${folder}/ours.parquet`) ?? {})) {
+    say("load .parquet", took.parquet, name, python, 1);
+  }
 }
-
-const FILES = 100;
 
 async function loadFolders(db: Lakebase, setting: Setting, say: Say): Promise<void> {
   const rowsPerFile = Math.ceil(Number(await db.sql`SELECT count(*) FROM bench`.value()) / FILES);

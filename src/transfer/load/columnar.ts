@@ -10,7 +10,7 @@ import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
-import { BY_OPTION, type LoadTable, matchColumns } from "./table.ts";
+import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns } from "./table.ts";
 
 /** Opens an Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
@@ -106,8 +106,7 @@ class Columnar implements Incoming {
     const columns = matched.filter(({ generated }) => !generated);
     const expected = new Map(this.#options.expected);
     const targets = columns.map(({ name, type }, at) => ({ index: chosen[at]!, name, bytesAsText: isText(type) }));
-    const oids = columns.map(({ oid }) => oid);
-    const binary = this.#isBinary(targets, oids) ? oids : undefined;
+    const binary = this.#isBinary(targets, columns) ? columns.map(({ oid }) => oid) : undefined;
     const choice: CopyChoice = {
       name: this.name,
       columns: targets,
@@ -140,13 +139,13 @@ class Columnar implements Incoming {
   }
 
   /** Whether every value can be sent in binary. The partitions of a dataset are put before each row as text. */
-  #isBinary(targets: readonly CopyColumn[], oids: readonly number[]): boolean {
-    const { columns } = this.#file;
+  #isBinary(targets: readonly CopyColumn[], columns: readonly LoadColumn[]): boolean {
+    const own = this.#file.columns;
     const partitions = [...this.#options.expected?.keys() ?? []];
-    return targets.length > 0 && partitions.every((name) => columns.some((column) => column.name === name)) &&
+    return targets.length > 0 && partitions.every((name) => own.some((column) => column.name === name)) &&
       targets.every(({ index, bytesAsText }, at) => {
-        const { type } = columns[index]!;
-        return hasBinaryForm(bytesAsText && type.kind === "binary" ? { kind: "text" } : type, oids[at]!);
+        const { type } = own[index]!;
+        return hasBinaryForm(bytesAsText && type.kind === "binary" ? { kind: "text" } : type, columns[at]!);
       });
   }
 }

@@ -138,9 +138,8 @@ pullTest("an error does not say that a type was sampled where the file gives it"
     errorOf(db.load("errors_new", `${folder}/x.arrow`, { create: true, types }));
   assert.match(
     (await failed({})).message,
-    /out of range: "\d+-\d\d-\d\d [^"]* BC"[^]*HINT: the column's type is the file's own; say \{ types: \{ "v": "text" \} \}/,
+    /row 1 of .*x\.arrow.*, column "v" has 140745-\d\d-\d\d [^"]* BC, which a timestamp of Postgres can't hold; load it into/,
   );
-  assert.doesNotMatch((await failed({ v: "timestamp" })).message, /HINT/); // it was chosen
 });
 
 pullTest(

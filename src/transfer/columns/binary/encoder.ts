@@ -1,7 +1,7 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
 import type { RefuseCell } from "../../copy/text_writer.ts";
 import type { ColumnData, ColumnType } from "../batch.ts";
-import { isSet } from "../value.ts";
+import { dateText, isSet, timestampText } from "../value.ts";
 
 /** Writes a row's value of one column. */
 export type CellEncoder = (row: number, out: CopyBinary) => void;
@@ -26,6 +26,13 @@ const EPOCH_DAYS = 10_957;
 /** The same in microseconds, as the two words of a 64-bit number. */
 const EPOCH_LOW = 946_684_800_000_000 % 2 ** 32;
 const EPOCH_HIGH = Math.floor(946_684_800_000_000 / 2 ** 32);
+
+/** The first and the last day that Postgres can hold, in days since 1970-01-01. */
+const LEAST_DAY = -2_440_588;
+const GREATEST_DAY = 2_145_042_905;
+/** The first timestamp that Postgres can hold, in microseconds. The last one is beyond the range of the 64 bits. */
+const LEAST_TIME = BigInt(LEAST_DAY) * 86_400_000_000n;
+const LEAST_TIME_HIGH = Number(LEAST_TIME >> 32n);
 
 const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;
@@ -52,18 +59,26 @@ const TARGETS: Readonly<Record<Exclude<ColumnType["kind"], "list">, readonly str
 };
 
 /**
- * Whether a column can be sent in COPY's binary format: the server then reads it in about half the time.
+ * Whether a column can be sent in COPY's binary format: the server then reads it in about half the time. Its errors do not
+ * show the value then, so a column is sent as text if its values may not fit.
  *
- * @param oid The type of the table's column. A domain or a type of an extension has no binary form here.
+ * @param target The type of the table's column. A domain or a type of an extension has no binary form here.
  */
-export function hasBinaryForm(type: ColumnType, oid: number): boolean {
-  const name = typeName(oid);
-  if (type.kind === "list") return name.endsWith("[]") && isTarget(type.element, name.slice(0, -2));
-  return isTarget(type, name);
+export function hasBinaryForm(type: ColumnType, target: { oid: number; type: string }): boolean {
+  const name = typeName(target.oid);
+  const limits = /\((\d+)(?:,(-?\d+))?\)/.exec(target.type)?.slice(1).map((limit) => Number(limit ?? 0));
+  if (type.kind === "list") return name.endsWith("[]") && isTarget(type.element, name.slice(0, -2), limits);
+  return isTarget(type, name, limits);
 }
 
-function isTarget(type: ColumnType, name: string): boolean {
+/** @param limits The numbers in the type's parentheses: a length, or a precision and a scale. */
+function isTarget(type: ColumnType, name: string, limits: readonly number[] | undefined): boolean {
   if (type.kind === "list") return false;
+  if (limits !== undefined && (name === "varchar" || name === "bpchar")) return false;
+  if (limits !== undefined && type.kind === "decimal") {
+    const [precision, scale] = limits as [number, number];
+    return name === "numeric" && precision - scale >= type.precision - type.scale && scale >= type.scale;
+  }
   // The server reads a timestamp without a zone in the session's time zone, so that only its text can be sent to timestamptz.
   if (type.kind === "timestamp" && type.utc && name === "timestamptz") return true;
   return TARGETS[type.kind].includes(name);
@@ -96,9 +111,9 @@ function presentEncoder(data: ColumnData, target: string): CellEncoder {
     case "decimal":
       return decimalEncoder(values as Uint32Array, type.scale);
     case "date":
-      return (row, out) => out.int32(postgresDays((values as Int32Array)[row]!));
+      return dateEncoder(values as Int32Array);
     case "timestamp":
-      return timestampEncoder(values as BigInt64Array);
+      return timestampEncoder(values as BigInt64Array, type.utc);
     case "uuid":
       return (row, out) => out.bytes(values as Uint8Array, row * 16, row * 16 + 16);
     case "text":
@@ -132,24 +147,28 @@ function wordsOf({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length * 2);
 }
 
-/** The server refuses a day that is out of its range, and so one that would be out of range of the 32 bits. */
-function postgresDays(days: number): number {
-  if (days === LEAST || days === GREATEST) return days;
-  return Math.max(days - EPOCH_DAYS, LEAST + 1);
+function dateEncoder(values: Int32Array): CellEncoder {
+  return (row, out) => {
+    const days = values[row]!;
+    if (days === LEAST || days === GREATEST) return out.int32(days);
+    if (days < LEAST_DAY || days > GREATEST_DAY) throw out.outOfRange(dateText(days), "a date");
+    out.int32(days - EPOCH_DAYS);
+  };
 }
 
-function timestampEncoder(values: BigInt64Array): CellEncoder {
+function timestampEncoder(values: BigInt64Array, utc: boolean): CellEncoder {
   const words = wordsOf(values);
   return (row, out) => {
     let high = words[row * 2 + 1]!;
     let low = words[row * 2]! >>> 0;
     const infinite = high === GREATEST && low === 0xffff_ffff || high === LEAST && low === 0;
     if (infinite) return out.words(high, low);
+    if (high <= LEAST_TIME_HIGH && values[row]! < LEAST_TIME) {
+      throw out.outOfRange(timestampText(values[row]!, utc ? "+00" : ""), "a timestamp");
+    }
     low -= EPOCH_LOW;
     high -= EPOCH_HIGH + (low < 0 ? 1 : 0);
-    // The server refuses the least time that is not infinite, as it would one that is out of range of the 64 bits.
-    if (high < LEAST) out.words(LEAST, 1);
-    else out.words(high, low);
+    out.words(high, low);
   };
 }
 
@@ -345,6 +364,15 @@ export class CopyBinary {
   endList(start: number): void {
     this.#view.setInt32(start - LENGTH, this.#at - start);
     this.#inList = false;
+  }
+
+  /** Makes the error for a value that its type can't hold. */
+  outOfRange(text: string, type: string): Error {
+    return this.#refuse(
+      this.rows + 1,
+      this.#column,
+      `has ${text}, which ${type} of Postgres can't hold; load it into a column of the type text`,
+    );
   }
 
   /** Ends the row. */
