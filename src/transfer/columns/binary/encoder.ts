@@ -296,9 +296,10 @@ export class CopyBinary {
     let digits = 0;
     for (let left = whole; left > 0; left = Math.floor(left / 10_000)) digits++;
     const end = this.#startNumeric(digits, negative, fraction, scale);
-    for (let at = end, left = whole; left > 0;) {
+    let left = whole;
+    for (let digit = 1; digit <= digits; digit++) {
       const next = Math.floor(left / 10_000);
-      this.#view.setInt16(at -= 2, left - next * 10_000);
+      this.#view.setInt16(end - digit * 2, left - next * 10_000);
       left = next;
     }
   }
