@@ -34,6 +34,7 @@ export { check } from "./src/api/check.ts";
 export { connect, sql } from "./src/api/connect.ts";
 export { LakebaseError } from "./src/core/errors.ts";
 export { Lakebase } from "./src/api/lakebase.ts";
+export { lakehouse } from "./src/api/lakehouse.ts";
 export { show } from "./src/api/show.ts";
 
 // What those take and give, by name; nothing below exists at run time.
@@ -48,6 +49,8 @@ export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, ProfileFacts } from "./src/explore/profile.ts";
 export type { SchemaInfo } from "./src/explore/tables.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
+export type { Lakehouse, LakehouseOptions, WorkspaceLakehouseOptions } from "./src/api/lakehouse.ts";
+export type { LakehouseColumn, LakehouseSchema, LakehouseTable } from "./src/lake/catalog.ts";
 export type { PgPool } from "./src/api/lakebase.ts";
 export type { DatabaseSession } from "./src/api/session.ts";
 export type { TransactionOptions } from "./src/sql/transaction.ts";

@@ -1,6 +1,8 @@
 import type { Pool } from "npm:@types/pg@^8.11.0";
+import { LakebaseError } from "../core/errors.ts";
 import type { CredentialCache } from "../auth/credential.ts";
 import type { Endpoint } from "../auth/endpoint.ts";
+import type { Workspace } from "../auth/workspace.ts";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { renderCard } from "../draw/card.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
@@ -24,6 +26,7 @@ import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { Checkup } from "./check.ts";
+import type { Lakehouse, LakehouseOptions } from "./lakehouse.ts";
 import { type Listing, makeListing, type Profile, type TableDescription } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
 import { placeAmong } from "./place.ts";
@@ -51,6 +54,10 @@ export interface LakebaseParts {
   readOnly: boolean;
   /** Parsers that replace the default ones, by type name. */
   types?: TypeParsers | undefined;
+  /** Gives the workspace; `undefined` if the settings name none, as with a native password. */
+  workspace?: (() => Workspace) | undefined;
+  /** The SQL warehouse that the settings name. */
+  warehouse?: string | undefined;
   /** Runs each step of connecting by itself. */
   check: () => Promise<Checkup>;
   /** Stops what belongs to the connection, such as a local Lakebase. */
@@ -353,6 +360,35 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   load(table: string | Fragment, source: LoadSource, options: LoadOptions = {}): Promise<LoadResult> {
     return this.#own.load(table, source, options);
+  }
+
+  /**
+   * Finds a SQL warehouse of the same workspace, with the same login. A warehouse that is stopped is started.
+   *
+   * @param options Which warehouse, and where it looks for names.
+   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
+   * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * const lake = await db.lakehouse({ catalog: "main" });
+   * assert.equal(await lake.sql`SELECT ${20} + ${22}`.value(), 42);
+   * ```
+   */
+  async lakehouse(options: LakehouseOptions = {}): Promise<Lakehouse> {
+    const { checkLakehouse, openLakehouse } = await import("./lakehouse.ts");
+    const { warehouse = this.#parts.warehouse, catalog, schema, signal } = checkLakehouse(options);
+    const workspace = this.#parts.workspace?.();
+    if (workspace !== undefined) return await openLakehouse(workspace, { warehouse, catalog, schema }, { signal });
+    throw new LakebaseError(
+      "BAD_SETTING",
+      "Cannot open the lakehouse: this connection has a native password and knows no workspace; use lakehouse() with the " +
+        "workspace's own login",
+    );
   }
 
   /** Closes all connections and stops renewing the login. Statements that still run get five seconds. */

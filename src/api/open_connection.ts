@@ -7,14 +7,16 @@ import { CheckState } from "../doctor/steps.ts";
 import { announceWaiting } from "../draw/notices.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
-import type { ReadSettings } from "../settings/read_settings.ts";
+import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { Lakebase } from "./lakebase.ts";
 import { makeListing } from "./listing.ts";
 
 /** Finds the server, logs in, wakes the compute and gives a new connection. */
-export async function openConnection({ settings, found, release }: ReadSettings): Promise<Lakebase> {
-  const { endpoint, host, user, credentials } = await logIn(settings);
+export async function openConnection({ settings, found, warehouse, release }: ReadSettings): Promise<Lakebase> {
+  let opened: Workspace | undefined;
+  const workspace = () => opened ??= openWorkspace(settings);
+  const { endpoint, host, user, credentials } = await logIn(settings, workspace);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
   const { serverOptions } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
@@ -50,6 +52,8 @@ export async function openConnection({ settings, found, release }: ReadSettings)
       credentials,
       readOnly,
       types,
+      workspace: settings.workspace === undefined && settings.login === undefined ? undefined : workspace,
+      warehouse,
       check: async () => makeListing(await runSteps(new CheckState(settings, found))),
       onClose: release,
     });
@@ -68,12 +72,12 @@ interface Login {
 }
 
 /** Asks the workspace for what the settings do not say. Independent requests are made at the same time. */
-async function logIn(settings: Settings): Promise<Login> {
+async function logIn(settings: Settings, openWorkspace: () => Workspace): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {
     return { endpoint: undefined, host, user, credentials: undefined };
   }
-  const workspace = openWorkspace(settings);
+  const workspace = openWorkspace();
   const asGiven = settings.unconfirmedHost === undefined;
   const deadline = workspace.deadline();
   const wanted = asGiven ? settings : { ...settings, host: undefined };
@@ -117,6 +121,7 @@ async function explainLogin(
   );
 }
 
-function openWorkspace({ workspace: client, login, connectTimeout }: Settings): Workspace {
+/** The workspace of the settings; it sends nothing yet. */
+export function openWorkspace({ workspace: client, login, connectTimeout }: WorkspaceSettings): Workspace {
   return new Workspace({ client, login, limit: connectTimeout * 1000 });
 }

@@ -3,9 +3,15 @@ import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../draw/notebook.
 import { drawResult, SHOWN_ROWS } from "../draw/result.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
-import { iterate } from "../sql/cursor.ts";
-import { onlyReads } from "../sql/first_rows.ts";
-import { compile, EXACT_ROWS, Fragment, printed, PULL_STOPS, type RunnableFragment } from "../sql/fragment.ts";
+import {
+  type ArrowRows,
+  EXACT_ROWS,
+  Fragment,
+  IN_WAREHOUSE,
+  printed,
+  PULL_STOPS,
+  type RunnableFragment,
+} from "../sql/fragment.ts";
 import { made, used } from "../sql/never_run.ts";
 import {
   checkColumns,
@@ -17,15 +23,15 @@ import {
   takesNothing,
 } from "../sql/options.ts";
 import type { StatementRows } from "../sql/result.ts";
-import { type FindSession, notKept, run, type RunOptions } from "../sql/run.ts";
+import { notKept } from "../sql/run.ts";
 import { eitherSignal, type StopOptions } from "../sql/stop.ts";
-import { parserSource } from "../sql/types.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { Browser } from "./browser.ts";
+import type { EngineRun, QueryEngine } from "./engine.ts";
 import { Lookup } from "./lookup.ts";
-import { explainStatement, type Plan } from "./plan.ts";
-import { type Result, runForResult } from "./result.ts";
+import type { Plan } from "./plan.ts";
+import type { Result } from "./result.ts";
 
 export type { ExplainOptions, QueryOptions };
 
@@ -34,9 +40,6 @@ export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
 /** Runs a query for a `%%sql` cell, which shows the first rows. */
 export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
-
-/** A `Date` loses microseconds, and parsed JSON loses digits and the difference between a string and its JSON text. */
-const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
 
 /**
  * A statement that has not run yet. `await` runs it and gives its rows. As the last expression of a cell it runs and draws
@@ -70,16 +73,16 @@ const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String },
  */
 export class Query<Row = Record<string, unknown>> extends Fragment
   implements PromiseLike<Result<Row>>, AsyncIterable<Row>, RunnableFragment {
-  readonly #session: FindSession;
+  readonly #engine: QueryEngine;
   readonly #options: QueryOptions;
   #result: Promise<Result<Row>> | undefined;
   /** The last run that fetched only the first rows. */
   #peek: Promise<Result<Row>> | undefined;
 
   /** Made by the `sql` tag. */
-  constructor(fragment: Pick<Fragment, "strings" | "values">, session: FindSession, options: QueryOptions = {}) {
+  constructor(fragment: Pick<Fragment, "strings" | "values">, engine: QueryEngine, options: QueryOptions = {}) {
     super(fragment.strings, fragment.values);
-    this.#session = session;
+    this.#engine = engine;
     this.#options = options;
   }
 
@@ -89,9 +92,14 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /** @internal */
-  async [EXACT_ROWS](stop: AbortSignal | undefined): Promise<StatementRows> {
+  get [IN_WAREHOUSE](): boolean {
+    return this.#engine.inWarehouse;
+  }
+
+  /** @internal */
+  async [EXACT_ROWS](stop: AbortSignal | undefined): Promise<StatementRows | ArrowRows> {
     const { signal, timeout } = this.#options;
-    return await run(this.#session, this, { signal: eitherSignal(signal, stop), timeout, types: EXACT });
+    return await this.#engine.exactRows(this, { signal: eitherSignal(signal, stop), timeout });
   }
 
   /** @internal */
@@ -152,7 +160,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   with(options: QueryOptions): Query<Row> {
     used(this);
-    const query = new Query<Row>(this, this.#session, { ...this.#options, ...checkOptions(options) });
+    const query = new Query<Row>(this, this.#engine, { ...this.#options, ...checkOptions(options) });
     made(query);
     return query;
   }
@@ -167,7 +175,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     used(this);
     return new Lookup(async () => {
       const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
-      return await explainStatement(this.#session, compile(this), analyze, this.#stops());
+      return await this.#engine.explain(this, analyze, this.#stops());
     });
   }
 
@@ -194,9 +202,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   columns(options: ColumnsOptions = {}): Lookup<Columns> {
     used(this);
     return new Lookup(async () => {
-      const stops = { ...this.#stops(), ...checkColumns(options) };
-      const { readColumns } = await import("../transfer/columns/read_columns.ts");
-      return await readColumns(this.#session, this, stops);
+      return await this.#engine.columns(this, { ...this.#stops(), ...checkColumns(options) });
     });
   }
 
@@ -220,8 +226,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   async pull(target: PullTarget, options: PullOptions = {}): Promise<PullResult> {
-    const { pull } = await import("../transfer/pull/pull.ts");
-    return await pull(this.#session, this, target, options);
+    return await this.#engine.pull(this, target, options);
   }
 
   /**
@@ -243,8 +248,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
     used(this);
-    const load = () => import("../plot/plot_query.ts");
-    return new Lookup(async () => await (await load()).plotQuery(this.#session, this, options, this.#stops()));
+    return new Lookup(async () => await this.#engine.plot(this, options, this.#stops()));
   }
 
   /**
@@ -264,7 +268,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** The rows, in constant memory: they are fetched in batches. Leaving the loop ends the query. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Row, void, void> {
-    yield* iterate<Row>(this.#session, compile(this), this.#stops());
+    yield* this.#engine.iterate<Row>(this, this.#stops());
   }
 
   /**
@@ -291,7 +295,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** How `console.log` prints it: as SQL. */
   [Symbol.for("Deno.customInspect")](): string {
-    return printed(this);
+    return printed(() => this.#engine.print(this));
   }
 
   /** The result with all rows. A run that had them, or will have them, is used again. */
@@ -307,8 +311,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   /** At least the first rows. A statement that writes runs to its end: fetching the rest later would write again. */
   #first(limit: number): Promise<Result<Row>> {
     const run = async (again: boolean) => {
-      const statement = compile(this);
-      if (!onlyReads(statement)) return await (this.#result = this.#run());
+      if (!this.#engine.onlyReads(this)) return await (this.#result = this.#run());
       return await this.#run({ limit, again });
     };
     if (this.#result !== undefined) return this.#result;
@@ -318,9 +321,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return this.#peek = peek;
   }
 
-  #run(how: RunOptions = {}): Promise<Result<Row>> {
+  #run(how: EngineRun = {}): Promise<Result<Row>> {
     const { signal, timeout } = this.#options;
-    return runForResult<Row>(this.#session, this, { signal, timeout, ...how });
+    return this.#engine.run<Row>(this, { signal, timeout, ...how });
   }
 
   #stops(): StopOptions {

@@ -1,7 +1,8 @@
 import { LakebaseError } from "../core/errors.ts";
-import { Fragment, rawStrings } from "../sql/fragment.ts";
+import { Fragment, Identifier, rawStrings } from "../sql/fragment.ts";
 import { made } from "../sql/never_run.ts";
 import type { FindSession } from "../sql/run.ts";
+import { postgresEngine, type QueryEngine } from "./engine.ts";
 import { Query } from "./query.ts";
 
 /** The `sql` tag: a template becomes a query, its `${values}` bound parameters. */
@@ -12,7 +13,7 @@ export interface Sql {
    * @throws {LakebaseError} `BAD_PARAMETER` if it is called with a string instead of a template.
    */
   <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
-  /** A quoted identifier: `sql.id("schema", "table")`. */
+  /** A quoted identifier: `sql.id("schema", "table")`. In a query of a lakehouse it has backticks. */
   id(...names: [string, ...string[]]): Fragment;
   /**
    * Values or fragments with a separator between them. A comma, `AND`, `OR`, `UNION ALL` and similar separators may be strings;
@@ -29,14 +30,19 @@ export interface Sql {
 }
 
 /**
- * Makes a `sql` tag.
+ * Makes a `sql` tag for Postgres.
  *
  * @param session Finds the session of a query when the query runs.
  */
 export function makeSql(session: FindSession): Sql {
+  return sqlFor(postgresEngine(session));
+}
+
+/** Makes a `sql` tag whose queries run in an engine. */
+export function sqlFor(engine: QueryEngine): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
     if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
-    const query = new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, session);
+    const query = new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, engine);
     made(query);
     return query;
   };
@@ -45,11 +51,12 @@ export function makeSql(session: FindSession): Sql {
 
 function identifier(...names: [string, ...string[]]): Fragment {
   if (names.length === 0) throw bad("sql.id() has no name");
-  return new Fragment([names.map(quoteName).join(".")], []);
+  names.forEach(checkName);
+  return new Identifier(names);
 }
 
-function quoteName(name: unknown): string {
-  if (typeof name === "string" && name !== "" && !name.includes("\0")) return `"${name.replaceAll('"', '""')}"`;
+function checkName(name: unknown): void {
+  if (typeof name === "string" && name !== "" && !name.includes("\0")) return;
   throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : `a ${typeof name}`} for a name`);
 }
 

@@ -16,14 +16,28 @@ export interface HttpAnswer {
 const LONGEST_ANSWER = 16 * 1024 * 1024;
 
 /**
- * Sends a request that carries a login. Redirects are not followed, because the login would go along. A request to this machine
- * uses no proxy and goes to a verified loopback address, because DNS decides where a name such as `w.localhost` leads. Other
- * requests use the proxy of the environment, if there is one.
+ * Sends a request that carries a login, and reads the answer as text; see {@linkcode exchange}.
  *
- * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for an answer of more than
- * 16 MiB.
+ * @param longest The longest answer that is read, in bytes.
+ * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for a longer answer.
  */
-export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
+export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSWER): Promise<HttpAnswer> {
+  return exchange(url, init, async (response) => ({ response, text: await readText(url, response, longest) }));
+}
+
+/**
+ * Sends a request whose address or headers are secret. Redirects are not followed, because the login would go along. A request
+ * to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as `w.localhost`
+ * leads. Other requests use the proxy of the environment, if there is one.
+ *
+ * @param read Reads the answer; afterwards the connection may be closed.
+ * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
+ */
+export async function exchange<T>(
+  url: URL,
+  init: RequestInit,
+  read: (response: Response) => Promise<T>,
+): Promise<T> {
   const address = isLoopback(url.hostname) ? await loopbackAddress(url) : undefined;
   if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainTextError(url);
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
@@ -32,20 +46,19 @@ export async function send(url: URL, init: RequestInit): Promise<HttpAnswer> {
   });
   try {
     const how: RequestInit & { client?: Deno.HttpClient } = { ...init, redirect: "manual", ...(client && { client }) };
-    const response = await fetch(url, how);
-    return { response, text: await readText(url, response) };
+    return await read(await fetch(url, how));
   } finally {
     client?.close();
   }
 }
 
 /** Reads the body as text. `response.text()` has no limit. */
-async function readText(url: URL, response: Response): Promise<string> {
+async function readText(url: URL, response: Response, longest: number): Promise<string> {
   const pieces: Uint8Array[] = [];
   let size = 0;
   for await (const piece of response.body ?? []) { // leaving the loop cancels the body
     size += piece.length;
-    if (size > LONGEST_ANSWER) throw unavailable(url, `its answer has more than ${LONGEST_ANSWER / 1024 ** 2} MiB`);
+    if (size > longest) throw unavailable(url, `its answer has more than ${longest / 1024 ** 2} MiB`);
     pieces.push(piece);
   }
   return new TextDecoder().decode(joinBytes(pieces));
@@ -88,6 +101,14 @@ export interface WorkspaceRequest {
   query?: Record<string, string>;
   /** The body, sent as JSON. */
   body?: unknown;
+  /** What the request is about, for its errors. @default {"the project"} */
+  about?: string;
+  /** Whether it must not be sent again once it may have taken effect. @default {false} */
+  once?: boolean;
+  /** Milliseconds that one attempt may take. @default {15000} */
+  attemptLimit?: number;
+  /** The longest answer that is read, in bytes. @default {16 MiB} */
+  longest?: number;
 }
 
 /** The answer of the workspace. */
@@ -101,7 +122,14 @@ export interface WorkspaceAnswer {
 /** The outcome of one attempt, and whether to retry. */
 export type Outcome =
   | { answer: WorkspaceAnswer }
-  | { error: LakebaseError; retry: boolean; network: boolean; retryAfter?: number };
+  | {
+    error: LakebaseError;
+    retry: boolean;
+    network: boolean;
+    /** Whether the workspace may have done what it was asked. */
+    mayHaveRun: boolean;
+    retryAfter?: number;
+  };
 
 /** The outcome of an attempt that was answered. */
 export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
@@ -114,7 +142,8 @@ export function readAnswer(host: URL, request: WorkspaceRequest, response: Respo
   const error = statusError(host, request, status, body, text);
   const retry = status === 429 || status >= 500 || (response.ok && looksCutOff(text));
   const retryAfter = retryAfterMs(response.headers.get("retry-after"));
-  return { error, retry, network: false, ...(retryAfter === undefined ? {} : { retryAfter }) };
+  const mayHaveRun = status >= 500 || response.ok;
+  return { error, retry, network: false, mayHaveRun, ...(retryAfter === undefined ? {} : { retryAfter }) };
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
@@ -147,18 +176,26 @@ function statusError(
   text: string,
 ): LakebaseError {
   const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
+  const { about = "the project" } = request;
   if (status === 401 || status === 403) {
     const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
     const todo = status === 401
       ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
-      : "Ask for access to the project, or for this network to be allowed";
+      : `Ask for access to ${about}, or for this network to be allowed`;
+    if (status === 403 && request.about !== undefined) {
+      return new LakebaseError(
+        "WORKSPACE_AUTH",
+        `Cannot use ${about}: the workspace ${host.origin} ${answer.slice(3)}. ${todo}`,
+      );
+    }
     return new LakebaseError("WORKSPACE_AUTH", `Cannot log in to the workspace ${host.origin}: ${answer}. ${todo}`);
   }
   if (status >= 300 && status < 400) {
     return unavailable(host, `it answered ${status}, a redirect. Is DATABRICKS_HOST the address of a workspace?`);
   }
   if (status === 404 && body !== undefined) {
-    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${request.path} in ${host.origin}: ${said ?? "404"}`);
+    const what = request.about ?? request.path;
+    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${what} in ${host.origin}: ${said ?? "404"}`);
   }
   if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
     return new LakebaseError(
@@ -180,14 +217,17 @@ function aboutWorkspaceId(said: string | undefined): string {
 /** The outcome of an attempt that was not answered. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
   const reason = deepest(cause);
-  if (timedOut) return { error: unavailable(host, "it does not answer", cause), retry: true, network: false };
+  const mayHaveRun = !/client error \(Connect\)/.test(reason);
+  if (timedOut) {
+    return { error: unavailable(host, "it does not answer", cause), retry: true, network: false, mayHaveRun };
+  }
   const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
   const error = unavailable(host, reason, cause);
-  return { error, retry: !certificate, network: true };
+  return { error, retry: !certificate, network: true, mayHaveRun };
 }
 
 /** The message of the innermost cause: `fetch failed` says too little. */
-function deepest(cause: unknown): string {
+export function deepest(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
 }

@@ -56,9 +56,11 @@ export class Workspace {
   }
 
   /**
-   * Sends a request. It is retried after 429, 5xx and network failures, until the deadline.
+   * Sends a request. It is retried after 429, 5xx and network failures, until the deadline; a request with `once` only while it
+   * can't have taken effect.
    *
-   * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`.
+   * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`;
+   * `CONNECTION_LOST` for a request with `once` whose answer was lost.
    */
   async request(
     request: WorkspaceRequest,
@@ -69,11 +71,17 @@ export class Workspace {
     for (let attempt = 0;; attempt++) {
       const outcome = await this.#attempt(host, request, deadline, signal);
       if ("answer" in outcome) return outcome.answer;
+      if (request.once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
       const wait = Math.max(outcome.retryAfter ?? 0, backoff(attempt, { first: 250, most: 8000 }));
       const hopeless = !outcome.retry || (outcome.network && attempt + 1 >= NETWORK_TRIES);
       if (hopeless || Date.now() + wait >= deadline) throw outcome.error;
       await pause(wait, signal);
     }
+  }
+
+  /** The origin of the workspace's address, for messages. */
+  async origin(): Promise<string> {
+    return (await this.#host()).origin;
   }
 
   /** The deadline of a request that begins now, in milliseconds since 1970. Several requests may share one. */
@@ -133,21 +141,25 @@ export class Workspace {
 
   async #attempt(host: URL, request: WorkspaceRequest, deadline: number, signal?: AbortSignal): Promise<Outcome> {
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ATTEMPT_LIMIT_MS, deadline - Date.now())));
+    const { attemptLimit = ATTEMPT_LIMIT_MS } = request;
+    const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(attemptLimit, deadline - Date.now())));
     const either = signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]);
+    let sent = false;
     try {
       const headers = await abortable(this.#headers(), either);
+      sent = true;
       const { response, text } = await send(address(host, request), {
         method: request.method,
         headers,
         body: request.body === undefined ? null : JSON.stringify(request.body),
         signal: either,
-      });
+      }, request.longest);
       return readAnswer(host, request, response, text);
     } catch (cause) {
       signal?.throwIfAborted();
-      if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false };
-      return networkOutcome(host, cause, limit.signal.aborted);
+      if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false, mayHaveRun: sent };
+      const outcome = networkOutcome(host, cause, limit.signal.aborted);
+      return sent || !("error" in outcome) ? outcome : { ...outcome, mayHaveRun: false };
     } finally {
       clearTimeout(timer);
     }
@@ -176,6 +188,15 @@ export class Workspace {
     }
     return headers;
   }
+}
+
+function lostAnswer(cause: LakebaseError): LakebaseError {
+  const { message } = cause;
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `${message}. Whether the request took effect is not known, so it was not sent again`,
+    { cause },
+  );
 }
 
 /** Names the workspace to a host that serves several. The Python SDK uses the first header, the TypeScript SDK the second. */

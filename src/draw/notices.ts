@@ -32,6 +32,29 @@ export function announceWaiting(name: string): WaitingNotice {
 }
 
 /**
+ * Says that a SQL warehouse has to start first: in the cell, or on a terminal.
+ *
+ * @param name The warehouse.
+ * @param reason Why it has to.
+ * @returns Call it once the warehouse has answered.
+ */
+export function announceStart(name: string, reason: string): () => void {
+  const started = Date.now();
+  const line = printable(`Starting warehouse ${name}, ${reason} ...`);
+  if (!inNotebook()) {
+    if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${line}\n`));
+    return () => {};
+  }
+  const shown = displayLive({ "text/plain": line });
+  shown.catch(() => {});
+  return () => {
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
+    const text = printable(`Started warehouse ${name}, ${reason}, in ${seconds} s`);
+    shown.then((display) => display.update({ "text/plain": text })).catch(() => {});
+  };
+}
+
+/**
  * Shows in a notebook where a statement connects to, if no cell called `connect()`.
  *
  * @param line What is shown.

@@ -7,8 +7,8 @@ import { describeOrigin, type Found, type Setting, toSetting } from "./origin.ts
 import { readProfiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
-import { mergeVariables, refusedNames, type Variables } from "./variables.ts";
-import { isSecret, needsProfiles } from "./workspace.ts";
+import { mergeVariables, refusedNames, type Variables, WAREHOUSE } from "./variables.ts";
+import { isSecret, needsProfiles, resolveWorkspace } from "./workspace.ts";
 
 /** The settings of one call of `connect()`, and what was started for them. */
 export interface ReadSettings {
@@ -16,6 +16,8 @@ export interface ReadSettings {
   settings: Settings;
   /** The settings that were given, with where they come from. */
   found: Setting[];
+  /** The SQL warehouse of the variables. */
+  warehouse: string | undefined;
   /** What was taken from the `.env` and what was not; `undefined` where neither is anything. */
   envFile: EnvFileUse | undefined;
   /** Ends the use of a Lakebase on this machine, where one was started. */
@@ -49,19 +51,50 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
     const profiles = profilesNeeded(options, variables) ? await readProfiles(env) : undefined;
     const { settings, found } = resolveSettings(options, variables, profiles);
     keepSecrets(settings);
-    return { settings, found, envFile: envFileUse(file, found), release: async () => {} };
+    const warehouse = variables.get(WAREHOUSE)?.value;
+    return { settings, found, warehouse, envFile: envFileUse(file, found), release: async () => {} };
   }
   // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
   resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
   const local = await acquireLocal(wanted.value);
-  const { settings } = resolveSettings(options, mergeVariables(local.env, undefined, "default"));
+  const own = mergeVariables(local.env, undefined, "default");
+  const { settings } = resolveSettings(options, own);
+  const warehouse = own.get(WAREHOUSE)?.value;
   keepSecrets(settings);
   const found = [...optionSettings(options), toSetting("local", { value: true, origin: wanted.origin })];
-  return { settings, found, envFile: envFileUse(file, found), release: local.release };
+  return { settings, found, warehouse, envFile: envFileUse(file, found), release: local.release };
+}
+
+/** The settings of a workspace alone, for one that is used without a Lakebase. */
+export interface WorkspaceSettings extends Pick<Settings, "workspace" | "login" | "connectTimeout"> {}
+
+/** The options that name a workspace. */
+export type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
+
+/**
+ * Reads the settings of a workspace, as {@linkcode readSettings} does those of a connection. A password or a host of Postgres
+ * plays no part.
+ *
+ * @throws {LakebaseError} `BAD_SETTING`
+ */
+export async function readWorkspaceSettings(
+  options: WorkspaceOptions,
+): Promise<Pick<ReadSettings, "warehouse" | "envFile" | "release"> & { settings: WorkspaceSettings }> {
+  const read = await readSettings(options);
+  const { settings, ...rest } = read;
+  if (settings.login !== undefined || settings.workspace !== undefined) return read;
+  const env = Deno.env.toObject(); // a native password is set, so the workspace was not looked for
+  const path = envFilePath(options, env);
+  const variables = mergeVariables(env, path === false ? undefined : await readEnvFile(path));
+  const sources = { profile: options.profile, variables };
+  const profiles = needsProfiles(sources) ? await readProfiles(env) : undefined;
+  const { login } = resolveWorkspace(sources, profiles);
+  keepSecrets({ password: undefined, login });
+  return { ...rest, settings: { ...settings, login } };
 }
 
 /** Hides secrets in what a server, a driver or the SDK may repeat of them. */
-function keepSecrets({ password, login }: Settings): void {
+function keepSecrets({ password, login }: Pick<Settings, "password" | "login">): void {
   if (typeof password === "string") keepSecret(password);
   for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);
 }

@@ -7,8 +7,16 @@ import { IN_ENV_FILE, NEVER_IN_ENV_FILE } from "./workspace.ts";
 /** The variables of the environment, and those of `.env` that the environment does not have, by name. */
 export type Variables = ReadonlyMap<string, Found>;
 
+/** The variable that names a SQL warehouse. */
+export const WAREHOUSE = "DATABRICKS_WAREHOUSE_ID";
+
 /** The only names that are taken from a `.env`: an unknown variable may name a program to run. */
-const TAKEN_FROM_FILE = new Set([...Object.values(SETTING_NAMES).flat(), "LAKEBASE_LOCAL", ...IN_ENV_FILE]);
+const TAKEN_FROM_FILE = new Set([
+  ...Object.values(SETTING_NAMES).flat(),
+  "LAKEBASE_LOCAL",
+  WAREHOUSE,
+  ...IN_ENV_FILE,
+]);
 
 /**
  * Merges the environment over `.env`. An empty value counts as not set.

@@ -169,7 +169,7 @@ function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string
  * @param position The position, counted from 1 in characters (not UTF-16 units), as Postgres does.
  * @returns Two lines, or none if the position is outside the text.
  */
-function caretLines(text: string, position: number): string[] {
+export function caretLines(text: string, position: number): string[] {
   const index = utf16Index(text, position - 1);
   if (!(index >= 0 && index <= text.length)) return [];
   const start = index === 0 ? 0 : text.lastIndexOf("\n", index - 1) + 1;

@@ -44,6 +44,21 @@ export class Fragment {
   }
 }
 
+/** A quoted name. Each engine writes it in its own quotes: Postgres in double quotes, a SQL warehouse in backticks. */
+export class Identifier extends Fragment {
+  /** The parts of the name, such as a schema and a table. */
+  readonly names: readonly string[];
+
+  /** Called by `sql.id()`. */
+  constructor(names: readonly string[]) {
+    super([names.map((name) => `"${name.replaceAll('"', '""')}"`).join(".")], []);
+    this.names = names;
+  }
+}
+
+/** Names the property of a query that runs in a SQL warehouse: it is no part of a statement for Postgres. */
+export const IN_WAREHOUSE: unique symbol = Symbol("lakebase.inWarehouse");
+
 /** Names the method that runs a query for a load: its values keep everything that the server sent. */
 export const EXACT_ROWS: unique symbol = Symbol("lakebase.exactRows");
 
@@ -56,13 +71,30 @@ export const PULL_STOPS: unique symbol = Symbol("lakebase.pullStops");
  */
 export interface RunnableFragment extends Fragment {
   /** Runs the query by itself. */
-  [EXACT_ROWS](signal: AbortSignal | undefined): Promise<StatementRows>;
+  [EXACT_ROWS](signal: AbortSignal | undefined): Promise<StatementRows | ArrowRows>;
   /**
    * Returns the signal and the timeout of the query.
    *
    * @throws {LakebaseError} `BAD_PARAMETER` if the query has a `limit`, which applies only to what a cell shows.
    */
   [PULL_STOPS](): StopOptions;
+}
+
+/** The rows of a query as one stream in Arrow's IPC format, which can be read once. */
+export class ArrowRows {
+  /** The bytes. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** The number of rows. */
+  readonly rows: number;
+  /** The Postgres type of each column, in order, where Arrow's own type says less. */
+  readonly types: readonly (string | undefined)[];
+
+  /** Made by a query of a SQL warehouse. */
+  constructor(bytes: AsyncIterable<Uint8Array>, rows: number, types: readonly (string | undefined)[]) {
+    this.bytes = bytes;
+    this.rows = rows;
+    this.types = types;
+  }
 }
 
 /** Tells whether a value is a query, and not only a part of one. */
@@ -97,9 +129,18 @@ const texts = new WeakMap<readonly string[], string>();
  */
 export function compile(fragment: Fragment): Statement {
   used(fragment);
+  if (isInWarehouse(fragment)) throw badParameter(ELSEWHERE);
   const text = texts.get(fragment.strings);
   const values = text === undefined ? undefined : plainValues(fragment);
   return text === undefined || values === undefined ? assemble(fragment) : { text, values };
+}
+
+const ELSEWHERE =
+  "it, or a part of it, was made with the sql of a lakehouse, and runs in a SQL warehouse; to bring its " +
+  "rows here, write db.load(table, query, { create: true })";
+
+function isInWarehouse(fragment: Fragment): boolean {
+  return (fragment as { [IN_WAREHOUSE]?: boolean })[IN_WAREHOUSE] === true;
 }
 
 /** Encodes the values of a fragment whose text is its strings with `$1`, `$2`, ... between them; else `undefined`. */
@@ -141,6 +182,7 @@ function assemble(fragment: Fragment): Statement {
     const value = own[index];
     if (value instanceof Fragment) {
       plain = false;
+      if (isInWarehouse(value)) throw badParameter(ELSEWHERE);
       outer ??= new Set([fragment]);
       if (outer.has(value)) throw badParameter("a fragment contains itself");
       outer.add(value);
@@ -215,9 +257,9 @@ export function rawStrings({ raw }: TemplateStringsArray): readonly string[] {
 }
 
 /** Returns what `console.log` prints for a query: its statement, or why it has none. */
-export function printed(query: Fragment): string {
+export function printed(statement: () => string): string {
   try {
-    const { text } = compile(query);
+    const text = statement();
     return `Query { ${text.length > MOST_PRINTED ? `${text.slice(0, MOST_PRINTED)}…` : text} }`;
   } catch (error) {
     return `Query { ${(error as Error).message} }`;

@@ -32,7 +32,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["cli", "cells"],
   ["api"],
   ["doctor"],
-  ["plot", "explore", "transfer"],
+  ["plot", "explore", "transfer", "lake"],
   ["catalog"],
   ["sql"],
   ["net"],

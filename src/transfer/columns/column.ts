@@ -33,11 +33,11 @@ export class Column<T = unknown> implements Iterable<T | null> {
   readonly #read: ValueReader;
 
   /** Called by `columns()`. */
-  constructor({ key, type, oid }: Pick<Field, "key" | "type" | "oid">, data: ColumnData) {
+  constructor({ key, type, oid }: Pick<Field, "key" | "type" | "oid">, data: ColumnData, reader?: ValueReader) {
     this.name = key;
     this.type = type;
     this.#data = data;
-    this.#read = isArrayText(type, data) ? arrayReader(oid, valueReader(data)) : valueReader(data);
+    this.#read = reader ?? (isArrayText(type, data) ? arrayReader(oid, valueReader(data)) : valueReader(data));
   }
 
   /** The number of values, including NULLs. */

@@ -9,8 +9,9 @@ import type { FindSession } from "../../sql/run.ts";
 import type { LoadOptions } from "../load/options.ts";
 import type { LoadResult } from "../load/result.ts";
 import type { PullOptions, PullResult, PullTarget } from "../pull/pull.ts";
-import type { Batch } from "./batch.ts";
+import type { Batch, ColumnData } from "./batch.ts";
 import { Column } from "./column.ts";
+import type { ValueReader } from "./value.ts";
 
 /**
  * Arrow's table, under its own name because `deno doc --lint` allows only this package's types in a public type.
@@ -30,6 +31,8 @@ export interface ColumnsParts {
   origin: Origin;
   /** Finds the connection on which `load()` runs. */
   find: FindSession;
+  /** Gives the readers of columns whose values say more than their storage. By default there are none. */
+  reader?: (field: Field, data: ColumnData) => ValueReader | undefined;
 }
 
 /** The key of the batch behind the columns. */
@@ -63,14 +66,17 @@ export class Columns implements Iterable<Column> {
   readonly #columns: Map<string, Column>;
 
   /** Called by `columns()`. */
-  constructor({ batch, fields, elapsed, origin, find }: ColumnsParts) {
+  constructor({ batch, fields, elapsed, origin, find, reader }: ColumnsParts) {
     this.length = batch.rows;
     this.fields = fields;
     this.elapsed = elapsed;
     this.#batch = batch;
     this.#find = find;
     this.#origin = origin;
-    this.#columns = new Map(fields.map((field, at) => [field.key, new Column(field, batch.columns[at]!)]));
+    this.#columns = new Map(fields.map((field, at) => {
+      const data = batch.columns[at]!;
+      return [field.key, new Column(field, data, reader?.(field, data))];
+    }));
   }
 
   /** @internal */

@@ -114,6 +114,8 @@ class ColumnarReader implements ColumnarFile {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Not awaited: a stream that is waited for, such as standard input, may never answer.
+    if (typeof this.#source !== "string") this.#source.return?.()?.catch(() => {});
     if (this.#asked.length === 0 && this.#failure === undefined && this.#pool !== undefined) {
       this.#worker.removeAllListeners();
       await this.#pool.put(this.#worker);

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
+import type { ArrowRows } from "../../sql/fragment.ts";
 import { BINARY_HEADER, hasBinaryForm } from "../columns/binary/encoder.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile } from "../formats/columnar_reader.ts";
@@ -27,6 +28,25 @@ export async function openColumnar(
     await rows[Symbol.asyncDispose](); // a running worker would keep the process alive
     throw error;
   }
+}
+
+/** Makes a source of the rows of a query that does not run in Postgres. */
+export async function openArrowRows(
+  { bytes, rows: totalRows, types }: ArrowRows,
+  options: LoadOptions,
+): Promise<Incoming> {
+  const { readArrow } = await import("../formats/columnar_reader.ts");
+  const file = await readArrow(bytes);
+  const columns = file.columns.map((column, at) => {
+    const { type: { kind }, postgres } = column;
+    return { ...column, postgres: kind === "text" || kind === "json" ? types[at] ?? postgres : postgres };
+  });
+  const typed: ColumnarFile = {
+    columns,
+    copy: (choice) => file.copy(choice),
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  };
+  return new Columnar({ name: "the query", size: undefined, totalRows, refuse: bad }, typed, options);
 }
 
 /** Makes a source of the columns of a query. */
@@ -62,6 +82,7 @@ async function readRows(
 class Columnar implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
+  readonly totalRows: number | undefined;
   readonly names: readonly string[];
   readonly sampled = false;
   readonly refuse: Refuse;
@@ -70,12 +91,13 @@ class Columnar implements Incoming {
   readonly #options: SourceOptions;
 
   constructor(
-    { name, size, refuse }: Pick<Incoming, "name" | "size" | "refuse">,
+    { name, size, totalRows, refuse }: Pick<Incoming, "name" | "size" | "totalRows" | "refuse">,
     file: ColumnarFile,
     options: SourceOptions,
   ) {
     this.name = name;
     this.size = size;
+    this.totalRows = totalRows;
     this.refuse = refuse;
     this.#file = file;
     this.#options = options;

@@ -11,6 +11,8 @@ export interface Incoming extends AsyncDisposable {
   readonly name: string;
   /** Its size in bytes; `undefined` if unknown. */
   readonly size: number | undefined;
+  /** The number of its rows, where that is known before they are read. */
+  readonly totalRows?: number | undefined;
   /** The names of its columns, in order; `undefined` if it does not name them. */
   readonly names: readonly string[] | undefined;
   /** The columns of a new table for it, with their SQL types. */

@@ -58,7 +58,8 @@ async function loadAll(
   const session = await until(find(), stop.signal);
   await using incoming = await open(source, checked, stop.signal);
   const { onProgress, progress: show } = checked;
-  await using meter = startMeter({ action: "Loading", name, totalBytes: incoming.size, onProgress, show });
+  const { size: totalBytes, totalRows } = incoming;
+  await using meter = startMeter({ action: "Loading", name, totalBytes, totalRows, onProgress, show });
   const files = typeof source === "string" || source instanceof URL ? 1 : 0;
   const load: Load = { name, incoming, options: checked, meter, signal: stop.signal, files };
   const loaded = await (session.transaction === undefined ? alone(session, load) : withSavepoint(session, load))

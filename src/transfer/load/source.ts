@@ -2,7 +2,7 @@ import { optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
-import { EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
+import { ArrowRows, EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
 import { Columns } from "../columns/columns.ts";
 import {
   type FileSignature,
@@ -65,7 +65,7 @@ async function openColumns(columns: Columns, options: LoadOptions): Promise<Inco
 }
 
 /**
- * Reads all rows first. Reading while writing would deadlock in a transaction, on a pool's last connection, and in a load that
+ * Reads all rows of a query of Postgres first. Reading while writing would deadlock in a transaction, on a pool's last connection, and in a load that
  * replaces the rows of the table that it reads.
  */
 async function openQuery(
@@ -75,7 +75,10 @@ async function openQuery(
 ): Promise<Incoming> {
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
-  return await openRows(await query[EXACT_ROWS](signal), options, "text");
+  const rows = await query[EXACT_ROWS](signal);
+  if (!(rows instanceof ArrowRows)) return await openRows(rows, options, "text");
+  const { openArrowRows } = await import("./columnar.ts"); // of a warehouse, so reading does not wait for this writing
+  return await openArrowRows(rows, options);
 }
 
 function isPlace(source: unknown): source is string | URL {

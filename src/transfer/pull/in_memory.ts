@@ -20,51 +20,81 @@ const BATCH_ROWS = 131_072;
 /** The options that only pulls from a server have. */
 const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
 
+/** Rows column by column, which can be read once. */
+export interface BatchRows {
+  /** The columns. */
+  columns: readonly BatchColumn[];
+  /** The rows; none of them may be wanted. */
+  batches: AsyncIterable<Batch>;
+  /** The number of rows, for the progress. */
+  rows?: number | undefined;
+}
+
 /**
  * Writes rows that are in memory as `pull` writes those of the server, without using the server.
  *
  * @param read Gives the rows, once the options were checked.
  */
-export async function pullFromMemory(
+export function pullFromMemory(
   columns: readonly BatchColumn[],
   read: () => Batch,
+  target: PullTarget,
+  options: PullOptions = {},
+): Promise<PullResult> {
+  const open = () => {
+    const batch = read();
+    const batches = (async function* () {
+      yield await Promise.resolve(batch);
+    })();
+    return { columns, batches, rows: batch.rows };
+  };
+  return pullBatches("rows in memory", open, target, options);
+}
+
+/**
+ * Writes rows that no COPY brings as `pull` writes those of one.
+ *
+ * @param what What the rows are, for errors: rows in memory.
+ * @param open Gives the rows, once the options were checked and the target is open.
+ */
+export async function pullBatches(
+  what: string,
+  open: (signal: AbortSignal | undefined) => BatchRows | Promise<BatchRows>,
   target: PullTarget,
   options: PullOptions = {},
 ): Promise<PullResult> {
   const started = performance.now();
   const checked = checkPullOptions(options);
   const found = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
-  if (found !== undefined) throw bad(`${found} is for rows that the server reads; pull the table or the query`);
+  if (found !== undefined) throw bad(`${found} is for rows that a COPY reads, and these are ${what}`);
   const plan = planTarget(target, checked);
-  if (plan.folder) throw bad("rows in memory go into a file; a folder is for a table or a query");
+  if (plan.folder) throw bad(`${what} go into a file; a folder is for a table or a query of Postgres`);
   checkFormatOptions(checked, plan.format);
-  const chosen = choose(columns, checked.columns);
-  const batch = read();
   using stop = stoppable(checked);
   const sinks = await openSinks(plan, checked, stop.signal);
   const sink = sinks.all[0]!;
-  let bytes = 0;
+  const done = { rows: 0, bytes: 0 };
   try {
+    const source = await open(stop.signal);
     const show = (checked.progress ?? true) && !isTerminal(plan.target);
     await using meter = startMeter({
       action: "Pulling",
       name: sink.name,
-      totalRows: batch.rows,
+      totalRows: source.rows,
       onProgress: checked.onProgress,
       show,
     });
-    const data = {
-      ...batch,
-      columns: chosen.map(({ index, column: { name } }) => ({ ...batch.columns[index]!, name })),
+    const count = (rows: number) => {
+      done.rows += rows;
+      meter.add(rows, 0);
     };
-    const encoded = await encode(data, chosen.map(({ column }) => column), plan, checked);
+    const encoded = await encode(source, plan, checked, count);
     for await (const piece of plan.gzip ? gzip(encoded) : encoded) {
       await until(sink.write(piece), stop.signal);
       stop.signal?.throwIfAborted();
-      bytes += piece.length;
+      done.bytes += piece.length;
       meter.add(0, piece.length);
     }
-    meter.add(batch.rows, 0);
     await until(sinks.flush(), stop.signal);
     await until(meter.complete(), stop.signal);
     await sinks.commit(stop.signal);
@@ -72,13 +102,15 @@ export async function pullFromMemory(
     await sinks.abort(error, stop.signal);
     throw error;
   }
-  return new PullResult({
-    ...{ rows: batch.rows, bytes, paths: sinks.paths, to: sinks.name },
-    elapsed: performance.now() - started,
-  });
+  return new PullResult({ ...done, paths: sinks.paths, to: sinks.name, elapsed: performance.now() - started });
 }
 
-function choose(columns: readonly BatchColumn[], names: readonly string[] | undefined) {
+interface Chosen {
+  index: number;
+  column: BatchColumn;
+}
+
+function choose(columns: readonly BatchColumn[], names: readonly string[] | undefined): Chosen[] {
   const keys = columns.map(({ name }) => name);
   return (names ?? keys).map((name) => {
     const index = keys.indexOf(name);
@@ -88,57 +120,86 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
 }
 
 async function encode(
-  batch: Batch,
-  columns: readonly BatchColumn[],
+  { columns: all, batches }: BatchRows,
   { format }: TargetPlan,
   options: PullOptions,
+  count: (rows: number) => void,
 ): Promise<AsyncIterable<Uint8Array>> {
-  if (format === "arrow" || format === "parquet") {
-    const batches = (async function* () {
-      for (const part of slices(batch, options.rowGroupSize ?? BATCH_ROWS)) yield await Promise.resolve(part);
-    })();
-    const { compression, rowGroupSize } = options;
-    const none = (async function* () {})();
-    return (await ENCODERS[format]())(none, { columns, batches, options: { compression, rowGroupSize } });
+  const chosen = choose(all, options.columns);
+  const columns = chosen.map(({ column }) => column);
+  if (format !== "arrow" && format !== "parquet") {
+    return textOf(chosenOf(batches, chosen, count), columns, format, options);
   }
-  return textOf(batch, format === "ndjson" ? ndjsonRows(batch, columns) : delimitedRows(batch, format, options));
+  const { compression, rowGroupSize } = options;
+  const parts = (async function* () {
+    for await (const batch of chosenOf(batches, chosen, count)) yield* slices(batch, rowGroupSize ?? BATCH_ROWS);
+  })();
+  return (await ENCODERS[format]())((async function* () {})(), {
+    columns,
+    batches: parts,
+    options: { compression, rowGroupSize },
+  });
 }
 
-/** What a row is as a line, and what stands before the first. */
-interface Lines {
-  header: string;
-  line(row: number): string;
+/** The chosen columns, under their own names; the rows of a batch count once it has been read. */
+async function* chosenOf(
+  batches: AsyncIterable<Batch>,
+  chosen: readonly Chosen[],
+  count: (rows: number) => void,
+): AsyncGenerator<Batch, void, void> {
+  for await (const { rows, columns } of batches) {
+    yield { rows, columns: chosen.map(({ index, column: { name } }) => ({ ...columns[index]!, name })) };
+    count(rows);
+  }
 }
 
-async function* textOf({ rows }: Batch, { header, line }: Lines): AsyncGenerator<Uint8Array, void, void> {
+async function* textOf(
+  batches: AsyncIterable<Batch>,
+  columns: readonly BatchColumn[],
+  format: "csv" | "tsv" | "ndjson",
+  options: PullOptions,
+): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
-  let text = header;
-  for (let row = 0; row < rows; row++) {
-    text += line(row);
-    if (text.length < BLOCK) continue;
-    yield encoder.encode(text);
-    text = "";
-    await new Promise<void>((resolve) => setTimeout(resolve)); // lets Stop and timers run
+  let text = format === "ndjson" ? "" : header(columns, format, options);
+  for await (const batch of batches) {
+    const line = format === "ndjson" ? ndjsonRows(batch, columns) : delimitedRows(batch, format, options);
+    for (let row = 0; row < batch.rows; row++) {
+      text += line(row);
+      if (text.length < BLOCK) continue;
+      yield encoder.encode(text);
+      text = "";
+      await new Promise<void>((resolve) => setTimeout(resolve)); // lets Stop and timers run
+    }
   }
   yield encoder.encode(text);
 }
 
-function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullOptions): Lines {
+/** Writes a row as a line. */
+type Line = (row: number) => string;
+
+function header(columns: readonly BatchColumn[], format: "csv" | "tsv", options: PullOptions): string {
+  const { write, delimiter } = cellWriter(columns.length, format, options);
+  return options.header ?? true ? `${columns.map(({ name }) => write(name)).join(delimiter)}\n` : "";
+}
+
+function cellWriter(columns: number, format: "csv" | "tsv", options: PullOptions) {
   const csv = format === "csv";
-  const { delimiter = csv ? "," : "\t", nullText = csv ? "" : "\\N", header = true } = options;
+  const { delimiter = csv ? "," : "\t", nullText = csv ? "" : "\\N" } = options;
   const write = csv
-    ? (text: string) => quoted(text, delimiter, nullText, columns.length)
+    ? (text: string) => quoted(text, delimiter, nullText, columns)
     : (text: string) => escaped(text, delimiter);
+  return { write, delimiter, nullText };
+}
+
+function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullOptions): Line {
+  const { write, delimiter, nullText } = cellWriter(columns.length, format, options);
   const cells = columns.map((column) => serverText(column));
-  return {
-    header: header ? `${columns.map(({ name }) => write(name)).join(delimiter)}\n` : "",
-    line: (row) => {
-      const values = cells.map((cell) => {
-        const text = cell(row);
-        return text === null ? nullText : write(text);
-      });
-      return `${values.join(delimiter)}\n`;
-    },
+  return (row) => {
+    const values = cells.map((cell) => {
+      const text = cell(row);
+      return text === null ? nullText : write(text);
+    });
+    return `${values.join(delimiter)}\n`;
   };
 }
 
@@ -178,12 +239,12 @@ function escaped(text: string, delimiter: string): string {
   return delimiter === "\t" ? plain : plain.replaceAll(delimiter, `\\${delimiter}`);
 }
 
-function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Lines {
+function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Line {
   const cells = columns.map((column, index) => ({
     key: JSON.stringify(column.name),
     write: jsonCell(column, about[index]!.oid),
   }));
-  return { header: "", line: (row) => `{${cells.map(({ key, write }) => `${key}:${write(row)}`).join(",")}}\n` };
+  return (row) => `{${cells.map(({ key, write }) => `${key}:${write(row)}`).join(",")}}\n`;
 }
 
 /** Writes a value as `row_to_json` does. */

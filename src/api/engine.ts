@@ -1,0 +1,70 @@
+import { iterate } from "../sql/cursor.ts";
+import { onlyReads } from "../sql/first_rows.ts";
+import { type ArrowRows, compile, type Fragment } from "../sql/fragment.ts";
+import type { StatementRows } from "../sql/result.ts";
+import { type FindSession, run, type RunOptions } from "../sql/run.ts";
+import type { StopOptions } from "../sql/stop.ts";
+import { parserSource } from "../sql/types.ts";
+import type { PlotOptions } from "../plot/options.ts";
+import type { Plot } from "../plot/plot.ts";
+import type { Columns } from "../transfer/columns/columns.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import { explainStatement, type Plan } from "./plan.ts";
+import { type Result, runForResult } from "./result.ts";
+
+/**
+ * What runs queries: a session of Postgres, or a SQL warehouse. A `Query` is the same for each; it decides what runs and how
+ * often, and its engine how.
+ * @internal
+ */
+export interface QueryEngine {
+  /** Whether its queries run in a SQL warehouse, so that no statement for Postgres may contain them. */
+  readonly inWarehouse: boolean;
+  /** The query as `console.log` prints it; throws what makes it impossible to run. */
+  print(query: Fragment): string;
+  /** Whether a statement reads only, by its words: its first rows may be fetched alone, and the others by a second run. */
+  onlyReads(query: Fragment): boolean;
+  /** Runs the query to its end, or to its first rows. */
+  run<Row>(query: Fragment, options: EngineRun): Promise<Result<Row>>;
+  /** Runs the query for a load, which needs every digit of its values. */
+  exactRows(query: Fragment, stops: StopOptions): Promise<StatementRows | ArrowRows>;
+  /** Yields the rows in constant memory. */
+  iterate<Row>(query: Fragment, stops: StopOptions): AsyncGenerator<Row, void, void>;
+  /** Asks for the plan. */
+  explain(query: Fragment, analyze: boolean, stops: StopOptions): Promise<Plan>;
+  /** Gives the rows column by column. */
+  columns(query: Fragment, stops: StopOptions): Promise<Columns>;
+  /** Writes the rows to a file or a stream. */
+  pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult>;
+  /** Draws the rows as a chart. */
+  plot(query: Fragment, options: PlotOptions, stops: StopOptions): Promise<Plot>;
+}
+
+/** How an engine runs a query. */
+export type EngineRun = Pick<RunOptions, "signal" | "timeout" | "limit" | "again">;
+
+/** A `Date` loses microseconds, and parsed JSON loses digits and the difference between a string and its JSON text. */
+const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
+
+/**
+ * Runs queries in a session of Postgres.
+ *
+ * @param find Finds the session of a query when the query runs.
+ */
+export function postgresEngine(find: FindSession): QueryEngine {
+  return {
+    inWarehouse: false,
+    print: (query) => compile(query).text,
+    onlyReads: (query) => onlyReads(compile(query)),
+    run: (query, options) => runForResult(find, query, options),
+    exactRows: (query, stops) => run(find, query, { ...stops, types: EXACT }),
+    iterate: (query, stops) => iterate(find, compile(query), stops),
+    explain: async (query, analyze, stops) => await explainStatement(find, compile(query), analyze, stops),
+    columns: async (query, stops) =>
+      await (await import("../transfer/columns/read_columns.ts")).readColumns(find, query, stops),
+    pull: async (query, target, options) =>
+      await (await import("../transfer/pull/pull.ts")).pull(find, query, target, options),
+    plot: async (query, options, stops) =>
+      await (await import("../plot/plot_query.ts")).plotQuery(find, query, options, stops),
+  };
+}

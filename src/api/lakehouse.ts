@@ -1,0 +1,257 @@
+import type { Workspace } from "../auth/workspace.ts";
+import { renderCard } from "../draw/card.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { announceEnvFile } from "../draw/notices.ts";
+import { elapsedText } from "../draw/table.ts";
+import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
+import type { Warehouse } from "../lake/warehouse.ts";
+import { BUILT_IN } from "../core/type_names.ts";
+import { countText } from "../core/text.ts";
+import type { ConnectOptions } from "../settings/options.ts";
+import { checkCall, type OptionChecks } from "../sql/options.ts";
+import { type StopOptions, stoppable } from "../sql/stop.ts";
+import { type Listing, makeListing } from "./listing.ts";
+import { Lookup } from "./lookup.ts";
+import { type Sql, sqlFor } from "./sql.ts";
+import type { WarehouseEngine } from "./warehouse_engine.ts";
+
+/** Which SQL warehouse to use, and where it looks for names. */
+export interface LakehouseOptions {
+  /**
+   * The id or the name of the warehouse. Environment: `DATABRICKS_WAREHOUSE_ID`.
+   * @default {the only one that the login may use}
+   */
+  warehouse?: string;
+  /** The catalog of names without one. @default {the warehouse's} */
+  catalog?: string;
+  /** The schema of names without one. @default {the warehouse's} */
+  schema?: string;
+  /** Stops the search for the warehouse. */
+  signal?: AbortSignal;
+}
+
+/** {@linkcode LakehouseOptions}, and the workspace; see the options of `connect()`. */
+export interface WorkspaceLakehouseOptions extends LakehouseOptions {
+  /** A profile of `~/.databrickscfg`. Environment: `DATABRICKS_CONFIG_PROFILE`. */
+  profile?: string;
+  /** A `WorkspaceClient` of `@databricks/sdk-experimental` to use instead of one made from the environment. */
+  workspace?: NonNullable<ConnectOptions["workspace"]>;
+  /** The file to read as `.env`, or `false` for none. */
+  envFile?: string | false;
+  /** Uses the SQL warehouse of a Lakebase on this machine, which is started on first use. @default {false} */
+  local?: NonNullable<ConnectOptions["local"]>;
+}
+
+const isName = [(value: unknown) => typeof value === "string" && value.trim() !== "", "a name"] as const;
+const CHECKS: OptionChecks<Omit<LakehouseOptions, "signal">> = { warehouse: isName, catalog: isName, schema: isName };
+const any = [() => true, ""] as const; // checked with the other settings
+
+/**
+ * Finds a SQL warehouse of the workspace, without a Lakebase. With one, use `db.lakehouse()`. A warehouse that is stopped is
+ * started.
+ *
+ * @param options Which warehouse, and which workspace.
+ * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
+ * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_SETTING`, `BAD_PARAMETER`.
+ *
+ * @example
+ * ```ts
+ * import { lakehouse } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using lake = await lakehouse({ local: true });
+ * assert.equal(await lake.sql`SELECT ${20} + ${22}`.value(), 42);
+ * ```
+ */
+export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promise<Lakehouse> {
+  const checks = { ...CHECKS, profile: any, workspace: any, envFile: any, local: any };
+  const { warehouse, catalog, schema, signal, ...where } = checkCall("open the lakehouse", options, checks);
+  const [{ readWorkspaceSettings }, { openWorkspace }] = await Promise.all([
+    import("../settings/read_settings.ts"),
+    import("./open_connection.ts"),
+  ]);
+  const read = await readWorkspaceSettings(where);
+  if (read.envFile !== undefined) announceEnvFile(read.envFile);
+  try {
+    const wanted = { warehouse: warehouse ?? read.warehouse, catalog, schema };
+    return await openLakehouse(openWorkspace(read.settings), wanted, { signal }, read.release);
+  } catch (error) {
+    await read.release();
+    throw error;
+  }
+}
+
+/** Checks the options of `Lakebase.lakehouse`. */
+export function checkLakehouse(options: LakehouseOptions): LakehouseOptions {
+  return checkCall("open the lakehouse", options, CHECKS);
+}
+
+/** Finds the warehouse of a workspace. @param release Ends what was started for it. */
+export async function openLakehouse(
+  workspace: Workspace,
+  { warehouse, catalog, schema }: { [name in "warehouse" | "catalog" | "schema"]: string | undefined },
+  stops: StopOptions,
+  release: () => Promise<void> = async () => {},
+): Promise<Lakehouse> {
+  const [{ openWarehouse }, { warehouseEngine, WarehouseEngine }] = await Promise.all([
+    import("../lake/warehouse.ts"),
+    import("./warehouse_engine.ts"),
+  ]);
+  using stop = stoppable(stops);
+  const opened = await openWarehouse(workspace, { warehouse, catalog, schema }, stop.signal);
+  const { origin } = await workspace.origin().then((address) => new URL(address));
+  const engine = new WarehouseEngine(opened);
+  return new Lakehouse({ warehouse: opened, engine, sql: sqlFor(warehouseEngine(engine)), workspace: origin, release });
+}
+
+/** What a {@linkcode Lakehouse} is made of. */
+export interface LakehouseParts {
+  /** The warehouse. */
+  warehouse: Warehouse;
+  /** Runs its statements. */
+  engine: WarehouseEngine;
+  /** The tag. */
+  sql: Sql;
+  /** The address of the workspace. */
+  workspace: string;
+  /** Ends what was started for it. */
+  release: () => Promise<void>;
+}
+
+/**
+ * A SQL warehouse: the tables of the workspace's catalogs, as many rows as there are, computed by Databricks. Made by
+ * `db.lakehouse()` or {@linkcode lakehouse}.
+ *
+ * Its queries are those of a Lakebase, in the dialect of the warehouse. `${values}` are bound as named parameters with their
+ * types; a warehouse takes no arrays. Each statement is submitted once and runs by itself: there are no transactions.
+ *
+ * @example From the lakehouse into a Lakebase
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const lake = await db.lakehouse();
+ * const numbers = lake.sql`SELECT n, n * ${2} AS double FROM generate_series(1, 3) AS n`;
+ * assert.deepEqual(await numbers.first(), { n: 1, double: 2 });
+ * assert.equal((await db.load("numbers", numbers, { create: true })).rows, 3);
+ * await db.query("DROP TABLE numbers");
+ * ```
+ */
+export class Lakehouse implements AsyncDisposable {
+  /** The `sql` tag, for queries in this warehouse. `sql.id()` writes backticks here. */
+  readonly sql: Sql;
+  readonly #parts: LakehouseParts;
+
+  /** Made by `db.lakehouse()`. */
+  constructor(parts: LakehouseParts) {
+    this.sql = parts.sql;
+    this.#parts = parts;
+  }
+
+  /** The warehouse's id and name. */
+  get warehouse(): { readonly id: string; readonly name: string } {
+    const { id, name } = this.#parts.warehouse.info;
+    return { id, name };
+  }
+
+  /**
+   * Lists tables and views of a catalog.
+   *
+   * @param pattern `trip*`, `taxi.*`, `main.taxi.trip?`; `*` is any text, `?` any character.
+   * @returns A row for each: `catalog`, `schema`, `name`, `kind`, `comment`. In a cell the list draws itself.
+   * @throws {LakebaseError} As a query.
+   */
+  tables(pattern: string = "*"): Lookup<Listing<LakehouseTable>> {
+    return this.#list(["catalog", "schema", "name", "kind", "comment"], async (ask) => {
+      const { listTables } = await import("../lake/catalog.ts");
+      return await listTables(ask, pattern, this.#parts.warehouse.catalog);
+    }, (count) => countText(count, "table"));
+  }
+
+  /**
+   * Lists the schemas of the catalog.
+   *
+   * @returns A row for each: `catalog`, `name`, `owner`, `comment`.
+   * @throws {LakebaseError} As a query.
+   */
+  schemas(): Lookup<Listing<LakehouseSchema>> {
+    return this.#list(["catalog", "name", "owner", "comment"], async (ask) => {
+      const { listSchemas } = await import("../lake/catalog.ts");
+      return await listSchemas(ask, this.#parts.warehouse.catalog);
+    }, (count) => countText(count, "schema"));
+  }
+
+  /**
+   * Describes a table or a view.
+   *
+   * @param table `trips`, `taxi.trips` or `main.taxi.trips`.
+   * @returns A row for each column: `name`, `type`, `nullable`, `default`, `comment`.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; else as a query.
+   */
+  describe(table: string): Lookup<Listing<LakehouseColumn>> {
+    return this.#list(["name", "type", "nullable", "default", "comment"], async (ask) => {
+      const { describeTable } = await import("../lake/catalog.ts");
+      const { catalog, schema } = this.#parts.warehouse;
+      return await describeTable(ask, table, { catalog, schema });
+    }, (count) => `${table}: ${countText(count, "column")}`);
+  }
+
+  /** Ends what `lakehouse({ local })` started. The warehouse itself goes on, and stops by itself when it is not used. */
+  async close(): Promise<void> {
+    const { canceledEverywhere } = await import("../lake/warehouse.ts");
+    await canceledEverywhere();
+    await this.#parts.release();
+  }
+
+  /** {@linkcode close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this.#card());
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.#card()["text/plain"]!;
+  }
+
+  /** How Node's `util.inspect` prints it. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.#card()["text/plain"]!;
+  }
+
+  #list<Row extends object>(
+    names: readonly (keyof Row & string)[],
+    look: (ask: Ask) => Promise<Row[]>,
+    title: (count: number) => string,
+  ): Lookup<Listing<Row>> {
+    const { engine } = this.#parts;
+    return new Lookup(async () => {
+      const started = performance.now();
+      const rows = await look((query) => engine.ask(query, {}));
+      const elapsed = performance.now() - started;
+      const typeOf = (name: string) => name === "nullable" ? "bool" : "text";
+      const fields = names.map((name) => ({ name, key: name, type: typeOf(name), oid: BUILT_IN[typeOf(name)]![0] }));
+      const draw = (drawn: readonly Row[]) => ({
+        columns: fields,
+        rows: drawn.map((row) => names.map((name) => row[name])),
+        footer: `${title(drawn.length)}, ${elapsedText(elapsed)}`,
+      });
+      return makeListing({ rows, fields, elapsed, facts: {}, draw }, { place: engine.place });
+    });
+  }
+
+  #card(): Bundle {
+    const { warehouse: { info: { id, name }, catalog, schema }, workspace } = this.#parts;
+    return renderCard("Lakehouse", [
+      ["workspace", workspace],
+      ["warehouse", `${name} (${id})`],
+      ...(catalog === undefined ? [] : [["catalog", catalog] as const]),
+      ...(schema === undefined ? [] : [["schema", schema] as const]),
+    ]);
+  }
+}

@@ -1,0 +1,332 @@
+import { BUILT_IN } from "../core/type_names.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { originText } from "../draw/result.ts";
+import { renderTable } from "../draw/table.ts";
+import { jsonRowReader } from "../lake/json_rows.ts";
+import { arrowStream } from "../lake/links.ts";
+import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
+import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
+import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
+import { ArrowRows, type Fragment, isRunnable, PULL_STOPS } from "../sql/fragment.ts";
+import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
+import { type StopOptions, stoppable } from "../sql/stop.ts";
+import type { Batch, BatchColumn, ColumnData } from "../transfer/columns/batch.ts";
+import type { Columns } from "../transfer/columns/columns.ts";
+import type { ValueReader } from "../transfer/columns/value.ts";
+import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import type { EngineRun, QueryEngine } from "./engine.ts";
+import { Plan } from "./plan.ts";
+import { Result } from "./result.ts";
+
+/** Runs queries in a SQL warehouse. */
+export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
+  return {
+    inWarehouse: true,
+    print: (query) => compileForWarehouse(query).text,
+    onlyReads: (query) => readsOnly(compileForWarehouse(query).text),
+    run: (query, options) => engine.run(query, options),
+    exactRows: (query, stops) => engine.exactRows(query, stops),
+    iterate: (query, stops) => engine.iterate(query, stops),
+    explain: (query, analyze, stops) => engine.explain(query, analyze, stops),
+    columns: (query, stops) => engine.columns(query, stops),
+    pull: (query, target, options) => engine.pull(query, target, options),
+    plot: () => Promise.reject(noPlot()),
+  };
+}
+
+/** A result with its columns, and the readers of what Arrow alone does not tell. */
+interface Opened {
+  result: WarehouseResult;
+  fields: readonly Field[];
+  /** The columns as they are in memory. */
+  columns: readonly BatchColumn[];
+  /** The rows, which can be read once. */
+  batches: AsyncIterable<Batch>;
+}
+
+/** Runs the statements of queries in a warehouse, and reads their results. */
+export class WarehouseEngine {
+  readonly #warehouse: Warehouse;
+
+  /** Made for one lakehouse. */
+  constructor(warehouse: Warehouse) {
+    this.#warehouse = warehouse;
+  }
+
+  /** The name of the warehouse, for what is drawn. */
+  get place(): string {
+    return `SQL warehouse ${this.#warehouse.info.name}`;
+  }
+
+  async run<Row>(query: Fragment, { limit, signal, timeout }: EngineRun): Promise<Result<Row>> {
+    const statement = compileForWarehouse(query);
+    using stop = stoppable({ signal, timeout });
+    const inline = limit !== undefined || !returnsRows(statement.text);
+    const started = performance.now();
+    const result = await this.#warehouse.execute(statement, { inline, rowLimit: limit, signal: stop.signal });
+    const rows = new Result<Row>();
+    if (inline) {
+      const fields = fieldsOfManifest(result.columns);
+      const read = jsonRowReader(result.columns, fields);
+      for (const row of result.inline) rows.push(read(row) as Row);
+      rows[OUTCOME] = this.#outcome(statement.text, fields, rows.length, result, performance.now() - started);
+    } else {
+      const opened = await open(result);
+      for await (const batch of opened.batches) for (const row of await rowsOf<Row>(batch, opened)) rows.push(row);
+      rows[OUTCOME] = this.#outcome(statement.text, opened.fields, rows.length, result, performance.now() - started);
+    }
+    stop.succeeded();
+    return rows;
+  }
+
+  async *iterate<Row>(query: Fragment, stops: StopOptions): AsyncGenerator<Row, void, void> {
+    using stop = stoppable(stops);
+    const opened = await this.#open(query, stop.signal);
+    for await (const batch of opened.batches) {
+      for (const row of await rowsOf<Row>(batch, opened)) {
+        stop.signal?.throwIfAborted();
+        yield row;
+      }
+    }
+  }
+
+  async exactRows(query: Fragment, stops: StopOptions): Promise<StatementRows | ArrowRows> {
+    const statement = compileForWarehouse(query);
+    const stop = stoppable(stops);
+    try {
+      const result = await this.#warehouse.execute(statement, { inline: false, signal: stop.signal });
+      const types = result.columns.map(typeOf);
+      if (result.source.count > 0) {
+        const bytes = disposing(arrowStream(result.source), stop);
+        return new ArrowRows(bytes, result.rows ?? 0, types.map(typeForTable));
+      }
+      const rows = new StatementRows();
+      rows[OUTCOME] = this.#outcome(statement.text, fieldsOfManifest(result.columns), 0, result, result.elapsed);
+      stop[Symbol.dispose]();
+      return rows;
+    } catch (error) {
+      stop[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async columns(query: Fragment, stops: StopOptions): Promise<Columns> {
+    using stop = stoppable(stops);
+    const started = performance.now();
+    const { fields, columns, batches } = await this.#open(query, stop.signal);
+    const [{ Columns }, { joinBatches }] = await Promise.all([
+      import("../transfer/columns/columns.ts"),
+      import("../transfer/columns/join.ts"),
+    ]);
+    const parts: Batch[] = [];
+    for await (const batch of batches) parts.push(batch);
+    const batch = parts.length === 0 ? await emptyBatch(columns) : joinBatches(columns, parts);
+    const elapsed = performance.now() - started;
+    const reader = await ownReaders(fields);
+    return new Columns({ batch, fields, elapsed, origin: { place: this.place }, find: notInPostgres, reader });
+  }
+
+  async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
+    const { pullBatches } = await import("../transfer/pull/in_memory.ts");
+    const stops = isRunnable(query) ? query[PULL_STOPS]() as PullOptions : {};
+    const open = async (signal: AbortSignal | undefined) => {
+      const { fields, columns, batches, result: { rows } } = await this.#open(query, signal);
+      return { columns: columns.map((column, at) => ({ ...column, name: fields[at]!.key })), batches, rows };
+    };
+    return await pullBatches("rows of a SQL warehouse", open, target, { ...stops, ...options });
+  }
+
+  async explain(query: Fragment, analyze: boolean, stops: StopOptions): Promise<Plan> {
+    if (analyze) {
+      throw new LakebaseError(
+        "BAD_PARAMETER",
+        "Cannot explain: a SQL warehouse does not measure a plan; leave out analyze, and see the query's profile in the workspace",
+      );
+    }
+    const { text, parameters } = compileForWarehouse(query);
+    using stop = stoppable(stops);
+    const result = await this.#warehouse.execute({ text: `EXPLAIN ${text}`, parameters }, {
+      inline: true,
+      signal: stop.signal,
+    });
+    return new WarehousePlan(result.inline.map(([line]) => line ?? "").join("\n").trimEnd(), this.place);
+  }
+
+  /** Runs a statement of this module for its rows. */
+  async ask(query: Fragment, stops: StopOptions): Promise<Result> {
+    const statement = compileForWarehouse(query);
+    using stop = stoppable(stops);
+    const result = await this.#warehouse.execute(statement, { inline: true, signal: stop.signal });
+    const fields = fieldsOfManifest(result.columns);
+    const rows = new Result();
+    for (const row of result.inline.map(jsonRowReader(result.columns, fields))) {
+      rows.push(row as Record<string, unknown>);
+    }
+    rows[OUTCOME] = this.#outcome(statement.text, fields, rows.length, result, result.elapsed);
+    return rows;
+  }
+
+  async #open(query: Fragment, signal: AbortSignal | undefined): Promise<Opened> {
+    return await open(await this.#warehouse.execute(compileForWarehouse(query), { inline: false, signal }));
+  }
+
+  #outcome(text: string, fields: readonly Field[], count: number, result: WarehouseResult, elapsed: number): Outcome {
+    const command = /^\W*(\w+)/.exec(text)?.[1]?.toUpperCase() ?? "";
+    const counted = result.truncated || fields.length === 0 ? "" : ` ${count}`;
+    return {
+      fields,
+      tag: `${command}${counted}`,
+      more: result.truncated,
+      elapsed,
+      notices: [],
+      describe: () => Promise.resolve(fields),
+      place: this.place,
+    };
+  }
+}
+
+/** Reads the chunks of a result as batches. */
+async function open(result: WarehouseResult): Promise<Opened> {
+  const fields = fieldsOfManifest(result.columns);
+  const types = result.columns.map(typeOf);
+  if (result.source.count === 0) {
+    const columns = await columnsWithoutRows(fields, result);
+    return { result, fields, columns, batches: (async function* () {})() };
+  }
+  const { openArrow } = await import("../transfer/formats/arrow/open.ts");
+  const file = await openArrow(arrowStream(result.source));
+  if (file.columns.length !== fields.length) {
+    throw new LakebaseError(
+      "WORKSPACE_UNAVAILABLE",
+      `Cannot read the result: it has ${file.columns.length} columns, and its description ${fields.length}`,
+    );
+  }
+  const stored = file.columns.map(({ type }, at) => storage(type, types[at]!));
+  const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
+  const columns = own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! }));
+  const typed = async function* () {
+    for await (const { rows, columns: data } of file.batches(fields.map((_, at) => at))) {
+      yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
+    }
+  };
+  return { result, fields: own, columns, batches: typed() };
+}
+
+/** Nested values may come as texts of JSON. */
+function storage(type: BatchColumn["type"], warehouse: WarehouseType): BatchColumn["type"] {
+  return type.kind === "text" && postgresType(warehouse) === "jsonb" ? { kind: "json" } : type;
+}
+
+/** A list is an array of Postgres; its oid is that of the array. */
+function oidOf({ oid }: Field, type: BatchColumn["type"]): number {
+  if (type.kind !== "list") return oid;
+  const name = LIST_ELEMENTS[type.element.kind === "timestamp" && type.element.utc ? "timestamptz" : type.element.kind];
+  return BUILT_IN[name ?? "text"]![1];
+}
+
+const LIST_ELEMENTS: Readonly<Record<string, string>> = {
+  ...{ bool: "bool", int16: "int2", int32: "int4", int64: "int8", uint32: "oid", float32: "float4", float64: "float8" },
+  ...{
+    decimal: "numeric",
+    date: "date",
+    time: "time",
+    timestamp: "timestamp",
+    timestamptz: "timestamptz",
+    uuid: "uuid",
+  },
+  ...{ text: "text", json: "jsonb", binary: "bytea" },
+};
+
+async function columnsWithoutRows(fields: readonly Field[], { columns }: WarehouseResult): Promise<BatchColumn[]> {
+  const { columnType } = await import("../transfer/columns/batch.ts");
+  return fields.map(({ name, oid }, at) => {
+    const { type_precision: precision, type_scale: scale = 0 } = columns[at]!;
+    const modifier = precision === undefined ? -1 : (precision << 16 | scale) + 4;
+    return { name, oid, type: columnType(oid, modifier).type };
+  });
+}
+
+async function emptyBatch(columns: readonly BatchColumn[]): Promise<Batch> {
+  const { joinBatches } = await import("../transfer/columns/join.ts");
+  return joinBatches(columns, []);
+}
+
+async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<Row>> {
+  const { Columns } = await import("../transfer/columns/columns.ts");
+  const reader = await ownReaders(fields);
+  return new Columns({ batch, fields, elapsed: 0, origin: {}, find: notInPostgres, reader }).rows<Row>();
+}
+
+/** Reads nested values with the types inside them, and intervals, as those of an inline result are. */
+async function ownReaders(
+  fields: readonly Field[],
+): Promise<(field: Field, data: ColumnData) => ValueReader | undefined> {
+  const { valueReader } = await import("../transfer/columns/value.ts");
+  const types = new Map(fields.map((field) => [field.key, typeOf({ name: field.name, type_text: field.type })]));
+  return ({ key, oid }, data) => {
+    const type = types.get(key)!;
+    const read = data.type.kind === "json"
+      ? (text: string) => readNested(text, type)
+      : oid === INTERVAL
+      ? intervalText
+      : undefined;
+    if (read === undefined) return undefined;
+    const texts = valueReader({ ...data, type: { kind: "text" } });
+    return (row) => {
+      const text = texts(row) as string | null;
+      return text === null ? null : read(text);
+    };
+  };
+}
+
+const INTERVAL = BUILT_IN["interval"]![0];
+
+/** The type of a new table's column, where Arrow has the values as text. */
+function typeForTable(type: WarehouseType): string | undefined {
+  const name = postgresType(type);
+  return name === "jsonb" || name === "interval" ? name : undefined;
+}
+
+async function* disposing<T>(items: AsyncIterable<T>, end: Disposable): AsyncGenerator<T, void, void> {
+  using _ = end;
+  yield* items;
+}
+
+function notInPostgres(): Promise<never> {
+  return Promise.reject(
+    new LakebaseError(
+      "BAD_PARAMETER",
+      "Cannot load: these columns came from a SQL warehouse, which has no tables of Postgres; use db.load(table, columns)",
+    ),
+  );
+}
+
+function noPlot(): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    "Cannot plot: a SQL warehouse does not compute charts here; group in the SQL, await the query, and plot the result",
+  );
+}
+
+/** The plan of a warehouse, which is a text. */
+class WarehousePlan extends Plan {
+  readonly #text: string;
+  readonly #place: string;
+
+  constructor(text: string, place: string) {
+    super({ Plan: { "Node Type": text.split("\n", 1)[0] ?? "", text } }, { place });
+    this.#text = text;
+    this.#place = place;
+  }
+
+  override toString(): string {
+    return this.#text;
+  }
+
+  override [DISPLAY](): Bundle {
+    const rows = this.#text.split("\n").map((line) => [line]);
+    const footer = `not run${originText({ place: this.#place })}`;
+    return holdIdle({ ...renderTable({ columns: [{ name: "plan", type: "text" }], rows, footer }) });
+  }
+}

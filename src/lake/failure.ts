@@ -1,0 +1,73 @@
+import { LakebaseError, shorten } from "../core/errors.ts";
+import { maskPasswords } from "../core/sql_text.ts";
+import { visible } from "../draw/escape.ts";
+import { caretLines } from "../sql/failure.ts";
+
+/** The error of a statement, as the API gives it. */
+export interface StatementFailure {
+  /** A word of the API, such as `BAD_REQUEST`. */
+  error_code?: string;
+  /** The warehouse's message, with its error class, its SQLSTATE and a position. */
+  message?: string;
+}
+
+/** The most characters of a message, so that a long value does not push the hints out of sight. */
+const MOST_SAID = 2000;
+
+/** What a message says about the place of an error; Spark counts lines from 1, and the characters of a line from 0. */
+const POSITION = /[;(]\s*line (\d+),?\s*pos (\d+)\)?/;
+/** The same of an error while the statement ran, which counts both from 1. */
+const RUNTIME_POSITION = /\n== SQL.*?\(line (\d+), position (\d+)\) ==/;
+const SQLSTATE = /\bSQLSTATE:?\s*([0-9A-Z]{5})\b/;
+
+/**
+ * The error for a statement that a warehouse refused or could not finish.
+ *
+ * @param failure What the API says.
+ * @param text The statement.
+ */
+export function statementError({ error_code, message = "" }: StatementFailure, text: string): LakebaseError {
+  const said = withoutExcerpt(message);
+  const sqlstate = SQLSTATE.exec(said)?.[1];
+  const shown = shorten(cleaned(said), MOST_SAID).split("\n").map(visible).join("\n");
+  const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
+  const lines = [
+    `${shown === "" ? error_code ?? "the statement failed, and the warehouse does not say why" : shown}${state}`,
+    ...excerpt(text, message),
+    ...hintFor(message),
+  ];
+  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { sqlstate });
+}
+
+/** Removes the statement that Spark repeats below a syntax error, with a caret of its own, and the trace of the JVM. */
+function withoutExcerpt(message: string): string {
+  const ends = [message.indexOf("\n== SQL"), message.search(/\n\s*at [\w.$]+\(/)].filter((end) => end !== -1);
+  return message.slice(0, Math.min(message.length, ...ends)).trimEnd();
+}
+
+/** Removes what is said elsewhere: the SQLSTATE in brackets, the position as a caret. */
+function cleaned(message: string): string {
+  return message.replace(POSITION, "").replace(/\s*\.?\s*\bSQLSTATE:?\s*[0-9A-Z]{5}\b\s*/, ". ").replace(/[.\s]+$/, "")
+    .replace(/^(?:[\w$]+\.)+\w*(?:Exception|Error):\s*/, "");
+}
+
+/** The line of the statement that the message is about, with a caret; nothing if it names no place. */
+function excerpt(text: string, message: string): string[] {
+  const runtime = RUNTIME_POSITION.exec(message);
+  const [, line, column] = runtime ?? POSITION.exec(message) ?? [];
+  if (line === undefined) return [];
+  const lines = text.split("\n");
+  const before = lines.slice(0, Number(line) - 1);
+  if (before.length >= lines.length) return [];
+  const characters = [...before.map((one) => `${one}\n`).join("")].length;
+  return caretLines(maskPasswords(text), characters + Number(column) + (runtime === null ? 1 : 0));
+}
+
+function hintFor(message: string): string[] {
+  if (/inline.*(byte|size) limit|exceed\w* .*25 ?MiB|INLINE.*limit/i.test(message)) {
+    return [
+      "HINT: The rows that a cell shows come with the answer, at most 25 MiB. Show fewer or shorter ones, or await the query",
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,225 @@
+import { deepest, exchange } from "../auth/http.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { joinBytes } from "../core/bytes.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { isLoopback } from "../settings/host.ts";
+import { type ArrowChunk, BrokenChunk, END_OF_STREAM, readChunk, sameBytes } from "./arrow_chunk.ts";
+
+/** A presigned address of a chunk. It is a secret: whoever has it can read the rows. */
+export interface ChunkLink {
+  /** The number of the chunk, from 0. */
+  chunk_index: number;
+  /** The address. */
+  external_link: string;
+  /** When it expires, in ISO 8601. */
+  expiration?: string;
+  /** Headers that the storage wants, such as a key for decryption. */
+  http_headers?: Record<string, string>;
+}
+
+/** What the manifest says of a chunk. */
+export interface ManifestChunk {
+  /** The number of the chunk, from 0. */
+  chunk_index: number;
+  /** The number of its rows. */
+  row_count?: number;
+  /** About the number of its bytes. */
+  byte_count?: number;
+}
+
+/** What the chunks of a result are read from. */
+export interface ChunkSource {
+  /** The number of chunks. */
+  count: number;
+  /** The chunks, as far as the manifest describes them. */
+  chunks: readonly ManifestChunk[];
+  /** The links that came with the answer. */
+  links: readonly ChunkLink[];
+  /** Asks for the link of a chunk; the answer may have others too. */
+  ask: (index: number, signal: AbortSignal) => Promise<readonly ChunkLink[]>;
+  /** Stops the reading. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The most chunks that are fetched at the same time. */
+const MOST_AHEAD = 4;
+/** About the most bytes that wait to be read; a single chunk may have more. */
+const BYTES_AHEAD = 48 * 1024 * 1024;
+/** The times that a chunk is read before the result counts as unreadable. */
+const TRIES = 5;
+/** A link that expires within this time is asked for anew. */
+const MARGIN_MS = 10_000;
+/** A download that gets no byte for this long is given up. */
+const STALLED_MS = 30_000;
+/** No chunk has more bytes. */
+const LONGEST_CHUNK = 2 ** 31;
+
+/**
+ * Reads the chunks of a result as one stream in Arrow's IPC format: in order, several ahead, each checked to be whole. Reading
+ * changes nothing, so a chunk is read again if it is broken, with a new link.
+ *
+ * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` if a chunk can't be read.
+ */
+export async function* arrowStream(source: ChunkSource): AsyncGenerator<Uint8Array, void, void> {
+  let schema: Uint8Array | undefined;
+  for await (const chunk of inOrder(source)) {
+    if (schema === undefined) yield chunk.schema;
+    else if (!sameBytes(schema, chunk.schema)) throw unreadable(source, -1, "its chunks have different columns");
+    schema = chunk.schema;
+    if (chunk.batches.length > 0) yield chunk.batches;
+  }
+  if (schema !== undefined) yield END_OF_STREAM;
+}
+
+async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, void> {
+  const left = new AbortController();
+  const signal = source.signal === undefined ? left.signal : AbortSignal.any([left.signal, source.signal]);
+  const links = new Links(source);
+  const ahead: { chunk: Promise<ArrowChunk>; bytes: number }[] = [];
+  let next = 0;
+  const start = () => {
+    const index = next++;
+    const chunk = fetchChunk(source, links, index, signal);
+    chunk.catch(() => {}); // it is reported when its turn comes
+    ahead.push({ chunk, bytes: source.chunks.find(({ chunk_index }) => chunk_index === index)?.byte_count ?? 0 });
+  };
+  const hasRoom = () => {
+    const bytes = ahead.reduce((sum, chunk) => sum + chunk.bytes, 0);
+    return next < source.count && ahead.length < MOST_AHEAD && (ahead.length === 0 || bytes < BYTES_AHEAD);
+  };
+  try {
+    for (;;) {
+      while (hasRoom()) start();
+      const first = ahead[0];
+      if (first === undefined) return;
+      const chunk = await first.chunk;
+      ahead.shift();
+      source.signal?.throwIfAborted();
+      yield chunk;
+    }
+  } finally {
+    left.abort(); // ends the downloads that nobody will read
+  }
+}
+
+/** The links of a result. Each is asked for once, and again when it has expired or failed. */
+class Links {
+  readonly #source: ChunkSource;
+  readonly #known = new Map<number, ChunkLink>();
+
+  constructor(source: ChunkSource) {
+    this.#source = source;
+    this.#add(source.links);
+  }
+
+  async get(index: number, signal: AbortSignal): Promise<ChunkLink> {
+    const known = this.#known.get(index);
+    if (known !== undefined && !expires(known)) return known;
+    this.#add(await this.#source.ask(index, signal));
+    const link = this.#known.get(index);
+    if (link === undefined) throw new BrokenChunk("the workspace gives no link to it");
+    return link;
+  }
+
+  forget(index: number): void {
+    this.#known.delete(index);
+  }
+
+  #add(links: readonly ChunkLink[]): void {
+    for (const link of links) this.#known.set(link.chunk_index, link);
+  }
+}
+
+function expires({ expiration }: ChunkLink): boolean {
+  return expiration !== undefined && Date.parse(expiration) - Date.now() < MARGIN_MS;
+}
+
+async function fetchChunk(source: ChunkSource, links: Links, index: number, signal: AbortSignal): Promise<ArrowChunk> {
+  for (let attempt = 0;; attempt++) {
+    try {
+      const chunk = readChunk(await download(await links.get(index, signal), signal));
+      const { row_count: rows } = source.chunks.find(({ chunk_index }) => chunk_index === index) ?? {};
+      if (rows === undefined || chunk.rows === rows) return chunk;
+      throw new BrokenChunk(`it has ${chunk.rows} rows, and the result says ${rows}`);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof BrokenChunk)) throw error;
+      links.forget(index);
+      if (attempt + 1 === TRIES) throw unreadable(source, index, error.message);
+      await pause(attempt === 0 ? 0 : backoff(attempt - 1, { first: 250, most: 4000 }), signal);
+    }
+  }
+}
+
+function unreadable({ count }: ChunkSource, index: number, state: string): LakebaseError {
+  const which = index < 0 ? "the result" : `chunk ${index + 1} of ${count} of the result`;
+  return new LakebaseError(
+    "WORKSPACE_UNAVAILABLE",
+    `Cannot read ${which}: ${state}. The statement itself ran to its end; only its rows could not be fetched`,
+  );
+}
+
+/** Fetches a chunk. The storage is no part of the workspace, so the login stays away from it. */
+async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Array> {
+  const url = URL.parse(link.external_link);
+  if (url === null || url.protocol !== "https:" && !isLoopback(url.hostname)) {
+    throw new BrokenChunk("its link is no https address");
+  }
+  using stalled = new StallTimer();
+  const both = AbortSignal.any([signal, stalled.signal]);
+  try {
+    return await exchange(url, { headers: link.http_headers ?? {}, signal: both }, async (response) => {
+      if (response.ok) return await readBody(response, stalled);
+      await response.body?.cancel();
+      throw new BrokenChunk(`its link answered ${response.status}`);
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof BrokenChunk) throw error;
+    if (stalled.signal.aborted) throw new BrokenChunk(`its link sent nothing for ${STALLED_MS / 1000} s`);
+    throw new BrokenChunk(`its link failed: ${withoutAddresses(deepest(error))}`);
+  }
+}
+
+/** Errors of `fetch` name the address. */
+function withoutAddresses(text: string): string {
+  return text.replace(/\s*(?:for url )?\(?\bhttps?:\/\/\S+/g, "");
+}
+
+async function readBody(response: Response, stalled: StallTimer): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of response.body ?? []) {
+    stalled.moved();
+    size += piece.length;
+    if (size > LONGEST_CHUNK) throw new BrokenChunk("it has more than 2 GiB");
+    pieces.push(piece);
+  }
+  return pieces.length === 1 ? pieces[0]! : joinBytes(pieces);
+}
+
+/** Aborts when nothing has moved for a while. */
+class StallTimer implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setInterval>;
+  #moved = true;
+
+  constructor() {
+    this.#timer = setInterval(() => {
+      if (!this.#moved) this.#controller.abort();
+      this.#moved = false;
+    }, STALLED_MS);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  moved(): void {
+    this.#moved = true;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,242 @@
+import { Buffer } from "node:buffer";
+import { BUILT_IN } from "../core/type_names.ts";
+import type { Field } from "../sql/result.ts";
+import { fieldsOf } from "../sql/result.ts";
+
+/** A column of a result, as the manifest describes it. */
+export interface ManifestColumn {
+  /** The name. */
+  name: string;
+  /** The name of the type, such as `DECIMAL`. */
+  type_name?: string;
+  /** The type in full, such as `DECIMAL(10,2)` or `STRUCT<a: INT>`. */
+  type_text?: string;
+  /** The digits of a DECIMAL. */
+  type_precision?: number;
+  /** The digits after the point. */
+  type_scale?: number;
+}
+
+/** A type, with the types inside it. */
+export interface WarehouseType {
+  /** The name in capitals: `INT`, `DECIMAL`, `ARRAY`. */
+  name: string;
+  /** The element of an ARRAY, the value of a MAP, or the fields of a STRUCT, by name; `""` for the first two. */
+  parts?: ReadonlyMap<string, WarehouseType>;
+}
+
+/** The Postgres type with the same values, for each type of a warehouse. Nested values are JSON there. */
+const POSTGRES: Readonly<Record<string, string>> = {
+  BOOLEAN: "bool",
+  TINYINT: "int2",
+  BYTE: "int2",
+  SMALLINT: "int2",
+  SHORT: "int2",
+  INT: "int4",
+  INTEGER: "int4",
+  BIGINT: "int8",
+  LONG: "int8",
+  FLOAT: "float4",
+  REAL: "float4",
+  DOUBLE: "float8",
+  DECIMAL: "numeric",
+  STRING: "text",
+  CHAR: "text",
+  VARCHAR: "text",
+  BINARY: "bytea",
+  DATE: "date",
+  TIMESTAMP: "timestamptz",
+  TIMESTAMP_NTZ: "timestamp",
+  INTERVAL: "interval",
+  ARRAY: "jsonb",
+  MAP: "jsonb",
+  STRUCT: "jsonb",
+  VARIANT: "jsonb",
+  OBJECT: "jsonb",
+};
+
+/** The Postgres type with the same values as a type of a warehouse; `text` for types that Postgres does not have. */
+export function postgresType({ name }: WarehouseType): string {
+  return POSTGRES[name] ?? "text";
+}
+
+/**
+ * Describes the columns of a result.
+ *
+ * @returns A field for each column. Its `type` is the warehouse's; its `oid` that of the Postgres type with the same values.
+ */
+export function fieldsOfManifest(columns: readonly ManifestColumn[]): Field[] {
+  const types = columns.map(typeOf);
+  const wire = columns.map(({ name }, index) => ({ name, dataTypeID: BUILT_IN[postgresType(types[index]!)]![0] }));
+  return fieldsOf(wire).map((field, index) => ({ ...field, type: typeText(columns[index]!) }));
+}
+
+/** A column's type as the warehouse writes it. */
+export function typeText({ type_text, type_name, type_precision, type_scale }: ManifestColumn): string {
+  if (type_text !== undefined && type_text !== "") return type_text;
+  const size = type_name === "DECIMAL" && type_precision !== undefined ? `(${type_precision},${type_scale ?? 0})` : "";
+  return `${type_name ?? "STRING"}${size}`;
+}
+
+/** A column's type with the types inside it. */
+export function typeOf(column: ManifestColumn): WarehouseType {
+  return parseType(typeText(column));
+}
+
+/** How deep types may be nested. */
+const MOST_LEVELS = 100;
+
+/**
+ * Reads a type such as `STRUCT<a: INT, b: ARRAY<DECIMAL(10,2)>>`. Takes linear time; what it can't read has no parts, and its
+ * values stay as JSON has them.
+ */
+export function parseType(text: string): WarehouseType {
+  const reader = new TypeReader(text);
+  return reader.type(0);
+}
+
+class TypeReader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  type(level: number): WarehouseType {
+    const name = this.#match(/\s*([A-Za-z_]+)/y).trim().toUpperCase();
+    if (level < MOST_LEVELS && this.#match(/\s*</y) !== "") {
+      const parts = this.#parts(name, level + 1);
+      this.#match(/\s*>/y);
+      return { name, parts };
+    }
+    // The sizes of a DECIMAL, the rest of an INTERVAL, NOT NULL, a COLLATE, a COMMENT.
+    while (this.#match(/\s*(?:\([^)]*\)|'(?:[^'\\]|\\.)*'|[^<>,:'()\s]+)/y) !== "");
+    return { name };
+  }
+
+  #parts(name: string, level: number): ReadonlyMap<string, WarehouseType> {
+    const parts = new Map<string, WarehouseType>();
+    do {
+      const key = name === "STRUCT" ? this.#fieldName() : "";
+      parts.set(key, this.type(level)); // the value of a MAP comes last
+    } while (this.#match(/\s*,/y) !== "");
+    return parts;
+  }
+
+  #fieldName(): string {
+    const name = this.#match(/\s*(?:`(?:[^`]|``)*`|[^:<>,`\s]+)/y).trim();
+    this.#match(/\s*:/y);
+    return name.startsWith("`") ? name.slice(1, -1).replaceAll("``", "`") : name;
+  }
+
+  #match(pattern: RegExp): string {
+    pattern.lastIndex = this.#at;
+    const [found = ""] = pattern.exec(this.#text) ?? [];
+    this.#at += found.length;
+    return found;
+  }
+}
+
+/** Turns the text of a value into the value. */
+export type TextReader = (text: string) => unknown;
+
+/** The reader of a type's values, as the API writes them in JSON: the same values as those of a Lakebase. */
+export function textReader(type: WarehouseType): TextReader {
+  switch (postgresType(type)) {
+    case "bool":
+      return (text) => text === "true";
+    case "int2":
+    case "int4":
+    case "float4":
+    case "float8":
+      return Number;
+    case "int8":
+      return readWhole;
+    case "bytea":
+      return (text) => new Uint8Array(Buffer.from(text, "base64"));
+    case "timestamptz":
+      return readInstant;
+    case "timestamp":
+      return readLocalTime;
+    case "jsonb":
+      return (text) => readNested(text, type);
+    default:
+      return String;
+  }
+}
+
+function readWhole(text: string): number | bigint {
+  const number = Number(text);
+  return Number.isSafeInteger(number) || !/^-?\d+$/.test(text) ? number : BigInt(text);
+}
+
+/** A point in time needs its zone; without one the text stays, because the warehouse's zone is not known here. */
+function readInstant(text: string): Date | string {
+  if (!/^\d{4}-\d\d-\d\d[T ].*(?:Z|[+-]\d\d:?\d\d)$/.test(text)) return text;
+  const time = Date.parse(text.replace(" ", "T"));
+  return Number.isNaN(time) ? text : new Date(time);
+}
+
+/** Writes a time without a zone as Postgres does: `2026-01-31 12:34:56.789`. */
+function readLocalTime(text: string): string {
+  return text.replace("T", " ").replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+}
+
+/**
+ * Writes an interval as a warehouse does, `1 02:03:04.000000000` or `1-2`, where Arrow's reader has written it for Postgres.
+ */
+export function intervalText(text: string): string {
+  const [, months] = /^(-?\d+) mons$/.exec(text) ?? [];
+  if (months !== undefined) {
+    const size = Math.abs(Number(months));
+    return `${months.startsWith("-") ? "-" : ""}${Math.floor(size / 12)}-${size % 12}`;
+  }
+  const [, sign, whole, fraction = ""] = /^(-?)(\d+)(?:\.(\d+))? seconds$/.exec(text) ?? [];
+  if (whole === undefined) return text;
+  const seconds = BigInt(whole);
+  const time = [seconds / 3600n % 24n, seconds / 60n % 60n, seconds % 60n].map((part) => String(part).padStart(2, "0"));
+  return `${sign}${seconds / 86_400n} ${time.join(":")}.${fraction.padEnd(9, "0")}`;
+}
+
+/** A number of JSON that JavaScript would not write again as it stands there. */
+class Digits {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
+ * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON, with the values inside it as those outside: a BIGINT beyond what a
+ * number can hold as a bigint, a DECIMAL as text with all digits.
+ *
+ * @returns The value; the text itself if it is no JSON.
+ */
+export function readNested(text: string, type: WarehouseType): unknown {
+  try {
+    return nestedValue(JSON.parse(text, keepDigits as Parameters<typeof JSON.parse>[1]), type);
+  } catch {
+    return text; // also if it is nested too deep
+  }
+}
+
+function keepDigits(_key: string, value: unknown, { source }: { source?: string }): unknown {
+  return typeof value === "number" && source !== undefined && String(value) !== source ? new Digits(source) : value;
+}
+
+function nestedValue(value: unknown, type: WarehouseType | undefined): unknown {
+  if (value === null) return null;
+  if (value instanceof Digits || typeof value !== "object") {
+    const text = value instanceof Digits ? value.text : String(value);
+    if (type === undefined || POSTGRES[type.name] === "jsonb" || POSTGRES[type.name] === undefined) {
+      return value instanceof Digits ? readWhole(text) : value;
+    }
+    return typeof value === "boolean" ? value : textReader(type)(text);
+  }
+  if (Array.isArray(value)) return value.map((item) => nestedValue(item, type?.parts?.get("")));
+  const own = (key: string) => type?.name === "STRUCT" ? type.parts?.get(key) : type?.parts?.get("");
+  // `__proto__` stays a key of its own.
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, nestedValue(item, own(key))]));
+}

@@ -1,0 +1,340 @@
+import type { Workspace } from "../auth/workspace.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { announceStart } from "../draw/notices.ts";
+import { until } from "../sql/stop.ts";
+import { statementError, type StatementFailure } from "./failure.ts";
+import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
+import type { JsonRow } from "./json_rows.ts";
+import type { ChunkLink, ChunkSource, ManifestChunk } from "./links.ts";
+import type { WarehouseStatement } from "./statement.ts";
+import type { ManifestColumn } from "./types.ts";
+
+const STATEMENTS = "/api/2.0/sql/statements";
+
+/**
+ * How long the API holds its answer for the result. Only the answer says how to cancel the statement, so the shortest time that
+ * the API takes is best.
+ */
+const WAIT_SECONDS = 5;
+/** The limit of a request that may hold its answer. */
+const SUBMIT_LIMIT_MS = 45_000;
+/** The longest answer with rows: the API's limit is 25 MiB, and JSON has them with quotes and escapes. */
+const LONGEST_ANSWER = 128 * 1024 * 1024;
+/** How long Stop waits for the answer that names the statement; it is canceled later too. */
+const CANCEL_WAIT_MS = 900;
+
+/** What a result is made of, once the statement has run. */
+export interface WarehouseResult {
+  /** The statement's id. */
+  id: string;
+  /** The columns. */
+  columns: readonly ManifestColumn[];
+  /** The number of rows of the result; `undefined` if it is not known. */
+  rows: number | undefined;
+  /** Whether the limit of rows left some out. */
+  truncated: boolean;
+  /** The rows of an inline result. */
+  inline: readonly JsonRow[];
+  /** The chunks of an external result. */
+  source: ChunkSource;
+  /** Milliseconds from the submission to the end of the statement. */
+  elapsed: number;
+}
+
+/** How a statement runs. */
+export interface StatementOptions {
+  /** Whether the rows come with the answer, in JSON; else by links, in Arrow. */
+  inline: boolean;
+  /** The most rows of the result. The statement is the same, and does the same. */
+  rowLimit?: number | undefined;
+  /** Stops it, and cancels it in the warehouse. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a {@linkcode Warehouse} is made of. */
+export interface WarehouseParts {
+  /** The workspace. */
+  workspace: Workspace;
+  /** The warehouse. */
+  info: WarehouseInfo;
+  /** The catalog of names without one. */
+  catalog: string | undefined;
+  /** The schema of names without one. */
+  schema: string | undefined;
+}
+
+interface Answer {
+  statement_id?: string;
+  status?: { state?: string; error?: StatementFailure };
+  manifest?: {
+    schema?: { columns?: ManifestColumn[] };
+    total_row_count?: number;
+    total_chunk_count?: number;
+    truncated?: boolean;
+    chunks?: ManifestChunk[];
+  };
+  result?: ResultPart;
+}
+
+interface ResultPart {
+  data_array?: JsonRow[];
+  external_links?: ChunkLink[];
+  next_chunk_index?: number;
+}
+
+/** Finds a warehouse, and starts it if it is stopped. */
+export async function openWarehouse(
+  workspace: Workspace,
+  { warehouse, catalog, schema }: Pick<WarehouseParts, "catalog" | "schema"> & { warehouse: string | undefined },
+  signal?: AbortSignal,
+): Promise<Warehouse> {
+  const info = await findWarehouse(workspace, warehouse, signal);
+  const opened = new Warehouse({ workspace, info, catalog, schema });
+  if (info.state === "STOPPED" || info.state === "STOPPING") await opened.start(signal);
+  return opened;
+}
+
+/** The requests to cancel that are under way. */
+const canceling = new Set<Promise<void>>();
+
+/** Waits until the warehouse knows of every statement that was stopped; a program that ends earlier leaves them running. */
+export async function canceledEverywhere(): Promise<void> {
+  while (canceling.size > 0) await Promise.allSettled(canceling);
+}
+
+/** A SQL warehouse, by the Statement Execution API. A statement is submitted once, whatever happens. */
+export class Warehouse {
+  readonly #parts: WarehouseParts;
+  #started: (() => void) | undefined;
+  #announced = false;
+
+  /** Made by {@linkcode openWarehouse}. */
+  constructor(parts: WarehouseParts) {
+    this.#parts = parts;
+  }
+
+  /** The warehouse, as it was when it was found. */
+  get info(): WarehouseInfo {
+    return this.#parts.info;
+  }
+
+  /** The catalog of names without one. */
+  get catalog(): string | undefined {
+    return this.#parts.catalog;
+  }
+
+  /** The schema of names without one. */
+  get schema(): string | undefined {
+    return this.#parts.schema;
+  }
+
+  /** Asks the warehouse to start, and says so. A login that may not do that may still use it, and its first statement starts it. */
+  async start(signal?: AbortSignal): Promise<void> {
+    this.#announce("as it was stopped");
+    const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}/start`;
+    await this.#parts.workspace.request({ method: "POST", path, body: {}, about: this.#about }, signal).catch(() => {
+      signal?.throwIfAborted();
+    });
+  }
+
+  /**
+   * Runs a statement.
+   *
+   * @throws {LakebaseError} `QUERY_FAILED` with the warehouse's message; `CONNECTION_LOST` if it is not known whether the statement
+   * ran; `CANCELED` if somebody else canceled it; the reason of the signal.
+   */
+  async execute(statement: WarehouseStatement, options: StatementOptions): Promise<WarehouseResult> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const started = performance.now();
+    const submitting = this.#submit(statement, options);
+    try {
+      const submitted = await until(submitting, signal);
+      const answer = await this.#ended(submitted, statement, signal);
+      this.#started?.();
+      this.#started = undefined;
+      return await this.#result(answer, performance.now() - started, signal);
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      await this.#cancel(submitting);
+      throw signal.reason;
+    }
+  }
+
+  get #about(): string {
+    return `the SQL warehouse "${this.info.name}"`;
+  }
+
+  async #submit({ text, parameters }: WarehouseStatement, { inline, rowLimit }: StatementOptions): Promise<Answer> {
+    const { workspace, info, catalog, schema } = this.#parts;
+    const body = {
+      warehouse_id: info.id,
+      statement: text,
+      ...(parameters.length === 0 ? {} : { parameters }),
+      ...(catalog === undefined ? {} : { catalog }),
+      ...(schema === undefined ? {} : { schema }),
+      disposition: inline ? "INLINE" : "EXTERNAL_LINKS",
+      format: inline ? "JSON_ARRAY" : "ARROW_STREAM",
+      wait_timeout: `${WAIT_SECONDS}s`,
+      on_wait_timeout: "CONTINUE",
+      ...(rowLimit === undefined ? {} : { row_limit: rowLimit }),
+    };
+    const deadline = Math.max(workspace.deadline(), Date.now() + SUBMIT_LIMIT_MS);
+    const request = {
+      ...{ method: "POST" as const, path: STATEMENTS, body, about: this.#about, once: true },
+      ...{ attemptLimit: SUBMIT_LIMIT_MS, longest: LONGEST_ANSWER },
+    };
+    // Without the signal: only the answer has the id with which the statement can be canceled.
+    return (await workspace.request(request, undefined, deadline).catch((error) => {
+      throw submissionError(error, text);
+    })).body as Answer;
+  }
+
+  /** Follows a statement to its end. */
+  async #ended(submitted: Answer, { text }: WarehouseStatement, signal: AbortSignal | undefined): Promise<Answer> {
+    let answer = submitted;
+    for (let polls = 0;; polls++) {
+      const state = answer.status?.state;
+      if (state === "SUCCEEDED") return answer;
+      if (state === "FAILED") throw statementError(answer.status?.error ?? {}, text);
+      if (state === "CANCELED") throw canceledElsewhere(answer.status?.error);
+      if (state === "CLOSED") throw closed();
+      if (state !== "PENDING" && state !== "RUNNING" || answer.statement_id === undefined) throw unknownState(state);
+      if (state === "PENDING" && polls === 0) await this.#noticeStart(signal);
+      await pause(backoff(Math.min(polls, 5), { first: 100, most: 3000 }), signal);
+      answer = await this.#poll(answer.statement_id, signal);
+    }
+  }
+
+  async #poll(id: string, signal: AbortSignal | undefined): Promise<Answer> {
+    const path = `${STATEMENTS}/${encodeURIComponent(id)}`;
+    const request = { method: "GET" as const, path, about: "the statement", longest: LONGEST_ANSWER };
+    try {
+      return (await this.#parts.workspace.request(request, signal)).body as Answer;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof LakebaseError)) throw error;
+      throw new LakebaseError(
+        "CONNECTION_LOST",
+        `Cannot follow the statement: ${error.message}. It was submitted, and whether it takes effect is not known`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #result(answer: Answer, elapsed: number, signal: AbortSignal | undefined): Promise<WarehouseResult> {
+    const { statement_id: id = "", manifest = {}, result = {} } = answer;
+    const { total_row_count: rows, total_chunk_count: count, truncated = false, chunks = [] } = manifest;
+    const links = result.external_links ?? [];
+    return {
+      id,
+      columns: manifest.schema?.columns ?? [],
+      rows,
+      truncated,
+      inline: await this.#inlineRows(id, result, signal),
+      source: {
+        count: count ?? Math.max(chunks.length, links.length),
+        chunks,
+        links,
+        ask: async (index, stop) => (await this.#chunk(id, index, stop)).external_links ?? [],
+        signal,
+      },
+      elapsed,
+    };
+  }
+
+  /** All rows of an inline result, which may come in several answers. */
+  async #inlineRows(id: string, first: ResultPart, signal: AbortSignal | undefined): Promise<JsonRow[]> {
+    const rows = first.data_array ?? [];
+    if (first.data_array === undefined) return rows;
+    const seen = new Set<number>([0]);
+    for (let next = first.next_chunk_index; next !== undefined && !seen.has(next);) {
+      seen.add(next);
+      const part = await this.#chunk(id, next, signal);
+      for (const row of part.data_array ?? []) rows.push(row);
+      next = part.next_chunk_index;
+    }
+    return rows;
+  }
+
+  async #chunk(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {
+    const path = `${STATEMENTS}/${encodeURIComponent(id)}/result/chunks/${index}`;
+    const request = { method: "GET" as const, path, about: "the result of the statement", longest: LONGEST_ANSWER };
+    return (await this.#parts.workspace.request(request, signal)).body as ResultPart;
+  }
+
+  /** Cancels a statement as soon as its id is known, and waits a moment for that. */
+  async #cancel(submitting: Promise<Answer>): Promise<void> {
+    const cancel = async () => {
+      const { statement_id: id, status } = await submitting;
+      if (id === undefined || /^(SUCCEEDED|FAILED|CANCELED|CLOSED)$/.test(status?.state ?? "")) return;
+      const path = `${STATEMENTS}/${encodeURIComponent(id)}/cancel`;
+      await this.#parts.workspace.request({ method: "POST", path, body: {}, about: "the statement" });
+    };
+    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // it ends by itself, or is gone already
+    canceling.add(done);
+    const limit = new AbortController();
+    await Promise.race([done, pause(CANCEL_WAIT_MS, limit.signal).catch(() => {})]);
+    limit.abort();
+  }
+
+  /** Says once that the warehouse starts, if that is why a statement waits. */
+  async #noticeStart(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#announced) return;
+    const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}`;
+    const { body } = await this.#parts.workspace.request({ method: "GET", path, about: this.#about }, signal).catch(
+      () => {
+        signal?.throwIfAborted();
+        return { body: {} as Record<string, unknown> };
+      },
+    );
+    if (body["state"] === "STARTING" || body["state"] === "STOPPED") this.#announce("which the statement waits for");
+  }
+
+  #announce(reason: string): void {
+    this.#announced = true;
+    this.#started = announceStart(this.info.name, reason);
+  }
+}
+
+/** The error for a statement that was not accepted, or whose answer was lost. */
+function submissionError(error: unknown, text: string): unknown {
+  if (!(error instanceof LakebaseError)) return error;
+  const { code, message } = error;
+  if (code === "CONNECTION_LOST") {
+    const reason = (error.cause as Error | undefined)?.message ?? message;
+    return new LakebaseError(
+      code,
+      `Cannot finish the statement: ${reason}. The answer to its submission is lost, so whether it ran is not known; it was ` +
+        "not submitted again",
+      { cause: error },
+    );
+  }
+  if (code !== "WORKSPACE_REFUSED") return error;
+  const said = /^Cannot ask the workspace \S+: \d+, "(.*)"/s.exec(message)?.[1];
+  return said === undefined || said === "" ? error : statementError({ message: said }, text);
+}
+
+function canceledElsewhere(error: StatementFailure | undefined): LakebaseError {
+  const said = error?.message
+    ? `: ${error.message}`
+    : ". It was canceled in the warehouse, by a person or because it stopped";
+  return new LakebaseError("CANCELED", `Canceled${said}`);
+}
+
+function closed(): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    "Cannot read the result: the warehouse has closed it. The statement itself ran to its end",
+  );
+}
+
+function unknownState(state: string | undefined): LakebaseError {
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `Cannot follow the statement: the workspace says that its state is ${
+      state ?? "none"
+    }. Whether it takes effect is not known`,
+  );
+}

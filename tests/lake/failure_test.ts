@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { statementError } from "../../src/lake/failure.ts";
+import { choose } from "../../src/lake/find_warehouse.ts";
+
+const TABLE =
+  "[TABLE_OR_VIEW_NOT_FOUND] The table or view `tripz` cannot be found. Verify the spelling.\nTo tolerate the error on " +
+  "drop use DROP VIEW IF EXISTS or DROP TABLE IF EXISTS. SQLSTATE: 42P01; line 2 pos 5";
+
+Deno.test("an error shows the warehouse's message, class, SQLSTATE, line and caret", () => {
+  const error = statementError({ error_code: "BAD_REQUEST", message: TABLE }, "SELECT '🚲'\nFROM tripz");
+  assert.equal(error.code, "QUERY_FAILED");
+  assert.equal(error.sqlstate, "42P01");
+  const lines = error.message.split("\n");
+  assert.match(lines[0]!, /^\[TABLE_OR_VIEW_NOT_FOUND\].* \(SQLSTATE 42P01\)$/);
+  assert.deepEqual(lines.slice(-2), ["LINE 2: FROM tripz", "             ^"]);
+  assert.doesNotMatch(error.message, /line 2 pos 5/);
+});
+
+const PLACES: [message: string, text: string, last: string[]][] = [
+  [
+    "[PARSE_SYNTAX_ERROR] Syntax error at or near 'FORM'. SQLSTATE: 42601 (line 1, pos 9)\n\n== SQL ==\nSELECT * FORM t\n---------^^^\n",
+    "SELECT * FORM t",
+    ["LINE 1: SELECT * FORM t", "                 ^"],
+  ],
+  [
+    "[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012\n== SQL (line 1, position 8) ==\nSELECT 1 / 0\n       ^^^^^",
+    "SELECT 1 / 0",
+    ["LINE 1: SELECT 1 / 0", "               ^"],
+  ],
+  ["no place", "SELECT 1", ["no place"]],
+  ["beyond. SQLSTATE: 42000; line 9 pos 1", "SELECT 1", ["beyond (SQLSTATE 42000)"]],
+  ["", "SELECT 1", ["BAD_REQUEST"]],
+  ["org.apache.spark.SparkException: [JOB] failed\n\tat org.apache.spark.Foo(Foo.scala:1)\n\tat b", "SELECT 1", [
+    "[JOB] failed",
+  ]],
+];
+
+Deno.test("positions are found in each form, and what Spark repeats is left out", () => {
+  for (const [message, text, last] of PLACES) {
+    const lines = statementError({ error_code: "BAD_REQUEST", message }, text).message.split("\n");
+    assert.deepEqual(lines.slice(-last.length), last);
+    assert.ok(lines.length <= last.length + 1, lines.join("\n"));
+  }
+});
+
+const ALL = [
+  { id: "a1", name: "Small", state: "STOPPED" },
+  { id: "b2", name: "Large", state: "RUNNING" },
+  { id: "c3", name: "Old", state: "DELETED" },
+  { id: "d4", name: "Twin", state: "RUNNING" },
+  { id: "e5", name: "Twin", state: "STARTING" },
+];
+
+Deno.test("a warehouse is found by its id or name, or as the only one", () => {
+  const at = "https://w.example";
+  assert.equal(choose(ALL, "a1", at).name, "Small");
+  assert.equal(choose(ALL, "large", at).id, "b2");
+  assert.equal(choose([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
+  assert.throws(() => choose(ALL, undefined, at), {
+    code: "ENDPOINT_AMBIGUOUS",
+    message: /has 4 of them[^]*a1  Small \(STOPPED\)[^]*e5  Twin \(STARTING\)/,
+  });
+  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /take the id:\n  d4 .*\n  e5/ });
+  assert.throws(() => choose(ALL, "Smal", at), { code: "ENDPOINT_NOT_FOUND", message: /did you mean "Small"/ });
+  assert.throws(() => choose(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n  a1/ });
+  assert.throws(() => choose(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
+  assert.throws(() => choose([], undefined, at), {
+    code: "ENDPOINT_NOT_FOUND",
+    message: /has none that this login may use/,
+  });
+});
