@@ -46,7 +46,12 @@ export async function openArrowRows(
     copy: (choice) => file.copy(choice),
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   };
-  return new Columnar({ name: "the query", size: undefined, totalRows, refuse: bad }, typed, options);
+  try {
+    return new Columnar({ name: "the query", size: undefined, totalRows, refuse: bad }, typed, options);
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** Makes a source of the columns of a query. */
