@@ -58,11 +58,11 @@ Deno.test("a warehouse is found by its id or name, or as the only one", () => {
   assert.equal(choose([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
   assert.throws(() => choose(ALL, undefined, at), {
     code: "ENDPOINT_AMBIGUOUS",
-    message: /has 4 of them[^]*a1  Small \(STOPPED\)[^]*e5  Twin \(STARTING\)/,
+    message: /has 4 of them[^]*a1 +Small \(STOPPED\)[^]*e5 +Twin \(STARTING\)/,
   });
-  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /take the id:\n  d4 .*\n  e5/ });
+  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /take the id:\n +d4 .*\n +e5/ });
   assert.throws(() => choose(ALL, "Smal", at), { code: "ENDPOINT_NOT_FOUND", message: /did you mean "Small"/ });
-  assert.throws(() => choose(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n  a1/ });
+  assert.throws(() => choose(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n +a1/ });
   assert.throws(() => choose(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
   assert.throws(() => choose([], undefined, at), {
     code: "ENDPOINT_NOT_FOUND",
