@@ -1,5 +1,6 @@
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
+import { WarehouseFaults } from "./warehouse/faults.ts";
 
 /** A wrong answer of the workspace API. */
 export interface WorkspaceFault {
@@ -15,8 +16,11 @@ export interface WorkspaceFault {
   body?: string;
   /** Content type of the answer. @default {"application/json", or "text/html" where `body` begins with "<"} */
   contentType?: string;
-  /** `"never"` sends no answer, `"reset"` drops the connection, and `"truncated"` sends half of the real answer. */
-  answer?: "never" | "reset" | "truncated";
+  /**
+   * `"never"` sends no answer, and `"reset"` drops the connection. With `"lost"` and `"truncated"` the call is carried out:
+   * then the connection is dropped, or half of the answer is sent.
+   */
+  answer?: "never" | "reset" | "lost" | "truncated";
   /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
 }
@@ -45,6 +49,7 @@ export interface FaultTargets {
   freeze(frozen: boolean): void;
   suspended(suspended: boolean): void;
   revokeToken(revoked: boolean): void;
+  stopWarehouses(): void;
   now(): Date;
 }
 
@@ -78,6 +83,8 @@ export class Faults {
   greeting: "http" | "close" | "reset" | undefined;
   /** Limit of Postgres sessions; further logins are refused with 53300. */
   maxConnections: number | undefined;
+  /** Faults of the SQL warehouses. */
+  readonly warehouse: WarehouseFaults;
 
   readonly #targets: FaultTargets;
   readonly #rules: { method: string; path: RegExp; fault: WorkspaceFault; left: number }[] = [];
@@ -89,6 +96,7 @@ export class Faults {
   /** Only `startLocal` creates one. */
   constructor(targets: FaultTargets) {
     this.#targets = targets;
+    this.warehouse = new WarehouseFaults(() => targets.stopWarehouses(), () => targets.now());
   }
 
   /**
@@ -155,6 +163,7 @@ export class Faults {
     this.#suspension = undefined;
     this.#targets.suspended(false);
     this.#targets.revokeToken(false);
+    this.warehouse.reset();
   }
 
   /** The fault for a call, which counts as one of its `times`. Used by the servers. */

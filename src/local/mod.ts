@@ -29,12 +29,16 @@ import { Faults } from "./faults.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { Identities, type ServicePrincipal } from "./oidc.ts";
 import { UpstreamDatabase } from "./upstream.ts";
+import { WarehouseApi } from "./warehouse/api.ts";
+import type { LocalWarehouse } from "./warehouse/warehouses.ts";
 import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts";
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
 export type { Arrival, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
+export type { LinkFault, StatementFault, WarehouseFaults } from "./warehouse/faults.ts";
+export type { LocalWarehouse } from "./warehouse/warehouses.ts";
 export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
@@ -59,6 +63,14 @@ export interface LocalOptions {
   projects?: LocalProject[];
   /** Lakebase Provisioned instances. @default {none} */
   instances?: LocalInstance[];
+  /**
+   * SQL warehouses, whose statements run on the database. Their dialect is that of Postgres, not of Spark.
+   *
+   * @default {one that is running}
+   */
+  warehouses?: LocalWarehouse[];
+  /** Names of catalogs: in a statement of a warehouse, each stands for the database. @default {["main"]} */
+  catalogs?: string[];
   /** Native logins: passwords by role. The roles are created. @default {none} */
   passwords?: Record<string, string>;
   /** Service principals that may log in with OAuth client credentials. @default {none} */
@@ -146,6 +158,7 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
 /** The names of {@linkcode LocalOptions}; any other name is refused as a typo. */
 const NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
   ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances", "passwords"] as const,
+  ...["warehouses", "catalogs"] as const,
   ...["servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
 ]);
 
@@ -175,12 +188,20 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     freeze: (frozen) => gateway.freeze(frozen),
     suspended: (suspended) => workspace.suspend(suspended),
     revokeToken: (revoked) => identities.revoked = revoked,
+    stopWarehouses: () => warehouses.stopAll(),
+  });
+  const warehouses = new WarehouseApi({
+    ...{ warehouses: options.warehouses ?? [{ name: "Serverless Starter Warehouse" }], database, now },
+    catalogs: [...options.catalogs ?? ["main"], DEFAULT_DATABASE],
+    owner: user,
+    faults: faults.warehouse,
   });
   const policy = { workspace, credentials, passwords, database, faults, now };
   const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000, workspaceId } = options;
   const gateway = new Gateway({ port: postgresPort, database, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
+  stack.defer(() => warehouses.remove());
   // The database closes before the gateway, whose sessions may be waiting for it. The first defer is for a failed start.
   stack.defer(() => database.close());
   const api = new WorkspaceApi({
@@ -190,14 +211,17 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     credentials,
     faults,
     groups,
+    warehouses,
     workspaceId,
   });
   stack.defer(() => api.close());
+  stack.defer(() => warehouses.close());
   const inlineEnv = {
     DATABRICKS_HOST: api.origin,
     DATABRICKS_TOKEN: identities.token,
     ...(workspaceId === undefined ? {} : { DATABRICKS_WORKSPACE_ID: workspaceId }),
     ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
+    ...(warehouses.warehouses.length === 1 ? { DATABRICKS_WAREHOUSE_ID: warehouses.warehouses[0]!.id } : {}),
     PGHOST: "localhost",
     PGPORT: String(gateway.port),
     PGDATABASE: DEFAULT_DATABASE,
@@ -205,7 +229,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     PGSSLMODE: "require",
     PGSSLROOTCERT: authority.ca,
   };
-  return served({ database, gateway, api, faults, inlineEnv, ca: authority.ca }, stack);
+  return served({ database, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
 }
 
 /** Starts the certificates and the database at the same time: they take most of the start. */
@@ -223,10 +247,11 @@ async function startFoundation(
 
 /** The public face of the running parts. */
 function served(
-  { database, gateway, api, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
+  { database, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
     database: Database;
     gateway: Gateway;
     api: WorkspaceApi;
+    warehouses: WarehouseApi;
   },
   stack: AsyncDisposableStack,
 ): LocalLakebase {
@@ -244,7 +269,7 @@ function served(
     get connections(): number {
       return gateway.sessions;
     },
-    unref: () => [database, gateway, api].forEach((part) => part.unref()),
+    unref: () => [database, gateway, api, warehouses].forEach((part) => part.unref()),
     close,
     [Symbol.asyncDispose]: close,
   };

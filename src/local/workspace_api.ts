@@ -2,6 +2,7 @@ import { ApiError, bodyText, errorCodeOf, invalid, notFound } from "./api_error.
 import { type Claims, type CredentialIssuer, readCredentialRequest, readsOnly, record } from "./credential.ts";
 import { delay, type Faults, type WorkspaceFault } from "./faults.ts";
 import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
+import type { WarehouseApi } from "./warehouse/api.ts";
 import { type Resource, timestamp, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
@@ -22,6 +23,7 @@ export interface WorkspaceApiOptions {
   credentials: CredentialIssuer;
   faults: Faults;
   groups: string[];
+  warehouses: WarehouseApi;
   /** The workspace id that requests must name; undefined if the host serves one workspace. */
   workspaceId?: string | undefined;
 }
@@ -31,7 +33,8 @@ interface Call {
   path: string;
   query: URLSearchParams;
   principal: Principal;
-  body(): Promise<unknown>;
+  /** The body, of at most a million bytes or the given number. */
+  body(limit?: number): Promise<unknown>;
 }
 
 /** Number of calls kept in {@linkcode WorkspaceApi.requests}. */
@@ -86,8 +89,9 @@ export class WorkspaceApi {
     const { faults } = this.#options;
     if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
     const fault = faults.takeWorkspaceFault(request.method, pathname);
-    const whole = !fault || fault.answer === "truncated";
-    const response = whole ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
+    const whole = !fault || fault.answer === "truncated" || fault.answer === "lost";
+    let response = whole ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
+    if (fault?.answer === "lost") response = await faulty({ answer: "reset" }, this.#closing.signal);
     entry.status = response.status;
     response.headers.set("Date", this.#now().toUTCString());
     return fault?.answer === "truncated" ? await truncated(response) : response;
@@ -130,15 +134,17 @@ export class WorkspaceApi {
       path: decoded(pathname),
       query: searchParams,
       principal,
-      body: () => json(request),
+      body: (limit) => json(request, limit),
     };
   }
 
-  #route(call: Call): unknown {
+  async #route(call: Call): Promise<unknown> {
     const { method, path, principal } = call;
     if (method === "GET" && path === "/api/2.0/preview/scim/v2/Me") return scim(principal);
     if (method === "POST" && path === "/api/2.0/postgres/credentials") return this.#postgresCredential(call);
     if (method === "POST" && path === "/api/2.0/database/credentials") return this.#databaseCredential(call);
+    const answer = await this.#options.warehouses.answer({ ...call, userName: principal.userName });
+    if (answer !== undefined) return answer;
     const [, api, name] = /^\/api\/2\.0\/(postgres|database)\/(.+)$/.exec(path) ?? [];
     if (!name) throw notFound(`No API found for '${method} ${path}'`);
     if (method !== "GET") {
@@ -240,8 +246,8 @@ function decoded(path: string): string {
   }
 }
 
-async function json(request: Request): Promise<unknown> {
-  const text = await bodyText(request);
+async function json(request: Request, limit?: number): Promise<unknown> {
+  const text = await bodyText(request, limit);
   try {
     return JSON.parse(text || "{}");
   } catch {

@@ -1,0 +1,282 @@
+import { ApiError, invalid, notFound } from "../api_error.ts";
+import { record } from "../credential.ts";
+import type { Database } from "../database.ts";
+import { delay } from "../faults.ts";
+import { isParameterType, type Parameter } from "./dialect.ts";
+import type { WarehouseFaults } from "./faults.ts";
+import { ResultLinks } from "./links.ts";
+import type { ResultCollector } from "./result.ts";
+import { Statement, type StatementRequest } from "./statement.ts";
+import { type LocalWarehouse, Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
+
+/** The parts of the API of SQL warehouses. */
+export interface WarehouseApiOptions {
+  warehouses: readonly LocalWarehouse[];
+  /** Names of catalogs; each is the database. */
+  catalogs: readonly string[];
+  /** The workspace's user, who has made the warehouses. */
+  owner: string;
+  database: Database;
+  faults: WarehouseFaults;
+  now(): Date;
+}
+
+/** A call of the API that its caller may make. */
+export interface WarehouseCall {
+  method: string;
+  path: string;
+  userName: string;
+  /** The body, of at most this many bytes. */
+  body(limit: number): Promise<unknown>;
+}
+
+const MAX_STATEMENT_BYTES = 16 << 20;
+/** Of a request: in JSON, a character of a statement may take six bytes. */
+const MAX_BODY_BYTES = 6 * MAX_STATEMENT_BYTES;
+/** Milliseconds that a result is kept. */
+const RESULT_LIFETIME = 3_600_000;
+
+/** SQL warehouses and the Statement Execution API: `/api/2.0/sql/`. */
+export class WarehouseApi {
+  readonly warehouses: readonly Warehouse[];
+  readonly #options: WarehouseApiOptions;
+  readonly #links: ResultLinks;
+  readonly #catalogs: ReadonlySet<string>;
+  readonly #statements = new Map<string, Statement>();
+  readonly #closing = new AbortController();
+
+  constructor(options: WarehouseApiOptions) {
+    this.#options = options;
+    this.warehouses = options.warehouses.map((warehouse) => new Warehouse(warehouse, options.owner));
+    this.#catalogs = new Set(options.catalogs.map((catalog) => catalog.toLowerCase()));
+    const { faults, now } = options;
+    this.#links = new ResultLinks({ faults, now, chunks: (id) => this.#statements.get(id)?.result?.chunks });
+  }
+
+  /** Answers a call; undefined for a path that is not of this API. */
+  async answer(call: WarehouseCall): Promise<unknown> {
+    const [, kind, id, rest] = /^\/api\/2\.0\/sql\/(warehouses|statements)(?:\/([^/]+)(\/.+)?)?\/?$/.exec(call.path) ??
+      [];
+    if (kind === undefined) return undefined;
+    const route = `${call.method}${rest ?? ""}`;
+    if (kind === "warehouses") return id === undefined ? this.#list(call) : this.#warehouse(id, route);
+    if (id === undefined) return call.method === "POST" ? await this.#submit(call) : undefined;
+    return await this.#statement(id, route, call.userName);
+  }
+
+  unref(): void {
+    this.#links.unref();
+  }
+
+  /** Stops every warehouse, as an administrator may. */
+  stopAll(): void {
+    for (const warehouse of this.warehouses) if (!warehouse.deleted) warehouse.stop();
+  }
+
+  /** Ends the calls and the links. Statements that run end with the database: not all of them can be canceled. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    for (const statement of this.#statements.values()) statement.cancel();
+    await this.#links.close();
+  }
+
+  /** Removes the results when no statement runs any more. */
+  async remove(): Promise<void> {
+    await Promise.all([...this.#statements.values()].map(({ over }) => over));
+    await this.#links.remove();
+  }
+
+  #list({ method }: WarehouseCall): unknown {
+    if (method !== "GET") throw new ApiError(501, "NOT_IMPLEMENTED", "The local workspace's warehouses are fixed");
+    return { warehouses: this.warehouses.map((warehouse) => warehouse.json("localhost")) };
+  }
+
+  #warehouse(id: string, route: string): unknown {
+    const warehouse = warehouseOf(this.warehouses, id);
+    if (route === "GET") return warehouse.json("localhost");
+    if (!["POST/start", "POST/stop", "DELETE"].includes(route)) return undefined;
+    if (warehouse.deleted) throw new ApiError(400, "INVALID_STATE", `SQL warehouse ${id} is deleted`);
+    if (route === "POST/start") warehouse.start();
+    else warehouse.stop(route === "DELETE" ? "DELETED" : "STOPPED");
+    return {};
+  }
+
+  async #submit({ userName, body }: WarehouseCall): Promise<unknown> {
+    const fields = record(await body(MAX_BODY_BYTES));
+    const warehouse = warehouseFor(this.warehouses, text(fields, "warehouse_id"));
+    const request = readRequest(fields);
+    const { milliseconds, cancels } = readWait(fields);
+    await this.#expire();
+    const { database, faults, now } = this.#options;
+    const environment = { database, faults, now, links: this.#links, catalogs: this.#catalogs };
+    const statement = new Statement(request, userName, warehouse, environment);
+    this.#statements.set(statement.id, statement);
+    if (milliseconds > 0) {
+      const waiting = new AbortController();
+      const closing = AbortSignal.any([waiting.signal, this.#closing.signal]);
+      await Promise.race([statement.over, delay(milliseconds, closing)]);
+      waiting.abort();
+      if (cancels && statement.overAt === undefined) {
+        statement.cancel();
+        await statement.over;
+      }
+    }
+    return this.#response(statement);
+  }
+
+  async #statement(id: string, route: string, userName: string): Promise<unknown> {
+    const statement = this.#statements.get(id);
+    if (statement?.owner !== userName) throw notFound(`The statement ${id} was not found.`);
+    if (route === "GET") return this.#response(statement);
+    if (route === "POST/cancel") {
+      statement.cancel();
+      return {};
+    }
+    if (route === "DELETE") {
+      await statement.close();
+      return {};
+    }
+    const chunk = /^GET\/result\/chunks\/(\d{1,9})$/.exec(route)?.[1];
+    return chunk === undefined ? undefined : this.#chunk(statement, Number(chunk));
+  }
+
+  #response(statement: Statement): unknown {
+    const { id: statement_id, status, result } = statement;
+    if (result === undefined) return { statement_id, status };
+    return {
+      statement_id,
+      status,
+      manifest: manifest(statement, result),
+      result: result.chunks.length === 0 ? {} : this.#chunk(statement, 0),
+    };
+  }
+
+  /** A chunk's rows, or the link to them. */
+  #chunk(statement: Statement, index: number): unknown {
+    const { id, state, result, request: { disposition } } = statement;
+    if (result === undefined) {
+      const code = state === "CLOSED" ? "NOT_FOUND" : "BAD_REQUEST";
+      throw new ApiError(state === "CLOSED" ? 404 : 400, code, `The statement ${id} has no result: it is ${state}.`);
+    }
+    const chunk = result.chunks[index];
+    if (chunk === undefined) {
+      throw invalid(`There is no chunk ${index}: the result has ${result.chunks.length} chunks.`);
+    }
+    const more = index + 1 < result.chunks.length
+      ? {
+        next_chunk_index: index + 1,
+        next_chunk_internal_link: `/api/2.0/sql/statements/${id}/result/chunks/${index + 1}`,
+      }
+      : {};
+    const about = { chunk_index: index, row_offset: chunk.offset, row_count: chunk.rows };
+    if (disposition === "INLINE") return { ...about, ...more, data_array: chunk.inline };
+    return { external_links: [{ ...about, byte_count: chunk.size, ...more, ...this.#links.link(id, index) }] };
+  }
+
+  /** Removes the results that are an hour old. */
+  async #expire(): Promise<void> {
+    const before = this.#options.now().getTime() - RESULT_LIFETIME;
+    for (const statement of this.#statements.values()) {
+      if (statement.state === "SUCCEEDED" && (statement.overAt ?? Infinity) < before) await statement.close();
+    }
+  }
+}
+
+function manifest({ schema, request: { format, disposition } }: Statement, result: ResultCollector): unknown {
+  const external = disposition === "EXTERNAL_LINKS";
+  const chunks = result.chunks.map(({ rows, offset, size }, index) => ({
+    chunk_index: index,
+    row_offset: offset,
+    row_count: rows,
+    ...(external ? { byte_count: size } : {}),
+  }));
+  return {
+    format,
+    schema,
+    total_chunk_count: chunks.length,
+    ...(chunks.length > 0 ? { chunks } : {}),
+    total_row_count: result.rows,
+    ...(external ? { total_byte_count: result.bytes } : {}),
+    truncated: result.truncated,
+  };
+}
+
+/**
+ * Reads the body of `POST /api/2.0/sql/statements`.
+ *
+ * @throws {ApiError} 400 if a field is missing or wrong.
+ */
+export function readRequest(fields: Record<string, unknown>): StatementRequest {
+  const statement = text(fields, "statement");
+  if (new TextEncoder().encode(statement).length > MAX_STATEMENT_BYTES) {
+    throw invalid(`The maximum query text size is ${MAX_STATEMENT_BYTES} bytes.`);
+  }
+  const disposition = oneOf(fields, "disposition", ["INLINE", "EXTERNAL_LINKS"] as const);
+  const format = oneOf(fields, "format", ["JSON_ARRAY", "ARROW_STREAM", "CSV"] as const);
+  if (disposition === "INLINE" && format !== "JSON_ARRAY") {
+    throw invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.");
+  }
+  return {
+    ...{ statement, disposition, format, parameters: readParameters(fields["parameters"]) },
+    catalog: optionalText(fields, "catalog"),
+    schema: optionalText(fields, "schema"),
+    rowLimit: limit(fields, "row_limit"),
+    byteLimit: limit(fields, "byte_limit"),
+  };
+}
+
+function readParameters(value: unknown): Parameter[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw invalid("Field 'parameters' must be a list");
+  const names = new Set<string>();
+  return value.map((item) => {
+    const fields = record(item);
+    const name = text(fields, "name");
+    if (names.has(name)) throw invalid(`The parameter '${name}' is given twice`);
+    names.add(name);
+    const type = (optionalText(fields, "type") ?? "STRING").toUpperCase().trim();
+    if (!isParameterType(type)) throw invalid(`The type '${type}' of the parameter '${name}' is not supported`);
+    return { name, type, value: optionalText(fields, "value", true) ?? null };
+  });
+}
+
+/** How long the call waits for the statement, and whether it then cancels it. */
+function readWait(fields: Record<string, unknown>): { milliseconds: number; cancels: boolean } {
+  const wait = optionalText(fields, "wait_timeout") ?? "10s";
+  const seconds = Number(/^(\d{1,3})s$/.exec(wait)?.[1] ?? NaN);
+  if (!(seconds === 0 || seconds >= 5 && seconds <= 50)) {
+    throw invalid(`The wait_timeout ${wait} is not valid: it must be 0s (disabled) or between 5s and 50s.`);
+  }
+  const cancels = oneOf(fields, "on_wait_timeout", ["CONTINUE", "CANCEL"] as const) === "CANCEL";
+  return { milliseconds: seconds * 1000, cancels };
+}
+
+function text(fields: Record<string, unknown>, name: string): string {
+  const value = optionalText(fields, name);
+  if (value === undefined) throw invalid(`Field '${name}' is required, expected non-default value (not "")!`);
+  return value;
+}
+
+/** A text; undefined where there is none, or an empty one unless that is allowed. */
+function optionalText(fields: Record<string, unknown>, name: string, empty = false): string | undefined {
+  const value = fields[name];
+  if (value === undefined || value === null || value === "" && !empty) return undefined;
+  if (typeof value !== "string") throw invalid(`Field '${name}' must be a string`);
+  return value;
+}
+
+function oneOf<Name extends string>(fields: Record<string, unknown>, field: string, names: readonly Name[]): Name {
+  const value = fields[field] ?? names[0];
+  const found = names.find((name) => name === value);
+  if (found === undefined) throw invalid(`Field '${field}' must be one of ${names.join(", ")}`);
+  return found;
+}
+
+function limit(fields: Record<string, unknown>, name: string): number {
+  const value = fields[name] ?? 0;
+  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value; // protobuf's JSON has int64 as text
+  if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) {
+    throw invalid(`Field '${name}' must be a positive integer`);
+  }
+  return number === 0 ? Infinity : number;
+}

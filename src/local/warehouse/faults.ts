@@ -1,0 +1,130 @@
+/** A wrong answer of an external link. */
+export interface LinkFault {
+  /**
+   * `"expired"` and `"forbidden"` refuse with 403, `"unavailable"` with 503; `"html"` sends a page instead of the chunk,
+   * `"other-chunk"` sends the next one; `"truncated"` sends half of it as if it were all, `"cut"` sends half and drops the
+   * connection, `"reset"` drops it at once, and `"never"` sends nothing.
+   */
+  answer: "expired" | "forbidden" | "unavailable" | "html" | "other-chunk" | "truncated" | "cut" | "reset" | "never";
+  /** Index of the chunk. @default {every chunk} */
+  chunk?: number;
+  /** Number of requests that get this answer. @default {every request until `reset()`} */
+  times?: number;
+}
+
+/** A failure of a statement. */
+export interface StatementFault {
+  /** The message, such as `"[INSUFFICIENT_PERMISSIONS] ... SQLSTATE: 42501"`. */
+  message: string;
+  /** `error_code`. @default {"BAD_REQUEST"} */
+  errorCode?: string;
+  /** `sql_state`. @default {none} */
+  sqlState?: string;
+  /** Number of statements that fail. @default {1} */
+  times?: number;
+}
+
+/**
+ * Makes the SQL warehouses of a local Lakebase fail on request.
+ *
+ * @example
+ * ```ts
+ * import { startLocal } from "lakebase/local";
+ * import assert from "node:assert/strict";
+ *
+ * await using local = await startLocal();
+ * const { DATABRICKS_HOST, DATABRICKS_TOKEN, DATABRICKS_WAREHOUSE_ID: warehouse_id } = local.env;
+ * local.faults.warehouse.fail({ message: "[INTERNAL_ERROR] Not today. SQLSTATE: XX000" });
+ * const answer = await fetch(`${DATABRICKS_HOST}/api/2.0/sql/statements`, {
+ *   method: "POST",
+ *   headers: { authorization: `Bearer ${DATABRICKS_TOKEN}` },
+ *   body: JSON.stringify({ warehouse_id, statement: "SELECT 1" }),
+ * });
+ * const { status } = await answer.json();
+ * assert.equal(status.state, "FAILED");
+ * ```
+ */
+export class WarehouseFaults {
+  /** Milliseconds that a link lives from now on. @default {15 minutes} */
+  linkLifetime: number | undefined;
+  readonly #stop: () => void;
+  readonly #now: () => Date;
+  #links: (LinkFault & { left: number })[] = [];
+  #failures: (StatementFault & { left: number })[] = [];
+  #expiredBefore = -Infinity;
+  #hold: "PENDING" | "RUNNING" | undefined;
+  #released = Promise.withResolvers<void>();
+
+  /** Only `startLocal` creates one. */
+  constructor(stop: () => void, now: () => Date) {
+    this.#stop = stop;
+    this.#now = now;
+  }
+
+  /** The state that statements stay in: they are waiting for the warehouse, or running. Undefined lets them go on. */
+  get hold(): "PENDING" | "RUNNING" | undefined {
+    return this.#hold;
+  }
+
+  set hold(state: "PENDING" | "RUNNING" | undefined) {
+    this.#hold = state;
+    this.#released.resolve();
+    this.#released = Promise.withResolvers();
+  }
+
+  /** Answers requests of external links with a fault. */
+  link(fault: LinkFault): void {
+    this.#links.push({ ...fault, left: fault.times ?? Infinity });
+  }
+
+  /** Lets every link expire that was given so far. */
+  expireLinks(): void {
+    this.#expiredBefore = this.#now().getTime();
+  }
+
+  /** Lets the next statements fail. */
+  fail(fault: StatementFault): void {
+    this.#failures.push({ ...fault, left: fault.times ?? 1 });
+  }
+
+  /** Stops every warehouse, and so each statement that waits for it or runs on it. The next statement starts it. */
+  stop(): void {
+    this.#stop();
+  }
+
+  /** Removes every fault. A stopped warehouse stays stopped. */
+  reset(): void {
+    this.linkLifetime = undefined;
+    this.#links = [];
+    this.#failures = [];
+    this.#expiredBefore = -Infinity;
+    this.hold = undefined;
+  }
+
+  /** The fault for a request of a chunk, which counts as one of its `times`. Used by the servers. */
+  takeLink(chunk: number): LinkFault | undefined {
+    const fault = this.#links.find((fault) => fault.left > 0 && (fault.chunk ?? chunk) === chunk);
+    if (fault) fault.left--;
+    return fault;
+  }
+
+  /** Whether `expireLinks()` was called after this time, in milliseconds since the epoch. Used by the servers. */
+  linkExpired(mintedAt: number): boolean {
+    return mintedAt <= this.#expiredBefore;
+  }
+
+  /** The failure for a statement, which counts as one of its `times`. Used by the servers. */
+  takeFailure(): StatementFault | undefined {
+    const failure = this.#failures.find((failure) => failure.left > 0);
+    if (failure) failure.left--;
+    return failure;
+  }
+
+  /** Resolves when statements may leave a state; rejects with the signal's reason. Used by the servers. */
+  async mayLeave(state: "PENDING" | "RUNNING", signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => aborted.resolve(), { once: true });
+    while (this.#hold === state && !signal.aborted) await Promise.race([this.#released.promise, aborted.promise]);
+    signal.throwIfAborted();
+  }
+}

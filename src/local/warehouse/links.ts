@@ -1,0 +1,179 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { LinkFault, WarehouseFaults } from "./faults.ts";
+import type { Chunk } from "./result.ts";
+
+/** Milliseconds that a link lives. */
+const LIFETIME = 15 * 60_000;
+
+/** The parts of the server of results. */
+export interface ResultLinksOptions {
+  faults: WarehouseFaults;
+  now(): Date;
+  /** The chunks of a statement; undefined where there are none. */
+  chunks(statement: string): readonly Chunk[] | undefined;
+}
+
+/** Where an external link leads: a port of its own, which takes no login of the workspace, as a cloud's storage. */
+export class ResultLinks {
+  readonly #options: ResultLinksOptions;
+  readonly #closing = new AbortController();
+  readonly #key = randomBytes(32);
+  readonly #secret = randomBytes(16).toString("hex");
+  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+  #folder: string | undefined;
+  #files = 0;
+  #unreferenced = false;
+
+  constructor(options: ResultLinksOptions) {
+    this.#options = options;
+  }
+
+  /** A link to a chunk, with what must be sent to it. */
+  link(statement: string, index: number): { external_link: string; expiration: string; http_headers: object } {
+    const mintedAt = this.#options.now().getTime();
+    const expiresAt = mintedAt + (this.#options.faults.linkLifetime ?? LIFETIME);
+    const parameters = new URLSearchParams({
+      "X-Amz-Date": String(mintedAt),
+      "X-Amz-Expires": String(expiresAt),
+      "X-Amz-Signature": this.#signature(statement, index, mintedAt, expiresAt),
+    });
+    return {
+      external_link: `http://localhost:${this.#port()}/results/${statement}/${index}?${parameters}`,
+      expiration: new Date(expiresAt).toISOString(),
+      http_headers: this.#headers(),
+    };
+  }
+
+  /** Keeps the bytes of a chunk in a file, and returns its path. */
+  async keep(bytes: Uint8Array): Promise<string> {
+    this.#folder ??= await Deno.makeTempDir({ prefix: "lakebase-results-" });
+    const path = `${this.#folder}/${this.#files++}`;
+    await Deno.writeFile(path, bytes);
+    return path;
+  }
+
+  unref(): void {
+    this.#unreferenced = true;
+    this.#server?.unref();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#server?.finished;
+  }
+
+  /** Removes the files of all chunks. */
+  async remove(): Promise<void> {
+    if (this.#folder !== undefined) await Deno.remove(this.#folder, { recursive: true });
+    this.#folder = undefined;
+  }
+
+  /** The port, which is opened for the first link. */
+  #port(): number {
+    if (this.#server === undefined) {
+      const { signal } = this.#closing;
+      const options = { hostname: "127.0.0.1", port: 0, signal, onListen: () => {} };
+      this.#server = Deno.serve(options, (request) => this.#serve(request));
+      if (this.#unreferenced) this.#server.unref();
+    }
+    return this.#server.addr.port;
+  }
+
+  /** What a cloud's storage demands for a file with a key of the customer's. */
+  #headers(): Record<string, string> {
+    return {
+      "x-amz-server-side-encryption-customer-algorithm": "AES256",
+      "x-amz-server-side-encryption-customer-key": this.#key.toString("base64"),
+      "x-amz-server-side-encryption-customer-key-MD5": createHash("md5").update(this.#key).digest("base64"),
+    };
+  }
+
+  #signature(statement: string, index: number, mintedAt: number, expiresAt: number): string {
+    const text = [this.#secret, statement, index, mintedAt, expiresAt].join("\n");
+    return createHash("sha256").update(text).digest("hex");
+  }
+
+  async #serve(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    const [, statement = "", number = ""] = /^\/results\/([\w-]+)\/(\d+)$/.exec(url.pathname) ?? [];
+    const index = Number(number);
+    const fault = this.#options.faults.takeLink(index);
+    const refused = refusal(fault) ?? this.#refused(request, url.searchParams, statement, index);
+    if (refused !== undefined) return refused;
+    if (fault?.answer === "never") {
+      await new Promise((resolve) => this.#closing.signal.addEventListener("abort", resolve));
+    }
+    const chunks = this.#options.chunks(statement) ?? [];
+    const chunk = chunks[fault?.answer === "other-chunk" ? (index + 1) % chunks.length : index];
+    if (chunk?.path === undefined) return xml(404, "NoSuchKey", "The specified key does not exist.");
+    return await fileResponse(chunk.path, fault);
+  }
+
+  /** The refusal of a request without the right link, headers or time. */
+  #refused(request: Request, parameters: URLSearchParams, statement: string, index: number): Response | undefined {
+    if (request.headers.has("authorization")) {
+      return xml(
+        400,
+        "InvalidArgument",
+        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or " +
+          "the Authorization header should be specified",
+      );
+    }
+    const [mintedAt, expiresAt] = [Number(parameters.get("X-Amz-Date")), Number(parameters.get("X-Amz-Expires"))];
+    if (parameters.get("X-Amz-Signature") !== this.#signature(statement, index, mintedAt, expiresAt)) {
+      return xml(403, "SignatureDoesNotMatch", "The request signature we calculated does not match.");
+    }
+    if (expiresAt <= this.#options.now().getTime() || this.#options.faults.linkExpired(mintedAt)) {
+      return xml(403, "AccessDenied", "Request has expired");
+    }
+    const missing = Object.entries(this.#headers()).some(([name, value]) => request.headers.get(name) !== value);
+    if (!missing) return undefined;
+    return xml(
+      400,
+      "InvalidRequest",
+      "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve " +
+        "the object.",
+    );
+  }
+}
+
+function xml(status: number, code: string, message: string): Response {
+  const body =
+    `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
+  return new Response(body, { status, headers: { "content-type": "application/xml" } });
+}
+
+function refusal(fault: LinkFault | undefined): Response | undefined {
+  switch (fault?.answer) {
+    case "expired":
+      return xml(403, "AccessDenied", "Request has expired");
+    case "forbidden":
+      return xml(403, "AccessDenied", "Access Denied");
+    case "unavailable":
+      return xml(503, "SlowDown", "Please reduce your request rate.");
+    case "html":
+      return new Response("<html><body>Sign in to the network</body></html>", {
+        headers: { "content-type": "text/html" },
+      });
+    case "reset":
+      return new Response(new ReadableStream({ start: (stream) => stream.close() }), {
+        headers: { "content-length": "9" },
+      });
+  }
+  return undefined;
+}
+
+/** The whole file, or half of it: as a shorter answer, or with a connection that breaks. */
+async function fileResponse(path: string, fault: LinkFault | undefined): Promise<Response> {
+  const { size } = await Deno.stat(path);
+  const headers = { "content-type": "binary/octet-stream", "content-length": String(size) };
+  if (fault?.answer !== "cut" && fault?.answer !== "truncated") {
+    return new Response((await Deno.open(path)).readable, { headers });
+  }
+  const half = (await Deno.readFile(path)).subarray(0, size / 2);
+  if (fault.answer === "truncated") {
+    return new Response(half, { headers: { ...headers, "content-length": String(half.length) } });
+  }
+  // A body shorter than its Content-Length makes the server drop the connection.
+  return new Response(ReadableStream.from([half]), { headers });
+}

@@ -1,0 +1,145 @@
+import type { Frame } from "../messages.ts";
+import type { WarehouseType } from "./types.ts";
+import { type Bytes, forEachValue, textOf } from "./values.ts";
+
+/** `format` of a statement. */
+export type Format = "JSON_ARRAY" | "ARROW_STREAM" | "CSV";
+
+/** Encodes rows as chunks. */
+export interface ChunkEncoder {
+  append(row: Bytes): void;
+  /** The rows so far, of which there are this many, as one chunk. */
+  take(rows: number): Uint8Array;
+}
+
+/** A part of a result. */
+export interface Chunk {
+  rows: number;
+  /** Index of its first row in the result. */
+  offset: number;
+  size: number;
+  /** The rows of an inline result. */
+  inline?: (string | null)[][];
+  /** The file with the rows of an external one. */
+  path?: string;
+}
+
+/** Limits of a result. */
+export interface ResultLimits {
+  /** Rows after which the result is truncated. */
+  rows: number;
+  /** Bytes after which the result is truncated. */
+  bytes: number;
+  /** Bytes after which the statement fails. */
+  inlineBytes: number;
+  /** Rows of a chunk. */
+  chunkRows: number;
+  /** Bytes of a chunk, before it is encoded. */
+  chunkBytes: number;
+}
+
+/** More rows than an inline result may have. */
+export class InlineLimitExceeded extends Error {}
+
+/** Collects the rows of a statement in chunks. */
+export class ResultCollector {
+  readonly chunks: Chunk[] = [];
+  /** Whether a limit has cut the result. */
+  truncated = false;
+  #rows = 0;
+  #bytes = 0;
+  #chunkRows = 0;
+  #chunkBytes = 0;
+  readonly #limits: ResultLimits;
+  readonly #add: (row: Bytes) => void;
+  readonly #end: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>;
+
+  /**
+   * @param add Receives each row.
+   * @param end Ends a chunk of the rows since the last one.
+   */
+  constructor(
+    limits: ResultLimits,
+    add: (row: Bytes) => void,
+    end: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>,
+  ) {
+    this.#limits = limits;
+    this.#add = add;
+    this.#end = end;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  get bytes(): number {
+    return this.chunks.reduce((size, chunk) => size + chunk.size, 0);
+  }
+
+  /** Takes a DataRow. Returns false if no more rows are wanted. */
+  add(row: Frame): boolean | Promise<boolean> {
+    const { rows, bytes, inlineBytes, chunkRows, chunkBytes } = this.#limits;
+    const size = row.length - 7;
+    if (this.#rows >= rows || this.#bytes + size > bytes) {
+      this.truncated = true;
+      return false;
+    }
+    if (this.#bytes + size > inlineBytes) throw new InlineLimitExceeded();
+    this.#add({ bytes: row, view: new DataView(row.buffer, row.byteOffset, row.byteLength) });
+    this.#rows++;
+    this.#bytes += size;
+    this.#chunkRows++;
+    this.#chunkBytes += size;
+    if (this.#chunkRows < chunkRows && this.#chunkBytes < chunkBytes) return true;
+    return this.finish().then(() => true);
+  }
+
+  /** Ends the last chunk. */
+  async finish(): Promise<void> {
+    if (this.#chunkRows === 0) return;
+    const chunk = { rows: this.#chunkRows, offset: this.#rows - this.#chunkRows };
+    this.#chunkRows = this.#chunkBytes = 0;
+    this.chunks.push(await this.#end(chunk));
+  }
+}
+
+/** The values of a row as texts; NULL is null. */
+export function rowTexts(row: Bytes, types: readonly WarehouseType[]): (string | null)[] {
+  const texts: (string | null)[] = [];
+  forEachValue(row, (column, at, length) => {
+    const type = types[column]!;
+    texts.push(length < 0 || type.kind === "void" ? null : textOf(row, at, length, type));
+  });
+  return texts;
+}
+
+/** Chunks as JSON without spaces. */
+export function jsonEncoder(types: readonly WarehouseType[]): ChunkEncoder {
+  let rows: string[] = [];
+  return {
+    append: (row) => rows.push(JSON.stringify(rowTexts(row, types))),
+    take: () => {
+      const text = `[${rows.join(",")}]`;
+      rows = [];
+      return new TextEncoder().encode(text);
+    },
+  };
+}
+
+/** Chunks as CSV (RFC 4180), of which the first begins with the columns' names. */
+export function csvEncoder(names: readonly string[], types: readonly WarehouseType[]): ChunkEncoder {
+  const line = (cells: readonly string[]) => `${cells.map(cell).join(",")}\r\n`;
+  let lines = [line(names)];
+  return {
+    append: (row) => lines.push(line(rowTexts(row, types).map((text) => text ?? "null"))),
+    take: () => {
+      const text = lines.join("");
+      lines = [];
+      return new TextEncoder().encode(text);
+    },
+  };
+}
+
+function cell(text: string): string {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,273 @@
+import { concatBytes } from "../../core/bytes.ts";
+import { type Database, DEFAULT_DATABASE } from "../database.ts";
+import { delay } from "../faults.ts";
+import { type Frame, frame, int32 } from "../messages.ts";
+import { literal } from "../session_settings.ts";
+import { DatabaseClient, type DescribedColumn } from "./database_client.ts";
+import { type Parameter, translate, type Translation } from "./dialect.ts";
+import { Failed, failureOf, type StatementFailure } from "./errors.ts";
+import type { WarehouseFaults } from "./faults.ts";
+import type { ResultLinks } from "./links.ts";
+import {
+  type ChunkEncoder,
+  csvEncoder,
+  type Format,
+  InlineLimitExceeded,
+  jsonEncoder,
+  ResultCollector,
+  type ResultLimits,
+  rowTexts,
+} from "./result.ts";
+import { columnTypes, schemaColumns, type WarehouseType } from "./types.ts";
+import type { Warehouse } from "./warehouses.ts";
+
+/** `status.state` of a statement. */
+export type StatementState = "PENDING" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELED" | "CLOSED";
+
+/** A statement as it was submitted. */
+export interface StatementRequest {
+  statement: string;
+  parameters: Parameter[];
+  catalog: string | undefined;
+  schema: string | undefined;
+  disposition: "INLINE" | "EXTERNAL_LINKS";
+  format: Format;
+  rowLimit: number;
+  byteLimit: number;
+}
+
+/** What a statement runs on. */
+export interface StatementEnvironment {
+  database: Database;
+  faults: WarehouseFaults;
+  links: ResultLinks;
+  /** Names of catalogs in lower case. */
+  catalogs: ReadonlySet<string>;
+  now(): Date;
+}
+
+const MEBIBYTE = 1 << 20;
+const INLINE_LIMIT = 25 * MEBIBYTE;
+const CHUNK_BYTES = 16 * MEBIBYTE;
+
+/** Milliseconds between two attempts to cancel: one that comes before the database has begun has no effect. */
+const CANCEL_INTERVAL = 50;
+
+/** A statement that runs on a warehouse. */
+export class Statement {
+  /** Begins with the time, as Databricks' ids. */
+  readonly id: string = `01f0${crypto.randomUUID().slice(4, 14)}1${crypto.randomUUID().slice(15)}`;
+  /** The user who submitted it. */
+  readonly owner: string;
+  readonly request: StatementRequest;
+  /** Resolves when the statement is over. */
+  readonly over: Promise<void>;
+  /** When the statement was over. */
+  overAt: number | undefined;
+  readonly #warehouse: Warehouse;
+  readonly #environment: StatementEnvironment;
+  readonly #stop = new AbortController();
+  #state: StatementState = "PENDING";
+  #failure: StatementFailure | undefined;
+  #columns: DescribedColumn[] = [];
+  #types: WarehouseType[] = [];
+  #result: ResultCollector | undefined;
+
+  constructor(request: StatementRequest, owner: string, warehouse: Warehouse, environment: StatementEnvironment) {
+    this.request = request;
+    this.owner = owner;
+    this.#warehouse = warehouse;
+    this.#environment = environment;
+    this.over = this.#run();
+  }
+
+  get state(): StatementState {
+    return this.#state;
+  }
+
+  /** `status` of the statement. */
+  get status(): Record<string, unknown> {
+    return { state: this.#state, ...this.#failure };
+  }
+
+  /** The result of a statement that has succeeded. */
+  get result(): ResultCollector | undefined {
+    return this.#state === "SUCCEEDED" ? this.#result : undefined;
+  }
+
+  /** `schema` of the result. */
+  get schema(): Record<string, unknown> {
+    const columns = schemaColumns(this.#columns, this.#types);
+    return { column_count: columns.length, ...(columns.length > 0 ? { columns } : {}) };
+  }
+
+  /** Cancels a statement that is not over. */
+  cancel(): void {
+    this.#stop.abort(new Canceled());
+  }
+
+  /** Cancels the statement if it is not over, and removes the result. */
+  async close(): Promise<void> {
+    this.cancel();
+    await this.over;
+    const files = this.#result?.chunks.flatMap(({ path }) => path ?? []) ?? [];
+    this.#result = undefined;
+    if (this.#state === "SUCCEEDED") this.#state = "CLOSED";
+    await Promise.all(files.map((path) => Deno.remove(path).catch(() => {})));
+  }
+
+  async #run(): Promise<void> {
+    const { faults } = this.#environment;
+    let indexOf = (_position: number): number => 0;
+    try {
+      await faults.mayLeave("PENDING", this.#stop.signal);
+      await this.#warehouse.running(this.#stop.signal);
+      const failure = faults.takeFailure();
+      this.#state = "RUNNING";
+      await faults.mayLeave("RUNNING", this.#stop.signal);
+      if (failure !== undefined) {
+        throw new Failed(failure.errorCode ?? "BAD_REQUEST", failure.message, failure.sqlState);
+      }
+      const { statement, parameters } = this.request;
+      const translation = translate(statement, parameters, this.#environment.catalogs);
+      indexOf = translation.indexOf;
+      await this.#unlessStopped((client) => this.#execute(client, translation));
+      this.#state = "SUCCEEDED";
+    } catch (error) {
+      const canceled = this.#stop.signal.aborted && this.#stop.signal.reason instanceof Canceled;
+      this.#state = canceled ? "CANCELED" : "FAILED";
+      if (!canceled) this.#failure = failureOf(this.#stopped(error), this.request.statement, indexOf);
+    }
+    this.overAt = this.#environment.now().getTime();
+  }
+
+  /** The reason to stop where there is one, else the error itself. */
+  #stopped(error: unknown): unknown {
+    if (this.#stop.signal.aborted) return this.#stop.signal.reason;
+    if (!(error instanceof InlineLimitExceeded)) return error;
+    return new Failed(
+      "BAD_REQUEST",
+      `Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result size of at most ` +
+        `${INLINE_LIMIT} bytes. Please execute the statement with disposition=EXTERNAL_LINKS if you want to download the ` +
+        "full result.",
+    );
+  }
+
+  /** Opens a session for the work, and cancels what it runs when the statement or the warehouse is stopped. */
+  async #unlessStopped(work: (client: DatabaseClient) => Promise<void>): Promise<void> {
+    const { signal } = this.#stop;
+    const settled = new AbortController();
+    const warehouseStopped = () => this.#stop.abort(new Failed("ABORTED", STOPPED));
+    this.#warehouse.stopped.addEventListener("abort", warehouseStopped, { signal: settled.signal });
+    const client = await DatabaseClient.open(this.#environment.database, this.#login());
+    const cancel = async (): Promise<void> => {
+      for (; !settled.signal.aborted; await delay(CANCEL_INTERVAL, settled.signal)) await client.cancel();
+    };
+    signal.addEventListener("abort", cancel, { signal: settled.signal });
+    try {
+      signal.throwIfAborted();
+      await work(client);
+      signal.throwIfAborted();
+    } catch (error) {
+      await client.cancel(); // rows that nobody wants
+      throw error;
+    } finally {
+      settled.abort();
+      await client.close();
+    }
+  }
+
+  #login(): Parameters<typeof DatabaseClient.open>[1] {
+    const { schema } = this.request;
+    const parameters = new Map([["TimeZone", "UTC"], ["application_name", "databricks-sql"]]);
+    if (schema !== undefined) parameters.set("search_path", `"${schema.replaceAll('"', '""')}"`);
+    return { role: this.owner, database: DEFAULT_DATABASE, parameters, readOnly: false };
+  }
+
+  async #execute(client: DatabaseClient, { sql, types, values }: Translation): Promise<void> {
+    await this.#checkNamespace(client);
+    this.#columns = await client.prepare(sql, types);
+    this.#types = await columnTypes(client, this.#columns);
+    this.#stop.signal.throwIfAborted();
+    this.#result = await this.#collector();
+    const formats = this.#types.map(({ asText }) => asText ? 0 : 1);
+    const tag = await client.execute(values, formats, (row) => this.#result!.add(row));
+    if (this.#columns.length === 0 && tag !== undefined) await this.#countRows(tag);
+    await this.#result.finish();
+  }
+
+  async #checkNamespace(client: DatabaseClient): Promise<void> {
+    const { catalog, schema } = this.request;
+    if (catalog !== undefined && !this.#environment.catalogs.has(catalog.toLowerCase())) {
+      const message =
+        `[NO_SUCH_CATALOG_EXCEPTION] Catalog '${catalog}' was not found. Please verify the catalog name and ` +
+        "then retry the query or command again. SQLSTATE: 42704";
+      throw new Failed("BAD_REQUEST", message, "42704");
+    }
+    if (schema === undefined) return;
+    const find = `SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) ${literal(schema)}`;
+    if ((await client.query(find)).length > 0) return;
+    const message =
+      `[SCHEMA_NOT_FOUND] The schema \`${schema}\` cannot be found. Verify the spelling and correctness of ` +
+      "the schema and catalog. SQLSTATE: 42704";
+    throw new Failed("BAD_REQUEST", message, "42704");
+  }
+
+  /** The result of a statement that has none of its own but changes rows, as Delta tables give it. */
+  async #countRows(tag: string): Promise<void> {
+    const [, command, count] = /^(INSERT|UPDATE|DELETE|SELECT)(?: 0)? (\d+)$/.exec(tag) ?? [];
+    if (command === undefined) return;
+    const inserts = command === "INSERT" || command === "SELECT"; // SELECT is the tag of CREATE TABLE AS
+    const names = ["num_affected_rows", ...(inserts ? ["num_inserted_rows"] : [])];
+    this.#columns = names.map((name) => ({ name, oid: 20, modifier: -1 }));
+    this.#types = names.map(() => ({ kind: "long", name: "LONG", text: "BIGINT" }));
+    this.#result = await this.#collector();
+    await this.#result.add(rowOf(names.map(() => BigInt(count!))));
+  }
+
+  async #collector(): Promise<ResultCollector> {
+    const { disposition, rowLimit: rows, byteLimit: bytes } = this.request;
+    const { chunkRows } = this.#warehouse;
+    const limits: ResultLimits = { rows, bytes, inlineBytes: Infinity, chunkRows, chunkBytes: CHUNK_BYTES };
+    if (disposition === "INLINE") {
+      let inline: (string | null)[][] = [];
+      return new ResultCollector(
+        { ...limits, inlineBytes: INLINE_LIMIT },
+        (row) => inline.push(rowTexts(row, this.#types)),
+        (chunk) => {
+          const rows = inline;
+          inline = [];
+          return Promise.resolve({ ...chunk, size: 0, inline: rows });
+        },
+      );
+    }
+    const encoder = await this.#encoder();
+    return new ResultCollector(limits, (row) => encoder.append(row), async (chunk) => {
+      const bytes = encoder.take(chunk.rows);
+      return { ...chunk, size: bytes.length, path: await this.#environment.links.keep(bytes) };
+    });
+  }
+
+  async #encoder(): Promise<ChunkEncoder> {
+    const names = this.#columns.map(({ name }) => name);
+    if (this.request.format === "JSON_ARRAY") return jsonEncoder(this.#types);
+    if (this.request.format === "CSV") return csvEncoder(names, this.#types);
+    const { arrowEncoder } = await import("./arrow.ts");
+    return arrowEncoder(names, this.#types);
+  }
+}
+
+/** The reason of a statement that its user has stopped. */
+class Canceled extends Error {}
+
+const STOPPED = "The SQL warehouse was stopped while the statement ran on it.";
+
+/** A DataRow of 64-bit integers. */
+function rowOf(values: bigint[]): Frame {
+  const columns = values.map((value) => {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigInt64(0, value);
+    return concatBytes([int32(8), bytes]);
+  });
+  return frame("D", new Uint8Array([0, values.length]), ...columns);
+}

@@ -1,0 +1,181 @@
+import type { DatabaseClient, DescribedColumn } from "./database_client.ts";
+
+/** How a value of a warehouse's type is read from Postgres and written. */
+export type Kind =
+  | "boolean"
+  | "short"
+  | "int"
+  | "long"
+  | "float"
+  | "double"
+  | "decimal"
+  | "string"
+  | "uuid"
+  | "binary"
+  | "date"
+  | "timestamp"
+  | "timestampNtz"
+  | "dayTime"
+  | "yearMonth"
+  | "json"
+  | "jsonb"
+  | "array"
+  | "struct"
+  | "void";
+
+/** A type of a SQL warehouse. */
+export interface WarehouseType {
+  kind: Kind;
+  /** `type_name` in a manifest, such as `LONG`. */
+  name: string;
+  /** `type_text` in a manifest, such as `BIGINT` or `ARRAY<BIGINT>`. */
+  text: string;
+  /** Of DECIMAL. */
+  precision?: number;
+  /** Of DECIMAL. */
+  scale?: number;
+  /** Of ARRAY. */
+  element?: WarehouseType;
+  /** Of STRUCT. */
+  fields?: { name: string; type: WarehouseType }[];
+  /** Whether Postgres sends the value as text; such values can't be in an ARRAY. */
+  asText?: boolean;
+}
+
+const STRING: WarehouseType = { kind: "string", name: "STRING", text: "STRING" };
+const AS_TEXT: WarehouseType = { ...STRING, asText: true };
+const YEAR_MONTH: WarehouseType = { kind: "yearMonth", name: "INTERVAL", text: "INTERVAL YEAR TO MONTH" };
+const DAY_TIME: WarehouseType = { kind: "dayTime", name: "INTERVAL", text: "INTERVAL DAY TO SECOND" };
+
+/** The types by the oid of Postgres's (pg_type.dat). */
+const SCALARS: Record<number, WarehouseType> = {
+  16: { kind: "boolean", name: "BOOLEAN", text: "BOOLEAN" },
+  17: { kind: "binary", name: "BINARY", text: "BINARY" },
+  18: STRING,
+  19: STRING,
+  20: { kind: "long", name: "LONG", text: "BIGINT" },
+  21: { kind: "short", name: "SHORT", text: "SMALLINT" },
+  23: { kind: "int", name: "INT", text: "INT" },
+  25: STRING,
+  114: { kind: "json", name: "VARIANT", text: "VARIANT" },
+  700: { kind: "float", name: "FLOAT", text: "FLOAT" },
+  701: { kind: "double", name: "DOUBLE", text: "DOUBLE" },
+  705: STRING,
+  1042: STRING,
+  1043: STRING,
+  1082: { kind: "date", name: "DATE", text: "DATE" },
+  1114: { kind: "timestampNtz", name: "TIMESTAMP_NTZ", text: "TIMESTAMP_NTZ" },
+  1184: { kind: "timestamp", name: "TIMESTAMP", text: "TIMESTAMP" },
+  2278: { kind: "void", name: "NULL", text: "VOID" },
+  2950: { ...STRING, kind: "uuid" },
+  3802: { kind: "jsonb", name: "VARIANT", text: "VARIANT" },
+};
+const NUMERIC = 1700;
+const INTERVAL = 1186;
+
+/** A type of Postgres that is not in the table: an array, a composite type, an enum, a domain. */
+interface CatalogType {
+  kind: string;
+  /** The oid of an array's elements, else 0. */
+  element: number;
+  /** The oid of a domain's type, else 0. */
+  base: number;
+  baseModifier: number;
+  attributes: [name: string, oid: number, modifier: number][];
+}
+
+/** The types of a result's columns. Types that a warehouse does not have become STRING, with Postgres's text. */
+export async function columnTypes(
+  client: DatabaseClient,
+  columns: readonly DescribedColumn[],
+): Promise<WarehouseType[]> {
+  const catalog = new Map<number, CatalogType>();
+  for (let wanted = unknown(columns.map(({ oid }) => oid), catalog); wanted.length > 0;) {
+    for (const row of await client.query(catalogQuery(wanted))) {
+      const [oid, kind, element, base, baseModifier, attributes] = row as string[];
+      catalog.set(Number(oid), {
+        kind: kind!,
+        element: Number(element),
+        base: Number(base),
+        baseModifier: Number(baseModifier),
+        attributes: JSON.parse(attributes!),
+      });
+    }
+    const found = [...catalog.values()];
+    wanted = unknown(
+      found.flatMap(({ element, base, attributes }) => [element, base, ...attributes.map((a) => a[1])]),
+      catalog,
+    );
+  }
+  return columns.map(({ oid, modifier }) => typeOf(oid, modifier, catalog));
+}
+
+function unknown(oids: number[], catalog: ReadonlyMap<number, CatalogType>): number[] {
+  const known = (oid: number) => oid === 0 || oid in SCALARS || [NUMERIC, INTERVAL].includes(oid) || catalog.has(oid);
+  return [...new Set(oids)].filter((oid) => !known(oid));
+}
+
+function catalogQuery(oids: number[]): string {
+  return `SELECT t.oid, t.typtype, CASE WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN t.typelem ELSE 0 END,
+    t.typbasetype, t.typtypmod, COALESCE((SELECT pg_catalog.json_agg(
+      pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8, a.atttypmod) ORDER BY a.attnum)
+      FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]')
+    FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) ANY ('{${oids}}'::pg_catalog.oid[])`;
+}
+
+function typeOf(oid: number, modifier: number, catalog: ReadonlyMap<number, CatalogType>): WarehouseType {
+  const scalar = SCALARS[oid];
+  if (scalar !== undefined) return scalar;
+  if (oid === NUMERIC) return decimal(modifier);
+  if (oid === INTERVAL) return yearsAndMonths(modifier) ? YEAR_MONTH : DAY_TIME;
+  const found = catalog.get(oid);
+  if (found === undefined) return AS_TEXT;
+  if (found.base > 0) return typeOf(found.base, found.baseModifier, catalog);
+  if (found.kind === "e") return STRING;
+  if (found.element > 0) return array(typeOf(found.element, modifier, catalog));
+  if (found.kind !== "c") return AS_TEXT;
+  return struct(found.attributes.map(([name, oid, modifier]) => ({ name, type: typeOf(oid, modifier, catalog) })));
+}
+
+/** An ARRAY, or a STRING where Postgres has no binary form of the elements that is read here. */
+function array(element: WarehouseType): WarehouseType {
+  if (element.asText) return AS_TEXT;
+  return { kind: "array", name: "ARRAY", text: `ARRAY<${element.text}>`, element };
+}
+
+function struct(fields: NonNullable<WarehouseType["fields"]>): WarehouseType {
+  if (fields.some(({ type }) => type.asText)) return AS_TEXT;
+  const texts = fields.map(({ name, type }) =>
+    `${/^\w+$/.test(name) ? name : `\`${name.replaceAll("`", "``")}\``}: ${type.text}`
+  );
+  return { kind: "struct", name: "STRUCT", text: `STRUCT<${texts.join(", ")}>`, fields };
+}
+
+const MAX_PRECISION = 38;
+
+/** DECIMAL of a `numeric`; without a precision it is DECIMAL(38, 18), as in Spark. */
+function decimal(modifier: number): WarehouseType {
+  const declared = modifier < 4
+    ? [MAX_PRECISION, 18]
+    : [(modifier - 4) >> 16 & 0xffff, (modifier - 4 & 0x7ff ^ 1024) - 1024];
+  const scale = Math.min(Math.max(declared[1]!, 0), MAX_PRECISION);
+  const precision = Math.min(Math.max(declared[0]! - Math.min(declared[1]!, 0), scale), MAX_PRECISION);
+  return { kind: "decimal", name: "DECIMAL", text: `DECIMAL(${precision},${scale})`, precision, scale };
+}
+
+/** Whether an interval's fields are years and months alone (bits 1 and 2 of the range in its modifier). */
+function yearsAndMonths(modifier: number): boolean {
+  const range = modifier >> 16 & 0x7fff;
+  return modifier >= 0 && range !== 0 && (range & ~0b110) === 0;
+}
+
+/** `schema.columns` of a manifest. */
+export function schemaColumns(columns: readonly DescribedColumn[], types: readonly WarehouseType[]): unknown[] {
+  return columns.map(({ name }, position) => {
+    const { name: type_name, text: type_text, precision, scale } = types[position]!;
+    const decimal = precision === undefined ? {} : { type_precision: precision, type_scale: scale };
+    const interval = type_name === "INTERVAL" ? { type_interval_type: type_text.replace("INTERVAL ", "") } : {};
+    return { name, type_text, type_name, ...decimal, ...interval, position };
+  });
+}

@@ -1,0 +1,134 @@
+import { createHash } from "node:crypto";
+import { ApiError, notFound } from "../api_error.ts";
+
+/** A SQL warehouse of the workspace. Its statements run on the local database. */
+export interface LocalWarehouse {
+  /** The name. */
+  name: string;
+  /** The id. @default {16 hexadecimal digits that depend on the name} */
+  id?: string;
+  /** The state at first. @default {"RUNNING"} */
+  state?: "RUNNING" | "STARTING" | "STOPPED" | "STOPPING" | "DELETING" | "DELETED";
+  /** Milliseconds that a start takes. @default {0} */
+  startTime?: number;
+  /** Rows of a chunk of a result. @default {as many as fit into 16 MiB} */
+  chunkRows?: number;
+}
+
+/** A SQL warehouse, which starts and stops. */
+export class Warehouse {
+  readonly id: string;
+  readonly name: string;
+  readonly chunkRows: number;
+  readonly #startTime: number;
+  readonly #creator: string;
+  #state: NonNullable<LocalWarehouse["state"]>;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #change = Promise.withResolvers<void>();
+  /** Aborts when the warehouse is stopped. */
+  #stopped = new AbortController();
+
+  constructor({ name, id, state = "RUNNING", startTime = 0, chunkRows = Infinity }: LocalWarehouse, creator: string) {
+    this.name = name;
+    this.id = id ?? createHash("sha256").update(name).digest("hex").slice(0, 16);
+    this.chunkRows = chunkRows;
+    this.#startTime = startTime;
+    this.#creator = creator;
+    this.#state = state;
+    if (state === "STARTING") this.#starting();
+  }
+
+  get state(): NonNullable<LocalWarehouse["state"]> {
+    return this.#state;
+  }
+
+  /** Whether it takes statements and can be started. */
+  get deleted(): boolean {
+    return this.#state === "DELETED" || this.#state === "DELETING";
+  }
+
+  /** Aborts when the warehouse, as it is now, is stopped or deleted. */
+  get stopped(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
+  start(): void {
+    if (this.#state === "STOPPED" || this.#state === "STOPPING") this.#starting();
+  }
+
+  /** Stops the warehouse, which ends its statements. */
+  stop(state: "STOPPED" | "DELETED" = "STOPPED"): void {
+    clearTimeout(this.#timer);
+    this.#become(state);
+    this.#stopped.abort();
+    this.#stopped = new AbortController();
+  }
+
+  /** Resolves when the warehouse is running, and starts it if need be. Rejects with the signal's reason. */
+  async running(signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<never>();
+    const abort = () => aborted.reject(signal.reason);
+    signal.throwIfAborted();
+    signal.addEventListener("abort", abort);
+    aborted.promise.catch(() => {});
+    try {
+      for (this.start(); this.#state !== "RUNNING"; this.start()) {
+        await Promise.race([this.#change.promise, aborted.promise]);
+      }
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** The warehouse as the API has it. */
+  json(host: string): Record<string, unknown> {
+    const path = `/sql/1.0/warehouses/${this.id}`;
+    return {
+      id: this.id,
+      name: this.name,
+      size: "XXSMALL",
+      cluster_size: "2X-Small",
+      min_num_clusters: 1,
+      max_num_clusters: 1,
+      num_clusters: this.#state === "RUNNING" ? 1 : 0,
+      num_active_sessions: 0,
+      auto_stop_mins: 10,
+      auto_resume: true,
+      creator_name: this.#creator,
+      state: this.#state,
+      spot_instance_policy: "COST_OPTIMIZED",
+      enable_photon: true,
+      enable_serverless_compute: true,
+      warehouse_type: "PRO",
+      channel: { name: "CHANNEL_NAME_CURRENT" },
+      odbc_params: { hostname: host, path, port: 443, protocol: "https" },
+      health: { status: "HEALTHY" },
+    };
+  }
+
+  #starting(): void {
+    this.#become("STARTING");
+    this.#timer = setTimeout(() => this.#become("RUNNING"), this.#startTime);
+    Deno.unrefTimer(this.#timer as unknown as number);
+  }
+
+  #become(state: Warehouse["state"]): void {
+    this.#state = state;
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+}
+
+/** The warehouse with an id. Throws an {@linkcode ApiError} 404 where there is none. */
+export function warehouseOf(warehouses: readonly Warehouse[], id: string): Warehouse {
+  const found = warehouses.find((warehouse) => warehouse.id === id);
+  if (found === undefined) throw notFound(`SQL warehouse with ID ${id} does not exist`);
+  return found;
+}
+
+/** The warehouse that a statement names. Databricks answers 400 for an unknown one. */
+export function warehouseFor(warehouses: readonly Warehouse[], id: string): Warehouse {
+  const found = warehouses.find((warehouse) => warehouse.id === id && !warehouse.deleted);
+  if (found === undefined) throw new ApiError(400, "INVALID_PARAMETER_VALUE", `${id} is not a valid endpoint id.`);
+  return found;
+}
