@@ -93,7 +93,7 @@ const VALUES: [string, string, string, string | null][] = [
   ["1e20::float8", "DOUBLE", "DOUBLE", "1.0E20"],
   ["'-infinity'::float8", "DOUBLE", "DOUBLE", "-Infinity"],
   ["12.5::numeric(10,2)", "DECIMAL(10,2)", "DECIMAL", "12.50"],
-  ["-0.005::numeric(10,3)", "DECIMAL(10,3)", "DECIMAL", "-0.005"],
+  ["(-0.005)::numeric(10,3)", "DECIMAL(10,3)", "DECIMAL", "-0.005"],
   ["99999999999999999999999999999999999999::numeric(38,0)", "DECIMAL(38,0)", "DECIMAL", "9".repeat(38)],
   ["1/3::numeric", "DECIMAL(38,18)", "DECIMAL", "0.333333333333333333"],
   ["true", "BOOLEAN", "BOOLEAN", "true"],
