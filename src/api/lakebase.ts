@@ -1,19 +1,21 @@
 import type { Pool } from "npm:@types/pg@^8.11.0";
-import { LakebaseError } from "../core/errors.ts";
 import type { CredentialCache } from "../auth/credential.ts";
 import type { Endpoint } from "../auth/endpoint.ts";
 import type { Workspace } from "../auth/workspace.ts";
 import type { ExploreOptions } from "../catalog/relation.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { renderCard } from "../draw/card.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { describeTable } from "../explore/describe.ts";
+import type { DiffOptions } from "../explore/diff/rows.ts";
+import type { Pair, Side } from "../explore/diff/sides.ts";
 import type { ListingParts } from "../explore/listing.ts";
 import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import type { TypeParsers } from "../settings/options.ts";
-import type { Fragment } from "../sql/fragment.ts";
+import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { takesNothing } from "../sql/options.ts";
 import type { Result } from "./result.ts";
@@ -27,9 +29,16 @@ import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { Checkup } from "./check.ts";
 import type { Lakehouse, LakehouseOptions } from "./lakehouse.ts";
-import { type Listing, makeListing, type Profile, type TableDescription } from "./listing.ts";
+import {
+  type Listing,
+  makeListing,
+  type Profile,
+  type SchemaDiff,
+  type TableDescription,
+  type TableDiff,
+} from "./listing.ts";
 import { Lookup } from "./lookup.ts";
-import { placeAmong } from "./place.ts";
+import { placeAmong, placesOfTwo } from "./place.ts";
 import { type Queryable, queryable } from "./queryable.ts";
 import { DatabaseSession } from "./session.ts";
 import type { Sql } from "./sql.ts";
@@ -298,6 +307,95 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
     return this.#list((find) => profileRows(find, what, options));
+  }
+
+  /**
+   * Compares the schema of this database with that of another one, usually of a branch: tables, columns, constraints, indexes,
+   * triggers, policies, views, sequences, functions, types, schemas and extensions. It reads the catalogs only. It is not a
+   * migration tool: it makes no SQL, and leaves out owners, privileges, comments and settings of storage.
+   *
+   * @param other The other connection. What only it has was `added`, what only this one has was `removed`.
+   * @returns A row for each object that differs: `change`, `kind`, `name`, and the definitions `before` (here) and `after`
+   * (there); and as properties the counts `added`, `removed`, `changed` and `total`. What belongs to a table that was added or
+   * removed is not listed besides the table. In a cell it draws itself.
+   * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared; or as {@linkcode query}.
+   */
+  diff(other: Lakebase, options?: Omit<DiffOptions, "limit">): Lookup<SchemaDiff>;
+  /**
+   * Compares the rows of a table with those of the same table in another database, usually of a branch. Both servers add up
+   * hashes of their rows in groups, and only the rows of groups that differ are fetched. Each database is read in one state
+   * (`REPEATABLE READ`), and values are compared as the texts that the server writes.
+   *
+   * Rows are matched by the primary key, or else by another unique index without NULLs, that both tables have. Without one,
+   * whole rows are counted.
+   *
+   * @param other The other connection. Rows that only it has were `added`, rows that only this one has were `removed`.
+   * @param table A table as {@linkcode describe} takes it; a view has no key.
+   * @param options The most rows to keep: `limit`, by default 1,000. All that differ are counted.
+   * @returns A row for each row that differs: `change`, `key`, `columns` (the names of those that differ), `before` (here) and
+   * `after` (there); and as properties the counts `added`, `removed`, `changed` and `total`, the `key`, the columns that `only`
+   * one table has, the `types` that differ, and how many rows were `fetched`. In a cell it draws itself.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` if one database has no such table; `BAD_PARAMETER` if the two
+   * can't be compared; or as {@linkcode query}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using here = await connect({ local: true });
+   * await using there = await connect({ local: { projects: [{ id: "copy" }] } });
+   * for (const db of [here, there]) await db.sql`CREATE TABLE trips AS SELECT n AS id, n * 1.5 AS fare FROM generate_series(1, 9) AS n`;
+   * for (const db of [here, there]) await db.sql`ALTER TABLE trips ADD PRIMARY KEY (id)`;
+   * await there.sql`DELETE FROM trips WHERE fare < 3`;
+   * await there.sql`UPDATE trips SET fare = 0 WHERE id = 7`;
+   * const diff = await here.diff(there, "trips");
+   * assert.deepEqual([diff.added, diff.removed, diff.changed], [0, 1, 1]);
+   * assert.deepEqual(diff.map(({ change, key, columns }) => [change, key, columns]), [
+   *   ["removed", { id: 1 }, []],
+   *   ["changed", { id: 7 }, ["fare"]],
+   * ]);
+   * ```
+   */
+  diff(other: Lakebase, table: string | Fragment, options?: DiffOptions): Lookup<TableDiff>;
+  diff(
+    other: Lakebase,
+    what: string | Fragment | DiffOptions = {},
+    options: DiffOptions = {},
+  ): Lookup<SchemaDiff> | Lookup<TableDiff> {
+    const listing = async <Row, Facts extends object>(
+      compare: (sides: Pair<Side>) => Promise<ListingParts<Row, Facts>>,
+    ) => {
+      const { transaction } = originOf(this.#find());
+      return makeListing(await compare(this.#beside(other)), { transaction });
+    };
+    if (typeof what === "string" || what instanceof Fragment) {
+      return new Lookup(() =>
+        listing(async (sides) => {
+          const { diffRows } = await import("../explore/diff/rows.ts");
+          return await diffRows(sides, what, options);
+        })
+      );
+    }
+    return new Lookup(() =>
+      listing(async (sides) => {
+        const { diffSchemas } = await import("../explore/diff/schema.ts");
+        return await diffSchemas(sides, what);
+      })
+    );
+  }
+
+  /** This connection and another one, as the two sides of a comparison. */
+  #beside(other: Lakebase): Pair<Side> {
+    if (!(other instanceof Lakebase) || other === this) {
+      const found = other === this ? "itself" : other === null ? "null" : typeof other;
+      throw new LakebaseError(
+        "BAD_PARAMETER",
+        `Cannot compare this connection with ${found}; diff() takes another connection: db.diff(await connect({ ... }), "trips")`,
+      );
+    }
+    const [here, there] = placesOfTwo(this.#parts, other.#parts);
+    return { before: { find: this.#find, name: here }, after: { find: other.#find, name: there } };
   }
 
   /**

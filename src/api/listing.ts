@@ -2,6 +2,8 @@ import { DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { type Origin, originText } from "../draw/result.ts";
 import { type Bundle, renderTable } from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
+import type { RowDifference, TableDiffFacts } from "../explore/diff/rows.ts";
+import type { SchemaDifference, SchemaDiffFacts } from "../explore/diff/schema.ts";
 import type { ListingParts } from "../explore/listing.ts";
 import type { ColumnProfile, ProfileFacts } from "../explore/profile.ts";
 import { OUTCOME } from "../sql/result.ts";
@@ -50,6 +52,12 @@ export type TableDescription = Listing<ColumnInfo> & TableFacts;
 
 /** A profile: an array that has a row for each column and draws itself. */
 export type Profile = Listing<ColumnProfile> & ProfileFacts;
+
+/** The rows of a table that differ in two databases: an array that draws itself. */
+export type TableDiff = Listing<RowDifference> & TableDiffFacts;
+
+/** What differs in the schemas of two databases: an array that draws itself. */
+export type SchemaDiff = Listing<SchemaDifference> & SchemaDiffFacts;
 
 /**
  * Makes a listing.

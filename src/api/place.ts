@@ -27,6 +27,17 @@ export function placeInFull({ endpoint, host, port, database, user, readOnly }: 
   return `${server}, database ${database}, as ${user}${readOnly ? ", read only" : ""}`;
 }
 
+/** The names that tell two connections apart: of their branches, else their addresses. */
+export function placesOfTwo(one: Place, other: Place): [one: string, other: string] {
+  const [here, there] = [branchOf(one), branchOf(other)];
+  if (here !== undefined && there !== undefined && here !== there) return [`branch ${here}`, `branch ${there}`];
+  return [placeAmong(one, [other]), placeAmong(other, [one])];
+}
+
+function branchOf({ endpoint }: Place): string | undefined {
+  return /^projects\/[^/]+\/branches\/([^/]+)/.exec(endpoint?.name ?? "")?.[1];
+}
+
 /** The shortest address that tells a connection from the others. */
 export function placeAmong(place: Place, others: readonly Place[]): string {
   const short = ({ database, host, port }: Place) => `${database} at ${host}:${port}`;

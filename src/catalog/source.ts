@@ -58,6 +58,13 @@ export async function columnsOf(find: FindSession, source: Source, { signal }: S
   return (await run(find, statement, { signal, single: true }))[OUTCOME].fields;
 }
 
+/** The number of rows as the planner estimates it. It knows a table's current size, so no analyze is needed. */
+export async function plannedRows(find: FindSession, from: string): Promise<number> {
+  type Explained = { "QUERY PLAN": { Plan: { "Plan Rows": number } }[] };
+  const [plan] = await look<Explained>(find, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);
+  return plan!["QUERY PLAN"][0]!.Plan["Plan Rows"];
+}
+
 /** Runs statements in a read-only transaction, where they see one state of the database; uses an open transaction. */
 export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
   if (session.transaction !== undefined) return await work(() => session);

@@ -1,5 +1,5 @@
 import { type ExploreOptions, look } from "../catalog/relation.ts";
-import { brackets, columnsOf, readOnly, type Source, sourceOf } from "../catalog/source.ts";
+import { brackets, columnsOf, plannedRows, readOnly, type Source, sourceOf } from "../catalog/source.ts";
 import { countText } from "../core/text.ts";
 import { barsPicture, cellText } from "../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
@@ -219,11 +219,9 @@ export async function chooseRows(tx: FindSession, source: Source, most: number):
   return { clause: `TABLESAMPLE ${method} (${(100 * most) / of}) REPEATABLE (${SEED})`, of };
 }
 
-/** Estimates a table's rows. The planner knows the table's current size, so no analyze is needed. */
+/** Estimates a table's rows; a table of moderate size is counted. */
 async function rowsOf(tx: FindSession, { text: from }: Source, most: number): Promise<number> {
-  type Explained = { "QUERY PLAN": { Plan: { "Plan Rows": number } }[] };
-  const [plan] = await look<Explained>(tx, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);
-  const estimate = plan!["QUERY PLAN"][0]!.Plan["Plan Rows"];
+  const estimate = await plannedRows(tx, from);
   if (estimate <= most || estimate > COUNTED_UNTIL) return estimate;
   const [counted] = await look<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
   return counted!.n;

@@ -6,6 +6,7 @@ import { exchange, type FindSession, learnTypes, leftTransaction, restore } from
 import type { LookUp } from "./learned_types.ts";
 import type { Lease, Session } from "./session.ts";
 import { acquire, type StopOptions, stoppable, until } from "./stop.ts";
+import type { ParserSource } from "./types.ts";
 
 /** Rows of the first batch, before it is known how large they are. */
 const FIRST_BATCH = 100;
@@ -47,12 +48,17 @@ export class Reader implements AsyncDisposable {
   #lease: Lease | undefined;
   #next = FIRST_BATCH;
 
-  /** Made of a statement; the signal ends it. */
-  constructor(session: Session, statement: Statement, signal: AbortSignal | undefined) {
+  /** Made of a statement; the signal ends it. `types` tell how values become JavaScript's, instead of the session's. */
+  constructor(
+    session: Session,
+    statement: Statement,
+    signal: AbortSignal | undefined,
+    types: ParserSource = session.types,
+  ) {
     this.#session = session;
     this.#statement = statement;
     this.#signal = signal;
-    const { types, learned, transaction } = session;
+    const { learned, transaction } = session;
     this.#portal = new Portal(statement, { types, learned, held: transaction !== undefined });
   }
 

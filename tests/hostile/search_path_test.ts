@@ -70,7 +70,7 @@ ALTER ROLE person SET search_path = evil, pg_catalog, public;
 `;
 
 /** Each thing that the module does with SQL of its own; the person's SQL names what it means. */
-const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown>> = {
+const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => PromiseLike<unknown>> = {
   version: (db) => db.version(),
   tables: async (db) => assert.equal((await db.tables("public.*")).length, 3),
   "tables of all schemas": (db) => db.tables(),
@@ -88,6 +88,17 @@ const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown
   },
   "a sampled profile": (db) => db.profile("public.rides", { sample: 1000 }),
   "a query's profile": (db) => db.profile(db.sql`SELECT * FROM public.rides`),
+  "a difference of rows": async (db, _, twin) => {
+    for (const table of ["public.stations", "public.rides", "public.stops"]) {
+      const { added, removed, changed } = await db.diff(twin, table);
+      assert.deepEqual([added, removed, changed], [0, 0, 0], table);
+    }
+    await twin.query("UPDATE public.stations SET zone = 'other'");
+    assert.deepEqual((await db.diff(twin, "public.stations")).map(({ columns }) => columns), [["zone"]]);
+    await twin.query("UPDATE public.rides SET fare = id");
+    assert.equal((await db.diff(twin, "public.rides")).added, 20_000);
+  },
+  "a difference of schemas": async (db, _, twin) => assert.deepEqual([...await db.diff(twin)], []),
   "a drawn query": async (db) => {
     assert.match(await drawn(db.sql`SELECT mood, moods, doc FROM public.rides`), /fine/);
     await drawn(db.sql`SELECT * FROM public.stations`);
@@ -183,14 +194,19 @@ Deno.test({
       await owner.pool.query("ALTER SYSTEM SET log_statement = 'all'");
       await owner.pool.query("SELECT pg_reload_conf()");
     }
+    {
+      await using owner = await connect({ ...login, database: "template1", user: "postgres", password: "none" });
+      await owner.query("CREATE DATABASE twin TEMPLATE postgres");
+    }
     await using folder = await temporaryFolder();
     const failed: string[] = [];
     {
       await using db = await connect({ ...login, user: "person", password: "none" });
+      await using twin = await connect({ ...login, database: "twin", user: "person", password: "none" });
       const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);
       assert.match(hijacked.message, /hijacked/, "the schema is hostile");
       for (const [name, use] of Object.entries(USES)) {
-        await use(db, folder.path).then(undefined, (error: Error) => failed.push(`${name}: ${error.message}`));
+        await use(db, folder.path, twin).then(undefined, (error: Error) => failed.push(`${name}: ${error.message}`));
       }
     }
     await check({ ...login, user: "person", password: "none" });

@@ -1,0 +1,150 @@
+import { countText } from "../../core/text.ts";
+import { cellText, ServerText } from "../../draw/cell.ts";
+import { drawnValue } from "../../draw/server_text.ts";
+import { elapsedText, type TableOptions } from "../../draw/table.ts";
+import type { RowDifference, TableDiffFacts } from "./rows.ts";
+import type { Pair } from "./sides.ts";
+
+/** What a drawing tells besides the rows. */
+export interface Drawing {
+  /** The names of the two databases. */
+  names: Pair<string>;
+  /** How long the comparison took, in milliseconds. */
+  elapsed: number;
+  /** The Postgres types of the columns, by name. */
+  columnTypes: ReadonlyMap<string, string>;
+}
+
+/** The most rows that are drawn. */
+const DRAWN = 100;
+
+/** Lays out the rows that differ: a changed value as `old → new`. Without such rows, the counts. */
+export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], drawing: Drawing): TableOptions {
+  const { names, elapsed, columnTypes } = drawing;
+  const caption = `${facts.table}: from ${names.before} to ${names.after}`;
+  const footer = [
+    `${differencesText(facts)} in ${totalText(facts.total)}, ${elapsedText(elapsed)}`,
+    ...keptText(facts, rows.length),
+    ...columnTexts(facts, names),
+  ].join("; ");
+  if (rows.length === 0) return { ...drawCounts(facts), caption, footer };
+  const drawn = rows.slice(0, DRAWN);
+  const columns = drawnColumns(facts, rows);
+  return {
+    columns: [
+      { name: "change", type: "text" },
+      ...columns.map((name) => ({ name, type: columnTypes.get(name) ?? "text" })),
+    ],
+    rows: drawn.map((
+      row,
+    ) => [row.change, ...columns.map((name) => drawnCell(row, name, columnTypes.get(name) ?? "text"))]),
+    caption,
+    footer,
+  };
+}
+
+function drawCounts({ added, removed, changed, key, total }: TableDiffFacts): Pick<TableOptions, "columns" | "rows"> {
+  const counts: [string, number][] = [["added", added], ["removed", removed]];
+  if (key !== null) counts.push(["changed", changed]);
+  return {
+    columns: [{ name: "change", type: "text" }, { name: key === null ? "whole rows" : "rows", type: "int8" }],
+    rows: [...counts, ["equal", total.before - removed - changed]].map(([name, count]) => [
+      name,
+      count!.toLocaleString("en-US"),
+    ]),
+  };
+}
+
+function differencesText({ added, removed, changed, key }: TableDiffFacts): string {
+  if (added + removed + changed === 0) return "no differences";
+  const of = (count: number, what: string) => `${count.toLocaleString("en-US")} ${what}`;
+  return [of(added, "added"), of(removed, "removed"), ...(key === null ? [] : [of(changed, "changed")])].join(", ");
+}
+
+function totalText({ before, after }: Pair<number>): string {
+  return before === after
+    ? countText(before, "row")
+    : `${before.toLocaleString("en-US")} and ${countText(after, "row")}`;
+}
+
+function keptText({ added, removed, changed, key }: TableDiffFacts, kept: number): string[] {
+  if (key === null) return ["the tables share no key, so whole rows were counted"];
+  const all = added + removed + changed;
+  const drawn = Math.min(kept, DRAWN);
+  return [
+    ...(drawn < all ? [`${countText(drawn, "row")} shown`] : []),
+    ...(kept < all ? [`${countText(kept, "row")} kept, see the option limit`] : []),
+  ];
+}
+
+function columnTexts({ only, types }: TableDiffFacts, names: Pair<string>): string[] {
+  const missing = (columns: readonly string[], name: string) =>
+    columns.length === 0 ? [] : [`not compared: ${columns.join(", ")}, only in ${name}`];
+  return [
+    ...missing(only.before, names.before),
+    ...missing(only.after, names.after),
+    ...types.map(({ column, before, after }) =>
+      `${column} is ${before} in ${names.before} and ${after} in ${names.after}`
+    ),
+  ];
+}
+
+/** The key's columns, then those that differ; all of them if whole rows were added or removed. */
+function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): string[] {
+  const whole = rows.find(({ change }) => change !== "changed");
+  const names = whole === undefined
+    ? rows.flatMap(({ columns }) => columns)
+    : Object.keys((whole.before ?? whole.after)!);
+  return [...new Set([...key!, ...names])];
+}
+
+/** A value as the server wrote it; a changed one as both, from the place on where they differ. */
+function drawnCell({ columns, before, after }: RowDifference, name: string, type: string): unknown {
+  if (!columns.includes(name)) return drawnValue(after ?? before, name);
+  const text = (row: unknown) => cellText(drawnValue(row, name), type, MOST_COMPARED)?.text ?? "NULL";
+  return new ServerText(excerpts(text(before), text(after)).join(" → "));
+}
+
+/** The most characters of a value that are searched for a difference to draw. */
+const MOST_COMPARED = 10_000;
+/** The most characters of each of two excerpts. */
+const EXCERPT = 80;
+/** The characters before the first difference that an excerpt shows. */
+const CONTEXT = 20;
+
+/** Cuts two long texts so that their first difference is visible. */
+export function excerpts(before: string, after: string, length: number = EXCERPT): [before: string, after: string] {
+  const shorter = Math.min(before.length, after.length);
+  let start = 0;
+  if (Math.max(before.length, after.length) > length) {
+    while (start < shorter && before[start] === after[start]) start++;
+    start = Math.max(0, start - CONTEXT);
+  }
+  const cut = (text: string) => {
+    const end = text.length > start + length ? `${text.slice(start, start + length)}…` : text.slice(start);
+    return (start > 0 ? `…${end}` : end).toWellFormed();
+  };
+  return [cut(before), cut(after)];
+}
+
+/** Sorts rows by their key. */
+export function inOrderOfKeys(rows: readonly RowDifference[]): RowDifference[] {
+  return rows.toSorted((one, other) => {
+    for (const [name, value] of Object.entries(one.key)) {
+      const order = compare(value, other.key[name]);
+      if (order !== 0) return order;
+    }
+    return 0;
+  });
+}
+
+/** Compares numbers and times as such, all else as text, in which digits count as numbers. */
+function compare(one: unknown, other: unknown): number {
+  const [a, b] = [one, other] as [number, number];
+  if (typeof one !== "string" && typeof one === typeof other && one !== null && (a < b || a > b || a === b)) {
+    return a < b ? -1 : a > b ? 1 : 0;
+  }
+  return COLLATOR.compare(String(one), String(other));
+}
+
+const COLLATOR = new Intl.Collator("en", { numeric: true });

@@ -1,0 +1,208 @@
+import type { ExploreOptions } from "../../catalog/relation.ts";
+import type { Fragment } from "../../sql/fragment.ts";
+import { checkCall } from "../../sql/options.ts";
+import { type Field, RowReader } from "../../sql/result.ts";
+import type { FindSession } from "../../sql/run.ts";
+import { stoppable } from "../../sql/stop.ts";
+import { fieldsFor, type ListingParts } from "../listing.ts";
+import { compareBuckets, type Differing, type HashedTable, hashedTable, isIn } from "./buckets.ts";
+import { drawRows, inOrderOfKeys } from "./drawn_rows.ts";
+import { merge, type TextRow } from "./merge.ts";
+import { onBoth, type Pair, type Side } from "./sides.ts";
+import { type ComparedTable, findTable } from "./table.ts";
+
+/** Options of `diff()`. */
+export interface DiffOptions extends ExploreOptions {
+  /** The most rows to keep; all that differ are counted. Only with a table. @default {1000} */
+  limit?: number;
+}
+
+/** A row that differs. */
+export interface RowDifference {
+  /** Whether the row is only in the other database (`added`), only in this one (`removed`), or in both (`changed`). */
+  change: "added" | "removed" | "changed";
+  /** The values of the key. */
+  key: Record<string, unknown>;
+  /** The names of the columns that differ; none if the row was added or removed. */
+  columns: string[];
+  /** The row of this database; `null` if it has none. */
+  before: Record<string, unknown> | null;
+  /** The row of the other database; `null` if it has none. */
+  after: Record<string, unknown> | null;
+}
+
+/** What the comparison of a table tells besides the rows. */
+export interface TableDiffFacts {
+  /** The table's name with its schema. */
+  readonly table: string;
+  /** The columns that identify a row; `null` if the two tables share no key, so that whole rows are counted. */
+  readonly key: readonly string[] | null;
+  /** The number of rows that only the other database has. */
+  readonly added: number;
+  /** The number of rows that only this database has. */
+  readonly removed: number;
+  /** The number of rows that both have and that differ; 0 without a key. */
+  readonly changed: number;
+  /** The number of all rows: `before` in this database, `after` in the other one. */
+  readonly total: Pair<number>;
+  /** The columns that the other table does not have, so that they were not compared. */
+  readonly only: Pair<readonly string[]>;
+  /** The columns whose types differ; their values were compared as text. */
+  readonly types: readonly ({ column: string } & Pair<string>)[];
+  /** The number of rows that came from both servers to find the differences. */
+  readonly fetched: number;
+}
+
+/** The number of rows that are fetched with all of their columns; from more, only those that differ. */
+const FETCHED_WHOLE = 10_000;
+
+const LIMIT = [(value: unknown) => Number.isInteger(value) && value as number > 0, "a whole number above 0"] as const;
+
+/** Compares the rows of a table in two databases; see `Lakebase.diff`. */
+export async function diffRows(
+  sides: Pair<Side>,
+  table: string | Fragment,
+  options: DiffOptions,
+): Promise<ListingParts<RowDifference, TableDiffFacts>> {
+  const { limit = 1000 } = checkCall("compare the tables", options, { limit: LIMIT });
+  using stop = stoppable(options);
+  const started = performance.now();
+  const { rows, facts, columnTypes } = await onBoth(sides, stop, {}, async (tx) => {
+    const compared = await findTable(tx, table);
+    const hashed = hashedTable(compared);
+    const { rows: total, differing } = await compareBuckets(tx, hashed);
+    const { name, key = null, only, types } = compared;
+    const counted = key === null
+      ? await countWholeRows(tx, hashed, differing)
+      : await findRows({ tx, compared, hashed, differing, limit });
+    return { ...counted, facts: { table: name, key, ...counted.counts, total, only, types } };
+  });
+  stop.succeeded();
+  const elapsed = performance.now() - started;
+  const names = { before: sides.before.name, after: sides.after.name };
+  const draw = (drawn: readonly RowDifference[]) => drawRows(facts, drawn, { names, elapsed, columnTypes });
+  return { rows: inOrderOfKeys(rows), fields: DIFFERENCE_FIELDS, elapsed, facts, draw };
+}
+
+const DIFFERENCE_FIELDS = fieldsFor({ change: "text", key: "json", columns: "json", before: "json", after: "json" });
+
+/** The rows that were found, and how many there are. */
+interface Found {
+  rows: RowDifference[];
+  counts: Pick<TableDiffFacts, "added" | "removed" | "changed" | "fetched">;
+  /** The Postgres types of the columns of the rows, by name. */
+  columnTypes: ReadonlyMap<string, string>;
+}
+
+const NONE: Found = {
+  rows: [],
+  counts: { added: 0, removed: 0, changed: 0, fetched: 0 },
+  columnTypes: new Map(),
+};
+
+/** Counts the rows that one side has more often than the other. */
+async function countWholeRows(tx: Pair<FindSession>, table: HashedTable, differing: Differing): Promise<Found> {
+  if (differing.rows === 0) return NONE;
+  const counts = { ...NONE.counts };
+  const [condition, values] = isIn(table, differing);
+  const text =
+    `SELECT ${table.place} AS h, ${table.identity} AS k, pg_catalog.count(*) AS n FROM ${table.from} ${condition}
+    GROUP BY 1, 2 ORDER BY 1`;
+  const { fetched } = await merge(tx, { text, values }, ({ before, after }) => {
+    const more = Number(after?.["n"] ?? 0) - Number(before?.["n"] ?? 0);
+    if (more > 0) counts.added += more;
+    else counts.removed -= more;
+  });
+  return { ...NONE, counts: { ...counts, fetched } };
+}
+
+interface Search {
+  tx: Pair<FindSession>;
+  compared: ComparedTable;
+  hashed: HashedTable;
+  differing: Differing;
+  limit: number;
+}
+
+/** Finds the rows that differ by their key. Many rows are first compared by their hashes, then fetched up to the limit. */
+async function findRows(search: Search): Promise<Found> {
+  const { tx, hashed, differing, limit } = search;
+  if (differing.rows === 0) return NONE;
+  const [condition, values] = isIn(hashed, differing);
+  if (differing.rows <= FETCHED_WHOLE) return await fetchRows(search, condition, values);
+  const counts = { ...NONE.counts };
+  const places: string[] = [];
+  const text = `SELECT ${hashed.place} AS h, ${hashed.identity} AS k, ${hashed.content} AS c
+    FROM ${hashed.from} ${condition} ORDER BY 1`;
+  const { fetched } = await merge(tx, { text, values }, ({ before, after }) => {
+    const change = changeOf(before, after, () => before!["c"] !== after!["c"]);
+    if (change === undefined) return;
+    counts[change]++;
+    if (places.length < limit) places.push((before ?? after)!["h"]!);
+  });
+  const isKept = `WHERE ${hashed.place} OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[])`;
+  const kept = await fetchRows(search, isKept, [places]);
+  return { ...kept, counts: { ...counts, fetched: fetched + kept.counts.fetched } };
+}
+
+function changeOf(
+  before: TextRow | undefined,
+  after: TextRow | undefined,
+  differ: () => boolean,
+): RowDifference["change"] | undefined {
+  if (before === undefined) return "added";
+  if (after === undefined) return "removed";
+  return differ() ? "changed" : undefined;
+}
+
+/** Fetches whole rows, and keeps those that differ up to the limit. */
+async function fetchRows(
+  { tx, compared: { columns, key }, hashed, limit }: Search,
+  condition: string,
+  values: readonly unknown[],
+): Promise<Found> {
+  const names = columns.map((_, index) => `c${index}`);
+  const text = `SELECT ${hashed.place} AS h, ${hashed.identity} AS k, ${
+    columns.map(({ quoted }, index) => `t.${quoted} AS c${index}`).join(", ")
+  } FROM ${hashed.from} ${condition} ORDER BY 1`;
+  const counts = { added: 0, removed: 0, changed: 0 };
+  const kept: { change: RowDifference["change"]; before?: TextRow; after?: TextRow }[] = [];
+  const { fetched, fields } = await merge(tx, { text, values }, ({ before, after }) => {
+    const change = changeOf(before, after, () => names.some((name) => before![name] !== after![name]));
+    if (change === undefined) return;
+    counts[change]++;
+    if (kept.length < limit) kept.push({ change, ...(before && { before }), ...(after && { after }) });
+  });
+  const read = {
+    before: await valueReader(tx.before, columns, fields.before),
+    after: await valueReader(tx.after, columns, fields.after),
+  };
+  const rows = kept.map(({ change, before, after }): RowDifference => {
+    const [one, other] = [before && read.before(before), after && read.after(after)];
+    const whole = (other ?? one)!;
+    return {
+      change,
+      key: Object.fromEntries(key!.map((name) => [name, whole[name]])),
+      columns: change === "changed"
+        ? columns.flatMap(({ name }, index) => before![`c${index}`] === after![`c${index}`] ? [] : name)
+        : [],
+      before: one ?? null,
+      after: other ?? null,
+    };
+  });
+  const known = fields.before.length > 0 ? fields.before : fields.after;
+  const columnTypes = new Map(columns.map(({ name }, index) => [name, known[index + 2]!.type]));
+  return { rows, counts: { ...counts, fetched }, columnTypes };
+}
+
+/** Gives a function that parses the texts of a row as those of a query. */
+async function valueReader(
+  find: FindSession,
+  columns: ComparedTable["columns"],
+  fields: readonly Field[],
+): Promise<(row: TextRow) => Record<string, unknown>> {
+  const { types, learned } = await find();
+  const own = columns.map(({ name }, index) => ({ ...fields[index + 2]!, name, key: name }));
+  const reader = new RowReader(own, types, learned);
+  return (row) => reader.read(columns.map((_, index) => row[`c${index}`]!)) as Record<string, unknown>;
+}

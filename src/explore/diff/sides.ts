@@ -1,0 +1,101 @@
+import { look } from "../../catalog/relation.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import type { FindSession } from "../../sql/run.ts";
+import type { StopOptions } from "../../sql/stop.ts";
+import { transact } from "../../sql/transaction.ts";
+
+/** A thing of each of the two databases: `before` of the connection whose `diff()` was called, `after` of the other one. */
+export interface Pair<T> {
+  /** The thing of the connection whose `diff()` was called. */
+  readonly before: T;
+  /** The thing of the other connection. */
+  readonly after: T;
+}
+
+/** One of the two databases. */
+export interface Side {
+  /** Finds the session. */
+  find: FindSession;
+  /** The name by which the drawing tells it from the other one. */
+  name: string;
+}
+
+/** Does the same on both sides at once. */
+export async function both<T, R>({ before, after }: Pair<T>, work: (one: T) => Promise<R>): Promise<Pair<R>> {
+  const [first, second] = await Promise.all([work(before), work(after)]);
+  return { before: first, after: second };
+}
+
+/**
+ * Runs statements on both databases, each in a read-only transaction that sees one state of its database. In an open
+ * transaction they are part of it, so they see what it sees.
+ *
+ * @param settings Settings of the server, besides those that make texts equal for equal values.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared.
+ */
+export async function onBoth<T>(
+  sides: Pair<Side>,
+  { signal }: StopOptions,
+  settings: Readonly<Record<string, string>>,
+  work: (tx: Pair<FindSession>) => Promise<T>,
+): Promise<T> {
+  checkServers(await both(sides, async ({ find }) => (await look<Server>(find, SERVER, [], { signal }))[0]!));
+  const inSnapshot = async <R>({ find }: Side, read: (tx: FindSession) => Promise<R>): Promise<R> => {
+    const session = await find();
+    const isolation = session.transaction === undefined ? { isolation: "repeatable read" as const } : {};
+    return await transact(session, async (tx) => {
+      await look(tx, SETTINGS, [JSON.stringify({ ...TEXT_SETTINGS, ...settings })]);
+      return await read(tx);
+    }, { ...isolation, readOnly: true, ...(signal === undefined ? {} : { signal }) });
+  };
+  return await inSnapshot(
+    sides.before,
+    (before) => inSnapshot(sides.after, (after) => work({ before, after })),
+  );
+}
+
+/** Settings that change the text of a value, or the time that a large query takes to begin. */
+const TEXT_SETTINGS = {
+  DateStyle: "ISO, MDY",
+  IntervalStyle: "postgres",
+  TimeZone: "UTC",
+  bytea_output: "hex",
+  extra_float_digits: "1",
+  lc_monetary: "C",
+  jit: "off",
+};
+
+const SETTINGS = `SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::pg_catalog.json)`;
+
+interface Server {
+  /** The encoding of the database. */
+  encoding: string;
+  /** The hash of a fixed text. */
+  hash: string;
+  /** Identifies the server process. */
+  started: string;
+  /** Whether the server has one backend for all connections. */
+  embedded: boolean;
+}
+
+const SERVER = `SELECT pg_catalog.current_setting('server_encoding') AS encoding,
+  pg_catalog.hashtextextended('lakebase' COLLATE pg_catalog."C", 0)::pg_catalog.text AS hash,
+  extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text AS started,
+  pg_catalog.strpos(pg_catalog.version(), 'emscripten') OPERATOR(pg_catalog.>) 0 AS embedded`;
+
+function checkServers({ before, after }: Pair<Server>): void {
+  const cannot = (why: string) => new LakebaseError("BAD_PARAMETER", `Cannot compare the databases: ${why}`);
+  if (before.embedded && after.embedded && before.started === after.started) {
+    throw cannot(
+      "both connections are to one PGlite, which runs one transaction at a time; diff() needs a branch of it",
+    );
+  }
+  if (before.encoding !== after.encoding) {
+    throw cannot(
+      `one has the encoding ${before.encoding}, the other ${after.encoding}, so the bytes of equal texts differ`,
+    );
+  }
+  if (before.hash !== after.hash) {
+    throw cannot("the two servers hash texts in different ways (are the processors of different kinds?)");
+  }
+}
