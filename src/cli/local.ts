@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import { LakebaseError } from "../core/errors.ts";
+import { late } from "../core/late.ts";
 import { print } from "./output.ts";
 
 interface LocalValues {
@@ -44,7 +45,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
 
 async function local({ passwords: file, ...options }: LocalValues, stopped: AbortSignal): Promise<void> {
   const passwords = file === undefined ? {} : await readPasswords(file);
-  const { startLocal } = await import("../local/mod.ts");
+  const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   await using server = await startLocal({ ...options, passwords });
   const lines = Object.entries(server.env).map(([name, value]) => `export ${name}=${shellWord(value)}\n`);
   await print(Deno.stdout, lines.join(""));

@@ -1,8 +1,8 @@
+import { late } from "../core/late.ts";
 import { countText } from "../core/text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
 import { type Design, designOf, shortText } from "./design.ts";
-import { drawSvg } from "./draw_svg.ts";
 import { groupsOf } from "./groups.ts";
 import type { ChannelName } from "./measure.ts";
 import { cannotPlot, type PlotOptions } from "./options.ts";
@@ -93,6 +93,7 @@ export async function drawPlot(
   options: PlotOptions,
   notes: readonly string[] = [],
 ): Promise<Plot> {
+  const { drawSvg } = await late<typeof import("./draw_svg.ts")>(import.meta.resolve("./draw_svg.ts"));
   for (let drawn = data;;) {
     const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn), ...notes] as const;
     const spec = vegaSpec(design, drawn, options, lines);

@@ -1,4 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
+import { late } from "../core/late.ts";
 import type { LocalLakebase, LocalOptions } from "../local/mod.ts";
 
 /** One use of a Lakebase on this machine. */
@@ -44,7 +45,7 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
 }
 
 async function start(options: LocalOptions): Promise<LocalLakebase> {
-  const { startLocal } = await import("../local/mod.ts");
+  const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   const server = await startLocal(options).catch((cause) => {
     const state = cause instanceof Error ? cause.message : String(cause);
     throw new LakebaseError("UNREACHABLE", `Cannot start a Lakebase on this machine: ${state}`, { cause });

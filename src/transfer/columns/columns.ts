@@ -1,6 +1,7 @@
 import type { Table } from "npm:apache-arrow@^21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
+import { late } from "../../core/late.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
 import { drawResult, type Origin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
@@ -133,7 +134,7 @@ export class Columns implements Iterable<Column> {
    * @throws {LakebaseError} `QUERY_FAILED` if a date or timestamp is infinite, or a time is 24:00:00.
    */
   async toArrow(): Promise<ArrowTable> {
-    const { arrowTable } = await import("./arrow_table.ts");
+    const { arrowTable } = await late<typeof import("./arrow_table.ts")>(import.meta.resolve("./arrow_table.ts"));
     return arrowTable(this.#batch);
   }
 
