@@ -18,7 +18,10 @@ const UPSTREAM = (Deno.env.get("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs
 /** A registry that passes everything on and keeps the size of each answer. */
 class CountingRegistry implements AsyncDisposable {
   readonly sizes = new Map<string, number>();
-  readonly #server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => this.#answer(request));
+  readonly #server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    (request) => this.#answer(request),
+  );
 
   get origin(): string {
     return `http://127.0.0.1:${this.#server.addr.port}`;
@@ -81,13 +84,13 @@ const USES: Record<string, Use> = {
   },
   local: {
     what: "connect({ local: true }) and version(), from a folder without deno.json",
-    run: (env, folder) =>
-      script("await using db = await connect({ local: true }); await db.version();", env, folder),
+    run: (env, folder) => script("await using db = await connect({ local: true }); await db.version();", env, folder),
   },
   demo: {
     what: "deno task demo in a fresh clone",
     run: async (env, folder) => {
-      await new Deno.Command("git", { args: ["clone", "--quiet", "--depth=1", `file://${ROOT}`, `${folder}/clone`] }).output();
+      await new Deno.Command("git", { args: ["clone", "--quiet", "--depth=1", `file://${ROOT}`, `${folder}/clone`] })
+        .output();
       await deno(["task", "demo"], `${folder}/clone`, env);
     },
   },
@@ -97,7 +100,12 @@ for (const name of Deno.args.length > 0 ? Deno.args : Object.keys(USES)) {
   const { what, run } = USES[name]!;
   await using registry = new CountingRegistry();
   const folder = await Deno.makeTempDir({ prefix: "lakebase-fetched-" });
-  const env = { DENO_DIR: `${folder}/cache`, NPM_CONFIG_REGISTRY: registry.origin, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
+  const env = {
+    DENO_DIR: `${folder}/cache`,
+    NPM_CONFIG_REGISTRY: registry.origin,
+    DENO_NO_UPDATE_CHECK: "1",
+    NO_COLOR: "1",
+  };
   const started = performance.now();
   await run(env, await Deno.makeTempDir({ dir: folder }));
   const seconds = (performance.now() - started) / 1000;

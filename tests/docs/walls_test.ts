@@ -93,33 +93,59 @@ Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
   assert.deepEqual(touching.filter((file) => !/^(draw|kernel)\//.test(file)), []);
 });
 
-Deno.test("what is heavy is not loaded with the module", async () => {
-  const packages = await packagesOf("mod.ts");
-  assert.ok(packages.length > 0);
-  for (
-    const name of ["apache-arrow", "parquet", "pglite", "duckdb", "sdk-experimental", "node-forge", "vega", "commander"]
-  ) {
-    assert.deepEqual(packages.filter((specifier) => specifier.includes(name)), []);
-  }
+Deno.test("import of the module loads pg only", async () => {
+  assert.deepEqual(await packagesOf("mod.ts", "loaded"), ["pg"]);
+  assert.deepEqual(await packagesOf("src/transfer/load/load.ts", "loaded"), [], "a load of CSV");
 });
 
-Deno.test("a load of CSV needs no package", async () => {
-  assert.deepEqual(await packagesOf("src/transfer/load/load.ts"), []);
-});
+/** The packages that Deno fetches before a module runs. Each more is a wait of every user's first cell. */
+const FETCHED: Readonly<Record<string, readonly string[]>> = {
+  "mod.ts": ["@databricks/sdk-experimental", "pg"],
+  "src/local/mod.ts": ["jose", "node-forge", "pg"],
+  "src/local/database_worker.ts": ["@electric-sql/pglite", "@electric-sql/pglite-prepopulatedfs"],
+  "src/cli/main.ts": ["@databricks/sdk-experimental", "commander", "pg"],
+  "src/kernel/main.ts": [],
+  "src/plot/draw_svg.ts": ["vega", "vega-lite"],
+};
 
-/** The packages that a module loads without being asked for more. */
-async function packagesOf(module: string): Promise<string[]> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", module], cwd: ROOT }).output();
-  const { modules, roots }: Graph = JSON.parse(new TextDecoder().decode(stdout));
-  const known = new Map(modules.map((module) => [module.specifier, module]));
-  const loaded = new Set<string>(roots);
-  for (const specifier of loaded) {
-    for (const { isDynamic, code } of known.get(specifier)?.dependencies ?? []) {
-      if (!isDynamic && code?.specifier !== undefined) loaded.add(code.specifier);
+for (const [module, packages] of Object.entries(FETCHED)) {
+  Deno.test(`${module} fetches ${packages.length} packages`, async () => {
+    assert.deepEqual(await packagesOf(module, "fetched"), packages);
+  });
+}
+
+Deno.test("offline.ts leads to each module that is loaded late, and to each package of the source", async () => {
+  const reached = new Set((await graphOf("offline.ts")).modules.map(({ specifier }) => specifier));
+  const packages = new Set<string>();
+  for await (const file of sources("")) {
+    const text = await Deno.readTextFile(SRC + file);
+    for (const [, from] of text.matchAll(/import\.meta\.resolve\("(\.[^"]+\.ts)"\)/g)) {
+      assert.ok(reached.has(new URL(from!, `file://${SRC}${file}`).href), `${file} -> ${from}`);
+    }
+    for (const [, name] of text.matchAll(/^(?:import|\} from|.*import\()[^"`]*"npm:((?:@[^/]+\/)?[^@/]+)/gm)) {
+      if (!name!.startsWith("@types/")) packages.add(name!);
     }
   }
-  assert.ok(loaded.size > 50, String(loaded.size));
-  return [...loaded].filter((specifier) => specifier.startsWith("npm:"));
+  assert.deepEqual(await packagesOf("offline.ts", "fetched"), [...packages].toSorted());
+});
+
+/** The names of the packages that a module leads to: `loaded` with it, or also `fetched` with it, for an `import()`. */
+async function packagesOf(module: string, how: "loaded" | "fetched"): Promise<string[]> {
+  const { modules, roots } = await graphOf(module);
+  const known = new Map(modules.map((module) => [module.specifier, module]));
+  const reached = new Set<string>(roots);
+  for (const specifier of reached) {
+    for (const { isDynamic, code } of known.get(specifier)?.dependencies ?? []) {
+      if (code?.specifier !== undefined && (how === "fetched" || !isDynamic)) reached.add(code.specifier);
+    }
+  }
+  const names = [...reached].flatMap((specifier) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1] ?? []);
+  return [...new Set(names)].toSorted();
+}
+
+async function graphOf(module: string): Promise<Graph> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", module], cwd: ROOT }).output();
+  return JSON.parse(new TextDecoder().decode(stdout));
 }
 
 interface Graph {

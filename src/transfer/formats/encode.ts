@@ -24,8 +24,10 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   csv: () => Promise.resolve(encodeCsv),
   tsv: () => Promise.resolve(encodeCsv),
   ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
-  arrow: async () => (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow,
-  parquet: async () => (await late<typeof import("./parquet/write.ts")>(import.meta.resolve("./parquet/write.ts"))).encodeParquet,
+  arrow: async () =>
+    (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow,
+  parquet: async () =>
+    (await late<typeof import("./parquet/write.ts")>(import.meta.resolve("./parquet/write.ts"))).encodeParquet,
 };
 
 /** Writes CSV or TSV exactly as the server sends it. */
