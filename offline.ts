@@ -1,7 +1,8 @@
 /**
- * Everything that this module can load: what `mod.ts` loads, the shell, the kernel, and what is fetched only when it is used. To
- * fill a cache for a closed network, cache this module; to put everything into a program, `deno compile --include` it. It is not
- * to be imported.
+ * Everything that this module can load: `mod.ts`, the shell, the kernel, and what Deno fetches only when it is used.
+ *
+ * `deno cache offline.ts` fills a cache for a closed network, and `deno compile --include offline.ts` puts what is loaded late
+ * into a program. Do not import it.
  *
  * @module
  */

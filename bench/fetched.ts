@@ -2,7 +2,7 @@
 /**
  * The bytes that a first use receives from the registry, and its seconds, with an empty cache:
  *
- *     deno run -A bench/fetched.ts [connect | local | demo]...
+ *     deno run -A bench/fetched.ts [connect | local | plot | parquet | demo]...
  *
  * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address.
  */
@@ -53,9 +53,11 @@ async function fetchRaw(
   url: string,
   accept: string,
 ): Promise<{ response: IncomingMessage; body: Buffer<ArrayBuffer> }> {
-  const response = await new Promise<IncomingMessage>((resolve, reject) =>
-    get(url, { headers: { accept, "accept-encoding": "gzip" } }, resolve).on("error", reject)
-  );
+  const ask = () =>
+    new Promise<IncomingMessage>((resolve, reject) =>
+      get(url, { headers: { accept, "accept-encoding": "gzip" } }, resolve).on("error", reject)
+    );
+  const response = await ask().catch(ask); // a name server that is asked for a hundred at once leaves some out
   return { response, body: Buffer.concat(await Array.fromAsync(response as AsyncIterable<Uint8Array>)) };
 }
 
@@ -85,6 +87,25 @@ const USES: Record<string, Use> = {
   local: {
     what: "connect({ local: true }) and version(), from a folder without deno.json",
     run: (env, folder) => script("await using db = await connect({ local: true }); await db.version();", env, folder),
+  },
+  plot: {
+    what: "the same, and plot()",
+    run: (env, folder) =>
+      script(
+        `await using db = await connect({ local: true }); await db.sql\`SELECT 1 AS a, 2 AS b\`.plot({ x: "a", y: "b" });`,
+        env,
+        folder,
+      ),
+  },
+  parquet: {
+    what: "connect({ local: true }), and a pull to Parquet and its load",
+    run: (env, folder) =>
+      script(
+        `await using db = await connect({ local: true }); await db.query("CREATE TABLE t AS SELECT 1 AS a");
+        await db.pull("t", "t.parquet"); await db.load("t", "t.parquet");`,
+        env,
+        folder,
+      ),
   },
   demo: {
     what: "deno task demo in a fresh clone",

@@ -6,7 +6,7 @@ import { type CodeBlock, codeBlocks, readDocument, runDocuments } from "./markdo
 import { ROOT, temporary } from "./support.ts";
 
 /** What of the checkout the commands need. */
-const NEEDED = ["deno.json", "deno.lock", "mod.ts", "src", "examples"];
+const NEEDED = ["deno.json", "deno.lock", "mod.ts", "offline.ts", "src", "examples"];
 
 interface Command extends CodeBlock {
   document: string;
