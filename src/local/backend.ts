@@ -1,4 +1,5 @@
 import { concatBytes } from "../core/bytes.ts";
+import type { DataFiles } from "./database_worker.ts";
 import type { EmbeddedSession } from "./embedded_session.ts";
 import { Engine } from "./engine.ts";
 import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, Refused, type } from "./messages.ts";
@@ -39,8 +40,21 @@ export class Backend {
     return this.#engine.crashed;
   }
 
-  async start(dataDir: string | undefined): Promise<void> {
-    await this.#engine.start(dataDir);
+  async start(data: string | DataFiles | undefined): Promise<void> {
+    await this.#engine.start(data);
+  }
+
+  /** Copies the data files, also while a transaction is open: none of its changes are in the copy. */
+  async copy(): Promise<DataFiles> {
+    return await this.#engine.copy();
+  }
+
+  /** Writes all changes to the data files, so that a copy of them need not be recovered. For the holder of the turn only. */
+  async checkpoint(): Promise<void> {
+    await this.#leave();
+    this.#applied = "";
+    // RESET would leave the role as it is: a server of one process has no role to return to.
+    await this.query("RESET ALL; SET SESSION AUTHORIZATION postgres; SET ROLE NONE; CHECKPOINT");
   }
 
   async stop(orderly: boolean): Promise<void> {
@@ -100,15 +114,19 @@ export class Backend {
   /** Puts a session's settings in force. */
   async switchTo(session: EmbeddedSession): Promise<void> {
     if (this.#current === session) return;
-    const before = this.#current;
-    this.#current = undefined;
-    if (before?.dirty) {
-      before.settings = readSettings(await this.query(SETTINGS_QUERY));
-      before.dirty = false;
-      this.#applied = settingsScript(before.settings);
-    }
+    await this.#leave();
     await this.#apply(session.settings);
     this.#current = session;
+  }
+
+  /** Keeps the settings in force for their session. */
+  async #leave(): Promise<void> {
+    const before = this.#current;
+    this.#current = undefined;
+    if (!before?.dirty) return;
+    before.settings = readSettings(await this.query(SETTINGS_QUERY));
+    before.dirty = false;
+    this.#applied = settingsScript(before.settings);
   }
 
   /** Removes what a session leaves in the backend: its transaction if `inTransaction`, statements and LISTEN. */

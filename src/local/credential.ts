@@ -121,17 +121,21 @@ function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> 
 
 function expiry({ ttl, expire_time: expireTime }: Record<string, unknown>, now: number): number {
   if (ttl !== undefined && expireTime !== undefined) throw invalid("Only one of 'ttl' and 'expire_time' may be given");
-  if (ttl !== undefined) return now + within("ttl", duration(ttl));
+  if (ttl !== undefined) return now + within("ttl", readDuration("ttl", ttl));
   if (expireTime === undefined) return now + MAX_TTL;
   const at = typeof expireTime === "string" ? Date.parse(expireTime) : NaN;
   if (Number.isNaN(at)) throw invalid("Field 'expire_time' is not a timestamp");
   return now + within("expire_time", at - now);
 }
 
-/** Milliseconds of a protobuf Duration such as "900s". */
-function duration(text: unknown): number {
-  const seconds = typeof text === "string" ? /^(\d+(?:\.\d+)?)s$/.exec(text)?.[1] : undefined;
-  if (!seconds) throw invalid("Field 'ttl' is not a duration such as \"900s\"");
+/**
+ * Milliseconds of a protobuf Duration such as "900s".
+ *
+ * @throws {ApiError} 400, with the field's name, if the value is none.
+ */
+export function readDuration(field: string, value: unknown): number {
+  const seconds = typeof value === "string" ? /^(\d+(?:\.\d+)?)s$/.exec(value)?.[1] : undefined;
+  if (!seconds) throw invalid(`Field '${field}' is not a duration such as "900s"`);
   return Number(seconds) * 1000;
 }
 

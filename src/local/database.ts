@@ -25,10 +25,20 @@ export interface Database {
   /** Cancels the running statement of the session with this key, where possible. */
   cancel(process: number, secret: Uint8Array): void | Promise<void>;
 
+  /**
+   * A new database with the data as they are now. Changes of transactions that are still open are not in it.
+   *
+   * @throws {ApiError} If the data can't be copied now.
+   */
+  copy(): Promise<Database>;
+
+  /** Size of the data in bytes; undefined where it can't be measured now. */
+  size(): Promise<number | undefined>;
+
   /** Lets the process end while the database runs. */
   unref(): void;
 
-  /** Ends every session, and frees the database's resources. */
+  /** Ends every session, and frees the database's resources; for a copy, also its data. */
   close(): Promise<void>;
 }
 

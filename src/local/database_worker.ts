@@ -1,24 +1,36 @@
 /** PGlite in a worker: a query blocks only this thread, never the notebook or script that started it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
-import { PGlite } from "npm:@electric-sql/pglite@0.5.8";
+import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize } from "./messages.ts";
 import { type Outcome, ResponseScanner } from "./responses.ts";
 import { OUTSTANDING, SENT, type Signalled, Signals } from "./signals.ts";
 import { type ErrorHandling, StackGuard } from "./stack_guard.ts";
 
-/** Messages from the host to the worker. */
+/**
+ * Messages from the host to the worker. Bytes are sent as an `ArrayBuffer`, without a view: Deno looks for message ports in all
+ * that it receives, and would look at each byte of a view.
+ */
 export type ToWorker =
-  | { kind: "start"; dataDir: string | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
-  | { kind: "run"; input: Uint8Array; prefix: string; channels: Set<string> }
-  | { kind: "stop" };
+  | { kind: "start"; data: string | DataFiles | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
+  | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string> }
+  | { kind: "copy" | "stop" };
 
 /** Messages from the worker to the host. `want` asks for input through the inbox; the worker is blocked until it comes. */
 export type FromWorker =
   | { kind: "started" | "want" | "stopped" }
-  | { kind: "output"; bytes: Uint8Array }
+  | { kind: "output"; bytes: ArrayBuffer }
   | { kind: "done"; outcome: Outcome }
+  | { kind: "copied"; files: DataFiles }
   | { kind: "crashed"; message: string };
+
+/** A database's data. */
+export interface DataFiles {
+  /** Paths below the data folder, each with its number of bytes; undefined for a folder, which is before its files. */
+  sizes: Map<string, number | undefined>;
+  /** The bytes of all files, one after another. */
+  bytes: ArrayBuffer;
+}
 
 /** Bytes of unprocessed output at which the query waits. */
 const MAX_OUTSTANDING = 4 << 20;
@@ -151,7 +163,7 @@ class BackendThread {
 
   #send(bytes: Uint8Array<ArrayBuffer>): void {
     const before = Atomics.add(this.#shared, OUTSTANDING, bytes.length);
-    post({ kind: "output", bytes }, [bytes.buffer]);
+    post({ kind: "output", bytes: bytes.buffer }, [bytes.buffer]);
     for (let size = before + bytes.length; size > MAX_OUTSTANDING; size = Atomics.load(this.#shared, OUTSTANDING)) {
       Atomics.wait(this.#shared, OUTSTANDING, size);
       this.#signals.deliver();
@@ -177,8 +189,12 @@ async function handle(message: ToWorker): Promise<void> {
       return post({ kind: "started" });
     case "run": {
       const scanner = new ResponseScanner(message.prefix, message.channels);
-      thread?.run(message.input, scanner);
+      thread?.run(new Uint8Array(message.input), scanner);
       return post({ kind: "done", outcome: scanner.outcome });
+    }
+    case "copy": {
+      const files = copyFiles();
+      return post({ kind: "copied", files }, [files.bytes]);
     }
     case "stop":
       await database?.close();
@@ -186,12 +202,12 @@ async function handle(message: ToWorker): Promise<void> {
   }
 }
 
-async function start({ dataDir, shared, inbox }: Extract<ToWorker, { kind: "start" }>): Promise<void> {
+async function start({ data, shared, inbox }: Extract<ToWorker, { kind: "start" }>): Promise<void> {
   const memory = new Int32Array(shared);
   const signals = new Signals(memory);
   const stack = new StackGuard();
   wrapImports([signals, stack]);
-  database = await open(dataDir);
+  database = await open(data);
   thread = new BackendThread(database.Module as unknown as Backend, signals, stack, memory, inbox);
 }
 
@@ -220,10 +236,11 @@ function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
   Object.assign(WebAssembly, { instantiate: wrapped, Instance });
 }
 
-async function open(dataDir: string | undefined): Promise<PGlite> {
-  const made = dataDir !== undefined && await exists(`${dataDir}/PG_VERSION`);
+async function open(data: string | DataFiles | undefined): Promise<PGlite> {
+  const copied = typeof data === "object";
+  const made = copied || (data !== undefined && await exists(`${data}/PG_VERSION`));
   const opened = await PGlite.create({
-    ...(dataDir === undefined ? {} : { dataDir }),
+    ...(copied ? { fs: new CopiedFiles(data) } : data === undefined ? {} : { dataDir: data }),
     ...(made ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
     startParams: START_PARAMETERS,
   });
@@ -234,6 +251,79 @@ async function open(dataDir: string | undefined): Promise<PGlite> {
     );
   }
   return opened;
+}
+
+/** The part of Emscripten's file system that copies data folders. */
+interface FileSystem {
+  readdir(path: string): string[];
+  stat(path: string): { mode: number; size: number };
+  isDir(mode: number): boolean;
+  mkdirTree(path: string): void;
+  open(path: string, flags: "r"): object;
+  read(stream: object, buffer: Uint8Array, offset: number, length: number): number;
+  close(stream: object): void;
+  writeFile(path: string, bytes: Uint8Array, options: { canOwn: boolean }): void;
+}
+
+const { PGDATA } = PGlite.paths;
+
+/** Copies all data files. A server that crashed now would leave them so, and Postgres recovers from them. */
+function copyFiles(): DataFiles {
+  const fs = database!.Module.FS as unknown as FileSystem;
+  const sizes = new Map<string, number | undefined>();
+  const visit = (folder: string): void => {
+    for (const name of fs.readdir(`${PGDATA}${folder}`)) {
+      if (name === "." || name === ".." || name === "postmaster.pid") continue;
+      const path = `${folder}/${name}`;
+      const { mode, size } = fs.stat(`${PGDATA}${path}`);
+      sizes.set(path, fs.isDir(mode) ? undefined : size);
+      if (fs.isDir(mode)) visit(path);
+    }
+  };
+  visit("");
+  const bytes = new Uint8Array([...sizes.values()].reduce<number>((sum, size = 0) => sum + size, 0));
+  let at = 0;
+  for (const [path, size = 0] of sizes) {
+    if (size > 0) readInto(fs, path, bytes.subarray(at, at + size));
+    at += size;
+  }
+  return { sizes, bytes: bytes.buffer };
+}
+
+function readInto(fs: FileSystem, path: string, bytes: Uint8Array): void {
+  const stream = fs.open(`${PGDATA}${path}`, "r");
+  let rest = bytes;
+  while (rest.length > 0) {
+    const read = fs.read(stream, rest, 0, rest.length);
+    if (read === 0) throw new Error(`Cannot copy ${path}: it is shorter than its size says`);
+    rest = rest.subarray(read);
+  }
+  fs.close(stream);
+}
+
+/** Files in memory that begin as a copy. */
+class CopiedFiles extends MemoryFS {
+  #files: DataFiles | undefined;
+
+  constructor(files: DataFiles) {
+    super();
+    this.#files = files;
+  }
+
+  /** PGlite calls this before it looks for a database. */
+  override initialSyncFs(): Promise<void> {
+    const fs = this.pg!.Module.FS as unknown as FileSystem;
+    const { sizes, bytes } = this.#files!;
+    this.#files = undefined;
+    fs.mkdirTree(PGDATA);
+    let at = 0;
+    for (const [path, size] of sizes) {
+      if (size === undefined) fs.mkdirTree(`${PGDATA}${path}`);
+      else fs.writeFile(`${PGDATA}${path}`, new Uint8Array(bytes, at, size), { canOwn: true });
+      at += size ?? 0;
+    }
+    return Promise.resolve();
+  }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -2,6 +2,7 @@ import { concatBytes } from "../core/bytes.ts";
 import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
+import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
@@ -25,7 +26,7 @@ export interface EmbeddedOptions {
  * comes, its settings, role, prepared statements and LISTEN are restored. Temporary tables and advisory locks belong to
  * the backend, so all sessions share them.
  */
-class RunningDatabase implements Database {
+class RunningDatabase implements Omit<Database, "copy"> {
   readonly #options: EmbeddedOptions;
   readonly #sessions = new Map<number, EmbeddedSession>();
   readonly #backend = new Backend(this.#sessions);
@@ -39,11 +40,11 @@ class RunningDatabase implements Database {
     this.#options = options;
   }
 
-  /** Starts the database and creates the roles. */
-  static async start(options: EmbeddedOptions): Promise<RunningDatabase> {
+  /** Starts the database, with the data of a copy if there is one, and creates the roles. */
+  static async start(options: EmbeddedOptions, copy?: DataFiles): Promise<RunningDatabase> {
     const database = new RunningDatabase(options);
     try {
-      await database.#backend.start(options.dataDir);
+      await database.#backend.start(copy ?? options.dataDir);
       await database.#makeRoles();
     } catch (error) {
       await database.close();
@@ -65,6 +66,23 @@ class RunningDatabase implements Database {
     if (this.#options.roles.includes(role)) return true;
     const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${literal(role)}`;
     return (await this.#inOwnTurn(() => this.#backend.query(find))).length > 0;
+  }
+
+  /** Copies the data. A transaction that is open need not end first. */
+  async copy(): Promise<DataFiles> {
+    if (this.#turn.holder !== undefined) return await this.#backend.copy();
+    return await this.#inOwnTurn(async () => {
+      await this.#backend.checkpoint();
+      return await this.#backend.copy();
+    });
+  }
+
+  /** Size of the data in bytes; undefined while a transaction is open. */
+  async size(): Promise<number | undefined> {
+    if (this.#turn.holder !== undefined) return undefined;
+    const measure = () => this.#backend.query("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())");
+    const rows = await this.#inOwnTurn(measure, SIZE_WAIT).catch(() => undefined);
+    return rows === undefined ? undefined : Number(rows[0]?.[0]);
   }
 
   async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
@@ -165,9 +183,9 @@ class RunningDatabase implements Database {
   }
 
   /** Runs queries of the local server itself, in a separate turn. */
-  async #inOwnTurn<T>(task: () => Promise<T>): Promise<T> {
+  async #inOwnTurn<T>(task: () => Promise<T>, limit = this.#options.lockTimeout): Promise<T> {
     const turn = Symbol();
-    await this.#turn.take(turn, this.#options.lockTimeout, new Refused(BUSY));
+    await this.#turn.take(turn, limit, new Refused(BUSY));
     try {
       return await task();
     } finally {
@@ -221,6 +239,16 @@ export class EmbeddedDatabase implements Database {
     await (await this.#running()).serve(client, login, onReady);
   }
 
+  async copy(): Promise<EmbeddedDatabase> {
+    const files = await (await this.#running()).copy();
+    const options = { ...this.#options, dataDir: undefined };
+    return new EmbeddedDatabase(options, await RunningDatabase.start(options, files));
+  }
+
+  async size(): Promise<number | undefined> {
+    return await (await this.#running()).size();
+  }
+
   cancel(process: number, secret: Uint8Array): void {
     this.#current.then((database) => database.cancel(process, secret), () => {});
   }
@@ -251,6 +279,9 @@ export class EmbeddedDatabase implements Database {
 
 /** Milliseconds that a query may run without its client, which may have sent it and left on purpose. */
 const ORPHAN_TIME = 1000;
+
+/** Milliseconds that asking for the size of the data waits for others. */
+const SIZE_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";
 const ATTRIBUTES = "CREATEDB CREATEROLE BYPASSRLS";

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { workerUrl } from "../core/worker_url.ts";
-import type { FromWorker, ToWorker } from "./database_worker.ts";
+import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./signals.ts";
@@ -30,7 +30,9 @@ export class Engine {
   #tail: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;
   #stopping: Promise<void> | undefined;
-  #answer = Promise.withResolvers<Outcome | undefined>();
+  #answer = Promise.withResolvers<FromWorker>();
+  /** Settles when the last request is answered. */
+  #busy: Promise<unknown> = Promise.resolve();
 
   constructor() {
     this.#worker.on("message", (message: FromWorker) => {
@@ -39,11 +41,18 @@ export class Engine {
     this.#worker.on("error", (error) => this.#end(error));
   }
 
-  /** Starts Postgres with the data of a directory, or in memory. */
-  async start(dataDir: string | undefined): Promise<void> {
+  /** Starts Postgres with the data of a directory or of a copy, or with none; the last two are in memory. */
+  async start(data: string | DataFiles | undefined): Promise<void> {
     const inbox = this.#channel.port2;
     const shared = this.#shared.buffer as SharedArrayBuffer;
-    await this.#ask({ kind: "start", dataDir, shared, inbox }, [inbox]);
+    const copied = typeof data === "object" ? [data.bytes] : [];
+    await this.#ask({ kind: "start", data, shared, inbox }, [inbox, ...copied]);
+  }
+
+  /** Copies the data files, between two batches. */
+  async copy(): Promise<DataFiles> {
+    const answer = await this.#inTurn(() => this.#ask({ kind: "copy" }));
+    return (answer as Extract<FromWorker, { kind: "copied" }>).files;
   }
 
   /** Whether the database has crashed or stopped. */
@@ -59,11 +68,20 @@ export class Engine {
   /** Runs a batch to its end. */
   async run(batch: Batch): Promise<Outcome> {
     const { input, prefix = "", channels = new Set<string>() } = batch;
-    this.#batch = batch;
-    Atomics.store(this.#shared, CANCEL, 0);
-    const outcome = await this.#ask({ kind: "run", input, prefix, channels }, [input.buffer]);
-    this.#batch = undefined;
-    return outcome as Outcome;
+    return await this.#inTurn(async () => {
+      this.#batch = batch;
+      Atomics.store(this.#shared, CANCEL, 0);
+      const answer = await this.#ask({ kind: "run", input: input.buffer, prefix, channels }, [input.buffer]);
+      this.#batch = undefined;
+      return (answer as Extract<FromWorker, { kind: "done" }>).outcome;
+    });
+  }
+
+  /** Runs one task at a time: a copy may be asked for while a transaction is open. */
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#busy.then(task);
+    this.#busy = result.catch(() => {});
+    return result;
   }
 
   /**
@@ -98,7 +116,7 @@ export class Engine {
     this.#channel.port1.close();
   }
 
-  async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<Outcome | undefined> {
+  async #ask(message: ToWorker, transfer: Transferable[] = []): Promise<FromWorker> {
     this.#answer = Promise.withResolvers();
     this.#worker.postMessage(message, transfer as never[]);
     return await this.unlessCrashed(this.#answer.promise);
@@ -124,11 +142,13 @@ export class Engine {
 
   async #receive(message: FromWorker): Promise<void> {
     switch (message.kind) {
-      case "output":
-        await this.#batch?.output(message.bytes);
-        Atomics.sub(this.#shared, OUTSTANDING, message.bytes.length);
+      case "output": {
+        const { byteLength } = message.bytes; // of the buffer, which its reader may hand on
+        await this.#batch?.output(new Uint8Array(message.bytes));
+        Atomics.sub(this.#shared, OUTSTANDING, byteLength);
         Atomics.notify(this.#shared, OUTSTANDING);
         return;
+      }
       case "want": {
         const bytes = await this.#batch?.more?.() ?? COPY_FAIL.slice();
         this.#channel.port1.postMessage(bytes, [bytes.buffer]);
@@ -139,7 +159,7 @@ export class Engine {
       case "crashed":
         throw new Error(message.message);
       default:
-        this.#answer.resolve(message.kind === "done" ? message.outcome : undefined);
+        this.#answer.resolve(message);
     }
   }
 }

@@ -38,6 +38,16 @@ export interface SuspendOptions {
   refuse?: "hold" | "28000" | "reset" | "close";
 }
 
+/** How branches are made. */
+export interface BranchFault {
+  /** Milliseconds that the operation takes, beside the copying. @default {0} */
+  takes?: number;
+  /** The error that the operation ends with. @default {none} */
+  error?: { errorCode?: string; message?: string };
+  /** Milliseconds during which a new branch refuses logins with SQLSTATE 28000. @default {0} */
+  refuseLogins?: number;
+}
+
 /** What happens to a connection that has just arrived. */
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
@@ -83,6 +93,10 @@ export class Faults {
   greeting: "http" | "close" | "reset" | undefined;
   /** Limit of Postgres sessions; further logins are refused with 53300. */
   maxConnections: number | undefined;
+  /** How branches are made; undefined for as fast as their data can be copied. */
+  branch: BranchFault | undefined;
+  /** Limit of a project's branches that are not archived; undefined for the usual 10. */
+  maxBranches: number | undefined;
   /** Faults of the SQL warehouses. */
   readonly warehouse: WarehouseFaults;
 
@@ -156,6 +170,8 @@ export class Faults {
     this.certificate = undefined;
     this.greeting = undefined;
     this.maxConnections = undefined;
+    this.branch = undefined;
+    this.maxBranches = undefined;
     this.blackhole = false;
     this.#rules.length = 0;
     this.#logins = [];

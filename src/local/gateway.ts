@@ -1,7 +1,9 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Branch } from "./branch.ts";
+import type { Branches } from "./branches.ts";
 import type { CertificateAuthority } from "./certificate.ts";
 import { Connection } from "./connection.ts";
-import { type Database, DEFAULT_DATABASE } from "./database.ts";
+import { DEFAULT_DATABASE } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { authenticate, type LoginPolicy, UNAUTHORIZED } from "./login.ts";
 import { authentication, errorResponse, type Failure, Refused, SHUTDOWN } from "./messages.ts";
@@ -20,7 +22,7 @@ export interface PostgresLogin {
 /** The parts of the gateway. */
 export interface GatewayOptions {
   port: number;
-  database: Database;
+  branches: Branches;
   authority: CertificateAuthority;
   policy: LoginPolicy;
   faults: Faults;
@@ -35,6 +37,8 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #server: Server = createServer({ allowHalfOpen: false, noDelay: true });
   readonly #clients = new Set<Connection>();
+  /** The branches of the sessions that are logged in. */
+  readonly #branches = new Map<Connection, Branch | undefined>();
   readonly #serving = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #sessions = 0;
@@ -73,9 +77,12 @@ export class Gateway {
   /**
    * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets none, because its
    * client expects TLS, or the answer to its request for TLS.
+   *
+   * @param branch The branch whose sessions end. @default {all}
    */
-  drop(how: Failure | "abrupt"): void {
+  drop(how: Failure | "abrupt", branch?: Branch): void {
     for (const client of this.#clients) {
+      if (branch !== undefined && this.#branches.get(client) !== branch) continue;
       if (how === "abrupt") client.destroy();
       else client.close(client.encrypted ? errorResponse(how, "FATAL") : undefined);
     }
@@ -132,10 +139,14 @@ export class Gateway {
     adopt: (client: Connection) => void,
     onLogin: () => void,
   ): Promise<void> {
-    const { authority, faults, database } = this.#options;
+    const { authority, faults, branches } = this.#options;
     const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
     if (!startup) return;
-    if ("kind" in startup) return await database.cancel(startup.process, startup.secret);
+    if ("kind" in startup) {
+      // A session's key tells nothing of its branch, and no two sessions have the same key.
+      await Promise.all(branches.databases.map((database) => database.cancel(startup.process, startup.secret)));
+      return;
+    }
     const { user = "", database: name = DEFAULT_DATABASE } = Object.fromEntries(startup.parameters);
     const entry: PostgresLogin = { user, database: name, outcome: "closed" };
     this.logins.push(entry);
@@ -167,20 +178,23 @@ export class Gateway {
     entry: PostgresLogin,
     onLogin: () => void,
   ): Promise<void> {
-    const { faults, database, policy } = this.#options;
+    const { faults, branches, policy } = this.#options;
+    branches.expire();
     if (this.#sessions >= (faults.maxConnections ?? Infinity)) throw new Refused(TOO_MANY);
-    const { readOnly } = await authenticate({ client, servername, parameters }, entry.user, policy);
+    const { branch, readOnly } = await authenticate({ client, servername, parameters }, entry.user, policy);
     const settings = new Map([...parameters].filter(([name]) => name !== "user" && name !== "database"));
     await client.write(authentication(0));
     this.#sessions++;
+    this.#branches.set(client, branch);
     try {
       const login = { role: entry.user, database: entry.database, parameters: settings, readOnly };
-      await database.serve(client, login, () => {
+      await branches.databaseOf(branch).serve(client, login, () => {
         entry.outcome = "ok";
         onLogin();
       });
     } finally {
       this.#sessions--;
+      this.#branches.delete(client);
     }
   }
 }

@@ -1,19 +1,22 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
+import type { Branch } from "./branch.ts";
 import type { Connection } from "./connection.ts";
 import type { Claims, CredentialIssuer } from "./credential.ts";
 import type { Database } from "./database.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { Faults } from "./faults.ts";
 import { authentication, cstring, type Failure, readCString, Refused, type } from "./messages.ts";
 import { commandLineOptions } from "./session_settings.ts";
 import type { Startup } from "./startup.ts";
-import type { Endpoint, Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** The parts that decide whether a login is accepted. */
 export interface LoginPolicy {
   workspace: Workspace;
   credentials: CredentialIssuer;
   passwords: ReadonlyMap<string, string>;
-  database: Pick<Database, "hasRole">;
+  /** The data of a branch; undefined for a host that belongs to no branch. */
+  databaseOf(branch: Branch | undefined): Pick<Database, "hasRole">;
   faults: Faults;
   now(): Date;
 }
@@ -26,38 +29,50 @@ const SASL_FINAL = 12;
 /** Limit for an answer to a password request in bytes; a credential has about a thousand. */
 const MAX_ANSWER = 65_536;
 
+/** A login that was proved. */
+export interface Authenticated {
+  /** The branch that the login is for; undefined where neither its host nor its credential is for one. */
+  branch: Branch | undefined;
+  readOnly: boolean;
+}
+
 /**
  * Asks a client to prove that it is `role`, with a credential or a native password.
  *
- * @returns Whether the session may only read.
+ * @returns The branch that it has logged in to, and whether the session may only read.
  * @throws {Refused} If the role may not log in.
  */
 export async function authenticate(
   { client, servername, parameters }: Startup,
   role: string,
   policy: LoginPolicy,
-): Promise<{ readOnly: boolean }> {
+): Promise<Authenticated> {
   const { endpoints } = policy.workspace;
   const named = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
   const readOnlyHost = named.some((endpoint) => endpoint.readOnlyHost === servername);
   if (named.some((endpoint) => endpoint.pooledHost === servername)) {
     refuseSettings(parameters);
     await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
-    return { readOnly: false };
+    return { branch: named[0]!.branch, readOnly: false };
   }
   const password = policy.passwords.get(role);
   if (password !== undefined) {
     await scram(client, password, wrongPassword(role));
     if (named.length) wake(named);
-    return { readOnly: readOnlyHost };
+    return { branch: named[0]?.branch, readOnly: readOnlyHost };
   }
-  const claims = await oauth(client, role, policy);
+  const claims = await readClaims(client, role, policy);
   const matching = named.filter((endpoint) => claims.endpoints.includes(endpoint.name));
+  const claimed = endpoints.find(({ name }) => claims.endpoints.includes(name));
+  const branch = (matching[0] ?? named[0] ?? claimed)?.branch;
+  if (!await policy.databaseOf(branch).hasRole(role)) {
+    throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
+  }
   // A name that belongs to no endpoint may reach any of them, and a Provisioned instance has no host of its own here.
   const elsewhere = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
-  if (!matching.length && !elsewhere) throw wrongPassword(role);
+  if (claims.role !== role || (!matching.length && !elsewhere)) throw wrongPassword(role);
   if (matching.length) wake(matching);
-  return { readOnly: claims.readOnly || readOnlyHost || matching.some((endpoint) => endpoint.readOnly) };
+  return { branch, readOnly: claims.readOnly || readOnlyHost || matching.some((endpoint) => endpoint.readOnly) };
 }
 
 /** Startup parameters that PgBouncer accepts: those that it can set again on each server session. */
@@ -83,12 +98,13 @@ function unsupported(which: string): Failure {
 
 /** Wakes idle endpoints; refuses the login if all endpoints are disabled or being created. */
 function wake(endpoints: Endpoint[]): void {
-  const up = endpoints.filter((endpoint) => !endpoint.disabled && endpoint.state !== "INIT");
+  const up = endpoints.filter((endpoint) => endpoint.up);
   if (!up.length) throw new Refused(UNAUTHORIZED);
   for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";
 }
 
-async function oauth(client: Connection, role: string, policy: LoginPolicy): Promise<Claims> {
+/** Asks for a credential, and verifies it. */
+async function readClaims(client: Connection, role: string, policy: LoginPolicy): Promise<Claims> {
   await client.write(authentication(CLEARTEXT));
   const answer = await readAnswer(client);
   const failure = policy.faults.takeLoginFailure();
@@ -96,10 +112,6 @@ async function oauth(client: Connection, role: string, policy: LoginPolicy): Pro
   const claims = await policy.credentials.verify(readCString(answer, 5).text, policy.now());
   if (claims === "not a JWT") throw new Refused(NOT_A_JWT);
   if (typeof claims === "string" || policy.faults.expired(claims.issuedAt)) throw wrongPassword(role);
-  if (!await policy.database.hasRole(role)) {
-    throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
-  }
-  if (claims.role !== role) throw wrongPassword(role);
   return claims;
 }
 

@@ -21,12 +21,14 @@
  */
 
 import { unknownOption } from "../core/closest.ts";
+import { Branches } from "./branches.ts";
 import { CertificateAuthority } from "./certificate.ts";
 import { CredentialIssuer } from "./credential.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 import { EmbeddedDatabase } from "./embedded.ts";
 import { Faults } from "./faults.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
+import { SHUTDOWN } from "./messages.ts";
 import { Identities, type ServicePrincipal } from "./oidc.ts";
 import { UpstreamDatabase } from "./upstream.ts";
 import { WarehouseApi } from "./warehouse/api.ts";
@@ -35,11 +37,13 @@ import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
-export type { Arrival, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
+export type { LocalBranch } from "./branch.ts";
+export type { LocalEndpoint } from "./endpoint.ts";
+export type { Arrival, BranchFault, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
 export type { LinkFault, StatementFault, WarehouseFaults } from "./warehouse/faults.ts";
 export type { LocalWarehouse } from "./warehouse/warehouses.ts";
-export type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "./workspace.ts";
+export type { LocalInstance, LocalProject } from "./workspace.ts";
 export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 
 /** Options of {@linkcode startLocal}. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
@@ -196,17 +200,28 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     owner: user,
     faults: faults.warehouse,
   });
-  const policy = { workspace, credentials, passwords, database, faults, now };
+  const branches = new Branches({
+    workspace,
+    database,
+    faults,
+    now,
+    certify: (hosts) => authority.certify(hosts),
+    drop: (branch) => gateway.drop(SHUTDOWN, branch),
+  });
+  const databaseOf = branches.databaseOf.bind(branches);
+  const policy = { workspace, credentials, passwords, databaseOf, faults, now };
   const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000, workspaceId } = options;
-  const gateway = new Gateway({ port: postgresPort, database, authority, policy, faults, handshakeTimeout });
+  const gateway = new Gateway({ port: postgresPort, branches, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
   stack.defer(() => warehouses.remove());
   // The database closes before the gateway, whose sessions may be waiting for it. The first defer is for a failed start.
   stack.defer(() => database.close());
+  stack.defer(() => branches.close());
   const api = new WorkspaceApi({
     port: workspacePort,
     workspace,
+    branches,
     identities,
     credentials,
     faults,
@@ -229,7 +244,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     PGSSLMODE: "require",
     PGSSLROOTCERT: authority.ca,
   };
-  return served({ database, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
+  return served({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
 }
 
 /** Starts the certificates and the database at the same time: they take most of the start. */
@@ -247,8 +262,9 @@ async function startFoundation(
 
 /** The public face of the running parts. */
 function served(
-  { database, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
+  { database, branches, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
     database: Database;
+    branches: Branches;
     gateway: Gateway;
     api: WorkspaceApi;
     warehouses: WarehouseApi;
@@ -269,7 +285,7 @@ function served(
     get connections(): number {
       return gateway.sessions;
     },
-    unref: () => [database, gateway, api, warehouses].forEach((part) => part.unref()),
+    unref: () => [database, branches, gateway, api, warehouses].forEach((part) => part.unref()),
     close,
     [Symbol.asyncDispose]: close,
   };

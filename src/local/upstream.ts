@@ -2,6 +2,7 @@ import { connect as connectSocket, type Socket } from "node:net";
 import pg from "npm:pg@^8.23.0";
 import { concatBytes } from "../core/bytes.ts";
 import { Connection } from "./connection.ts";
+import { copyDatabase } from "./copy_database.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
 import { identifier, literal, startupSettings } from "./session_settings.ts";
@@ -33,23 +34,51 @@ export class UpstreamDatabase implements Database {
   /** The database used as `databricks_postgres`; undefined if the server has a database of that name. */
   #defaultDatabase: string | undefined;
   #unref = false;
+  /** Whether this is a branch, which has one database and drops it at the end. */
+  #isCopy = false;
   readonly #open = new Set<Connection>();
+  readonly #roles: string[];
 
-  private constructor(url: string) {
+  private constructor({ url, roles }: UpstreamOptions) {
     this.#url = parseUrl(url);
+    this.#roles = roles;
   }
 
   /** Creates the roles, and finds the database to use as `databricks_postgres`. */
-  static async start({ url, roles }: UpstreamOptions): Promise<UpstreamDatabase> {
-    const upstream = new UpstreamDatabase(url);
+  static async start(options: UpstreamOptions): Promise<UpstreamDatabase> {
+    const upstream = new UpstreamDatabase(options);
     await upstream.#administer(async (client) => {
       const present = await client.query("SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1", [
         DEFAULT_DATABASE,
       ]);
       if (!present.rowCount) upstream.#defaultDatabase = client.database;
     });
-    await upstream.#administer((client) => makeRoles(client, roles), upstream.#defaultDatabase ?? DEFAULT_DATABASE);
+    await upstream.#makeRoles();
     return upstream;
+  }
+
+  async copy(): Promise<UpstreamDatabase> {
+    const copy = new UpstreamDatabase({ url: this.#url.href, roles: this.#roles });
+    copy.#defaultDatabase = await this.#administer((client) => copyDatabase(client, this.#name, this.#url));
+    copy.#isCopy = true;
+    // Their rights on the database itself are not copied.
+    await copy.#makeRoles().catch((error) => copy.close().then(() => Promise.reject(error)));
+    return copy;
+  }
+
+  async size(): Promise<number | undefined> {
+    const measure = (client: pg.Client) =>
+      client.query("SELECT pg_catalog.pg_database_size($1::pg_catalog.name) AS size", [this.#name]);
+    return await this.#administer(measure).then(({ rows }) => Number(rows[0]?.size), () => undefined);
+  }
+
+  /** The name of the database on the server. */
+  get #name(): string {
+    return this.#defaultDatabase ?? DEFAULT_DATABASE;
+  }
+
+  async #makeRoles(): Promise<void> {
+    await this.#administer((client) => makeRoles(client, this.#roles), this.#name);
   }
 
   async hasRole(role: string): Promise<boolean> {
@@ -59,6 +88,14 @@ export class UpstreamDatabase implements Database {
   }
 
   async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
+    if (this.#isCopy && login.database !== DEFAULT_DATABASE) {
+      const message = `database "${login.database}" does not exist`;
+      throw new Refused({
+        sqlstate: "3D000",
+        message,
+        detail: `A branch here has a copy of ${DEFAULT_DATABASE} only.`,
+      });
+    }
     const { server, greeting } = await this.#logIn(login);
     this.#open.add(server);
     try {
@@ -86,9 +123,11 @@ export class UpstreamDatabase implements Database {
     this.#unref = true;
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     for (const server of this.#open) server.destroy();
-    return Promise.resolve();
+    if (!this.#isCopy) return;
+    this.#isCopy = false;
+    await this.#administer((client) => client.query(`DROP DATABASE IF EXISTS ${identifier(this.#name)} WITH (FORCE)`));
   }
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {

@@ -1,9 +1,12 @@
 import { ApiError, bodyText, errorCodeOf, invalid, notFound } from "./api_error.ts";
+import { Branch } from "./branch.ts";
+import type { Branches } from "./branches.ts";
 import { type Claims, type CredentialIssuer, readCredentialRequest, readsOnly, record } from "./credential.ts";
 import { delay, type Faults, type WorkspaceFault } from "./faults.ts";
 import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
+import { type Resource, timestamp } from "./resource.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
-import { type Resource, timestamp, type Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
 export interface WorkspaceRequest {
@@ -19,6 +22,7 @@ export interface WorkspaceRequest {
 export interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;
+  branches: Branches;
   identities: Identities;
   credentials: CredentialIssuer;
   faults: Faults;
@@ -147,8 +151,12 @@ export class WorkspaceApi {
     if (answer !== undefined) return answer;
     const [, api, name] = /^\/api\/2\.0\/(postgres|database)\/(.+)$/.exec(path) ?? [];
     if (!name) throw notFound(`No API found for '${method} ${path}'`);
+    const { branches } = this.#options;
+    branches.expire();
+    const changed = api === "postgres" ? branches.answer({ ...call, name }) : undefined;
+    if (changed !== undefined) return changed;
     if (method !== "GET") {
-      throw new ApiError(501, "NOT_IMPLEMENTED", `Cannot ${method} ${path}: the local workspace is fixed`);
+      throw new ApiError(501, "NOT_IMPLEMENTED", `Cannot ${method} ${path}: the local workspace can't do that`);
     }
     return api === "postgres" ? this.#resource(name, call.query) : this.#instance(name, call.query);
   }
@@ -157,7 +165,9 @@ export class WorkspaceApi {
     const now = this.#now().getTime();
     const { endpoint, groupName, readOnly, expiresAt } = readCredentialRequest(await body(), now);
     this.#found(endpoint);
-    if (!this.#options.workspace.endpoints.some(({ name }) => name === endpoint)) throw notFound();
+    const found = this.#options.workspace.endpoints.find(({ name }) => name === endpoint);
+    if (!found) throw notFound();
+    if (found.branch.deleted) throw notFound("branch id not found");
     const role = this.#role(principal, groupName);
     const token = await this.#mint({ role, endpoints: [endpoint], readOnly, issuedAt: now, expiresAt });
     return { token, expire_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
@@ -186,9 +196,9 @@ export class WorkspaceApi {
     throw new ApiError(403, "PERMISSION_DENIED", `'${principal.userName}' is not a member of group '${groupName}'`);
   }
 
-  #resource(name: string, query: URLSearchParams): unknown {
+  async #resource(name: string, query: URLSearchParams): Promise<unknown> {
     const parts = name.split("/");
-    if (parts.length % 2 === 0) return this.#found(name).json;
+    if (parts.length % 2 === 0) return (await this.#measured([this.#found(name)]))[0]!.json;
     const kind = parts.pop() ?? "";
     const { workspace } = this.#options;
     const lists: Record<string, Resource[]> = parts.length
@@ -196,7 +206,15 @@ export class WorkspaceApi {
       : { projects: workspace.projects };
     const list = Object.hasOwn(lists, kind) ? lists[kind] : undefined;
     if (!list) throw notFound();
-    return page(kind, list.map(({ json }) => json), query);
+    const shown = query.get("show_deleted") === "true"
+      ? list
+      : list.filter((item) => !(item instanceof Branch && item.deleted));
+    return page(kind, (await this.#measured(shown)).map(({ json }) => json), query);
+  }
+
+  async #measured(resources: Resource[]): Promise<Resource[]> {
+    await this.#options.branches.measure(resources.filter((resource) => resource instanceof Branch));
+    return resources;
   }
 
   #found(name: string): Resource {

@@ -5,7 +5,7 @@ import { clientScript, conformanceTest } from "./backends.ts";
 const PACKAGES = ["databricks.sdk", "psycopg", "sqlalchemy"];
 const missing = () => pythonWith(...PACKAGES) ? undefined : `no Python with ${PACKAGES.join(", ")}`;
 
-for (const script of ["psycopg_notebook.py", "sqlalchemy_engine.py"]) {
+for (const script of ["psycopg_notebook.py", "sqlalchemy_engine.py", "branches.py"]) {
   conformanceTest(`${script} works unchanged`, async ({ program, local }) => {
     assert.match(await program(pythonWith(...PACKAGES)!, clientScript(script)), /done\n$/);
     assert.ok(local.logins.length > 0);

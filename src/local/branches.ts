@@ -1,0 +1,325 @@
+import { ApiError, notFound } from "./api_error.ts";
+import { type Branch, DELETED_KEPT } from "./branch.ts";
+import { type BranchSpec, checkBranchId, readSpec, readUpdate } from "./branch_request.ts";
+import type { Database } from "./database.ts";
+import { delay, type Faults } from "./faults.ts";
+import type { Project, Workspace } from "./workspace.ts";
+
+/** The parts that branches are made of. */
+export interface BranchesOptions {
+  workspace: Workspace;
+  /** The data of the branches that are there from the start. */
+  database: Database;
+  faults: Faults;
+  now(): Date;
+  /** Certifies the hosts of all endpoints. */
+  certify(hosts: string[]): void;
+  /** Ends the open sessions of a branch. */
+  drop(branch: Branch): void;
+}
+
+/** A call that a client makes about branches. */
+export interface BranchCall {
+  method: string;
+  /** The resource's name, such as `projects/p/branches/b`. */
+  name: string;
+  query: URLSearchParams;
+  body(): Promise<unknown>;
+}
+
+/** A long-running operation, as the API tells of it. */
+interface Operation {
+  name: string;
+  metadata: Record<string, unknown>;
+  done: boolean;
+  response?: Record<string, unknown>;
+  error?: { error_code: string; message: string };
+}
+
+/** The branches of a project that are not archived; a real project has the same limit. */
+const MOST_BRANCHES = 10;
+/** The longest wait of a timer. */
+const MOST_WAIT = 2 ** 31 - 1;
+
+/** Creates, changes and deletes branches, each in an operation that the client polls. */
+export class Branches {
+  readonly #options: BranchesOptions;
+  readonly #operations = new Map<string, Operation>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #unreferenced = false;
+
+  constructor(options: BranchesOptions) {
+    this.#options = options;
+  }
+
+  /** Lets the process end while branches run. */
+  unref(): void {
+    this.#unreferenced = true;
+    if (this.#timer !== undefined) Deno.unrefTimer(this.#timer);
+    for (const { database } of this.#options.workspace.branches) database?.unref();
+  }
+
+  /** Ends the operations, and drops the data of all branches that clients have made. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#closing.abort();
+    await Promise.all(this.#running);
+    await Promise.all(this.#options.workspace.branches.map(({ database }) => database?.close()));
+  }
+
+  /** The databases of all branches. */
+  get databases(): Database[] {
+    const { workspace, database } = this.#options;
+    return [database, ...workspace.branches.flatMap((branch) => branch.database ?? [])];
+  }
+
+  /** The data of a branch. */
+  databaseOf(branch: Branch | undefined): Database {
+    return branch?.database ?? this.#options.database;
+  }
+
+  /** Answers a call that changes a branch or asks for an operation; undefined for other calls. */
+  answer(call: BranchCall): Promise<unknown> | undefined {
+    const { method, name } = call;
+    const [, project, id, verb] = /^(projects\/[^/]+)\/branches(?:\/([^/]+)(?:\/(undelete))?)?$/.exec(name) ?? [];
+    if (method === "GET") return /\/operations\/[^/]+$/.test(name) ? this.#operation(name) : undefined;
+    if (project === undefined) return undefined;
+    if (method === "POST" && id === undefined) return this.#create(this.#project(project), call);
+    if (method === "POST" && verb === "undelete") return this.#undelete(this.#branch(`${project}/branches/${id}`));
+    if (verb !== undefined || id === undefined) return undefined;
+    if (method === "PATCH") return this.#update(this.#branch(name), call);
+    if (method === "DELETE") return this.#delete(name, call.query);
+  }
+
+  /** Deletes the branches whose time is over. */
+  expire(): void {
+    const now = this.#now();
+    for (const branch of this.#options.workspace.branches) {
+      if (endOf(branch) <= now) this.#purge(branch);
+    }
+    this.#schedule();
+  }
+
+  /** Measures the size of branches, to be told with them. */
+  async measure(branches: readonly Branch[]): Promise<void> {
+    await Promise.all(branches.map(async (branch) => {
+      if (branch.state === "READY" && !branch.deleted) {
+        branch.size = await this.databaseOf(branch).size() ?? branch.size;
+      }
+    }));
+  }
+
+  // deno-lint-ignore require-await -- so that all answers are promises
+  async #operation(name: string): Promise<unknown> {
+    const operation = this.#operations.get(name);
+    if (operation === undefined) throw notFound("operation id not found");
+    return operation;
+  }
+
+  async #create(project: Project, { query, body }: BranchCall): Promise<unknown> {
+    const id = checkBranchId(query.get("branch_id"));
+    const spec = readSpec(await body(), this.#now());
+    const existing = project.children.branches.find((branch) => branch.id === id);
+    if (existing !== undefined && query.get("replace_existing") !== "true") throw taken(existing);
+    if (existing !== undefined) return this.#run(existing, () => Promise.resolve(this.#change(existing, spec)));
+    const source = this.#source(project, spec);
+    const most = this.#options.faults.maxBranches ?? MOST_BRANCHES;
+    const unarchived = project.children.branches.filter(({ state, deleted }) => state !== "ARCHIVED" && !deleted);
+    if (unarchived.length >= most) {
+      throw new ApiError(
+        400,
+        "RESOURCE_LIMIT_EXCEEDED",
+        `The project has reached its limit of ${most} branches that are not archived. Delete a branch first`,
+      );
+    }
+    const branch = this.#options.workspace.addBranch(project, id, { branch: source, time: this.#now() });
+    branch.isProtected = spec.isProtected ?? false;
+    branch.expiresAt = spec.expiresAt;
+    this.#schedule();
+    return this.#run(branch, () => this.#fill(branch, source));
+  }
+
+  /** The branch to copy. */
+  #source(project: Project, { sourceBranch, sourceTime, sourceLsn }: BranchSpec): Branch {
+    const { branches } = project.children;
+    const source = sourceBranch === undefined
+      ? branches.find((branch) => branch.default)
+      : branches.find(({ name }) => name === sourceBranch);
+    if (source === undefined || source.deleted) throw notFound("source branch id not found");
+    if (source.state !== "READY") {
+      throw new ApiError(400, "BAD_REQUEST", `Branch '${source.name}' is ${source.state}, so it can't be copied`);
+    }
+    if (sourceTime !== undefined || sourceLsn !== undefined) {
+      throw new ApiError(
+        501,
+        "NOT_IMPLEMENTED",
+        "The local Lakebase can't make a branch of the past: it keeps the data as they are now, and no history",
+      );
+    }
+    return source;
+  }
+
+  /** Copies the data into a new branch. */
+  async #fill(branch: Branch, source: Branch): Promise<void> {
+    const { takes = 0, error, refuseLogins = 0 } = this.#options.faults.branch ?? {};
+    if (takes > 0) await delay(takes, this.#closing.signal);
+    if (error !== undefined) {
+      const { errorCode = "INTERNAL_ERROR", message = "The branch could not be created" } = error;
+      throw new ApiError(500, errorCode, message);
+    }
+    if (branch.deleted || this.#closing.signal.aborted) throw GONE;
+    const database = await this.databaseOf(source).copy();
+    if (branch.deleted || this.#closing.signal.aborted) {
+      await database.close();
+      throw GONE;
+    }
+    if (this.#unreferenced) database.unref();
+    branch.database = database;
+    branch.addPrimary();
+    branch.refusesUntil = performance.now() + refuseLogins;
+    branch.setState("READY", this.#now());
+    this.#options.certify(this.#options.workspace.endpoints.flatMap(({ hosts }) => hosts));
+  }
+
+  async #update(branch: Branch, { query, body }: BranchCall): Promise<unknown> {
+    if (branch.deleted) throw notFound("branch id not found");
+    const spec = readUpdate(await body(), query.get("update_mask"), this.#now());
+    if (branch.default && spec.expiresAt !== undefined) {
+      throw new ApiError(400, "BAD_REQUEST", `Branch '${branch.name}' is the default branch, which can't expire`);
+    }
+    return this.#run(branch, () => Promise.resolve(this.#change(branch, spec)));
+  }
+
+  #change(branch: Branch, spec: BranchSpec): void {
+    if (spec.isProtected !== undefined) branch.isProtected = spec.isProtected;
+    if ("expiresAt" in spec) branch.expiresAt = spec.expiresAt;
+    this.#schedule();
+  }
+
+  // deno-lint-ignore require-await -- so that a refusal is a rejection
+  async #delete(name: string, query: URLSearchParams): Promise<unknown> {
+    const found = this.#find(name);
+    if (found === undefined && query.get("allow_missing") === "true") return this.#done(name, {});
+    const branch = this.#branch(name);
+    const purge = query.get("purge") === "true";
+    if (branch.deleted && !purge) throw notFound("branch id not found");
+    const children = this.#options.workspace.branches.filter(({ source, deleted }) =>
+      source?.branch === branch && !deleted
+    );
+    const reason = branch.default || branch.source === undefined
+      ? "Root branches cannot be deleted independently."
+      : branch.isProtected
+      ? "The branch is protected."
+      : children.length > 0
+      ? `It has child branches: ${children.map(({ id }) => id).join(", ")}.`
+      : undefined;
+    if (reason !== undefined) {
+      throw new ApiError(400, "BAD_REQUEST", `Cannot delete branch '${branch.name}'. ${reason}`);
+    }
+    branch.deletedAt ??= this.#now();
+    branch.setState("DELETED", this.#now());
+    this.#options.drop(branch);
+    if (purge) this.#purge(branch);
+    this.#schedule();
+    return this.#done(name, {});
+  }
+
+  // deno-lint-ignore require-await -- so that a refusal is a rejection
+  async #undelete(branch: Branch): Promise<unknown> {
+    if (!branch.deleted) throw new ApiError(400, "BAD_REQUEST", `Branch '${branch.name}' is not deleted`);
+    branch.deletedAt = undefined;
+    branch.setState(branch.database === undefined ? "INIT" : "READY", this.#now());
+    return this.#done(branch.name, branch.json);
+  }
+
+  /** Removes a branch with its data. Open sessions end. */
+  #purge(branch: Branch): void {
+    branch.deletedAt ??= this.#now();
+    this.#options.drop(branch);
+    this.#options.workspace.removeBranch(branch);
+    if (branch.database !== undefined) this.#track(branch.database.close());
+  }
+
+  /** Starts an operation. */
+  #run(branch: Branch, work: () => Promise<void>): Operation {
+    const operation = this.#newOperation(branch.name);
+    this.#track(
+      work().then(
+        () => Object.assign(operation, { done: true, response: { "@type": BRANCH_TYPE, ...branch.json } }),
+        (error) => {
+          const { errorCode = "INTERNAL_ERROR" } = error as Partial<ApiError>;
+          Object.assign(operation, { done: true, error: { error_code: errorCode, message: (error as Error).message } });
+        },
+      ),
+    );
+    return { ...operation };
+  }
+
+  #done(name: string, response: Record<string, unknown>): Operation {
+    return Object.assign(this.#newOperation(name), { done: true, response: { "@type": BRANCH_TYPE, ...response } });
+  }
+
+  #newOperation(branch: string): Operation {
+    const name = `${branch}/operations/${crypto.randomUUID()}`;
+    const operation = { name, metadata: { "@type": METADATA_TYPE }, done: false };
+    this.#operations.set(name, operation);
+    const [oldest] = this.#operations.keys();
+    if (this.#operations.size > MOST_OPERATIONS) this.#operations.delete(oldest!);
+    return operation;
+  }
+
+  #track(work: Promise<unknown>): void {
+    const running: Promise<void> = work.then(() => {}, () => {}).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** Waits for the next branch that expires or is purged. */
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    const next = Math.min(...this.#options.workspace.branches.map(endOf)) - this.#now();
+    if (next === Infinity || this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(() => this.expire(), Math.max(0, Math.min(next, MOST_WAIT)));
+    if (this.#unreferenced) Deno.unrefTimer(this.#timer);
+  }
+
+  #project(name: string): Project {
+    const project = this.#options.workspace.projects.find((project) => project.name === name);
+    if (project === undefined) throw notFound("project id not found");
+    return project;
+  }
+
+  #branch(name: string): Branch {
+    this.#project(name.split("/").slice(0, 2).join("/"));
+    const branch = this.#find(name);
+    if (branch === undefined) throw notFound("branch id not found");
+    return branch;
+  }
+
+  #find(name: string): Branch | undefined {
+    return this.#options.workspace.branches.find((branch) => branch.name === name);
+  }
+
+  #now(): number {
+    return this.#options.now().getTime();
+  }
+}
+
+/** When a branch is purged, in milliseconds since the epoch. A protected branch does not expire. */
+function endOf({ expiresAt = Infinity, deletedAt, isProtected }: Branch): number {
+  if (deletedAt !== undefined) return deletedAt + DELETED_KEPT;
+  return isProtected ? Infinity : expiresAt;
+}
+
+const BRANCH_TYPE = "type.googleapis.com/databricks.postgres.v1.Branch";
+const METADATA_TYPE = "type.googleapis.com/databricks.postgres.v1.BranchOperationMetadata";
+const MOST_OPERATIONS = 10_000;
+const GONE = new ApiError(404, "NOT_FOUND", "The branch was deleted while it was created");
+
+function taken({ name, deletedAt }: Branch): ApiError {
+  const state = deletedAt === undefined
+    ? "already exists"
+    : "is deleted, and its name is free again when it is purged; delete it with purge=true, or undelete it";
+  return new ApiError(409, "ALREADY_EXISTS", `Branch '${name}' ${state}`);
+}

@@ -1,0 +1,172 @@
+import { randomBytes } from "node:crypto";
+import type pg from "npm:pg@^8.23.0";
+import { ApiError } from "./api_error.ts";
+import { identifier, literal } from "./session_settings.ts";
+
+/**
+ * Copies a database of a Postgres server, with owners and rights.
+ *
+ * `CREATE DATABASE ... TEMPLATE` is the fastest, but is refused while another session uses the template. Beside open sessions
+ * `pg_dump` reads a snapshot of the data.
+ *
+ * @param client A session of a user that may create databases.
+ * @param source The database to copy.
+ * @param url The server.
+ * @returns The new database's name.
+ * @throws {ApiError} If neither way is open.
+ */
+export async function copyDatabase(client: pg.Client, source: string, url: URL): Promise<string> {
+  const name = `lakebase_branch_${randomBytes(8).toString("hex")}`;
+  try {
+    await copyFiles(client, source, name) || await copyRows(client, source, name, url);
+    await copySettings(client, source, name);
+    return name;
+  } catch (error) {
+    await client.query(`DROP DATABASE IF EXISTS ${identifier(name)} WITH (FORCE)`);
+    throw error;
+  }
+}
+
+/** Returns false where another session uses the source. */
+async function copyFiles(client: pg.Client, source: string, target: string): Promise<boolean> {
+  try {
+    await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE ${identifier(source)}`);
+    return true;
+  } catch (error) {
+    if ((error as Partial<pg.DatabaseError>).code === OBJECT_IN_USE) return false;
+    throw error;
+  }
+}
+
+async function copyRows(client: pg.Client, source: string, target: string, url: URL): Promise<void> {
+  const programs = await findPrograms(client);
+  if (programs === undefined) throw new ApiError(400, "BAD_REQUEST", NO_PROGRAM);
+  await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE template0 ${await localeOf(client, source)}`);
+  await dump(programs, source, target, url);
+}
+
+const OBJECT_IN_USE = "55006";
+const NO_PROGRAM =
+  "The database can't be copied while sessions use it, because pg_dump and pg_restore were not found. " +
+  "Install the client programs of the server's version of PostgreSQL, or close all other sessions";
+
+/** The paths of `pg_dump` and `pg_restore`. */
+interface Programs {
+  dump: string;
+  restore: string;
+}
+
+/** Debian has each version in a folder of its own, and a wrapper in the path that may choose an older one. */
+const FOLDERS = (major: number): string[] => [
+  `/usr/lib/postgresql/${major}/bin`,
+  `/usr/pgsql-${major}/bin`,
+  `/opt/homebrew/opt/postgresql@${major}/bin`,
+  `/usr/local/opt/postgresql@${major}/bin`,
+];
+
+/** Finds the programs of the server's version, or of a newer one. */
+async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
+  const { rows } = await client.query("SHOW server_version_num");
+  const major = Math.trunc(Number(rows[0]?.server_version_num) / 10_000);
+  for (const folder of ["", ...FOLDERS(major).map((folder) => `${folder}/`)]) {
+    const programs = { dump: `${folder}pg_dump`, restore: `${folder}pg_restore` };
+    const versions = await Promise.all([programs.dump, programs.restore].map(majorVersion));
+    if (versions.every((version) => version >= major)) return programs;
+  }
+}
+
+/** The version of a program of PostgreSQL; 0 where it can't be run. */
+async function majorVersion(program: string): Promise<number> {
+  const run = async () => await new Deno.Command(program, { args: ["--version"], stderr: "null" }).output();
+  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() }));
+  return Number(/\d+/.exec(new TextDecoder().decode(stdout))?.[0] ?? 0);
+}
+
+async function localeOf(client: pg.Client, source: string): Promise<string> {
+  // As JSON, because the columns of other providers than libc have other names in each version.
+  const { rows } = await client.query(
+    "SELECT pg_catalog.to_jsonb(d) AS d, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding " +
+      "FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) $1",
+    [source],
+  );
+  const { d, encoding } = rows[0];
+  const locale = literal(d.datlocale ?? d.daticulocale ?? "");
+  const provider = d.datlocprovider === "i"
+    ? ` LOCALE_PROVIDER icu ICU_LOCALE ${locale}`
+    : d.datlocprovider === "b"
+    ? ` LOCALE_PROVIDER builtin BUILTIN_LOCALE ${locale}`
+    : "";
+  return `ENCODING ${literal(encoding)} LC_COLLATE ${literal(d.datcollate)} LC_CTYPE ${literal(d.datctype)}${provider}`;
+}
+
+/** Copies what `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET` have set: neither way to copy does. */
+async function copySettings(client: pg.Client, source: string, target: string): Promise<void> {
+  const { rows } = await client.query(
+    `SELECT r.rolname AS role, pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting AS s
+      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+      JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+      WHERE d.datname OPERATOR(pg_catalog.=) $1`,
+    [source],
+  );
+  for (const { role, setting } of rows) {
+    const [name, value] = [setting.slice(0, setting.indexOf("=")), setting.slice(setting.indexOf("=") + 1)];
+    const of = role === null ? "DATABASE" : `ROLE ${identifier(role)} IN DATABASE`;
+    // "FROM CURRENT", because the text of a list such as search_path is no literal.
+    await client.query("BEGIN");
+    await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
+    await client.query(
+      `ALTER ${of} ${identifier(target)} SET ${name.split(".").map(identifier).join(".")} FROM CURRENT`,
+    );
+    await client.query("COMMIT");
+  }
+}
+
+/** Pipes `pg_dump` into `pg_restore`. */
+async function dump({ dump, restore }: Programs, source: string, target: string, url: URL): Promise<void> {
+  const reading = new Deno.Command(dump, {
+    args: ["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=30s"],
+    clearEnv: true,
+    env: environment(url, source),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writing = new Deno.Command(restore, {
+    // The name that is made here needs no quoting. Without it pg_restore would write to its output.
+    args: ["--exit-on-error", "--single-transaction", "--no-password", `--dbname=${target}`],
+    clearEnv: true,
+    env: environment(url, target),
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const piping = reading.stdout.pipeTo(writing.stdin).catch(() => {});
+  const [read, written] = await Promise.all([outcome(reading), outcome(writing), piping]);
+  // The reader's own failure comes first: the writer only sees that its input ends.
+  for (const [program, failure] of [["pg_dump", read], ["pg_restore", written]]) {
+    if (failure !== undefined) throw new ApiError(500, "INTERNAL_ERROR", `${program} failed: ${failure}`);
+  }
+}
+
+async function outcome(process: Deno.ChildProcess): Promise<string | undefined> {
+  const said = await new Response(process.stderr).text();
+  const { success, code } = await process.status;
+  return success ? undefined : said.trim().slice(0, 500) || `exit code ${code}`;
+}
+
+/** libpq's settings. The password is not an argument, because every user of this machine can see those. */
+function environment(url: URL, database: string): Record<string, string> {
+  const inherited = ["PATH", "LD_LIBRARY_PATH", "SYSTEMROOT"].flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  });
+  return {
+    ...Object.fromEntries(inherited),
+    PGHOST: url.searchParams.get("host") ?? decodeURIComponent(url.hostname).replace(/^\[|\]$/g, ""),
+    PGPORT: url.port || "5432",
+    PGUSER: decodeURIComponent(url.username),
+    PGPASSWORD: decodeURIComponent(url.password),
+    PGDATABASE: database,
+    PGSSLMODE: url.searchParams.get("sslmode") ?? "prefer",
+  };
+}

@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import type { ConnectionOptions } from "node:tls";
+import type pg from "pg";
+import type { LocalLakebase } from "lakebase/local";
+import { bothTests, localTests } from "../support/lakebase.ts";
+import { call, client, connect, mint, row } from "./client.ts";
+
+const BRANCHES = "/api/2.0/postgres/projects/local/branches";
+
+interface Answer {
+  /** The status of HTTP. */
+  http: number;
+  error_code?: string;
+  message?: string;
+  // deno-lint-ignore no-explicit-any -- the JSON of another program, which each test looks into
+  [field: string]: any;
+}
+
+async function ask(local: LocalLakebase, route: string, body?: unknown): Promise<Answer> {
+  const response = await call(local, route, body);
+  return { ...await response.json(), http: response.status };
+}
+
+/** The operation when it is done. */
+async function finished(local: LocalLakebase, started: Answer): Promise<Answer> {
+  assert.equal(started.http, 200, started.message);
+  for (let operation = started;; operation = await ask(local, `GET /api/2.0/postgres/${started["name"]}`)) {
+    if (operation["done"] === true) return operation;
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the API has no other way to wait
+  }
+}
+
+/** Creates a branch, and waits until it is there. */
+async function create(local: LocalLakebase, id: string, spec: Record<string, unknown> = {}): Promise<Answer> {
+  return await finished(
+    local,
+    await ask(local, `POST ${BRANCHES}?branch_id=${id}`, { spec: { ttl: "3600s", ...spec } }),
+  );
+}
+
+async function drop(local: LocalLakebase, ...ids: string[]): Promise<void> {
+  for (const id of ids) await finished(local, await ask(local, `DELETE ${BRANCHES}/${id}?purge=true`));
+}
+
+/** Logs in to a branch. Not every resolver knows `*.localhost`, so the name goes into SNI only. */
+async function open(local: LocalLakebase, id: string, config: pg.ClientConfig = {}): Promise<pg.Client> {
+  const { endpoints: [endpoint] } = await ask(local, `GET ${BRANCHES}/${id}/endpoints`);
+  const password = await mint(local, { endpoint: endpoint.name });
+  const ssl = { ca: local.ca, servername: endpoint.status.hosts.host } as ConnectionOptions;
+  const made = client(local, password, { host: "127.0.0.1", ssl, ...config });
+  await made.connect();
+  return made;
+}
+
+const both = bothTests({ passwords: { app: "secret" } });
+const test = localTests();
+
+both("a branch has the data of its source, and changes of either are not seen in the other", async ({ local }) => {
+  const source = await connect(local);
+  await source.query(
+    "CREATE TABLE trips (id serial PRIMARY KEY, zone text); INSERT INTO trips (zone) VALUES ('Harlem')",
+  );
+  await source.query("BEGIN; INSERT INTO trips (zone) VALUES ('never committed')");
+  const { response } = await create(local, "copy");
+  await source.query("ROLLBACK");
+  assert.equal(response.name, "projects/local/branches/copy");
+  assert.equal(response.status.current_state, "READY");
+  assert.equal(response.status.source_branch, "projects/local/branches/production");
+  const copy = await open(local, "copy");
+  assert.deepEqual(await row(copy, "SELECT count(*)::int, current_user FROM trips"), [1, "you@example.com"]);
+  await copy.query("DELETE FROM trips");
+  await source.query("INSERT INTO trips (zone) VALUES ('SoHo')");
+  assert.deepEqual(await row(copy, "SELECT count(*)::int FROM trips"), [0]);
+  assert.deepEqual(await row(source, "SELECT count(*)::int FROM trips"), [2]);
+  await copy.query("INSERT INTO trips (zone) VALUES ('of the branch')"); // its sequence and its rights came along
+
+  const { response: { name } } = await create(local, "second", { source_branch: "projects/local/branches/copy" });
+  const second = await open(local, name.split("/").at(-1));
+  assert.deepEqual(await row(second, "SELECT zone FROM trips"), ["of the branch"]);
+  await Promise.all([source.query("DROP TABLE trips"), second.end()]);
+  const inUse = await ask(local, `DELETE ${BRANCHES}/copy?purge=true`);
+  assert.deepEqual([inUse.http, inUse.error_code], [400, "BAD_REQUEST"]);
+  assert.match(inUse.message!, /child branches: second/);
+  const ended = new Promise((resolve) => copy.on("error", resolve));
+  await drop(local, "second", "copy");
+  assert.match(String(await ended), /terminating connection|Connection terminated|shut/i);
+  await source.end();
+});
+
+both("a native password, a group of settings and a cancel reach the branch", async ({ local }) => {
+  await create(local, "native");
+  const app = await open(local, "native", { user: "app", password: "secret", options: "-c statement_timeout=0" });
+  const waiting = app.query("SELECT pg_sleep(60)");
+  const { processID, secretKey } = app as unknown as { processID: number; secretKey: number };
+  const request = new DataView(new ArrayBuffer(16));
+  [16, 80877102, processID, secretKey].forEach((word, i) => request.setInt32(4 * i, word));
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env["PGPORT"]) });
+  await socket.write(new Uint8Array(request.buffer));
+  await assert.rejects(waiting, { code: "57014" }); // PGlite keeps a request until its next system call
+  socket.close();
+  assert.deepEqual(await row(app, "SELECT current_user"), ["app"]);
+  await app.end();
+  await drop(local, "native");
+});
+
+test("the operation takes its time, fails, and a new branch refuses logins for a while", async ({ local }) => {
+  local.faults.branch = { takes: 100, refuseLogins: 60_000 };
+  const started = await ask(local, `POST ${BRANCHES}?branch_id=slow`, { spec: { no_expiry: true } });
+  assert.equal(started["done"], false);
+  assert.match(started["name"], /^projects\/local\/branches\/slow\/operations\/[0-9a-f-]+$/);
+  assert.equal((await ask(local, `GET ${BRANCHES}/slow`))["status"].current_state, "INIT");
+  assert.deepEqual(await ask(local, `GET ${BRANCHES}/slow/endpoints`), { http: 200 });
+  await finished(local, started);
+  await assert.rejects(open(local, "slow"), { code: "28000", message: "External authorization failed." });
+  local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };
+  const { error } = await create(local, "bad");
+  assert.deepEqual(error, { error_code: "RESOURCE_EXHAUSTED", message: "No compute is free" });
+  assert.equal((await ask(local, `GET ${BRANCHES}/bad`))["status"].current_state, "INIT");
+  await drop(local, "slow", "bad");
+});
+
+test("a branch that is deleted while it is made is not made", async ({ local }) => {
+  local.faults.branch = { takes: 50 };
+  const started = await ask(local, `POST ${BRANCHES}?branch_id=gone`, { spec: { no_expiry: true } });
+  await drop(local, "gone");
+  const { error } = await finished(local, started);
+  assert.equal(error.error_code, "NOT_FOUND");
+  assert.equal((await ask(local, `GET ${BRANCHES}/gone`)).http, 404);
+});
+
+const refusals: [string, unknown, number, RegExp][] = [
+  ["POST ?branch_id=", { spec: { no_expiry: true } }, 400, /'branch_id' is required/],
+  ["POST ?branch_id=Big", { spec: { no_expiry: true } }, 400, /1-63 characters long, start with a lowercase letter/],
+  [`POST ?branch_id=${"a".repeat(64)}`, { spec: { no_expiry: true } }, 400, /1-63 characters/],
+  ["POST ?branch_id=1a", { spec: { no_expiry: true } }, 400, /1-63 characters/],
+  ["POST ?branch_id=production", { spec: { no_expiry: true } }, 409, /already exists/],
+  ["POST ?branch_id=b", { spec: {} }, 400, /Exactly one of 'spec.ttl'/],
+  ["POST ?branch_id=b", {}, 400, /Exactly one of 'spec.ttl'/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", no_expiry: true } }, 400, /Exactly one of/],
+  ["POST ?branch_id=b", { spec: { ttl: "2592001s" } }, 200, /^$/],
+  ["POST ?branch_id=b", { spec: { ttl: "2692000s" } }, 400, /^expiration time exceeds the maximum expiration time/],
+  ["POST ?branch_id=b", { spec: { ttl: 60 } }, 400, /'spec.ttl' is not a duration/],
+  ["POST ?branch_id=b", { spec: { no_expiry: false } }, 400, /can't be false/],
+  ["POST ?branch_id=b", { spec: { expire_time: "2001-01-01T00:00:00Z" } }, 400, /must be in the future/],
+  ["POST ?branch_id=b", { spec: { expire_time: "soon" } }, 400, /'spec.expire_time' is not a timestamp/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", color: "red" } }, 400, /Unknown field 'spec.color'/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch: "projects/local/branches/no" } }, 404, /source branch/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_time: "2001-01-01T00:00:00Z" } }, 400, /retention window/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_time: "2101-01-01T00:00:00Z" } }, 400, /in the future/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_lsn: "12" } }, 400, /is not an LSN/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_lsn: "0/12" } }, 501, /can't make a branch of the past/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_snapshot: "projects/local/snapshots/s" } }, 400, /no snapshot/],
+  ["POST ?branch_id=b", "text", 400, /not a JSON object/],
+  [
+    "PATCH /production?update_mask=spec.expiration",
+    { spec: { ttl: "60s" } },
+    400,
+    /default branch, which can't expire/,
+  ],
+  ["PATCH /production?update_mask=spec.ttl", { spec: { ttl: "60s" } }, 400, /Unknown field path in update_mask/],
+  ["PATCH /production", { spec: { ttl: "60s" } }, 400, /'update_mask' is required/],
+  ["PATCH /no?update_mask=spec.expiration", { spec: { ttl: "60s" } }, 404, /branch id not found/],
+  ["DELETE /production?purge=true", undefined, 400, /Root branches cannot be deleted/],
+  ["DELETE /no", undefined, 404, /branch id not found/],
+  ["DELETE /no?allow_missing=true", undefined, 200, /^$/],
+  ["POST /production/undelete", {}, 400, /is not deleted/],
+  ["GET /production/operations/no", undefined, 404, /operation id not found/],
+];
+
+for (const [route, body, status, message] of refusals) {
+  test(`${route} ${JSON.stringify(body) ?? ""} gives ${status}`, async ({ local }) => {
+    const [method, path] = route.split(" ");
+    const answer = await ask(local, `${method} ${BRANCHES}${path}`, body);
+    assert.equal(answer.http, status, answer.message);
+    assert.match((answer.message ?? "").replace(/ \[TraceId.*/, ""), message);
+    if (status === 200 && method === "POST") await drop(local, "b");
+  });
+}
+
+test("branches are changed, protected, deleted, restored and purged", async ({ local }) => {
+  await create(local, "kept", { ttl: undefined, no_expiry: true });
+  const name = `${BRANCHES}/kept`;
+  const get = async () => (await (await call(local, `GET ${name}`)).json()).status;
+  assert.equal((await get()).expire_time, undefined);
+  const mask = "spec.expiration,spec.is_protected";
+  await finished(
+    local,
+    await ask(local, `PATCH ${name}?update_mask=${mask}`, { spec: { ttl: "3600s", is_protected: true } }),
+  );
+  const { expire_time, is_protected } = await get();
+  assert.ok(Date.parse(expire_time) > Date.now() + 3_500_000);
+  assert.equal(is_protected, true);
+  const refused = await ask(local, `DELETE ${name}`);
+  assert.match(refused.message!, /^Cannot delete branch 'projects\/local\/branches\/kept'. The branch is protected/);
+  const replaced = await ask(local, `POST ${BRANCHES}?branch_id=kept&replace_existing=true`, {
+    spec: { no_expiry: true, is_protected: false },
+  });
+  await finished(local, replaced);
+  assert.equal((await get()).expire_time, undefined);
+  await finished(local, await ask(local, `DELETE ${name}`));
+  const deleted = await get();
+  assert.equal(deleted.current_state, "DELETED");
+  assert.ok(Date.parse(deleted.purge_time) > Date.now() + 6 * 86_400_000);
+  const ids = async (query: string) =>
+    (await ask(local, `GET ${BRANCHES}${query}`))["branches"].map(({ branch_id }: { branch_id: string }) => branch_id);
+  assert.deepEqual(await ids(""), ["production"]);
+  assert.deepEqual(await ids("?show_deleted=true"), ["production", "kept"]);
+  const minted = await ask(local, "POST /api/2.0/postgres/credentials", {
+    endpoint: "projects/local/branches/kept/endpoints/primary",
+  });
+  assert.equal(minted.http, 404);
+  const again = await ask(local, `POST ${BRANCHES}?branch_id=kept`, { spec: { no_expiry: true } });
+  assert.deepEqual([again.http, again.error_code], [409, "ALREADY_EXISTS"]);
+  await finished(local, await ask(local, `POST ${name}/undelete`, {}));
+  assert.equal((await get()).current_state, "READY");
+  await (await open(local, "kept")).end();
+  await drop(local, "kept");
+  assert.equal((await call(local, `GET ${name}`)).status, 404);
+});
+
+test("a branch ends when its time is over, by the service's clock", async ({ local }) => {
+  await create(local, "short", { ttl: "60s" });
+  await create(local, "protected", { ttl: "60s", is_protected: true });
+  local.faults.clockOffset = 61_000;
+  assert.equal((await call(local, `GET ${BRANCHES}/short`)).status, 404);
+  assert.equal((await call(local, `GET ${BRANCHES}/protected`)).status, 200);
+  await finished(
+    local,
+    await ask(local, `PATCH ${BRANCHES}/protected?update_mask=spec.is_protected`, { spec: { is_protected: false } }),
+  );
+  assert.equal((await call(local, `GET ${BRANCHES}/protected`)).status, 404);
+});
+
+test("there is a limit of branches, and lists come in pages", async ({ local }) => {
+  local.faults.maxBranches = 3;
+  await create(local, "one");
+  await create(local, "two");
+  const refused = await ask(local, `POST ${BRANCHES}?branch_id=three`, { spec: { no_expiry: true } });
+  assert.deepEqual([refused.http, refused.error_code], [400, "RESOURCE_LIMIT_EXCEEDED"]);
+  const first = await ask(local, `GET ${BRANCHES}?page_size=2`);
+  const second = await ask(local, `GET ${BRANCHES}?page_size=2&page_token=${first["next_page_token"]}`);
+  const ids = [...first["branches"], ...second["branches"]].map(({ branch_id }) => branch_id);
+  assert.deepEqual(ids, ["production", "one", "two"]);
+  assert.ok(first["branches"][1].status.logical_size_bytes > 1_000_000);
+  await drop(local, "one", "two");
+});
