@@ -15,6 +15,9 @@ export interface HttpAnswer {
 /** The longest answer that is read, in bytes after decompression. A page of a hundred endpoints has less than 100 kB. */
 const LONGEST_ANSWER = 16 * 1024 * 1024;
 
+/** The address of the service that gives a machine of Azure its logins. Requests to it do not leave the machine's host. */
+export const METADATA_SERVICE = "169.254.169.254";
+
 /**
  * Sends a request that carries a login, and reads the answer as text; see {@linkcode exchange}.
  *
@@ -26,7 +29,7 @@ export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSW
 }
 
 /**
- * Sends a request whose address or headers are secret. Redirects are not followed, because the login would go along. A request
+ * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along. A request
  * to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as `w.localhost`
  * leads. Other requests use the proxy of the environment, if there is one.
  *
@@ -38,7 +41,8 @@ export async function exchange<T>(
   init: RequestInit,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
-  const address = isLoopback(url.hostname) ? await loopbackAddress(url) : undefined;
+  const near = url.hostname === METADATA_SERVICE ? METADATA_SERVICE : undefined;
+  const address = isLoopback(url.hostname) ? await loopbackAddress(url) : near;
   if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainTextError(url);
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
   const client = address === undefined ? undefined : Deno.createHttpClient({
@@ -243,7 +247,6 @@ const QUOTES: readonly [RegExp, string][] = [
     /header value|ByteString/i,
     "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break",
   ],
-  [/could not read GoogleCredentials/i, "the credentials (GOOGLE_CREDENTIALS) are no file and no JSON"],
   [/cannot (parse|unmarshal)|is not valid JSON|Unexpected (token|end)/i, "the tool or file that keeps it gave no JSON"],
   [/Failed to retrieve token: \{/i, "the answer to the request for a token was not understood"],
 ];

@@ -3,7 +3,8 @@ import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
-import type { WorkspaceLogin } from "../settings/workspace.ts";
+import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
+import { azureClient, RESOURCE_ID_HEADER } from "./azure.ts";
 import { clientCredentialsClient } from "./client_credentials.ts";
 import {
   networkOutcome,
@@ -37,8 +38,8 @@ export interface WorkspaceOptions {
 /**
  * The Databricks workspace's REST API.
  *
- * The SDK finds the login (token, OAuth, CLI, Azure, Google) and signs the requests. They are sent with `fetch`, because the
- * SDK's HTTP agent does not verify certificates by default, retries 429 for five minutes without regard to `Retry-After`, can't
+ * This module exchanges secrets for tokens by itself; the SDK has the other logins (`databricks` and `az`, a token, a password),
+ * and signs the requests. They are sent with `fetch`, because the SDK's HTTP agent does not verify certificates by default, retries 429 for five minutes without regard to `Retry-After`, can't
  * be aborted, and does not give access to the `Date` header.
  */
 export class Workspace {
@@ -205,27 +206,69 @@ function workspaceHeaders(id: string): Record<string, string> {
 }
 
 async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
-  const own = login === undefined ? undefined : clientCredentialsClient(login);
+  if (login !== undefined) checkLogin(login);
+  const own = login === undefined ? undefined : clientCredentialsClient(login) ?? azureClient(login);
   if (own !== undefined) return own;
   const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@0.17.0");
-  return new WorkspaceClient(sdkOptions(login));
+  const client = new WorkspaceClient(sdkOptions(login));
+  const resourceId = login?.attributes["azureWorkspaceResourceId"];
+  return resourceId === undefined ? client : withResourceId(client, resourceId);
 }
+
+/** @throws {Error} For several logins, and for one that would be sent along with a redirect. */
+function checkLogin({ attributes, host }: WorkspaceLogin): void {
+  const { authType } = attributes;
+  const kinds = loginKinds(attributes);
+  if (authType === undefined && kinds.length > 1) {
+    throw new Error(
+      `logins of several kinds are given (${kinds.join(", ")}); keep one, or say which: DATABRICKS_AUTH_TYPE`,
+    );
+  }
+  if (authType?.startsWith("google") ?? kinds.includes("google")) {
+    throw new Error(
+      "a login of Google (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT) is not used by itself, because Google's " +
+        "library follows redirects with it. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
+        "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
+    );
+  }
+  const { azureWorkspaceResourceId: resourceId, azureUseMsi, azureClientSecret } = attributes;
+  if (host === undefined && resourceId !== undefined && !azureUseMsi && !azureClientSecret) {
+    throw new Error(
+      "DATABRICKS_AZURE_RESOURCE_ID names the workspace, and a login of az needs its address: DATABRICKS_HOST",
+    );
+  }
+}
+
+/** The attributes that the SDK gets: of the logins that it sends nowhere by itself, because its requests follow redirects. */
+const SDK_ATTRIBUTES: readonly string[] = [
+  ...["authType", "accountId", "token", "username", "password", "databricksCliPath", "metadataServiceUrl"],
+  ...["azureEnvironment", "azureLoginAppId"],
+];
 
 /** Passes all settings explicitly, so that the SDK reads neither the environment nor files. */
 function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<typeof SdkWorkspaceClient>[0] {
   const { host, workspaceId, profile, attributes = {} } = login ?? {};
-  const { experimentalIsUnifiedHost: unified, azureUseMsi: msi, ...texts } = attributes;
+  const texts = Object.fromEntries(Object.entries(attributes).filter(([name]) => SDK_ATTRIBUTES.includes(name)));
   return {
     ...texts,
     ...(host === undefined ? {} : { host }),
     ...(workspaceId === undefined ? {} : { workspaceId }),
     ...(profile === undefined ? {} : { profile }),
-    ...(isOn(unified) ? { experimentalIsUnifiedHost: true } : {}),
-    ...(isOn(msi) ? { azureUseMsi: true } : {}),
+    ...(isOn(attributes["experimentalIsUnifiedHost"]) ? { experimentalIsUnifiedHost: true } : {}),
     env: {},
     loaders: [],
     skipVerify: false,
   } as ConstructorParameters<typeof SdkWorkspaceClient>[0];
+}
+
+/** Adds the resource id to a login of `az`: with it, the SDK would send the login to Microsoft, and follow redirects. */
+function withResourceId(client: SdkWorkspaceClient, resourceId: string): WorkspaceClientLike {
+  const { config } = client;
+  const authenticate = async (headers: Headers) => {
+    await config.authenticate(headers);
+    if (config.authType === "azure-cli") headers.set(RESOURCE_ID_HEADER, resourceId);
+  };
+  return { config: { getHost: () => config.getHost(), authenticate, workspaceId: config.workspaceId } };
 }
 
 function isOn(value: string | undefined): boolean {

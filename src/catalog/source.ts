@@ -18,6 +18,8 @@ export interface Source {
   isQuery: boolean;
   /** The values of the query's parameters. */
   values: WireValue[];
+  /** The indexes of those that are empty arrays. */
+  emptyArrays?: number[];
   /** Whether `TABLESAMPLE` works on it. */
   samples: boolean;
 }
@@ -54,7 +56,7 @@ export function brackets({ isQuery }: Source): readonly [open: string, close: st
 export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<readonly Field[]> {
   const [open, close] = brackets(source);
   const prefix = `SELECT * FROM ${open}`;
-  const statement = { prefix, text: `${source.text}${close} AS s LIMIT 0`, values: source.values };
+  const statement = { ...source, prefix, text: `${source.text}${close} AS s LIMIT 0` };
   return (await run(find, statement, { signal, single: true }))[OUTCOME].fields;
 }
 
@@ -81,8 +83,8 @@ export function outputSql(value: string): string {
 }
 
 function querySource(query: Fragment): Source {
-  const { text, values } = compile(query);
-  return { text: withoutEnd(text), isQuery: true, values, samples: false };
+  const statement = compile(query);
+  return { ...statement, text: withoutEnd(statement.text), isQuery: true, samples: false };
 }
 
 function neither(found: string): LakebaseError {

@@ -71,7 +71,7 @@ async function compute(
   for (let start = 0; start === 0 || start < positions.length; start += BATCH) {
     const batch = positions.slice(start, start + BATCH);
     const text = statisticsSql(`SELECT ${names(batch)} FROM ${from} AS ${alias} ${clause}`, batch);
-    const found = await run<Found>(tx, { text, values: source.values }, options);
+    const found = await run<Found>(tx, { ...source, text }, options);
     for (const { position, statistics: one } of found) statistics.set(position, one);
   }
   return statistics;

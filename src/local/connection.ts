@@ -14,6 +14,7 @@ export class Connection {
   #waiting: PromiseWithResolvers<void> | undefined;
   #frozen: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  #handedOver = false;
   #endTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** `transport` is the TCP socket below `socket` if that is TLS. */
@@ -88,22 +89,30 @@ export class Connection {
     }
   }
 
-  /** Sends a last message if there is one, and closes the connection. Later input is discarded. */
+  /**
+   * Sends a last message if there is one, and closes the connection. Later input is discarded. A client in the middle of the TLS
+   * handshake gets no message, because it reads only TLS.
+   */
   async close(last?: Frame): Promise<void> {
     this.freeze(false);
     if (this.#socket.destroyed || this.#socket.writableEnded) return await this.closed;
-    if (last) this.#socket.end(last);
+    if (last && !this.#handedOver) this.#socket.end(last);
     else this.#socket.end();
     // Unread bytes would cause a reset, which could overtake the last message.
-    this.release();
+    this.#stopListening();
     this.#socket.resume();
     const timer = setTimeout(() => this.destroy(), 500);
     await this.closed;
     clearTimeout(timer);
   }
 
-  /** Stops listening, so that somebody else can read the socket. */
-  release(): void {
+  /** Leaves the socket to TLS, which reads and writes it from now on. */
+  handOver(): void {
+    this.#handedOver = true;
+    this.#stopListening();
+  }
+
+  #stopListening(): void {
     for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
   }
 

@@ -88,7 +88,7 @@ async function encrypt(
   socket: Socket,
   { cert, key }: Certificate,
 ): Promise<{ client: Connection; servername: string | undefined } | undefined> {
-  plain.release();
+  plain.handOver();
   let servername: string | undefined;
   const secureContext = createSecureContext({ cert, key, minVersion: "TLSv1.2" });
   const tls = new TLSSocket(socket, {

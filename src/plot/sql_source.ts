@@ -40,6 +40,7 @@ export function sqlSource(
   const [open, close] = brackets(source);
   const ask: Ask = async (select, rest, { values = [], before = "", after = "" } = {}) => {
     const statement = {
+      ...source,
       prefix: `${before}SELECT ${select} FROM ${open}`,
       text: `${source.text}${close} AS ${alias} ${rest}${after}`,
       values: [...source.values, ...values],

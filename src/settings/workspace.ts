@@ -74,6 +74,12 @@ export function isSecret(attribute: string): boolean {
   return Object.values(ATTRIBUTES).some(({ name, secret }) => name === attribute && secret === true);
 }
 
+/** The kinds of logins that some attributes belong to, such as `azure` and `pat`, in alphabetical order. */
+export function loginKinds(attributes: Readonly<Record<string, string>>): string[] {
+  const kinds = Object.values(ATTRIBUTES).flatMap(({ name, method }) => name in attributes ? method ?? [] : []);
+  return [...new Set(kinds)].sort();
+}
+
 /** The variables that are taken from `.env`, beside those of this module's own options. */
 export const IN_ENV_FILE: readonly string[] = [
   "DATABRICKS_CONFIG_PROFILE",

@@ -2,7 +2,7 @@ import type { Exchange } from "./exchange.ts";
 import { Portal } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import type { Statement } from "./fragment.ts";
-import { exchange, type FindSession, learnTypes, leftTransaction, restore } from "./run.ts";
+import { exchange, type FindSession, learnTypes, leftTransaction, restore, withEmptyArrays } from "./run.ts";
 import type { LookUp } from "./learned_types.ts";
 import type { Lease, Session } from "./session.ts";
 import { acquire, type StopOptions, stoppable, until } from "./stop.ts";
@@ -14,10 +14,13 @@ const FIRST_BATCH = 100;
 const MOST_ROWS = 5000;
 /** Bytes of a batch, about. */
 const BATCH_BYTES = 4_000_000;
+/** The most bytes of rows that are read ahead so that another statement can have the connection. */
+const MOST_AHEAD = 32_000_000;
 
 /**
  * Reads a statement's rows batch by batch, in constant memory. Leaving early ends the statement and frees the connection.
- * In a transaction other statements may run between two rows.
+ * In a transaction other statements may run between two rows. On a session that all statements share, the other rows are
+ * read ahead when another statement needs the connection.
  *
  * @throws {LakebaseError} As `run`.
  */
@@ -44,9 +47,17 @@ export class Reader implements AsyncDisposable {
   readonly #session: Session;
   readonly #statement: Statement;
   readonly #signal: AbortSignal | undefined;
-  readonly #portal: Portal;
+  readonly #types: ParserSource;
+  #portal: Portal;
   #lease: Lease | undefined;
   #next = FIRST_BATCH;
+  /** The batch that is being fetched; it never rejects. */
+  #fetching: Promise<unknown> | undefined;
+  /** Batches that were read ahead, and why no more could be. */
+  readonly #ahead: { rows: unknown[]; bytes: number }[] = [];
+  #failure: { error: unknown } | undefined;
+  #readingAhead: Promise<boolean> | undefined;
+  #left = false;
 
   /** Made of a statement; the signal ends it. `types` tell how values become JavaScript's, instead of the session's. */
   constructor(
@@ -58,13 +69,18 @@ export class Reader implements AsyncDisposable {
     this.#session = session;
     this.#statement = statement;
     this.#signal = signal;
-    const { learned, transaction } = session;
-    this.#portal = new Portal(statement, { types, learned, held: transaction !== undefined });
+    this.#types = types;
+    this.#portal = this.#portalOf(statement);
+  }
+
+  #portalOf(statement: Statement): Portal {
+    const { learned, transaction } = this.#session;
+    return new Portal(statement, { types: this.#types, learned, held: transaction !== undefined });
   }
 
   /** Whether there are no more rows. */
   get ended(): boolean {
-    return this.#next === 0;
+    return this.#next === 0 && this.#ahead.length === 0 && this.#failure === undefined;
   }
 
   /** The columns, the notices, and after the last batch the command's tag. */
@@ -74,9 +90,19 @@ export class Reader implements AsyncDisposable {
 
   /** The next rows. */
   async batch(): Promise<unknown[]> {
+    await this.#readingAhead;
+    const ahead = this.#ahead.shift();
+    if (ahead !== undefined) return ahead.rows;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const fetching = this.#fetch();
+    this.#fetching = fetching.catch(() => {});
+    return await fetching;
+  }
+
+  async #fetch(): Promise<unknown[]> {
     const session = this.#session;
     try {
-      const lease = this.#lease ??= await acquire(session, this.#signal, this.#statement.text);
+      const lease = this.#lease ??= await this.#acquire();
       const submit = this.#portal.next(this.#next);
       await exchange(session, lease, this.#signal, this.#portal, submit);
       if (!this.#portal.knowsTypes) await this.#learnTypes(lease);
@@ -93,7 +119,34 @@ export class Reader implements AsyncDisposable {
 
   /** Ends the statement if rows are left, and gives the connection back. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#left = true;
+    await this.#readingAhead;
     await this.#end();
+  }
+
+  async #acquire(): Promise<Lease> {
+    const lease = await acquire(this.#session, this.#signal, this.#statement.text);
+    this.#lease = lease;
+    if (this.#statement.emptyArrays !== undefined && !this.#portal.open) {
+      this.#portal = this.#portalOf(await withEmptyArrays(this.#session, lease, this.#signal, this.#statement));
+    }
+    lease.finish = () => this.#readingAhead ??= this.#readAhead().finally(() => this.#readingAhead = undefined);
+    return lease;
+  }
+
+  /** Reads the other rows, unless there are too many to keep, and gives the connection back. It never rejects. */
+  async #readAhead(): Promise<boolean> {
+    await this.#fetching;
+    while (this.#next > 0 && !this.#left && this.#failure === undefined && this.#lease !== undefined) {
+      if (this.#ahead.reduce((sum, { bytes }) => sum + bytes, 0) >= MOST_AHEAD) return false;
+      const rows = await this.#fetch().catch((error) => {
+        this.#failure = { error };
+        return [];
+      });
+      if (rows.length > 0) this.#ahead.push({ rows, bytes: this.#portal.bytes });
+    }
+    if (!this.#left) await this.#end();
+    return true;
   }
 
   /** Asks within the statement's exchange while that goes on, because no other statement can run on the connection. */

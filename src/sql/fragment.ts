@@ -114,6 +114,8 @@ export interface Statement {
   values: WireValue[];
   /** SQL that the library sends before the text; an error's position is counted without it. */
   prefix?: string;
+  /** The indexes of the values that are empty arrays. */
+  emptyArrays?: number[];
 }
 
 /** The texts of plain fragments, by their strings: a template has the same list each time it runs. */
@@ -143,14 +145,17 @@ function isInWarehouse(fragment: Fragment): boolean {
   return (fragment as { [IN_WAREHOUSE]?: boolean })[IN_WAREHOUSE] === true;
 }
 
-/** Encodes the values of a fragment whose text is its strings with `$1`, `$2`, ... between them; else `undefined`. */
+/**
+ * Encodes the values of a fragment whose text is its strings with `$1`, `$2`, ... between them; `undefined` for other fragments
+ * and for values that need more than their text.
+ */
 function plainValues(fragment: Fragment): WireValue[] | undefined {
   if (fragment.values.length !== fragment.strings.length - 1) return undefined;
   const values: WireValue[] = [];
   for (const value of fragment.values) {
     if (value instanceof Fragment) return undefined;
     const parameter = encodeParameter(value, values.length + 1);
-    if (parameter.cast !== "") return undefined;
+    if (parameter.cast !== "" || parameter.emptyArray) return undefined;
     values.push(parameter.value);
   }
   return values;
@@ -164,6 +169,7 @@ function assemble(fragment: Fragment): Statement {
   const written: [start: number, end: number][] = []; // where the person may have written `$1`
   let plain = fragment.values.length === fragment.strings.length - 1;
   let casts = false;
+  let emptyArrays: number[] | undefined;
   let afterParameter = false;
   for (let top = open[0]; top !== undefined; top = open[open.length - 1]) {
     const { strings, values: own } = top.fragment;
@@ -190,6 +196,7 @@ function assemble(fragment: Fragment): Statement {
       continue;
     }
     const parameter = encodeParameter(value, values.length + 1);
+    if (parameter.emptyArray) (emptyArrays ??= []).push(values.length);
     values.push(parameter.value);
     plain &&= parameter.cast === "";
     casts ||= parameter.cast !== "";
@@ -197,7 +204,11 @@ function assemble(fragment: Fragment): Statement {
     afterParameter = true;
   }
   if (written.length > 0 && values.length > 0) checkNumbers(text, written);
-  const statement = checked({ text: casts ? withJsonCasts(text) : text, values });
+  const statement = checked({
+    text: casts ? withJsonCasts(text) : text,
+    values,
+    ...(emptyArrays === undefined ? {} : { emptyArrays }),
+  });
   if (plain) texts.set(fragment.strings, text);
   return statement;
 }
@@ -229,8 +240,13 @@ export function textStatement(text: string, params: readonly unknown[] = []): St
   }
   if (!Array.isArray(params)) throw badParameter("query() takes its parameters as an array: query(text, [value, ...])");
   const values: WireValue[] = [];
-  for (const value of params) values.push(encodeParameter(value, values.length + 1).value);
-  return checked({ text, values });
+  const emptyArrays: number[] = [];
+  for (const value of params) {
+    const parameter = encodeParameter(value, values.length + 1);
+    if (parameter.emptyArray) emptyArrays.push(values.length);
+    values.push(parameter.value);
+  }
+  return checked(emptyArrays.length === 0 ? { text, values } : { text, values, emptyArrays });
 }
 
 function checked(statement: Statement): Statement {

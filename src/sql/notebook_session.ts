@@ -5,7 +5,15 @@ import { statementLine } from "../core/sql_text.ts";
 import { runningQuery } from "../net/pg_internals.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import { isOpenTransaction } from "./run.ts";
-import { askState, heldKinds, Holding, leavesNothing, sessionLost, type SessionState } from "./server_session.ts";
+import {
+  askState,
+  heldByLoop,
+  heldKinds,
+  Holding,
+  leavesNothing,
+  sessionLost,
+  type SessionState,
+} from "./server_session.ts";
 import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
 
 /** A statement that waits for a connection. */
@@ -26,7 +34,15 @@ interface Home {
   known: boolean;
   kinds: string[];
   /** The statement that runs on it. */
-  busy: { what: string; since: number; beside: boolean } | undefined;
+  busy: Busy | undefined;
+}
+
+interface Busy {
+  what: string;
+  since: number;
+  /** Whether other statements may run on other connections meanwhile. */
+  beside: boolean;
+  lease: Lease;
 }
 
 /** Time after the last statement when the session is asked for its state, so that a loss can be reported in full. */
@@ -164,7 +180,10 @@ export class NotebookSession implements Session {
     const [first] = this.#queue as [Waiter];
     if (home?.busy !== undefined) {
       const free = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
-      if (!home.busy.beside || !first.aside || !free) return false;
+      if (!home.busy.beside || !first.aside || !free) {
+        this.#askToFinish(home.busy);
+        return false;
+      }
       this.#queue.shift();
       this.#giveAside(first);
       return true;
@@ -203,12 +222,23 @@ export class NotebookSession implements Session {
   #giveHome(home: Home, { what, aside, resolve }: Waiter): void {
     const beside = aside && home.known && home.kinds.length === 0 && home.baseline !== undefined &&
       home.holding.transaction === undefined;
-    home.busy = { what, since: Date.now(), beside };
-    resolve(sublease(home.holding.lease, () => {
+    const lease = sublease(home.holding.lease, () => {
       home.busy = undefined;
       home.known = false;
       this.#pump();
-    }));
+    });
+    home.busy = { what, since: Date.now(), beside, lease };
+    resolve(lease);
+  }
+
+  /** Asks a loop over a query to give the session back; statements inside of the loop would wait for ever. */
+  #askToFinish({ lease }: Busy): void {
+    lease.finish?.().then((given) => {
+      if (given || this.#home?.busy?.lease !== lease) return;
+      for (const { reject } of this.#queue.splice(0)) {
+        reject(heldByLoop("the notebook's session, which has settings, temporary tables or the like of its own"));
+      }
+    });
   }
 
   #giveAside({ what, resolve, reject }: Waiter): void {
@@ -279,8 +309,7 @@ export class NotebookSession implements Session {
     const open = await home.holding.giveBack();
     const kinds = home.kinds.filter((kind) => kind !== "settings of functions");
     if (!open && home.known && kinds.length === 0) return; // another session is as good
-    const held = kinds.length > 0 ? kinds.join(", ") : "what statements have left in it, if they have";
-    this.#gone = sessionLost(cause, { open, held });
+    this.#gone = sessionLost(cause, { open, held: home.known ? kinds.join(", ") : undefined });
   }
 
   /** Gives up a session without state of its own, because a full pool keeps others waiting. */

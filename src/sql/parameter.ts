@@ -11,6 +11,8 @@ export interface Parameter {
   value: WireValue;
   /** `::pg_catalog.jsonb` for an object; else empty, and the server infers the type from the statement. */
   cast: "" | typeof JSONB_CAST;
+  /** Whether the value is {@linkcode EMPTY_ARRAY}. */
+  emptyArray?: true;
 }
 
 /**
@@ -22,15 +24,15 @@ export interface Parameter {
  * @throws {LakebaseError} `BAD_PARAMETER` for a value that Postgres has no form for.
  */
 export function encodeParameter(value: unknown, position: number): Parameter {
-  if (Array.isArray(value) && value.length === 0) return { value: EMPTY_ARRAY, cast: "" };
+  if (Array.isArray(value) && value.length === 0) return { value: EMPTY_ARRAY, cast: "", emptyArray: true };
   return encodeValue(value, `parameter ${position}`);
 }
 
 /**
- * The text of an empty array. Without the vertical tab it would go into a `jsonb` column as an empty object: Postgres
- * accepts the tab after an array, but not in JSON.
+ * The text of an empty array until the type of its parameter is known. Without the vertical tab it would go into a `jsonb`
+ * column as an empty object: Postgres accepts the tab after an array, but not in JSON.
  */
-const EMPTY_ARRAY = "{}\v";
+export const EMPTY_ARRAY = "{}\v";
 
 /** Encodes a value as {@linkcode encodeParameter} does, with a name for it in errors. */
 export function encodeValue(value: unknown, name: string): Parameter {

@@ -101,7 +101,8 @@ export function fieldsOf(fields: readonly WireField[], learned?: Learned): Field
   });
 }
 
-function keysOf(names: readonly string[]): readonly string[] {
+/** The keys of columns in a row: their names, each different. Of two columns with one name the second becomes `name_2`. */
+export function keysOf(names: readonly string[]): readonly string[] {
   const taken = new Set(names);
   if (taken.size === names.length) return names;
   const used = new Set<string>();

@@ -1,6 +1,7 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
 import { LakebaseError } from "../core/errors.ts";
+import { Description, settleEmptyArrays } from "./description.ts";
 import type { Exchange } from "./exchange.ts";
 import { Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
@@ -73,8 +74,9 @@ interface Run {
   options: RunOptions;
 }
 
-async function execute<Row>({ session, lease, signal, statement, options }: Run): Promise<StatementRows<Row>> {
+async function execute<Row>({ session, lease, signal, statement: given, options }: Run): Promise<StatementRows<Row>> {
   const { types = session.types, limit, single, makeRows = makeStatementRows } = options;
+  const statement = given.emptyArrays === undefined ? given : await withEmptyArrays(session, lease, signal, given);
   const { learned } = session;
   const { text } = statement;
   const execution = limit === undefined
@@ -107,6 +109,19 @@ export function exchange(
   work.onLost = () => lease.broken ??= new Error("the connection is lost");
   if (submit) lease.client.query(work as unknown as pg.Submittable);
   return cancelable(session, lease, signal, work.done);
+}
+
+/** Asks for the types of the parameters of a statement that has empty arrays, and writes those as their types need it. */
+export async function withEmptyArrays(
+  session: Session,
+  lease: Lease,
+  signal: AbortSignal | undefined,
+  statement: Statement,
+): Promise<Statement> {
+  const description = new Description(`${statement.prefix ?? ""}${statement.text}`);
+  await exchange(session, lease, signal, description);
+  const settling = settleEmptyArrays(statement, description.parameters, lookUpOn(lease.client));
+  return { ...statement, values: await cancelable(session, lease, signal, settling) };
 }
 
 /** Learns the database's own types among the columns: one round trip, once for each type. */

@@ -52,16 +52,24 @@ export class Holding {
   }
 }
 
-/** Makes the error for a statement whose server session has ended; it tells what was lost with the session. */
-export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string }): LakebaseError {
+/**
+ * Makes the error for a statement whose server session has ended; it tells what was lost with the session.
+ *
+ * @param lost Whether a transaction was open, and what else the session had; `undefined` if that was not known.
+ */
+export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string | undefined }): LakebaseError {
   const rolledBack = open ? "; its transaction was rolled back" : "";
+  const gone = held === "" ? "It had nothing else of its own" : `Gone with it: ${held ?? NOT_KNOWN}`;
   return new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot run the statement: the session that it belongs to has ended (${cause.message})${rolledBack}. Gone with it: ` +
-      `${held}. The statement did not run; run it again, and it runs in a new session`,
+    `Cannot run the statement: the session that it belongs to has ended (${cause.message})${rolledBack}. ${gone}. The ` +
+      "statement did not run; run it again, and it runs in a new session",
     { cause },
   );
 }
+
+const ANY_STATE = "temporary tables, settings, prepared statements, cursors, locks and LISTEN that it had";
+const NOT_KNOWN = `${ANY_STATE}; which of them it had was not known yet`;
 
 /** How often an unused session sends a query, because servers close idle sessions after a day and networks sooner. */
 const SIGN_OF_LIFE_MS = 240_000;
@@ -77,6 +85,8 @@ export class ServerSession implements Session {
   readonly #outside: Session;
   readonly #over = new AbortController();
   #holding: Holding | undefined;
+  /** The lease of the statement that runs, for the one that waits. */
+  #given: Lease | undefined;
   /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
   #turn: Promise<void> = Promise.resolve();
@@ -113,12 +123,14 @@ export class ServerSession implements Session {
 
   async acquire(): Promise<Lease> {
     if (this.closed) throw closed();
+    if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
     const turn = await this.#takeTurn();
     try {
       if (this.closed) throw closed();
       const { lease } = await this.#living();
       this.#used = true;
-      return sublease(lease, () => {
+      return this.#given = sublease(lease, () => {
+        this.#given = undefined;
         this.#watch();
         turn();
       });
@@ -156,7 +168,7 @@ export class ServerSession implements Session {
     const open = await holding?.giveBack() ?? false;
     if (cause !== undefined && this.#used) {
       this.#used = false;
-      throw sessionLost(cause, { open, held: "temporary tables, settings, prepared statements, locks and LISTEN" });
+      throw sessionLost(cause, { open, held: ANY_STATE });
     }
     return this.#holding = new Holding(await this.#outside.acquire("a session"));
   }
@@ -178,6 +190,21 @@ export class ServerSession implements Session {
     await before;
     return resolve;
   }
+}
+
+/**
+ * The error for a statement inside a loop over a query that needs the same server session and has too many rows left.
+ *
+ * @param session The session, as the end of "holds".
+ */
+export function heldByLoop(session: string): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot run the statement: a for await loop over a query holds ${session}, and has too many rows left to keep them ` +
+      "in memory meanwhile. Run BEGIN before the loop and COMMIT after it: in a transaction statements may run between two " +
+      "rows. Or loop over the query in a session of its own, from db.session()",
+    { sqlstate: "55006" },
+  );
 }
 
 function closed(): LakebaseError {

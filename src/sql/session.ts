@@ -14,6 +14,11 @@ export interface Lease {
   broken: Error | undefined;
   /** Gives it back. */
   release(): void;
+  /**
+   * Set while the holder waits and could read the rest of its rows at once. It is called when another statement waits for
+   * the connection, and returns whether the connection was given back; it is kept if too many rows are left.
+   */
+  finish?: (() => Promise<boolean>) | undefined;
 }
 
 /** A lease of the same connection that does not give it back to the pool. */

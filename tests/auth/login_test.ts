@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { azureClient } from "../../src/auth/azure.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import type { WorkspaceLogin } from "../../src/settings/workspace.ts";
@@ -89,11 +90,96 @@ Deno.test("a token without `expires_in` is used for one request, and hidden wher
   assert.match(String(error), /answered 403, "<secret> is not valid"/);
 });
 
-Deno.test("credentials that are no JSON are not quoted", async () => {
-  const google = { googleCredentials: "opaque-and-secret" };
-  const error = await workspace("https://w.gcp.databricks.com", google).currentUser().catch((error) => error);
-  assert.match(String(error), /GOOGLE_CREDENTIALS/);
-  assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
+Deno.test("a login of Google is refused, and not quoted: its library would follow redirects with it", async () => {
+  const logins: Record<string, string>[] = [
+    { googleCredentials: "opaque-and-secret" },
+    { googleServiceAccount: "opaque@example.iam" },
+    { googleCredentials: "opaque-and-secret", authType: "google-credentials" },
+  ];
+  for (const login of logins) {
+    const error = await workspace("https://w.gcp.databricks.com", login).currentUser().catch((error) => error);
+    assert.equal(error.code, "WORKSPACE_AUTH");
+    assert.match(String(error), /GOOGLE_CREDENTIALS.*follows redirects.*DATABRICKS_CLIENT_ID/);
+    assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
+  }
+});
+
+Deno.test("logins of several kinds are refused, unless one is chosen", async () => {
+  await using server = serve(() => Response.json({ userName: "u" }));
+  const several = { token: "dapi1", azureTenantId: "t" };
+  const error = await workspace(server.origin, several).currentUser().catch((error) => error);
+  assert.match(String(error), /logins of several kinds are given \(azure, pat\).*DATABRICKS_AUTH_TYPE/);
+  assert.equal(await workspace(server.origin, { ...several, authType: "pat" }).currentUser(), "u");
+});
+
+const RESOURCE_ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Databricks/workspaces/w";
+const SECRET = { azureClientId: "id", azureClientSecret: "opaque-client-secret", azureTenantId: "t" };
+
+/** The logins of Azure that this module has, by an address or a resource id. */
+const AZURE_LOGINS: [host: string | undefined, attributes: Record<string, string>][] = [
+  ["https://adb-1.azuredatabricks.net", SECRET],
+  ["https://adb-1.azuredatabricks.net", { azureUseMsi: "true" }],
+  ["https://w.example", { ...SECRET, azureWorkspaceResourceId: RESOURCE_ID }],
+  [undefined, { ...SECRET, azureWorkspaceResourceId: RESOURCE_ID }],
+  [undefined, { azureUseMsi: "1", azureClientId: "id", azureWorkspaceResourceId: RESOURCE_ID }],
+];
+
+/** A client whose servers of Microsoft are one here. */
+function azure(origin: string, host: string | undefined, attributes: Record<string, string>) {
+  const cloud = { login: origin, management: "https://management/", resources: origin, metadata: origin };
+  return azureClient({ host, workspaceId: undefined, profile: undefined, attributes }, { PUBLIC: cloud })!;
+}
+
+Deno.test("a secret or a managed identity of Azure logs in, by the workspace's address or its resource id", async () => {
+  const answer = (path: string) =>
+    path.startsWith("/subscriptions/")
+      ? Response.json({ properties: { workspaceUrl: "adb-7.azuredatabricks.net" } })
+      : Response.json({ access_token: `from ${path}`, expires_in: "3600" });
+  for (const [host, attributes] of AZURE_LOGINS) {
+    await using server = serve(answer);
+    const { config } = azure(server.origin, host, attributes);
+    assert.equal((await config.getHost()).origin, host ?? "https://adb-7.azuredatabricks.net");
+    const headers = new Headers();
+    await config.authenticate(headers);
+    const from = attributes["azureUseMsi"] ? "/metadata/identity/oauth2/token" : "/t/oauth2/token";
+    assert.equal(headers.get("authorization"), `Bearer from ${from}`);
+    assert.equal(headers.get("x-databricks-azure-sp-management-token"), `from ${from}`);
+    assert.equal(
+      headers.get("x-databricks-azure-workspace-resource-id"),
+      attributes["azureWorkspaceResourceId"] ?? null,
+    );
+    if (attributes["azureUseMsi"]) assert.equal(server.seen.at(-1)!.headers.get("metadata"), "true");
+  }
+  const az = { azureWorkspaceResourceId: RESOURCE_ID, authType: "azure-cli" };
+  const login = { host: undefined, workspaceId: undefined, profile: undefined, attributes: az };
+  await assert.rejects(new Workspace({ login, limit: 1000 }).currentUser(), /az needs its address: DATABRICKS_HOST/);
+  const german = { ...SECRET, azureEnvironment: "GERMAN" };
+  await assert.rejects(
+    workspace("https://adb-1.azuredatabricks.net", german).currentUser(),
+    /ARM_ENVIRONMENT is GERMAN/,
+  );
+});
+
+Deno.test("no login of Azure follows a redirect", async () => {
+  await using thief = serve(() => Response.json({ access_token: "stolen", expires_in: "3600" }));
+  const redirect = () => new Response(null, { status: 302, headers: { location: `${thief.origin}/token` } });
+  const token = Response.json({ access_token: "opaque-token", expires_in: "3600" });
+  const answers: ((path: string) => Response)[] = [
+    redirect,
+    (path) => path.startsWith("/subscriptions/") ? redirect() : token.clone(),
+  ];
+  for (const answer of answers) {
+    for (const [host, attributes] of AZURE_LOGINS) {
+      await using server = serve(answer);
+      const { config } = azure(server.origin, host, attributes);
+      const asks = async () => {
+        await config.getHost();
+        await config.authenticate(new Headers());
+      };
+      if (answer === redirect || host === undefined) await assert.rejects(asks(), /answered 302|does not tell/);
+    }
+  }
+  assert.deepEqual(thief.seen, []);
 });
 
 Deno.test("a service principal logs in with its secret", async () => {

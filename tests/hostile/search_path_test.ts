@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { check, connect, type Lakebase } from "../../mod.ts";
 import { SESSION } from "../../src/api/lakebase.ts";
 import { findCatalog } from "../../src/cells/completion_catalog.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { drawn, errorOf } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -65,9 +67,10 @@ CREATE TABLE public.stops_2026 PARTITION OF public.stops FOR VALUES FROM ('2026-
 INSERT INTO public.stations VALUES (1, 'a');
 INSERT INTO public.stops VALUES (1, '2026-05-01');
 ANALYZE;
-CREATE ROLE person LOGIN SUPERUSER;
-ALTER ROLE person SET search_path = evil, pg_catalog, public;
 `;
+
+const PATH = "SET search_path = evil, pg_catalog, public";
+const PERSON = `CREATE ROLE person LOGIN SUPERUSER; ALTER ROLE person ${PATH};`;
 
 /** Each thing that the module does with SQL of its own; the person's SQL names what it means. */
 const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => PromiseLike<unknown>> = {
@@ -190,7 +193,7 @@ Deno.test({
     const login = { host: "127.0.0.1", port: server.port, database: "postgres", sslMode: "disable" } as const;
     {
       await using owner = await connect({ ...login, user: "postgres", password: "none" });
-      await owner.pool.query(HOSTILE);
+      await owner.pool.query(HOSTILE + PERSON);
       await owner.pool.query("ALTER SYSTEM SET log_statement = 'all'");
       await owner.pool.query("SELECT pg_reload_conf()");
     }
@@ -198,19 +201,12 @@ Deno.test({
       await using owner = await connect({ ...login, database: "template1", user: "postgres", password: "none" });
       await owner.query("CREATE DATABASE twin TEMPLATE postgres");
     }
-    await using folder = await temporaryFolder();
-    const failed: string[] = [];
     {
       await using db = await connect({ ...login, user: "person", password: "none" });
       await using twin = await connect({ ...login, database: "twin", user: "person", password: "none" });
-      const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);
-      assert.match(hijacked.message, /hijacked/, "the schema is hostile");
-      for (const [name, use] of Object.entries(USES)) {
-        await use(db, folder.path, twin).then(undefined, (error: Error) => failed.push(`${name}: ${error.message}`));
-      }
+      await useAll(db, twin);
     }
     await check({ ...login, user: "person", password: "none" });
-    assert.deepEqual(failed, []);
     const statements = new Set(
       (await server.log()).split(MARK).filter((entry) => entry.startsWith("person:"))
         .map((entry) => /^person:LOG: {2}(?:statement|execute [^:]*): (.*)$/s.exec(entry.replaceAll("\n\t", "\n"))?.[1])
@@ -221,6 +217,35 @@ Deno.test({
     assert.deepEqual(loose, []);
   },
 });
+
+Deno.test({
+  name: "a schema on the search path gets none of its code run in the embedded database either",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using local = await startLocal();
+    await using db = await connect({ ...optionsOf(local), idleTimeout: 600 });
+    await db.pool.query(HOSTILE);
+    const changed = new WeakSet<object>();
+    db.pool.on("acquire", (client) => {
+      if (!changed.has(client)) void client.query(PATH); // runs before the statement that the connection is for
+      changed.add(client);
+    });
+    await useAll(db);
+  },
+});
+
+/** Uses everything on a connection whose `search_path` begins with the hostile schema. */
+async function useAll(db: Lakebase): Promise<void> {
+  await using folder = await temporaryFolder();
+  const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);
+  assert.match(hijacked.message, /hijacked/, "the schema is hostile");
+  const failed: string[] = [];
+  for (const [name, use] of Object.entries(USES)) {
+    await use(db, folder.path, twin).then(undefined, (error: Error) => failed.push(`${name}: ${error.message}`));
+  }
+  assert.deepEqual(failed, []);
+}
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await Deno.makeTempDir({ prefix: "lakebase-hostile-" });

@@ -74,6 +74,7 @@ const SQL_CELLS: [string, RegExp][] = [
   ["%%sql\nCREATE TEMP TABLE mine AS SELECT 1 AS id", /SELECT 1/],
   ["%%sql\nBEGIN", /BEGIN, in a transaction/],
   ["sql`INSERT INTO mine VALUES (2)`", /INSERT 0 1, in a transaction/],
+  ["%%sql kept <<\nTABLE mine", /kept: 2 rows, in a transaction/],
   ["%%sql\nINSERT INTO mine VALUES (3);\nINSERT INTO mine VALUES (${4})", /INSERT 0 1, in a transaction/],
   ["%%sql\nCOMMIT", /COMMIT, \d/],
   ["%%sql\nSELECT count(*) AS n FROM mine", /\b4\b/],

@@ -238,6 +238,18 @@ Deno.test("a client that sends nothing is told of the handshake limit", { saniti
   assert.match(await answer(new Uint8Array(), Number(limited.env["PGPORT"])), /MClient handshake timeout\./);
 });
 
+Deno.test(
+  "a client in the middle of the TLS handshake gets no plain text at the limit",
+  { sanitizeOps: false },
+  async () => {
+    await using limited = await startLocal({ handshakeTimeout: 3000 });
+    const port = Number(limited.env["PGPORT"]);
+    const hello = [0x16, 3, 1, 2, 0, 1]; // the beginning of a ClientHello
+    const asking = answer(new Uint8Array([...int32(8), ...int32(80877103), ...hello]), port);
+    assert.deepEqual(await Promise.all([asking, answer(new Uint8Array(hello), port)]), ["S", ""]);
+  },
+);
+
 Deno.test("a client that hangs up at any point does no harm", async () => {
   for (const bytes of [[0], [...int32(8)], [...int32(8), ...int32(80877103)], [...startup("user\0u")]]) {
     const socket = connectSocket(PORT, "127.0.0.1", () => {

@@ -262,3 +262,11 @@ Deno.test("every call is noted, without its token", async () => {
     { method: "POST", path: "/api/2.0/postgres/credentials", status: 200 },
   ]);
 });
+
+Deno.test("the last 10,000 calls are kept", async () => {
+  await using busy = await startLocal();
+  const ask = async (n: number) => await (await call(busy, `GET /api/2.0/none/${n}`)).body?.cancel();
+  for (let n = 0; n < 10_100; n += 100) await Promise.all(Array.from({ length: 100 }, (_, index) => ask(n + index)));
+  assert.equal(busy.requests.length, 10_000);
+  assert.ok(busy.requests.every(({ path }) => Number(path.split("/").at(-1)) >= 100));
+});

@@ -117,6 +117,34 @@ queryTest("an empty array is an array, and no empty object where json is wanted"
       });
     }
   }
+  await db.query(
+    "CREATE DOMAIN over_json AS jsonb; CREATE DOMAIN over_text AS text; CREATE TABLE others (j over_json, t over_text)",
+  );
+  await assert.rejects(db.sql`INSERT INTO others (j) VALUES (${[]})`.then(), { message: /JSON\.stringify\(list\)/ });
+  await db.sql`INSERT INTO others (t) VALUES (${[]})`;
+  assert.equal(await db.sql`SELECT t FROM others`.value(), "{}");
+  const queries = [
+    db.sql`SELECT ${[]}::text AS a, ${["b"]}::text AS b, '{}' = ${[]} AS same`,
+    db.sql`SELECT * FROM (SELECT ${[]}::text AS a, ${["b"]}::text AS b, '{}' = ${[]} AS same) AS q -- no end`,
+  ];
+  for (const query of queries) {
+    const expected = { a: "{}", b: '{"b"}', same: true };
+    assert.deepEqual(await query.first(), expected);
+    assert.deepEqual([...await query], [expected]);
+    for await (const row of query) assert.deepEqual(row, expected);
+    await db.transaction(async () => {
+      for await (const row of query) assert.deepEqual(row, expected);
+    });
+    assert.deepEqual((await query.columns()).get("a").toArray(), ["{}"]);
+    const file = await Deno.makeTempFile({ suffix: ".ndjson" });
+    await query.pull(file);
+    assert.equal(await Deno.readTextFile(file), `${JSON.stringify(expected)}\n`);
+    await Deno.remove(file);
+    await query.explain();
+    const [column] = await db.profile(query);
+    assert.deepEqual(column?.top, [{ value: "{}", count: 1 }]);
+  }
+  await db.query("DROP TABLE others; DROP DOMAIN over_json; DROP DOMAIN over_text");
   await db.load("empty_lists", [{ xs: [], names: [], document: [], plain: [] }], { mode: "replace" });
   const rows = await db.sql`SELECT xs, names, document, plain FROM empty_lists`;
   assert.deepEqual([...rows], [{ xs: [], names: [], document: [], plain: [] }]);

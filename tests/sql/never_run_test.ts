@@ -76,14 +76,18 @@ Deno.test({
       "await later",
     ];
     const env = { ...kernel.options.env, NO_COLOR: "1" };
-    const own = await runCells(cells, { kernel: kernel.options.kernel, cwd: folder.path, env });
+    // The cell fails, which says enough of the statements behind the one that failed.
+    const failing = "%%sql\nSELECT 1;\nSELECT 1 / ${0};\nINSERT INTO t VALUES (${5})";
+    const own = await runCells([...cells, failing], { kernel: kernel.options.kernel, cwd: folder.path, env });
     assert.deepEqual(own.cells.map(errors), [
       "",
       "never run (2 times): put `await` before it: sql`INSERT INTO t VALUES (${...})`\n",
       "",
       "never run: put `await` before it: sql`DELETE FROM t`\n",
       "",
+      "",
     ]);
+    assert.match(String(own.cells.at(-1)!.reply?.["evalue"] ?? JSON.stringify(own.cells.at(-1)!.messages)), /22012/);
     // Deno's own kernel does not tell the end of a cell: a moment later it is told of what was made before.
     const stock = await runCells([...cells, "await new Promise((done) => setTimeout(done, 1000))"], {
       cwd: folder.path,

@@ -193,11 +193,12 @@ queryTest("a notebook's session that the server has ended: said where something 
   await new Promise((resolve) => setTimeout(resolve, 300)); // it is asked what it has once nothing has run for a while
   await terminate(db, quiet[0]);
   assert.equal(await sql`SELECT 2`.value(), 2);
+  const home = await pid(sql);
   await sql`CREATE TEMP TABLE lost (id int)`;
   await new Promise((resolve) => setTimeout(resolve, 300));
-  await terminate(db, await pid(sql));
+  await terminate(db, home);
   const error = await errorOf(sql`SELECT 3`);
-  assert.match(error.message, /has ended.*Gone with it: /s);
+  assert.match(error.message, /has ended.*Gone with it: temporary tables\. The statement did not run/s);
   assert.equal(await sql`SELECT 3`.value(), 3);
   await sql`BEGIN`;
   const process = await pid(sql);
@@ -206,7 +207,10 @@ queryTest("a notebook's session that the server has ended: said where something 
   await db.pool.query("SELECT pg_sleep(0.3)");
   await terminate(db, process);
   assert.equal((await waits).code, "CONNECTION_LOST");
-  assert.match((await behind).message, /its transaction was rolled back/);
+  assert.match(
+    (await behind).message,
+    /was rolled back\. Gone with it: temporary tables.*which of them it had was not known yet/,
+  );
   assert.equal(await sql`SELECT 5`.value(), 5);
 }, { notOnPglite: "its sessions share one process" });
 
@@ -230,11 +234,54 @@ queryTest("a notebook's session gives way to db.pool, and what it holds is named
   assert.equal((await db.pool.query("SELECT 2 AS two")).rows[0].two, 2);
   await sql`SET work_mem = '5MB'`;
   assert.match((await errorOf(db.pool.query("SELECT 2"))).message, /the notebook's session/);
-  const loop = errorOf(async () => {
-    for await (const _ of sql`SELECT n FROM generate_series(1, 1000) n`) await sql`SELECT 1`;
-  });
-  assert.match((await loop).message, /waited for the notebook's session.*held by: SELECT n FROM generate_series/s);
   assert.equal(await sql`SHOW work_mem`.value(), "5MB");
+});
+
+/** A loop over a query, with a statement inside, in a notebook whose session has state and in a session of its own. */
+queryTest("a statement runs inside a loop over a query on the same server session", async ({ open }) => {
+  const db = await open({ max: 3, connectTimeout: 2 });
+  await using notebook = notebookOn(db);
+  await using session = await db.session();
+  for (const sql of [notebook.sql, session.sql]) {
+    await sql`SET work_mem = '5MB'`;
+    await sql`CREATE TEMP TABLE kept (n int)`;
+    const home = await pid(sql);
+    let count = 0;
+    for await (const { n } of sql`SELECT n, pg_backend_pid() AS pid FROM generate_series(1, 1000) n`) {
+      if (count++ % 100 === 0) await sql`INSERT INTO kept VALUES (${n})`;
+      if (count === 500) { for await (const row of sql`SELECT n FROM kept`) await sql`SELECT ${row["n"]}::int`; }
+    }
+    assert.equal(count, 1000);
+    assert.equal(await sql`SELECT count(*) FROM kept`.value(), 10);
+    for await (const _ of sql`SELECT n FROM generate_series(1, 1000) n`) {
+      await sql`SELECT 1`;
+      break;
+    }
+    const failing = errorOf(async () => {
+      for await (const { n } of sql`SELECT n, 1 / (600 - n) FROM generate_series(1, 1000) n`) {
+        count = n as number;
+        if (n === 1) await sql`SELECT 1`;
+      }
+    });
+    assert.equal((await failing).sqlstate, "22012");
+    assert.ok(count >= 100, `${count}`);
+    const huge = errorOf(async () => {
+      for await (const { n } of sql`SELECT n, repeat('x', 10000) FROM generate_series(1, 10000) n`) {
+        if (n === 1) assert.equal((await errorOf(sql`SELECT 2`)).sqlstate, "55006");
+        if (n === 9000) await sql`SELECT 1 / 0`; // few rows are left, so this one runs
+      }
+    });
+    assert.equal((await huge).sqlstate, "22012");
+    await sql`BEGIN`;
+    for await (const { n } of sql`SELECT n, repeat('x', 10000) FROM generate_series(1, 10000) n`) {
+      if (n === 1 || n === 5000) await sql`INSERT INTO kept VALUES (${n})`;
+    }
+    await sql`COMMIT`;
+    assert.equal(await sql`SELECT count(*) FROM kept`.value(), 12);
+    assert.equal(await sql`SHOW work_mem`.value(), "5MB");
+    assert.equal(await pid(sql), home);
+    await sql`DROP TABLE kept`;
+  }
 });
 
 Deno.test("leavesNothing() tells by the text what may leave something in a session", () => {

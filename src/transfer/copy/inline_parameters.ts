@@ -1,9 +1,9 @@
 import { Buffer } from "node:buffer";
 // @ts-types="npm:@types/pg@^8.11.0"
 import pg from "npm:pg@^8.23.0";
-import type { Description } from "../../catalog/table_columns.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { type SqlToken, sqlTokens } from "../../core/sql_text.ts";
+import { type Description, settleEmptyArrays } from "../../sql/description.ts";
 import type { Statement } from "../../sql/fragment.ts";
 import { lookUpOn } from "../../sql/learned_types.ts";
 import type { WireValue } from "../../sql/parameter.ts";
@@ -19,18 +19,21 @@ import { BUILT_IN, isBuiltIn, typeName } from "../../core/type_names.ts";
 export async function inlineParameters(
   session: Session,
   lease: Lease,
-  { text, values }: Statement,
+  statement: Statement,
   { parameters }: Description,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  if (values.length === 0 && !text.includes(";")) return text;
+  const { text } = statement;
+  if (statement.values.length === 0 && !text.includes(";")) return text;
   const { learned } = session;
   const lookUp = lookUpOn(lease.client);
   const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
   const found = new Set(
     tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
   );
-  if (found.size !== values.length || parameters.length !== values.length) throw misplaced();
+  const count = statement.values.length;
+  if (found.size !== count || parameters.length !== count) throw misplaced();
+  const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
   const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
   await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
   const literals = values.map((value, index) => {

@@ -1,14 +1,9 @@
 import { nameOf, onlyReading, readings } from "../../catalog/names.ts";
 import { expectTable, KIND, kindIs, look, NAMED, type Relation } from "../../catalog/relation.ts";
-import {
-  describedColumns,
-  type DescribedField,
-  Description,
-  TABLE_COLUMNS,
-  type TableColumns,
-} from "../../catalog/table_columns.ts";
+import { describedColumns, TABLE_COLUMNS, type TableColumns } from "../../catalog/table_columns.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { firstWord } from "../../core/sql_text.ts";
+import { type DescribedField, Description } from "../../sql/description.ts";
 import { compile, Fragment, type Statement } from "../../sql/fragment.ts";
 import { exchange, type FindSession } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";

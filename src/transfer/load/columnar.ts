@@ -11,7 +11,7 @@ import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
 import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
-import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns } from "./table.ts";
+import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, namesOf } from "./table.ts";
 
 /** Opens an Arrow or Parquet file, or a stream of Arrow. */
 export async function openColumnar(
@@ -127,7 +127,7 @@ class Columnar implements Incoming {
   }
 
   copy(table: LoadTable): IncomingCopy {
-    const own = { where: () => this.name, refuse: this.refuse };
+    const own = namesOf(this.name, this.#chosen.map((at) => this.#file.columns[at]!.name), this.names, this.refuse);
     const matched = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
     const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);

@@ -20,7 +20,15 @@ import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 import { bad, badData, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import { peek, type Peeked } from "./peek.ts";
-import { BY_OPTION, delimiterHint, type LoadColumn, type LoadTable, matchColumns, otherDelimiter } from "./table.ts";
+import {
+  BY_OPTION,
+  delimiterHint,
+  type LoadColumn,
+  type LoadTable,
+  matchColumns,
+  namesOf,
+  otherDelimiter,
+} from "./table.ts";
 
 /** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
 const SAMPLE_BYTES = 1_048_576;
@@ -231,7 +239,8 @@ class Delimited implements Incoming {
     if (this.names?.length === 0 && table.columns.length > 0) {
       throw badData(`the first line of ${this.name} is empty; it must have the names of columns of ${table.quoted}`);
     }
-    const own = { where: () => this.name, refuse: badData };
+    const given = this.#header ? this.#sample[0]!.slice(this.#dropped).map((name) => name ?? "") : [];
+    const own = namesOf(this.name, given, this.names ?? [], badData);
     const columns = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
     const { comment, decimal, skipBlankLines } = this.#options;
     const asItIs = comment === undefined && decimal !== "," && !skipBlankLines && this.#dropped === 0;

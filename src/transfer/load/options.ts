@@ -1,6 +1,7 @@
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { checkEach, ON_OR_OFF, type OptionChecks, STOP_CHECKS } from "../../sql/options.ts";
+import { keysOf } from "../../sql/result.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import { LOAD_FORMATS, type LoadFormat } from "../formats/file_format.ts";
 import { COLUMN_NAMES, DELIMITER, FUNCTION, NULL_TEXT, oneOf, QUOTE } from "../option_checks.ts";
@@ -164,18 +165,20 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
 }
 
 /**
- * The names of a source's columns after the option `columns`.
+ * The names of a source's columns after the option `columns`. Of two columns with one name the second becomes `name_2`, as in
+ * the rows of a result.
  *
- * @param names The source's own names, in its order.
+ * @param given The source's own names, in its order.
  * @param columns The option: all names, or new names for some.
  * @param source The source's name in errors.
  * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that does not exist.
  */
 export function renamed(
-  names: readonly string[],
+  given: readonly string[],
   columns: LoadOptions["columns"],
   source: string,
 ): readonly string[] {
+  const names = keysOf(given);
   if (columns === undefined) return names;
   if (isList(columns)) {
     if (columns.length === names.length) return columns;

@@ -131,6 +131,17 @@ export interface Namer {
   refuse: Refuse;
 }
 
+/** Names from a source, of which two columns may have one name. */
+export function namesOf(source: string, given: readonly string[], names: readonly string[], refuse: Refuse): Namer {
+  const where = (name: string) => {
+    const old = given[names.indexOf(name)];
+    const second = old !== undefined && old !== name && name.startsWith(`${old}_`) &&
+      given.indexOf(old) < names.indexOf(name);
+    return second ? `${source}, whose second ${JSON.stringify(old)} is read as ${JSON.stringify(name)},` : source;
+  };
+  return { where, refuse };
+}
+
 /** Names from the option `columns`. */
 export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: bad };
 

@@ -142,6 +142,54 @@ fileTest("a file of DuckDB, which has no schema of Arrow in it", async (folder) 
   assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
 });
 
+/** Files of pyarrow with 80,000 bytes of zeros, which are packed to fewer. */
+const ZEROS = `
+import sys, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as feather
+t = pa.table({"n": [0] * 10000}, pa.schema([pa.field("n", pa.int64(), nullable=False)]))
+for c in ["lz4", "zstd"]: feather.write_feather(t, f"{sys.argv[1]}/{c}.arrow", compression=c)
+for c in ["zstd", "gzip", "brotli"]: pq.write_table(t, f"{sys.argv[1]}/{c}.parquet", compression=c, use_dictionary=False)
+print("null")
+`;
+
+/** Replaces each place of some bytes by others of the same length. */
+function replaced(bytes: Uint8Array, from: Uint8Array, to: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  let found = 0;
+  for (let at = 0; at + from.length <= copy.length; at++) {
+    if (!from.every((byte, index) => copy[at + index] === byte)) continue;
+    copy.set(to, at);
+    found++;
+  }
+  assert.ok(found > 0, "the size is not in the file");
+  return copy;
+}
+
+/** The number of bytes as Thrift writes it in Parquet's page headers: a zigzag varint. */
+function thriftSize(size: number): Uint8Array {
+  const bytes: number[] = [];
+  for (let rest = size * 2; bytes.length === 0 || rest > 0; rest = Math.floor(rest / 128)) {
+    bytes.push(rest % 128 | (rest >= 128 ? 128 : 0));
+  }
+  return Uint8Array.from(bytes);
+}
+
+fileTest("a packed block becomes no larger than its header says", async (folder) => {
+  await python(ZEROS, folder);
+  const int64 = (size: number) => new Uint8Array(BigInt64Array.of(BigInt(size)).buffer);
+  const limits: [name: string, size: (size: number) => Uint8Array, message: RegExp][] = [
+    ["zstd.arrow", int64, /larger than 40000 bytes/],
+    ["lz4.arrow", int64, /becomes more than the 40000 bytes/],
+    ["zstd.parquet", thriftSize, /larger than 40000 bytes/],
+    ["gzip.parquet", thriftSize, /larger than 40000 bytes/],
+    ["brotli.parquet", thriftSize, /larger than 40000 bytes/],
+  ];
+  for (const [name, size, message] of limits) {
+    const bytes = await Deno.readFile(`${folder}/${name}`);
+    await Deno.writeFile(`${folder}/${name}`, replaced(bytes, size(80_000), size(40_000)));
+    await assert.rejects(async () => await all(await open(`${folder}/${name}`)), { code: "BAD_FILE", message });
+  }
+});
+
 fileTest("what is no file of columns, or not whole", async (folder) => {
   const parquet = `${folder}/rows.parquet`;
   await duckdb(`COPY (SELECT i, 'row ' || i AS t FROM range(50000) AS r(i)) TO '${parquet}' (COMPRESSION zstd)`);

@@ -140,7 +140,8 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         ["a.csv", "", "BAD_FILE", /it is empty: not even a first line/],
         ["a.csv", "\nid,name\n1,a\n", "BAD_FILE", /the first line of a\.csv is empty; it must have the names/],
         ["a.csv", "id,,name\n", "BAD_FILE", /no name for column 2/],
-        ["a.csv", "id,id\n", "BAD_FILE", /has the column "id" twice; .*columns: \["id", "id_2"\]/],
+        ["a.csv", "id,id\n", "BAD_FILE", /a\.csv, whose second "id" is read as "id_2", has the column "id_2", but /],
+        ["a.csv", "ID,id\n", "BAD_FILE", /has the column "id" twice; .*columns: \["ID", "id"\]/],
         ["a.csv", "twice\n1\n", "BAD_PARAMETER", /computes every column that the file has/],
         ["a.csv", "id;name\n1;a;b\n", "BAD_FILE", /separated by ";", say \{ format: "csv", delimiter: ";" \}/],
         ["a.csv", "id,nam\n", "BAD_FILE", /a\.csv has the column "nam", but .* did you mean "name"\?/],
@@ -177,6 +178,25 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
       }
     },
   );
+});
+
+queryTest("a file whose columns share a name can be loaded back, in each format", async ({ db }) => {
+  const folder = await Deno.makeTempDir();
+  const query = db.sql`SELECT 1 AS a, 'x' AS b, 2 AS a, 3 AS a_2, 4 AS "?column?", 5 AS "?column?"`;
+  const expected = [{ a: 1, b: "x", a_3: 2, a_2: 3, "?column?": 4, "?column?_2": 5 }];
+  for (const format of ["csv", "tsv", "ndjson", "arrow", "parquet"] as const) {
+    const path = `${folder}/shared.${format}`;
+    await query.pull(path);
+    await db.load("shared_names", path, { create: true });
+    await db.load("shared_names", path, { mode: "replace" });
+    assert.deepEqual([...await db.sql`SELECT * FROM shared_names`].map((row) => ({ ...row })), expected, format);
+    await db.query("DROP TABLE shared_names");
+  }
+  await Deno.writeTextFile(`${folder}/own.csv`, "n,n\n1,2\n");
+  await db.load("shared_names", `${folder}/own.csv`, { create: true, columns: { n_2: "other" } });
+  assert.deepEqual([...await db.sql`SELECT * FROM shared_names`], [{ n: 1, other: 2 }]);
+  await db.query("DROP TABLE shared_names");
+  await Deno.remove(folder, { recursive: true });
 });
 
 queryTest("load() says what is wrong with a path", async ({ db }) => {

@@ -1,0 +1,126 @@
+import type { WorkspaceClientLike } from "../settings/options.ts";
+import type { WorkspaceLogin } from "../settings/workspace.ts";
+import { METADATA_SERVICE } from "./http.ts";
+import { askForToken, cachedToken, exchangeSecret, getObject, type Token, type TokenSource } from "./token.ts";
+
+/** The servers of one cloud of Azure. */
+export interface AzureCloud {
+  /** Where a client secret is exchanged for a token. */
+  login: string;
+  /** What a token for the management of the cloud is made out for. */
+  management: string;
+  /** The server that knows the address of a workspace by its resource id. */
+  resources: string;
+  /** The service that gives a machine the tokens of its managed identity. */
+  metadata: string;
+}
+
+const METADATA = `http://${METADATA_SERVICE}`;
+
+/** The clouds by `ARM_ENVIRONMENT`. */
+const CLOUDS: Readonly<Record<string, AzureCloud>> = {
+  PUBLIC: {
+    login: "https://login.microsoftonline.com",
+    management: "https://management.core.windows.net/",
+    resources: "https://management.azure.com",
+    metadata: METADATA,
+  },
+  USGOVERNMENT: {
+    login: "https://login.microsoftonline.us",
+    management: "https://management.core.usgovcloudapi.net/",
+    resources: "https://management.usgovcloudapi.net",
+    metadata: METADATA,
+  },
+  CHINA: {
+    login: "https://login.chinacloudapi.cn",
+    management: "https://management.core.chinacloudapi.cn/",
+    resources: "https://management.chinacloudapi.cn",
+    metadata: METADATA,
+  },
+};
+
+const AZURE_HOST = /\.(databricks\.azure\.us|databricks\.azure\.cn|azuredatabricks\.net)$/;
+/** The application id of Azure Databricks. */
+const APPLICATION = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
+/** The header that tells Azure Databricks the workspace of a login that is no member of it yet. */
+export const RESOURCE_ID_HEADER = "X-Databricks-Azure-Workspace-Resource-Id";
+
+/**
+ * A client for a service principal of Azure with a secret, or for the managed identity of the machine; `undefined` for another
+ * login method. The SDK is not used, because its requests follow redirects with the secret or the token.
+ *
+ * @param login The workspace by its address or its resource id, and the login.
+ * @param clouds The servers of Microsoft.
+ */
+export function azureClient(login: WorkspaceLogin, clouds = CLOUDS): WorkspaceClientLike | undefined {
+  const { workspaceId, attributes } = login;
+  const resourceId = attributes["azureWorkspaceResourceId"];
+  const method = login.host === undefined && !resourceId ? undefined : methodOf(attributes);
+  if (method === undefined) return undefined;
+  if (login.host !== undefined && !resourceId && !AZURE_HOST.test(new URL(login.host).hostname)) return undefined;
+  const environment = (attributes["azureEnvironment"] ?? "PUBLIC").toUpperCase();
+  const cloud = clouds[environment];
+  if (cloud === undefined) {
+    throw new Error(`ARM_ENVIRONMENT is ${environment}, and it must be ${Object.keys(clouds).join(" or ")}`);
+  }
+  const tokenFor = (resource: string) => cachedToken(() => method(cloud, attributes, resource));
+  const own = tokenFor(attributes["azureLoginAppId"] ?? APPLICATION);
+  const management = tokenFor(cloud.management);
+  let host = login.host === undefined ? undefined : Promise.resolve(new URL(login.host));
+  const getHost = () =>
+    host ??= workspaceAddress(cloud, resourceId!, tokenFor(`${cloud.resources}/`)).catch((error) => {
+      host = undefined;
+      throw error;
+    });
+  const authenticate = async (headers: Headers) => {
+    const [token, other] = await Promise.all([own(), management()]);
+    headers.set("Authorization", `Bearer ${token}`);
+    headers.set("X-Databricks-Azure-SP-Management-Token", other);
+    if (resourceId) headers.set(RESOURCE_ID_HEADER, resourceId);
+  };
+  return { config: { getHost, authenticate, workspaceId } };
+}
+
+type Attributes = WorkspaceLogin["attributes"];
+type Method = (cloud: AzureCloud, attributes: Attributes, resource: string) => Promise<Token>;
+
+function methodOf(attributes: Attributes): Method | undefined {
+  const { authType, azureUseMsi, azureClientId, azureClientSecret, azureTenantId } = attributes;
+  const chosen = (name: string) => authType === undefined || authType === name;
+  if (/^(1|t|true|yes|on)$/i.test(azureUseMsi ?? "") && chosen("azure-msi")) return identityToken;
+  return azureClientId && azureClientSecret && azureTenantId && chosen("azure-client-secret") ? secretToken : undefined;
+}
+
+async function secretToken({ login }: AzureCloud, attributes: Attributes, resource: string): Promise<Token> {
+  const { azureClientId: clientId, azureClientSecret: clientSecret, azureTenantId: tenant } = attributes;
+  const url = new URL(`${login}/${encodeURIComponent(tenant!)}/oauth2/token`);
+  return await exchangeSecret(url, { clientId: clientId!, clientSecret: clientSecret! }, { resource });
+}
+
+/** See "How to use managed identities for Azure resources on an Azure VM to acquire an access token" of Microsoft. */
+async function identityToken({ metadata }: AzureCloud, attributes: Attributes, resource: string): Promise<Token> {
+  const url = new URL(`${metadata}/metadata/identity/oauth2/token`);
+  const { azureClientId } = attributes;
+  const wish = { "api-version": "2018-02-01", resource, ...(azureClientId ? { client_id: azureClientId } : {}) };
+  url.search = new URLSearchParams(wish).toString();
+  const what = `the request to ${url.hostname} for the token of the managed identity (ARM_USE_MSI)`;
+  return await askForToken(what, url, { headers: { metadata: "true" } }).catch((cause) => {
+    if (!(cause instanceof TypeError) && (cause as Error).name !== "TimeoutError") throw cause;
+    throw new Error(`${what} was not answered; is this a machine of Azure?`, { cause });
+  });
+}
+
+/** Asks for the address of the workspace that has a resource id. */
+async function workspaceAddress({ resources }: AzureCloud, resourceId: string, token: TokenSource): Promise<URL> {
+  if (!/^\/subscriptions\/[\w./-]+$/i.test(resourceId)) {
+    throw new Error("DATABRICKS_AZURE_RESOURCE_ID must be /subscriptions/.../workspaces/...");
+  }
+  const url = new URL(`${resources}${resourceId}?api-version=2018-04-01`);
+  const found = await getObject(url, { authorization: `Bearer ${await token()}` });
+  const { workspaceUrl } = (found?.["properties"] ?? {}) as { workspaceUrl?: unknown };
+  if (typeof workspaceUrl === "string" && AZURE_HOST.test(workspaceUrl)) return new URL(`https://${workspaceUrl}`);
+  throw new Error(
+    "Azure does not tell the workspace's address by DATABRICKS_AZURE_RESOURCE_ID; set DATABRICKS_HOST, or give the login " +
+      "the right to read the workspace",
+  );
+}
