@@ -29,9 +29,9 @@ export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSW
 }
 
 /**
- * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along. A request
- * to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as `w.localhost`
- * leads. Other requests use the proxy of the environment, if there is one.
+ * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along.
+ * A request to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as
+ * `w.localhost` leads. Other requests use the proxy of the environment, if there is one.
  *
  * @param read Reads the answer; afterwards the connection may be closed.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
