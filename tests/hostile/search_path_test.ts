@@ -244,7 +244,7 @@ async function hostileDatabase(local: LocalLakebase): Promise<Lakebase> {
 }
 
 /** Uses everything but what `without` names on a connection whose `search_path` begins with the hostile schema. */
-async function useAll(db: Lakebase, without = /^$/): Promise<void> {
+async function useAll(db: Lakebase, twin: Lakebase, without = /^$/): Promise<void> {
   await using folder = await temporaryFolder();
   const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);
   assert.match(hijacked.message, /hijacked/, "the schema is hostile");
