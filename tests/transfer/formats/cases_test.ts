@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ByteBuffer } from "flatbuffers";
 import { LakebaseError } from "../../../mod.ts";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
+import { boundLists, openArrow } from "../../../src/transfer/formats/arrow/open.ts";
 import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
 import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
@@ -133,6 +134,10 @@ n = 60
 t = pa.table({"i": pa.array([None if x % 7 == 0 else x for x in range(n)]), "s": [f"row {x % 20}" for x in range(n)],
   "l": [[x, None][:x % 3] for x in range(n)]})
 pq.write_table(t, sys.argv[1] + "/0.parquet")
+for name, compression in [("0", None), ("1", "lz4"), ("2", "zstd")]:
+  options = pa.ipc.IpcWriteOptions(compression=compression)
+  with pa.OSFile(f"{sys.argv[1]}/{name}.arrow", "wb") as f, pa.ipc.new_file(f, t.schema, options=options) as w: w.write_table(t)
+  with pa.OSFile(f"{sys.argv[1]}/{name}.arrows", "wb") as f, pa.ipc.new_stream(f, t.schema, options=options) as w: w.write_table(t)
 pq.write_table(t, sys.argv[1] + "/1.parquet", use_dictionary=False, compression="zstd", data_page_version="2.0",
   column_encoding={"i": "DELTA_BINARY_PACKED", "s": "DELTA_BYTE_ARRAY", "l.list.element": "DELTA_BINARY_PACKED"})
 print("null")
@@ -141,7 +146,7 @@ print("null")
 /** Reads a file without a worker, which each of some thousand would take a second to start. */
 async function readHere(path: string): Promise<string> {
   try {
-    await using file = await openParquet(path);
+    await using file = await (path.endsWith(".parquet") ? openParquet(path) : openArrow(path));
     let rows = 0;
     for await (const batch of file.batches(file.columns.map((_, index) => index))) rows += batch.rows;
     return `${rows} rows`;
@@ -163,6 +168,31 @@ fileTest(
         assert.match(await readHere(path), /it is (no Parquet file|cut off|damaged)|it is cut off$/, `${length} bytes`);
       }
       for (let at = 4; at < whole.length; at += 3) {
+        const bytes = whole.slice();
+        bytes[at]! ^= 0xa5;
+        await Deno.writeFile(path, bytes);
+        await readHere(path);
+      }
+    }
+  },
+);
+
+fileTest(
+  "an Arrow file or stream that is cut at any byte, or has one wrong, ends in an error or in rows",
+  async (folder) => {
+    boundLists(); // as the worker does
+    await python(SMALL, folder);
+    for (const name of ["0.arrow", "1.arrow", "2.arrow", "0.arrows", "1.arrows", "2.arrows"]) {
+      const whole = await Deno.readFile(`${folder}/${name}`);
+      const path = `${folder}/bad.arrow`;
+      for (let length = 0; length < whole.length; length++) {
+        await Deno.writeFile(path, whole.subarray(0, length));
+        const said = await readHere(path);
+        // A stream may end after any message; the mark of its end is optional.
+        const isWhole = name.endsWith("s") && /^(0|60) rows$/.test(said);
+        assert.ok(isWhole || /it is (no Arrow file|cut off|damaged)/.test(said), `${name}, ${length} bytes: ${said}`);
+      }
+      for (let at = 8; at < whole.length; at += 3) {
         const bytes = whole.slice();
         bytes[at]! ^= 0xa5;
         await Deno.writeFile(path, bytes);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
 import type { Lakebase, PullOptions } from "../../../mod.ts";
+import { startLocal } from "../../../src/local/mod.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 
@@ -11,6 +12,14 @@ function filesIn(folder: string, prefix = ""): string[] {
     return isFolder ? filesIn(`${folder}/${name}`, `${prefix}${name}/`) : [prefix + name];
   });
 }
+
+/** Pulls a folder of files in a process that can write 64 KiB to a file, as on a disk that is nearly full. */
+const ON_FULL_DISK = `
+  import { connect } from "lakebase";
+  const db = await connect();
+  const rows = db.sql\`SELECT n, repeat('x', CASE WHEN n > 5000 THEN 1000 ELSE 10 END) AS t FROM generate_series(1, 6000) AS n\`;
+  await rows.pull(Deno.args[0], { format: "csv", rowsPerFile: 1000 }).catch((error) => console.log(error.message));
+  await db.close();`;
 
 const ROWS = `SELECT n AS id, CASE n % 3 WHEN 0 THEN NULL WHEN 1 THEN E'a "q",\\n\\t\\\\ '||n ELSE '' END AS said,
   json_build_object('n', n) AS doc, CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN 'Café / 1' ELSE 'SoHo%=' END AS zone,
@@ -151,4 +160,26 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
   const stopped = rows.pull(`${folder}/old/`, { replace: true, signal: stop.signal, onProgress: () => stop.abort() });
   await assert.rejects(stopped, { name: "AbortError" });
   assert.deepEqual(filesIn(folder), ["file", "mine/thesis.tex", "old/part-00000.csv"]);
+});
+
+Deno.test({
+  name: "a folder of which one file finds the disk full is as it was",
+  ignore: Deno.build.os === "windows", // no limit of a file's size there
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
+    await using local = await startLocal();
+    const config = new URL("../../../deno.json", import.meta.url).pathname;
+    await Deno.writeTextFile(`${folder}/pull.ts`, ON_FULL_DISK);
+    const run = `trap '' XFSZ; ulimit -f 128; exec "$0" run -A --no-check --config "${config}" "$1/pull.ts" "$1/out/"`;
+    const { stdout, stderr } = await new Deno.Command("sh", {
+      args: ["-c", run, Deno.execPath(), folder],
+      env: { ...local.env, PGSSLROOTCERT: local.ca },
+    }).output();
+    const said = new TextDecoder().decode(stdout);
+    assert.match(said, /out\/part-00005\.csv: File too large\n/, new TextDecoder().decode(stderr));
+    assert.deepEqual(namesIn(folder), ["pull.ts"]);
+    await Deno.remove(folder, { recursive: true });
+  },
 });

@@ -24,6 +24,9 @@ const MAGIC_BYTES = 8;
 const CONTINUATION = -1;
 const LONGEST_SCHEMA = 2 ** 28;
 
+/** How often a sound file has the reader read from the same position, at most: the magic string, to tell a file from a stream. */
+const MOST_READS = 3;
+
 /** Some rows, in the shape of Arrow's `RecordBatch`. */
 export interface ArrowRows {
   /** The number of rows. */
@@ -143,10 +146,15 @@ async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string)
     throw unreadable(name, "it begins as an Arrow file but does not end as one: it is cut off");
   }
   await checkFooter(source);
+  const reads = new Map<number, number>();
   const handle = {
     fd: 0,
     stat: () => Promise.resolve({ size: source.size }),
     read: async (buffer: Uint8Array, offset: number, length: number, position: number) => {
+      // Arrow's reader goes back by a negative length, and would read the same messages forever.
+      const times = (reads.get(position) ?? 0) + 1;
+      if (times > MOST_READS) throw new Error("it has a message of a negative length");
+      reads.set(position, times);
       buffer.set(await source.read(position, length), offset);
       return { bytesRead: length, buffer };
     },
