@@ -42,6 +42,7 @@ import { placeAmong, placesOfTwo } from "./place.ts";
 import { type Queryable, queryable } from "./queryable.ts";
 import { DatabaseSession } from "./session.ts";
 import type { Sql } from "./sql.ts";
+import { volumesOf } from "./volumes.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
@@ -132,7 +133,12 @@ export class Lakebase implements Queryable, AsyncDisposable {
     this.pool = parts.pool;
     this.#parts = parts;
     open.add(this);
-    this.#connections = poolSession(parts.pool, parserSource(parts.types), () => this.#place());
+    this.#connections = poolSession(
+      parts.pool,
+      parserSource(parts.types),
+      () => this.#place(),
+      volumesOf(parts.workspace),
+    );
     this.#session = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : this.#connections;
     this.#own = queryable(this.#find);
     this.sql = this.#own.sql;

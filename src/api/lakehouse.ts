@@ -14,6 +14,7 @@ import { type Listing, makeListing } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
 import { type Sql, sqlFor } from "./sql.ts";
 import type { WarehouseEngine } from "./warehouse_engine.ts";
+import { volumesOf } from "./volumes.ts";
 
 /** Which SQL warehouse to use, and where it looks for names. */
 export interface LakehouseOptions {
@@ -100,7 +101,7 @@ export async function openLakehouse(
   using stop = stoppable(stops);
   const opened = await openWarehouse(workspace, { warehouse, catalog, schema }, stop.signal);
   const { origin } = await workspace.origin().then((address) => new URL(address));
-  const engine = new WarehouseEngine(opened);
+  const engine = new WarehouseEngine(opened, volumesOf(() => workspace));
   return new Lakehouse({ warehouse: opened, engine, sql: sqlFor(warehouseEngine(engine)), workspace: origin, release });
 }
 

@@ -116,11 +116,13 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     const { batchOfRows, columnsOfFields } = await import("../transfer/columns/rows_batch.ts");
     const { pullFromMemory } = await import("../transfer/pull/in_memory.ts");
     const columns = columnsOfFields(this.fields);
+    const { session } = this[OUTCOME];
     return await pullFromMemory(
       columns,
       () => batchOfRows(this as readonly unknown[] as object[], columns),
       target,
       options,
+      session && (() => session),
     );
   }
 

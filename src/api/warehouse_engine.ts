@@ -9,6 +9,7 @@ import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.t
 import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
 import { ArrowRows, type Fragment, isRunnable, PULL_STOPS } from "../sql/fragment.ts";
+import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import type { Batch, BatchColumn, ColumnData } from "../transfer/columns/batch.ts";
@@ -48,10 +49,12 @@ interface Opened {
 /** Runs the statements of queries in a warehouse, and reads their results. */
 export class WarehouseEngine {
   readonly #warehouse: Warehouse;
+  readonly #volumes: OpenVolumes;
 
-  /** Made for one lakehouse. */
-  constructor(warehouse: Warehouse) {
+  /** Made for one lakehouse. @param volumes Opens the Volumes of its workspace. */
+  constructor(warehouse: Warehouse, volumes: OpenVolumes) {
     this.#warehouse = warehouse;
+    this.#volumes = volumes;
   }
 
   /** The name of the warehouse, for what is drawn. */
@@ -134,7 +137,8 @@ export class WarehouseEngine {
       const { fields, columns, batches, result: { rows } } = await this.#open(query, signal);
       return { columns: columns.map((column, at) => ({ ...column, name: fields[at]!.key })), batches, rows };
     };
-    return await pullBatches("rows of a SQL warehouse", open, target, { ...stops, ...options });
+    const all = { ...stops, ...options };
+    return await pullBatches("rows of a SQL warehouse", open, target, all, () => this.#volumes);
   }
 
   async explain(query: Fragment, analyze: boolean, stops: StopOptions): Promise<Plan> {

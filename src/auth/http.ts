@@ -29,9 +29,7 @@ export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSW
 }
 
 /**
- * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along.
- * A request to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as
- * `w.localhost` leads. Other requests use the proxy of the environment, if there is one.
+ * Sends a request as {@linkcode open} does, and reads the answer.
  *
  * @param read Reads the answer; afterwards the connection may be closed.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
@@ -41,18 +39,47 @@ export async function exchange<T>(
   init: RequestInit,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
+  const { response, close } = await open(url, init);
+  try {
+    return await read(response);
+  } finally {
+    close();
+  }
+}
+
+/** The answer of an HTTP server, whose body was not read yet. */
+export interface OpenAnswer {
+  /** The status, the headers and the body. */
+  response: Response;
+  /** Gives the connection back, once the body was read or canceled. May be called again. */
+  close(): void;
+}
+
+/**
+ * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along.
+ * A request to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as
+ * `w.localhost` leads. Other requests use the proxy of the environment, if there is one.
+ *
+ * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
+ */
+export async function open(url: URL, init: RequestInit): Promise<OpenAnswer> {
   const near = url.hostname === METADATA_SERVICE ? METADATA_SERVICE : undefined;
   const address = isLoopback(url.hostname) ? await loopbackAddress(url) : near;
   if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainTextError(url);
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
-  const client = address === undefined ? undefined : Deno.createHttpClient({
+  let client = address === undefined ? undefined : Deno.createHttpClient({
     proxy: { transport: "tcp", hostname: proxyTarget(url.hostname, address, port), port },
   });
+  const close = () => {
+    client?.close();
+    client = undefined;
+  };
   try {
     const how: RequestInit & { client?: Deno.HttpClient } = { ...init, redirect: "manual", ...(client && { client }) };
-    return await read(await fetch(url, how));
-  } finally {
-    client?.close();
+    return { response: await fetch(url, how), close };
+  } catch (error) {
+    close();
+    throw error;
   }
 }
 
@@ -123,17 +150,48 @@ export interface WorkspaceAnswer {
   serverTime: number | undefined;
 }
 
+/** A request whose body or answer is bytes, as in the Files API. */
+export interface ByteRequest {
+  /** The HTTP method. */
+  method: "GET" | "HEAD" | "PUT" | "DELETE";
+  /** The path, percent-encoded, which begins with `/api`. */
+  path: string;
+  /** Query parameters. */
+  query?: Record<string, string>;
+  /** More headers. */
+  headers?: Record<string, string>;
+  /** The body. A stream is sent as it comes, however long that takes. */
+  body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | undefined;
+  /** Whether the request is sent again after a failure. Only for requests that do no more the second time. */
+  again: boolean;
+  /** The statuses that are answers too, besides those of success. */
+  answers?: readonly number[];
+  /** Makes the error for any other status. */
+  refused(refusal: Refusal): LakebaseError;
+}
+
+/** How the workspace refused a request. */
+export interface Refusal {
+  /** The HTTP status. */
+  status: number;
+  /** The `error_code`, where it gave one. */
+  code: string | undefined;
+  /** The `message`, where it gave one, at most 500 characters of it. */
+  said: string | undefined;
+}
+
 /** The outcome of one attempt, and whether to retry. */
-export type Outcome =
-  | { answer: WorkspaceAnswer }
-  | {
-    error: LakebaseError;
-    retry: boolean;
-    network: boolean;
-    /** Whether the workspace may have done what it was asked. */
-    mayHaveRun: boolean;
-    retryAfter?: number;
-  };
+export type Outcome<Answer = WorkspaceAnswer> = { answer: Answer } | Failure;
+
+/** An attempt that failed. */
+export interface Failure {
+  error: LakebaseError;
+  retry: boolean;
+  network: boolean;
+  /** Whether the workspace may have done what it was asked. */
+  mayHaveRun: boolean;
+  retryAfter?: number;
+}
 
 /** The outcome of an attempt that was answered. */
 export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
@@ -148,6 +206,38 @@ export function readAnswer(host: URL, request: WorkspaceRequest, response: Respo
   const retryAfter = retryAfterMs(response.headers.get("retry-after"));
   const mayHaveRun = status >= 500 || response.ok;
   return { error, retry, network: false, mayHaveRun, ...(retryAfter === undefined ? {} : { retryAfter }) };
+}
+
+/** The outcome of an attempt for bytes. The body of an answer is left to the caller, who closes it. */
+export async function readByteAnswer(
+  host: URL,
+  request: ByteRequest,
+  answer: OpenAnswer,
+): Promise<Outcome<OpenAnswer>> {
+  const { response, close } = answer;
+  const { status } = response;
+  if (response.ok || request.answers?.includes(status)) return { answer };
+  try {
+    const text = await readText(host, response, LONGEST_ANSWER);
+    const body = parseObject(text);
+    const moved = status < 400;
+    const error = status === 401 || moved
+      ? statusError(host, { method: "GET", path: request.path }, status, body, text)
+      : request.refused({ status, code: field(body, "error_code"), said: field(body, "message") });
+    const retryAfter = retryAfterMs(response.headers.get("retry-after"));
+    const retry = request.again && (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
+    return { error, retry, network: false, mayHaveRun: status >= 500, ...(retryAfter && { retryAfter }) };
+  } finally {
+    close();
+  }
+}
+
+/** The status for a full disk (RFC 4918), which does not get better by asking again. */
+const INSUFFICIENT_STORAGE = 507;
+
+function field(body: Record<string, unknown> | undefined, name: string): string | undefined {
+  const value = body?.[name];
+  return typeof value === "string" ? value.slice(0, 500) : undefined;
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
@@ -179,7 +269,7 @@ function statusError(
   body: Record<string, unknown> | undefined,
   text: string,
 ): LakebaseError {
-  const said = typeof body?.["message"] === "string" ? body["message"].slice(0, 500) : undefined;
+  const said = field(body, "message");
   const { about = "the project" } = request;
   if (status === 401 || status === 403) {
     const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
@@ -219,7 +309,7 @@ function aboutWorkspaceId(said: string | undefined): string {
 }
 
 /** The outcome of an attempt that was not answered. */
-export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Outcome {
+export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Failure {
   const reason = deepest(cause);
   const mayHaveRun = !/client error \(Connect\)/.test(reason);
   if (timedOut) {

@@ -7,10 +7,15 @@ import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
 import { azureClient, RESOURCE_ID_HEADER } from "./azure.ts";
 import { clientCredentialsClient } from "./client_credentials.ts";
 import {
+  type ByteRequest,
+  type Failure,
   networkOutcome,
   noLogin,
+  open,
+  type OpenAnswer,
   type Outcome,
   readAnswer,
+  readByteAnswer,
   send,
   unavailable,
   type WorkspaceAnswer,
@@ -69,14 +74,38 @@ export class Workspace {
     deadline: number = this.deadline(),
   ): Promise<WorkspaceAnswer> {
     const host = await this.#host();
-    for (let attempt = 0;; attempt++) {
-      const outcome = await this.#attempt(host, request, deadline, signal);
-      if ("answer" in outcome) return outcome.answer;
-      if (request.once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
-      const wait = Math.max(outcome.retryAfter ?? 0, backoff(attempt, { first: 250, most: 8000 }));
-      const hopeless = !outcome.retry || (outcome.network && attempt + 1 >= NETWORK_TRIES);
-      if (hopeless || Date.now() + wait >= deadline) throw outcome.error;
-      await pause(wait, signal);
+    return await retried(() => this.#attempt(host, request, deadline, signal), request.once === true, deadline, signal);
+  }
+
+  /**
+   * Sends a request whose body or answer is bytes. It is sent again only if the request says so.
+   *
+   * @param signal Ends the request, also while its body is sent or its answer is read.
+   * @throws {LakebaseError} What the request makes of a refusal; `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`.
+   */
+  async transfer(request: ByteRequest, signal?: AbortSignal): Promise<OpenAnswer> {
+    const host = await this.#host();
+    const deadline = this.deadline();
+    return await retried(() => this.#attemptBytes(host, request, deadline, signal), false, deadline, signal);
+  }
+
+  async #attemptBytes(
+    host: URL,
+    request: ByteRequest,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<Outcome<OpenAnswer>> {
+    const limited = request.body === undefined;
+    using limit = limited ? limitedAttempt(ATTEMPT_LIMIT_MS, deadline, signal) : unlimitedAttempt(signal);
+    try {
+      const headers = await abortable(this.#headers(), limit.signal);
+      for (const [name, value] of Object.entries(request.headers ?? {})) headers.set(name, value);
+      const { method, body = null } = request;
+      const answer = await open(address(host, request), { method, headers, body, signal: limit.signal ?? null });
+      return await readByteAnswer(host, request, answer);
+    } catch (cause) {
+      const failure = failedAttempt(host, cause, limit, signal, true);
+      return { ...failure, retry: failure.retry && request.again };
     }
   }
 
@@ -141,28 +170,21 @@ export class Workspace {
   }
 
   async #attempt(host: URL, request: WorkspaceRequest, deadline: number, signal?: AbortSignal): Promise<Outcome> {
-    const limit = new AbortController();
     const { attemptLimit = ATTEMPT_LIMIT_MS } = request;
-    const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(attemptLimit, deadline - Date.now())));
-    const either = signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]);
+    using limit = limitedAttempt(attemptLimit, deadline, signal);
     let sent = false;
     try {
-      const headers = await abortable(this.#headers(), either);
+      const headers = await abortable(this.#headers(), limit.signal);
       sent = true;
       const { response, text } = await send(address(host, request), {
         method: request.method,
         headers,
         body: request.body === undefined ? null : JSON.stringify(request.body),
-        signal: either,
+        signal: limit.signal ?? null,
       }, request.longest);
       return readAnswer(host, request, response, text);
     } catch (cause) {
-      signal?.throwIfAborted();
-      if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false, mayHaveRun: sent };
-      const outcome = networkOutcome(host, cause, limit.signal.aborted);
-      return sent || !("error" in outcome) ? outcome : { ...outcome, mayHaveRun: false };
-    } finally {
-      clearTimeout(timer);
+      return failedAttempt(host, cause, limit, signal, sent);
     }
   }
 
@@ -198,6 +220,62 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
     `${message}. Whether the request took effect is not known, so it was not sent again`,
     { cause },
   );
+}
+
+/**
+ * Attempts until one is answered, is hopeless, or would end after the deadline.
+ *
+ * @param once Whether there is no other attempt after one that may have taken effect.
+ */
+async function retried<T>(
+  attempt: () => Promise<Outcome<T>>,
+  once: boolean,
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<T> {
+  for (let failed = 0;; failed++) {
+    const outcome = await attempt();
+    if ("answer" in outcome) return outcome.answer;
+    if (once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
+    const wait = Math.max(outcome.retryAfter ?? 0, backoff(failed, { first: 250, most: 8000 }));
+    const hopeless = !outcome.retry || (outcome.network && failed + 1 >= NETWORK_TRIES);
+    if (hopeless || Date.now() + wait >= deadline) throw outcome.error;
+    await pause(wait, signal);
+  }
+}
+
+/** What ends an attempt. Disposing of it lifts the time limit; the caller's signal stays. */
+interface Limit extends Disposable {
+  signal: AbortSignal | undefined;
+  late(): boolean;
+}
+
+function limitedAttempt(ms: number, deadline: number, signal?: AbortSignal): Limit {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ms, deadline - Date.now())));
+  return {
+    signal: signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]),
+    late: () => limit.signal.aborted,
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
+}
+
+/** For a request with a long body: how long that takes is the caller's affair. */
+function unlimitedAttempt(signal?: AbortSignal): Limit {
+  return { signal, late: () => false, [Symbol.dispose]() {} };
+}
+
+function failedAttempt(
+  host: URL,
+  cause: unknown,
+  limit: Limit,
+  signal: AbortSignal | undefined,
+  sent: boolean,
+): Failure {
+  signal?.throwIfAborted();
+  if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false, mayHaveRun: sent };
+  const failure = networkOutcome(host, cause, limit.late());
+  return sent ? failure : { ...failure, mayHaveRun: false };
 }
 
 /** Names the workspace to a host that serves several. The Python SDK uses the first header, the TypeScript SDK the second. */
@@ -275,8 +353,9 @@ function isOn(value: string | undefined): boolean {
   return value !== undefined && /^(1|t|true|yes|on)$/i.test(value);
 }
 
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   promise.catch(() => {});
+  if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
@@ -284,7 +363,7 @@ function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-function address(host: URL, { path, query = {} }: WorkspaceRequest): URL {
+function address(host: URL, { path, query = {} }: Pick<WorkspaceRequest, "path" | "query">): URL {
   const url = new URL(path, host);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   return url;

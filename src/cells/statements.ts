@@ -58,7 +58,7 @@ export async function holdConnection<T>(outside: Session, work: (session: Sessio
   }
 }
 
-function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }: Session): Session {
+function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place, volumes }: Session): Session {
   const open: TransactionState = { failure: undefined, leave() {} };
   return {
     types,
@@ -67,6 +67,7 @@ function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place }:
     lookUp,
     cancel,
     place,
+    volumes,
     get transaction() { // not a constant: a statement may begin or end a transaction
       if (isOpenTransaction(lease)) return open;
       open.failure = undefined;

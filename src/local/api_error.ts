@@ -2,9 +2,12 @@
 export class ApiError extends Error {
   readonly status: number;
   readonly errorCode: string;
+  /** The `details` of the body, if any. */
+  readonly details: unknown[] | undefined;
 
-  constructor(status: number, errorCode: string, message: string) {
+  constructor(status: number, errorCode: string, message: string, details?: unknown[]) {
     super(message);
+    this.details = details;
     this.name = "ApiError";
     this.status = status;
     this.errorCode = errorCode;
@@ -32,8 +35,10 @@ const ERROR_CODES: Record<number, string> = {
   403: "PERMISSION_DENIED",
   404: "NOT_FOUND",
   409: "ALREADY_EXISTS",
+  413: "REQUEST_LIMIT_EXCEEDED",
   429: "REQUEST_LIMIT_EXCEEDED",
   503: "TEMPORARILY_UNAVAILABLE",
+  507: "INSUFFICIENT_STORAGE",
 };
 
 /** Limit for a request's body in bytes, unless the route has its own; real requests have a few hundred. */

@@ -21,6 +21,8 @@ export interface WorkspaceFault {
    * then the connection is dropped, or half of the answer is sent.
    */
   answer?: "never" | "reset" | "lost" | "truncated";
+  /** The connection is dropped after so many bytes of the body of an upload, or of the answer to another call. */
+  after?: number;
   /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
 }

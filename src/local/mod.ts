@@ -27,6 +27,7 @@ import { CredentialIssuer } from "./credential.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 import { EmbeddedDatabase } from "./embedded.ts";
 import { Faults } from "./faults.ts";
+import { FilesApi } from "./files_api.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { SHUTDOWN } from "./messages.ts";
 import { Identities, type ServicePrincipal } from "./oidc.ts";
@@ -81,6 +82,12 @@ export interface LocalOptions {
   servicePrincipals?: ServicePrincipal[];
   /** Groups of the user; each becomes a Postgres role. @default {none} */
   groups?: string[];
+  /** Full names of the Volumes. @default {["main.raw.landing"]} */
+  volumes?: string[];
+  /** Directory that keeps the files of the Volumes. @default {the files end with the Lakebase} */
+  volumesDir?: string;
+  /** The most bytes of a file in a Volume. @default {5 GiB, as in a real workspace} */
+  fileLimit?: number;
   /**
    * Makes the host behave like a unified host, which serves several workspaces: each request must name this id in
    * `X-Databricks-Workspace-Id` or `X-Databricks-Org-Id`. @default {none: the host serves one workspace}
@@ -164,6 +171,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
   ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances", "passwords"] as const,
   ...["warehouses", "catalogs"] as const,
   ...["servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
+  ...["volumes", "volumesDir", "fileLimit"] as const,
 ]);
 
 function checkNames(options: LocalOptions): void {
@@ -218,6 +226,12 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   // The database closes before the gateway, whose sessions may be waiting for it. The first defer is for a failed start.
   stack.defer(() => database.close());
   stack.defer(() => branches.close());
+  const files = new FilesApi({
+    folder: options.volumesDir?.replace(/(?<=.)\/+$/, ""),
+    volumes: options.volumes ?? ["main.raw.landing"],
+    fileLimit: options.fileLimit ?? 5 * 1024 ** 3,
+  });
+  stack.defer(() => files.close());
   const api = new WorkspaceApi({
     port: workspacePort,
     workspace,
@@ -227,6 +241,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     faults,
     groups,
     warehouses,
+    files,
     workspaceId,
   });
   stack.defer(() => api.close());

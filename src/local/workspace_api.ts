@@ -3,6 +3,7 @@ import { Branch } from "./branch.ts";
 import type { Branches } from "./branches.ts";
 import { type Claims, type CredentialIssuer, readCredentialRequest, readsOnly, record } from "./credential.ts";
 import { delay, type Faults, type WorkspaceFault } from "./faults.ts";
+import type { FilesApi } from "./files_api.ts";
 import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
 import { type Resource, timestamp } from "./resource.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
@@ -28,6 +29,7 @@ export interface WorkspaceApiOptions {
   faults: Faults;
   groups: string[];
   warehouses: WarehouseApi;
+  files: FilesApi;
   /** The workspace id that requests must name; undefined if the host serves one workspace. */
   workspaceId?: string | undefined;
 }
@@ -93,6 +95,7 @@ export class WorkspaceApi {
     const { faults } = this.#options;
     if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
     const fault = faults.takeWorkspaceFault(request.method, pathname);
+    if (fault?.after !== undefined) return await this.#cutOff(request, fault.after);
     const whole = !fault || fault.answer === "truncated" || fault.answer === "lost";
     let response = whole ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
     if (fault?.answer === "lost") response = await faulty({ answer: "reset" }, this.#closing.signal);
@@ -101,11 +104,24 @@ export class WorkspaceApi {
     return fault?.answer === "truncated" ? await truncated(response) : response;
   }
 
+  /** Drops the connection after some bytes of the request's body, or else of the answer's. */
+  async #cutOff(request: Request, bytes: number): Promise<Response> {
+    if (request.body !== null) {
+      await taken(request.body, bytes).pipeTo(new WritableStream());
+      return dropped();
+    }
+    const answer = await this.#answer(request);
+    return answer.body === null ? dropped() : dropped(taken(answer.body, bytes), answer);
+  }
+
   async #answer(request: Request): Promise<Response> {
     try {
-      return await this.#answerPublic(request) ?? Response.json(await this.#route(this.#call(request)));
+      const answered = await this.#answerPublic(request);
+      if (answered !== undefined) return answered;
+      const call = this.#call(request);
+      return await this.#options.files.answer(request, call.path) ?? Response.json(await this.#route(call));
     } catch (error) {
-      if (error instanceof ApiError) return refusal(error.status, error.errorCode, error.message);
+      if (error instanceof ApiError) return refusal(error.status, error.errorCode, error.message, error.details);
       return refusal(500, "INTERNAL_ERROR", "The local workspace failed");
     }
   }
@@ -276,13 +292,18 @@ async function json(request: Request, limit?: number): Promise<unknown> {
 const MAX_PAGE = 100;
 
 /** One page of a list under its key. The API omits the key of an empty page. */
-export function page(key: string, items: unknown[], query: URLSearchParams): Record<string, unknown> {
-  const size = Number(query.get("page_size") || MAX_PAGE);
+export function page(
+  key: string,
+  items: unknown[],
+  query: URLSearchParams,
+  most: number = MAX_PAGE,
+): Record<string, unknown> {
+  const size = Number(query.get("page_size") || most);
   if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
   const token = query.get("page_token");
   const start = token ? Number(decodeToken(token)) : 0;
   if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
-  const end = start + Math.min(size, MAX_PAGE);
+  const end = start + Math.min(size, most);
   return {
     ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
     ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
@@ -298,8 +319,9 @@ function decodeToken(text: string): string {
 }
 
 /** An error response of the API. */
-export function refusal(status: number, error_code: string, message: string): Response {
-  return Response.json({ error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]` }, { status });
+export function refusal(status: number, error_code: string, message: string, details?: unknown[]): Response {
+  const body = { error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]`, ...(details && { details }) };
+  return Response.json(body, { status });
 }
 
 /** The answer for a fault. */
@@ -308,8 +330,7 @@ export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promi
   if (answer === "never") {
     await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
   }
-  // A body shorter than its Content-Length makes the server drop the connection.
-  if (answer === "reset") return new Response(nothing(), { headers: { "content-length": "100" } });
+  if (answer === "reset") return dropped();
   const response = body === undefined
     ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
     : new Response(body, {
@@ -322,8 +343,29 @@ export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promi
 
 /** An answer with half of its body. */
 export async function truncated(response: Response): Promise<Response> {
-  const text = await response.text();
-  return new Response(text.slice(0, text.length / 2), { status: response.status, headers: response.headers });
+  const bytes = await response.bytes();
+  return new Response(bytes.subarray(0, bytes.length / 2), { status: response.status, headers: response.headers });
+}
+
+/** An answer whose body is shorter than its Content-Length, which makes the server drop the connection. */
+function dropped(body: ReadableStream<Uint8Array> = nothing(), of: ResponseInit = {}): Response {
+  const { status = 200, headers } = of;
+  const all = new Headers(headers);
+  if (!all.has("content-length")) all.set("content-length", "1000000");
+  return new Response(body, { status, headers: all });
+}
+
+/** The first bytes of a stream; the others are not read. */
+function taken(stream: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
+  let left = bytes;
+  return ReadableStream.from((async function* () {
+    for await (const chunk of stream) {
+      const part = chunk.subarray(0, left);
+      left -= part.length;
+      yield part;
+      if (left <= 0) return;
+    }
+  })());
 }
 
 function nothing(): ReadableStream<Uint8Array> {

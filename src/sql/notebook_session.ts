@@ -60,6 +60,7 @@ export class NotebookSession implements Session {
   readonly types: Session["types"];
   readonly learned: Session["learned"];
   readonly place: Session["place"];
+  readonly volumes: Session["volumes"];
   readonly connections: number;
   readonly #outside: Session;
   readonly #pool: LakebasePool;
@@ -79,6 +80,7 @@ export class NotebookSession implements Session {
     this.types = outside.types;
     this.learned = outside.learned;
     this.place = outside.place;
+    this.volumes = outside.volumes;
     this.connections = outside.connections;
     pool.onFull = () => this.#yieldHome();
   }

@@ -81,6 +81,7 @@ export class ServerSession implements Session {
   readonly types: Session["types"];
   readonly learned: Session["learned"];
   readonly place: Session["place"];
+  readonly volumes: Session["volumes"];
   readonly lookUp: Session["lookUp"];
   readonly #outside: Session;
   readonly #over = new AbortController();
@@ -99,6 +100,7 @@ export class ServerSession implements Session {
     this.types = outside.types;
     this.learned = outside.learned;
     this.place = outside.place;
+    this.volumes = outside.volumes;
     this.lookUp = outside.lookUp;
   }
 

@@ -1,5 +1,6 @@
 // @ts-types="npm:@types/pg@^8.11.0"
 import type pg from "npm:pg@^8.23.0";
+import type { FileStore } from "../core/file_store.ts";
 import type { Origin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";
 import type { LakebasePool } from "../net/pool.ts";
@@ -43,6 +44,9 @@ export interface TransactionState {
   leave(): void;
 }
 
+/** Opens the Volumes of a workspace. */
+export type OpenVolumes = (signal: AbortSignal | undefined) => Promise<FileStore>;
+
 /** Where statements run: on any connection of a pool, or on the one of a transaction. */
 export interface Session {
   /** How values become JavaScript's. */
@@ -57,6 +61,8 @@ export interface Session {
   readonly signal: AbortSignal | undefined;
   /** The name of the connection that its statements run on, while more than one is open. */
   readonly place?: (() => string | undefined) | undefined;
+  /** Opens the Volumes of the workspace that the connection's login belongs to; the signal ends what is read from them. */
+  readonly volumes?: OpenVolumes | undefined;
   /** How many connections there may be. */
   readonly connections: number;
   /**
@@ -83,11 +89,18 @@ export function originOf({ place, transaction }: Session): Origin {
  * @param pool The pool.
  * @param types How values become JavaScript's.
  * @param place The name of the connection, while more than one is open.
+ * @param volumes Opens the Volumes of its workspace.
  */
-export function poolSession(pool: LakebasePool, types: ParserSource, place?: () => string | undefined): Session {
+export function poolSession(
+  pool: LakebasePool,
+  types: ParserSource,
+  place?: () => string | undefined,
+  volumes?: OpenVolumes,
+): Session {
   return {
     types,
     place,
+    volumes,
     learned: new Learned(),
     transaction: undefined,
     signal: undefined,

@@ -147,6 +147,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly transaction: TransactionState = this;
   readonly lookUp: Session["lookUp"];
   readonly place: Session["place"];
+  readonly volumes: Session["volumes"];
   readonly connections = 1;
   readonly lease: Lease;
   readonly verbs: Verbs;
@@ -173,6 +174,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     this.learned = outside.learned;
     this.lookUp = outside.lookUp;
     this.place = outside.place;
+    this.volumes = outside.volumes;
     this.#stopped = stopped;
     stopped?.addEventListener("abort", this.#onStop, { once: true });
   }

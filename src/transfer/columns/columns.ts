@@ -154,7 +154,7 @@ export class Columns implements Iterable<Column> {
       oid: this.fields[at]!.oid,
       type,
     }));
-    return await pullFromMemory(columns, () => this.#batch, target, options);
+    return await pullFromMemory(columns, () => this.#batch, target, options, this.#find);
   }
 
   /**

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { LakebaseError } from "../../core/errors.ts";
+import type { StoredRanges } from "../../core/file_store.ts";
 import { workerUrl } from "../../core/worker_url.ts";
 import type { CopyChoice, CopyRows } from "./copy_rows.ts";
 import { type FileColumn, fileName, unreadable } from "./file_rows.ts";
@@ -18,9 +19,17 @@ export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: Rea
   return read("arrow", source, pool);
 }
 
+/** A file whose ranges the main thread reads, because a worker has no login for its store. */
+export interface RangeSource {
+  /** The file's name in errors. */
+  name: string;
+  /** Its bytes. */
+  ranges: StoredRanges;
+}
+
 /** Reads a Parquet file, a row group at a time. Throws the same errors as {@linkcode readArrow}. */
-export function readParquet(path: string, pool?: ReaderPool): Promise<ColumnarFile> {
-  return read("parquet", path, pool);
+export function readParquet(source: string | RangeSource, pool?: ReaderPool): Promise<ColumnarFile> {
+  return read("parquet", source, pool);
 }
 
 /** Reuses workers for many files, because starting a worker takes longer than reading a small file. */
@@ -54,7 +63,7 @@ function newWorker(): Worker {
 
 async function read(
   format: "arrow" | "parquet",
-  source: string | AsyncIterable<Uint8Array>,
+  source: ReaderSource,
   pool: ReaderPool | undefined,
 ): Promise<ColumnarFile> {
   const reader = new ColumnarReader(source, pool);
@@ -66,6 +75,8 @@ async function read(
     throw error;
   }
 }
+
+type ReaderSource = string | AsyncIterable<Uint8Array> | RangeSource;
 
 /** A columnar file that a worker reads. Disposing of it ends the worker or returns it to its pool. */
 export interface ColumnarFile extends AsyncDisposable {
@@ -86,16 +97,16 @@ class ColumnarReader implements ColumnarFile {
   columns: readonly FileColumn[] = [];
   readonly #worker: Worker;
   readonly #pool: ReaderPool | undefined;
-  readonly #source: string | AsyncIterator<Uint8Array>;
+  readonly #source: string | AsyncIterator<Uint8Array> | RangeSource;
   readonly #name: string;
   /** The questions without an answer yet; the worker answers them in this order. */
   readonly #asked: PromiseWithResolvers<FromReader>[] = [];
   #failure: { error: unknown } | undefined;
 
-  constructor(source: string | AsyncIterable<Uint8Array>, pool: ReaderPool | undefined) {
+  constructor(source: ReaderSource, pool: ReaderPool | undefined) {
     this.#pool = pool;
     this.#worker = pool?.take() ?? newWorker();
-    this.#source = typeof source === "string" ? source : source[Symbol.asyncIterator]();
+    this.#source = typeof source === "string" || "ranges" in source ? source : source[Symbol.asyncIterator]();
     this.#name = fileName(source);
     this.#worker.on("message", (message: FromReader) => this.#receive(message));
     this.#worker.on("error", ({ message }: Error) => this.#fail(unreadable(this.#name, `it is damaged (${message})`)));
@@ -103,8 +114,12 @@ class ColumnarReader implements ColumnarFile {
   }
 
   async open(format: "arrow" | "parquet"): Promise<void> {
-    const path = typeof this.#source === "string" ? this.#source : undefined;
-    const answer = await this.#ask({ kind: "open", format, path });
+    const source = this.#source;
+    const path = typeof source === "string" ? source : undefined;
+    const ranges = typeof source !== "string" && "ranges" in source
+      ? { name: source.name, size: source.ranges.size }
+      : undefined;
+    const answer = await this.#ask({ kind: "open", format, path, ranges });
     if (answer.kind === "opened") this.columns = answer.columns;
   }
 
@@ -114,14 +129,18 @@ class ColumnarReader implements ColumnarFile {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Not awaited: a stream that is waited for, such as standard input, may never answer.
-    if (typeof this.#source !== "string") this.#source.return?.()?.catch(() => {});
+    this.#closeSource();
     if (this.#asked.length === 0 && this.#failure === undefined && this.#pool !== undefined) {
       this.#worker.removeAllListeners();
       await this.#pool.put(this.#worker);
     } else await this.#worker.terminate();
-    // Not awaited: a source that is waiting for bytes handles the `return` only after they arrive.
-    if (typeof this.#source !== "string") Promise.resolve(this.#source.return?.()).catch(() => {});
+  }
+
+  /** Not awaited: a stream that is waited for, such as standard input, may never answer. */
+  #closeSource(): void {
+    if (typeof this.#source === "string") return;
+    const closing = "ranges" in this.#source ? this.#source.ranges.close() : this.#source.return?.();
+    closing?.catch(() => {});
   }
 
   async *#rows(ahead: Promise<FromReader>[]): AsyncGenerator<CopyRows, void, void> {
@@ -146,14 +165,22 @@ class ColumnarReader implements ColumnarFile {
 
   #receive(message: FromReader): void {
     if (message.kind === "more") this.#sendBytes().catch((error) => this.#fail(error));
+    else if (message.kind === "range") this.#sendRange(message).catch((error) => this.#fail(error));
     else if (message.kind === "failed") this.#fail(new LakebaseError("BAD_FILE", message.message));
     else this.#asked.shift()?.resolve(message);
   }
 
   async #sendBytes(): Promise<void> {
-    if (typeof this.#source === "string") return;
+    if (typeof this.#source === "string" || "ranges" in this.#source) return;
     const { value, done } = await this.#source.next();
     this.#worker.postMessage({ kind: "bytes", bytes: done ? undefined : value } satisfies ToReader);
+  }
+
+  async #sendRange({ id, from, length }: FromReader & { kind: "range" }): Promise<void> {
+    if (typeof this.#source === "string" || !("ranges" in this.#source)) return;
+    const bytes = await this.#source.ranges.read(from, length);
+    if (bytes.length !== length) throw unreadable(this.#name, "it became shorter while it was read");
+    this.#worker.postMessage({ kind: "range", id, bytes } satisfies ToReader);
   }
 
   #fail(error: unknown): void {
@@ -164,14 +191,21 @@ class ColumnarReader implements ColumnarFile {
 
 /** A message to the worker. */
 export type ToReader =
-  /** Open a file, or without a path a stream, whose bytes the worker then requests. */
-  | { kind: "open"; format: "arrow" | "parquet"; path: string | undefined }
+  /** Open a file by its path or by ranges, or else a stream; the worker then requests the ranges, or the bytes. */
+  | {
+    kind: "open";
+    format: "arrow" | "parquet";
+    path: string | undefined;
+    ranges: { name: string; size: number } | undefined;
+  }
   /** Start to read these columns. */
   | { kind: "copy"; choice: CopyChoice }
   /** Send the next rows. */
   | { kind: "next" }
   /** The next bytes of the stream, or `undefined` at its end. */
-  | { kind: "bytes"; bytes: Uint8Array | undefined };
+  | { kind: "bytes"; bytes: Uint8Array | undefined }
+  /** A range that was requested. */
+  | { kind: "range"; id: number; bytes: Uint8Array<ArrayBuffer> };
 
 /** A message from the worker. */
 export type FromReader =
@@ -181,5 +215,7 @@ export type FromReader =
   | { kind: "rows"; rows: CopyRows | undefined }
   /** The worker needs more bytes. */
   | { kind: "more" }
+  /** The worker needs a range of the file. */
+  | { kind: "range"; id: number; from: number; length: number }
   /** The worker failed for this reason. */
   | { kind: "failed"; message: string };

@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { boundLists } from "./arrow/open.ts";
+import { BlockFile } from "./block_file.ts";
 import type { FromReader, ToReader } from "./columnar_reader.ts";
 import { type CopyRows, copyRows } from "./copy_rows.ts";
 import { fileName, type FileRows, unreadable } from "./file_rows.ts";
@@ -19,15 +20,17 @@ globalThis.addEventListener("error", (event) => {
 
 parentPort!.on("message", (message: ToReader) => {
   if (message.kind === "bytes") bytes.resolve(message.bytes);
+  else if (message.kind === "range") ranges.get(message.id)?.(message.bytes);
   else answer(message).catch((error) => say({ kind: "failed", message: messageOf(error) }));
 });
 
-async function answer(question: Exclude<ToReader, { kind: "bytes" }>): Promise<void> {
+async function answer(question: Exclude<ToReader, { kind: "bytes" | "range" }>): Promise<void> {
   switch (question.kind) {
     case "open": {
-      name = fileName(question.path);
+      name = fileName(question.path ?? question.ranges);
       await file?.[Symbol.asyncDispose](); // the previous file
-      file = await open(question.format, question.path);
+      ranges.clear(); // those of the previous file are not needed any more
+      file = await open(question);
       return say({ kind: "opened", columns: file.columns });
     }
     case "copy":
@@ -43,8 +46,11 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" }>): Promise<v
   }
 }
 
-async function open(format: "arrow" | "parquet", path: string | undefined): Promise<FileRows> {
-  if (format === "parquet") return await (await import("./parquet/open.ts")).openParquet(path!);
+async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
+  if (format === "parquet") {
+    const { openParquet } = await import("./parquet/open.ts");
+    return await openParquet(path ?? new BlockFile(name, ranges!.size, requestedRange));
+  }
   return await (await import("./arrow/open.ts")).openArrow(path ?? requestedBytes());
 }
 
@@ -57,6 +63,19 @@ async function* requestedBytes(): AsyncGenerator<Uint8Array, void, void> {
     if (chunk === undefined) return;
     yield chunk;
   }
+}
+
+/** The ranges that the main thread was asked for, by number. The numbers go on from file to file. */
+const ranges = new Map<number, (bytes: Uint8Array<ArrayBuffer>) => void>();
+let lastRange = 0;
+
+/** Requests a range of a file of a store from the main thread, which has the login. */
+function requestedRange(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const id = ++lastRange;
+  const { promise, resolve } = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
+  ranges.set(id, resolve);
+  say({ kind: "range", id, from, length });
+  return promise.finally(() => ranges.delete(id));
 }
 
 function say(message: FromReader, transfer: ArrayBuffer[] = []): void {

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { LakebaseError } from "../../core/errors.ts";
 import type { Batch, ColumnType } from "../columns/batch.ts";
-import { openFile } from "../load/bytes.ts";
+import { openFile } from "../load/readable.ts";
 
 /** A column of a file. */
 export interface FileColumn {
@@ -29,7 +29,8 @@ export interface FileRows extends AsyncDisposable {
 
 /** Returns the name of a file or stream for error messages. */
 export function fileName(source: unknown): string {
-  return typeof source === "string" ? `"${basename(source)}"` : "the stream";
+  const name = typeof source === "object" && source !== null && "name" in source ? source.name : source;
+  return typeof name === "string" ? `"${basename(name)}"` : "the stream";
 }
 
 /** The error for a feature of a valid file that is not supported here. */
@@ -43,11 +44,25 @@ export function unreadable(name: string, problem: string, cause?: unknown): Lake
 /** The number of bytes per read when a whole file is read in sequence. */
 const READ_BYTES = 1_048_576;
 
-/** A file with random access. */
-export class FileBytes implements AsyncDisposable {
+/** The bytes of a file with random access. */
+export interface RandomAccess {
   /** The file's length in bytes when it was opened. */
   readonly size: number;
   /** The file's name in error messages. */
+  readonly name: string;
+  /**
+   * Reads a range of bytes.
+   *
+   * @throws {LakebaseError} `BAD_FILE` if the file ends before the range does.
+   */
+  read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Prepares for the reading of this many columns, each from its own place on. */
+  expectColumns?(columns: number): void;
+}
+
+/** A file of this machine. */
+export class FileBytes implements RandomAccess, AsyncDisposable {
+  readonly size: number;
   readonly name: string;
   readonly #file: Deno.FsFile;
   #closed = false;
@@ -68,11 +83,6 @@ export class FileBytes implements AsyncDisposable {
     return new FileBytes(file, size, fileName(path));
   }
 
-  /**
-   * Reads a range of bytes.
-   *
-   * @throws {LakebaseError} `BAD_FILE` if the file ends before the range does.
-   */
   async read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     if (from < 0 || length < 0 || from + length > this.size) {
       throw unreadable(this.name, "it is cut off, or damaged: it points beyond its end");

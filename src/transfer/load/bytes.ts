@@ -1,11 +1,12 @@
 import { basename } from "node:path";
-import { pipeline, Readable } from "node:stream";
+import { pipeline, Readable as NodeReadable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
 import { bad } from "./options.ts";
 import { peek } from "./peek.ts";
+import type { Readable } from "./readable.ts";
 import { unzstd } from "./zstd.ts";
 
 /** The bytes of a source, and what is known about them. */
@@ -20,22 +21,25 @@ export interface LoadBytes extends AsyncDisposable {
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
-/** The size of a buffer for reading and unpacking. A larger one is no faster. */
+/** The size of a buffer for unpacking. A larger one is no faster. */
 const READ_BYTES = 131_072;
 
+/** Opens standard input; see {@linkcode openPath}. */
+export async function openStandardInput(): Promise<LoadBytes> {
+  return await unpacked("standard input", undefined, Deno.stdin.readable, async () => {});
+}
+
 /**
- * Opens a file, or standard input for `-`. Unpacks gzip and zstd, whatever the file's extension.
+ * Opens a file. Unpacks gzip and zstd, whatever the file's extension.
  *
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, and for any other archive or compression.
  */
-export async function openPath(path: string): Promise<LoadBytes> {
-  if (path === "-") return await unpacked("standard input", undefined, Deno.stdin.readable, async () => {});
-  const name = basename(path);
-  const { file, isFile, size } = await openFile(path);
+export async function openPath(path: string, files: Readable): Promise<LoadBytes> {
+  const { size, chunks, close } = await files.open(path);
   try {
-    return await unpacked(name, isFile ? size : undefined, readAll(file, path), () => Promise.resolve(file.close()));
+    return await unpacked(basename(path), size, chunks, close);
   } catch (error) {
-    file.close();
+    await close();
     throw error;
   }
 }
@@ -102,7 +106,7 @@ function gunzip(
   packed: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   chunkSize: number,
 ): AsyncIterable<Uint8Array> {
-  return pipeline(Readable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {});
+  return pipeline(NodeReadable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {});
 }
 
 async function* orDamaged(
@@ -118,17 +122,6 @@ async function* orDamaged(
   }
 }
 
-async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Array, void, void> {
-  for (;;) {
-    const buffer = new Uint8Array(READ_BYTES);
-    const read = await file.read(buffer).catch((cause) => {
-      throw unreadableFile(path, cause);
-    });
-    if (read === null) return;
-    yield buffer.subarray(0, read);
-  }
-}
-
 async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
   for await (const chunk of source) {
@@ -138,43 +131,4 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
         `the stream gave ${chunk === null ? "null" : `a ${typeof chunk}`}; with a format it must give bytes`,
       );}
   }
-}
-
-/** An open file, and what is known about it. */
-export interface OpenFile {
-  /** The file. */
-  file: Deno.FsFile;
-  /** Its size in bytes. */
-  size: number;
-  /** Whether it is a regular file; only then is `size` right. */
-  isFile: boolean;
-}
-
-/**
- * Opens a file to load.
- *
- * @throws {LakebaseError} `BAD_FILE` for a folder, and for a file that does not exist or can't be read.
- */
-export async function openFile(path: string): Promise<OpenFile> {
-  const file = await Deno.open(path, { read: true }).catch((cause) => {
-    throw unreadableFile(path, cause);
-  });
-  try {
-    const { isDirectory, isFile, size } = await file.stat();
-    if (!isDirectory) return { file, size, isFile };
-    throw new LakebaseError("BAD_FILE", `Cannot load ${path}: it is a folder; name the file in it`);
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-}
-
-/** Makes the error for a file that the system can't open or read. */
-export function unreadableFile(path: string, cause: Error): LakebaseError {
-  const problem = cause instanceof Deno.errors.NotFound
-    ? "there is no such file"
-    : cause instanceof Deno.errors.PermissionDenied
-    ? "it may not be read by this user"
-    : cause.message;
-  return new LakebaseError("BAD_FILE", `Cannot load ${path}: ${problem}`, { cause });
 }

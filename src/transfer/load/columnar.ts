@@ -3,7 +3,7 @@ import type { Batch } from "../columns/batch.ts";
 import type { ArrowRows } from "../../sql/fragment.ts";
 import { BINARY_HEADER, hasBinaryForm } from "../columns/binary/encoder.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
-import type { ColumnarFile } from "../formats/columnar_reader.ts";
+import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";
 import { type CopyChoice, type CopyColumn, type CopyRows, copyRows } from "../formats/copy_rows.ts";
 import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
@@ -13,16 +13,24 @@ import { typeOfField } from "./infer.ts";
 import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, namesOf } from "./table.ts";
 
-/** Opens an Arrow or Parquet file, or a stream of Arrow. */
+/** Opens an Arrow or Parquet file by its path, a stream of Arrow, or a Parquet file of a store. */
 export async function openColumnar(
-  source: string | LoadBytes,
+  source: string | LoadBytes | RangeSource,
   format: "arrow" | "parquet",
   options: SourceOptions,
 ): Promise<Incoming> {
   const rows = await readRows(source, format, options.readers);
   try {
-    const size = typeof source === "string" ? (await Deno.stat(source)).size : undefined;
-    const name = typeof source === "string" ? basename(source) : source.name;
+    const size = typeof source === "string"
+      ? (await Deno.stat(source)).size
+      : "ranges" in source
+      ? source.ranges.size
+      : source.size;
+    const name = typeof source === "string"
+      ? basename(source)
+      : "ranges" in source
+      ? basename(source.name)
+      : source.name;
     return new Columnar({ name, size, refuse: badData }, rows, options);
   } catch (error) {
     await rows[Symbol.asyncDispose](); // a running worker would keep the process alive
@@ -75,13 +83,13 @@ async function* chosenColumns(batch: Batch, read: readonly number[]): AsyncGener
 }
 
 async function readRows(
-  source: string | LoadBytes,
+  source: string | LoadBytes | RangeSource,
   format: "arrow" | "parquet",
   readers: SourceOptions["readers"],
 ): Promise<ColumnarFile> {
   const { readArrow, readParquet } = await import("../formats/columnar_reader.ts");
-  if (format === "parquet") return await readParquet(source as string, readers);
-  return await readArrow(typeof source === "string" ? source : source.chunks, readers);
+  if (format === "parquet") return await readParquet(source as string | RangeSource, readers);
+  return await readArrow(typeof source === "string" ? source : (source as LoadBytes).chunks, readers);
 }
 
 class Columnar implements Incoming {

@@ -8,10 +8,13 @@ import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
 import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
+import type { Readable } from "./readable.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 
 /** The functions that open a dataset's files. */
 export interface OpenFiles {
+  /** Where the files of a path are. */
+  filesOf(path: string): Promise<Readable>;
   /** The format of a file, by its extension, else by its first bytes. */
   formatOf(path: string): Promise<LoadFormat>;
   /** Opens a file; `undefined` for an empty text file, which has no rows. */
@@ -43,7 +46,7 @@ export async function openDataset(
   opening: OpenFiles,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
-  const files = await filesOf(places, signal);
+  const files = await filesOf(places, opening, signal);
   const { partitions = true } = options;
   const { ReaderPool } = await import("../formats/columnar_reader.ts");
   const parts = files.map((file) => ({ ...file, partitions: partitions ? partitionsOf(file.path) : new Map() }));
@@ -52,11 +55,15 @@ export async function openDataset(
   return new Dataset(places, parts, name, format, options, opening, signal, new ReaderPool());
 }
 
-async function filesOf(places: readonly string[], signal: AbortSignal | undefined): Promise<DataFile[]> {
+async function filesOf(
+  places: readonly string[],
+  opening: OpenFiles,
+  signal: AbortSignal | undefined,
+): Promise<DataFile[]> {
   const seen = new Set<string>();
   const files: DataFile[] = [];
   for (const place of places) {
-    for (const file of await findFiles(place, signal)) {
+    for (const file of await findFiles(place, await opening.filesOf(place), signal)) {
       if (seen.has(file.path)) throw bad(`the list of files has ${file.path} twice`);
       seen.add(file.path);
       files.push(file);
@@ -230,13 +237,13 @@ class Dataset implements Incoming {
   }
 
   async #expectUnchanged({ path, size, written }: Part): Promise<void> {
-    const { size: now, mtime } = await inFile(path, () => Deno.stat(path).catch(() => ({ size: -1, mtime: null })));
-    if (now === size && (written === 0 || mtime?.getTime() === written)) return;
+    const now = await inFile(path, async () => await (await this.#opening.filesOf(path)).stat(path));
+    if (now?.size === size && (written === 0 || now.written === written)) return;
     throw badFile(`Cannot load ${path}: it changed while it was read; load it when nothing writes to it`);
   }
 
   async #expectSameFiles(): Promise<void> {
-    const now = new Set((await filesOf(this.#places, this.#signal)).map(({ path }) => path));
+    const now = new Set((await filesOf(this.#places, this.#opening, this.#signal)).map(({ path }) => path));
     const came = now.difference(new Set(this.paths)).values().next().value;
     const gone = new Set(this.paths).difference(now).values().next().value;
     if (came === undefined && gone === undefined) return;

@@ -1,7 +1,10 @@
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
+import type { StoredEntry } from "../../core/file_store.ts";
+import { isVolumePath } from "../../core/volume_path.ts";
 import { badFile } from "./bytes.ts";
 import { isGlob, matchesName, splitGlob } from "./glob.ts";
+import type { ListedEntry, Readable } from "./readable.ts";
 
 /** A file of a dataset. */
 export interface DataFile {
@@ -25,64 +28,168 @@ const MOST_NAMED = 10;
  * Names that begin with `_` or `.`, such as `_SUCCESS` and `.part-0.crc`, are skipped unless the glob's part begins with the
  * same character.
  *
+ * @param files Where the files are.
  * @returns The files, sorted by path.
  * @throws {LakebaseError} `BAD_FILE` for a path that does not exist or can't be read, a folder without files, a glob that
  * matches nothing, and a Delta table, whose folder still holds deleted rows.
  */
-export async function findFiles(place: string, signal?: AbortSignal): Promise<DataFile[]> {
-  const isThere = await lookAt(place) !== undefined;
-  if (!isThere && !isGlob(place)) throw badFile(`Cannot load ${place}: ${await missing(place)}`);
-  const found: DataFile[] = [];
-  for (const path of isThere ? [place] : await expand(place)) {
-    const info = await lookAt(path);
-    if (info?.isDirectory) await walk(path, [], found, signal);
-    else if (info !== undefined) found.push(fileOf(path, info));
-  }
-  if (found.length === 0) throw badFile(`Cannot load ${place}: ${await nothing(place, isThere)}`);
-  return found.sort(byPath);
+export async function findFiles(place: string, files: Readable, signal?: AbortSignal): Promise<DataFile[]> {
+  return await new Search(files, signal).find(place);
 }
 
 function byPath(a: DataFile, b: DataFile): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-async function lookAt(path: string): Promise<Deno.FileInfo | undefined> {
-  try {
-    return await Deno.stat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
-    throw unreadable(path, error);
+/** One search, in which nothing is looked at twice. */
+class Search {
+  readonly #files: Readable;
+  readonly #signal: AbortSignal | undefined;
+  /** What lists have told, by path. */
+  readonly #seen = new Map<string, Info>();
+  readonly #found: DataFile[] = [];
+
+  constructor(files: Readable, signal: AbortSignal | undefined) {
+    this.#files = files;
+    this.#signal = signal;
   }
-}
 
-function unreadable(path: string, cause: unknown): LakebaseError {
-  const problem = cause instanceof Deno.errors.PermissionDenied
-    ? "it may not be read by this user"
-    : (cause as Error).message.replace(/ \(os error \d+\).*$/s, "");
-  return badFile(`Cannot load ${path}: ${problem}`, cause);
-}
-
-function fileOf(path: string, { size, mtime }: Deno.FileInfo): DataFile {
-  return { path, size, written: mtime?.getTime() ?? 0 };
-}
-
-/** @param above The real paths of the parent folders: following a link to one of them would never end. */
-async function walk(folder: string, above: readonly string[], found: DataFile[], signal?: AbortSignal): Promise<void> {
-  signal?.throwIfAborted();
-  const real = await Deno.realPath(folder);
-  if (above.includes(real)) throw badFile(`Cannot load ${folder}: it is a link to a folder that it is in`);
-  for (const { name, isDirectory } of await entries(folder)) {
-    if (name === "_delta_log" && isDirectory) throw deltaTable(folder);
-    if (isHidden(name)) continue;
-    const path = join(folder, name);
-    const info = await lookAt(path);
-    if (info === undefined) {
-      throw badFile(`Cannot load ${path}: it is a link to what is not there, or was just removed`);
+  async find(place: string): Promise<DataFile[]> {
+    const isThere = await this.#lookAt(place) !== undefined;
+    if (!isThere && !isGlob(place)) throw badFile(`Cannot load ${place}: ${await this.#missing(place)}`);
+    for (const path of isThere ? [place] : await this.#expand(place)) {
+      const info = await this.#lookAt(path);
+      if (info?.isFolder) await this.#walk(path, []);
+      else if (info !== undefined) this.#add(path, info);
     }
-    if (info.isDirectory) await walk(path, [...above, real], found, signal);
-    else found.push(fileOf(path, info));
+    if (this.#found.length === 0) throw badFile(`Cannot load ${place}: ${await this.#nothing(place, isThere)}`);
+    return this.#found.sort(byPath);
+  }
+
+  #add(path: string, { size, written }: Info): void {
+    this.#found.push({ path, size, written });
+  }
+
+  async #lookAt(path: string): Promise<Info | undefined> {
+    this.#signal?.throwIfAborted();
+    return this.#seen.get(path) ?? await this.#files.stat(path);
+  }
+
+  /** @param above The real paths of the parent folders: following a link to one of them would never end. */
+  async #walk(folder: string, above: readonly string[]): Promise<void> {
+    const real = await this.#files.realPath?.(folder) ?? folder;
+    if (above.includes(real)) throw badFile(`Cannot load ${folder}: it is a link to a folder that it is in`);
+    for (const { name, isFolder } of await this.#entries(folder)) {
+      if (name === "_delta_log" && isFolder) throw deltaTable(folder);
+      if (isHidden(name)) continue;
+      const path = join(folder, name);
+      const info = await this.#lookAt(path);
+      if (info === undefined) {
+        throw badFile(`Cannot load ${path}: it is a link to what is not there, or was just removed`);
+      }
+      if (info.isFolder) await this.#walk(path, [...above, real]);
+      else this.#add(path, info);
+    }
+  }
+
+  async #entries(folder: string): Promise<ListedEntry[]> {
+    const entries = await this.#files.list(folder === "" ? "." : folder);
+    for (const { name, isFolder, size, written = 0 } of entries) {
+      if (size !== undefined) this.#seen.set(join(folder, name), { isFolder, size, written });
+    }
+    return entries;
+  }
+
+  /** The files and folders that a glob matches. Matches one part of the path at a time, to read only matching folders. */
+  async #expand(glob: string): Promise<Set<string>> {
+    const all = new Set<string>();
+    for (const { root, parts } of splitGlob(glob)) {
+      let places = [root];
+      for (const [index, part] of parts.entries()) {
+        const last = index === parts.length - 1;
+        const next = await Promise.all(places.map((place) => this.#step(place, part, last)));
+        places = [...new Set(next.flat())];
+      }
+      for (const place of places) all.add(place);
+    }
+    return all;
+  }
+
+  async #step(place: string, part: string, last: boolean): Promise<string[]> {
+    if (part === "**") return [...last ? [] : [place], ...await this.#below(place, last)];
+    if (!isGlob(part)) return await this.#lookAt(join(place, part)) === undefined ? [] : [join(place, part)];
+    return (await this.#listed(place)).filter((name) => matches(part, name)).map((name) => join(place, name));
+  }
+
+  /** All folders below one; with `files`, the files and folders directly in it. */
+  async #below(place: string, files: boolean): Promise<string[]> {
+    const found: string[] = [];
+    for (const { name, isFolder } of await this.#listedEntries(place)) {
+      if (isHidden(name)) continue;
+      const path = join(place, name);
+      if (files || isFolder) found.push(path);
+      if (isFolder && !files) found.push(...await this.#below(path, files)); // a matched folder is read whole
+    }
+    return found;
+  }
+
+  async #listed(folder: string): Promise<string[]> {
+    return (await this.#listedEntries(folder)).map(({ name }) => name);
+  }
+
+  /** The entries of a folder; empty for a file, since a glob may match a file where it needs a folder. */
+  async #listedEntries(folder: string): Promise<ListedEntry[]> {
+    const info = await this.#lookAt(folder === "" ? "." : folder);
+    return info?.isFolder ? await this.#entries(folder) : [];
+  }
+
+  /** Says why a folder or a glob has no files, and lists the names that exist. */
+  async #nothing(place: string, isFolder: boolean): Promise<string> {
+    if (isFolder) {
+      const names = await this.#listed(place);
+      if (names.length === 0) return "the folder is empty";
+      return `the folder has no data files, only ${some(names)}; names that begin with _ or . are none`;
+    }
+    for (const { root } of splitGlob(place)) {
+      if (root !== "" && await this.#lookAt(root) === undefined) {
+        return `it matches nothing: ${await this.#missing(root)}`;
+      }
+      const names = (await this.#listed(root)).sort();
+      const there = names.length === 0 ? "which is empty" : `which has ${some(names)}`;
+      return `it matches no file in ${root === "" ? "this folder" : root}, ${there}`;
+    }
+    return "it matches nothing";
+  }
+
+  /** Names the first missing part of a path, and the existing name closest to it. */
+  async #missing(path: string): Promise<string> {
+    const parts = path.replace(/\/+$/, "").split("/");
+    // What is above a Volume can't be listed.
+    for (
+      let length = isVolumePath(path) && !this.#files.here ? VOLUME_PARTS + 1 : 1;
+      length <= parts.length;
+      length++
+    ) {
+      const start = parts.slice(0, length).join("/");
+      if (start === "" || await this.#lookAt(start) !== undefined) continue;
+      const folder = parts.slice(0, length - 1).join("/");
+      const names = await this.#listed(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
+      const near = closest(parts[length - 1]!, names);
+      const what = length < parts.length || path.endsWith("/") ? "folder" : "file";
+      const hint = near === undefined
+        ? ""
+        : `; did you mean ${JSON.stringify([...parts.slice(0, length - 1), near, ...parts.slice(length)].join("/"))}?`;
+      return `there is no such ${what}${start === path ? "" : ` as ${start}`}${hint}`;
+    }
+    return path.endsWith("/") ? "it is a file; a name that ends in / is that of a folder" : "there is no such file";
   }
 }
+
+/** What is known of a file or a folder. */
+type Info = Omit<StoredEntry, "name">;
+
+/** The number of parts of `/Volumes/catalog/schema/volume`, split at each slash. */
+const VOLUME_PARTS = 5;
 
 /** The rule of Hive and Spark. The column of a partition may begin with `_`. */
 function isHidden(name: string): boolean {
@@ -96,97 +203,12 @@ function deltaTable(folder: string): LakebaseError {
   );
 }
 
-async function entries(folder: string): Promise<Deno.DirEntry[]> {
-  try {
-    return await Array.fromAsync(Deno.readDir(folder));
-  } catch (error) {
-    throw unreadable(folder, error);
-  }
-}
-
 function join(folder: string, name: string): string {
   return folder === "" || folder.endsWith("/") ? folder + name : `${folder}/${name}`;
 }
 
-/** The files and folders that a glob matches. Matches one part of the path at a time, to read only matching folders. */
-async function expand(glob: string): Promise<Set<string>> {
-  const all = new Set<string>();
-  for (const { root, parts } of splitGlob(glob)) {
-    let places = [root];
-    for (const [index, part] of parts.entries()) {
-      const last = index === parts.length - 1;
-      const next = await Promise.all(places.map((place) => step(place, part, last)));
-      places = [...new Set(next.flat())];
-    }
-    for (const place of places) all.add(place);
-  }
-  return all;
-}
-
-async function step(place: string, part: string, last: boolean): Promise<string[]> {
-  if (part === "**") return [...last ? [] : [place], ...await below(place, last)];
-  if (!isGlob(part)) return await lookAt(join(place, part)) === undefined ? [] : [join(place, part)];
-  return (await listed(place)).filter((name) => matches(part, name)).map((name) => join(place, name));
-}
-
 function matches(part: string, name: string): boolean {
   return (!isHidden(name) || part[0] === name[0]) && matchesName(part, name);
-}
-
-/** All folders below one; with `files`, the files and folders directly in it. */
-async function below(place: string, files: boolean): Promise<string[]> {
-  const found: string[] = [];
-  for (const { name, isDirectory } of await listedEntries(place)) {
-    if (isHidden(name)) continue;
-    const path = join(place, name);
-    if (files || isDirectory) found.push(path);
-    if (isDirectory && !files) found.push(...await below(path, files)); // findFiles reads a matched folder whole
-  }
-  return found;
-}
-
-async function listed(folder: string): Promise<string[]> {
-  return (await listedEntries(folder)).map(({ name }) => name);
-}
-
-/** The entries of a folder; empty for a file, since a glob may match a file where it needs a folder. */
-async function listedEntries(folder: string): Promise<Deno.DirEntry[]> {
-  const info = await lookAt(folder === "" ? "." : folder);
-  return info?.isDirectory ? await entries(folder === "" ? "." : folder) : [];
-}
-
-/** Says why a folder or a glob has no files, and lists the names that exist. */
-async function nothing(place: string, isFolder: boolean): Promise<string> {
-  if (isFolder) {
-    const names = await listed(place);
-    if (names.length === 0) return "the folder is empty";
-    return `the folder has no data files, only ${some(names)}; names that begin with _ or . are none`;
-  }
-  for (const { root } of splitGlob(place)) {
-    if (root !== "" && await lookAt(root) === undefined) return `it matches nothing: ${await missing(root)}`;
-    const names = (await listed(root)).sort();
-    const there = names.length === 0 ? "which is empty" : `which has ${some(names)}`;
-    return `it matches no file in ${root === "" ? "this folder" : root}, ${there}`;
-  }
-  return "it matches nothing";
-}
-
-/** Names the first missing part of a path, and the existing name closest to it. */
-async function missing(path: string): Promise<string> {
-  const parts = path.replace(/\/+$/, "").split("/");
-  for (let length = 1; length <= parts.length; length++) {
-    const start = parts.slice(0, length).join("/");
-    if (start === "" || await lookAt(start) !== undefined) continue;
-    const folder = parts.slice(0, length - 1).join("/");
-    const names = await listed(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
-    const near = closest(parts[length - 1]!, names);
-    const what = length < parts.length || path.endsWith("/") ? "folder" : "file";
-    const hint = near === undefined
-      ? ""
-      : `; did you mean ${JSON.stringify([...parts.slice(0, length - 1), near, ...parts.slice(length)].join("/"))}?`;
-    return `there is no such ${what}${start === path ? "" : ` as ${start}`}${hint}`;
-  }
-  return "there is no such file";
 }
 
 function some(names: readonly string[]): string {

@@ -7,6 +7,7 @@ import { type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
+import { Stores } from "../stores.ts";
 import { loadError, type LoadFailure } from "./error.ts";
 import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incoming } from "./incoming.ts";
 import { bad, checkLoadOptions, type LoadOptions } from "./options.ts";
@@ -56,7 +57,8 @@ async function loadAll(
   const started = performance.now();
   using stop = stoppable({ signal: checked.signal, timeout: checked.timeout });
   const session = await until(find(), stop.signal);
-  await using incoming = await open(source, checked, stop.signal);
+  const stores = new Stores(() => session.volumes, stop.signal);
+  await using incoming = await open(source, checked, stores, stop.signal);
   const { onProgress, progress: show } = checked;
   const { size: totalBytes, totalRows } = incoming;
   await using meter = startMeter({ action: "Loading", name, totalBytes, totalRows, onProgress, show });
@@ -104,8 +106,13 @@ async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Prom
 }
 
 /** Opens the source. If the load is stopped meanwhile, the source is closed once it is open. */
-async function open(source: unknown, options: LoadOptions, signal: AbortSignal | undefined): Promise<Incoming> {
-  const opening = openSource(source, options, signal);
+async function open(
+  source: unknown,
+  options: LoadOptions,
+  stores: Stores,
+  signal: AbortSignal | undefined,
+): Promise<Incoming> {
+  const opening = openSource(source, options, stores, signal);
   try {
     return await until(opening, signal);
   } catch (error) {

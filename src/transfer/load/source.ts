@@ -2,6 +2,7 @@ import { optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
+import type { StoredRanges } from "../../core/file_store.ts";
 import { ArrowRows, EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
 import { Columns } from "../columns/columns.ts";
 import {
@@ -12,13 +13,17 @@ import {
   SIGNATURE_BYTES,
   signatureOf,
 } from "../formats/file_format.ts";
-import { badFile, type LoadBytes, openFile, openPath, openStream, unreadableFile } from "./bytes.ts";
+import type { Stores } from "../stores.ts";
+import { badFile, type LoadBytes, openPath, openStandardInput, openStream } from "./bytes.ts";
+import type { openColumnar as OpenColumnar } from "./columnar.ts";
+import type { OpenFiles } from "./dataset.ts";
 import { openDelimited } from "./delimited.ts";
 import { isGlob } from "./glob.ts";
 import type { Incoming } from "./incoming.ts";
 import { openJson, openNdjson } from "./ndjson.ts";
 import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
 import { peek } from "./peek.ts";
+import { HERE, type Readable, storedFiles, unreadableFile } from "./readable.ts";
 import { openRows } from "./rows.ts";
 
 /** A source of rows or bytes to load; see `Queryable.load`. */
@@ -27,19 +32,25 @@ export type LoadSource = string | URL | Columns | Iterable<object | string> | As
 /**
  * Opens a source and reads its beginning.
  *
+ * @param stores Finds where its files are.
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for anything that is not a source.
  */
 export async function openSource(
   source: unknown,
   options: LoadOptions,
+  stores: Stores,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
   if (isPlace(source)) {
     const path = pathOf(source);
-    return await isDataset(path) ? await openFiles([path], options, signal) : await openNamed(path, options);
+    if (path === "-") return await openInput(options);
+    const files = await filesOf(stores, path);
+    return await isDataset(path, files)
+      ? await openFiles([path], options, stores, signal)
+      : await openNamed(path, files, options);
   }
   if (Array.isArray(source) && source.length > 0 && source.every(isPlace)) {
-    return await openFiles(source.map(pathOf), options, signal);
+    return await openFiles(source.map(pathOf), options, stores, signal);
   }
   expectDataset(options);
   const { format } = options;
@@ -92,29 +103,40 @@ function pathOf(place: string | URL): string {
 }
 
 /** Whether a path means several files: a folder, or a glob that is not the name of a file. */
-async function isDataset(path: string): Promise<boolean> {
-  if (path === "-") return false;
-  try {
-    return (await Deno.stat(path)).isDirectory;
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound && (path.endsWith("/") || isGlob(path)); // opening it reports other errors
-  }
+async function isDataset(path: string, files: Readable): Promise<boolean> {
+  return (await files.stat(path))?.isFolder ?? (path.endsWith("/") || isGlob(path));
+}
+
+async function filesOf(stores: Stores, path: string): Promise<Readable> {
+  const store = await stores.of(path);
+  return store === undefined ? HERE : storedFiles(store);
 }
 
 async function openFiles(
   places: readonly string[],
   options: LoadOptions,
+  stores: Stores,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
   const { listName, openDataset } = await import("./dataset.ts");
-  return await openDataset(places, listName(places), options, { formatOf, open: openPart }, signal);
+  const opening: OpenFiles = {
+    filesOf: (path) => filesOf(stores, path),
+    formatOf: async (path) => await formatOf(path, await filesOf(stores, path)),
+    open: async (path, format, options) => await openPart(path, await filesOf(stores, path), format, options),
+  };
+  return await openDataset(places, listName(places), options, opening, signal);
 }
 
 /** Opens a file of a dataset; `undefined` for an empty text file, which Spark writes for a part without rows. */
-async function openPart(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined> {
+async function openPart(
+  path: string,
+  files: Readable,
+  format: LoadFormat,
+  options: SourceOptions,
+): Promise<Incoming | undefined> {
   checkFormatOptions(options, format);
-  if (isColumnar(format)) return await openColumnarFile(path, format, options);
-  const bytes = await openPath(path);
+  if (isColumnar(format)) return await openColumnarFile(path, files, format, options);
+  const bytes = await openPath(path, files);
   const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
   if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
   return await openText(format, { ...bytes, chunks: peeked.rest() as AsyncIterable<Uint8Array> }, options);
@@ -124,52 +146,91 @@ function expectDataset({ partitions }: LoadOptions): void {
   if (partitions !== undefined) throw bad("partitions is for the files of a folder, a glob or a list");
 }
 
-async function openNamed(path: string, options: LoadOptions): Promise<Incoming> {
+async function openNamed(path: string, files: Readable, options: LoadOptions): Promise<Incoming> {
   expectDataset(options);
-  const format = options.format ?? await formatOf(path);
+  const format = options.format ?? await formatOf(path, files);
   checkFormatOptions(options, format);
-  return await (isColumnar(format) ? openColumnarFile(path, format, options) : openTextFile(path, format, options));
+  if (isColumnar(format)) return await openColumnarFile(path, files, format, options);
+  return await openText(format, await openPath(path, files), options);
+}
+
+async function openInput(options: LoadOptions): Promise<Incoming> {
+  expectDataset(options);
+  const { format } = options;
+  if (format === undefined) {
+    throw bad(`standard input has no extension; say what it is: ${optionText({ format: "csv" })}`);
+  }
+  checkFormatOptions(options, format);
+  if (format === "parquet") throw unseekable("-", "write it to a file first");
+  const bytes = await openStandardInput();
+  if (format !== "arrow") return await openText(format, bytes, options);
+  return await openColumnarAs(bytes, format, options);
 }
 
 function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
   return format === "arrow" || format === "parquet";
 }
 
-/** Opens a file by its path, because the readers read parts of it. Packed Arrow is read as a stream. */
+/**
+ * Opens a file for the readers, which read parts of it: by its path, or by ranges of a store. Packed Arrow is read as a stream,
+ * and so is the Arrow of a store, because it is read from its start to its end.
+ */
 async function openColumnarFile(
   path: string,
+  files: Readable,
   format: "arrow" | "parquet",
   options: SourceOptions,
 ): Promise<Incoming> {
-  const { openColumnar } = await import("./columnar.ts");
-  const signature = path === "-" ? undefined : await readSignature(path);
-  const packed = signature === "gzip" || signature === "zstd";
-  if (path !== "-" && !packed) return await openColumnar(path, format, options);
-  if (format === "arrow") return await openColumnar(await openPath(path), format, options);
-  const instead = packed ? `unpack it first, with ${UNPACKERS[signature]}` : "write it to a file first";
-  throw bad(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
+  if (files.here && await isPipe(path)) return await openColumnarAs(path, format, options);
+  const ranges = await files.openRanges(path);
+  let kept = false;
+  try {
+    const signature = await signatureIn(ranges);
+    if (signature === "gzip" || signature === "zstd") {
+      if (format === "parquet") throw unseekable(path, `unpack it first, with ${UNPACKERS[signature]}`);
+      return await openColumnarAs(await openPath(path, files), format, options);
+    }
+    if (files.here) return await openColumnarAs(path, format, options);
+    if (format === "arrow") return await openColumnarAs(await openPath(path, files), format, options);
+    kept = true;
+    return await openColumnarAs({ name: path, ranges }, format, options);
+  } finally {
+    if (!kept) await ranges.close();
+  }
 }
 
-async function openTextFile(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming> {
-  return await openText(format, await openPath(path), options);
+async function openColumnarAs(...how: Parameters<typeof OpenColumnar>): Promise<Incoming> {
+  const { openColumnar } = await import("./columnar.ts");
+  return await openColumnar(...how);
+}
+
+function unseekable(path: string, instead: string): LakebaseError {
+  return bad(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
 }
 
 const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
 
 /** The file type that the first bytes show; `undefined` for a pipe, whose bytes can be read only once. */
-async function readSignature(path: string): Promise<FileSignature | "json" | undefined> {
-  const { isFile } = await Deno.stat(path).catch((cause) => {
-    throw unreadableFile(path, cause);
-  });
-  if (!isFile) return undefined;
-  const { file } = await openFile(path);
-  using _ = file;
-  const head = new Uint8Array(SIGNATURE_BYTES);
-  const read = await file.read(head).catch((cause) => {
-    throw unreadableFile(path, cause);
-  });
-  const found = head.subarray(0, read ?? 0);
+async function readSignature(path: string, files: Readable): Promise<FileSignature | "json" | undefined> {
+  if (files.here && await isPipe(path)) return undefined;
+  const ranges = await files.openRanges(path);
+  try {
+    return await signatureIn(ranges);
+  } finally {
+    await ranges.close();
+  }
+}
+
+async function signatureIn(ranges: StoredRanges): Promise<FileSignature | "json" | undefined> {
+  const found = await ranges.read(0, SIGNATURE_BYTES);
   return signatureOf(found) ?? (/^\s*[{[]/.test(new TextDecoder().decode(found)) ? "json" : undefined);
+}
+
+async function isPipe(path: string): Promise<boolean> {
+  const { isFile, isDirectory } = await Deno.stat(path).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  return !isFile && !isDirectory;
 }
 
 function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
@@ -190,8 +251,7 @@ async function openStreamAs(
   }
   const bytes = await openStream(source);
   if (format !== "arrow") return await openText(format, bytes, options);
-  const { openColumnar } = await import("./columnar.ts");
-  return await openColumnar(bytes, format, options);
+  return await openColumnarAs(bytes, format, options);
 }
 
 /** Opens a stream of rows, and refuses bytes, whose format is unknown. */
@@ -234,9 +294,8 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
 const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
 /** The format of a file, by its extension, else by its first bytes. */
-async function formatOf(path: string): Promise<LoadFormat> {
-  if (path === "-") throw bad(`standard input has no extension; say what it is: ${optionText({ format: "csv" })}`);
-  return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path));
+async function formatOf(path: string, files: Readable): Promise<LoadFormat> {
+  return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path, files));
 }
 
 function extensionOf(path: string): string | undefined {

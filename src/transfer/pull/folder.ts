@@ -1,8 +1,10 @@
-import { dirname, join } from "node:path";
-import { LakebaseError, optionText } from "../../core/errors.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import type { FileStore } from "../../core/file_store.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { HIVE_NULL } from "../load/dataset_files.ts";
-import { cannotWrite, forgetUnfinished, watchUnfinished, writeAll } from "./file_target.ts";
+import type { DatasetTarget } from "./dataset_target.ts";
+import { HiddenFolder } from "./hidden_folder.ts";
+import { StoredFolder } from "./stored_target.ts";
 
 /** Options for writing a folder of files. */
 export interface PullFolderOptions {
@@ -16,113 +18,69 @@ export interface PullFolderOptions {
   partitionBy: readonly string[];
 }
 
-/** The last file of a dataset, by which Hadoop and Spark mark it as complete. */
-const SUCCESS = "_SUCCESS";
-
-/** The names of files of a dataset, and of folders of its partitions. */
-const DATASET_NAME = /^(?:[_.]|part-)|=/;
-
 /** The characters that Hive and Spark escape in the name of a folder. */
 // deno-lint-ignore no-control-regex -- control characters are what is escaped
 const ESCAPED = /[\x00-\x1f"#%'*/:=?\\\x7f{}[\]^]/g;
 
-/**
- * A folder that is written file by file. The files go into a hidden folder beside the target, which replaces the target when it
- * is complete. Until then the target stays as it is.
- */
+/** A dataset that is written file by file. */
 export class PullFolder {
   /** The name of the folder in a result. */
   readonly name: string;
-  readonly outcome: string;
   /** The final paths of the files. */
   readonly paths: string[] = [];
   readonly #path: string;
-  /** The target, with links resolved. */
-  readonly #target: string;
-  /** The hidden folder. */
-  readonly #unfinished: string;
+  readonly #target: DatasetTarget;
   readonly #options: PullFolderOptions;
   /** The number of files in the folder of each partition. */
   readonly #counts = new Map<string, number>();
-  readonly #open = new Set<Deno.FsFile>();
 
-  private constructor(path: string, target: string, unfinished: string, options: PullFolderOptions) {
+  private constructor(path: string, target: DatasetTarget, options: PullFolderOptions) {
     this.name = path;
-    this.outcome = `they were removed, and ${path} is as it was`;
     this.#path = path.replace(/\/+$/, "");
     this.#target = target;
-    this.#unfinished = unfinished;
     this.#options = options;
   }
 
   /**
-   * Makes the hidden folder.
+   * Prepares the folder.
    *
+   * @param store The store of the folder; `undefined` for this machine.
    * @throws {LakebaseError} `BAD_FILE` where the folder can't be made, or has other files in it.
    */
-  static async open(path: string, options: PullFolderOptions): Promise<PullFolder> {
-    const target = await resolveFolder(path, options.replace);
-    const folder = dirname(target);
-    const name = target.slice(folder.length).replaceAll("/", "").slice(0, 40);
-    const unfinished = join(folder, `.${name}.${crypto.randomUUID().slice(0, 8)}.part`);
-    try {
-      // The hidden folder has the target's permissions, so that nobody else can look into it.
-      const { mode } = await Deno.stat(target).catch(() => ({ mode: null })); // it does not exist yet
-      await Deno.mkdir(unfinished, mode === null ? {} : { mode: mode & 0o777 });
-    } catch (error) {
-      throw cannotWrite(path, error, folder);
-    }
-    watchUnfinished(unfinished);
-    return new PullFolder(path, target, unfinished, options);
+  static async open(path: string, options: PullFolderOptions, store?: FileStore): Promise<PullFolder> {
+    const target = store === undefined
+      ? await HiddenFolder.open(path, options.replace)
+      : await StoredFolder.open(store, path, options.replace);
+    return new PullFolder(path, target, options);
   }
 
-  /** Writes a file, and syncs it. */
+  /** What has happened to the written files after a failure, as the end of a sentence. */
+  get outcome(): string {
+    return this.#target.outcome;
+  }
+
+  /** Writes a file, and completes it. */
   async write(partition: readonly (string | null)[], bytes: AsyncIterable<Uint8Array>): Promise<void> {
     const hive = partition.map((value, index) => this.#folderOf(this.#options.partitionBy[index]!, value)).join("/");
     const number = this.#counts.get(hive) ?? 0;
     this.#counts.set(hive, number + 1);
     const { format, gzip } = this.#options;
-    const name = `${hive}${hive && "/"}part-${String(number).padStart(5, "0")}.${format}${gzip ? ".gz" : ""}`;
-    const path = `${this.#path}/${name}`;
-    const file = await this.#create(name, hive, path);
-    this.#open.add(file);
-    for await (const piece of bytes) await writeAll(file, piece, path);
-    await file.sync().catch((error) => {
-      throw cannotWrite(path, error);
-    });
-    this.#close(file);
-    this.paths.push(path);
+    const part = `part-${String(number).padStart(5, "0")}${this.#target.suffix}`;
+    const name = `${hive}${hive && "/"}${part}.${format}${gzip ? ".gz" : ""}`;
+    const file = await this.#target.create(name);
+    for await (const piece of bytes) await file.write(piece);
+    await file.close();
+    this.paths.push(`${this.#path}/${name}`);
   }
 
-  /** Replaces the target, once the hidden folder is marked as complete. */
-  async commit(): Promise<void> {
-    try {
-      await Deno.writeTextFile(`${this.#unfinished}/${SUCCESS}`, "", { createNew: true });
-      await (this.#options.replace ? this.#replace() : this.#rename());
-    } catch (error) {
-      throw error instanceof LakebaseError ? error : cannotWrite(this.name, error);
-    }
-    forgetUnfinished(this.#unfinished);
+  /** Replaces the target, once all files are complete. */
+  commit(): Promise<void> {
+    return this.#target.commit();
   }
 
   /** Removes what was written. */
-  async abort(): Promise<void> {
-    for (const file of this.#open) this.#close(file);
-    await Deno.remove(this.#unfinished, { recursive: true }).catch(() => {}); // the first error matters
-    forgetUnfinished(this.#unfinished);
-  }
-
-  async #create(name: string, hive: string, path: string): Promise<Deno.FsFile> {
-    try {
-      if (hive !== "") await Deno.mkdir(`${this.#unfinished}/${hive}`, { recursive: true });
-      return await Deno.open(`${this.#unfinished}/${name}`, { write: true, createNew: true });
-    } catch (error) {
-      throw cannotWrite(path, error);
-    }
-  }
-
-  #close(file: Deno.FsFile): void {
-    if (this.#open.delete(file)) file.close();
+  abort(): Promise<void> {
+    return this.#target.abort();
   }
 
   #folderOf(name: string, value: string | null): string {
@@ -136,61 +94,6 @@ export class PullFolder {
     }
     return `${escaped(name)}=${value === null ? HIVE_NULL : escaped(value)}`;
   }
-
-  async #rename(): Promise<void> {
-    await Deno.remove(this.#target).catch((error) => { // it may be an empty folder
-      if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.name, error);
-    });
-    await Deno.rename(this.#unfinished, this.#target);
-  }
-
-  /** No system call replaces a folder with files in it, so the old folder is moved aside, and moved back after a failure. */
-  async #replace(): Promise<void> {
-    const oldFolder = `${this.#unfinished}.old`;
-    const existed = await Deno.rename(this.#target, oldFolder).then(() => true, (error) => {
-      if (error instanceof Deno.errors.NotFound) return false;
-      throw error;
-    });
-    try {
-      await Deno.rename(this.#unfinished, this.#target);
-    } catch (error) {
-      if (existed) await Deno.rename(oldFolder, this.#target);
-      throw error;
-    }
-    if (existed) await Deno.remove(oldFolder, { recursive: true });
-  }
-}
-
-/** The path of the folder, with links resolved. */
-async function resolveFolder(path: string, replace: boolean): Promise<string> {
-  const bare = path.replace(/(?<=.)\/+$/, "");
-  const found = await Deno.stat(bare).catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw cannotWrite(path, error);
-  });
-  if (found === undefined) return bare;
-  if (!found.isDirectory) {
-    throw badFolder(path, "a name that ends in / is that of a folder, and there is a file of that name");
-  }
-  const target = await Deno.realPath(bare);
-  const names = (await Array.fromAsync(Deno.readDir(target))).map(({ name }) => name);
-  if (names.length === 0) return target;
-  if (!replace) {
-    throw badFolder(
-      path,
-      `it is a folder with files in it; say ${optionText({ replace: true })}, or choose another name`,
-    );
-  }
-  const other = names.find((name) => !DATASET_NAME.test(name));
-  if (other === undefined) return target;
-  throw badFolder(
-    path,
-    `it has the file ${other} in it, which does not belong to a dataset; only a dataset is replaced`,
-  );
-}
-
-function badFolder(path: string, state: string): LakebaseError {
-  return new LakebaseError("BAD_FILE", `Cannot write ${path}: ${state}`);
 }
 
 function escaped(text: string): string {

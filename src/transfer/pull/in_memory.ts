@@ -1,5 +1,6 @@
 import { optionName } from "../../core/errors.ts";
 import { suggestName } from "../../core/closest.ts";
+import type { FindSession } from "../../sql/run.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
@@ -7,6 +8,7 @@ import { cellText } from "../columns/cell_text.ts";
 import { isSet } from "../columns/value.ts";
 import { ENCODERS } from "../formats/encode.ts";
 import { startMeter } from "../progress.ts";
+import { type FindVolumes, Stores, volumesOfSession } from "../stores.ts";
 import { bad, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
 import { PullResult } from "./result.ts";
 import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
@@ -34,12 +36,14 @@ export interface BatchRows {
  * Writes rows that are in memory as `pull` writes those of the server, without using the server.
  *
  * @param read Gives the rows, once the options were checked.
+ * @param find Finds the session of the rows, for a target in its workspace.
  */
 export function pullFromMemory(
   columns: readonly BatchColumn[],
   read: () => Batch,
   target: PullTarget,
   options: PullOptions = {},
+  find?: FindSession,
 ): Promise<PullResult> {
   const open = () => {
     const batch = read();
@@ -48,7 +52,7 @@ export function pullFromMemory(
     })();
     return { columns, batches, rows: batch.rows };
   };
-  return pullBatches("rows in memory", open, target, options);
+  return pullBatches("rows in memory", open, target, options, find && volumesOfSession(find));
 }
 
 /**
@@ -56,12 +60,14 @@ export function pullFromMemory(
  *
  * @param what What the rows are, for errors: rows in memory.
  * @param open Gives the rows, once the options were checked and the target is open.
+ * @param volumes Finds the Volumes of the workspace that the rows are from.
  */
 export async function pullBatches(
   what: string,
   open: (signal: AbortSignal | undefined) => BatchRows | Promise<BatchRows>,
   target: PullTarget,
   options: PullOptions = {},
+  volumes?: FindVolumes,
 ): Promise<PullResult> {
   const started = performance.now();
   const checked = checkPullOptions(options);
@@ -71,7 +77,7 @@ export async function pullBatches(
   if (plan.folder) throw bad(`${what} go into a file; a folder is for a table or a query of Postgres`);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked);
-  const sinks = await openSinks(plan, checked, stop.signal);
+  const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumes, stop.signal));
   const sink = sinks.all[0]!;
   const done = { rows: 0, bytes: 0 };
   try {

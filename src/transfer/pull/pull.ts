@@ -1,6 +1,7 @@
 import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
-import { type Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
+import { Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
+import { used } from "../../sql/never_run.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
 import { type Lease, originOf, type Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
@@ -10,6 +11,7 @@ import type { Chunk } from "../copy/messages.ts";
 import { type CopySource, describeSource, findSource, type SourceQuery, uncheckedTable } from "../copy/source.ts";
 import { type Encode, ENCODERS } from "../formats/encode.ts";
 import { type Meter, startMeter } from "../progress.ts";
+import { Stores, volumesOfSession } from "../stores.ts";
 import type { PullFolder } from "./folder.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
 import { estimateRows } from "./parallel.ts";
@@ -43,11 +45,12 @@ export async function pull(
   target: PullTarget,
   options: PullOptions = {},
 ): Promise<PullResult> {
+  if (what instanceof Fragment) used(what); // a pull that fails before it runs has said so
   const checked = { ...stopsOf(what), ...checkPullOptions(options) };
   const plan = planTarget(target, checked);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked);
-  const sinks = await openSinks(plan, checked, stop.signal);
+  const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumesOfSession(find), stop.signal));
   const work = new Pull(plan, checked, sinks, stop.signal);
   try {
     return await work.run(find, what);

@@ -1,14 +1,17 @@
-import { basename, extname } from "node:path";
+import { basename, dirname, extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionText } from "../../core/errors.ts";
+import type { FileStore } from "../../core/file_store.ts";
 import { until } from "../../sql/stop.ts";
 import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
+import { Stores } from "../stores.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
 import { PullFolder } from "./folder.ts";
 import { bad, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
+import { openStoredFile } from "./stored_target.ts";
 
 /** The target of a pull: the path or URL of a file, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
@@ -82,11 +85,17 @@ export function planTarget(target: PullTarget, options: PullOptions): TargetPlan
 /**
  * Opens a target.
  *
+ * @param store The store of a path; `undefined` for this machine.
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be written.
  */
-export async function openTarget(target: TargetPlan["target"], signal: AbortSignal | undefined): Promise<Sink> {
+export async function openTarget(
+  target: TargetPlan["target"],
+  signal: AbortSignal | undefined,
+  store?: FileStore,
+): Promise<Sink> {
   if (isStandardOutput(target)) return STANDARD_OUTPUT;
-  return typeof target === "string" ? await openFileTarget(target, signal) : streamSink(target);
+  if (typeof target !== "string") return streamSink(target);
+  return store === undefined ? await openFileTarget(target, signal) : await openStoredFile(store, target);
 }
 
 /** Whether the rows appear on a terminal, where the line of the progress would stand among them. */
@@ -172,24 +181,30 @@ export interface Sinks {
 /**
  * Opens the targets of a pull.
  *
+ * @param stores Finds where a path is.
  * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
  */
 export async function openSinks(
   { target, format, gzip, folder }: TargetPlan,
   { parallel, partitionBy = [], replace = false }: PullOptions,
   signal: AbortSignal | undefined,
+  stores: Stores = new Stores(undefined, signal),
 ): Promise<Sinks> {
+  const store = typeof target === "string" ? await stores.of(target) : undefined;
   if (folder) {
-    return folderSinks(await PullFolder.open(target as string, { format, gzip, partitionBy, replace }), parallel);
+    const options = { format, gzip, partitionBy, replace };
+    return folderSinks(await PullFolder.open(target as string, options, store), parallel);
   }
-  if (typeof target !== "string" || !target.includes(NUMBER)) return fileSinks([await openTarget(target, signal)]);
+  if (typeof target !== "string" || !target.includes(NUMBER)) {
+    return fileSinks([await openTarget(target, signal, store)]);
+  }
   if (parallel === undefined) {
     throw bad(`${target} stands for several files; give their number with ${optionText({ parallel: 2 })}`);
   }
-  await refuseLeftovers(target, parallel);
+  await refuseLeftovers(target, parallel, store);
   const sinks: Sink[] = [];
   try {
-    for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(numbered(target, n), signal));
+    for (let n = 1; n <= parallel; n++) sinks.push(await openTarget(numbered(target, n), signal, store));
   } catch (error) {
     await fileSinks(sinks, target).abort(error, signal);
     throw error;
@@ -216,10 +231,12 @@ function numbered(pattern: string, n: number): string {
 }
 
 /** A reader of `trips-*.parquet` would also read files that an earlier pull on more connections has left. */
-async function refuseLeftovers(pattern: string, parallel: number): Promise<void> {
+async function refuseLeftovers(pattern: string, parallel: number, store: FileStore | undefined): Promise<void> {
+  const listed = store === undefined ? undefined : await store.list(dirname(pattern));
+  const names = listed && new Set(listed.map(({ name }) => name));
   for (let n = parallel + 1; n <= MOST_PARALLEL; n++) {
     const leftover = numbered(pattern, n);
-    const found = await Deno.lstat(leftover).then(() => true, () => false);
+    const found = names?.has(basename(leftover)) ?? await Deno.lstat(leftover).then(() => true, () => false);
     if (!found) continue;
     const files = parallel === 1 ? "1 file" : `${parallel} files`;
     throw new LakebaseError(

@@ -2,7 +2,7 @@ import zlib from "node:zlib";
 import type { ColumnMetaData, CompressionCodec, PageHeader } from "npm:hyparquet@^1.33.0";
 import { parquetHeader } from "npm:hyparquet@^1.33.0/src/column.js";
 import { compressors } from "npm:hyparquet-compressors@^1.1.2";
-import { type FileBytes, NotTakenOver } from "../file_rows.ts";
+import { NotTakenOver, type RandomAccess } from "../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
 import { countOf, MOST_BYTES, type Storage, type ValueReader, valueReader, type Values } from "./page_values.ts";
 
@@ -45,7 +45,7 @@ interface Page {
 
 /** Reads a column of a row group page by page, with only one page in memory. */
 export class ChunkReader {
-  readonly #file: FileBytes;
+  readonly #file: RandomAccess;
   readonly #column: StoredColumn;
   readonly #codec: CompressionCodec;
   /** The position of the next page. */
@@ -57,7 +57,7 @@ export class ChunkReader {
   #window = { at: 0, bytes: new Uint8Array() };
 
   /** Takes the column's metadata from the footer. */
-  constructor(file: FileBytes, column: StoredColumn, chunk: ColumnMetaData) {
+  constructor(file: RandomAccess, column: StoredColumn, chunk: ColumnMetaData) {
     this.#file = file;
     this.#column = column;
     this.#codec = chunk.codec;

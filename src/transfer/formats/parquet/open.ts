@@ -4,7 +4,7 @@ import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
 import { CellProblem } from "../../columns/binary/decoder.ts";
 import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
-import { asUnreadable, FileBytes, type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
+import { asUnreadable, FileBytes, type FileRows, NotTakenOver, type RandomAccess, unreadable } from "../file_rows.ts";
 import { ARROW_SCHEMA } from "./schema.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type Node, type ReadSchema, readSchema } from "./read_schema.ts";
@@ -27,11 +27,13 @@ const VALUE_BYTES = 12;
 /**
  * Opens a Parquet file.
  *
+ * @param source A path, or the bytes.
  * @throws {LakebaseError} `BAD_FILE` if it is not a Parquet file, is damaged or encrypted, or has an unsupported feature.
  */
-export async function openParquet(path: string): Promise<FileRows> {
-  const file = await FileBytes.open(path);
-  const close = () => file[Symbol.asyncDispose]();
+export async function openParquet(source: string | RandomAccess): Promise<FileRows> {
+  const opened = typeof source === "string" ? await FileBytes.open(source) : undefined;
+  const file = opened ?? source as RandomAccess;
+  const close = async () => await opened?.[Symbol.asyncDispose]();
   try {
     const footer = await readFooter(file);
     const schema = readSchema(parquetSchema(footer), durationsOf(footer));
@@ -49,7 +51,7 @@ export async function openParquet(path: string): Promise<FileRows> {
 }
 
 /** Reads the footer, after a check of both ends of the file. */
-async function readFooter(file: FileBytes): Promise<FileMetaData> {
+async function readFooter(file: RandomAccess): Promise<FileMetaData> {
   const { name, size } = file;
   const head = size < LEAST_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
   if (head === ENCRYPTED) {
@@ -111,13 +113,14 @@ function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType
 }
 
 async function* batches(
-  file: FileBytes,
+  file: RandomAccess,
   footer: FileMetaData,
   schema: ReadSchema,
   columns: readonly number[],
 ): AsyncGenerator<ArrowRows, void, void> {
   const nodes = columns.map((column) => schema.nodes[column]!);
   const stored = nodes.flatMap(leavesOf);
+  file.expectColumns?.(stored.length);
   let before = 0;
   for (const group of footer.row_groups) {
     const readers = stored.map((at): LeafReader => {

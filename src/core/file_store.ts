@@ -1,0 +1,72 @@
+/** A file or a folder in a {@linkcode FileStore}. */
+export interface StoredEntry {
+  /** Its name, without its folder. */
+  name: string;
+  /** Whether it is a folder. */
+  isFolder: boolean;
+  /** Its size in bytes; 0 for a folder. */
+  size: number;
+  /** When it was last written, in milliseconds since 1970; 0 if the store does not say. */
+  written: number;
+}
+
+/** The bytes of a file, from its start to its end. */
+export interface StoredBytes {
+  /** The number of bytes; `undefined` if unknown. */
+  readonly size: number | undefined;
+  /** The bytes; can be read once. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Ends the reading. */
+  close(): Promise<void>;
+}
+
+/** The bytes of a file, read in parts. */
+export interface StoredRanges {
+  /** The number of bytes. */
+  readonly size: number;
+  /** Reads some bytes; fewer, if the file ends before. */
+  read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Ends the reading. */
+  close(): Promise<void>;
+}
+
+/** A file that is being written. It is complete after `close`, and does not exist before. */
+export interface FileWriter {
+  /** Writes bytes, which must not change afterwards, and waits until more can be written. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Completes the file. */
+  close(): Promise<void>;
+  /**
+   * Ends the writing, and removes what was written. Never fails.
+   *
+   * @returns Whether it is certain that nothing of it is left, and that a file which it would have replaced is as it was.
+   */
+  abort(): Promise<boolean>;
+}
+
+/**
+ * Files that are not on this machine, such as those in the Volumes of a workspace. Every path is a whole one. All errors are
+ * `LakebaseError`s that name the path.
+ */
+export interface FileStore {
+  /** What is at a path; `undefined` for nothing. */
+  stat(path: string): Promise<StoredEntry | undefined>;
+  /** What is in a folder; nothing, if there is no such folder. */
+  list(folder: string): Promise<StoredEntry[]>;
+  /** Opens a file for reading from its start. */
+  open(path: string): Promise<StoredBytes>;
+  /** Opens a file for reading parts of it, all of them of the same version of the file. */
+  openRanges(path: string): Promise<StoredRanges>;
+  /**
+   * Begins to write a file, and makes its folders.
+   *
+   * @param old The file that is replaced. Without it there must be none of this name, or writing fails.
+   */
+  create(path: string, old: StoredEntry | undefined): FileWriter;
+  /** Removes a file; it may be gone already. */
+  remove(path: string): Promise<void>;
+  /** Makes a folder, and its parents; it may be there already. */
+  makeFolder(path: string): Promise<void>;
+  /** Removes an empty folder. */
+  removeFolder(path: string): Promise<void>;
+}

@@ -1,0 +1,406 @@
+import type { ByteRequest, OpenAnswer } from "../auth/http.ts";
+import type { Workspace } from "../auth/workspace.ts";
+import { backoff, pause } from "../core/backoff.ts";
+import { concatBytes } from "../core/bytes.ts";
+import { LakebaseError } from "../core/errors.ts";
+import type { FileStore, FileWriter, StoredBytes, StoredEntry, StoredRanges } from "../core/file_store.ts";
+import { readVolumePath, type VolumePath } from "../core/volume_path.ts";
+import { badPath, refusing, type VolumeWork } from "./volume_errors.ts";
+import { LARGEST_FILE, VolumeUpload } from "./volume_upload.ts";
+
+/** How often a reading goes on after the connection broke, without a byte in between. */
+const MOST_RESUMES = 4;
+/** How long a reading waits for bytes. */
+const STALLED_MS = 60_000;
+/** How long the cleaning up after a failure may take. */
+const CLEANUP_MS = 20_000;
+/** The most pages of a folder, of a thousand entries each. */
+const MOST_PAGES = 10_000;
+const NOT_FOUND = 404;
+const PARTIAL = 206;
+
+/** Options for the Volumes of a workspace. */
+export interface VolumesOptions {
+  /** Ends all reading. */
+  signal?: AbortSignal | undefined;
+  /** The most bytes of a file that is written. @default {5 GiB} */
+  limit?: number;
+}
+
+/** The files in the Volumes of a workspace, by its Files API. */
+export class Volumes implements FileStore {
+  readonly #workspace: Workspace;
+  readonly #signal: AbortSignal | undefined;
+  readonly #limit: number;
+  /** The Volumes that are known to exist. */
+  readonly #known = new Set<string>();
+
+  /** Makes the Volumes of a workspace; no request is sent yet. */
+  constructor(workspace: Workspace, { signal, limit = LARGEST_FILE }: VolumesOptions = {}) {
+    this.#workspace = workspace;
+    this.#signal = signal;
+    this.#limit = limit;
+  }
+
+  async stat(path: string): Promise<StoredEntry | undefined> {
+    return await this.#look(path, this.#signal);
+  }
+
+  async list(folder: string): Promise<StoredEntry[]> {
+    const place = placeOf(folder);
+    const entries: StoredEntry[] = [];
+    const seen = new Set<string>();
+    for (let token: string | undefined = ""; token !== undefined;) {
+      const page = await this.#page(place, folder, token);
+      if (page === undefined) return [];
+      entries.push(...page.entries);
+      seen.add(token);
+      token = page.next;
+      if (token === undefined) break;
+      if (seen.has(token) || seen.size >= MOST_PAGES) {
+        throw badPath("read", folder, `the workspace's list of this folder does not end: ${seen.size} pages so far`);
+      }
+    }
+    return entries;
+  }
+
+  async open(path: string): Promise<StoredBytes> {
+    const place = placeOf(path);
+    const first = await this.#get(place, path, {});
+    const { headers } = first.response;
+    const version = { size: sizeOf(headers), written: headers.get("last-modified") };
+    const reading = this.#resumed(place, path, first, version);
+    return {
+      size: version.size,
+      chunks: reading,
+      close: async () => {
+        await reading.return();
+        await discard(first);
+      },
+    };
+  }
+
+  async openRanges(path: string): Promise<StoredRanges> {
+    const place = placeOf(path);
+    const headers = await this.#head("files", place, path, this.#signal);
+    if (headers === undefined) {
+      await this.#expectVolume(place, path, this.#signal);
+      throw badPath("read", path, "there is no such file");
+    }
+    const version = { size: sizeOf(headers), written: headers.get("last-modified") };
+    const { size } = version;
+    if (size === undefined) throw badPath("read", path, "the workspace does not say how long it is");
+    return {
+      size,
+      read: async (from, length) => {
+        const end = Math.min(size, from + length);
+        return end <= from ? new Uint8Array() : await this.#range(place, path, from, end, version);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  async #range(
+    place: VolumePath,
+    path: string,
+    from: number,
+    end: number,
+    version: Version,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    for (let failed = 0;; failed++) {
+      const answer = await this.#get(place, path, { range: `bytes=${from}-${end - 1}` });
+      try {
+        expectPart(path, answer.response, from, version);
+        const bytes = await bytesOf(answer, end - from);
+        if (bytes.length === end - from) return bytes;
+        throw new Error(`${bytes.length} of ${end - from} bytes came`);
+      } catch (error) {
+        await this.#beforeResume(path, error, failed);
+      } finally {
+        await discard(answer);
+      }
+    }
+  }
+
+  create(path: string, old: StoredEntry | undefined): FileWriter {
+    const place = placeOf(path);
+    return new VolumeUpload({
+      workspace: this.#workspace,
+      path,
+      address: address("files", place),
+      old,
+      limit: this.#limit,
+      look: () => this.#look(path, AbortSignal.timeout(CLEANUP_MS)),
+      remove: () => this.remove(path),
+    });
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#change("DELETE", "files", path, "remove", [NOT_FOUND]);
+  }
+
+  async makeFolder(path: string): Promise<void> {
+    await this.#change("PUT", "directories", path, "write", []);
+  }
+
+  async removeFolder(path: string): Promise<void> {
+    await this.#change("DELETE", "directories", path, "remove", [NOT_FOUND]);
+  }
+
+  async #look(path: string, signal: AbortSignal | undefined): Promise<StoredEntry | undefined> {
+    const place = placeOf(path);
+    const { names } = place;
+    const name = names.at(-1) ?? place.volume;
+    if (names.length > 0 && !path.endsWith("/")) {
+      const file = await this.#head("files", place, path, signal);
+      if (file !== undefined) return { name, isFolder: false, size: sizeOf(file) ?? 0, written: writtenOf(file) };
+    }
+    const folder = await this.#head("directories", place, path, signal);
+    if (folder === undefined) await this.#expectVolume(place, path, signal);
+    return folder !== undefined || names.length === 0 ? { name, isFolder: true, size: 0, written: 0 } : undefined;
+  }
+
+  async #head(
+    kind: "files" | "directories",
+    place: VolumePath,
+    path: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Headers | undefined> {
+    const answer = await this.#workspace.transfer({
+      method: "HEAD",
+      path: address(kind, place),
+      again: true,
+      answers: [NOT_FOUND],
+      refused: refusing("read", path),
+    }, signal);
+    await discard(answer);
+    const { response: { ok, headers } } = answer;
+    if (ok) this.#known.add(place.volume);
+    return ok ? headers : undefined;
+  }
+
+  /**
+   * Asks Unity Catalog whether there is such a Volume, because the Files API answers 404 for an empty Volume, too.
+   *
+   * @throws {LakebaseError} `BAD_FILE` where there is none.
+   */
+  async #expectVolume({ volume }: VolumePath, path: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#known.has(volume)) return;
+    try {
+      await this.#workspace.request(
+        { method: "GET", path: `/api/2.1/unity-catalog/volumes/${encodeURIComponent(volume)}` },
+        signal,
+      );
+    } catch (error) {
+      if (!(error instanceof LakebaseError)) throw error;
+      if (error.code === "ENDPOINT_NOT_FOUND") throw noVolume(volume, path, error);
+      if (error.code !== "WORKSPACE_REFUSED" && error.code !== "WORKSPACE_AUTH") throw error;
+      return; // a login may use the files without being allowed to see the Volume
+    }
+    this.#known.add(volume);
+  }
+
+  async #page(
+    place: VolumePath,
+    folder: string,
+    token: string,
+  ): Promise<{ entries: StoredEntry[]; next: string | undefined } | undefined> {
+    const answer = await this.#workspace.transfer({
+      method: "GET",
+      path: address("directories", place),
+      query: token === "" ? {} : { page_token: token },
+      again: true,
+      answers: [NOT_FOUND],
+      refused: refusing("read", folder),
+    }, this.#signal);
+    try {
+      if (answer.response.status === NOT_FOUND) return void await this.#expectVolume(place, folder, this.#signal);
+      const body = JSON.parse(new TextDecoder().decode(await bytesOf(answer, LONGEST_PAGE)));
+      return readPage(body);
+    } catch (error) {
+      this.#signal?.throwIfAborted();
+      if (error instanceof LakebaseError) throw error;
+      throw badPath("read", folder, "the workspace's list of this folder is not understood", error);
+    } finally {
+      await discard(answer);
+    }
+  }
+
+  async #get(
+    place: VolumePath,
+    path: string,
+    headers: Record<string, string>,
+  ): Promise<OpenAnswer> {
+    return await this.#workspace.transfer({
+      method: "GET",
+      path: address("files", place),
+      // The length and the ranges are those of the file only where it is not packed on its way.
+      headers: { accept: "application/octet-stream", "accept-encoding": "identity", ...headers },
+      again: true,
+      refused: refusing("read", path),
+    }, this.#signal);
+  }
+
+  /** The bytes of a file. Where the connection breaks, the reading goes on from there. */
+  async *#resumed(
+    place: VolumePath,
+    path: string,
+    first: OpenAnswer,
+    version: Version,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    let at = 0;
+    let failed = 0;
+    for (let answer = first;;) {
+      try {
+        for await (const chunk of piecesOf(answer)) {
+          at += chunk.length;
+          failed = 0;
+          yield chunk;
+        }
+        if (version.size === undefined || at === version.size) return;
+        throw new Error(`it ended after ${at} of ${version.size} bytes`);
+      } catch (error) {
+        await this.#beforeResume(path, error, failed++);
+      } finally {
+        await discard(answer);
+      }
+      answer = await this.#get(place, path, { range: `bytes=${at}-` });
+      try {
+        expectPart(path, answer.response, at, version);
+      } catch (error) {
+        await discard(answer);
+        throw error;
+      }
+    }
+  }
+
+  /** Waits before a reading goes on, or throws where it can't. */
+  async #beforeResume(path: string, error: unknown, failed: number): Promise<void> {
+    this.#signal?.throwIfAborted();
+    if (error instanceof LakebaseError) throw error;
+    if (failed < MOST_RESUMES) return await pause(backoff(failed), this.#signal);
+    const said = error instanceof Error ? error.message : String(error);
+    throw new LakebaseError(
+      "WORKSPACE_UNAVAILABLE",
+      `Cannot read ${path}: the connection to the workspace breaks again and again: ${said}`,
+      { cause: error },
+    );
+  }
+
+  /** Changes a file or a folder. It is done even after the reading was ended: it may clean up. */
+  async #change(
+    method: "PUT" | "DELETE",
+    kind: "files" | "directories",
+    path: string,
+    work: VolumeWork,
+    answers: readonly number[],
+  ): Promise<void> {
+    const request: ByteRequest = {
+      method,
+      path: address(kind, placeOf(path)),
+      again: true, // the second time it changes nothing
+      answers,
+      refused: refusing(work, path),
+    };
+    await discard(await this.#workspace.transfer(request, AbortSignal.timeout(CLEANUP_MS)));
+  }
+}
+
+/** What tells two versions of a file apart. */
+interface Version {
+  size: number | undefined;
+  /** The header `last-modified`. */
+  written: string | null;
+}
+
+/** Refuses a part of another version of a file than the one that is being read. */
+function expectPart(path: string, { status, headers }: Response, from: number, { size, written }: Version): void {
+  if (status !== PARTIAL) throw badPath("read", path, "the workspace sends no part of a file");
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
+  const same = total === "*" || size === undefined || Number(total) === size;
+  if (Number(start) === from && same && headers.get("last-modified") === written) return;
+  throw badPath("read", path, "it changed while it was read; read it when nothing writes to it");
+}
+
+/** The longest page of a list in bytes. */
+const LONGEST_PAGE = 64 * 1024 ** 2;
+
+function placeOf(path: string): VolumePath {
+  const place = readVolumePath(path);
+  if (typeof place === "string") throw badPath("open", path, place);
+  return place;
+}
+
+function address(kind: "files" | "directories", { root, names }: VolumePath): string {
+  const parts = [...root.split("/").slice(1), ...names];
+  return `/api/2.0/fs/${kind}/${parts.map(encodeURIComponent).join("/")}`;
+}
+
+function noVolume(volume: string, path: string, cause: LakebaseError): LakebaseError {
+  return badPath(
+    "open",
+    path,
+    `there is no Volume ${volume}, or this login may not see it. In SQL: CREATE VOLUME ${volume}`,
+    cause,
+  );
+}
+
+function sizeOf(headers: Headers): number | undefined {
+  const size = Number(headers.get("content-length") ?? NaN);
+  return Number.isSafeInteger(size) && size >= 0 ? size : undefined;
+}
+
+function writtenOf(headers: Headers): number {
+  const written = Date.parse(headers.get("last-modified") ?? "");
+  return Number.isFinite(written) ? written : 0;
+}
+
+function readPage(body: unknown): { entries: StoredEntry[]; next: string | undefined } {
+  const { contents = [], next_page_token: next } = body as { contents?: unknown; next_page_token?: unknown };
+  if (!Array.isArray(contents)) throw new TypeError("contents is no list");
+  return { entries: contents.flatMap(readEntry), next: typeof next === "string" && next !== "" ? next : undefined };
+}
+
+function readEntry(entry: Record<string, unknown>): StoredEntry[] {
+  const { path = "", is_directory = false, file_size = 0, last_modified = 0 } = entry;
+  const name = typeof entry["name"] === "string" ? entry["name"] : String(path).replace(/\/+$/, "").split("/").at(-1)!;
+  if (name === "" || name === "." || name === ".." || name.includes("/")) return []; // no name of a file
+  const isFolder = is_directory === true;
+  const written = Math.floor((Number(last_modified) || 0) / 1000) * 1000; // as precise as the header last-modified
+  return [{ name, isFolder, size: isFolder ? 0 : Number(file_size) || 0, written }];
+}
+
+/** Reads a body as it comes, and ends it where nothing comes for a time. */
+async function* piecesOf({ response }: OpenAnswer): AsyncGenerator<Uint8Array, void, void> {
+  if (response.body === null) return;
+  const reader = response.body.getReader();
+  try {
+    for (;;) {
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(new Error("no byte came for a minute")), STALLED_MS);
+      const { value, done } = await Promise.race([reader.read(), late.promise]).finally(() => clearTimeout(timer));
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // it has failed already
+  }
+}
+
+async function bytesOf(answer: OpenAnswer, most: number): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of piecesOf(answer)) {
+    length += piece.length;
+    if (length > most) throw new RangeError(`its answer has more than ${most} bytes`);
+    pieces.push(piece);
+  }
+  const wanted = sizeOf(answer.response.headers);
+  if (wanted !== undefined && wanted !== length) throw new Error(`it ended after ${length} of ${wanted} bytes`);
+  return concatBytes(pieces);
+}
+
+async function discard({ response, close }: OpenAnswer): Promise<void> {
+  if (response.body !== null && !response.body.locked) await response.body.cancel().catch(() => {}); // it has failed already
+  close();
+}

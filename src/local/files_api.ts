@@ -1,0 +1,325 @@
+import { ApiError, invalid, notFound } from "./api_error.ts";
+import { page } from "./workspace_api.ts";
+
+/** Options of the Files API. */
+export interface FilesApiOptions {
+  /** The folder of the Volumes; `undefined` for a temporary one, made when the first file comes. */
+  folder: string | undefined;
+  /** The full names of the Volumes, beside those whose folders exist. */
+  volumes: readonly string[];
+  /** The most bytes of a file. */
+  fileLimit: number;
+}
+
+/** A path below `/Volumes`. */
+interface Place {
+  /** The path as the API has it. */
+  path: string;
+  /** Catalog, schema and Volume. */
+  volume: string[];
+  /** The names below the Volume. */
+  names: string[];
+}
+
+const FILES = "/api/2.0/fs/files";
+const DIRECTORIES = "/api/2.0/fs/directories";
+const VOLUMES = "/api/2.1/unity-catalog/volumes";
+/** The most entries of a page of a list. */
+const PAGE_SIZE = 1000;
+
+/**
+ * The Files API of a workspace, for the files of Volumes, which are those of a folder. A file is visible when it is whole.
+ *
+ * Like the real one, it makes the folders of a file, does not answer `HEAD` for an empty Volume, and does not remove a folder
+ * with files in it.
+ */
+export class FilesApi {
+  readonly #options: FilesApiOptions;
+  #temporary: string | undefined;
+  readonly #onUnload = () => this.close();
+
+  constructor(options: FilesApiOptions) {
+    this.#options = options;
+  }
+
+  /** Removes the files, unless they have a folder of their own. */
+  close(): void {
+    globalThis.removeEventListener("unload", this.#onUnload);
+    const folder = this.#temporary;
+    this.#temporary = undefined;
+    if (folder !== undefined) Deno.removeSync(folder, { recursive: true });
+  }
+
+  /**
+   * Answers a call.
+   *
+   * @param path The path of the call, decoded.
+   * @returns `undefined` for a call of another API.
+   * @throws {ApiError} For a call that is refused.
+   */
+  async answer(request: Request, path: string): Promise<Response | undefined> {
+    const query = new URL(request.url).searchParams;
+    if (request.method === "GET" && path.startsWith(`${VOLUMES}/`)) return this.#volume(path.slice(VOLUMES.length + 1));
+    if (!/^\/api\/2\.0\/fs\/(?:files|directories)\//.test(path)) return undefined;
+    const isFile = path.startsWith(`${FILES}/`);
+    const place = placeOf(path.slice((isFile ? FILES : DIRECTORIES).length));
+    this.#expectVolume(place);
+    try {
+      return await (isFile ? this.#file(request, place, query) : this.#directory(request, place, query));
+    } catch (error) {
+      throw asApiError(error, place.path);
+    }
+  }
+
+  async #file(request: Request, place: Place, query: URLSearchParams): Promise<Response> {
+    switch (request.method) {
+      case "PUT":
+        return await this.#upload(request, place, query.get("overwrite") !== "false");
+      case "GET":
+      case "HEAD":
+        return await this.#download(request, place);
+      case "DELETE":
+        await this.#expectFile(place);
+        await Deno.remove(this.#onDisk(place));
+        return new Response(null, { status: 204 });
+      default:
+        throw notFound(`No API found for '${request.method} ${place.path}'`);
+    }
+  }
+
+  async #upload(request: Request, place: Place, overwrite: boolean): Promise<Response> {
+    const { fileLimit } = this.#options;
+    if (place.names.length === 0) throw invalid("The path is that of a Volume, not of a file in it");
+    if (Number(request.headers.get("content-length") ?? 0) > fileLimit) throw tooLarge(fileLimit);
+    await this.#expectFree(place, overwrite);
+    const folder = this.#root();
+    const part = `${folder}/.uploads/${crypto.randomUUID()}`;
+    await Deno.mkdir(`${folder}/.uploads`, { recursive: true });
+    try {
+      await receive(request, part, fileLimit);
+      await this.#expectFree(place, overwrite); // another upload may have been faster
+      const target = this.#onDisk(place);
+      await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
+      await Deno.rename(part, target);
+    } catch (error) {
+      await Deno.remove(part).catch(() => {}); // it was not made yet
+      throw error;
+    }
+    return new Response(null, { status: 204 });
+  }
+
+  async #expectFree(place: Place, overwrite: boolean): Promise<void> {
+    const found = await this.#stat(place);
+    if (found?.isDirectory) throw alreadyExists(`A directory exists at ${place.path}`);
+    if (found !== undefined && !overwrite) throw alreadyExists(`A file exists at ${place.path}`);
+  }
+
+  async #download(request: Request, place: Place): Promise<Response> {
+    const { size, mtime } = await this.#expectFile(place);
+    const written = mtime!.toUTCString();
+    const since = Date.parse(request.headers.get("if-unmodified-since") ?? "");
+    if (Date.parse(written) > since) throw new ApiError(412, "PRECONDITION_FAILED", `${place.path} was modified`);
+    const { from, to, status } = rangeOf(request.headers.get("range"), size);
+    const headers = {
+      "content-type": "application/octet-stream",
+      "content-length": String(to - from),
+      "last-modified": written,
+      "accept-ranges": "bytes",
+      ...(status === 206 ? { "content-range": `bytes ${from}-${to - 1}/${size}` } : {}),
+    };
+    if (request.method === "HEAD") return new Response(null, { headers });
+    return new Response(partOf(await Deno.open(this.#onDisk(place)), from, to), { status, headers });
+  }
+
+  async #directory(request: Request, place: Place, query: URLSearchParams): Promise<Response> {
+    const found = await this.#stat(place);
+    const isRoot = place.names.length === 0;
+    switch (request.method) {
+      case "PUT":
+        if (found?.isFile) throw alreadyExists(`A file exists at ${place.path}`);
+        await Deno.mkdir(this.#onDisk(place), { recursive: true });
+        return new Response(null, { status: 204 });
+      case "HEAD":
+        // An empty Volume has nothing in its storage by which the API would find it.
+        if (!found?.isDirectory || isRoot && await this.#isEmpty(place)) {
+          throw notFound(`No directory at ${place.path}`);
+        }
+        return new Response(null, { status: 200 });
+      case "GET":
+        if (!found?.isDirectory && !isRoot) throw notFound(`No directory at ${place.path}`);
+        return Response.json(await this.#list(place, query));
+      case "DELETE":
+        if (!found?.isDirectory) throw notFound(`No directory at ${place.path}`);
+        if (isRoot) throw invalid("A Volume is removed with the Volumes API");
+        if (!await this.#isEmpty(place)) throw notEmpty(place);
+        await Deno.remove(this.#onDisk(place));
+        return new Response(null, { status: 204 });
+      default:
+        throw notFound(`No API found for '${request.method} ${place.path}'`);
+    }
+  }
+
+  async #list(place: Place, query: URLSearchParams): Promise<Record<string, unknown>> {
+    const folder = this.#onDisk(place);
+    const names: string[] = [];
+    if (await this.#stat(place) !== undefined) {
+      for await (const { name } of Deno.readDir(folder)) names.push(name);
+    }
+    const { contents = [], ...rest } = page("contents", names.sort(), query, PAGE_SIZE);
+    return { contents: await Promise.all((contents as string[]).map((name) => entryOf(folder, place, name))), ...rest };
+  }
+
+  async #isEmpty(place: Place): Promise<boolean> {
+    for await (const _ of Deno.readDir(this.#onDisk(place))) return false;
+    return true;
+  }
+
+  async #expectFile(place: Place): Promise<Deno.FileInfo> {
+    const found = await this.#stat(place);
+    if (found?.isFile) return found;
+    throw notFound(`The file ${place.path} does not exist`);
+  }
+
+  async #stat(place: Place): Promise<Deno.FileInfo | undefined> {
+    if (this.#folder === undefined) return undefined;
+    return await Deno.stat(this.#onDisk(place)).catch((error) => {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    });
+  }
+
+  #volume(name: string): Response {
+    const parts = name.split(".");
+    this.#expectVolume({ path: name, volume: parts, names: [] });
+    const [catalog_name, schema_name, volume] = parts;
+    return Response.json({ catalog_name, schema_name, name: volume, full_name: name, volume_type: "MANAGED" });
+  }
+
+  #expectVolume({ volume }: Place): void {
+    const name = volume.join(".");
+    if (this.#options.volumes.includes(name)) return;
+    const folder = this.#folder;
+    const exists = folder !== undefined && volume.length === 3 && !volume.some(isUnsafe) &&
+      isDirectory(`${folder}/${volume.join("/")}`);
+    if (!exists) throw notFound(`Volume '${name}' does not exist.`);
+  }
+
+  #onDisk({ volume, names }: Place): string {
+    return [this.#root(), ...volume, ...names].join("/");
+  }
+
+  get #folder(): string | undefined {
+    return this.#options.folder ?? this.#temporary;
+  }
+
+  #root(): string {
+    const folder = this.#folder;
+    if (folder !== undefined) return folder;
+    globalThis.addEventListener("unload", this.#onUnload); // a notebook's process may end without close()
+    return this.#temporary = Deno.makeTempDirSync({ prefix: "lakebase-volumes-" });
+  }
+}
+
+function placeOf(path: string): Place {
+  const [, first, ...parts] = path.replace(/\/+$/, "").split("/");
+  const volume = parts.slice(0, 3);
+  if (first !== "Volumes" || volume.length < 3) throw invalid(`Path ${path} is not in a Volume`);
+  if (parts.some(isUnsafe)) throw invalid(`Path ${path} has a name that is not allowed`);
+  return { path, volume, names: parts.slice(3) };
+}
+
+function isUnsafe(name: string): boolean {
+  return name === "" || name === "." || name === ".." || /[/\0]/.test(name);
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes the body of a request to a file. */
+async function receive(request: Request, path: string, limit: number): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true });
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length;
+    if (length > limit) throw tooLarge(limit);
+    for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+  }
+}
+
+/** The part of a file from one position to another, of which the last byte is before the second. */
+function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uint8Array> {
+  let at = from;
+  file.seekSync(from, Deno.SeekMode.Start);
+  return new ReadableStream({
+    async pull(stream) {
+      const buffer = new Uint8Array(Math.min(262_144, to - at));
+      const read = buffer.length === 0 ? null : await file.read(buffer);
+      if (read === null) {
+        file.close();
+        return stream.close();
+      }
+      at += read;
+      stream.enqueue(buffer.subarray(0, read));
+    },
+    cancel: () => file.close(),
+  }, { highWaterMark: 0 });
+}
+
+/** The range of a request's header `Range`; the whole file where there is none. */
+function rangeOf(header: string | null, size: number): { from: number; to: number; status: 200 | 206 } {
+  const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
+  if (first === "" && last === "") return { from: 0, to: size, status: 200 };
+  const from = first === "" ? Math.max(0, size - Number(last)) : Number(first);
+  const to = first === "" || last === "" ? size : Math.min(size, Number(last) + 1);
+  if (from < to) return { from, to, status: 206 };
+  throw new ApiError(416, "INVALID_PARAMETER_VALUE", `Range ${header} is not in the file, which has ${size} bytes`);
+}
+
+async function entryOf(folder: string, { path }: Place, name: string): Promise<Record<string, unknown>> {
+  const { isDirectory, size, mtime } = await Deno.stat(`${folder}/${name}`);
+  return {
+    path: `${path}/${name}`,
+    name,
+    is_directory: isDirectory,
+    last_modified: mtime?.getTime(),
+    ...(isDirectory ? {} : { file_size: size }),
+  };
+}
+
+function alreadyExists(message: string): ApiError {
+  return new ApiError(409, "ALREADY_EXISTS", message);
+}
+
+function tooLarge(limit: number): ApiError {
+  return new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `A file has at most ${limit} bytes`);
+}
+
+function notEmpty({ path }: Place): ApiError {
+  const details = [{
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    reason: "FILES_API_DIRECTORY_IS_NOT_EMPTY",
+    domain: "filesystem.databricks.com",
+  }];
+  return new ApiError(400, "INVALID_PARAMETER_VALUE", `The directory ${path} is not empty`, details);
+}
+
+/** The answer for an error of the file system. */
+function asApiError(error: unknown, path: string): unknown {
+  const { code } = error as { code?: string };
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new ApiError(507, "INSUFFICIENT_STORAGE", `No space is left for ${path}`);
+  }
+  if (code === "ENOTDIR" || code === "EEXIST" || error instanceof Deno.errors.NotADirectory) {
+    return alreadyExists(`A file exists where ${path} needs a directory`);
+  }
+  if (code === "ENAMETOOLONG") return invalid(`A name in ${path} is too long`);
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return new ApiError(403, "PERMISSION_DENIED", `No permission for ${path}`);
+  }
+  return error;
+}

@@ -1,0 +1,69 @@
+import type { FileStore } from "../core/file_store.ts";
+import { LakebaseError } from "../core/errors.ts";
+import { isVolumePath } from "../core/volume_path.ts";
+import type { FindSession } from "../sql/run.ts";
+import type { OpenVolumes } from "../sql/session.ts";
+import { until } from "../sql/stop.ts";
+
+/** Finds what opens the Volumes of a workspace. */
+export type FindVolumes = () => OpenVolumes | undefined | Promise<OpenVolumes | undefined>;
+
+/** Finds the Volumes of a session, once one is needed. */
+export function volumesOfSession(find: FindSession): FindVolumes {
+  return async () => (await find()).volumes;
+}
+
+/**
+ * Finds the store of a path: a path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless it is a
+ * folder of this machine, as inside Databricks, and as the disks of macOS.
+ */
+export class Stores {
+  readonly #find: FindVolumes | undefined;
+  readonly #signal: AbortSignal | undefined;
+  #volumes: Promise<FileStore> | undefined;
+
+  /**
+   * Asks for no connection yet.
+   *
+   * @param find Finds the Volumes of the workspace; `undefined` for rows that came from no connection.
+   * @param signal Ends the reading from the stores.
+   */
+  constructor(find: FindVolumes | undefined, signal: AbortSignal | undefined) {
+    this.#find = find;
+    this.#signal = signal;
+  }
+
+  /**
+   * The store of a path.
+   *
+   * @returns `undefined` for a path of this machine.
+   * @throws {LakebaseError} What connecting throws; `BAD_SETTING` if the connection belongs to no workspace.
+   */
+  async of(path: string): Promise<FileStore | undefined> {
+    if (!isVolumePath(path) || await isHere(path)) return undefined;
+    return await (this.#volumes ??= this.#open(path));
+  }
+
+  async #open(path: string): Promise<FileStore> {
+    const open = await until(this.#find?.(), this.#signal);
+    if (open !== undefined) return await open(this.#signal);
+    throw new LakebaseError(
+      "BAD_SETTING",
+      `Cannot open ${path}: a Volume is in a workspace, and these rows came from no connection to one`,
+    );
+  }
+}
+
+/** Whether the Volume of a path, or its catalog, is a folder of this machine. */
+async function isHere(path: string): Promise<boolean> {
+  const parts = path.split("/");
+  for (const length of [5, 3]) {
+    const folder = parts.slice(0, length).join("/");
+    if (parts.length < length || Deno.permissions.querySync({ name: "read", path: folder }).state !== "granted") {
+      continue;
+    }
+    const found = await Deno.stat(folder).catch(() => undefined); // it is not there, or may not be seen
+    if (found?.isDirectory) return true;
+  }
+  return false;
+}

@@ -1,0 +1,245 @@
+import assert from "node:assert/strict";
+import { connect, type Lakebase, LakebaseError, type PullOptions } from "../../mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
+import { localTests } from "../support/lakebase.ts";
+
+const folder = await Deno.makeTempDir({ prefix: "lakebase-volumes-" });
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+const ROOT = "/Volumes/main/raw/landing";
+const DISK = `${folder}/main/raw/landing`;
+const localTest = localTests({ volumesDir: folder, passwords: { app: "secret" } });
+
+interface TransferTest {
+  db: Lakebase;
+  local: LocalLakebase;
+}
+
+/** A test with a table of 20,000 trips, and an empty Volume. */
+function transferTest(name: string, run: (test: TransferTest) => Promise<void>): void {
+  localTest(name, async ({ local, settings }) => {
+    await Deno.remove(DISK, { recursive: true }).catch(() => {}); // the first test has none
+    await Deno.mkdir(DISK, { recursive: true });
+    await using db = await connect(settings());
+    await db.query("DROP TABLE IF EXISTS trips, back");
+    await db.query(
+      "CREATE TABLE trips AS SELECT n AS id, CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN 'Café/1' WHEN 2 THEN '50% #?' " +
+        "ELSE 'Harlem' END AS zone, n * 1.5::float8 AS fare FROM generate_series(1, 20000) AS n",
+    );
+    await run({ db, local });
+  });
+}
+
+/** All files of the Volume, with their folders. */
+function onDisk(below = ""): string[] {
+  return [...Deno.readDirSync(DISK + below)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? [`${below}/${name}/`, ...onDisk(`${below}/${name}`)] : [`${below}/${name}`]
+  ).sort();
+}
+
+async function expectBack(db: Lakebase, source: string | string[]): Promise<void> {
+  assert.equal((await db.load("back", source, { create: true })).rows, 20_000);
+  const different =
+    "SELECT count(*)::int FROM trips FULL JOIN back USING (id) WHERE trips.zone IS DISTINCT FROM back.zone " +
+    "OR trips.fare IS DISTINCT FROM back.fare";
+  assert.equal((await db.query<{ count: number }>(different))[0]!.count, 0);
+  await db.query("DROP TABLE back");
+}
+
+async function failure(work: Promise<unknown>): Promise<LakebaseError> {
+  const error = await work.then(() => assert.fail("it did not fail"), (error) => error);
+  assert.ok(error instanceof LakebaseError, Deno.inspect(error));
+  assert.doesNotMatch(Deno.inspect(error, { depth: 9 }) + error.stack, /dapi[0-9a-f]{8}|Bearer \S{8}/);
+  return error;
+}
+
+for (const name of ["t.csv", "t.tsv.gz", "t.ndjson", "t.arrow", "t.parquet", "a b #1 100% why? 😀.parquet"]) {
+  transferTest(`a table goes to the Volume as ${name}, and comes back`, async ({ db }) => {
+    const pulled = await db.pull("trips", `${ROOT}/${name}`);
+    assert.deepEqual([pulled.rows, pulled.path], [20_000, `${ROOT}/${name}`]);
+    assert.equal(pulled.bytes, (await Deno.stat(`${DISK}/${name}`)).size);
+    await expectBack(db, `${ROOT}/${name}`);
+    const again = await db.sql`SELECT * FROM trips`.pull(`${ROOT}/${name}`); // an existing file is replaced
+    assert.equal(again.rows, 20_000);
+    assert.deepEqual(onDisk(), [`/${name}`]);
+  });
+}
+
+transferTest("rows and columns in memory go to the Volume of their connection", async ({ db }) => {
+  const query = db.sql`SELECT * FROM trips ORDER BY id`;
+  await (await query).pull(`${ROOT}/rows.csv`);
+  await (await query.columns()).pull(`${ROOT}/columns.csv`);
+  const [rows, columns] = ["rows", "columns"].map((name) => Deno.readTextFileSync(`${DISK}/${name}.csv`));
+  assert.equal(rows, columns);
+  await db.transaction(async (tx) => void await tx.pull("trips", `${ROOT}/tx.csv`));
+  await using session = await db.session();
+  await session.pull("trips", `${ROOT}/session.csv`);
+  assert.equal(Deno.readTextFileSync(`${DISK}/tx.csv`), Deno.readTextFileSync(`${DISK}/session.csv`));
+});
+
+transferTest(
+  "a dataset goes into a folder of the Volume, and comes back by folder, glob and list",
+  async ({ db, local }) => {
+    const before = local.requests.length;
+    const pulled = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 8000 });
+    const names = ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"];
+    assert.deepEqual(pulled.paths, names.map((name) => `${ROOT}/trips/${name}`));
+    assert.deepEqual(onDisk(), ["/trips/", "/trips/_SUCCESS", ...names.map((name) => `/trips/${name}`)]);
+    const puts = local.requests.slice(before).filter(({ method }) => method === "PUT").map(({ path }) => path);
+    assert.match(puts.at(-1)!, /_SUCCESS/); // the mark of a complete dataset comes last
+    await expectBack(db, `${ROOT}/trips/`);
+    await expectBack(db, `${ROOT}/trips`);
+    await expectBack(db, `${ROOT}/tr*/part-0000[0-2].parquet`);
+    await expectBack(db, `${ROOT}/**/*.parquet`);
+    await Deno.rename(`${DISK}/trips/part-00002.parquet`, `${folder}/here.parquet`);
+    await expectBack(db, [`${ROOT}/trips/`, `${folder}/here.parquet`]); // files of both places are one load
+  },
+);
+
+transferTest("partitions are folders of the Volume, whatever their values are", async ({ db }) => {
+  await db.pull("trips", `${ROOT}/trips/`, { partitionBy: ["zone"], format: "csv" });
+  assert.deepEqual(onDisk().filter((path) => path.endsWith("/")), [
+    "/trips/",
+    "/trips/zone=50%25 %23%3F/",
+    "/trips/zone=Café%2F1/",
+    "/trips/zone=Harlem/",
+    "/trips/zone=__HIVE_DEFAULT_PARTITION__/",
+  ]);
+  await expectBack(db, `${ROOT}/trips/`);
+});
+
+/** Pulls that fail after some thousand rows. */
+const BROKEN = "SELECT id, zone, 1 / (id - 15000) AS fare FROM trips";
+
+transferTest("a failed pull leaves the Volume as it was", async ({ db }) => {
+  const pull = (target: string, options?: PullOptions) => db.sql`${db.sql.unsafe(BROKEN)}`.pull(target, options);
+  const error = await failure(pull(`${ROOT}/t.csv`));
+  assert.equal(error.sqlstate, "22012");
+  assert.match(error.message, /they were removed, and \/Volumes\/main\/raw\/landing\/t.csv is as it was/);
+  assert.deepEqual(onDisk(), []);
+  await Deno.writeTextFile(`${DISK}/t.csv`, "old");
+  await failure(pull(`${ROOT}/t.csv`));
+  assert.equal(Deno.readTextFileSync(`${DISK}/t.csv`), "old");
+  await failure(pull(`${ROOT}/new/`, { rowsPerFile: 1000, format: "csv" }));
+  assert.deepEqual(onDisk(), ["/t.csv"]);
+});
+
+transferTest("a dataset is replaced only by a whole one", async ({ db }) => {
+  await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 15_000, format: "csv", partitionBy: ["zone"] });
+  const before = onDisk();
+  const error = await failure(db.pull("trips", `${ROOT}/trips/`));
+  assert.match(error.message, /it is a folder with files in it; say \{ replace: true \}/);
+  const options = { rowsPerFile: 1000, format: "csv", replace: true } as const;
+  await failure(db.sql`${db.sql.unsafe(BROKEN)}`.pull(`${ROOT}/trips/`, options));
+  assert.deepEqual(onDisk(), before); // also its _SUCCESS
+  await db.pull("trips", `${ROOT}/trips/`, { replace: true });
+  const after = onDisk();
+  assert.equal(after.length, 3);
+  assert.match(after[2]!, /^\/trips\/part-00000-[0-9a-f]{8}\.parquet$/);
+  await expectBack(db, `${ROOT}/trips/`);
+  await Deno.writeTextFile(`${DISK}/trips/notes.txt`, "mine");
+  assert.match((await failure(db.pull("trips", `${ROOT}/trips/`, { replace: true }))).message, /notes\.txt/);
+});
+
+transferTest(
+  "an upload that is refused or cut off in the middle leaves nothing, of a dataset too",
+  async ({ db, local }) => {
+    for (const fault of [{ status: 507 }, { status: 429 }, { after: 10_000 }, { answer: "reset" as const }]) {
+      local.faults.workspace("PUT */part-00001*", fault);
+      const error = await failure(db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 5000, format: "csv" }));
+      assert.equal(error.code, "status" in fault && fault.status === 507 ? "BAD_FILE" : "WORKSPACE_UNAVAILABLE");
+      assert.match(error.message, /Cannot write \/Volumes\/main\/raw\/landing\/trips\/part-00001\.csv/);
+      assert.deepEqual(onDisk(), []);
+      local.faults.reset();
+    }
+  },
+);
+
+transferTest("a file that is too large for the workspace is refused, with the way out", async ({ db, local }) => {
+  local.faults.workspace("PUT */files/*", { status: 413 });
+  const error = await failure(db.pull("trips", `${ROOT}/t.csv`));
+  assert.equal(error.code, "BAD_FILE");
+  assert.match(error.message, /rowsPerFile.*\{n\}/);
+});
+
+for (const format of ["csv", "parquet", "arrow"] as const) {
+  transferTest(`a load of ${format} goes on where a connection broke`, async ({ db, local }) => {
+    await db.pull("trips", `${ROOT}/t.${format}`);
+    local.faults.workspace("GET */files/*", { after: 20_000, times: 3 });
+    await expectBack(db, `${ROOT}/t.${format}`);
+  });
+}
+
+transferTest("Stop ends a pull and a load in each phase, and leaves nothing", async ({ db, local }) => {
+  await db.pull("trips", `${ROOT}/source.csv`);
+  const stop = () => {
+    const stopping = new AbortController();
+    return { signal: stopping.signal, stop: () => stopping.abort(new Error("stopped")) };
+  };
+  for (const route of ["HEAD *", "GET *", "PUT *"]) { // while it looks, while it asks for the Volume, while it sends
+    local.faults.workspace(`${route.split(" ")[0]} */landing*`, { answer: "never" });
+    const { signal, stop: end } = stop();
+    const pulling = db.pull("trips", `${ROOT}/t.csv`, { signal });
+    await until(() => local.requests.at(-1)?.status === 0);
+    end();
+    await assert.rejects(pulling, { message: "stopped" });
+    local.faults.reset();
+    assert.deepEqual(onDisk(), ["/source.csv"]);
+  }
+  for (const route of ["HEAD *", "GET *"]) {
+    local.faults.workspace(`${route.split(" ")[0]} */files/*`, { answer: "never" });
+    const { signal, stop: end } = stop();
+    const loading = db.load("trips", `${ROOT}/source.csv`, { signal });
+    await until(() => local.requests.at(-1)?.status === 0);
+    end();
+    await assert.rejects(loading, { message: "stopped" });
+    local.faults.reset();
+  }
+  assert.equal(await db.sql`SELECT count(*) FROM trips`.value(), 20_000);
+});
+
+/** Waits for a request that is under way. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const BAD: readonly (readonly [what: string, path: string, message: RegExp])[] = [
+  ["a Volume that is not there", "/Volumes/main/raw/nope/t.csv", /there is no Volume main\.raw\.nope/],
+  ["no Volume", "/Volumes/main/t.csv", /the path of a Volume is \/Volumes\/catalog\/schema\/volume/],
+  ["a parent of the Volume", `${ROOT}/../t.csv`, /has no \.\./],
+];
+
+for (const [what, path, message] of BAD) {
+  transferTest(`${what} is refused as a target and as a source`, async ({ db }) => {
+    for (const work of [() => db.pull("trips", path), () => db.load("trips", path)]) {
+      const error = await failure(work());
+      assert.equal(error.code, "BAD_FILE");
+      assert.match(error.message, message);
+    }
+  });
+}
+
+transferTest("a folder is no file, and a file is no folder", async ({ db }) => {
+  await Deno.mkdir(`${DISK}/folder.csv/x`, { recursive: true });
+  await Deno.writeTextFile(`${DISK}/file.csv`, "id\n");
+  assert.match((await failure(db.pull("trips", `${ROOT}/folder.csv`))).message, /it is a folder; name a file in it/);
+  assert.match((await failure(db.pull("trips", `${ROOT}/file.csv/`))).message, /there is a file of that name/);
+  assert.match((await failure(db.load("trips", `${ROOT}/file.csv/`))).message, /it is a file; a name that ends in \//);
+  assert.match((await failure(db.load("trips", `${ROOT}/fil.csv`))).message, /there is no such file/);
+  assert.match(
+    (await failure(db.load("trips", `${ROOT}/folder.cs/`))).message,
+    /there is no such folder.*did you mean/,
+  );
+  assert.match(
+    (await failure(db.load("trips", `${ROOT}/*.parquet`))).message,
+    /matches no file.*file\.csv, folder\.csv/,
+  );
+  assert.match((await failure(db.load("trips", `${ROOT}/folder.csv/`))).message, /the folder has no data files|empty/);
+});
+
+localTest("a connection without a workspace says that it has no Volumes", async ({ local }) => {
+  const { PGHOST: host, PGPORT: port } = local.env;
+  await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
+  const error = await failure(db.sql`SELECT 1`.pull(`${ROOT}/t.csv`));
+  assert.equal(error.code, "BAD_SETTING");
+  assert.match(error.message, /Cannot open a Volume: this connection has a native password/);
+});
