@@ -1,73 +1,22 @@
 import assert from "node:assert/strict";
 import { type RecordBatch, RecordBatchReader } from "apache-arrow";
-import { type LocalLakebase, type LocalOptions, startLocal } from "lakebase/local";
-import { eventually } from "../support/eventually.ts";
+import { type LocalLakebase, startLocal } from "lakebase/local";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 import { call } from "./client.ts";
+import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
 
-interface Answer {
-  statement_id: string;
-  status: { state: string; error?: { error_code: string; message: string }; sql_state?: string };
-  manifest: {
-    schema: { column_count: number; columns?: { name: string; type_name: string; type_text: string }[] };
-    total_chunk_count: number;
-    total_row_count: number;
-    truncated: boolean;
-  };
-  result: { data_array?: (string | null)[][]; external_links?: Link[]; next_chunk_index?: number };
-}
+const OPTIONS = {
+  lockTimeout: 300_000,
+  handshakeTimeout: 300_000,
+  warehouses: [{ name: "small", chunkRows: 3 }],
+};
 
-interface Link {
-  external_link: string;
-  expiration: string;
-  http_headers: Record<string, string>;
-  chunk_index: number;
-  next_chunk_internal_link?: string;
-}
-
-/** A local Lakebase with one warehouse, whose chunks have three rows. */
-async function start(options: LocalOptions = {}): Promise<LocalLakebase> {
-  return await startLocal({
-    lockTimeout: 300_000,
-    handshakeTimeout: 300_000,
-    warehouses: [{ name: "small", chunkRows: 3 }],
-    ...options,
-  });
-}
-
-async function json<T>(local: LocalLakebase, route: string, body?: unknown): Promise<T> {
-  return await (await call(local, route, body)).json();
-}
-
-const STATEMENTS = "/api/2.0/sql/statements";
-
-async function run(local: LocalLakebase, statement: string, more: Record<string, unknown> = {}): Promise<Answer> {
-  const warehouse_id = local.env["DATABRICKS_WAREHOUSE_ID"];
-  return await json(local, `POST ${STATEMENTS}`, { warehouse_id, statement, wait_timeout: "50s", ...more });
-}
-
-async function rows(local: LocalLakebase, statement: string, more?: Record<string, unknown>) {
-  const { status, result } = await run(local, statement, more);
-  assert.equal(status.state, "SUCCEEDED", status.error?.message);
-  return result.data_array ?? [];
-}
-
-/** The state, once the statement is over. */
-async function over(local: LocalLakebase, id: string): Promise<Answer> {
-  let answer = await json<Answer>(local, `GET ${STATEMENTS}/${id}`);
-  await eventually("the statement is over", async () => {
-    answer = await json<Answer>(local, `GET ${STATEMENTS}/${id}`);
-    return !["PENDING", "RUNNING"].includes(answer.status.state);
-  });
-  return answer;
-}
-
-/** A test on PGlite and on PostgreSQL. */
+/** A test on PGlite and on PostgreSQL, with a warehouse whose chunks have three rows. */
 function onBoth(name: string, fn: (local: LocalLakebase) => Promise<void>): void {
   const quiet = { sanitizeOps: false, sanitizeResources: false };
   Deno.test(`${name} [PGlite]`, quiet, async () => {
-    await using local = await start();
+    await using local = await startLocal(OPTIONS);
     await fn(local);
   });
   Deno.test({
@@ -75,7 +24,7 @@ function onBoth(name: string, fn: (local: LocalLakebase) => Promise<void>): void
     ...quiet,
     fn: async () => {
       await using server = await startPostgres({ password: "owner-secret" });
-      await using local = await start({ database: server.url });
+      await using local = await startLocal({ ...OPTIONS, database: server.url });
       await fn(local);
     },
   });

@@ -170,6 +170,10 @@ function* piecesOf(statement: string): Generator<Piece> {
     if (colon !== undefined) yield { kind: "symbol", start: colon, end: colon + 1 };
     if (quoted === undefined) return;
     const end = backTickEnd(statement, quoted);
+    if (end === undefined) {
+      yield { kind: "symbol", start: quoted, end: statement.length };
+      return;
+    }
     const name = statement.slice(quoted + 1, end - 1).replaceAll("``", "`");
     yield { kind: "name", start: quoted, end, name, replaced: `"${name.replaceAll('"', '""')}"` };
     from = end;
@@ -186,11 +190,11 @@ function pieceOf(kind: string, start: number, end: number, text: string): Piece 
   return { kind, start, end };
 }
 
-function backTickEnd(statement: string, start: number): number {
+function backTickEnd(statement: string, start: number): number | undefined {
   for (let at = statement.indexOf("`", start + 1); at !== -1; at = statement.indexOf("`", at + 2)) {
     if (statement[at + 1] !== "`") return at + 1;
   }
-  return statement.length;
+  return undefined;
 }
 
 /** Drops the catalog of `catalog.schema.table`, and of `SCHEMA catalog.schema`. */

@@ -118,6 +118,9 @@ export class Statement {
 
   async #run(): Promise<void> {
     const { faults } = this.#environment;
+    const over = new AbortController();
+    const warehouseStopped = () => this.#stop.abort(new Failed("ABORTED", STOPPED));
+    this.#warehouse.stopped.addEventListener("abort", warehouseStopped, { signal: over.signal });
     let indexOf = (_position: number): number => 0;
     try {
       await faults.mayLeave("PENDING", this.#stop.signal);
@@ -138,6 +141,7 @@ export class Statement {
       this.#state = canceled ? "CANCELED" : "FAILED";
       if (!canceled) this.#failure = failureOf(this.#stopped(error), this.request.statement, indexOf);
     }
+    over.abort();
     this.overAt = this.#environment.now().getTime();
   }
 
@@ -153,12 +157,10 @@ export class Statement {
     );
   }
 
-  /** Opens a session for the work, and cancels what it runs when the statement or the warehouse is stopped. */
+  /** Opens a session for the work, and cancels what it runs when the statement is to stop. */
   async #unlessStopped(work: (client: DatabaseClient) => Promise<void>): Promise<void> {
     const { signal } = this.#stop;
     const settled = new AbortController();
-    const warehouseStopped = () => this.#stop.abort(new Failed("ABORTED", STOPPED));
-    this.#warehouse.stopped.addEventListener("abort", warehouseStopped, { signal: settled.signal });
     const client = await DatabaseClient.open(this.#environment.database, this.#login());
     const cancel = async (): Promise<void> => {
       for (; !settled.signal.aborted; await delay(CANCEL_INTERVAL, settled.signal)) await client.cancel();
@@ -260,7 +262,7 @@ export class Statement {
 /** The reason of a statement that its user has stopped. */
 class Canceled extends Error {}
 
-const STOPPED = "The SQL warehouse was stopped while the statement ran on it.";
+const STOPPED = "The SQL warehouse was stopped before the statement was over.";
 
 /** A DataRow of 64-bit integers. */
 function rowOf(values: bigint[]): Frame {

@@ -47,7 +47,7 @@ export class Warehouse {
     return this.#state === "DELETED" || this.#state === "DELETING";
   }
 
-  /** Aborts when the warehouse, as it is now, is stopped or deleted. */
+  /** Aborts when the warehouse is stopped or deleted for the next time. */
   get stopped(): AbortSignal {
     return this.#stopped.signal;
   }
@@ -66,13 +66,14 @@ export class Warehouse {
 
   /** Resolves when the warehouse is running, and starts it if need be. Rejects with the signal's reason. */
   async running(signal: AbortSignal): Promise<void> {
-    const aborted = Promise.withResolvers<never>();
-    const abort = () => aborted.reject(signal.reason);
-    signal.throwIfAborted();
+    const aborted = Promise.withResolvers<void>();
+    const abort = () => aborted.resolve();
     signal.addEventListener("abort", abort);
-    aborted.promise.catch(() => {});
     try {
-      for (this.start(); this.#state !== "RUNNING"; this.start()) {
+      for (;;) {
+        signal.throwIfAborted();
+        this.start();
+        if (this.#state === "RUNNING") return;
         await Promise.race([this.#change.promise, aborted.promise]);
       }
     } finally {
