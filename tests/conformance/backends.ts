@@ -1,4 +1,4 @@
-import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { type Missing, requires } from "../support/requirements.ts";
 
@@ -17,8 +17,11 @@ export interface ConformanceOptions {
   notOnPglite?: string;
 }
 
-/** Long enough for a busy machine: no test here is about them. */
-const LIMITS = { handshakeTimeout: 300_000, lockTimeout: 300_000 };
+/** The limits are long enough for a busy machine: no test here is about them. */
+const OPTIONS: LocalOptions = {
+  ...{ handshakeTimeout: 300_000, lockTimeout: 300_000 },
+  warehouses: [{ name: "Serverless Starter Warehouse", chunkRows: 1000 }],
+};
 
 /** Tests somebody else's client in front of PGlite and in front of a real PostgreSQL. */
 export function conformanceTest(
@@ -28,12 +31,12 @@ export function conformanceTest(
 ): void {
   const embedded = requires(`${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`, ...needs);
   register({ ...embedded, ignore: embedded.ignore || notOnPglite !== undefined }, async () => {
-    await using local = await startLocal(LIMITS);
+    await using local = await startLocal(OPTIONS);
     await run({ local, backend: "PGlite", program: programOn(local) });
   });
   register(requires(`${name} [PostgreSQL]`, postgresMissing, ...needs), async () => {
     await using server = await startPostgres({ password: "owner-secret" });
-    await using local = await startLocal({ database: server.url, ...LIMITS });
+    await using local = await startLocal({ database: server.url, ...OPTIONS });
     await run({ local, backend: "PostgreSQL", program: programOn(local) });
   });
 }

@@ -4,6 +4,7 @@ import { clientScript, conformanceTest } from "./backends.ts";
 const CLIENTS = [
   ["@databricks/lakebase", "databricks_lakebase.ts"],
   ["postgres.js", "postgres_js.ts"],
+  ["@databricks/sdk-experimental on a SQL warehouse", "warehouse_sdk.ts"],
 ] as const;
 
 for (const [client, script] of CLIENTS) {
@@ -13,6 +14,7 @@ for (const [client, script] of CLIENTS) {
     await new Deno.Command(Deno.execPath(), { args: ["cache", "--config", config, clientScript(script)] }).output();
     const said = await program(Deno.execPath(), "run", "-A", "--cached-only", "--config", config, clientScript(script));
     assert.match(said, /done\n$/);
-    assert.ok(local.logins.length > 0 && local.logins.every(({ user }) => user === "you@example.com"));
+    assert.ok((script.startsWith("warehouse") ? local.requests : local.logins).length > 0);
+    assert.ok(local.logins.every(({ user }) => user === "you@example.com"));
   });
 }
