@@ -12,6 +12,7 @@ import "./src/cli/main.ts";
 import "./src/kernel/main.ts";
 import "./src/local/mod.ts";
 import "./src/local/database_worker.ts";
+import "./src/local/warehouse/arrow.ts";
 import "./src/plot/draw_svg.ts";
 import "./src/transfer/columns/arrow_table.ts";
 import "./src/transfer/formats/arrow/write.ts";
