@@ -69,4 +69,5 @@ assert.match(failed.status!.error!.message!, /^\[TABLE_OR_VIEW_NOT_FOUND\]/);
 await assert.rejects(w.statementExecution.executeStatement({ warehouse_id: "none", statement: "SELECT 1" }), {
   statusCode: 400,
 });
+// deno-lint-ignore no-console -- what the test looks for
 console.log("done");
