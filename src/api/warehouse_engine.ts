@@ -4,7 +4,8 @@ import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
 import { jsonRowReader } from "../lake/json_rows.ts";
-import { arrowStream } from "../lake/links.ts";
+import type { ArrowChunk } from "../lake/arrow_chunk.ts";
+import { arrowChunks, arrowStream } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
 import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
@@ -15,6 +16,7 @@ import { type StopOptions, stoppable } from "../sql/stop.ts";
 import type { Batch, BatchColumn, ColumnData } from "../transfer/columns/batch.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { ValueReader } from "../transfer/columns/value.ts";
+import type { FileRows } from "../transfer/formats/file_rows.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { EngineRun, QueryEngine } from "./engine.ts";
 import { Plan } from "./plan.ts";
@@ -199,22 +201,36 @@ async function open(result: WarehouseResult): Promise<Opened> {
     return { result, fields, columns, batches: (async function* () {})() };
   }
   const { openArrow } = await import("../transfer/formats/arrow/open.ts");
-  const file = await openArrow(arrowStream(result.source));
-  if (file.columns.length !== fields.length) {
+  const chunks = arrowChunks(result.source);
+  const { value: first } = await chunks.next();
+  // Chunk by chunk: Arrow's reader of a stream waits for what comes behind a batch before it gives the batch.
+  const read = ({ bytes }: ArrowChunk) => openArrow(ReadableStream.from([bytes]));
+  const opened = await read(first!);
+  if (opened.columns.length !== fields.length) {
+    await chunks.return();
     throw new LakebaseError(
       "WORKSPACE_UNAVAILABLE",
-      `Cannot read the result: it has ${file.columns.length} columns, and its description ${fields.length}`,
+      `Cannot read the result: it has ${opened.columns.length} columns, and its description ${fields.length}`,
     );
   }
-  const stored = file.columns.map(({ type }, at) => storage(type, types[at]!));
+  const stored = opened.columns.map(({ type }, at) => storage(type, types[at]!));
   const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
   const columns = own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! }));
-  const typed = async function* () {
-    for await (const { rows, columns: data } of file.batches(fields.map((_, at) => at))) {
-      yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
+  const all = fields.map((_, at) => at);
+  const batches = async function* () {
+    try {
+      for (let file: FileRows | undefined = opened; file !== undefined;) {
+        for await (const { rows, columns: data } of file.batches(all)) {
+          yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
+        }
+        const { value } = await chunks.next();
+        file = value === undefined ? undefined : await read(value);
+      }
+    } finally {
+      await chunks.return(); // ends the downloads that nobody will read
     }
   };
-  return { result, fields: own, columns, batches: typed() };
+  return { result, fields: own, columns, batches: batches() };
 }
 
 /** Nested values may come as texts of JSON. */

@@ -7,7 +7,8 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
 ];
 
 /**
- * Hides credentials in a text from elsewhere: known secrets, tokens, and passwords in URLs and settings. This takes linear time,
+ * Hides credentials in a text from elsewhere: known secrets, tokens, passwords in URLs and settings, and what presigned addresses
+ * are signed with. This takes linear time,
  * because an error of a server may quote very long values.
  *
  * @param text Any text.
@@ -16,7 +17,7 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
 export function redact(text: string): string {
   const unknown = hideKnownSecrets(text);
   const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => hideTokens(safe, head, end, mask), unknown);
-  return hideSettings(hideUrlPasswords(withoutTokens));
+  return hideSettings(hideSignatures(hideUrlPasswords(withoutTokens)));
 }
 
 /** The secrets that this process has used last, each with its encoded forms. */
@@ -92,6 +93,27 @@ function hideUrlPasswords(text: string): string {
       }
     }
     scheme = text.indexOf("://", next);
+  }
+  return kept.join("") + text.slice(from);
+}
+
+/** A parameter of a presigned address: whoever has such an address needs no login. */
+const SIGNED = /[?&](?:X-Amz-|X-Goog-|sig=|Signature=|AWSAccessKeyId=)/i;
+const ADDRESS_END = /[\s"'<>]|$/g;
+
+/** Hides all that follows the `?` of a presigned address. */
+function hideSignatures(text: string): string {
+  const kept: string[] = [];
+  let from = 0;
+  let query = text.indexOf("?");
+  for (let scheme = text.indexOf("://"); scheme !== -1 && query !== -1;) {
+    const end = search(text, ADDRESS_END, scheme + 3);
+    if (query < scheme) query = text.indexOf("?", scheme);
+    if (query !== -1 && query < end && SIGNED.test(text.slice(query, end))) {
+      kept.push(text.slice(from, query), "?<signature>");
+      from = end;
+    }
+    scheme = text.indexOf("://", Math.max(end, scheme + 3));
   }
   return kept.join("") + text.slice(from);
 }

@@ -3,6 +3,8 @@ export class BrokenChunk extends Error {}
 
 /** The parts of a chunk, which is a stream in Arrow's IPC format. */
 export interface ArrowChunk {
+  /** All of it. */
+  bytes: Uint8Array;
   /** The message with the schema. */
   schema: Uint8Array;
   /** The messages with the rows. */
@@ -61,7 +63,7 @@ function walk(bytes: Uint8Array): ArrowChunk {
     at = end;
   }
   if (schemaEnd === 0) throw new BrokenChunk(bytes.length === 0 ? "it is empty" : noArrow(bytes));
-  return { schema: bytes.subarray(0, schemaEnd), batches: bytes.subarray(schemaEnd, at), rows };
+  return { bytes, schema: bytes.subarray(0, schemaEnd), batches: bytes.subarray(schemaEnd, at), rows };
 }
 
 function cutOff(bytes: Uint8Array, at: number): BrokenChunk {

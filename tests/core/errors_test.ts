@@ -30,6 +30,9 @@ Deno.test("redact() hides credentials in a text", () => {
     ["://a:b@c", "://a:b@c"],
     ["https://host:443/path", "https://host:443/path"],
     ["https://host/path?a=b", "https://host/path?a=b"],
+    ["GET https://s3.example/k?X-Amz-Date=1&X-Amz-Signature=0a), again", "GET https://s3.example/k?<signature> again"],
+    ['<a href="https://b.example/k?sv=1&sig=abc%3D">', '<a href="https://b.example/k?<signature>">'],
+    ["a://b c?X-Amz-Date=1 d://e?f=1", "a://b c?X-Amz-Date=1 d://e?f=1"],
     ['role "eyes" does not exist', 'role "eyes" does not exist'],
   ];
   for (const [text, expected] of cases) assert.equal(redact(text), expected);

@@ -1,0 +1,359 @@
+import assert from "node:assert/strict";
+import { connect, type LakebaseError, type Lakehouse, lakehouse } from "../../mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
+import { eventually } from "../support/eventually.ts";
+import { bothTests, localTests, workspaceOf } from "../support/lakebase.ts";
+import { drawn, errorOf } from "../support/queries.ts";
+
+const options = { warehouses: [{ name: "small", chunkRows: 3 }] };
+const test = bothTests(options);
+const onPglite = localTests(options);
+const withLargeChunks = localTests();
+
+const STATEMENTS = "/api/2.0/sql/statements";
+
+function open(local: LocalLakebase): Promise<Lakehouse> {
+  return lakehouse({ workspace: workspaceOf(local) });
+}
+
+/** The calls to the workspace while something runs. */
+async function callsOf(local: LocalLakebase, work: () => Promise<unknown>): Promise<string[]> {
+  const before = local.requests.length;
+  await work();
+  return local.requests.slice(before).map(({ method, path }) => `${method} ${path}`);
+}
+
+/** Checks that nothing secret is in an error, however it is printed. */
+function checkSecrets(error: LakebaseError): void {
+  const text = Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack;
+  assert.doesNotMatch(text, /X-Amz-|\/results\/|customer-key|eyJ|dapi[0-9a-f]{8}|Bearer \S{8}/);
+}
+
+const TYPES = `SELECT (-128)::int2 AS small, 2147483647 AS whole, 9223372036854775807 AS big, 12 AS safe,
+  12.50::numeric(10, 2) AS fare, -0.5::numeric(38, 18) AS long, 0.1::float4 AS single, 'NaN'::float8 AS nan, 1e10::float8 AS double,
+  true AS yes, 'é🚲'::text AS word, ''::text AS empty, decode('00ff10', 'hex') AS bytes, DATE '2026-01-31' AS day,
+  TIMESTAMPTZ '2026-01-31 12:34:56.789012Z' AS at, TIMESTAMP '2026-01-31 12:34:56.78' AS local, INTERVAL '1 day 02:03:04.5' AS took,
+  CAST('14 months' AS interval year to month) AS months, ARRAY[1, NULL, 3] AS list, ARRAY[12.50::numeric(4, 2)] AS fares,
+  ARRAY['a"b', ''] AS words, '{"a": [1.50, 9223372036854775807]}'::jsonb AS doc, NULL::int AS nothing`;
+
+const VALUES = {
+  ...{
+    small: -128,
+    whole: 2147483647,
+    big: 9223372036854775807n,
+    safe: 12,
+    fare: "12.50",
+    long: "-0.500000000000000000",
+  },
+  ...{ single: 0.1, nan: NaN, double: 1e10, yes: true, word: "é🚲", empty: "", bytes: Uint8Array.of(0, 255, 16) },
+  ...{ day: "2026-01-31", at: new Date("2026-01-31T12:34:56.789Z"), local: "2026-01-31 12:34:56.78" },
+  ...{ took: "1 02:03:04.500000000", months: "1-2", list: [1, null, 3], fares: ["12.50"], words: ['a"b', ""] },
+  ...{ doc: { a: [1.5, 9223372036854775807n] }, nothing: null },
+};
+
+test("a value is the same in each way to read it, and in a table that load() makes of it", async ({ local, settings }) => {
+  const lake = await open(local);
+  const query = lake.sql`${lake.sql.unsafe(TYPES)}`;
+  assert.deepEqual(await query.first(), VALUES);
+  assert.deepEqual([...await lake.sql`${lake.sql.unsafe(TYPES)}`], [VALUES]);
+  for await (const row of query) assert.deepEqual(row, VALUES);
+  const columns = await query.columns();
+  assert.deepEqual([...columns.rows()], [VALUES]);
+  assert.deepEqual(columns.get("fare").storage, { kind: "decimal", precision: 10, scale: 2 });
+  assert.equal((await columns.toArrow()).numRows, 1);
+  await using db = await connect(settings());
+  for (const source of [query, columns]) {
+    await db.load("of_types", source, { create: true });
+    const loaded = await db.sql`SELECT * FROM of_types`.first();
+    assert.deepEqual({ ...loaded as object, took: "", months: "" }, {
+      ...VALUES,
+      ...{ took: "", months: "", list: [1, null, 3], doc: { a: [1.5, 9223372036854776000] } },
+    });
+    assert.deepEqual(
+      await db
+        .sql`SELECT took = '1 day 02:03:04.5' AND months = '14 months' AND doc = '{"a": [1.50, 9223372036854775807]}'
+      AND at = '2026-01-31 12:34:56.789012Z' FROM of_types`.value(),
+      true,
+    );
+    await db.query("DROP TABLE of_types");
+  }
+});
+
+const BOUND: [value: unknown, read: unknown][] = [
+  ...[0, -7, 2 ** 31, 0.1, 1e300, NaN, -Infinity, true, false, "", "it's :p1", null].map((value) =>
+    [value, value] as [unknown, unknown]
+  ),
+  [5n, 5],
+  [2n ** 63n - 1n, 2n ** 63n - 1n],
+  [2n ** 63n, "9223372036854775808"],
+  [new Date("2026-01-31T12:34:56.789Z"), new Date("2026-01-31T12:34:56.789Z")],
+  [Temporal.PlainDate.from("2026-01-31"), "2026-01-31"],
+  [Temporal.PlainDateTime.from("2026-01-31T12:34:56"), "2026-01-31 12:34:56"],
+  [Uint8Array.of(0, 255), Uint8Array.of(0, 255)],
+  ["x".repeat(1_000_000), "x".repeat(1_000_000)],
+];
+
+test("values are bound with their types", async ({ local }) => {
+  const lake = await open(local);
+  for (const [value, read] of BOUND) assert.deepEqual(await lake.sql`SELECT ${value} AS v`.value(), read);
+  const list = [1, 2];
+  assert.equal(await lake.sql`SELECT 2 IN (${lake.sql.join(list)})`.value(), true);
+  const error = await errorOf(lake.sql`SELECT ${1} = ANY(${list})`);
+  assert.match(error.message, /parameter 2 is an array/);
+  assert.deepEqual(
+    await lake.sql`SELECT a + ${1} AS b FROM (${lake.sql.values([[1], [2]])}) AS q(a) ORDER BY 1`.value(),
+    2,
+  );
+});
+
+withLargeChunks(
+  "a statement is one call, and what is drawn is limited by the API and not in the SQL",
+  async ({ local }) => {
+    const lake = await open(local);
+    const query = lake.sql`SELECT n FROM generate_series(1, 100) AS n`;
+    assert.deepEqual(await callsOf(local, () => drawn(query)), [`POST ${STATEMENTS}`]);
+    assert.match(await drawn(query), /first 20 rows, there are more.*on SQL warehouse Serverless Starter Warehouse/);
+    assert.deepEqual(await callsOf(local, () => lake.sql`SELECT 1`.value()), [`POST ${STATEMENTS}`]);
+    assert.deepEqual(await callsOf(local, async () => await lake.sql`SELECT 1`), [`POST ${STATEMENTS}`]);
+    assert.deepEqual(await callsOf(local, async () => await lake.sql`CREATE TABLE one_call (a int)`), [
+      `POST ${STATEMENTS}`,
+    ]);
+    assert.equal((await query).length, 100);
+    const { tag, rowCount, more, place } = await query;
+    assert.deepEqual([tag, rowCount, more, place], [
+      "SELECT 100",
+      100,
+      false,
+      "SQL warehouse Serverless Starter Warehouse",
+    ]);
+    await lake.sql`DROP TABLE one_call`;
+  },
+);
+
+onPglite("results of no rows, of 10,000 columns, and with a column twice", async ({ local, settings }) => {
+  const lake = await open(local);
+  const none = lake.sql`SELECT 1 AS a, 1.5::numeric(5, 2) AS b WHERE false`;
+  assert.deepEqual([...await none], []);
+  assert.equal(await none.first(), undefined);
+  assert.deepEqual((await none.columns()).get("b").storage, { kind: "decimal", precision: 5, scale: 2 });
+  for await (const _ of none) assert.fail("a row");
+  await using db = await connect(settings());
+  assert.equal((await db.load("of_none", none, { create: true })).rows, 0);
+  assert.deepEqual((await db.describe("of_none")).map(({ name, type }) => `${name} ${type}`), [
+    "a integer",
+    "b numeric",
+  ]);
+  await db.query("DROP TABLE of_none");
+
+  const wide = lake.sql`SELECT ${
+    lake.sql.unsafe(Array.from({ length: 1600 }, (_, at) => `${at} AS c${at}`).join(", "))
+  }`;
+  assert.equal((await wide)[0]!["c1599"], 1599);
+  const twice = lake.sql`SELECT 1 AS a, 'x' AS a`;
+  assert.deepEqual([...await twice], [{ a: 1, a_2: "x" }]);
+  assert.deepEqual(await twice.first(), { a: 1, a_2: "x" });
+  const refused = await errorOf(db.load("of_twice", twice, { create: true }));
+  assert.match(refused.message, /twice/);
+});
+
+onPglite("a lakehouse query is refused where Postgres would run it", async ({ local, settings }) => {
+  const lake = await open(local);
+  await using db = await connect(settings());
+  for (
+    const work of [
+      () => db.pull(lake.sql`SELECT 1`, "/tmp/never.csv"),
+      () => db.profile(lake.sql`SELECT 1`),
+      () => db.sql`SELECT * FROM (${lake.sql`SELECT 1`}) AS q`,
+      () => db.sql`SELECT 1 WHERE ${lake.sql`true`}`,
+    ]
+  ) {
+    const error = await errorOf(work as () => PromiseLike<unknown>);
+    assert.deepEqual([error.code, /made with the sql of a lakehouse/.test(error.message)], ["BAD_PARAMETER", true]);
+  }
+  assert.equal(await lake.sql`SELECT 1 WHERE ${db.sql`1 = ${1}`}`.value(), 1);
+});
+
+onPglite("errors show the warehouse's message, SQLSTATE, line and caret", async ({ local }) => {
+  const lake = await open(local);
+  const error = await errorOf(lake.sql`SELECT ${1}
+FROM tripz`);
+  assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
+  assert.match(error.message, /^\[TABLE_OR_VIEW_NOT_FOUND\] [^]*\(SQLSTATE 42P01\)\nLINE 2: FROM tripz\n {13}\^$/);
+  local.faults.warehouse.fail({
+    message: "[INSUFFICIENT_PERMISSIONS] Insufficient privileges: no USE CATALOG on main. SQLSTATE: 42501",
+  });
+  assert.match((await errorOf(lake.sql`SELECT 1`)).message, /USE CATALOG on main \(SQLSTATE 42501\)/);
+  local.faults.workspace(`POST ${STATEMENTS}`, {
+    status: 403,
+    body: '{"error_code":"PERMISSION_DENIED","message":"no"}',
+    times: 1,
+  });
+  const refused = await errorOf(lake.sql`SELECT 1`);
+  assert.deepEqual([refused.code, /Cannot use the SQL warehouse "small": .*403, "no"/.test(refused.message)], [
+    "WORKSPACE_AUTH",
+    true,
+  ]);
+});
+
+onPglite("a statement runs once: a lost answer is said to be unknown", async ({ local }) => {
+  const lake = await open(local);
+  await lake.sql`CREATE TABLE once (a int)`;
+  local.faults.workspace(`POST ${STATEMENTS}`, { answer: "lost", times: 1 });
+  const lost = await errorOf(lake.sql`INSERT INTO once VALUES (1)`);
+  assert.deepEqual([lost.code, /whether it ran is not known; it was not submitted again/.test(lost.message)], [
+    "CONNECTION_LOST",
+    true,
+  ]);
+  local.faults.workspace(`POST ${STATEMENTS}`, { status: 503, times: 1 });
+  assert.equal((await errorOf(lake.sql`INSERT INTO once VALUES (2)`)).code, "CONNECTION_LOST");
+  local.faults.workspace(`POST ${STATEMENTS}`, { status: 429, times: 2 });
+  await lake.sql`INSERT INTO once VALUES (3)`;
+  assert.deepEqual((await lake.sql`SELECT a FROM once ORDER BY a`).map(({ a }) => a), [1, 3]);
+  await lake.sql`DROP TABLE once`;
+});
+
+for (
+  const answer of ["expired", "forbidden", "unavailable", "html", "other-chunk", "truncated", "cut", "reset"] as const
+) {
+  onPglite(
+    `a chunk that is ${answer} once is read again; always, it is an error without secrets`,
+    async ({ local, settings }) => {
+      const lake = await open(local);
+      const query = lake.sql`SELECT n, repeat('x', n) AS word FROM generate_series(1, 11) AS n`;
+      local.faults.warehouse.link({ answer, chunk: 1, times: 1 });
+      assert.deepEqual((await query).map(({ n }) => n), Array.from({ length: 11 }, (_, at) => at + 1));
+      if (answer === "other-chunk") return; // of the same size each time, it can't be told
+      local.faults.warehouse.link({ answer, chunk: 2 });
+      await using db = await connect(settings());
+      const error = await errorOf(db.load("broken", query, { create: true }));
+      assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+      assert.match(error.message, /chunk 3 of 4 of the result/);
+      checkSecrets(error);
+      assert.equal((await db.tables("broken")).length, 0);
+    },
+  );
+}
+
+onPglite("links that expire between two chunks are asked for anew", async ({ local }) => {
+  const lake = await open(local);
+  const seen: unknown[] = [];
+  for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 40) AS n`) {
+    seen.push(n);
+    if (seen.length === 1) local.faults.warehouse.expireLinks();
+  }
+  assert.equal(seen.length, 40);
+});
+
+/** The state of the last statement, by its id. */
+async function lastState(local: LocalLakebase): Promise<string | undefined> {
+  const id = local.requests.map(({ path }) => /statements\/([\w-]+)/.exec(path)?.[1]).findLast((id) =>
+    id !== undefined
+  );
+  const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
+  const answer = await fetch(`${local.env["DATABRICKS_HOST"]}${STATEMENTS}/${id}`, { headers });
+  return (await answer.json()).status?.state;
+}
+
+for (const state of ["PENDING", "RUNNING"] as const) {
+  test(`an abort cancels a statement that is ${state} in the warehouse`, async ({ local }) => {
+    const lake = await open(local);
+    local.faults.warehouse.hold = state;
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const running = lake.sql`SELECT 1`.with({ signal: controller.signal }).first();
+    const canceled = assert.rejects(running, reason);
+    controller.abort(reason);
+    await canceled;
+    const { canceledEverywhere } = await import("../../src/lake/warehouse.ts");
+    await canceledEverywhere();
+    assert.equal(await lastState(local), "CANCELED");
+    assert.equal((await errorOf(lake.sql`SELECT 1`.with({ timeout: 0.05 }))).code, "CANCELED");
+    await canceledEverywhere();
+    local.faults.reset();
+    assert.equal(await lake.sql`SELECT 1`.value(), 1);
+  });
+}
+
+onPglite("an abort ends a download that hangs, and the loop and the load around it", async ({ local, settings }) => {
+  const lake = await open(local);
+  local.faults.warehouse.link({ answer: "never", chunk: 1 });
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const loop = async () => {
+    for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 9) AS n`.with({ signal: controller.signal })) {
+      if (n === 3) controller.abort(reason);
+    }
+  };
+  await assert.rejects(loop, reason);
+  await using db = await connect(settings());
+  const late = await errorOf(
+    db.load("hangs", lake.sql`SELECT n FROM generate_series(1, 9) AS n`, { create: true, timeout: 0.5 }),
+  );
+  assert.equal(late.code, "CANCELED");
+  assert.equal((await db.tables("hangs")).length, 0);
+});
+
+onPglite(
+  "a warehouse is found by name, started where it is stopped, and missed where it is not there",
+  async ({ local }) => {
+    const workspace = workspaceOf(local);
+    assert.equal((await lakehouse({ workspace, warehouse: "SMALL" })).warehouse.name, "small");
+    assert.match((await errorOf(lakehouse({ workspace, warehouse: "smal" }))).message, /did you mean "small"/);
+    assert.match(
+      (await errorOf(lakehouse({ workspace, warehose: "small" } as object))).message,
+      /did you mean "warehouse"/,
+    );
+    local.faults.warehouse.stop();
+    const calls = await callsOf(local, async () => void await lakehouse({ workspace }));
+    assert.match(calls.at(-1)!, /^POST \/api\/2\.0\/sql\/warehouses\/[\da-f]+\/start$/);
+  },
+);
+
+onPglite("a warehouse that stops while a statement runs ends it with its own words", async ({ local }) => {
+  const lake = await open(local);
+  local.faults.warehouse.hold = "RUNNING";
+  const before = local.requests.length;
+  const running = errorOf(lake.sql`SELECT 1`);
+  await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
+  local.faults.warehouse.stop();
+  const error = await running;
+  assert.match(error.code, /^(QUERY_FAILED|CANCELED)$/);
+  assert.notEqual(error.message, "");
+});
+
+onPglite("tables, schemas and columns of a catalog", async ({ local }) => {
+  const lake = await open(local);
+  await lake.sql`CREATE TABLE main.public.stations (id int NOT NULL, name text)`;
+  assert.deepEqual((await lake.tables("main.public.stat*")).map(({ schema, name, kind }) => [schema, name, kind]), [[
+    "public",
+    "stations",
+    "table",
+  ]]);
+  assert.deepEqual((await lake.describe("main.public.stations")).map(({ name, nullable }) => [name, nullable]), [[
+    "id",
+    false,
+  ], ["name", true]]);
+  assert.ok((await lake.schemas()).some(({ name }) => name === "public"));
+  const error = await errorOf(lake.describe("public.station"));
+  assert.deepEqual([error.sqlstate, /Did you mean stations\?/.test(error.message)], ["42P01", true]);
+  await lake.sql`DROP TABLE stations`;
+});
+
+onPglite("rows go into files, and plans are texts", async ({ local }) => {
+  const lake = await open(local);
+  const folder = await Deno.makeTempDir();
+  const query = lake.sql`SELECT n AS id, CASE WHEN n <> 2 THEN 'a,b' END AS word FROM generate_series(1, 7) AS n`;
+  const { rows } = await query.pull(`${folder}/a.csv`);
+  assert.equal(rows, 7);
+  assert.match(await Deno.readTextFile(`${folder}/a.csv`), /^id,word\n1,"a,b"\n2,\n3,"a,b"\n/);
+  await lake.sql`SELECT 1 AS a WHERE false`.pull(`${folder}/none.csv`);
+  assert.equal(await Deno.readTextFile(`${folder}/none.csv`), "a\n");
+  for (const name of ["a.parquet", "a.arrow", "a.ndjson.gz"]) {
+    assert.equal((await query.pull(`${folder}/${name}`)).rows, 7);
+  }
+  const error = await errorOf(query.pull(`${folder}/parts/`));
+  assert.match(error.message, /rows of a SQL warehouse go into a file/);
+  assert.match(String(await query.explain()), /\S/);
+  assert.match((await errorOf(query.explain({ analyze: true }))).message, /leave out analyze/);
+  await Deno.remove(folder, { recursive: true });
+});
