@@ -1,0 +1,18 @@
+import assert from "node:assert/strict";
+import { codeBlocks, readDocument } from "./markdown.ts";
+import { ROOT, temporary } from "./support.ts";
+
+// In a folder of its own and without the lock: otherwise whoever uses the checkout would fetch polars, too.
+Deno.test("the data frames of docs/querying.md have the rows", async () => {
+  const blocks = codeBlocks(await readDocument("docs/querying.md"));
+  const { code } = blocks.find(({ code }) => code.includes("polars"))!;
+  await using folder = await temporary();
+  await Deno.writeTextFile(`${folder.path}/deno.json`, JSON.stringify({ imports: { lakebase: `${ROOT}mod.ts` } }));
+  await Deno.writeTextFile(`${folder.path}/frames.ts`, code);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--no-lock", "--quiet", "frames.ts"],
+    cwd: folder.path,
+    env: { NO_COLOR: "1" },
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout), "99 99\n", new TextDecoder().decode(stderr));
+});
