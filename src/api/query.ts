@@ -108,8 +108,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     if (limit === undefined) return this.#stops();
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot pull: the query was made with({ limit: ${limit} }), which is for what a cell shows, and a pull has all rows; ` +
-        `write LIMIT ${limit} in the SQL, or leave it out`,
+      `Cannot pull: the query was made with({ limit: ${limit} }), which limits what a cell shows, but a pull writes all rows; ` +
+        `write LIMIT ${limit} in the SQL, or leave the limit out`,
     );
   }
 

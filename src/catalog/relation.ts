@@ -99,7 +99,7 @@ export async function expectTable<R extends Relation>(
     throw new LakebaseError("QUERY_FAILED", `${cannot}: there is no such table${hint}`, { sqlstate: "42P01" });
   }
   if (["sequence", "composite type", "index"].includes(relation.kind)) {
-    throw new LakebaseError("QUERY_FAILED", `${cannot}: it is no table (kind: ${relation.kind})`, {
+    throw new LakebaseError("QUERY_FAILED", `${cannot}: it is not a table (kind: ${relation.kind})`, {
       sqlstate: "42809",
     });
   }

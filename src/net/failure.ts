@@ -75,13 +75,13 @@ type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, 
 function refusal(message: string, sqlstate: string, to: Destination): Refusal {
   const words = message.replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const says = (pattern: RegExp) => pattern.test(words);
-  if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask for this network to be allowed"];
+  if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];
   if (says(/External authorization failed/i)) {
-    return ["waking", "LOGIN_REFUSED", "Is the compute disabled, or this network not allowed?"];
+    return ["waking", "LOGIN_REFUSED", "Is the compute disabled, or is this network not allowed?"];
   }
   if (says(/unsupported startup parameter/i)) return ["final", "POOLED_HOST", STARTUP_ADVICE];
   if (says(/using SSL|sslmode|SSL off|no encryption|\bSNI\b|(SSL|TLS) .*required|protocol version: 196608/i)) {
-    return ["final", "TLS", "Connect by the host's name with sslMode verify-full"];
+    return ["final", "TLS", "Connect to the host by its name, with sslMode verify-full"];
   }
   if (sqlstate.startsWith("28") || says(/SASL authentication failed|no such user|\bauth(entication)? failed/i)) {
     return ["login", "LOGIN_REFUSED", loginAdvice(to)];
@@ -101,7 +101,7 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
   }
   if (/^(08|53|57|58|XX)/.test(sqlstate)) return ["waking", "UNREACHABLE", "Try again in a minute"];
   if (/^(22023|42601|42704)$/.test(sqlstate) || says(/to set parameter|startup option/i)) {
-    return ["final", "BAD_SETTING", "Look at PGOPTIONS: it is sent with the login"];
+    return ["final", "BAD_SETTING", "Check PGOPTIONS, which is sent with the login"];
   }
   if (sqlstate === "42501") {
     const { database, user } = to;
@@ -111,13 +111,13 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
 }
 
 const STARTUP_ADVICE =
-  "A connection pooler hands the server's sessions from client to client, so none can have settings " +
-  'of its own. Use the host without "-pooler", or go without "readOnly", "statementTimeout" and PGOPTIONS';
+  "A connection pooler hands the server's sessions from client to client, so a client can't have settings " +
+  'of its own. Use the host without "-pooler", or leave out "readOnly", "statementTimeout" and PGOPTIONS';
 
 function loginAdvice({ user, native }: Destination): string {
   return native
     ? `Check "user" and "password" (PGUSER, PGPASSWORD), and that native login is enabled for the project`
-    : `Has "${user}" a role in this branch, and is it who the workspace login belongs to (PGUSER)?`;
+    : `Does "${user}" have a role in this branch, and does the workspace login belong to it (PGUSER)?`;
 }
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
@@ -137,7 +137,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
     return {
       kind: "final",
       code: "UNREACHABLE",
-      state: `this program may not reach it (${state}). With Deno, give ${flag}`,
+      state: `this program has no permission to reach it (${state}). Run Deno with ${flag}`,
     };
   }
   if (failure.syscall === "getaddrinfo") {
@@ -152,12 +152,12 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
       kind: "final",
       code: "TLS",
       state:
-        `the server's certificate does not hold (${state}). Is "${to.host}" the right host? A private authority goes ` +
-        `into ${quotedOption("ca")} (PGSSLROOTCERT)`,
+        `the server's certificate is not valid (${state}). Is "${to.host}" the right host? For a private authority, set ` +
+        `${quotedOption("ca")} (PGSSLROOTCERT)`,
     };
   }
   if (/does not support SSL/i.test(message)) {
-    return { kind: "final", code: "TLS", state: "the server offers no TLS, and a login is never sent without" };
+    return { kind: "final", code: "TLS", state: "the server offers no TLS, and a login is never sent without it it it" };
   }
   if (
     /establishing an SSL connection|invalid response|unknown message code|InvalidContentType|corrupt/i.test(message)

@@ -34,8 +34,8 @@ function longRow(length: number): { name: string; length: number; fields: never 
       const size = Math.round(length / 1e6).toLocaleString("en");
       throw new LakebaseError(
         "QUERY_FAILED",
-        `Cannot read the result: a row has ${size} MB, and a text in JavaScript has 512 MB at most; read it with ` +
-          ".columns() or .pull(), or select a part of it, as substr(value, 1, 1000000) does",
+        `Cannot read the result: a row has ${size} MB, and a string in JavaScript has at most 512 MB; read it with ` +
+          ".columns() or .pull(), or select a part of it, for example with substr(value, 1, 1000000)",
       );
     },
   };

@@ -187,10 +187,10 @@ export class LakebasePool extends pg.Pool {
     const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
     const error = new LakebaseError(
       "CONNECT_TIMEOUT",
-      `Cannot get a connection: for ${connectTimeout} s (connectTimeout) none of ${max} was free. They are held:${
+      `Cannot get a connection: for ${connectTimeout} s (connectTimeout) none of ${max} was free. These hold them:${
         lines.join("")
-      }${more}\nEnd what holds one, such as a session, a loop over a query or a transaction that waits for this; or ` +
-        `connect with a larger max than ${max}`,
+      }${more}\nEnd one of them, such as a session, a loop over a query or a transaction that waits for this; or ` +
+        `connect with a max above ${max}`,
     );
     fullPoolErrors.add(error);
     return error;

@@ -47,7 +47,7 @@ export function keepOnLoopback(socket: Socket, host: string): void {
     socket.destroy(
       new LakebaseError(
         "BAD_SETTING",
-        `Cannot connect: sslMode is "disable", and "${host}" leads to ${address}, which is not this machine. Use verify-full`,
+        `Cannot connect: sslMode is "disable", and the address of "${host}" is ${address}, which is not this machine. Use verify-full`,
         { setting: "sslMode" },
       ),
     );
@@ -59,7 +59,7 @@ async function readCertificates(ca: string): Promise<string> {
   if (isCertificate(pem)) return pem;
   throw new LakebaseError(
     "BAD_SETTING",
-    `Cannot connect: ${quotedOption("ca")} (PGSSLROOTCERT) holds no certificate in PEM form`,
+    `Cannot connect: ${quotedOption("ca")} (PGSSLROOTCERT) contains no PEM certificate`,
   );
 }
 

@@ -64,7 +64,7 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   if (found === undefined) throw noColumn(name, of, columns);
   if (aggregate !== "count" && found.scale !== "number") {
     throw cannotPlot(
-      `${name} is ${quoted(text)}, and ${quoted(of)} is no number but ${found.type}; count() takes any column`,
+      `${name} is ${quoted(text)}, and ${quoted(of)} is ${found.type}, not a number; count() takes any column`,
     );
   }
   return measureOf(aggregate as Aggregate, found);
@@ -72,5 +72,5 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
 
 function noColumn(name: ChannelName, text: string, columns: readonly PlotColumn[]): Error {
   const names = columns.map((column) => column.name);
-  return cannotPlot(`${name} is ${quoted(text)}, which is no column; ${suggestName(text, names, "columns")}`);
+  return cannotPlot(`${name} is ${quoted(text)}, which is not a column; ${suggestName(text, names, "columns")}`);
 }

@@ -150,7 +150,7 @@ function readValue(text: string, start: number, line: number, give: (found: Assi
     const comment = whole.indexOf("#");
     const value = (comment < 0 ? whole : whole.slice(0, comment)).trim();
     const inside = comment > 0 && !/\s/.test(whole[comment - 1]!);
-    give(inside ? { value, line, fault: 'a value that holds "#" has to stand in quotes' } : { value, line });
+    give(inside ? { value, line, fault: 'a value that contains "#" must be in quotes' } : { value, line });
     return end;
   }
   const inner = text.slice(start + 1, close);

@@ -30,9 +30,9 @@ export async function readProfiles(env: Record<string, string | undefined>): Pro
   const path = named.startsWith("~") ? home + named.slice(1) : named;
   try {
     const { isFile, size, mode } = await Deno.stat(path);
-    if (!isFile || size > SIZE_LIMIT) throw unusable(path, isFile ? `it has ${size} bytes` : "it is no file");
+    if (!isFile || size > SIZE_LIMIT) throw unusable(path, isFile ? `it has ${size} bytes` : "it is not a file");
     if (mode !== null && (mode & 0o022) !== 0) {
-      throw unusable(path, `others may write it; say: chmod go-w ${path}`);
+      throw unusable(path, `other users can write to it; run: chmod go-w ${path}`);
     }
     return parseProfiles(await Deno.readTextFile(path), named);
   } catch (cause) {

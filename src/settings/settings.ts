@@ -221,7 +221,7 @@ function checkTypes(read: OptionReader): TypeParsers {
       if (!builtInNames().includes(name)) {
         const near = closest(name, builtInNames());
         throw bad(
-          `has "${given}", which is no type of Postgres${near === undefined ? "" : `; did you mean "${near}"?`}`,
+          `has "${given}", which is not a Postgres type${near === undefined ? "" : `; did you mean "${near}"?`}`,
         );
       }
       if (typeof parser === "function") return [name, parser as TypeParser];

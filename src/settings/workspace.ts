@@ -41,7 +41,7 @@ interface Attribute {
 
 const PROGRAM = "it names a program";
 const FILE = "it names a configuration file";
-const SERVICE = "it leads to a service that gives out logins";
+const SERVICE = "it names a service that gives out logins";
 
 /** The environment variables that the SDK reads. */
 const ATTRIBUTES: Readonly<Record<string, Attribute>> = {

@@ -2,7 +2,7 @@ import { optionText } from "../core/errors.ts";
 import { type SqlKind, sqlTokens, utf16Index } from "../core/sql_text.ts";
 import type { Statement } from "./fragment.ts";
 
-const NAME = "a ${value} is never SQL: a name goes in as ${sql.id(name)}, a part of the statement as ${sql`...`}";
+const NAME = "a ${value} is never SQL: write a name as ${sql.id(name)}, and a part of the statement as ${sql`...`}";
 const LIST = "a list is one value: = ANY(${list}), or <> ALL(${list}), instead of IN";
 
 /** Advice on server errors, by SQLSTATE; the first match counts. */
@@ -10,47 +10,47 @@ const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string
   [
     "40001",
     /recovery/,
-    "a read replica ends what stands in the way of the primary's changes: run it again, or without readOnly",
+    "the read replica canceled it, because it conflicted with changes of the primary: run it again, or without readOnly",
   ],
   ["40001", /./, "another transaction changed the same rows: run the whole transaction again"],
   [
     "40P01",
     /./,
-    "two transactions waited for each other: run the whole transaction again, with its rows always in one order",
+    "two transactions waited for each other: run the whole transaction again, and always change rows in the same order",
   ],
   [
     "25006",
     /./,
-    "this session only reads, by readOnly, on a read replica, or by default_transaction_read_only: connect() without readOnly " +
-    "writes, on the primary",
+    "this session can only read, because of readOnly, a read replica, or default_transaction_read_only: to write, connect " +
+    "without readOnly, to the primary",
   ],
   [
     "57014",
     /statement timeout/,
-    "the limit is statement_timeout: raise it by statementTimeout of connect(), by SET statement_timeout = '5min' in a " +
+    "the limit is statement_timeout: raise it with statementTimeout of connect(), with SET statement_timeout = '5min' in a " +
     "transaction, or for the role",
   ],
-  ["57014", /user request/, "another session canceled it, by pg_cancel_backend() or the like"],
+  ["57014", /user request/, "another session canceled it, for example with pg_cancel_backend()"],
   [
     "55P03",
     /./,
     "another transaction holds a lock on it: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity shows which; wait " +
-    "for its end, or raise lock_timeout",
+    "until it ends, or raise lock_timeout",
   ],
   [
     "53100",
     /./,
-    "the storage is full, or a temporary file of a large sort, join or hash was: read or write less at once, delete and " +
+    "the storage is full, perhaps with temporary files of a large sort, join or hash: read or write less at once, delete and " +
     "VACUUM, or raise the storage limit of the project",
   ],
   ["53200", /./, "the compute has no memory left: read less at once, lower work_mem, or choose a larger compute"],
   [
     "25P03",
     /./,
-    "the limit is idle_in_transaction_session_timeout: do what takes long outside of the transaction, or raise it",
+    "the limit is idle_in_transaction_session_timeout: do slow work outside the transaction, or raise it",
   ],
   ["25P04", /./, "the limit is transaction_timeout: do less in one transaction, or raise it"],
-  ["57P05", /./, "the limit is idle_session_timeout: raise it for a session that waits for long"],
+  ["57P05", /./, "the limit is idle_session_timeout: raise it for a session that waits a long time"],
 ];
 
 /** Returns advice on a server error, or `undefined` if there is none. */
@@ -110,9 +110,9 @@ const MOST_READ = 1000;
 
 function quotedAdvice(kind: SqlKind, written: string, before: string): string {
   const shown = written.length > 60 ? `${written.slice(0, 60)}...` : written;
-  if (kind === "comment") return `a \${value} is in a comment, where none is bound: ${shown}`;
+  if (kind === "comment") return `a \${value} is in a comment, where values are not bound: ${shown}`;
   if (kind === "name") return 'a ${value} is within the quotes of a name: write ${sql.id(name)} in place of "${name}"';
-  const inside = `a \${value} is within quotes, where none is bound: ${shown}. Write `;
+  const inside = `a \${value} is within quotes, where values are not bound: ${shown}. Write `;
   if (written.startsWith("$")) {
     return `${inside}sql.unsafe() for a text that is SQL, or give it by set_config() and current_setting()`;
   }
@@ -140,7 +140,7 @@ function misplacedValue({ code, message }: Failure, values: Statement["values"])
   if (code === "42804" && /is of type jsonb? but expression is of type \S+\[\]/.test(message)) return JSON_LIST;
   if (code === "42P18") return "the server can't tell its type: write ${value}::type";
   if (code !== "22P02") return undefined;
-  if (message.startsWith("malformed array literal")) return "one value stands where a list is wanted: write ${[value]}";
+  if (message.startsWith("malformed array literal")) return "one value is where a list is wanted: write ${[value]}";
   if (message.startsWith("malformed record literal") && lists.length > 0) return OBJECT;
   if (message.startsWith("invalid input syntax for type json") && lists.length > 0) return JSON_LIST;
   return lists.some((list) => message.endsWith(`: "${list}"`)) ? LIST : undefined;
@@ -165,9 +165,9 @@ function otherPlaceholder(text: string, at: number): string | undefined {
     const found = ends.test(before) ? begins.exec(after) : null;
     if (found === null) continue;
     const name = found[1] ?? "value";
-    return `a value goes in as ${
+    return `write a value as ${
       optionText({ param: name }, `\${${name}}`)
-    }, which is bound: :x, {{x}}, %s, ? and the like mean nothing here`;
+    }, which is bound; :x, {{x}}, %s and ? mean nothing here`;
   }
   return undefined;
 }

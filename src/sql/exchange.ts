@@ -321,8 +321,8 @@ function isOrdinary(error: unknown): boolean {
 function otherEncoding(found: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot set client_encoding to ${found}: texts go to and from the server in UTF-8, so it was set back; for the bytes of ` +
-      `another encoding SELECT convert_to(text, '${found}')`,
+    `Cannot set client_encoding to ${found}: text goes to and from the server in UTF-8, so the setting was undone; for the bytes ` +
+      `of another encoding, SELECT convert_to(text, '${found}')`,
   );
 }
 

@@ -142,7 +142,7 @@ function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError
   const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
     ? "The server rolled back what was not committed; the next statement gets a new session"
-    : "Whether it took effect is not known, so it was not tried again; the next one gets a new connection";
+    : "It is not known whether it took effect, so it was not retried; the next statement gets a new connection";
   const hint = cureFor(failure);
   const lines = [
     `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}`,

@@ -271,10 +271,10 @@ export class NotebookSession implements Session {
     lease.release();
     this.#gone = new LakebaseError(
       "CONNECTION_LOST",
-      `Cannot run the statement: one that ran beside others has left ${
+      `Cannot run the statement: an earlier one, which ran beside others, left ${
         kinds.join(", ")
-      } in a session of its own, which ` +
-        "is gone. Run that one again, with await, before the others; this one did not run",
+      } in a session of its own, ` +
+        "and that session has ended. Run the earlier one again, with await, before the others; this one did not run",
     );
   }
 
@@ -301,7 +301,7 @@ export class NotebookSession implements Session {
       home.kinds = baseline === undefined ? ["state"] : heldKinds(state, baseline);
       home.known = true;
     } catch {
-      home.kinds = ["what could not be asked"];
+      home.kinds = ["state that could not be read"];
       home.known = true;
     }
   }
@@ -330,10 +330,10 @@ function heldUp({ what, since }: { what: string; since: number }, limit: number)
   const seconds = Math.round((Date.now() - since) / 1000);
   return new LakebaseError(
     "CONNECT_TIMEOUT",
-    `Cannot run the statement: for ${limit} s (connectTimeout) it waited for the notebook's session, which has settings, ` +
-      `temporary tables or the like of its own. For ${seconds} s it is held by: ${
+    `Cannot run the statement: for ${limit} s (connectTimeout) it waited for the notebook's session, which has state of ` +
+      `its own, such as settings or temporary tables. This has held the session for ${seconds} s: ${
         statementLine(what)
       }\nEnd that first, ` +
-      "such as a loop over a query; or use db.session() for one of the two",
+      "for example a loop over a query, or use db.session() for one of the two",
   );
 }

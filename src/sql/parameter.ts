@@ -77,7 +77,7 @@ function scalarText(value: unknown, name: string): string | undefined {
 
 /** Refuses what Postgres can't store in text: half of a surrogate pair, which UTF-8 can't encode, and a zero character. */
 function wellFormed(text: string, name: string): string {
-  if (!text.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 has no form of`);
+  if (!text.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 can't represent`);
   if (text.includes("\0")) {
     throw badParameter(`${name} has a zero character, which Postgres can't store in text; bind a Uint8Array as bytea`);
   }

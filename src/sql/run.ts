@@ -220,7 +220,7 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
   if (transaction === undefined && open) {
     throw new LakebaseError(
       "QUERY_FAILED",
-      "Cannot leave a transaction open: the next query may run on another connection, so it was rolled back. " +
+      "Cannot leave a transaction open: the next query may run on another connection, so this one was rolled back. " +
         "Use db.transaction(async (tx) => { await tx.sql`...` })",
       { sqlstate: "25000" },
     );
@@ -230,7 +230,7 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
   throw new LakebaseError(
     "QUERY_FAILED",
     "Cannot end a transaction from inside: this statement ended it, and nothing more runs in it. Return from the " +
-      "function to commit, throw to roll back",
+      "function to commit, or throw to roll back",
     { sqlstate: "25P01" },
   );
 }
@@ -267,8 +267,8 @@ export async function runAgain<T>(
 function wouldWrite(cause: unknown): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    "Cannot fetch the other rows: a function that the query calls writes, and the query has run for the first rows. To " +
-      "have all of them write await sql`...` before it is drawn, or make a query anew to run it again",
+    "Cannot fetch the other rows: the query calls a function that writes, and it has already run for the first rows. To get " +
+      "all rows, write await sql`...` before it is drawn, or make a new query, which runs it again",
     { cause, sqlstate: "25006" },
   );
 }
@@ -278,7 +278,7 @@ export function notKept(kept: number, count: number): LakebaseError {
   const all = count.toLocaleString("en-US");
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot give all ${all} rows: the query has run to its end, once, for the first rows, and only ${kept} were kept. To ` +
-      "run it again would do again what its functions do. For all rows write await sql`...` before it is drawn",
+    `Cannot give all ${all} rows: the query ran to its end for the first rows, and only ${kept} rows were kept. Running it ` +
+      "again would repeat what its functions do. To get all rows, write await sql`...` before it is drawn",
   );
 }

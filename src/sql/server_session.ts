@@ -59,17 +59,17 @@ export class Holding {
  */
 export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string | undefined }): LakebaseError {
   const rolledBack = open ? "; its transaction was rolled back" : "";
-  const gone = held === "" ? "It had nothing else of its own" : `Gone with it: ${held ?? NOT_KNOWN}`;
+  const lost = held === "" ? "It had no other state" : `Lost with the session: ${held ?? NOT_KNOWN}`;
   return new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot run the statement: the session that it belongs to has ended (${cause.message})${rolledBack}. ${gone}. The ` +
+    `Cannot run the statement: its session has ended (${cause.message})${rolledBack}. ${lost}. The ` +
       "statement did not run; run it again, and it runs in a new session",
     { cause },
   );
 }
 
-const ANY_STATE = "temporary tables, settings, prepared statements, cursors, locks and LISTEN that it had";
-const NOT_KNOWN = `${ANY_STATE}; which of them it had was not known yet`;
+const ANY_STATE = "all temporary tables, settings, prepared statements, cursors, locks and LISTEN that it had";
+const NOT_KNOWN = `${ANY_STATE}; the module did not know yet which of these it had`;
 
 /** How often an unused session sends a query, because servers close idle sessions after a day and networks sooner. */
 const SIGN_OF_LIFE_MS = 240_000;

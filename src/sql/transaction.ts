@@ -291,8 +291,8 @@ function nestedVerbs({ isolation, readOnly = false }: TransactionOptions, lease:
   lease.release();
   throw new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot begin a transaction: isolation is "${isolation}", and a transaction is open, of which this one would be a ` +
-      "part; leave isolation out, or give it to the outer transaction",
+    `Cannot begin a transaction: isolation is "${isolation}", but this transaction is inside another one; leave ` +
+      "isolation out, or give it to the outer transaction",
   );
 }
 

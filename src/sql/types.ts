@@ -94,7 +94,7 @@ export function unreadableStyle(
   const [setting, found] = dates.startsWith("ISO") ? ["IntervalStyle", intervals] : ["DateStyle", dates];
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot read the column "${field.name}": a statement has set ${setting} to "${found}"; RESET ${setting}, or take the ` +
+    `Cannot read the column "${field.name}": a statement has set ${setting} to "${found}"; RESET ${setting}, or select the ` +
       "value as text with to_char() or ::text",
   );
 }

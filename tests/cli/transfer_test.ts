@@ -94,7 +94,7 @@ cliTest("lakebase pull writes a folder of several files, or of partitions", asyn
   assert.deepEqual(files(`${folder}/trips`), ["_SUCCESS", "part-00000.csv", "part-00001.csv", "part-00002.csv"]);
   const again = await run(["pull", "trips", "trips/", "--partition-by", "zone"]);
   assert.equal(again.code, 1);
-  assert.match(again.stderr, /trips\/: it is a folder with files in it; say --replace, or choose another name/);
+  assert.match(again.stderr, /trips\/: it is a folder with files in it; use --replace, or choose another name/);
   const replaced = await run(["pull", "trips", "trips/", "--partition-by", "zone", "--replace", "--quiet"]);
   assert.deepEqual(replaced, { code: 0, stdout: "", stderr: "" });
   assert.deepEqual(files(`${folder}/trips`), ["_SUCCESS", "zone=Harlem", "zone=SoHo"]);
@@ -103,7 +103,7 @@ cliTest("lakebase pull writes a folder of several files, or of partitions", asyn
   assert.equal(await count(), "1000\n");
   const cases: [words: string[], said: RegExp][] = [
     [["none/", "--rows-per-file", "0"], /--rows-per-file is 0; it must be a whole number above 0/],
-    [["none/", "--partition-by", "zon"], /--partition-by has "zon", which is no column; did you mean "zone"\?/],
+    [["none/", "--partition-by", "zon"], /--partition-by has "zon", which is not a column; did you mean "zone"\?/],
     [["none/", "--partition-by", "id,zone"], /--partition-by has all columns/],
     [["t.csv", "--rows-per-file", "5"], /--rows-per-file is for a folder/],
     [["t.csv", "--partition-by", "zone"], /--partition-by is for a folder/],
@@ -139,7 +139,7 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["pull", "trips", "t.csv", "--delimiter", "ab"], 2, /--delimiter is "ab"; it must be one character/],
     [["pull", "trips", "t.csv", "--columns", "id,id"], 2, /different columns, such as id,zone/],
     [["pull", "trips", "t.csv", "--columns", '"id'], 2, /different columns, such as id,zone/],
-    [["pull", "trips", "t.csv", "--columns", "idd"], 2, /--columns has "idd", which is no column/],
+    [["pull", "trips", "t.csv", "--columns", "idd"], 2, /--columns has "idd", which is not a column/],
     [["pull", "trips", "t.csv", "--parallel", "0"], 2, /--parallel is 0; it must be a whole number from 1 to 64/],
     [["pull", "trips", "t{n}.csv"], 2, /give their number with --parallel 2/],
     [["pull", "--sql", "SELECT 1", "t.csv", "--parallel", "2"], 2, /Leave --parallel out/],
@@ -158,14 +158,14 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["load", "numbers", "bad.csv", "-"], 2, /- is standard input, which can't be one of several/],
     [["load", "numbers", "*.parquet"], 1, /matches no file in this folder, which has /],
     [["load", "nowhere", "bad.csv"], 1, /HINT: --create makes it/],
-    [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is no column/],
+    [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is not a column/],
     [
       ["load", "other", "bad.csv", "--create", "--type", "n=;"],
       2,
       /--type is .*types as SQL has them, such as --type zip=text/,
     ],
     [["load", "numbers", "empty.csv"], 1, /say --no-header/],
-    [["load", "trips", "semicolons.csv"], 1, /has the column "n", but public\.trips has none of that name/],
+    [["load", "trips", "semicolons.csv"], 1, /has the column "n", but public\.trips has no column with that name/],
   ];
   for (const [words, expected, said] of cases) {
     const { code, stdout, stderr } = await run(words);

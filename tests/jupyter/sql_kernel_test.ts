@@ -203,7 +203,7 @@ Deno.test({
       const { code, stderr } = await new Deno.Command(pythonWith("nbconvert", "nbclient")!, {
         args,
         cwd: folder.path,
-        env: { ...kernel.options.env, LAKEBASE_LOCAL: "1", NO_COLOR: "1" },
+        env: { ...kernel.options.env, LAKEBASE_LOCAL: "1", NO_COLOR: "1", ZONE: "Harlem" },
         stdout: "null",
       }).output();
       return { code, stderr: new TextDecoder().decode(stderr) };
@@ -211,8 +211,8 @@ Deno.test({
     const failed = await convert("sql`SELECT nope`");
     assert.equal(failed.code, 1, failed.stderr);
     assert.match(failed.stderr, /column "nope" does not exist/);
-    const worked = await convert("sql`SELECT 7 AS n`");
+    const worked = await convert("sql`SELECT ${Deno.env.get('ZONE')} AS zone`"); // a parameter of the run
     assert.equal(worked.code, 0, worked.stderr);
-    assert.match(await Deno.readTextFile(`${folder.path}/ran.ipynb`), /7/);
+    assert.match(await Deno.readTextFile(`${folder.path}/ran.ipynb`), / Harlem/);
   },
 });

@@ -234,7 +234,7 @@ Deno.test({
     });
     await assert.rejects(pool.connect(), {
       code: "BAD_SETTING",
-      message: /"db.localhost" leads to [\d.]+, which is not this machine/,
+      message: /the address of "db.localhost" is [\d.]+, which is not this machine/,
     });
     assert.equal(await got, null);
     await pool.end();

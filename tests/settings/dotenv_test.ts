@@ -118,7 +118,7 @@ Deno.test("readEnvFile() says which file it can't read, and why", async () => {
     ["utf16", /NUL|UTF-8/],
     ["latin1", /not UTF-8/],
     ["large", /10000000 bytes; 1000000 are the most/],
-    ["endless", /it is no file/],
+    ["endless", /it is not a file/],
   ];
   try {
     for (const [name, message] of cases) {

@@ -200,7 +200,10 @@ Deno.test({
     await Deno.writeTextFile(`${home}/.databrickscfg`, "[DEFAULT]\nhost=http://localhost:9\ntoken=dapi1\n");
     for (const mode of [0o666, 0o620]) {
       await Deno.chmod(`${home}/.databrickscfg`, mode);
-      assert.match((await run({ cwd: folder, home })).said, /^BAD_SETTING .*others may write it; say: chmod go-w/);
+      assert.match(
+        (await run({ cwd: folder, home })).said,
+        /^BAD_SETTING .*other users can write to it; run: chmod go-w/,
+      );
     }
   },
 });

@@ -152,7 +152,7 @@ Deno.test("resolveSettings() refuses bad values with the setting, the value and 
     [{ password: 1 }, {}, /option "password" is number/],
     [{ password: "p", user: "u", group: "g" }, {}, /native login/],
     [{ workspace: {} }, {}, /"workspace" is an object; it must be a WorkspaceClient/],
-    [{ types: { numerik: Number } }, {}, /"numerik", which is no type of Postgres; did you mean "numeric"\?/],
+    [{ types: { numerik: Number } }, {}, /"numerik", which is not a Postgres type; did you mean "numeric"\?/],
     [{ types: { numeric: 5 } }, {}, /option "types" has a number for "numeric"; it must be a function/],
     [{ types: [] }, {}, /option "types" is an array; it must be an object/],
   ];

@@ -42,7 +42,7 @@ queryTest("a value where a name belongs, and a list where one value does, are to
 queryTest("a value within quotes or a comment is told where it belongs", async ({ db: { sql } }) => {
   const [text, days, object] = ["a", 3, { a: 1 }];
   const cases: [PromiseLike<unknown>, string][] = [
-    [sql`SELECT '${text}'`, "within quotes, where none is bound: '${value}'. Write ${value} without the quotes"],
+    [sql`SELECT '${text}'`, "within quotes, where values are not bound: '${value}'. Write ${value} without the quotes"],
     [sql`SELECT now() - INTERVAL '${days} days'`, "Write ${value} * INTERVAL '1 day'"],
     [sql`SELECT now() - interval '${days} Months'`, "Write ${value} * INTERVAL '1 Month'"],
     [sql`SELECT 1 WHERE 'b' LIKE '%${text}%'`, "Write '%' || ${value} || '%'"],
@@ -53,7 +53,7 @@ queryTest("a value within quotes or a comment is told where it belongs", async (
     [sql`SELECT E'\\n${text}'`, "Write ${value} outside of them"],
     [sql`SELECT * FROM "${text}"`, "${sql.id(name)}"],
     [sql`SELECT "${text}" FROM pg_class`, "${sql.id(name)}"],
-    [sql`SELECT 1 -- ${text}`, "in a comment, where none is bound: -- ${value}"],
+    [sql`SELECT 1 -- ${text}`, "in a comment, where values are not bound: -- ${value}"],
     [sql`DO $$ BEGIN PERFORM ${text}; END $$`, "Write sql.unsafe()"],
   ];
   for (const [query, hint] of cases) {
@@ -85,7 +85,7 @@ queryTest("another tool's placeholder is told what to write, and no other mistak
   ];
   for (const [written, name] of cases) {
     const { message } = await errorOf(db.query(`SELECT * FROM pg_class WHERE relname = ${written}`));
-    const hint = /HINT: a value goes in as \$\{(.*?)\}, which is bound/.exec(message)?.[1];
+    const hint = /HINT: write a value as \$\{(.*?)\}, which is bound/.exec(message)?.[1];
     assert.equal(hint, name, `${written}: ${message}`);
   }
 });

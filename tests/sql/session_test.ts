@@ -107,7 +107,7 @@ queryTest("a session that the server has ended says so once, and does not run th
     await terminate(db, await pid(sql));
     const error = await errorOf(sql`INSERT INTO told VALUES (1)`);
     assert.equal(error.code, "CONNECTION_LOST");
-    assert.match(error.message, /session that it belongs to has ended.*Gone with it: temporary tables.*did not run/s);
+    assert.match(error.message, /its session has ended.*Lost with the session: temporary tables.*did not run/s);
     assert.equal(/its transaction was rolled back/.test(error.message), begun);
     await sql`INSERT INTO told VALUES (2)`;
   }
@@ -198,7 +198,7 @@ queryTest("a notebook's session that the server has ended: said where something 
   await new Promise((resolve) => setTimeout(resolve, 300));
   await terminate(db, home);
   const error = await errorOf(sql`SELECT 3`);
-  assert.match(error.message, /has ended.*Gone with it: temporary tables\. The statement did not run/s);
+  assert.match(error.message, /has ended.*Lost with the session: temporary tables\. The statement did not run/s);
   assert.equal(await sql`SELECT 3`.value(), 3);
   await sql`BEGIN`;
   const process = await pid(sql);
@@ -209,7 +209,7 @@ queryTest("a notebook's session that the server has ended: said where something 
   assert.equal((await waits).code, "CONNECTION_LOST");
   assert.match(
     (await behind).message,
-    /was rolled back\. Gone with it: temporary tables.*which of them it had was not known yet/,
+    /was rolled back\. Lost with the session: all temporary tables.*did not know yet which of these it had/,
   );
   assert.equal(await sql`SELECT 5`.value(), 5);
 }, { notOnPglite: "its sessions share one process" });

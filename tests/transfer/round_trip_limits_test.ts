@@ -40,7 +40,7 @@ pullTest("composites come back, but from NDJSON, which says what to do", async (
           const { message } = await errorOf(load);
           assert.match(
             message,
-            /line 1, column \w+: [^]*HINT: JSON has no form of the type \S+ that Postgres reads; load CSV/,
+            /line 1, column \w+: [^]*HINT: Postgres can't read the type \S+ from JSON; load CSV/,
           );
           continue;
         }

@@ -133,7 +133,7 @@ export function checkTimes({ columns }: Batch, before = 0): void {
     const row = before + 1 + (child === undefined ? odd.at : offsets!.findIndex((start) => start > odd.at) - 1);
     throw new LakebaseError(
       "QUERY_FAILED",
-      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet have no form of; ` +
+      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet can't represent; ` +
         "select it as ::text",
     );
   }

@@ -101,7 +101,10 @@ export class Columns implements Iterable<Column> {
     if (column !== undefined) return column as Column<T>;
     const near = closest(String(name), this.names);
     const instead = near === undefined ? `there are: ${some(this.names)}` : `did you mean "${near}"?`;
-    throw new LakebaseError("BAD_PARAMETER", `Cannot get the column "${name}": there is none of that name; ${instead}`);
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      `Cannot get the column "${name}": there is no column with that name; ${instead}`,
+    );
   }
 
   /** Iterates over the columns, in order. */

@@ -58,7 +58,7 @@ function unfit(row: number, name: string, value: unknown): LakebaseError {
     "BAD_PARAMETER",
     `Cannot pull: row ${(row + 1).toLocaleString("en-US")}, column ${
       JSON.stringify(name)
-    } is ${found}, which is no value of ` +
+    } is ${found}, which is not a value of ` +
       "the column's type",
   );
 }

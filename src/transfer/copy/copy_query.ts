@@ -71,7 +71,9 @@ export function partitionColumns(
   const keys = keysOf(source.columns);
   const found = names.map((name) => {
     if (keys.includes(name)) return keys.indexOf(name);
-    throw bad(`${optionName("partitionBy")} has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
+    throw bad(
+      `${optionName("partitionBy")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
+    );
   });
   const columns = source.columns.filter((_, index) => !found.includes(index));
   if (columns.length === 0) {
@@ -158,6 +160,6 @@ function noColumn(name: string, names: readonly string[]): LakebaseError {
   const hint = suggestName(name, names, "columns");
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot read the rows: ${optionName("columns")} has "${name}", which is no column; ${hint}`,
+    `Cannot read the rows: ${optionName("columns")} has "${name}", which is not a column; ${hint}`,
   );
 }

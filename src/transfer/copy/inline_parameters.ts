@@ -70,7 +70,7 @@ function replaced(text: string, tokens: readonly SqlToken[], replace: (token: st
 function misplaced(): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
-    "Cannot read the rows: a ${value} stands in quotes or in a comment, where it can't be a parameter",
+    "Cannot read the rows: a ${value} is in quotes or in a comment, where it can't be a parameter",
   );
 }
 

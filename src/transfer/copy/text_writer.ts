@@ -58,7 +58,7 @@ export class CopyTextWriter {
     const column = cells.findIndex(isBad);
     const what = cells[column]!.includes("\0")
       ? "has a zero character, which Postgres can't store in text"
-      : "has half of a surrogate pair, which UTF-8 has no form of";
+      : "has half of a surrogate pair, which UTF-8 can't represent";
     return this.#refuse(this.#taken + line + 1, column, what);
   }
 }

@@ -70,7 +70,7 @@ export async function* copyRows(
       throw refuse(
         `${cell(out.to.rows + other.row + 1, column)} has ${other.found ?? "NULL"}, and its folder says ${
           value ?? "NULL"
-        }; to take the file's own, say ${optionText({ partitions: false })}`,
+        }; to take the file's own, use ${optionText({ partitions: false })}`,
       );
     }
     const writers = out.writers(chosen(batch));

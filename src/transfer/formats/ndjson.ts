@@ -187,7 +187,7 @@ class JsonLines {
 function malformed(): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    "Cannot read the copied rows: a line does not have one value for each column; they are no text copy of Postgres",
+    "Cannot read the copied rows: a line does not have one value for each column; they are not in the text format of COPY",
   );
 }
 

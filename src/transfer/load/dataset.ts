@@ -102,7 +102,7 @@ function expectSamePartitions(parts: readonly Part[]): void {
     `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${said(first!)}; ${
       said(other)
     }); ` +
-      `load them one by one, or say ${optionText({ partitions: false })}`,
+      `load them one by one, or use ${optionText({ partitions: false })}`,
   );
 }
 
@@ -292,7 +292,7 @@ class DatasetFile implements Incoming {
       `${path} has the column ${JSON.stringify(name)}, and its folder says ${
         JSON.stringify(partitions.get(name!))
       } for it; ` +
-        `say ${optionText({ partitions: false })} to take the file's own`,
+        `use ${optionText({ partitions: false })} to take the file's own`,
     );
   }
 
@@ -322,7 +322,7 @@ class DatasetFile implements Incoming {
   #folders(): Namer {
     return {
       where: () => `the folder of ${this.name}`,
-      refuse: (state) => badData(`${state}; where folders are no columns, say ${optionText({ partitions: false })}`),
+      refuse: (state) => badData(`${state}; if the folders are not columns, use ${optionText({ partitions: false })}`),
     };
   }
 

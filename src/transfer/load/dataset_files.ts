@@ -85,7 +85,7 @@ class Search {
       const path = join(folder, name);
       const info = await this.#lookAt(path);
       if (info === undefined) {
-        throw badFile(`Cannot load ${path}: it is a link to what is not there, or was just removed`);
+        throw badFile(`Cannot load ${path}: it is a link to something that does not exist, or that was just removed`);
       }
       if (info.isFolder) await this.#walk(path, [...above, real]);
       else this.#add(path, info);

@@ -329,9 +329,11 @@ class Delimited implements Incoming {
     if (what === "escape") {
       const { quote } = this.#dialect;
       const [slash, same] = ["\\", quote].map((escape) => optionText({ escape }));
-      return badFile(`${place} has a back-slash before a quote; say ${slash} if it escapes the quote, else ${same}`);
+      return badFile(
+        `${place} has a backslash before a quote; use ${slash} if it escapes the quote, otherwise ${same}`,
+      );
     }
-    const instead = this.#dialect.quotes ? '; as a value it must stand in quotes: "\\."' : ", and more follows";
+    const instead = this.#dialect.quotes ? '; as a value it must be in quotes: "\\."' : ", and more follows";
     return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
   }
 
@@ -464,7 +466,7 @@ class Delimited implements Incoming {
     const nameless = listed ? -1 : names.indexOf("");
     if (nameless === -1) return names;
     const hint = nameless === 0 && names.length > 1
-      ? `; if it is an index as pandas writes it, say ${optionText({ index: "drop" })}, or ${
+      ? `; if it is an index that pandas wrote, use ${optionText({ index: "drop" })}, or ${
         optionText({ index: "id" })
       } to name it`
       : `; name all columns: ${optionText({ columns: [] })}`;
@@ -473,7 +475,7 @@ class Delimited implements Incoming {
 
   #withoutHeader(): string {
     if (!this.#source.peeked.whole) return "its first line does not end; is it a text file?";
-    return `it is empty: not even a first line with the columns' names; without one, say ${
+    return `it is empty: not even a first line with the columns' names; without one, use ${
       optionText({ header: false })
     }`;
   }

@@ -98,13 +98,13 @@ function tips(
   if (column === undefined || !sqlstate.startsWith("22")) return [];
   const type = columns.find(({ name }) => name === column)?.type;
   if (/malformed record literal/.test(message)) {
-    return [`JSON has no form of the type ${type} that Postgres reads; load CSV, TSV, Arrow or Parquet, or its text`];
+    return [`Postgres can't read the type ${type} from JSON; load CSV, TSV, Arrow or Parquet, or its text`];
   }
   const from = typeFrom(column);
   if (from === undefined) return [];
   const types = optionText({ types: { [column]: "text" } });
   const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
-  return [`the column's type ${found}; say ${types}, or make the table by hand`];
+  return [`the column's type ${found}; use ${types}, or create the table yourself`];
 }
 
 function shown(text: string): string {

@@ -73,7 +73,7 @@ class JsonLines {
       // In JSON, a line end is white space between the parts of a value, and invalid inside a string.
       if (!this.#quoted && (byte === LINE_FEED || byte === RETURN)) out[to++] = SPACE;
       else if (this.#quoted && byte === LINE_FEED) {
-        throw this.#bad("has a line end inside a string, which JSON has not");
+        throw this.#bad("has a line end inside a string, which JSON does not allow");
       } else out[to++] = byte;
       if (this.#closes(byte)) out[to++] = LINE_FEED;
     }

@@ -162,7 +162,7 @@ async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<M
         "BAD_PARAMETER",
         `Cannot load ${incoming.name}: the option ${
           optionName("types")
-        } has "${name}", which is no column of it; it has: ${[...columns.keys()].join(", ")}`,
+        } has "${name}", which is not one of its columns; it has: ${[...columns.keys()].join(", ")}`,
       );
     }
   }

@@ -93,7 +93,7 @@ class Lines {
       throw this.#bad(`is not JSON: ${(cause as Error).message}`, cause);
     }
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return jsonMembers(line);
-    throw this.#bad(`is no JSON object; a line of NDJSON is one: {"id": 1, "name": "Harlem"}`);
+    throw this.#bad(`is not a JSON object; a line of NDJSON is one: {"id": 1, "name": "Harlem"}`);
   }
 
   #decode(block: Uint8Array): string {
@@ -134,7 +134,7 @@ async function* wholeLines(
     if (rest.length > 0) begun.push(rest);
     length += rest.length;
     if (length > MOST_LINE_BYTES) {
-      throw badFile(`Cannot load ${name}: line ${line()} is too long; NDJSON has a row a line`);
+      throw badFile(`Cannot load ${name}: line ${line()} is too long; NDJSON has one row per line`);
     }
   }
   if (begun.length > 0) yield joinBytes(begun);

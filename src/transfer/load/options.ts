@@ -114,7 +114,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
   escape: QUOTE,
   encoding: [isEncoding, 'a name that TextDecoder knows, such as "latin1", "windows-1252" or "utf-16"'],
   skip: [(value) => Number.isSafeInteger(value) && Number(value) >= 0, "a whole number of lines"],
-  comment: [isComment, "one character of ASCII that is no letter, digit or quote"],
+  comment: [isComment, "one ASCII character that is not a letter, digit or quote"],
   decimal: oneOf([".", ","]),
   index: [(value) => typeof value === "string" && value !== "", 'a name, or "drop"'],
   skipBlankLines: ON_OR_OFF,
@@ -188,7 +188,9 @@ export function renamed(
     if (names.includes(name)) continue;
     const near = closest(name, names);
     const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-    throw bad(`the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${source} has not; ${hint}`);
+    throw bad(
+      `the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${source} does not have; ${hint}`,
+    );
   }
   return names.map((name) => Object.hasOwn(columns, name) ? columns[name]! : name);
 }

@@ -236,7 +236,7 @@ async function isPipe(path: string): Promise<boolean> {
 function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
   if (signature === "parquet" || signature === "arrow" || signature === "json") return signature;
   if (signature === "feather v1") {
-    throw badFile(`Cannot load ${path}: it is a Feather file of version 1; write it anew with pyarrow, as version 2`);
+    throw badFile(`Cannot load ${path}: it is a Feather file of version 1; write it again with pyarrow, as version 2`);
   }
   throw unknownFormat(path);
 }
@@ -276,7 +276,7 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
     const { signature } = bytes;
     if (signature === "parquet" || signature === "arrow") {
       throw badFile(
-        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; say ${
+        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; use ${
           optionText({ format: signature })
         }`,
       );

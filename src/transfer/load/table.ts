@@ -197,7 +197,7 @@ export function unknownColumn({ columns, quoted }: LoadTable, name: string, name
   return namer.refuse(
     `${namer.where(name)} has the column ${
       JSON.stringify(shortened(name))
-    }, but ${quoted} has none of that name; ${hint}`,
+    }, but ${quoted} has no column with that name; ${hint}`,
   );
 }
 
@@ -209,7 +209,7 @@ export function otherDelimiter(name: string): string | undefined {
 /** The hint for a wrong delimiter. */
 export function delimiterHint(delimiter: string): string {
   const quoted = JSON.stringify(delimiter);
-  return `if the columns are separated by ${quoted}, say ${optionText({ format: "csv", delimiter })}`;
+  return `if the columns are separated by ${quoted}, use ${optionText({ format: "csv", delimiter })}`;
 }
 
 function shortened(name: string): string {

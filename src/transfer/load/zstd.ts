@@ -26,7 +26,7 @@ export async function* unzstd(
     if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE) {
       for await (const _ of bytes.takeAll(toNumber(await bytes.take(4)))); // a skippable frame
     } else if (magic === FRAME) yield* unpackFrame(bytes, chunkSize);
-    else throw new RangeError("what follows is no zstd frame");
+    else throw new RangeError("what follows is not a zstd frame");
   }
 }
 

@@ -32,7 +32,7 @@ export function expectDataset(path: string, names: readonly string[], replace: b
   if (!replace) {
     throw badFolder(
       path,
-      `it is a folder with files in it; say ${optionText({ replace: true })}, or choose another name`,
+      `it is a folder with files in it; use ${optionText({ replace: true })}, or choose another name`,
     );
   }
   const other = names.find((name) => !DATASET_NAME.test(name));

@@ -121,7 +121,7 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
   return (names ?? keys).map((name) => {
     const index = keys.indexOf(name);
     if (index !== -1) return { index, column: columns[index]! };
-    throw bad(`${optionName("columns")} has "${name}", which is no column; ${suggestName(name, keys, "columns")}`);
+    throw bad(`${optionName("columns")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`);
   });
 }
 

@@ -235,7 +235,7 @@ function changing(name: string, cause: unknown): LakebaseError {
 function lost(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot pull ${name} in parallel: the connection whose snapshot the others take was terminated`,
+    `Cannot pull ${name} in parallel: the server ended the connection that holds the shared snapshot`,
     { cause },
   );
 }

@@ -199,7 +199,7 @@ export async function openSinks(
     return fileSinks([await openTarget(target, signal, store)]);
   }
   if (parallel === undefined) {
-    throw bad(`${target} stands for several files; give their number with ${optionText({ parallel: 2 })}`);
+    throw bad(`${target} means several files; give their number with ${optionText({ parallel: 2 })}`);
   }
   await refuseLeftovers(target, parallel, store);
   const sinks: Sink[] = [];

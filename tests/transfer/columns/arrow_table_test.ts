@@ -34,7 +34,7 @@ queryTest("toArrow() of no rows", async ({ db }) => {
   assert.equal(tableFromIPC(tableToIPC(empty)).numCols, 2);
 });
 
-queryTest("toArrow() refuses what Arrow has no form of", async ({ db }) => {
+queryTest("toArrow() refuses what Arrow can't represent", async ({ db }) => {
   const cases = ["'infinity'::timestamptz", "'-infinity'::date", "'24:00'::time", "ARRAY['infinity']::timestamp[]"];
   for (const expression of cases) {
     const columns = await db.sql`SELECT NULL::int AS n, ${db.sql.unsafe(expression)} AS v`.columns();

@@ -204,7 +204,7 @@ queryTest("columns() draws its first rows as a query does", async ({ db }) => {
 const BAD: [expression: string, problem: RegExp][] = [
   [
     "CASE WHEN n = 1500 THEN 'NaN'::numeric ELSE 1 END::numeric(10, 2)",
-    /column "v" of row 1500: NaN is no decimal; select it as ::float8/,
+    /column "v" of row 1500: a decimal can't be NaN; select it as ::float8/,
   ],
   [
     "CASE WHEN n = 3 THEN '{{1,2},{3,4}}' ELSE '{1}' END::int[]",

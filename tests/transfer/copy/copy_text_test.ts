@@ -59,7 +59,7 @@ Deno.test("valueText() is the text that the server reads", () => {
   for (const [value, expected, form] of cases) assert.equal(text(value, form), expected, Deno.inspect(value));
 });
 
-Deno.test("valueText() refuses what Postgres has no form of, and says where it is", () => {
+Deno.test("valueText() refuses what Postgres can't represent, and says where it is", () => {
   const circle: unknown[] = [];
   circle.push(circle);
   for (

@@ -115,10 +115,10 @@ const REFUSED: [array: string, message: RegExp][] = [
     "pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(['x']))",
     /has a column of the type RunEndEncoded, which can't be read here/,
   ],
-  ["pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])", /no form of/],
+  ["pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])", /can't represent/],
 ];
 
-fileTest("what Postgres has no form of is refused, with its row and column", async (folder) => {
+fileTest("what Postgres can't represent is refused, with its row and column", async (folder) => {
   for (const [array, message] of REFUSED) {
     const path = await column(`${folder}/bad.arrow`, array);
     const error = await errorOf(async () => await all(await readArrow(path)));

@@ -109,7 +109,7 @@ fileTest("NaN keeps the bounds out, zeros have no sign in them", async ({ file }
   assert.deepEqual(await duckdb(`SELECT count(*) FROM '${path}' WHERE nan > 5`), [["1"]]);
 });
 
-fileTest("what files have no form of", async ({ file }) => {
+fileTest("what files can't represent", async ({ file }) => {
   const cases: [expression: string, row: number, value: string][] = [
     ["CASE n WHEN 3 THEN 'infinity' ELSE now() END::timestamptz", 3, "infinity"],
     ["CASE n WHEN 2 THEN ARRAY['2026-01-31', '-infinity'] END::date[]", 2, "-infinity"],
@@ -122,7 +122,7 @@ fileTest("what files have no form of", async ({ file }) => {
       assert.equal(
         error.message,
         `Cannot convert column "v": row ${row} has the value ${value}, ` +
-          "which Arrow and Parquet have no form of; select it as ::text",
+          "which Arrow and Parquet can't represent; select it as ::text",
       );
     }
   }

@@ -195,8 +195,12 @@ fileTest("what is no file of columns, or not whole", async (folder) => {
   await duckdb(`COPY (SELECT i, 'row ' || i AS t FROM range(50000) AS r(i)) TO '${parquet}' (COMPRESSION zstd)`);
   const whole = await Deno.readFile(parquet);
   const cases: [name: string, bytes: Uint8Array, message: RegExp][] = [
-    ["text.parquet", new TextEncoder().encode("id,name\n1,Ada Lovelace\n"), /"text.parquet": it is no Parquet file$/],
-    ["empty.parquet", new Uint8Array(), /it is no Parquet file$/],
+    [
+      "text.parquet",
+      new TextEncoder().encode("id,name\n1,Ada Lovelace\n"),
+      /"text.parquet": it is not a Parquet file$/,
+    ],
+    ["empty.parquet", new Uint8Array(), /it is not a Parquet file$/],
     [
       "cut.parquet",
       whole.subarray(0, whole.length / 2),
@@ -205,8 +209,8 @@ fileTest("what is no file of columns, or not whole", async (folder) => {
     ["secret.parquet", new TextEncoder().encode("PARE............PARE"), /it is encrypted$/],
     ["footer.parquet", damaged(whole, whole.length - 40, 30), /it is cut off, or damaged \(/],
     ["pages.parquet", damaged(whole, 40, 200), /damaged \(column "i": /],
-    ["text.arrow", new TextEncoder().encode("id,name\n1,Ada Lovelace\n"), /"text.arrow": it is no Arrow file$/],
-    ["empty.arrow", new Uint8Array(), /it is no Arrow file$/],
+    ["text.arrow", new TextEncoder().encode("id,name\n1,Ada Lovelace\n"), /"text.arrow": it is not an Arrow file$/],
+    ["empty.arrow", new Uint8Array(), /it is not an Arrow file$/],
     ["cut.arrow", new TextEncoder().encode("ARROW1\0\0 and no end"), /begins as an Arrow file but does not end as one/],
   ];
   for (const [name, bytes, message] of cases) {

@@ -161,10 +161,10 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
       "a.csv",
       `id,v\n${"1,a\n".repeat(100_000)}2,"say \\"hi\\""\n`,
       {},
-      /line 100,002 has a back-slash before a quote; say/,
+      /line 100,002 has a backslash before a quote; use/,
     ],
     ["a.csv", 'id,v\n#\n1,"a\n', { comment: "#" }, /a quote is opened that nothing closes, at line 2 or/],
-    ["a.csv", "id,v\n1,2\n", { columns: { w: "x" } }, /renames "w", which a\.csv has not; did you mean "v"\?/],
+    ["a.csv", "id,v\n1,2\n", { columns: { w: "x" } }, /renames "w", which a\.csv does not have; did you mean "v"\?/],
     ["a.csv", "1,2\n", { header: false, columns: { w: "x" } }, /has no header that names any/],
     [
       "a.csv",
@@ -184,7 +184,7 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
     ["a.json", '[{"id":1},{"id":2', {}, /it ends in the middle, at line 1; it is cut off/],
     ["a.json", '[{"id":1}] x', {}, /line 1 goes on behind the end of the array/],
     ["a.json", '[{"id":1}\n {"id":2}]', {}, /line 2 has no comma between two objects/],
-    ["a.json", '[{"id":1}, 7]', {}, /object 2 is no JSON object/],
+    ["a.json", '[{"id":1}, 7]', {}, /object 2 is not a JSON object/],
     ["a.json", '[{"id":1}, {id:2}]', {}, /object 2 is not JSON/],
     ["a.json", '[{"id":"a\nb"}]', {}, /line 2 has a line end inside a string/],
     ["a.json", '{"id":1}}', {}, /a bracket that closes nothing/],
@@ -194,9 +194,9 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
     ["a.csv", new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), {}, /packed with xz/],
     ["a.csv", bytesOf("PAR1xxxxPAR1"), {}, /as csv: it is a file of format "parquet"/],
     ["a.parquet.gz", gzipSync("PAR1"), {}, /can't be read from .*; unpack it first, with gunzip/],
-    ["a.dat", "id\n1\n", {}, /its extension is \.dat; say what it is/],
+    ["a.dat", "id\n1\n", {}, /its extension is \.dat; name its format/],
     ["a.csvv", "id\n1\n", {}, /did you mean \.csv\?/],
-    ["rows", "id\n1\n", {}, /it has no extension; say what it is/],
+    ["rows", "id\n1\n", {}, /it has no extension; name its format/],
     ["a.dat", bytesOf("FEA1xxxx"), {}, /Feather file of version 1/],
   ];
 

@@ -154,7 +154,7 @@ pullTest(
       const error = await errorOf(db.load("errors_new", `${folder}/${name}`, { create: true }));
       assert.equal(error.code, "BAD_FILE");
       assert.ok(
-        error.message.includes(`separated by "${delimiter}", say { format: "csv", delimiter: "${delimiter}" }`),
+        error.message.includes(`separated by "${delimiter}", use { format: "csv", delimiter: "${delimiter}" }`),
       );
       const { rows } = await db.load("errors_new", `${folder}/${name}`, { create: true, columns: ["one"] });
       assert.equal(rows, 1);

@@ -143,7 +143,7 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
         ["a.csv", "id,id\n", "BAD_FILE", /a\.csv, whose second "id" is read as "id_2", has the column "id_2", but /],
         ["a.csv", "ID,id\n", "BAD_FILE", /has the column "id" twice; .*columns: \["ID", "id"\]/],
         ["a.csv", "twice\n1\n", "BAD_PARAMETER", /computes every column that the file has/],
-        ["a.csv", "id;name\n1;a;b\n", "BAD_FILE", /separated by ";", say \{ format: "csv", delimiter: ";" \}/],
+        ["a.csv", "id;name\n1;a;b\n", "BAD_FILE", /separated by ";", use \{ format: "csv", delimiter: ";" \}/],
         ["a.csv", "id,nam\n", "BAD_FILE", /a\.csv has the column "nam", but .* did you mean "name"\?/],
         ["a.csv", "id,x\n", "BAD_PARAMETER", /the option columns has the column "nam"/, { columns: ["id", "nam"] }],
         ["a.csv", "id,name\n", "BAD_PARAMETER", /has 2 columns, and the option columns names 1/, { columns: ["id"] }],
@@ -159,7 +159,7 @@ queryTest("load() of a file says which line and column is wrong, and loads nothi
           /line 3 of a\.ndjson has the column "nam"/,
         ],
         ["a.ndjson", '{"id": 1, "name": "a"}\n{"id": 2,\n', "BAD_FILE", /line 2 is not JSON/],
-        ["a.ndjson", '[{"id": 1, "name": "a"}]\n', "BAD_FILE", /line 1 is no JSON object/],
+        ["a.ndjson", '[{"id": 1, "name": "a"}]\n', "BAD_FILE", /line 1 is not a JSON object/],
         ["a.ndjson", invalid('{"id": 1, "name": "a"}\n'), "BAD_FILE", /line 2 is not UTF-8/],
         [
           "a.ndjson",

@@ -131,7 +131,7 @@ bigTest("pull() with parallel says what is not there", async ({ db, folder }) =>
     assert.match(error.message, message);
   }
   const missing = await errorOf(db.pull("spread", `${folder}/t.csv`, { parallel: 2, columns: ["idd"] }));
-  assert.match(missing.message, /columns has "idd", which is no column/);
+  assert.match(missing.message, /columns has "idd", which is not a column/);
   assert.deepEqual(namesIn(folder), []);
 });
 

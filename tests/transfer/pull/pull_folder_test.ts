@@ -119,7 +119,7 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
   await Deno.writeTextFile(`${folder}/file`, "");
   const rows = db.sql`SELECT n AS id, n % 2 AS odd, '' AS empty FROM generate_series(1, 10) AS n`;
   const cases: [target: string, options: PullOptions, message: RegExp, code?: string][] = [
-    ["old/", {}, /it is a folder with files in it; say \{ replace: true \}/],
+    ["old/", {}, /it is a folder with files in it; use \{ replace: true \}/],
     ["mine/", { replace: true }, /it has the file thesis\.tex in it, which does not belong to a dataset/],
     ["file/", {}, /there is a file of that name/],
     ["none/x/", {}, /there is no folder \S+\/none; make it first/],
@@ -134,7 +134,7 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
     [
       "x/",
       { partitionBy: ["oddd"] },
-      /partitionBy has "oddd", which is no column; did you mean "odd"/,
+      /partitionBy has "oddd", which is not a column; did you mean "odd"/,
       "BAD_PARAMETER",
     ],
     ["x/", { partitionBy: ["id", "odd", "empty"] }, /has all columns/, "BAD_PARAMETER"],

@@ -84,7 +84,7 @@ pullTest("what can't be pulled of rows in hand is refused, and leaves no file", 
     const before = row![key];
     row![key] = value;
     const error = await errorOf(rows.pull(`${folder}/x.parquet`));
-    assert.match(error.message, new RegExp(`row 1, column "${key}" is .*, which is no value of the column's type`));
+    assert.match(error.message, new RegExp(`row 1, column "${key}" is .*, which is not a value of the column's type`));
     assert.equal(error.code, "BAD_PARAMETER");
     row![key] = before;
   }

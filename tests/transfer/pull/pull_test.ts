@@ -30,7 +30,7 @@ pullTest("pull() takes a header, a delimiter, a null text and columns", async ({
   await query.pull(path, { ...options, header: true, columns: ["c d", "a_2", "a"] });
   assert.equal(await Deno.readTextFile(path), "c d;a_2;a\ny;x;1\n");
   const error = await errorOf(query.pull(path, { ...options, columns: ["a_3"] }));
-  assert.equal(error.message, 'Cannot read the rows: columns has "a_3", which is no column; did you mean "a_2"?');
+  assert.equal(error.message, 'Cannot read the rows: columns has "a_3", which is not a column; did you mean "a_2"?');
 });
 
 pullTest("pull() writes NDJSON with every digit, a line each", async ({ db, folder }) => {
@@ -66,7 +66,7 @@ pullTest("pull() takes tables by name: plain, generated columns, views, odd name
     assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
     assert.match(error.message, /Cannot pull od_view: there is no such table\nDid you mean odd_view\?/);
     await assert.rejects(db.pull("parent_index", `${folder}/no.csv`), {
-      message: /Cannot pull parent_index: it is no table \(kind: index\)/,
+      message: /Cannot pull parent_index: it is not a table \(kind: index\)/,
       sqlstate: "42809",
     });
     await db.transaction(async (tx) => {

@@ -45,7 +45,7 @@ function scalarBuilder(oid: number, type: ColumnType): Builder {
 
 function elementOid(array: number): number {
   for (const [oid, arrayOid] of Object.values(BUILT_IN)) if (arrayOid === array) return oid;
-  throw new TypeError(`${array} is no array`);
+  throw new TypeError(`${array} is not an array`);
 }
 
 /** The greatest offset of 32 bits. */

@@ -47,10 +47,10 @@ function digitsOf(view: DataView, place: number, at: number): number {
   const length = lengthAt(view, place);
   if (length < HEADER_BYTES) throw new CellProblem(at, `a numeric of ${length} bytes is none`);
   const sign = view.getUint16(place + 4);
-  if (NO_NUMBERS.includes(sign)) throw new CellProblem(at, "NaN is no decimal; select it as ::float8 or ::text");
+  if (NO_NUMBERS.includes(sign)) throw new CellProblem(at, "a decimal can't be NaN; select it as ::float8 or ::text");
   const digits = view.getUint16(place);
   const sound = length === HEADER_BYTES + digits * 2 && (sign === 0 || sign === NEGATIVE);
-  if (!sound) throw new CellProblem(at, `its ${length} bytes are no numeric`);
+  if (!sound) throw new CellProblem(at, `its ${length} bytes are not a numeric`);
   return digits;
 }
 

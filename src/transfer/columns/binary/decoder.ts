@@ -185,7 +185,7 @@ export class BatchDecoder {
 function malformed(state: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot read the copied rows: ${state}; they are no binary copy of Postgres`,
+    `Cannot read the copied rows: ${state}; they are not in the binary format of COPY`,
   );
 }
 

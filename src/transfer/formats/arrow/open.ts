@@ -90,7 +90,7 @@ export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string):
   const readers = schema.fields.map((field): ColumnReader => {
     const reader = columnReader(field);
     if (reader !== undefined) return reader;
-    throw unreadable(name, `column "${field.name}" is of the type ${field.type}, which Postgres has no form of`);
+    throw unreadable(name, `column "${field.name}" is of the type ${field.type}, which Postgres can't represent`);
   });
   const names = schema.fields.map((field) => field.name);
   return {
@@ -168,7 +168,7 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
   let head = await grown(new Uint8Array(), MAGIC_BYTES, bytes);
   // After the magic string, a file is a stream. The list of batches at its end is not needed here.
   if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
-  else if (!beginsStream(head)) throw unreadable(name, "it is no Arrow file");
+  else if (!beginsStream(head)) throw unreadable(name, "it is not an Arrow file");
   head = await grown(head, MAGIC_BYTES, bytes);
   if (beginsStream(head)) {
     const { from, length } = firstMessage(head);

@@ -57,7 +57,7 @@ async function readFooter(file: RandomAccess): Promise<FileMetaData> {
   if (head === ENCRYPTED) {
     throw unreadable(name, "it is encrypted");
   }
-  if (head !== MAGIC) throw unreadable(name, "it is no Parquet file");
+  if (head !== MAGIC) throw unreadable(name, "it is not a Parquet file");
   const tail = await file.read(size - TAIL_BYTES, TAIL_BYTES);
   if (textOf(tail.subarray(4)) !== MAGIC) {
     throw unreadable(name, "it begins as a Parquet file but does not end as one: it is cut off");

@@ -124,7 +124,7 @@ class SchemaReader {
     const name = path.join(".");
     if (element.type === undefined) {
       throw new NotTakenOver(
-        `column ${JSON.stringify(path[0])} has a struct without fields (${name}), which Postgres has no form of`,
+        `column ${JSON.stringify(path[0])} has a struct without fields (${name}), which Postgres can't represent`,
       );
     }
     const width = element.type_length ?? 0;

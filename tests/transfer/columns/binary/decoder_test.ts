@@ -145,8 +145,12 @@ const LIST = `${int32(1)}${int32(0)}${int32(23)}`;
 const ELEMENT = int32(4) + int32(9);
 
 const BAD_VALUES: [type: string, bytes: string, problem: RegExp][] = [
-  ["numeric(10,2)", "0000 0000 c000 0000", /column "v" of row 1: NaN is no decimal; select it as ::float8 or ::text/],
-  ["numeric(10,2)", "0000 0000 d000 0000", /is no decimal/],
+  [
+    "numeric(10,2)",
+    "0000 0000 c000 0000",
+    /column "v" of row 1: a decimal can't be NaN; select it as ::float8 or ::text/,
+  ],
+  ["numeric(10,2)", "0000 0000 d000 0000", /a decimal can't be NaN/],
   ["numeric(10,2)", "0001 0000 0000 0000", /10? bytes are no numeric|are no numeric/],
   ["numeric(10,2)", "0001 0000 1234 0000 0001", /are no numeric/],
   ["numeric(10,2)", "0001 0000", /of 4 bytes/],
