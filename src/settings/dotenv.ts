@@ -49,8 +49,8 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
   try {
     const { isFile, isDirectory, size } = await Deno.stat(path); // before opening it: to open a pipe would wait for its writer
     if (isDirectory && !asked) return undefined;
-    if (!isFile) throw unreadable(path, `it is ${isDirectory ? "a folder" : "no file"}`);
-    if (size > SIZE_LIMIT) throw unreadable(path, `it has ${size} bytes; ${SIZE_LIMIT} are the most`);
+    if (!isFile) throw unreadable(path, `it is ${isDirectory ? "a folder" : "not a file"}`);
+    if (size > SIZE_LIMIT) throw unreadable(path, `it has ${size} bytes; the limit is ${SIZE_LIMIT}`);
     bytes = await Deno.readFile(path);
   } catch (cause) {
     const absent = cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotCapable;

@@ -245,7 +245,7 @@ const ENDPOINT = "projects/local/branches/production/endpoints";
 const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, message: RegExp][] = [
   ["a wrong host", "DNS", { host: "db.invalid" }, /"db.invalid"/],
   ["a wrong port", "UNREACHABLE", { port: 1 }, /nothing listens there/],
-  ["a wrong user", "LOGIN_REFUSED", { user: "nobody@example.com" }, /"nobody@example.com" a role/],
+  ["a wrong user", "LOGIN_REFUSED", { user: "nobody@example.com" }, /"nobody@example.com" have a role/],
   ["a wrong database", "DATABASE_NOT_FOUND", { database: "nope" }, /database "nope" does not exist/],
   [
     "a wrong endpoint",

@@ -88,7 +88,7 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
     "credential",
     /403.*no access to the project/,
   ],
-  ["a role that may not log in", ({ faults }) => faults.failLogins({ times: 9 }), "login", /28P01.*has "you@/i],
+  ["a role that may not log in", ({ faults }) => faults.failLogins({ times: 9 }), "login", /28P01.*Does "you@/],
   ["a database that does not exist", () => ({ database: "nowhere" }), "login", /"nowhere" does not exist/],
 ];
 

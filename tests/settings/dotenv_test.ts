@@ -69,7 +69,7 @@ Deno.test("scanDotenv() gives the line of each value, and finds ambiguous values
     ["B='x\ny'\nA=1", 3, undefined],
     ['A="say "hi" now"', 1, /closing quote/],
     ["A='it's'", 1, /closing quote/],
-    ["A=pa#ss", 1, /"#" has to stand in quotes/],
+    ["A=pa#ss", 1, /"#" must be in quotes/],
     ["A='pa#ss'", 1, undefined],
   ];
   for (const [text, line, fault] of cases) {
@@ -117,7 +117,7 @@ Deno.test("readEnvFile() says which file it can't read, and why", async () => {
     ["nul", /NUL/],
     ["utf16", /NUL|UTF-8/],
     ["latin1", /not UTF-8/],
-    ["large", /10000000 bytes; 1000000 are the most/],
+    ["large", /10000000 bytes; the limit is 1000000/],
     ["endless", /it is not a file/],
   ];
   try {

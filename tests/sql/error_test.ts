@@ -295,7 +295,7 @@ queryTest("a refusal that has a cure is told with it", async ({ db, open }) => {
     [
       "DO $$ BEGIN RAISE 'canceling statement due to conflict with recovery' USING ERRCODE = '40001'; END $$",
       "40001",
-      /HINT: a read replica/,
+      /HINT: the read replica/,
     ],
     ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '40P01'; END $$", "40P01", /HINT: two transactions/],
     ["DO $$ BEGIN RAISE 'x' USING ERRCODE = '53100'; END $$", "53100", /HINT: the storage is full/],

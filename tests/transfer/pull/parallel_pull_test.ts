@@ -86,7 +86,7 @@ bigTest("pull() refuses parallel where it can't be, with the reason, and leaves 
     assert.equal((await tx.pull("spread", path)).rows, ROWS);
     await Deno.remove(path);
   });
-  await refused(db.pull("spread", `${folder}/t-{n}.csv`), /stands for several files/);
+  await refused(db.pull("spread", `${folder}/t-{n}.csv`), /means several files/);
 });
 
 bigTest(
