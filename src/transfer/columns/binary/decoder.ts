@@ -169,7 +169,7 @@ export class BatchDecoder {
 
   #badLength(row: number, column: number, bytes: number): LakebaseError {
     const { oid } = this.#columns[column]!;
-    return this.#unreadable(row, column, `${bytes} bytes are no ${typeName(oid)}`);
+    return this.#unreadable(row, column, `${bytes} bytes are not a value of type ${typeName(oid)}`);
   }
 
   #unreadable(row: number, column: number, problem: string): LakebaseError {
