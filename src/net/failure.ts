@@ -157,7 +157,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
     };
   }
   if (/does not support SSL/i.test(message)) {
-    return { kind: "final", code: "TLS", state: "the server offers no TLS, and a login is never sent without it it it" };
+    return { kind: "final", code: "TLS", state: "the server offers no TLS, and a login is never sent without it" };
   }
   if (
     /establishing an SSL connection|invalid response|unknown message code|InvalidContentType|corrupt/i.test(message)

@@ -107,7 +107,7 @@ queryTest("a session that the server has ended says so once, and does not run th
     await terminate(db, await pid(sql));
     const error = await errorOf(sql`INSERT INTO told VALUES (1)`);
     assert.equal(error.code, "CONNECTION_LOST");
-    assert.match(error.message, /its session has ended.*Lost with the session: temporary tables.*did not run/s);
+    assert.match(error.message, /its session has ended.*Lost with the session: all temporary tables.*did not run/s);
     assert.equal(/its transaction was rolled back/.test(error.message), begun);
     await sql`INSERT INTO told VALUES (2)`;
   }
