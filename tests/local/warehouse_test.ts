@@ -147,6 +147,7 @@ const FAILURES: [string, RegExp, string][] = [
   ["SELECT * FROM other.taxi.trips", /^\[NO_SUCH_CATALOG_EXCEPTION\] Catalog 'other' .*; line 1 pos 14$/s, "42704"],
   ["CREATE TABLE none.t (a int)", /^\[SCHEMA_NOT_FOUND\] The schema `none` /, "42704"],
   ["SELECT CAST('x' AS int)", /^\[CAST_INVALID_INPUT\] The value 'x' .*position 13\) ==\n/s, "22018"],
+  [" -- nothing\n;", /^\[PARSE_EMPTY_STATEMENT\] /, "42617"],
   ["SELECT 1; SELECT 2", /^\n\[PARSE_SYNTAX_ERROR\] /, "42601"],
   ["SELECT interval '1 month'", /^\[DATATYPE_MISMATCH\] /, "42K09"],
   ["SELECT 'infinity'::timestamptz", /^\[DATETIME_OVERFLOW\] /, "22008"],
@@ -202,8 +203,11 @@ onBoth("a result is cut at a limit of rows or bytes, and an inline one has 25 Mi
     const { manifest } = await run(local, many, limit);
     assert.deepEqual([manifest.total_row_count, manifest.truncated], [count, true]);
   }
-  const { manifest } = await run(local, "SELECT 1 WHERE false", EXTERNAL);
-  assert.deepEqual([manifest.total_chunk_count, manifest.total_row_count, manifest.truncated], [0, 0, false]);
+  for (const [nothing, columns] of [["SELECT 1 WHERE false", 1], ["SELECT WHERE false", 0]] as const) {
+    const { manifest } = await run(local, nothing, EXTERNAL);
+    const { schema: { column_count }, total_chunk_count, total_row_count, truncated } = manifest;
+    assert.deepEqual([column_count, total_chunk_count, total_row_count, truncated], [columns, 0, 0, false]);
+  }
   const { status } = await run(local, "SELECT repeat('x', 1000000) FROM generate_series(1, 30)");
   assert.match(status.error!.message, /^Inline byte limit exceeded\..*26214400 bytes/);
 });
@@ -225,4 +229,54 @@ onBoth("a closed statement has no result any more", async (local) => {
   });
   assert.equal((await call(local, `GET ${STATEMENTS}/${statement_id}/result/chunks/0`)).status, 404);
   assert.equal((await call(local, `GET ${STATEMENTS}/none`)).status, 404);
+});
+
+Deno.test(
+  "external results come as JSON and as CSV, too",
+  { sanitizeOps: false, sanitizeResources: false },
+  async () => {
+    await using local = await startLocal(OPTIONS);
+    const statement = "SELECT n, CASE WHEN n > 1 THEN 'a \"b\", ' || n END AS t FROM generate_series(1, 4) AS n";
+    for (
+      const [format, expected] of [
+        ["JSON_ARRAY", ['[["1",null],["2","a \\"b\\", 2"],["3","a \\"b\\", 3"]]', '[["4","a \\"b\\", 4"]]']],
+        ["CSV", ['n,t\r\n1,null\r\n2,"a ""b"", 2"\r\n3,"a ""b"", 3"\r\n', '4,"a ""b"", 4"\r\n']],
+      ] as const
+    ) {
+      const { statement_id } = await run(local, statement, { disposition: "EXTERNAL_LINKS", format });
+      const texts = await Promise.all([0, 1].map(async (chunk) => {
+        const path = `GET ${STATEMENTS}/${statement_id}/result/chunks/${chunk}`;
+        const [link] = (await json<Answer["result"]>(local, path)).external_links!;
+        return await (await fetch(link!.external_link, { headers: link!.http_headers })).text();
+      }));
+      assert.deepEqual(texts, expected);
+    }
+  },
+);
+
+Deno.test("old results are removed", { sanitizeOps: false, sanitizeResources: false }, async () => {
+  await using local = await startLocal(OPTIONS);
+  const { statement_id } = await run(local, "SELECT 1");
+  const state = async () => (await json<Answer>(local, `GET ${STATEMENTS}/${statement_id}`)).status.state;
+  await rows(local, "SELECT 2");
+  assert.equal(await state(), "SUCCEEDED");
+  local.faults.clockOffset = 3_700_000;
+  await rows(local, "SELECT 2");
+  assert.equal(await state(), "CLOSED");
+});
+
+Deno.test("a statement is only its user's", { sanitizeOps: false, sanitizeResources: false }, async () => {
+  const client = { clientId: "other", clientSecret: "the secret" };
+  await using local = await startLocal({ ...OPTIONS, servicePrincipals: [client] });
+  const { statement_id } = await run(local, "SELECT current_user");
+  const form = { grant_type: "client_credentials", client_id: client.clientId, client_secret: client.clientSecret };
+  const granted = await fetch(`${local.env["DATABRICKS_HOST"]}/oidc/v1/token`, {
+    method: "POST",
+    body: new URLSearchParams(form),
+  });
+  const { access_token } = await granted.json();
+  assert.equal((await call(local, `GET ${STATEMENTS}/${statement_id}`, undefined, access_token)).status, 404);
+  const warehouse_id = local.env["DATABRICKS_WAREHOUSE_ID"];
+  const own = await call(local, `POST ${STATEMENTS}`, { warehouse_id, statement: "SELECT current_user" }, access_token);
+  assert.deepEqual((await own.json()).result.data_array, [["other"]]);
 });

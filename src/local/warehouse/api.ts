@@ -33,8 +33,13 @@ export interface WarehouseCall {
 const MAX_STATEMENT_BYTES = 16 << 20;
 /** Of a request: in JSON, a character of a statement may take six bytes. */
 const MAX_BODY_BYTES = 6 * MAX_STATEMENT_BYTES;
-/** Milliseconds that a result is kept. */
+/** Milliseconds that a result is kept, and the number of results. */
 const RESULT_LIFETIME = 3_600_000;
+const MAX_RESULTS = 100;
+/** Number of statements whose state is known; Databricks knows it for 12 hours. */
+const MAX_STATEMENTS = 10_000;
+/** The most parameters that Postgres takes. */
+const MAX_PARAMETERS = 65_535;
 
 /** SQL warehouses and the Statement Execution API: `/api/2.0/sql/`. */
 export class WarehouseApi {
@@ -173,12 +178,15 @@ export class WarehouseApi {
     return { external_links: [{ ...about, byte_count: chunk.size, ...more, ...this.#links.link(id, index) }] };
   }
 
-  /** Removes the results that are an hour old. */
+  /** Removes old results, and forgets statements that were over long ago: a server may run for weeks. */
   async #expire(): Promise<void> {
     const before = this.#options.now().getTime() - RESULT_LIFETIME;
-    for (const statement of this.#statements.values()) {
-      if (statement.state === "SUCCEEDED" && (statement.overAt ?? Infinity) < before) await statement.close();
+    const over = [...this.#statements.values()].filter(({ overAt }) => overAt !== undefined);
+    const kept = over.filter(({ result }) => result !== undefined);
+    for (const [at, statement] of kept.entries()) {
+      if (at < kept.length - MAX_RESULTS || statement.overAt! < before) await statement.close();
     }
+    for (const { id } of over.slice(0, -MAX_STATEMENTS)) this.#statements.delete(id);
   }
 }
 
@@ -228,6 +236,7 @@ export function readRequest(fields: Record<string, unknown>): StatementRequest {
 function readParameters(value: unknown): Parameter[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw invalid("Field 'parameters' must be a list");
+  if (value.length > MAX_PARAMETERS) throw invalid(`A statement takes ${MAX_PARAMETERS} parameters at most`);
   const names = new Set<string>();
   return value.map((item) => {
     const fields = record(item);
@@ -257,11 +266,13 @@ function text(fields: Record<string, unknown>, name: string): string {
   return value;
 }
 
-/** A text; undefined where there is none, or an empty one unless that is allowed. */
-function optionalText(fields: Record<string, unknown>, name: string, empty = false): string | undefined {
+/** A text; undefined where there is none. A value may also be empty, or have any character: Postgres decides. */
+function optionalText(fields: Record<string, unknown>, name: string, isValue = false): string | undefined {
   const value = fields[name];
-  if (value === undefined || value === null || value === "" && !empty) return undefined;
+  if (value === undefined || value === null || value === "" && !isValue) return undefined;
   if (typeof value !== "string") throw invalid(`Field '${name}' must be a string`);
+  // In Postgres's protocol it would end the text.
+  if (value.includes("\0") && !isValue) throw invalid(`Field '${name}' has a character of code zero`);
   return value;
 }
 

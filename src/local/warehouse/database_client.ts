@@ -99,10 +99,10 @@ export class DatabaseClient {
     return rows;
   }
 
-  /** Prepares a statement whose parameters have these types. Returns the columns of its result; none without a result. */
-  async prepare(sql: string, types: readonly number[]): Promise<DescribedColumn[]> {
+  /** Prepares a statement whose parameters have these types. Returns the columns of its result; undefined without a result. */
+  async prepare(sql: string, types: readonly number[]): Promise<DescribedColumn[] | undefined> {
     const parse = frame("P", STATEMENT, cstring(sql), int16(types.length), ...types.map(int32));
-    let columns: DescribedColumn[] = [];
+    let columns: DescribedColumn[] | undefined;
     await this.#connection.write(concatBytes([parse, frame("D", letter("S"), STATEMENT), SYNC]));
     await this.#untilReady((message) => {
       if (type(message) === "T") columns = readColumns(message);
@@ -128,7 +128,8 @@ export class DatabaseClient {
     await this.#connection.write(concatBytes([bind, executeOf(most), FLUSH]));
     let tag: string | undefined;
     let copies = false;
-    for (;;) {
+    let empty = false;
+    while (!empty) {
       const message = this.#framer.next() ?? await this.#next(); // waits only where it must: there may be millions of rows
       const kind = type(message);
       if (kind === "D") {
@@ -140,13 +141,15 @@ export class DatabaseClient {
       } else if (kind === "G") await this.#connection.write(frame("f", cstring("a warehouse has no COPY FROM STDIN")));
       else if (kind === "E") await this.#fail(message);
       else if (kind === "H") copies = true;
-      else if (kind === "C" || kind === "I") {
+      else if (kind === "I") empty = true;
+      else if (kind === "C") {
         tag = readCString(message, 5).text;
         break;
       }
     }
     await this.#connection.write(SYNC);
     await this.#untilReady(() => {});
+    if (empty) throw new DatabaseError({ C: "42617", M: "the statement is empty" });
     if (copies) throw new DatabaseError({ C: "0A000", M: "a warehouse has no COPY TO STDOUT" });
     return tag;
   }

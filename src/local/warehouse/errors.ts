@@ -81,7 +81,7 @@ function errorClass(error: DatabaseError): ErrorClass {
   if (name !== undefined) return name;
   // Databricks has no such error: the words are Postgres's.
   const more = [error.detail, error.hint].filter((text) => text !== undefined).map((text) => `\n${text}`);
-  return { name: "LOCAL_POSTGRES_ERROR", text: `${message}${more.join("")}` };
+  return { name: "LOCAL_POSTGRES_ERROR", text: `${message}${more.join("")}`.replace(/(\w)$/, "$1.") };
 }
 
 function ticked(name: string): string {
@@ -119,6 +119,7 @@ const CLASSES: Record<string, (quoted: string[], message: string, error: Databas
     text: near === undefined ? `${message}.` : `Syntax error at or near ${near === "" ? "end of input" : `'${near}'`}.`,
     position: "parser",
   }),
+  "42617": () => ({ name: "PARSE_EMPTY_STATEMENT", text: "Syntax error, unexpected empty statement." }),
   "42883": (_, message) => {
     const routine = /^function ([^(]+)\(/.exec(message)?.[1];
     return routine === undefined ? { name: "DATATYPE_MISMATCH", sqlstate: "42K09", text: `${message}.` } : {

@@ -189,13 +189,14 @@ export class Statement {
 
   async #execute(client: DatabaseClient, { sql, types, values }: Translation): Promise<void> {
     await this.#checkNamespace(client);
-    this.#columns = await client.prepare(sql, types);
+    const columns = await client.prepare(sql, types);
+    this.#columns = columns ?? [];
     this.#types = await columnTypes(client, this.#columns);
     this.#stop.signal.throwIfAborted();
     this.#result = await this.#collector();
     const formats = this.#types.map(({ asText }) => asText ? 0 : 1);
     const tag = await client.execute(values, formats, (row) => this.#result!.add(row));
-    if (this.#columns.length === 0 && tag !== undefined) await this.#countRows(tag);
+    if (columns === undefined && tag !== undefined) await this.#countRows(tag);
     await this.#result.finish();
   }
 
