@@ -45,7 +45,8 @@ function register(test: { name: string; ignore: boolean }, fn: () => Promise<voi
   Deno.test({ ...test, sanitizeOps: false, sanitizeResources: false, fn });
 }
 
-function programOn({ env }: LocalLakebase): ConformanceTest["program"] {
+/** Runs programs whose environment names a local Lakebase. */
+export function programOn({ env }: LocalLakebase): ConformanceTest["program"] {
   return async (command, ...args) => {
     const { success, stdout, stderr } = await new Deno.Command(command, { args, env, stdin: "null" }).output();
     const text = new TextDecoder().decode(stdout);
