@@ -40,7 +40,7 @@ export { show } from "./src/api/show.ts";
 // What those take and give, by name; nothing below exists at run time.
 export type { LakebaseErrorCode, LakebaseErrorOptions, NamedOptions, OptionValue } from "./src/core/errors.ts";
 export type { CheckFacts, CheckStep } from "./src/doctor/checkup.ts";
-export type { Checkup } from "./src/api/check.ts";
+export type { Checkup, ExtraSteps } from "./src/api/check.ts";
 export type { ExploreOptions } from "./src/catalog/relation.ts";
 export type { ColumnInfo, ConstraintInfo, IndexInfo, TableFacts } from "./src/explore/describe.ts";
 export type { DiffOptions, RowDifference, TableDiffFacts } from "./src/explore/diff/rows.ts";

@@ -7,20 +7,29 @@ import {
   runSteps,
 } from "../doctor/checkup.ts";
 import { CheckState } from "../doctor/steps.ts";
+import { readVolumePath } from "../core/volume_path.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
+import { checkUnstoppable, type OptionChecks } from "../sql/options.ts";
 import { type Listing, makeListing } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
 
 /** The steps of connecting: a row for each, in order. It draws itself as a table. */
 export type Checkup = Listing<CheckStep> & CheckFacts;
 
+/** What is checked besides connecting. */
+export interface ExtraSteps {
+  /** A Volume, or a path in it: whether this login may read it. @default {none} */
+  volume?: string;
+}
+
 /**
  * Finds out why `connect()` fails. It runs each step of connecting by itself, from the settings to a query, and says what to
  * do about the first step that fails. It shows no secrets.
  *
  * @param options The options of `connect()`.
+ * @param extra What is checked besides, such as `{ volume: "/Volumes/main/raw/landing" }`.
  * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; and `ok` as a
  * property. In a cell it draws itself, with or without `await`. It does not throw if a step fails.
  *
@@ -34,18 +43,32 @@ export type Checkup = Listing<CheckStep> & CheckFacts;
  * assert.equal(checkup.find(({ step }) => step === "query")?.outcome, "ok");
  * ```
  */
-export function check(options: ConnectOptions = {}): Lookup<Checkup> {
-  return new Lookup(() => diagnose(options));
+export function check(options: ConnectOptions = {}, extra: ExtraSteps = {}): Lookup<Checkup> {
+  return new Lookup(() => {
+    const { volume } = checkUnstoppable("check", extra, EXTRA_STEPS, '{ volume: "/Volumes/main/raw/landing" }');
+    return diagnose(options, {}, volume === undefined ? [] : [volume]);
+  });
 }
 
+const EXTRA_STEPS: OptionChecks<ExtraSteps> = {
+  volume: [
+    (value) => typeof value === "string" && typeof readVolumePath(value) !== "string",
+    "the path of a Volume, /Volumes/catalog/schema/volume",
+  ],
+};
+
 /** {@linkcode check}, started at once, with what stops it. */
-export async function diagnose(options: ConnectOptions, checkOptions: CheckOptions = {}): Promise<Checkup> {
+export async function diagnose(
+  options: ConnectOptions,
+  checkOptions: CheckOptions = {},
+  volumes: readonly string[] = [],
+): Promise<Checkup> {
   const started = performance.now();
   try {
     const { settings, found, envFile, release } = await readSettings(options);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return makeListing(await runSteps(new CheckState(settings, found), checkOptions));
+    return makeListing(await runSteps(new CheckState(settings, found, volumes), checkOptions));
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
     const detail = (checkOptions.messageOf ?? messageOf)(error);

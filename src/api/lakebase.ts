@@ -69,7 +69,7 @@ export interface LakebaseParts {
   /** The SQL warehouse that the settings name. */
   warehouse?: string | undefined;
   /** Runs each step of connecting by itself. */
-  check: () => Promise<Checkup>;
+  check: (volumes: readonly string[]) => Promise<Checkup>;
   /** Stops what belongs to the connection, such as a local Lakebase. */
   onClose?: () => Promise<void> | void;
 }
@@ -126,6 +126,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
   readonly #own: Queryable;
   /** The session for a statement: inside the function of a transaction, the transaction's. */
   readonly #find = (): Session => inScope(this.#session);
+  /** The Volumes that were used. */
+  readonly #volumes = new Set<string>();
   #closing: Promise<void> | undefined;
 
   /** Made by {@linkcode connect}. */
@@ -137,7 +139,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
       parts.pool,
       parserSource(parts.types),
       () => this.#place(),
-      volumesOf(parts.workspace),
+      volumesOf(parts.workspace, this.#volumes),
     );
     this.#session = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : this.#connections;
     this.#own = queryable(this.#find);
@@ -406,7 +408,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /**
    * Runs each step of connecting again, on a new connection, and says what to do about the first step that fails. Use it for a
-   * connection that used to work; if `connect()` itself fails, use the module's `check()`.
+   * connection that used to work; if `connect()` itself fails, use the module's `check()`. If the connection has used Volumes,
+   * there is a step for each.
    *
    * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; and `ok` as a property. In a cell it draws itself.
    *
@@ -422,7 +425,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   check(...none: []): Lookup<Checkup> {
     return new Lookup(async () => {
       takesNothing("check", none, "the options of connecting were given to connect()");
-      return await this.#parts.check();
+      return await this.#parts.check([...this.#volumes]);
     });
   }
 

@@ -54,7 +54,7 @@ export async function openConnection({ settings, found, warehouse, release }: Re
       types,
       workspace: settings.workspace === undefined && settings.login === undefined ? undefined : workspace,
       warehouse,
-      check: async () => makeListing(await runSteps(new CheckState(settings, found))),
+      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, found, volumes))),
       onClose: release,
     });
   } catch (error) {

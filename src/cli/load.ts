@@ -40,6 +40,7 @@ Examples:
   lakebase load app.trips trips.ndjson.gz --replace
   lakebase load trips trips/ --create
   lakebase load trips 'trips/**/*.parquet'
+  lakebase load trips /Volumes/main/raw/landing/trips/
   printf 'id,zone\\\\n1,Harlem\\\\n' | lakebase load --local --data-dir .lakebase trips - --format csv --create`;
 
 /** Sets up `lakebase load`. */

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import { LakebaseError } from "../core/errors.ts";
 import { late } from "../core/late.ts";
+import { names } from "./connection.ts";
 import { print } from "./output.ts";
 
 interface LocalValues {
@@ -8,6 +9,8 @@ interface LocalValues {
   dataDir?: string;
   user?: string;
   passwords?: string;
+  volumes?: string[];
+  volumesDir?: string;
   postgresPort: number;
   workspacePort: number;
 }
@@ -34,6 +37,8 @@ export function configure(command: Command, stopped: AbortSignal): void {
       "--passwords <file>",
       "let roles log in with the passwords in this file, which has a line ROLE=PASSWORD for each",
     )
+    .option("--volumes <names>", "the full names of the Volumes (default: main.raw.landing)", names)
+    .option("--volumes-dir <folder>", "keep the files of the Volumes in this folder (default: keep no files)")
     .option("--postgres-port <number>", "serve Postgres on this port; 0 is any free one", port, 0)
     .option("--workspace-port <number>", "serve the workspace API on this port; 0 is any free one", port, 0)
     .addHelpText("after", EXAMPLES)

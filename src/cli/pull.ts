@@ -32,6 +32,7 @@ The target is a .csv, .tsv, .ndjson, .arrow or .parquet file, a text file that e
 file appears only when it is complete, and then replaces an existing one. A failure or Ctrl-C leaves nothing behind.
 A target that ends in / is a folder of files, in Parquet unless --format says otherwise. Spark, DuckDB, polars and
 "lakebase load" read such a folder as one table.
+A target that begins with /Volumes/ is in a Volume of the workspace, and can be pulled to and loaded from like a file here.
 ${LOGIN_HELP}
 
 Examples:
@@ -39,6 +40,7 @@ Examples:
   lakebase pull trips trips.csv.gz --columns id,zone --parallel 4
   lakebase pull trips trips/ --parallel 4
   lakebase pull trips trips/ --partition-by year,zone --replace
+  lakebase pull trips /Volumes/main/raw/landing/trips.parquet
   lakebase pull --sql 'SELECT * FROM trips WHERE zone = $zone' -p zone=Harlem harlem.csv
   lakebase pull --local --sql 'SELECT n FROM generate_series(1, 1000) AS n' numbers.arrow
   lakebase pull trips - --format csv | head`;

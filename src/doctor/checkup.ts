@@ -1,7 +1,7 @@
 import { redact } from "../core/errors.ts";
 import { fieldsFor, type ListingParts } from "../explore/listing.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
-import { type CheckState, type Finding, STEPS } from "./steps.ts";
+import { type CheckState, extraSteps, type Finding, STEPS } from "./steps.ts";
 
 /** How a checkup is made. */
 export interface CheckOptions extends StopOptions {
@@ -20,7 +20,7 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
   await using state = initial;
   const steps: CheckStep[] = [];
   let failed: string | undefined;
-  for (const [step, run] of STEPS) {
+  for (const [step, run] of [...STEPS, ...extraSteps(state)]) {
     stop.signal?.throwIfAborted();
     const started = performance.now();
     const finding = failed === undefined

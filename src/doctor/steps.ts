@@ -5,6 +5,8 @@ import { confirmHost, type Endpoint, findEndpoint } from "../auth/endpoint.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { countText } from "../core/text.ts";
+import { Volumes } from "../lake/volumes.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";
 import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
@@ -47,8 +49,12 @@ export class CheckState implements AsyncDisposable {
   /** The pool that has logged in. */
   pool: LakebasePool | undefined;
 
+  /** The paths of Volumes that are used. */
+  readonly volumes: readonly string[];
+
   /** Made of settings, without a request to anyone. */
-  constructor(settings: Settings, found: readonly Setting[]) {
+  constructor(settings: Settings, found: readonly Setting[], volumes: readonly string[] = []) {
+    this.volumes = volumes;
     const { workspace: client, login, connectTimeout } = settings;
     this.settings = settings;
     this.found = found;
@@ -92,6 +98,19 @@ export const STEPS: readonly (readonly [name: string, run: Step])[] = [
   ["query", checkQuery],
   ["clock", checkClocks],
 ];
+
+/** The steps for what is used besides the database: one for each Volume. */
+export function extraSteps({ volumes }: CheckState): readonly (readonly [name: string, run: Step])[] {
+  return volumes.map((path) => ["volume", (state, signal) => checkVolume(path, state, signal)] as const);
+}
+
+async function checkVolume(path: string, { workspace }: CheckState, signal: AbortSignal): Promise<Finding> {
+  const volumes = new Volumes(workspace, { signal });
+  const found = await volumes.stat(path);
+  if (found === undefined) return { outcome: "failed", detail: `there is no file or folder ${path} in the Volume` };
+  if (!found.isFolder) return `${path} is a file that can be read`;
+  return `${path} can be read; it has ${countText((await volumes.list(path)).length, "item")}`;
+}
 
 function checkRuntime(): Promise<Finding> {
   const { deno, v8, typescript } = Deno.version;

@@ -44,8 +44,8 @@ export interface TransactionState {
   leave(): void;
 }
 
-/** Opens the Volumes of a workspace. */
-export type OpenVolumes = (signal: AbortSignal | undefined) => Promise<FileStore>;
+/** Opens the Volumes of a workspace, for a path; the signal ends what is read. */
+export type OpenVolumes = (path: string, signal: AbortSignal | undefined) => Promise<FileStore>;
 
 /** Where statements run: on any connection of a pool, or on the one of a transaction. */
 export interface Session {
@@ -61,7 +61,7 @@ export interface Session {
   readonly signal: AbortSignal | undefined;
   /** The name of the connection that its statements run on, while more than one is open. */
   readonly place?: (() => string | undefined) | undefined;
-  /** Opens the Volumes of the workspace that the connection's login belongs to; the signal ends what is read from them. */
+  /** Opens the Volumes of the workspace that the connection's login belongs to. */
   readonly volumes?: OpenVolumes | undefined;
   /** How many connections there may be. */
   readonly connections: number;

@@ -46,7 +46,7 @@ export class Stores {
 
   async #open(path: string): Promise<FileStore> {
     const open = await until(this.#find?.(), this.#signal);
-    if (open !== undefined) return await open(this.#signal);
+    if (open !== undefined) return await open(path, this.#signal);
     throw new LakebaseError(
       "BAD_SETTING",
       `Cannot open ${path}: a Volume is in a workspace, and these rows came from no connection to one`,

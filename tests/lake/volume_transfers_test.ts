@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { connect, type Lakebase, LakebaseError, type PullOptions } from "../../mod.ts";
+import { check, connect, type Lakebase, LakebaseError, type PullOptions } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
-import { localTests } from "../support/lakebase.ts";
+import { localTests, optionsOf } from "../support/lakebase.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-volumes-" });
 Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
@@ -236,10 +236,33 @@ transferTest("a folder is no file, and a file is no folder", async ({ db }) => {
   assert.match((await failure(db.load("trips", `${ROOT}/folder.csv/`))).message, /the folder has no data files|empty/);
 });
 
+transferTest("a checkup has a step for each Volume that was used, and for one that is named", async ({ db, local }) => {
+  assert.equal((await db.check()).at(-1)!.step, "clock");
+  await db.pull("trips", `${ROOT}/t.csv`);
+  const [used] = (await db.check()).filter(({ step }) => step === "volume");
+  assert.deepEqual([used!.outcome, used!.detail], ["ok", `${ROOT} can be read; it has 1 item`]);
+  local.faults.workspace("HEAD */fs/*", { status: 403 });
+  const [refused] = (await db.check()).filter(({ step }) => step === "volume");
+  assert.equal(refused!.outcome, "failed");
+  assert.match(refused!.detail, /this login may not read it; it needs the privilege READ VOLUME/);
+  local.faults.reset();
+  const named = await check(optionsOf(local), { volume: "/Volumes/main/raw/nope" });
+  assert.equal(named.ok, false);
+  assert.match(named.at(-1)!.detail, /there is no Volume main\.raw\.nope/);
+  assert.equal((await check(optionsOf(local), { volume: `${ROOT}/t.csv` })).at(-1)!.outcome, "ok");
+  await assert.rejects(Promise.resolve(check({}, { volume: "here" })), {
+    code: "BAD_PARAMETER",
+    message: /\/Volumes\/catalog/,
+  });
+});
+
 localTest("a connection without a workspace says that it has no Volumes", async ({ local }) => {
   const { PGHOST: host, PGPORT: port } = local.env;
   await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
   const error = await failure(db.sql`SELECT 1`.pull(`${ROOT}/t.csv`));
   assert.equal(error.code, "BAD_SETTING");
-  assert.match(error.message, /Cannot open a Volume: this connection has a native password/);
+  assert.match(
+    error.message,
+    /Cannot open \/Volumes\/main\/raw\/landing\/t\.csv: this connection has a native password/,
+  );
 });

@@ -17,4 +17,4 @@ const names: string[] = [];
 for await (const { name } of w.files.listDirectoryContents({ directory_path: `${volume}/sub` })) names.push(name!);
 assert.deepEqual(names, ["a.bin"]);
 await assert.rejects(async () => await w.files.download({ file_path: `${volume}/sub/b.bin` }));
-console.log("done");
+await Deno.stdout.write(new TextEncoder().encode("done\n"));
