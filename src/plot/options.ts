@@ -13,25 +13,25 @@ export interface PlotOptions {
    */
   mark?: PlotMark;
   /**
-   * A column, or what is computed of one: `avg(fare)`, `sum`, `min`, `max`, `median`, `stddev`, `count(fare)`, `count()`. A
-   * query has it computed by the database.
+   * A column, or a number that is computed from one: `avg(fare)`, `sum`, `min`, `max`, `median`, `stddev`, `count(fare)`,
+   * `count()`. For a query, the database computes it.
    */
   x?: string;
-  /** As {@linkcode x}. Of a plain column bars and areas draw the sum for each `x`, lines the mean. */
+  /** As {@linkcode x}. For a plain column, bars and areas draw the sum for each `x`, and lines the mean. */
   y?: string;
-  /** A column whose values have a color each, the ten most frequent at most; of a heat map what its color shows. */
+  /** A column: each of its values, at most the ten most frequent, gets a color. In a heat map, what the color shows. */
   color?: string;
-  /** A column whose values have a chart each, the twelve most frequent at most. */
+  /** A column: each of its values, at most the twelve most frequent, gets a chart of its own. */
   facet?: string;
-  /** Above the chart. @default {what is drawn, such as `avg(fare) by zone`} */
+  /** The text above the chart. @default {what is drawn, such as `avg(fare) by zone`} */
   title?: string;
-  /** Pixels. @default {480, or more for many bars} */
+  /** The width in pixels. @default {480, or more for many bars} */
   width?: number;
-  /** Pixels. @default {280} */
+  /** The height in pixels. @default {280} */
   height?: number;
   /**
-   * A piece of Vega-Lite that is laid over the chart's own, object by object. Its fields are `x`, `y`, `color`, `facet`, and
-   * `x2`, `y2` where a bin ends.
+   * A part of a Vega-Lite specification, merged into the chart's own. The fields of the data are `x`, `y`, `color`, `facet`,
+   * and for the end of a bin `x2` and `y2`.
    */
   spec?: Record<string, unknown>;
 }

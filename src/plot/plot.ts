@@ -16,7 +16,7 @@ const VEGA_LITE = "application/vnd.vegalite.v5+json";
 const MOST_BYTES = 960_000;
 
 /**
- * A chart: as Vega-Lite, as a picture, and in words. In a cell it draws itself.
+ * A chart, as Vega-Lite, as a picture, and in words. It draws itself in a cell.
  *
  * @example
  * ```ts
@@ -32,13 +32,13 @@ const MOST_BYTES = 960_000;
  * ```
  */
 export class Plot {
-  /** The chart as Vega-Lite 5, its data included. */
+  /** The chart as a Vega-Lite 5 specification, with its data. */
   readonly spec: Record<string, unknown>;
-  /** What is drawn, by `x`, `y`, `color` and `facet`. */
+  /** The drawn data: objects with the keys `x`, `y`, `color` and `facet`. */
   readonly data: readonly Record<string, string | number>[];
   /** The chart as a picture. */
   readonly svg: string;
-  /** What it shows, of how many rows, and what was left out. */
+  /** What the chart shows, from how many rows, and what was left out. */
   readonly summary: string;
 
   /** Made by `plot()`. */
