@@ -105,6 +105,9 @@ export async function openLakehouse(
   return new Lakehouse({ warehouse: opened, engine, sql: sqlFor(warehouseEngine(engine)), workspace: origin, release });
 }
 
+/** Runs the statements of a lakehouse. */
+export const ENGINE: unique symbol = Symbol("lakebase.engine");
+
 /** What a {@linkcode Lakehouse} is made of. */
 export interface LakehouseParts {
   /** The warehouse. */
@@ -148,6 +151,11 @@ export class Lakehouse implements AsyncDisposable {
   constructor(parts: LakehouseParts) {
     this.sql = parts.sql;
     this.#parts = parts;
+  }
+
+  /** @internal */
+  get [ENGINE](): WarehouseEngine {
+    return this.#parts.engine;
   }
 
   /** The warehouse's id and name. */

@@ -4,6 +4,7 @@ import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
 import { jsonRowReader } from "../lake/json_rows.ts";
+import { type CatalogColumn, listColumns } from "../lake/catalog.ts";
 import type { ArrowChunk } from "../lake/arrow_chunk.ts";
 import { arrowChunks, arrowStream } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
@@ -159,6 +160,26 @@ export class WarehouseEngine {
     return new WarehousePlan(result.inline.map(([line]) => line ?? "").join("\n").trimEnd(), this.place);
   }
 
+  /** The rows as texts, as Postgres writes their values. */
+  async texts(query: Fragment, stops: StopOptions): Promise<{
+    fields: readonly Field[];
+    /** The statement's command, such as `CREATE`. */
+    command: string;
+    rows: AsyncIterable<(string | null)[][]>;
+  }> {
+    const statement = compileForWarehouse(query);
+    const stop = stoppable(stops);
+    try {
+      const result = await this.#warehouse.execute(statement, { inline: false, signal: stop.signal });
+      const { fields, batches } = await open(result);
+      const { tag: command } = this.#outcome(statement.text, fields, 0, result, 0);
+      return { fields, command, rows: disposing(textsOf(batches, fields), stop) };
+    } catch (error) {
+      stop[Symbol.dispose]();
+      throw error;
+    }
+  }
+
   /** Runs a statement of this module for its rows. */
   async ask(query: Fragment, stops: StopOptions): Promise<Result> {
     const statement = compileForWarehouse(query);
@@ -171,6 +192,15 @@ export class WarehouseEngine {
     }
     rows[OUTCOME] = this.#outcome(statement.text, fields, rows.length, result, result.elapsed);
     return rows;
+  }
+
+  /** The columns of the catalog's tables, for completion. */
+  async columnNames(most: number): Promise<
+    { catalog: string | undefined; schema: string | undefined; columns: CatalogColumn[] }
+  > {
+    const { catalog, schema } = this.#warehouse;
+    const columns = await listColumns((query) => this.ask(query, {}), catalog, most);
+    return { catalog: catalog ?? columns[0]?.catalog, schema, columns };
   }
 
   async #open(query: Fragment, signal: AbortSignal | undefined): Promise<Opened> {
@@ -231,6 +261,24 @@ async function open(result: WarehouseResult): Promise<Opened> {
     }
   };
   return { result, fields: own, columns, batches: batches() };
+}
+
+async function* textsOf(
+  batches: AsyncIterable<Batch>,
+  fields: readonly Field[],
+): AsyncGenerator<(string | null)[][], void, void> {
+  const { serverText } = await import("../transfer/pull/in_memory.ts");
+  for await (const { rows, columns } of batches) {
+    const cells = columns.map((column, at) => {
+      const read = serverText(column);
+      if (fields[at]!.oid !== INTERVAL) return read;
+      return (row: number) => {
+        const text = read(row);
+        return text === null ? null : intervalText(text);
+      };
+    });
+    yield Array.from({ length: rows }, (_, row) => cells.map((cell) => cell(row)));
+  }
 }
 
 /** Nested values may come as texts of JSON. */

@@ -62,10 +62,11 @@ export class CatalogSender {
   readonly #names = new Set<string>();
   #running = 0;
   #sending = false;
-  /** The session whose catalog is to be read next. */
-  #wanted: Session | undefined;
+  /** What is to be read next. */
+  #wanted: Wanted | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #sent: Session | undefined;
+  /** What the kernel has the whole catalog of. */
+  #sent: object | undefined;
   #sentAt = -Infinity;
 
   /** Pauses while a cell runs. Dispose of the returned object when the cell has ended. */
@@ -88,35 +89,105 @@ export class CatalogSender {
    * @param name The connection's name in the notebook.
    */
   use(session: Session, name?: string): void {
-    session.learned.onChange = () => this.#request(session);
-    const isNew = name !== undefined && !this.#names.has(name);
-    if (isNew) this.#names.add(name);
-    if (isNew || this.#sent !== session || Date.now() - this.#sentAt >= STALE_MS) this.#request(session);
+    const wanted: Wanted = {
+      of: session,
+      delay: () => systemCatalogs.has(session) ? QUIET_MS : FIRST_MS,
+      send: (connections, isBusy) => sendCatalog(session, connections, isBusy),
+    };
+    session.learned.onChange = () => this.#request(wanted);
+    this.#use(wanted, name, STALE_MS);
   }
 
-  #request(session: Session): void {
-    this.#wanted = session;
+  /**
+   * {@linkcode use} for a lakehouse, whose catalog is read less often: a statement on a warehouse costs money.
+   *
+   * @param lakehouse The lakehouse.
+   * @param name Its name in the notebook.
+   */
+  useLakehouse(lakehouse: LakehouseCatalog, name?: string): void {
+    const send = async (connections: string[], isBusy: () => boolean) => {
+      if (isBusy()) return false;
+      await sendToKernel("lakebase_catalog", { connections, ...await findLakehouseCatalog(lakehouse) });
+      return true;
+    };
+    this.#use({ of: lakehouse, delay: () => QUIET_MS, send }, name, STALE_LAKEHOUSE_MS);
+  }
+
+  #use(wanted: Wanted, name: string | undefined, stale: number): void {
+    const isNew = name !== undefined && !this.#names.has(name);
+    if (isNew) this.#names.add(name);
+    if (isNew || this.#sent !== wanted.of || Date.now() - this.#sentAt >= stale) this.#request(wanted);
+  }
+
+  #request(wanted: Wanted): void {
+    this.#wanted = wanted;
     this.#schedule();
   }
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#wanted === undefined || this.#running > 0 || this.#sending) return;
-    this.#timer = setTimeout(() => this.#send(), systemCatalogs.has(this.#wanted) ? QUIET_MS : FIRST_MS);
+    this.#timer = setTimeout(() => this.#send(), this.#wanted.delay());
     Deno.unrefTimer(this.#timer);
   }
 
   async #send(): Promise<void> {
-    const session = this.#wanted!;
+    const { of, send } = this.#wanted!;
     this.#wanted = undefined;
     this.#timer = undefined;
     this.#sending = true;
     // Nobody waits for the message, and completion goes on with the last one.
-    const whole = await sendCatalog(session, [...this.#names], () => this.#running > 0).catch(() => false);
+    const whole = await send([...this.#names], () => this.#running > 0).catch(() => false);
     this.#sending = false;
-    this.#sent = whole ? session : undefined;
+    this.#sent = whole ? of : undefined;
     this.#sentAt = Date.now();
     this.#schedule();
   }
+}
+
+/** A catalog that is to be read and sent. */
+interface Wanted {
+  /** What it is the catalog of. */
+  of: object;
+  /** The milliseconds to wait before it is read. */
+  delay: () => number;
+  /** Reads and sends it. Returns whether that was all of it. */
+  send: (connections: string[], isBusy: () => boolean) => Promise<boolean>;
+}
+
+/** The names of a lakehouse. */
+export interface LakehouseCatalog {
+  /** Lists the columns of the tables of the catalog. */
+  columnNames(
+    most: number,
+  ): Promise<{ catalog: string | undefined; schema: string | undefined; columns: ColumnName[] }>;
+}
+
+/** A column, with its table. */
+export interface ColumnName {
+  schema: string;
+  table: string;
+  column: string;
+  type: string;
+  nullable: boolean;
+}
+
+/** How long the catalog of a lakehouse stays as it is, for completion. */
+const STALE_LAKEHOUSE_MS = 600_000;
+
+/** The catalog of a lakehouse, as the kernel's `parseCatalog` takes it. */
+export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundCatalog & { catalog: string }> {
+  const { catalog = "", schema = "default", columns } = await lakehouse.columnNames(MAX_COLUMNS);
+  const tables = new Map<
+    string,
+    { schema: string; name: string; kind: string; visible: boolean; columns: unknown[] }
+  >();
+  for (const { schema: own, table, column, type, nullable } of columns) {
+    const key = JSON.stringify([own, table]);
+    const found = tables.get(key) ?? { schema: own, name: table, kind: "r", visible: own === schema, columns: [] };
+    found.columns.push([column, type, !nullable]);
+    tables.set(key, found);
+  }
+  return { ...bounded([...tables.values()], []), catalog };
 }
 
 /** The system's own catalog. It never changes, and reading it takes much longer than reading a person's tables. */

@@ -1,5 +1,6 @@
 import { countOpenConnections, currentConnection, whenOpened } from "../api/connect.ts";
 import { Lakebase, SESSION } from "../api/lakebase.ts";
+import { ENGINE, Lakehouse } from "../api/lakehouse.ts";
 import { type Query, SHOWN_ROWS_OF } from "../api/query.ts";
 import { show } from "../api/show.ts";
 import type { Sql } from "../api/sql.ts";
@@ -12,7 +13,7 @@ import { Fragment } from "../sql/fragment.ts";
 import { Result } from "../api/result.ts";
 import type { Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
-import { CatalogSender } from "./completion_catalog.ts";
+import { CatalogSender, type LakehouseCatalog } from "./completion_catalog.ts";
 import { explainNotTogether, runTogether } from "./statements.ts";
 
 /** The options of a `%%sql` cell or a `%sql` line, as the kernel read them. */
@@ -56,8 +57,10 @@ export interface SqlCellConnections {
   current: () => Promise<SqlCellTarget>;
   /** The number of open connections. */
   countOpen: () => Promise<number>;
-  /** The session of a connection; `undefined` for a transaction. */
+  /** The session of a connection; `undefined` for a transaction and for a lakehouse. */
   session: (target: SqlCellTarget) => Session | undefined;
+  /** The catalog of a lakehouse; `undefined` for everything else. */
+  lakehouse?: (target: SqlCellTarget) => LakehouseCatalog | undefined;
 }
 
 /** The function that `%%sql` cells call. */
@@ -80,6 +83,7 @@ export function answerSqlCells(): void {
     current: currentConnection,
     countOpen: countOpenConnections,
     session: (db) => db instanceof Lakebase ? db[SESSION] : undefined,
+    lakehouse: (lake) => lake instanceof Lakehouse ? lake[ENGINE] : undefined,
   });
   Object.defineProperty(globalThis, HOOK, { value, configurable: true });
   whenOpened(() => {
@@ -102,6 +106,8 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const outcome = await run(target, options, statements, session);
     if (store !== undefined) assign(store, keep!, outcome);
     if (session !== undefined) catalog.use(session, options.connection);
+    const lakehouse = connections.lakehouse?.(target);
+    if (lakehouse !== undefined) catalog.useLakehouse(lakehouse, options.connection);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
     const drawing = draw(outcome, options);

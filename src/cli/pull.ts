@@ -15,9 +15,13 @@ import {
 } from "./connection.ts";
 import { print } from "./output.ts";
 import { addParameter, type Parameters, readScript, toFragment } from "./script.ts";
+import { addWarehouseOptions, checkWarehouse, type WarehouseValues, withWarehouse } from "./warehouse.ts";
 
 interface PullValues
-  extends ConnectionValues, Omit<PullOptions, "nullText" | "columns" | "partitionBy" | "signal" | "onProgress"> {
+  extends
+    ConnectionValues,
+    WarehouseValues,
+    Omit<PullOptions, "nullText" | "columns" | "partitionBy" | "signal" | "onProgress"> {
   sql?: string;
   file?: string;
   param?: Parameters;
@@ -75,7 +79,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--replace", "replace the dataset in an existing folder")
     .option("--timeout <seconds>", "cancel after this time", seconds)
     .option("--quiet", "show neither progress nor the result");
-  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  addConnectionOptions(addWarehouseOptions(command)).addHelpText("after", EXAMPLES);
   command.action((table: string | undefined, target: string | undefined, values: PullValues) =>
     pull([table, target], values, stopped)
   );
@@ -90,7 +94,15 @@ async function pull(words: (string | undefined)[], values: PullValues, stopped: 
   }
   const options = pullOptions(values, stopped);
   checkFormatOptions(options, planTarget(target, options).format); // before a compute wakes for it
+  checkWarehouse(values);
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
+  if (values.warehouse !== undefined) {
+    if (query === undefined) throw bad("with --warehouse, a pull takes a --sql or --file and a target");
+    return await withWarehouse(values, stopped, async (lake) => {
+      const result = await lake.sql`${query}`.pull(target, options);
+      if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
+    });
+  }
   const { parallel } = options;
   const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one more counts the rows
   await withDatabase(connection, stopped, async (db) => {

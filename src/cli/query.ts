@@ -13,8 +13,15 @@ import { withOutput } from "./output.ts";
 import { type FormatOptions, FORMATS } from "./rows.ts";
 import { runScript } from "./run_script.ts";
 import { addParameter, type Parameters, readScript } from "./script.ts";
+import {
+  addWarehouseOptions,
+  checkWarehouse,
+  runInWarehouse,
+  type WarehouseValues,
+  withWarehouse,
+} from "./warehouse.ts";
 
-interface QueryValues extends ConnectionValues, Omit<FormatOptions, "color"> {
+interface QueryValues extends ConnectionValues, WarehouseValues, Omit<FormatOptions, "color"> {
   file?: string;
   param?: Parameters;
   output?: string;
@@ -27,6 +34,8 @@ replaces $name in double quotes.
 
 Several statements run in order on one connection, each in its own transaction, as in psql; BEGIN and COMMIT put them into
 one transaction. The first statement that fails ends the command. Rows are printed as they arrive, all of them.
+
+With --warehouse, the SQL runs in a SQL warehouse of the workspace, in its dialect, each statement by itself.
 ${LOGIN_HELP}
 
 Examples:
@@ -34,7 +43,8 @@ Examples:
   lakebase query --local 'SELECT n, n * $factor::int AS product FROM generate_series(1, 3) AS n' -p factor=2
   lakebase query --local --format csv --output squares.csv 'SELECT n, n * n AS square FROM generate_series(1, 1000) AS n'
   echo 'CREATE TEMP TABLE zones (name text); TABLE zones' | lakebase query --local
-  lakebase query --local --format json 'SELECT now() AS time, ARRAY[1, 2] AS list'`;
+  lakebase query --local --format json 'SELECT now() AS time, ARRAY[1, 2] AS list'
+  lakebase query --local --warehouse 'Serverless Starter Warehouse' --catalog main 'SELECT count(*) AS tables FROM information_schema.tables'`;
 
 /** Sets up `lakebase query`. */
 export function configure(command: Command, stopped: AbortSignal): void {
@@ -57,14 +67,22 @@ export function configure(command: Command, stopped: AbortSignal): void {
       delimiter,
     )
     .option("--timeout <seconds>", "cancel a statement that takes longer", seconds);
-  addConnectionOptions(command).addHelpText("after", EXAMPLES);
+  addConnectionOptions(addWarehouseOptions(command)).addHelpText("after", EXAMPLES);
   command.action((sql: string | undefined, values: QueryValues) => query(sql, values, stopped));
 }
 
 async function query(sql: string | undefined, values: QueryValues, stopped: AbortSignal): Promise<void> {
   checkFormatOptions(values);
+  checkWarehouse(values);
   const script = await readScript({ ...values, text: sql }, stopped);
   const color = values.output === undefined && Deno.stdout.isTerminal() && !Deno.noColor;
+  if (values.warehouse !== undefined) {
+    return await withWarehouse(values, stopped, async (lake) => {
+      await withOutput(values.output, stopped, async (write) => {
+        await runInWarehouse(lake, script, { ...values, color, signal: stopped }, write);
+      });
+    });
+  }
   await withDatabase(values, stopped, async (db) => {
     await withOutput(values.output, stopped, async (write) => {
       await runScript(db[SESSION], script, { ...values, color, signal: stopped }, write);

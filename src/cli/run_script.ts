@@ -37,11 +37,15 @@ export async function runScript(
     try {
       await runStatement(own, bindParameters(statement, options.param ?? new Map()), options, write);
     } catch (error) {
-      const where = name === undefined && statements.length === 1 ? undefined : `${name ?? "SQL"}:${statement.line}`;
-      throw where === undefined ? error : located(error, where);
+      throw where({ name, statements }, statement, error);
     }
   }
   await own.end();
+}
+
+/** The error of a statement, with its place in the script if there are others. */
+export function where({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
+  return name === undefined && statements.length === 1 ? error : located(error, `${name ?? "SQL"}:${line}`);
 }
 
 async function runStatement(

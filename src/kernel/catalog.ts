@@ -4,6 +4,8 @@ export interface Catalog {
   functions: readonly CatalogFunction[];
   /** The notebook's variables that hold connections and that `%%sql` cells have named. */
   connections: readonly string[];
+  /** The catalog that names of a SQL warehouse may begin with; `undefined` for Postgres. */
+  catalog?: string | undefined;
 }
 
 /** A table, view or other relation. */
@@ -53,7 +55,7 @@ export const REFRESH_CATALOG = 'globalThis[Symbol.for("lakebase.cell")]?.refresh
  */
 export function parseCatalog(content: unknown): Catalog | undefined {
   if (!isRecord(content)) return undefined;
-  const { tables, functions, connections } = content;
+  const { tables, functions, connections, catalog } = content;
   if (!isList(tables, isTable) || !isList(functions, isFunction) || !isList(connections, isText)) return undefined;
   return {
     tables: tables.map((table) => ({
@@ -62,6 +64,7 @@ export function parseCatalog(content: unknown): Catalog | undefined {
     })),
     functions,
     connections,
+    ...(isText(catalog) ? { catalog } : {}),
   };
 }
 
@@ -99,7 +102,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 const MAX_NAMES = 100;
 
 const CONNECTING =
-  /(?:^|[\s;{(,])([\p{L}_$][\p{L}\p{N}_$]*)[ \t]*=\s*(?:await\s+)?(?:[\p{L}_$][\p{L}\p{N}_$]*\.)?connect\s*\(/gu;
+  /(?:^|[\s;{(,])([\p{L}_$][\p{L}\p{N}_$]*)[ \t]*=\s*(?:await\s+)?(?:[\p{L}_$][\p{L}\p{N}_$]*\.)?(?:connect|lakehouse)\s*\(/gu;
 
 /** The variables to which cells assign connections, found in the cells' text; for completion only. */
 export class ConnectionNames {
@@ -112,7 +115,7 @@ export class ConnectionNames {
 
   /** Adds the names from a cell that runs. */
   addFrom(source: string): void {
-    if (!source.includes("connect")) return;
+    if (!source.includes("connect") && !source.includes("lakehouse")) return;
     for (const [, name] of source.matchAll(CONNECTING)) {
       this.#names.delete(name!);
       if (this.#names.size < MAX_NAMES) this.#names.add(name!);

@@ -142,7 +142,11 @@ class CandidateFinder {
     if (table !== undefined) {
       yield* this.#columns([{ alias: name, columns: table.columns }]);
     }
-    if (schema !== undefined) return;
+    const { catalog } = this.#catalog ?? {};
+    if (schema !== undefined && schema !== catalog) return;
+    if (schema === undefined && name === catalog) {
+      for (const found of this.#schemas()) yield* this.#name(found, "schema");
+    }
     yield* this.#tables(({ schema }) => schema === name);
     yield* this.#functions(({ schema }) => schema === name);
   }
@@ -215,11 +219,16 @@ class CandidateFinder {
     if (!name.toLowerCase().startsWith(this.#prefix)) return;
     const plain = !this.#quoted && /^[a-z_][a-z0-9_$]*$/.test(name) && !RESERVED.has(name);
     yield {
-      text: plain ? name : quoteName(name),
+      text: plain ? name : this.#catalog?.catalog === undefined ? quoteName(name) : tickedName(name),
       type,
       ...(signature === undefined ? {} : { signature: showInvisible(signature) }),
     };
   }
+}
+
+/** A name in the quotes of a SQL warehouse, which have no escapes: a name that could run code is cut before the danger. */
+function tickedName(name: string): string {
+  return `\`${name.split(UNSAFE, 1)[0]!.replaceAll("`", "``")}\``;
 }
 
 const UNSAFE = new RegExp(`\\$\\{|${INVISIBLE}`);

@@ -144,6 +144,32 @@ export async function listSchemas(ask: Ask, catalog: string | undefined): Promis
   }));
 }
 
+/** A column, with its table. */
+export interface CatalogColumn {
+  catalog: string;
+  schema: string;
+  table: string;
+  column: string;
+  type: string;
+  nullable: boolean;
+}
+
+/** Lists the columns of a catalog's tables, up to a number. */
+export async function listColumns(ask: Ask, catalog: string | undefined, most: number): Promise<CatalogColumn[]> {
+  const rows = await ask(
+    text`SELECT * FROM ${view(catalog, "columns")} WHERE table_schema NOT IN ('information_schema', 'pg_catalog')
+      ORDER BY table_schema, table_name, ordinal_position LIMIT ${most}`,
+  );
+  return rows.map((row) => ({
+    catalog: String(row["table_catalog"]),
+    schema: String(row["table_schema"]),
+    table: String(row["table_name"]),
+    column: String(row["column_name"]),
+    type: String(row["full_data_type"] ?? row["data_type"]),
+    nullable: row["is_nullable"] !== "NO",
+  }));
+}
+
 /**
  * Describes a table.
  *

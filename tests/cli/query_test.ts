@@ -160,3 +160,31 @@ cliTest("lakebase tables lists what is there", async ({ run }) => {
   assert.equal((await run(["tables", "nope", "--format", "csv"])).stdout, "schema,name,kind,rows,size,comment\n");
   assert.equal((await run(["tables", "a.b.c"])).code, 2);
 });
+
+cliTest("lakebase query and pull run SQL in a SQL warehouse", async ({ run, folder }) => {
+  const warehouse = ["--warehouse", "Serverless Starter Warehouse"];
+  const sql = "SELECT n, n * $f::int AS p, ARRAY[n, NULL] AS list FROM generate_series(1, 2) AS n";
+  const cases: [words: string[], text: string][] = [
+    [[], " n | p |   list\n---+---+----------\n 1 | 2 | {1,NULL}\n 2 | 4 | {2,NULL}\n(2 rows)\n"],
+    [["--format", "csv"], 'n,p,list\n1,2,"{1,NULL}"\n2,4,"{2,NULL}"\n'],
+    [["--format", "ndjson"], '{"n":1,"p":2,"list":[1,null]}\n{"n":2,"p":4,"list":[2,null]}\n'],
+  ];
+  for (const [words, text] of cases) {
+    const { code, stdout, stderr } = await run(["query", sql, "-p", "f=2", ...warehouse, ...words]);
+    assert.deepEqual([code, stdout, stderr], [0, text, ""], words.join(" "));
+  }
+  const pulled = await run(["pull", ...warehouse, "--sql", "SELECT 1 AS one", "one.csv", "--quiet"]);
+  assert.deepEqual([pulled.code, pulled.stderr], [0, ""]);
+  assert.equal(await Deno.readTextFile(`${folder}/one.csv`), "one\n1\n");
+  const refusals: [words: string[], why: RegExp][] = [
+    [["query", "SELECT 1", "--schema", "x"], /--schema is for --warehouse/],
+    [["query", "SELECT 1", ...warehouse, "--host", "x"], /host is for a Lakebase/],
+    [["pull", "trips", "trips.csv", ...warehouse], /with --warehouse, a pull takes a --sql/],
+    [["query", "SELECT 1", "--warehouse", "Nix"], /none of the id or name "Nix"/],
+    [["query", "SELECT * FROM nix", ...warehouse], /TABLE_OR_VIEW_NOT_FOUND[^]*LINE 1/],
+  ];
+  for (const [words, why] of refusals) {
+    const { code, stderr } = await run(words);
+    assert.ok((code === 1 || code === 2) && why.test(stderr), stderr);
+  }
+});

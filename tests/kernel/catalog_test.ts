@@ -37,9 +37,10 @@ Deno.test("the variables that hold connections are known by the cells that made 
       "let other = connect()\nglobalThis.x = 1; été = await\n  lakebase.connect (options)",
       "const reconnect = connected(); if (connect() === undefined) {}; a == connect()",
       "const db = await connect();",
+      "const lake = await db.lakehouse({ catalog: 'main' });",
     ]
   ) names.addFrom(cell);
-  assert.deepEqual(names.all, ["db", "été", "other"]);
+  assert.deepEqual(names.all, ["lake", "db", "été", "other"]);
 });
 
 Deno.test("ConnectionNames takes linear time", () => {

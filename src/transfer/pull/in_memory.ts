@@ -210,7 +210,7 @@ function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullO
 }
 
 /** A value as the server writes it: a boolean is one letter, and only special elements of an array are quoted. */
-function serverText(column: ColumnData): (row: number) => string | null {
+export function serverText(column: ColumnData): (row: number) => string | null {
   const read = cellText(column);
   const { offsets, child } = column;
   if (column.type.kind === "list") {

@@ -1,0 +1,96 @@
+import type { Command } from "npm:commander@^15.1.0";
+import { ENGINE, type Lakehouse, lakehouse } from "../api/lakehouse.ts";
+import { until } from "../sql/stop.ts";
+import { badParameter } from "../sql/parameter.ts";
+import { type ConnectionValues, connectOptions } from "./connection.ts";
+import { makeFormat } from "./rows.ts";
+import { type RunScriptOptions, where } from "./run_script.ts";
+import { type Script, toFragment } from "./script.ts";
+import type { Write } from "./output.ts";
+
+/** The options of a command that name a SQL warehouse. */
+export interface WarehouseValues {
+  /** Its id or its name. */
+  warehouse?: string;
+  /** The catalog of names without one. */
+  catalog?: string;
+  /** The schema of names without one. */
+  schema?: string;
+}
+
+/** Adds the options for a SQL warehouse. */
+export function addWarehouseOptions(command: Command): Command {
+  return command.optionsGroup("SQL warehouse:")
+    .option(
+      "--warehouse <name>",
+      "run the SQL in this SQL warehouse of the workspace, by its name or id, instead of in the Lakebase",
+    )
+    .option("--catalog <name>", "with --warehouse: the catalog of names without one")
+    .option("--schema <name>", "with --warehouse: the schema of names without one")
+    .optionsGroup("Options:");
+}
+
+/** The options of `connect()` that say which workspace; the others are for a Lakebase. */
+const FOR_WORKSPACE: ReadonlySet<string> = new Set(["profile", "envFile", "local"]);
+
+/**
+ * Finds the warehouse that a command names, does some work, and waits until what was stopped is canceled there.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for options that only a Lakebase has.
+ */
+export async function withWarehouse<T>(
+  values: ConnectionValues & WarehouseValues,
+  signal: AbortSignal,
+  work: (lake: Lakehouse) => Promise<T>,
+): Promise<T> {
+  const { warehouse, catalog, schema } = values;
+  const where = connectOptions(values);
+  const other = Object.keys(where).find((name) => !FOR_WORKSPACE.has(name));
+  if (other !== undefined) {
+    throw badParameter(`${other} is for a Lakebase, and --warehouse runs the SQL elsewhere; leave one out`);
+  }
+  const opening = lakehouse({
+    ...where,
+    ...(warehouse === undefined ? {} : { warehouse }),
+    ...(catalog === undefined ? {} : { catalog }),
+    ...(schema === undefined ? {} : { schema }),
+    signal,
+  });
+  await using lake = await until(opening, signal);
+  return await work(lake);
+}
+
+/** Refuses options for a warehouse without one. */
+export function checkWarehouse({ warehouse, catalog, schema }: WarehouseValues): void {
+  if (warehouse === undefined && catalog !== undefined) throw badParameter("--catalog is for --warehouse; give both");
+  if (warehouse === undefined && schema !== undefined) throw badParameter("--schema is for --warehouse; give both");
+}
+
+/** Runs the statements of a script in a warehouse, each by itself, and writes the rows of each as they arrive. */
+export async function runInWarehouse(
+  lake: Lakehouse,
+  script: Script,
+  options: RunScriptOptions,
+  write: Write,
+): Promise<void> {
+  for (const statement of script.statements) {
+    const format = makeFormat(options);
+    try {
+      const fragment = toFragment(statement, options.param ?? new Map());
+      const { fields, command, rows } = await lake[ENGINE].texts(fragment, options);
+      if (fields.length === 0) await write(format.command(command));
+      else {
+        const parsers = fields.map(({ oid }) => format.types.getTypeParser(oid));
+        await write(format.begin(fields));
+        for await (const batch of rows) {
+          await write(
+            format.rows(batch.map((row) => row.map((text, at) => text === null ? null : parsers[at]!(text)))),
+          );
+        }
+        await write(format.end());
+      }
+    } catch (error) {
+      throw where(script, statement, error);
+    }
+  }
+}
