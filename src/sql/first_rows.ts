@@ -47,6 +47,7 @@ export class FirstRows extends Exchange {
   #answers: WireRow[] = [];
   #planned = false;
   #suspended = false;
+  #askedNames = false;
   #askedOwn = false;
 
   /** Creates an exchange for one statement; `pg` submits it. */
@@ -137,10 +138,11 @@ export class FirstRows extends Exchange {
     this.#phase = "asking";
     const { text, values } = this.#statement;
     this.#ask(PLAN + text, values);
-    this.#askNames(namesIn(text)); // in the same round trip
+    if (!looksPlain(text)) this.#askNames(namesIn(text)); // in the same round trip
   }
 
   #askNames(names: Iterable<string>): void {
+    this.#askedNames = true;
     const asked = [...names];
     for (const name of asked) this.#asked.add(name);
     this.#ask(NAMES_QUESTION, [`{${asked.map((name) => `"${name}"`).join(",")}}`]);
@@ -166,16 +168,22 @@ export class FirstRows extends Exchange {
   /** Ends the statement, runs it to its end, or asks for what is still needed to decide. */
   #decide(): void {
     this.#phase = "asking";
+    if (!this.#askedNames && isPlainPlan(this.#plan)) return this.#stopHere();
     const called = namesCalled(this.#plan);
     if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
     const unknown = called.difference(this.#asked);
-    if (unknown.size > 0) this.#askNames(unknown); // what a view calls is not in the statement's own text
+    if (unknown.size > 0 || !this.#askedNames) this.#askNames(unknown); // what a view calls is not in the statement's own text
     const own = this.#answers.some(([kind]) => kind === "own");
     if (own && !this.#askedOwn) {
       this.#askedOwn = true;
       this.#ask(OWN_QUESTION, []);
     }
     if (this.#questions > 0) return;
+    this.#stopHere();
+  }
+
+  /** Leaves the other rows to the server, because the statement only reads. */
+  #stopHere(): void {
     this.more = true;
     this.#end();
   }
@@ -265,6 +273,42 @@ export function namesIn(text: string): Set<string> {
 /** Returns the names of all functions that a plan calls, and some more; quoted names are left to {@linkcode planWrites}. */
 export function namesCalled(plan: string): Set<string> {
   return new Set([...plan.matchAll(CALLED)].map(([name]) => name));
+}
+
+/**
+ * Tells whether a text is most likely a list of columns of tables, whose plan alone shows that it only reads. Then the names of
+ * functions need not be asked for, which takes the server as long as the rest.
+ */
+export function looksPlain(text: string): boolean {
+  return text.length < 1000 && /^[\w\s.,*;"]+$/.test(text) &&
+    !/\b(?:where|join|order|group|having|distinct|union|intersect|except|window|with|values|for)\b/i.test(text);
+}
+
+/** The kinds of nodes that call nothing by themselves, and their keys: any other key may have an expression. */
+const PLAIN_NODES = new Set(["Seq Scan", "Append", "Gather", "Limit"]);
+const PLAIN_KEYS = new Set([
+  ...["Node Type", "Parent Relationship", "Parallel Aware", "Async Capable", "Disabled", "Plans", "Output"],
+  ...["Relation Name", "Schema", "Alias", "Workers Planned", "Single Copy", "Subplans Removed"],
+]);
+const COLUMN = /^(?:\w+|"[^"]*")(?:\.(?:\w+|"[^"]*"))*$/;
+
+/** Tells whether a plan only reads columns of tables: no expression, no order and no grouping, which could call functions. */
+export function isPlainPlan(plan: string): boolean {
+  const isPlain = (node: PlainNode): boolean =>
+    PLAIN_NODES.has(node["Node Type"]) && Object.keys(node).every((key) => PLAIN_KEYS.has(key)) &&
+    (node.Output ?? []).every((output) => COLUMN.test(output)) && (node.Plans ?? []).every(isPlain);
+  try {
+    const [{ Plan, ...others }] = JSON.parse(plan);
+    return Object.keys(others).length === 0 && isPlain(Plan);
+  } catch {
+    return false; // in doubt the server is asked
+  }
+}
+
+interface PlainNode {
+  "Node Type": string;
+  Output?: string[];
+  Plans?: PlainNode[];
 }
 
 /** Tells whether a plan writes or locks rows, or may: a foreign or custom scan or a quoted function could do anything. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Query, Sql } from "../../mod.ts";
+import { isPlainPlan } from "../../src/sql/first_rows.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -20,6 +21,26 @@ const SETUP = `
   CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = p2);
   CREATE AGGREGATE noting(int) (SFUNC = p2, STYPE = int, INITCOND = '0');
   CREATE DOMAIN checked AS int CHECK (p(VALUE) > 0);`;
+
+Deno.test("a plan is plain if it only lists columns of tables", () => {
+  const scan = { "Node Type": "Seq Scan", "Relation Name": "t", Alias: "t", Output: ["n", 't."a b"', '"T".n'] };
+  const cases: [node: Record<string, unknown>, plain: boolean][] = [
+    [scan, true],
+    [{ "Node Type": "Limit", Output: ["n"], Plans: [{ "Node Type": "Append", Plans: [scan, scan] }] }, true],
+    [{ ...scan, Output: ["p(n)"] }, false],
+    [{ ...scan, Output: ["(n + 1)"] }, false],
+    [{ ...scan, Output: ["(n)::checked"] }, false],
+    [{ ...scan, Filter: "(n > 1)" }, false],
+    [{ ...scan, "Node Type": "Foreign Scan" }, false],
+    [{ "Node Type": "Sort", "Sort Key": ["n"], Plans: [scan] }, false],
+    [{ "Node Type": "Limit", Plans: [{ ...scan, "Function Call": "f()" }] }, false],
+  ];
+  for (const [node, plain] of cases) {
+    assert.equal(isPlainPlan(JSON.stringify([{ Plan: node }])), plain, JSON.stringify(node));
+  }
+  assert.equal(isPlainPlan(JSON.stringify([{ Plan: scan, Triggers: [] }])), false);
+  assert.equal(isPlainPlan("[]"), false);
+});
 
 /** What a statement has done: rows written, numbers drawn from a sequence, rows locked. */
 const DONE = `SELECT (SELECT count(*) FROM written)
