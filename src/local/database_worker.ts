@@ -37,8 +37,11 @@ const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
-/** Of Postgres's stack in memory. In most recursion this ends before JavaScript's stack, which {@linkcode StackGuard} watches. */
-const MAX_STACK_DEPTH = "200kB";
+/**
+ * The limit of Postgres's stack in memory. In most recursion it ends before JavaScript's stack, which {@linkcode StackGuard}
+ * watches: that has room for about 270 calls of a PL/pgSQL function, and this for 206. Deno can't enlarge JavaScript's stack.
+ */
+const MAX_STACK_DEPTH = "300kB";
 
 // PGlite's own parameters without `search_path=public`, and with the time zone of a service.
 const START_PARAMETERS = [
