@@ -21,8 +21,8 @@ interface RowTexts {
 /** By row object, so that rows keep their texts however a program sorts, filters or copies the array. */
 const textsOfRow = new WeakMap<object, RowTexts>();
 
-/** A longer text would take too long to parse again. */
-const LONGEST = 1_000_000;
+/** A longer JSON text is compared by its beginning; another longer one would take too long to parse again. */
+const [LONGEST_JSON, LONGEST] = [1_000_000, 16_000_000];
 /** More characters of a value than any cell shows. */
 const MOST_SHOWN = 10_000;
 
@@ -41,7 +41,11 @@ export function drawnValue(row: unknown, key: string): unknown {
   const column = kept?.columns.get(key);
   if (column === undefined) return value;
   const text = kept!.texts[column.index];
-  if (typeof text !== "string" || text.length > LONGEST) return value;
+  if (typeof text !== "string") return value;
+  if (column.type.startsWith("json") && text.length > LONGEST_JSON) {
+    return beginsAlike(text, value, column.type) ? new ServerText(text) : value;
+  }
+  if (text.length > LONGEST) return value;
   const parsed = column.parse(text);
   if (!drawnAlike(parsed, value, column.type)) return value;
   return value instanceof Date ? dateWithAllDigits(value, text) : new ServerText(text);
@@ -51,6 +55,35 @@ function drawnAlike(one: unknown, other: unknown, type: string): boolean {
   if (Object.is(one, other)) return true;
   if (typeof one !== "object" || typeof other !== "object") return false;
   return cellText(one, type, MOST_SHOWN)?.text === cellText(other, type, MOST_SHOWN)?.text;
+}
+
+/** Tells whether a value has the same beginning as a long JSON text, as far as a cell may show it. */
+function beginsAlike(text: string, value: unknown, type: string): boolean {
+  const shown = cellText(value, type, MOST_SHOWN)?.text ?? "";
+  const beginning = compactJson(text.slice(0, 3 * MOST_SHOWN));
+  const length = Math.min(shown.length, beginning.length) - 12; // half a surrogate pair at the end would be escaped
+  return length > MOST_SHOWN / 2 && shown.slice(0, length) === beginning.slice(0, length);
+}
+
+const JSON_TOKEN = /\s*(?:("(?:[^"\\]|\\.)*")|(-?\d[\d.eE+-]*)|(true|false|null|[{}[\],:]))/y;
+
+const JSON_STRING_HEAD = /^"(?:[^"\\]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*/;
+
+/** Writes the beginning of a JSON text as a cell writes its parsed value. */
+function compactJson(head: string): string {
+  let out = "";
+  let end = 0;
+  JSON_TOKEN.lastIndex = 0;
+  for (let found = JSON_TOKEN.exec(head); found !== null; found = JSON_TOKEN.exec(head)) {
+    const [, quoted, number, other] = found;
+    end = JSON_TOKEN.lastIndex;
+    if (number !== undefined) out += Object.is(Number(number), -0) ? "-0" : String(Number(number));
+    else out += other ?? JSON.stringify(JSON.parse(quoted!));
+  }
+  const cut = head.slice(end).trimStart(); // a string whose end is not in the head
+  if (!cut.startsWith('"')) return out;
+  const whole = JSON_STRING_HEAD.exec(cut)![0];
+  return out + JSON.stringify(JSON.parse(`${whole}"`)).slice(0, -1);
 }
 
 /** Times are drawn in UTC, with the microseconds that a `Date` has no room for. */

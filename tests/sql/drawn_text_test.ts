@@ -33,6 +33,26 @@ queryTest("a result is drawn with the server's digits", async ({ db }) => {
   }
 });
 
+queryTest(
+  "a JSON value of megabytes is drawn with the server's digits, unless a program has changed it",
+  async ({ db }) => {
+    const documents = [
+      `'{"n": 12345678901234567890}'::jsonb || jsonb_build_object('pad', repeat('x', 2000000))`,
+      `('{"n":12345678901234567890,"pad":"' || repeat('\\u00e9\\"', 400000) || '"}')::json`,
+      `('[12345678901234567890' || repeat(', 1.10, "é\\n"', 200000) || ']')::json`,
+    ];
+    for (const document of documents) {
+      const [first, second] = await Promise.all(
+        [1, 2].map(async () => await db.sql`SELECT ${db.sql.unsafe(document)} AS value`),
+      );
+      assert.match(await drawn(first), /12345678901234567890/, document);
+      const value = second![0]!["value"] as Record<string, number>;
+      value[Array.isArray(value) ? "0" : "n"] = 5;
+      assert.match(await drawn(second), /[:[]5,/, document);
+    }
+  },
+);
+
 queryTest("a parser of a connection changes rows, not what is drawn", async ({ open }) => {
   const exact = (_: string, value: unknown, { source }: { source: string }) =>
     typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? BigInt(source) : value;

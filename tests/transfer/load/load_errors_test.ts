@@ -162,3 +162,26 @@ pullTest(
     }
   },
 );
+
+queryTest("rows that are nested deep are loaded, or refused with an error that says so", async ({ db }) => {
+  const nested = (depth: number, wrap: (value: unknown) => unknown) => {
+    let value: unknown = 1;
+    for (let level = 0; level < depth; level++) value = wrap(value);
+    return value;
+  };
+  for (const wrap of [(value: unknown) => [value], (value: unknown) => ({ a: value })]) {
+    for (const depth of [500, 5000, 200_000]) {
+      const value = nested(depth, wrap);
+      for (const type of [undefined, "jsonb", "text[]"]) {
+        if (type !== undefined) await db.query(`CREATE TABLE nested_rows (value ${type})`);
+        const options = type === undefined ? { create: true } : {};
+        const error = await db.load("nested_rows", [{ value }], options).then(() => undefined, (error) => error);
+        if (type !== "text[]" && depth === 500) assert.equal(error, undefined);
+        else if (error !== undefined) {
+          assert.match(`${error.code} ${error.sqlstate}`, /QUERY_FAILED (54001|54000|22P02)|BAD_PARAMETER/);
+        }
+        await db.query("DROP TABLE IF EXISTS nested_rows");
+      }
+    }
+  }
+});
