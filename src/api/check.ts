@@ -26,7 +26,8 @@ export interface ExtraSteps {
 
 /**
  * Finds out why `connect()` fails. It runs each step of connecting by itself, from the settings to a query, and says what to
- * do about the first step that fails. It shows no secrets.
+ * do about the first step that fails. If `DATABRICKS_WAREHOUSE_ID` names a SQL warehouse, the last step tries it. It shows no
+ * secrets.
  *
  * @param options The options of `connect()`.
  * @param extra What is checked besides, such as `{ volume: "/Volumes/main/raw/landing" }`.
@@ -65,10 +66,10 @@ export async function diagnose(
 ): Promise<Checkup> {
   const started = performance.now();
   try {
-    const { settings, found, envFile, release } = await readSettings(options);
+    const { settings, found, warehouse, envFile, release } = await readSettings(options);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
-    return makeListing(await runSteps(new CheckState(settings, found, volumes), checkOptions));
+    return makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }), checkOptions));
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
     const detail = (checkOptions.messageOf ?? messageOf)(error);

@@ -13,8 +13,8 @@ interface DoctorValues extends ConnectionValues {
 
 const EXAMPLES = `
 The doctor tries each step of connecting by itself: the settings and their origins, the workspace, the endpoint, DNS, TCP,
-TLS, the credential, the login, a query, and the clocks. It says what to do about the first step that fails, and the exit
-code is then 1. It shows no secret.
+TLS, the credential, the login, a query, and the clocks; then the SQL warehouse, if DATABRICKS_WAREHOUSE_ID names one. It
+says what to do about the first step that fails, and the exit code is then 1. It shows no secret.
 ${LOGIN_HELP}
 
 Examples:

@@ -30,7 +30,7 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
       : { outcome: "skipped" as const, detail: `${failed} failed` };
     stop.signal?.throwIfAborted();
     const { outcome = "ok", detail } = typeof finding === "string" ? { detail: finding } : finding;
-    if (outcome === "failed") failed = step;
+    if (outcome === "failed" && STEPS.some(([name]) => name === step)) failed = step;
     steps.push({ step, outcome, detail, ms: outcome === "skipped" ? null : round(performance.now() - started) });
   }
   return reportSteps(steps);

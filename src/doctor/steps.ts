@@ -34,6 +34,8 @@ export class CheckState implements AsyncDisposable {
   readonly found: readonly Setting[];
   /** The workspace. */
   readonly workspace: Workspace;
+  /** The id or the name of the SQL warehouse that the settings name. */
+  readonly warehouse: string | undefined;
   /** The role. */
   user = "";
   /** The endpoint; `undefined` if none is needed. */
@@ -53,9 +55,14 @@ export class CheckState implements AsyncDisposable {
   readonly volumes: readonly string[];
 
   /** Made of settings, without a request to anyone. */
-  constructor(settings: Settings, found: readonly Setting[], volumes: readonly string[] = []) {
+  constructor(
+    settings: Settings,
+    found: readonly Setting[],
+    { warehouse, volumes = [] }: { warehouse?: string | undefined; volumes?: readonly string[] } = {},
+  ) {
     this.volumes = volumes;
     const { workspace: client, login, connectTimeout } = settings;
+    this.warehouse = warehouse;
     this.settings = settings;
     this.found = found;
     this.workspace = new Workspace({ client, login, limit: connectTimeout * 1000 });
@@ -99,9 +106,14 @@ export const STEPS: readonly (readonly [name: string, run: Step])[] = [
   ["clock", checkClocks],
 ];
 
-/** The steps for what is used besides the database: one for each Volume. */
-export function extraSteps({ volumes }: CheckState): readonly (readonly [name: string, run: Step])[] {
-  return volumes.map((path) => ["volume", (state, signal) => checkVolume(path, state, signal)] as const);
+/** The steps for what is used besides the database: the SQL warehouse, and one for each Volume. None needs another. */
+export function extraSteps({ warehouse, volumes }: CheckState): readonly (readonly [name: string, run: Step])[] {
+  return [
+    ...(warehouse === undefined ? [] : [["warehouse", checkWarehouse] as const]),
+    ...volumes.map((path) =>
+      ["volume", (state: CheckState, signal: AbortSignal) => checkVolume(path, state, signal)] as const
+    ),
+  ];
 }
 
 async function checkVolume(path: string, { workspace }: CheckState, signal: AbortSignal): Promise<Finding> {
@@ -247,6 +259,23 @@ function checkClocks({ clockOffset }: CheckState): Promise<Finding> {
     outcome: "warning",
     detail: `this machine's clock is ${seconds} s ${side} the workspace's; logins work, but times in logs do not match`,
   });
+}
+
+/** Runs `SELECT 1` on the SQL warehouse, unless that would start it: a running warehouse costs money. */
+async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<Finding> {
+  const { workspace } = state;
+  if (state.needsNoWorkspace) return { outcome: "skipped", detail: "the workspace was not asked" };
+  const [{ findWarehouse }, { Warehouse }] = await Promise.all([
+    import("../lake/find_warehouse.ts"),
+    import("../lake/warehouse.ts"),
+  ]);
+  const info = await findWarehouse(workspace, state.warehouse, signal);
+  const found = `"${info.name}" (${info.id}), ${info.state}`;
+  if (info.state !== "RUNNING") return `${found}: a statement waits until it is running`;
+  const warehouse = new Warehouse({ workspace, info, catalog: undefined, schema: undefined });
+  const { inline: [row] } = await warehouse.execute({ text: "SELECT 1", parameters: [] }, { inline: true, signal });
+  if (row?.[0] !== "1") throw new LakebaseError("QUERY_FAILED", `SELECT 1 gave ${JSON.stringify(row)}`);
+  return `${found}, SELECT 1 is 1`;
 }
 
 /**

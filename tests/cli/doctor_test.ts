@@ -4,9 +4,24 @@ import { cliTest, lakebase } from "./support.ts";
 cliTest("lakebase doctor takes each step, and exits with 0 where all work", async ({ run }) => {
   const { code, stdout, stderr } = await run(["doctor"]);
   assert.deepEqual([code, stderr], [0, ""]);
-  assert.match(stdout, /^ok {6}deno .*\n(ok .*\n){10}\(everything works\)\n$/);
+  assert.match(stdout, /^ok {6}deno .*\n(ok .*\n){11}\(everything works\)\n$/);
   const report = JSON.parse((await run(["doctor", "--format", "json"])).stdout);
-  assert.equal(report.length, 11);
+  assert.equal(report.length, 12);
+  assert.match(report[11].detail, /^"Serverless Starter Warehouse" \([0-9a-f]{16}\), RUNNING, SELECT 1 is 1$/);
+});
+
+cliTest("lakebase doctor tries the SQL warehouse that is named, and starts none", async ({ run, local }) => {
+  const before = local.requests.length;
+  local.faults.warehouse.stop();
+  const stopped = await run(["doctor"]);
+  assert.match(stopped.stdout, /^ok {6}warehouse .*, STOPPED: a statement waits until it is running$/m);
+  const unknown = await run(["doctor"], { env: { DATABRICKS_WAREHOUSE_ID: "none" } });
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stdout, /^ok {6}clock .*\nfailed {2}warehouse .*"none"/m);
+  const unnamed = await run(["doctor"], { env: { DATABRICKS_WAREHOUSE_ID: "" } });
+  assert.doesNotMatch(unnamed.stdout, /warehouse/);
+  const paths = local.requests.slice(before).map(({ method, path }) => `${method} ${path}`);
+  assert.deepEqual(paths.filter((path) => /start|statements/.test(path)), []);
 });
 
 cliTest("lakebase doctor says what failed, and exits with 1", async ({ run, local }) => {
