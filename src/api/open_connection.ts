@@ -54,7 +54,7 @@ export async function openConnection({ settings, found, warehouse, release }: Re
       types,
       workspace: settings.workspace === undefined && settings.login === undefined ? undefined : workspace,
       warehouse,
-      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, found, volumes))),
+      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }))),
       onClose: release,
     });
   } catch (error) {
