@@ -52,6 +52,7 @@ export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, ProfileFacts } from "./src/explore/profile.ts";
 export type { SchemaInfo } from "./src/explore/tables.ts";
 export type { TableInfo, TableKind } from "./src/explore/tables.ts";
+export type { Branch, BranchInfo, BranchOptions, DropBranchOptions } from "./src/api/branch.ts";
 export type { Lakehouse, LakehouseOptions, WorkspaceLakehouseOptions } from "./src/api/lakehouse.ts";
 export type { LakehouseColumn, LakehouseSchema, LakehouseTable } from "./src/lake/catalog.ts";
 export type { PgPool } from "./src/api/lakebase.ts";

@@ -142,11 +142,11 @@ const connections = new Map<string, Connection>();
 
 /** The server, the database and the role: two calls with the same identity mean one connection. */
 async function identity(settings: Settings): Promise<string> {
-  const { endpoint, instance, host, port, database, user, group, readOnly, login } = settings;
+  const { endpoint, branch, instance, host, port, database, user, group, readOnly, login } = settings;
   // The address, and not the client: a cell that is run again makes a new client of the same workspace.
   const client = await settings.workspace?.config.getHost().then(String, () => undefined);
   const workspace = client ?? login?.profile ?? login?.host;
-  return JSON.stringify([workspace, endpoint, instance, host, port, database, user, group, readOnly]);
+  return JSON.stringify([workspace, endpoint, branch, instance, host, port, database, user, group, readOnly]);
 }
 
 /** The names of the settings that differ. */

@@ -15,9 +15,10 @@ import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import type { TypeParsers } from "../settings/options.ts";
+import type { ReadSettings } from "../settings/read_settings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
-import { takesNothing } from "../sql/options.ts";
+import { type QueryOptions, takesNothing } from "../sql/options.ts";
 import type { Result } from "./result.ts";
 import { ServerSession } from "../sql/server_session.ts";
 import { originOf, poolSession, type Session } from "../sql/session.ts";
@@ -27,6 +28,7 @@ import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import type { Branch, BranchInfo, BranchOptions, DropBranchOptions } from "./branch.ts";
 import type { Checkup } from "./check.ts";
 import type { Lakehouse, LakehouseOptions } from "./lakehouse.ts";
 import {
@@ -46,6 +48,8 @@ import { volumesOf } from "./volumes.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {
+  /** The settings of the connection, for another one like it. */
+  read?: ReadSettings;
   /** The pool; it has logged in once. */
   pool: LakebasePool;
   /** The server's host. */
@@ -70,6 +74,8 @@ export interface LakebaseParts {
   warehouse?: string | undefined;
   /** Runs each step of connecting by itself. */
   check: (volumes: readonly string[]) => Promise<Checkup>;
+  /** Further lines of its drawing. */
+  about?: () => [name: string, value: string][];
   /** Stops what belongs to the connection, such as a local Lakebase. */
   onClose?: () => Promise<void> | void;
 }
@@ -498,6 +504,74 @@ export class Lakebase implements Queryable, AsyncDisposable {
     );
   }
 
+  /**
+   * Makes a branch: a copy of the whole database, as it is now or was at a moment, and connects to it as this connection is
+   * connected. `close()` of the branch, `await using` and the end of the script delete it; a branch that is forgotten ends
+   * after a day.
+   *
+   * @param options The moment, the name, and how long the branch lives.
+   * @returns A connection to the branch.
+   * @throws {LakebaseError} `WORKSPACE_REFUSED` with what to do, for a limit, a name that is taken or a moment too long ago;
+   * `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace, or is to an instance of Lakebase Provisioned;
+   * `CANCELED`. A branch that was begun is deleted, or the error names it.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await using copy = await db.branch({ name: "try-it", ttl: 3600 });
+   * assert.equal(copy.name, "try-it");
+   * assert.deepEqual((await db.branches()).map(({ name, parent }) => [name, parent]), [
+   *   ["production", null],
+   *   ["try-it", "production"],
+   * ]);
+   * ```
+   */
+  async branch(options: BranchOptions = {}): Promise<Branch> {
+    const { makeBranch } = await import("./branch.ts");
+    return await makeBranch(this.#parts, options);
+  }
+
+  /**
+   * Lists the branches of the project.
+   *
+   * @returns A row for each branch: `name`, `state`, `parent`, `created`, `expires`, `size` (bytes), `default`, `protected`,
+   * `connected`. In a cell the list draws itself.
+   * @throws {LakebaseError} As {@linkcode branch}.
+   */
+  branches(options: Pick<QueryOptions, "signal" | "timeout"> = {}): Lookup<Listing<BranchInfo>> {
+    return new Lookup(async () => {
+      const { listBranches } = await import("./branch.ts");
+      return makeListing(await listBranches(this.#parts, options));
+    });
+  }
+
+  /**
+   * Deletes a branch of the project. It refuses the default branch, a protected one, one that others were made from, and one
+   * that this program is connected to.
+   *
+   * @param name Its id, or `projects/p/branches/b`.
+   * @param options Whether it can be restored.
+   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that it refuses; or as {@linkcode branch}.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "lakebase";
+   * import assert from "node:assert/strict";
+   *
+   * await using db = await connect({ local: true });
+   * await (await db.branch({ name: "kept", keep: true })).close();
+   * await db.dropBranch("kept");
+   * assert.equal((await db.branches()).length, 1);
+   * ```
+   */
+  async dropBranch(name: string, options: DropBranchOptions = {}): Promise<void> {
+    const [{ dropBranch }, { branchOf }] = await Promise.all([import("./branch.ts"), import("../auth/branch.ts")]);
+    await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
+  }
+
   /** Closes all connections and stops renewing the login. Statements that still run get five seconds. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -553,6 +627,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
     const { host, port, database, user, endpoint, readOnly, pool } = this.#parts;
     const state = this.closed ? "closed" : `${pool.totalCount} of ${pool.options.max} connections open`;
     return [
+      ...(this.#parts.about?.() ?? []),
       ...(endpoint === undefined ? [] : [["endpoint", endpoint.name] as [string, string]]),
       ["host", `${host}:${port}`],
       ["database", `${database}${readOnly ? " (read only)" : ""}`],

@@ -9,11 +9,17 @@ import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
 import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
-import { Lakebase } from "./lakebase.ts";
+import { Lakebase, type LakebaseParts } from "./lakebase.ts";
 import { makeListing } from "./listing.ts";
 
-/** Finds the server, logs in, wakes the compute and gives a new connection. */
-export async function openConnection({ settings, found, warehouse, release }: ReadSettings): Promise<Lakebase> {
+/** {@linkcode openParts} as a connection. */
+export async function openConnection(read: ReadSettings): Promise<Lakebase> {
+  return new Lakebase(await openParts(read));
+}
+
+/** Finds the server, logs in, wakes the compute and gives what a new connection is made of. */
+export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
+  const { settings, found, warehouse, release } = read;
   let opened: Workspace | undefined;
   const workspace = () => opened ??= openWorkspace(settings);
   const { endpoint, host, user, credentials } = await logIn(settings, workspace);
@@ -42,7 +48,8 @@ export async function openConnection({ settings, found, warehouse, release }: Re
     });
     (await pool.connect()).release();
     waiting.connected();
-    return new Lakebase({
+    return {
+      read,
       pool,
       host,
       port,
@@ -56,7 +63,7 @@ export async function openConnection({ settings, found, warehouse, release }: Re
       warehouse,
       check: async (volumes) => makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }))),
       onClose: release,
-    });
+    };
   } catch (error) {
     credentials?.close();
     await pool?.end();

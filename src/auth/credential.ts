@@ -42,13 +42,24 @@ export async function mintCredential(
   signal?: AbortSignal,
 ): Promise<Credential> {
   const mintedAt = Date.now();
-  const answer = await workspace.request({ method: "POST", ...credentialCall(request) }, signal);
+  const answer = await workspace.request({ method: "POST", ...credentialCall(request) }, signal)
+    .catch((error) => Promise.reject(explainMissing(error, request)));
   const { token } = answer.body;
   if (typeof token !== "string" || token === "") {
     throw new LakebaseError("WORKSPACE_UNAVAILABLE", "Cannot log in: the workspace answered without a credential");
   }
   keepSecret(token);
   return { token, mintedAt, ...credentialLifetime(answer, mintedAt) };
+}
+
+/** A 404 names the path of the request, which says nothing of an endpoint that has gone with its branch. */
+function explainMissing(error: unknown, { target }: CredentialRequest): unknown {
+  if (!(error instanceof LakebaseError) || error.code !== "ENDPOINT_NOT_FOUND") return error;
+  const name = "endpoint" in target ? target.endpoint : `instance "${target.instance}"`;
+  const branch = "endpoint" in target ? "; its branch may have been deleted, or have ended by itself" : "";
+  return new LakebaseError(error.code, `Cannot log in to ${name}: it is not in the workspace${branch}`, {
+    cause: error,
+  });
 }
 
 function credentialCall({ target, group, ttl }: CredentialRequest): { path: string; body: unknown } {

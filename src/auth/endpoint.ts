@@ -18,6 +18,8 @@ export interface Endpoint {
 export interface EndpointRequest {
   /** Any of the forms of `ConnectOptions.endpoint`; `undefined` for the only one. */
   endpoint?: string | undefined;
+  /** The id of a branch of the only project, where no endpoint is named. */
+  branch?: string | undefined;
   /** A Provisioned instance, instead. */
   instance?: string | undefined;
   /** Whether a read-only host is preferred. */
@@ -103,7 +105,7 @@ export async function findEndpoint(
     }
     return readyEndpoint(await getEndpoint(lookups, reference), request);
   }
-  const branch = await findBranch(lookups, reference);
+  const branch = await findBranch(lookups, reference, request.branch);
   const endpoints = await listOf(lookups, `${branch}/endpoints`, "endpoints");
   return readyEndpoint(chooseEndpoint(branch, endpoints, request.readOnly), request);
 }
@@ -117,9 +119,10 @@ async function getEndpoint(lookups: Lookups, name: string): Promise<Item> {
 }
 
 /** The full name of the branch that a reference stands for. */
-async function findBranch(lookups: Lookups, reference: string | undefined): Promise<string> {
+async function findBranch(lookups: Lookups, reference: string | undefined, branch?: string): Promise<string> {
   if (reference !== undefined && reference.includes("/branches/")) return reference;
   const project = reference === undefined ? await onlyProject(lookups) : projectName(reference);
+  if (branch !== undefined) return `${project}/branches/${branch}`;
   const branches = await listOf(lookups, `${project}/branches`, "branches");
   const chosen = branches.find((branch) => status(branch)["default"] === true) ??
     (branches.length === 1 ? branches[0] : undefined);

@@ -125,7 +125,7 @@ function plainTextError(url: URL): LakebaseError {
 /** A request to the workspace. */
 export interface WorkspaceRequest {
   /** The HTTP method. */
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PATCH" | "DELETE";
   /** The path, which begins with `/api`. */
   path: string;
   /** Query parameters. */
@@ -295,11 +295,17 @@ function statusError(
     return new LakebaseError(
       "WORKSPACE_REFUSED",
       `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${aboutWorkspaceId(said)}`,
+      { cause: refusal(status, body, said) },
     );
   }
   if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
   const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
+}
+
+/** What the workspace said: its `error_code`, its message and the status, for whoever knows what the request was about. */
+function refusal(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
+  return Object.assign(new Error(said), { code: String(body?.["error_code"] ?? ""), errno: status });
 }
 
 /** Advice for a host that serves several workspaces. */

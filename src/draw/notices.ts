@@ -1,3 +1,4 @@
+import { redact } from "../core/redact.ts";
 import { printable } from "../core/text.ts";
 import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
@@ -61,6 +62,64 @@ export function announceStart(name: string, reason: string): () => void {
  */
 export async function announceConnection(line: string): Promise<void> {
   if (inNotebook()) await displayNow({ "text/plain": line });
+}
+
+/** Work that is shown when it takes longer than a second. */
+export interface WorkNotice {
+  /** Shows the outcome in the place of the work, or takes the work away. */
+  end: (outcome?: string) => Promise<void>;
+}
+
+const SHOWN_AFTER_MS = 1000;
+
+/**
+ * Shows what takes long, in the cell or on a terminal.
+ *
+ * @param line What is done, such as `Making a branch of production`.
+ */
+export function announceWork(line: string): WorkNotice {
+  const started = Date.now();
+  const seconds = () => `${((Date.now() - started) / 1000).toFixed(1)} s`;
+  let display: Promise<LiveDisplay> | undefined;
+  let onTerminal = false;
+  const timer = setTimeout(() => {
+    if (inNotebook()) {
+      display = displayLive({ "text/plain": `${line} ...` });
+      display.catch(() => {});
+    } else if (Deno.stderr.isTerminal()) {
+      onTerminal = true;
+      writeError(`\r${printable(line)} ...`);
+    }
+  }, SHOWN_AFTER_MS);
+  return {
+    end: async (outcome) => {
+      clearTimeout(timer);
+      if (onTerminal) writeError("\r\x1b[K");
+      const text = outcome === undefined ? `${line}: not done, after ${seconds()}` : `${outcome} in ${seconds()}`;
+      await display?.then((shown) => shown.update({ "text/plain": text })).catch(() => {});
+    },
+  };
+}
+
+/** Writes to standard error at once: the program may be ending. */
+function writeError(text: string): void {
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(text));
+  } catch {
+    // Standard error is closed.
+  }
+}
+
+/**
+ * Names what could not be cleaned up, in the cell or on standard error.
+ *
+ * @param lines One for each thing that is left.
+ * @param ending Whether the program ends, so that a cell shows nothing any more.
+ */
+export async function announceLeft(lines: readonly string[], ending = false): Promise<void> {
+  const text = lines.map((line) => printable(redact(line))).join("\n");
+  if (!ending && inNotebook()) return await displayNow({ "text/plain": text }).catch(() => {});
+  writeError(`lakebase: ${text}\n`);
 }
 
 /** The use that a connection makes of a `.env`. */

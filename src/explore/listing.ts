@@ -17,7 +17,7 @@ export interface ListingParts<Row, Facts extends object = object> {
   write?: (rows: readonly Row[]) => string;
 }
 
-const OIDS = { bool: 16, int8: 20, text: 25, json: 114, float8: 701 } as const;
+const OIDS = { bool: 16, int8: 20, text: 25, json: 114, float8: 701, timestamptz: 1184 } as const;
 
 /**
  * Gives the fields of rows that do not come from a single query.

@@ -153,8 +153,8 @@ export class Branches {
     }
     if (sourceTime !== undefined || sourceLsn !== undefined) {
       throw new ApiError(
-        501,
-        "NOT_IMPLEMENTED",
+        400,
+        "BAD_REQUEST",
         "The local Lakebase can't make a branch of the past: it keeps the data as they are now, and no history",
       );
     }

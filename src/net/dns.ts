@@ -36,6 +36,8 @@ const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["Deno.resolveDns", resolveWithDeno],
 ];
 
+const LOOPBACK: readonly Address[] = [{ address: "127.0.0.1", family: 4 }, { address: "::1", family: 6 }];
+
 /** The addresses of a host name, and the resolver that found them. */
 export interface Resolution {
   /** At least one. */
@@ -54,6 +56,8 @@ export interface Resolution {
 export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Resolution> {
   const own = isIP(hostname);
   if (own !== 0) return { addresses: [{ address: hostname, family: own as 4 | 6 }], by: "itself" };
+  // RFC 6761, 6.3: such a name always means this machine, and not every resolver knows that.
+  if (/\.localhost\.?$/i.test(hostname)) return { addresses: [...LOOPBACK], by: "itself" };
   const said: string[] = [];
   let cause: unknown;
   for (const [name, resolve] of resolvers) {

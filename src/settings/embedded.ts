@@ -8,6 +8,8 @@ export interface LocalUse {
   env: Record<string, string>;
   /** Ends the use. The server stops when its last use ends. */
   release: () => Promise<void>;
+  /** Begins another use, and gives what ends it. */
+  hold: () => () => Promise<void>;
 }
 
 interface Shared {
@@ -26,9 +28,21 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
   const key = JSON.stringify(options);
   const shared = running.get(key) ?? { server: start(options), users: 0 };
   running.set(key, shared);
+  const hold = () => useOf(key, shared);
+  const release = hold();
+  try {
+    return { env: (await shared.server).inlineEnv, release, hold };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** Begins a use, and gives what ends it. */
+function useOf(key: string, shared: Shared): () => Promise<void> {
   shared.users++;
   let released = false;
-  const release = async () => {
+  return async () => {
     if (released) return;
     released = true;
     if (--shared.users > 0) return;
@@ -36,12 +50,6 @@ export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
     const awake = setInterval(() => {}, 1000); // keeps the process alive until the server has closed: the server is unref'd
     await shared.server.then((server) => server.close(), () => {}).finally(() => clearInterval(awake));
   };
-  try {
-    return { env: (await shared.server).inlineEnv, release };
-  } catch (error) {
-    await release();
-    throw error;
-  }
 }
 
 async function start(options: LocalOptions): Promise<LocalLakebase> {

@@ -34,6 +34,12 @@ export interface ConnectOptions {
    */
   endpoint?: string;
   /**
+   * A branch of the endpoint's project: its id, or `projects/p/branches/b`. Its host is asked of the workspace.
+   * Environment: `LAKEBASE_BRANCH`.
+   * @default {the endpoint's, else the project's default branch}
+   */
+  branch?: string;
+  /**
    * Makes transactions read only, on the branch's READ_ONLY endpoint or its read replica where it has one. On another
    * endpoint this only prevents your own mistakes: `BEGIN READ WRITE` undoes it. To prevent writes, use a role that has no
    * right to write.
@@ -99,6 +105,7 @@ export interface ConnectOptions {
 /** The names in {@linkcode ConnectOptions}, to find typos. */
 export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "endpoint",
+  "branch",
   "readOnly",
   "instance",
   "profile",
@@ -125,6 +132,7 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
 /** The options that the environment can set, by which variables. The first variable that is set counts. */
 export const SETTING_NAMES: Readonly<Partial<Record<keyof ConnectOptions, readonly string[]>>> = {
   endpoint: ["LAKEBASE_ENDPOINT"],
+  branch: ["LAKEBASE_BRANCH"],
   instance: ["LAKEBASE_INSTANCE"],
   profile: ["DATABRICKS_CONFIG_PROFILE"],
   host: ["PGHOST"],

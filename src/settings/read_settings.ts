@@ -22,6 +22,8 @@ export interface ReadSettings {
   envFile: EnvFileUse | undefined;
   /** Ends the use of a Lakebase on this machine, where one was started. */
   release: () => Promise<void>;
+  /** Begins another use of that Lakebase, and gives what ends it. */
+  hold: () => () => Promise<void>;
 }
 
 /** The use of a `.env` file. */
@@ -52,7 +54,7 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
     const { settings, found } = resolveSettings(options, variables, profiles);
     keepSecrets(settings);
     const warehouse = variables.get(WAREHOUSE)?.value;
-    return { settings, found, warehouse, envFile: envFileUse(file, found), release: async () => {} };
+    return { settings, found, warehouse, envFile: envFileUse(file, found), release: nothing, hold: () => nothing };
   }
   // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
   resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
@@ -62,7 +64,7 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   const warehouse = own.get(WAREHOUSE)?.value;
   keepSecrets(settings);
   const found = [...optionSettings(options), toSetting("local", { value: true, origin: wanted.origin })];
-  return { settings, found, warehouse, envFile: envFileUse(file, found), release: local.release };
+  return { settings, found, warehouse, envFile: envFileUse(file, found), release: local.release, hold: local.hold };
 }
 
 /** The settings of a workspace alone, for one that is used without a Lakebase. */
@@ -93,6 +95,8 @@ export async function readWorkspaceSettings(
   return { ...rest, settings: { ...settings, login } };
 }
 
+async function nothing(): Promise<void> {}
+
 /** Hides secrets in what a server, a driver or the SDK may repeat of them. */
 function keepSecrets({ password, login }: Pick<Settings, "password" | "login">): void {
   if (typeof password === "string") keepSecret(password);
@@ -101,7 +105,7 @@ function keepSecrets({ password, login }: Pick<Settings, "password" | "login">):
 
 /** The variables that are checked although a local Lakebase does not use them. */
 function alwaysChecked(variables: Variables): Variables {
-  return new Map([...variables].filter(([name]) => name === "PGPORT" || name === "LAKEBASE_ENDPOINT"));
+  return new Map([...variables].filter(([name]) => ["PGPORT", "LAKEBASE_ENDPOINT", "LAKEBASE_BRANCH"].includes(name)));
 }
 
 function envFilePath(options: ConnectOptions, env: Record<string, string | undefined>): string | false | undefined {
@@ -115,9 +119,9 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
 
 /** A native login to a known server needs no workspace, and so no profiles. */
 function profilesNeeded(options: ConnectOptions, variables: Variables): boolean {
-  const says = (option: "password" | "host" | "user") =>
+  const says = (option: "password" | "host" | "user" | "branch") =>
     options[option] !== undefined || SETTING_NAMES[option]!.some((name) => variables.has(name));
-  const alone = says("password") && says("host") && says("user");
+  const alone = says("password") && says("host") && says("user") && !says("branch"); // whose host the workspace knows
   return !alone && options.workspace === undefined && needsProfiles({ profile: options.profile, variables });
 }
 

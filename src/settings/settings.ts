@@ -19,6 +19,8 @@ import { type FoundWorkspace, resolveWorkspace, untrustedSetting, type Workspace
 export interface Settings {
   /** The endpoint as the caller named it; `undefined` for the only one. */
   endpoint: string | undefined;
+  /** The id of a branch of the only project, where no endpoint is named. */
+  branch: string | undefined;
   /** The Provisioned instance, instead of an endpoint. */
   instance: string | undefined;
   /** Whether every transaction is read only. */
@@ -86,10 +88,10 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   checkOptionNames(options, OPTION_NAMES);
   const read = new OptionReader(options, variables);
   const profile = options.profile === undefined ? undefined : read.text("profile");
-  const { endpoint, instance } = findServer(options, read);
+  const { endpoint, branch, instance, ownHost } = findServer(options, read);
   const password = read.password();
   const group = read.text("group")?.value;
-  const host = read.text("host");
+  const host = ownHost ? undefined : read.text("host");
   if (host !== undefined) checkHost(host.value);
   const client = workspaceClient(options, read);
   const ca = read.text("ca");
@@ -103,7 +105,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   const login = { password, workspace, client: client !== undefined };
   const unconfirmedHost = checkTrust(login, { host, ca, sslMode, port: findPort(read) });
   const settings = {
-    ...{ endpoint, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
+    ...{ endpoint, branch, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
     ...{ host: host?.value, unconfirmedHost, user, password: password?.value, group },
     database: read.text("database")?.value ?? "databricks_postgres",
     ca: ca?.value === "system" ? undefined : ca?.value,
@@ -157,8 +159,13 @@ function settingsList(read: OptionReader, workspace: FoundWorkspace | undefined,
   return [...named, ...(role && workspace ? [toSetting("user", role)] : []), ...address, ...others];
 }
 
+interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
+  /** Whether the workspace has to be asked for the host: the one that is given belongs to another branch. */
+  ownHost: boolean;
+}
+
 /** The endpoint or the instance. Where an option names one of them, the environment is not read for the other. */
-function findServer(options: ConnectOptions, read: OptionReader): Pick<Settings, "endpoint" | "instance"> {
+function findServer(options: ConnectOptions, read: OptionReader): Server {
   const variables = options.endpoint === undefined && options.instance === undefined;
   const endpoint = read.text("endpoint", variables);
   const instance = read.text("instance", variables);
@@ -168,10 +175,59 @@ function findServer(options: ConnectOptions, read: OptionReader): Pick<Settings,
         "keep one",
     );
   }
-  return {
+  const server = {
     endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
     instance: instance === undefined ? undefined : checkInstance(instance),
   };
+  // An option that names a branch or an instance is not overruled by the environment.
+  const named = endpoint?.origin.source === "option" && server.endpoint!.includes("/branches/");
+  const branch = read.text("branch", !named && options.instance === undefined);
+  if (branch === undefined) return { ...server, branch: undefined, ownHost: false };
+  return findBranch(checkBranch(branch), { ...server, named }, options);
+}
+
+/** Puts a branch in the place of the endpoint's. */
+function findBranch(
+  branch: string,
+  { endpoint, instance, named }: Pick<Settings, "endpoint" | "instance"> & { named: boolean },
+  options: ConnectOptions,
+): Server {
+  if (instance !== undefined) {
+    throw badSetting(
+      `"branch" is ${quotedName(branch)}, and "instance" is ${quotedName(instance)}; an instance of Lakebase ` +
+        "Provisioned has no branches. Keep one of the two",
+      { setting: "branch", origin: { source: "option", name: "branch" } },
+    );
+  }
+  const project = endpoint === undefined ? undefined : /^(?:projects\/)?([^/]+)/.exec(endpoint)![1];
+  const name = branch.startsWith("projects/") || project === undefined
+    ? branch
+    : `projects/${project}/branches/${branch}`;
+  const same = endpoint === name || endpoint?.startsWith(`${name}/`) === true;
+  if (named && !same) {
+    throw badSetting(
+      `options "branch" and "endpoint" name different branches, ${quotedName(branch)} and ${quotedName(endpoint!)}; ` +
+        "keep one, or name only the project as the endpoint",
+    );
+  }
+  if (same) return { endpoint, branch: undefined, instance, ownHost: false };
+  if (options.host !== undefined) {
+    throw badSetting(
+      `option "host" is ${quoted(options.host)}, and "branch" is ${quotedName(branch)}, which has a host of its own; ` +
+        "keep one",
+    );
+  }
+  const whole = name.startsWith("projects/");
+  return { endpoint: whole ? name : undefined, branch: whole ? undefined : name, instance, ownHost: true };
+}
+
+function checkBranch({ value, origin }: Found): string {
+  const name = value.trim();
+  if (/^(projects\/[\w.-]+\/branches\/)?[\w.-]+$/.test(name)) return name;
+  throw badSetting(
+    `"branch" (LAKEBASE_BRANCH) is ${quotedName(name)}; it must be a branch's id, or projects/p/branches/b`,
+    { setting: "branch", origin },
+  );
 }
 
 function checkEndpoint({ value, origin }: Found): string {

@@ -148,7 +148,7 @@ const refusals: [string, unknown, number, RegExp][] = [
   ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_time: "2001-01-01T00:00:00Z" } }, 400, /retention window/],
   ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_time: "2101-01-01T00:00:00Z" } }, 400, /in the future/],
   ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_lsn: "12" } }, 400, /is not an LSN/],
-  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_lsn: "0/12" } }, 501, /can't make a branch of the past/],
+  ["POST ?branch_id=b", { spec: { ttl: "60s", source_branch_lsn: "0/12" } }, 400, /can't make a branch of the past/],
   ["POST ?branch_id=b", { spec: { ttl: "60s", source_snapshot: "projects/local/snapshots/s" } }, 400, /no snapshot/],
   ["POST ?branch_id=b", "text", 400, /not a JSON object/],
   [

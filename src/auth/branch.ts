@@ -1,0 +1,174 @@
+import { backoff, pause } from "../core/backoff.ts";
+import { LakebaseError } from "../core/errors.ts";
+import type { WorkspaceRequest } from "./http.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** A branch, as the workspace describes it. */
+export interface BranchState {
+  /** `projects/p/branches/b`. */
+  name: string;
+  /** The id that no other branch has, also no later one of the same name; `undefined` where the workspace gives none. */
+  uid: string | undefined;
+  /** `INIT`, `READY`, `ARCHIVED` and others. */
+  state: string;
+  /** The full name of the branch that it was made from. */
+  parent: string | undefined;
+  /** Whether it is the project's default branch. */
+  isDefault: boolean;
+  /** Whether it can't be deleted. */
+  isProtected: boolean;
+  /** When it was made. */
+  created: Date | undefined;
+  /** When it ends by itself. */
+  expires: Date | undefined;
+  /** When it was deleted. */
+  deleted: Date | undefined;
+  /** The size of its data in bytes. */
+  size: number | undefined;
+}
+
+/** What a new branch is made of; times are as the workspace takes them. */
+export interface BranchSpec {
+  source_branch: string;
+  source_branch_time?: string;
+  source_branch_lsn?: string;
+  ttl?: string;
+  no_expiry?: true;
+}
+
+type Item = Record<string, unknown>;
+
+const ROOT = "/api/2.0/postgres";
+
+/** The id in a branch's full name. */
+export function branchId(name: string): string {
+  return name.slice(name.lastIndexOf("/") + 1);
+}
+
+/** The full name of the branch that an endpoint, or a branch, belongs to; `undefined` for other names. */
+export function branchOf(name: string | undefined): string | undefined {
+  return /^projects\/[^/]+\/branches\/[^/]+/.exec(name ?? "")?.[0];
+}
+
+/** The full name of a branch of a project, from its id or its full name. */
+export function branchIn(project: string, reference: string): string {
+  return reference.startsWith("projects/") ? reference : `${project}/branches/${reference}`;
+}
+
+/** The branches of one workspace. */
+export class BranchApi {
+  readonly #workspace: Workspace;
+
+  /** Makes it; no request is sent yet. */
+  constructor(workspace: Workspace) {
+    this.#workspace = workspace;
+  }
+
+  /** A branch, and the workspace's time in milliseconds since 1970 where it sends one. */
+  async get(name: string, signal?: AbortSignal): Promise<BranchState & { serverTime: number | undefined }> {
+    const { body, serverTime } = await this.#request({ method: "GET", path: `${ROOT}/${name}` }, name, signal);
+    return { ...readBranch(body), serverTime };
+  }
+
+  /** The branches of a project; with `deleted` also those that can still be restored. */
+  async list(project: string, deleted: boolean, signal?: AbortSignal): Promise<BranchState[]> {
+    const path = `${ROOT}/${project}/branches${deleted ? "?show_deleted=true" : ""}`;
+    return (await this.#workspace.list(path, "branches", signal)).map(readBranch);
+  }
+
+  /**
+   * Begins to create a branch. The request is sent once: a second one could find the branch of the first, and nobody could tell
+   * whose it is.
+   *
+   * @returns The operation's name.
+   * @throws {LakebaseError} `CONNECTION_LOST` if the answer was lost, so that the branch may exist.
+   */
+  async create(name: string, spec: BranchSpec): Promise<string> {
+    const [project, id] = name.split("/branches/");
+    const path = `${ROOT}/${project}/branches`;
+    const { body } = await this.#request({
+      ...{ method: "POST", path, query: { branch_id: id! }, body: { spec }, once: true },
+    }, name);
+    return operationName(body, name);
+  }
+
+  /**
+   * Begins to delete a branch.
+   *
+   * @param purge Whether it can't be restored.
+   * @returns The operation's name; `undefined` if there is no such branch.
+   */
+  async delete(name: string, purge: boolean, signal?: AbortSignal): Promise<string | undefined> {
+    const query = { ...(purge ? { purge: "true" } : {}) };
+    try {
+      const { body } = await this.#request({ method: "DELETE", path: `${ROOT}/${name}`, query }, name, signal);
+      return operationName(body, name);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Waits until an operation is done.
+   *
+   * @param doing What it does, to follow `Cannot`.
+   * @throws {LakebaseError} `WORKSPACE_REFUSED` if it failed.
+   */
+  async finish(operation: string, doing: string, signal?: AbortSignal): Promise<void> {
+    for (let attempt = 0;; attempt++) {
+      const request = { method: "GET", path: `${ROOT}/${operation}` } as const;
+      const { body } = await this.#workspace.request({ ...request, about: "the operation" }, signal);
+      if (body["done"] === true) return checkOutcome(body, doing);
+      await pause(backoff(attempt, { first: 100, most: 2000 }), signal);
+    }
+  }
+
+  #request(request: WorkspaceRequest, name: string, signal?: AbortSignal) {
+    return this.#workspace.request({ ...request, about: `branch ${name}` }, signal);
+  }
+}
+
+/** Whether an error says that something does not exist. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+}
+
+function operationName(body: Item, branch: string): string {
+  if (typeof body["name"] === "string" && body["name"] !== "") return body["name"];
+  throw new LakebaseError(
+    "WORKSPACE_UNAVAILABLE",
+    `Cannot follow ${branch}: the workspace answered without an operation`,
+  );
+}
+
+function checkOutcome({ error }: Item, doing: string): void {
+  if (typeof error !== "object" || error === null) return;
+  const { error_code: code, message } = error as Item;
+  const said = typeof message === "string" ? message.slice(0, 500) : "";
+  const cause = Object.assign(new Error(said), { code: String(code ?? "") });
+  throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: the operation failed (${code}), "${said}"`, { cause });
+}
+
+function readBranch(item: Item): BranchState {
+  const status = (item["status"] ?? {}) as Item;
+  const text = (value: unknown) => typeof value === "string" && value !== "" ? value : undefined;
+  const size = Number(status["logical_size_bytes"] ?? NaN); // protobuf's JSON has an int64 as text
+  return {
+    name: String(item["name"]),
+    uid: text(item["uid"]),
+    state: text(status["current_state"]) ?? "",
+    parent: text(status["source_branch"]),
+    isDefault: status["default"] === true,
+    isProtected: status["is_protected"] === true,
+    created: readTime(item["create_time"]),
+    expires: readTime(status["expire_time"]),
+    deleted: readTime(status["delete_time"]),
+    size: Number.isFinite(size) ? size : undefined,
+  };
+}
+
+function readTime(value: unknown): Date | undefined {
+  const time = typeof value === "string" ? Date.parse(value) : NaN;
+  return Number.isNaN(time) ? undefined : new Date(time);
+}

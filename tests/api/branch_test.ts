@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { connect, type Lakebase, LakebaseError } from "../../mod.ts";
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import { bothTests, localTests, optionsOf, workspaceOf } from "../support/lakebase.ts";
+
+const both = bothTests({ passwords: { app: "secret" } });
+const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old" }] });
+
+const BRANCHES = "/api/2.0/postgres/projects/local/branches";
+
+/** The branches of the local workspace, without the one that is there from the start. */
+async function ids(db: Lakebase): Promise<string[]> {
+  return (await db.branches()).map(({ name }) => name).filter((name) => name !== "production");
+}
+
+async function failed(work: Promise<unknown>): Promise<LakebaseError> {
+  const error = await work.then(() => undefined, (error) => error);
+  assert.ok(error instanceof LakebaseError, `it did not fail as it should: ${error}`);
+  return error;
+}
+
+both("branch() gives a connection to a copy, which its end deletes", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.sql`CREATE TABLE trips AS SELECT n AS id FROM generate_series(1, 10) AS n`;
+  {
+    await using copy = await db.branch();
+    assert.match(copy.name, /^you-production-[0-9a-z]{7}$/);
+    assert.ok(Math.abs(copy.expires!.getTime() - Date.now() - 86_400_000) < 600_000);
+    await copy.sql`DELETE FROM trips WHERE id < 5`;
+    assert.equal(await copy.sql`SELECT count(*) FROM trips`.value(), 6);
+    assert.match(Deno.inspect(copy), /branch +you-production-\w+ of production, ends by itself at .*, deleted when/);
+    assert.deepEqual(await ids(db), [copy.name]);
+  }
+  assert.equal(await db.sql`SELECT count(*) FROM trips`.value(), 10);
+  assert.deepEqual(await ids(db), []);
+  await db.sql`DROP TABLE trips`;
+});
+
+test("a kept branch is connected to by its name, and dropped by it", async ({ settings }) => {
+  await using db = await connect(settings());
+  await (await db.branch({ name: "kept", keep: true, ttl: false })).close();
+  const [, row] = await db.branches();
+  assert.deepEqual([row!.name, row!.parent, row!.expires, row!.connected], ["kept", "production", null, false]);
+  assert.match(Deno.inspect(await db.branches()), /kept +\| READY +\| production \|.*\| never/);
+  const { host: _, ...elsewhere } = settings();
+  for (const branch of ["kept", "projects/local/branches/kept"]) {
+    const { endpoint: __, ...named } = elsewhere;
+    await using there = await connect({ ...named, endpoint: "local", branch });
+    assert.match(Deno.inspect(there), /projects\/local\/branches\/kept\/endpoints\/primary/);
+    await using only = await connect({ ...named, branch });
+    assert.equal((await only.branches()).find(({ connected }) => connected)?.name, "kept");
+    assert.match((await failed(db.dropBranch("kept"))).message, /this program is connected to it; close\(\)/);
+  }
+  await db.dropBranch("kept");
+  assert.match((await failed(db.dropBranch("kept"))).message, /deleted already; \{ purge: true \} removes it for good/);
+  assert.match(
+    (await failed(db.branch({ name: "kept" }))).message,
+    /the name is taken, by a branch or by one that was/,
+  );
+  await db.dropBranch("kept", { purge: true });
+});
+
+test("dropBranch() refuses what must not be dropped", async ({ settings }) => {
+  await using db = await connect(settings());
+  await using parent = await db.branch({ name: "parent" });
+  await using _child = await parent.branch({ name: "child" });
+  const refusals: [unknown, RegExp][] = [
+    ["production", /"production": it is the project's default branch/],
+    ["parent", /child were made from it; drop them first/],
+    ["parnet", /there is none of that name; did you mean "parent"\?/],
+    ["", /the name is ""; it must be a branch's id/],
+    [undefined, /the name is undefined/],
+    ["a b", /the name is "a b"/],
+  ];
+  for (const [name, message] of refusals) assert.match((await failed(db.dropBranch(name as string))).message, message);
+  assert.match((await failed(db.dropBranch("parent", { purg: true } as never))).message, /did you mean "purge"/);
+});
+
+const wrong: [object, RegExp][] = [
+  [{ name: "Big" }, /name is "Big"; it must be 1 to 63 lower-case letters, digits and hyphens/],
+  [{ name: "a".repeat(64) }, /it must be 1 to 63/],
+  [{ at: "yesterday" }, /at is "yesterday"; it must be a Date, a time with its zone, or "2 hours ago"/],
+  [{ at: "2026-11-29T12:00:00" }, /a time with its zone/],
+  [{ at: new Date(NaN) }, /at is Invalid Date/],
+  [{ at: new Date(), lsn: "0/1" }, /both at and lsn are given/],
+  [{ lsn: "12" }, /a log sequence number such as/],
+  [{ ttl: 0 }, /a number of seconds from 1 to 2592000 \(30 days\), or false/],
+  [{ ttl: 2_592_001 }, /30 days/],
+  [{ ttl: true }, /30 days/],
+  [{ keep: 1 }, /keep is 1; it must be true or false/],
+  [{ from: "a b" }, /from is "a b"; it must be a branch's id/],
+  [{ nam: "x" }, /there is no option "nam"; did you mean "name"\?/],
+  [{ from: "none" }, /there is no branch projects\/local\/branches\/none/],
+  [{ name: "production" }, /the name is taken, .* connect\(\{ branch: "production" \}\)/],
+  [{ at: "2 hours ago" }, /The local Lakebase can't make a branch of the past/],
+  [{ at: "2001-01-01T00:00:00Z" }, /"at" must be within the time that the project keeps its history/],
+  [{ lsn: "0/1A" }, /can't make a branch of the past/],
+];
+
+for (const [options, message] of wrong) {
+  test(`branch(${Deno.inspect(options).slice(0, 60)}) is refused`, async ({ settings, local }) => {
+    await using db = await connect(settings());
+    const before = local.requests.length;
+    const error = await failed(db.branch(options));
+    assert.match(error.message, message);
+    assert.match(error.message, /^Cannot make (a|the) branch/);
+    assert.ok(!local.requests.slice(before).some(({ method }) => method === "DELETE"));
+  });
+}
+
+test("the workspace may be slow, overloaded, and refuse logins at first", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.branch = { takes: 300, refuseLogins: 300 };
+  local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 429, retryAfter: 0, times: 1 });
+  local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 500, times: 1 });
+  await using copy = await db.branch();
+  assert.equal(await copy.sql`SELECT 1`.value(), 1);
+});
+
+test("a branch that can't be completed is deleted, or the error names it", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };
+  const error = await failed(db.branch({ name: "fails" }));
+  assert.equal(error.code, "WORKSPACE_REFUSED");
+  assert.match(error.message, /the operation failed \(RESOURCE_EXHAUSTED\), "No compute is free"$/);
+  assert.deepEqual(await ids(db), []);
+  local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403 });
+  const { message } = await failed(db.branch({ name: "stays" }));
+  assert.match(message, /The branch "stays" may be left; delete it with: lakebase branch drop stays$/);
+  local.faults.reset();
+  await db.dropBranch("stays", { purge: true });
+});
+
+test("Stop while a branch is made deletes it", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.branch = { takes: 60_000 };
+  const stop = new AbortController();
+  const making = db.branch({ signal: stop.signal });
+  while (!local.requests.some(({ path }) => path.includes("/operations/"))) await new Promise((r) => setTimeout(r, 10));
+  stop.abort(new Error("stopped"));
+  await assert.rejects(making, { message: "stopped" });
+  assert.deepEqual(await ids(db), []);
+  const late = await failed(db.branch({ timeout: 0.2 }));
+  assert.equal(late.code, "CANCELED");
+  assert.deepEqual(await ids(db), []);
+});
+
+test("a request whose answer is lost leaves nothing of a name that was made up", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
+  assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
+  assert.deepEqual(await ids(db), []);
+  const { message } = await failed(db.branch({ name: "whose" }));
+  assert.match(message, /see whose it is before you delete it with: lakebase branch drop whose$/);
+  assert.deepEqual(await ids(db), ["whose"]); // another program may have made it
+  await db.dropBranch("whose", { purge: true });
+});
+
+test("only the branch that was made is deleted: not a later one of its name, nor one that is protected now", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const first = await db.branch({ name: "same" });
+  const { env } = local;
+  const headers = { authorization: `Bearer ${env["DATABRICKS_TOKEN"]}` };
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+    assert.equal((await (await fetch(env["DATABRICKS_HOST"] + BRANCHES + path, init)).json()).error_code, undefined);
+  };
+  await ask("DELETE", "/same?purge=true");
+  await ask("POST", "?branch_id=same", { spec: { no_expiry: true } });
+  await first.close();
+  assert.deepEqual(await ids(db), ["same"]);
+  const second = await db.branch({ name: "shielded" });
+  await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: true } });
+  assert.match((await failed(second.drop())).message, /it is protected by now, so it is left/);
+  await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: false } });
+  for (const name of ["same", "shielded"]) await db.dropBranch(name, { purge: true });
+});
+
+test("twice at once, and more than the project may have", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const both = await Promise.all([db.branch(), db.branch()]);
+  assert.notEqual(both[0]!.name, both[1]!.name);
+  local.faults.maxBranches = 3;
+  assert.match(
+    (await failed(db.branch())).message,
+    /limit of 3 branches.*; delete a branch that is not needed: db.branches/,
+  );
+  await Promise.all(both.map((copy) => copy.drop()));
+  for (let i = 0; i < 20; i++) await (await db.branch()).drop();
+  assert.deepEqual(await ids(db), []);
+});
+
+test("the parent may be closed first", async ({ settings }) => {
+  const db = await connect(settings());
+  await using copy = await db.branch();
+  await db.close();
+  assert.equal(await copy.sql`SELECT 1`.value(), 1);
+});
+
+Deno.test("the parent of a local connection may be closed first, too", async () => {
+  const db = await connect({ local: { user: "closing@example.com" } });
+  const copy = await db.branch();
+  await db.close();
+  assert.equal(await copy.sql`SELECT 1`.value(), 1);
+  await copy.close();
+});
+
+test("connections that can't have branches say why", async ({ local, settings }) => {
+  const { endpoint: _, workspace: __, ...server } = settings();
+  await using native = await connect({ ...server, user: "app", password: "secret" });
+  const { code, message } = await failed(native.branch());
+  assert.equal(code, "BAD_SETTING");
+  assert.match(message, /native password and knows no workspace; connect with the workspace's login/);
+  await using old = await connect({ ...server, workspace: workspaceOf(local), instance: "old" });
+  assert.match(
+    (await failed(old.branches() as never)).message,
+    /old is an instance of Lakebase Provisioned, which has no branches/,
+  );
+});
+
+test("a native password logs in to the branch as well", async ({ settings }) => {
+  const { host: _, ...server } = settings({ user: "app", password: "secret" });
+  await using db = await connect(server);
+  await using copy = await db.branch();
+  assert.equal(await copy.sql`SELECT current_user`.value(), "app");
+});
+
+test("a branch that is deleted while it is used is named by the next connection", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  await using copy = await db.branch({ name: "short" });
+  await copy.sql`SELECT 1`;
+  local.faults.clockOffset = 2 * 86_400_000;
+  await ids(db);
+  const error = await failed(copy.sql`SELECT 1` as never);
+  assert.match(
+    error.message,
+    /branches\/short\/endpoints\/primary: it is not in the workspace; its branch may have been/,
+  );
+});
+
+Deno.test("connect() without a branch makes the same requests as before", async () => {
+  await using local = await startLocal();
+  await using db = await connect(optionsOf(local));
+  await db.sql`SELECT 1`;
+  assert.deepEqual(local.requests.map(({ method, path }) => `${method} ${path}`), [
+    "POST /api/2.0/postgres/credentials",
+  ]);
+  const { host: _, ...asked } = optionsOf(local);
+  await using other = await connect(asked);
+  await other.sql`SELECT 1`;
+  assert.deepEqual(local.requests.slice(1).map(({ method, path }) => `${method} ${path}`).sort(), [
+    "GET /api/2.0/postgres/projects/local/branches/production/endpoints/primary",
+    "POST /api/2.0/postgres/credentials",
+  ]);
+});
+
+/** What a script that makes a branch leaves behind. */
+async function script(local: LocalLakebase, how: string, signal?: Deno.Signal) {
+  const path = decodeURIComponent(new URL("./branch_script.ts", import.meta.url).pathname);
+  const { env } = local;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", path, how],
+    env: { ...env, NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const errors = new Response(child.stderr).text();
+  let name = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    name += text;
+    if (signal !== undefined) child.kill(signal);
+  }
+  const { code } = await child.status;
+  return { name: name.trim(), code, errors: await errors };
+}
+
+const ends: [how: string, code: number, left: boolean, signal?: Deno.Signal][] = [
+  ["end", 0, false],
+  ["signal", 143, false, "SIGTERM"],
+  ["signal", 130, false, "SIGINT"],
+  ["exit", 0, true],
+  ["throw", 1, true],
+];
+
+for (const [how, code, left, signal] of ends) {
+  test(`a script that ends by ${signal ?? how} ${left ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
+    await using db = await connect(settings());
+    const done = await script(local, how, signal);
+    assert.equal(done.code, code, done.errors);
+    assert.deepEqual(await ids(db), left ? [done.name] : []);
+    if (!left) return;
+    assert.match(done.errors, new RegExp(`Branch ${done.name} is left until .*; delete it with: lakebase branch drop`));
+    await db.dropBranch(done.name, { purge: true });
+  });
+}
