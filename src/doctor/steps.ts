@@ -182,7 +182,7 @@ async function checkDns({ host }: CheckState): Promise<Finding> {
   if (!resolvesNames()) {
     return {
       outcome: "skipped",
-      detail: "left to Deno, because this program may reach only hosts that are named in its permissions",
+      detail: "Deno looks it up, because this program may reach only the hosts that its permissions name",
     };
   }
   const { addresses, by } = await resolveHost(host);

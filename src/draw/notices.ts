@@ -139,7 +139,7 @@ export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
   const said = [
     ...(taken.length === 0 ? [] : [`From ${path}: ${taken.join(", ")}`]),
     ...refused.map(([name, reason]) => `Not taken from ${path}: ${name}, since ${reason}`),
-    ...(taken.includes("LAKEBASE_LOCAL") ? ["The database is one on this machine, which keeps no data"] : []),
+    ...(taken.includes("LAKEBASE_LOCAL") ? ["This database is on this machine and keeps no data"] : []),
   ].join(". ");
   if (announced.has(said)) return;
   announced.add(said);

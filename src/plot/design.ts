@@ -166,7 +166,7 @@ function checkComputed(mark: PlotMark, channels: Channels): void {
 
 function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
   if (isMeasure(x) || isMeasure(y)) {
-    throw cannotPlot("x and y of a heatmap are columns; what is computed goes to color");
+    throw cannotPlot("x and y of a heatmap are columns; put the computed number into color");
   }
   if (isMeasure(color)) return { mark: "heatmap", keys, value: { channel: "color", measure: color, plain: false } };
   if (color?.scale !== "number") throw notANumber("heatmap", "color", color!);

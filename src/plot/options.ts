@@ -73,7 +73,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
     throw cannotPlot('spec must be an object of Vega-Lite, such as { encoding: { y: { scale: { type: "log" } } } }');
   }
   if (spec !== undefined && Object.hasOwn(spec, "data")) {
-    throw cannotPlot("spec has data; what is drawn are the query's rows");
+    throw cannotPlot("spec has data, but the chart draws the rows of the query");
   }
   return options;
 }

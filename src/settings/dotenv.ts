@@ -58,7 +58,7 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
     if (cause instanceof LakebaseError) throw cause;
     throw unreadable(path, cause instanceof Error ? cause.message : String(cause), cause);
   }
-  if (bytes.includes(0)) throw unreadable(path, "it holds NUL bytes; save it as UTF-8");
+  if (bytes.includes(0)) throw unreadable(path, "it contains NUL bytes; save it as UTF-8");
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -111,7 +111,7 @@ async function isAvailable(specifier: string): Promise<boolean> {
 }
 
 const NAME = /[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*/y;
-const UNCLEAR = "what follows the closing quote belongs to no value";
+const UNCLEAR = "there is text after the closing quote";
 
 /**
  * Finds the assignments in the text of a `.env` file. `@std/dotenv` and Node's `parseEnv` read most files alike, but silently

@@ -40,7 +40,7 @@ export function checkTakesSettings(host: string, settings: readonly string[]): v
     `Cannot connect to "${host}" with ${
       settings.join(" and ")
     }: Lakebase's connection pooler gives each transaction another ` +
-      `session of the server, so no setting holds. Use "${host.replace("-pooler.", ".")}"`,
+      `session of the server, so settings do not last. Use "${host.replace("-pooler.", ".")}"`,
   );
 }
 

@@ -84,7 +84,7 @@ export class OptionReader {
     if (given === undefined) return variables ? this.#variable(option) : undefined;
     const { value } = given;
     if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return given as Found;
-    throw badOption(given, "it must be a text that is not empty");
+    throw badOption(given, "it must be a string that is not empty");
   }
 
   /** Reads a password, which no error shows. */

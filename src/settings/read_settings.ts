@@ -181,7 +181,7 @@ function localByVariable(options: ConnectOptions, variables: Variables): Found<L
     ? SERVERS.map((name) => variables.get(name)?.origin).find((origin) => origin?.source === "environment")
     : { source: "option", name: option } as const;
   if (origin.source === ".env" && server !== undefined) {
-    const cure = "Say local: false, or take it out of the file";
+    const cure = "Set local: false, or remove it from the file";
     throw badSetting(
       `${describeOrigin(origin)} wants a database on this machine, and ${
         describeOrigin(server)

@@ -301,8 +301,8 @@ export function untrustedSetting(setting: Origin, does: string, login: Origin): 
     `${describeOrigin(setting)} ${does}, and the login is ${
       login.source === "machine" ? login.name : `from ${describeOrigin(login)}`
     }; ` +
-      "a login is only used as its own source, or one that is trusted more, says. Say both in one place, " +
-      `or leave .env aside with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`,
+      "a login goes only where its own source, or a more trusted one, sends it. Give both in one place, " +
+      `or turn .env off with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`,
     { setting: setting.name, origin: setting },
   );
 }
@@ -316,5 +316,5 @@ function bindToMethod(attributes: Record<string, string>, host: Origin | undefin
   const { authType } = attributes;
   const method = authType === undefined ? whole[0] : whole.find((name) => name === authType);
   if (method !== undefined) return { ...attributes, authType: method };
-  throw untrustedSetting(host, "names the workspace, without a whole login beside it", MACHINE);
+  throw untrustedSetting(host, "names the workspace, but has no complete login for it", MACHINE);
 }

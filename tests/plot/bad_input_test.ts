@@ -32,7 +32,7 @@ const BAD: [options: unknown, message: RegExp][] = [
   [{ mark: "box", y: "zone" }, /y is "zone", which is text; a box needs a column of numbers there/],
   [{ mark: "box", y: "avg(fare)" }, /a box draws the values of a column itself/],
   [{ mark: "heatmap", x: "zone", y: "id", color: "zone" }, /color is "zone", which is text/],
-  [{ mark: "heatmap", x: "zone", y: "count()" }, /what is computed goes to color/],
+  [{ mark: "heatmap", x: "zone", y: "count()" }, /put the computed number into color/],
   [{ x: "count()", y: "sum(fare)" }, /x and y are both computed; one of them must be a column/],
   [{ mark: "bar", x: "zone", color: "avg(fare)" }, /color is "avg\(fare\)"; only the color of a heatmap is computed/],
   [{ facet: "count()" }, /facet is "count\(\)"; it must be a column/],
@@ -45,7 +45,7 @@ const BAD: [options: unknown, message: RegExp][] = [
   [{ width: "100%" }, /width is a string/],
   [{ spec: [] }, /spec must be an object of Vega-Lite/],
   [{ spec: { mark: "nonsense" } }, /its Vega-Lite can't be drawn/],
-  [{ spec: { data: { url: "https://example.com/data.json" } } }, /spec has data; what is drawn are the query's rows/],
+  [{ spec: { data: { url: "https://example.com/data.json" } } }, /spec has data, but the chart draws the rows/],
   [
     {
       spec: {

@@ -185,7 +185,7 @@ Deno.test("LAKEBASE_LOCAL in .env is reported, and refused where code or the env
   const { warned } = await run({ cwd: folder, home, options: { connectTimeout: 60 } });
   assert.match(
     warned,
-    /^lakebase: From \.env: LAKEBASE_LOCAL\. The database is one on this machine, which keeps no data\.\n$/,
+    /^lakebase: From \.env: LAKEBASE_LOCAL\. This database is on this machine and keeps no data\.\n$/,
   );
   const { said } = await run({ cwd: folder, home, env: { DATABRICKS_HOST: "https://w.invalid" } });
   assert.match(said, /^BAD_SETTING .*LAKEBASE_LOCAL in \.env, line 1 .*DATABRICKS_HOST/);
@@ -230,7 +230,7 @@ Deno.test({
     };
     assert.deepEqual(shown(first), [
       "From .env: LAKEBASE_LOCAL. Not taken from .env: DATABRICKS_CLI_PATH, since it names a program. " +
-      "The database is one on this machine, which keeps no data.",
+      "This database is on this machine and keeps no data.",
     ]);
     assert.deepEqual(shown(second), []);
   },

@@ -295,7 +295,7 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
     {},
     "DATABRICKS_HOST=w\nDATABRICKS_CLIENT_SECRET=s",
     "",
-    /without a whole login/,
+    /but has no complete login/,
   ],
   ["workspace .env, another's profile", {}, {}, "DATABRICKS_HOST=w", "[dev]\nhost=https://other\ntoken=t", /in \.env/],
   [
