@@ -158,7 +158,7 @@ async function openInput(options: LoadOptions): Promise<Incoming> {
   expectDataset(options);
   const { format } = options;
   if (format === undefined) {
-    throw bad(`standard input has no extension; say what it is: ${optionText({ format: "csv" })}`);
+    throw bad(`standard input has no extension; name its format: ${optionText({ format: "csv" })}`);
   }
   checkFormatOptions(options, format);
   if (format === "parquet") throw unseekable("-", "write it to a file first");
@@ -260,7 +260,7 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
         throw bad(
-          `the stream gives bytes; say what they are: ${optionText({ format: "csv" })} or another of ${
+          `the stream gives bytes; name their format: ${optionText({ format: "csv" })} or another of ${
             LOAD_FORMATS.join(", ")
           }`,
         );
@@ -308,7 +308,7 @@ function unknownFormat(path: string): LakebaseError {
   const near = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
   const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
   const hint = near === undefined
-    ? `say what it is: ${optionText({ format: "csv" })} or another of ${LOAD_FORMATS.join(", ")}`
+    ? `name its format: ${optionText({ format: "csv" })} or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
   return bad(`${path}: ${found}; ${hint}`);
 }
