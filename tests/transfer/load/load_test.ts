@@ -265,7 +265,7 @@ queryTest("load() refuses options and sources that it can't make sense of", asyn
     [null, {}, /the source is null/],
     [{ id: 1 }, {}, /the source is an object/],
     [new URL("https://example.com/x.csv"), {}, /fetch it/],
-    [ReadableStream.from([new Uint8Array(1)]), {}, /say what they are/],
+    [ReadableStream.from([new Uint8Array(1)]), {}, /name their format/],
     [ReadableStream.from([new Uint8Array(1)]), { format: "parquet" }, /can't be a stream/],
     ["-", {}, /standard input has no extension/],
   ];
