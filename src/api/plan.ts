@@ -114,9 +114,17 @@ interface Line {
   node: PlanNode;
 }
 
-function lines(node: PlanNode, depth = 0): Line[] {
-  const indent = depth === 0 ? "" : `${"   ".repeat(depth - 1)}└─ `;
-  return [{ text: `${indent}${title(node)}`, node }, ...(node.Plans ?? []).flatMap((child) => lines(child, depth + 1))];
+/** A line for each node. A node that has a later sibling has a branch that goes on; the last one has a corner. */
+function lines(node: PlanNode, corner = "", indent = ""): Line[] {
+  const children = node.Plans ?? [];
+  return [
+    { text: `${corner}${title(node)}`, node },
+    ...children.flatMap((child, index) =>
+      index < children.length - 1
+        ? lines(child, `${indent}├─ `, `${indent}│  `)
+        : lines(child, `${indent}└─ `, `${indent}   `)
+    ),
+  ];
 }
 
 /** The properties that distinguish nodes of the same kind. */

@@ -1,6 +1,7 @@
 import { cellText, isNumeric } from "./cell.ts";
 import { visible } from "./escape.ts";
 import type { Bundle } from "./notebook.ts";
+import { drawnColumns } from "./result.ts";
 import { drawnValue } from "./server_text.ts";
 import { elapsedText, renderTable } from "./table.ts";
 
@@ -18,7 +19,10 @@ const STYLE = ".lb-browse .lb-bar{display:flex;gap:6px;align-items:center;paddin
   ".lb-browse input{padding:2px 6px;color:var(--lb-fg);min-width:14em}" +
   ".lb-browse .lb-bar button{padding:1px 9px;cursor:pointer;color:var(--lb-fg)}" +
   ".lb-browse button:disabled{opacity:.4;cursor:default}" +
-  ".lb-browse th button{border:0;padding:0;text-align:inherit;cursor:pointer;line-height:inherit}";
+  ".lb-browse th button{border:0;padding:0;text-align:inherit;cursor:pointer;line-height:inherit}" +
+  ".lb-browse th button:hover{text-decoration:underline}" +
+  ".lb-browse th button span{color:var(--lb-soft);font-weight:400}.lb-browse th[aria-sort] button span{color:inherit}" +
+  ".lb-browse .lb-part{border-left:3px solid var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500));padding-left:8px}";
 
 /** The rows to browse. */
 export interface Browsed {
@@ -44,10 +48,16 @@ export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Brows
   const data = fitting(fields, cells);
   const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}${origin}`;
   const first = rows.length > PAGE ? `rows 1 to ${PAGE} of ${held}` : held;
-  const table = renderTable({ columns: fields, rows: cells.slice(0, PAGE), footer: first, maxBytes: MOST_TABLE_BYTES });
+  const table = renderTable({
+    columns: drawnColumns(fields),
+    rows: cells.slice(0, PAGE),
+    footer: first,
+    maxBytes: MOST_TABLE_BYTES,
+  });
   const id = crypto.randomUUID();
-  const columns = fields.map(({ name, type }) => [visible(name), type, isNumeric(type)]);
-  const json = JSON.stringify({ id, columns, rows: data, size: PAGE, held }).replaceAll("<", "\\u003c");
+  const columns = drawnColumns(fields).map(({ name, type }) => [visible(name), type, isNumeric(type)]);
+  const part = more || data.length < rows.length;
+  const json = JSON.stringify({ id, columns, rows: data, size: PAGE, held, part }).replaceAll("<", "\\u003c");
   const script = `<script>(() => { "use strict"; const data = ${json};${BROWSE_SCRIPT}})()</script>`;
   return {
     "text/html": `<div class="lb-browse" data-lb-browse="${id}">${
@@ -113,18 +123,21 @@ function start(root) {
   frame.insertBefore(bar, root.querySelector(".lb-scroll"));
   const search = make("input", "", bar);
   search.type = "search";
-  search.placeholder = "Search";
-  search.setAttribute("aria-label", "Search in these rows");
-  const step = (text, label, by) => {
+  const held = "the first " + data.rows.length.toLocaleString("en-US") + " rows";
+  search.placeholder = data.part ? "Search in " + held : "Search";
+  search.setAttribute("aria-label", data.part ? "Search in " + held : "Search in these rows");
+  const step = (text, label, to) => {
     const button = make("button", text, bar);
     button.type = "button";
     button.setAttribute("aria-label", label);
-    button.addEventListener("click", () => { page += by; draw(); });
+    button.addEventListener("click", () => { page = to(page); draw(); });
     return button;
   };
-  const previous = step("\u2039", "Previous page", -1), next = step("\u203a", "Next page", 1);
+  const first = step("\u00ab", "First page", () => 0), previous = step("\u2039", "Previous page", (at) => at - 1);
+  const next = step("\u203a", "Next page", (at) => at + 1), last = step("\u00bb", "Last page", () => Infinity);
   const place = make("span", "", bar);
   place.setAttribute("role", "status");
+  if (data.part) make("span", "There are more rows: a search and the order are those of " + held + " only", bar).className = "lb-part";
   const foot = root.querySelector(".lb-foot");
   if (foot) foot.textContent = data.held;
   table.textContent = "";
@@ -135,9 +148,10 @@ function start(root) {
     th.style.textAlign = numeric ? "right" : "left";
     const button = make("button", name, th);
     button.type = "button";
+    button.title = data.part ? "Sort " + held + " by this column" : "Sort by this column";
+    make("span", "", button).setAttribute("aria-hidden", "true");
     make("br", "", button);
     make("small", type, button);
-    make("span", "", button).setAttribute("aria-hidden", "true");
     button.addEventListener("click", () => {
       [column, down] = column !== index ? [index, false] : down ? [-1, false] : [index, true];
       page = 0;
@@ -159,7 +173,7 @@ function start(root) {
     heads.forEach((th, index) => {
       if (index === column) th.setAttribute("aria-sort", down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
-      th.querySelector("span").textContent = index !== column ? "" : down ? " \u25be" : " \u25b4";
+      th.querySelector("span").textContent = index !== column ? " \u21c5" : down ? " \u25be" : " \u25b4";
     });
     draw();
   };
@@ -178,8 +192,8 @@ function start(root) {
         else td.textContent = cell;
       });
     }
-    previous.disabled = page === 0;
-    next.disabled = page === pages - 1;
+    first.disabled = previous.disabled = page === 0;
+    last.disabled = next.disabled = page === pages - 1;
     const matching = rows.length === data.rows.length ? "" : " that match";
     place.textContent = rows.length === 0 ? "no rows" + matching
       : "rows " + count(at + 1) + " to " + count(at + shown.length) + " of " + count(rows.length) + matching;

@@ -39,6 +39,11 @@ export interface Drawable extends ReadonlyArray<unknown>, Origin {
   readonly notices: readonly TableNotice[];
 }
 
+/** The columns as they are drawn: the second of two with one name under its key in a row, such as `id_2`. */
+export function drawnColumns(fields: Drawable["fields"]): { name: string; type: string }[] {
+  return fields.map(({ key, type }) => ({ name: key, type }));
+}
+
 /**
  * A result as a notebook shows it.
  *
@@ -56,7 +61,7 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
   const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
   return {
     ...renderTable({
-      columns: fields,
+      columns: drawnColumns(fields),
       rows: rows.map((row) => fields.map(({ key }) => drawnValue(row, key))),
       footer: `${footer}${on}`,
       notices,

@@ -12,6 +12,8 @@ const MAX_BYTES = 1_000_000;
 const MAX_CELL = 200;
 const MAX_LINE = 1_000;
 const MAX_OPENED = 2_000;
+/** A table of more rows scrolls by itself in a notebook. */
+const WHOLE_ROWS = 30;
 const encoder: TextEncoder = new TextEncoder();
 
 /** The rows of a result and its footer, at most `maxBytes`. */
@@ -21,7 +23,7 @@ export function htmlTable(options: TableOptions): string {
   if (columns.length === 0) {
     return firstWithin(maxBytes, [frame(footHtml([footer]) + notices), frame(footHtml([footer]))]);
   }
-  const [start, middle, end] = tableHtml(options.caption ?? "");
+  const [start, middle, end] = tableHtml(options.caption ?? "", rows.length > WHOLE_ROWS);
   const longest = footHtml([footer, cutNote(rows.length, columns.length, columns.length, maxBytes)]);
   const room = maxBytes - byteLength(frame(start + middle + end + longest + notices));
   const { heads, body } = fill(options, room, new CellPen(Math.max(1, options.maxCell || MAX_CELL), maxBytes / 4));
@@ -45,11 +47,13 @@ function frame(content: string): string {
 }
 
 /** The HTML before the header cells, between them and the rows, and after the rows. */
-function tableHtml(caption: string): readonly [start: string, middle: string, end: string] {
+function tableHtml(caption: string, long: boolean): readonly [start: string, middle: string, end: string] {
   const line = cutLine(caption);
   const label = escapeHtml(line || "Query result");
   return [
-    `<div class="lb-scroll" role="region" aria-label="${label}" tabindex="0" style="max-height:480px;overflow:auto">` +
+    `<div class="lb-scroll${
+      long ? " lb-long" : ""
+    }" role="region" aria-label="${label}" tabindex="0" style="overflow:auto">` +
     `<table style="margin:0">${line && `<caption>${escapeMarked(line)}</caption>`}<thead><tr>`,
     "</tr></thead><tbody>",
     "</tbody></table></div>",
@@ -269,8 +273,11 @@ const RULES: readonly (readonly [selector: string, declarations: string])[] = [
   [" .lb-warning", "border-color:var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500))"],
 ];
 
+/** The pages of JupyterLab, Notebook and VS Code. A page that was exported shows all rows. */
+const LIVE = ":is(.jp-LabShell,[data-notebook],.vscode-light,.vscode-dark,.vscode-high-contrast)";
+
 /** The style sheet, without its `<style>` element. */
 export const CSS: string = RULES.map(([selector, declarations]) => `${SCOPE}${selector}{${declarations}}`).join("") +
   // Dark scroll bars for a dark page that does not set its own color scheme.
   `[data-jp-theme-light="false"] ${SCOPE},.vscode-dark ${SCOPE}{color-scheme:dark}` +
-  `@media print{${SCOPE} .lb-scroll{max-height:none!important}}`;
+  `${LIVE} ${SCOPE} .lb-long{max-height:480px}@media print{${SCOPE} .lb-scroll{max-height:none!important}}`;

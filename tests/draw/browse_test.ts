@@ -88,6 +88,10 @@ Deno.test({
       assert.equal(await status.innerText(), "rows 41 to 45 of 45");
       assert.equal((await column(1)).at(-1), "NULL");
       assert.equal(await next.isDisabled(), true);
+      await table.getByRole("button", { name: "First page" }).click();
+      assert.equal(await status.innerText(), "rows 1 to 20 of 45");
+      await table.getByRole("button", { name: "Last page" }).click();
+      assert.equal(await status.innerText(), "rows 41 to 45 of 45");
       await table.getByRole("button", { name: /^n/ }).click();
       assert.deepEqual((await column(1)).slice(0, 2), ["44", "43"]);
       await table.getByRole("searchbox").fill("-- 4");
@@ -96,6 +100,33 @@ Deno.test({
       assert.equal(await other.getByRole("status").innerText(), "rows 1 to 3 of 3");
       assert.equal(await page.evaluate("window.evil"), undefined);
       assert.equal(await page.locator("img").count(), 0);
+    } finally {
+      await browser.close();
+    }
+  },
+});
+
+Deno.test({
+  ...requires(
+    "a browsed table shows that its headers sort, and what it sorts where there are more rows",
+    chromiumMissing,
+  ),
+  fn: async () => {
+    const rows = Array.from({ length: 45 }, (_, n) => ({ n: String(n), t: "x" }));
+    const browser = await launchChromium();
+    try {
+      const page = await browser.newPage();
+      await page.setContent(`<body>${html(rows)}${html(rows, true)}</body>`);
+      const [all, part] = [page.locator(".lb-browse").nth(0), page.locator(".lb-browse").nth(1)];
+      assert.match(await all.locator("th").first().innerText(), /^n \u21c5\s+int8$/);
+      assert.equal(await all.locator("th button").first().getAttribute("title"), "Sort by this column");
+      assert.equal(await all.locator(".lb-part").count(), 0);
+      assert.match(await part.locator(".lb-part").innerText(), /more rows: .* of the first 45 rows only/);
+      assert.equal(
+        await part.locator("th button").first().getAttribute("title"),
+        "Sort the first 45 rows by this column",
+      );
+      assert.equal(await part.getByRole("searchbox").getAttribute("placeholder"), "Search in the first 45 rows");
     } finally {
       await browser.close();
     }

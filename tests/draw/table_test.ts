@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { chromiumMissing, launchChromium } from "../support/chromium.ts";
+import { requires } from "../support/requirements.ts";
 import { textWidth } from "../../src/core/text.ts";
 import { visible } from "../../src/draw/escape.ts";
 import { elapsedText, footerText, renderCommand, renderTable } from "../../src/draw/table.ts";
@@ -6,6 +8,10 @@ import { readHtml } from "./html_check.ts";
 
 const bytes = (text: string): number => new TextEncoder().encode(text).length;
 const column = (name: string, type = "text") => ({ name, type });
+const OVERFLOW = (box: unknown) => {
+  const { scrollHeight, clientHeight } = box as { scrollHeight: number; clientHeight: number };
+  return scrollHeight - clientHeight;
+};
 const HOSTILE = [
   "__proto__",
   "then",
@@ -274,3 +280,35 @@ function mulberry32(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+Deno.test({
+  ...requires(
+    "a table of 20 rows is whole, and a longer one scrolls in a notebook but not in a page made of it",
+    chromiumMissing,
+  ),
+  fn: async () => {
+    const table = (count: number) =>
+      renderTable({
+        columns: [{ name: "n", type: "int4" }, { name: "t", type: "text" }],
+        rows: Array.from({ length: count }, (_, n) => [n, "two\nlines"]),
+      })["text/html"];
+    const browser = await launchChromium();
+    try {
+      const page = await browser.newPage();
+      const hidden = async (body: string, count: number) => {
+        await page.setContent(body.replace("TABLE", table(count)));
+        return await page.locator(".lb-scroll").evaluate(OVERFLOW);
+      };
+      const [lab, code] = ['<div class="jp-LabShell">TABLE</div>', '<body class="vscode-dark">TABLE</body>'];
+      const exported = '<body class="jp-Notebook" data-jp-theme-light="true">TABLE</body>';
+      for (const body of [lab, code, exported]) assert.equal(await hidden(body, 20), 0);
+      for (const body of [lab, code]) assert.ok(await hidden(body, 200) > 1000);
+      assert.equal(await hidden(exported, 200), 0);
+      await page.setContent(lab.replace("TABLE", table(200)));
+      await page.emulateMedia({ media: "print" });
+      assert.equal(await page.locator(".lb-scroll").evaluate(OVERFLOW), 0);
+    } finally {
+      await browser.close();
+    }
+  },
+});

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { connect, type Result, show, sql } from "../../mod.ts";
+import { connect, type PlanNode, type Result, show, sql } from "../../mod.ts";
+import { Plan } from "../../src/api/plan.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
@@ -176,6 +177,25 @@ queryTest("explain draws a tree, and runs the statement only when asked", async 
   const first = await errorOf(db.sql`SELECT nothere FROM planned`.explain());
   assert.match(first.message, /LINE 1: SELECT nothere FROM planned\n {15}\^/);
   await db.sql`DROP TABLE planned`;
+});
+
+queryTest("a column that has an earlier one's name is drawn under the name that it has in a row", async ({ db }) => {
+  const query = db.sql`SELECT 1 AS id, 2 AS id, 3 AS id_2`;
+  assert.deepEqual(Object.keys((await query)[0]!), ["id", "id_3", "id_2"]);
+  assert.match(await drawn(query), /^ id \| id_3 \| id_2/);
+  assert.match(await drawn(query, "text/html"), />id<[^]*>id_3<[^]*>id_2</);
+  assert.match(await drawn(query.browse(), "text/html"), /\["id_3",/);
+});
+
+Deno.test("a plan's tree gives the last child of a node its corner", () => {
+  const node = (name: string, ...Plans: PlanNode[]): PlanNode => ({ "Node Type": name, Plans });
+  const plan = new Plan({
+    Plan: node("Join", node("Hash", node("Scan a"), node("Scan b")), node("Sort", node("Scan c"))),
+  });
+  assert.equal(
+    plan.toString(),
+    ["Join", "├─ Hash", "│  ├─ Scan a", "│  └─ Scan b", "└─ Sort", "   └─ Scan c"].join("\n"),
+  );
 });
 
 queryTest("statements without rows draw one line, and notices are shown", async ({ db }) => {
