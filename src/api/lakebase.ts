@@ -300,7 +300,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /**
    * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction. Of a
-   * table with more rows than `sample` it reads a random sample, of a query the first rows; `sampled` and the drawing say so.
+   * table with more than 200,000 rows it reads a random sample of 50,000, of a query the first 200,000 rows; `sampled` and the
+   * drawing say so, and the option `sample` sets another number (`Infinity` reads all).
    *
    * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for each 20
    * columns.

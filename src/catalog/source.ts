@@ -67,12 +67,26 @@ export async function plannedRows(find: FindSession, from: string): Promise<numb
   return plan!["QUERY PLAN"][0]!.Plan["Plan Rows"];
 }
 
-/** Runs statements in a read-only transaction, where they see one state of the database; uses an open transaction. */
-export async function readOnly<T>(session: Session, { signal }: StopOptions, work: (tx: FindSession) => Promise<T>) {
-  if (session.transaction !== undefined) return await work(() => session);
-  const stop = signal === undefined ? {} : { signal };
-  return await transact(session, work, { isolation: "repeatable read", readOnly: true, ...stop });
+/**
+ * Runs statements in a read-only transaction, where they see one state of the database. In an open transaction they are part
+ * of it, and see what it sees.
+ *
+ * @param settings Settings of the server for these statements only.
+ */
+export async function readOnly<T>(
+  session: Session,
+  { signal }: StopOptions,
+  work: (tx: FindSession) => Promise<T>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  const isolation = session.transaction === undefined ? { isolation: "repeatable read" as const } : {};
+  return await transact(session, async (tx) => {
+    if (Object.keys(settings).length > 0) await look(tx, SETTINGS, [JSON.stringify(settings)]);
+    return await work(tx);
+  }, { ...isolation, readOnly: true, ...(signal === undefined ? {} : { signal }) });
 }
+
+const SETTINGS = `SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::pg_catalog.json)`;
 
 /**
  * SQL for the text of any value, as its type's output function writes it; NULL for NULL. It avoids a cast, because the

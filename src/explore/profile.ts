@@ -18,7 +18,7 @@ export interface ProfileOptions extends ExploreOptions {
    * The most rows to read. A larger table gives a random sample of about this many rows; a query, a view or a foreign
    * table gives its first rows. `Infinity` reads all rows.
    *
-   * @default {1_000_000}
+   * @default {a sample of 50,000 rows of a table that has more than 200,000; the first 200,000 rows of anything else}
    */
   sample?: number;
 }
@@ -31,6 +31,10 @@ export interface SourceColumn extends Field {
 
 /** The most columns in one statement: each uses working memory on the server until the statement ends. */
 const BATCH = 20;
+/** The same where more rows are read than by default. */
+const LARGE_BATCH = 2;
+/** With more working memory the server writes no groups to its disk; the compiler of queries costs more than it saves. */
+const SETTINGS = { work_mem: "64MB", jit: "off" };
 
 /** Computes statistics for each column of a table or query; see `Lakebase.profile`. */
 export async function profileRows(
@@ -38,7 +42,7 @@ export async function profileRows(
   what: string | Fragment,
   options: ProfileOptions,
 ): Promise<ListingParts<ColumnProfile, ProfileFacts>> {
-  const { sample = 1_000_000 } = checkCall("make a profile", options, { sample: SAMPLE });
+  const { sample } = checkCall("make a profile", options, { sample: SAMPLE });
   using stop = stoppable(options);
   const started = performance.now();
   const source = await sourceOf(find, what, stop);
@@ -46,12 +50,16 @@ export async function profileRows(
   const session = await find();
   const { statistics, of } = await readOnly(session, stop, async (tx) => {
     const { clause, of } = await chooseRows(tx, source, sample);
-    return { statistics: await compute(tx, source, columns, clause), of };
-  });
+    const most = sample ?? READ_WHOLE;
+    return {
+      statistics: await compute(tx, source, columns, { clause, batch: most > READ_WHOLE ? LARGE_BATCH : BATCH }),
+      of,
+    };
+  }, sample === undefined ? {} : SETTINGS);
   const elapsed = performance.now() - started;
   const rows = statistics.get(0)!.count;
   const profile = columns.map((column, index) => toProfile(column, statistics.get(index + 1)!, rows, session.types));
-  const facts = { rows, of, sampled: of !== null || (!source.samples && rows >= sample) };
+  const facts = { rows, of, sampled: of !== null || (!source.samples && rows >= (sample ?? READ_WHOLE)) };
   const draw = (drawn: readonly ColumnProfile[]) => drawProfile(facts, drawn, elapsed);
   return { rows: profile, fields: PROFILE_FIELDS, elapsed, facts, draw };
 }
@@ -60,7 +68,7 @@ async function compute(
   tx: FindSession,
   source: Source,
   columns: readonly SourceColumn[],
-  clause: string,
+  { clause, batch: size }: { clause: string; batch: number },
 ): Promise<Map<number, Statistics>> {
   const statistics = new Map<number, Statistics>();
   const positions = columns.map(({ kind }, index) => ({ kind, position: index + 1 }));
@@ -68,9 +76,13 @@ async function compute(
   const alias = columns.length === 0 ? "s" : `s(${names(positions)})`;
   const from = brackets(source).join(source.text);
   const options = { types: parserSource(), single: true };
-  for (let start = 0; start === 0 || start < positions.length; start += BATCH) {
-    const batch = positions.slice(start, start + BATCH);
-    const text = statisticsSql(`SELECT ${names(batch)} FROM ${from} AS ${alias} ${clause}`, batch);
+  for (let start = 0; start === 0 || start < positions.length; start += size) {
+    const batch = positions.slice(start, start + size);
+    const text = statisticsSql(
+      `SELECT ${names(batch)} FROM ${from} AS ${alias} ${clause}`,
+      batch,
+      !source.samples || clause !== "",
+    );
     const found = await run<Found>(tx, { ...source, text }, options);
     for (const { position, statistics: one } of found) statistics.set(position, one);
   }
@@ -188,8 +200,12 @@ function topText(top: ColumnProfile["top"]): string {
   return texts.join(", ");
 }
 
+/** A table of up to this many rows is read whole by default. */
+const READ_WHOLE = 200_000;
+/** The rows of a sample by default. */
+const SAMPLED = 50_000;
 /** Samples from this many rows on take whole pages, which is fast. Smaller ones would take too few pages to be random. */
-const PAGES_FROM = 100_000;
+const PAGES_FROM = 50_000;
 /** Up to this many rows are counted: counting costs less than a wrong estimate. */
 const COUNTED_UNTIL = 1_000_000;
 /** A fixed seed gives the same sample until the table changes. */
@@ -208,15 +224,16 @@ export interface Sample {
  *
  * @param tx Finds the session that estimates the size of the source.
  * @param source The table or query.
- * @param most About the most rows to read; `Infinity` for all.
+ * @param most About the most rows to read; `Infinity` for all; `undefined` for the default.
  */
-export async function chooseRows(tx: FindSession, source: Source, most: number): Promise<Sample> {
-  if (most === Infinity) return { clause: "", of: null };
-  if (!source.samples) return { clause: `LIMIT ${most}`, of: null };
-  const of = await rowsOf(tx, source, most);
-  if (of <= most) return { clause: "", of: null };
-  const method = most >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "pg_catalog.system" : "pg_catalog.bernoulli";
-  return { clause: `TABLESAMPLE ${method} (${(100 * most) / of}) REPEATABLE (${SEED})`, of };
+export async function chooseRows(tx: FindSession, source: Source, most: number | undefined): Promise<Sample> {
+  const { whole, rows } = most === undefined ? { whole: READ_WHOLE, rows: SAMPLED } : { whole: most, rows: most };
+  if (whole === Infinity) return { clause: "", of: null };
+  if (!source.samples) return { clause: `LIMIT ${whole}`, of: null };
+  const of = await rowsOf(tx, source, whole);
+  if (of <= whole) return { clause: "", of: null };
+  const method = rows >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "pg_catalog.system" : "pg_catalog.bernoulli";
+  return { clause: `TABLESAMPLE ${method} (${(100 * rows) / of}) REPEATABLE (${SEED})`, of };
 }
 
 /** Estimates a table's rows; a table of moderate size is counted. */

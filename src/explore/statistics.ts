@@ -10,12 +10,17 @@ export interface Statistics {
   count: number;
   /** The number of distinct values. */
   distinct: number;
-  /** The mean, for numbers. */
-  mean?: string | null;
-  /** The least and the greatest value; between them, for kinds with quartiles, the two values around each quartile. */
-  marks: (string | null)[] | null;
-  /** Each range of the histogram that has values, counted from 1, with the number of its values. */
-  bars?: [range: number, count: number][] | null;
+  /** The least and the greatest value, for kinds without quartiles. */
+  ends?: (string | null)[] | null;
+  /** What depends on the order, for kinds with quartiles. */
+  order?: {
+    /** The mean of numbers. */
+    mean: string | null;
+    /** The least value, the two around each quartile, and the greatest. */
+    marks: (string | null)[] | null;
+    /** Each range of the histogram that has values, counted from 1, with the number of its values. */
+    bars: [range: number, count: number][] | null;
+  };
   /** The most frequent values, with their counts. */
   top: [value: string, count: number][] | null;
 }
@@ -30,22 +35,23 @@ export interface Statistics {
  */
 export function toProfile(
   { name, type, oid, kind }: SourceColumn,
-  { count, distinct, mean, marks, bars, top }: Statistics,
+  { count, distinct, ends, order, top }: Statistics,
   rows: number,
   types: ParserSource,
 ): ColumnProfile {
   const parse = isTyped(kind) ? types.getTypeParser(oid) : (text: string) => text;
   const value = (text: string | null | undefined) => text === null || text === undefined ? null : parse(text);
+  const { mean = null, marks = ends, bars } = order ?? {};
   const quartile = (index: number) => {
     const [low, high] = [marks?.[1 + 2 * index], marks?.[2 + 2 * index]];
     if (kind === "moment") return value(low);
-    return kind === "number" ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
+    return isNumber(kind) ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
   };
   return {
     ...{ column: name, type, histogram: bars ? histogramOf(bars) : null },
     ...{ count, nulls: rows - count, distinct },
     ...{ min: value(marks?.[0]), p25: quartile(0), median: quartile(1), p75: quartile(2), max: value(marks?.at(-1)) },
-    mean: mean === null || mean === undefined ? null : Number(mean),
+    mean: mean === null ? null : Number(mean),
     top: (top ?? []).map(([text, count]) => ({ value: parse(text), count })),
   };
 }
@@ -76,21 +82,24 @@ export const BARS = 12;
 export const QUARTILES = [0.25, 0.5, 0.75] as const;
 
 /**
- * Writes the statement that computes the statistics of columns. It reads the rows once. Columns are called `c1`, `c2`, ...
- * by position, so that no column name is part of the SQL.
+ * Writes the statement that computes the statistics of columns. Columns are called `c1`, `c2`, ... by position, so that no
+ * column name is part of the SQL.
  *
  * @param source A query with the columns `c1`, `c2`, ...
  * @param columns The position, from 1, and the kind of each column.
+ * @param once Whether the source must be read only once, because it is a query of its own; a table is read faster twice for
+ * each column than copied.
  * @returns SQL whose rows have a `position` and, as JSON, its `statistics`; position 0 has the count of all rows.
  */
 export function statisticsSql(
   source: string,
   columns: readonly { position: number; kind: ColumnKind }[],
+  once: boolean,
 ): string {
   const branches = columns.map(({ position, kind }) => `(${columnSql(position, kind)})`);
   const all =
     "SELECT 0 AS position, pg_catalog.json_build_object('count', pg_catalog.count(*)) AS statistics FROM data";
-  return `WITH data AS MATERIALIZED (${source}) ${[all, ...branches].join("\nUNION ALL ")}`;
+  return `WITH data AS ${once ? "" : "NOT "}MATERIALIZED (${source}) ${[all, ...branches].join("\nUNION ALL ")}`;
 }
 
 function columnSql(position: number, kind: ColumnKind): string {
@@ -98,9 +107,7 @@ function columnSql(position: number, kind: ColumnKind): string {
   const value = isTyped(kind) ? column : kind === "text" ? `${column}::pg_catalog.text` : outputSql(column);
   const key = isTyped(kind) ? value : `(${value}) COLLATE pg_catalog."C"`;
   const groups = `SELECT ${key} AS k, pg_catalog.count(*) AS n FROM data WHERE (${value}) IS NOT NULL GROUP BY 1`;
-  return kind === "number" || kind === "moment"
-    ? rankedSql(position, kind, groups)
-    : groupedSql(position, kind, groups);
+  return isRanked(kind) ? rankedSql(position, kind, groups) : groupedSql(position, kind, groups);
 }
 
 /** Groups equal values and counts their rows. All statistics follow from the groups, which are few for most columns. */
@@ -109,52 +116,95 @@ function groupedSql(position: number, kind: ColumnKind, groups: string): string 
     ? `ARRAY[${shown("pg_catalog.min(k)", kind)}, ${shown("pg_catalog.max(k)", kind)}]`
     : "NULL";
   return `WITH g AS MATERIALIZED (${groups})
-  SELECT ${position}, pg_catalog.json_build_object('count', coalesce(pg_catalog.sum(n), 0), 'distinct', pg_catalog.count(*), 'marks', ${ends},
+  SELECT ${position}, pg_catalog.json_build_object('count', coalesce(pg_catalog.sum(n), 0), 'distinct', pg_catalog.count(*), 'ends', ${ends},
     'top', ${topSql(kind)}) FROM g`;
 }
 
-/** As {@linkcode groupedSql}, with a running count that finds the value at a rank without sorting the rows. */
-function rankedSql(position: number, kind: ColumnKind, groups: string): string {
-  const ranks = ["1::pg_catalog.int8", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"];
-  const marks = ranks.map((_, index) =>
-    `pg_catalog.max(${shown("k", kind)}) FILTER (WHERE upto OPERATOR(pg_catalog.>=) r${index}
-      AND (upto OPERATOR(pg_catalog.-) n) OPERATOR(pg_catalog.<) r${index})`
+/** Up to this many groups, what depends on the order is found among the groups; else among the values, by parallel scans. */
+const FEW_GROUPS = 20_000;
+
+/** As {@linkcode groupedSql}, with what depends on the order of the values. The server runs only one of the two queries. */
+function rankedSql(position: number, kind: RankedKind, groups: string): string {
+  const column = `c${position}`;
+  const ranks = ["1", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"].map((rank) => `(${rank})`);
+  const filled = `FROM data WHERE ${column} IS NOT NULL`;
+  return `WITH g AS MATERIALIZED (${groups}),
+  c AS MATERIALIZED (SELECT pg_catalog.sum(n)::pg_catalog.int8 AS total, pg_catalog.count(*) AS groups FROM g),
+  e AS MATERIALIZED (SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high, pg_catalog.count(x) AS placed
+    FROM (SELECT ${placeSql(column, kind)} AS x ${filled}) AS x)
+  SELECT ${position}, pg_catalog.json_build_object('count', coalesce(total, 0), 'distinct', groups, 'top', ${
+    topSql(kind)
+  },
+    'order', CASE WHEN groups OPERATOR(pg_catalog.<=) ${FEW_GROUPS} THEN (${orderOfGroups(ranks, kind)})
+      ELSE (${orderOfValues(ranks, kind, column, filled)}) END) FROM c`;
+}
+
+/** Finds the values at ranks with a running count of the groups. */
+function orderOfGroups(ranks: readonly string[], kind: RankedKind): string {
+  const marks = ranks.map((rank) =>
+    `pg_catalog.max(${shown("k", kind)}) FILTER (WHERE upto OPERATOR(pg_catalog.>=) ${rank}
+      AND (upto OPERATOR(pg_catalog.-) n) OPERATOR(pg_catalog.<) ${rank})`
   );
-  const mean = kind === "number"
-    ? "(pg_catalog.sum(k::pg_catalog.numeric OPERATOR(pg_catalog.*) n) OPERATOR(pg_catalog./) pg_catalog.max(total))::pg_catalog.text"
-    : "NULL";
-  return `WITH g AS MATERIALIZED (SELECT k, n, (pg_catalog.sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING))::pg_catalog.int8 AS upto
-    FROM (${groups}) AS groups),
-  r AS MATERIALIZED (SELECT total, ${ranks.map((rank, index) => `${rank} AS r${index}`).join(", ")}
-    FROM (SELECT pg_catalog.max(upto) AS total FROM g) AS counted),
-  h AS MATERIALIZED (SELECT ${
-    placeSql(kind)
-  } AS x, n FROM g), e AS (SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high FROM h)
-  SELECT ${position}, pg_catalog.json_build_object('count', coalesce(pg_catalog.max(total), 0), 'distinct', pg_catalog.count(*), 'mean', ${mean},
-    'marks', ARRAY[${marks.join(", ")}], 'bars', ${BARS_SQL}, 'top', ${topSql(kind)}) FROM g, r`;
+  const mean = kind === "moment" ? "NULL" : `(pg_catalog.sum(k::pg_catalog.numeric OPERATOR(pg_catalog.*) n)
+      OPERATOR(pg_catalog./) pg_catalog.max(total))::pg_catalog.text`;
+  const places = `(SELECT ${placeSql("k", kind)} AS x, n FROM g) AS h`;
+  return `SELECT pg_catalog.json_build_object('mean', ${mean}, 'marks', ARRAY[${marks.join(", ")}],
+      'bars', ${barsSql(places, `(SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high FROM ${places})`)})
+    FROM c, (SELECT k, n, (pg_catalog.sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING))::pg_catalog.int8 AS upto FROM g) AS w`;
+}
+
+/** Finds the values at ranks by sorting all values. */
+function orderOfValues(ranks: readonly string[], kind: RankedKind, column: string, filled: string): string {
+  // The fraction for the middle between two ranks: no rounding can make it another rank.
+  const fractions = ranks.map((rank) =>
+    `(${rank}::pg_catalog.float8 OPERATOR(pg_catalog.-) 0.5::pg_catalog.float8)
+      OPERATOR(pg_catalog./) total::pg_catalog.float8`
+  );
+  const places = `(SELECT ${placeSql(column, kind)} AS x, 1 AS n ${filled}) AS h`;
+  return `SELECT pg_catalog.json_build_object('mean', ${meanSql(kind, column, filled)}, 'marks',
+      (SELECT pg_catalog.array_agg(${shown("mark", kind)} ORDER BY place)
+        FROM pg_catalog.unnest(marks) WITH ORDINALITY AS m(mark, place)), 'bars', ${barsSql(places, "e")})
+    FROM (SELECT pg_catalog.percentile_disc((SELECT ARRAY[${fractions.join(", ")}] FROM c))
+      WITHIN GROUP (ORDER BY ${column}) AS marks ${filled}) AS sorted`;
+}
+
+/** Numbers up to this are squared by `avg` without an overflow. */
+const SQUARED = "1e140::pg_catalog.float8";
+
+function meanSql(kind: RankedKind, column: string, filled: string): string {
+  const mean = (value: string) => `(SELECT pg_catalog.avg(${value})::pg_catalog.text ${filled})`;
+  if (kind === "moment") return "NULL";
+  if (kind !== "float") return mean(column);
+  return `CASE WHEN (SELECT placed OPERATOR(pg_catalog.=) (SELECT total FROM c) AND high OPERATOR(pg_catalog.<) ${SQUARED}
+      AND low OPERATOR(pg_catalog.>) (OPERATOR(pg_catalog.-) ${SQUARED}) FROM e) THEN ${mean(column)}
+    ELSE ${mean(`${column}::pg_catalog.numeric`)} END`;
 }
 
 /** SQL for a value's place in the histogram, as `float8`; NULL for infinite values and NaN. */
-function placeSql(kind: ColumnKind): string {
-  const value = kind === "moment" ? "extract(epoch FROM k)::pg_catalog.float8" : "k";
+function placeSql(value: string, kind: RankedKind): string {
+  if (kind === "integer") return `${value}::pg_catalog.float8`;
+  const number = kind === "moment" ? `pg_catalog.date_part('epoch', ${value})` : value;
   // A plain cast fails if a `numeric` is too large or too small for `float8`.
-  return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) 1e-300 THEN 0
-    WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) 1e300 THEN ${value}::pg_catalog.float8 END`;
+  return `CASE WHEN pg_catalog.abs(${number}) OPERATOR(pg_catalog.<=) 1e-300 THEN 0
+    WHEN pg_catalog.abs(${number}) OPERATOR(pg_catalog.<=) 1e300 THEN ${number}::pg_catalog.float8 END`;
 }
 
-const BARS_SQL = `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b, n)) FROM (
+/** SQL for the histogram of places `x` that count `n` times each, between the ends `low` and `high`. */
+function barsSql(places: string, ends: string): string {
+  return `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b, n)) FROM (
     SELECT CASE WHEN low OPERATOR(pg_catalog.<) high THEN least(${BARS}, pg_catalog.width_bucket(x, low, high, ${BARS})) ELSE 1 END
       AS b, pg_catalog.sum(n)::pg_catalog.int8 AS n
-    FROM h, e WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
+    FROM ${places}, ${ends} AS ends WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
+}
 
 /** SQL for the two ranks around a quartile. They are equal for moments, whose quartile is one of the values. */
-function rankSql(part: number, kind: ColumnKind): string[] {
+function rankSql(part: number, kind: RankedKind): string[] {
   if (kind === "moment") {
-    return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${part} OPERATOR(pg_catalog.*) total))::pg_catalog.int8`);
+    return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${part} OPERATOR(pg_catalog.*) total))`);
   }
   return ["floor", "ceil"].map((round) =>
     `pg_catalog.${round}(1 OPERATOR(pg_catalog.+)
-      (${part} OPERATOR(pg_catalog.*) (total OPERATOR(pg_catalog.-) 1)))::pg_catalog.int8`
+      (${part} OPERATOR(pg_catalog.*) (total OPERATOR(pg_catalog.-) 1)))`
   );
 }
 
@@ -173,17 +223,30 @@ function shown(value: string, kind: ColumnKind): string {
 /**
  * The kind of a column, which tells its statistics besides the counts and the most frequent values.
  *
- * - `number`: all
+ * - `integer`, `float`, `decimal`: all
  * - `moment`: all but the mean
  * - `ordered`: the least and the greatest value
  * - `text`: as `ordered`, by code points
  * - `plain`: none
  * - `opaque`: as `plain`, but compares texts; for types that have no equality operator, or may have none
  */
-export type ColumnKind = "number" | "moment" | "ordered" | "text" | "plain" | "opaque";
+export type ColumnKind = RankedKind | "ordered" | "text" | "plain" | "opaque";
+
+/** A kind with quartiles and a histogram. */
+export type RankedKind = "integer" | "float" | "decimal" | "moment";
+
+function isRanked(kind: ColumnKind): kind is RankedKind {
+  return kind === "moment" || isNumber(kind);
+}
+
+function isNumber(kind: ColumnKind): boolean {
+  return kind === "integer" || kind === "float" || kind === "decimal";
+}
 
 const KINDS: Readonly<Record<Exclude<ColumnKind, "opaque">, string>> = {
-  number: "int2 int4 int8 float4 float8 numeric",
+  integer: "int2 int4 int8",
+  float: "float4 float8",
+  decimal: "numeric",
   moment: "date time timetz timestamp timestamptz interval",
   ordered: "oid money inet cidr pg_lsn",
   text: "text varchar bpchar name char",

@@ -55,6 +55,61 @@ test("profile() agrees with Postgres's own aggregates", async ({ settings }) => 
   }
 });
 
+test("profile() agrees with Postgres's own aggregates where nearly all values are distinct", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db
+    .sql`CREATE TABLE p_distinct AS SELECT i, i::numeric / 8 AS d, CASE WHEN i % 1000 > 0 THEN 1.0::float8 / i END AS f,
+    '2026-01-01Z'::timestamptz + i * interval '1 s' AS at, i::float8 * 1e290 AS huge,
+    CASE WHEN i = 7 THEN float8 'Infinity' ELSE i END AS infinite FROM generate_series(1, 25000) AS i`;
+  const profile = await db.profile("p_distinct");
+  const named = Object.fromEntries(profile.map((column) => [column.column, column]));
+  for (const name of ["i", "d", "f", "huge"]) {
+    const c = db.sql.id(name);
+    const expected = (await db
+      .sql`SELECT count(DISTINCT ${c})::int AS distinct, min(${c}), max(${c}), avg(${c}::numeric)::float8 AS mean,
+      percentile_cont(0.25) WITHIN GROUP (ORDER BY ${c}) AS p25, percentile_cont(0.5) WITHIN GROUP (ORDER BY ${c}) AS median,
+      percentile_cont(0.75) WITHIN GROUP (ORDER BY ${c}) AS p75, count(*)::int - count(${c})::int AS nulls FROM p_distinct`
+      .first())!;
+    const { mean, p25, median, p75, ...exact } = expected;
+    for (const [key, value] of Object.entries(exact)) assert.equal(named[name]![key as "min"], value, `${name}.${key}`);
+    for (const [key, value] of Object.entries({ mean, p25, median, p75 })) {
+      const found = named[name]![key as "mean"]!;
+      assert.ok(Math.abs(found - Number(value)) <= 1e-12 * Math.abs(found), `${name}.${key}: ${found} and ${value}`);
+    }
+    assert.equal(named[name]!.histogram!.reduce((sum, count) => sum + count), named[name]!.count);
+  }
+  assert.deepEqual(named["i"]!.histogram!.slice(0, 2), [2084, 2083]);
+  assert.deepEqual([named["infinite"]?.mean, named["infinite"]?.max], [Infinity, Infinity]);
+  assert.equal(named["infinite"]!.histogram!.reduce((sum, count) => sum + count), 24_999);
+  assert.deepEqual(named["at"]?.median, new Date("2026-01-01T03:28:20Z"));
+  await db.query("DROP TABLE p_distinct");
+});
+
+test("profile() reads a sample of a large table unless all rows are wanted", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query("CREATE TABLE p_larger AS SELECT i FROM generate_series(1, 210000) AS i");
+  const sampled = await db.profile("p_larger");
+  assert.deepEqual([sampled.sampled, sampled.of], [true, 210_000]);
+  assert.ok(sampled.rows > 40_000 && sampled.rows < 60_000, `${sampled.rows} rows`);
+  assert.match(Deno.inspect(sampled), /on a sample of \d\d,\d{3} of about 210,000 rows/);
+  assert.deepEqual((await db.profile("p_larger", { sample: Infinity })).rows, 210_000);
+  await db.query("DELETE FROM p_larger WHERE i > 200000");
+  await db.query("ANALYZE p_larger");
+  assert.equal((await db.profile("p_larger")).sampled, false);
+  await db.query("DROP TABLE p_larger");
+});
+
+test("profile() in a transaction leaves its settings alone", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.transaction(async (tx) => {
+    await tx.sql`CREATE TABLE p_inside AS SELECT 1 AS one`;
+    await tx.sql`SET LOCAL work_mem = '5MB'`;
+    assert.equal((await db.profile("p_inside", { sample: Infinity })).rows, 1);
+    assert.equal(await tx.sql`SELECT current_setting('work_mem')`.value(), "5MB");
+    await tx.sql`DROP TABLE p_inside`;
+  });
+});
+
 const VALUES = [
   ...["smallint '-1'", "int8 '9223372036854775807'", "float4 'NaN'", "float8 '-Infinity'", "float8 '1.7e308'"],
   ...["numeric '1e400'", "numeric 'NaN'", "numeric '1e-400'", "money '$1.50'", "oid '1'", "text 'ä'", "varchar 'x'"],

@@ -1,8 +1,8 @@
 import { look } from "../../catalog/relation.ts";
+import { readOnly } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import type { FindSession } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
-import { transact } from "../../sql/transaction.ts";
 
 /** A thing of each of the two databases: `before` of the connection whose `diff()` was called, `after` of the other one. */
 export interface Pair<T> {
@@ -40,17 +40,13 @@ export async function onBoth<T>(
   work: (tx: Pair<FindSession>) => Promise<T>,
 ): Promise<T> {
   checkServers(await both(sides, async ({ find }) => (await look<Server>(find, SERVER, [], { signal }))[0]!));
-  const inSnapshot = async <R>({ find }: Side, read: (tx: FindSession) => Promise<R>): Promise<R> => {
-    const session = await find();
-    const isolation = session.transaction === undefined ? { isolation: "repeatable read" as const } : {};
-    return await transact(session, async (tx) => {
-      await look(tx, SETTINGS, [JSON.stringify({ ...TEXT_SETTINGS, ...settings })]);
-      return await read(tx);
-    }, { ...isolation, readOnly: true, ...(signal === undefined ? {} : { signal }) });
-  };
-  return await inSnapshot(
-    sides.before,
-    (before) => inSnapshot(sides.after, (after) => work({ before, after })),
+  const wanted = { ...TEXT_SETTINGS, ...settings };
+  const [before, after] = [await sides.before.find(), await sides.after.find()];
+  return await readOnly(
+    before,
+    { signal },
+    (one) => readOnly(after, { signal }, (other) => work({ before: one, after: other }), wanted),
+    wanted,
   );
 }
 
@@ -64,8 +60,6 @@ const TEXT_SETTINGS = {
   lc_monetary: "C",
   jit: "off",
 };
-
-const SETTINGS = `SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::pg_catalog.json)`;
 
 interface Server {
   /** The encoding of the database. */
