@@ -88,7 +88,7 @@ export class WarehouseApi {
   /** Removes the results when no statement runs any more. */
   async remove(): Promise<void> {
     await Promise.all([...this.#statements.values()].map(({ over }) => over));
-    await this.#links.remove();
+    this.#links.remove();
   }
 
   #list({ method }: WarehouseCall): unknown {

@@ -23,6 +23,7 @@ export class ResultLinks {
   #folder: string | undefined;
   #files = 0;
   #unreferenced = false;
+  readonly #onUnload = () => this.remove();
 
   constructor(options: ResultLinksOptions) {
     this.#options = options;
@@ -46,8 +47,7 @@ export class ResultLinks {
 
   /** Keeps the bytes of a chunk in a file, and returns its path. */
   async keep(bytes: Uint8Array): Promise<string> {
-    this.#folder ??= await Deno.makeTempDir({ prefix: "lakebase-results-" });
-    const path = `${this.#folder}/${this.#files++}`;
+    const path = `${this.#made()}/${this.#files++}`;
     await Deno.writeFile(path, bytes);
     return path;
   }
@@ -63,9 +63,19 @@ export class ResultLinks {
   }
 
   /** Removes the files of all chunks. */
-  async remove(): Promise<void> {
-    if (this.#folder !== undefined) await Deno.remove(this.#folder, { recursive: true });
+  remove(): void {
+    globalThis.removeEventListener("unload", this.#onUnload);
+    if (this.#folder !== undefined) Deno.removeSync(this.#folder, { recursive: true });
     this.#folder = undefined;
+  }
+
+  /** The folder of the files, which is made for the first one. */
+  #made(): string {
+    if (this.#folder === undefined) {
+      this.#folder = Deno.makeTempDirSync({ prefix: "lakebase-results-" });
+      globalThis.addEventListener("unload", this.#onUnload); // for a script that ends without close()
+    }
+    return this.#folder;
   }
 
   /** The port, which is opened for the first link. */
