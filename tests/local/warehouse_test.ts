@@ -44,6 +44,8 @@ const VALUES: [string, string, string, string | null][] = [
   ["12.5::numeric(10,2)", "DECIMAL(10,2)", "DECIMAL", "12.50"],
   ["(-0.005)::numeric(10,3)", "DECIMAL(10,3)", "DECIMAL", "-0.005"],
   ["99999999999999999999999999999999999999::numeric(38,0)", "DECIMAL(38,0)", "DECIMAL", "9".repeat(38)],
+  ["0.00012::numeric(3,5)", "DECIMAL(5,5)", "DECIMAL", "0.00012"],
+  ["12345::numeric(3,-2)", "DECIMAL(5,0)", "DECIMAL", "12300"],
   ["1/3::numeric", "DECIMAL(38,18)", "DECIMAL", "0.333333333333333333"],
   ["true", "BOOLEAN", "BOOLEAN", "true"],
   ["'é😀'", "STRING", "STRING", "é😀"],
@@ -63,12 +65,19 @@ const VALUES: [string, string, string, string | null][] = [
   ["NULL", "STRING", "STRING", null],
   ["'00000000-0000-0000-0000-0000000000ff'::uuid", "STRING", "STRING", "00000000-0000-0000-0000-0000000000ff"],
   ["time '12:00'", "STRING", "STRING", "12:00:00"],
+  ["ARRAY['calm']::mood[]", "ARRAY<STRING>", "ARRAY", '["calm"]'],
+  ["7::small", "SMALLINT", "SHORT", "7"],
+  ["ARRAY[7::small, NULL]", "ARRAY<SMALLINT>", "ARRAY", '["7",null]'],
+  ["'{10.0.0.0/8}'::inet[]", "STRING", "STRING", "{10.0.0.0/8}"],
+  ["ROW(1, 'a')", "STRING", "STRING", "(1,a)"],
   ["ROW(1, 'a')::pair", "STRUCT<n: INT, `a b`: STRING>", "STRUCT", '{"n":"1","a b":"a"}'],
   ["ARRAY[ROW(1, NULL)::pair]", "ARRAY<STRUCT<n: INT, `a b`: STRING>>", "ARRAY", '[{"n":"1","a b":null}]'],
 ];
 
 onBoth("the types of a warehouse have their names and texts", async (local) => {
   await rows(local, 'CREATE TYPE pair AS (n int, "a b" text)');
+  await rows(local, "CREATE TYPE mood AS ENUM ('calm')");
+  await rows(local, "CREATE DOMAIN small AS int2");
   const { status, manifest, result } = await run(local, `SELECT ${VALUES.map(([sql]) => sql).join(", ")}`);
   assert.equal(status.error?.message, undefined);
   const columns = manifest.schema.columns!;

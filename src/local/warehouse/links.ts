@@ -104,7 +104,8 @@ export class ResultLinks {
   }
 
   async #serve(request: Request): Promise<Response> {
-    const url = new URL(request.url);
+    const url = URL.parse(request.url);
+    if (url === null) return xml(400, "InvalidURI", "Couldn't parse the specified URI."); // Deno builds it from the Host header
     const [, statement = "", number = ""] = /^\/results\/([\w-]+)\/(\d+)$/.exec(url.pathname) ?? [];
     const index = Number(number);
     const fault = this.#options.faults.takeLink(index);
@@ -115,8 +116,8 @@ export class ResultLinks {
     }
     const chunks = this.#options.chunks(statement) ?? [];
     const chunk = chunks[fault?.answer === "other-chunk" ? (index + 1) % chunks.length : index];
-    if (chunk?.path === undefined) return xml(404, "NoSuchKey", "The specified key does not exist.");
-    return await fileResponse(chunk.path, fault);
+    const found = chunk?.path === undefined ? undefined : await fileResponse(chunk.path, fault).catch(() => undefined);
+    return found ?? xml(404, "NoSuchKey", "The specified key does not exist."); // the statement may have been closed now
   }
 
   /** The refusal of a request without the right link, headers or time. */

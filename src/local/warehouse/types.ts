@@ -91,7 +91,9 @@ export async function columnTypes(
 ): Promise<WarehouseType[]> {
   const catalog = new Map<number, CatalogType>();
   for (let wanted = unknown(columns.map(({ oid }) => oid), catalog); wanted.length > 0;) {
-    for (const row of await client.query(catalogQuery(wanted))) {
+    const rows = await client.query(catalogQuery(wanted));
+    if (rows.length === 0) break; // types that are gone by now
+    for (const row of rows) {
       const [oid, kind, element, base, baseModifier, attributes] = row as string[];
       catalog.set(Number(oid), {
         kind: kind!,
