@@ -10,6 +10,8 @@ import { arrowChunks, arrowStream } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
 import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
+import type { PlotOptions } from "../plot/options.ts";
+import type { Plot } from "../plot/plot.ts";
 import { ArrowRows, type Fragment, isRunnable, PULL_STOPS } from "../sql/fragment.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
@@ -35,7 +37,7 @@ export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
     explain: (query, analyze, stops) => engine.explain(query, analyze, stops),
     columns: (query, stops) => engine.columns(query, stops),
     pull: (query, target, options) => engine.pull(query, target, options),
-    plot: () => Promise.reject(noPlot()),
+    plot: (query, options, stops) => engine.plot(query, options, stops),
   };
 }
 
@@ -178,6 +180,12 @@ export class WarehouseEngine {
       stop[Symbol.dispose]();
       throw error;
     }
+  }
+
+  async plot(query: Fragment, options: PlotOptions, stops: StopOptions): Promise<Plot> {
+    const { plotInWarehouse } = await import("../plot/plot_query.ts");
+    using stop = stoppable(stops);
+    return await plotInWarehouse((asked) => this.ask(asked, { signal: stop.signal }), query, options, this.place);
   }
 
   /** Runs a statement of this module for its rows. */
@@ -367,13 +375,6 @@ function notInPostgres(): Promise<never> {
       "BAD_PARAMETER",
       "Cannot load: these columns came from a SQL warehouse, which has no tables of Postgres; use db.load(table, columns)",
     ),
-  );
-}
-
-function noPlot(): LakebaseError {
-  return new LakebaseError(
-    "BAD_PARAMETER",
-    "Cannot plot: a SQL warehouse does not compute charts here; group in the SQL, await the query, and plot the result",
   );
 }
 

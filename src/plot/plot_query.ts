@@ -10,6 +10,7 @@ import { computePlot, drawPlot, type Plot } from "./plot.ts";
 import { rowSource } from "./row_source.ts";
 import { plotColumns } from "./source.ts";
 import { sqlSource } from "./sql_source.ts";
+import { type AskWarehouse, columnsInWarehouse, warehouseSource } from "./warehouse_source.ts";
 
 /**
  * Draws the rows of a query, with all that is computed of them computed by the database; see `Query.plot`. Its statements
@@ -30,6 +31,22 @@ export async function plotQuery(
   const data = await readOnly(session, stop, compute);
   const origin = originText(originOf(session)).replace(/^, /, "");
   return await drawPlot(data, options, origin === "" ? [] : [origin]);
+}
+
+/**
+ * Draws the rows of a query of a SQL warehouse, which computes all that is computed of them.
+ *
+ * @param place The warehouse, for the chart's last line.
+ */
+export async function plotInWarehouse(
+  ask: AskWarehouse,
+  query: Fragment,
+  options: PlotOptions,
+  place: string,
+): Promise<Plot> {
+  checkPlotOptions(options);
+  const columns = plotColumns(await columnsInWarehouse(ask, query));
+  return await drawPlot(await computePlot(warehouseSource(ask, query, columns), options), options, [`on ${place}`]);
 }
 
 /** Draws the rows of a result; see `Result.plot`. */

@@ -1,6 +1,6 @@
 import { cellText } from "../draw/cell.ts";
 import type { Field } from "../sql/result.ts";
-import { isBuiltIn } from "../core/type_names.ts";
+import { isBuiltIn, typeName } from "../core/type_names.ts";
 import type { Bins, TimeUnit } from "./bins.ts";
 import type { Measure } from "./measure.ts";
 
@@ -127,8 +127,9 @@ const TIMES = new Set(["date", "timestamp", "timestamptz"]);
 
 /** The columns of a result; what is neither a number nor a point in time is a category. */
 export function plotColumns(fields: readonly Field[]): PlotColumn[] {
-  return fields.map(({ key: name, type, oid }, index) => {
+  return fields.map(({ key: name, type: own, oid }, index) => {
     const builtIn = isBuiltIn(oid);
+    const type = builtIn ? typeName(oid) : own; // a SQL warehouse has other names for the same types
     const scale = !builtIn ? "text" : NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text";
     return { name, position: index + 1, type, builtIn, scale };
   });

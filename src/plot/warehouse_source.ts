@@ -1,0 +1,182 @@
+import { Fragment } from "../sql/fragment.ts";
+import type { Field } from "../sql/result.ts";
+import type { Measure } from "./measure.ts";
+import {
+  type Box,
+  type Group,
+  type Key,
+  LARGEST,
+  LONGEST,
+  numberValue,
+  OTHER,
+  type PlotColumn,
+  type PlotSource,
+  type PlotValue,
+  timeValue,
+} from "./source.ts";
+
+/** Runs a query in a SQL warehouse, for its rows. */
+export type AskWarehouse = (query: Fragment) => Promise<Rows>;
+
+type Row = Record<string, unknown>;
+type Rows = readonly Row[] & { readonly fields: readonly Field[] };
+
+/** SQL in pieces, with the values between them. */
+function sql(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
+  return new Fragment(strings, values);
+}
+
+function raw(text: string): Fragment {
+  return new Fragment([text], []);
+}
+
+function list(items: readonly Fragment[], separator = ", "): Fragment {
+  return new Fragment(["", ...items.slice(1).map(() => separator), ""], items);
+}
+
+/** The columns of a query. */
+export async function columnsInWarehouse(ask: AskWarehouse, query: Fragment): Promise<readonly Field[]> {
+  return (await ask(sql`SELECT * FROM (${query}) AS q LIMIT 0`)).fields;
+}
+
+/**
+ * The data of a chart, computed by a SQL warehouse: only drawn values are fetched. The SQL is what Spark and Postgres have in
+ * common, so that the local warehouse tests it. The statements do not see one state of the tables, as those of Postgres do.
+ *
+ * @param ask Runs a query.
+ * @param query The query.
+ * @param columns Its columns.
+ */
+export function warehouseSource(ask: AskWarehouse, query: Fragment, columns: readonly PlotColumn[]): PlotSource {
+  const from = sql`FROM (${query}) AS q(${raw(columns.map(({ position }) => `c${position}`).join(", "))})`;
+  const grouped = async (keys: readonly Key[], measures: readonly Fragment[], order: string, most: number) => {
+    const shown = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
+    const select = [...shown, ...measures, raw("count(*) AS n_rows"), raw("count(*) OVER () AS n_groups")];
+    const dropped = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
+    const where = dropped.length === 0 ? raw("") : sql`WHERE ${list(dropped, " AND ")}`;
+    const by = keys.map((_, index) => `${index + 1}`).join(", ");
+    const tail = raw(`${by === "" ? "" : `GROUP BY ${by} `}ORDER BY ${order} LIMIT ${most}`);
+    const rows = await ask(sql`SELECT ${list(select)} ${from} ${where} ${tail}`);
+    return { rows, of: Number(rows[0]?.["n_groups"] ?? 0) };
+  };
+  return {
+    columns,
+    extent: async (column) => {
+      const value = raw(valueSql(column));
+      const [row] = await ask(
+        sql`SELECT count(*) AS n_rows, min(${value}) AS least, max(${value}) AS greatest ${from}`,
+      );
+      const at = (name: string) => numberOf(row![name], column);
+      return { rows: Number(row!["n_rows"]), min: at("least"), max: at("greatest") };
+    },
+    groups: async (keys, measure, most) => {
+      const order = ["v DESC NULLS LAST", ...keys.map((_, index) => `k${index}`)].join(", ");
+      const { rows, of } = await grouped(keys, [raw(`${measureSql(measure)} AS v`)], order, most);
+      const groups = rows.map((row) => ({
+        keys: keysOf(row, keys),
+        value: numberValue(row["v"]),
+        rows: Number(row["n_rows"]),
+      }));
+      return { groups, of };
+    },
+    boxes: async (keys, column, most) => {
+      const order = ["n_rows DESC", ...keys.map((_, index) => `k${index}`)].join(", ");
+      const { rows, of } = await grouped(keys, boxSql(column), order, most);
+      return { boxes: rows.map((row) => toBox(row, keys)), of };
+    },
+    points: async (wanted, most) => {
+      const select = list(wanted.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
+      const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
+      const all = await ask(sql`SELECT ${select} ${from} LIMIT ${most + 1}`);
+      if (all.length <= most) return { rows: all.map(values), of: all.length };
+      const of = Number((await ask(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]);
+      const some = await ask(sql`SELECT ${select} ${from} WHERE random() < ${most / of} LIMIT ${most}`);
+      return { rows: some.map(values), of };
+    },
+  };
+}
+
+/** A number or a point in time; NULL for a number that has no place on an axis. NaN is greater than every number. */
+function valueSql({ type, position }: PlotColumn): string {
+  const value = `q.c${position}`;
+  if (type === "date") return `CAST(${value} AS timestamp)`;
+  return type.startsWith("float") ? `CASE WHEN abs(${value}) <= ${LARGEST} THEN ${value} END` : value;
+}
+
+/** Any value as text. `concat` is the one cast to text whose name Spark and Postgres share. */
+function textSql({ type, position }: PlotColumn): string {
+  const value = `q.c${position}`;
+  if (type === "bool") return `CASE WHEN ${value} THEN 'true' WHEN NOT ${value} THEN 'false' END`;
+  return `CASE WHEN ${value} IS NOT NULL THEN left(concat(${value}, ''), ${LONGEST}) END`;
+}
+
+function pointSql(column: PlotColumn): string {
+  return column.scale === "text" ? textSql(column) : valueSql(column);
+}
+
+/** The expression that groups the rows. */
+function keySql({ column, scale, bins, unit, keep }: Key): Fragment {
+  if (keep !== undefined) {
+    const text = textSql(column);
+    const cases = keep.texts.map((kept, index) =>
+      kept === null
+        ? raw(`WHEN ${text} IS NULL THEN ${index + 1}`)
+        : sql`WHEN ${raw(text)} = ${kept} THEN ${raw(`${index + 1}`)}`
+    );
+    return cases.length === 0 ? raw("NULL") : sql`CASE ${list(cases, " ")} END`;
+  }
+  if (scale === "text") return raw(textSql(column));
+  const value = valueSql(column);
+  if (scale === "time") return raw(unit === undefined ? value : `date_trunc('${unit}', ${value})`);
+  if (bins === undefined) return raw(value);
+  const inner = bins.slice(1, -1).map((bound, index) => `WHEN ${value} < ${bound} THEN ${index + 1}`);
+  return raw(`CASE WHEN ${value} IS NULL THEN NULL ${inner.join(" ")} ELSE ${inner.length + 1} END`);
+}
+
+/** The expression that a group computes. */
+function measureSql({ aggregate, column }: Measure): string {
+  if (column === undefined) return "count(*)";
+  if (aggregate === "count") return `count(q.c${column.position})`;
+  const value = valueSql(column);
+  if (aggregate === "median") return `percentile_cont(0.5) WITHIN GROUP (ORDER BY ${value})`;
+  return `${aggregate === "stddev" ? "stddev_samp" : aggregate}(${value})`;
+}
+
+const QUARTERS = [0.25, 0.5, 0.75];
+
+function boxSql(column: PlotColumn): Fragment[] {
+  const value = valueSql(column);
+  const quarters = QUARTERS.map((part, index) =>
+    `percentile_cont(${part}) WITHIN GROUP (ORDER BY ${value}) AS m${index + 1}`
+  );
+  return [`min(${value}) AS m0`, ...quarters, `max(${value}) AS m4`, `count(${value}) AS filled`].map(raw);
+}
+
+function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
+  if (scale === "text") return value === null || value === undefined ? null : String(value);
+  return scale === "time" ? timeValue(value) : numberValue(value);
+}
+
+function numberOf(value: unknown, { scale }: PlotColumn): number | null {
+  return scale === "time" ? timeValue(value) : numberValue(value);
+}
+
+function keysOf(row: Row, keys: readonly Key[]): Group["keys"] {
+  return keys.map(({ scale, keep, bins }, index) => {
+    const value = row[`k${index}`];
+    if (keep === undefined) return read(value, { scale: bins === undefined ? scale : "number" });
+    return value === null ? OTHER : keep.texts[Number(value) - 1] ?? null;
+  });
+}
+
+function toBox(row: Row, keys: readonly Key[]): Box {
+  const marks = [0, 1, 2, 3, 4].map((index) => numberValue(row[`m${index}`]));
+  const rows = Number(row["n_rows"]);
+  const filled = Number(row["filled"]);
+  return {
+    keys: keysOf(row, keys),
+    marks: marks.includes(null) ? null : marks as number[],
+    rows,
+    empty: rows - filled,
+  };
+}
