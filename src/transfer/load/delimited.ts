@@ -1,8 +1,8 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
-import { CopyTextWriter } from "../copy/text_writer.ts";
 import { badFile, enough, type LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
+import { RewrittenRecords, withPoint } from "./delimited_records.ts";
 import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
 import {
   type Dialect,
@@ -10,11 +10,9 @@ import {
   type FileRecord,
   isPlain,
   RecordEnds,
-  RecordReader,
   records,
   sniffDialect,
   usualDialect,
-  valuesOf,
 } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
@@ -244,7 +242,17 @@ class Delimited implements Incoming {
     const columns = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
     const { comment, decimal, skipBlankLines } = this.#options;
     const asItIs = comment === undefined && decimal !== "," && !skipBlankLines && this.#dropped === 0;
-    return asItIs ? this.#copyBytes(columns) : this.#copyRecords(columns);
+    if (asItIs) return this.#copyBytes(columns);
+    const file = {
+      name: this.name,
+      dialect: this.#dialect,
+      header: this.#header,
+      dropped: this.#dropped,
+      options: this.#options,
+      text: () => this.#text(),
+      place: (line: number) => this.#place(line),
+    };
+    return new RewrittenRecords(file, columns).copy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -337,84 +345,6 @@ class Delimited implements Incoming {
     return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
   }
 
-  /** Rewrites the file's records as COPY text. */
-  #copyRecords(columns: readonly LoadColumn[]): IncomingCopy {
-    const lines = new RowLines();
-    const place = (row: number) => this.#place(lines.of(row));
-    const refuse = (row: number, column: number, state: string) =>
-      badData(`${place(row)} of ${this.name}, column ${JSON.stringify(columns[column]!.name)} ${state}`);
-    const writer = new CopyTextWriter(refuse);
-    return {
-      columns,
-      options: "FORMAT text",
-      bytes: () => this.#rewritten(columns, writer, lines),
-      lines: () => writer.rows,
-      rows: () => writer.rows,
-      place,
-    };
-  }
-
-  async *#rewritten(
-    columns: readonly LoadColumn[],
-    writer: CopyTextWriter,
-    lines: RowLines,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    const reader = new RecordReader(this.#dialect);
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    const write = this.#recordWriter(columns, writer, lines);
-    for await (const chunk of this.#text()) {
-      const decode = () => decoder.decode(chunk, { stream: true });
-      for (const record of this.#read(reader, decode, lines)) write(record);
-      if (writer.full) yield writer.take();
-    }
-    for (const record of this.#read(reader, () => decoder.decode(), lines, true)) write(record);
-    yield writer.take();
-  }
-
-  #read(reader: RecordReader, decode: () => string, lines: RowLines, last = false): string[] {
-    let text: string;
-    try {
-      text = decode();
-    } catch (cause) {
-      throw badFile(`Cannot load ${this.name}: it is not in UTF-8; ${ENCODING_HINT}`, cause);
-    }
-    try {
-      return reader.push(text, last);
-    } catch (cause) {
-      throw badFile(
-        `Cannot load ${this.name}: ${(cause as Error).message}, at ${this.#place(lines.last)} or after it`,
-        cause,
-      );
-    }
-  }
-
-  #recordWriter(columns: readonly LoadColumn[], writer: CopyTextWriter, lines: RowLines): (record: string) => void {
-    const { comment, skipBlankLines, decimal } = this.#options;
-    const numbers = columns.map(({ type }) => decimal === "," && /^(?:numeric|real|double precision)\b/.test(type));
-    const width = columns.length + this.#dropped;
-    let header = this.#header;
-    return (record) => {
-      const line = lines.next(record);
-      if (comment !== undefined && record.startsWith(comment)) return;
-      if (skipBlankLines && record.trim() === "") return;
-      if (header) return void (header = false);
-      const values = valuesOf(record, this.#dialect);
-      if (values.length !== width) throw badData(this.#widthFault(line, record, values.length, width));
-      for (let index = this.#dropped; index < width; index++) {
-        const value = values[index]!;
-        writer.add(value !== null && numbers[index - this.#dropped] ? withPoint(value) : value);
-      }
-      writer.endRow();
-      lines.row(writer.rows);
-    };
-  }
-
-  #widthFault(line: number, record: string, found: number, wanted: number): string {
-    const place = `${this.#place(line)} of ${this.name}`;
-    if (record === "") return `${place} is empty; ${optionText({ skipBlankLines: true })} leaves such lines out`;
-    return `${place} has ${found} values; the file has ${wanted} columns`;
-  }
-
   #place(line: number): string {
     return `line ${(line + (this.#options.skip ?? 0)).toLocaleString("en-US")}`;
   }
@@ -479,47 +409,6 @@ class Delimited implements Incoming {
       optionText({ header: false })
     }`;
   }
-}
-
-const ENCODING_HINT = `say which encoding it is in: ${optionText({ encoding: "windows-1252" })}`;
-
-/** Maps rows to the file's lines. Forgets rows that the server took long ago. */
-class RowLines {
-  /** The rows where the difference between row number and line number changes, with their lines. */
-  readonly #changes: [row: number, line: number][] = [];
-  #line = 1;
-  #started = 1;
-
-  /** The line on which the last record begins. */
-  get last(): number {
-    return this.#started;
-  }
-
-  /** Takes the next record, and returns the line on which it begins. */
-  next(record: string): number {
-    this.#started = this.#line++;
-    for (let at = record.indexOf("\n"); at !== -1; at = record.indexOf("\n", at + 1)) this.#line++;
-    return this.#started;
-  }
-
-  /** Notes that the last record became this row. */
-  row(row: number): void {
-    const last = this.#changes.at(-1);
-    if (last !== undefined && this.#started - row === last[1] - last[0]) return;
-    this.#changes.push([row, this.#started]);
-    if (this.#changes.length > 100_000) this.#changes.splice(0, 50_000);
-  }
-
-  /** The line of a row. */
-  of(row: number): number {
-    const change = this.#changes.findLast(([first]) => first <= row);
-    return change === undefined ? row : change[1] + row - change[0];
-  }
-}
-
-/** Replaces a number's decimal comma by a point. Returns any other text unchanged. */
-function withPoint(text: string): string {
-  return /^[+-]?\d*,\d+(?:[eE][+-]?\d+)?$/.test(text) ? text.replace(",", ".") : text;
 }
 
 function typeOfColumn(
