@@ -168,7 +168,7 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
 
 /**
  * Sets the output formats that values are parsed from: a role, a database or PGOPTIONS may have other ones. This is a statement
- * after the login instead of startup parameters, because poolers refuse those. Formats that the session has set stay.
+ * after the login instead of startup parameters, because poolers refuse those.
  */
 const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALUES
   ('DateStyle', 'ISO', '^ISO'),
@@ -176,7 +176,10 @@ const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false
   ('bytea_output', 'hex', '^hex$'),
   ('extra_float_digits', '1', '^[123]$')) w (name, wanted, good)
   JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
-  WHERE s.source OPERATOR(pg_catalog.<>) 'session' AND s.setting OPERATOR(pg_catalog.!~) w.good`;
+  WHERE s.setting OPERATOR(pg_catalog.!~) w.good`;
+
+/** Leaves the formats that the session has set. At the login there are none: a pooler may have set those of a role. */
+const NOT_OF_SESSION = " AND s.source OPERATOR(pg_catalog.<>) 'session'";
 
 /**
  * Records the session settings that the server reports, and restores the output formats after a reset. Also restores
@@ -194,13 +197,13 @@ export function keepOutputFormats(client: pg.Client): void {
     }
   });
   connection.on("commandComplete", ({ text }: { text: string }) => {
-    if (text === "RESET" || text === "DISCARD ALL") setOutputFormats(client).catch(() => {});
+    if (text === "RESET" || text === "DISCARD ALL") setOutputFormats(client, NOT_OF_SESSION).catch(() => {});
   });
 }
 
 /** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
-export async function setOutputFormats(client: pg.Client): Promise<void> {
-  await client.query(SET_OUTPUT_FORMATS).catch((error) => {
+export async function setOutputFormats(client: pg.Client, where = ""): Promise<void> {
+  await client.query(SET_OUTPUT_FORMATS + where).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;
   });
 }
