@@ -4,7 +4,7 @@
 import { connect, show, sql } from "lakebase";
 
 await using db = await connect({ local: true });
-console.log(`${await db.version()}\n`);
+console.log((await db.version()).split(" on ")[0], "on this machine");
 await sql`CREATE TABLE trips AS SELECT n AS id, (ARRAY['Harlem', 'SoHo'])[1 + n % 2] AS zone, n * 1.25 AS fare
   FROM generate_series(1, 99) AS n`;
 
@@ -16,10 +16,10 @@ title("An error points at its place, and says what to do");
 await sql`SELECT id, zon FROM trips`.catch((error) => console.log((error as Error).message));
 
 title("A pull writes a table or a query to a file, as fast as the server sends it");
-const file = await Deno.makeTempFile({ suffix: ".csv" });
-console.log(`${await db.pull("trips", file)}; it begins:`);
-console.log((await Deno.readTextFile(file)).split("\n").slice(0, 3).join("\n"));
-await Deno.remove(file);
+const folder = await Deno.makeTempDir();
+console.log(`${await db.pull("trips", `${folder}/trips.csv`)}; it begins:`);
+console.log((await Deno.readTextFile(`${folder}/trips.csv`)).split("\n").slice(0, 3).join("\n"));
+await Deno.remove(folder, { recursive: true });
 
 title("Next");
 console.log(`a notebook:      deno jupyter --install && jupyter lab notebooks/quickstart.ipynb
