@@ -301,8 +301,13 @@ export function untrustedSetting(setting: Origin, does: string, login: Origin): 
     `${describeOrigin(setting)} ${does}, and the login is ${
       login.source === "machine" ? login.name : `from ${describeOrigin(login)}`
     }; ` +
-      "a login goes only where its own source, or a more trusted one, sends it. Give both in one place, " +
-      `or turn .env off with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`,
+      `a login goes only where its own source, or a more trusted one, sends it. Give both in one place${
+        [setting, login].some(({ source }) => source === ".env")
+          ? `, or turn .env off with ${optionText({ envFile: false }, "envFile: false")} (LAKEBASE_ENV_FILE=)`
+          : login.source === "option" && /^PG[A-Z]+$/.test(setting.name)
+          ? `, as in host: Deno.env.get("${setting.name}")`
+          : ""
+      }`,
     { setting: setting.name, origin: setting },
   );
 }

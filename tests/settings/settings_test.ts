@@ -223,7 +223,14 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
     /PGHOST in \.env, line 1.*PGPASSWORD/,
   ],
   ["host .env, password code", { user: "u", password: "p" }, {}, "PGHOST=h", "", /PGHOST in \.env.*option "password"/],
-  ["host env, password code", { user: "u", password: "p" }, { PGHOST: "h" }, "", "", /PGHOST names.*option "password"/],
+  [
+    "host env, password code",
+    { user: "u", password: "p" },
+    { PGHOST: "h" },
+    "",
+    "",
+    /PGHOST names.*option "password".* one place, as in host: Deno\.env\.get\("PGHOST"\)$/,
+  ],
   ["host code, password function", { host: "h", user: "u", password: () => "p" }, {}, "", "", "used"],
   [
     "port .env, password env",
