@@ -15,7 +15,9 @@ Deno.test({
     const blocks = codeBlocks(await readDocument("README.md"));
     const page = codeBlocks(await readDocument("docs/sql-cells.md"));
     const first = blocks.find(({ language }) => language === "ts");
-    const written = [...blocks, ...page].filter(({ language, rest }) => language === "sql" && rest === "");
+    const written = [...blocks.slice(blocks.indexOf(first!) + 1), ...page].filter(({ language, under }) =>
+      language === "sql" || language === "ts" && under === "A query in a query"
+    );
     const cells = [first!, ...written].map(({ code }) => code.trimEnd());
     assert.ok(cells.length >= 3);
     const path = await Deno.makeTempFile({ suffix: ".ipynb" });
@@ -31,7 +33,8 @@ Deno.test({
         `${cells[at]}\n${JSON.stringify(outputs)}`,
       );
     }
-    assert.match(shown.at(-1)!, /first 5 rows|5 rows/);
+    assert.match(shown[cells.findIndex((cell) => cell.includes("--limit 5"))]!, /first 5 rows/);
+    assert.match(shown[cells.findIndex((cell) => cell.includes("(${dear})"))]!, /SoHo +\| +10|Harlem +\| +9/);
   },
 });
 
