@@ -18,6 +18,10 @@ export function addConnectionOptions(command: Command): Command {
       "use this endpoint: projects/p/branches/b/endpoints/e, or a shorter form such as p [LAKEBASE_ENDPOINT]",
     )
     .option(
+      "--branch <name>",
+      "use this branch of the endpoint's project (default: the endpoint's, else the default branch) [LAKEBASE_BRANCH]",
+    )
+    .option(
       "--instance <name>",
       "use this instance of Lakebase Provisioned, the older product, instead of an endpoint [LAKEBASE_INSTANCE]",
     )
@@ -87,7 +91,7 @@ export function connectOptions(values: ConnectionValues): ConnectOptions {
 }
 
 const NAMES = [
-  ...["endpoint", "instance", "profile", "host", "port", "database", "user", "group", "readOnly"] as const,
+  ...["endpoint", "branch", "instance", "profile", "host", "port", "database", "user", "group", "readOnly"] as const,
   ...["sslMode", "ca", "connectTimeout", "envFile", "max"] as const,
 ];
 

@@ -40,6 +40,7 @@ function isBrokenPipe(error: unknown): boolean {
 
 /** Options of `pull()`, `load()` and `connect()` whose shell name is not `--` and their own name. */
 const SHELL_NAMES: Readonly<Record<string, string>> = {
+  name: "NAME",
   header: "--no-header",
   nullText: "--null",
   types: "--type",

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.
 import { LakebaseError } from "../core/errors.ts";
 import { late } from "../core/late.ts";
 import { names } from "./connection.ts";
-import { print } from "./output.ts";
+import { exportLines, print } from "./output.ts";
 
 interface LocalValues {
   database?: string;
@@ -52,8 +52,7 @@ async function local({ passwords: file, ...options }: LocalValues, stopped: Abor
   const passwords = file === undefined ? {} : await readPasswords(file);
   const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   await using server = await startLocal({ ...options, passwords });
-  const lines = Object.entries(server.env).map(([name, value]) => `export ${name}=${shellWord(value)}\n`);
-  await print(Deno.stdout, lines.join(""));
+  await print(Deno.stdout, exportLines(server.env));
   if (stopped.aborted) return;
   await new Promise((resolve) => stopped.addEventListener("abort", resolve, { once: true }));
 }
@@ -89,8 +88,4 @@ async function readPasswords(file: string): Promise<Record<string, string>> {
 function port(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
   throw new InvalidArgumentError("It must be a whole number from 0 to 65535.");
-}
-
-function shellWord(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }

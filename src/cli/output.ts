@@ -42,3 +42,12 @@ export async function withOutput(
     throw error;
   }
 }
+
+/** Environment variables as lines that a shell reads. */
+export function exportLines(variables: Readonly<Record<string, string>>): string {
+  return Object.entries(variables).map(([name, value]) => `export ${name}=${shellWord(value)}\n`).join("");
+}
+
+function shellWord(value: string): string {
+  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
+}

@@ -14,6 +14,7 @@ const COMMANDS: Record<string, readonly [summary: string, load: () => Promise<Co
   pull: ["Write a table or the rows of a query to a file", () => import("./pull.ts")],
   load: ["Load files into a table", () => import("./load.ts")],
   tables: ["List tables and views", () => import("./tables.ts")],
+  branch: ["Create, list or drop branches: copies of the whole database", () => import("./branch.ts")],
   doctor: ["Find out why connecting fails", () => import("./doctor.ts")],
   local: ["Run a Lakebase on this machine, for tests and development", () => import("./local.ts")],
   kernel: ["Install, list or uninstall the Jupyter kernel with %%sql cells", () => import("./kernel.ts")],

@@ -1,5 +1,6 @@
 import pgPackage from "npm:pg@^8.23.0/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
+import { BranchApi, branchId, branchOf } from "../auth/branch.ts";
 import { type Credential, CredentialCache, mintCredential } from "../auth/credential.ts";
 import { confirmHost, type Endpoint, findEndpoint } from "../auth/endpoint.ts";
 import { Workspace } from "../auth/workspace.ts";
@@ -175,7 +176,22 @@ async function checkEndpoint(state: CheckState, signal: AbortSignal): Promise<Fi
   state.endpoint = endpoint;
   state.host ||= endpoint.host!;
   const compute = endpoint.state === "IDLE" ? "IDLE: connecting wakes it" : endpoint.state ?? "state unknown";
-  return `${endpoint.name}, ${compute}, at ${state.host}`;
+  return `${endpoint.name}, ${compute}, at ${state.host}${await branchText(state, signal)}`;
+}
+
+/** What the branch was made from, and when it ends. Connecting does not need to know, so a refusal is no failure. */
+async function branchText({ workspace, endpoint }: CheckState, signal: AbortSignal): Promise<string> {
+  const name = branchOf(endpoint?.name);
+  if (name === undefined) return "";
+  const branch = await new BranchApi(workspace).get(name, signal).catch(() => undefined);
+  if (branch === undefined) return "";
+  const { parent, isDefault, expires } = branch;
+  const facts = [
+    ...(isDefault ? ["the default branch"] : []),
+    ...(parent === undefined ? [] : [`made from ${branchId(parent)}`]),
+    ...(expires === undefined ? [] : [`ends by itself at ${expires.toISOString()}`]),
+  ];
+  return `; branch ${branchId(name)}${facts.length === 0 ? "" : `, ${facts.join(", ")}`}`;
 }
 
 async function checkDns({ host }: CheckState): Promise<Finding> {

@@ -159,13 +159,29 @@ function connection(header: MagicHeader, text: string, at: number): number | und
   const found = match(CONNECTION, text, at);
   if (found === undefined) return undefined;
   const name = text.slice(at, found.end);
-  if (STATEMENTS.has(name.toLowerCase())) return undefined;
+  if (STATEMENTS.has(name.toLowerCase()) && !namesCopy(name, text, found.end)) return undefined;
   if (header.connection !== undefined) throw noStatement(header.connection, name);
   const first = name.split(".")[0]!;
   // `globalThis.db` is a variable as well.
   if (RESERVED.has(first) && !(first === "globalThis" && name !== first)) throw noConnection(first);
   header.connection = name;
   return found.end;
+}
+
+/** The beginning of a COPY statement after its first word. */
+const COPIES = /^\s*(?:"[^"]*"|[^\s("]+)\s*(?:\([^)]*\)\s*)?(?:from|to)\s+(?:'|\$|stdin\b|stdout\b|program\b)/i;
+
+/**
+ * Whether `copy` is the name of a connection: a variable with a copy of the database is often called so. A COPY statement
+ * goes on with a table, and no statement or flag follows it at once.
+ */
+function namesCopy(name: string, text: string, end: number): boolean {
+  if (name !== "copy") return false;
+  const after = match(SPACE, text, end)!.end;
+  if (match(FLAG, text, after) !== undefined || match(STORE, text, after) !== undefined) return true;
+  const rest = text.slice(end, end + 2000);
+  const next = /^\s*([A-Za-z]+|\\)/.exec(rest)?.[1];
+  return next !== undefined && (next === "\\" || STATEMENTS.has(next.toLowerCase())) && !COPIES.test(rest);
 }
 
 function noConnection(word: string): UsageError {

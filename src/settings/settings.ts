@@ -215,6 +215,7 @@ function findBranch(
     throw badSetting(
       `option "host" is ${quoted(options.host)}, and "branch" is ${quotedName(branch)}, which has a host of its own; ` +
         "keep one",
+      { setting: "host", origin: { source: "option", name: "host" } },
     );
   }
   const whole = name.startsWith("projects/");

@@ -30,6 +30,8 @@ both("branch() gives a connection to a copy, which its end deletes", async ({ se
     assert.equal(await copy.sql`SELECT count(*) FROM trips`.value(), 6);
     assert.match(Deno.inspect(copy), /branch +you-production-\w+ of production, ends by itself at .*, deleted when/);
     assert.deepEqual(await ids(db), [copy.name]);
+    const { detail } = (await copy.check()).find(({ step }) => step === "endpoint")!;
+    assert.match(detail, new RegExp(`; branch ${copy.name}, made from production, ends by itself at 20\\S+Z$`));
   }
   assert.equal(await db.sql`SELECT count(*) FROM trips`.value(), 10);
   assert.deepEqual(await ids(db), []);

@@ -19,7 +19,7 @@ test("check() runs every step of connecting", async ({ settings }) => {
   assert.match(details["workspace"]!, /you@example\.com/);
   assert.match(
     details["endpoint"]!,
-    /^projects\/local\/branches\/production\/endpoints\/primary, ACTIVE, at localhost/,
+    /^projects\/local\/branches\/production\/endpoints\/primary, ACTIVE, at localhost; branch production, the default branch$/,
   );
   assert.match(details["dns"]!, /by the system$/);
   assert.match(details["tls"]!, /^TLSv1\.3, CN=localhost by CN=Lakebase on this machine, valid until \d{4}-/);

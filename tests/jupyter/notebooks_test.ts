@@ -39,7 +39,7 @@ function shown({ cells }: Notebook): string[][] {
 
 /** Shown only where it took longer than a second. */
 function isProgress(output: string): boolean {
-  return /^display_data: (Pull|Load)(ing|ed) /.test(output);
+  return /^display_data: ((Pull|Load)(ing|ed)|Making a branch|Made branch) /.test(output);
 }
 
 function stable(output: Output): string {
@@ -48,8 +48,9 @@ function stable(output: Output): string {
     : textOf(output, "text/plain") ?? "";
   return `${output.output_type}: ${text}`
     .replace(/\d+(\.\d+)? (ms|s)\b/g, "TIME")
+    .replace(/ep-local-\w+\.localhost/g, "BRANCH.localhost")
     .replace(/localhost:\d+/g, "localhost:PORT")
-    .replace(/until [\d-]+ [\d:]+ UTC/g, "until THEN")
+    .replace(/[\d-]{10} [\d:]{5} UTC/g, "THEN")
     .replace(/^ *version\n-+$/gm, "version")
     .replace(/\d+\.\d{2,}/g, "NUMBER");
 }

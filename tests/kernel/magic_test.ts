@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseScript } from "../../src/cli/script.ts";
 import { rewriteCell } from "../../src/kernel/magic.ts";
+import { readHeader } from "../../src/kernel/magic_header.ts";
 import { sent, stored } from "./cell_code.ts";
 
 Deno.test("rewriteCell() leaves TypeScript as it is", () => {
@@ -210,4 +211,27 @@ Deno.test("rewriteCell() prints help", () => {
   const list = rewriteCell("%lsmagic", { module: "" }) as { kind: string; text: string };
   assert.equal(list.kind, "help");
   assert.match(list.text, /%%sql [^]*%sql [^]*%lsmagic /);
+});
+
+Deno.test("copy is a connection where no COPY statement can follow, since copies of a database are called so", () => {
+  const cases: [string, string | undefined][] = [
+    [" copy\nDELETE FROM trips WHERE fare < 0", "copy"],
+    [" copy\r\n\r\nSELECT 1", "copy"],
+    [" copy select 1", "copy"],
+    [" copy rows <<\nSELECT 1", "copy"],
+    [" rows << copy\nSELECT 1", "copy"],
+    [" copy --limit 5\nSELECT 1", "copy"],
+    [" copy\n\\dt", "copy"],
+    [" copy\nCOPY trips TO STDOUT", "copy"],
+    [" copy trips FROM STDIN", undefined],
+    [" copy\ntrips TO STDOUT", undefined],
+    ["\ncopy trips TO '/tmp/x'", undefined],
+    [" copy (SELECT 1) TO STDOUT", undefined],
+    [" copy\nmove (a, b) FROM '/tmp/x'", undefined],
+    [" copy start TO PROGRAM 'wc'", undefined],
+    [" COPY\nDELETE FROM trips", undefined],
+  ];
+  for (const [rest, connection] of cases) {
+    assert.equal(readHeader(`%%sql${rest}`, 5).header.connection, connection, rest);
+  }
 });

@@ -84,6 +84,46 @@ Deno.test("resolveSettings() reads each environment variable of the design", () 
   }
 });
 
+Deno.test("resolveSettings() puts a branch in the place of the endpoint's, and asks the workspace for its host", () => {
+  const E = "projects/p/branches/b/endpoints/e";
+  const cases: [ConnectOptions, Record<string, string>, Partial<ReturnType<typeof settle>>][] = [
+    [{ branch: "c" }, {}, { endpoint: undefined, branch: "c" }],
+    [{ branch: "c" }, { LAKEBASE_ENDPOINT: E, PGHOST: "h.example.com" }, {
+      endpoint: "projects/p/branches/c",
+      host: undefined,
+    }],
+    [{ branch: "c" }, { LAKEBASE_ENDPOINT: "p" }, { endpoint: "projects/p/branches/c", branch: undefined }],
+    [{ branch: "c", endpoint: "projects/p" }, {}, { endpoint: "projects/p/branches/c" }],
+    [{ branch: "projects/q/branches/c" }, { LAKEBASE_ENDPOINT: E }, { endpoint: "projects/q/branches/c" }],
+    [{}, { LAKEBASE_BRANCH: "c", LAKEBASE_ENDPOINT: E }, { endpoint: "projects/p/branches/c" }],
+    [{ endpoint: E }, { LAKEBASE_BRANCH: "c" }, { endpoint: E, branch: undefined }],
+    [{ endpoint: "p" }, { LAKEBASE_BRANCH: "c" }, { endpoint: "projects/p/branches/c" }],
+    [{ instance: "i" }, { LAKEBASE_BRANCH: "c" }, { instance: "i", branch: undefined }],
+    // What "lakebase branch create" prints: all of it is the same branch's.
+    [{}, { LAKEBASE_BRANCH: "b", LAKEBASE_ENDPOINT: E, PGHOST: "h.example.com" }, {
+      endpoint: E,
+      host: "h.example.com",
+    }],
+    [{ branch: "b", endpoint: E, host: "h.example.com" }, {}, { endpoint: E, host: "h.example.com" }],
+  ];
+  for (const [options, env, expected] of cases) {
+    const settings = settle(options, env);
+    for (const [name, value] of Object.entries(expected)) {
+      assert.equal(settings[name as keyof typeof settings], value, `${name} of ${JSON.stringify({ options, env })}`);
+    }
+  }
+  const refusals: [ConnectOptions, Record<string, string>, RegExp][] = [
+    [{ branch: "c", endpoint: E }, {}, /options "branch" and "endpoint" name different branches, "c" and "projects/],
+    [{ branch: "c", instance: "i" }, {}, /an instance of Lakebase Provisioned has no branches/],
+    [{ branch: "c" }, { LAKEBASE_INSTANCE: "i" }, /an instance of Lakebase Provisioned has no branches/],
+    [{ branch: "c", host: "h.example.com" }, {}, /option "host" is "h.example.com", and "branch" is "c"/],
+    [{ branch: "a b" }, {}, /"branch" \(LAKEBASE_BRANCH\) is "a b"; it must be a branch's id/],
+    [{ branch: "" }, {}, /option "branch" is ""/],
+    [{}, { LAKEBASE_BRANCH: "postgres://u:p@h/d" }, /a connection string or an address, which is not shown/],
+  ];
+  for (const [options, env, message] of refusals) assert.throws(() => settle(options, env), message);
+});
+
 Deno.test("resolveSettings() lets an endpoint option win over an instance in the environment, and the reverse", () => {
   assert.equal(settle({ endpoint: "p" }, { LAKEBASE_INSTANCE: "i" }).instance, undefined);
   assert.equal(settle({ instance: "i" }, { LAKEBASE_ENDPOINT: "p" }).endpoint, undefined);

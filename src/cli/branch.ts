@@ -1,0 +1,118 @@
+import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import type { Branch, BranchOptions } from "../api/branch.ts";
+import { DISPLAY } from "../draw/notebook.ts";
+import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./connection.ts";
+import { exportLines, print } from "./output.ts";
+import { type FormatOptions, FORMATS, makeFormat } from "./rows.ts";
+
+interface CreateValues extends ConnectionValues, Pick<BranchOptions, "from" | "lsn" | "ttl" | "timeout"> {
+  at?: string;
+}
+
+interface ListValues extends ConnectionValues, Pick<FormatOptions, "format"> {}
+
+interface DropValues extends ConnectionValues {
+  purge?: boolean;
+}
+
+const EXAMPLES = `
+A branch is a copy of the whole database, made in seconds, on its own compute. "create" prints the environment variables that
+connect a client to it. Every command takes --branch.
+${LOGIN_HELP}
+
+Examples:
+  lakebase branch create try-it > branch.env && (. ./branch.env; psql -c 'DELETE FROM trips WHERE fare < 0')
+  lakebase branch create --at '2 hours ago' --ttl 8h
+  lakebase query --branch try-it 'SELECT count(*) FROM trips'
+  lakebase branch list --format json | jq -r '.[].name'
+  lakebase branch drop try-it`;
+
+/** Sets up `lakebase branch`. */
+export function configure(command: Command, stopped: AbortSignal): void {
+  command.helpCommand(false).addHelpText("after", EXAMPLES);
+  const add = (usage: string, description: string) =>
+    command.command(usage).description(description).helpOption("-h, --help", "show this help");
+  const creating = add("create [name]", "Create a branch, and print the environment variables that lead to it")
+    .option("--from <branch>", "copy this branch (default: the connected one)")
+    .option("--at <time>", "copy the data of this moment: a time with its zone, or '2 hours ago' (default: now)")
+    .option("--lsn <number>", "copy the data of this log sequence number")
+    .option("--ttl <time>", "let it end by itself after this time: seconds, or 30m, 8h, 7d (default: 1d)", duration)
+    .option("--no-ttl", "let it never end by itself")
+    .option("--timeout <seconds>", "give up after this time (default: 600)", seconds);
+  addConnectionOptions(creating).addHelpText("after", EXAMPLES)
+    .action((name: string | undefined, values: CreateValues) => create(name, values, stopped));
+  const listing = add("list", "List the branches of the project")
+    .addOption(new Option("--format <name>", "print the list in this format").choices(FORMATS).default("table"));
+  addConnectionOptions(listing).addHelpText("after", EXAMPLES)
+    .action((values: ListValues) => list(values, stopped));
+  const dropping = add("drop <name>", "Drop a branch")
+    .option("--purge", "remove it for good (default: it can be restored in the workspace for some days)");
+  addConnectionOptions(dropping).addHelpText("after", EXAMPLES)
+    .action((name: string, values: DropValues) => drop(name, values, stopped));
+}
+
+async function create(name: string | undefined, values: CreateValues, signal: AbortSignal): Promise<void> {
+  const { from, at, lsn, ttl, timeout } = values;
+  const given = Object.fromEntries(
+    Object.entries({ name, from, at, lsn, ttl, timeout }).filter(([, value]) => value !== undefined),
+  );
+  await withDatabase(values, signal, async (db) => {
+    await using branch = await db.branch({ ...given, keep: true, signal });
+    await print(Deno.stdout, exportLines(await variablesOf(branch)));
+    const { expires } = branch;
+    const end = expires === undefined ? "never ends by itself" : `ends by itself at ${expires.toISOString()}`;
+    await print(
+      Deno.stderr,
+      `Created branch ${branch.name}; it ${end}. Drop it with: lakebase branch drop ${branch.name}\n`,
+    );
+  });
+}
+
+/** What connects a client to a branch; the login stays as it is. */
+async function variablesOf(branch: Branch): Promise<Record<string, string>> {
+  const lakebase = await import("../api/lakebase.ts");
+  const { endpoint, host, port, database, user } = branch[lakebase.PARTS];
+  return {
+    LAKEBASE_ENDPOINT: endpoint!.name,
+    LAKEBASE_BRANCH: branch.name,
+    PGHOST: host,
+    // Not every resolver knows that such a name means this machine.
+    ...(host.endsWith(".localhost") ? { PGHOSTADDR: "127.0.0.1" } : {}),
+    PGPORT: String(port),
+    PGDATABASE: database,
+    PGUSER: user,
+  };
+}
+
+async function list(values: ListValues, signal: AbortSignal): Promise<void> {
+  const { format } = values;
+  await withDatabase(values, signal, async (db) => {
+    const found = await db.branches({ signal });
+    if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
+    const rows = makeFormat({ format, header: true, color: false });
+    const read = (value: unknown, oid: number) =>
+      value === null
+        ? null
+        : rows.types.getTypeParser(oid)(value instanceof Date ? value.toISOString() : String(value));
+    const cells = found.map((row) => found.fields.map(({ key, oid }) => read(row[key as keyof typeof row], oid)));
+    await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
+  });
+}
+
+async function drop(name: string, values: DropValues, signal: AbortSignal): Promise<void> {
+  const { purge = false } = values;
+  await withDatabase(values, signal, async (db) => {
+    await db.dropBranch(name, { purge, signal });
+    const state = purge ? "" : "; it can be restored in the workspace for some days";
+    await print(Deno.stderr, `Dropped branch ${name}${state}\n`);
+  });
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** Reads a time such as `90`, `30m`, `8h` or `7d`, in seconds. */
+function duration(text: string): number {
+  const [, count, unit = "s"] = /^(\d{1,9})([smhd])?$/.exec(text) ?? [];
+  if (count !== undefined && Number(count) > 0) return Number(count) * UNITS[unit]!;
+  throw new InvalidArgumentError("It must be a number of seconds, or a time such as 30m, 8h or 7d.");
+}
