@@ -1,5 +1,5 @@
 import { type Account, unprivilegedAccount } from "./account.ts";
-import { ignoreNotFound } from "./files.ts";
+import { ignoreNotFound, isFolder } from "./files.ts";
 import { freePort } from "./port.ts";
 import { postgresPrograms } from "./postgres_programs.ts";
 import { ServerProcess } from "./server_process.ts";
@@ -78,14 +78,10 @@ class Cluster implements PostgresServer {
   }
 
   async create(): Promise<void> {
-    const { password, maxConnections = 50, certificate, settings = {} } = this.#options;
-    const passwordFile = `${this.#home}/password`;
-    if (password) await Deno.writeTextFile(passwordFile, password);
-    await this.#giveAway(this.#home, ...(password ? [passwordFile] : []));
+    const { maxConnections = 50, certificate, settings = {} } = this.#options;
+    await this.#giveAway(this.#home);
     const tls = certificate === undefined ? {} : await this.#writeCertificate(certificate);
-    const login = password ? ["--auth=scram-sha-256", `--pwfile=${passwordFile}`] : ["--auth=trust"];
-    const text = ["-E", "UTF8", "--no-locale"];
-    await this.run("initdb", "-D", this.#data, "-U", this.#user, ...text, "--no-sync", ...login);
+    await this.#program("cp", "-R", await this.#newCluster(), this.#data);
     const lines = {
       listen_addresses: "127.0.0.1",
       unix_socket_directories: this.#home,
@@ -113,9 +109,36 @@ class Cluster implements PostgresServer {
     }
   }
 
+  /**
+   * A data folder as `initdb` makes it, to be copied: `initdb` takes a second of processor time. It is made once for each
+   * user and password, and kept for later runs.
+   */
+  async #newCluster(): Promise<string> {
+    const { password } = this.#options;
+    const identity = new TextEncoder().encode(JSON.stringify([this.#bin, this.#user, password, this.#account.uid]));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", identity)).toHex().slice(0, 16);
+    const kept = `${Deno.env.get("TMPDIR") ?? "/tmp"}/lakebase-initdb-${digest}`;
+    if (isFolder(kept)) return kept;
+    const passwordFile = `${this.#home}/password`;
+    if (password) await Deno.writeTextFile(passwordFile, password);
+    if (password) await this.#giveAway(passwordFile);
+    const login = password ? ["--auth=scram-sha-256", `--pwfile=${passwordFile}`] : ["--auth=trust"];
+    const made = `${this.#home}/new`;
+    const text = ["-E", "UTF8", "--no-locale"];
+    await this.run("initdb", "-D", made, "-U", this.#user, ...text, "--no-sync", ...login);
+    await Deno.rename(made, kept).catch((error) => { // another test may have made it meanwhile
+      if (!isFolder(kept)) throw error;
+    });
+    return kept;
+  }
+
   /** Runs one of PostgreSQL's own programs against this cluster. */
   async run(program: string, ...args: string[]): Promise<void> {
-    const { success, stderr } = await new Deno.Command(`${this.#bin}/${program}`, {
+    await this.#program(`${this.#bin}/${program}`, ...args);
+  }
+
+  async #program(program: string, ...args: string[]): Promise<void> {
+    const { success, stderr } = await new Deno.Command(program, {
       args,
       cwd: this.#home,
       env: this.#environment,
