@@ -1,7 +1,8 @@
-import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
 import { postgresMissing } from "../support/postgres.ts";
-import { sharedPostgres } from "../support/queries.ts";
+import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
+import { loadingFile, sharedGateway } from "../support/shared_servers.ts";
 
 const CLI = decodeURIComponent(new URL("../../src/cli/main.ts", import.meta.url).pathname);
 const CONFIG = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
@@ -61,17 +62,15 @@ export interface CliTest {
   spawn: (words: readonly string[]) => Deno.ChildProcess;
 }
 
-let local: Promise<LocalLakebase> | undefined;
-Deno.test.afterAll(async () => await (await local)?.close());
-
 /** A test of the real program on a PostgreSQL behind the gateway; the server lives in this process and outlasts a test. */
 export function cliTest(name: string, run: (test: CliTest) => Promise<void>): void {
+  const file = loadingFile();
   Deno.test({
     ...requires(name, postgresMissing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
-      const server = await (local ??= sharedPostgres().then(({ url }) => startLocal({ database: url })));
+      const server = await sharedGateway({}, CLUSTER, file);
       server.faults.reset();
       const folder = await Deno.makeTempDir({ prefix: "lakebase-cli-" });
       try {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
-import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
+import { postgresMissing } from "./postgres.ts";
 import { requires } from "./requirements.ts";
+import { loadingFile, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
 /** The options for a local Lakebase. Tests share one environment, so they cannot use its variables. */
 export function optionsOf(local: LocalLakebase): ConnectOptions {
@@ -63,27 +64,32 @@ export interface LocalTest {
 /** What a test does. */
 export type LocalRun = (test: LocalTest) => Promise<void>;
 
+/** Makes a test of a file. */
+type MakeTest = (name: string | { name: string; ignore: boolean }, run: LocalRun) => void;
+
 /**
- * Makes `test()` for a file whose tests share one local Lakebase: starting one takes a second. The server's own timers and
- * sockets live in the same process and outlast a test, so the leak detectors are off here; what a client leaves behind is
- * tested from outside, by whether its process ends.
+ * Makes `test()` for a file whose tests share one local Lakebase: starting one takes two seconds. Files that run in one
+ * process share it, too. The server's own timers and sockets live in the same process and outlast a test, so the leak
+ * detectors are off here; what a client leaves behind is tested from outside, by whether its process ends.
  */
-export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): (
-  name: string | { name: string; ignore: boolean },
-  run: LocalRun,
-) => void {
-  let local: LocalLakebase | undefined;
-  Deno.test.afterAll(() => local?.close());
+export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): MakeTest {
+  if (typeof options !== "function") return testsOn((file) => sharedPGlite(options, file));
+  let own: Promise<LocalLakebase> | undefined;
+  Deno.test.afterAll(async () => await (await own)?.close());
+  return testsOn(() => own ??= options().then(startLocal));
+}
+
+function testsOn(find: (file: string) => Promise<LocalLakebase>): MakeTest {
+  const file = loadingFile();
   return (name, run) =>
     Deno.test({
       ...(typeof name === "string" ? { name } : name),
       sanitizeOps: false,
       sanitizeResources: false,
       fn: async () => {
-        local ??= await startLocal(typeof options === "function" ? await options() : options);
+        const local = await find(file);
         local.faults.reset();
-        const started = local;
-        await run({ local, settings: (more = {}) => ({ ...optionsOf(started), connectTimeout: 2, ...more }) });
+        await run({ local, settings: (more = {}) => ({ ...optionsOf(local), connectTimeout: 2, ...more }) });
       },
     });
 }
@@ -102,13 +108,9 @@ export function bothTests(options: LocalOptions = {}): (
   run: LocalRun,
   options?: BothOptions,
 ) => void {
-  let server: PostgresServer | undefined;
-  Deno.test.afterAll(() => server?.stop()); // the last of them is called first: the gateway ends before its server
   const onPGlite = localTests(options);
-  const onPostgres = localTests(async () => {
-    server = await startPostgres({ database: "databricks_postgres", maxConnections: 100, password: "owner-secret" });
-    return { ...options, database: server.url };
-  });
+  const cluster = { database: "databricks_postgres", maxConnections: 100, password: "owner-secret" };
+  const onPostgres = testsOn((file) => sharedGateway(options, cluster, file));
   return (name, run, { notOnPglite, neverReached } = {}) => {
     const reason = notOnPglite === undefined ? "" : `: ${notOnPglite}`;
     onPGlite({ name: `${name} [PGlite${reason}]`, ignore: notOnPglite !== undefined }, run);

@@ -1,8 +1,9 @@
 import { connect, type ConnectOptions, type Lakebase, LakebaseError } from "../../mod.ts";
-import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
 import { optionsOf } from "./lakebase.ts";
-import { postgresMissing, type PostgresServer, startPostgres } from "./postgres.ts";
+import { postgresMissing, type PostgresServer } from "./postgres.ts";
 import { requires } from "./requirements.ts";
+import { loadingFile, sharedCluster, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
 /** The parts of a test of a query. */
 export interface QueryTest {
@@ -18,24 +19,15 @@ export interface QueryTestOptions {
   notOnPglite?: string;
 }
 
-let server: Promise<PostgresServer> | undefined;
-const locals = new Map<string, Promise<LocalLakebase>>();
+/** The cluster of most tests. */
+export const CLUSTER = { maxConnections: 100, password: "native-secret" };
 
-Deno.test.afterAll(async () => {
-  for (const local of locals.values()) await (await local).close();
-  await (await server)?.stop();
-});
+/** The test file whose test runs, or ran last. */
+let running = "";
 
-/** A PostgreSQL server that all tests of a file share. */
+/** A PostgreSQL server that the tests of a file share. */
 export function sharedPostgres(): Promise<PostgresServer> {
-  return server ??= startPostgres({ maxConnections: 100, password: "native-secret" });
-}
-
-function localOn(backend: string): Promise<LocalLakebase> {
-  const starting = locals.get(backend) ??
-    (backend === "PGlite" ? startLocal() : sharedPostgres().then(({ url }) => startLocal({ database: url })));
-  locals.set(backend, starting);
-  return starting;
+  return sharedCluster(CLUSTER, running);
 }
 
 /**
@@ -52,12 +44,14 @@ export function queryTest(name: string, run: (test: QueryTest) => Promise<void>,
 }
 
 function register(backend: string, test: { name: string; ignore: boolean }, run: (test: QueryTest) => Promise<void>) {
+  const file = loadingFile();
   Deno.test({
     ...test,
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
-      const local = await localOn(backend);
+      running = file;
+      const local = await (backend === "PGlite" ? sharedPGlite({}, file) : sharedGateway({}, CLUSTER, file));
       local.faults.reset();
       await using stack = new AsyncDisposableStack();
       const open = async (more: ConnectOptions = {}) =>
