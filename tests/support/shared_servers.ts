@@ -1,5 +1,5 @@
 import pg from "pg";
-import { connect } from "../../mod.ts";
+import { connect, type Lakebase } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "./lakebase.ts";
 import { type PostgresOptions, type PostgresServer, startPostgres } from "./postgres.ts";
@@ -37,7 +37,11 @@ export async function sharedPGlite(options: LocalOptions, file: string): Promise
   const shared = await embedded.get(key)!;
   if (shared.file !== file) {
     shared.server.faults.reset();
-    await emptied(shared.server, Object.keys(options.passwords ?? {})).catch(async () => {
+    const empty = async () => {
+      await using db = await connect({ ...optionsOf(shared.server), connectTimeout: 5 });
+      await emptied(db, Object.keys(options.passwords ?? {}));
+    };
+    await empty().catch(async () => {
       await shared.server.close();
       embedded.set(key, start());
     });
@@ -74,9 +78,12 @@ export async function sharedGateway(
   return (await gateways.get(key)!).server;
 }
 
-/** Drops what earlier files have made; rejects where something can't be dropped. */
-async function emptied(local: LocalLakebase, kept: readonly string[]): Promise<void> {
-  await using db = await connect({ ...optionsOf(local), connectTimeout: 5 });
+/**
+ * Drops what is in a local Lakebase; rejects where something can't be dropped.
+ *
+ * @param kept The roles that stay, besides the user's own.
+ */
+export async function emptied(db: Lakebase, kept: readonly string[] = []): Promise<void> {
   await db.sql`DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
       EXECUTE format('DROP SCHEMA %I CASCADE', name);

@@ -1,0 +1,3 @@
+import { loadTests } from "../support/suite.ts";
+
+await loadTests("transfer/load", "transfer/formats", "transfer/columns", "transfer/copy");

@@ -1,0 +1,17 @@
+const TESTS = new URL("../", import.meta.url);
+
+/**
+ * Loads all test files of some folders below `tests/`, so that they run in one process, one after the other: they share what
+ * takes long to start. A file still runs by itself, too.
+ */
+export async function loadTests(...folders: string[]): Promise<void> {
+  for (const folder of folders) {
+    for (const file of testFiles(new URL(`${folder}/`, TESTS))) await import(file.href);
+  }
+}
+
+function testFiles(folder: URL): URL[] {
+  return [...Deno.readDirSync(folder)].toSorted((a, b) => a.name < b.name ? -1 : 1).flatMap(({ name, isDirectory }) =>
+    isDirectory ? testFiles(new URL(`${name}/`, folder)) : name.endsWith("_test.ts") ? [new URL(name, folder)] : []
+  );
+}
