@@ -109,17 +109,14 @@ function python(): string | undefined {
 /** Has the Python script beside this file do it. */
 async function drive<Answer>(request: Record<string, unknown>, options: JupyterOptions): Promise<Answer> {
   const interpreter = python();
-  if (!interpreter) throw new Error(jupyterMissing());
+  if (interpreter === undefined) throw new Error(jupyterMissing());
+  driver ??= new Driver(interpreter);
   const { timeout = 60, kernel = "deno" } = options;
   await using stack = new AsyncDisposableStack();
   const home = options.home ?? stack.use(await JupyterHome.make());
   const cwd = options.cwd ?? await temporaryFolder(stack);
-  const { success, stdout, stderr } = await exchange(interpreter, {
-    env: { ...home.env, ...options.env },
-    input: JSON.stringify({ ...request, kernel, timeout, cwd }),
-  });
-  if (!success) throw new Error(`the Jupyter driver failed:\n${stderr}`);
-  return JSON.parse(stdout);
+  const env = { ...Deno.env.toObject(), ...home.env, ...options.env };
+  return await driver.ask<Answer>({ ...request, kernel, timeout, cwd, env });
 }
 
 async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
@@ -128,17 +125,59 @@ async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
   return folder;
 }
 
-async function exchange(interpreter: string, { env, input }: { env: Record<string, string>; input: string }) {
-  const script = decodeURIComponent(new URL("./jupyter_driver.py", import.meta.url).pathname);
-  const child = new Deno.Command(interpreter, {
-    args: [script],
-    env,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const output = child.output();
-  await new Blob([input]).stream().pipeTo(child.stdin);
-  const { success, stdout, stderr } = await output;
-  return { success, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+/** The Python process of this test process; its requests run one after the other. */
+class Driver {
+  readonly #child: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #requests: WritableStreamDefaultWriter<Uint8Array>;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(interpreter: string) {
+    const script = decodeURIComponent(new URL("./jupyter_driver.py", import.meta.url).pathname);
+    const command = new Deno.Command(interpreter, { args: [script], stdin: "piped", stdout: "piped" });
+    this.#child = command.spawn();
+    this.#lines = this.#child.stdout.getReader();
+    this.#requests = this.#child.stdin.getWriter();
+  }
+
+  ask<Answer>(request: unknown): Promise<Answer> {
+    const asked = this.#last.then(() => this.#exchange<Answer>(request));
+    this.#last = asked.catch(() => {});
+    return asked;
+  }
+
+  async close(): Promise<void> {
+    await this.#requests.close();
+    await this.#lines.cancel();
+    await this.#child.status;
+  }
+
+  async #exchange<Answer>(request: unknown): Promise<Answer> {
+    await this.#requests.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
+    const decoder = new TextDecoder();
+    let line = "";
+    while (!line.endsWith("\n")) {
+      const { value, done } = await this.#lines.read();
+      if (done) throw new Error("the Jupyter driver has ended");
+      line += decoder.decode(value, { stream: true });
+    }
+    const { answer, failure } = JSON.parse(line);
+    if (failure !== undefined) throw new Error(`the Jupyter driver failed:\n${failure}`);
+    return answer;
+  }
 }
+
+let driver: Driver | undefined;
+
+/** Ends the Python process, where there is one. */
+export async function endJupyter(): Promise<void> {
+  await driver?.close();
+  driver = undefined;
+}
+
+// Before all tests, so that the process is no test's own.
+Deno.test.beforeAll(() => {
+  const interpreter = python();
+  if (interpreter !== undefined) driver = new Driver(interpreter);
+});
+Deno.test.afterAll(endJupyter);

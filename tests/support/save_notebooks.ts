@@ -1,6 +1,6 @@
 // Runs each notebook on its kernel and saves the outputs of that run. Run: deno task notebooks
 import { installedKernel } from "../kernel/support.ts";
-import { runNotebook } from "./jupyter.ts";
+import { endJupyter, runNotebook } from "./jupyter.ts";
 import type { Notebook } from "./notebook.ts";
 
 const folder = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
@@ -12,3 +12,4 @@ for await (const { name } of Deno.readDir(folder)) {
   const notebook = await runNotebook(`${folder}${name}`, { cwd: folder, ...kernel });
   await Deno.writeTextFile(`${folder}${name}`, `${JSON.stringify(notebook, null, 1)}\n`);
 }
+await endJupyter();
