@@ -1,3 +1,0 @@
-import { loadTests } from "../support/suite.ts";
-
-await loadTests("kernel");
