@@ -173,14 +173,24 @@ class ColumnarReader implements ColumnarFile {
   async #sendBytes(): Promise<void> {
     if (typeof this.#source === "string" || "ranges" in this.#source) return;
     const { value, done } = await this.#source.next();
-    this.#worker.postMessage({ kind: "bytes", bytes: done ? undefined : value } satisfies ToReader);
+    if (done) this.#worker.postMessage({ kind: "bytes", bytes: undefined } satisfies ToReader);
+    else this.#sendCopy(value, (bytes) => ({ kind: "bytes", bytes }));
   }
 
   async #sendRange({ id, from, length }: FromReader & { kind: "range" }): Promise<void> {
     if (typeof this.#source === "string" || !("ranges" in this.#source)) return;
     const bytes = await this.#source.ranges.read(from, length);
     if (bytes.length !== length) throw unreadable(this.#name, "it became shorter while it was read");
-    this.#worker.postMessage({ kind: "range", id, bytes } satisfies ToReader);
+    this.#sendCopy(bytes, (copy) => ({ kind: "range", id, bytes: copy }));
+  }
+
+  /**
+   * Sends a copy of bytes, because the source may use its own again. Deno looks at each element of a typed array in a message,
+   * which takes seconds for 10 MB; it takes over a buffer at once.
+   */
+  #sendCopy(bytes: Uint8Array, message: (copy: ArrayBuffer) => ToReader): void {
+    const copy = bytes.slice().buffer;
+    this.#worker.postMessage(message(copy), [copy]);
   }
 
   #fail(error: unknown): void {
@@ -203,9 +213,9 @@ export type ToReader =
   /** Send the next rows. */
   | { kind: "next" }
   /** The next bytes of the stream, or `undefined` at its end. */
-  | { kind: "bytes"; bytes: Uint8Array | undefined }
+  | { kind: "bytes"; bytes: ArrayBuffer | undefined }
   /** A range that was requested. */
-  | { kind: "range"; id: number; bytes: Uint8Array<ArrayBuffer> };
+  | { kind: "range"; id: number; bytes: ArrayBuffer };
 
 /** A message from the worker. */
 export type FromReader =

@@ -19,8 +19,8 @@ globalThis.addEventListener("error", (event) => {
 });
 
 parentPort!.on("message", (message: ToReader) => {
-  if (message.kind === "bytes") bytes.resolve(message.bytes);
-  else if (message.kind === "range") ranges.get(message.id)?.(message.bytes);
+  if (message.kind === "bytes") bytes.resolve(message.bytes && new Uint8Array(message.bytes));
+  else if (message.kind === "range") ranges.get(message.id)?.(new Uint8Array(message.bytes));
   else answer(message).catch((error) => say({ kind: "failed", message: messageOf(error) }));
 });
 
