@@ -104,9 +104,12 @@ const into = async (source: Parameters<typeof db.load>[1]) => {
 const lines = [
   await compare("columns(), and fetch of the links", () => lake.sql`SELECT * FROM trips`.columns(), fetchAlone, "1.3"),
   await compare(
-    "load(lake.sql), and load of a file",
+    "load(lake.sql), and fetch of the links, then load of a file",
     () => into(lake.sql`SELECT * FROM trips`),
-    () => into(file),
+    async () => {
+      await fetchAlone();
+      await into(file);
+    },
     "1.1",
   ),
   await compare(
