@@ -75,7 +75,7 @@ pullTest("what can't be pulled of rows in hand is refused, and leaves no file", 
   assert.match((await errorOf(rows.pull(`${folder}/x/`))).message, /a folder is for a table or a query/);
   assert.match(
     (await errorOf(rows.pull(`${folder}/x.csv`, { parallel: 2 }))).message,
-    /parallel is for rows that the server reads/,
+    /parallel is for rows that a COPY reads/,
   );
   assert.match((await errorOf(columns.pull(`${folder}/x.csv`, { columns: ["idd"] }))).message, /did you mean "id"/);
   assert.match((await errorOf(columns.pull(`${folder}/x.cvs`))).message, /did you mean \.csv/);
