@@ -15,6 +15,7 @@ import "./src/local/database_worker.ts";
 import "./src/local/warehouse/arrow.ts";
 import "./src/plot/draw_svg.ts";
 import "./src/transfer/columns/arrow_table.ts";
+import "./src/transfer/formats/arrow/open.ts";
 import "./src/transfer/formats/arrow/write.ts";
 import "./src/transfer/formats/columnar_worker.ts";
 import "./src/transfer/formats/parquet/write.ts";

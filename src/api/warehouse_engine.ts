@@ -1,5 +1,6 @@
 import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { late } from "../core/late.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
@@ -238,7 +239,8 @@ async function open(result: WarehouseResult): Promise<Opened> {
     const columns = await columnsWithoutRows(fields, result);
     return { result, fields, columns, batches: (async function* () {})() };
   }
-  const { openArrow } = await import("../transfer/formats/arrow/open.ts");
+  const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
+  const { openArrow } = await late<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
   const chunks = arrowChunks(result.source);
   const { value: first } = await chunks.next();
   // Chunk by chunk: Arrow's reader of a stream waits for what comes behind a batch before it gives the batch.
