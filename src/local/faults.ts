@@ -23,6 +23,8 @@ export interface WorkspaceFault {
   answer?: "never" | "reset" | "lost" | "truncated";
   /** The connection is dropped after so many bytes of the body of an upload, or of the answer to another call. */
   after?: number;
+  /** Milliseconds until the answer, which is the real one if `status`, `body` and `answer` are not given. @default {0} */
+  delay?: number;
   /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
 }

@@ -95,9 +95,10 @@ export class WorkspaceApi {
     const { faults } = this.#options;
     if (faults.latency > 0) await delay(faults.latency, this.#closing.signal);
     const fault = faults.takeWorkspaceFault(request.method, pathname);
+    if (fault?.delay !== undefined) await delay(fault.delay, this.#closing.signal);
     if (fault?.after !== undefined) return await this.#cutOff(request, fault.after);
-    const whole = !fault || fault.answer === "truncated" || fault.answer === "lost";
-    let response = whole ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
+    const real = fault === undefined || isCarriedOut(fault);
+    let response = real ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
     if (fault?.answer === "lost") response = await faulty({ answer: "reset" }, this.#closing.signal);
     entry.status = response.status;
     response.headers.set("Date", this.#now().toUTCString());
@@ -322,6 +323,12 @@ function decodeToken(text: string): string {
 export function refusal(status: number, error_code: string, message: string, details?: unknown[]): Response {
   const body = { error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]`, ...(details && { details }) };
   return Response.json(body, { status });
+}
+
+/** Whether a call with a fault does what it says. */
+function isCarriedOut({ answer, status, body, delay }: WorkspaceFault): boolean {
+  if (answer === "truncated" || answer === "lost") return true;
+  return delay !== undefined && (status ?? body ?? answer) === undefined;
 }
 
 /** The answer for a fault. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect as connectSocket } from "node:net";
 import type pg from "pg";
 import { startLocal } from "lakebase/local";
+import { eventually } from "../support/eventually.ts";
 import { call, client, connect, mint, refusal, row } from "./client.ts";
 
 const local = await startLocal({ handshakeTimeout: 300_000, lockTimeout: 300_000 });
@@ -57,10 +58,31 @@ Deno.test("faults.workspace() answers with any status and body", async () => {
   }
 });
 
+Deno.test("faults.workspace() can delay the real answer", async () => {
+  faults.workspace("GET /api/2.0/postgres/*", { delay: 200, times: 1 });
+  const answered: number[] = [];
+  const calls = [0, 1].map(async (index) => {
+    const { name } = await (await call(local, `GET ${ENDPOINT}`)).json();
+    answered.push(index);
+    return name;
+  });
+  assert.deepEqual(await Promise.all(calls), [local.env["LAKEBASE_ENDPOINT"], local.env["LAKEBASE_ENDPOINT"]]);
+  assert.deepEqual(answered, [1, 0]);
+  faults.workspace("GET *", { delay: 1, status: 503, times: 1 });
+  const refused = await call(local, `GET ${ENDPOINT}`);
+  assert.equal(refused.status, 503);
+  await refused.body?.cancel();
+});
+
 Deno.test("faults.workspace() can leave a call without an answer, or drop it", async () => {
   faults.workspace("* /api/2.0/postgres/*", { answer: "never", times: 1 });
   const url = local.env["DATABRICKS_HOST"] + ENDPOINT;
-  await assert.rejects(fetch(url, { signal: AbortSignal.timeout(50) }), { name: "TimeoutError" });
+  const asked = local.requests.length;
+  const stop = new AbortController();
+  const unanswered = assert.rejects(fetch(url, { signal: stop.signal }), { name: "AbortError" });
+  await eventually("the call has arrived", () => local.requests.length > asked);
+  stop.abort();
+  await unanswered;
   faults.workspace("* *", { answer: "reset", times: 1 });
   await assert.rejects(async () => await (await fetch(url)).text());
 });
