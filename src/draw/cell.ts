@@ -19,12 +19,12 @@ const BYTES_CUT = 16;
 const DEEPEST = 32;
 const NUMERIC: ReadonlySet<string> = new Set(
   ("int2 int4 int8 float4 float8 numeric money oid smallint integer bigint real decimal " +
-    "double_precision").split(" "),
+    "double_precision tinyint int float double").split(" "), // the last four are a SQL warehouse's
 );
 
-/** Whether the values of a Postgres type are numbers, which are aligned to the right. */
+/** Whether the values of a type of Postgres or of a SQL warehouse are numbers, which are aligned to the right. */
 export function isNumeric(type: string): boolean {
-  return NUMERIC.has(type.replace(" ", "_"));
+  return NUMERIC.has(type.replace(" ", "_").replace(/\([^)]*\)$/, "").toLowerCase());
 }
 
 /**

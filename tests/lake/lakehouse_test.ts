@@ -118,6 +118,10 @@ withLargeChunks(
     assert.deepEqual(await callsOf(local, async () => await lake.sql`CREATE TABLE one_call (a int)`), [
       `POST ${STATEMENTS}`,
     ]);
+    assert.match(
+      await drawn(lake.sql`SELECT 1 AS whole, 2.50::numeric(8, 2) AS money`),
+      / whole \| money\n-+\+-+\n {5}1 \| {2}2.50\n/,
+    );
     assert.equal((await query).length, 100);
     const { tag, rowCount, more, place } = await query;
     assert.deepEqual([tag, rowCount, more, place], [
