@@ -240,15 +240,31 @@ function isDirectory(path: string): boolean {
   }
 }
 
+/** The size of a write. The body comes in small chunks, and each write is a hop to another thread. */
+const WRITE_BYTES = 1_048_576;
+
 /** Writes the body of a request to a file. */
 async function receive(request: Request, path: string, limit: number): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
+  const buffer = new Uint8Array(WRITE_BYTES);
+  let filled = 0;
   let length = 0;
+  const flush = async () => {
+    for (let at = 0; at < filled;) at += await file.write(buffer.subarray(at, filled));
+    filled = 0;
+  };
   for await (const chunk of request.body ?? []) {
     length += chunk.length;
     if (length > limit) throw tooLarge(limit);
-    for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+    for (let at = 0; at < chunk.length;) {
+      const piece = chunk.subarray(at, at + buffer.length - filled);
+      buffer.set(piece, filled);
+      filled += piece.length;
+      at += piece.length;
+      if (filled === buffer.length) await flush();
+    }
   }
+  await flush();
 }
 
 /** The part of a file from one position to another, of which the last byte is before the second. */

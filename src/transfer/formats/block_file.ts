@@ -1,6 +1,4 @@
-import { concatBytes } from "../../core/bytes.ts";
-import type { RandomAccess } from "./file_rows.ts";
-import { unreadable } from "./file_rows.ts";
+import { type RandomAccess, unreadable } from "./file_rows.ts";
 
 /** The size of a block before the columns are known, when only the ends of the file are read. */
 const FIRST_BLOCK = 65_536;
@@ -8,6 +6,8 @@ const FIRST_BLOCK = 65_536;
 const KEPT_BYTES = 32 * 1024 ** 2;
 /** The largest block: a larger one is no faster. */
 const LARGEST_BLOCK = 4 * 1024 ** 2;
+/** The most blocks of a range; a longer one is fetched by itself. */
+const MOST_BLOCKS = 4;
 
 /** Fetches a range of a file. */
 export type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
@@ -42,14 +42,19 @@ export class BlockFile implements RandomAccess {
     if (from < 0 || length < 0 || from + length > this.size) {
       throw unreadable(this.name, "it is cut off, or damaged: it points beyond its end");
     }
-    if (length > LARGEST_BLOCK) return await this.#fetch(from, length);
+    if (length > MOST_BLOCKS * this.#blockSize) return await this.#fetch(from, length);
     const first = Math.floor(from / this.#blockSize);
     const last = Math.floor(Math.max(from, from + length - 1) / this.#blockSize);
     const wanted: Promise<Uint8Array>[] = [];
     for (let number = first; number <= last; number++) wanted.push(this.#block(number));
-    const start = first * this.#blockSize;
-    const blocks = await Promise.all(wanted);
-    return concatBytes(blocks).slice(from - start, from - start + length);
+    const bytes = new Uint8Array(length);
+    let filled = 0;
+    for (let at = from - first * this.#blockSize; filled < length; at = 0) {
+      const piece = (await wanted.shift()!).subarray(at, at + length - filled);
+      bytes.set(piece, filled);
+      filled += piece.length;
+    }
+    return bytes;
   }
 
   #block(number: number): Promise<Uint8Array> {

@@ -11,11 +11,14 @@ const HEAP_MB = 512;
 /**
  * Reads an Arrow IPC file or stream, or a Feather file.
  *
- * @param source A path, or the bytes.
+ * @param source A path, the bytes, or ranges of them.
  * @throws {LakebaseError} `BAD_FILE` if the source is not in this format, is damaged, or has columns that Postgres has no
  * type for.
  */
-export function readArrow(source: string | AsyncIterable<Uint8Array>, pool?: ReaderPool): Promise<ColumnarFile> {
+export function readArrow(
+  source: string | AsyncIterable<Uint8Array> | RangeSource,
+  pool?: ReaderPool,
+): Promise<ColumnarFile> {
   return read("arrow", source, pool);
 }
 

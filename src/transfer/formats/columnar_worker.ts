@@ -47,11 +47,9 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" | "range" }>):
 }
 
 async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
-  if (format === "parquet") {
-    const { openParquet } = await import("./parquet/open.ts");
-    return await openParquet(path ?? new BlockFile(name, ranges!.size, requestedRange));
-  }
-  return await (await import("./arrow/open.ts")).openArrow(path ?? requestedBytes());
+  const file = path ?? (ranges && new BlockFile(name, ranges.size, requestedRange));
+  if (format === "parquet") return await (await import("./parquet/open.ts")).openParquet(file!);
+  return await (await import("./arrow/open.ts")).openArrow(file ?? requestedBytes());
 }
 
 /** Requests the bytes of a stream from the main thread, because only the main thread can read it. */

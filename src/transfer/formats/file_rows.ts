@@ -60,6 +60,12 @@ export interface RandomAccess {
   expectColumns?(columns: number): void;
 }
 
+/** Reads a whole file in sequence. */
+export async function* allOf(file: RandomAccess): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+  const { size } = file;
+  for (let at = 0; at < size; at += READ_BYTES) yield await file.read(at, Math.min(READ_BYTES, size - at));
+}
+
 /** A file of this machine. */
 export class FileBytes implements RandomAccess, AsyncDisposable {
   readonly size: number;
@@ -96,11 +102,6 @@ export class FileBytes implements RandomAccess, AsyncDisposable {
       at += count;
     }
     return await Promise.resolve(bytes);
-  }
-
-  /** Reads the whole file in sequence. */
-  async *all(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
-    for (let at = 0; at < this.size; at += READ_BYTES) yield await this.read(at, Math.min(READ_BYTES, this.size - at));
   }
 
   /** Closes the file. */

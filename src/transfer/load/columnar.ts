@@ -89,7 +89,7 @@ async function readRows(
 ): Promise<ColumnarFile> {
   const { readArrow, readParquet } = await import("../formats/columnar_reader.ts");
   if (format === "parquet") return await readParquet(source as string | RangeSource, readers);
-  return await readArrow(typeof source === "string" ? source : (source as LoadBytes).chunks, readers);
+  return await readArrow(typeof source === "object" && "chunks" in source ? source.chunks : source, readers);
 }
 
 class Columnar implements Incoming {

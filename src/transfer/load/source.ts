@@ -172,8 +172,7 @@ function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
 }
 
 /**
- * Opens a file for the readers, which read parts of it: by its path, or by ranges of a store. Packed Arrow is read as a stream,
- * and so is the Arrow of a store, because it is read from its start to its end.
+ * Opens a file for the readers, which read parts of it: by its path, or by ranges of a store. Packed Arrow is read as a stream.
  */
 async function openColumnarFile(
   path: string,
@@ -191,7 +190,6 @@ async function openColumnarFile(
       return await openColumnarAs(await openPath(path, files), format, options);
     }
     if (files.here) return await openColumnarAs(path, format, options);
-    if (format === "arrow") return await openColumnarAs(await openPath(path, files), format, options);
     kept = true;
     return await openColumnarAs({ name: path, ranges }, format, options);
   } finally {

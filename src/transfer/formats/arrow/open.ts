@@ -11,7 +11,16 @@ import { joinBytes } from "../../../core/bytes.ts";
 import type { LakebaseError } from "../../../core/errors.ts";
 import type { Batch } from "../../columns/batch.ts";
 import { CellProblem } from "../../columns/binary/decoder.ts";
-import { asUnreadable, FileBytes, fileName, type FileRows, NotTakenOver, unreadable } from "../file_rows.ts";
+import {
+  allOf,
+  asUnreadable,
+  FileBytes,
+  fileName,
+  type FileRows,
+  NotTakenOver,
+  type RandomAccess,
+  unreadable,
+} from "../file_rows.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
 
@@ -52,13 +61,13 @@ export interface ArrowBatches {
  * @throws {LakebaseError} `BAD_FILE` if the source is not in this format, is damaged, or has columns that Postgres has no
  * type for.
  */
-export async function openArrow(source: string | AsyncIterable<Uint8Array>): Promise<FileRows> {
+export async function openArrow(source: string | RandomAccess | AsyncIterable<Uint8Array>): Promise<FileRows> {
   registerCodecs();
   const name = fileName(source);
   const file = typeof source === "string" ? await FileBytes.open(source) : undefined;
   const close = async () => await file?.[Symbol.asyncDispose]();
   try {
-    const arrow = await open(file ?? source as AsyncIterable<Uint8Array>, name);
+    const arrow = await open(file ?? source as RandomAccess | AsyncIterable<Uint8Array>, name);
     return { ...rowsOf(arrow, name), [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -138,10 +147,11 @@ export function unfit({ at, message }: CellProblem, name: string, column: string
   return unreadable(name, `${row}column ${JSON.stringify(column)}: ${message}`);
 }
 
-async function open(source: FileBytes | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
-  if (!(source instanceof FileBytes)) return await openStream(source, name);
+async function open(source: RandomAccess | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
+  if (!("read" in source)) return await openStream(source, name);
+  source.expectColumns?.(1); // a batch has its columns one after another
   const isFile = source.size >= MAGIC_BYTES && textOf(await source.read(0, MAGIC.length)) === MAGIC;
-  if (!isFile) return await openStream(source.all(), name);
+  if (!isFile) return await openStream(allOf(source), name);
   if (textOf(await source.read(source.size - MAGIC.length, MAGIC.length)) !== MAGIC) {
     throw unreadable(name, "it begins as an Arrow file but does not end as one: it is cut off");
   }
@@ -212,7 +222,7 @@ function beginsStream(head: Uint8Array): boolean {
 }
 
 /** Checks the footer of a file. A file ends with the footer, the footer's length and the magic string. */
-async function checkFooter(source: FileBytes): Promise<void> {
+async function checkFooter(source: RandomAccess): Promise<void> {
   const end = source.size - MAGIC.length - 4;
   const length = new DataView((await source.read(end, 4)).buffer).getInt32(0, true);
   checkMetadata(await source.read(end - length, length), "footer");

@@ -1,0 +1,133 @@
+/**
+ * Compares pulls to a Volume, and loads from one, with those of a file of this machine, on a real PostgreSQL. The Volume is that
+ * of a local Lakebase in a process of its own. Prints medians of 5, ratios, and peak memory.
+ * Run with `deno run -A --v8-flags=--expose-gc bench/volumes.ts`.
+ */
+
+import { connect, type ConnectOptions, type Lakebase } from "../mod.ts";
+import { startPostgres } from "../tests/support/postgres.ts";
+import { contest } from "./support/contest.ts";
+
+const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
+const VOLUME = "/Volumes/main/raw/landing";
+
+if (Deno.args[0] === undefined) await compare();
+else await measure(Deno.args as [action: string, table: string, path: string, options: string]);
+
+async function compare(): Promise<void> {
+  await using server = await startPostgres({ password: "bench" });
+  const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
+  const workspace = await startWorkspace(server.url, `${folder}/volumes`);
+  const options = { port: server.port, ...workspace.env };
+  const lines: Record<string, string>[] = [];
+  {
+    await using db = await open(options);
+    await prepare(db);
+    for (const format of ["csv", "arrow", "parquet"]) lines.push(...await besides(db, folder, format));
+  }
+  for (const format of ["csv", "arrow", "parquet"]) {
+    for (const action of ["pull", "load"]) lines.push(await peak(action, `${VOLUME}/many.${format}`, options));
+  }
+  workspace.stop();
+  await Deno.remove(folder, { recursive: true });
+  // deno-lint-ignore no-console -- a benchmark's output
+  console.table(lines);
+}
+
+async function besides(db: Lakebase, folder: string, format: string): Promise<Record<string, string>[]> {
+  const [file, stored] = [`${folder}/t.${format}`, `${VOLUME}/t.${format}`];
+  const load = (path: string) => async () => {
+    await db.sql`TRUNCATE copy`;
+    const started = performance.now();
+    await db.load("copy", path);
+    return performance.now() - started;
+  };
+  const took = await contest({
+    file: async () => void await db.pull("bench", file),
+    volume: async () => void await db.pull("bench", stored),
+    fromFile: load(file),
+    fromVolume: load(stored),
+  });
+  const line = (what: string, here: number, there: number) => ({
+    what,
+    volume: `${there.toFixed(0)} ms`,
+    file: `${here.toFixed(0)} ms`,
+    ratio: (there / here).toFixed(2),
+    limit: "1.15",
+  });
+  return [line(`pull .${format}`, took.file, took.volume), line(`load .${format}`, took.fromFile, took.fromVolume)];
+}
+
+async function peak(action: string, path: string, options: BenchOptions): Promise<Record<string, string>> {
+  const table = action === "pull" ? "many" : `many_${path.slice(-3)}`;
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", import.meta.url, action, table, path, JSON.stringify(options)],
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const { megabytes, seconds } = JSON.parse(new TextDecoder().decode(stdout));
+  const what = `${action} ${path.slice(path.lastIndexOf("/") + 1)}, ${10 * ROWS} rows: memory`;
+  return { what, volume: `${megabytes.toFixed(0)} MB`, file: `in ${seconds.toFixed(1)} s`, ratio: "", limit: "250 MB" };
+}
+
+async function measure([action, table, path, options]: [string, string, string, string]): Promise<void> {
+  let most = 0;
+  const sample = () => most = Math.max(most, Deno.memoryUsage().rss);
+  const timer = setInterval(sample, 20);
+  await using db = await open(JSON.parse(options));
+  const started = performance.now();
+  if (action === "pull") await db.pull(table, path);
+  else await db.load(table, path, { create: true });
+  const seconds = (performance.now() - started) / 1000;
+  sample();
+  clearInterval(timer);
+  await Deno.stdout.write(new TextEncoder().encode(JSON.stringify({ megabytes: most / 1e6, seconds })));
+}
+
+interface BenchOptions {
+  port: number;
+  host: string;
+  token: string;
+}
+
+/** Connects to the server itself, with the workspace for the Volume. */
+async function open({ port, host, token }: BenchOptions): Promise<Lakebase> {
+  const workspace: ConnectOptions["workspace"] = {
+    config: {
+      getHost: () => Promise.resolve(new URL(host)),
+      authenticate: (headers) => Promise.resolve(headers.set("authorization", `Bearer ${token}`)),
+    },
+  };
+  const login = { host: "127.0.0.1", port, user: "postgres", password: "bench", database: "postgres" };
+  return await connect({ ...login, sslMode: "disable", workspace: workspace! });
+}
+
+/** Starts a local Lakebase in a process of its own. */
+async function startWorkspace(
+  url: string,
+  volumes: string,
+): Promise<{ env: Omit<BenchOptions, "port">; stop(): void }> {
+  const cli = decodeURIComponent(new URL("../src/cli/main.ts", import.meta.url).pathname);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", cli, "local", "--volumes-dir", volumes],
+    env: { LAKEBASE_LOCAL_DATABASE: url },
+    stdout: "piped",
+  }).spawn();
+  let text = "";
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  while (!text.includes("PGSSLROOTCERT")) text += (await reader.read()).value ?? "";
+  const value = (name: string) => new RegExp(`^export ${name}=(.*)$`, "m").exec(text)![1]!;
+  return {
+    env: { host: value("DATABRICKS_HOST"), token: value("DATABRICKS_TOKEN") },
+    stop: () => child.kill(),
+  };
+}
+
+async function prepare({ sql }: Lakebase): Promise<void> {
+  const table = (rows: number) =>
+    sql`SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
+      (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${rows}) n`;
+  await sql`CREATE TABLE bench AS ${table(ROWS)}`;
+  await sql`CREATE TABLE many AS ${table(10 * ROWS)}`;
+  await sql`CREATE TABLE copy (LIKE bench)`;
+  await sql`VACUUM ANALYZE bench`;
+}
