@@ -419,7 +419,11 @@ function listenForEnd(): void {
     if (live.size > 0) void announceLeft([...live].map((made) => made.left()), true);
   };
   globalThis.addEventListener("unload", name);
-  if (inNotebook()) return; // where SIGINT is Stop, and an error ends a cell only
+  if (inNotebook()) {
+    // The "Deno + SQL" kernel calls it. No other events: SIGINT is Stop there, and an error ends a cell only.
+    Object.defineProperty(globalThis, Symbol.for("lakebase.end"), { value: leaveAll, configurable: true });
+    return;
+  }
   for (const event of ["error", "unhandledrejection"]) globalThis.addEventListener(event, name);
   for (const signal of SIGNALS) {
     const listener = async () => {

@@ -33,6 +33,10 @@ type ChildConnections = Record<"shell" | "hidden" | "control" | "stdin" | "iopub
 /** How long to wait for the prelude's answer before it is sent again. */
 const PRELUDE_RETRY_MS = 1000;
 const SHUTDOWN_MS = 3000;
+/** How much of that the notebook has to delete what it has made. */
+const END_MS = 2000;
+/** The client in the child leaves a function there while there is something to delete. */
+const AT_THE_END = 'await globalThis[Symbol.for("lakebase.end")]?.();';
 /** The age at which the catalog is refreshed when an editor asks for it. */
 const REFRESH_MS = 15_000;
 const FLUSH_MS = 3000;
@@ -211,7 +215,7 @@ export class KernelProxy {
   }
 
   #onRequest(channel: "shell" | "control", request: FrontendRequest): void {
-    const { signer, child } = this.#options;
+    const { signer } = this.#options;
     const { envelope: { header }, envelope, from } = request;
     if (channel === "shell") {
       if (header.msg_type === "kernel_info_request" && !this.#cells.started) this.#replyKernelInfo(request);
@@ -220,12 +224,22 @@ export class KernelProxy {
       this.interrupt();
       from.send(signer.make("interrupt_reply", { status: "ok" }, header));
     } else {
-      if (header.msg_type === "shutdown_request") {
-        this.shuttingDown = true;
-        setTimeout(() => child.signal("SIGKILL"), SHUTDOWN_MS);
-      }
-      this.#send("control", request, envelope.raw);
+      if (header.msg_type === "shutdown_request") void this.#shutDown(request);
+      else this.#send("control", request, envelope.raw);
     }
+  }
+
+  /** Gives the notebook a moment to delete what it has made, such as branches, and passes the request on. */
+  async #shutDown(request: FrontendRequest): Promise<void> {
+    this.shuttingDown = true;
+    setTimeout(() => this.#options.child.signal("SIGKILL"), SHUTDOWN_MS);
+    if (this.#cells.started && this.#cells.running === undefined) {
+      const ended = this.#internal.execute((n) => `${AT_THE_END}\n${doneCode(n)}`);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, END_MS))]);
+      clearTimeout(timer);
+    }
+    this.#send("control", request, request.envelope.raw);
   }
 
   /** Answers early, because it is a frontend's first request and needs no prelude. */

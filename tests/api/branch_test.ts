@@ -119,6 +119,36 @@ test("the workspace may be slow, overloaded, and refuse logins at first", async 
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
 });
 
+test("who has no right to make a branch is told so, and a request that was only refused for a while is sent again", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
+  const error = await failed(db.branch({ name: "denied" }));
+  assert.equal(error.code, "WORKSPACE_AUTH");
+  assert.match(error.message, /Cannot use branch projects\/local\/branches\/denied: .* answered 403, "no permission"/);
+  local.faults.workspace(`POST ${BRANCHES}`, { status: 429, retryAfter: 0, times: 2 });
+  await (await db.branch()).drop();
+  assert.deepEqual(await ids(db), []);
+});
+
+test("'2 hours ago' counts by the workspace's clock", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  local.faults.clockOffset = 20 * 86_400_000; // by this machine's clock it would be before the history
+  assert.match((await failed(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
+});
+
+Deno.test("a branch of data in a folder is in memory", async () => {
+  const dataDir = await Deno.makeTempDir();
+  {
+    await using db = await connect({ local: { dataDir } });
+    await db.sql`CREATE TABLE kept AS SELECT 1 AS n`;
+    await using copy = await db.branch();
+    await copy.sql`INSERT INTO kept VALUES (2)`;
+    assert.equal(await copy.sql`SELECT count(*) FROM kept`.value(), 2);
+    assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
+  }
+  await Deno.remove(dataDir, { recursive: true });
+});
+
 test("a branch that can't be completed is deleted, or the error names it", async ({ local, settings }) => {
   await using db = await connect(settings());
   local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };

@@ -407,3 +407,21 @@ Deno.test("is_complete tells invalid code from complete code", async () => {
     assert.equal((await frontend.request("shell", "is_complete_request", { code }))["status"], status, code);
   }
 });
+
+Deno.test("a shutdown waits for what the notebook does at its end, and not for long", async () => {
+  const folder = await Deno.makeTempDir();
+  for (
+    const [work, code] of [[`await Deno.writeTextFile("${folder}/ended", "")`, "at once"], [
+      "await new Promise(() => {})",
+      "late",
+    ]]
+  ) {
+    await using kernel = await RawKernel.start();
+    using frontend = await kernel.frontend();
+    await frontend.execute(`globalThis[Symbol.for("lakebase.end")] = async () => { ${work} }`);
+    assert.equal((await frontend.request("control", "shutdown_request", { restart: false }))["status"], "ok", code);
+    assert.equal((await kernel.process.status).code, 0);
+  }
+  assert.ok(await Deno.stat(`${folder}/ended`));
+  await Deno.remove(folder, { recursive: true });
+});
