@@ -286,20 +286,20 @@ function copyFiles(): DataFiles {
   visit("");
   const bytes = new Uint8Array([...sizes.values()].reduce<number>((sum, size = 0) => sum + size, 0));
   let at = 0;
-  for (const [path, size = 0] of sizes) {
-    if (size > 0) readInto(fs, path, bytes.subarray(at, at + size));
-    at += size;
+  for (const [path, size] of sizes) {
+    if (size === undefined) continue; // a folder
+    readInto(fs, path, bytes, at, at += size);
   }
   return { sizes, bytes: bytes.buffer };
 }
 
-function readInto(fs: FileSystem, path: string, bytes: Uint8Array): void {
+/** Reads a file into a part of a buffer. A file system may ignore where a view begins, so it gets the whole buffer. */
+function readInto(fs: FileSystem, path: string, bytes: Uint8Array, from: number, to: number): void {
   const stream = fs.open(`${PGDATA}${path}`, "r");
-  let rest = bytes;
-  while (rest.length > 0) {
-    const read = fs.read(stream, rest, 0, rest.length);
+  for (let at = from; at < to;) {
+    const read = fs.read(stream, bytes, at, to - at);
     if (read === 0) throw new Error(`Cannot copy ${path}: it is shorter than its size says`);
-    rest = rest.subarray(read);
+    at += read;
   }
   fs.close(stream);
 }

@@ -124,7 +124,10 @@ test("who has no right to make a branch is told so, and a request that was only 
   local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
   const error = await failed(db.branch({ name: "denied" }));
   assert.equal(error.code, "WORKSPACE_AUTH");
-  assert.match(error.message, /Cannot use branch projects\/local\/branches\/denied: .* answered 403, "no permission"/);
+  assert.match(
+    error.message,
+    /Cannot use branch projects\/local\/branches\/denied: .* answered 403, "no permission.*Ask for access/,
+  );
   local.faults.workspace(`POST ${BRANCHES}`, { status: 429, retryAfter: 0, times: 2 });
   await (await db.branch()).drop();
   assert.deepEqual(await ids(db), []);
