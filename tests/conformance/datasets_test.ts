@@ -7,6 +7,7 @@ import { clientScript, type ConformanceTest, conformanceTest } from "./backends.
 const PYTHON = ["pyarrow", "polars", "duckdb"];
 const noPython = () => pythonWith(...PYTHON) ? undefined : `no Python with ${PYTHON.join(", ")}`;
 const noSpark = () => pythonWith("pyspark") ? undefined : "no Python with pyspark";
+const slow = () => "a cluster takes minutes to start; LAKEBASE_TEST_ALL=1 runs it";
 const noJava = () => {
   try {
     new Deno.Command("java", { args: ["-version"], stdout: "null", stderr: "null" }).outputSync();
@@ -67,4 +68,4 @@ conformanceTest("a Spark cluster reads folders that were pulled, and writes what
       }
     }
   });
-}, { needs: [noSpark, noJava], notOnPglite: "a cluster takes its time to start, and reads the same files" });
+}, { needs: [slow, noSpark, noJava], notOnPglite: "a cluster takes its time to start, and reads the same files" });
