@@ -131,7 +131,7 @@ cliTest("lakebase query says why it can't connect, and prints no secret", async 
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /LOGIN_REFUSED/);
   assert.doesNotMatch(refused.stderr + refused.stdout, /hunter2|dapi|eyJ/);
-  const nobody = await run(["query", "SELECT 1", "--host", "localhost", "--port", "1", "--connect-timeout", "1"]);
+  const nobody = await run(["query", "SELECT 1", "--host", "localhost", "--port", "1", "--connect-timeout", "30"]);
   assert.equal(nobody.code, 1);
   assert.match(nobody.stderr, /^lakebase: \[UNREACHABLE\] /);
   local.faults.reset();

@@ -158,13 +158,13 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
     [["load", "numbers", "bad.csv", "-"], 2, /- is standard input, which can't be one of several/],
     [["load", "numbers", "*.parquet"], 1, /matches no file in this folder, which has /],
     [["load", "nowhere", "bad.csv"], 1, /HINT: --create makes it/],
-    [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is not a column/],
+    [["load", "other", "bad.csv", "--create", "--type", "m=int"], 2, /--type has "m", which is not one of its columns/],
     [
       ["load", "other", "bad.csv", "--create", "--type", "n=;"],
       2,
       /--type is .*types as SQL has them, such as --type zip=text/,
     ],
-    [["load", "numbers", "empty.csv"], 1, /say --no-header/],
+    [["load", "numbers", "empty.csv"], 1, /use --no-header/],
     [["load", "trips", "semicolons.csv"], 1, /has the column "n", but public\.trips has no column with that name/],
   ];
   for (const [words, expected, said] of cases) {
