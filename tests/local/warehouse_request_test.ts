@@ -92,6 +92,6 @@ Deno.test("a marker without a parameter is an error at its place", () => {
 });
 
 Deno.test("a long statement takes linear time", () => {
-  const statement = `SELECT ${"`a`.(:a), ".repeat(200_000)} main.taxi.trips`;
+  const statement = `SELECT ${"`a`.(:a), ".repeat(50_000)} main.taxi.trips`;
   assert.ok(translate(statement, PARAMETERS, new Set(["main"])).sql.endsWith(" taxi.trips"));
 });

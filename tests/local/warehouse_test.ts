@@ -1,34 +1,12 @@
 import assert from "node:assert/strict";
 import { type RecordBatch, RecordBatchReader } from "apache-arrow";
-import { type LocalLakebase, startLocal } from "lakebase/local";
-import { postgresMissing, startPostgres } from "../support/postgres.ts";
-import { requires } from "../support/requirements.ts";
+import { startLocal } from "lakebase/local";
+import { bothTests } from "../support/lakebase.ts";
 import { call } from "./client.ts";
 import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
 
-const OPTIONS = {
-  lockTimeout: 300_000,
-  handshakeTimeout: 300_000,
-  warehouses: [{ name: "small", chunkRows: 3 }],
-};
-
-/** A test on PGlite and on PostgreSQL, with a warehouse whose chunks have three rows. */
-function onBoth(name: string, fn: (local: LocalLakebase) => Promise<void>): void {
-  const quiet = { sanitizeOps: false, sanitizeResources: false };
-  Deno.test(`${name} [PGlite]`, quiet, async () => {
-    await using local = await startLocal(OPTIONS);
-    await fn(local);
-  });
-  Deno.test({
-    ...requires(`${name} [PostgreSQL]`, postgresMissing),
-    ...quiet,
-    fn: async () => {
-      await using server = await startPostgres({ password: "owner-secret" });
-      await using local = await startLocal({ ...OPTIONS, database: server.url });
-      await fn(local);
-    },
-  });
-}
+const OPTIONS = { warehouses: [{ name: "small", chunkRows: 3 }] };
+const test = bothTests(OPTIONS);
 
 /** SQL of a value, its `type_text`, `type_name` and text. */
 const VALUES: [string, string, string, string | null][] = [
@@ -74,7 +52,7 @@ const VALUES: [string, string, string, string | null][] = [
   ["ARRAY[ROW(1, NULL)::pair]", "ARRAY<STRUCT<n: INT, `a b`: STRING>>", "ARRAY", '[{"n":"1","a b":null}]'],
 ];
 
-onBoth("the types of a warehouse have their names and texts", async (local) => {
+test("the types of a warehouse have their names and texts", async ({ local }) => {
   await rows(local, 'CREATE TYPE pair AS (n int, "a b" text)');
   await rows(local, "CREATE TYPE mood AS ENUM ('calm')");
   await rows(local, "CREATE DOMAIN small AS int2");
@@ -107,7 +85,7 @@ const PARAMETERS: [string | undefined, string | undefined, string | null][] = [
   ["INT", undefined, null],
 ];
 
-onBoth("parameters are bound by name, with their types", async (local) => {
+test("parameters are bound by name, with their types", async ({ local }) => {
   const parameters = PARAMETERS.map(([type, value], at) => ({ name: `p${at}`, type, value }));
   const [row] = await rows(local, `SELECT ${parameters.map(({ name }) => `:${name}`).join(", ")}`, { parameters });
   assert.deepEqual(row, PARAMETERS.map(([, , expected]) => expected));
@@ -122,7 +100,7 @@ onBoth("parameters are bound by name, with their types", async (local) => {
   ]]);
 });
 
-onBoth("names may have three parts and back-ticks", async (local) => {
+test("names may have three parts and back-ticks", async ({ local }) => {
   await rows(local, "CREATE SCHEMA IF NOT EXISTS main.taxi");
   assert.deepEqual(await rows(local, "CREATE TABLE main.taxi.`trips ``2``` AS SELECT 1 AS id, 'x' AS `Zone 1`"), [[
     "1",
@@ -166,7 +144,7 @@ const FAILURES: [string, RegExp, string][] = [
   ["SELECT pg_catalog.set_config('work_mem', 'x', false)", /^\[LOCAL_POSTGRES_ERROR\] invalid value/, "22023"],
 ];
 
-onBoth("a statement fails with an error class, a SQLSTATE and a place", async (local) => {
+test("a statement fails with an error class, a SQLSTATE and a place", async ({ local }) => {
   for (const [statement, message, sqlState] of FAILURES) {
     const { status } = await run(local, statement);
     assert.equal(status.state, "FAILED", statement);
@@ -184,7 +162,7 @@ async function batches(link: Link): Promise<RecordBatch[]> {
 
 const EXTERNAL = { disposition: "EXTERNAL_LINKS", format: "ARROW_STREAM" };
 
-onBoth("a large result comes in chunks, each an Arrow stream behind a link", async (local) => {
+test("a large result comes in chunks, each an Arrow stream behind a link", async ({ local }) => {
   const { statement_id, manifest, result } = await run(
     local,
     "SELECT n, CASE WHEN n > 1 THEN n::text END AS t, n AS n FROM generate_series(1, 7) AS n",
@@ -206,7 +184,7 @@ onBoth("a large result comes in chunks, each an Arrow stream behind a link", asy
   assert.deepEqual([beyond.status, (await beyond.json()).error_code], [400, "INVALID_PARAMETER_VALUE"]);
 });
 
-onBoth("a result is cut at a limit of rows or bytes, and an inline one has 25 MiB at most", async (local) => {
+test("a result is cut at a limit of rows or bytes, and an inline one has 25 MiB at most", async ({ local }) => {
   const many = "SELECT n FROM generate_series(1, 100000) AS n";
   for (const [limit, count] of [[{ row_limit: 3 }, 3], [{ row_limit: 4 }, 4], [{ byte_limit: 80 }, 10]] as const) {
     const { manifest } = await run(local, many, limit);
@@ -221,7 +199,7 @@ onBoth("a result is cut at a limit of rows or bytes, and an inline one has 25 Mi
   assert.match(status.error!.message, /^Inline byte limit exceeded\..*26214400 bytes/);
 });
 
-onBoth("a statement that runs is canceled", async (local) => {
+test("a statement that runs is canceled", async ({ local }) => {
   const { statement_id, status } = await run(local, "SELECT pg_sleep(600)", { wait_timeout: "0s" });
   assert.equal(status.state, "PENDING");
   assert.deepEqual(await json(local, `POST ${STATEMENTS}/${statement_id}/cancel`, {}), {});
@@ -229,7 +207,7 @@ onBoth("a statement that runs is canceled", async (local) => {
   assert.deepEqual(await rows(local, "SELECT 1"), [["1"]]);
 });
 
-onBoth("a closed statement has no result any more", async (local) => {
+test("a closed statement has no result any more", async ({ local }) => {
   const { statement_id } = await run(local, "SELECT 1", EXTERNAL);
   assert.deepEqual(await json(local, `DELETE ${STATEMENTS}/${statement_id}`), {});
   assert.deepEqual(await json(local, `GET ${STATEMENTS}/${statement_id}`), {
@@ -240,31 +218,25 @@ onBoth("a closed statement has no result any more", async (local) => {
   assert.equal((await call(local, `GET ${STATEMENTS}/none`)).status, 404);
 });
 
-Deno.test(
-  "external results come as JSON and as CSV, too",
-  { sanitizeOps: false, sanitizeResources: false },
-  async () => {
-    await using local = await startLocal(OPTIONS);
-    const statement = "SELECT n, CASE WHEN n > 1 THEN 'a \"b\", ' || n END AS t FROM generate_series(1, 4) AS n";
-    for (
-      const [format, expected] of [
-        ["JSON_ARRAY", ['[["1",null],["2","a \\"b\\", 2"],["3","a \\"b\\", 3"]]', '[["4","a \\"b\\", 4"]]']],
-        ["CSV", ['n,t\r\n1,null\r\n2,"a ""b"", 2"\r\n3,"a ""b"", 3"\r\n', '4,"a ""b"", 4"\r\n']],
-      ] as const
-    ) {
-      const { statement_id } = await run(local, statement, { disposition: "EXTERNAL_LINKS", format });
-      const texts = await Promise.all([0, 1].map(async (chunk) => {
-        const path = `GET ${STATEMENTS}/${statement_id}/result/chunks/${chunk}`;
-        const [link] = (await json<Answer["result"]>(local, path)).external_links!;
-        return await (await fetch(link!.external_link, { headers: link!.http_headers })).text();
-      }));
-      assert.deepEqual(texts, expected);
-    }
-  },
-);
+test("external results come as JSON and as CSV, too", async ({ local }) => {
+  const statement = "SELECT n, CASE WHEN n > 1 THEN 'a \"b\", ' || n END AS t FROM generate_series(1, 4) AS n";
+  for (
+    const [format, expected] of [
+      ["JSON_ARRAY", ['[["1",null],["2","a \\"b\\", 2"],["3","a \\"b\\", 3"]]', '[["4","a \\"b\\", 4"]]']],
+      ["CSV", ['n,t\r\n1,null\r\n2,"a ""b"", 2"\r\n3,"a ""b"", 3"\r\n', '4,"a ""b"", 4"\r\n']],
+    ] as const
+  ) {
+    const { statement_id } = await run(local, statement, { disposition: "EXTERNAL_LINKS", format });
+    const texts = await Promise.all([0, 1].map(async (chunk) => {
+      const path = `GET ${STATEMENTS}/${statement_id}/result/chunks/${chunk}`;
+      const [link] = (await json<Answer["result"]>(local, path)).external_links!;
+      return await (await fetch(link!.external_link, { headers: link!.http_headers })).text();
+    }));
+    assert.deepEqual(texts, expected);
+  }
+});
 
-Deno.test("old results are removed", { sanitizeOps: false, sanitizeResources: false }, async () => {
-  await using local = await startLocal(OPTIONS);
+test("old results are removed", async ({ local }) => {
   const { statement_id } = await run(local, "SELECT 1");
   const state = async () => (await json<Answer>(local, `GET ${STATEMENTS}/${statement_id}`)).status.state;
   await rows(local, "SELECT 2");
