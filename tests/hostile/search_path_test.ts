@@ -57,7 +57,7 @@ CREATE FUNCTION evil.json_build_object(text, name, text, text) RETURNS json LANG
 CREATE TYPE evil.mood AS ENUM ('fine', 'bad');
 CREATE FUNCTION evil.mood_text(evil.mood) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
 CREATE CAST (evil.mood AS text) WITH FUNCTION evil.mood_text(evil.mood);
-CREATE TABLE public.rides AS SELECT n AS id, n * 1.5 AS fare, now() AS at, current_date AS day, n % 3 = 0 AS paid,
+CREATE TABLE public.rides AS SELECT n AS id, n * 1.5 AS fare, timestamptz '2026-05-01' AS at, date '2026-05-01' AS day, n % 3 = 0 AS paid,
   'zone ' || n % 4 AS zone, CASE WHEN n % 5 > 0 THEN 'fine'::evil.mood END AS mood, ARRAY['bad'::evil.mood] AS moods,
   '{"a": 1}'::jsonb AS doc, '10.0.0.1/8'::inet AS address FROM generate_series(1, 20000) AS n;
 CREATE TABLE public.stations (id int PRIMARY KEY, zone text DEFAULT upper('x'), twice int GENERATED ALWAYS AS (id * 2) STORED);
