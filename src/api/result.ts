@@ -138,7 +138,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     if (session === undefined) {
       throw new LakebaseError(
         "BAD_PARAMETER",
-        "Cannot load: these rows don't come from a query, so they have no connection; use db.load(table, rows)",
+        "Cannot load: these rows don't come from a query of a Lakebase, so they have no connection; use db.load(table, rows)",
       );
     }
     const { loadTable } = await import("../transfer/load/load.ts");

@@ -7,7 +7,6 @@ import { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
-import { Volumes } from "../lake/volumes.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";
 import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
@@ -118,6 +117,7 @@ export function extraSteps({ warehouse, volumes }: CheckState): readonly (readon
 }
 
 async function checkVolume(path: string, { workspace }: CheckState, signal: AbortSignal): Promise<Finding> {
+  const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
   const volumes = new Volumes(workspace, { signal });
   const found = await volumes.stat(path);
   if (found === undefined) return { outcome: "failed", detail: `there is no file or folder ${path} in the Volume` };

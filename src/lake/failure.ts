@@ -25,14 +25,19 @@ const SQLSTATE = /\bSQLSTATE:?\s*([0-9A-Z]{5})\b/;
  *
  * @param failure What the API says.
  * @param text The statement.
+ * @param state The SQLSTATE, if the message does not have it.
  */
-export function statementError({ error_code, message = "" }: StatementFailure, text: string): LakebaseError {
+export function statementError(
+  { error_code, message = "" }: StatementFailure,
+  text: string,
+  state?: string,
+): LakebaseError {
   const said = withoutExcerpt(message);
-  const sqlstate = SQLSTATE.exec(said)?.[1];
+  const sqlstate = SQLSTATE.exec(said)?.[1] ?? state;
   const shown = shorten(cleaned(said), MOST_SAID).split("\n").map(visible).join("\n");
-  const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
+  const suffix = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const lines = [
-    `${shown === "" ? error_code ?? "the statement failed, and the warehouse does not say why" : shown}${state}`,
+    `${shown === "" ? error_code ?? "the statement failed, and the warehouse does not say why" : shown}${suffix}`,
     ...excerpt(text, message),
     ...hintFor(message),
   ];
@@ -66,7 +71,7 @@ function excerpt(text: string, message: string): string[] {
 function hintFor(message: string): string[] {
   if (/inline.*(byte|size) limit|exceed\w* .*25 ?MiB|INLINE.*limit/i.test(message)) {
     return [
-      "HINT: The rows that a cell shows come with the answer, at most 25 MiB. Show fewer or shorter ones, or await the query",
+      "HINT: The rows that a cell shows come with the answer, at most 25 MiB. Show fewer or shorter ones, or await a new query",
     ];
   }
   return [];

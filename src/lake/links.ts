@@ -42,9 +42,11 @@ export interface ChunkSource {
 }
 
 /** The most chunks that are fetched at the same time. */
-const MOST_AHEAD = 4;
+const MOST_AHEAD = 3;
 /** About the most bytes that wait to be read; a single chunk may have more. */
-const BYTES_AHEAD = 48 * 1024 * 1024;
+const BYTES_AHEAD = 40 * 1024 * 1024;
+/** The most bytes of a piece of a stream. Its reader takes over a copy of each. */
+const PIECE = 1024 * 1024;
 /** The times that a chunk is read before the result counts as unreadable. */
 const TRIES = 5;
 /** A link that expires within this time is asked for anew. */
@@ -77,7 +79,7 @@ export async function* arrowStream(source: ChunkSource): AsyncGenerator<Uint8Arr
   for await (const { schema, batches } of arrowChunks(source)) {
     if (first) yield schema;
     first = false;
-    if (batches.length > 0) yield batches;
+    for (let at = 0; at < batches.length; at += PIECE) yield batches.subarray(at, at + PIECE);
   }
   if (!first) yield END_OF_STREAM;
 }
@@ -216,6 +218,23 @@ function withoutAddresses(text: string): string {
 }
 
 async function readBody(response: Response, stalled: StallTimer): Promise<Uint8Array> {
+  const { headers } = response;
+  const said = headers.has("content-encoding") ? NaN : Number(headers.get("content-length") ?? NaN);
+  if (!(said <= LONGEST_CHUNK)) return await readUnknown(response, stalled);
+  const bytes = new Uint8Array(said); // pieces and their sum would take twice the memory
+  let size = 0;
+  for await (const piece of response.body ?? []) {
+    stalled.moved();
+    if (size + piece.length > said) throw new BrokenChunk(`it has more than the ${said} bytes that its link says`);
+    bytes.set(piece, size);
+    size += piece.length;
+  }
+  if (size < said) throw new BrokenChunk(`it ended after ${size} of ${said} bytes`);
+  return bytes;
+}
+
+/** Reads a body of unknown length. */
+async function readUnknown(response: Response, stalled: StallTimer): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let size = 0;
   for await (const piece of response.body ?? []) {

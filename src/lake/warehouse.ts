@@ -66,7 +66,7 @@ export interface WarehouseParts {
 
 interface Answer {
   statement_id?: string;
-  status?: { state?: string; error?: StatementFailure };
+  status?: { state?: string; error?: StatementFailure; sql_state?: string };
   manifest?: {
     schema?: { columns?: ManifestColumn[] };
     total_row_count?: number;
@@ -187,7 +187,7 @@ export class Warehouse {
     };
     // Without the signal: only the answer has the id with which the statement can be canceled.
     return (await workspace.request(request, undefined, deadline).catch((error) => {
-      throw submissionError(error, text);
+      throw submissionError(error, text, this.#about);
     })).body as Answer;
   }
 
@@ -197,7 +197,7 @@ export class Warehouse {
     for (let polls = 0;; polls++) {
       const state = answer.status?.state;
       if (state === "SUCCEEDED") return answer;
-      if (state === "FAILED") throw statementError(answer.status?.error ?? {}, text);
+      if (state === "FAILED") throw statementError(answer.status?.error ?? {}, text, answer.status?.sql_state);
       if (state === "CANCELED") throw canceledElsewhere(answer.status?.error);
       if (state === "CLOSED") throw closed();
       if (state !== "PENDING" && state !== "RUNNING" || answer.statement_id === undefined) throw unknownState(state);
@@ -299,7 +299,7 @@ export class Warehouse {
 }
 
 /** The error for a statement that was not accepted, or whose answer was lost. */
-function submissionError(error: unknown, text: string): unknown {
+function submissionError(error: unknown, text: string, warehouse: string): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, message } = error;
   if (code === "CONNECTION_LOST") {
@@ -313,7 +313,15 @@ function submissionError(error: unknown, text: string): unknown {
   }
   if (code !== "WORKSPACE_REFUSED") return error;
   const said = /^Cannot ask the workspace \S+: \d+, "(.*)"/s.exec(message)?.[1];
-  return said === undefined || said === "" ? error : statementError({ message: said }, text);
+  if (said === undefined || said === "") return error;
+  if (!/not a valid endpoint id|warehouse.*(?:not exist|not found|deleted)/i.test(said)) {
+    return statementError({ message: said }, text);
+  }
+  return new LakebaseError(
+    "ENDPOINT_NOT_FOUND",
+    `Cannot run the statement: ${warehouse} is not there any more: ${said} Open the lakehouse again, with another one`,
+    { cause: error },
+  );
 }
 
 function canceledElsewhere(error: StatementFailure | undefined): LakebaseError {

@@ -98,6 +98,12 @@ Deno.test("import of the module loads pg only", async () => {
   assert.deepEqual(await packagesOf("src/transfer/load/load.ts", "loaded"), [], "a load of CSV");
 });
 
+Deno.test("import of the module loads nothing of a lakehouse", async () => {
+  const loaded = await modulesOf("mod.ts", "loaded");
+  assert.ok(loaded.some((file) => file.endsWith("/src/api/lakehouse.ts")));
+  assert.deepEqual(loaded.filter((file) => /\/src\/(lake|transfer|plot)\/|warehouse/.test(file)), []);
+});
+
 /** The packages that Deno fetches before a module runs. Each more is a wait of every user's first cell. */
 const FETCHED: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["@databricks/sdk-experimental", "pg"],
@@ -131,6 +137,13 @@ Deno.test("offline.ts leads to each module that is loaded late, and to each pack
 
 /** The names of the packages that a module leads to: `loaded` with it, or also `fetched` with it, for an `import()`. */
 async function packagesOf(module: string, how: "loaded" | "fetched"): Promise<string[]> {
+  const reached = await modulesOf(module, how);
+  const names = reached.flatMap((specifier) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1] ?? []);
+  return [...new Set(names)].toSorted();
+}
+
+/** All that a module leads to. */
+async function modulesOf(module: string, how: "loaded" | "fetched"): Promise<string[]> {
   const { modules, roots } = await graphOf(module);
   const known = new Map(modules.map((module) => [module.specifier, module]));
   const reached = new Set<string>(roots);
@@ -139,8 +152,7 @@ async function packagesOf(module: string, how: "loaded" | "fetched"): Promise<st
       if (code?.specifier !== undefined && (how === "fetched" || !isDynamic)) reached.add(code.specifier);
     }
   }
-  const names = [...reached].flatMap((specifier) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1] ?? []);
-  return [...new Set(names)].toSorted();
+  return [...reached];
 }
 
 async function graphOf(module: string): Promise<Graph> {

@@ -361,3 +361,70 @@ onPglite("rows go into files, and plans are texts", async ({ local }) => {
   assert.match((await errorOf(query.explain({ analyze: true }))).message, /leave out analyze/);
   await Deno.remove(folder, { recursive: true });
 });
+
+onPglite("a result of more than 25 MiB in an answer fails, and comes by links", async ({ local }) => {
+  const lake = await open(local);
+  const large = () => lake.sql`SELECT repeat('x', ${30 * 1024 ** 2}) AS word`;
+  const error = await errorOf(large().first());
+  assert.equal(error.code, "QUERY_FAILED");
+  assert.match(error.message, /HINT: The rows that a cell shows come with the answer, at most 25 MiB/);
+  assert.equal(((await large())[0]!["word"] as string).length, 30 * 1024 ** 2);
+});
+
+onPglite("a warehouse that is deleted later is missed by its name", async ({ local }) => {
+  const lake = await open(local);
+  local.faults.workspace(`POST ${STATEMENTS}`, {
+    ...{ status: 400, times: 1 },
+    body: '{"error_code":"INVALID_PARAMETER_VALUE","message":"0123 is not a valid endpoint id."}',
+  });
+  const error = await errorOf(lake.sql`SELECT 1`);
+  assert.deepEqual([error.code, /"small" is not there any more: 0123/.test(error.message)], [
+    "ENDPOINT_NOT_FOUND",
+    true,
+  ]);
+  local.faults.warehouse.fail({ message: "[SOME] thing", sqlState: "XX001" });
+  assert.equal((await errorOf(lake.sql`SELECT 1`)).sqlstate, "XX001");
+});
+
+onPglite(
+  "rows and columns that were fetched are loaded and written without a second run",
+  async ({ local, settings }) => {
+    const lake = await open(local);
+    await using db = await connect(settings());
+    const query = lake
+      .sql`SELECT n, 1.50::numeric(8, 2) AS fare, ARRAY[n] AS list FROM generate_series(1, 9) AS n LIMIT ${5}`;
+    const [rows, columns] = [await query, await query.columns()];
+    const before = local.requests.length;
+    for (const source of [rows, columns]) {
+      assert.equal((await db.load("fetched", source, { create: true })).rows, 5);
+      assert.deepEqual(await db.sql`SELECT sum(n) AS n, sum(fare) AS fare FROM fetched`.first(), {
+        n: 15,
+        fare: "7.50",
+      });
+      await db.query("DROP TABLE fetched");
+    }
+    const file = await Deno.makeTempFile({ suffix: ".csv" });
+    await rows.pull(file);
+    await columns.pull(file);
+    assert.match(await Deno.readTextFile(file), /^n,fare,list\n1,1\.50,\{1\}\n/);
+    await Deno.remove(file);
+    assert.deepEqual(local.requests.slice(before).filter(({ path }) => path.includes("/sql/")), []);
+    assert.match((await errorOf(rows.load("t"))).message, /use db\.load\(table, rows\)/);
+    assert.match((await errorOf(columns.load("t"))).message, /use db\.load\(table, columns\)/);
+  },
+);
+
+onPglite("a login that ends while a statement runs says that its outcome is not known", async ({ local }) => {
+  const lake = await open(local);
+  local.faults.warehouse.hold = "RUNNING";
+  const running = errorOf(lake.sql`SELECT 1`);
+  const before = local.requests.length;
+  await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
+  local.faults.revokeToken();
+  const error = await running;
+  assert.deepEqual([error.code, /Cannot follow the statement: .*401[^]*not known/.test(error.message)], [
+    "CONNECTION_LOST",
+    true,
+  ]);
+  checkSecrets(error);
+});
