@@ -31,7 +31,7 @@ export interface Queryable {
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also
    * with `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted if the pull
-   * fails; or `-` for standard output.
+   * fails; or `-` for standard output. A path that begins with `/Volumes/` is in a Volume of the workspace.
    * @param options The format if the target's name does not tell it, and more.
    * @returns The numbers of rows and bytes that were written; in a cell it draws itself as one line. The pull starts at once.
    * @throws {LakebaseError} `BAD_PARAMETER`; `BAD_FILE` if the target can't be written; or as {@linkcode query}.
@@ -46,7 +46,8 @@ export interface Queryable {
    * - a query, its result, or its `columns()`. A query keeps every value exact (in a result, a `Date` has milliseconds only),
    *   and is read whole into memory;
    * - the path of a file, `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, also with gzip; `-` is standard input;
-   * - a folder, a glob such as `trips/*.parquet`, or a list of files, which are one load;
+   * - a folder, a glob such as `trips/*.parquet`, or a list of files, which are one load; as for a file, a path that begins
+   *   with `/Volumes/` is in a Volume of the workspace;
    * - a stream of bytes, with the option `format`.
    * @param options The format of the file, whether to create the table, and whether to replace the rows in it.
    * @returns The `table`, the number of `rows`, the `bytes` that were sent, the milliseconds `elapsed`, and whether the table

@@ -14,6 +14,8 @@ const MOST_RESUMES = 4;
 const STALLED_MS = 60_000;
 /** How long the cleaning up after a failure may take. */
 const CLEANUP_MS = 20_000;
+/** The most requests at once, besides those that carry the bytes of files: the Files API takes ten. */
+const AT_ONCE = 5;
 /** The most pages of a folder, of a thousand entries each. */
 const MOST_PAGES = 10_000;
 const NOT_FOUND = 404;
@@ -34,6 +36,9 @@ export class Volumes implements FileStore {
   readonly #limit: number;
   /** The Volumes that are known to exist. */
   readonly #known = new Set<string>();
+  #busy = 0;
+  /** The requests that wait for their turn. */
+  readonly #waiting: (() => void)[] = [];
 
   /** Makes the Volumes of a workspace; no request is sent yet. */
   constructor(workspace: Workspace, { signal, limit = LARGEST_FILE }: VolumesOptions = {}) {
@@ -51,7 +56,7 @@ export class Volumes implements FileStore {
     const entries: StoredEntry[] = [];
     const seen = new Set<string>();
     for (let token: string | undefined = ""; token !== undefined;) {
-      const page = await this.#page(place, folder, token);
+      const page = await this.#inTurn(() => this.#page(place, folder, token!));
       if (page === undefined) return [];
       entries.push(...page.entries);
       seen.add(token);
@@ -166,13 +171,15 @@ export class Volumes implements FileStore {
     path: string,
     signal: AbortSignal | undefined,
   ): Promise<Headers | undefined> {
-    const answer = await this.#workspace.transfer({
-      method: "HEAD",
-      path: address(kind, place),
-      again: true,
-      answers: [NOT_FOUND],
-      refused: refusing("read", path),
-    }, signal);
+    const answer = await this.#inTurn(() =>
+      this.#workspace.transfer({
+        method: "HEAD",
+        path: address(kind, place),
+        again: true,
+        answers: [NOT_FOUND],
+        refused: refusing("read", path),
+      }, signal)
+    );
     await discard(answer);
     const { response: { ok, headers } } = answer;
     if (ok) this.#known.add(place.volume);
@@ -302,7 +309,20 @@ export class Volumes implements FileStore {
       answers,
       refused: refusing(work, path),
     };
-    await discard(await this.#workspace.transfer(request, AbortSignal.timeout(CLEANUP_MS)));
+    const send = () => this.#workspace.transfer(request, AbortSignal.timeout(CLEANUP_MS));
+    await discard(await this.#inTurn(send));
+  }
+
+  async #inTurn<T>(send: () => Promise<T>): Promise<T> {
+    if (this.#busy >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#busy++;
+    try {
+      return await send();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#busy--;
+      else next();
+    }
   }
 }
 

@@ -40,6 +40,9 @@ export class Stores {
    * @throws {LakebaseError} What connecting throws; `BAD_SETTING` if the connection belongs to no workspace.
    */
   async of(path: string): Promise<FileStore | undefined> {
+    if (/^dbfs:\/Volumes\//.test(path)) {
+      throw new LakebaseError("BAD_PARAMETER", `Cannot open ${path}: leave out "dbfs:", ${path.slice("dbfs:".length)}`);
+    }
     if (!isVolumePath(path) || await isHere(path)) return undefined;
     return await (this.#volumes ??= this.#open(path));
   }

@@ -123,7 +123,7 @@ transferTest("a failed pull leaves the Volume as it was", async ({ db }) => {
   assert.deepEqual(onDisk(), ["/t.csv"]);
 });
 
-transferTest("a dataset is replaced only by a whole one", async ({ db }) => {
+transferTest("a dataset is replaced only by a whole one", async ({ db, local }) => {
   await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 15_000, format: "csv", partitionBy: ["zone"] });
   const before = onDisk();
   const error = await failure(db.pull("trips", `${ROOT}/trips/`));
@@ -136,6 +136,12 @@ transferTest("a dataset is replaced only by a whole one", async ({ db }) => {
   assert.equal(after.length, 3);
   assert.match(after[2]!, /^\/trips\/part-00000-[0-9a-f]{8}\.parquet$/);
   await expectBack(db, `${ROOT}/trips/`);
+  local.faults.workspace("DELETE */part-*", { status: 403 });
+  const stuck = await failure(db.pull("trips", `${ROOT}/trips/`, { replace: true }));
+  assert.match(stuck.message, /Cannot remove .*this login may not remove it/);
+  assert.match(stuck.message, /trips\/ has all new files and maybe some of the old ones, and no _SUCCESS/);
+  assert.equal(onDisk().filter((path) => path.includes("part-")).length, 2);
+  local.faults.reset();
   await Deno.writeTextFile(`${DISK}/trips/notes.txt`, "mine");
   assert.match((await failure(db.pull("trips", `${ROOT}/trips/`, { replace: true }))).message, /notes\.txt/);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LakebaseError } from "../../mod.ts";
+import { connect, LakebaseError } from "../../mod.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { readVolumePath } from "../../src/core/volume_path.ts";
 import { Volumes, type VolumesOptions } from "../../src/lake/volumes.ts";
@@ -263,3 +263,67 @@ volumeTest("reading is tried again after 429 and 503, and stops with the signal"
   stop.abort(new Error("stopped"));
   await assert.rejects(reading, { message: "stopped" });
 });
+
+volumeTest("an upload whose answer is lost is looked at: it is complete, or it is not", async ({ local, open }) => {
+  const volumes = open();
+  const lost = () => local.faults.workspace("PUT */files/*", { answer: "lost", times: 1 });
+  lost();
+  await write(volumes, `${ROOT}/new.csv`, bytes("12345"));
+  lost();
+  await write(volumes, `${ROOT}/new.csv`, bytes("123456789"));
+  assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
+  local.faults.workspace("PUT */files/*", { answer: "reset", times: 1 });
+  const error = await failure(write(volumes, `${ROOT}/new.csv`, bytes("1")));
+  assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(error.message, /Cannot write .*new\.csv: the workspace's answer broke off/);
+  assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
+});
+
+volumeTest("many small requests go five at a time", async ({ local, open }) => {
+  const volumes = open();
+  local.faults.latency = 20;
+  const before = local.requests.length;
+  let most = 0;
+  const asking = Promise.all(Array.from({ length: 30 }, (_, n) => volumes.stat(`${ROOT}/${n}`)));
+  for (let done = false; !done;) {
+    most = Math.max(most, local.requests.slice(before).filter(({ status }) => status === 0).length);
+    done = await Promise.race([
+      asking.then(() => true),
+      new Promise<boolean>((resolve) => setTimeout(resolve, 2, false)),
+    ]);
+  }
+  assert.ok(most > 1 && most <= 10, String(most)); // beside five, those that ask whether there is such a Volume
+});
+
+const mounted = `lakebase_test_${crypto.randomUUID().slice(0, 8)}`;
+const mayMount = (() => {
+  try {
+    Deno.mkdirSync(`/Volumes/${mounted}/raw/landing`, { recursive: true });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+Deno.test.afterAll(async () => {
+  if (!mayMount) return;
+  await Deno.remove(`/Volumes/${mounted}`, { recursive: true });
+  await Deno.remove("/Volumes").catch(() => {}); // it has something else in it
+});
+
+localTest(
+  { name: "a Volume that is a folder of this machine is a folder", ignore: !mayMount },
+  async ({ local, settings }) => {
+    const workspace = { config: { ...workspaceOf(local).config, workspaceId: "77" } };
+    await using db = await connect(settings({ workspace }));
+    const before = local.requests.filter(({ path }) => path.includes("/fs/")).length;
+    const path = `/Volumes/${mounted}/raw/landing/t.csv`;
+    await db.sql`SELECT 1 AS id`.pull(path);
+    assert.equal(await Deno.readTextFile(path), "id\n1\n");
+    assert.equal((await db.load("here", `/Volumes/${mounted}/raw/landing/`, { create: true })).rows, 1);
+    assert.equal(local.requests.filter(({ path }) => path.includes("/fs/")).length, before);
+    await assert.rejects(db.load("here", "dbfs:/Volumes/main/raw/landing/t.csv"), {
+      code: "BAD_PARAMETER",
+      message: /leave out "dbfs:", \/Volumes\/main/,
+    });
+  },
+);

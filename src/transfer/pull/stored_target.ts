@@ -28,9 +28,6 @@ export async function openStoredFile(store: FileStore, path: string): Promise<Si
   };
 }
 
-/** How many requests to remove files are made at once. The Files API takes ten. */
-const AT_ONCE = 5;
-
 /**
  * A dataset in a store, which can't rename folders: its files are written to their places, and `_SUCCESS` tells when all are
  * there. With `replace`, the new files have names of their own, stand beside the old ones until all are complete, and the
@@ -135,10 +132,7 @@ export class StoredFolder implements DatasetTarget {
   }
 
   async #removeAll(paths: readonly string[]): Promise<void> {
-    const left = paths.values();
-    await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-      for (const path of left) await this.#store.remove(path);
-    }));
+    await Promise.all(paths.map((path) => this.#store.remove(path)));
   }
 
   /** Removes folders that are empty now, the innermost first. Others stay: somebody else has written to them. */

@@ -218,7 +218,9 @@ function folderSinks(folder: PullFolder, parallel = 1): Sinks {
     folder,
     name: folder.name,
     several: parallel > 1,
-    outcome: folder.outcome,
+    get outcome() {
+      return folder.outcome;
+    },
     paths: folder.paths,
     flush: () => Promise.resolve(), // each file was synced when it was written
     commit: () => folder.commit(),
