@@ -342,8 +342,8 @@ class MadeBranch {
   /** Notes that the branch exists, so that the end of the program deletes it. */
   begin(): void {
     if (this.keep) return;
-    listenForEnd();
     live.add(this);
+    unlisten ??= listenForEnd();
   }
 
   /** Reads the state, with the id that tells it from another branch of the same name. */
@@ -353,7 +353,7 @@ class MadeBranch {
 
   /** Deletes the branch, unless it is gone or is another one by now. */
   delete(): Promise<void> {
-    return this.#deleting ??= this.#delete().finally(() => live.delete(this));
+    return this.#deleting ??= this.#delete().finally(() => forget(this));
   }
 
   async #delete(): Promise<void> {
@@ -378,7 +378,6 @@ class MadeBranch {
 
   /** Ends the use: deletes the branch unless it is to be kept. Only a person who waits for the outcome gets an error. */
   async leave(): Promise<void> {
-    live.delete(this);
     if (this.keep) return;
     try {
       await this.delete();
@@ -398,41 +397,62 @@ class MadeBranch {
 
 /** The branches that the end of the program deletes. */
 const live = new Set<MadeBranch>();
-let listening = false;
+/** Takes away the listeners for that end; `undefined` while there is no branch. */
+let unlisten: (() => void) | undefined;
+
+function forget(made: MadeBranch): void {
+  live.delete(made);
+  if (live.size > 0) return;
+  unlisten?.();
+  unlisten = undefined;
+}
 
 /** The signals that end a script. Windows has only one of them. */
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+/** The function that the "Deno + SQL" kernel calls at its end. */
+const AT_THE_END = Symbol.for("lakebase.end");
 
 /**
  * Deletes the branches at the end of a script: when nothing is left to do, and when a signal ends it. `Deno.exit()` and an
  * error that nobody catches leave no time for that, so the branches are named.
+ *
+ * @returns Takes the listeners away.
  */
-function listenForEnd(): void {
-  if (listening) return;
-  listening = true;
-  globalThis.addEventListener("beforeunload", (event) => {
-    if (live.size === 0) return;
+function listenForEnd(): () => void {
+  using stack = new DisposableStack();
+  const listen = (type: string, listener: EventListener) => {
+    globalThis.addEventListener(type, listener);
+    stack.defer(() => globalThis.removeEventListener(type, listener));
+  };
+  const name = () => void announceLeft([...live].map((made) => made.left()), true);
+  listen("beforeunload", (event) => {
     event.preventDefault(); // the script ends when the branches are gone
     void leaveAll();
   });
-  const name = () => {
-    if (live.size > 0) void announceLeft([...live].map((made) => made.left()), true);
-  };
-  globalThis.addEventListener("unload", name);
+  listen("unload", name);
   if (inNotebook()) {
-    // The "Deno + SQL" kernel calls it. No other events: SIGINT is Stop there, and an error ends a cell only.
-    Object.defineProperty(globalThis, Symbol.for("lakebase.end"), { value: leaveAll, configurable: true });
-    return;
+    // No other events: SIGINT is Stop there, and an error ends a cell only.
+    Object.defineProperty(globalThis, AT_THE_END, { value: leaveAll, configurable: true });
+    stack.defer(() => Reflect.deleteProperty(globalThis, AT_THE_END));
+  } else {
+    for (const type of ["error", "unhandledrejection"]) listen(type, name);
+    for (const signal of SIGNALS) {
+      const listener = () => void endBy(signal);
+      Deno.addSignalListener(signal, listener);
+      stack.defer(() => Deno.removeSignalListener(signal, listener));
+    }
   }
-  for (const event of ["error", "unhandledrejection"]) globalThis.addEventListener(event, name);
-  for (const signal of SIGNALS) {
-    const listener = async () => {
-      Deno.removeSignalListener(signal, listener); // a second signal ends the script at once
-      await leaveAll();
-      Deno.kill(Deno.pid, signal);
-    };
-    Deno.addSignalListener(signal, listener);
-  }
+  const listeners = stack.move();
+  return () => listeners.dispose();
+}
+
+/** Lets a signal do what it would have done without the branches. */
+async function endBy(signal: Deno.Signal): Promise<void> {
+  const branches = [...live];
+  unlisten?.(); // a second signal ends the script at once
+  unlisten = undefined;
+  await Promise.all(branches.map((made) => made.leave()));
+  Deno.kill(Deno.pid, signal);
 }
 
 async function leaveAll(): Promise<void> {

@@ -34,12 +34,21 @@ export function placesOfTwo(one: Place, other: Place): [one: string, other: stri
   return [placeAmong(one, [other]), placeAmong(other, [one])];
 }
 
-function branchOf({ endpoint }: Place): string | undefined {
-  return /^projects\/[^/]+\/branches\/([^/]+)/.exec(endpoint?.name ?? "")?.[1];
+function branchOf(place: Place): string | undefined {
+  return branchName(place)[1];
 }
 
-/** The shortest address that tells a connection from the others. */
+/** The project and the branch of an endpoint. */
+function branchName({ endpoint }: Place): [project?: string, branch?: string] {
+  const [, project, branch] = /^projects\/([^/]+)\/branches\/([^/]+)/.exec(endpoint?.name ?? "") ?? [];
+  return project === undefined || branch === undefined ? [] : [project, branch];
+}
+
+/** The shortest address that tells a connection from the others: its branch's name where that is all that differs. */
 export function placeAmong(place: Place, others: readonly Place[]): string {
+  const [project, branch] = branchName(place);
+  const elsewhere = (other: Place) => branchName(other)[0] === project && branchName(other)[1] !== branch;
+  if (branch !== undefined && others.every(elsewhere)) return `branch ${branch}`;
   const short = ({ database, host, port }: Place) => `${database} at ${host}:${port}`;
   const same = others.filter((other) => short(other) === short(place));
   const role = same.some(({ user }) => user !== place.user) ? ` as ${place.user}` : "";

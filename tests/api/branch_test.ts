@@ -8,6 +8,9 @@ const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old
 
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
+/** A busy machine takes seconds to start the database of a branch. */
+const PATIENT = { connectTimeout: 120 };
+
 /** The branches of the local workspace, without the one that is there from the start. */
 async function ids(db: Lakebase): Promise<string[]> {
   return (await db.branches()).map(({ name }) => name).filter((name) => name !== "production");
@@ -20,7 +23,7 @@ async function failed(work: Promise<unknown>): Promise<LakebaseError> {
 }
 
 both("branch() gives a connection to a copy, which its end deletes", async ({ settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   await db.sql`CREATE TABLE trips AS SELECT n AS id FROM generate_series(1, 10) AS n`;
   {
     await using copy = await db.branch();
@@ -39,12 +42,12 @@ both("branch() gives a connection to a copy, which its end deletes", async ({ se
 });
 
 test("a kept branch is connected to by its name, and dropped by it", async ({ settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   await (await db.branch({ name: "kept", keep: true, ttl: false })).close();
   const [, row] = await db.branches();
   assert.deepEqual([row!.name, row!.parent, row!.expires, row!.connected], ["kept", "production", null, false]);
   assert.match(Deno.inspect(await db.branches()), /kept +\| READY +\| production \|.*\| never/);
-  const { host: _, ...elsewhere } = settings();
+  const { host: _, ...elsewhere } = settings(PATIENT);
   for (const branch of ["kept", "projects/local/branches/kept"]) {
     const { endpoint: __, ...named } = elsewhere;
     await using there = await connect({ ...named, endpoint: "local", branch });
@@ -63,7 +66,7 @@ test("a kept branch is connected to by its name, and dropped by it", async ({ se
 });
 
 test("dropBranch() refuses what must not be dropped", async ({ settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   await using parent = await db.branch({ name: "parent" });
   await using _child = await parent.branch({ name: "child" });
   const refusals: [unknown, RegExp][] = [
@@ -101,7 +104,7 @@ const wrong: [object, RegExp][] = [
 
 for (const [options, message] of wrong) {
   test(`branch(${Deno.inspect(options).slice(0, 60)}) is refused`, async ({ settings, local }) => {
-    await using db = await connect(settings());
+    await using db = await connect(settings(PATIENT));
     const before = local.requests.length;
     const error = await failed(db.branch(options));
     assert.match(error.message, message);
@@ -111,7 +114,7 @@ for (const [options, message] of wrong) {
 }
 
 test("the workspace may be slow, overloaded, and refuse logins at first", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.branch = { takes: 300, refuseLogins: 300 };
   local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 429, retryAfter: 0, times: 1 });
   local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 500, times: 1 });
@@ -120,7 +123,7 @@ test("the workspace may be slow, overloaded, and refuse logins at first", async 
 });
 
 test("who has no right to make a branch is told so, and a request that was only refused for a while is sent again", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
   const error = await failed(db.branch({ name: "denied" }));
   assert.equal(error.code, "WORKSPACE_AUTH");
@@ -134,7 +137,7 @@ test("who has no right to make a branch is told so, and a request that was only 
 });
 
 test("'2 hours ago' counts by the workspace's clock", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.clockOffset = 20 * 86_400_000; // by this machine's clock it would be before the history
   assert.match((await failed(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
 });
@@ -153,7 +156,7 @@ Deno.test("a branch of data in a folder is in memory", async () => {
 });
 
 test("a branch that can't be completed is deleted, or the error names it", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };
   const error = await failed(db.branch({ name: "fails" }));
   assert.equal(error.code, "WORKSPACE_REFUSED");
@@ -167,7 +170,7 @@ test("a branch that can't be completed is deleted, or the error names it", async
 });
 
 test("Stop while a branch is made deletes it", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.branch = { takes: 60_000 };
   const stop = new AbortController();
   const making = db.branch({ signal: stop.signal });
@@ -181,7 +184,7 @@ test("Stop while a branch is made deletes it", async ({ local, settings }) => {
 });
 
 test("a request whose answer is lost leaves nothing of a name that was made up", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
   assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
   assert.deepEqual(await ids(db), []);
@@ -192,7 +195,7 @@ test("a request whose answer is lost leaves nothing of a name that was made up",
 });
 
 test("only the branch that was made is deleted: not a later one of its name, nor one that is protected now", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   const first = await db.branch({ name: "same" });
   const { env } = local;
   const headers = { authorization: `Bearer ${env["DATABRICKS_TOKEN"]}` };
@@ -212,7 +215,7 @@ test("only the branch that was made is deleted: not a later one of its name, nor
 });
 
 test("twice at once, and more than the project may have", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   const both = await Promise.all([db.branch(), db.branch()]);
   assert.notEqual(both[0]!.name, both[1]!.name);
   local.faults.maxBranches = 3;
@@ -226,7 +229,7 @@ test("twice at once, and more than the project may have", async ({ local, settin
 });
 
 test("the parent may be closed first", async ({ settings }) => {
-  const db = await connect(settings());
+  const db = await connect(settings(PATIENT));
   await using copy = await db.branch();
   await db.close();
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
@@ -241,7 +244,7 @@ Deno.test("the parent of a local connection may be closed first, too", async () 
 });
 
 test("connections that can't have branches say why", async ({ local, settings }) => {
-  const { endpoint: _, workspace: __, ...server } = settings();
+  const { endpoint: _, workspace: __, ...server } = settings(PATIENT);
   await using native = await connect({ ...server, user: "app", password: "secret" });
   const { code, message } = await failed(native.branch());
   assert.equal(code, "BAD_SETTING");
@@ -254,14 +257,14 @@ test("connections that can't have branches say why", async ({ local, settings })
 });
 
 test("a native password logs in to the branch as well", async ({ settings }) => {
-  const { host: _, ...server } = settings({ user: "app", password: "secret" });
+  const { host: _, ...server } = settings({ ...PATIENT, user: "app", password: "secret" });
   await using db = await connect(server);
   await using copy = await db.branch();
   assert.equal(await copy.sql`SELECT current_user`.value(), "app");
 });
 
 test("a branch that is deleted while it is used is named by the next connection", async ({ local, settings }) => {
-  await using db = await connect(settings());
+  await using db = await connect(settings(PATIENT));
   await using copy = await db.branch({ name: "short" });
   await copy.sql`SELECT 1`;
   local.faults.clockOffset = 2 * 86_400_000;
@@ -320,7 +323,7 @@ const ends: [how: string, code: number, left: boolean, signal?: Deno.Signal][] =
 
 for (const [how, code, left, signal] of ends) {
   test(`a script that ends by ${signal ?? how} ${left ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
-    await using db = await connect(settings());
+    await using db = await connect(settings(PATIENT));
     const done = await script(local, how, signal);
     assert.equal(done.code, code, done.errors);
     assert.deepEqual(await ids(db), left ? [done.name] : []);
