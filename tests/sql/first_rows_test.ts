@@ -165,7 +165,7 @@ queryTest(
     assert.match(await drawn(large), /20 of 100 rows/);
     const error = await errorOf(large);
     assert.equal(error.code, "QUERY_FAILED");
-    assert.match(error.message, /Cannot give all 100 rows: .* only 20 were kept/);
+    assert.match(error.message, /Cannot give all 100 rows: .* only 20 rows were kept/);
     assert.equal(await db.sql`SELECT count(*) FROM written`.value(), 100);
   },
 );
