@@ -194,7 +194,10 @@ fileTest(
         const said = await readHere(path);
         // A stream may end after any message; the mark of its end is optional.
         const isWhole = name.endsWith("s") && /^(0|60) rows$/.test(said);
-        assert.ok(isWhole || /it is (not an Arrow file|cut off|damaged)/.test(said), `${name}, ${length} bytes: ${said}`);
+        assert.ok(
+          isWhole || /it is (not an Arrow file|cut off|damaged)/.test(said),
+          `${name}, ${length} bytes: ${said}`,
+        );
       }
       for (let at = 8; at < whole.length; at += 3) {
         const bytes = whole.slice();
