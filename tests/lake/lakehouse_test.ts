@@ -134,7 +134,7 @@ withLargeChunks(
   },
 );
 
-onPglite("results of no rows, of 10,000 columns, and with a column twice", async ({ local, settings }) => {
+onPglite("results of no rows, of 1,600 columns, and with a column twice", async ({ local, settings }) => {
   const lake = await open(local);
   const none = lake.sql`SELECT 1 AS a, 1.5::numeric(5, 2) AS b WHERE false`;
   assert.deepEqual([...await none], []);
@@ -156,8 +156,9 @@ onPglite("results of no rows, of 10,000 columns, and with a column twice", async
   const twice = lake.sql`SELECT 1 AS a, 'x' AS a`;
   assert.deepEqual([...await twice], [{ a: 1, a_2: "x" }]);
   assert.deepEqual(await twice.first(), { a: 1, a_2: "x" });
-  const refused = await errorOf(db.load("of_twice", twice, { create: true }));
-  assert.match(refused.message, /twice/);
+  await db.load("of_twice", twice, { create: true });
+  assert.deepEqual(await db.sql`SELECT * FROM of_twice`.first(), { a: 1, a_2: "x" });
+  await db.query("DROP TABLE of_twice");
 });
 
 onPglite("a lakehouse query is refused where Postgres would run it", async ({ local, settings }) => {
