@@ -13,7 +13,7 @@ import "./src/kernel/main.ts";
 import "./src/local/mod.ts";
 import "./src/local/database_worker.ts";
 import "./src/local/warehouse/arrow.ts";
-import "./src/plot/draw_svg.ts";
+import "./src/plot/svg_worker.ts";
 import "./src/transfer/columns/arrow_table.ts";
 import "./src/transfer/formats/arrow/open.ts";
 import "./src/transfer/formats/arrow/write.ts";

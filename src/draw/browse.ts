@@ -13,16 +13,17 @@ const MOST_CELL = 200;
 const MOST_TABLE_BYTES = 200_000;
 const MOST_DATA_BYTES = 600_000;
 
-const STYLE = ".lb-browse .lb-bar{display:flex;gap:6px;align-items:center;padding:2px 1px 6px;color:var(--lb-soft)}" +
+const STYLE =
+  ".lb-browse .lb-bar{display:flex;flex-wrap:wrap;gap:6px;align-items:center;padding:2px 1px 6px;color:var(--lb-soft)}" +
   ".lb-browse :is(button,input){font:inherit;color:inherit;background:none;border:1px solid var(--lb-line);border-radius:4px}" +
   ".lb-browse :is(button,input):focus-visible{outline:2px solid var(--lb-focus);outline-offset:1px}" +
-  ".lb-browse input{padding:2px 6px;color:var(--lb-fg);min-width:14em}" +
+  ".lb-browse input{padding:2px 6px;color:var(--lb-fg);min-width:20em}" +
   ".lb-browse .lb-bar button{padding:1px 9px;cursor:pointer;color:var(--lb-fg)}" +
   ".lb-browse button:disabled{opacity:.4;cursor:default}" +
   ".lb-browse th button{border:0;padding:0;text-align:inherit;cursor:pointer;line-height:inherit}" +
   ".lb-browse th button:hover{text-decoration:underline}" +
   ".lb-browse th button span{color:var(--lb-soft);font-weight:400}.lb-browse th[aria-sort] button span{color:inherit}" +
-  ".lb-browse .lb-part{border-left:3px solid var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500));padding-left:8px}";
+  ".lb-browse .lb-part{flex-basis:100%;border-left:3px solid var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500));padding-left:8px}";
 
 /** The rows to browse. */
 export interface Browsed {

@@ -1,68 +1,57 @@
-import process from "node:process";
+import { Worker } from "node:worker_threads";
+import { workerUrl } from "../core/worker_url.ts";
+import { until } from "../sql/stop.ts";
 import { cannotPlot } from "./options.ts";
+import type { DrawnSvg } from "./svg_worker.ts";
 import type { Spec } from "./vega_spec.ts";
 
-type Vega = typeof import("npm:vega@^5.33.1");
-type VegaLite = typeof import("npm:vega-lite@^5.23.0");
+/** The worker's heap limit in MB: a chart can be written so that it would fill the memory. */
+const HEAP_MB = 512;
 
-let libraries: Promise<[Vega, VegaLite]> | undefined;
+/** A worker that has loaded Vega, for the next chart. It does not keep the program alive. */
+let idle: Worker | undefined;
 
 /**
- * Draws a Vega-Lite chart as SVG.
+ * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing take hundreds of milliseconds, in which nothing else of
+ * the program would run.
  *
+ * @param signal Ends the drawing.
  * @returns SVG.
- * @throws {LakebaseError} `BAD_PARAMETER` if it is not Vega-Lite, or if it would load something.
+ * @throws {LakebaseError} `BAD_PARAMETER` if it is not Vega-Lite, or if it would load something. The signal's reason.
  */
-export async function drawSvg(spec: Spec): Promise<string> {
-  const [vega, vegaLite] = await (libraries ??= load());
-  let refused: string | undefined; // Vega goes on without what it can't load
-  const refuse = (address: string) => {
-    refused ??= String(address).slice(0, 100);
-    return Promise.reject(new Error("a chart loads nothing"));
-  };
-  const loader = Object.assign(vega.loader(), { load: refuse, file: refuse, http: refuse });
+export async function drawSvg(spec: Spec, signal?: AbortSignal): Promise<string> {
+  const text = JSON.stringify(spec);
+  const worker = idle ?? newWorker();
+  idle = undefined;
+  let answer: DrawnSvg;
   try {
-    const own = JSON.parse(JSON.stringify(spec)); // Vega writes into the rows that it draws
-    const { spec: compiled } = vegaLite.compile(own, { logger: SILENT });
-    const view = new vega.View(vega.parse(compiled), { renderer: "none", loader, logger: SILENT });
-    try {
-      const svg = rounded(await view.toSVG());
-      if (refused !== undefined) throw new Error(`it refers to ${refused}; a chart loads nothing`);
-      return svg;
-    } finally {
-      view.finalize();
-    }
+    answer = await until(draw(worker, text), signal);
   } catch (error) {
-    throw cannotPlot(`its Vega-Lite can't be drawn (${(error as Error).message})`, error);
+    await worker.terminate();
+    throw error;
   }
+  worker.removeAllListeners();
+  if (idle === undefined) {
+    worker.unref();
+    idle = worker;
+  } else await worker.terminate();
+  if ("svg" in answer) return answer.svg;
+  throw cannotPlot(`its Vega-Lite can't be drawn (${answer.failure})`);
 }
 
-/** Rounds to hundredths of a pixel; otherwise digits would be half of a large picture. */
-function rounded(svg: string): string {
-  return svg.replace(
-    / (?:d|transform)="[^"]*"/g,
-    (place) => place.replace(/\d+\.\d{3,}/g, (number) => String(Math.round(Number(number) * 100) / 100)),
-  );
+function newWorker(): Worker {
+  return new Worker(workerUrl(import.meta.resolve("./svg_worker.ts")), {
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+  });
 }
 
-/** Warnings are ignored: they concern charts without data, or are visible in the chart. */
-const SILENT = {
-  level: () => SILENT,
-  error: (...messages: unknown[]) => {
-    throw new Error(messages.map((message) => message instanceof Error ? message.message : String(message)).join(" "));
-  },
-  warn: () => SILENT,
-  info: () => SILENT,
-  debug: () => SILENT,
-} as never;
-
-/** A library that Vega loads, but does not use here, prints a warning for Node's developers. */
-async function load(): Promise<[Vega, VegaLite]> {
-  const { noDeprecation = false } = process;
-  process.noDeprecation = true;
-  try {
-    return await Promise.all([import("npm:vega@^5.33.1"), import("npm:vega-lite@^5.23.0")]);
-  } finally {
-    process.noDeprecation = noDeprecation;
-  }
+function draw(worker: Worker, spec: string): Promise<DrawnSvg> {
+  const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
+  const ended = (message: string) => reject(cannotPlot(`the drawing of its Vega-Lite has ended (${message})`));
+  worker.ref();
+  worker.on("message", resolve);
+  worker.on("error", ({ message }: Error) => ended(message));
+  worker.on("exit", () => ended("it used too much memory"));
+  worker.postMessage(spec);
+  return promise;
 }

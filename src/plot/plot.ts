@@ -1,8 +1,8 @@
-import { late } from "../core/late.ts";
 import { countText } from "../core/text.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
 import { type Design, designOf, shortText } from "./design.ts";
+import { drawSvg } from "./draw_svg.ts";
 import { groupsOf } from "./groups.ts";
 import type { ChannelName } from "./measure.ts";
 import { cannotPlot, type PlotOptions } from "./options.ts";
@@ -86,18 +86,17 @@ export async function computePlot(source: PlotSource, options: PlotOptions): Pro
  *
  * @param drawn The computed data.
  * @param options The checked options of the caller.
- * @param notes Further lines below the title.
+ * @param more Further lines below the title, and what ends the drawing.
  */
 export async function drawPlot(
   { design, data }: Drawn,
   options: PlotOptions,
-  notes: readonly string[] = [],
+  { notes = [], signal }: { notes?: readonly string[]; signal?: AbortSignal | undefined },
 ): Promise<Plot> {
-  const { drawSvg } = await late<typeof import("./draw_svg.ts")>(import.meta.resolve("./draw_svg.ts"));
   for (let drawn = data;;) {
     const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn), ...notes] as const;
-    const spec = vegaSpec(design, drawn, options, lines);
-    const svg = await drawSvg(spec);
+    const spec = vegaSpec(design, drawn, options, lines, true);
+    const svg = await drawSvg(vegaSpec(design, drawn, options, lines, false), signal);
     const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);
     if (bytes <= MOST_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
     drawn = thinner(design, drawn, MOST_BYTES / bytes);

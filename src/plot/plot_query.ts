@@ -30,7 +30,7 @@ export async function plotQuery(
   const session = await find();
   const data = await readOnly(session, stop, compute);
   const origin = originText(originOf(session)).replace(/^, /, "");
-  return await drawPlot(data, options, origin === "" ? [] : [origin]);
+  return await drawPlot(data, options, { notes: origin === "" ? [] : [origin], signal: stop.signal });
 }
 
 /**
@@ -57,5 +57,6 @@ export async function plotRows(
 ): Promise<Plot> {
   checkPlotOptions(options);
   const source = rowSource(rows as Record<string, unknown>[], plotColumns(fields));
-  return await drawPlot(await computePlot(source, options), options);
+  using stop = stoppable();
+  return await drawPlot(await computePlot(source, options), options, { signal: stop.signal });
 }

@@ -9,6 +9,19 @@ export type Spec = Record<string, unknown>;
 /** JupyterLab 4 draws this with Vega-Lite 5.6 and VS Code with a newer 5, so only common features are used. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
+/**
+ * What a chart on a page, light or dark, needs besides the theme of JupyterLab or VS Code. The theme gives the colors of the
+ * text, but also a gray background, bright lines, and black whiskers.
+ */
+const ON_PAGE: Spec = {
+  background: "transparent",
+  config: {
+    view: { stroke: "#80808060" },
+    axis: { gridColor: "#80808038", domainColor: "#80808090", tickColor: "#80808090" },
+    rule: { color: "#808080" },
+  },
+};
+
 /** The most parts of a chart that get their own description for screen readers; else the chart has only one description. */
 const MOST_SPOKEN = 100;
 
@@ -29,18 +42,21 @@ const MARKS: Readonly<Record<string, Spec>> = {
  * @param data Its data.
  * @param options What a person asked for.
  * @param lines Its title, and what is said below it.
+ * @param onPage Whether it stands on a page; else it is a picture, black on white.
  */
 export function vegaSpec(
   design: Design,
   data: ChartData,
   options: PlotOptions,
   lines: readonly [string, ...string[]],
+  onPage: boolean,
 ): Spec {
   const [title, ...notes] = lines;
   const { width = naturalWidth(design, data), height = 280, spec = {} } = options;
   const size = sized(data, width, height);
   const chart = {
     $schema: SCHEMA,
+    ...(onPage ? ON_PAGE : {}),
     description: lines.join("; "),
     title: { text: title, ...(notes.length === 0 ? {} : { subtitle: notes }), anchor: "start" },
     data: { values: data.rows },

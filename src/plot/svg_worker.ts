@@ -1,0 +1,67 @@
+/**
+ * Draws charts in a worker.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parentPort } from "node:worker_threads";
+
+type Vega = typeof import("npm:vega@^5.33.1");
+type VegaLite = typeof import("npm:vega-lite@^5.23.0");
+
+/** A drawn chart, or why there is none. */
+export type DrawnSvg = { svg: string } | { failure: string };
+
+const libraries = load();
+
+parentPort!.on("message", (spec: string) => {
+  draw(spec).then(
+    (svg) => parentPort!.postMessage({ svg } satisfies DrawnSvg),
+    ({ message }: Error) => parentPort!.postMessage({ failure: message } satisfies DrawnSvg),
+  );
+});
+
+async function draw(spec: string): Promise<string> {
+  const [vega, vegaLite] = await libraries;
+  let refused: string | undefined; // Vega goes on without what it can't load
+  const refuse = (address: string) => {
+    refused ??= String(address).slice(0, 100);
+    return Promise.reject(new Error("a chart loads nothing"));
+  };
+  const loader = Object.assign(vega.loader(), { load: refuse, file: refuse, http: refuse });
+  const { spec: compiled } = vegaLite.compile(JSON.parse(spec), { logger: SILENT });
+  const view = new vega.View(vega.parse(compiled), { renderer: "none", loader, logger: SILENT });
+  try {
+    const svg = rounded(await view.toSVG());
+    if (refused !== undefined) throw new Error(`it refers to ${refused}; a chart loads nothing`);
+    return svg;
+  } finally {
+    view.finalize();
+  }
+}
+
+/** Rounds to hundredths of a pixel; otherwise digits would be half of a large picture. */
+function rounded(svg: string): string {
+  return svg.replace(
+    / (?:d|transform)="[^"]*"/g,
+    (place) => place.replace(/\d+\.\d{3,}/g, (number) => String(Math.round(Number(number) * 100) / 100)),
+  );
+}
+
+/** Warnings are ignored: they concern charts without data, or are visible in the chart. */
+const SILENT = {
+  level: () => SILENT,
+  error: (...messages: unknown[]) => {
+    throw new Error(messages.map((message) => message instanceof Error ? message.message : String(message)).join(" "));
+  },
+  warn: () => SILENT,
+  info: () => SILENT,
+  debug: () => SILENT,
+} as never;
+
+/** A library that Vega loads, but does not use here, prints a warning for Node's developers. */
+async function load(): Promise<[Vega, VegaLite]> {
+  (process as unknown as { noDeprecation: boolean }).noDeprecation = true;
+  return await Promise.all([import("npm:vega@^5.33.1"), import("npm:vega-lite@^5.23.0")]);
+}
