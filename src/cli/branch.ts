@@ -1,7 +1,15 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import type { Branch, BranchOptions } from "../api/branch.ts";
+import type { Listing } from "../api/listing.ts";
 import { DISPLAY } from "../draw/notebook.ts";
-import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./connection.ts";
+import {
+  addConnectionOptions,
+  type ConnectionValues,
+  LOGIN_HELP,
+  seconds,
+  wholeNumber,
+  withDatabase,
+} from "./connection.ts";
 import { exportLines, print } from "./output.ts";
 import { type FormatOptions, FORMATS, makeFormat } from "./rows.ts";
 
@@ -10,6 +18,11 @@ interface CreateValues extends ConnectionValues, Pick<BranchOptions, "from" | "l
 }
 
 interface ListValues extends ConnectionValues, Pick<FormatOptions, "format"> {}
+
+interface DiffValues extends ConnectionValues, Pick<FormatOptions, "format"> {
+  limit?: number;
+  timeout?: number;
+}
 
 interface DropValues extends ConnectionValues {
   purge?: boolean;
@@ -25,6 +38,7 @@ Examples:
   lakebase branch create --at '2 hours ago' --ttl 8h
   lakebase query --branch try-it 'SELECT count(*) FROM trips'
   lakebase branch list --format json | jq -r '.[].name'
+  lakebase branch diff try-it trips
   lakebase branch drop try-it`;
 
 /** Sets up `lakebase branch`. */
@@ -45,6 +59,16 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .addOption(new Option("--format <name>", "print the list in this format").choices(FORMATS).default("table"));
   addConnectionOptions(listing).addHelpText("after", EXAMPLES)
     .action((values: ListValues) => list(values, stopped));
+  const differing = add("diff <name> [table]", "Print what differs on a branch: in the schema, or in a table's rows")
+    .addOption(new Option("--format <name>", "print the differences in this format").choices(FORMATS).default("table"))
+    .option(
+      "--limit <number>",
+      "print at most this many rows of the table; all are counted (default: 1000)",
+      wholeNumber,
+    )
+    .option("--timeout <seconds>", "give up after this time", seconds);
+  addConnectionOptions(differing).addHelpText("after", EXAMPLES)
+    .action((name: string, table: string | undefined, values: DiffValues) => diff(name, table, values, stopped));
   const dropping = add("drop <name>", "Drop a branch")
     .option("--purge", "remove it for good (default: it can be restored in the workspace for some days)");
   addConnectionOptions(dropping).addHelpText("after", EXAMPLES)
@@ -87,16 +111,39 @@ async function variablesOf(branch: Branch): Promise<Record<string, string>> {
 async function list(values: ListValues, signal: AbortSignal): Promise<void> {
   const { format } = values;
   await withDatabase(values, signal, async (db) => {
-    const found = await db.branches({ signal });
-    if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
-    const rows = makeFormat({ format, header: true, color: false });
-    const read = (value: unknown, oid: number) =>
-      value === null
-        ? null
-        : rows.types.getTypeParser(oid)(value instanceof Date ? value.toISOString() : String(value));
-    const cells = found.map((row) => found.fields.map(({ key, oid }) => read(row[key as keyof typeof row], oid)));
-    await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
+    await printListing(await db.branches({ signal }), format);
   });
+}
+
+/** Prints rows about the database: as they draw themselves, or for a program. */
+async function printListing(found: Listing<unknown>, format: FormatOptions["format"]): Promise<void> {
+  if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
+  const rows = makeFormat({ format, header: true, color: false });
+  const cells = found.map((row) =>
+    found.fields.map(({ key, oid }) => {
+      const value = (row as Record<string, unknown>)[key] ?? null;
+      return value === null ? null : rows.types.getTypeParser(oid)(textOf(value));
+    })
+  );
+  await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value !== "object") return String(value);
+  return JSON.stringify(value, (_, part) => typeof part === "bigint" ? String(part) : part);
+}
+
+async function diff(name: string, table: string | undefined, values: DiffValues, signal: AbortSignal): Promise<void> {
+  const { format, limit, timeout, ...login } = values;
+  const options = { signal, ...(timeout === undefined ? {} : { timeout }) };
+  await withDatabase(login, signal, (db) =>
+    withDatabase({ ...login, branch: name }, signal, async (branch) => {
+      const found = table === undefined
+        ? await db.diff(branch, options)
+        : await db.diff(branch, table, { ...options, ...(limit === undefined ? {} : { limit }) });
+      await printListing(found, format);
+    }));
 }
 
 async function drop(name: string, values: DropValues, signal: AbortSignal): Promise<void> {

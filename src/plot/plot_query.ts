@@ -46,7 +46,9 @@ export async function plotInWarehouse(
 ): Promise<Plot> {
   checkPlotOptions(options);
   const columns = plotColumns(await columnsInWarehouse(ask, query));
-  return await drawPlot(await computePlot(warehouseSource(ask, query, columns), options), options, [`on ${place}`]);
+  return await drawPlot(await computePlot(warehouseSource(ask, query, columns), options), options, {
+    notes: [`on ${place}`],
+  });
 }
 
 /** Draws the rows of a result; see `Result.plot`. */

@@ -22,6 +22,13 @@ cliTest("branch create prints what leads to the branch, and every command takes 
   const count = ["query", "SELECT count(*) FROM fares", "--format", "csv", "--no-header"];
   assert.equal((await run([...count, "--branch", "try-it"])).stdout, "9\n");
   assert.equal((await run(count)).stdout, "10\n");
+  const differs = await run(["branch", "diff", "try-it", "fares"]);
+  assert.match(
+    differs.stdout,
+    /^public\.fares: from branch production to branch try-it\n[^]*removed +\| +1\n/,
+    differs.stderr,
+  );
+  assert.equal((await run(["branch", "diff", "try-it", "--format", "json"])).stdout.trim(), "[]");
   const listed = await run(["branch", "list", "--format", "json"]);
   const found = JSON.parse(listed.stdout) as { name: string; parent: string | null; expires: string | null }[];
   assert.deepEqual(found.map(({ name, parent }) => [name, parent]), [["production", null], ["try-it", "production"]]);
