@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { WorkspaceClient } from "@databricks/sdk-experimental";
 import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../../mod.ts";
 import { startLocal, type WorkspaceFault } from "../../src/local/mod.ts";
+import { denoDir } from "../support/files.ts";
 import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "../support/lakebase.ts";
 
 const onBoth = bothTests();
@@ -391,10 +392,6 @@ async function inShell(home: string, script: string, env: Record<string, string>
   const said = new TextDecoder().decode(stdout);
   assert.ok(said !== "", new TextDecoder().decode(stderr));
   return JSON.parse(said) as { code: string; message: string };
-}
-
-function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 }
 
 const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, message: RegExp][] = [

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { denoDir } from "../support/files.ts";
 import { cliTest, lakebase } from "./support.ts";
 
 cliTest("lakebase doctor takes each step, and exits with 0 where all work", async ({ run }) => {
@@ -43,7 +44,9 @@ Deno.test("lakebase doctor explains a setting that can't be used", async () => {
 Deno.test("lakebase doctor speaks the shell's words, in its table and in JSON", async () => {
   const home = await Deno.makeTempDir();
   for (const format of ["table", "json"]) {
-    const { code, stdout } = await lakebase(["doctor", "--format", format], { env: { HOME: home } });
+    const { code, stdout } = await lakebase(["doctor", "--format", format], {
+      env: { HOME: home, DENO_DIR: denoDir() },
+    });
     assert.equal(code, 1);
     assert.match(stdout, /to try without a workspace, --local/);
     assert.doesNotMatch(stdout, /connect\(/);

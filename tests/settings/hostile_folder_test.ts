@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { startLocal } from "../../src/local/mod.ts";
+import { denoDir } from "../support/files.ts";
 import { jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
@@ -38,10 +39,6 @@ async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
   }).output();
   const [said, warned] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   return { said: said!, warned: warned! };
-}
-
-function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 }
 
 /** A server that waits for a login, over HTTP and as any other: what it got is all that came in. */

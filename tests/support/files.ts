@@ -18,3 +18,8 @@ export function isFolder(path: string): boolean {
 export function ignoreNotFound(error: unknown): void {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
+
+/** What Deno has fetched, for a program that runs with another home: without it, it would fetch everything again. */
+export function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
