@@ -308,11 +308,16 @@ test("diff() stops on a signal, and the connections go on", async ({ before, aft
   for (const db of [before, after]) assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-Deno.test("diff() refuses two connections to one PGlite, which would wait for each other", async () => {
-  await using local = await startLocal({ passwords: { analyst: "secret" } });
-  await using one = await connect(optionsOf(local));
-  const { endpoint: _, workspace: __, ...place } = optionsOf(local);
-  await using other = await connect({ ...place, user: "analyst", password: "secret" });
-  await one.sql`CREATE TABLE t (id int)`;
-  await assert.rejects(one.diff(other, "t"), { code: "BAD_PARAMETER", message: /one PGlite.+a branch of it/ });
+Deno.test({
+  name: "diff() refuses two connections to one PGlite, which would wait for each other",
+  sanitizeOps: false, // the servers that the tests of a process share work beside it
+  sanitizeResources: false,
+  fn: async () => {
+    await using local = await startLocal({ passwords: { analyst: "secret" } });
+    await using one = await connect(optionsOf(local));
+    const { endpoint: _, workspace: __, ...place } = optionsOf(local);
+    await using other = await connect({ ...place, user: "analyst", password: "secret" });
+    await one.sql`CREATE TABLE t (id int)`;
+    await assert.rejects(one.diff(other, "t"), { code: "BAD_PARAMETER", message: /one PGlite.+a branch of it/ });
+  },
 });
