@@ -320,7 +320,7 @@ Deno.test("Stop ends the processes that a cell has started, and so does the end 
   const { outputs } = await waiting;
   assert.match(JSON.stringify(outputs), /SIGINT/);
   const started = await frontend.execute('new Deno.Command("sleep", { args: ["60"] }).spawn().pid');
-  const pid = Number(/m(\d+)/.exec(JSON.stringify(started.outputs.at(-1)!.content))![1]);
+  const pid = Number(/(?:m|plain":")(\d+)/.exec(JSON.stringify(started.outputs.at(-1)!.content))![1]);
   assert.ok(await isRunning(pid));
   await frontend.request("control", "shutdown_request", { restart: false });
   await kernel.process.status;
