@@ -13,9 +13,9 @@ export type LakebaseErrorCode =
   | "WORKSPACE_UNAVAILABLE"
   /** The workspace refused a request (400, 409 and similar). */
   | "WORKSPACE_REFUSED"
-  /** There is no project, branch, endpoint or instance of that name. */
+  /** There is no project, branch, endpoint, instance or SQL warehouse of that name. */
   | "ENDPOINT_NOT_FOUND"
-  /** Several endpoints fit; the message lists them. */
+  /** Several endpoints or SQL warehouses fit; the message lists them. */
   | "ENDPOINT_AMBIGUOUS"
   /** The endpoint exists, but is disabled or stopped. */
   | "ENDPOINT_NOT_READY"
