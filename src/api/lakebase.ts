@@ -531,6 +531,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   async branch(options: BranchOptions = {}): Promise<Branch> {
+    this.#checkOpen("make a branch");
     const { makeBranch } = await import("./branch.ts");
     return await makeBranch(this.#parts, options);
   }
@@ -544,6 +545,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   branches(options: Pick<QueryOptions, "signal" | "timeout"> = {}): Lookup<Listing<BranchInfo>> {
     return new Lookup(async () => {
+      this.#checkOpen("list the branches");
       const { listBranches } = await import("./branch.ts");
       return makeListing(await listBranches(this.#parts, options));
     });
@@ -569,6 +571,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * ```
    */
   async dropBranch(name: string, options: DropBranchOptions = {}): Promise<void> {
+    this.#checkOpen("drop the branch");
     const [{ dropBranch }, { branchOf }] = await Promise.all([import("./branch.ts"), import("../auth/branch.ts")]);
     await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
   }
@@ -613,6 +616,12 @@ export class Lakebase implements Queryable, AsyncDisposable {
       const session = this.#find();
       return makeListing(await look(() => session), originOf(session));
     });
+  }
+
+  #checkOpen(doing: string): void {
+    if (this.closed) {
+      throw new LakebaseError("CLOSED", `Cannot ${doing}: the connection was closed; call connect() again`);
+    }
   }
 
   #place(): string | undefined {

@@ -233,6 +233,9 @@ test("the parent may be closed first", async ({ settings }) => {
   await using copy = await db.branch();
   await db.close();
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
+  for (const work of [db.branch(), db.branches() as never, db.dropBranch("x")]) {
+    assert.equal((await failed(work)).code, "CLOSED");
+  }
 });
 
 Deno.test("the parent of a local connection may be closed first, too", async () => {
