@@ -57,6 +57,7 @@ export async function withWarehouse<T>(
     signal,
   });
   await using lake = await until(opening, signal);
+  lake[ENGINE].cancelAtOnce(); // Ctrl-C ends the program
   return await work(lake);
 }
 

@@ -17,6 +17,8 @@ const STATEMENTS = "/api/2.0/sql/statements";
  * the API takes is best.
  */
 const WAIT_SECONDS = 5;
+/** After so many polls, of about four seconds together, a statement that waits probably waits for its warehouse. */
+const POLLS_BEFORE_NOTICE = 6;
 /** The limit of a request that may hold its answer. */
 const SUBMIT_LIMIT_MS = 45_000;
 /** The longest answer with rows: the API's limit is 25 MiB, and JSON has them with quotes and escapes. */
@@ -105,6 +107,11 @@ export async function canceledEverywhere(): Promise<void> {
 
 /** A SQL warehouse, by the Statement Execution API. A statement is submitted once, whatever happens. */
 export class Warehouse {
+  /**
+   * The seconds that the API holds its first answer for the result: 0, or 5 and more. Before that answer a statement can't be
+   * canceled, so a program that ends when it is stopped takes 0.
+   */
+  wait: number = WAIT_SECONDS;
   readonly #parts: WarehouseParts;
   #started: (() => void) | undefined;
   #announced = false;
@@ -176,7 +183,7 @@ export class Warehouse {
       ...(schema === undefined ? {} : { schema }),
       disposition: inline ? "INLINE" : "EXTERNAL_LINKS",
       format: inline ? "JSON_ARRAY" : "ARROW_STREAM",
-      wait_timeout: `${WAIT_SECONDS}s`,
+      wait_timeout: `${this.wait}s`,
       on_wait_timeout: "CONTINUE",
       ...(rowLimit === undefined ? {} : { row_limit: rowLimit }),
     };
@@ -201,7 +208,7 @@ export class Warehouse {
       if (state === "CANCELED") throw canceledElsewhere(answer.status?.error);
       if (state === "CLOSED") throw closed();
       if (state !== "PENDING" && state !== "RUNNING" || answer.statement_id === undefined) throw unknownState(state);
-      if (state === "PENDING" && polls === 0) await this.#noticeStart(signal);
+      if (state === "PENDING" && polls === (this.wait === 0 ? POLLS_BEFORE_NOTICE : 0)) await this.#noticeStart(signal);
       await pause(backoff(Math.min(polls, 5), { first: 100, most: 3000 }), signal);
       answer = await this.#poll(answer.statement_id, signal);
     }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually } from "../support/eventually.ts";
 import { cliTest } from "./support.ts";
 
 cliTest("lakebase query writes rows as a table, CSV, JSON or lines of JSON", async ({ run }) => {
@@ -187,4 +188,15 @@ cliTest("lakebase query and pull run SQL in a SQL warehouse", async ({ run, fold
     const { code, stderr } = await run(words);
     assert.ok((code === 1 || code === 2) && why.test(stderr), stderr);
   }
+});
+
+cliTest("Ctrl-C cancels a statement in its SQL warehouse, and ends the program", async ({ local, spawn }) => {
+  local.faults.warehouse.hold = "RUNNING";
+  const before = local.requests.length;
+  const calls = () => local.requests.slice(before).filter(({ path }) => path.includes("/sql/statements"));
+  await using child = spawn(["query", "--warehouse", "Serverless Starter Warehouse", "SELECT 1"]);
+  await eventually("the statement is submitted", () => calls().some(({ method }) => method === "POST"));
+  child.kill("SIGINT");
+  assert.equal((await child.status).code, 130);
+  assert.match(calls().at(-1)!.path, /\/cancel$/);
 });
