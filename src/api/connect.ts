@@ -152,8 +152,8 @@ async function identity(settings: Settings): Promise<string> {
 /** The names of the settings that differ. */
 function changedSettings(a: Settings, b: Settings): string[] {
   return (Object.keys({ ...a, ...b }) as (keyof Settings)[]).filter((name) => {
-    // A client of the SDK has circular references, so JSON can't compare it.
-    if (name === "workspace" || name === "password") return a[name] !== b[name];
+    // JSON can't compare functions, nor a client of the SDK, which has circular references.
+    if (name === "workspace" || name === "password" || name === "onConnect") return a[name] !== b[name];
     return name === "types" ? !sameTypes(a.types, b.types) : JSON.stringify(a[name]) !== JSON.stringify(b[name]);
   });
 }

@@ -9,6 +9,7 @@ import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
 import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
+import { sessionOpener } from "../sql/session_opener.ts";
 import { Lakebase, type LakebaseParts } from "./lakebase.ts";
 import { makeListing } from "./listing.ts";
 
@@ -24,7 +25,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
   const workspace = () => opened ??= openWorkspace(settings);
   const { endpoint, host, user, credentials } = await logIn(settings, workspace);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
-  const { serverOptions } = settings;
+  const { serverOptions, onConnect } = settings;
   const waiting = announceWaiting(endpoint?.name ?? host);
   let pool: LakebasePool | undefined;
   try {
@@ -43,6 +44,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
       statementTimeout,
       readOnly,
       serverOptions,
+      onConnect: onConnect === undefined ? undefined : sessionOpener(onConnect),
       ssl: await tlsOptions(host, settings.sslMode, settings.ca),
       onWaiting: waiting.failed,
     });

@@ -13,6 +13,7 @@ import { LakebasePool } from "../net/pool.ts";
 import { type SslConfig, tlsOptions } from "../net/tls.ts";
 import { describeOrigin, type Setting } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
+import { sessionOpener } from "../sql/session_opener.ts";
 import { inspectCertificate, reachServer } from "./server_certificate.ts";
 
 /** The outcome of a step. A string means `ok`. */
@@ -249,6 +250,7 @@ async function checkLogin(state: CheckState): Promise<Finding> {
     statementTimeout: settings.statementTimeout,
     readOnly: settings.readOnly,
     serverOptions: settings.serverOptions,
+    onConnect: settings.onConnect === undefined ? undefined : sessionOpener(settings.onConnect),
   });
   try {
     (await state.pool.connect()).release();

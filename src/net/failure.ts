@@ -112,7 +112,7 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
 
 const STARTUP_ADVICE =
   "A connection pooler hands the server's sessions from client to client, so a client can't have settings " +
-  'of its own. Use the host without "-pooler", or leave out "readOnly", "statementTimeout" and PGOPTIONS';
+  'of its own. Use the host without "-pooler", or leave out "readOnly", "statementTimeout", "onConnect" and PGOPTIONS';
 
 function loginAdvice({ user, native }: Destination): string {
   return native

@@ -4,9 +4,10 @@ import pg from "npm:pg@^8.23.0";
 import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
+import { requestCancel } from "./cancel.ts";
 import { destination, type Lookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
-import { connectionOf, forgetPassword, ignoreEnvironment } from "./pg_internals.ts";
+import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
@@ -40,6 +41,8 @@ export interface LoginOptions {
   ssl: SslConfig;
   /** How host names are resolved. */
   find?: Lookup;
+  /** Prepares the session before it is used. */
+  onConnect?: ((client: pg.Client) => Promise<void>) | undefined;
   /** When a silent server is checked. */
   watch?: WatchOptions | undefined;
   /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
@@ -48,13 +51,16 @@ export interface LoginOptions {
 
 /** The client class for one pool. */
 export function loginClientClass(
-  { credentials, connectTimeout, ssl, find = lookup, watch = {}, longestMessage }: LoginOptions,
+  { credentials, connectTimeout, ssl, find = lookup, watch = {}, longestMessage, onConnect }: LoginOptions,
 ): typeof pg.Client {
+  const prepare = onConnect ?? (() => Promise.resolve());
   return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
     takenAt = 0;
     purpose: string | undefined;
     readonly #options: pg.ClientConfig;
+    /** Whether it asks about another client's session, and needs no preparation. */
+    #asks = false;
     #credential: Credential | undefined;
 
     constructor(options: pg.ClientConfig) {
@@ -78,13 +84,31 @@ export function loginClientClass(
       return this.#credential.token;
     }
 
+    #sibling(): Login {
+      const sibling = new Login(this.#options);
+      sibling.#asks = true;
+      return sibling;
+    }
+
+    /** Runs `onConnect`. `pg-pool` forgets a client whose connect() fails without closing it. */
+    async #prepare(): Promise<void> {
+      try {
+        await withinLimit(prepare(this), connectTimeout);
+      } catch (error) {
+        if (runningQuery(this) !== undefined) await cancelRunning(this, { ssl, find });
+        this.destroy();
+        throw error;
+      }
+    }
+
     override connect(): Promise<this>;
     override connect(callback: (error: Error) => void): void;
     override connect(callback?: (error: Error) => void): Promise<this> | void {
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
-        watchClient(this, { ...watch, find, sibling: () => new Login(this.#options) });
+        watchClient(this, { ...watch, find, sibling: () => this.#sibling() });
         await setOutputFormats(this);
+        if (!this.#asks) await this.#prepare();
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
@@ -108,6 +132,29 @@ export function loginClientClass(
       connectionOf(this).stream.destroy();
     }
   };
+}
+
+/** Fails if the preparation of a session takes too long. */
+async function withinLimit(work: Promise<void>, limit: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const took = `the SQL of option "onConnect" did not end within ${limit / 1000} s (connectTimeout); it was canceled`;
+    late.reject(
+      new LakebaseError("CONNECT_TIMEOUT", `Cannot connect: ${took}. Make it shorter, or raise connectTimeout`),
+    );
+  }, limit);
+  try {
+    await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => {}); // it fails later, when its connection is closed
+  }
+}
+
+/** Cancels what a client runs, as far as the server can be reached. */
+async function cancelRunning(client: pg.Client, { ssl, find }: { ssl: SslConfig; find: Lookup }): Promise<void> {
+  const { host, port } = client;
+  await requestCancel({ host, port, ssl, find, ...backendOf(client) }).catch(() => {});
 }
 
 function summary({ database, host, port, user }: pg.Client): string {

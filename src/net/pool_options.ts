@@ -30,6 +30,8 @@ export interface LakebasePoolOptions extends Destination {
   readOnly: boolean;
   /** Startup options of a session, such as `-c search_path=app`; that of `readOnly` is appended. */
   serverOptions?: string | undefined;
+  /** Prepares each new session before it is used; connecting fails with its error. */
+  onConnect?: ((client: pg.Client) => Promise<void>) | undefined;
   /** When a silent server is checked. */
   watch?: WatchOptions | undefined;
   /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
@@ -43,7 +45,11 @@ export interface LakebasePoolOptions extends Destination {
 /** The options in the form of `pg.Pool`. @throws {LakebaseError} `POOLED_HOST` */
 export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
   const { host, port, database, user, password, ssl, max, statementTimeout, readOnly, serverOptions } = options;
-  checkTakesSettings(host, [...(readOnly ? ["readOnly"] : []), ...(statementTimeout > 0 ? ["statementTimeout"] : [])]);
+  checkTakesSettings(host, [
+    ...(readOnly ? ["readOnly"] : []),
+    ...(statementTimeout > 0 ? ["statementTimeout"] : []),
+    ...(options.onConnect === undefined ? [] : ["onConnect"]),
+  ]);
   return {
     host,
     port,

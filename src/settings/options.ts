@@ -88,6 +88,14 @@ export interface ConnectOptions {
   /** Seconds that a statement may take; 0 for no limit. @default {0} */
   statementTimeout?: number;
   /**
+   * SQL that runs on each new session of the server before anything else does, such as `SET search_path TO app`; or a
+   * function that returns it, called for each session. It may have several statements, and must end the transactions that it
+   * begins. Connecting fails if it fails, or if it takes longer than `connectTimeout`. It does not run for warehouses.
+   *
+   * @default {none}
+   */
+  onConnect?: string | (() => string | Promise<string>);
+  /**
    * Parsers that replace the usual ones, by the name of a built-in type of Postgres, such as `{ numeric: Number }` or
    * `{ timestamptz: String }`. A parser gets the server's text, never NULL. The elements of an array use the parser of their
    * type.
@@ -124,6 +132,7 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "maxLifetime",
   "connectTimeout",
   "statementTimeout",
+  "onConnect",
   "types",
   "envFile",
   "local",

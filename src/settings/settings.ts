@@ -59,6 +59,8 @@ export interface Settings {
   connectTimeout: number;
   /** Seconds; 0 for none. */
   statementTimeout: number;
+  /** The SQL that runs on each new session, or a function that returns it. */
+  onConnect: ConnectOptions["onConnect"];
   /** The startup options of a session (PGOPTIONS). */
   serverOptions: string | undefined;
   /** Parsers by type name. */
@@ -112,6 +114,7 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
     sslMode: sslMode.value,
     ...numbers(read),
     serverOptions: variables.get("PGOPTIONS")?.value,
+    onConnect: checkOnConnect(read),
     types: checkTypes(read),
   };
   read.other("envFile");
@@ -264,6 +267,20 @@ function workspaceClient(options: ConnectOptions, read: OptionReader): Workspace
 }
 
 /** The parsers of the option `types`, under the names that results have for their types. */
+function checkOnConnect(read: OptionReader): Settings["onConnect"] {
+  const found = read.other("onConnect");
+  if (found === undefined) return undefined;
+  const { value, origin } = found;
+  if (typeof value === "function") return value as () => string;
+  if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return value;
+  throw badSetting(
+    `option "onConnect" is ${
+      quoted(value)
+    }; it must be SQL such as "SET search_path TO app", or a function that returns it`,
+    { setting: "onConnect", origin },
+  );
+}
+
 function checkTypes(read: OptionReader): TypeParsers {
   const found = read.other("types");
   if (found === undefined) return {};

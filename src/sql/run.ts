@@ -192,13 +192,13 @@ export async function onConnection<T>(
 }
 
 /** Whether the server has a transaction open on a connection. */
-export function isOpenTransaction(lease: Lease): boolean {
+export function isOpenTransaction(lease: { client: object }): boolean {
   const status = statusOf(lease);
   return status === "T" || status === "E";
 }
 
-function statusOf({ client }: Lease): string | null | undefined {
-  return (client as unknown as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
+function statusOf({ client }: { client: object }): string | null | undefined {
+  return (client as { getTransactionStatus?: () => string | null }).getTransactionStatus?.();
 }
 
 /**

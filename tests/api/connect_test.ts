@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { WorkspaceClient } from "@databricks/sdk-experimental";
 import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../../mod.ts";
 import { startLocal, type WorkspaceFault } from "../../src/local/mod.ts";
+import { eventually } from "../support/eventually.ts";
 import { denoDir } from "../support/files.ts";
 import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "../support/lakebase.ts";
 
@@ -56,6 +57,70 @@ test("connect() recognizes a client of the SDK, which has circular references", 
   const workspace = new WorkspaceClient({ host: host!, token: token! });
   await using first = await connect(settings({ workspace }));
   assert.equal(await connect(settings({ workspace })), first);
+});
+
+onBoth("connect() runs onConnect on each new session, before anything else", async ({ settings }) => {
+  let calls = 0;
+  const onConnect = () => {
+    calls++;
+    return "SET search_path TO app, public; SET application_name TO 'orders'";
+  };
+  await using db = await connect(settings({ onConnect, max: 3 }));
+  await using session = await db.session();
+  for (const { sql } of [session, db]) {
+    assert.equal(await sql`SHOW search_path`.value(), "app, public");
+    assert.equal(await sql`SHOW application_name`.value(), "orders");
+  }
+  assert.equal(calls, db.pool.totalCount);
+  assert.equal((await db.check()).find(({ outcome }) => outcome === "failed"), undefined);
+});
+
+onBoth(
+  "connect() reports an onConnect that fails, with its SQL, and leaves no connection open",
+  async ({ settings }) => {
+    const late = { connectTimeout: 2 };
+    const cases: [ConnectOptions, LakebaseErrorCode, RegExp][] = [
+      [
+        { onConnect: "SET a.b TO 1;\nSELEC 2" },
+        "QUERY_FAILED",
+        /"onConnect" failed: .*42601\)\nLINE 2: SELEC 2\n {8}\^/,
+      ],
+      [
+        { onConnect: () => "SELECT nowhere()" },
+        "QUERY_FAILED",
+        /"onConnect" failed: [^]*42883[^]*LINE 1: SELECT nowhere/,
+      ],
+      [{ onConnect: "BEGIN" }, "BAD_SETTING", /"onConnect" left a transaction open; end it with COMMIT/],
+      [{ onConnect: () => Promise.resolve("") }, "BAD_SETTING", /function "onConnect" returned an empty text/],
+      [{ onConnect: (() => 5) as never }, "BAD_SETTING", /function "onConnect" returned number/],
+      [
+        { onConnect: () => Promise.reject(new Error("no vault")) },
+        "BAD_SETTING",
+        /"onConnect" threw an error: no vault/,
+      ],
+      [
+        { onConnect: "SELECT pg_catalog.pg_sleep(100)", ...late },
+        "CONNECT_TIMEOUT",
+        /"onConnect" did not end within 2 s/,
+      ],
+      [{ onConnect: () => new Promise(() => {}), ...late }, "CONNECT_TIMEOUT", /"onConnect" did not end within 2 s/],
+    ];
+    for (const [options, code, message] of cases) {
+      await assert.rejects(connect(settings(options)), { code, message }, `${options.onConnect}`);
+    }
+    await using db = await connect(settings());
+    const left = () =>
+      db.sql`SELECT 1 FROM pg_catalog.pg_stat_activity WHERE query LIKE ${"%pg_sleep(" + "100)%"} AND state = 'active'`;
+    await eventually("the canceled onConnect has ended", async () => (await left()).length === 0);
+  },
+);
+
+test("connect() with another onConnect opens a new connection", async ({ settings }) => {
+  const first = await connect(settings({ onConnect: "SET a.b TO 1" }));
+  assert.equal(await connect(settings({ onConnect: "SET a.b TO 1" })), first);
+  await using second = await connect(settings({ onConnect: () => "SET a.b TO 2" }));
+  await assert.rejects(first.query("SELECT 1"), { code: "CLOSED", message: /had another onConnect\./ });
+  assert.equal(await second.sql`SHOW a.b`.value(), "2");
 });
 
 test("a closed connection says why it is closed", async ({ settings }) => {

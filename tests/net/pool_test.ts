@@ -172,7 +172,7 @@ test(
     const { workspace: _, endpoint: __, ...alone } = settings(NATIVE);
     await using db = await connect({ ...alone, connectTimeout: 10 });
     assert.equal((await db.query("SELECT 1 AS n")).length, 1);
-    for (const option of [{ readOnly: true }, { statementTimeout: 5 }]) {
+    for (const option of [{ readOnly: true }, { statementTimeout: 5 }, { onConnect: "SET a.b TO 1" }]) {
       await assert.rejects(connect({ ...alone, ...option, max: 2 }), (error: LakebaseError) => {
         assert.equal(error.code, "POOLED_HOST");
         assert.match(error.message, new RegExp(`with ${Object.keys(option)[0]}.*Use "localhost.localhost"`));
