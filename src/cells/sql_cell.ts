@@ -4,14 +4,17 @@ import { ENGINE, Lakehouse } from "../api/lakehouse.ts";
 import { type Query, SHOWN_ROWS_OF } from "../api/query.ts";
 import { show } from "../api/show.ts";
 import type { Sql } from "../api/sql.ts";
+import { makeListing } from "../api/listing.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { commandRows } from "../core/sql_commands.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { drawResult, originText } from "../draw/result.ts";
-import { renderCommand } from "../draw/table.ts";
+import { renderCommand, renderTable, type TableOptions } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
+import { listObjects, listsObjects } from "../explore/server_objects.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { Result } from "../api/result.ts";
-import type { Session } from "../sql/session.ts";
+import { originOf, type Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
 import { CatalogSender, type LakehouseCatalog } from "./completion_catalog.ts";
 import { explainNotTogether, runTogether } from "./statements.ts";
@@ -97,20 +100,24 @@ export function answerSqlCells(): void {
  */
 export function makeSqlCells(connections: SqlCellConnections): SqlCells {
   const catalog = new CatalogSender();
+  let expanded = false;
   const cell = async (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown> => {
     const { use, store, keep } = options;
     checkStore(options);
     using _pause = catalog.pause();
     const target = await findTarget(options, connections);
     const session = connections.session(target);
-    const outcome = await run(target, options, statements, session);
+    if (options.command === "x") expanded = isExpanded(options.argument ?? "", expanded);
+    const outcome = options.command === "x"
+      ? commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`)
+      : await run(target, options, statements, session);
     if (store !== undefined) assign(store, keep!, outcome);
     if (session !== undefined) catalog.use(session, options.connection);
     const lakehouse = connections.lakehouse?.(target);
     if (lakehouse !== undefined) catalog.useLakehouse(lakehouse, options.connection);
     if (use === "value") return outcome;
     if (options["no-display"]) return undefined;
-    const drawing = draw(outcome, options);
+    const drawing = draw(outcome, options, expanded);
     return use === "draw" ? drawing : await show(drawing);
   };
   const refresh = () =>
@@ -179,7 +186,7 @@ async function run(
   session: Session | undefined,
 ): Promise<unknown> {
   const { magic, use, store, limit, command, argument = "", explain } = options;
-  if (command !== undefined) return await lookUpCommand(target, command, argument);
+  if (command !== undefined) return await lookUpCommand(target, command, argument, session);
   if (options.plot !== undefined && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --plot and --explain can't be used together`);
   }
@@ -206,13 +213,13 @@ function chartOf([mark, x, y]: string[]): PlotOptions {
 }
 
 /** Something that draws the outcome. */
-function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions): unknown {
+function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions, expanded: boolean): unknown {
   if (plot !== undefined) return outcome;
   const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
   if (store !== undefined && limit === undefined) {
     return { [DISPLAY]: () => holdIdle(storedLine(store, result)) };
   }
-  return result === undefined ? outcome : { [DISPLAY]: () => holdIdle(drawResult(result, limit)) };
+  return result === undefined ? outcome : { [DISPLAY]: () => holdIdle(drawResult(result, limit, expanded)) };
 }
 
 function storedLine(store: string, result: Result | undefined): Bundle {
@@ -231,15 +238,43 @@ export interface CommandTarget {
   describe?: (table: string) => PromiseLike<unknown>;
 }
 
+/** The outcome of a command that only says something. */
+function commandAnswer(text: string): unknown {
+  return { [DISPLAY]: () => holdIdle({ ...renderCommand({ tag: text }) }) };
+}
+
+function commandTable(): TableOptions {
+  return {
+    columns: [{ name: "command", type: "text" }, { name: "answer", type: "text" }],
+    rows: commandRows(),
+    footer: "",
+  };
+}
+
+/** Whether results are drawn expanded after `\x`: without an argument it toggles. */
+function isExpanded(argument: string, before: boolean): boolean {
+  if (argument === "") return !before;
+  if (/^(?:on|off)$/i.test(argument)) return argument.toLowerCase() === "on";
+  throw new LakebaseError("BAD_PARAMETER", `Cannot run \\x ${argument}: it takes on or off, or nothing to toggle`);
+}
+
 /**
- * Answers psql's commands.
+ * Answers psql's commands, except `\x`: the function that answers the cells keeps its state.
  *
  * @param target The connection.
- * @param command `d`, `dt`, `dn` or `conninfo`.
+ * @param command The command, without its backslash.
  * @param argument The name of a table, or a pattern.
+ * @param session The session of the connection; `undefined` for a transaction and for a lakehouse.
  * @returns Something that draws itself.
  */
-export async function lookUpCommand(target: CommandTarget, command: string, argument: string): Promise<unknown> {
+export async function lookUpCommand(
+  target: CommandTarget,
+  command: string,
+  argument: string,
+  session: Session | undefined,
+): Promise<unknown> {
+  if (command === "?") return { [DISPLAY]: () => holdIdle({ ...renderTable(commandTable()) }) };
+  if (command === "timing") return commandAnswer("Timing is always on: each result shows its time");
   const { tables, schemas, describe } = target;
   if (tables === undefined || schemas === undefined || describe === undefined) {
     throw new LakebaseError(
@@ -248,6 +283,12 @@ export async function lookUpCommand(target: CommandTarget, command: string, argu
     );
   }
   if (command === "conninfo") return target;
+  if (listsObjects(command)) {
+    if (session !== undefined) {
+      return makeListing(await listObjects(() => session, command, argument), originOf(session));
+    }
+    throw new LakebaseError("BAD_PARAMETER", `Cannot run \\${command}: it needs a Postgres database, not a lakehouse`);
+  }
   if (command === "dn") return await schemas.call(target);
   const isPattern = /[*?]/.test(argument.replace(/"[^"]*"/g, ""));
   if (command === "d" && argument !== "" && !isPattern) return await describe.call(target, argument);

@@ -1,6 +1,6 @@
 import type { Bundle } from "./notebook.ts";
 import { drawnValue } from "./server_text.ts";
-import { footerText, renderCommand, renderTable, type TableNotice } from "./table.ts";
+import { footerText, renderCommand, renderTable, type TableNotice, type TableOptions } from "./table.ts";
 
 /** The default number of rows that a result draws. */
 export const SHOWN_ROWS = 20;
@@ -49,8 +49,9 @@ export function drawnColumns(fields: Drawable["fields"]): { name: string; type: 
  *
  * @param result The result.
  * @param limit Rows to show.
+ * @param expanded Whether each value is drawn on a line of its own, as psql's `\x` does.
  */
-export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle {
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, expanded = false): Bundle {
   const { fields, tag, rowCount, more, elapsed, notices } = result;
   const on = originText(result);
   if (fields.length === 0 && result.length === 0) {
@@ -61,11 +62,21 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS): Bundle
   const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
   return {
     ...renderTable({
-      columns: drawnColumns(fields),
-      rows: rows.map((row) => fields.map(({ key }) => drawnValue(row, key))),
+      ...expanded ? expandedRows(rows, fields) : {
+        columns: drawnColumns(fields),
+        rows: rows.map((row) => fields.map(({ key }) => drawnValue(row, key))),
+      },
       footer: `${footer}${on}`,
       notices,
       maxBytes: MOST_HTML_BYTES,
     }),
+  };
+}
+
+/** A row of the drawing for each value: the row's number, the column and the value. */
+function expandedRows(rows: readonly unknown[], fields: Drawable["fields"]): Pick<TableOptions, "columns" | "rows"> {
+  return {
+    columns: [{ name: "row", type: "int8" }, { name: "column", type: "text" }, { name: "value", type: "text" }],
+    rows: rows.flatMap((row, index) => fields.map(({ key }) => [index + 1, key, drawnValue(row, key)])),
   };
 }

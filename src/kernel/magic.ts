@@ -1,3 +1,4 @@
+import { commandRows } from "../core/sql_commands.ts";
 import { UsageError } from "./failure.ts";
 import { type LineMagic, lineMagics, lineMagicSpans, unclosedComment, unknownMagic } from "./line_magic.ts";
 import { magicCode, readMagic } from "./magic_body.ts";
@@ -150,6 +151,8 @@ const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, about }]) =>
   `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(14)} ${about}`
 ).join("\n");
 
+const COMMAND_LINES = commandRows().map(([command, about]) => `  ${command.padEnd(14)} ${about}`).join("\n");
+
 /** The text that `%%sql?` prints. */
 export const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and shows its rows
 
@@ -168,8 +171,7 @@ Flags come before the SQL:
 ${FLAG_LINES}
 
 Commands instead of SQL:
-  \\d             lists the tables               \\d trips     describes a table
-  \\dt app.*      lists the tables of a schema   \\dn          lists the schemas
+${COMMAND_LINES}
 `;
 
 /** The text that `%lsmagic` prints. */

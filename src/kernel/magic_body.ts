@@ -1,9 +1,8 @@
+import { commandNames, SQL_COMMANDS } from "../core/sql_commands.ts";
 import { firstWord, withoutEnd } from "../core/sql_text.ts";
 import { UsageError } from "./failure.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";
 import { readSql, type SqlTemplate } from "./sql_template.ts";
-
-const COMMANDS: ReadonlySet<string> = new Set(["d", "dt", "dn", "conninfo"]);
 
 /**
  * Reads a magic: its header, and its SQL or command.
@@ -80,9 +79,9 @@ function checkExplained(text: string, count: number): void {
 function command(written: string, header: MagicHeader): { command: string; argument: string } {
   const [, name = "", plus = "", argument = "", rest = ""] =
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
-  if (!COMMANDS.has(name)) {
+  if (!Object.hasOwn(SQL_COMMANDS, name)) {
     throw new UsageError(
-      `Cannot run the magic: there is no command \\${name}${plus}; the commands are \\d, \\d table, \\dt pattern, \\dn and \\conninfo`,
+      `Cannot run the magic: there is no command \\${name}${plus}; the commands are ${commandNames()}`,
     );
   }
   if (rest.trim() !== "") {
@@ -90,6 +89,9 @@ function command(written: string, header: MagicHeader): { command: string; argum
   }
   if (header.plot) throw new UsageError(`Cannot run the magic: --plot needs SQL, but \\${name} is a command`);
   if (header.explain) throw new UsageError(`Cannot run the magic: --explain needs SQL, but \\${name} is a command`);
+  if (SQL_COMMANDS[name]!.argument === undefined && withoutEnd(argument).trim() !== "") {
+    throw new UsageError(`Cannot run the magic: \\${name} takes nothing after it, but has ${withoutEnd(argument)}`);
+  }
   return { command: name, argument: withoutEnd(argument) };
 }
 

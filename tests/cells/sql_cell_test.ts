@@ -156,7 +156,32 @@ queryTest("a %%sql cell answers psql's commands", async ({ db }) => {
   assert.match(await shown("dn"), /public/);
   assert.match(await shown("conninfo"), /^Lakebase\n/);
   assert.match((await errorOf(() => cell({ command: "d", argument: "nobody" }))).message, /nobody/);
-  await db.query("DROP TABLE commanded");
+  await db.query("CREATE VIEW commanded_view AS SELECT id FROM commanded");
+  await db.query("CREATE FUNCTION commanded_sum(a int, b int DEFAULT 1) RETURNS int RETURN a + b");
+  assert.match(await shown("dv"), /commanded_view \| view +\|[^]*FROM commanded/);
+  assert.match(await shown("di", "public.commanded*"), /commanded_pkey \| commanded \| true[^]* \| btree +\| id *\n/);
+  assert.match(await shown("df"), /commanded_sum \| function \| a integer, b integer DEFAULT 1 \| integer \| sql/);
+  assert.doesNotMatch(await shown("df"), /pg_catalog/);
+  assert.match(await shown("df", "pg_catalog.lower"), /pg_catalog \| lower/);
+  assert.match(await shown("du"), /you@example\.com/);
+  assert.match(await shown("l"), /postgres +\|.*UTF8/);
+  assert.match(await shown("l", "template?"), /template1/);
+  assert.match(await shown("timing"), /each result shows its time/);
+  assert.match(await shown("?"), /\\di \[pattern\] +\| lists indexes/);
+  assert.match((await errorOf(() => cell({ command: "du", argument: "a.b" }))).message, /a role is in no schema/);
+  await db.query("DROP TABLE commanded CASCADE; DROP FUNCTION commanded_sum");
+});
+
+queryTest("\\x draws each value on a line of its own until it is off", async ({ db }) => {
+  const cell = cellOn(db);
+  const x = async (argument = "") => await drawn(await cell({ command: "x", argument }));
+  const rows = async () => await drawn(await cell({}, ["SELECT 7 AS a, 'b' AS c"]));
+  assert.match(await x(), /^Expanded display is on/);
+  assert.match(await rows(), /1 \| a +\| 7 *\n +1 \| c +\| b *\n\(1 row/);
+  assert.match(await x("on"), /is on/);
+  assert.match(await x("OFF"), /is off/);
+  assert.match(await rows(), / 7 \| b *\n\(1 row/);
+  assert.match((await errorOf(() => x("maybe"))).message, /\\x maybe: it takes on or off/);
 });
 
 queryTest(

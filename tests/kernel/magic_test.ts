@@ -120,6 +120,10 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     ["%%sql (SELECT 1)", {}],
     ["%%sql\t\r\nSELECT 1", {}],
     ["%%sql\n\\d trips ;", { command: "d", argument: "trips" }],
+    ["%%sql\n\\d+ trips", { command: "d", argument: "trips" }],
+    ["%%sql \\l+", { command: "l", argument: "" }],
+    ["%%sql \\x on;", { command: "x", argument: "on" }],
+    ["%%sql\n\\?", { command: "?", argument: "" }],
     ["%%sql db2 \\dt app.*\n\n", { connection: "db2", command: "dt", argument: "app.*" }],
   ];
   const scope = { db2: 2, db: { main: 1 }, rows: 0 };
@@ -204,7 +208,7 @@ Deno.test("rewriteCell() prints help", () => {
   for (const cell of ["%%sql?", "%sql?", "%%sql??", "?%%sql", "?%sql\n", "// how\n%%sql?"]) {
     const help = rewriteCell(cell, { module: "" }) as { kind: string; text: string };
     assert.equal(help.kind, "help");
-    for (const part of ["--limit n", "--no-display", "--explain", "name <<", "\\d trips", "${"]) {
+    for (const part of ["--limit n", "--no-display", "--explain", "name <<", "\\d [name]", "${"]) {
       assert.ok(help.text.includes(part), part);
     }
   }

@@ -1,0 +1,28 @@
+/** psql's commands that `%%sql` and `%sql` answer, by name: what they take after it, and what they do. */
+export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: string }>> = {
+  d: { argument: "[name]", about: "describes a table; without a name lists the tables and views" },
+  dt: { argument: "[pattern]", about: "lists tables, views and the like, such as \\dt app.*" },
+  dv: { argument: "[pattern]", about: "lists views" },
+  di: { argument: "[pattern]", about: "lists indexes" },
+  df: { argument: "[pattern]", about: "lists functions and procedures" },
+  dn: { about: "lists the schemas" },
+  du: { argument: "[pattern]", about: "lists the roles" },
+  l: { argument: "[pattern]", about: "lists the databases" },
+  conninfo: { about: "shows the connection" },
+  x: { argument: "[on|off]", about: "shows each value of a row on a line of its own, or no longer does" },
+  timing: { about: "says that each result shows its time" },
+  "?": { about: "lists these commands" },
+};
+
+/** The commands as an error lists them. */
+export function commandNames(): string {
+  return Object.keys(SQL_COMMANDS).map((name) => `\\${name}`).join(", ");
+}
+
+/** The commands with their arguments, and what they do. */
+export function commandRows(): [command: string, about: string][] {
+  return Object.entries(SQL_COMMANDS).map(([name, { argument, about }]) => [
+    `\\${name}${argument === undefined ? "" : ` ${argument}`}`,
+    about,
+  ]);
+}
