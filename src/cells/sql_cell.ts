@@ -17,6 +17,7 @@ import { Result } from "../api/result.ts";
 import { originOf, type Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
 import { CatalogSender, type LakehouseCatalog } from "./completion_catalog.ts";
+import { SavedStatements } from "./saved_statements.ts";
 import { explainNotTogether, runTogether } from "./statements.ts";
 
 /** The options of a `%%sql` cell or a `%sql` line, as the kernel read them. */
@@ -33,6 +34,13 @@ export interface SqlCellOptions {
   explain?: true;
   /** Shows a chart: its mark, and the columns of its axes. */
   plot?: string[];
+  /** The file that gets all rows, by its format. */
+  csv?: string;
+  parquet?: string;
+  /** The name to save the statement under. */
+  save?: string;
+  /** The names of saved statements that are tables of this one. */
+  with?: string[];
   /** A command instead of SQL, such as `dt`, and its argument. */
   command?: string;
   argument?: string;
@@ -100,6 +108,7 @@ export function answerSqlCells(): void {
  */
 export function makeSqlCells(connections: SqlCellConnections): SqlCells {
   const catalog = new CatalogSender();
+  const saved = new SavedStatements();
   let expanded = false;
   const cell = async (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown> => {
     const { use, store, keep } = options;
@@ -107,10 +116,12 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     using _pause = catalog.pause();
     const target = await findTarget(options, connections);
     const session = connections.session(target);
+    const composed = statements.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
     if (options.command === "x") expanded = isExpanded(options.argument ?? "", expanded);
     const outcome = options.command === "x"
       ? commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`)
-      : await run(target, options, statements, session);
+      : await run(target, options, composed, session);
+    if (options.save !== undefined) saved.save(options.save, composed[0]!);
     if (store !== undefined) assign(store, keep!, outcome);
     if (session !== undefined) catalog.use(session, options.connection);
     const lakehouse = connections.lakehouse?.(target);
@@ -197,6 +208,10 @@ async function run(
     for (const statement of statements.slice(0, -1)) await make(statement);
     const query = make(statements.at(-1)!);
     if (explain) return await query.explain();
+    for (const format of ["csv", "parquet"] as const) {
+      const file = options[format];
+      if (file !== undefined) return await query.pull(file, { format });
+    }
     if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
     return whole ? await query : await query[SHOWN_ROWS_OF](limit);
   };

@@ -20,6 +20,7 @@ export function readMagic(
   const line = magic === "%sql";
   const { header, end: behind } = readHeader(source, end);
   checkUse(header, use);
+  checkTogether(header);
   const first = line ? behind : behind + source.slice(behind).search(/\S|$/);
   if (source[first] === "\\") {
     const stop = line ? source.indexOf("\n", first) : -1;
@@ -28,6 +29,9 @@ export function readMagic(
   }
   const { statements, count, end: stop } = readSql(source, line ? behind : bodyStart(source, behind), line);
   if (statements.length === 0) throw new UsageError(`Cannot run the magic: ${magic} has no SQL. ${magic}? prints help`);
+  for (const flag of ["save", "with"] as const) {
+    if (header[flag] !== undefined) checkSaved(flag, statements[0]!.strings.join(" "), count);
+  }
   if (header.explain) checkExplained(statements[0]!.strings.join(" "), count);
   return { magic, header, run: statements, start, end: stop, use };
 }
@@ -50,6 +54,35 @@ function checkUse(header: MagicHeader, use: Use): void {
       `Cannot run %sql: --${flag} applies to a result that is shown, but this result is used as a value with all rows`,
     );
   }
+}
+
+/** Refuses flags that exclude each other. */
+function checkTogether(header: MagicHeader): void {
+  const into = header.csv === undefined ? header.parquet === undefined ? undefined : "parquet" : "csv";
+  if (into === undefined) return;
+  const other = (["parquet", "plot", "explain", "limit"] as const).find((flag) =>
+    flag !== into && header[flag] !== undefined
+  );
+  if (other === undefined) return;
+  throw new UsageError(
+    `Cannot run the magic: --${into} and --${other} can't be used together; --${into} writes all rows`,
+  );
+}
+
+const QUERIES: ReadonlySet<string> = new Set(["select", "values", "table", "with"]);
+/** Statements that may begin with common table expressions. */
+const TAKE_WITH: ReadonlySet<string> = new Set([...QUERIES, "insert", "update", "delete", "merge"]);
+
+function checkSaved(flag: "save" | "with", text: string, count: number): void {
+  if (count > 1) throw new UsageError(`Cannot run the magic: --${flag} takes one statement, but the cell has ${count}`);
+  const word = firstWord(text);
+  if ((flag === "save" ? QUERIES : TAKE_WITH).has(word)) return;
+  const wanted = flag === "save"
+    ? "a query, such as SELECT"
+    : "a statement that can have WITH, such as SELECT or UPDATE";
+  throw new UsageError(
+    `Cannot run the magic: --${flag} needs ${wanted}; this one is ${word === "" ? "not" : word.toUpperCase()}`,
+  );
 }
 
 /** Statements that have a plan. CREATE has one only if a query fills the new relation. */
@@ -87,8 +120,10 @@ function command(written: string, header: MagicHeader): { command: string; argum
   if (rest.trim() !== "") {
     throw new UsageError(`Cannot run the magic: \\${name} must be alone in its cell; put the SQL into another cell`);
   }
-  if (header.plot) throw new UsageError(`Cannot run the magic: --plot needs SQL, but \\${name} is a command`);
-  if (header.explain) throw new UsageError(`Cannot run the magic: --explain needs SQL, but \\${name} is a command`);
+  for (const flag of ["plot", "explain", "csv", "parquet", "save", "with"] as const) {
+    if (header[flag] === undefined) continue;
+    throw new UsageError(`Cannot run the magic: --${flag} needs SQL, but \\${name} is a command`);
+  }
   if (SQL_COMMANDS[name]!.argument === undefined && withoutEnd(argument).trim() !== "") {
     throw new UsageError(`Cannot run the magic: \\${name} takes nothing after it, but has ${withoutEnd(argument)}`);
   }

@@ -16,6 +16,14 @@ export interface MagicHeader {
   explain?: true;
   /** Draw a chart: the mark and the expressions of the axes. */
   plot?: string[];
+  /** Write the rows into a CSV file. */
+  csv?: string;
+  /** Write the rows into a Parquet file. */
+  parquet?: string;
+  /** Save the statement under a name. */
+  save?: string;
+  /** The saved statements that are tables of this one. */
+  with?: string[];
 }
 
 interface Flag {
@@ -41,6 +49,27 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
     words: 3,
     about: "draw a chart, such as --plot bar zone avg(fare)",
     set: (header, _, words) => header.plot = words,
+  },
+  csv: {
+    value: "file",
+    about: "write all rows into a CSV file instead of showing them",
+    set: (header, value) => header.csv = fileName("csv", value),
+  },
+  parquet: {
+    value: "file",
+    about: "write all rows into a Parquet file instead of showing them",
+    set: (header, value) => header.parquet = fileName("parquet", value),
+  },
+  save: {
+    value: "name",
+    about: "save the query under a name, for --with",
+    set: (header, value) => header.save = savedName("save", value),
+  },
+  with: {
+    value: "name",
+    about: "use a saved query as a table of that name; --with a,b uses two",
+    set: (header, value) =>
+      header.with = [...new Set([...header.with ?? [], ...value.split(",").map((name) => savedName("with", name))])],
   },
 };
 
@@ -128,6 +157,19 @@ function rowCount(value: string): number {
   if (/^\d/.test(value) && Number.isSafeInteger(count) && count > 0) return count;
   const found = value === "" ? "has no value" : `is ${JSON.stringify(value)}`;
   throw new UsageError(`Cannot run the magic: --limit ${found}; it must be a whole number above 0, such as --limit 50`);
+}
+
+function fileName(flag: string, value: string): string {
+  if (value !== "" && !STATEMENTS.has(value.toLowerCase())) return value;
+  throw new UsageError(`Cannot run the magic: --${flag} has no file; write --${flag} trips.${flag} before the SQL`);
+}
+
+/** The name of a saved query; SQL reads it without quotes, so its case does not matter. */
+function savedName(flag: string, value: string): string {
+  const isStatement = STATEMENTS.has(value.toLowerCase());
+  if (/^[a-z_][a-z0-9_]{0,62}$/i.test(value) && !isStatement) return value.toLowerCase();
+  const found = value === "" || isStatement ? "has no name" : `is ${JSON.stringify(value)}`;
+  throw new UsageError(`Cannot run the magic: --${flag} ${found}; it must be a name such as --${flag} dear_trips`);
 }
 
 function store(header: MagicHeader, text: string, at: number): number | undefined {

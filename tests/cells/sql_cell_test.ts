@@ -231,3 +231,69 @@ queryTest("a %%sql cell draws a chart, and stores it under a name", async ({ db 
     /--plot and --explain can.t be used together/,
   );
 });
+
+queryTest("a saved query is a table of later ones, nested, with its values in their order", async ({ db }) => {
+  const cell = cellOn(db);
+  const rows = async (options: Partial<SqlCellOptions>, ...statement: [string, ...unknown[]]) => [
+    ...await cell({ use: "value", ...options }, statement) as unknown[],
+  ];
+  const shown = await drawn(
+    await cell({ save: "dear" }, ["SELECT n FROM generate_series(1, ?::int) AS n WHERE n > ? ; -- c", 9, 5]),
+  );
+  assert.match(shown, / 9\n\(4 rows/);
+  assert.deepEqual(
+    await rows({ with: ["dear"] }, "-- c\nSELECT count(*)::int + ?::int AS n FROM dear WHERE n < ?", 10, 9),
+    [{ n: 13 }],
+  );
+  await cell({ save: "dearest", with: ["dear"] }, ["SELECT n FROM dear WHERE n > ?", 7]);
+  const both =
+    "WITH own AS (SELECT ?::int AS n) SELECT n, 'a' AS t FROM dearest UNION SELECT n, 'b' FROM own UNION SELECT 1, 'c' FROM dear ORDER BY 1";
+  assert.deepEqual(await rows({ with: ["dearest", "dear"] }, both, 20), [
+    ...[{ n: 1, t: "c" }, { n: 8, t: "a" }, { n: 9, t: "a" }, { n: 20, t: "b" }],
+  ]);
+  const counting =
+    "with recursive up AS (SELECT ?::int AS n UNION ALL SELECT n + 1 FROM up WHERE n < 3) SELECT max(up.n + dear.n) AS n FROM up, dear";
+  assert.deepEqual(await rows({ with: ["dear"] }, counting, 1), [{ n: 12 }]);
+  assert.match(await drawn(await cell({ explain: true, with: ["dear"] }, ["(SELECT n FROM dear)"])), /Function Scan/);
+  await cell({}, ["CREATE TABLE dear_rows (n int)"]);
+  assert.match(
+    await drawn(await cell({ with: ["dear"] }, ["INSERT INTO dear_rows SELECT n FROM dear"])),
+    /^INSERT 0 4/,
+  );
+  await cell({ save: "dear" }, ["SELECT 1 AS n"]);
+  assert.deepEqual(await rows({ with: ["dearest"] }, "SELECT n FROM dearest"), [{ n: 8 }, { n: 9 }]);
+
+  const unknown = await errorOf(() => cell({ with: ["deer"] }, ["SELECT 1"]));
+  assert.match(
+    unknown.message,
+    /no statement was saved as deer; did you mean dear\?\. Run a cell that begins with %%sql --save deer first/,
+  );
+  await errorOf(() => cell({ save: "failed" }, ["SELECT nowhere"]));
+  assert.match(
+    (await errorOf(() => cell({ with: ["failed"] }, ["SELECT 1"]))).message,
+    /no statement was saved as failed/,
+  );
+  const wrong = await errorOf(() => cell({ with: ["dear"] }, ["SELECT m FROM dear"]));
+  assert.match(wrong.message, /\nLINE 4: SELECT m FROM dear\n {15}\^/);
+  await db.query("DROP TABLE dear_rows");
+});
+
+queryTest("--csv and --parquet write all rows of the last statement into a file", async ({ db }) => {
+  const cell = cellOn(db);
+  const folder = await Deno.makeTempDir();
+  try {
+    const csv = `${folder}/rows.csv`;
+    const line = await drawn(await cell({ csv }, ["SELECT n, ?::text AS t FROM generate_series(1, 100) AS n", "a,b"]));
+    assert.match(line, /100 rows/);
+    const lines = (await Deno.readTextFile(csv)).split("\n");
+    assert.deepEqual([lines.length, lines[0], lines[100]], [102, "n,t", '100,"a,b"']);
+    const parquet = `${folder}/rows`;
+    await cell({ parquet }, ["CREATE TEMP TABLE few AS SELECT 1 AS n"], ["SELECT n + ?::int AS n FROM few", 1]);
+    const file = await Deno.readFile(parquet);
+    assert.equal(new TextDecoder().decode(file.slice(-4)), "PAR1");
+    await errorOf(() => cell({ csv: `${folder}/none.csv` }, ["SELECT 1 / 0"]));
+    assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).sort(), ["rows", "rows.csv"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -73,6 +73,13 @@ const NOTEBOOK: [cell: string, shows: RegExp][] = [
   ["%%sql\n\\d trips", /table public\.trips[^]*zone \| text/],
   ["%%sql\n\\dt tr*", /public \| trips \| table/],
   ["%%sql\n\\dn", /public/],
+  ["%%sql\n\\l", /postgres/],
+  ["%%sql --save few\nSELECT id FROM trips WHERE id <= ${3}", /3 rows/],
+  ["%%sql --save fewer --with few\nSELECT id FROM few WHERE id > ${1};", /2 rows/],
+  [
+    "const sums = await %sql --with fewer,few SELECT sum(id)::int AS s FROM fewer WHERE id IN (SELECT id FROM few)\nsums[0].s",
+    /^5$/,
+  ],
   ["%%sql\n\\conninfo", /^Lakebase\n[^]*host {6}localhost/],
   ["const counted = await %sql SELECT count(*)::int AS n FROM trips\ncounted[0].n + 1", /^101$/],
   ["const same = %sql SELECT 5 AS five\n[same].map(([row]) => row.five)", /\[ 5 \]/],

@@ -93,6 +93,22 @@ Deno.test("rewriteCell() refuses an invalid magic and says what is wrong", () =>
     ["%%sql --explain\nCREATE TABLE t (a int)", /CREATE has none/],
     ["const p = %sql --explain EXPLAIN SELECT 1", /both --explain and EXPLAIN/],
     ["%%sql --explain \\d", /--explain needs SQL/],
+    ["%%sql --csv a.csv\n\\dt", /--csv needs SQL, but \\dt is a command/],
+    ["%%sql --with a\n\\dt", /--with needs SQL/],
+    ["%%sql --csv\nSELECT 1", /--csv has no file; write --csv trips\.csv before the SQL/],
+    ["%%sql --parquet SELECT 1", /--parquet has no file/],
+    ["%%sql --csv a.csv --parquet b.parquet\nSELECT 1", /--csv and --parquet can't be used together/],
+    [
+      "%%sql --parquet a --limit 5\nSELECT 1",
+      /--parquet and --limit can't be used together; --parquet writes all rows/,
+    ],
+    ["%%sql --csv a --plot bar\nSELECT 1", /--csv and --plot can't/],
+    ["%%sql --save\nSELECT 1", /--save has no name; it must be a name such as --save dear_trips/],
+    ["%%sql --save SELECT 1", /--save has no name/],
+    ["%%sql --with a,1b\nSELECT 1", /--with is "1b"; it must be a name/],
+    ["%%sql --save a\nSELECT 1; SELECT 2", /--save takes one statement, but the cell has 2/],
+    ["%%sql --save a\nDELETE FROM t RETURNING id", /--save needs a query, such as SELECT; this one is DELETE/],
+    ["%%sql --with a\nCREATE TABLE t AS SELECT 1", /--with needs a statement that can have WITH.*; this one is CREATE/],
   ];
   for (const [cell, message] of cases) {
     assert.match(errorOf(cell), message, cell);

@@ -116,6 +116,13 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     }],
     ["%%sql --plot histogram --limit 5 SELECT 1", { plot: ["histogram"], limit: 5 }],
     ["%%sql --plot\nSELECT 1", { plot: [] }],
+    ["%%sql --csv 'my trips.csv' SELECT 1", { csv: "my trips.csv" }],
+    ["%%sql --parquet=/tmp/t.parquet --no-display\nSELECT 1", { parquet: "/tmp/t.parquet", "no-display": true }],
+    ["%%sql --save Dear\nSELECT 1; -- one", { save: "dear" }],
+    ["%%sql --with a,B --with c --with a --explain\n-- c\nWITH d AS (SELECT 1) SELECT 1", {
+      with: ["a", "b", "c"],
+      explain: true,
+    }],
     ["%%sql -- a comment, no flag\nSELECT 1", {}],
     ["%%sql (SELECT 1)", {}],
     ["%%sql\t\r\nSELECT 1", {}],
