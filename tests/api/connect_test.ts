@@ -90,6 +90,7 @@ onBoth(
         "QUERY_FAILED",
         /"onConnect" failed: [^]*42883[^]*LINE 1: SELECT nowhere/,
       ],
+      [{ onConnect: "CREATE TEMP TABLE c (a int); COPY c FROM STDIN" }, "QUERY_FAILED", /"onConnect" failed: .*57014/],
       [{ onConnect: "BEGIN" }, "BAD_SETTING", /"onConnect" left a transaction open; end it with COMMIT/],
       [{ onConnect: () => Promise.resolve("") }, "BAD_SETTING", /function "onConnect" returned an empty text/],
       [{ onConnect: (() => 5) as never }, "BAD_SETTING", /function "onConnect" returned number/],
@@ -114,6 +115,17 @@ onBoth(
     await eventually("the canceled onConnect has ended", async () => (await left()).length === 0);
   },
 );
+
+test("a later session whose onConnect fails takes no place in the pool", async ({ settings }) => {
+  let calls = 0;
+  const onConnect = () => ++calls === 2 || calls === 3 ? "SELECT nowhere" : "SELECT 1";
+  await using db = await connect(settings({ max: 2, onConnect }));
+  await using _session = await db.session();
+  for (let n = 0; n < 2; n++) {
+    await assert.rejects(db.query("SELECT 1"), { code: "QUERY_FAILED", message: /"onConnect"/ });
+  }
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
 
 test("connect() with another onConnect opens a new connection", async ({ settings }) => {
   const first = await connect(settings({ onConnect: "SET a.b TO 1" }));
