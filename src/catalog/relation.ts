@@ -28,7 +28,7 @@ const TYPES = parserSource();
  *
  * @throws {LakebaseError} As `run`.
  */
-export async function look<Row>(
+export async function queryCatalog<Row>(
   find: FindSession,
   text: string,
   params: readonly unknown[] = [],
@@ -93,7 +93,8 @@ export async function expectTable<R extends Relation>(
   if (relation === undefined) {
     const missing = { code: "42P01", message: `relation "${name}" does not exist` };
     // On the same session: its transaction did not fail, and PGlite lets no other session run while one is open.
-    const lookUp = (text: string, values: readonly unknown[]) => look<Record<string, unknown>>(find, text, values, {});
+    const lookUp = (text: string, values: readonly unknown[]) =>
+      queryCatalog<Record<string, unknown>>(find, text, values, {});
     const meant = await suggest({ lookUp }, missing, "").catch(() => undefined); // the suggestion is optional
     const hint = meant === undefined ? "" : `\nDid you mean ${meant}?`;
     throw new LakebaseError("QUERY_FAILED", `${cannot}: there is no such table${hint}`, { sqlstate: "42P01" });

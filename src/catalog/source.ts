@@ -8,7 +8,7 @@ import type { Session } from "../sql/session.ts";
 import type { StopOptions } from "../sql/stop.ts";
 import { transact } from "../sql/transaction.ts";
 import { nameOf, readings } from "./names.ts";
-import { expectTable, KIND, look, NAMED, type Relation } from "./relation.ts";
+import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "./relation.ts";
 
 /** A table or a query to profile. */
 export interface Source {
@@ -41,7 +41,7 @@ export async function sourceOf(find: FindSession, what: string | Fragment, optio
   const name = typeof what === "string" ? what : nameOf(what);
   if (name === undefined) return querySource(what as Fragment);
   if (/^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
-  const [found] = await look<Named>(find, NAME, [readings(name)], options);
+  const [found] = await queryCatalog<Named>(find, NAME, [readings(name)], options);
   const relation = await expectTable(find, "profile", name, found);
   const samples = ["table", "partitioned table", "materialized view"].includes(relation.kind);
   return { text: relation.name, isQuery: false, values: [], samples };
@@ -63,7 +63,7 @@ export async function columnsOf(find: FindSession, source: Source, { signal }: S
 /** The number of rows as the planner estimates it. It knows a table's current size, so no analyze is needed. */
 export async function plannedRows(find: FindSession, from: string): Promise<number> {
   type Explained = { "QUERY PLAN": { Plan: { "Plan Rows": number } }[] };
-  const [plan] = await look<Explained>(find, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);
+  const [plan] = await queryCatalog<Explained>(find, `EXPLAIN (FORMAT JSON) SELECT FROM ${from}`);
   return plan!["QUERY PLAN"][0]!.Plan["Plan Rows"];
 }
 
@@ -81,7 +81,7 @@ export async function readOnly<T>(
 ): Promise<T> {
   const isolation = session.transaction === undefined ? { isolation: "repeatable read" as const } : {};
   return await transact(session, async (tx) => {
-    if (Object.keys(settings).length > 0) await look(tx, SETTINGS, [JSON.stringify(settings)]);
+    if (Object.keys(settings).length > 0) await queryCatalog(tx, SETTINGS, [JSON.stringify(settings)]);
     return await work(tx);
   }, { ...isolation, readOnly: true, ...(signal === undefined ? {} : { signal }) });
 }

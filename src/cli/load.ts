@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
 import { LOAD_FORMATS } from "../transfer/formats/file_format.ts";
-import { bad, type LoadOptions } from "../transfer/load/options.ts";
+import { badLoadOption, type LoadOptions } from "../transfer/load/options.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -79,11 +79,13 @@ export function configure(command: Command, stopped: AbortSignal): void {
 }
 
 async function load(table: string, files: string[], values: LoadValues, stopped: AbortSignal): Promise<void> {
-  if (files.length > 1 && files.includes("-")) throw bad("- is standard input, which can't be one of several files");
-  if (values.rename !== undefined && values.columns !== undefined) {
-    throw bad("--columns names all columns and --rename some of them; give only one of the two");
+  if (files.length > 1 && files.includes("-")) {
+    throw badLoadOption("- is standard input, which can't be one of several files");
   }
-  if (values.type !== undefined && !values.create) throw bad("--type is for --create");
+  if (values.rename !== undefined && values.columns !== undefined) {
+    throw badLoadOption("--columns names all columns and --rename some of them; give only one of the two");
+  }
+  if (values.type !== undefined && !values.create) throw badLoadOption("--type is for --create");
   await withDatabase(values, stopped, async (db) => {
     const source = files.length === 1 ? files[0]! : files;
     const result = await db.load(table, source, loadOptions(values, stopped));

@@ -1,7 +1,7 @@
 import { type Command, Option } from "npm:commander@^15.1.0";
 import type { Fragment } from "../sql/fragment.ts";
 import { FILE_FORMATS } from "../transfer/formats/file_format.ts";
-import { bad, checkFormatOptions, type PullOptions } from "../transfer/pull/options.ts";
+import { badPullOption, checkFormatOptions, type PullOptions } from "../transfer/pull/options.ts";
 import { planTarget } from "../transfer/pull/target.ts";
 import {
   addConnectionOptions,
@@ -88,7 +88,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
 async function pull(words: (string | undefined)[], values: PullValues, stopped: AbortSignal): Promise<void> {
   const [table, target] = values.sql === undefined && values.file === undefined ? words : [undefined, ...words];
   if (target === undefined || words[1] !== undefined && table === undefined) {
-    throw bad(
+    throw badPullOption(
       "a pull takes a table and a target, or a --sql or --file and a target: lakebase pull trips trips.csv",
     );
   }
@@ -97,7 +97,7 @@ async function pull(words: (string | undefined)[], values: PullValues, stopped: 
   checkWarehouse(values);
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
   if (values.warehouse !== undefined) {
-    if (query === undefined) throw bad("with --warehouse, a pull takes a --sql or --file and a target");
+    if (query === undefined) throw badPullOption("with --warehouse, a pull takes a --sql or --file and a target");
     return await withWarehouse(values, stopped, async (lake) => {
       const result = await lake.sql`${query}`.pull(target, options);
       if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
@@ -116,7 +116,7 @@ async function readQuery({ sql, file, param }: PullValues, stopped: AbortSignal)
     { text: sql, file, ...(param && { param }) },
     stopped,
   );
-  if (others.length > 0) throw bad(`a pull takes one query; there are ${others.length + 1}`);
+  if (others.length > 0) throw badPullOption(`a pull takes one query; there are ${others.length + 1}`);
   return toFragment(statement!, param ?? new Map());
 }
 

@@ -1,5 +1,5 @@
 import { nameOf, readings } from "../catalog/names.ts";
-import { expectTable, type ExploreOptions, KIND, look, NAMED, ROWS, SIZE } from "../catalog/relation.ts";
+import { expectTable, type ExploreOptions, KIND, NAMED, queryCatalog, ROWS, SIZE } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
@@ -83,7 +83,7 @@ export async function describeTable(
   checkCall("describe the table", options, {});
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name !== "string") throw notATable(table);
-  const found = await look<Described>(find, DESCRIBE, [readings(name)], options);
+  const found = await queryCatalog<Described>(find, DESCRIBE, [readings(name)], options);
   const { columns, ...facts } = await expectTable(find, "describe", name, found[0]);
   const { elapsed } = found[OUTCOME];
   const draw = (rows: readonly ColumnInfo[]) => drawDescription(facts, rows, elapsed);

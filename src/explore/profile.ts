@@ -1,4 +1,4 @@
-import { type ExploreOptions, look } from "../catalog/relation.ts";
+import { type ExploreOptions, queryCatalog } from "../catalog/relation.ts";
 import { brackets, columnsOf, plannedRows, readOnly, type Source, sourceOf } from "../catalog/source.ts";
 import { countText } from "../core/text.ts";
 import { barsPicture, cellText } from "../draw/cell.ts";
@@ -240,6 +240,6 @@ export async function chooseRows(tx: FindSession, source: Source, most: number |
 async function rowsOf(tx: FindSession, { text: from }: Source, most: number): Promise<number> {
   const estimate = await plannedRows(tx, from);
   if (estimate <= most || estimate > COUNTED_UNTIL) return estimate;
-  const [counted] = await look<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
+  const [counted] = await queryCatalog<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
   return counted!.n;
 }

@@ -1,5 +1,5 @@
 import { parsePattern } from "../catalog/names.ts";
-import { IS_USERS, KIND, kindIs, look } from "../catalog/relation.ts";
+import { IS_USERS, KIND, kindIs, queryCatalog } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText, sizeText } from "../core/text.ts";
 import { elapsedText } from "../draw/table.ts";
@@ -120,7 +120,7 @@ export async function listObjects(
   if (schema !== null && !inSchemas) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run \\${command} ${argument}: a ${noun} is in no schema`);
   }
-  const found = await look<Record<string, unknown>>(find, sql, inSchemas ? [schema, name] : [name]);
+  const found = await queryCatalog<Record<string, unknown>>(find, sql, inSchemas ? [schema, name] : [name]);
   const { elapsed } = found[OUTCOME];
   const fields = fieldsFor(types);
   return {

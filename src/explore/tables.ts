@@ -1,5 +1,14 @@
 import { parsePattern } from "../catalog/names.ts";
-import { type ExploreOptions, IS_USERS, KIND, kindIs, look, ROWS, SIZE, type TableKind } from "../catalog/relation.ts";
+import {
+  type ExploreOptions,
+  IS_USERS,
+  KIND,
+  kindIs,
+  queryCatalog,
+  ROWS,
+  SIZE,
+  type TableKind,
+} from "../catalog/relation.ts";
 import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { checkCall } from "../sql/options.ts";
@@ -51,7 +60,7 @@ export async function listTables(
 ): Promise<ListingParts<TableInfo>> {
   checkCall("list the tables", options, {});
   const { schema, name } = parsePattern(pattern);
-  const found = await look<TableInfo>(find, TABLES, [schema, name], options);
+  const found = await queryCatalog<TableInfo>(find, TABLES, [schema, name], options);
   const { elapsed } = found[OUTCOME];
   return { rows: found, fields: TABLE_FIELDS, elapsed, facts: {}, draw: (rows) => drawTables(rows, elapsed) };
 }
@@ -105,7 +114,7 @@ const SCHEMA_FIELDS = fieldsFor({
 /** Lists schemas from the catalog in one round trip; see `Lakebase.schemas`. */
 export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<ListingParts<SchemaInfo>> {
   checkCall("list the schemas", options, {});
-  const found = await look<SchemaInfo>(find, SCHEMAS, [], options);
+  const found = await queryCatalog<SchemaInfo>(find, SCHEMAS, [], options);
   const { elapsed } = found[OUTCOME];
   return { rows: found, fields: SCHEMA_FIELDS, elapsed, facts: {}, draw: (rows) => drawSchemas(rows, elapsed) };
 }

@@ -5,7 +5,7 @@
  * are split into smaller ones.
  */
 
-import { look } from "../../catalog/relation.ts";
+import { queryCatalog } from "../../catalog/relation.ts";
 import { plannedRows } from "../../catalog/source.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { both, type Pair } from "./sides.ts";
@@ -129,7 +129,7 @@ interface Scope {
 /** Has the server add up the hashes of the rows in each bucket. */
 async function sums(find: FindSession, table: HashedTable, { bits, within }: Scope): Promise<readonly Sum[]> {
   const [condition, values] = within === undefined ? ["", []] : isIn(table, within);
-  return await look<Sum>(
+  return await queryCatalog<Sum>(
     find,
     `SELECT ${bucketOf(table, bits)} AS bucket, pg_catalog.count(*) AS rows,
       pg_catalog.sum(${table.content})::pg_catalog.text AS sum FROM ${table.from} ${condition} GROUP BY 1`,

@@ -1,4 +1,4 @@
-import { type ExploreOptions, IS_USERS, KIND, kindIs, look } from "../../catalog/relation.ts";
+import { type ExploreOptions, IS_USERS, KIND, kindIs, queryCatalog } from "../../catalog/relation.ts";
 import { countText } from "../../core/text.ts";
 import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import { checkCall } from "../../sql/options.ts";
@@ -258,7 +258,7 @@ export async function diffSchemas(
     sides,
     stop,
     SETTINGS,
-    async (tx) => await both(tx, async (find) => [...await look<SchemaObject>(find, OBJECTS)]),
+    async (tx) => await both(tx, async (find) => [...await queryCatalog<SchemaObject>(find, OBJECTS)]),
   );
   stop.succeeded();
   const rows = compareObjects(objects);

@@ -1,4 +1,4 @@
-import { look } from "../../catalog/relation.ts";
+import { queryCatalog } from "../../catalog/relation.ts";
 import { readOnly } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import type { FindSession } from "../../sql/run.ts";
@@ -39,7 +39,7 @@ export async function onBoth<T>(
   settings: Readonly<Record<string, string>>,
   work: (tx: Pair<FindSession>) => Promise<T>,
 ): Promise<T> {
-  checkServers(await both(sides, async ({ find }) => (await look<Server>(find, SERVER, [], { signal }))[0]!));
+  checkServers(await both(sides, async ({ find }) => (await queryCatalog<Server>(find, SERVER, [], { signal }))[0]!));
   const wanted = { ...TEXT_SETTINGS, ...settings };
   const [before, after] = [await sides.before.find(), await sides.after.find()];
   return await readOnly(

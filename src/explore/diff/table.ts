@@ -1,5 +1,5 @@
 import { nameOf, readings } from "../../catalog/names.ts";
-import { expectTable, KIND, look, NAMED, type Relation } from "../../catalog/relation.ts";
+import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { Fragment } from "../../sql/fragment.ts";
 import type { FindSession } from "../../sql/run.ts";
@@ -75,7 +75,7 @@ export async function findTable(tx: Pair<FindSession>, table: string | Fragment)
 }
 
 async function found(tx: FindSession, action: string, name: string, names: readonly string[]): Promise<Found> {
-  const [row] = await look<Found>(tx, TABLE, [names]);
+  const [row] = await queryCatalog<Found>(tx, TABLE, [names]);
   return await expectTable(tx, action, name, row);
 }
 

@@ -6,7 +6,7 @@ import { outputSql } from "../../catalog/source.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { BUILT_IN, isBuiltIn } from "../../core/type_names.ts";
 import type { PullFormat } from "../formats/file_format.ts";
-import { bad, type PullOptions } from "../pull/options.ts";
+import { badPullOption, type PullOptions } from "../pull/options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
 /** The format in which the server writes the rows. */
@@ -71,13 +71,13 @@ export function partitionColumns(
   const keys = keysOf(source.columns);
   const found = names.map((name) => {
     if (keys.includes(name)) return keys.indexOf(name);
-    throw bad(
+    throw badPullOption(
       `${optionName("partitionBy")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
     );
   });
   const columns = source.columns.filter((_, index) => !found.includes(index));
   if (columns.length === 0) {
-    throw bad(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
+    throw badPullOption(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
   }
   return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
 }

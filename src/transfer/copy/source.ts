@@ -1,5 +1,5 @@
 import { nameOf, onlyReading, readings } from "../../catalog/names.ts";
-import { expectTable, KIND, kindIs, look, NAMED, type Relation } from "../../catalog/relation.ts";
+import { expectTable, KIND, kindIs, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { describedColumns, TABLE_COLUMNS, type TableColumns } from "../../catalog/table_columns.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { firstWord } from "../../core/sql_text.ts";
@@ -99,7 +99,7 @@ export async function findSource(
   if (name === undefined) {
     return { statement: compile(what as Fragment), relation: undefined };
   }
-  const [found] = await look<RelationRow>(find, NAME, [readings(name)], options);
+  const [found] = await queryCatalog<RelationRow>(find, NAME, [readings(name)], options);
   // SELECT reads the one row of a sequence.
   const { name: relation, plain, columns } = found?.kind === "sequence"
     ? found

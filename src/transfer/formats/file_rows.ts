@@ -34,7 +34,7 @@ export function fileName(source: unknown): string {
 }
 
 /** The error for a feature of a valid file that is not supported here. */
-export class NotTakenOver extends Error {}
+export class UnsupportedFeature extends Error {}
 
 /** Creates the error for a file that can't be read. */
 export function unreadable(name: string, problem: string, cause?: unknown): LakebaseError {
@@ -119,7 +119,7 @@ const UNKNOWN_TYPE = /^Unrecognized type: "(?!NONE|undefined)(\w+)"/;
 export function asUnreadable(name: string, error: unknown): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const problem = error instanceof Error ? error.message : String(error);
-  if (error instanceof NotTakenOver) return unreadable(name, problem);
+  if (error instanceof UnsupportedFeature) return unreadable(name, problem);
   const unknown = UNKNOWN_TYPE.exec(problem)?.[1];
   if (unknown !== undefined) {
     return unreadable(

@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib";
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
-import { bad } from "./options.ts";
+import { badLoadOption } from "./options.ts";
 import { peek } from "./peek.ts";
 import type { Readable } from "./readable.ts";
 import { unzstd } from "./zstd.ts";
@@ -65,7 +65,7 @@ async function unpacked(
   chunks: AsyncIterable<Uint8Array>,
   close: () => Promise<void>,
 ): Promise<LoadBytes> {
-  const peeked = await peek(chunks, enough(SIGNATURE_BYTES));
+  const peeked = await peek(chunks, untilBytes(SIGNATURE_BYTES));
   const signature = signatureOf(joinBytes(peeked.head));
   const foreign = FOREIGN.get(signature);
   if (foreign !== undefined) {
@@ -88,7 +88,7 @@ async function unpacked(
 }
 
 /** A condition for `peek`: reads on until this many bytes have arrived. */
-export function enough(bytes: number): (chunk: Uint8Array) => boolean {
+export function untilBytes(bytes: number): (chunk: Uint8Array) => boolean {
   let seen = 0;
   return (chunk) => (seen += chunk.length) < bytes;
 }
@@ -127,7 +127,7 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
   for await (const chunk of source) {
     if (chunk instanceof Uint8Array) yield chunk;
     else if (typeof chunk === "string") yield encoder.encode(chunk);
-    else {throw bad(
+    else {throw badLoadOption(
         `the stream gave ${chunk === null ? "null" : `a ${typeof chunk}`}; with a format it must give bytes`,
       );}
   }

@@ -10,7 +10,15 @@ import type { LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { typeOfField } from "./infer.ts";
-import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
+import {
+  badData,
+  badLoadOption,
+  listedColumns,
+  type LoadOptions,
+  type Refuse,
+  renamed,
+  type SourceOptions,
+} from "./options.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, namesOf } from "./table.ts";
 
 /** Opens an Arrow or Parquet file by its path, a stream of Arrow, or a Parquet file of a store. */
@@ -55,7 +63,7 @@ export async function openArrowRows(
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   };
   try {
-    return new Columnar({ name: "the query", size: undefined, totalRows, refuse: bad }, typed, options);
+    return new Columnar({ name: "the query", size: undefined, totalRows, refuse: badLoadOption }, typed, options);
   } catch (error) {
     await file[Symbol.asyncDispose]();
     throw error;
@@ -72,10 +80,10 @@ export function columnsIncoming(columns: Columns, options: LoadOptions): Incomin
   }));
   const file = {
     columns: found,
-    copy: (choice: CopyChoice) => copyRows({ batches: (read) => chosenColumns(batch, read) }, choice, bad),
+    copy: (choice: CopyChoice) => copyRows({ batches: (read) => chosenColumns(batch, read) }, choice, badLoadOption),
     [Symbol.asyncDispose]: async () => {},
   };
-  return new Columnar({ name: "the columns", size: undefined, refuse: bad }, file, options);
+  return new Columnar({ name: "the columns", size: undefined, refuse: badLoadOption }, file, options);
 }
 
 async function* chosenColumns(batch: Batch, read: readonly number[]): AsyncGenerator<Batch, void, void> {
@@ -190,7 +198,7 @@ function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly
   return wanted.map((column) => {
     const index = columns.findIndex((found) => found.name === column);
     if (index !== -1) return index;
-    throw bad(
+    throw badLoadOption(
       `${name} has no column ${JSON.stringify(column)}; it has: ${columns.map((found) => found.name).join(", ")}`,
     );
   });

@@ -6,7 +6,7 @@ import { badFile } from "./bytes.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
-import { bad, badData, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
+import { badData, badLoadOption, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
 import type { Readable } from "./readable.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
@@ -64,7 +64,7 @@ async function filesOf(
   const files: DataFile[] = [];
   for (const place of places) {
     for (const file of await findFiles(place, await opening.filesOf(place), signal)) {
-      if (seen.has(file.path)) throw bad(`the list of files has ${file.path} twice`);
+      if (seen.has(file.path)) throw badLoadOption(`the list of files has ${file.path} twice`);
       seen.add(file.path);
       files.push(file);
     }

@@ -1,6 +1,6 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
-import { badFile, enough, type LoadBytes } from "./bytes.ts";
+import { badFile, type LoadBytes, untilBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
 import { RewrittenRecords, withPoint } from "./delimited_records.ts";
 import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
@@ -16,7 +16,7 @@ import {
 } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
-import { bad, badData, listedColumns, renamed, type SourceOptions } from "./options.ts";
+import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import { peek, type Peeked } from "./peek.ts";
 import {
   BY_OPTION,
@@ -38,7 +38,7 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 /** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
-  const start = await peek(bytes.chunks, enough(BYTE_ORDER_MARK.length));
+  const start = await peek(bytes.chunks, untilBytes(BYTE_ORDER_MARK.length));
   const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
   const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
   const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
@@ -351,7 +351,7 @@ class Delimited implements Incoming {
 
   #checkDialect(): void {
     const { quotes, delimiter, quote } = this.#dialect;
-    if (quotes && delimiter === quote) throw bad(`delimiter and quote are both ${JSON.stringify(quote)}`);
+    if (quotes && delimiter === quote) throw badLoadOption(`delimiter and quote are both ${JSON.stringify(quote)}`);
   }
 
   #readSample(head: Uint8Array): FileRecord[] {
@@ -369,9 +369,11 @@ class Delimited implements Incoming {
   #names(): readonly string[] | undefined {
     const { columns, index } = this.#options;
     if (!this.#header) {
-      if (index !== undefined) throw bad("index is for a file with a header, whose first column has no name");
+      if (index !== undefined) throw badLoadOption("index is for a file with a header, whose first column has no name");
       if (columns !== undefined && listedColumns(this.#options) === undefined) {
-        throw bad(`columns renames columns, and ${this.name} has no header that names any; list all of them: [...]`);
+        throw badLoadOption(
+          `columns renames columns, and ${this.name} has no header that names any; list all of them: [...]`,
+        );
       }
       return listedColumns(this.#options);
     }
@@ -388,7 +390,9 @@ class Delimited implements Incoming {
     const listed = listedColumns(this.#options) !== undefined;
     if (index !== undefined) {
       if (names[0] !== "") {
-        throw bad(`index is for a first column without a name; that of ${this.name} is ${JSON.stringify(names[0])}`);
+        throw badLoadOption(
+          `index is for a first column without a name; that of ${this.name} is ${JSON.stringify(names[0])}`,
+        );
       }
       if (index === "drop") names.shift();
       else names[0] = index;

@@ -1,4 +1,4 @@
-import { bad } from "./options.ts";
+import { badLoadOption } from "./options.ts";
 
 /** A glob, split at its first wildcard. */
 export interface Glob {
@@ -53,7 +53,7 @@ function alternatives(glob: string): string[] {
       else for (const one of braces[1]!.split(",")) next.push(text.replace(braces[0], () => one));
     }
     if (done.length + next.length > MOST_ALTERNATIVES) {
-      throw bad(
+      throw badLoadOption(
         `${glob.slice(0, 100)} has more than ${MOST_ALTERNATIVES.toLocaleString("en-US")} alternatives in braces`,
       );
     }

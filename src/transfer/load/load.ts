@@ -10,7 +10,7 @@ import { type Meter, startMeter } from "../progress.ts";
 import { Stores } from "../stores.ts";
 import { loadError, type LoadFailure } from "./error.ts";
 import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incoming } from "./incoming.ts";
-import { bad, checkLoadOptions, type LoadOptions } from "./options.ts";
+import { badLoadOption, checkLoadOptions, type LoadOptions } from "./options.ts";
 import { LoadResult } from "./result.ts";
 import { openSource } from "./source.ts";
 import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./table.ts";
@@ -211,7 +211,7 @@ async function placeFor(
   if (columns.every(({ generated }) => !generated)) {
     return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
   }
-  if (own === "") throw bad(`${table.quoted} computes every column that the file has`);
+  if (own === "") throw badLoadOption(`${table.quoted} computes every column that the file has`);
   const all = columns.map(({ name }) => quoteName(name)).join(", ");
   const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
   const temporary = `pg_temp.${name}`;

@@ -144,9 +144,9 @@ const OF_CSV = ["quote", "escape"] as const;
  * @throws {LakebaseError} `BAD_PARAMETER` for a wrong option, with its value and the allowed values.
  */
 export function checkLoadOptions(options: LoadOptions): LoadOptions {
-  const checked = checkEach(options, CHECKS, optionText({ create: true }), bad);
+  const checked = checkEach(options, CHECKS, optionText({ create: true }), badLoadOption);
   if (options.types !== undefined && !options.create) {
-    throw bad(`${optionName("types")} is for ${optionText({ create: true })}`);
+    throw badLoadOption(`${optionName("types")} is for ${optionText({ create: true })}`);
   }
   return checked;
 }
@@ -157,11 +157,13 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
   if (format === "tsv") {
     const name = OF_CSV.find((name) => options[name] !== undefined);
     if (name === undefined) return;
-    throw bad(`${optionName(name)} is for CSV; tabs with quotes are ${optionText({ format: "csv", delimiter: "\t" })}`);
+    throw badLoadOption(
+      `${optionName(name)} is for CSV; tabs with quotes are ${optionText({ format: "csv", delimiter: "\t" })}`,
+    );
   }
   const found = OF_TEXT.find((name) => options[name] !== undefined);
   const what = format === undefined ? "rows have none" : `a file of format "${format}" has none`;
-  if (found !== undefined) throw bad(`${optionName(found)} is for CSV and TSV; ${what}`);
+  if (found !== undefined) throw badLoadOption(`${optionName(found)} is for CSV and TSV; ${what}`);
 }
 
 /**
@@ -182,13 +184,15 @@ export function renamed(
   if (columns === undefined) return names;
   if (isList(columns)) {
     if (columns.length === names.length) return columns;
-    throw bad(`${source} has ${names.length} columns, and the option ${optionName("columns")} names ${columns.length}`);
+    throw badLoadOption(
+      `${source} has ${names.length} columns, and the option ${optionName("columns")} names ${columns.length}`,
+    );
   }
   for (const name of Object.keys(columns)) {
     if (names.includes(name)) continue;
     const near = closest(name, names);
     const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-    throw bad(
+    throw badLoadOption(
       `the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${source} does not have; ${hint}`,
     );
   }
@@ -205,7 +209,7 @@ export function listedColumns({ columns }: LoadOptions): readonly string[] | und
 }
 
 /** Makes the error for a load that can't begin. */
-export function bad(state: string, cause?: unknown): LakebaseError {
+export function badLoadOption(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot load: ${state}`, { cause });
 }
 

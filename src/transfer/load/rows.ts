@@ -6,7 +6,15 @@ import { CopyTextWriter } from "../copy/text_writer.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
-import { bad, badData, listedColumns, type LoadOptions, type Refuse, renamed, type SourceOptions } from "./options.ts";
+import {
+  badData,
+  badLoadOption,
+  listedColumns,
+  type LoadOptions,
+  type Refuse,
+  renamed,
+  type SourceOptions,
+} from "./options.ts";
 import { peek, type Peeked } from "./peek.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./table.ts";
 import { valueText } from "./value.ts";
@@ -103,7 +111,7 @@ class Rows implements Incoming {
   constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
     this.name = kind.file ?? "the rows";
     this.size = kind.size;
-    this.refuse = kind.file === undefined ? bad : badData;
+    this.refuse = kind.file === undefined ? badLoadOption : badData;
     this.#peeked = peeked;
     this.#sample = peeked.head.flat();
     this.#kind = kind;

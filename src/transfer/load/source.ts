@@ -21,7 +21,7 @@ import { openDelimited } from "./delimited.ts";
 import { isGlob } from "./glob.ts";
 import type { Incoming } from "./incoming.ts";
 import { openJson, openNdjson } from "./ndjson.ts";
-import { bad, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
+import { badLoadOption, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
 import { peek } from "./peek.ts";
 import { HERE, type Readable, storedFiles, unreadableFile } from "./readable.ts";
 import { openRows } from "./rows.ts";
@@ -65,12 +65,12 @@ export async function openSource(
     return await openRows(iterable, options);
   }
   const found = source === null ? "null" : isSource ? "an object" : `a ${typeof source}`;
-  throw bad(`the source is ${found}; it must be rows, a file's path, or a stream of bytes with { format }`);
+  throw badLoadOption(`the source is ${found}; it must be rows, a file's path, or a stream of bytes with { format }`);
 }
 
 async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
   checkFormatOptions(options, undefined);
-  if (options.format !== undefined) throw bad("format is for files and streams of bytes; columns are none");
+  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes; columns are none");
   const { columnsIncoming } = await import("./columnar.ts");
   return columnsIncoming(columns, options);
 }
@@ -85,7 +85,7 @@ async function openQuery(
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
   checkFormatOptions(options, undefined);
-  if (options.format !== undefined) throw bad("format is for files and streams of bytes; a query is none");
+  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes; a query is none");
   const rows = await query[EXACT_ROWS](signal);
   if (!(rows instanceof ArrowRows)) return await openRows(rows, options, "text");
   const { openArrowRows } = await import("./columnar.ts"); // of a warehouse, so reading does not wait for this writing
@@ -99,7 +99,7 @@ function isPlace(source: unknown): source is string | URL {
 function pathOf(place: string | URL): string {
   if (typeof place === "string") return place;
   if (place.protocol === "file:") return fileURLToPath(place);
-  throw bad(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
+  throw badLoadOption(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
 }
 
 /** Whether a path means several files: a folder, or a glob that is not the name of a file. */
@@ -143,7 +143,7 @@ async function openPart(
 }
 
 function expectDataset({ partitions }: LoadOptions): void {
-  if (partitions !== undefined) throw bad("partitions is for the files of a folder, a glob or a list");
+  if (partitions !== undefined) throw badLoadOption("partitions is for the files of a folder, a glob or a list");
 }
 
 async function openNamed(path: string, files: Readable, options: LoadOptions): Promise<Incoming> {
@@ -158,7 +158,7 @@ async function openInput(options: LoadOptions): Promise<Incoming> {
   expectDataset(options);
   const { format } = options;
   if (format === undefined) {
-    throw bad(`standard input has no extension; name its format: ${optionText({ format: "csv" })}`);
+    throw badLoadOption(`standard input has no extension; name its format: ${optionText({ format: "csv" })}`);
   }
   checkFormatOptions(options, format);
   if (format === "parquet") throw unseekable("-", "write it to a file first");
@@ -203,7 +203,7 @@ async function openColumnarAs(...how: Parameters<typeof OpenColumnar>): Promise<
 }
 
 function unseekable(path: string, instead: string): LakebaseError {
-  return bad(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
+  return badLoadOption(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
 }
 
 const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
@@ -245,7 +245,7 @@ async function openStreamAs(
   options: LoadOptions,
 ): Promise<Incoming> {
   if (format === "parquet") {
-    throw bad("a Parquet file is read from its end, so it can't be a stream; write it to a file first");
+    throw badLoadOption("a Parquet file is read from its end, so it can't be a stream; write it to a file first");
   }
   const bytes = await openStream(source);
   if (format !== "arrow") return await openText(format, bytes, options);
@@ -257,7 +257,7 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
   const rows = async function* () {
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
-        throw bad(
+        throw badLoadOption(
           `the stream gives bytes; name their format: ${optionText({ format: "csv" })} or another of ${
             LOAD_FORMATS.join(", ")
           }`,
@@ -308,5 +308,5 @@ function unknownFormat(path: string): LakebaseError {
   const hint = near === undefined
     ? `name its format: ${optionText({ format: "csv" })} or another of ${LOAD_FORMATS.join(", ")}`
     : `did you mean .${near}?`;
-  return bad(`${path}: ${found}; ${hint}`);
+  return badLoadOption(`${path}: ${found}; ${hint}`);
 }

@@ -1,12 +1,12 @@
 import { fold, nameOf, readings } from "../../catalog/names.ts";
-import { expectTable, KIND, look, NAMED, type Relation } from "../../catalog/relation.ts";
+import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, run } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
-import { bad, type Refuse } from "./options.ts";
+import { badLoadOption, type Refuse } from "./options.ts";
 
 /** A column that can be loaded. */
 export interface LoadColumn {
@@ -68,12 +68,12 @@ export function tableName(table: string | Fragment): string {
     return name;
   }
   const what = table instanceof Fragment ? "a query" : table === null ? "null" : `a ${typeof table}`;
-  throw bad(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
+  throw badLoadOption(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
 }
 
 /** Finds a table by its name; `undefined` if there is none. */
 export async function findTable(find: FindSession, name: string, stops: StopOptions): Promise<LoadTable | undefined> {
-  const [table] = await look<LoadTable>(find, FIND, [readings(name)], stops);
+  const [table] = await queryCatalog<LoadTable>(find, FIND, [readings(name)], stops);
   return table;
 }
 
@@ -143,7 +143,7 @@ export function namesOf(source: string, given: readonly string[], names: readonl
 }
 
 /** Names from the option `columns`. */
-export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: bad };
+export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: badLoadOption };
 
 /**
  * The table's columns for a source's values.

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../core/errors.ts";
 import { encodeValue, temporalType } from "../../sql/parameter.ts";
-import { bad } from "./options.ts";
+import { badLoadOption } from "./options.ts";
 import type { LoadColumn } from "./table.ts";
 
 /**
@@ -44,7 +44,7 @@ function encoded(value: unknown, name: () => string): string | null {
     return Buffer.isBuffer(text) ? `\\x${text.toString("hex")}` : text;
   } catch (error) {
     if (!(error instanceof LakebaseError)) throw error;
-    throw bad(error.message.replace(/^Cannot run the query: /, ""), error.cause);
+    throw badLoadOption(error.message.replace(/^Cannot run the query: /, ""), error.cause);
   }
 }
 
@@ -55,6 +55,6 @@ function jsonText(value: object, name: () => string): string | null {
   try {
     return JSON.stringify(value);
   } catch (cause) {
-    throw bad(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
+    throw badLoadOption(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
   }
 }

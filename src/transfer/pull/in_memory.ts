@@ -9,7 +9,7 @@ import { isSet } from "../columns/value.ts";
 import { ENCODERS } from "../formats/encode.ts";
 import { startMeter } from "../progress.ts";
 import { type FindVolumes, Stores, volumesOfSession } from "../stores.ts";
-import { bad, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
+import { badPullOption, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
 import { PullResult } from "./result.ts";
 import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
 
@@ -72,9 +72,9 @@ export async function pullBatches(
   const started = performance.now();
   const checked = checkPullOptions(options);
   const found = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
-  if (found !== undefined) throw bad(`${found} is for rows that a COPY reads, and these are ${what}`);
+  if (found !== undefined) throw badPullOption(`${found} is for rows that a COPY reads, and these are ${what}`);
   const plan = planTarget(target, checked);
-  if (plan.folder) throw bad(`${what} go into a file; a folder is for a table or a query of Postgres`);
+  if (plan.folder) throw badPullOption(`${what} go into a file; a folder is for a table or a query of Postgres`);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked);
   const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumes, stop.signal));
@@ -121,7 +121,9 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
   return (names ?? keys).map((name) => {
     const index = keys.indexOf(name);
     if (index !== -1) return { index, column: columns[index]! };
-    throw bad(`${optionName("columns")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`);
+    throw badPullOption(
+      `${optionName("columns")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
+    );
   });
 }
 

@@ -88,7 +88,7 @@ const FORMAT_OPTIONS: readonly (readonly [formats: readonly PullFormat[], names:
  * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
  */
 export function checkPullOptions(options: PullOptions): PullOptions {
-  return checkEach(options, CHECKS, optionText({ format: "csv" }), bad);
+  return checkEach(options, CHECKS, optionText({ format: "csv" }), badPullOption);
 }
 
 /** Refuses options that have no effect with the format. */
@@ -97,7 +97,7 @@ export function checkFormatOptions(options: PullOptions, format: PullFormat): vo
     // `gzip: false` is right for every format.
     const found = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
     if (found === undefined || formats.includes(format)) continue;
-    throw bad(`${optionName(found)} is for ${formats.join(", ")}; the format is ${format}`);
+    throw badPullOption(`${optionName(found)} is for ${formats.join(", ")}; the format is ${format}`);
   }
 }
 
@@ -109,10 +109,12 @@ export function checkFolderOptions(options: PullOptions, target: unknown, isFold
   const found = FOLDER_OPTIONS.find((name) => options[name] !== undefined);
   if (!isFolder && found !== undefined) {
     const instead = typeof target === "string" ? `${target.replace(/\.[^./]*$/, "")}/` : "trips/";
-    throw bad(`${optionName(found)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`);
+    throw badPullOption(
+      `${optionName(found)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`,
+    );
   }
   if (options.partitionBy === undefined || options.parallel === undefined || options.parallel === 1) return;
-  throw bad(
+  throw badPullOption(
     `${optionName("partitionBy")} has the server sort the rows, on one connection; leave ${
       quotedOption("parallel")
     } out`,
@@ -120,6 +122,6 @@ export function checkFolderOptions(options: PullOptions, target: unknown, isFold
 }
 
 /** Makes the error for a pull that can't begin. */
-export function bad(state: string, cause?: unknown): LakebaseError {
+export function badPullOption(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot pull: ${state}`, { cause });
 }

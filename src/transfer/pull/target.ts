@@ -10,7 +10,7 @@ import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_forma
 import { Stores } from "../stores.ts";
 import { openFileTarget, writeAll } from "./file_target.ts";
 import { PullFolder } from "./folder.ts";
-import { bad, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
+import { badPullOption, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
 import { openStoredFile } from "./stored_target.ts";
 
 /** The target of a pull: the path or URL of a file, a stream, or `-` for standard output. */
@@ -62,14 +62,14 @@ export interface TargetPlan {
 export function planTarget(target: PullTarget, options: PullOptions): TargetPlan {
   const path = target instanceof URL ? pathOf(target) : target;
   if (typeof path !== "string" && !(path instanceof WritableStream)) {
-    throw bad(
+    throw badPullOption(
       `the target is ${
         path === null || path === undefined ? String(path) : `a ${typeof path}`
       }; it must be a path, a WritableStream or "-"`,
     );
   }
   if (typeof path === "string" && (path === "" || path.includes("\0"))) {
-    throw bad(`the target is ${JSON.stringify(path)}, which is not a path`);
+    throw badPullOption(`the target is ${JSON.stringify(path)}, which is not a path`);
   }
   const folder = typeof path === "string" && path.endsWith("/");
   checkFolderOptions(options, path, folder);
@@ -78,7 +78,7 @@ export function planTarget(target: PullTarget, options: PullOptions): TargetPlan
   const packed = named !== undefined && /\.gz$/i.test(named);
   const format = options.format ?? formatOf(named, packed);
   const text = format !== "arrow" && format !== "parquet";
-  if (packed && !text) throw bad(`${format} is not compressed as a whole; leave out .gz`);
+  if (packed && !text) throw badPullOption(`${format} is not compressed as a whole; leave out .gz`);
   return { target: path, format, gzip: options.gzip ?? packed, folder };
 }
 
@@ -117,7 +117,7 @@ const STANDARD_OUTPUT: Sink = {
 };
 
 function streamSink(stream: WritableStream<Uint8Array>): Sink {
-  if (stream.locked) throw bad("the stream is locked: something else writes to it");
+  if (stream.locked) throw badPullOption("the stream is locked: something else writes to it");
   const writer = stream.getWriter();
   return {
     name: "the stream",
@@ -134,7 +134,7 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
 function formatOf(path: string | undefined, packed: boolean): PullFormat {
   const formats = FILE_FORMATS.join(", ");
   if (path === undefined) {
-    throw bad(
+    throw badPullOption(
       `the target has no name that shows the format; give ${optionText({ format: "csv" })} or another of ${formats}`,
     );
   }
@@ -145,11 +145,15 @@ function formatOf(path: string | undefined, packed: boolean): PullFormat {
   const hint = near === undefined
     ? `use one of ${formats}, or give ${optionText({ format: "csv" })}`
     : `did you mean .${near}?`;
-  throw bad(`${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is not a known format; ${hint}`);
+  throw badPullOption(
+    `${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is not a known format; ${hint}`,
+  );
 }
 
 function pathOf(url: URL): string {
-  if (url.protocol !== "file:") throw bad(`the target is a URL of ${url.protocol}; give a path or a file: URL`);
+  if (url.protocol !== "file:") {
+    throw badPullOption(`the target is a URL of ${url.protocol}; give a path or a file: URL`);
+  }
   return fileURLToPath(url);
 }
 
@@ -199,7 +203,7 @@ export async function openSinks(
     return fileSinks([await openTarget(target, signal, store)]);
   }
   if (parallel === undefined) {
-    throw bad(`${target} means several files; give their number with ${optionText({ parallel: 2 })}`);
+    throw badPullOption(`${target} means several files; give their number with ${optionText({ parallel: 2 })}`);
   }
   await refuseLeftovers(target, parallel, store);
   const sinks: Sink[] = [];

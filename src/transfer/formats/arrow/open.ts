@@ -17,9 +17,9 @@ import {
   FileBytes,
   fileName,
   type FileRows,
-  NotTakenOver,
   type RandomAccess,
   unreadable,
+  UnsupportedFeature,
 } from "../file_rows.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
@@ -270,7 +270,7 @@ const ENDIANNESS = 4;
  * Checks the version and the byte order, which Arrow's reader ignores.
  *
  * @param bytes The message with the schema, or the footer of a file.
- * @throws {NotTakenOver} If the values are big-endian or the version is newer than V5.
+ * @throws {UnsupportedFeature} If the values are big-endian or the version is newer than V5.
  */
 export function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): void {
   const buffer = new ByteBuffer(bytes);
@@ -282,7 +282,9 @@ export function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): vo
   const version = field(root, VERSION);
   const found = version === undefined ? 0 : buffer.readInt16(version);
   if (found > NEWEST) {
-    throw new NotTakenOver(`it is of version V${found + 1} of Arrow's format; up to V${NEWEST + 1} can be read here`);
+    throw new UnsupportedFeature(
+      `it is of version V${found + 1} of Arrow's format; up to V${NEWEST + 1} can be read here`,
+    );
   }
   const type = field(root, HEADER_TYPE);
   if (kind === "message" && (type === undefined || buffer.readUint8(type) !== IS_SCHEMA)) return;
@@ -290,6 +292,6 @@ export function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): vo
   if (schema === undefined) return;
   const endianness = field(buffer.__indirect(schema), ENDIANNESS);
   if (endianness !== undefined && buffer.readInt16(endianness) === BIG) {
-    throw new NotTakenOver("it is big-endian; write it on, or for, a little-endian machine");
+    throw new UnsupportedFeature("it is big-endian; write it on, or for, a little-endian machine");
   }
 }

@@ -2,7 +2,7 @@ import zlib from "node:zlib";
 import type { ColumnMetaData, CompressionCodec, PageHeader } from "npm:hyparquet@^1.33.0";
 import { parquetHeader } from "npm:hyparquet@^1.33.0/src/column.js";
 import { compressors } from "npm:hyparquet-compressors@^1.1.2";
-import { NotTakenOver, type RandomAccess } from "../file_rows.ts";
+import { type RandomAccess, UnsupportedFeature } from "../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
 import { countOf, MOST_BYTES, type Storage, type ValueReader, valueReader, type Values } from "./page_values.ts";
 
@@ -159,7 +159,7 @@ export class ChunkReader {
 
   #countListed(count: number): number {
     if (count <= MOST_LISTED) return count;
-    throw new NotTakenOver(`it has a page of ${count} values; pages of up to ${MOST_LISTED} can be read here`);
+    throw new UnsupportedFeature(`it has a page of ${count} values; pages of up to ${MOST_LISTED} can be read here`);
   }
 
   #inside(bytes: Uint8Array, from: number, length: number): Uint8Array {
@@ -172,7 +172,7 @@ export class ChunkReader {
   #unpack(bytes: Uint8Array, size: number): Uint8Array {
     if (size < 0 || size > MOST_BYTES) {
       const found = size < 0 ? "more than 2 GB" : `${(size / 1e9).toFixed(1)} GB`;
-      throw new NotTakenOver(`it has a page of ${found}; pages of up to 1 GB can be read here`);
+      throw new UnsupportedFeature(`it has a page of ${found}; pages of up to 1 GB can be read here`);
     }
     const unpacked = plain(unpack(this.#codec, bytes, size));
     if (unpacked.length !== size) throw new Error(`it has a page of ${unpacked.length} bytes that should be ${size}`);
@@ -253,6 +253,6 @@ function unpack(codec: CompressionCodec, bytes: Uint8Array, size: number): Uint8
     case "LZ4_RAW":
       return compressors[codec]!(bytes, size);
     default:
-      throw new NotTakenOver(`it is packed with ${codec ?? "an unknown compression"}, which can't be read here`);
+      throw new UnsupportedFeature(`it is packed with ${codec ?? "an unknown compression"}, which can't be read here`);
   }
 }

@@ -18,7 +18,7 @@ import {
 import type { SchemaElement } from "npm:hyparquet@^1.33.0";
 import { CellProblem } from "../../columns/binary/decoder.ts";
 import { isSet } from "../../columns/value.ts";
-import { NotTakenOver } from "../file_rows.ts";
+import { UnsupportedFeature } from "../file_rows.ts";
 import type { Dense } from "./row_reader.ts";
 
 /** Values in Arrow's memory layout. */
@@ -54,7 +54,7 @@ const MOST_DIGITS = 131_072;
  * Chooses the conversion of a column by its logical type, or else by its older converted type (LogicalTypes.md).
  *
  * @param duration The column's type in the Arrow schema, if it is a duration there.
- * @throws {NotTakenOver} If the column is an unsupported decimal.
+ * @throws {UnsupportedFeature} If the column is an unsupported decimal.
  */
 export function conversionOf(element: SchemaElement, name: string, duration: DataType | undefined): Conversion {
   const { logical_type: logical, converted_type: converted, type, type_length: width } = element;
@@ -198,7 +198,7 @@ function decimal(element: SchemaElement, name: string): Conversion {
   const { logical_type: logical, type, type_length: width = 0 } = element;
   const { precision, scale = 0 } = logical?.type === "DECIMAL" ? logical : element;
   if (precision === undefined || precision < 1 || precision > MOST_DIGITS || Math.abs(scale) > precision + 1000) {
-    throw new NotTakenOver(
+    throw new UnsupportedFeature(
       `column ${JSON.stringify(name)} is a decimal with the precision ${precision} and the scale ${scale}`,
     );
   }
@@ -209,7 +209,7 @@ function decimal(element: SchemaElement, name: string): Conversion {
   if (type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY") {
     return { type: arrow, convert: (values, present) => byteDecimals(values, present, words) };
   }
-  throw new NotTakenOver(`column ${JSON.stringify(name)} is a decimal in the form of ${type}`);
+  throw new UnsupportedFeature(`column ${JSON.stringify(name)} is a decimal in the form of ${type}`);
 }
 
 function wholeDecimals(values: Dense, words: number): ArrowValues {

@@ -4,7 +4,14 @@ import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
 import { CellProblem } from "../../columns/binary/decoder.ts";
 import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
-import { asUnreadable, FileBytes, type FileRows, NotTakenOver, type RandomAccess, unreadable } from "../file_rows.ts";
+import {
+  asUnreadable,
+  FileBytes,
+  type FileRows,
+  type RandomAccess,
+  unreadable,
+  UnsupportedFeature,
+} from "../file_rows.ts";
 import { ARROW_SCHEMA } from "./schema.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type Node, type ReadSchema, readSchema } from "./read_schema.ts";
@@ -194,7 +201,7 @@ function inColumn<T>({ name }: StoredColumn, work: () => T): T {
   const named = (error: unknown): never => {
     if (error instanceof LakebaseError) throw error;
     const message = `column "${name}": ${error instanceof Error ? error.message : String(error)}`;
-    throw error instanceof NotTakenOver ? new NotTakenOver(message) : new Error(message, { cause: error });
+    throw error instanceof UnsupportedFeature ? new UnsupportedFeature(message) : new Error(message, { cause: error });
   };
   try {
     const result = work();

@@ -3,7 +3,7 @@ import { byteStreamSplit } from "npm:hyparquet@^1.33.0/src/encoding.js";
 import { readVarInt } from "npm:hyparquet@^1.33.0/src/thrift.js";
 import type { ParquetType } from "npm:hyparquet@^1.33.0";
 import { joinBytes } from "../../../core/bytes.ts";
-import { NotTakenOver } from "../file_rows.ts";
+import { UnsupportedFeature } from "../file_rows.ts";
 import { HybridReader } from "./hybrid_reader.ts";
 
 /** Numbers in their stored type. */
@@ -246,7 +246,7 @@ function decodeAll(encoding: string, storage: Storage, bytes: Uint8Array, most: 
       return deltaBytes(reader, prefixes, count, storage);
     }
     default:
-      throw new NotTakenOver(`it has the encoding ${encoding}, which can't be read here`);
+      throw new UnsupportedFeature(`it has the encoding ${encoding}, which can't be read here`);
   }
 }
 
@@ -273,7 +273,7 @@ function deltaBytes(
   const lengths = prefixes.map((prefix, at) => prefix + suffixes[at]!);
   const total = lengths.reduce((sum, length) => sum + length, 0);
   if (total > MOST_BYTES) {
-    throw new NotTakenOver(`its values are ${total} bytes; a page of ${MOST_BYTES} can be read here`);
+    throw new UnsupportedFeature(`its values are ${total} bytes; a page of ${MOST_BYTES} can be read here`);
   }
   const bytes = new Uint8Array(total);
   const starts = new Int32Array(count);

@@ -1,6 +1,6 @@
 import { type DataType, Field, List, Map_, Struct } from "npm:apache-arrow@^21.2.0";
 import type { SchemaElement, SchemaTree } from "npm:hyparquet@^1.33.0";
-import { NotTakenOver } from "../file_rows.ts";
+import { UnsupportedFeature } from "../file_rows.ts";
 import type { StoredColumn } from "./chunk_reader.ts";
 import { type Conversion, conversionOf } from "./conversion.ts";
 
@@ -123,7 +123,7 @@ class SchemaReader {
     const { element, path } = tree;
     const name = path.join(".");
     if (element.type === undefined) {
-      throw new NotTakenOver(
+      throw new UnsupportedFeature(
         `column ${JSON.stringify(path[0])} has a struct without fields (${name}), which Postgres can't represent`,
       );
     }

@@ -1,6 +1,6 @@
 import { Data } from "npm:apache-arrow@^21.2.0";
 import { problemAt } from "../../columns/binary/decoder.ts";
-import { NotTakenOver } from "../file_rows.ts";
+import { UnsupportedFeature } from "../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
 import { countOf, part, type StoredNumbers, type Values } from "./page_values.ts";
 import type { Node } from "./read_schema.ts";
@@ -182,7 +182,7 @@ function dense(values: readonly Values[], { type, width }: StoredColumn): Dense 
 function denseBytes(values: readonly (Values & { kind: "bytes" })[], count: number): Dense {
   const total = values.reduce((sum, { lengths }) => lengths.reduce((sum, length) => sum + length, sum), 0);
   if (total > 2 ** 31 - 1) {
-    throw new NotTakenOver(`a row has ${(total / 1e9).toFixed(1)} GB; up to 2 GB can be read here`);
+    throw new UnsupportedFeature(`a row has ${(total / 1e9).toFixed(1)} GB; up to 2 GB can be read here`);
   }
   const out = new Uint8Array(total);
   const offsets = new Int32Array(count + 1);
