@@ -44,7 +44,7 @@ Examples:
   lakebase query --local --format csv --output squares.csv 'SELECT n, n * n AS square FROM generate_series(1, 1000) AS n'
   echo 'CREATE TEMP TABLE zones (name text); TABLE zones' | lakebase query --local
   lakebase query --local --format json 'SELECT now() AS time, ARRAY[1, 2] AS list'
-  lakebase query --local --warehouse 'Serverless Starter Warehouse' --catalog main 'SELECT count(*) AS tables FROM information_schema.tables'`;
+  lakebase query --local --warehouse 'Serverless Starter Warehouse' 'SELECT count(*) FROM information_schema.tables'`;
 
 /** Sets up `lakebase query`. */
 export function configure(command: Command, stopped: AbortSignal): void {

@@ -66,7 +66,9 @@ export function isDrawnFromText(oid: number, parse: TypeParser): boolean {
 }
 
 const MOMENTS = ["timestamptz", "timestamptz[]"];
-const TIMES = /^(date|timestamp|timestamptz|interval|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
+/** The types whose text depends on a setting. A composite type, a domain or an enumeration may hold any of them. */
+const DATES = /^(date|timestamp|timestamptz|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
+const INTERVALS = /^(interval|record)(\[\])?$/;
 
 /**
  * Returns an error if a statement has set a date or interval style that the parsers would misread: a month could be taken
@@ -83,18 +85,22 @@ export function unreadableStyle(
 ): LakebaseError | undefined {
   const dates = reported?.get("DateStyle") ?? "ISO";
   const intervals = reported?.get("IntervalStyle") ?? "postgres";
-  if (styled === "none" || dates.startsWith("ISO") && (styled === "dates" || intervals === "postgres")) {
-    return undefined;
-  }
-  const field = fields.find(({ dataTypeID }) => {
-    const type = typeName(dataTypeID);
-    return styled === "dates" ? MOMENTS.includes(type) : TIMES.test(type) || !isBuiltIn(dataTypeID);
-  });
-  if (field === undefined) return undefined;
-  const [setting, found] = dates.startsWith("ISO") ? ["IntervalStyle", intervals] : ["DateStyle", dates];
+  if (styled === "none") return undefined;
+  const find = (depends: RegExp) =>
+    fields.find(({ dataTypeID }) => {
+      const type = typeName(dataTypeID);
+      return styled === "dates" ? MOMENTS.includes(type) : depends.test(type) || !isBuiltIn(dataTypeID);
+    });
+  const dated = dates.startsWith("ISO") ? undefined : find(DATES);
+  if (dated !== undefined) return misread(dated.name, "DateStyle", dates);
+  const spanned = styled === "dates" || intervals === "postgres" ? undefined : find(INTERVALS);
+  return spanned === undefined ? undefined : misread(spanned.name, "IntervalStyle", intervals);
+}
+
+function misread(column: string, setting: string, found: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot read the column "${field.name}": a statement has set ${setting} to "${found}"; RESET ${setting}, or select the ` +
+    `Cannot read the column "${column}": a statement has set ${setting} to "${found}"; RESET ${setting}, or select the ` +
       "value as text with to_char() or ::text",
   );
 }

@@ -49,7 +49,8 @@ const TYPES: Record<string, { oid: number; cast?: (parameter: string, type: stri
   // DECIMAL alone is DECIMAL(10,0)
   DECIMAL: {
     oid: 1700,
-    cast: (parameter, type) => `${parameter}::numeric${type.includes("(") ? type.replace(/^\w+/, "") : "(10,0)"}`,
+    cast: (parameter, type) =>
+      `${parameter}::pg_catalog.numeric${type.includes("(") ? type.replace(/^\w+/, "") : "(10,0)"}`,
   },
   DATE: { oid: 1082 },
   TIMESTAMP: { oid: 1184 },
