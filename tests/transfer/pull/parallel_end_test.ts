@@ -15,7 +15,7 @@ import {
 } from "./parallel_support.ts";
 
 /** The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word. */
-const LOST = /terminat|ECONNRESET/;
+const LOST = /terminat|ECONNRESET|the server ended the connection/;
 
 serverTest("a connection that is lost ends all of it, with the reason", async (db) => {
   await using big = await bigTable(db, "lost_half_way", 1500);
