@@ -521,7 +521,7 @@ test("connect() says so when the endpoint is unknown to the credentials service"
   local.faults.workspace("POST *", { status: 404, message: "endpoint id not found" });
   const { error } = await failure(settings());
   assert.equal(error.code, "ENDPOINT_NOT_FOUND", error.message);
-  assert.match(error.message, /credentials.*endpoint id not found/);
+  assert.match(error.message, /it is not in the workspace; its branch may have been deleted/);
 });
 
 for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {

@@ -10,4 +10,6 @@ Deno.test("deno task test runs each test file once: in a suite, or by itself", a
     loaded.push(...[...folders.matchAll(/"([^"]+)"/g)].map(([, folder]) => `tests/${folder}`));
   }
   assert.deepEqual(left.toSorted(), loaded.toSorted());
+  // Deno ignores nothing in a folder of which the command names a file as well.
+  assert.match(tasks.test, /--ignore=\S+ tests$/);
 });
