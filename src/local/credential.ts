@@ -20,17 +20,22 @@ export type Refusal = "not a JWT" | "expired" | "not ours";
 
 /** Mints and verifies the credentials for the Postgres port. */
 export class CredentialIssuer {
-  readonly #keys: Promise<{ publicKey: CryptoKey; privateKey: CryptoKey }> = generateKeyPair("ES256");
+  readonly #keys: { publicKey: CryptoKey; privateKey: CryptoKey };
   readonly #issuer: string;
 
-  /** `issuer` names the workspace; credentials of other issuers are refused. */
-  constructor(issuer: string) {
+  private constructor(issuer: string, keys: { publicKey: CryptoKey; privateKey: CryptoKey }) {
     this.#issuer = issuer;
+    this.#keys = keys;
+  }
+
+  /** `issuer` names the workspace; credentials of other issuers are refused. */
+  static async create(issuer: string): Promise<CredentialIssuer> {
+    return new CredentialIssuer(issuer, await generateKeyPair("ES256"));
   }
 
   /** A signed token with the claims. */
   async mint(claims: Claims): Promise<string> {
-    const { privateKey } = await this.#keys;
+    const { privateKey } = this.#keys;
     const { role, endpoints, issuedAt, expiresAt, readOnly } = claims;
     return await new SignJWT({ endpoints, scope: readOnly ? "read" : "all", typ: "database" })
       .setProtectedHeader({ alg: "ES256", typ: "JWT", kid: "local" })
@@ -45,7 +50,7 @@ export class CredentialIssuer {
   /** The claims of a token at the time `now`, or the reason why it is refused. */
   async verify(token: string, now: Date): Promise<Claims | Refusal> {
     if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return "not a JWT";
-    const { publicKey } = await this.#keys;
+    const { publicKey } = this.#keys;
     try {
       const { payload } = await jwtVerify(token, publicKey, { currentDate: now, issuer: this.#issuer });
       return claimsOf(payload);

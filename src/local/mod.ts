@@ -192,7 +192,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
   const { authority, database } = await startFoundation(options, workspace, roles);
   stack.defer(() => database.close());
   const identities = new Identities(user, servicePrincipals);
-  const credentials = new CredentialIssuer("lakebase-local");
+  const credentials = await CredentialIssuer.create("lakebase-local");
   const now = (): Date => new Date(Date.now() + faults.clockOffset);
   const faults: Faults = new Faults({
     now,

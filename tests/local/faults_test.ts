@@ -61,12 +61,18 @@ Deno.test("faults.workspace() answers with any status and body", async () => {
 Deno.test("faults.workspace() can delay the real answer", async () => {
   faults.workspace("GET /api/2.0/postgres/*", { delay: 200, times: 1 });
   const answered: number[] = [];
-  const calls = [0, 1].map(async (index) => {
+  const ask = async (index: number) => {
     const { name } = await (await call(local, `GET ${ENDPOINT}`)).json();
     answered.push(index);
     return name;
-  });
-  assert.deepEqual(await Promise.all(calls), [local.env["LAKEBASE_ENDPOINT"], local.env["LAKEBASE_ENDPOINT"]]);
+  };
+  const asked = local.requests.length;
+  const first = ask(0);
+  await eventually("the first call has arrived", () => local.requests.length > asked);
+  assert.deepEqual(await Promise.all([first, ask(1)]), [
+    local.env["LAKEBASE_ENDPOINT"],
+    local.env["LAKEBASE_ENDPOINT"],
+  ]);
   assert.deepEqual(answered, [1, 0]);
   faults.workspace("GET *", { delay: 1, status: 503, times: 1 });
   const refused = await call(local, `GET ${ENDPOINT}`);

@@ -44,7 +44,7 @@ const PARAMETERS = [
 /** A statement, and what Postgres is given. */
 const TRANSLATIONS: [string, string][] = [
   ["SELECT :a, :a + 1", "SELECT $1, $1 + 1"],
-  ["SELECT :d", "SELECT ($1::numeric(5, 2))"],
+  ["SELECT :d", "SELECT ($1::pg_catalog.numeric(5, 2))"],
   ["SELECT :b", "SELECT (pg_catalog.convert_to($1, 'UTF8'))"],
   ["SELECT ':a' || $$:a$$ || E'\\':a' -- :a\n/* :a */", "SELECT ':a' || $$:a$$ || E'\\':a' -- :a\n/* :a */"],
   ["SELECT a::int, f(x := 1), b[1:2]", "SELECT a::int, f(x := 1), b[1:2]"],
