@@ -59,7 +59,7 @@ Deno.test({
     const held = `class Held {
       [Symbol.for("Jupyter.display")]() {
         let sent = false;
-        const hold = () => sent ? Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15) : queueMicrotask(hold);
+        const hold = () => sent ? Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60) : queueMicrotask(hold);
         queueMicrotask(hold);
         return { get "text/plain"() { sent = true; return "x".repeat(200_000); } };
       }
