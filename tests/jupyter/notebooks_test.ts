@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { stripVTControlCharacters } from "node:util";
 import { installedKernel } from "../kernel/support.ts";
 import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
 import { type Cell, type Notebook, type Output, textOf } from "../support/notebook.ts";
@@ -46,7 +47,7 @@ function stable(output: Output): string {
   const text = output.output_type === "stream"
     ? [output.text ?? ""].flat().join("")
     : textOf(output, "text/plain") ?? "";
-  return `${output.output_type}: ${text}`
+  return stripVTControlCharacters(`${output.output_type}: ${text}`) // colors depend on NO_COLOR
     .replace(/\d+(\.\d+)? (ms|s)\b/g, "TIME")
     .replace(/ep-local-\w+\.localhost/g, "BRANCH.localhost")
     .replace(/localhost:\d+/g, "localhost:PORT")
