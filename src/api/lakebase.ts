@@ -522,9 +522,9 @@ export class Lakebase implements Queryable, AsyncDisposable {
    * import assert from "node:assert/strict";
    *
    * await using db = await connect({ local: true });
-   * await using copy = await db.branch({ name: "try-it", ttl: 3600 });
-   * assert.equal(copy.name, "try-it");
-   * assert.equal((await db.branches()).find(({ name }) => name === "try-it")?.parent, "production");
+   * await using copy = await db.branch({ name: "sketch", ttl: 3600 });
+   * assert.equal(copy.name, "sketch");
+   * assert.equal((await db.branches()).find(({ name }) => name === "sketch")?.parent, "production");
    * ```
    */
   async branch(options: BranchOptions = {}): Promise<Branch> {
