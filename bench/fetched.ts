@@ -13,7 +13,14 @@ import { gunzipSync } from "node:zlib";
 import { startLocal } from "../src/local/mod.ts";
 
 const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname);
-const UPSTREAM = (Deno.env.get("NPM_CONFIG_REGISTRY") ?? "https://registry.npmjs.org").replace(/\/$/, "");
+const UPSTREAM = (Deno.env.get("NPM_CONFIG_REGISTRY") ?? await npmRegistry()).trim().replace(/\/$/, "");
+
+/** The registry that npm is set to. */
+async function npmRegistry(): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command("npm", { args: ["config", "get", "registry"] }).output();
+  if (!success) throw new Error(`npm names no registry: ${new TextDecoder().decode(stderr)}; set NPM_CONFIG_REGISTRY`);
+  return new TextDecoder().decode(stdout);
+}
 
 /** A registry that passes everything on and keeps the size of each answer. */
 class CountingRegistry implements AsyncDisposable {

@@ -45,7 +45,7 @@ export interface WorkspaceLakehouseOptions extends LakehouseOptions {
 
 const isName = [(value: unknown) => typeof value === "string" && value.trim() !== "", "a name"] as const;
 const CHECKS: OptionChecks<Omit<LakehouseOptions, "signal">> = { warehouse: isName, catalog: isName, schema: isName };
-const any = [() => true, ""] as const; // checked with the other settings
+const checkedLater = [() => true, ""] as const; // with the other settings
 
 /**
  * Finds a SQL warehouse of the workspace, without a Lakebase. With one, use `db.lakehouse()`. A warehouse that is stopped is
@@ -65,7 +65,13 @@ const any = [() => true, ""] as const; // checked with the other settings
  * ```
  */
 export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promise<Lakehouse> {
-  const checks = { ...CHECKS, profile: any, workspace: any, envFile: any, local: any };
+  const checks = {
+    ...CHECKS,
+    profile: checkedLater,
+    workspace: checkedLater,
+    envFile: checkedLater,
+    local: checkedLater,
+  };
   const { warehouse, catalog, schema, signal, ...where } = checkCall("open the lakehouse", options, checks);
   const [{ readWorkspaceSettings }, { openWorkspace }] = await Promise.all([
     import("../settings/read_settings.ts"),

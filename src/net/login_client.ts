@@ -172,8 +172,9 @@ class LookupSocket extends net.Socket {
     this.#plain = plain;
   }
 
-  // deno-lint-ignore no-explicit-any -- net.Socket declares five overloads; pg uses this one
-  override connect(...[port, host]: any[]): this {
+  /** Of the overloads of `net.Socket`, `pg` calls the one with a port and a host. */
+  override connect(...parameters: unknown[]): this {
+    const [port, host] = parameters as [number, string];
     if (this.#plain) keepOnLoopback(this, host);
     return super.connect(destination(host, port, this.#lookup));
   }

@@ -1,7 +1,8 @@
 import { optionText } from "../../core/errors.ts";
 import { cellText, cellWriter } from "../columns/cell_text.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
-import { cellEncoder, CopyBinary } from "../columns/binary/encoder.ts";
+import { cellEncoder } from "../columns/binary/encoder.ts";
+import { CopyBinary } from "../copy/binary_writer.ts";
 import { CopyBytes, type RefuseCell } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
 

@@ -1,7 +1,8 @@
 import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
 import type { ArrowRows } from "../../sql/fragment.ts";
-import { BINARY_HEADER, hasBinaryForm } from "../columns/binary/encoder.ts";
+import { hasBinaryForm } from "../columns/binary/encoder.ts";
+import { BINARY_HEADER } from "../copy/binary_writer.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";
 import { type CopyChoice, type CopyColumn, type CopyRows, copyRows } from "../formats/copy_rows.ts";

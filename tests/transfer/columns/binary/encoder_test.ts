@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import type { ColumnType } from "../../../../src/transfer/columns/batch.ts";
-import { hasBinaryForm } from "../../../../src/transfer/columns/binary/encoder.ts";
+import type { ColumnData, ColumnType } from "../../../../src/transfer/columns/batch.ts";
+import { cellEncoder, hasBinaryForm } from "../../../../src/transfer/columns/binary/encoder.ts";
+import { CopyBinary } from "../../../../src/transfer/copy/binary_writer.ts";
 import { columnsIncoming } from "../../../../src/transfer/load/columnar.ts";
 import type { LoadColumn, LoadTable } from "../../../../src/transfer/load/table.ts";
 import { errorOf } from "../../../support/queries.ts";
@@ -98,6 +99,20 @@ const FORMS: [type: ColumnType, oid: number, target: string, binary: boolean][] 
   [{ kind: "list", element: { kind: "int32" } }, 23, "integer", false],
   [{ kind: "list", element: { kind: "list", element: { kind: "int32" } } }, 1007, "integer[]", false],
 ];
+
+Deno.test("a value that its type can't hold is refused with its row and column, in a list too", () => {
+  const times = { name: "t", type: TIMESTAMP, length: 1, nullCount: 0, values: BigInt64Array.of(-(2n ** 62n)) };
+  const list = { ...times, type: { kind: "list", element: TIMESTAMP } as const, values: new Uint8Array() };
+  const refuse = (row: number, column: number, state: string) => new Error(`row ${row}, column ${column} ${state}`);
+  const write = (data: ColumnData, oid: number) => () => {
+    const out = new CopyBinary(refuse, 2, 1024);
+    out.null();
+    cellEncoder(data, oid)(0, out);
+  };
+  const message = /^row 1, column 1 has \d+-\d\d-\d\d .* BC, which a timestamp of Postgres can't hold/;
+  assert.throws(write(times, 1114), { message });
+  assert.throws(write({ ...list, offsets: Int32Array.of(0, 1), child: times }, 1115), { message });
+});
 
 Deno.test("a column is sent in binary only where its values stay what they are", () => {
   for (const [type, oid, target, binary] of FORMS) {
