@@ -1,3 +1,4 @@
+import { optionText } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import type { LocalOptions } from "../local/mod.ts";
 import { type EnvFile, readEnvFile } from "./dotenv.ts";
@@ -181,7 +182,9 @@ function localByVariable(options: ConnectOptions, variables: Variables): Found<L
     ? SERVERS.map((name) => variables.get(name)?.origin).find((origin) => origin?.source === "environment")
     : { source: "option", name: option } as const;
   if (origin.source === ".env" && server !== undefined) {
-    const cure = "Set local: false, or remove it from the file";
+    const cure = `Remove it from the file, or turn .env off with ${
+      optionText({ envFile: false }, "envFile: false")
+    } (LAKEBASE_ENV_FILE=)`;
     throw badSetting(
       `${describeOrigin(origin)} wants a database on this machine, and ${
         describeOrigin(server)
