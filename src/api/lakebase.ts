@@ -1,4 +1,4 @@
-import type { Pool } from "npm:@types/pg@^8.11.0";
+import type { Pool } from "npm:@types/pg@8.23.1";
 import type { CredentialCache } from "../auth/credential.ts";
 import type { Endpoint } from "../auth/endpoint.ts";
 import type { Workspace } from "../auth/workspace.ts";

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Branch, BranchOptions } from "../api/branch.ts";
 import type { Listing } from "../api/listing.ts";
 import { DISPLAY } from "../draw/notebook.ts";

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Lakebase } from "../api/lakebase.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { printableJson } from "../core/text.ts";
 import { readVolumePath } from "../core/volume_path.ts";
 import { DISPLAY } from "../draw/notebook.ts";

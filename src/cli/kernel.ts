@@ -1,4 +1,4 @@
-import { type Command, Option } from "npm:commander@^15.1.0";
+import { type Command, Option } from "npm:commander@15.1.0";
 import { LakebaseError } from "../core/errors.ts";
 import { print } from "./output.ts";
 

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { LOAD_FORMATS } from "../transfer/formats/file_format.ts";
 import { badLoadOption, type LoadOptions } from "../transfer/load/options.ts";
 import {

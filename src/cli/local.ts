@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "npm:commander@^15.1.0";
+import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { LakebaseError } from "../core/errors.ts";
 import { late } from "../core/late.ts";
 import { names } from "./connection.ts";

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "npm:commander@^15.1.0";
+import { Command, CommanderError } from "npm:commander@15.1.0";
 import config from "../../deno.json" with { type: "json" };
 import { EXIT } from "./errors.ts";
 import { print } from "./output.ts";

@@ -1,4 +1,4 @@
-import { type Command, Option } from "npm:commander@^15.1.0";
+import { type Command, Option } from "npm:commander@15.1.0";
 import type { Fragment } from "../sql/fragment.ts";
 import { FILE_FORMATS } from "../transfer/formats/file_format.ts";
 import { badPullOption, checkFormatOptions, type PullOptions } from "../transfer/pull/options.ts";

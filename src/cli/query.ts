@@ -1,4 +1,4 @@
-import { type Command, Option } from "npm:commander@^15.1.0";
+import { type Command, Option } from "npm:commander@15.1.0";
 import { SESSION } from "../api/lakebase.ts";
 import { badParameter } from "../sql/parameter.ts";
 import {

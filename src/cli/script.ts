@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "npm:commander@^15.1.0";
+import { InvalidArgumentError } from "npm:commander@15.1.0";
 import { closest } from "../core/closest.ts";
 import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { Fragment, type Statement, textStatement } from "../sql/fragment.ts";

@@ -1,4 +1,4 @@
-import { type Command, Option } from "npm:commander@^15.1.0";
+import { type Command, Option } from "npm:commander@15.1.0";
 import { DISPLAY } from "../draw/notebook.ts";
 import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./connection.ts";
 import { print } from "./output.ts";

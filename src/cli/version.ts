@@ -1,4 +1,4 @@
-import type { Command } from "npm:commander@^15.1.0";
+import type { Command } from "npm:commander@15.1.0";
 import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, withDatabase } from "./connection.ts";
 import { print } from "./output.ts";
 

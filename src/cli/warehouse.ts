@@ -1,4 +1,4 @@
-import type { Command } from "npm:commander@^15.1.0";
+import type { Command } from "npm:commander@15.1.0";
 import { ENGINE, type Lakehouse, lakehouse } from "../api/lakehouse.ts";
 import { until } from "../sql/stop.ts";
 import { badParameter } from "../sql/parameter.ts";

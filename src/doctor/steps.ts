@@ -1,4 +1,4 @@
-import pgPackage from "npm:pg@^8.23.0/package.json" with { type: "json" };
+import pgPackage from "npm:pg@8.23.1/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
 import { BranchApi, branchId, branchOf } from "../auth/branch.ts";
 import { type Credential, CredentialCache, mintCredential } from "../auth/credential.ts";

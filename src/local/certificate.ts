@@ -1,7 +1,7 @@
 import { generateKeyPair, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
-// @ts-types="npm:@types/node-forge@^1.3.0"
-import forge from "npm:node-forge@^1.4.0";
+// @ts-types="npm:@types/node-forge@1.3.14"
+import forge from "npm:node-forge@1.4.3";
 
 /** A certificate and its private key, both PEM. */
 export interface Certificate {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type pg from "npm:pg@^8.23.0";
+import type pg from "npm:pg@8.23.1";
 import { ApiError } from "./api_error.ts";
 import { identifier, literal } from "./session_settings.ts";
 

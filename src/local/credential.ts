@@ -1,4 +1,4 @@
-import { type CryptoKey, generateKeyPair, type JWTPayload, jwtVerify, SignJWT } from "npm:jose@^6.2.0";
+import { type CryptoKey, generateKeyPair, type JWTPayload, jwtVerify, SignJWT } from "npm:jose@6.2.17";
 import { ApiError, invalid } from "./api_error.ts";
 
 /** The claims of a database credential. */

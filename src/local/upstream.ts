@@ -1,5 +1,5 @@
 import { connect as connectSocket, type Socket } from "node:net";
-import pg from "npm:pg@^8.23.0";
+import pg from "npm:pg@8.23.1";
 import { concatBytes } from "../core/bytes.ts";
 import { Connection } from "./connection.ts";
 import { copyDatabase } from "./copy_database.ts";

@@ -1,6 +1,6 @@
 import net from "node:net";
-// @ts-types="npm:@types/pg@^8.11.0"
-import pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import pg from "npm:pg@8.23.1";
 import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";

@@ -7,8 +7,8 @@
 import type { Buffer } from "node:buffer";
 import { EventEmitter } from "node:events";
 import type net from "node:net";
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 
 /** The connection below a client: the messages of the protocol as events. */
 export interface Connection extends EventEmitter {

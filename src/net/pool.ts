@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-// @ts-types="npm:@types/pg@^8.11.0"
-import pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import pg from "npm:pg@8.23.1";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";

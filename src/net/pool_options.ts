@@ -1,5 +1,5 @@
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 import type { CredentialCache } from "../auth/credential.ts";
 import { checkTakesSettings } from "../settings/host.ts";
 import type { Lookup } from "./dns.ts";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 import { destination, type Lookup } from "./dns.ts";
 import { backendOf, connectionOf, runningQuery } from "./pg_internals.ts";
 import { askForTls } from "./tls.ts";

@@ -7,8 +7,8 @@
 import process from "node:process";
 import { parentPort } from "node:worker_threads";
 
-type Vega = typeof import("npm:vega@^5.33.1");
-type VegaLite = typeof import("npm:vega-lite@^5.23.0");
+type Vega = typeof import("npm:vega@5.33.1");
+type VegaLite = typeof import("npm:vega-lite@5.23.0");
 
 /** A drawn chart, or why there is none. */
 export type DrawnSvg = { svg: string } | { failure: string };
@@ -63,5 +63,5 @@ const SILENT = {
 /** A library that Vega loads, but does not use here, prints a warning for Node's developers. */
 async function load(): Promise<[Vega, VegaLite]> {
   (process as unknown as { noDeprecation: boolean }).noDeprecation = true;
-  return await Promise.all([import("npm:vega@^5.33.1"), import("npm:vega-lite@^5.23.0")]);
+  return await Promise.all([import("npm:vega@5.33.1"), import("npm:vega-lite@5.23.0")]);
 }

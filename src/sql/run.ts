@@ -1,5 +1,5 @@
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
 import { Description, settleEmptyArrays } from "./description.ts";
 import type { Exchange } from "./exchange.ts";

@@ -1,5 +1,5 @@
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 import type { FileStore } from "../core/file_store.ts";
 import type { Origin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";

@@ -1,5 +1,5 @@
-// @ts-types="npm:@types/pg@^8.11.0"
-import type pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
 import { queryError } from "./failure.ts";
 import { isOpenTransaction } from "./run.ts";

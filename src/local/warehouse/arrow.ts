@@ -23,7 +23,7 @@ import {
   Struct,
   TimestampMicrosecond,
   Utf8,
-} from "npm:apache-arrow@^21.2.0";
+} from "npm:apache-arrow@21.2.0";
 import type { ChunkEncoder } from "./result.ts";
 import type { WarehouseType } from "./types.ts";
 import {

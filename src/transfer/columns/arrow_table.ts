@@ -23,7 +23,7 @@ import {
   TimestampMicrosecond,
   Uint32,
   Utf8,
-} from "npm:apache-arrow@^21.2.0";
+} from "npm:apache-arrow@21.2.0";
 import { LakebaseError } from "../../core/errors.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { type Batch, type BatchColumn, type ColumnData, type ColumnType, words } from "./batch.ts";

@@ -1,4 +1,4 @@
-import type { Table } from "npm:apache-arrow@^21.2.0";
+import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { late } from "../../core/late.ts";

@@ -1,5 +1,5 @@
-// @ts-types="npm:@types/pg@^8.11.0"
-import pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import pg from "npm:pg@8.23.1";
 import { suggestName } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
 import { outputSql } from "../../catalog/source.ts";

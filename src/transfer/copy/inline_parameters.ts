@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
-// @ts-types="npm:@types/pg@^8.11.0"
-import pg from "npm:pg@^8.23.0";
+// @ts-types="npm:@types/pg@8.23.1"
+import pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../../core/errors.ts";
 import { type SqlToken, sqlTokens } from "../../core/sql_text.ts";
 import { type Description, settleEmptyArrays } from "../../sql/description.ts";

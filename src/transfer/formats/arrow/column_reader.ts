@@ -12,7 +12,7 @@ import {
   type Time,
   type Timestamp,
   Type,
-} from "npm:apache-arrow@^21.2.0";
+} from "npm:apache-arrow@21.2.0";
 import type { ColumnData, ColumnType } from "../../columns/batch.ts";
 import { problemAt } from "../../columns/binary/decoder.ts";
 import { isSet } from "../../columns/value.ts";

@@ -1,4 +1,4 @@
-import { type Data, type Field, Type } from "npm:apache-arrow@^21.2.0";
+import { type Data, type Field, Type } from "npm:apache-arrow@21.2.0";
 import type { ColumnData } from "../../columns/batch.ts";
 import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
 import { valueReader } from "../../columns/value.ts";

@@ -5,8 +5,8 @@ import {
   type Data,
   RecordBatchReader,
   type Schema,
-} from "npm:apache-arrow@^21.2.0";
-import { ByteBuffer } from "npm:flatbuffers@^25.1.24";
+} from "npm:apache-arrow@21.2.0";
+import { ByteBuffer } from "npm:flatbuffers@25.9.23";
 import { joinBytes } from "../../../core/bytes.ts";
 import type { LakebaseError } from "../../../core/errors.ts";
 import type { Batch } from "../../columns/batch.ts";

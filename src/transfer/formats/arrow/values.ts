@@ -13,7 +13,7 @@ import {
   type Timestamp,
   TimeUnit,
   Type,
-} from "npm:apache-arrow@^21.2.0";
+} from "npm:apache-arrow@21.2.0";
 import type { ColumnType } from "../../columns/batch.ts";
 import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
 import type { ColumnReader, Values } from "./column_reader.ts";

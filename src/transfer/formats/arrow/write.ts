@@ -1,4 +1,4 @@
-import { Message, RecordBatchFileWriter, type Schema } from "npm:apache-arrow@^21.2.0";
+import { Message, RecordBatchFileWriter, type Schema } from "npm:apache-arrow@21.2.0";
 import { arrowSchema, checkTimes, recordBatch } from "../../columns/arrow_table.ts";
 import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext } from "../encode.ts";

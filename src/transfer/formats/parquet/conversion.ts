@@ -14,8 +14,8 @@ import {
   Timestamp,
   TimeUnit,
   Utf8,
-} from "npm:apache-arrow@^21.2.0";
-import type { SchemaElement } from "npm:hyparquet@^1.33.0";
+} from "npm:apache-arrow@21.2.0";
+import type { SchemaElement } from "npm:hyparquet@1.33.0";
 import { CellProblem } from "../../columns/binary/decoder.ts";
 import { isSet } from "../../columns/value.ts";
 import { UnsupportedFeature } from "../file_rows.ts";

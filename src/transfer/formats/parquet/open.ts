@@ -1,5 +1,5 @@
-import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@^21.2.0";
-import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@^1.33.0";
+import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@21.2.0";
+import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@1.33.0";
 import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
 import { CellProblem } from "../../columns/binary/decoder.ts";

@@ -1,4 +1,4 @@
-import { Data } from "npm:apache-arrow@^21.2.0";
+import { Data } from "npm:apache-arrow@21.2.0";
 import { problemAt } from "../../columns/binary/decoder.ts";
 import { UnsupportedFeature } from "../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";

@@ -41,7 +41,7 @@
  */
 
 import zlib from "node:zlib";
-import { RecordBatchStreamWriter } from "npm:apache-arrow@^21.2.0";
+import { RecordBatchStreamWriter } from "npm:apache-arrow@21.2.0";
 import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
 import { fieldsOf } from "../../../sql/result.ts";
