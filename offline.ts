@@ -9,6 +9,7 @@
 
 import "./mod.ts";
 import "./src/cli/main.ts";
+import "./src/core/spans.ts";
 import "./src/kernel/main.ts";
 import "./src/local/mod.ts";
 import "./src/local/database_worker.ts";

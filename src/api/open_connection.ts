@@ -2,6 +2,7 @@ import { CredentialCache, mintCredential } from "../auth/credential.ts";
 import { confirmHost, type Endpoint, findEndpoint, isFullName } from "../auth/endpoint.ts";
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { isTraced, traced } from "../core/trace.ts";
 import { runSteps } from "../doctor/checkup.ts";
 import { CheckState } from "../doctor/steps.ts";
 import { announceWaiting } from "../draw/notices.ts";
@@ -15,7 +16,17 @@ import { makeListing } from "./listing.ts";
 
 /** {@linkcode openParts} as a connection. */
 export async function openConnection(read: ReadSettings): Promise<Lakebase> {
-  return new Lakebase(await openParts(read));
+  return new Lakebase(await (isTraced() ? openInSpan(read) : openParts(read)));
+}
+
+function openInSpan(read: ReadSettings): Promise<LakebaseParts> {
+  const { host: address, port, database: namespace } = read.settings;
+  const server = { system: "postgresql" as const, namespace, address, port };
+  return traced({ name: "connect", server }, async (span) => {
+    const parts = await openParts(read);
+    span.reached(parts.pool.server);
+    return parts;
+  });
 }
 
 /** Finds the server, logs in, wakes the compute and gives what a new connection is made of. */

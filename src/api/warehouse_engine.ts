@@ -1,6 +1,7 @@
 import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { late } from "../core/late.ts";
+import { isTraced, traced } from "../core/trace.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
@@ -149,7 +150,10 @@ export class WarehouseEngine {
       return { columns: columns.map((column, at) => ({ ...column, name: fields[at]!.key })), batches, rows };
     };
     const all = { ...stops, ...options };
-    return await pullBatches("rows of a SQL warehouse", open, target, all, () => this.#volumes);
+    const pulling = () => pullBatches("rows of a SQL warehouse", open, target, all, () => this.#volumes);
+    if (!isTraced()) return await pulling();
+    const { text } = compileForWarehouse(query);
+    return await traced({ name: "pull", text, server: await this.#warehouse.server() }, pulling);
   }
 
   async explain(query: Fragment, analyze: boolean, stops: StopOptions): Promise<Plan> {

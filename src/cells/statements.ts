@@ -58,7 +58,8 @@ export async function holdConnection<T>(outside: Session, work: (session: Sessio
   }
 }
 
-function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place, volumes }: Session): Session {
+function heldOn(lease: Lease, outside: Session): Session {
+  const { types, learned, signal, lookUp, cancel, place, volumes, server } = outside;
   const open: TransactionState = { failure: undefined, leave() {} };
   return {
     types,
@@ -68,6 +69,7 @@ function heldOn(lease: Lease, { types, learned, signal, lookUp, cancel, place, v
     cancel,
     place,
     volumes,
+    server,
     get transaction() { // not a constant: a statement may begin or end a transaction
       if (isOpenTransaction(lease)) return open;
       open.failure = undefined;

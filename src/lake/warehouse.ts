@@ -1,6 +1,7 @@
 import type { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { isTraced, traced, type TracedServer } from "../core/trace.ts";
 import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
 import { statementError, type StatementFailure } from "./failure.ts";
@@ -152,8 +153,22 @@ export class Warehouse {
    * ran; `CANCELED` if somebody else canceled it; the reason of the signal.
    */
   async execute(statement: WarehouseStatement, options: StatementOptions): Promise<WarehouseResult> {
+    options.signal?.throwIfAborted();
+    const executing = () => this.#execute(statement, options);
+    if (!isTraced()) return await executing();
+    return await traced({ text: statement.text, server: await this.server() }, executing);
+  }
+
+  /** The server, for traces. */
+  async server(): Promise<TracedServer> {
+    const { workspace, catalog, schema } = this.#parts;
+    const { hostname: address, port, protocol } = new URL(await workspace.origin());
+    const namespace = [catalog, schema].filter((part) => part !== undefined).join("|");
+    return { system: "databricks", namespace, address, port: Number(port) || (protocol === "http:" ? 80 : 443) };
+  }
+
+  async #execute(statement: WarehouseStatement, options: StatementOptions): Promise<WarehouseResult> {
     const { signal } = options;
-    signal?.throwIfAborted();
     const started = performance.now();
     const submitting = this.#submit(statement, options);
     try {

@@ -4,6 +4,7 @@ import pg from "npm:pg@8.23.1";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
+import type { TracedServer } from "../core/trace.ts";
 import { requestCancel } from "./cancel.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
 import { credentialOf, type LoginClient } from "./login_client.ts";
@@ -74,6 +75,12 @@ export class LakebasePool extends pg.Pool {
       (client as unknown as LoginClient).idleSince = Date.now();
       this.#idle.start();
     });
+  }
+
+  /** The server, for traces. */
+  get server(): TracedServer {
+    const { host: address, port, database: namespace } = this.#options;
+    return { system: "postgresql", namespace, address, port };
   }
 
   /** Seconds that the wait for a connection may take. */

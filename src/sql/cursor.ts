@@ -1,3 +1,4 @@
+import { beginSpan, isTraced } from "../core/trace.ts";
 import type { Exchange } from "./exchange.ts";
 import { Portal } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
@@ -33,12 +34,22 @@ export async function* iterate<Row>(
   const session = await until(find(), stop.signal);
   const signals = [stop.signal, session.signal].filter((signal) => signal !== undefined);
   const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
-  await using reader = new Reader(session, statement, signal);
-  while (!reader.ended) {
-    for (const row of await reader.batch()) {
-      signal?.throwIfAborted();
-      yield row as Row;
+  const span = isTraced() ? await beginSpan({ text: statement.text, server: session.server }) : undefined;
+  let failure: { error: unknown } | undefined;
+  try {
+    await using reader = new Reader(session, statement, signal);
+    while (!reader.ended) {
+      for (const row of await reader.batch()) {
+        signal?.throwIfAborted();
+        yield row as Row;
+      }
     }
+    span?.did(reader.answer.tag);
+  } catch (error) {
+    failure = { error };
+    throw error;
+  } finally {
+    span?.end(failure);
   }
 }
 

@@ -61,6 +61,7 @@ export class NotebookSession implements Session {
   readonly learned: Session["learned"];
   readonly place: Session["place"];
   readonly volumes: Session["volumes"];
+  readonly server: Session["server"];
   readonly connections: number;
   readonly #outside: Session;
   readonly #pool: LakebasePool;
@@ -81,6 +82,7 @@ export class NotebookSession implements Session {
     this.learned = outside.learned;
     this.place = outside.place;
     this.volumes = outside.volumes;
+    this.server = outside.server;
     this.connections = outside.connections;
     pool.onFull = () => this.#yieldHome();
   }

@@ -1,6 +1,7 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
+import { isTraced, traced } from "../core/trace.ts";
 import { Description, settleEmptyArrays } from "./description.ts";
 import type { Exchange } from "./exchange.ts";
 import { Execution } from "./execution.ts";
@@ -53,15 +54,37 @@ export async function run<Row>(
   try { // `using` would cost as much as three frames
     const found = find();
     const session = found instanceof Promise ? await until(found, stop.signal) : found;
-    const result = await onConnection(session, statement, stop.signal, (lease, signal) => {
-      const work = () => execute<Row>({ session, lease, signal, statement, options });
-      return options.again ? runAgain(session, lease, signal, work) : work();
-    });
+    const running = () => runIn<Row>(session, statement, stop.signal, options);
+    const result = await (isTraced() ? inSpan(session, statement, running) : running());
     stop.succeeded();
     return result;
   } finally {
     stop[Symbol.dispose]();
   }
+}
+
+function runIn<Row>(
+  session: Session,
+  statement: Statement,
+  stopped: AbortSignal | undefined,
+  options: RunOptions,
+): Promise<StatementRows<Row>> {
+  return onConnection(session, statement, stopped, (lease, signal) => {
+    const work = () => execute<Row>({ session, lease, signal, statement, options });
+    return options.again ? runAgain(session, lease, signal, work) : work();
+  });
+}
+
+function inSpan<Row>(
+  { server }: Session,
+  { text }: Statement,
+  running: () => Promise<StatementRows<Row>>,
+): Promise<StatementRows<Row>> {
+  return traced({ text, server }, async (span) => {
+    const rows = await running();
+    span.did(rows[OUTCOME]!.tag);
+    return rows;
+  });
 }
 
 const makeStatementRows = () => new StatementRows();

@@ -82,6 +82,7 @@ export class ServerSession implements Session {
   readonly learned: Session["learned"];
   readonly place: Session["place"];
   readonly volumes: Session["volumes"];
+  readonly server: Session["server"];
   readonly lookUp: Session["lookUp"];
   readonly #outside: Session;
   readonly #over = new AbortController();
@@ -101,6 +102,7 @@ export class ServerSession implements Session {
     this.learned = outside.learned;
     this.place = outside.place;
     this.volumes = outside.volumes;
+    this.server = outside.server;
     this.lookUp = outside.lookUp;
   }
 

@@ -1,6 +1,7 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
 import type { FileStore } from "../core/file_store.ts";
+import type { TracedServer } from "../core/trace.ts";
 import type { Origin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";
 import type { LakebasePool } from "../net/pool.ts";
@@ -63,6 +64,8 @@ export interface Session {
   readonly place?: (() => string | undefined) | undefined;
   /** Opens the Volumes of the workspace that the connection's login belongs to. */
   readonly volumes?: OpenVolumes | undefined;
+  /** The server, for traces. */
+  readonly server: TracedServer;
   /** How many connections there may be. */
   readonly connections: number;
   /**
@@ -101,6 +104,7 @@ export function poolSession(
     types,
     place,
     volumes,
+    server: pool.server,
     learned: new Learned(),
     transaction: undefined,
     signal: undefined,

@@ -148,6 +148,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly lookUp: Session["lookUp"];
   readonly place: Session["place"];
   readonly volumes: Session["volumes"];
+  readonly server: Session["server"];
   readonly connections = 1;
   readonly lease: Lease;
   readonly verbs: Verbs;
@@ -175,6 +176,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     this.lookUp = outside.lookUp;
     this.place = outside.place;
     this.volumes = outside.volumes;
+    this.server = outside.server;
     this.#stopped = stopped;
     stopped?.addEventListener("abort", this.#onStop, { once: true });
   }

@@ -1,8 +1,9 @@
-import { compile, type Fragment } from "../../sql/fragment.ts";
+import { isTraced, traced } from "../../core/trace.ts";
+import { compile, type Fragment, type Statement } from "../../sql/fragment.ts";
 import { lookUpOn } from "../../sql/learned_types.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
-import { originOf } from "../../sql/session.ts";
+import { originOf, type Session } from "../../sql/session.ts";
 import { cancelable, type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { copyText } from "../copy/copy_query.ts";
@@ -18,8 +19,16 @@ import { Columns } from "./columns.ts";
 export async function readColumns(find: FindSession, query: Fragment, options: StopOptions): Promise<Columns> {
   using stop = stoppable(options);
   const session = await until(find(), stop.signal);
-  const wanted = { statement: compile(query), table: undefined, name: "the query" };
-  return await onConnection(session, wanted.statement, stop.signal, async (lease, signal) => {
+  const statement = compile(query);
+  const reading = () => readIn(session, statement, stop.signal);
+  const { server } = session;
+  const { text } = statement;
+  return await (isTraced() ? traced({ text, server }, reading) : reading());
+}
+
+async function readIn(session: Session, statement: Statement, stopped: AbortSignal | undefined): Promise<Columns> {
+  const wanted = { statement, table: undefined, name: "the query" };
+  return await onConnection(session, statement, stopped, async (lease, signal) => {
     const started = performance.now();
     const source = await describeSource(session, lease, wanted, signal);
     const wireFields = source.columns.map(({ name, oid }) => ({ name, dataTypeID: oid }));

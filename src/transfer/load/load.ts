@@ -1,9 +1,10 @@
 import { LakebaseError, optionName, traceFrom } from "../../core/errors.ts";
+import { isTraced, traced } from "../../core/trace.ts";
 import { visible } from "../../draw/escape.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
-import { type StopOptions, stoppable, until } from "../../sql/stop.ts";
+import { type StopOptions, type Stoppable, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
@@ -57,6 +58,19 @@ async function loadAll(
   const started = performance.now();
   using stop = stoppable({ signal: checked.signal, timeout: checked.timeout });
   const session = await until(find(), stop.signal);
+  const loading = () => loadInto(session, { name, source, checked, started, stop });
+  return await (isTraced() ? traced({ name: "load", table: name, server: session.server }, loading) : loading());
+}
+
+interface Loading {
+  name: string;
+  source: unknown;
+  checked: LoadOptions;
+  started: number;
+  stop: Stoppable;
+}
+
+async function loadInto(session: Session, { name, source, checked, started, stop }: Loading): Promise<LoadResult> {
   const stores = new Stores(() => session.volumes, stop.signal);
   await using incoming = await open(source, checked, stores, stop.signal);
   const { onProgress, progress: show } = checked;

@@ -1,6 +1,8 @@
+import { nameOf } from "../../catalog/names.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
-import { Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
+import { isTraced, type Operation, traced } from "../../core/trace.ts";
+import { compile, Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
 import { used } from "../../sql/never_run.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
 import { type Lease, originOf, type Session } from "../../sql/session.ts";
@@ -64,6 +66,12 @@ function stopsOf(what: string | Fragment): PullOptions {
   return isRunnable(what) ? what[PULL_STOPS]() as PullOptions : {};
 }
 
+function operationOf(what: string | Fragment, { server }: Session): Operation {
+  const table = what instanceof Fragment ? nameOf(what) : what;
+  const text = table === undefined ? compile(what as Fragment).text : undefined;
+  return { name: "pull", table, text, server };
+}
+
 /** Writes the rows to a sink, and counts them. */
 type Write = (chunks: AsyncIterable<Chunk>, sink: Sink | undefined) => Promise<void>;
 
@@ -92,6 +100,11 @@ class Pull {
 
   async run(find: FindSession, what: string | Fragment): Promise<PullResult> {
     const session = await until(find(), this.#signal);
+    const running = () => this.#run(find, session, what);
+    return await (isTraced() ? traced(operationOf(what, session), running) : running());
+  }
+
+  async #run(find: FindSession, session: Session, what: string | Fragment): Promise<PullResult> {
     this.#signal = eitherSignal(this.#signal, session.signal); // a blocked target must not block the end of the transaction
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);

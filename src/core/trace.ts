@@ -1,0 +1,85 @@
+import { late } from "./late.ts";
+
+/**
+ * Where `@opentelemetry/api` 1 keeps what was registered, by the program or by Deno with `OTEL_DENO=true`. A symbol of all
+ * packages: to look there loads none of them.
+ */
+const REGISTRY = Symbol.for("opentelemetry.js.api.1");
+
+/** The server of an operation. */
+export interface TracedServer {
+  /** The kind of database. */
+  system: "postgresql" | "databricks";
+  /** The database; in a warehouse the catalog, or the catalog and the schema with `|` between them. */
+  namespace?: string | undefined;
+  /** The host. */
+  address?: string | undefined;
+  /** The port. */
+  port?: number | undefined;
+}
+
+/** What is known of an operation when it begins. */
+export interface Operation {
+  /** The call; a statement has none. */
+  name?: "connect" | "pull" | "load";
+  /** The table that the call names. */
+  table?: string | undefined;
+  /** The statement. Only its summary leaves this process: its operations and tables. */
+  text?: string | undefined;
+  /** The server. */
+  server: TracedServer;
+}
+
+/** The span of an operation that is under way. */
+export interface OperationSpan {
+  /** Tells the server once it is known. */
+  reached(server: TracedServer): void;
+  /** Tells what the server says it did: a command tag such as `INSERT 0 3`. */
+  did(tag: string): void;
+}
+
+/** A span that its owner ends; see {@linkcode beginSpan}. */
+export interface OpenSpan extends OperationSpan {
+  /** Runs work whose own spans are its children. */
+  run<T>(work: () => T): T;
+  /** Ends it. @param failure The error of the operation, if it failed. */
+  end(failure?: { error: unknown }): void;
+}
+
+/** Whether spans go anywhere. While they don't, this look is all that tracing costs. */
+export function isTraced(): boolean {
+  return (globalThis as { [REGISTRY]?: { trace?: unknown } })[REGISTRY]?.trace !== undefined;
+}
+
+/** Does the work of an operation in a span. Call it only while {@linkcode isTraced}. */
+export async function traced<T>(operation: Operation, work: (span: OperationSpan) => Promise<T>): Promise<T> {
+  const span = await beginSpan(operation);
+  try {
+    const result = await span.run(() => work(span));
+    span.end();
+    return result;
+  } catch (error) {
+    span.end({ error });
+    throw error;
+  }
+}
+
+/** Begins the span of an operation. Call it only while {@linkcode isTraced}. */
+export async function beginSpan(operation: Operation): Promise<OpenSpan> {
+  return (await loadSpans())(operation);
+}
+
+let loading: Promise<(operation: Operation) => OpenSpan> | undefined;
+
+function loadSpans(): Promise<(operation: Operation) => OpenSpan> {
+  return loading ??= late<typeof import("./spans.ts")>(import.meta.resolve("./spans.ts")).then(
+    ({ startSpan }) => startSpan,
+    (error: Error) => {
+      // deno-lint-ignore no-console -- a trace that can't be written must not fail the work that it is about
+      console.error(`No spans for OpenTelemetry: @opentelemetry/api can't be loaded: ${error.message}`);
+      return () => NO_SPAN;
+    },
+  );
+}
+
+const NO_SPAN: OpenSpan = { reached() {}, did() {}, run: (work) => work(), end() {} };
