@@ -4,16 +4,18 @@
  * @module
  */
 
-import process from "node:process";
 import { parentPort } from "node:worker_threads";
-
-type Vega = typeof import("npm:vega@5.33.1");
-type VegaLite = typeof import("npm:vega-lite@5.23.0");
+// They are two files of this module: their packages would be 84 packages of 9 MB, which even `deno task` would fetch.
+// @ts-types="./vega/globals.d.ts"
+import "./vega/vega.min.js";
+// @ts-types="./vega/globals.d.ts"
+import "./vega/vega-lite.min.js"; // uses the global `vega`
+import type { Logger, Vega, VegaLite } from "./vega/globals.d.ts";
 
 /** A drawn chart, or why there is none. */
 export type DrawnSvg = { svg: string } | { failure: string };
 
-const libraries = load();
+const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };
 
 parentPort!.on("message", (spec: string) => {
   draw(spec).then(
@@ -23,7 +25,6 @@ parentPort!.on("message", (spec: string) => {
 });
 
 async function draw(spec: string): Promise<string> {
-  const [vega, vegaLite] = await libraries;
   let refused: string | undefined; // Vega goes on without what it can't load
   const refuse = (address: string) => {
     refused ??= String(address).slice(0, 100);
@@ -50,7 +51,7 @@ function rounded(svg: string): string {
 }
 
 /** Warnings are ignored: they concern charts without data, or are visible in the chart. */
-const SILENT = {
+const SILENT: Logger = {
   level: () => SILENT,
   error: (...messages: unknown[]) => {
     throw new Error(messages.map((message) => message instanceof Error ? message.message : String(message)).join(" "));
@@ -58,10 +59,4 @@ const SILENT = {
   warn: () => SILENT,
   info: () => SILENT,
   debug: () => SILENT,
-} as never;
-
-/** A library that Vega loads, but does not use here, prints a warning for Node's developers. */
-async function load(): Promise<[Vega, VegaLite]> {
-  (process as unknown as { noDeprecation: boolean }).noDeprecation = true;
-  return await Promise.all([import("npm:vega@5.33.1"), import("npm:vega-lite@5.23.0")]);
-}
+};

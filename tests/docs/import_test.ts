@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { serveDir } from "./serve_checkout.ts";
 import { ROOT, temporary } from "./support.ts";
 
-/** Uses both workers, which are the part that a module's address matters to. */
+/** Uses the workers, which are the part that a module's address matters to. */
 const SCRIPT = `
 await using db = await connect({ local: true });
 await db.load("trips", [{ id: 1 }, { id: 2 }], { create: true });
 await db.pull("trips", "trips.parquet");
 const { rows } = await db.load("trips", "trips.parquet");
+await db.sql\`SELECT 1 AS a, 2 AS b\`.plot({ x: "a", y: "b" });
 console.log(rows, await db.sql\`SELECT count(*) FROM trips\`.value());
 `;
 

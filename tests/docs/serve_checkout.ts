@@ -4,7 +4,11 @@ export interface Served extends AsyncDisposable {
   origin: string;
 }
 
-const TYPES: Readonly<Record<string, string>> = { ts: "text/typescript", json: "application/json" };
+const TYPES: Readonly<Record<string, string>> = {
+  ts: "text/typescript",
+  js: "text/javascript",
+  json: "application/json",
+};
 
 /**
  * Serves a checkout as a repository serves its raw files. What Deno has kept of it is taken away at the end: the port, and

@@ -111,7 +111,7 @@ const FETCHED: Readonly<Record<string, readonly string[]>> = {
   "src/local/database_worker.ts": ["@electric-sql/pglite", "@electric-sql/pglite-prepopulatedfs"],
   "src/cli/main.ts": ["@databricks/sdk-experimental", "commander", "pg"],
   "src/kernel/main.ts": [],
-  "src/plot/svg_worker.ts": ["vega", "vega-lite"],
+  "src/plot/svg_worker.ts": [],
 };
 
 for (const [module, packages] of Object.entries(FETCHED)) {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import * as vega from "vega";
-import { compile } from "vega-lite";
 import type { PlotOptions } from "../../mod.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
+import { vega, vegaLite } from "./vega.ts";
 
 const ROWS = "SELECT 'a' AS zone, 1.5 AS fare, 2 AS id, now() AS started";
 
@@ -186,14 +185,14 @@ const NAMES = [
 
 /** The tooltips of a chart, as a frontend gets them. */
 async function tooltips(spec: Record<string, unknown>): Promise<Record<string, unknown>[]> {
-  const compiled = compile(JSON.parse(JSON.stringify(spec))).spec;
+  const compiled = vegaLite.compile(JSON.parse(JSON.stringify(spec))).spec;
   const view = await new vega.View(vega.parse(compiled), { renderer: "none" }).runAsync();
   const found: Record<string, unknown>[] = [];
   const visit = (item: { tooltip?: Record<string, unknown>; items?: never[] }) => {
     if (item.tooltip) found.push(item.tooltip);
     item.items?.forEach(visit);
   };
-  visit((view.scenegraph() as unknown as { root: { items: never[] } }).root);
+  visit(view.scenegraph().root as { items: never[] });
   view.finalize();
   return found;
 }
