@@ -107,7 +107,7 @@ Deno.test("import of the module loads nothing of a lakehouse", async () => {
 /** The packages that Deno fetches before a module runs. Each more is a wait of every user's first cell. */
 const FETCHED: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["@databricks/sdk-experimental", "pg"],
-  "src/local/mod.ts": ["jose", "node-forge", "pg"],
+  "src/local/mod.ts": ["node-forge", "pg"],
   "src/local/database_worker.ts": ["@electric-sql/pglite", "@electric-sql/pglite-prepopulatedfs"],
   "src/cli/main.ts": ["@databricks/sdk-experimental", "commander", "pg"],
   "src/kernel/main.ts": [],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../src/local/api_error.ts";
-import { readCredentialRequest } from "../../src/local/credential.ts";
+import { type Claims, CredentialIssuer, readCredentialRequest } from "../../src/local/credential.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const endpoint = "projects/p/branches/b/endpoints/e";
@@ -58,4 +58,33 @@ Deno.test("readCredentialRequest() reads groups and claims", () => {
   assert.equal(readCredentialRequest({ endpoint, claims: [] }, NOW).readOnly, false);
   assert.throws(() => readCredentialRequest({ endpoint, claims: "all" }, NOW), /'claims' must be a list/);
   assert.throws(() => readCredentialRequest({ endpoint, group_name: 1 }, NOW), /'group_name' must be a string/);
+});
+
+const CLAIMS: Claims = { role: "you@example.com", endpoints: ["e"], issuedAt: 500, expiresAt: 61_000, readOnly: false };
+
+Deno.test("a credential is a JWT of its issuer's key, and valid until it expires", async () => {
+  const issuer = await CredentialIssuer.create("here");
+  const token = await issuer.mint(CLAIMS);
+  const [header, payload, signature] = token.split(".") as [string, string, string];
+  const text = (part: string) => new TextDecoder().decode(Uint8Array.fromBase64(part, { alphabet: "base64url" }));
+  assert.equal(JSON.parse(text(header)).alg, "ES256");
+  assert.deepEqual(JSON.parse(text(payload)).exp, 61);
+  assert.deepEqual(await issuer.verify(token, new Date(60_999)), CLAIMS);
+  assert.equal(await issuer.verify(token, new Date(61_000)), "expired");
+
+  const part = (value: object) => new TextEncoder().encode(JSON.stringify(value)).toBase64({ alphabet: "base64url" });
+  const all = part({ ...JSON.parse(text(payload)), sub: "postgres" }).replaceAll("=", "");
+  const none = part({ alg: "none", typ: "JWT" }).replaceAll("=", "");
+  const others = await (await CredentialIssuer.create("here")).mint(CLAIMS);
+  const refused: [string, string][] = [
+    [`${header}.${all}.${signature}`, "not ours"],
+    [`${none}.${payload}.${signature}`, "not ours"],
+    [`${header}.${payload}.A`, "not ours"],
+    [others, "not ours"],
+    [`${header}.${payload}.`, "not a JWT"],
+    [`${header}.${payload}`, "not a JWT"],
+    [`${token}\n`, "not a JWT"],
+    ["dapi123", "not a JWT"],
+  ];
+  for (const [text, reason] of refused) assert.equal(await issuer.verify(text, new Date(0)), reason, text);
 });
