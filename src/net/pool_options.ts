@@ -49,6 +49,7 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     ...(readOnly ? ["readOnly"] : []),
     ...(statementTimeout > 0 ? ["statementTimeout"] : []),
     ...(options.onConnect === undefined ? [] : ["onConnect"]),
+    ...(serverOptions === undefined || serverOptions.trim() === "" ? [] : ["PGOPTIONS"]),
   ]);
   return {
     host,

@@ -10,9 +10,11 @@ export function checkHost(host: string): string {
   );
 }
 
+const POOLER = /^([^.]+)-pooler(?=\.)/i;
+
 /** Whether a host name is that of Lakebase's connection pooler (PgBouncer in transaction mode). */
 function isPooler(host: string): boolean {
-  return /^[^.]+-pooler\./.test(host);
+  return POOLER.test(host);
 }
 
 /** Refuses the host of a connection pooler, which does not support OAuth. @throws {LakebaseError} `POOLED_HOST` */
@@ -21,7 +23,7 @@ export function checkTakesOAuth(host: string): void {
   throw new LakebaseError(
     "POOLED_HOST",
     `Cannot connect to "${host}" with OAuth: Lakebase's connection pooler takes native Postgres passwords only. ` +
-      `Use "${host.replace("-pooler.", ".")}", or give a user and a password`,
+      `Use "${host.replace(POOLER, "$1")}", or give a user and a password`,
   );
 }
 
@@ -40,7 +42,7 @@ export function checkTakesSettings(host: string, settings: readonly string[]): v
     `Cannot connect to "${host}" with ${
       settings.join(" and ")
     }: Lakebase's connection pooler gives each transaction another ` +
-      `session of the server, so settings do not last. Use "${host.replace("-pooler.", ".")}"`,
+      `session of the server, so settings do not last. Use "${host.replace(POOLER, "$1")}"`,
   );
 }
 

@@ -183,18 +183,31 @@ test(
   { neverReached: "the pooler alone decides" },
 );
 
-test("a pooler that refuses PGOPTIONS is reported without a retry", async ({ local }) => {
+test("a -pooler host is sent no PGOPTIONS, which its pooler would refuse", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
-    await connect({ envFile: "/dev/null" }).catch((error) => console.log(error.code, error.sqlstate, error.message));`;
+    await connect({ envFile: false }).catch((error) => console.log(error.code, error.sqlstate, error.message));`;
   const { LAKEBASE_ENDPOINT: _, ...env } = local.env;
-  const login = { PGHOST: NATIVE.host, PGUSER: NATIVE.user, PGPASSWORD: NATIVE.password };
-  const { stdout } = await new Deno.Command(Deno.execPath(), {
+  for (const host of [NATIVE.host, "Localhost-Pooler.localhost"]) {
+    const login = { PGHOST: host, PGUSER: NATIVE.user, PGPASSWORD: NATIVE.password };
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["eval", "--quiet", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, script],
+      env: { ...env, ...login, PGOPTIONS: "-c search_path=public" },
+    }).output();
+    const said = new TextDecoder().decode(stdout); // without an SQLSTATE, because no server was asked
+    assert.match(said, /^POOLED_HOST undefined .*with PGOPTIONS: .*settings do not last. Use "localhost.localhost"/i);
+  }
+}, { neverReached: "nothing is sent" });
+
+test("connect({ local: true }) takes no PGOPTIONS of the environment", async () => {
+  const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+    await using db = await connect({ local: true });
+    console.log(await db.sql\`SELECT 1\`.value());`;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, script],
-    env: { ...env, ...login, PGOPTIONS: "-c search_path=public" },
+    env: { PGOPTIONS: "-c no_such_setting=1" },
   }).output();
-  const said = new TextDecoder().decode(stdout);
-  assert.match(said, /^POOLED_HOST 08P01 .*unsupported startup parameter in options: search_path.*PGOPTIONS/);
-}, { neverReached: "the pooler alone decides" });
+  assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
+}, { neverReached: "it is about the environment" });
 
 /** An address of this machine that others reach too, where it has one. */
 function outerAddress(): string | undefined {
