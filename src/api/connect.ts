@@ -129,7 +129,9 @@ function withOrigins(error: unknown, found: readonly Setting[]): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, message, cause, sqlstate } = error;
   const origins = originsBehind(code, found);
-  return origins === "" ? error : new LakebaseError(code, `${message}. ${origins}`, { cause, sqlstate });
+  return origins === ""
+    ? error
+    : new LakebaseError(code, `${message}${/[.?]$/.test(message) ? "" : "."} ${origins}`, { cause, sqlstate });
 }
 
 interface Connection {

@@ -63,9 +63,21 @@ export interface OpenAnswer {
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
  */
 export async function open(url: URL, init: RequestInit): Promise<OpenAnswer> {
-  const near = url.hostname === METADATA_SERVICE ? METADATA_SERVICE : undefined;
-  const address = isLoopback(url.hostname) ? await loopbackAddress(url) : near;
-  if (url.protocol !== "https:" && (url.protocol !== "http:" || address === undefined)) throw plainTextError(url);
+  const near = url.hostname === METADATA_SERVICE ? [METADATA_SERVICE] : [];
+  const addresses = isLoopback(url.hostname) ? await loopbackAddresses(url) : near;
+  if (url.protocol !== "https:" && (url.protocol !== "http:" || addresses.length === 0)) throw plainTextError(url);
+  for (let at = 0;; at++) {
+    try {
+      return await openAt(url, init, addresses[at]);
+    } catch (error) {
+      const sent = init.body instanceof ReadableStream || !isUnconnected(deepest(error));
+      if (sent || at + 1 >= addresses.length) throw error;
+    }
+  }
+}
+
+/** {@linkcode open} at one address, or by the name where there is none. */
+async function openAt(url: URL, init: RequestInit, address: string | undefined): Promise<OpenAnswer> {
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
   let client = address === undefined ? undefined : Deno.createHttpClient({
     proxy: { transport: "tcp", hostname: proxyTarget(url.hostname, address, port), port },
@@ -95,17 +107,19 @@ async function readText(url: URL, response: Response, longest: number): Promise<
   return new TextDecoder().decode(joinBytes(pieces));
 }
 
-/** The loopback address that a name resolves to; `undefined` where it leads to another machine. */
-async function loopbackAddress({ hostname }: URL): Promise<string | undefined> {
+const LOOPBACK = [{ address: "127.0.0.1", family: 4 }, { address: "::1", family: 6 }];
+
+/** The loopback addresses that a name resolves to; none where it leads to another machine. */
+async function loopbackAddresses({ hostname }: URL): Promise<string[]> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  if (isIP(host) !== 0) return host;
+  if (isIP(host) !== 0) return [host];
   if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
-    return host === "localhost" ? host : undefined; // the only name that resolvers must keep on this machine (RFC 6761)
+    return host === "localhost" ? [host] : []; // the only name that resolvers must keep on this machine (RFC 6761)
   }
-  const addresses = await lookup(host, { all: true }).catch(() => []);
-  const own = addresses.every(({ address }) => isLoopbackAddress(address));
-  const [first] = addresses.sort((a, b) => a.family - b.family);
-  return own ? first?.address : undefined;
+  // RFC 6761, 6.3: such a name always means this machine, and not every resolver knows that.
+  const found = await lookup(host, { all: true }).catch(() => LOOPBACK);
+  const addresses = found.toSorted((a, b) => a.family - b.family).map(({ address }) => address);
+  return addresses.every(isLoopbackAddress) ? addresses : [];
 }
 
 /** The address, or the name where this program may connect to the name only. */
@@ -317,13 +331,33 @@ function aboutWorkspaceId(said: string | undefined): string {
 /** The outcome of an attempt that was not answered. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Failure {
   const reason = deepest(cause);
-  const mayHaveRun = !/client error \(Connect\)/.test(reason);
+  const mayHaveRun = !isUnconnected(reason);
   if (timedOut) {
-    return { error: unavailable(host, "it does not answer", cause), retry: true, network: false, mayHaveRun };
+    const error = unavailable(host, `it does not answer${proxyAdvice(host)}`, cause);
+    return { error, retry: true, network: false, mayHaveRun };
   }
   const certificate = /certificate|UnknownIssuer|NotValidForName/i.test(reason);
-  const error = unavailable(host, reason, cause);
+  const error = unavailable(host, `${reason}${proxyAdvice(host)}`, cause);
   return { error, retry: !certificate, network: true, mayHaveRun };
+}
+
+/** Whether a request failed because there was no connection. */
+function isUnconnected(reason: string): boolean {
+  return /client error \(Connect\)/.test(reason);
+}
+
+/** The variables that name a proxy for HTTPS. The first one that is set counts. */
+const PROXIES = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/** Names the variable of the proxy, because a proxy that fails looks like a workspace that fails. Its value may hold a login. */
+function proxyAdvice(host: URL): string {
+  if (isLoopback(host.hostname)) return "";
+  const isSet = (variable: string) =>
+    Deno.permissions.querySync({ name: "env", variable }).state === "granted" && Boolean(Deno.env.get(variable));
+  const name = PROXIES.find(isSet);
+  return name === undefined
+    ? ""
+    : `. ${name} names a proxy for it: check the proxy, or put ${host.hostname} into NO_PROXY`;
 }
 
 /** The message of the innermost cause: `fetch failed` says too little. */

@@ -3,6 +3,7 @@ import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
+import { quotedName } from "../settings/read_option.ts";
 import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
 import { azureClient, RESOURCE_ID_HEADER } from "./azure.ts";
 import { clientCredentialsClient } from "./client_credentials.ts";
@@ -293,20 +294,32 @@ async function loginClient(login: WorkspaceLogin | undefined): Promise<Workspace
   return resourceId === undefined ? client : withResourceId(client, resourceId);
 }
 
-/** @throws {Error} For several logins, and for one that would be sent along with a redirect. */
+/** The ways of logging in that are not Google's. */
+const AUTH_TYPES: readonly string[] = [
+  ...["pat", "basic", "oauth-m2m", "databricks-cli", "metadata-service"],
+  ...["azure-cli", "azure-client-secret", "azure-msi"],
+];
+
+/** @throws {Error} For several logins, an unknown way of logging in, and for one that would be sent along with a redirect. */
 function checkLogin({ attributes, host }: WorkspaceLogin): void {
   const { authType } = attributes;
   const kinds = loginKinds(attributes);
-  if (authType === undefined && kinds.length > 1) {
+  if (authType === undefined && kinds.size > 1) {
+    const given = [...kinds].map(([kind, variables]) => `${kind} (${variables.join(", ")})`);
     throw new Error(
-      `logins of several kinds are given (${kinds.join(", ")}); keep one, or say which: DATABRICKS_AUTH_TYPE`,
+      `logins of several kinds are given, ${given.join(" and ")}; keep one, or say which: DATABRICKS_AUTH_TYPE`,
     );
   }
-  if (authType?.startsWith("google") ?? kinds.includes("google")) {
+  if (authType?.startsWith("google") ?? kinds.has("google")) {
     throw new Error(
       "a login of Google (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT) is not used by itself, because Google's " +
         "library follows redirects with it. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
         "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
+    );
+  }
+  if (authType !== undefined && !AUTH_TYPES.includes(authType)) {
+    throw new Error(
+      `DATABRICKS_AUTH_TYPE (auth_type) is ${quotedName(authType)}, and may be ${AUTH_TYPES.join(", ")}; leave it out`,
     );
   }
   const { azureWorkspaceResourceId: resourceId, azureUseMsi, azureClientSecret } = attributes;

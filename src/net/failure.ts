@@ -55,11 +55,15 @@ export function classifyFailure(error: unknown, to: Destination): ConnectFailure
   return socketFailure(failure, typeof code === "string" ? code : "", to);
 }
 
-/** Of several addresses, the failure that a retry is most likely to cure: on a machine without IPv6 that address always fails. */
+/**
+ * Of several addresses, the failure that a retry is most likely to cure, else the one of a machine that answered: on a machine
+ * without IPv6 that address always fails.
+ */
 function socketFailures(errors: readonly unknown[], to: Destination): ConnectFailure {
   const failures = errors.map((error) => classifyFailure(error, to));
   const rank = ["waking", "refused"].find((kind) => failures.some((failure) => failure.kind === kind));
-  return failures.find(({ kind }) => kind === rank) ?? failures[0]!;
+  const answered = errors.findIndex((error) => (error as DriverError | null)?.code === "ECONNREFUSED");
+  return failures.find(({ kind }) => kind === rank) ?? failures[Math.max(0, answered)]!;
 }
 
 function serverFailure(failure: DriverError, sqlstate: string, to: Destination): ConnectFailure {
@@ -100,7 +104,7 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
     return ["waking", "TOO_MANY_CONNECTIONS", 'Lower "max", or close other connections'];
   }
   if (/^(08|53|57|58|XX)/.test(sqlstate)) return ["waking", "UNREACHABLE", "Try again in a minute"];
-  if (/^(22023|42601|42704)$/.test(sqlstate) || says(/to set parameter|startup option/i)) {
+  if (/^(22023|42601|42602|42704)$/.test(sqlstate) || says(/to set parameter|startup option/i)) {
     return ["final", "BAD_SETTING", "Check PGOPTIONS, which is sent with the login"];
   }
   if (sqlstate === "42501") {

@@ -72,7 +72,7 @@ export function loginClientClass(
         sslnegotiation: "postgres", // not PGSSLNEGOTIATION
       } as pg.ClientConfig);
       this.#options = options;
-      ignoreEnvironment(this);
+      ignoreEnvironment(this, options.options);
       guardLongMessages(this, longestMessage);
       keepOutputFormats(this);
       // An "error" event without a listener ends the process. A running query rejects in any case.

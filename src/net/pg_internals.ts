@@ -20,7 +20,9 @@ export interface Connection extends EventEmitter {
 
 interface Internals {
   connection: Connection & { attachListeners(stream: EventEmitter): void };
-  connectionParameters: { password: unknown; replication: unknown; binary: unknown };
+  connectionParameters: Record<"password" | "replication" | "binary" | "options", unknown> & {
+    application_name?: string;
+  };
   password: unknown;
   replication: unknown;
   processID: number;
@@ -62,11 +64,24 @@ export function forgetPassword(client: object): void {
   internals.password = internals.connectionParameters.password = null;
 }
 
-/** Undoes PGREPLICATION and PGBINARY, for which there is no option: with them `pg` speaks another protocol, or gives bytes. */
-export function ignoreEnvironment(client: object): void {
+/** The server keeps 63 bytes of a name. */
+const LONGEST_NAME = 63;
+
+/**
+ * Undoes PGREPLICATION and PGBINARY, for which there is no option: with them `pg` speaks another protocol, or gives bytes. Also
+ * undoes PGOPTIONS, which `pg` reads for each new client where no startup options are given; and cuts PGAPPNAME as the server
+ * does, which closes the connection without a word where a login has more than 10,000 bytes.
+ *
+ * @param client A client that has not connected.
+ * @param options The startup options that were given.
+ */
+export function ignoreEnvironment(client: object, options: string | undefined): void {
   const internals = internalsOf(client);
   internals.replication = internals.connectionParameters.replication = undefined;
   internals.connectionParameters.binary = false;
+  internals.connectionParameters.options = options;
+  const { application_name: name } = internals.connectionParameters;
+  if (name !== undefined) internals.connectionParameters.application_name = name.slice(0, LONGEST_NAME);
 }
 
 /**

@@ -76,7 +76,8 @@ const CAUSES: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
   TLS: ["host"],
   LOGIN_REFUSED: ["host", "user"],
   DATABASE_NOT_FOUND: ["database"],
-  ENDPOINT_NOT_FOUND: ["endpoint"],
+  ENDPOINT_NOT_FOUND: ["endpoint", "branch"],
+  WORKSPACE_AUTH: ["workspace", "branch"],
   WORKSPACE_UNAVAILABLE: ["workspace"],
 };
 

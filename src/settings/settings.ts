@@ -92,13 +92,13 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   const profile = options.profile === undefined ? undefined : read.text("profile");
   const { endpoint, branch, instance, ownHost } = findServer(options, read);
   const password = read.password();
-  const group = read.text("group")?.value;
+  const group = checkLength(read.text("group"), LONGEST_NAME)?.value;
   const host = ownHost ? undefined : read.text("host");
   if (host !== undefined) checkHost(host.value);
   const client = workspaceClient(options, read);
   const ca = read.text("ca");
   const sslMode = checkSslMode(read, host?.value);
-  const user = read.text("user")?.value ?? group ?? servicePrincipal(options, variables);
+  const user = checkLength(read.text("user"), LONGEST_NAME)?.value ?? group ?? servicePrincipal(options, variables);
   checkLogin({ host: host?.value, user, password: password?.value, group, tokenTtl: options.tokenTtl });
   const alone = password !== undefined && host !== undefined && user !== undefined;
   const workspace = alone || client !== undefined
@@ -109,17 +109,27 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   const settings = {
     ...{ endpoint, branch, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
     ...{ host: host?.value, unconfirmedHost, user, password: password?.value, group },
-    database: read.text("database")?.value ?? "databricks_postgres",
+    database: checkLength(read.text("database"), LONGEST_NAME)?.value ?? "databricks_postgres",
     ca: ca?.value === "system" ? undefined : ca?.value,
     sslMode: sslMode.value,
     ...numbers(read),
-    serverOptions: variables.get("PGOPTIONS")?.value,
+    serverOptions: checkLength(variables.get("PGOPTIONS"), LONGEST_OPTIONS)?.value,
     onConnect: checkOnConnect(read),
     types: checkTypes(read),
   };
   read.other("envFile");
   read.other("local");
   return { settings, found: settingsList(read, workspace, variables) };
+}
+
+/** The most characters: the server takes 10,000 bytes of a login, and closes the connection without a word if it has more. */
+const [LONGEST_NAME, LONGEST_OPTIONS] = [250, 6000];
+
+function checkLength(found: Found | undefined, most: number): Found | undefined {
+  if (found === undefined || found.value.length <= most) return found;
+  const { value, origin } = found;
+  const subject = origin.source === "option" ? `option "${origin.name}"` : describeOrigin(origin);
+  throw badSetting(`${subject} has ${value.length} characters; it may have ${most}`, { setting: origin.name, origin });
 }
 
 const NUMBERS = {
@@ -174,7 +184,9 @@ function findServer(options: ConnectOptions, read: OptionReader): Server {
   const instance = read.text("instance", variables);
   if (endpoint !== undefined && instance !== undefined) {
     throw badSetting(
-      `"endpoint" and "instance" are both set, to ${quotedName(endpoint.value)} and ${quotedName(instance.value)}; ` +
+      `"endpoint" (LAKEBASE_ENDPOINT) and "instance" (LAKEBASE_INSTANCE) are both set, to ${
+        quotedName(endpoint.value)
+      } and ${quotedName(instance.value)}; ` +
         "keep one",
     );
   }

@@ -74,10 +74,16 @@ export function isSecret(attribute: string): boolean {
   return Object.values(ATTRIBUTES).some(({ name, secret }) => name === attribute && secret === true);
 }
 
-/** The kinds of logins that some attributes belong to, such as `azure` and `pat`, in alphabetical order. */
-export function loginKinds(attributes: Readonly<Record<string, string>>): string[] {
-  const kinds = Object.values(ATTRIBUTES).flatMap(({ name, method }) => name in attributes ? method ?? [] : []);
-  return [...new Set(kinds)].sort();
+/**
+ * The kinds of logins that some attributes belong to, such as `azure` and `pat`, in alphabetical order, each with the
+ * variables of its attributes.
+ */
+export function loginKinds(attributes: Readonly<Record<string, string>>): Map<string, string[]> {
+  const kinds = new Map<string, string[]>();
+  for (const [variable, { name, method }] of Object.entries(ATTRIBUTES)) {
+    if (name in attributes && method !== undefined) kinds.set(method, [...kinds.get(method) ?? [], variable]);
+  }
+  return new Map([...kinds].sort());
 }
 
 /** The variables that are taken from `.env`, beside those of this module's own options. */
@@ -148,7 +154,7 @@ export function resolveWorkspace(wish: WorkspaceSources, profiles: Profiles | un
   const trusted = mostTrusted([host?.origin, own?.origin]);
   const login = {
     host: (address ?? ownAddress)?.origin,
-    workspaceId: all.get("workspaceId")?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
+    workspaceId: checkWorkspaceId(all.get("workspaceId"))?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
     profile: name,
     attributes: plainAttributes(all),
   };
@@ -250,6 +256,18 @@ function checkAddress({ value, origin }: Found): Address {
     {
       setting: "DATABRICKS_HOST",
       origin,
+    },
+  );
+}
+
+/** The id goes into a header, so it must be nothing else. */
+function checkWorkspaceId(found: Found | undefined): Found | undefined {
+  if (found === undefined || /^\d{1,30}$/.test(found.value)) return found;
+  throw badSetting(
+    `${describeOrigin(found.origin)} is ${quotedName(found.value)}; it must be the digits of a workspace's id`,
+    {
+      setting: "DATABRICKS_WORKSPACE_ID",
+      origin: found.origin,
     },
   );
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { azureClient } from "../../src/auth/azure.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
+import { CertificateAuthority } from "../../src/local/certificate.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import type { WorkspaceLogin } from "../../src/settings/workspace.ts";
 
@@ -264,4 +265,99 @@ Deno.test("no proxy is used for this machine; one is used for others unless NO_P
   assert.deepEqual(asked, []);
   listener.close();
   await proxying;
+});
+
+/** A proxy for CONNECT, which leads every name to one port of this machine, and the requests to it. */
+function connectProxy(port: () => number, login?: string) {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const asked: string[] = [];
+  const relay = async (client: Deno.TcpConn) => {
+    let head = "";
+    const bytes = new Uint8Array(4096);
+    while (!head.includes("\r\n\r\n")) {
+      const size = await client.read(bytes);
+      if (size === null) return client.close();
+      head += new TextDecoder().decode(bytes.subarray(0, size));
+    }
+    asked.push(head.split("\r\n")[0]!);
+    if (login !== undefined && !head.includes(`Basic ${btoa(login)}`)) {
+      await client.write(new TextEncoder().encode("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"));
+      return client.close();
+    }
+    const server = await Deno.connect({ hostname: "127.0.0.1", port: port() });
+    await client.write(new TextEncoder().encode("HTTP/1.1 200 OK\r\n\r\n"));
+    await Promise.allSettled([
+      client.readable.pipeTo(server.writable),
+      server.readable.pipeTo(client.writable),
+    ]);
+  };
+  const relaying = (async () => {
+    for await (const client of listener) relay(client).catch(() => {});
+  })();
+  return {
+    asked,
+    address: `127.0.0.1:${listener.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await relaying;
+    },
+  };
+}
+
+Deno.test({
+  name: "connect() asks a workspace through the CONNECT proxy of HTTPS_PROXY, and the database without it",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const authority = await CertificateAuthority.create(["w.example"]);
+    await using local = await startLocal();
+    // The workspace as it is elsewhere: HTTPS, and a name that leads to it only where the proxy is.
+    const forward = async (request: Request) => {
+      const url = new URL(request.url);
+      const { method, headers, body } = request;
+      return await fetch(new URL(url.pathname + url.search, local.env["DATABRICKS_HOST"]), { method, headers, body });
+    };
+    await using https = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {}, ...authority.issue() }, forward);
+    await using proxy = connectProxy(() => https.addr.port, "me:s3cret");
+    const folder = await Deno.makeTempDir();
+    await Deno.writeTextFile(`${folder}/ca.pem`, authority.ca);
+    const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
+      const db = await connect({ envFile: false, connectTimeout: 10 });
+      console.log(await db.sql\`SELECT 1\`.value());
+      await db.close();`;
+    const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+    const run = async (env: Record<string, string>) => {
+      const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["eval", "--quiet", `--config=${config}`, script],
+        env: { ...local.env, DATABRICKS_HOST: "https://w.example", DENO_CERT: `${folder}/ca.pem`, ...env },
+      }).output();
+      return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    };
+    for (const name of ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) {
+      proxy.asked.length = 0;
+      assert.equal(
+        await run({ [name]: `http://me:s3cret@${proxy.address}`, NO_PROXY: "localhost,.other" }),
+        "1\n",
+        name,
+      );
+      assert.deepEqual(new Set(proxy.asked), new Set(["CONNECT w.example:443 HTTP/1.1"]), name);
+    }
+    const refusals: [env: Record<string, string>, said: RegExp][] = [
+      [
+        { HTTPS_PROXY: `http://me:wr0ng@${proxy.address}` },
+        /Cannot reach the workspace https:\/\/w\.example: .*HTTPS_PROXY/,
+      ],
+      [
+        { HTTPS_PROXY: "http://me:wr0ng@127.0.0.1:1" },
+        /Cannot reach the workspace https:\/\/w\.example: .*HTTPS_PROXY/,
+      ],
+      [{ all_proxy: "http://me:wr0ng@127.0.0.1:1" }, /Cannot reach the workspace https:\/\/w\.example: .*all_proxy/],
+    ];
+    for (const [env, expected] of refusals) {
+      const said = await run(env);
+      assert.match(said, expected);
+      assert.doesNotMatch(said, /wr0ng/);
+    }
+    await Deno.remove(folder, { recursive: true });
+  },
 });

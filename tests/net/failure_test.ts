@@ -36,7 +36,11 @@ Deno.test("classifyFailure() finds which failures to retry", () => {
     [server("08006", "Insecure connection. Ensure that connection is using SSL."), "final", "TLS"],
     [server("08006", "Connection does not have SNI."), "final", "TLS"],
     [server("08006", "the connection to the compute failed"), "waking", "UNREACHABLE"],
-    [server("08000", "connection exception"), "waking", "UNREACHABLE"],
+    ...["08000", "08003", "08007", "08999"].map((code): [Error, string, string] => [
+      server(code, "connection exception"),
+      "waking",
+      "UNREACHABLE",
+    ]),
     [server("08001", "could not connect to compute"), "waking", "UNREACHABLE"],
     [server("08004", "the server rejected the connection"), "waking", "UNREACHABLE"],
     [server("08P01", "server login has been failing, try again later"), "waking", "UNREACHABLE"],
@@ -59,6 +63,7 @@ Deno.test("classifyFailure() finds which failures to retry", () => {
     [server("53400", "too many connections for this plan"), "waking", "TOO_MANY_CONNECTIONS"],
     [server("XX000", "Invalid upstream handshake state."), "waking", "UNREACHABLE"],
     [server("42601", "invalid command-line argument for server process: nonsense"), "final", "BAD_SETTING"],
+    [server("42602", 'invalid configuration parameter name "a b"'), "final", "BAD_SETTING"],
     [server("42704", 'unrecognized configuration parameter "nonsense"'), "final", "BAD_SETTING"],
     [server("22023", 'invalid value for parameter "TimeZone": "nowhere"'), "final", "BAD_SETTING"],
     [server("42501", 'permission denied to set parameter "log_statement"'), "final", "BAD_SETTING"],
@@ -98,6 +103,14 @@ Deno.test("connectError() names the target, the time spent and what to do, and k
 Deno.test("classifyFailure() retries no refused connection on loopback, where no compute wakes", () => {
   for (const host of ["localhost", "127.0.0.1", "::1", "db.localhost"]) {
     assert.equal(classifyFailure(socket("ECONNREFUSED"), { ...TO, host }).kind, "final", host);
+  }
+});
+
+Deno.test("classifyFailure() says that nothing listens at localhost, also on a machine without IPv6", () => {
+  const errors = [socket("EADDRNOTAVAIL", "connect EADDRNOTAVAIL ::1:5432"), socket("ECONNREFUSED")];
+  for (const all of [errors, errors.toReversed()]) {
+    const { kind, state } = classifyFailure(new AggregateError(all), { ...TO, host: "localhost" });
+    assert.deepEqual([kind, state], ["final", "nothing listens there. Check the host and the port"]);
   }
 });
 

@@ -90,8 +90,8 @@ function holds(object: object, text: string, seen = new Set<unknown>()): boolean
   });
 }
 
-test("pg: ignoreEnvironment() undoes PGREPLICATION and PGBINARY", async ({ local }) => {
-  const names = ["PGREPLICATION", "PGBINARY"];
+test("pg: ignoreEnvironment() undoes PGREPLICATION, PGBINARY and PGOPTIONS", async ({ local }) => {
+  const names = ["PGREPLICATION", "PGBINARY", "PGOPTIONS"];
   let [raw, client]: (pg.Client | undefined)[] = [];
   try {
     for (const name of names) Deno.env.set(name, "true");
@@ -100,8 +100,11 @@ test("pg: ignoreEnvironment() undoes PGREPLICATION and PGBINARY", async ({ local
     for (const name of names) Deno.env.delete(name);
   }
   assert.match(startup(raw), /replication/, "pg reads no PGREPLICATION any more: ignoreEnvironment() can go");
-  ignoreEnvironment(client);
-  assert.doesNotMatch(startup(client), /replication/);
+  assert.match(startup(raw), /options/, "pg reads no PGOPTIONS any more: ignoreEnvironment() need not undo it");
+  ignoreEnvironment(client, undefined);
+  assert.doesNotMatch(startup(client), /replication|options/);
+  ignoreEnvironment(client, "-c search_path=app");
+  assert.match(startup(client), /"options":"-c search_path=app"/);
   await client.connect();
   assert.equal((await client.query("SELECT 1 AS n")).rows[0].n, 1);
   await client.end();

@@ -170,7 +170,7 @@ Deno.test("resolveSettings() refuses bad values with the setting, the value and 
     [{ endpoint: "projects/p/endpoints/e" }, {}, /"endpoint".*"projects\/p\/endpoints\/e".*projects\/p\/branches\/b/],
     [{ endpoint: "" }, {}, /option "endpoint" is ""/],
     [{ endpoint: 7 }, {}, /option "endpoint" is 7/],
-    [{ endpoint: "p", instance: "i" }, {}, /"endpoint" and "instance" are both set/],
+    [{ endpoint: "p", instance: "i" }, {}, /"endpoint" .* and "instance" .* are both set/],
     [{ port: 0 }, {}, /option "port" is 0.*1 to 65535/],
     [{ port: "5432" }, {}, /option "port" is "5432"/],
     [{}, { PGPORT: "54x" }, /PGPORT is "54x"/],
