@@ -8,6 +8,7 @@ import { CheckState } from "../doctor/steps.ts";
 import { announceWaiting } from "../draw/notices.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
+import { isLoopback } from "../settings/host.ts";
 import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { sessionOpener } from "../sql/session_opener.ts";
@@ -37,7 +38,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
   const { endpoint, host, user, credentials } = await logIn(settings, workspace);
   const { port, database, readOnly, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, types } = settings;
   const { serverOptions, onConnect } = settings;
-  const waiting = announceWaiting(endpoint?.name ?? host);
+  const waiting = announceWaiting(endpoint?.name ?? host, endpoint !== undefined || !isLoopback(host));
   let pool: LakebasePool | undefined;
   try {
     pool = new LakebasePool({

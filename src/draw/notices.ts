@@ -14,20 +14,22 @@ export interface WaitingNotice {
  * A notice for one connection. Outside a notebook it shows nothing.
  *
  * @param name The endpoint or host.
+ * @param wakes Whether a compute may be waking there. A server on this machine does not sleep.
  */
-export function announceWaiting(name: string): WaitingNotice {
+export function announceWaiting(name: string, wakes: boolean): WaitingNotice {
+  const [doing, done] = wakes ? ["Waking", "Woke"] : ["Trying again to reach", "Reached"];
   const started = Date.now();
   let notice: Promise<LiveDisplay> | undefined;
   const text = (line: string) => ({ "text/plain": line });
   return {
     failed: () => {
       if (!inNotebook()) return;
-      notice ??= displayLive(text(`Waking ${name} ...`));
+      notice ??= displayLive(text(`${doing} ${name} ...`));
       notice.catch(() => {});
     },
     connected: () => {
       const seconds = ((Date.now() - started) / 1000).toFixed(1);
-      notice?.then((display) => display.update(text(`Woke ${name} in ${seconds} s`))).catch(() => {});
+      notice?.then((display) => display.update(text(`${done} ${name} in ${seconds} s`))).catch(() => {});
     },
   };
 }
