@@ -4,7 +4,17 @@ import { LONGEST } from "./suggestion.ts";
 
 /** What the server refused access to, according to its message. */
 interface Refused {
-  kind: "relation" | "schema" | "function" | "database" | "owner";
+  kind:
+    | "relation"
+    | "schema"
+    | "function"
+    | "database"
+    | "type"
+    | "language"
+    | "server"
+    | "parameter"
+    | "owner"
+    | "policy";
   name: string;
 }
 
@@ -14,19 +24,30 @@ const RELATION = "(?:table|view|materialized view|foreign table|sequence|relatio
 const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
   [new RegExp(`^permission denied for ${RELATION} (.+)$`, "s"), "relation"],
   [new RegExp(`^must be owner of ${RELATION} (.+)$`, "s"), "owner"],
+  [/^(?:new row|query would be affected by row-level security policy).* for table (.+)$/s, "policy"],
   [/^permission denied for schema (.+)$/s, "schema"],
   [/^permission denied for (?:function|procedure|routine|aggregate) (.+)$/s, "function"],
   [/^permission denied for database (.+)$/s, "database"],
   [/^permission denied to create temporary tables in database (.+)$/s, "database"],
+  [/^permission denied for type (.+)$/s, "type"],
+  [/^permission denied for language (.+)$/s, "language"],
+  [/^permission denied for foreign server (.+)$/s, "server"],
+  [/^permission denied to set parameter (.+)$/s, "parameter"],
 ];
 
 /** Queries for the objects of a name: the current role, the owner, the object as in a GRANT, and what is missing. */
 const QUERIES: Readonly<Record<Refused["kind"], string>> = {
-  relation: relationQuery(`CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN
-      CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'USAGE') THEN '' ELSE 'USAGE' END
-    ELSE (SELECT pg_catalog.string_agg(p, ', ') FROM pg_catalog.unnest($2::pg_catalog.text[]) p
-      WHERE NOT pg_catalog.has_table_privilege(c.oid, p)) END`),
+  // The privileges on a sequence are in lower case. CASE keeps the server from asking for those of another kind.
+  relation: relationQuery(`(SELECT pg_catalog.string_agg(pg_catalog.upper(p), ', ')
+    FROM pg_catalog.unnest($2::pg_catalog.text[]) p
+    WHERE NOT CASE
+      WHEN (c.relkind OPERATOR(pg_catalog.=) 'S') OPERATOR(pg_catalog.<>) (p OPERATOR(pg_catalog.=) pg_catalog.lower(p))
+        THEN true
+      WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN pg_catalog.has_sequence_privilege(c.oid, p)
+      ELSE pg_catalog.has_table_privilege(c.oid, p) END)`),
   owner: relationQuery("NULL::pg_catalog.text"),
+  policy: relationQuery(`(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(p.polname), ', ' ORDER BY p.polname)
+    FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid)`),
   schema: `SELECT current_user AS me, pg_catalog.pg_get_userbyid(n.nspowner) AS owner,
     pg_catalog.concat('SCHEMA ', pg_catalog.quote_ident(n.nspname)) AS object,
     (SELECT pg_catalog.string_agg(p, ', ') FROM pg_catalog.unnest($2::pg_catalog.text[]) p
@@ -41,7 +62,33 @@ const QUERIES: Readonly<Record<Refused["kind"], string>> = {
     (SELECT pg_catalog.string_agg(p, ', ') FROM pg_catalog.unnest($2::pg_catalog.text[]) p
       WHERE NOT pg_catalog.has_database_privilege(d.oid, p)) AS missing
     FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) $1`,
+  type: objectQuery("TYPE", "pg_type", "typowner", {
+    name: "pg_catalog.format_type(o.oid, NULL)",
+    written: "pg_catalog.format_type(o.oid, NULL)",
+    has: "has_type_privilege",
+  }),
+  language: objectQuery("LANGUAGE", "pg_language", "lanowner", { name: "o.lanname", has: "has_language_privilege" }),
+  server: objectQuery("FOREIGN SERVER", "pg_foreign_server", "srvowner", {
+    name: "o.srvname",
+    has: "has_server_privilege",
+  }),
+  parameter:
+    `SELECT current_user AS me, '' AS owner, pg_catalog.concat('PARAMETER ', s.name) AS object, 'SET' AS missing
+    FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) $1 AND $2::pg_catalog.text[] IS NOT NULL`,
 };
+
+/** The query for an object whose only privilege is USAGE. */
+function objectQuery(
+  kind: string,
+  catalog: string,
+  owner: string,
+  { name, written = `pg_catalog.quote_ident(${name})`, has }: { name: string; written?: string; has: string },
+): string {
+  return `SELECT current_user AS me, pg_catalog.pg_get_userbyid(o.${owner}) AS owner,
+    pg_catalog.concat('${kind} ', ${written}) AS object,
+    CASE WHEN pg_catalog.${has}(o.oid, 'USAGE') THEN '' ELSE 'USAGE' END AS missing
+    FROM pg_catalog.${catalog} o WHERE ${name} OPERATOR(pg_catalog.=) $1 AND $2::pg_catalog.text[] IS NOT NULL LIMIT 2`;
+}
 
 function relationQuery(missing: string): string {
   return `SELECT * FROM (SELECT current_user AS me, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -95,13 +142,21 @@ function refusedBy(message: string): Refused | undefined {
 }
 
 function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): string {
-  const name = object.slice(object.indexOf(" ") + 1);
+  const name = object.replace(/^(?:FOREIGN )?[A-Z]+ /, "");
   const who = owner === "pg_database_owner" ? "the owner of the database" : `"${owner}"`;
+  if (kind === "policy") {
+    const policies = missing === null ? "it has no policy, so it refuses all rows" : `its policies are ${missing}`;
+    return `you are "${me}". ${name} belongs to ${who}, who decides with CREATE POLICY and ALTER POLICY which rows a role ` +
+      `may read and write; ${policies}`;
+  }
   if (kind === "owner") return `you are "${me}", and ${name} belongs to ${who}, who alone may do that`;
   if (missing === null || missing === "") {
     return `"${me}" has the right: it is missing to the role that you have SET, or to the owner of a view or function in between`;
   }
   const role = `"${me.replaceAll('"', '""')}"`;
+  if (kind === "parameter") {
+    return `you are "${me}". Superusers may set ${name}, and can run GRANT SET ON ${object} TO ${role}`;
+  }
   return `you are "${me}". ${name} belongs to ${who}, who can run GRANT ${missing} ON ${object} TO ${role}`;
 }
 
@@ -111,35 +166,57 @@ function wantedRights({ kind, name }: Refused, text: string): string[] {
   const [first = ""] = words;
   if (kind === "schema") return first === "create" || first === "import" ? ["USAGE", "CREATE"] : ["USAGE"];
   if (kind === "database") return words.includes("schema") ? ["CREATE"] : ["TEMPORARY"];
-  const rights = new Set(words.flatMap((word, index) => word === name.toLowerCase() ? rightsAt(words, index) : []));
-  if (/^(truncate|refresh|lock)$/.test(first) && rights.size === 0) {
-    return [first === "truncate" ? "TRUNCATE" : "UPDATE"];
-  }
-  return rights.size === 0 ? ["SELECT"] : [...rights];
+  // Names in quotes are compared without regard to case, which asks for too much at worst.
+  const places = words.flatMap((word, index) => word === name.toLowerCase() ? [index] : []);
+  const rights = new Set(places.flatMap((index) => rightsAt(words, index)));
+  return [...rights.size === 0 ? ["SELECT"] : rights, ...sequenceRights(words, places.length > 0)];
 }
 
-/** Returns the privileges that a statement needs on the name at an index of its words. */
+/** The privileges that the functions of sequences need; their argument is a text, so it is not among the words. */
+const SEQUENCE_FUNCTIONS = [["setval", "update"], ["nextval", "usage"], ["currval", "usage"], [
+  "lastval",
+  "usage",
+]] as const;
+
+function sequenceRights(words: readonly string[], named: boolean): string[] {
+  const rights = SEQUENCE_FUNCTIONS.filter(([called]) => words.includes(called)).map(([, right]) => right);
+  if (rights.length > 0) return [...new Set(rights)];
+  return [named ? "select" : "usage"]; // a column's default calls nextval()
+}
+
+/** Returns the privileges that a statement needs on the table whose name is at an index of its words. */
 function rightsAt(words: readonly string[], index: number): string[] {
   let before = index - 1;
   while (words[before] === "." || words[before] === "only" || words[before] === "table" && before > 0) {
     before -= words[before] === "." ? 2 : 1;
   }
-  const reads = words.includes("where") || words.includes("returning") ? ["SELECT"] : [];
+  const [first = ""] = words;
+  const has = (word: string) => words.includes(word);
+  const reads = has("where") || has("returning") ? ["SELECT"] : [];
+  if (first === "truncate") return ["TRUNCATE"];
+  if (first === "lock" || words[before] === "lock") return has("access") && has("share") ? ["SELECT"] : ["UPDATE"];
   switch (words[before]) {
     case "into":
-      return words.includes("conflict") ? ["INSERT", "SELECT", "UPDATE"] : ["INSERT", ...reads];
+      if (first === "merge") {
+        return [
+          "SELECT",
+          ...["insert", "update", "delete"].filter(has).map((w) => w.toUpperCase()),
+        ];
+      }
+      return has("conflict") ? ["INSERT", "SELECT", "UPDATE"] : ["INSERT", ...reads];
     case "update":
       return ["UPDATE", ...reads];
-    case "truncate":
-      return ["TRUNCATE"];
     case "copy":
-      return words.includes("stdin") ? ["INSERT"] : ["SELECT"];
+      return has("stdin") ? ["INSERT"] : ["SELECT"];
     case "references":
       return ["REFERENCES"];
+    case "on":
+      if (first === "create" && has("trigger")) return ["TRIGGER"];
+      break;
     case "from":
       if (words[before - 1] === "delete") return ["DELETE", ...reads];
   }
-  return words.includes("for") && words.includes("update") ? ["SELECT", "UPDATE"] : ["SELECT"];
+  return has("for") && (has("update") || has("share")) ? ["SELECT", "UPDATE"] : ["SELECT"];
 }
 
 /** Returns the words and names of a statement in lower case, and the dots between them. */

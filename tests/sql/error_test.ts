@@ -247,9 +247,14 @@ Deno.test({
     await using server = await startPostgres({ password: "owner-secret" });
     await using local = await startLocal({ database: server.url, passwords: { app: "native-secret" } });
     await using owner = await connect(optionsOf(local));
-    await owner.query(`CREATE TABLE "Trips" (id int); CREATE VIEW seen AS SELECT * FROM "Trips";
+    await owner.query(`CREATE TABLE "Trips" (id int UNIQUE); CREATE VIEW seen AS SELECT * FROM "Trips";
       CREATE SCHEMA hidden; CREATE TABLE hidden.t (n int); CREATE SEQUENCE ids;
       CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f(int) FROM PUBLIC;
+      CREATE TYPE mood AS ENUM ('ok'); REVOKE ALL ON TYPE mood FROM PUBLIC; GRANT CREATE ON SCHEMA public TO app;
+      CREATE TABLE seen_too (n int); GRANT TRUNCATE ON seen_too TO app;
+      CREATE TABLE guarded (n int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; GRANT ALL ON guarded TO app;
+      CREATE TABLE serial_one (id serial, n int); GRANT INSERT ON serial_one TO app;
+      CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
       CREATE FUNCTION reads() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM "Trips"'`);
     const { workspace: _, endpoint: __, ...place } = optionsOf(local);
     await using db = await connect({ ...place, user: "app", password: "native-secret" });
@@ -266,12 +271,32 @@ Deno.test({
       ["SELECT reads()", trips("SELECT")],
       ["SELECT * FROM hidden.t", 'GRANT USAGE ON SCHEMA hidden TO "app"'],
       ["SELECT nextval('ids')", 'GRANT USAGE ON SEQUENCE public.ids TO "app"'],
+      [`TRUNCATE seen_too, "Trips"`, trips("TRUNCATE")],
+      [`SELECT 1; LOCK TABLE "Trips"`, trips("UPDATE")],
+      [`SELECT 1; LOCK TABLE "Trips" IN ACCESS SHARE MODE`, trips("SELECT")],
+      [`SELECT * FROM "Trips" FOR NO KEY UPDATE`, trips("SELECT, UPDATE")],
+      [`SELECT * FROM "Trips" FOR SHARE`, trips("SELECT, UPDATE")],
+      [`COPY "Trips" FROM STDIN`, trips("INSERT")],
+      [`CREATE TRIGGER t BEFORE INSERT ON "Trips" FOR EACH ROW EXECUTE FUNCTION t()`, trips("TRIGGER")],
+      [`CREATE TABLE refers (id int REFERENCES "Trips" (id))`, trips("REFERENCES")],
+      [
+        `MERGE INTO "Trips" t USING (SELECT 1 AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1)`,
+        trips("SELECT, INSERT, DELETE"),
+      ],
+      ["SELECT setval('ids', 5)", 'GRANT UPDATE ON SEQUENCE public.ids TO "app"'],
+      ["SELECT * FROM ids", 'GRANT SELECT ON SEQUENCE public.ids TO "app"'],
+      ["INSERT INTO serial_one (n) VALUES (1)", 'GRANT USAGE ON SEQUENCE public.serial_one_id_seq TO "app"'],
+      ["CREATE TABLE moods (m mood)", 'GRANT USAGE ON TYPE mood TO "app"'],
       ["SELECT f(1)", 'GRANT EXECUTE ON FUNCTION f(integer) TO "app"'],
     ];
     for (const [text, grant] of cases) {
       const { sqlstate, message } = await errorOf(db.query(text));
       assert.equal(sqlstate, "42501", text);
-      assert.match(message, /HINT: you are "app"\. \S+ belongs to "you@example\.com", who can run /, text);
+      assert.match(
+        message,
+        /HINT: you are "app"\. \S+ belongs to "you@example\.com", who can run /,
+        `${text}: ${message}`,
+      );
       assert.ok(message.endsWith(grant), `${text}: ${message}`);
       await owner.query(grant);
       const then = await db.query(text).then(() => "", ({ message }) => message);
@@ -281,6 +306,21 @@ Deno.test({
     assert.match(
       (await errorOf(db.query(`DROP TABLE "Trips"`))).message,
       /public\."Trips" belongs to "you@example\.com"/,
+    );
+    const superuser = new pg.Client(server.url);
+    await superuser.connect();
+    await superuser.query("ALTER ROLE app NOBYPASSRLS");
+    await superuser.end();
+    const policies = (said: string) => ({
+      code: "QUERY_FAILED",
+      message: new RegExp(`HINT: you are "app"\\. public\\.guarded belongs to "you@example\\.com", .*; ${said}$`),
+    });
+    await assert.rejects(db.query("INSERT INTO guarded VALUES (-1)"), policies("it has no policy.*"));
+    await owner.query("CREATE POLICY positive ON guarded USING (n > 0)");
+    await assert.rejects(db.query("INSERT INTO guarded VALUES (-1)"), policies("its policies are positive"));
+    assert.match(
+      (await errorOf(db.query("SET log_statement TO 'all'"))).message,
+      /GRANT SET ON PARAMETER log_statement TO "app"$/,
     );
     const loading = await errorOf(db.load("Trips", [{ id: 1 }]));
     assert.ok(loading.message.includes(trips("INSERT")), loading.message);
