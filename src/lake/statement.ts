@@ -28,6 +28,8 @@ export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
   const { pieces, values } = flatten(fragment);
   const prefix = freePrefix(pieces);
   const text = [pieces[0]!];
+  const places: number[] = [];
+  let length = text[0]!.length;
   const parameters = values.flatMap((value, index) => {
     const parameter = encodeParameter(value, index + 1);
     const name = `${prefix}${index + 1}`;
@@ -35,10 +37,58 @@ export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
     const [before, after] = [pieces[index]!, pieces[index + 1]!];
     const apart = parameter === undefined && WORD.test(before.slice(-1)) ? " " : "";
     const goesOn = WORD.test(after) || after === "" && index + 1 < values.length;
-    text.push(apart, marker, goesOn ? " " : "", after);
+    places.push(length + apart.length);
+    const added = [apart, marker, goesOn ? " " : "", after];
+    text.push(...added);
+    length += added.join("").length;
     return parameter === undefined ? [] : [{ name, type: parameter.type, value: parameter.value }];
   });
-  return checked({ text: text.join(""), parameters });
+  const whole = text.join("");
+  checkPlaces(whole, places);
+  return checked({ text: whole, parameters });
+}
+
+/**
+ * Refuses values in quotes and comments: a warehouse would take the parameter's name for text, and not say so.
+ *
+ * @param places Where the values are, in ascending order.
+ */
+function checkPlaces(text: string, places: readonly number[]): void {
+  if (places.length === 0 || !/['"]|--|\/\*|\$\$/.test(text)) return;
+  // What a back-slash in r'...' and a backtick in quotes mean depends on the rest, so a place counts only if all readings agree.
+  const escapes = /\br['"]/i.test(text) ? [true, false] : [true];
+  const readings = [text, ...text.includes("`") ? [withoutBackticks(text)] : []].flatMap((one) =>
+    escapes.map((escapes) => quotedPlaces(one, places, escapes))
+  );
+  const [first, ...others] = readings;
+  for (const [place, kind] of first!) {
+    if (!others.every((reading) => reading.has(place))) continue;
+    const number = places.indexOf(place) + 1;
+    throw badParameter(
+      kind === "comment"
+        ? `parameter ${number} is in a comment, where values are not bound; write it outside, or leave it out`
+        : `parameter ${number} is within quotes, where values are not bound; write \${value} without the quotes, ` +
+          "'a' || ${value} for a part of a text, or ${sql.id(name)} for a name",
+    );
+  }
+}
+
+/** The places that are inside of quotes or comments. */
+function quotedPlaces(text: string, places: readonly number[], escapes: boolean): Map<number, "comment" | "quotes"> {
+  const found = new Map<number, "comment" | "quotes">();
+  let next = 0;
+  for (const { kind, start, end } of sqlTokens(text, { escapes })) {
+    for (; next < places.length && places[next]! < end; next++) {
+      if (kind === "comment") found.set(places[next]!, "comment");
+      else if ((kind === "string" || kind === "name") && places[next]! > start) found.set(places[next]!, "quotes");
+    }
+  }
+  return found;
+}
+
+/** A text with its names in backticks replaced by as long ones. The tokens know only the quotes of Postgres. */
+function withoutBackticks(text: string): string {
+  return text.replace(/`[^`]*`/g, (name) => `"${"n".repeat(name.length - 2)}"`);
 }
 
 /** The text of a fragment in pieces, and the values between them. */
@@ -122,8 +172,7 @@ export function returnsRows(text: string): boolean {
 }
 
 function* wordsOf(text: string): Generator<string, undefined, void> {
-  // Backticks quote names; the tokens know only the quotes of Postgres.
-  const plain = text.includes("`") ? text.replace(/`[^`]*`/g, '"name"') : text;
+  const plain = text.includes("`") ? withoutBackticks(text) : text;
   for (const { kind, start, end } of sqlTokens(plain, { escapes: true })) {
     if (kind === "word") yield plain.slice(start, end).toLowerCase();
   }

@@ -146,3 +146,28 @@ Deno.test("what a statement does is told by its words", () => {
     assert.deepEqual([text, readsOnly(text), returnsRows(text)], [text, reads, rows]);
   }
 });
+
+Deno.test("a value within quotes or a comment is refused: a warehouse would take its name for text", () => {
+  const [x, days] = ["Harlem", 3];
+  const refused: [Fragment, RegExp][] = [
+    [sql`SELECT '${x}'`, /parameter 1 is within quotes.*write \$\{value\} without the quotes/],
+    [sql`SELECT ${days}, '%${x}%'`, /parameter 2 is within quotes/],
+    [sql`SELECT current_date() - INTERVAL '${days}' DAY`, /within quotes/],
+    [sql`SELECT "${x}"`, /within quotes/],
+    [sql`SELECT 'it\\'s ${x}'`, /within quotes/],
+    [sql`SELECT 1 -- ${x}`, /parameter 1 is in a comment/],
+    [sql`SELECT 1 /* ${x} */`, /in a comment/],
+  ];
+  for (const [fragment, message] of refused) {
+    assert.throws(() => compileForWarehouse(fragment), { code: "BAD_PARAMETER", message });
+  }
+  const taken = [
+    sql`SELECT 'a' || ${x} || "b" -- '`,
+    sql`SELECT r'\\', ${x}, r'\\'`,
+    sql`SELECT 'it\\'s', ${x}`,
+    sql`SELECT 'a\`b', ${x}, 'c\`d'`,
+    sql`SELECT \`it's\`, ${x}, \`it's\``,
+    sql`/* a */ SELECT ${x} /* b */`,
+  ];
+  for (const fragment of taken) assert.match(compileForWarehouse(fragment).text, /:p1/);
+});
