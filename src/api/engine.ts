@@ -1,3 +1,5 @@
+import { queryCatalog } from "../catalog/relation.ts";
+import { LakebaseError } from "../core/errors.ts";
 import { iterate } from "../sql/cursor.ts";
 import { onlyReads } from "../sql/first_rows.ts";
 import { type ArrowRows, compile, type Fragment } from "../sql/fragment.ts";
@@ -47,6 +49,24 @@ export type EngineRun = Pick<RunOptions, "signal" | "timeout" | "limit" | "again
 const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
 
 /**
+ * Refuses to read rows whose numbers the server would round. It does not report this setting, unlike those of dates.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED`
+ */
+async function expectAllDigits(find: FindSession, stops: StopOptions): Promise<void> {
+  const text = "SELECT pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 AS digits";
+  const [row] = await queryCatalog<{ digits: number }>(find, text, [], stops);
+  if (row!.digits > 0) return;
+  throw new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot read the rows of the query: a statement has set extra_float_digits to ${
+      row!.digits
+    }, so the server rounds numbers; ` +
+      "RESET extra_float_digits",
+  );
+}
+
+/**
  * Runs queries in a session of Postgres.
  *
  * @param find Finds the session of a query when the query runs.
@@ -57,7 +77,10 @@ export function postgresEngine(find: FindSession): QueryEngine {
     print: (query) => compile(query).text,
     onlyReads: (query) => onlyReads(compile(query)),
     run: (query, options) => runForResult(find, query, options),
-    exactRows: (query, stops) => run(find, query, { ...stops, types: EXACT }),
+    exactRows: async (query, stops) => {
+      await expectAllDigits(find, stops);
+      return await run(find, query, { ...stops, types: EXACT });
+    },
     iterate: (query, stops) => iterate(find, compile(query), stops),
     explain: async (query, analyze, stops) => await explainStatement(find, compile(query), analyze, stops),
     columns: async (query, stops) =>
