@@ -174,10 +174,13 @@ export interface ByteRequest {
   query?: Record<string, string>;
   /** More headers. */
   headers?: Record<string, string>;
-  /** The body. A stream is sent as it comes, however long that takes. */
-  body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | undefined;
-  /** Whether the request is sent again after a failure. Only for requests that do no more the second time. */
-  again: boolean;
+  /** Makes the body of each attempt. A stream is sent as it comes, however long that takes. */
+  body?: () => ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
+  /**
+   * Whether the request is sent again after a failure. Only for requests that do no more the second time. A function is called
+   * after each failure that may pass, before the body is made again.
+   */
+  again: boolean | (() => boolean);
   /** The statuses that are answers too, besides those of success. */
   answers?: readonly number[];
   /** Makes the error for any other status. */
@@ -222,7 +225,10 @@ export function readAnswer(host: URL, request: WorkspaceRequest, response: Respo
   return { error, retry, network: false, mayHaveRun, ...(retryAfter === undefined ? {} : { retryAfter }) };
 }
 
-/** The outcome of an attempt for bytes. The body of an answer is left to the caller, who closes it. */
+/**
+ * The outcome of an attempt for bytes. The body of an answer is left to the caller, who closes it; but the answer to a body is
+ * read, because one that breaks off does not say that the body has arrived.
+ */
 export async function readByteAnswer(
   host: URL,
   request: ByteRequest,
@@ -230,8 +236,12 @@ export async function readByteAnswer(
 ): Promise<Outcome<OpenAnswer>> {
   const { response, close } = answer;
   const { status } = response;
-  if (response.ok || request.answers?.includes(status)) return { answer };
+  if ((response.ok || request.answers?.includes(status)) && request.body === undefined) return { answer };
   try {
+    if (response.ok) {
+      await readText(host, response, LONGEST_ANSWER);
+      return { answer };
+    }
     const text = await readText(host, response, LONGEST_ANSWER);
     const body = parseObject(text);
     const moved = status < 400;
@@ -239,11 +249,17 @@ export async function readByteAnswer(
       ? statusError(host, { method: "GET", path: request.path }, status, body, text)
       : request.refused({ status, code: field(body, "error_code"), said: field(body, "message") });
     const retryAfter = retryAfterMs(response.headers.get("retry-after"));
-    const retry = request.again && (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
+    const passes = (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
+    const retry = passes && isRepeated(request);
     return { error, retry, network: false, mayHaveRun: status >= 500, ...(retryAfter && { retryAfter }) };
   } finally {
     close();
   }
+}
+
+/** Whether a request that has failed is sent again. */
+export function isRepeated({ again }: ByteRequest): boolean {
+  return typeof again === "function" ? again() : again;
 }
 
 /** The status for a full disk (RFC 4918), which does not get better by asking again. */

@@ -10,6 +10,7 @@ import { clientCredentialsClient } from "./client_credentials.ts";
 import {
   type ByteRequest,
   type Failure,
+  isRepeated,
   networkOutcome,
   noLogin,
   open,
@@ -75,19 +76,23 @@ export class Workspace {
     deadline: number = this.deadline(),
   ): Promise<WorkspaceAnswer> {
     const host = await this.#host();
-    return await retried(() => this.#attempt(host, request, deadline, signal), request.once === true, deadline, signal);
+    const once = request.once === true;
+    return await retried(() => this.#attempt(host, request, deadline, signal), once, () => deadline, signal);
   }
 
   /**
-   * Sends a request whose body or answer is bytes. It is sent again only if the request says so.
+   * Sends a request whose body or answer is bytes. It is sent again only if the request says so. The time until the first
+   * attempt with a body fails does not count for the deadline: the body may come slowly.
    *
    * @param signal Ends the request, also while its body is sent or its answer is read.
    * @throws {LakebaseError} What the request makes of a refusal; `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`.
    */
   async transfer(request: ByteRequest, signal?: AbortSignal): Promise<OpenAnswer> {
     const host = await this.#host();
-    const deadline = this.deadline();
-    return await retried(() => this.#attemptBytes(host, request, deadline, signal), false, deadline, signal);
+    const begun = this.deadline();
+    let failing: number | undefined;
+    const deadline = () => request.body === undefined ? begun : failing ??= this.deadline();
+    return await retried(() => this.#attemptBytes(host, request, begun, signal), false, deadline, signal);
   }
 
   async #attemptBytes(
@@ -101,12 +106,13 @@ export class Workspace {
     try {
       const headers = await abortable(this.#headers(), limit.signal);
       for (const [name, value] of Object.entries(request.headers ?? {})) headers.set(name, value);
-      const { method, body = null } = request;
+      const { method } = request;
+      const body = request.body?.() ?? null;
       const answer = await open(address(host, request), { method, headers, body, signal: limit.signal ?? null });
       return await readByteAnswer(host, request, answer);
     } catch (cause) {
       const failure = failedAttempt(host, cause, limit, signal, true);
-      return { ...failure, retry: failure.retry && request.again };
+      return { ...failure, retry: failure.retry && isRepeated(request) };
     }
   }
 
@@ -227,11 +233,12 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
  * Attempts until one is answered, is hopeless, or would end after the deadline.
  *
  * @param once Whether there is no other attempt after one that may have taken effect.
+ * @param deadline Asked after each failure.
  */
 async function retried<T>(
   attempt: () => Promise<Outcome<T>>,
   once: boolean,
-  deadline: number,
+  deadline: () => number,
   signal?: AbortSignal,
 ): Promise<T> {
   for (let failed = 0;; failed++) {
@@ -240,7 +247,7 @@ async function retried<T>(
     if (once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
     const wait = Math.max(outcome.retryAfter ?? 0, backoff(failed, { first: 250, most: 8000 }));
     const hopeless = !outcome.retry || (outcome.network && failed + 1 >= NETWORK_TRIES);
-    if (hopeless || Date.now() + wait >= deadline) throw outcome.error;
+    if (hopeless || Date.now() + wait >= deadline()) throw outcome.error;
     await pause(wait, signal);
   }
 }

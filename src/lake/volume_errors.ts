@@ -55,10 +55,12 @@ function stateOf(status: number, work: VolumeWork): string {
 }
 
 /** The error for a file that is larger than the Files API takes. */
-export function tooLarge(path: string, limit: number, size?: number): LakebaseError {
-  const most = `${limit / 1024 ** 3} GiB`;
-  const found = size === undefined ? `it has more than ${most}` : `it has ${(size / 1024 ** 3).toFixed(1)} GiB`;
-  return badPath("write", path, `${found}, and a file of a Volume has at most ${most}; ${SEVERAL_FILES}`);
+export function tooLarge(path: string, limit: number): LakebaseError {
+  return badPath(
+    "write",
+    path,
+    `it gets more bytes than a file of a Volume may have, ${limit / 1024 ** 3} GiB; ${SEVERAL_FILES}`,
+  );
 }
 
 const SEVERAL_FILES =

@@ -9,6 +9,9 @@ export const LARGEST_FILE = 5 * 1024 ** 3;
 /** How long the workspace may take no bytes, and how long it may take to complete a file. */
 const STALLED_MS = 120_000;
 const COMPLETED_MS = 600_000;
+/** An upload is sent again while it has at most so many bytes, which are kept for that. Most refusals come at its beginning. */
+const KEPT_BYTES = 8 * 1024 ** 2;
+const CONFLICT = 409;
 
 /** What an upload is made of. */
 export interface UploadParts {
@@ -31,20 +34,26 @@ export interface UploadParts {
 /**
  * Writes a file of a Volume with one request, whose body is the bytes as they come. The Files API makes the file visible when
  * the request has ended, so a request that is cut off leaves nothing. The request begins with the first bytes, because networks
- * close a connection on which nothing moves.
+ * close a connection on which nothing moves. If it fails early, it is sent again.
  */
 export class VolumeUpload implements FileWriter {
   readonly #parts: UploadParts;
   readonly #aborting = new AbortController();
+  /** All bytes so far; `undefined` if they are too many to keep. */
+  #kept: Uint8Array[] | undefined = [];
+  /** Takes the bytes of the request; `undefined` while no request takes any. */
   #body: ReadableStreamDefaultController<Uint8Array> | undefined;
   #answer: Promise<void> | undefined;
   /** Resolves when the request takes more bytes, or has ended. */
   #room = Promise.withResolvers<void>();
   #sent = 0;
-  /** Whether all bytes were sent. */
+  /** Whether all bytes were written. */
   #ended = false;
   #complete = false;
-  #failure: { error: unknown; refused: boolean } | undefined;
+  #attempts = 0;
+  /** The status with which the workspace refused the last attempt. */
+  #refusal: number | undefined;
+  #failure: { error: unknown } | undefined;
 
   constructor(parts: UploadParts) {
     this.#parts = parts;
@@ -54,93 +63,109 @@ export class VolumeUpload implements FileWriter {
     const { path, limit } = this.#parts;
     if (this.#sent + bytes.length > limit) throw tooLarge(path, limit);
     if (bytes.length === 0) return;
-    const body = this.#body ?? this.#begin();
-    if ((body.desiredSize ?? 0) <= 0) await this.#untilRoom();
+    this.#answer ??= this.#send();
+    while (this.#failure === undefined && (this.#body?.desiredSize ?? 0) <= 0) await this.#untilRoom();
     if (this.#failure !== undefined) throw this.#failure.error;
-    this.#room = Promise.withResolvers();
-    body.enqueue(bytes);
+    this.#body!.enqueue(bytes);
     this.#sent += bytes.length;
+    if (this.#sent > KEPT_BYTES) this.#kept = undefined;
+    else this.#kept?.push(bytes);
   }
 
   async close(): Promise<void> {
     if (this.#failure === undefined) {
       this.#ended = true;
-      if (this.#body === undefined) this.#answer = this.#send(undefined);
-      else this.#body.close();
-      await limited(this.#answer!, COMPLETED_MS, () => this.#stalled("the workspace does not complete the file"));
+      this.#body?.close();
+      this.#answer ??= this.#send();
+      await limited(this.#answer, COMPLETED_MS, () => this.#stalled("the workspace does not complete the file"));
     }
-    if (this.#failure !== undefined) await this.#settle(this.#failure);
+    if (this.#failure !== undefined) await this.#settle(this.#failure.error);
     this.#complete = true;
+    this.#kept = undefined;
   }
 
   async abort(): Promise<boolean> {
     this.#aborting.abort();
     if (this.#answer === undefined || this.#complete) return true;
     await this.#answer;
-    if (this.#failure?.refused) return true; // what is there now is not from here
+    if (this.#refusal !== undefined && this.#attempts === 1) return true; // no bytes of this upload are there
+    if (this.#refusal === CONFLICT) return !this.#ended; // the file may be another's, or of an earlier attempt
+    const { old, remove, look } = this.#parts;
     try {
-      if (this.#parts.old === undefined) await this.#parts.remove();
-      else if (this.#ended) return isSame(await this.#parts.look(), this.#parts.old);
+      if (old === undefined) await remove();
+      else if (this.#ended) return isSame(await look(), old);
       return true;
     } catch {
       return false;
     }
   }
 
-  #begin(): ReadableStreamDefaultController<Uint8Array> {
-    const stream = new ReadableStream<Uint8Array>({
-      start: (controller) => void (this.#body = controller),
+  /** Makes the body of an attempt, which begins with the bytes of the one before. */
+  #open(): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> {
+    this.#attempts++;
+    this.#refusal = undefined;
+    if (this.#ended && this.#sent === 0) return new Uint8Array();
+    let body: ReadableStreamDefaultController<Uint8Array>;
+    return new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        body = controller;
+        for (const bytes of this.#kept ?? []) body.enqueue(bytes);
+        if (this.#ended) body.close();
+        else this.#body = body;
+      },
       pull: () => this.#room.resolve(),
+      cancel: () => void (this.#body = this.#body === body ? undefined : this.#body),
     }, { highWaterMark: 2 });
-    this.#answer = this.#send(stream);
-    return this.#body!;
+  }
+
+  /** Takes no bytes until the next attempt. Returns whether there can be one. */
+  #rewind(): boolean {
+    if (this.#kept === undefined) return false;
+    this.#body = undefined;
+    return true;
   }
 
   /** Never rejects: the failure is thrown by what comes next. */
-  async #send(body: ReadableStream<Uint8Array> | undefined): Promise<void> {
+  async #send(): Promise<void> {
     const { workspace, path, address, old } = this.#parts;
-    let refused = false;
     try {
-      const { response, close } = await workspace.transfer({
+      await workspace.transfer({
         method: "PUT",
         path: address,
         query: { overwrite: String(old !== undefined) },
         headers: { "content-type": "application/octet-stream" },
-        body: body ?? new Uint8Array(),
-        again: false,
+        body: () => this.#open(),
+        again: () => this.#rewind(),
         refused: (refusal) => {
-          refused = true;
+          this.#refusal = refusal.status;
           return refusing("write", path)(refusal);
         },
       }, this.#aborting.signal);
-      try {
-        await response.arrayBuffer(); // an answer that breaks off is none
-      } finally {
-        close();
-      }
-      if (!this.#ended) this.#failure = { error: badPath("write", path, "the workspace answered too early"), refused };
+      if (!this.#ended) this.#failure = { error: badPath("write", path, "the workspace answered too early") };
     } catch (error) {
-      this.#failure ??= { error: refused ? error : broken(path, error), refused };
+      this.#failure ??= { error: this.#refusal === undefined ? broken(path, error) : error };
     }
     this.#room.resolve();
   }
 
   async #untilRoom(): Promise<void> {
     await limited(this.#room.promise, STALLED_MS, () => this.#stalled("the workspace takes no more bytes"));
+    this.#room = Promise.withResolvers();
   }
 
   #stalled(state: string): void {
     this.#failure ??= {
       error: new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot write ${this.#parts.path}: ${state}`),
-      refused: false,
     };
     this.#aborting.abort();
   }
 
-  /** Finds out what became of the file, where the connection broke after the last byte. */
-  async #settle({ error, refused }: { error: unknown; refused: boolean }): Promise<void> {
-    if (refused || !this.#ended) throw error;
+  /** Finds out what became of the file, if the connection broke after the last byte, or an earlier attempt may have made it. */
+  async #settle(error: unknown): Promise<void> {
     const { path, old } = this.#parts;
+    const mayBeOurs = this.#refusal === undefined ||
+      this.#refusal === CONFLICT && this.#attempts > 1 && old === undefined;
+    if (!mayBeOurs || !this.#ended) throw error;
     const now = await this.#parts.look().catch(() => undefined);
     if (now?.size === this.#sent && (old === undefined || !isSame(now, old))) return;
     if (old === undefined || isSame(now, old)) throw error;

@@ -160,6 +160,16 @@ transferTest(
   },
 );
 
+transferTest("a part of a dataset that is refused for a moment is sent again", async ({ db, local }) => {
+  for (const fault of [{ status: 429, times: 1 }, { status: 503, times: 2 }, { after: 10_000, times: 1 }]) {
+    local.faults.workspace("PUT */part-00001*", fault);
+    const { paths } = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 5000, format: "csv", replace: true });
+    assert.equal(paths.length, 4);
+    await expectBack(db, `${ROOT}/trips/`);
+    local.faults.reset();
+  }
+});
+
 transferTest("a file that is too large for the workspace is refused, with the way out", async ({ db, local }) => {
   local.faults.workspace("PUT */files/*", { status: 413 });
   const error = await failure(db.pull("trips", `${ROOT}/t.csv`));
