@@ -106,11 +106,14 @@ export function keysOf(names: readonly string[]): readonly string[] {
   const taken = new Set(names);
   if (taken.size === names.length) return names;
   const used = new Set<string>();
+  const numbers = new Map<string, number>(); // counting from 2 for each column would take quadratic time
   return names.map((name) => {
     let key = name;
-    for (let n = 2; used.has(key); n++) {
-      const next = `${name}_${n}`;
-      key = taken.has(next) ? key : next;
+    if (used.has(name)) {
+      let number = numbers.get(name) ?? 2;
+      while (taken.has(`${name}_${number}`)) number++;
+      numbers.set(name, number + 1);
+      key = `${name}_${number}`;
     }
     used.add(key);
     return key;
