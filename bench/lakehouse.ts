@@ -8,6 +8,7 @@
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { median } from "./median.ts";
+import { peakMemory } from "./support/peak_memory.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
 const ROUNDS = 7;
@@ -101,6 +102,40 @@ const into = async (source: Parameters<typeof db.load>[1]) => {
   await db.load("copied", source, { create: true, mode: "replace", progress: false });
   await db.sql`DROP TABLE copied`;
 };
+
+/** The load of a result, without the time that its statement takes, beside the load of a file. */
+async function withoutStatement() {
+  const external = { disposition: "EXTERNAL_LINKS", format: "ARROW_STREAM" };
+  const rounds: [number, number][] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const statement = await timed(() => submit("SELECT * FROM trips", external));
+    const loaded = await timed(() => into(lake.sql`SELECT * FROM trips`));
+    rounds.push([loaded - statement, await timed(() => into(file))]);
+  }
+  const ms = (which: 0 | 1) => median(rounds.map((round) => round[which])).toFixed(1);
+  const ratio = median(rounds.map(([own, other]) => own / other)).toFixed(2);
+  const what = "load(lake.sql) without its statement, and load of a file";
+  return { what, "ms": ms(0), "ms of the least": ms(1), ratio, limit: "1.1" };
+}
+
+/** The memory of a process that reads ten times as many rows. */
+async function memory(action: "load" | "loop") {
+  const { megabytes, seconds } = await peakMemory({
+    connect: {
+      host: "127.0.0.1",
+      port: server.port,
+      user: "postgres",
+      password: "bench",
+      database: "postgres",
+      sslMode: "disable",
+    },
+    workspace: { host: env["DATABRICKS_HOST"]!, token: env["DATABRICKS_TOKEN"]! },
+    ...{ action, table: "many", file: { query: "SELECT trips.* FROM trips, generate_series(1, 10)" } },
+  });
+  const what = `${action} of ${10 * ROWS} rows of lake.sql: megabytes`;
+  return { what, "ms": (seconds * 1000).toFixed(0), "ms of the least": "", ratio: megabytes.toFixed(0), limit: "250" };
+}
+
 const lines = [
   await compare("columns(), and fetch of the links", () => lake.sql`SELECT * FROM trips`.columns(), fetchAlone, "1.3"),
   await compare(
@@ -112,12 +147,15 @@ const lines = [
     },
     "1.1",
   ),
+  await withoutStatement(),
   await compare(
     "value(), and fetch of the API",
     () => lake.sql`SELECT 1`.value(),
     () => submit("SELECT 1", { disposition: "INLINE" }),
     "",
   ),
+  await memory("load"),
+  await memory("loop"),
 ];
 child.kill();
 for (const path of [script, file]) await Deno.remove(path);

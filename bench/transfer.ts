@@ -50,7 +50,8 @@ async function prepare(): Promise<void> {
 async function memory(): Promise<Line[]> {
   const found: Line[] = [];
   const measure = async (action: "pull" | "load", table: string, file: string, what: string, limit: string) => {
-    const { megabytes, seconds } = await peakMemory({ ...place, action, table, file });
+    const login = { host: "127.0.0.1", port: place.port, user: "postgres", database: "postgres", password: "bench" };
+    const { megabytes, seconds } = await peakMemory({ connect: { ...login, ca: place.caFile }, action, table, file });
     const beside = `in ${seconds.toFixed(1)} s`;
     found.push({ what: `TLS: resident memory, ${what}`, ours: `${megabytes.toFixed(0)} MB`, beside, ratio: "", limit });
   };

@@ -4,35 +4,37 @@
  * Run with `deno run -A --v8-flags=--expose-gc bench/volumes.ts`.
  */
 
-import { connect, type ConnectOptions, type Lakebase } from "../mod.ts";
+import { connect, type Lakebase } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { contest } from "./support/contest.ts";
+import { peakMemory, workspaceClient, type WorkspaceLogin } from "./support/peak_memory.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
 const VOLUME = "/Volumes/main/raw/landing";
 
-if (Deno.args[0] === undefined) await compare();
-else await measure(Deno.args as [action: string, table: string, path: string, options: string]);
+const FORMATS = (Deno.env.get("LAKEBASE_BENCH_FORMATS") ?? "csv,arrow,parquet").split(",");
 
-async function compare(): Promise<void> {
-  await using server = await startPostgres({ password: "bench" });
-  const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
-  const workspace = await startWorkspace(server.url, `${folder}/volumes`);
-  const options = { port: server.port, ...workspace.env };
-  const lines: Record<string, string>[] = [];
-  {
-    await using db = await open(options);
-    await prepare(db);
-    for (const format of ["csv", "arrow", "parquet"]) lines.push(...await besides(db, folder, format));
-  }
-  for (const format of ["csv", "arrow", "parquet"]) {
-    for (const action of ["pull", "load"]) lines.push(await peak(action, `${VOLUME}/many.${format}`, options));
-  }
-  workspace.stop();
-  await Deno.remove(folder, { recursive: true });
-  // deno-lint-ignore no-console -- a benchmark's output
-  console.table(lines);
+await using server = await startPostgres({ password: "bench" });
+const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
+const workspace = await startWorkspace(server.url, `${folder}/volumes`);
+/** The login of the server itself; the workspace is for the Volume. */
+const LOGIN = {
+  ...{ host: "127.0.0.1", port: server.port, user: "postgres", password: "bench", database: "postgres" },
+  sslMode: "disable" as const,
+};
+const lines: Record<string, string>[] = [];
+{
+  await using db = await connect({ ...LOGIN, workspace: workspaceClient(workspace.login) });
+  await prepare(db);
+  for (const format of FORMATS) lines.push(...await besides(db, folder, format));
 }
+for (const format of FORMATS) {
+  for (const action of ["pull", "load"] as const) lines.push(await peak(action, `${VOLUME}/many.${format}`));
+}
+workspace.stop();
+await Deno.remove(folder, { recursive: true });
+// deno-lint-ignore no-console -- a benchmark's output
+console.table(lines);
 
 async function besides(db: Lakebase, folder: string, format: string): Promise<Record<string, string>[]> {
   const [file, stored] = [`${folder}/t.${format}`, `${VOLUME}/t.${format}`];
@@ -58,54 +60,15 @@ async function besides(db: Lakebase, folder: string, format: string): Promise<Re
   return [line(`pull .${format}`, took.file, took.volume), line(`load .${format}`, took.fromFile, took.fromVolume)];
 }
 
-async function peak(action: string, path: string, options: BenchOptions): Promise<Record<string, string>> {
-  const table = action === "pull" ? "many" : `many_${path.slice(-3)}`;
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", import.meta.url, action, table, path, JSON.stringify(options)],
-  }).output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  const { megabytes, seconds } = JSON.parse(new TextDecoder().decode(stdout));
-  const what = `${action} ${path.slice(path.lastIndexOf("/") + 1)}, ${10 * ROWS} rows: memory`;
+async function peak(action: "pull" | "load", file: string): Promise<Record<string, string>> {
+  const table = action === "pull" ? "many" : `many_${file.slice(-3)}`;
+  const { megabytes, seconds } = await peakMemory({ connect: LOGIN, workspace: workspace.login, action, table, file });
+  const what = `${action} ${file.slice(file.lastIndexOf("/") + 1)}, ${10 * ROWS} rows: memory`;
   return { what, volume: `${megabytes.toFixed(0)} MB`, file: `in ${seconds.toFixed(1)} s`, ratio: "", limit: "250 MB" };
 }
 
-async function measure([action, table, path, options]: [string, string, string, string]): Promise<void> {
-  let most = 0;
-  const sample = () => most = Math.max(most, Deno.memoryUsage().rss);
-  const timer = setInterval(sample, 20);
-  await using db = await open(JSON.parse(options));
-  const started = performance.now();
-  if (action === "pull") await db.pull(table, path);
-  else await db.load(table, path, { create: true });
-  const seconds = (performance.now() - started) / 1000;
-  sample();
-  clearInterval(timer);
-  await Deno.stdout.write(new TextEncoder().encode(JSON.stringify({ megabytes: most / 1e6, seconds })));
-}
-
-interface BenchOptions {
-  port: number;
-  host: string;
-  token: string;
-}
-
-/** Connects to the server itself, with the workspace for the Volume. */
-async function open({ port, host, token }: BenchOptions): Promise<Lakebase> {
-  const workspace: ConnectOptions["workspace"] = {
-    config: {
-      getHost: () => Promise.resolve(new URL(host)),
-      authenticate: (headers) => Promise.resolve(headers.set("authorization", `Bearer ${token}`)),
-    },
-  };
-  const login = { host: "127.0.0.1", port, user: "postgres", password: "bench", database: "postgres" };
-  return await connect({ ...login, sslMode: "disable", workspace: workspace! });
-}
-
 /** Starts a local Lakebase in a process of its own. */
-async function startWorkspace(
-  url: string,
-  volumes: string,
-): Promise<{ env: Omit<BenchOptions, "port">; stop(): void }> {
+async function startWorkspace(url: string, volumes: string): Promise<{ login: WorkspaceLogin; stop(): void }> {
   const cli = decodeURIComponent(new URL("../src/cli/main.ts", import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", cli, "local", "--volumes-dir", volumes],
@@ -117,7 +80,7 @@ async function startWorkspace(
   while (!text.includes("PGSSLROOTCERT")) text += (await reader.read()).value ?? "";
   const value = (name: string) => new RegExp(`^export ${name}=(.*)$`, "m").exec(text)![1]!;
   return {
-    env: { host: value("DATABRICKS_HOST"), token: value("DATABRICKS_TOKEN") },
+    login: { host: value("DATABRICKS_HOST"), token: value("DATABRICKS_TOKEN") },
     stop: () => child.kill(),
   };
 }

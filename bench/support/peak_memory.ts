@@ -1,17 +1,23 @@
-import { connect } from "../../mod.ts";
+import { connect, type ConnectOptions } from "../../mod.ts";
 
-/** The transfer, and the address of the server. */
+/** The login of a workspace. */
+export interface WorkspaceLogin {
+  host: string;
+  token: string;
+}
+
+/** The transfer, and where it is. */
 export interface MemoryOptions {
-  port: number;
-  password: string;
-  /** The authority's certificate. */
-  caFile: string;
-  /** The direction of the transfer. */
-  action: "pull" | "load";
+  /** How to connect to the server. */
+  connect: Pick<ConnectOptions, "host" | "port" | "user" | "database" | "password" | "ca" | "sslMode">;
+  /** The workspace of Volumes and SQL warehouses. */
+  workspace?: WorkspaceLogin;
+  /** The direction of the transfer; `loop` reads the rows of a query one by one. */
+  action: "pull" | "load" | "loop";
   /** The table; one to load into is made. */
   table: string;
-  /** The file; its extension is the format. */
-  file: string;
+  /** The file, whose extension is the format; or the query of the workspace's SQL warehouse. */
+  file: string | { query: string };
 }
 
 /** What a transfer took. */
@@ -32,25 +38,41 @@ export async function peakMemory(options: MemoryOptions): Promise<Took> {
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
+/** A client of a workspace, in the shape of the SDK's. */
+export function workspaceClient({ host, token }: WorkspaceLogin): NonNullable<ConnectOptions["workspace"]> {
+  return {
+    config: {
+      getHost: () => Promise.resolve(new URL(host)),
+      authenticate: (headers) => Promise.resolve(headers.set("authorization", `Bearer ${token}`)),
+    },
+  };
+}
+
+/** The most resident memory so far: as Linux counts it, else as far as it was sampled. */
+async function peak(sampled: number): Promise<number> {
+  const status = await Deno.readTextFile("/proc/self/status").catch(() => "");
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) * 1024 || sampled;
+}
+
 if (import.meta.main) {
-  const { port, password, caFile, action, table, file } = JSON.parse(Deno.args[0]!) as MemoryOptions;
+  const options: MemoryOptions = JSON.parse(Deno.args[0]!);
+  const { action, table, file, workspace } = options;
   let most = 0;
   const sample = () => most = Math.max(most, Deno.memoryUsage().rss);
   const timer = setInterval(sample, 20);
   await using db = await connect({
-    host: "127.0.0.1",
-    port,
-    user: "postgres",
-    database: "postgres",
-    password,
-    ca: caFile,
+    ...options.connect,
+    ...(workspace === undefined ? {} : { workspace: workspaceClient(workspace) }),
   });
+  const lake = typeof file === "string" ? undefined : await db.lakehouse();
+  const source = typeof file === "string" ? file : lake!.sql`${lake!.sql.unsafe(file.query)}`;
   const started = performance.now();
-  if (action === "pull") await db.pull(table, file);
-  else await db.load(table, file, { create: true });
+  if (action === "load") await db.load(table, source, { create: true });
+  else if (typeof source === "string") await db.pull(table, source);
+  else for await (const _ of source);
   const seconds = (performance.now() - started) / 1000;
   sample();
   clearInterval(timer);
-  const took: Took = { megabytes: most / 1e6, seconds };
+  const took: Took = { megabytes: await peak(most) / 1e6, seconds };
   await Deno.stdout.write(new TextEncoder().encode(JSON.stringify(took)));
 }
