@@ -7,21 +7,20 @@ import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
 import { jsonRowReader } from "../lake/json_rows.ts";
 import { type CatalogColumn, listColumns } from "../lake/catalog.ts";
-import type { ArrowChunk } from "../lake/arrow_chunk.ts";
-import { arrowChunks, arrowStream } from "../lake/links.ts";
+import { arrowChunks } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
 import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import { ArrowRows, type Fragment, isRunnable, PULL_STOPS } from "../sql/fragment.ts";
+import { used } from "../sql/never_run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import type { Batch, BatchColumn, ColumnData } from "../transfer/columns/batch.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { ValueReader } from "../transfer/columns/value.ts";
-import type { FileRows } from "../transfer/formats/file_rows.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { EngineRun, QueryEngine } from "./engine.ts";
 import { Plan } from "./plan.ts";
@@ -113,8 +112,8 @@ export class WarehouseEngine {
       const result = await this.#warehouse.execute(statement, { inline: false, signal: stop.signal });
       const types = result.columns.map(typeOf);
       if (result.source.count > 0) {
-        const bytes = disposing(arrowStream(result.source), stop);
-        return new ArrowRows(bytes, result.rows ?? 0, types.map(typeForTable));
+        const streams = disposing(arrowChunks(result.source), stop);
+        return new ArrowRows(streams, result.rows ?? 0, types.map(typeForTable));
       }
       const rows = new StatementRows();
       rows[OUTCOME] = this.#outcome(statement.text, fieldsOfManifest(result.columns), 0, result, result.elapsed);
@@ -143,6 +142,7 @@ export class WarehouseEngine {
   }
 
   async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
+    used(query); // also if the pull ends before the statement is submitted
     const { pullBatches } = await import("../transfer/pull/in_memory.ts");
     const stops = isRunnable(query) ? query[PULL_STOPS]() as PullOptions : {};
     const open = async (signal: AbortSignal | undefined) => {
@@ -249,14 +249,10 @@ async function open(result: WarehouseResult): Promise<Opened> {
     return { result, fields, columns, batches: (async function* () {})() };
   }
   const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
-  const { openArrow } = await late<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
-  const chunks = arrowChunks(result.source);
-  const { value: first } = await chunks.next();
-  // Chunk by chunk: Arrow's reader of a stream waits for what comes behind a batch before it gives the batch.
-  const read = ({ bytes }: ArrowChunk) => openArrow(ReadableStream.from([bytes]));
-  const opened = await read(first!);
+  const { openArrowStreams } = await late<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
+  const opened = await openArrowStreams(arrowChunks(result.source));
   if (opened.columns.length !== fields.length) {
-    await chunks.return();
+    await opened[Symbol.asyncDispose]();
     throw new LakebaseError(
       "WORKSPACE_UNAVAILABLE",
       `Cannot read the result: it has ${opened.columns.length} columns, and its description ${fields.length}`,
@@ -267,16 +263,8 @@ async function open(result: WarehouseResult): Promise<Opened> {
   const columns = own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! }));
   const all = fields.map((_, at) => at);
   const batches = async function* () {
-    try {
-      for (let file: FileRows | undefined = opened; file !== undefined;) {
-        for await (const { rows, columns: data } of file.batches(all)) {
-          yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
-        }
-        const { value } = await chunks.next();
-        file = value === undefined ? undefined : await read(value);
-      }
-    } finally {
-      await chunks.return(); // ends the downloads that nobody will read
+    for await (const { rows, columns: data } of opened.batches(all)) {
+      yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
     }
   };
   return { result, fields: own, columns, batches: batches() };

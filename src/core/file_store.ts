@@ -24,7 +24,7 @@ export interface StoredBytes {
 export interface StoredRanges {
   /** The number of bytes. */
   readonly size: number;
-  /** Reads some bytes; fewer, if the file ends before. */
+  /** Reads some bytes, which are the caller's; fewer, if the file ends before. */
   read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Ends the reading. */
   close(): Promise<void>;

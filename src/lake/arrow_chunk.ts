@@ -1,14 +1,12 @@
 /** A chunk that can't be used; reading it again may help. Its message never has the chunk's address. */
 export class BrokenChunk extends Error {}
 
-/** The parts of a chunk, which is a stream in Arrow's IPC format. */
+/** A chunk, which is a stream in Arrow's IPC format. */
 export interface ArrowChunk {
   /** All of it. */
-  bytes: Uint8Array;
-  /** The message with the schema. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** A copy of the message with the schema. */
   schema: Uint8Array;
-  /** The messages with the rows. */
-  batches: Uint8Array;
   /** The number of rows. */
   rows: number;
 }
@@ -24,15 +22,12 @@ const HEADER = 8;
 const BODY_LENGTH = 10;
 const BATCH_LENGTH = 4;
 
-/** The end of a stream. */
-export const END_OF_STREAM: Uint8Array = Uint8Array.of(255, 255, 255, 255, 0, 0, 0, 0);
-
 /**
  * Finds the messages of a chunk, and checks that it is whole.
  *
  * @throws {BrokenChunk} If it is no Arrow, or is cut off.
  */
-export function readChunk(bytes: Uint8Array): ArrowChunk {
+export function readChunk(bytes: Uint8Array<ArrayBuffer>): ArrowChunk {
   try {
     return walk(bytes);
   } catch (error) {
@@ -40,7 +35,7 @@ export function readChunk(bytes: Uint8Array): ArrowChunk {
   }
 }
 
-function walk(bytes: Uint8Array): ArrowChunk {
+function walk(bytes: Uint8Array<ArrayBuffer>): ArrowChunk {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let schemaEnd = 0;
   let rows = 0;
@@ -63,7 +58,7 @@ function walk(bytes: Uint8Array): ArrowChunk {
     at = end;
   }
   if (schemaEnd === 0) throw new BrokenChunk(bytes.length === 0 ? "it is empty" : noArrow(bytes));
-  return { bytes, schema: bytes.subarray(0, schemaEnd), batches: bytes.subarray(schemaEnd, at), rows };
+  return { bytes, schema: bytes.slice(0, schemaEnd), rows };
 }
 
 function cutOff(bytes: Uint8Array, at: number): BrokenChunk {

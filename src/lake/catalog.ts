@@ -45,7 +45,7 @@ export interface LakehouseColumn {
 /** Runs a query for its rows. */
 export type Ask = (query: Fragment) => Promise<readonly Record<string, unknown>[]>;
 
-/** The parts of a name, from the catalog to the table; those that are not given are `undefined`. */
+/** The parts of a name, from the catalog to the table; a part that is missing is `undefined`. */
 export interface TableName {
   catalog: string | undefined;
   schema: string | undefined;
@@ -84,7 +84,7 @@ function badName(name: string): LakebaseError {
   );
 }
 
-/** A view of the catalog's information schema; without a catalog, of the current one. */
+/** The name of a view in the information schema of a catalog; without a catalog, of the current one. */
 function view(catalog: string | undefined, name: string): Fragment {
   return new Identifier([...(catalog === undefined ? [] : [catalog]), "information_schema", name]);
 }
@@ -113,7 +113,7 @@ export async function listTables(ask: Ask, pattern: string, catalog: string | un
   }));
 }
 
-/** `*` is any text, `?` any character; both of LIKE's own stand for themselves. */
+/** The pattern for LIKE: `*` means any text and `?` any character, and LIKE's own signs mean themselves. */
 function likePattern(pattern: string): string {
   return pattern.toLowerCase().replace(/[%_\\]/g, "\\$&").replaceAll("*", "%").replaceAll("?", "_");
 }

@@ -14,9 +14,9 @@ export interface StatementFailure {
 /** The most characters of a message, so that a long value does not push the hints out of sight. */
 const MOST_SAID = 2000;
 
-/** What a message says about the place of an error; Spark counts lines from 1, and the characters of a line from 0. */
+/** Matches the place of an error in a message. Spark counts lines from 1, and the characters of a line from 0. */
 const POSITION = /[;(]\s*line (\d+),?\s*pos (\d+)\)?/;
-/** The same of an error while the statement ran, which counts both from 1. */
+/** Matches the place of an error that came while the statement ran. Spark counts both from 1 there. */
 const RUNTIME_POSITION = /\n== SQL.*?\(line (\d+), position (\d+)\) ==/;
 const SQLSTATE = /\bSQLSTATE:?\s*([0-9A-Z]{5})\b/;
 
@@ -50,7 +50,7 @@ function withoutExcerpt(message: string): string {
   return message.slice(0, Math.min(message.length, ...ends)).trimEnd();
 }
 
-/** Removes what is said elsewhere: the SQLSTATE in brackets, the position as a caret. */
+/** Removes the SQLSTATE and the position: the error shows them at its end, and as a caret. */
 function cleaned(message: string): string {
   return message.replace(POSITION, "").replace(/\s*\.?\s*\bSQLSTATE:?\s*[0-9A-Z]{5}\b\s*/, ". ").replace(/[.\s]+$/, "")
     .replace(/^(?:[\w$]+\.)+\w*(?:Exception|Error):\s*/, "");

@@ -37,7 +37,7 @@ function toInfo({ id, name, state }: Record<string, unknown>): WarehouseInfo {
   return { id: String(id), name: String(name ?? id), state: String(state ?? "UNKNOWN") };
 }
 
-/** Chooses the warehouse that is meant. */
+/** Chooses a warehouse by its id or name, or the only one. */
 export function choose(all: readonly WarehouseInfo[], wanted: string | undefined, where: string): WarehouseInfo {
   const there = all.filter(({ state }) => !isDeleted(state));
   if (wanted !== undefined) return chooseNamed(all, there, wanted, where);

@@ -20,7 +20,7 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
   const keys = fields.map(({ key }) => key);
   // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
   const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
-  const drawn = new Map<string, TextColumn>(); // a `Date` has no room for microseconds
+  const drawn = new Map<string, TextColumn>(); // a `Date` has milliseconds only
   for (const [index, key] of keys.entries()) {
     if (postgresType(types[index]!) !== "timestamptz") continue;
     drawn.set(key, { index, type: fields[index]!.type, parse: readers[index]! });

@@ -1,9 +1,9 @@
 import { deepest, exchange } from "../auth/http.ts";
 import { backoff, pause } from "../core/backoff.ts";
-import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { isLoopback } from "../settings/host.ts";
-import { type ArrowChunk, BrokenChunk, END_OF_STREAM, readChunk, sameBytes } from "./arrow_chunk.ts";
+import { type ArrowChunk, BrokenChunk, readChunk, sameBytes } from "./arrow_chunk.ts";
+import { BrokenBody, wholeBody } from "./body.ts";
 
 /** A presigned address of a chunk. It is a secret: whoever has it can read the rows. */
 export interface ChunkLink {
@@ -45,43 +45,30 @@ export interface ChunkSource {
 const MOST_AHEAD = 3;
 /** About the most bytes that wait to be read; a single chunk may have more. */
 const BYTES_AHEAD = 40 * 1024 * 1024;
-/** The most bytes of a piece of a stream. Its reader takes over a copy of each. */
-const PIECE = 1024 * 1024;
 /** The times that a chunk is read before the result counts as unreadable. */
 const TRIES = 5;
 /** A link that expires within this time is asked for anew. */
 const MARGIN_MS = 10_000;
-/** A download that gets no byte for this long is given up. */
-const STALLED_MS = 30_000;
+/** A link that does not answer for this long is given up. */
+const UNANSWERED_MS = 30_000;
 /** No chunk has more bytes. */
 const LONGEST_CHUNK = 2 ** 31;
 
 /**
- * Reads the chunks of a result, each a stream in Arrow's IPC format of its own: in order, several ahead, each checked to be whole.
- * Reading changes nothing, so a chunk is read again if it is broken, with a new link.
+ * Reads the chunks of a result in order. Each is a stream in Arrow's IPC format of its own, and is checked to be whole. Several
+ * are fetched ahead. A broken chunk is read again with a new link, because reading changes nothing. The bytes are the caller's.
  *
  * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` if a chunk can't be read.
  */
-export async function* arrowChunks(source: ChunkSource): AsyncGenerator<ArrowChunk, void, void> {
+export async function* arrowChunks(source: ChunkSource): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   let schema: Uint8Array | undefined;
   for await (const chunk of inOrder(source)) {
     if (schema !== undefined && !sameBytes(schema, chunk.schema)) {
       throw unreadable(source, -1, "its chunks have different columns");
     }
     schema ??= chunk.schema;
-    yield chunk;
+    yield chunk.bytes;
   }
-}
-
-/** Reads the chunks of a result as one stream in Arrow's IPC format; see {@linkcode arrowChunks}. */
-export async function* arrowStream(source: ChunkSource): AsyncGenerator<Uint8Array, void, void> {
-  let first = true;
-  for await (const { schema, batches } of arrowChunks(source)) {
-    if (first) yield schema;
-    first = false;
-    for (let at = 0; at < batches.length; at += PIECE) yield batches.subarray(at, at + PIECE);
-  }
-  if (!first) yield END_OF_STREAM;
 }
 
 async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, void> {
@@ -119,8 +106,10 @@ async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, v
 class Links {
   readonly #source: ChunkSource;
   readonly #known = new Map<number, ChunkLink>();
-  /** Whether the sizes in the manifest are those of the chunks; `undefined` until that is known. */
-  #sizesTell: boolean | undefined;
+  /** Whether a chunk had the size that the manifest says. */
+  #sizesTell = false;
+  /** The first chunk that had another size twice. */
+  #doubted: number | undefined;
 
   constructor(source: ChunkSource) {
     this.#source = source;
@@ -138,14 +127,20 @@ class Links {
 
   /**
    * Compares the size of a whole chunk with the manifest's, to notice another chunk with as many rows. The API does not promise
-   * that the size is that of the stored bytes; if it is not the second time either, sizes say nothing of this result.
+   * that the size is that of the stored bytes: if no chunk has the size that the manifest says, sizes say nothing of this result.
+   *
+   * @throws {BrokenChunk} If the chunk may be another one.
+   * @throws {LakebaseError} If an earlier chunk was another one.
    */
-  checkSize(said: number | undefined, found: number, attempt: number): void {
-    if (said === undefined || this.#sizesTell === false) return;
-    if (said === found) this.#sizesTell = true;
-    else if (attempt === 0 || this.#sizesTell) {
+  checkSize(index: number, said: number | undefined, found: number, attempt: number): void {
+    if (said === undefined) return;
+    if (said === found) {
+      this.#sizesTell = true;
+      if (this.#doubted === undefined) return;
+      throw unreadable(this.#source, this.#doubted, "its size is not the one that the result says");
+    } else if (this.#sizesTell || attempt === 0 && this.#doubted === undefined) {
       throw new BrokenChunk(`it has ${found} bytes, and the result says ${said}`);
-    } else this.#sizesTell = false;
+    } else this.#doubted ??= index;
   }
 
   forget(index: number): void {
@@ -170,7 +165,7 @@ async function fetchChunk(source: ChunkSource, links: Links, index: number, sign
       if (about?.row_count !== undefined && chunk.rows !== about.row_count) {
         throw new BrokenChunk(`it has ${chunk.rows} rows, and the result says ${about.row_count}`);
       }
-      links.checkSize(about?.byte_count, bytes.length, attempt);
+      links.checkSize(index, about?.byte_count, bytes.length, attempt);
       return chunk;
     } catch (error) {
       signal.throwIfAborted();
@@ -191,83 +186,33 @@ function unreadable({ count }: ChunkSource, index: number, state: string): Lakeb
 }
 
 /** Fetches a chunk. The storage is no part of the workspace, so the login stays away from it. */
-async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Array> {
+async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const url = URL.parse(link.external_link);
   if (url === null || url.protocol !== "https:" && !isLoopback(url.hostname)) {
     throw new BrokenChunk("its link is no https address");
   }
-  using stalled = new StallTimer();
-  const both = AbortSignal.any([signal, stalled.signal]);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), UNANSWERED_MS);
+  const both = AbortSignal.any([signal, late.signal]);
   try {
     return await exchange(url, { headers: link.http_headers ?? {}, signal: both }, async (response) => {
-      if (response.ok) return await readBody(response, stalled);
+      clearTimeout(timer);
+      if (response.ok) return await wholeBody(response, LONGEST_CHUNK);
       await response.body?.cancel();
       throw new BrokenChunk(`its link answered ${response.status}`);
     });
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof BrokenChunk) throw error;
-    if (stalled.signal.aborted) throw new BrokenChunk(`its link sent nothing for ${STALLED_MS / 1000} s`);
+    if (error instanceof BrokenBody) throw new BrokenChunk(error.message);
+    if (late.signal.aborted) throw new BrokenChunk(`its link does not answer within ${UNANSWERED_MS / 1000} s`);
     throw new BrokenChunk(`its link failed: ${withoutAddresses(deepest(error))}`);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
 /** Errors of `fetch` name the address. */
 function withoutAddresses(text: string): string {
   return text.replace(/\s*(?:for url )?\(?\bhttps?:\/\/\S+/g, "");
-}
-
-async function readBody(response: Response, stalled: StallTimer): Promise<Uint8Array> {
-  const { headers } = response;
-  const said = headers.has("content-encoding") ? NaN : Number(headers.get("content-length") ?? NaN);
-  if (!(said <= LONGEST_CHUNK)) return await readUnknown(response, stalled);
-  const bytes = new Uint8Array(said); // pieces and their sum would take twice the memory
-  let size = 0;
-  for await (const piece of response.body ?? []) {
-    stalled.moved();
-    if (size + piece.length > said) throw new BrokenChunk(`it has more than the ${said} bytes that its link says`);
-    bytes.set(piece, size);
-    size += piece.length;
-  }
-  if (size < said) throw new BrokenChunk(`it ended after ${size} of ${said} bytes`);
-  return bytes;
-}
-
-/** Reads a body of unknown length. */
-async function readUnknown(response: Response, stalled: StallTimer): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of response.body ?? []) {
-    stalled.moved();
-    size += piece.length;
-    if (size > LONGEST_CHUNK) throw new BrokenChunk("it has more than 2 GiB");
-    pieces.push(piece);
-  }
-  return pieces.length === 1 ? pieces[0]! : joinBytes(pieces);
-}
-
-/** Aborts when nothing has moved for a while. */
-class StallTimer implements Disposable {
-  readonly #controller = new AbortController();
-  readonly #timer: ReturnType<typeof setInterval>;
-  #moved = true;
-
-  constructor() {
-    this.#timer = setInterval(() => {
-      if (!this.#moved) this.#controller.abort();
-      this.#moved = false;
-    }, STALLED_MS);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  moved(): void {
-    this.#moved = true;
-  }
-
-  [Symbol.dispose](): void {
-    clearInterval(this.#timer);
-  }
 }

@@ -7,7 +7,7 @@ export interface Parameter {
   type: string;
   /** The value as text, which the warehouse casts to the type. */
   value: string;
-  /** The function around the parameter in the statement: no parameter can be BINARY. */
+  /** A function that the statement calls with the parameter, because no parameter can be BINARY. */
   call?: "unhex";
 }
 
@@ -17,7 +17,7 @@ export interface Parameter {
  *
  * @param value Any value of a program.
  * @param position The parameter's number, from 1, for the error.
- * @returns The parameter; `undefined` for `null`, which has every type as the keyword NULL only.
+ * @returns The parameter; `undefined` for `null`: only the keyword NULL fits every type.
  * @throws {LakebaseError} `BAD_PARAMETER` for a value that a warehouse takes no parameter for, with its position.
  */
 export function encodeParameter(value: unknown, position: number): Parameter | undefined {

@@ -14,7 +14,7 @@ export interface WarehouseStatement {
 /** The longest statement that the API takes, in bytes. */
 const LONGEST = 16 * 1024 * 1024;
 
-/** Matches text that would continue the name of a parameter, or the keyword NULL, right before it. */
+/** Matches the start of a text that would continue the word before it: the name of a parameter, or NULL. */
 const WORD = /^[\p{L}\d_]/u;
 
 /**
@@ -129,7 +129,7 @@ export function quoteName(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }
 
-/** A beginning for the parameters' names that the person's own text does not have after a colon. */
+/** A prefix for the names of the parameters. The person's own text has no such name after a colon. */
 function freePrefix(pieces: readonly string[]): string {
   const taken = new Set(
     pieces.flatMap((piece) => [...piece.matchAll(/:\s*(p_*)\d/gi)].map(([, name]) => name!.toLowerCase())),
@@ -165,7 +165,7 @@ export function readsOnly(text: string): boolean {
   return READS.has(first) || MAY_WRITE.has(first) && !words.some((word) => WRITES.has(word));
 }
 
-/** Whether a statement may return many rows; others return a few, such as the number of rows that they changed. */
+/** Whether a statement may return many rows. Others return a few, such as the number of rows that they have changed. */
 export function returnsRows(text: string): boolean {
   const { value: first = "" } = wordsOf(text).next();
   return READS.has(first) || MAY_WRITE.has(first) || RUNS.has(first);

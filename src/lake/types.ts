@@ -184,7 +184,8 @@ function readLocalTime(text: string): string {
 }
 
 /**
- * Writes an interval as a warehouse does, `1 02:03:04.000000000` or `1-2`, where Arrow's reader has written it for Postgres.
+ * Turns the text of an interval that Arrow's reader has written for Postgres into that of a warehouse: `1 02:03:04.000000000` or
+ * `1-2`.
  */
 export function intervalText(text: string): string {
   const [, months] = /^(-?\d+) mons$/.exec(text) ?? [];
@@ -199,7 +200,7 @@ export function intervalText(text: string): string {
   return `${sign}${seconds / 86_400n} ${time.join(":")}.${fraction.padEnd(9, "0")}`;
 }
 
-/** A number of JSON that JavaScript would not write again as it stands there. */
+/** A number of JSON whose digits JavaScript would change. */
 class Digits {
   readonly text: string;
 
@@ -209,8 +210,8 @@ class Digits {
 }
 
 /**
- * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON, with the values inside it as those outside: a BIGINT beyond what a
- * number can hold as a bigint, a DECIMAL as text with all digits.
+ * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON. The values inside are read as those of a column: a BIGINT that is
+ * too large for a number as a bigint, a DECIMAL as text with all digits.
  *
  * @returns The value; the text itself if it is no JSON.
  */

@@ -1,18 +1,16 @@
 import type { ByteRequest, OpenAnswer } from "../auth/http.ts";
 import type { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
-import { concatBytes } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { FileStore, FileWriter, StoredBytes, StoredEntry, StoredRanges } from "../core/file_store.ts";
 import { readVolumePath, type VolumePath } from "../core/volume_path.ts";
+import { bodyPieces, wholeBody } from "./body.ts";
 import { badPath, refusing, type VolumeWork } from "./volume_errors.ts";
 import { LARGEST_FILE, VolumeUpload } from "./volume_upload.ts";
 
-/** How often a reading goes on after the connection broke, without a byte in between. */
+/** How many times in a row reading continues after a broken connection without a byte in between. */
 const MOST_RESUMES = 4;
-/** How long a reading waits for bytes. */
-const STALLED_MS = 60_000;
-/** How long the cleaning up after a failure may take. */
+/** How long the cleanup after a failure may take. */
 const CLEANUP_MS = 20_000;
 /** The most requests at once, besides those that carry the bytes of files: the Files API takes ten. */
 const AT_ONCE = 5;
@@ -116,7 +114,7 @@ export class Volumes implements FileStore {
       const answer = await this.#get(place, path, { range: `bytes=${from}-${end - 1}` });
       try {
         expectPart(path, answer.response, from, version);
-        const bytes = await bytesOf(answer, end - from);
+        const bytes = await wholeBody(answer.response, end - from);
         if (bytes.length === end - from) return bytes;
         throw new Error(`${bytes.length} of ${end - from} bytes came`);
       } catch (error) {
@@ -222,7 +220,7 @@ export class Volumes implements FileStore {
     }, this.#signal);
     try {
       if (answer.response.status === NOT_FOUND) return void await this.#expectVolume(place, folder, this.#signal);
-      const body = JSON.parse(new TextDecoder().decode(await bytesOf(answer, LONGEST_PAGE)));
+      const body = JSON.parse(new TextDecoder().decode(await wholeBody(answer.response, LONGEST_PAGE)));
       return readPage(body);
     } catch (error) {
       this.#signal?.throwIfAborted();
@@ -241,14 +239,14 @@ export class Volumes implements FileStore {
     return await this.#workspace.transfer({
       method: "GET",
       path: address("files", place),
-      // The length and the ranges are those of the file only where it is not packed on its way.
+      // A file that is compressed on its way would have another length and other ranges.
       headers: { accept: "application/octet-stream", "accept-encoding": "identity", ...headers },
       again: true,
       refused: refusing("read", path),
     }, this.#signal);
   }
 
-  /** The bytes of a file. Where the connection breaks, the reading goes on from there. */
+  /** Reads the bytes of a file. After a broken connection, reading continues where it stopped. */
   async *#resumed(
     place: VolumePath,
     path: string,
@@ -259,7 +257,7 @@ export class Volumes implements FileStore {
     let failed = 0;
     for (let answer = first;;) {
       try {
-        for await (const chunk of piecesOf(answer)) {
+        for await (const chunk of bodyPieces(answer.response)) {
           at += chunk.length;
           failed = 0;
           yield chunk;
@@ -281,7 +279,7 @@ export class Volumes implements FileStore {
     }
   }
 
-  /** Waits before a reading goes on, or throws where it can't. */
+  /** Waits before reading continues; throws the error if it can't. */
   async #beforeResume(path: string, error: unknown, failed: number): Promise<void> {
     this.#signal?.throwIfAborted();
     if (error instanceof LakebaseError) throw error;
@@ -294,7 +292,7 @@ export class Volumes implements FileStore {
     );
   }
 
-  /** Changes a file or a folder. It is done even after the reading was ended: it may clean up. */
+  /** Changes a file or a folder. The signal does not end this, because it may be the cleanup after Stop. */
   async #change(
     method: "PUT" | "DELETE",
     kind: "files" | "directories",
@@ -333,7 +331,7 @@ interface Version {
   written: string | null;
 }
 
-/** Refuses a part of another version of a file than the one that is being read. */
+/** Throws if a part is of another version of the file than the parts before. */
 function expectPart(path: string, { status, headers }: Response, from: number, { size, written }: Version): void {
   if (status !== PARTIAL) throw badPath("read", path, "the workspace sends no part of a file");
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
@@ -388,36 +386,6 @@ function readEntry(entry: Record<string, unknown>): StoredEntry[] {
   const isFolder = is_directory === true;
   const written = Math.floor((Number(last_modified) || 0) / 1000) * 1000; // as precise as the header last-modified
   return [{ name, isFolder, size: isFolder ? 0 : Number(file_size) || 0, written }];
-}
-
-/** Reads a body as it comes, and ends it where nothing comes for a time. */
-async function* piecesOf({ response }: OpenAnswer): AsyncGenerator<Uint8Array, void, void> {
-  if (response.body === null) return;
-  const reader = response.body.getReader();
-  try {
-    for (;;) {
-      const late = Promise.withResolvers<never>();
-      const timer = setTimeout(() => late.reject(new Error("no byte came for a minute")), STALLED_MS);
-      const { value, done } = await Promise.race([reader.read(), late.promise]).finally(() => clearTimeout(timer));
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    reader.cancel().catch(() => {}); // it has failed already
-  }
-}
-
-async function bytesOf(answer: OpenAnswer, most: number): Promise<Uint8Array<ArrayBuffer>> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of piecesOf(answer)) {
-    length += piece.length;
-    if (length > most) throw new RangeError(`its answer has more than ${most} bytes`);
-    pieces.push(piece);
-  }
-  const wanted = sizeOf(answer.response.headers);
-  if (wanted !== undefined && wanted !== length) throw new Error(`it ended after ${length} of ${wanted} bytes`);
-  return concatBytes(pieces);
 }
 
 async function discard({ response, close }: OpenAnswer): Promise<void> {

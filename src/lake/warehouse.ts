@@ -14,17 +14,17 @@ import type { ManifestColumn } from "./types.ts";
 const STATEMENTS = "/api/2.0/sql/statements";
 
 /**
- * How long the API holds its answer for the result. Only the answer says how to cancel the statement, so the shortest time that
- * the API takes is best.
+ * How long the API holds its answer while it waits for the result: the shortest time that the API takes, because only the answer
+ * has the id with which the statement can be canceled.
  */
 const WAIT_SECONDS = 5;
-/** After so many polls, of about four seconds together, a statement that waits probably waits for its warehouse. */
+/** After this many polls, which take about four seconds, a PENDING statement probably waits for its warehouse to start. */
 const POLLS_BEFORE_NOTICE = 6;
 /** The limit of a request that may hold its answer. */
 const SUBMIT_LIMIT_MS = 45_000;
 /** The longest answer with rows: the API's limit is 25 MiB, and JSON has them with quotes and escapes. */
 const LONGEST_ANSWER = 128 * 1024 * 1024;
-/** How long Stop waits for the answer that names the statement; it is canceled later too. */
+/** How long Stop waits for the request to cancel, which is sent even if this wait ends before. */
 const CANCEL_WAIT_MS = 900;
 
 /** What a result is made of, once the statement has run. */
@@ -49,7 +49,7 @@ export interface WarehouseResult {
 export interface StatementOptions {
   /** Whether the rows come with the answer, in JSON; else by links, in Arrow. */
   inline: boolean;
-  /** The most rows of the result. The statement is the same, and does the same. */
+  /** The most rows of the result. This changes neither the statement nor what it does. */
   rowLimit?: number | undefined;
   /** Stops it, and cancels it in the warehouse. */
   signal?: AbortSignal | undefined;
@@ -101,7 +101,7 @@ export async function openWarehouse(
 /** The requests to cancel that are under way. */
 const canceling = new Set<Promise<void>>();
 
-/** Waits until the warehouse knows of every statement that was stopped; a program that ends earlier leaves them running. */
+/** Waits until every request to cancel was answered. A program that ends before may leave statements running. */
 export async function canceledEverywhere(): Promise<void> {
   while (canceling.size > 0) await Promise.allSettled(canceling);
 }
@@ -137,7 +137,7 @@ export class Warehouse {
     return this.#parts.schema;
   }
 
-  /** Asks the warehouse to start, and says so. A login that may not do that may still use it, and its first statement starts it. */
+  /** Asks the warehouse to start, and says so. A login that may not start it may still use it: its first statement starts it. */
   async start(signal?: AbortSignal): Promise<void> {
     this.#announce("as it was stopped");
     const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}/start`;

@@ -80,18 +80,22 @@ export interface RunnableFragment extends Fragment {
   [PULL_STOPS](): StopOptions;
 }
 
-/** The rows of a query as one stream in Arrow's IPC format, which can be read once. */
+/** The rows of a query as streams in Arrow's IPC format with the same columns, which can be read once. */
 export class ArrowRows {
-  /** The bytes. */
-  readonly bytes: AsyncIterable<Uint8Array>;
+  /** The streams, each in one piece. The bytes are the reader's. */
+  readonly streams: AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** The number of rows. */
   readonly rows: number;
   /** The Postgres type of each column, in order, where Arrow's own type says less. */
   readonly types: readonly (string | undefined)[];
 
   /** Made by a query of a SQL warehouse. */
-  constructor(bytes: AsyncIterable<Uint8Array>, rows: number, types: readonly (string | undefined)[]) {
-    this.bytes = bytes;
+  constructor(
+    streams: AsyncIterable<Uint8Array<ArrayBuffer>>,
+    rows: number,
+    types: readonly (string | undefined)[],
+  ) {
+    this.streams = streams;
     this.rows = rows;
     this.types = types;
   }

@@ -14,8 +14,8 @@ export function volumesOfSession(find: FindSession): FindVolumes {
 }
 
 /**
- * Finds the store of a path: a path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless it is a
- * folder of this machine, as inside Databricks, and as the disks of macOS.
+ * Finds the store of a path. A path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless there is
+ * such a folder on this machine: inside Databricks, the Volumes are folders, and macOS has its disks there.
  */
 export class Stores {
   readonly #find: FindVolumes | undefined;

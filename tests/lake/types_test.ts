@@ -1,6 +1,33 @@
+import {
+  Binary,
+  Bool,
+  type DataType,
+  DateDay,
+  Decimal,
+  DurationMicrosecond,
+  Field,
+  Float32,
+  Float64,
+  Int16,
+  Int32,
+  Int64,
+  Int8,
+  IntervalYearMonth,
+  List,
+  Map_,
+  Null,
+  Struct,
+  Table,
+  tableToIPC,
+  TimestampMicrosecond,
+  Utf8,
+  vectorFromArray,
+} from "apache-arrow";
 import assert from "node:assert/strict";
+import { connect, lakehouse } from "../../mod.ts";
 import { jsonRowReader } from "../../src/lake/json_rows.ts";
 import { fieldsOfManifest, parseType, readNested } from "../../src/lake/types.ts";
+import { localTests } from "../support/lakebase.ts";
 
 const VALUES: [type: string, text: string, value: unknown][] = [
   ["TINYINT", "-128", -128],
@@ -77,4 +104,154 @@ Deno.test("nested values never overflow the stack, and types are read in linear 
   assert.equal(parseType("ARRAY<".repeat(deep)).name, "ARRAY");
   assert.equal(parseType(`STRUCT<${"a: INT, ".repeat(deep)}z: INT>`).parts?.size, 2);
   assert.deepEqual(parseType("").parts, undefined);
+});
+
+/** A value of each type as another writer of Arrow sends it, and what becomes of it: the table of docs/lakehouse.md. */
+const ARROW: readonly (readonly [
+  type: string,
+  arrow: DataType,
+  value: unknown,
+  row: unknown,
+  column: string,
+  again: string,
+  table: string,
+])[] = [
+  ["TINYINT", new Int8(), -128, -128, "Int16Array", "Int16", "smallint"],
+  ["SMALLINT", new Int16(), -32768, -32768, "Int16Array", "Int16", "smallint"],
+  ["INT", new Int32(), 2 ** 31 - 1, 2 ** 31 - 1, "Int32Array", "Int32", "integer"],
+  ["BIGINT", new Int64(), 2n ** 63n - 1n, 2n ** 63n - 1n, "BigInt64Array", "Int64", "bigint"],
+  ...[
+    [
+      "DECIMAL(10,2)",
+      new Decimal(2, 10),
+      Uint32Array.of(1250, 0, 0, 0),
+      "12.50",
+      "Uint32Array",
+      "Decimal[10e+2]",
+      "numeric(10,2)",
+    ] as const,
+  ],
+  ["FLOAT", new Float32(), Math.fround(0.1), 0.1, "Float32Array", "Float32", "real"],
+  ["DOUBLE", new Float64(), 1e300, 1e300, "Float64Array", "Float64", "double precision"],
+  ["BOOLEAN", new Bool(), true, true, "Uint8Array", "Bool", "boolean"],
+  ["STRING", new Utf8(), "é🚲", "é🚲", "Uint8Array", "Utf8", "text"],
+  ["BINARY", new Binary(), Uint8Array.of(0, 255), Uint8Array.of(0, 255), "Uint8Array", "Binary", "bytea"],
+  ["DATE", new DateDay(), new Date("2026-01-31T00:00:00Z"), "2026-01-31", "Int32Array", "Date32<DAY>", "date"],
+  ...[
+    [
+      "TIMESTAMP",
+      new TimestampMicrosecond("Etc/UTC"),
+      Date.UTC(2026, 0, 31, 12),
+      new Date("2026-01-31T12:00:00Z"),
+      "BigInt64Array",
+      "Timestamp<MICROSECOND, UTC>",
+      "timestamp with time zone",
+    ] as const,
+  ],
+  ...[
+    [
+      "TIMESTAMP_NTZ",
+      new TimestampMicrosecond(),
+      Date.UTC(2026, 0, 31, 12),
+      "2026-01-31 12:00:00",
+      "BigInt64Array",
+      "Timestamp<MICROSECOND>",
+      "timestamp without time zone",
+    ] as const,
+  ],
+  [
+    "INTERVAL DAY TO SECOND",
+    new DurationMicrosecond(),
+    93_784_500_000n,
+    "1 02:03:04.500000000",
+    "Uint8Array",
+    "Utf8",
+    "interval",
+  ],
+  ["INTERVAL YEAR TO MONTH", new IntervalYearMonth(), Int32Array.of(1, 2), "1-2", "Uint8Array", "Utf8", "interval"],
+  [
+    "ARRAY<INT>",
+    new List(new Field("element", new Int32(), true)),
+    [1, null],
+    [1, null],
+    "Int32Array",
+    "List<Int32>",
+    "integer[]",
+  ],
+  [
+    "MAP<STRING, INT>",
+    new Map_(
+      new Field(
+        "entries",
+        new Struct<{ key: Utf8; value: Int32 }>([new Field("key", new Utf8()), new Field("value", new Int32(), true)]),
+      ),
+    ),
+    { a: 1 },
+    { a: 1 },
+    "Uint8Array",
+    "Utf8",
+    "jsonb",
+  ],
+  [
+    "STRUCT<a: INT, b: STRING>",
+    new Struct([new Field("a", new Int32()), new Field("b", new Utf8())]),
+    { a: 1, b: "x" },
+    { a: 1, b: "x" },
+    "Uint8Array",
+    "Utf8",
+    "jsonb",
+  ],
+  ["VARIANT", new Utf8(), '{"n":[1.5]}', { n: [1.5] }, "Uint8Array", "Utf8", "jsonb"],
+  ["VOID", new Null(), null, null, "Uint8Array", "Utf8", "text"],
+];
+
+/** Serves a result as the API does: a warehouse, a statement that has ended, and the link to its only chunk. */
+function serveResult(chunk: Uint8Array<ArrayBuffer>, types: readonly string[]): Deno.HttpServer<Deno.NetAddr> {
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, ({ url, method }) => {
+    const { pathname, origin } = new URL(url);
+    if (pathname === "/chunk") return new Response(chunk);
+    if (pathname.endsWith("/warehouses")) {
+      return Response.json({ warehouses: [{ id: "w", name: "made", state: "RUNNING" }] });
+    }
+    if (method !== "POST") return new Response(null, { status: 404 });
+    const columns = types.map((type_text, at) => ({
+      name: `c${at}`,
+      type_text,
+      type_name: /^\w+/.exec(type_text)![0],
+    }));
+    return Response.json({
+      statement_id: "s",
+      status: { state: "SUCCEEDED" },
+      manifest: {
+        schema: { columns },
+        total_chunk_count: 1,
+        total_row_count: 2,
+        chunks: [{ chunk_index: 0, row_count: 2, byte_count: chunk.length }],
+      },
+      result: { external_links: [{ chunk_index: 0, external_link: `${origin}/chunk`, http_headers: {} }] },
+    });
+  });
+}
+
+localTests()("each type of a warehouse has its row, column, Arrow type and new column", async ({ settings }) => {
+  const vectors = ARROW.map(([, type, value], at) => [`c${at}`, vectorFromArray([value, null], type)] as const);
+  const chunk = Uint8Array.from(tableToIPC(new Table(Object.fromEntries(vectors)), "stream"));
+  await using server = serveResult(chunk, ARROW.map(([type]) => type));
+  const host = new URL(`http://127.0.0.1:${server.addr.port}`);
+  const workspace = { config: { getHost: () => Promise.resolve(host), authenticate: () => Promise.resolve() } };
+  const lake = await lakehouse({ workspace });
+  const [first, second] = await lake.sql`SELECT * FROM made`;
+  assert.deepEqual(Object.values(first!), ARROW.map(([, , , row]) => row));
+  assert.deepEqual(Object.values(second!), ARROW.map(() => null));
+  const columns = await lake.sql`SELECT * FROM made`.columns();
+  const arrow = await columns.toArrow();
+  const found = ARROW.map((_, at) => {
+    const { values, elements } = columns.get(`c${at}`) as { values: object; elements?: { values: object } };
+    return [(elements?.values ?? values).constructor.name, String(arrow.schema.fields[at]!.type)];
+  });
+  assert.deepEqual(found, ARROW.map(([, , , , column, again]) => [column, again]));
+  await using db = await connect(settings());
+  await db.load("made", lake.sql`SELECT * FROM made`, { create: true });
+  assert.deepEqual((await db.describe("made")).map(({ type }) => type), ARROW.map(([, , , , , , table]) => table));
+  await db.query("DROP TABLE made");
 });

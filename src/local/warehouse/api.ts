@@ -21,7 +21,7 @@ export interface WarehouseApiOptions {
   now(): Date;
 }
 
-/** A call of the API that its caller may make. */
+/** A call of the API, whose caller is known. */
 export interface WarehouseCall {
   method: string;
   path: string;
@@ -31,7 +31,7 @@ export interface WarehouseCall {
 }
 
 const MAX_STATEMENT_BYTES = 16 << 20;
-/** Of a request: in JSON, a character of a statement may take six bytes. */
+/** The most bytes of a request: JSON may take six bytes for a character of the statement. */
 const MAX_BODY_BYTES = 6 * MAX_STATEMENT_BYTES;
 /** Milliseconds that a result is kept, and the number of results. */
 const RESULT_LIFETIME = 3_600_000;
@@ -266,12 +266,12 @@ function text(fields: Record<string, unknown>, name: string): string {
   return value;
 }
 
-/** A text; undefined where there is none. A value may also be empty, or have any character: Postgres decides. */
+/** Reads a text; undefined if there is none. The value of a parameter may be empty, or have any character: Postgres decides. */
 function optionalText(fields: Record<string, unknown>, name: string, isValue = false): string | undefined {
   const value = fields[name];
   if (value === undefined || value === null || value === "" && !isValue) return undefined;
   if (typeof value !== "string") throw invalid(`Field '${name}' must be a string`);
-  // In Postgres's protocol it would end the text.
+  // Postgres's protocol ends a text with this character.
   if (value.includes("\0") && !isValue) throw invalid(`Field '${name}' has a character of code zero`);
   return value;
 }

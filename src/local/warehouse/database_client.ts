@@ -161,7 +161,7 @@ export class DatabaseClient {
 
   /** Ends the session, and what runs in it. */
   async close(): Promise<void> {
-    // Neither end of a pair closes with the other one.
+    // Closing one end of the pair does not close the other.
     this.#connection.destroy();
     this.#server.destroy();
     await this.#served;
@@ -197,7 +197,7 @@ export class DatabaseClient {
   }
 }
 
-/** Rows that the database sends before it waits for whether more are wanted: few at first, as rows may be large. */
+/** How many rows the database sends before it is asked for more: few at first, because rows may be large. */
 const FIRST_BATCH = 10;
 const LAST_BATCH = 10_000;
 

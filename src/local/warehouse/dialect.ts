@@ -70,7 +70,7 @@ export function isParameterType(type: string): boolean {
   return Object.hasOwn(TYPES, known) && (size === undefined || known === "DECIMAL");
 }
 
-/** A piece of the statement: what it is, and what Postgres is given instead. */
+/** A piece of the statement, and the text that Postgres gets instead. */
 interface Piece {
   kind: string;
   start: number;

@@ -47,6 +47,11 @@ export interface StatementFault {
 export class WarehouseFaults {
   /** Milliseconds that a link lives from now on. @default {15 minutes} */
   linkLifetime: number | undefined;
+  /**
+   * Repeats the columns of each result until it has so many, at most 32,767. Postgres has 1,664 at most, and a warehouse has
+   * more. @default {none are repeated}
+   */
+  columns: number | undefined;
   readonly #stop: () => void;
   readonly #now: () => Date;
   #links: (LinkFault & { left: number })[] = [];
@@ -95,6 +100,7 @@ export class WarehouseFaults {
   /** Removes every fault. A stopped warehouse stays stopped. */
   reset(): void {
     this.linkLifetime = undefined;
+    this.columns = undefined;
     this.#links = [];
     this.#failures = [];
     this.#expiredBefore = -Infinity;

@@ -13,7 +13,7 @@ export interface ResultLinksOptions {
   chunks(statement: string): readonly Chunk[] | undefined;
 }
 
-/** Where an external link leads: a port of its own, which takes no login of the workspace, as a cloud's storage. */
+/** The server that external links lead to. Like a cloud's storage, it has its own port, and refuses the workspace's login. */
 export class ResultLinks {
   readonly #options: ResultLinksOptions;
   readonly #closing = new AbortController();

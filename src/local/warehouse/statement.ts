@@ -20,6 +20,7 @@ import {
   rowTexts,
 } from "./result.ts";
 import { columnTypes, schemaColumns, type WarehouseType } from "./types.ts";
+import { repeated, repeatedValues } from "./values.ts";
 import type { Warehouse } from "./warehouses.ts";
 
 /** `status.state` of a statement. */
@@ -146,7 +147,7 @@ export class Statement {
     this.overAt = this.#environment.now().getTime();
   }
 
-  /** The reason to stop where there is one, else the error itself. */
+  /** Returns the reason to stop if there is one, else the error itself. */
   #stopped(error: unknown): unknown {
     if (this.#stop.signal.aborted) return this.#stop.signal.reason;
     if (!(error instanceof InlineLimitExceeded)) return error;
@@ -190,12 +191,15 @@ export class Statement {
   async #execute(client: DatabaseClient, { sql, types, values }: Translation): Promise<void> {
     await this.#checkNamespace(client);
     const columns = await client.prepare(sql, types);
-    this.#columns = columns ?? [];
-    this.#types = await columnTypes(client, this.#columns);
+    const own = await columnTypes(client, columns ?? []);
+    const count = this.#environment.faults.columns;
+    this.#columns = count === undefined ? columns ?? [] : repeated(columns ?? [], count);
+    this.#types = count === undefined ? own : repeated(own, count);
     this.#stop.signal.throwIfAborted();
     this.#result = await this.#collector();
-    const formats = this.#types.map(({ asText }) => asText ? 0 : 1);
-    const tag = await client.execute(values, formats, (row) => this.#result!.add(row));
+    const formats = own.map(({ asText }) => asText ? 0 : 1);
+    const add = (row: Frame) => this.#result!.add(count === undefined ? row : repeatedValues(row, count));
+    const tag = await client.execute(values, formats, add);
     if (columns === undefined && tag !== undefined) await this.#countRows(tag);
     await this.#result.finish();
   }

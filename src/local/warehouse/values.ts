@@ -1,3 +1,4 @@
+import { type Frame, frame } from "../messages.ts";
 import type { WarehouseType } from "./types.ts";
 
 /** The bytes that a value is in. */
@@ -29,6 +30,19 @@ export function forEachValue({ view }: Bytes, visit: (column: number, at: number
     visit(column, at, length);
     if (length > 0) at += length;
   }
+}
+
+/** Repeats a list until it has this many items. */
+export function repeated<T>(items: readonly T[], count: number): T[] {
+  return Array.from({ length: items.length === 0 ? 0 : count }, (_, at) => items[at % items.length]!);
+}
+
+/** Repeats the values of a DataRow until it has this many. */
+export function repeatedValues(row: Frame, count: number): Frame {
+  const from = { bytes: row, view: new DataView(row.buffer, row.byteOffset, row.byteLength) };
+  const values: Uint8Array[] = [];
+  forEachValue(from, (_, at, length) => values.push(row.subarray(at - 4, at + Math.max(0, length))));
+  return frame("D", Uint8Array.of(count >> 8, count), ...repeated(values, count));
 }
 
 /** Visits the elements of an array in Postgres's binary format. */

@@ -2,7 +2,7 @@ import { type RandomAccess, unreadable } from "./file_rows.ts";
 
 /** The size of a block before the columns are known, when only the ends of the file are read. */
 const FIRST_BLOCK = 65_536;
-/** The most bytes that are kept. */
+/** About the most bytes that are kept. */
 const KEPT_BYTES = 32 * 1024 ** 2;
 /** The largest block: a larger one is no faster. */
 const LARGEST_BLOCK = 4 * 1024 ** 2;
@@ -12,17 +12,24 @@ const MOST_BLOCKS = 4;
 /** Fetches a range of a file. */
 export type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
+interface Block {
+  bytes: Promise<Uint8Array>;
+  /** Whether a range of it was read; else it was fetched in advance. */
+  used: boolean;
+}
+
 /**
- * A file that is far away, where each request takes long. It is read in blocks, the last of which are kept, and the block after
- * one that was used for the first time is fetched in advance.
+ * A file that is far away, where each request takes long. It is read in blocks. When a block is used for the first time, the next
+ * one is fetched in advance. Two blocks of each column are kept.
  */
 export class BlockFile implements RandomAccess {
   readonly name: string;
   readonly size: number;
   readonly #fetch: FetchRange;
   #blockSize = FIRST_BLOCK;
+  #mostBlocks = KEPT_BYTES / FIRST_BLOCK;
   /** The blocks by number, the one that was used last at the end. */
-  readonly #blocks = new Map<number, Promise<Uint8Array>>();
+  readonly #blocks = new Map<number, Block>();
 
   /** Fetches nothing yet. */
   constructor(name: string, size: number, fetch: FetchRange) {
@@ -35,6 +42,7 @@ export class BlockFile implements RandomAccess {
   expectColumns(columns: number): void {
     const fit = KEPT_BYTES / (2 * Math.max(1, columns));
     this.#blockSize = Math.max(FIRST_BLOCK, Math.min(LARGEST_BLOCK, Math.floor(fit / FIRST_BLOCK) * FIRST_BLOCK));
+    this.#mostBlocks = Math.min(2 * Math.max(1, columns), KEPT_BYTES / this.#blockSize);
     this.#blocks.clear();
   }
 
@@ -58,24 +66,28 @@ export class BlockFile implements RandomAccess {
   }
 
   #block(number: number): Promise<Uint8Array> {
-    const known = this.#blocks.get(number);
-    if (known === undefined && this.#blockSize > FIRST_BLOCK) this.#request(number + 1);
-    const block = known ?? this.#request(number)!;
+    const block = this.#blocks.get(number) ?? this.#request(number);
     this.#blocks.delete(number);
     this.#blocks.set(number, block);
-    for (const oldest of this.#blocks.keys()) {
-      if (this.#blocks.size * this.#blockSize <= KEPT_BYTES) break;
-      this.#blocks.delete(oldest);
+    if (!block.used && this.#blockSize > FIRST_BLOCK && (number + 1) * this.#blockSize < this.size) {
+      if (!this.#blocks.has(number + 1)) this.#blocks.set(number + 1, this.#request(number + 1));
     }
-    return block;
+    block.used = true;
+    while (this.#blocks.size > this.#mostBlocks) this.#drop();
+    return block.bytes;
   }
 
-  #request(number: number): Promise<Uint8Array> | undefined {
+  /** Drops the block that was used the longest time ago. One that was fetched in advance is still needed. */
+  #drop(): void {
+    const blocks = [...this.#blocks];
+    const [oldest] = blocks.find(([, { used }]) => used) ?? blocks[0]!;
+    this.#blocks.delete(oldest);
+  }
+
+  #request(number: number): Block {
     const from = number * this.#blockSize;
-    if (from >= this.size || this.#blocks.has(number)) return this.#blocks.get(number);
-    const block = this.#fetch(from, Math.min(this.#blockSize, this.size - from));
-    block.catch(() => {}); // it may be fetched in advance, and never be needed
-    this.#blocks.set(number, block);
-    return block;
+    const bytes = this.#fetch(from, Math.min(this.#blockSize, this.size - from));
+    bytes.catch(() => {}); // it may be fetched in advance, and never be needed
+    return { bytes, used: false };
   }
 }

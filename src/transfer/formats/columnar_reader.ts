@@ -22,6 +22,14 @@ export function readArrow(
   return read("arrow", source, pool);
 }
 
+/**
+ * Reads Arrow IPC streams that follow each other and have the same columns, each in one piece. The worker takes over the bytes.
+ * Throws the same errors as {@linkcode readArrow}.
+ */
+export function readArrowStreams(streams: AsyncIterable<Uint8Array<ArrayBuffer>>): Promise<ColumnarFile> {
+  return read("arrow streams", streams, undefined);
+}
+
 /** A file whose ranges the main thread reads, because a worker has no login for its store. */
 export interface RangeSource {
   /** The file's name in errors. */
@@ -64,14 +72,17 @@ function newWorker(): Worker {
   });
 }
 
+/** What a worker reads. */
+type ReaderFormat = "arrow" | "arrow streams" | "parquet";
+
 async function read(
-  format: "arrow" | "parquet",
+  format: ReaderFormat,
   source: ReaderSource,
   pool: ReaderPool | undefined,
 ): Promise<ColumnarFile> {
-  const reader = new ColumnarReader(source, pool);
+  const reader = new ColumnarReader(format, source, pool);
   try {
-    await reader.open(format);
+    await reader.open();
     return reader;
   } catch (error) {
     await reader[Symbol.asyncDispose]();
@@ -98,6 +109,7 @@ const PIECES_AHEAD = 8;
  */
 class ColumnarReader implements ColumnarFile {
   columns: readonly FileColumn[] = [];
+  readonly #format: ReaderFormat;
   readonly #worker: Worker;
   readonly #pool: ReaderPool | undefined;
   readonly #source: string | AsyncIterator<Uint8Array> | RangeSource;
@@ -106,7 +118,8 @@ class ColumnarReader implements ColumnarFile {
   readonly #asked: PromiseWithResolvers<FromReader>[] = [];
   #failure: { error: unknown } | undefined;
 
-  constructor(source: ReaderSource, pool: ReaderPool | undefined) {
+  constructor(format: ReaderFormat, source: ReaderSource, pool: ReaderPool | undefined) {
+    this.#format = format;
     this.#pool = pool;
     this.#worker = pool?.take() ?? newWorker();
     this.#source = typeof source === "string" || "ranges" in source ? source : source[Symbol.asyncIterator]();
@@ -116,8 +129,9 @@ class ColumnarReader implements ColumnarFile {
     this.#worker.on("exit", () => this.#fail(unreadable(this.#name, "its reader has ended")));
   }
 
-  async open(format: "arrow" | "parquet"): Promise<void> {
+  async open(): Promise<void> {
     const source = this.#source;
+    const format = this.#format;
     const path = typeof source === "string" ? source : undefined;
     const ranges = typeof source !== "string" && "ranges" in source
       ? { name: source.name, size: source.ranges.size }
@@ -176,24 +190,18 @@ class ColumnarReader implements ColumnarFile {
   async #sendBytes(): Promise<void> {
     if (typeof this.#source === "string" || "ranges" in this.#source) return;
     const { value, done } = await this.#source.next();
-    if (done) this.#worker.postMessage({ kind: "bytes", bytes: undefined } satisfies ToReader);
-    else this.#sendCopy(value, (bytes) => ({ kind: "bytes", bytes }));
+    if (done) return this.#worker.postMessage({ kind: "bytes", bytes: undefined } satisfies ToReader);
+    // A stream of somebody else may use its bytes again.
+    const bytes = this.#format === "arrow streams" ? ownBuffer(value) : value.slice().buffer;
+    this.#worker.postMessage({ kind: "bytes", bytes } satisfies ToReader, [bytes]);
   }
 
   async #sendRange({ id, from, length }: FromReader & { kind: "range" }): Promise<void> {
     if (typeof this.#source === "string" || !("ranges" in this.#source)) return;
     const bytes = await this.#source.ranges.read(from, length);
     if (bytes.length !== length) throw unreadable(this.#name, "it became shorter while it was read");
-    this.#sendCopy(bytes, (copy) => ({ kind: "range", id, bytes: copy }));
-  }
-
-  /**
-   * Sends a copy of bytes, because the source may use its own again. Deno looks at each element of a typed array in a message,
-   * which takes seconds for 10 MB; it takes over a buffer at once.
-   */
-  #sendCopy(bytes: Uint8Array, message: (copy: ArrayBuffer) => ToReader): void {
-    const copy = bytes.slice().buffer;
-    this.#worker.postMessage(message(copy), [copy]);
+    const buffer = ownBuffer(bytes);
+    this.#worker.postMessage({ kind: "range", id, bytes: buffer } satisfies ToReader, [buffer]);
   }
 
   #fail(error: unknown): void {
@@ -202,12 +210,21 @@ class ColumnarReader implements ColumnarFile {
   }
 }
 
+/**
+ * The buffer of bytes, and of nothing else. Deno looks at each element of a typed array in a message, which takes seconds for
+ * 10 MB; it hands over a buffer at once.
+ */
+function ownBuffer(bytes: Uint8Array): ArrayBuffer {
+  const { buffer, byteLength } = bytes;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? buffer : bytes.slice().buffer;
+}
+
 /** A message to the worker. */
 export type ToReader =
   /** Open a file by its path or by ranges, or else a stream; the worker then requests the ranges, or the bytes. */
   | {
     kind: "open";
-    format: "arrow" | "parquet";
+    format: ReaderFormat;
     path: string | undefined;
     ranges: { name: string; size: number } | undefined;
   }

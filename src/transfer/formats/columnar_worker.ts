@@ -49,7 +49,10 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" | "range" }>):
 async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
   const file = path ?? (ranges && new BlockFile(name, ranges.size, requestedRange));
   if (format === "parquet") return await (await import("./parquet/open.ts")).openParquet(file!);
-  return await (await import("./arrow/open.ts")).openArrow(file ?? requestedBytes());
+  const { openArrow, openArrowStreams } = await import("./arrow/open.ts");
+  return format === "arrow streams"
+    ? await openArrowStreams(requestedBytes())
+    : await openArrow(file ?? requestedBytes());
 }
 
 /** Requests the bytes of a stream from the main thread, because only the main thread can read it. */

@@ -49,11 +49,11 @@ export async function openColumnar(
 
 /** Makes a source of the rows of a query that does not run in Postgres. */
 export async function openArrowRows(
-  { bytes, rows: totalRows, types }: ArrowRows,
+  { streams, rows: totalRows, types }: ArrowRows,
   options: LoadOptions,
 ): Promise<Incoming> {
-  const { readArrow } = await import("../formats/columnar_reader.ts");
-  const file = await readArrow(bytes);
+  const { readArrowStreams } = await import("../formats/columnar_reader.ts");
+  const file = await readArrowStreams(streams);
   const columns = file.columns.map((column, at) => {
     const { type: { kind }, postgres } = column;
     return { ...column, postgres: kind === "text" || kind === "json" ? types[at] ?? postgres : postgres };

@@ -5,7 +5,8 @@ import { badFolder, type DatasetTarget, expectDataset, SUCCESS } from "./dataset
 import type { Sink } from "./target.ts";
 
 /**
- * Opens a file of a store for writing. The store shows it when it is complete, and until then a file of that name as it was.
+ * Opens a file of a store for writing. The store shows the file when it is complete. Until then it shows the old file of that
+ * name, if there is one.
  *
  * @throws {LakebaseError} `BAD_FILE` for a folder, and for a Volume that does not exist.
  */

@@ -75,6 +75,39 @@ export async function openArrow(source: string | RandomAccess | AsyncIterable<Ui
   }
 }
 
+/**
+ * Opens Arrow streams that follow each other and have the same columns. Each is in one piece, and is read without a copy of it.
+ *
+ * @throws {LakebaseError} As {@linkcode openArrow}; also if there is no stream at all.
+ */
+export async function openArrowStreams(streams: AsyncIterable<Uint8Array>): Promise<FileRows> {
+  const iterator = streams[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await iterator.next();
+    return done ? undefined : await openArrow(onlyPiece(value));
+  };
+  const close = async () => void await iterator.return?.();
+  const first = await next().catch(async (error) => {
+    await close();
+    throw error;
+  });
+  if (first === undefined) throw unreadable(fileName(undefined), "it is empty");
+  const batches = async function* (columns: readonly number[]) {
+    try {
+      for (let stream: FileRows | undefined = first; stream !== undefined; stream = await next()) {
+        yield* stream.batches(columns);
+      }
+    } finally {
+      await close();
+    }
+  };
+  return { columns: first.columns, batches, [Symbol.asyncDispose]: close };
+}
+
+async function* onlyPiece(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield await Promise.resolve(bytes);
+}
+
 /** Adds Zstandard and LZ4 to Arrow's reader, because other writers compress with them. */
 function registerCodecs(): void {
   compressionRegistry.set(CompressionType.ZSTD, {
@@ -198,7 +231,7 @@ async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
 
 /** Reads from a stream until there are `length` bytes, or until the stream ends. */
 async function grown(head: Uint8Array, length: number, bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
-  const pieces = [head];
+  const pieces = head.length === 0 ? [] : [head];
   for (let count = head.length; count < length;) {
     const { value, done } = await bytes.next();
     if (done) break;
