@@ -43,13 +43,21 @@ export interface CellsOptions {
   client: string;
 }
 
-/** Whether the child says that code is complete which does not parse. The child checks brackets only. */
-async function isWronglyComplete({ content: { code } }: FrontendRequest, envelope: Envelope): Promise<boolean> {
-  if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return false;
-  if (contentOf(envelope)["status"] !== "complete" || code.includes("%sql") || code.length > MAX_CHECKED_LENGTH) {
-    return false;
+/** Code of this kernel, which TypeScript's parser does not know. */
+const MAGIC = /%sql|%lsmagic/i;
+
+/** What code is that the child calls complete although it does not parse: the child checks brackets only. */
+async function statusOf(
+  { content: { code } }: FrontendRequest,
+  envelope: Envelope,
+): Promise<"invalid" | "incomplete" | undefined> {
+  if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return undefined;
+  if (contentOf(envelope)["status"] !== "complete" || MAGIC.test(code) || code.length > MAX_CHECKED_LENGTH) {
+    return undefined;
   }
-  return await parseFailure(code).catch(() => undefined) !== undefined;
+  const fails = async (text: string) => await parseFailure(text).catch(() => undefined) !== undefined;
+  if (!await fails(code)) return undefined;
+  return await fails(`${code}\nx`) ? "invalid" : "incomplete"; // such as `const a =`
 }
 
 /** The maximum characters of code to parse while a person waits for the next line. */
@@ -159,8 +167,10 @@ export class Cells {
   async onReply(request: FrontendRequest, envelope: Envelope): Promise<void> {
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) {
-      if (await isWronglyComplete(request, envelope)) {
-        return request.from.send(this.#options.signer.edit(envelope, { content: { status: "invalid" } }));
+      const status = await statusOf(request, envelope);
+      if (status !== undefined) {
+        const content = status === "incomplete" ? { status, indent: "" } : { status };
+        return request.from.send(this.#options.signer.edit(envelope, { content }));
       }
       return request.from.send(this.#withoutInternalNames(envelope));
     }

@@ -103,15 +103,29 @@ export function magicRegion(source: string, at: number): CellRegion | undefined 
   return lineMagicSpans(source).find(({ start, end }) => start <= at && at <= end);
 }
 
-/** Programs that people run from an IPython cell. Names that are likely variables are left out. */
-const SHELL_COMMAND =
-  /^\s*!\s*(ls|pwd|cd|cat|pip3?|conda|apt|apt-get|git|npm|npx|deno|curl|wget|mkdir|rm|cp|mv|python3?|uv|psql|databricks|lakebase)(?:[ \t]+([-\w./~*"'][^\n]{0,200}))?[ \t\r]*(?:\n|$)/;
+/**
+ * A shell command as in IPython: `!ls`, `!!ls`, `files = !ls -l`. After a program that is no likely variable, or before
+ * something that no operator of TypeScript is, such as `!echo hi`.
+ */
+const SHELL_COMMAND = new RegExp(
+  String.raw`^\s*(?:(?:(?:const|let|var)\s+)?([\w$]+)\s*=\s*)?!!?[ \t]*` +
+    String
+      .raw`(?:(ls|pwd|cd|cat|pip3?|conda|apt|apt-get|git|npm|npx|deno|curl|wget|mkdir|rm|cp|mv|python3?|uv|psql|databricks|` +
+    String.raw`lakebase|grep|df|nvidia-smi|printenv|whoami|uname|chmod|jupyter)(?:[ \t]+([-\w./~*"'][^\n]{0,200}))?` +
+    String.raw`|([A-Za-z][\w-]*|\.{0,2}(?:\/[\w.-]+)+)(?:[ \t]+(\w[^\n]{0,200}))?)[ \t\r]*(?:\n|$)`,
+);
+
+/** Operators and keywords that may follow a value. */
+const GOES_ON = /^(?:in|instanceof|as|satisfies)\b/;
 
 /** The error for a shell command such as `!ls`, which is a negation in TypeScript; it says what to write instead. */
 function shellCommandError(source: string): string | undefined {
   if (!source.slice(0, 100).includes("!")) return undefined;
-  const [, program, rest] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
-  if (program === undefined || /^(?:in|instanceof|as|satisfies)\b/.test(rest ?? "")) return undefined;
+  const [, , known, words, other, more] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
+  const program = known ?? other;
+  const rest = known === undefined ? more : words;
+  if (program === undefined || GOES_ON.test(rest ?? "")) return undefined;
+  if (known === undefined && rest === undefined && !program.includes("/")) return undefined; // such as `!done`
   const args = rest === undefined
     ? ""
     : `, { args: [${rest.trim().split(/\s+/).map((word) => JSON.stringify(word)).join(", ")}] }`;

@@ -398,7 +398,13 @@ Deno.test("is_complete tells invalid code from complete code", async () => {
   using frontend = await kernel.frontend();
   const cases: [code: string, status: string][] = [
     ["let let = 1", "invalid"],
+    ["let let", "invalid"],
+    ["a b", "invalid"],
+    ["const a = ", "incomplete"],
+    ["f(1).", "incomplete"],
     ["1 + 1", "complete"],
+    ["const n = %SQL SELECT 1", "complete"],
+    ["%lsmagic", "complete"],
     ["const n: number = await f()", "complete"],
     ["if (a) {", "incomplete"],
     ["%%sql\nSELECT 1;", "complete"],
