@@ -4,7 +4,7 @@ import { runKernel } from "../../src/kernel/main.ts";
 import { contentOf, Signer } from "../../src/kernel/message.ts";
 import { encodeMessage, greeting, GREETING_BYTES, ready } from "../../src/kernel/zmtp.ts";
 import { executeContent, type Frontend } from "./frontend.ts";
-import { OURS, RawKernel } from "./raw_kernel.ts";
+import { OURS, RawKernel, STOCK } from "./raw_kernel.ts";
 
 function types(outputs: { type: string }[]): string[] {
   return outputs.map(({ type }) => type);
@@ -431,3 +431,19 @@ Deno.test("a shutdown waits for what the notebook does at its end, and not for l
   assert.ok(await Deno.stat(`${folder}/ended`));
   await Deno.remove(folder, { recursive: true });
 });
+
+for (const [name, command] of [["Deno", STOCK], ["Deno + SQL", OURS]] as const) {
+  Deno.test(`a failed DNS look-up is drawn with its code and without frames, in the kernel "${name}"`, async () => {
+    await using kernel = await RawKernel.start({ command });
+    using frontend = await kernel.frontend();
+    await frontend.execute(`const { connect, sql } = await import("${import.meta.resolve("../../mod.ts")}");
+      const place = { host: "nowhere.invalid", user: "a", password: "b", envFile: false };`);
+    for (const cell of ["await connect(place)", "sql`SELECT 1`"]) {
+      const { outputs } = await frontend.execute(cell);
+      const error = outputs.find(({ type }) => type === "error")?.content as { traceback: string[] } | undefined;
+      const said = error?.traceback.join("\n") ?? JSON.stringify(outputs);
+      assert.match(said, /LakebaseError \[DNS\].*: Cannot .*"nowhere\.invalid"/);
+      assert.doesNotMatch(said, /ext:|node_modules|\/npm\/|src\/net/);
+    }
+  });
+}

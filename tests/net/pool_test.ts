@@ -5,6 +5,8 @@ import { connect, type LakebaseError } from "../../mod.ts";
 import type { Lookup } from "../../src/net/dns.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
@@ -263,4 +265,49 @@ test("the error of a password function is reported without its message, which ma
   assert.equal(error?.code, "BAD_SETTING");
   assert.doesNotMatch(Deno.inspect(error, { depth: 9, showHidden: true }), /hunter2/);
   assert.equal((error?.cause as Error).name, "TypeError");
+});
+
+/** A server that refuses its first connection with an SQLSTATE, as a compute that starts, and leads the others to a port. */
+function startingServer(sqlstate: string, port: number) {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const fields = ["SFATAL", "VFATAL", `C${sqlstate}`, "Mthe compute is not up yet", ""].join("\0") + "\0";
+  const refusal = new Uint8Array(5 + fields.length);
+  refusal[0] = "E".charCodeAt(0);
+  new DataView(refusal.buffer).setInt32(1, 4 + fields.length);
+  new TextEncoder().encodeInto(fields, refusal.subarray(5));
+  let connections = 0;
+  const serve = async (client: Deno.TcpConn) => {
+    if (++connections === 1) {
+      await client.read(new Uint8Array(1000));
+      await client.write(refusal);
+      return client.close();
+    }
+    const server = await Deno.connect({ hostname: "127.0.0.1", port });
+    await Promise.allSettled([client.readable.pipeTo(server.writable), server.readable.pipeTo(client.writable)]);
+  };
+  const serving = (async () => {
+    for await (const client of listener) serve(client).catch(() => {});
+  })();
+  return {
+    port: listener.addr.port,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await serving;
+    },
+  };
+}
+
+Deno.test({
+  ...requires("a cold start is waited for, whatever SQLSTATE of class 08 it refuses with", postgresMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const { port } = await sharedPostgres();
+    const login = { host: "127.0.0.1", user: "postgres", password: "native-secret", database: "postgres" } as const;
+    for (const sqlstate of ["08000", "08001", "08003", "08004", "08006", "08007", "08P01"]) {
+      await using starting = startingServer(sqlstate, port);
+      await using db = await connect({ ...login, port: starting.port, sslMode: "disable", connectTimeout: 30 });
+      assert.equal(await db.sql`SELECT 1`.value(), 1, sqlstate);
+    }
+  },
 });
