@@ -15,7 +15,7 @@ export type SqlKind =
   | "value"
   /** `\${`, which stands for `${`, with `valueEnd` too. */
   | "escape"
-  /** Any other single character. */
+  /** Any other single character, or `..`. */
   | "symbol";
 
 /** A token of SQL. Tokens follow each other without gaps. */
@@ -33,7 +33,14 @@ const SPACE = /[ \t\r\n\f\v]+/y;
  * long word overflows the stack.
  */
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
-const NUMBER = /(?:0[xob][\da-f_]+|(?:\d[\d_]*)?\.?\d[\d_]*(?:e[+-]?\d+)?)/iy;
+const DIGITS = "\\d(?:_?\\d)*";
+/** A point before another one belongs to `..`, as in `FOR i IN 1..10` of PL/pgSQL. */
+const NUMBER = new RegExp(
+  `0x(?:_?[\\da-f])+|0o(?:_?[0-7])+|0b(?:_?[01])+|` +
+    `(?:${DIGITS}(?:\\.(?!\\.)(?:${DIGITS})?)?|\\.${DIGITS})(?:e[+-]?${DIGITS})?`,
+  "iy",
+);
+const NOT_LINE_END = /[^\r\n]*/y;
 const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const PARAMETER = /\$\d+/y;
 
@@ -47,6 +54,15 @@ export interface SqlReading {
   escapes?: boolean;
 }
 
+/** How the end of a string in single quotes is found. */
+type StringRule =
+  /** At a quote; two quotes stand for one. */
+  | "plain"
+  /** The same, but a backslash escapes. */
+  | "escaped"
+  /** At the first quote: in `b'01'` and `x'1f'`. */
+  | "bits";
+
 /**
  * Splits SQL into tokens, as PostgreSQL does, in linear time. Any text is accepted: an unclosed token extends to the end.
  *
@@ -55,15 +71,24 @@ export interface SqlReading {
  */
 export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<SqlToken, void, void> {
   const { start = 0, valueEnd, escapes = false } = reading;
-  let escaped: number | undefined; // where an E'...' ended: after a line break the string may continue
+  const usual = escapes ? "escaped" : "plain";
+  /** The last string. After a line break a quote continues it, and so follows its rule. */
+  let last: { end: number; rule: StringRule } | undefined;
   for (let at = start; at < text.length;) {
-    const goesOn = escaped !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(escaped, at));
-    const token = tokenAt(text, at, escapes || goesOn, valueEnd);
+    const continues = last !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(last.end, at));
+    const rule = continues ? last!.rule : usual;
+    const token = tokenAt(text, at, rule, valueEnd);
     yield token;
     at = token.end;
-    if (token.kind === "string") escaped = goesOn || "eE".includes(text[token.start]!) ? at : undefined;
-    else if (token.kind !== "space" && !text.startsWith("--", token.start)) escaped = undefined;
+    if (token.kind === "string") last = { end: at, rule: continues ? rule : ruleOf(text[token.start]!, usual) };
+    else if (token.kind !== "space" && !text.startsWith("--", token.start)) last = undefined;
   }
+}
+
+/** The rule of a string by its first character: a quote or a prefix. */
+function ruleOf(first: string, usual: StringRule): StringRule {
+  if (/e/i.test(first)) return "escaped";
+  return /[bx]/i.test(first) ? "bits" : usual;
 }
 
 /** Tracks what keeps a semicolon from ending a statement, as in psql: parentheses, and the body of an SQL function. */
@@ -126,14 +151,17 @@ export function statementLine(text: string, most: number = 80): string {
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
 }
 
-function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlReading["valueEnd"]): SqlToken {
+function tokenAt(text: string, start: number, rule: StringRule, valueEnd: SqlReading["valueEnd"]): SqlToken {
   const token = (kind: SqlKind, end: number | undefined): SqlToken => ({
-    ...{ kind, start, end: end ?? text.length, closed: end !== undefined },
+    kind,
+    start,
+    end: end ?? text.length,
+    closed: end !== undefined,
   });
   const character = text[start]!;
   const space = match(SPACE, text, start);
   if (space !== undefined) return token("space", space);
-  if (character === "'") return token("string", escapes ? escapedEnd(text, start) : quoteEnd(text, start, "'"));
+  if (character === "'") return token("string", stringEnd(text, start, rule));
   if (character === '"') return token("name", quoteEnd(text, start, '"'));
   if (text.startsWith("--", start)) return token("comment", lineEnd(text, start));
   if (text.startsWith("/*", start)) return token("comment", commentEnd(text, start));
@@ -147,31 +175,40 @@ function tokenAt(text: string, start: number, escapes: boolean, valueEnd: SqlRea
   if (word !== undefined) {
     // A name may contain "$", but "${" always begins a value.
     const cut = valueEnd !== undefined && text[word - 1] === "$" && text[word] === "{";
-    return wordAt(text, token("word", cut ? word - 1 : word), escapes);
+    return wordAt(text, token("word", cut ? word - 1 : word));
   }
+  if (text.startsWith("..", start)) return token("symbol", start + 2);
   const number = match(NUMBER, text, start);
   return number === undefined ? token("symbol", start + characterLength(text, start)) : token("number", number);
 }
 
-/** A word, unless it is the prefix of a string or an identifier: `e'\n'`, `u&"name"`. */
-function wordAt(text: string, word: SqlToken, escapes: boolean): SqlToken {
+/** A word, unless it is the prefix of a string or an identifier: `e'\n'`, `u&"name"`. In `n'text'` it is a keyword. */
+function wordAt(text: string, word: SqlToken): SqlToken {
   const { start, end } = word;
   if (end - start !== 1) return word;
   const prefix = text[start]!.toLowerCase();
   const quoted = (kind: SqlKind, closing: number | undefined): SqlToken => ({
-    ...{ kind, start, end: closing ?? text.length, closed: closing !== undefined },
+    kind,
+    start,
+    end: closing ?? text.length,
+    closed: closing !== undefined,
   });
   if (prefix === "u" && text[end] === "&" && /['"]/.test(text[end + 1] ?? "")) {
     const quote = text[end + 1]!;
     return quoted(quote === '"' ? "name" : "string", quoteEnd(text, end + 1, quote));
   }
-  if (text[end] !== "'" || !"ebxn".includes(prefix)) return word;
-  return quoted("string", prefix === "e" || escapes ? escapedEnd(text, end) : quoteEnd(text, end, "'"));
+  if (text[end] !== "'" || !"ebx".includes(prefix)) return word;
+  return quoted("string", stringEnd(text, end, ruleOf(prefix, "plain")));
 }
 
 function match(pattern: RegExp, text: string, at: number): number | undefined {
   pattern.lastIndex = at;
   return pattern.test(text) ? pattern.lastIndex : undefined;
+}
+
+function stringEnd(text: string, quote: number, rule: StringRule): number | undefined {
+  if (rule === "bits") return endOf(text, "'", quote + 1);
+  return rule === "escaped" ? escapedEnd(text, quote) : quoteEnd(text, quote, "'");
 }
 
 function quoteEnd(text: string, start: number, quote: string): number | undefined {
@@ -192,8 +229,7 @@ function escapedEnd(text: string, start: number): number | undefined {
 }
 
 function lineEnd(text: string, start: number): number {
-  const end = text.indexOf("\n", start);
-  return end === -1 ? text.length : end;
+  return match(NOT_LINE_END, text, start)!;
 }
 
 /** The end of a block comment. Block comments nest. */
@@ -225,6 +261,11 @@ export function utf16Index(text: string, characters: number): number {
     index += text.codePointAt(index)! > 0xffff ? 2 : 1;
   }
   return index;
+}
+
+/** A name, quoted for SQL. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
 }
 
 /** A statement without the spaces and semicolons at its end. (A regular expression would take quadratic time.) */

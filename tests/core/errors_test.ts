@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { LakebaseError, redact } from "../../src/core/errors.ts";
 import { keepSecret } from "../../src/core/redact.ts";
-import { hintFor } from "../../src/sql/cures.ts";
+import { hintFor } from "../../src/sql/advice.ts";
 import { queryError } from "../../src/sql/failure.ts";
 import { Learned } from "../../src/sql/learned_types.ts";
 import { suggest } from "../../src/sql/suggestion.ts";

@@ -18,7 +18,9 @@ const CASES: [sql: string, pieces: string[]][] = [
   ["e'\\\\' x", ["string:e'\\\\'", "word:x"]],
   ["like 'x'", ["word:like", "string:'x'"]], // its e is not a prefix
   ["U&'d\\0061' U&\"x\"", ["string:U&'d\\0061'", 'name:U&"x"']],
-  ["x'1f' b'01' n'é'", ["string:x'1f'", "string:b'01'", "string:n'é'"]],
+  ["x'1f' b'01' n'é'", ["string:x'1f'", "string:b'01'", "word:n", "string:'é'"]],
+  ["-- a\rb", ["comment:-- a", "word:b"]],
+  ["5. .5 1..10", ["number:5.", "number:.5", "number:1", "symbol:..", "number:10"]],
   ['"a""b".c', ['name:"a""b"', "symbol:.", "word:c"]],
   ["$$a'b$$ c", ["string:$$a'b$$", "word:c"]],
   ["$fn$ $$ ; $fn$;", ["string:$fn$ $$ ; $fn$", "symbol:;"]],

@@ -1,4 +1,4 @@
-import { loadModule, parseSync } from "libpg-query";
+import { loadModule, parseSync } from "npm:@libpg-query/parser@17.6.10";
 
 await loadModule();
 
