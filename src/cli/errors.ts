@@ -24,12 +24,8 @@ export function errorText(error: unknown, trace: boolean): string {
 
 /** The message of an error, with the options in it as they are typed: `{ format: "csv" }` is `--format csv` here. */
 export function shellMessage(error: unknown): string {
-  if (!(error instanceof LakebaseError)) return error instanceof Error ? error.message : String(error);
-  const message = error[MESSAGE_FOR](shellText);
-  const { setting, origin } = error;
-  if (setting === undefined || origin !== "option") return message;
-  const name = optionOf(setting);
-  return message.replaceAll(`option "${setting}"`, `option ${name}`).replaceAll(`"${setting}" (`, `${name} (`);
+  if (error instanceof LakebaseError) return error[MESSAGE_FOR](shellText);
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Whether the reader of the output has closed it. A broken connection is a similar error, but not this one. */

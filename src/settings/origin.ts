@@ -1,12 +1,12 @@
 import { type LakebaseErrorCode, redact } from "../core/errors.ts";
 
 /** The kinds of places that a setting can come from. */
-export type Source = "option" | "environment" | "profile" | "machine" | ".env" | "default";
+export type OriginKind = "option" | "environment" | "profile" | "machine" | ".env" | "default";
 
 /** Where a value comes from. */
 export interface Origin {
   /** The kind of place. */
-  source: Source;
+  source: OriginKind;
   /** The name of the option, the variable or the profile. */
   name: string;
   /** The file. */
@@ -37,7 +37,14 @@ export interface Setting {
  * The order of trust: code, the environment, the person's own files (`~/.databrickscfg` and the logins that command line tools
  * keep), and last `.env`, which comes from whoever wrote the folder.
  */
-const TRUST_RANK: Record<Source, number> = { option: 0, default: 0, environment: 1, profile: 2, machine: 2, ".env": 3 };
+const TRUST_RANK: Record<OriginKind, number> = {
+  option: 0,
+  default: 0,
+  environment: 1,
+  profile: 2,
+  machine: 2,
+  ".env": 3,
+};
 
 /** The rank of a source in the order of trust: 0 for code, 3 for `.env`. */
 export function trustRank({ source }: Origin): number {

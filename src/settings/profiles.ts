@@ -5,14 +5,14 @@ import type { Found } from "./origin.ts";
 const SIZE_LIMIT = 1_000_000;
 
 /** The values of one section by their names in the file, such as `host` and `client_id`. */
-export type Profile = ReadonlyMap<string, Found>;
+export type ConfigProfile = ReadonlyMap<string, Found>;
 
 /** The sections of a `~/.databrickscfg`. */
 export interface Profiles {
   /** The path of the file. */
   path: string;
   /** The profiles by name, in the file's order. */
-  sections: ReadonlyMap<string, Profile>;
+  sections: ReadonlyMap<string, ConfigProfile>;
   /** The profile that `databricks auth switch` has chosen. */
   chosen: string | undefined;
 }

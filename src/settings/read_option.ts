@@ -1,5 +1,5 @@
 import { unknownOption } from "../core/closest.ts";
-import { LakebaseError, redact } from "../core/errors.ts";
+import { LakebaseError, quotedOption, redact } from "../core/errors.ts";
 import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
 import { describeOrigin, type Found, type Origin } from "./origin.ts";
 import type { Variables } from "./variables.ts";
@@ -143,6 +143,6 @@ export class OptionReader {
 }
 
 function badOption({ value, origin }: Found<unknown>, wanted: string): Error {
-  const subject = origin.source === "option" ? `option "${origin.name}"` : describeOrigin(origin);
+  const subject = origin.source === "option" ? `option ${quotedOption(origin.name)}` : describeOrigin(origin);
   return badSetting(`${subject} is ${quoted(value)}; ${wanted}`, { setting: origin.name, origin });
 }

@@ -1,10 +1,9 @@
-import { optionText } from "../core/errors.ts";
+import { quotedOption } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
-import type { LocalOptions } from "../local/mod.ts";
 import { type EnvFile, readEnvFile } from "./dotenv.ts";
-import { acquireLocal } from "./embedded.ts";
+import { acquireLocal, resolveLocal } from "./local.ts";
 import { type ConnectOptions, OPTION_NAMES, SETTING_NAMES } from "./options.ts";
-import { describeOrigin, type Found, type Setting, toSetting } from "./origin.ts";
+import { type Setting, toSetting } from "./origin.ts";
 import { readProfiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
@@ -58,13 +57,14 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
     return { settings, found, warehouse, envFile: envFileUse(file, found), release: nothing, hold: () => nothing };
   }
   // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
-  resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
+  const checked = resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
   const local = await acquireLocal(wanted.value);
   const own = mergeVariables(local.env, undefined, "default");
   const { settings } = resolveSettings(options, own);
   const warehouse = own.get(WAREHOUSE)?.value;
   keepSecrets(settings);
-  const found = [...optionSettings(options), toSetting("local", { value: true, origin: wanted.origin })];
+  const given = checked.found.filter(({ setting, origin }) => origin.source === "option" && setting !== "local");
+  const found = [...given, toSetting("local", { value: true, origin: wanted.origin })];
   return { settings, found, warehouse, envFile: envFileUse(file, found), release: local.release, hold: local.hold };
 }
 
@@ -115,7 +115,10 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
   if (given === "" && options.envFile === undefined) return false;
   if (typeof given === "string" && given.trim() !== "" && !given.includes("\0")) return given;
   const origin = { source: "option", name: "envFile" } as const;
-  throw badSetting(`option "envFile" is ${quoted(given)}; it must be a file, or false`, { setting: "envFile", origin });
+  throw badSetting(`option ${quotedOption("envFile")} is ${quoted(given)}; it must be a file, or false`, {
+    setting: "envFile",
+    origin,
+  });
 }
 
 /** A native login to a known server needs no workspace, and so no profiles. */
@@ -126,71 +129,9 @@ function profilesNeeded(options: ConnectOptions, variables: Variables): boolean 
   return !alone && options.workspace === undefined && needsProfiles({ profile: options.profile, variables });
 }
 
-function optionSettings(options: ConnectOptions): Setting[] {
-  return Object.entries(options).filter(([name, value]) => value !== undefined && name !== "local")
-    .map(([name, value]) => toSetting(name, { value, origin: { source: "option", name } }));
-}
-
 function envFileUse(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse | undefined {
   if (file === undefined) return undefined;
   const taken = found.filter(({ origin }) => origin.source === ".env").map(({ origin }) => origin.name);
   const refused = refusedNames(file);
   return taken.length + refused.length === 0 ? undefined : { path: file.path, taken: [...new Set(taken)], refused };
-}
-
-/** The names in `LocalOptions`, to find typos. */
-const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
-  ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances"] as const,
-  ...["passwords", "servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
-];
-
-/** The variables that name a server elsewhere. */
-const SERVERS = ["LAKEBASE_ENDPOINT", "LAKEBASE_INSTANCE", "PGHOST", "DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"];
-
-/**
- * Decides whether to connect to a Lakebase on this machine: by the option `local`, else by `LAKEBASE_LOCAL`.
- *
- * @param options The caller's options.
- * @param variables The environment over `.env`.
- * @returns How to start it, or `undefined` for a workspace.
- * @throws {LakebaseError} `BAD_SETTING`; also where `.env` asks for it while code or the environment names a server.
- */
-export function resolveLocal(options: ConnectOptions, variables: Variables): Found<LocalOptions> | undefined {
-  const given: unknown = options.local;
-  const origin = { source: "option", name: "local" } as const;
-  if (given === undefined) return localByVariable(options, variables);
-  if (typeof given === "boolean") return given ? { value: {}, origin } : undefined;
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    const state = `option "local" is ${quoted(given)}; it must be true, false or an object`;
-    throw badSetting(state, { setting: "local", origin });
-  }
-  checkOptionNames(given, LOCAL_OPTION_NAMES, "local.");
-  return { value: given, origin };
-}
-
-function localByVariable(options: ConnectOptions, variables: Variables): Found<LocalOptions> | undefined {
-  const found = variables.get("LAKEBASE_LOCAL");
-  if (found === undefined || /^(0|false|no|off)$/i.test(found.value)) return undefined;
-  const { value, origin } = found;
-  const about = { setting: "LAKEBASE_LOCAL", origin };
-  if (!/^(1|true|yes|on)$/i.test(value)) {
-    throw badSetting(`${describeOrigin(origin)} is ${quoted(value)}; it must be true or false`, about);
-  }
-  const option = (["endpoint", "instance", "host", "profile", "workspace"] as const)
-    .find((name) => options[name] !== undefined);
-  const server = option === undefined
-    ? SERVERS.map((name) => variables.get(name)?.origin).find((origin) => origin?.source === "environment")
-    : { source: "option", name: option } as const;
-  if (origin.source === ".env" && server !== undefined) {
-    const cure = `Remove it from the file, or turn .env off with ${
-      optionText({ envFile: false }, "envFile: false")
-    } (LAKEBASE_ENV_FILE=)`;
-    throw badSetting(
-      `${describeOrigin(origin)} wants a database on this machine, and ${
-        describeOrigin(server)
-      } names another. ${cure}`,
-      about,
-    );
-  }
-  return { value: {}, origin };
 }

@@ -1,4 +1,5 @@
 import { closest } from "../core/closest.ts";
+import { quotedOption } from "../core/errors.ts";
 import { builtInNames, plainName } from "../core/type_names.ts";
 import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
 import {
@@ -107,8 +108,17 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   const login = { password, workspace, client: client !== undefined };
   const unconfirmedHost = checkTrust(login, { host, ca, sslMode, port: findPort(read) });
   const settings = {
-    ...{ endpoint, branch, instance, readOnly: read.flag("readOnly"), workspace: client, login: workspace?.login },
-    ...{ host: host?.value, unconfirmedHost, user, password: password?.value, group },
+    endpoint,
+    branch,
+    instance,
+    readOnly: read.flag("readOnly"),
+    workspace: client,
+    login: workspace?.login,
+    host: host?.value,
+    unconfirmedHost,
+    user,
+    password: password?.value,
+    group,
     database: checkLength(read.text("database"), LONGEST_NAME)?.value ?? "databricks_postgres",
     ca: ca?.value === "system" ? undefined : ca?.value,
     sslMode: sslMode.value,
@@ -184,7 +194,7 @@ function findServer(options: ConnectOptions, read: OptionReader): Server {
   const instance = read.text("instance", variables);
   if (endpoint !== undefined && instance !== undefined) {
     throw badSetting(
-      `"endpoint" (LAKEBASE_ENDPOINT) and "instance" (LAKEBASE_INSTANCE) are both set, to ${
+      `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) and ${quotedOption("instance")} (LAKEBASE_INSTANCE) are both set, to ${
         quotedName(endpoint.value)
       } and ${quotedName(instance.value)}; ` +
         "keep one",
@@ -209,7 +219,9 @@ function findBranch(
 ): Server {
   if (instance !== undefined) {
     throw badSetting(
-      `"branch" is ${quotedName(branch)}, and "instance" is ${quotedName(instance)}; an instance of Lakebase ` +
+      `${quotedOption("branch")} is ${quotedName(branch)}, and ${quotedOption("instance")} is ${
+        quotedName(instance)
+      }; an instance of Lakebase ` +
         "Provisioned has no branches. Keep one of the two",
       { setting: "branch", origin: { source: "option", name: "branch" } },
     );
@@ -221,14 +233,18 @@ function findBranch(
   const same = endpoint === name || endpoint?.startsWith(`${name}/`) === true;
   if (named && !same) {
     throw badSetting(
-      `options "branch" and "endpoint" name different branches, ${quotedName(branch)} and ${quotedName(endpoint!)}; ` +
+      `options ${quotedOption("branch")} and ${quotedOption("endpoint")} name different branches, ${
+        quotedName(branch)
+      } and ${quotedName(endpoint!)}; ` +
         "keep one, or name only the project as the endpoint",
     );
   }
   if (same) return { endpoint, branch: undefined, instance, ownHost: false };
   if (options.host !== undefined) {
     throw badSetting(
-      `option "host" is ${quoted(options.host)}, and "branch" is ${quotedName(branch)}, which has a host of its own; ` +
+      `option ${quotedOption("host")} is ${quoted(options.host)}, and ${quotedOption("branch")} is ${
+        quotedName(branch)
+      }, which has a host of its own; ` +
         "keep one",
       { setting: "host", origin: { source: "option", name: "host" } },
     );
@@ -241,7 +257,9 @@ function checkBranch({ value, origin }: Found): string {
   const name = value.trim();
   if (/^(projects\/[\w.-]+\/branches\/)?[\w.-]+$/.test(name)) return name;
   throw badSetting(
-    `"branch" (LAKEBASE_BRANCH) is ${quotedName(name)}; it must be a branch's id, or projects/p/branches/b`,
+    `${quotedOption("branch")} (LAKEBASE_BRANCH) is ${
+      quotedName(name)
+    }; it must be a branch's id, or projects/p/branches/b`,
     { setting: "branch", origin },
   );
 }
@@ -253,7 +271,9 @@ function checkEndpoint({ value, origin }: Found): string {
       .test(name)
   ) return name;
   throw badSetting(
-    `"endpoint" (LAKEBASE_ENDPOINT) is ${quotedName(name)}; it must be projects/p/branches/b/endpoints/e, ` +
+    `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) is ${
+      quotedName(name)
+    }; it must be projects/p/branches/b/endpoints/e, ` +
       "projects/p/branches/b, projects/p, or a project's id",
     { setting: "endpoint", origin },
   );
@@ -262,7 +282,9 @@ function checkEndpoint({ value, origin }: Found): string {
 function checkInstance({ value, origin }: Found): string {
   if (/^[\w.-]+$/.test(value)) return value;
   throw badSetting(
-    `"instance" (LAKEBASE_INSTANCE) is ${quotedName(value)}; it must be a name of letters, digits and hyphens`,
+    `${quotedOption("instance")} (LAKEBASE_INSTANCE) is ${
+      quotedName(value)
+    }; it must be a name of letters, digits and hyphens`,
     { setting: "instance", origin },
   );
 }
@@ -278,7 +300,6 @@ function workspaceClient(options: ConnectOptions, read: OptionReader): Workspace
   );
 }
 
-/** The parsers of the option `types`, under the names that results have for their types. */
 function checkOnConnect(read: OptionReader): Settings["onConnect"] {
   const found = read.other("onConnect");
   if (found === undefined) return undefined;
@@ -293,6 +314,7 @@ function checkOnConnect(read: OptionReader): Settings["onConnect"] {
   );
 }
 
+/** The parsers of the option `types`, under the names that results have for their types. */
 function checkTypes(read: OptionReader): TypeParsers {
   const found = read.other("types");
   if (found === undefined) return {};
@@ -326,12 +348,14 @@ function checkLogin(
     password !== undefined && (group !== undefined || tokenTtl !== undefined)
   ) {
     throw badSetting(
-      `"password" is a native login; "group" and "tokenTtl" belong to OAuth. Take one away, or unset PGPASSWORD`,
+      `"password" is a native login; ${
+        quotedOption("group")
+      } and "tokenTtl" belong to OAuth. Take one away, or unset PGPASSWORD`,
     );
   }
   if (password !== undefined && user === undefined) {
     throw badSetting(
-      `"password" (PGPASSWORD) is set without "user" (PGUSER); a native login needs the role's name`,
+      `"password" (PGPASSWORD) is set without ${quotedOption("user")} (PGUSER); a native login needs the role's name`,
     );
   }
   if (password === undefined && host !== undefined) checkTakesOAuth(host);
@@ -341,7 +365,7 @@ function checkSslMode(read: OptionReader, host: string | undefined): Found<SslMo
   const found = read.text("sslMode");
   if (found === undefined) return { value: "verify-full", origin: { source: "default", name: "sslMode" } };
   const { value: mode, origin } = found;
-  const from = origin.source === "option" ? `option "sslMode"` : describeOrigin(origin);
+  const from = origin.source === "option" ? `option ${quotedOption("sslMode")}` : describeOrigin(origin);
   const about = { setting: "sslMode", origin };
   if (mode === "verify-full" || mode === "require") return { value: mode, origin };
   if (mode === "no-verify" && origin.source === "option") return { value: mode, origin };

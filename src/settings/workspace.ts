@@ -1,6 +1,6 @@
 import { type LakebaseError, optionText } from "../core/errors.ts";
 import { describeOrigin, type Found, type Origin, trustRank } from "./origin.ts";
-import { defaultProfile, type Profile, type Profiles } from "./profiles.ts";
+import { type ConfigProfile, defaultProfile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
 
@@ -131,11 +131,11 @@ export function needsProfiles({ profile, variables }: WorkspaceSources): boolean
  * @param profiles The profiles of `~/.databrickscfg`, where {@linkcode needsProfiles} says so.
  * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a less trusted source.
  */
-export function resolveWorkspace(wish: WorkspaceSources, profiles: Profiles | undefined): FoundWorkspace {
-  const named = wish.profile === undefined
-    ? wish.variables.get("DATABRICKS_CONFIG_PROFILE")
-    : optionProfile(wish.profile);
-  const given = wish.profile === undefined ? attributesOf(wish.variables) : machineAttributes(wish.variables);
+export function resolveWorkspace(sources: WorkspaceSources, profiles: Profiles | undefined): FoundWorkspace {
+  const named = sources.profile === undefined
+    ? sources.variables.get("DATABRICKS_CONFIG_PROFILE")
+    : optionProfile(sources.profile);
+  const given = sources.profile === undefined ? attributesOf(sources.variables) : machineAttributes(sources.variables);
   const host = given.get("host");
   const address = host === undefined ? undefined : checkAddress(host);
   const name = named?.value ?? (profiles === undefined ? undefined : impliedProfile(given, address, profiles));
@@ -199,7 +199,7 @@ function attributesOf(variables: Variables): Map<string, Found> {
   return new Map(kept.map(({ name, found }) => [name, found]));
 }
 
-function attributesIn(profile: Profile | undefined): Map<string, Found> {
+function attributesIn(profile: ConfigProfile | undefined): Map<string, Found> {
   const found = Object.values(ATTRIBUTES).flatMap(({ name }) => {
     const value = profile?.get(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
     return value === undefined ? [] : [[name, value] as const];

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { delimiter, names } from "../../src/cli/connection.ts";
 import { shellMessage } from "../../src/cli/errors.ts";
 import { LakebaseError, optionName, optionText, quotedOption } from "../../src/core/errors.ts";
+import type { ConnectOptions } from "../../src/settings/options.ts";
+import { resolveSettings } from "../../src/settings/settings.ts";
 
 Deno.test("shellMessage() writes each option as it is typed in a shell", () => {
   const cases: [typescript: string, shell: string, marked: string][] = [
@@ -63,19 +65,19 @@ Deno.test("shellMessage() writes the options of an error that was thrown again w
   assert.equal(shellMessage(error), "SQL:2: no table\nHINT: --create makes it");
 });
 
-Deno.test("shellMessage() names a setting as the shell does only when it was given as an option", () => {
-  const cases: [message: string, setting: string, origin: string, expected: string][] = [
-    ['Cannot connect: option "sslMode" is "x"', "sslMode", "option", 'Cannot connect: option --ssl-mode is "x"'],
-    ['"endpoint" (LAKEBASE_ENDPOINT) is "a b"', "endpoint", "option", '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
-    [
-      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
-      "endpoint",
-      "LAKEBASE_ENDPOINT",
-      '"endpoint" (LAKEBASE_ENDPOINT) is "a b"',
-    ],
+Deno.test("shellMessage() names the settings of connecting as the shell does", () => {
+  const cases: [options: ConnectOptions, typescript: string, shell: string][] = [
+    [{ sslMode: "x" as "require" }, 'option "sslMode" is "x"', 'option --ssl-mode is "x"'],
+    [{ port: 0 }, 'option "port" is 0', "option --port is 0"],
+    [{ endpoint: "a b" }, '"endpoint" (LAKEBASE_ENDPOINT) is "a b"', '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
+    [{ endpoint: "p", instance: "i" }, '"endpoint" (LAKEBASE_ENDPOINT) and "instance"', "--endpoint (LAKEBASE_ENDPOINT) and --instance"],
   ];
-  for (const [message, setting, origin, expected] of cases) {
-    assert.equal(shellMessage(new LakebaseError("BAD_SETTING", message, { setting, origin })), expected);
+  for (const [options, typescript, shell] of cases) {
+    assert.throws(() => resolveSettings(options, new Map()), (error: LakebaseError) => {
+      assert.ok(error.message.startsWith(`Cannot connect: ${typescript}`), error.message);
+      assert.ok(shellMessage(error).startsWith(`Cannot connect: ${shell}`), shellMessage(error));
+      return true;
+    });
   }
 });
 

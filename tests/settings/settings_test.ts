@@ -4,7 +4,7 @@ import { scanDotenv } from "../../src/settings/dotenv.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { describeOrigin, originsBehind } from "../../src/settings/origin.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
-import { resolveLocal } from "../../src/settings/read_settings.ts";
+import { resolveLocal } from "../../src/settings/local.ts";
 import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
 import { mergeVariables } from "../../src/settings/variables.ts";
 
@@ -442,7 +442,7 @@ Deno.test("where the environment logs in one way, .env adds no other", () => {
   assert.deepEqual(login?.attributes, { token: "t" });
 });
 
-Deno.test("profiles are taken as the Databricks CLI takes them", () => {
+Deno.test("profiles are chosen as the Databricks CLI chooses them", () => {
   const cases: [string, ConnectOptions, Env, string, { host?: string; profile?: string; workspaceId?: string }][] = [
     ["DEFAULT", {}, {}, "[DEFAULT]\nhost=https://a\n[b]\nhost=https://b", { host: "https://a", profile: "DEFAULT" }],
     ["the one chosen", {}, {}, "[__settings__]\ndefault_profile = b\n[DEFAULT]\nhost=https://a\n[b]\nhost=https://b", {
