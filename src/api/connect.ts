@@ -74,7 +74,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
   if (found.envFile !== undefined) announceEnvFile(found.envFile);
   const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
-    const db = await open.connection.catch(() => undefined);
+    const db = await open.connection.catch(() => undefined); // whoever opened it has the error
     const changed = db === undefined || db.closed ? [] : changedSettings(open.settings, settings);
     if (db !== undefined && !db.closed && changed.length === 0) {
       await release();

@@ -1,11 +1,8 @@
 import type { Pool } from "npm:@types/pg@8.23.1";
-import type { CredentialCache } from "../auth/credential.ts";
-import type { Endpoint } from "../auth/endpoint.ts";
-import type { Workspace } from "../auth/workspace.ts";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { renderCard } from "../draw/card.ts";
-import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
+import { type Bundle, DRAW, Drawing, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { describeTable } from "../explore/describe.ts";
 import type { DiffOptions } from "../explore/diff/rows.ts";
@@ -13,9 +10,6 @@ import type { Pair, Side } from "../explore/diff/sides.ts";
 import type { ListingParts } from "../explore/listing.ts";
 import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
-import type { LakebasePool } from "../net/pool.ts";
-import type { TypeParsers } from "../settings/options.ts";
-import type { ReadSettings } from "../settings/read_settings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";
@@ -28,7 +22,8 @@ import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
-import type { Branch, BranchInfo, BranchOptions, DropBranchOptions } from "./branch.ts";
+import type { Branch, BranchOptions } from "./branch.ts";
+import type { BranchInfo, DropBranchOptions } from "./branches.ts";
 import type { Checkup } from "./check.ts";
 import type { Lakehouse, LakehouseOptions } from "./lakehouse.ts";
 import {
@@ -40,45 +35,12 @@ import {
   type TableDiff,
 } from "./listing.ts";
 import { Lookup } from "./lookup.ts";
-import { placeAmong, placesOfTwo } from "./place.ts";
+import type { LakebaseParts } from "./open_connection.ts";
+import { connectionFacts, placeAmong, placesOfTwo } from "./place.ts";
 import { type Queryable, queryable } from "./queryable.ts";
 import { DatabaseSession } from "./session.ts";
 import type { Sql } from "./sql.ts";
 import { volumesOf } from "./volumes.ts";
-
-/** What a {@linkcode Lakebase} is made of. */
-export interface LakebaseParts {
-  /** The settings of the connection, for another one like it. */
-  read?: ReadSettings;
-  /** The pool; it has logged in once. */
-  pool: LakebasePool;
-  /** The server's host. */
-  host: string;
-  /** The port. */
-  port: number;
-  /** The database. */
-  database: string;
-  /** The role. */
-  user: string;
-  /** The endpoint; `undefined` if none was looked up. */
-  endpoint: Endpoint | undefined;
-  /** The OAuth login; `undefined` for a native password. */
-  credentials: CredentialCache | undefined;
-  /** Whether every transaction is read only. */
-  readOnly: boolean;
-  /** Parsers that replace the default ones, by type name. */
-  types?: TypeParsers | undefined;
-  /** Gives the workspace; `undefined` if the settings name none, as with a native password. */
-  workspace?: (() => Workspace) | undefined;
-  /** The SQL warehouse that the settings name. */
-  warehouse?: string | undefined;
-  /** Runs each step of connecting by itself. */
-  check: (volumes: readonly string[]) => Promise<Checkup>;
-  /** Further lines of its drawing. */
-  about?: () => [name: string, value: string][];
-  /** Stops what belongs to the connection, such as a local Lakebase. */
-  onClose?: () => Promise<void> | void;
-}
 
 const ROLLED_BACK = "The connection was closed in a transaction, so the changes of the transaction were rolled back";
 
@@ -116,7 +78,7 @@ const open = new Set<Lakebase>();
  * });
  * ```
  */
-export class Lakebase implements Queryable, AsyncDisposable {
+export class Lakebase extends Drawing implements Queryable, AsyncDisposable {
   /**
    * The `pg.Pool` of this connection, for Drizzle, Kysely and other libraries. It logs in, wakes the compute, and replaces
    * broken connections by itself. Its queries are never part of a {@linkcode transaction} or a {@linkcode session}: they run
@@ -138,6 +100,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
 
   /** Made by {@linkcode connect}. */
   constructor(parts: LakebaseParts) {
+    super();
     this.pool = parts.pool;
     this.#parts = parts;
     open.add(this);
@@ -543,7 +506,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
   branches(options: Pick<QueryOptions, "signal" | "timeout"> = {}): Lookup<Listing<BranchInfo>> {
     return new Lookup(async () => {
       this.#checkOpen("list the branches");
-      const { listBranches } = await import("./branch.ts");
+      const { listBranches } = await import("./branches.ts");
       return makeListing(await listBranches(this.#parts, options));
     });
   }
@@ -569,7 +532,7 @@ export class Lakebase implements Queryable, AsyncDisposable {
    */
   async dropBranch(name: string, options: DropBranchOptions = {}): Promise<void> {
     this.#checkOpen("drop the branch");
-    const [{ dropBranch }, { branchOf }] = await Promise.all([import("./branch.ts"), import("../auth/branch.ts")]);
+    const [{ dropBranch }, { branchOf }] = await Promise.all([import("./branches.ts"), import("../auth/branch.ts")]);
     await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
   }
 
@@ -589,21 +552,6 @@ export class Lakebase implements Queryable, AsyncDisposable {
   /** {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** How a notebook draws it, without secrets. */
-  [DISPLAY](): Bundle {
-    return holdIdle(this.#card());
-  }
-
-  /** How `console.log` prints it, without secrets. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.#card()["text/plain"]!;
-  }
-
-  /** How Node's `util.inspect` prints it. */
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this.#card()["text/plain"]!;
   }
 
   #list<Row, Facts extends object>(
@@ -626,30 +574,8 @@ export class Lakebase implements Queryable, AsyncDisposable {
     return placeAmong(this.#parts, [...open].filter((other) => other !== this).map((other) => other.#parts));
   }
 
-  #card(): Bundle {
-    return renderCard("Lakebase", this.#facts());
-  }
-
-  #facts(): [string, string][] {
-    const { host, port, database, user, endpoint, readOnly, pool } = this.#parts;
-    const state = this.closed ? "closed" : `${pool.totalCount} of ${pool.options.max} connections open`;
-    return [
-      ...(this.#parts.about?.() ?? []),
-      ...(endpoint === undefined ? [] : [["endpoint", endpoint.name] as [string, string]]),
-      ["host", `${host}:${port}`],
-      ["database", `${database}${readOnly ? " (read only)" : ""}`],
-      ["user", user],
-      ["login", this.#login()],
-      ["pool", state],
-    ];
-  }
-
-  #login(): string {
-    const { credentials } = this.#parts;
-    if (credentials === undefined) return "native password";
-    const current = credentials.current;
-    if (current === undefined) return "OAuth";
-    const until = new Date(current.mintedAt + current.lifetime).toISOString().slice(0, 16).replace("T", " ");
-    return `OAuth, token until ${until} UTC, renewed automatically`;
+  /** @internal */
+  override [DRAW](): Bundle {
+    return renderCard("Lakebase", connectionFacts(this.#parts, this.closed));
   }
 }

@@ -1,6 +1,6 @@
 import type { Workspace } from "../auth/workspace.ts";
 import { renderCard } from "../draw/card.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Bundle, DRAW, Drawing } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import { elapsedText } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
@@ -148,13 +148,14 @@ export interface LakehouseParts {
  * await db.query("DROP TABLE numbers");
  * ```
  */
-export class Lakehouse implements AsyncDisposable {
+export class Lakehouse extends Drawing implements AsyncDisposable {
   /** The `sql` tag, for queries in this warehouse. `sql.id()` writes backticks here. */
   readonly sql: Sql;
   readonly #parts: LakehouseParts;
 
   /** Made by `db.lakehouse()`. */
   constructor(parts: LakehouseParts) {
+    super();
     this.sql = parts.sql;
     this.#parts = parts;
   }
@@ -224,21 +225,6 @@ export class Lakehouse implements AsyncDisposable {
     return this.close();
   }
 
-  /** How a notebook draws it. */
-  [DISPLAY](): Bundle {
-    return holdIdle(this.#card());
-  }
-
-  /** How `console.log` prints it. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.#card()["text/plain"]!;
-  }
-
-  /** How Node's `util.inspect` prints it. */
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this.#card()["text/plain"]!;
-  }
-
   #list<Row extends object>(
     names: readonly (keyof Row & string)[],
     look: (ask: Ask) => Promise<Row[]>,
@@ -260,7 +246,8 @@ export class Lakehouse implements AsyncDisposable {
     });
   }
 
-  #card(): Bundle {
+  /** @internal */
+  override [DRAW](): Bundle {
     const { warehouse: { info: { id, name }, catalog, schema }, workspace } = this.#parts;
     return renderCard("Lakehouse", [
       ["workspace", workspace],

@@ -1,5 +1,5 @@
 import { DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { type Origin, originText } from "../draw/result.ts";
+import { originText, type ResultOrigin } from "../draw/result.ts";
 import { type Bundle, renderTable } from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
 import type { RowDifference, TableDiffFacts } from "../explore/diff/rows.ts";
@@ -67,7 +67,7 @@ export type SchemaDiff = Listing<SchemaDifference> & SchemaDiffFacts;
  */
 export function makeListing<Row, Facts extends object>(
   { rows, fields, elapsed, facts, draw, write }: ListingParts<Row, Facts>,
-  origin: Origin = {},
+  origin: ResultOrigin = {},
 ): Listing<Row> & Facts {
   const listing = Listing.from(rows) as Listing<Row> & Facts;
   listing[OUTCOME] = {

@@ -10,10 +10,46 @@ import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
 import { isLoopback } from "../settings/host.ts";
 import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
+import type { TypeParsers } from "../settings/options.ts";
 import type { Settings } from "../settings/settings.ts";
 import { sessionOpener } from "../sql/session_opener.ts";
-import { Lakebase, type LakebaseParts } from "./lakebase.ts";
+import type { Checkup } from "./check.ts";
+import { Lakebase } from "./lakebase.ts";
 import { makeListing } from "./listing.ts";
+
+/** What a {@linkcode Lakebase} is made of. */
+export interface LakebaseParts {
+  /** The settings of the connection, for another one like it. */
+  read?: ReadSettings;
+  /** The pool; it has logged in once. */
+  pool: LakebasePool;
+  /** The server's host. */
+  host: string;
+  /** The port. */
+  port: number;
+  /** The database. */
+  database: string;
+  /** The role. */
+  user: string;
+  /** The endpoint; `undefined` if none was looked up. */
+  endpoint: Endpoint | undefined;
+  /** The OAuth login; `undefined` for a native password. */
+  credentials: CredentialCache | undefined;
+  /** Whether every transaction is read only. */
+  readOnly: boolean;
+  /** Parsers that replace the default ones, by type name. */
+  types?: TypeParsers | undefined;
+  /** Gives the workspace; `undefined` if the settings name none, as with a native password. */
+  workspace?: (() => Workspace) | undefined;
+  /** The SQL warehouse that the settings name. */
+  warehouse?: string | undefined;
+  /** Runs each step of connecting by itself. */
+  check: (volumes: readonly string[]) => Promise<Checkup>;
+  /** Further lines of its drawing. */
+  about?: () => [name: string, value: string][];
+  /** Stops what belongs to the connection, such as a local Lakebase. */
+  onClose?: () => Promise<void> | void;
+}
 
 /** {@linkcode openParts} as a connection. */
 export async function openConnection(read: ReadSettings): Promise<Lakebase> {

@@ -1,3 +1,6 @@
+import { utcText } from "../core/text.ts";
+import type { LakebaseParts } from "./open_connection.ts";
+
 /** The address of a connection: what tells it from other connections. */
 export interface Place {
   /** The endpoint or the instance; `undefined` if none was looked up. */
@@ -54,4 +57,26 @@ export function placeAmong(place: Place, others: readonly Place[]): string {
   const role = same.some(({ user }) => user !== place.user) ? ` as ${place.user}` : "";
   const reads = same.some(({ readOnly }) => readOnly !== place.readOnly) && place.readOnly ? ", read only" : "";
   return `${short(place)}${role}${reads}`;
+}
+
+/** What a connection shows of itself, by name, without secrets. */
+export function connectionFacts(parts: LakebaseParts, closed: boolean): [name: string, value: string][] {
+  const { host, port, database, user, endpoint, readOnly, pool } = parts;
+  const named: [string, string][] = endpoint === undefined ? [] : [["endpoint", endpoint.name]];
+  return [
+    ...(parts.about?.() ?? []),
+    ...named,
+    ["host", `${host}:${port}`],
+    ["database", `${database}${readOnly ? " (read only)" : ""}`],
+    ["user", user],
+    ["login", loginText(parts)],
+    ["pool", closed ? "closed" : `${pool.totalCount} of ${pool.options.max} connections open`],
+  ];
+}
+
+function loginText({ credentials }: LakebaseParts): string {
+  if (credentials === undefined) return "native password";
+  const { current } = credentials;
+  if (current === undefined) return "OAuth";
+  return `OAuth, token until ${utcText(new Date(current.mintedAt + current.lifetime))}, renewed automatically`;
 }

@@ -1,5 +1,5 @@
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { type Origin, originText } from "../draw/result.ts";
+import { originText, type ResultOrigin } from "../draw/result.ts";
 import { elapsedText, renderTable } from "../draw/table.ts";
 import type { Statement } from "../sql/fragment.ts";
 import { OUTCOME } from "../sql/result.ts";
@@ -61,12 +61,12 @@ export class Plan {
   /** The milliseconds of planning and, with `analyze`, of running. */
   readonly times: { planning?: number; execution?: number };
 
-  readonly #origin: Origin;
+  readonly #origin: ResultOrigin;
 
   /** Made by `Query.explain`. */
   constructor(
     explained: { Plan: PlanNode; "Planning Time"?: number; "Execution Time"?: number },
-    origin: Origin = {},
+    origin: ResultOrigin = {},
   ) {
     this.#origin = origin;
     this.root = explained.Plan;

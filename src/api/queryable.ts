@@ -24,9 +24,9 @@ export interface Queryable {
    * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. The
    * file appears whole or not at all: the rows go into a hidden file beside it, which replaces it at the end.
    *
-   * A signal that ends the program, such as Ctrl-C, also removes the hidden file. If the program has a listener for that signal,
-   * the pull goes on until it ends or is stopped with `signal`. A hidden file, for example `.trips.csv.1a2b3c4d.part`, stays
-   * behind only if the program was killed with SIGKILL, or pulled in a worker.
+   * Whatever stops the pull, such as `signal`, Stop in a notebook or `Deno.exit()`, also removes the hidden file. Only where a
+   * signal ends the program at once, as Ctrl-C does in a script without a listener, it stays behind, for example as
+   * `.trips.csv.1a2b3c4d.part`; the next pull to the same target removes it.
    *
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also

@@ -87,7 +87,11 @@ export class BranchApi {
     const [project, id] = name.split("/branches/");
     const path = `${ROOT}/${project}/branches`;
     const { body } = await this.#request({
-      ...{ method: "POST", path, query: { branch_id: id! }, body: { spec }, once: true },
+      method: "POST",
+      path,
+      query: { branch_id: id! },
+      body: { spec },
+      once: true,
     }, name);
     return operationName(body, name);
   }

@@ -220,7 +220,7 @@ async function withChoices(lookups: Lookups, name: string, error: unknown): Prom
   if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
   if (parts.length > 4) levels.unshift([`${parts.slice(0, 4).join("/")}/endpoints`, "endpoints"]);
   for (const [path, key] of levels) {
-    const found = await lookups.list(`${ROOT}/${path}`, key).catch(() => undefined);
+    const found = await lookups.list(`${ROOT}/${path}`, key).catch(() => undefined); // the next level up may exist
     if (found !== undefined) return notFound(name, `is not in the workspace${choices(found.map(nameOf))}`, error);
   }
   return notFound(name, "is not in the workspace", error);

@@ -19,13 +19,13 @@ const LONGEST_ANSWER = 16 * 1024 * 1024;
 export const METADATA_SERVICE = "169.254.169.254";
 
 /**
- * Sends a request that carries a login, and reads the answer as text; see {@linkcode exchange}.
+ * Sends a request that carries a login, and reads the answer as text; see {@linkcode sendAndRead}.
  *
  * @param longest The longest answer that is read, in bytes.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for a longer answer.
  */
 export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSWER): Promise<HttpAnswer> {
-  return exchange(url, init, async (response) => ({ response, text: await readText(url, response, longest) }));
+  return sendAndRead(url, init, async (response) => ({ response, text: await readText(url, response, longest) }));
 }
 
 /**
@@ -34,7 +34,7 @@ export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSW
  * @param read Reads the answer; afterwards the connection may be closed.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
  */
-export async function exchange<T>(
+export async function sendAndRead<T>(
   url: URL,
   init: RequestInit,
   read: (response: Response) => Promise<T>,
@@ -198,7 +198,7 @@ export interface Refusal {
 }
 
 /** The outcome of one attempt, and whether to retry. */
-export type Outcome<Answer = WorkspaceAnswer> = { answer: Answer } | Failure;
+export type AttemptOutcome<Answer = WorkspaceAnswer> = { answer: Answer } | Failure;
 
 /** An attempt that failed. */
 export interface Failure {
@@ -211,7 +211,7 @@ export interface Failure {
 }
 
 /** The outcome of an attempt that was answered. */
-export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): Outcome {
+export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): AttemptOutcome {
   const body = parseObject(text);
   if (response.ok && body !== undefined) {
     const serverTime = Date.parse(response.headers.get("date") ?? "");
@@ -233,7 +233,7 @@ export async function readByteAnswer(
   host: URL,
   request: ByteRequest,
   answer: OpenAnswer,
-): Promise<Outcome<OpenAnswer>> {
+): Promise<AttemptOutcome<OpenAnswer>> {
   const { response, close } = answer;
   const { status } = response;
   if ((response.ok || request.answers?.includes(status)) && request.body === undefined) return { answer };

@@ -40,12 +40,12 @@ export interface ClientSecret {
  * Exchanges a client secret for a token.
  *
  * @param url The address of the exchange.
- * @param wish What the token is for, as parameters of the exchange.
+ * @param parameters What the token is for, as parameters of the exchange.
  */
 export async function exchangeSecret(
   url: URL,
   { clientId, clientSecret }: ClientSecret,
-  wish: Record<string, string>,
+  parameters: Record<string, string>,
 ): Promise<Token> {
   return await askForToken("the exchange of the client secret for a token", url, {
     method: "POST",
@@ -54,7 +54,7 @@ export async function exchangeSecret(
       authorization: `Basic ${base64(`${clientId}:${clientSecret}`)}`,
       "content-type": "application/x-www-form-urlencoded",
     },
-    body: new URLSearchParams({ ...wish, grant_type: "client_credentials" }).toString(),
+    body: new URLSearchParams({ ...parameters, grant_type: "client_credentials" }).toString(),
   });
 }
 

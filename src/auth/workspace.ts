@@ -5,9 +5,8 @@ import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import { quotedName } from "../settings/read_option.ts";
 import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
-import { azureClient, RESOURCE_ID_HEADER } from "./azure.ts";
-import { clientCredentialsClient } from "./client_credentials.ts";
 import {
+  type AttemptOutcome,
   type ByteRequest,
   type Failure,
   isRepeated,
@@ -15,7 +14,6 @@ import {
   noLogin,
   open,
   type OpenAnswer,
-  type Outcome,
   readAnswer,
   readByteAnswer,
   send,
@@ -23,6 +21,7 @@ import {
   type WorkspaceAnswer,
   type WorkspaceRequest,
 } from "./http.ts";
+import { azureClient, clientCredentialsClient, RESOURCE_ID_HEADER } from "./service_principal.ts";
 
 /** The limit of one attempt; a slow workspace answers within two seconds. */
 const ATTEMPT_LIMIT_MS = 15_000;
@@ -33,7 +32,7 @@ const NETWORK_TRIES = 4;
 const MOST_PAGES = 1000;
 
 /** What a {@linkcode Workspace} is made of. */
-export interface WorkspaceOptions {
+export interface WorkspaceParts {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
   /** The workspace and the login, where there is no client. */
@@ -56,7 +55,7 @@ export class Workspace {
   #firstLogin: Promise<unknown> | undefined;
 
   /** Makes a workspace; no request is sent yet. */
-  constructor(options: WorkspaceOptions) {
+  constructor(options: WorkspaceParts) {
     this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
     this.#client.catch(() => {}); // the first request reports it
     this.#limit = options.limit;
@@ -100,7 +99,7 @@ export class Workspace {
     request: ByteRequest,
     deadline: number,
     signal?: AbortSignal,
-  ): Promise<Outcome<OpenAnswer>> {
+  ): Promise<AttemptOutcome<OpenAnswer>> {
     const limited = request.body === undefined;
     using limit = limited ? limitedAttempt(ATTEMPT_LIMIT_MS, deadline, signal) : unlimitedAttempt(signal);
     try {
@@ -176,7 +175,12 @@ export class Workspace {
     }
   }
 
-  async #attempt(host: URL, request: WorkspaceRequest, deadline: number, signal?: AbortSignal): Promise<Outcome> {
+  async #attempt(
+    host: URL,
+    request: WorkspaceRequest,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<AttemptOutcome> {
     const { attemptLimit = ATTEMPT_LIMIT_MS } = request;
     using limit = limitedAttempt(attemptLimit, deadline, signal);
     let sent = false;
@@ -209,7 +213,7 @@ export class Workspace {
         this.#firstLogin = login.authenticate(headers);
         await this.#firstLogin;
       } else {
-        await this.#firstLogin.catch(() => {});
+        await this.#firstLogin.catch(() => {}); // the first request reports it, and this one tries again
         await login.authenticate(headers);
       }
     } catch (cause) {
@@ -236,7 +240,7 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
  * @param deadline Asked after each failure.
  */
 async function retried<T>(
-  attempt: () => Promise<Outcome<T>>,
+  attempt: () => Promise<AttemptOutcome<T>>,
   once: boolean,
   deadline: () => number,
   signal?: AbortSignal,
@@ -339,8 +343,15 @@ function checkLogin({ attributes, host }: WorkspaceLogin): void {
 
 /** The attributes that the SDK gets: of the logins that it sends nowhere by itself, because its requests follow redirects. */
 const SDK_ATTRIBUTES: readonly string[] = [
-  ...["authType", "accountId", "token", "username", "password", "databricksCliPath", "metadataServiceUrl"],
-  ...["azureEnvironment", "azureLoginAppId"],
+  "authType",
+  "accountId",
+  "token",
+  "username",
+  "password",
+  "databricksCliPath",
+  "metadataServiceUrl",
+  "azureEnvironment",
+  "azureLoginAppId",
 ];
 
 /** Passes all settings explicitly, so that the SDK reads neither the environment nor files. */
@@ -374,7 +385,7 @@ function isOn(value: string | undefined): boolean {
 }
 
 function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  promise.catch(() => {});
+  promise.catch(() => {}); // after an abort nobody waits for it
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

@@ -1,4 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
+import { quoteName } from "../core/sql_text.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
 /** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
@@ -37,9 +38,9 @@ export function readings(name: string): string[] {
     index++;
   }
   if (parts.some(({ text }) => text === "")) throw badName(name);
-  const written = parts.map(({ text }) => quote(text)).join(".");
+  const written = parts.map(({ text }) => quoteName(text)).join(".");
   // A part that SQL can't read without quotes is not folded: a shell may have removed the quotes of "My Table".
-  const folded = parts.map(({ text, quoted }) => quote(quoted || !BARE.test(text) ? text : fold(text))).join(".");
+  const folded = parts.map(({ text, quoted }) => quoteName(quoted || !BARE.test(text) ? text : fold(text))).join(".");
   return [...new Set([written, folded])];
 }
 
@@ -62,10 +63,6 @@ export function nameOf(fragment: Fragment): string | undefined {
 
 function unquote(text: string): string {
   return text.replaceAll('""', '"');
-}
-
-function quote(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 function badName(name: string): LakebaseError {

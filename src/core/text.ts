@@ -39,6 +39,11 @@ export function countText(number: number, noun: string): string {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** Formats a time to the minute, such as `2026-01-31 12:34 UTC`. */
+export function utcText(time: Date): string {
+  return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
 const ASCII = /^[\x20-\x7e]*$/;
 // Latin, Greek, Cyrillic, kana, Han and Hangul syllables: each character is a grapheme unless one outside of these ranges
 // follows. Most text consists of them, and so avoids the segmenter, which is a hundred times slower.

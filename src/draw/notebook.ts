@@ -87,6 +87,36 @@ export function holdIdleError<T extends Error>(error: T): T {
   return Object.defineProperty(error, "stack", { configurable: true, get: holdAfterRead(error.stack ?? "") });
 }
 
+/**
+ * The method that gives what a {@linkcode Drawing} shows.
+ * @internal
+ */
+export const DRAW: unique symbol = Symbol("lakebase.draw");
+
+/**
+ * Something that shows the same in a notebook and, as text, in `console.log`.
+ * @internal
+ */
+export abstract class Drawing {
+  /** @internal */
+  abstract [DRAW](): Bundle;
+
+  /** How a notebook draws it. */
+  [DISPLAY](): Bundle {
+    return holdIdle(this[DRAW]());
+  }
+
+  /** How `console.log` prints it. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this[DRAW]()["text/plain"]!;
+  }
+
+  /** How Node's `util.inspect` prints it. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this[DRAW]()["text/plain"]!;
+  }
+}
+
 function holdAfterRead(value: string): () => string {
   let read = false;
   let turns = 0;

@@ -9,7 +9,7 @@ export const SHOWN_ROWS = 20;
 const MOST_HTML_BYTES = 890_000;
 
 /** Where something that is drawn was computed, as far as a person has to know it. */
-export interface Origin {
+export interface ResultOrigin {
   /** The connection; `undefined` if only one was open. */
   readonly place?: string | undefined;
   /** The transaction that was open afterwards. */
@@ -17,14 +17,14 @@ export interface Origin {
 }
 
 /** An origin as the end of a line: `, on app at db.example.com:5432, in a transaction`; empty if there is nothing to say. */
-export function originText({ place, transaction }: Origin): string {
+export function originText({ place, transaction }: ResultOrigin): string {
   const on = place === undefined ? "" : `, on ${place}`;
   if (transaction === undefined) return on;
   return `${on}, ${transaction === "open" ? "in a transaction" : "in a failed transaction: ROLLBACK"}`;
 }
 
 /** What a drawing of a result needs of it. */
-export interface Drawable extends ReadonlyArray<unknown>, Origin {
+export interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
   /** The columns, each with its key in a row. */
   readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
   /** The command as the server reports it, such as `INSERT 0 3`. */

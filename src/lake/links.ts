@@ -1,4 +1,4 @@
-import { deepest, exchange } from "../auth/http.ts";
+import { deepest, sendAndRead } from "../auth/http.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { isLoopback } from "../settings/host.ts";
@@ -195,7 +195,7 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
   const timer = setTimeout(() => late.abort(), UNANSWERED_MS);
   const both = AbortSignal.any([signal, late.signal]);
   try {
-    return await exchange(url, { headers: link.http_headers ?? {}, signal: both }, async (response) => {
+    return await sendAndRead(url, { headers: link.http_headers ?? {}, signal: both }, async (response) => {
       clearTimeout(timer);
       if (response.ok) return await wholeBody(response, LONGEST_CHUNK);
       await response.body?.cancel();

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { workerUrl } from "../core/worker_url.ts";
+import { workerUrl } from "../core/late.ts";
 import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./messages.ts";
 import type { Outcome } from "./responses.ts";

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
-import { destination, type Lookup } from "./dns.ts";
+import { destination, type HostLookup } from "./dns.ts";
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 
 /** PostgreSQL's protocol, section "Message Formats": the code of a cancel request. */
@@ -21,7 +21,7 @@ export interface CancelOptions {
   /** Milliseconds that the request may take. @default {5000} */
   limit?: number;
   /** How the host is resolved. */
-  find?: Lookup;
+  find?: HostLookup;
 }
 
 /**
@@ -35,7 +35,7 @@ export async function requestCancel(options: CancelOptions): Promise<void> {
   if (ssl === false) keepOnLoopback(socket, host);
   socket.connect(destination(host, port, find));
   let secure: net.Socket = socket;
-  socket.on("error", () => {});
+  socket.on("error", () => {}); // the waits below report it; without a listener it would end the process
   const onAbort = () => socket.destroy();
   signal.addEventListener("abort", onAbort, { once: true });
   try {

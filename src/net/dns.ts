@@ -21,7 +21,7 @@ export type LookupCallback = (
 ) => void;
 
 /** A `lookup` function as Node's `net.connect` takes it. */
-export type Lookup = (hostname: string, options: { all?: boolean } | number, callback: LookupCallback) => void;
+export type HostLookup = (hostname: string, options: { all?: boolean } | number, callback: LookupCallback) => void;
 
 /** Milliseconds that one resolver may take. */
 const LIMIT_MS = 5000;
@@ -81,7 +81,7 @@ export async function resolveHost(hostname: string, resolvers = RESOLVERS): Prom
  * {@linkcode resolveHost} as the `lookup` function of a socket. Only the socket uses the address; SNI and the check of the
  * certificate use the host name.
  */
-export const lookup: Lookup = (hostname, options, callback) => {
+export const lookup: HostLookup = (hostname, options, callback) => {
   const all = typeof options === "object" && options.all === true;
   resolveHost(hostname).then(
     ({ addresses }) => all ? callback(null, addresses) : callback(null, addresses[0]!.address, addresses[0]!.family),
@@ -93,7 +93,7 @@ export const lookup: Lookup = (hostname, options, callback) => {
  * The options of a socket for a host, with {@linkcode lookup} where it is possible. The socket tries the addresses one after
  * another.
  */
-export function destination(host: string, port: number, find: Lookup = lookup): TcpNetConnectOpts {
+export function destination(host: string, port: number, find: HostLookup = lookup): TcpNetConnectOpts {
   return resolvesNames() ? { host, port, lookup: find as LookupFunction } : { host, port };
 }
 

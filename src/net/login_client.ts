@@ -5,7 +5,7 @@ import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { requestCancel } from "./cancel.ts";
-import { destination, type Lookup, lookup } from "./dns.ts";
+import { destination, type HostLookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
 import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
@@ -40,7 +40,7 @@ export interface LoginOptions {
   /** TLS options; with `false` it connects to this machine only. */
   ssl: SslConfig;
   /** How host names are resolved. */
-  find?: Lookup;
+  find?: HostLookup;
   /** Prepares the session before it is used. */
   onConnect?: ((client: pg.Client) => Promise<void>) | undefined;
   /** When a silent server is checked. */
@@ -84,10 +84,10 @@ export function loginClientClass(
       return this.#credential.token;
     }
 
-    #sibling(): Login {
-      const sibling = new Login(this.#options);
-      sibling.#asks = true;
-      return sibling;
+    #probe(): Login {
+      const probe = new Login(this.#options);
+      probe.#asks = true;
+      return probe;
     }
 
     /** Runs `onConnect`. `pg-pool` forgets a client whose connect() fails without closing it. */
@@ -106,7 +106,7 @@ export function loginClientClass(
     override connect(callback?: (error: Error) => void): Promise<this> | void {
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
-        watchClient(this, { ...watch, find, sibling: () => this.#sibling() });
+        watchClient(this, { ...watch, find, makeProbe: () => this.#probe() });
         await setOutputFormats(this);
         if (!this.#asks) await this.#prepare();
         return this;
@@ -151,8 +151,8 @@ async function withinLimit(work: Promise<void>, limit: number): Promise<void> {
   }
 }
 
-/** Cancels what a client runs, as far as the server can be reached. */
-async function cancelRunning(client: pg.Client, { ssl, find }: { ssl: SslConfig; find: Lookup }): Promise<void> {
+/** Cancels what a client runs. If the server can't be reached, closing the connection is all that can be done. */
+async function cancelRunning(client: pg.Client, { ssl, find }: { ssl: SslConfig; find: HostLookup }): Promise<void> {
   const { host, port } = client;
   await requestCancel({ host, port, ssl, find, ...backendOf(client) }).catch(() => {});
 }
@@ -163,10 +163,10 @@ function summary({ database, host, port, user }: pg.Client): string {
 
 /** A socket that resolves the host name with our `lookup`. TLS still uses the name. */
 class LookupSocket extends net.Socket {
-  readonly #lookup: Lookup;
+  readonly #lookup: HostLookup;
   readonly #plain: boolean;
 
-  constructor(find: Lookup, plain: boolean) {
+  constructor(find: HostLookup, plain: boolean) {
     super();
     this.#lookup = find;
     this.#plain = plain;
@@ -241,11 +241,12 @@ export function keepOutputFormats(client: pg.Client): void {
   connection.on("parameterStatus", ({ parameterName, parameterValue }: Record<string, string>) => {
     reported.set(parameterName, parameterValue);
     if (parameterName === "client_encoding" && parameterValue !== "UTF8") {
-      client.query("SET client_encoding TO 'UTF8'").catch(() => {});
+      client.query("SET client_encoding TO 'UTF8'").catch(() => {}); // a lost connection fails the next statement too
     }
   });
   connection.on("commandComplete", ({ text }: { text: string }) => {
-    if (text === "RESET" || text === "DISCARD ALL") setOutputFormats(client, NOT_OF_SESSION).catch(() => {});
+    if (text !== "RESET" && text !== "DISCARD ALL") return;
+    setOutputFormats(client, NOT_OF_SESSION).catch(() => {}); // a lost connection fails the next statement too
   });
 }
 

@@ -68,7 +68,8 @@ export class LakebasePool extends pg.Pool {
     this.on("connect", (client) => this.#clients.add(client as unknown as LoginClient));
     this.on("remove", (client) => this.#clients.delete(client as unknown as LoginClient));
     this.#idle = new IdleTimer({
-      ...{ limit: options.idleTimeout * 1000, clients: this.#clients },
+      limit: options.idleTimeout * 1000,
+      clients: this.#clients,
       close: (client) => closeIdleClient(this, client),
     });
     this.on("release", (_error, client) => {
@@ -328,7 +329,7 @@ async function withDeadline<T>(deadline: number | undefined, work: Promise<T>): 
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     late.reject(new Error("timeout expired"));
-    work.then((value) => (value as Partial<pg.PoolClient> | undefined)?.release?.(), () => {});
+    work.then((value) => (value as Partial<pg.PoolClient> | undefined)?.release?.(), () => {}); // no connection came
   }, Math.max(1, deadline - Date.now()));
   try {
     return await Promise.race([work, late.promise]);

@@ -2,7 +2,7 @@
 import type pg from "npm:pg@8.23.1";
 import type { CredentialCache } from "../auth/credential.ts";
 import { checkTakesSettings } from "../settings/host.ts";
-import type { Lookup } from "./dns.ts";
+import type { HostLookup } from "./dns.ts";
 import type { ConnectFailure, Destination } from "./failure.ts";
 import { loginClientClass } from "./login_client.ts";
 import type { SslConfig } from "./tls.ts";
@@ -37,7 +37,7 @@ export interface LakebasePoolOptions extends Destination {
   /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
   /** How the host's name is resolved. @default {the system, dig, Deno} */
-  find?: Lookup;
+  find?: HostLookup;
   /** Called when an attempt to connect has failed and will be retried. */
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
 }

@@ -106,7 +106,7 @@ export async function upgrade(
   if (answer === "N") throw new Error("The server does not support SSL connections");
   if (answer !== "S") throw new Error("There was an error establishing an SSL connection");
   const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
-  secure.on("error", () => {});
+  secure.on("error", () => {}); // a wait reports it; without a listener it would end the process
   await eventOf(secure, "secureConnect", signal);
   return secure;
 }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import net from "node:net";
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
-import { destination, type Lookup } from "./dns.ts";
+import { destination, type HostLookup } from "./dns.ts";
 import { backendOf, connectionOf, runningQuery } from "./pg_internals.ts";
 import { askForTls } from "./tls.ts";
 
@@ -17,13 +17,13 @@ export interface WatchOptions {
 /** What a watch needs beside the client. */
 export interface WatchNeeds extends WatchOptions {
   /** How the host is resolved. */
-  find: Lookup;
+  find: HostLookup;
   /** Makes another client of the same login, which has not connected. */
-  sibling: () => Sibling;
+  makeProbe: () => Probe;
 }
 
 /** A client for one query. */
-export interface Sibling extends Pick<pg.Client, "connect" | "query" | "end"> {
+export interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
   /** Closes the socket without a message to the server. */
   destroy(): void;
 }
@@ -107,23 +107,23 @@ class ClientWatch {
   }
 
   async #seemsLost(): Promise<boolean> {
-    const { find, sibling, limit = 8000 } = this.#needs;
+    const { find, makeProbe, limit = 8000 } = this.#needs;
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(limit)]);
     if (!await isAnswering(this.#client.host, this.#client.port, find, signal)) return true;
     this.#answered++;
     const unsent = this.#stream.bytesWritten - this.#written > MOST_UNSENT;
     const held = this.#stream.isPaused(); // the answer may be there, and wait for its reader
     if (this.#answered < this.#nextLogin || unsent || held) return false;
-    const idle = await isIdle(backendOf(this.#client).processId, sibling(), signal);
+    const idle = await isIdle(backendOf(this.#client).processId, makeProbe(), signal);
     this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MOST_CHECKS_BETWEEN_LOGINS));
     return idle;
   }
 }
 
 /** Whether a Postgres server says anything at all to a new connection. */
-async function isAnswering(host: string, port: number, find: Lookup, signal: AbortSignal): Promise<boolean> {
+async function isAnswering(host: string, port: number, find: HostLookup, signal: AbortSignal): Promise<boolean> {
   const socket = net.connect(destination(host, port, find));
-  socket.on("error", () => {});
+  socket.on("error", () => {}); // the waits below report it; without a listener it would end the process
   socket.unref();
   try {
     await once(socket, "connect", { signal });
@@ -145,19 +145,19 @@ const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1 AN
   FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) $2`;
 
 /** Whether a backend is known to run nothing, or to be gone. */
-async function isIdle(processId: number, sibling: Sibling, signal: AbortSignal): Promise<boolean> {
-  const onAbort = () => sibling.destroy();
+async function isIdle(processId: number, probe: Probe, signal: AbortSignal): Promise<boolean> {
+  const onAbort = () => probe.destroy();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     signal.throwIfAborted();
-    await sibling.connect();
-    const { rows: [row] } = await sibling.query(IS_IDLE, [backendOf(sibling).processId, processId]);
-    await sibling.end();
+    await probe.connect();
+    const { rows: [row] } = await probe.query(IS_IDLE, [backendOf(probe).processId, processId]);
+    await probe.end();
     return row?.idle === true;
   } catch {
     return false; // for example too many connections: nothing is known
   } finally {
     signal.removeEventListener("abort", onAbort);
-    sibling.destroy();
+    probe.destroy();
   }
 }

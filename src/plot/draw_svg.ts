@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { workerUrl } from "../core/worker_url.ts";
+import { workerUrl } from "../core/late.ts";
 import { until } from "../sql/stop.ts";
 import { cannotPlot } from "./options.ts";
 import type { DrawnSvg } from "./svg_worker.ts";

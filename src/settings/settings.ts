@@ -194,9 +194,9 @@ function findServer(options: ConnectOptions, read: OptionReader): Server {
   const instance = read.text("instance", variables);
   if (endpoint !== undefined && instance !== undefined) {
     throw badSetting(
-      `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) and ${quotedOption("instance")} (LAKEBASE_INSTANCE) are both set, to ${
-        quotedName(endpoint.value)
-      } and ${quotedName(instance.value)}; ` +
+      `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) and ${
+        quotedOption("instance")
+      } (LAKEBASE_INSTANCE) are both set, to ${quotedName(endpoint.value)} and ${quotedName(instance.value)}; ` +
         "keep one",
     );
   }

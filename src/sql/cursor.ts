@@ -70,7 +70,7 @@ export class Reader implements AsyncDisposable {
   #readingAhead: Promise<boolean> | undefined;
   #left = false;
 
-  /** Made of a statement; the signal ends it. `types` tell how values become JavaScript's, instead of the session's. */
+  /** Creates a cursor for a statement; the signal ends it. `types` are used instead of the session's parsers. */
   constructor(
     session: Session,
     statement: Statement,
@@ -106,7 +106,7 @@ export class Reader implements AsyncDisposable {
     if (ahead !== undefined) return ahead.rows;
     if (this.#failure !== undefined) throw this.#failure.error;
     const fetching = this.#fetch();
-    this.#fetching = fetching.catch(() => {});
+    this.#fetching = fetching.catch(() => {}); // the line below throws it
     return await fetching;
   }
 

@@ -45,7 +45,7 @@ const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
-/** Receives the messages of a connection that are no answers. */
+/** Receives the messages of a connection that answer no statement. */
 interface WireListener {
   /** The exchange that runs: notices are part of it. */
   exchange: Exchange | undefined;
@@ -81,7 +81,7 @@ function reasonOf(error: unknown, wire: Wire): unknown {
 
 /** How rows are read. */
 export interface Reading {
-  /** How values become JavaScript's. */
+  /** The parsers of values. */
   types: ParserSource;
   /** What else is known of types and tables. */
   learned?: Learned | undefined;
@@ -126,7 +126,7 @@ export abstract class Exchange {
   #reader: RowReader | undefined;
   readonly #reading: Reading;
 
-  /** Made with how rows are read. */
+  /** Creates an exchange that reads rows in a given way. */
   constructor(reading: Reading) {
     this.#reading = reading;
     this.rows = this.#makeRows();
@@ -187,7 +187,7 @@ export abstract class Exchange {
     this.#described = true;
     this.wireFields = fields;
     this.fields = fieldsOf(fields, this.#reading.learned);
-    this.rows = this.#makeRows(); // of several statements the last one's are kept
+    this.rows = this.#makeRows(); // of several statements, only the rows of the last one are kept
     this.#reader = new RowReader(this.fields, this.#reading.types, this.#reading.learned);
   }
 

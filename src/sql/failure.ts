@@ -2,7 +2,7 @@ import { LakebaseError, shorten } from "../core/errors.ts";
 import { maskPasswords, utf16Index } from "../core/sql_text.ts";
 import { textWidth } from "../core/text.ts";
 import { visible } from "../draw/escape.ts";
-import { cureFor, hintFor } from "./cures.ts";
+import { adviceFor, hintFor } from "./advice.ts";
 import type { Statement } from "./fragment.ts";
 import { explainRefusal } from "./privilege.ts";
 import type { Session } from "./session.ts";
@@ -46,7 +46,7 @@ const LIMIT_MS = 1000;
 async function withinLimit<T>(looking: Promise<T>): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => late.resolve(undefined), LIMIT_MS);
-  looking.catch(() => {});
+  looking.catch(() => {}); // after the limit nobody waits for it
   try {
     return await Promise.race([looking, late.promise]);
   } finally {
@@ -101,7 +101,7 @@ export function queryError(error: unknown, statement: Statement, context: Failur
   const { code: sqlstate, severity, detail } = failure;
   if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
   if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
-  const hint = refusal ?? hintFor(failure, statement) ?? failure.hint ?? cureFor(failure);
+  const hint = refusal ?? hintFor(failure, statement) ?? failure.hint ?? adviceFor(failure);
   const lines = [
     `${said(failure.message)} (SQLSTATE ${sqlstate})`,
     ...excerpt(failure, statement),
@@ -127,7 +127,7 @@ function abortedLines(earlier: string, begun: boolean): string[] {
 }
 
 /** Copies the driver's error without its stack frames, which do not help the reader. */
-function withoutFrames(failure: ServerError): Error {
+export function withoutFrames(failure: ServerError): Error {
   const { name, message, code, severity, detail, hint } = failure;
   const plain = Object.assign(new Error(message), { code, severity, detail, hint });
   plain.stack = `${name}: ${message}`;
@@ -143,7 +143,7 @@ function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError
   const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
     ? "The server rolled back what was not committed; the next statement gets a new session"
     : "It is not known whether it took effect, so it was not retried; the next statement gets a new connection";
-  const hint = cureFor(failure);
+  const hint = adviceFor(failure);
   const lines = [
     `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}`,
     ...(detail ? [`DETAIL: ${said(detail)}`] : []),

@@ -287,8 +287,19 @@ export function looksPlain(text: string): boolean {
 /** The kinds of nodes that call nothing by themselves, and their keys: any other key may have an expression. */
 const PLAIN_NODES = new Set(["Seq Scan", "Append", "Gather", "Limit"]);
 const PLAIN_KEYS = new Set([
-  ...["Node Type", "Parent Relationship", "Parallel Aware", "Async Capable", "Disabled", "Plans", "Output"],
-  ...["Relation Name", "Schema", "Alias", "Workers Planned", "Single Copy", "Subplans Removed"],
+  "Node Type",
+  "Parent Relationship",
+  "Parallel Aware",
+  "Async Capable",
+  "Disabled",
+  "Plans",
+  "Output",
+  "Relation Name",
+  "Schema",
+  "Alias",
+  "Workers Planned",
+  "Single Copy",
+  "Subplans Removed",
 ]);
 const COLUMN = /^(?:\w+|"[^"]*")(?:\.(?:\w+|"[^"]*"))*$/;
 

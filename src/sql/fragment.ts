@@ -1,4 +1,4 @@
-import { type SqlToken, sqlTokens } from "../core/sql_text.ts";
+import { quoteName, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { used } from "./never_run.ts";
 import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
 import type { StatementRows } from "./result.ts";
@@ -51,7 +51,7 @@ export class Identifier extends Fragment {
 
   /** Called by `sql.id()`. */
   constructor(names: readonly string[]) {
-    super([names.map((name) => `"${name.replaceAll('"', '""')}"`).join(".")], []);
+    super([names.map(quoteName).join(".")], []);
     this.names = names;
   }
 }
@@ -336,7 +336,7 @@ class Places {
     const piece = word(this.#text, token);
     if (piece === "(") this.#depth++;
     else if (piece === ")") this.#leave();
-    else if (token.kind === "word") this.#heed(piece);
+    else if (token.kind === "word") this.#takeWord(piece);
   }
 
   assigns(before: string | undefined, behind: string): boolean {
@@ -353,7 +353,7 @@ class Places {
     if (this.#writes !== undefined && this.#depth < this.#writes.depth) this.#writes = undefined;
   }
 
-  #heed(piece: string): void {
+  #takeWord(piece: string): void {
     const depth = this.#depth;
     const here = this.#writes?.depth === depth ? this.#writes.kind : undefined;
     if (piece === "insert" || piece === "update") this.#writes = { kind: piece, depth };

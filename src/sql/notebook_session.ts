@@ -19,19 +19,20 @@ import { type Lease, type Session, sublease, type TransactionState } from "./ses
 /** A statement that waits for a connection. */
 interface Waiter {
   what: string;
-  /** Whether it may run beside others. */
-  aside: boolean;
+  /** Whether it may run on another connection, beside others. */
+  mayRunBeside: boolean;
   resolve: (lease: Lease) => void;
   reject: (error: unknown) => void;
 }
 
-/** The session of the notebook. */
-interface Home {
+/** The server session of the notebook. */
+interface Current {
   holding: Holding;
-  /** What it had at its beginning; `undefined` where the server does not tell. */
+  /** Its state at its beginning; `undefined` where the server does not tell. */
   baseline: SessionState | undefined;
-  /** What it has of its own, as far as the server was asked since the last statement. */
+  /** Whether the server was asked for its state since the last statement. */
   known: boolean;
+  /** The kinds of state that it had then, and not at its beginning. */
   kinds: string[];
   /** The statement that runs on it. */
   busy: Busy | undefined;
@@ -66,15 +67,15 @@ export class NotebookSession implements Session {
   readonly #outside: Session;
   readonly #pool: LakebasePool;
   readonly #queue: Waiter[] = [];
-  #home: Home | undefined;
+  #current: Current | undefined;
   /** The error for the next statement, which does not run: it tells what was lost. */
-  #gone: LakebaseError | undefined;
-  #pumping = false;
+  #lostState: LakebaseError | undefined;
+  #assigning = false;
   #asking = new Set<Promise<void>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  /** Made of a pool's session. */
+  /** Takes its connections from a pool. */
   constructor(outside: Session, pool: LakebasePool) {
     this.#outside = outside;
     this.#pool = pool;
@@ -84,19 +85,19 @@ export class NotebookSession implements Session {
     this.volumes = outside.volumes;
     this.server = outside.server;
     this.connections = outside.connections;
-    pool.onFull = () => this.#yieldHome();
+    pool.onFull = () => this.#giveUpCurrent();
   }
 
   get transaction(): TransactionState | undefined {
-    return this.#home?.holding.transaction;
+    return this.#current?.holding.transaction;
   }
 
   acquire(what: string = ""): Promise<Lease> {
-    if (this.#closed) return this.#outside.acquire(what); // which says that it is closed, and why
+    if (this.#closed) return this.#outside.acquire(what); // it throws, and says why it is closed
     const { promise, resolve, reject } = Promise.withResolvers<Lease>();
-    const aside = /^a (?:transaction|pull)\b/.test(what) || leavesNothing(what);
-    this.#queue.push(this.#limited({ what, aside, resolve, reject }));
-    this.#pump();
+    const mayRunBeside = /^a (?:transaction|pull)\b/.test(what) || leavesNothing(what);
+    this.#queue.push(this.#limited({ what, mayRunBeside, resolve, reject }));
+    this.#assign();
     return promise;
   }
 
@@ -105,12 +106,12 @@ export class NotebookSession implements Session {
   }
 
   async lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
-    const home = this.#home;
-    const idle = home !== undefined && home.busy === undefined && home.holding.over === undefined &&
-      home.holding.transaction === undefined;
+    const current = this.#current;
+    const idle = current !== undefined && current.busy === undefined && current.holding.over === undefined &&
+      current.holding.transaction === undefined;
     const elsewhere = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
-    if (idle && (home.kinds.length > 0 || !elsewhere)) {
-      return (await home.holding.lease.client.query(text, [...values])).rows;
+    if (idle && (current.kinds.length > 0 || !elsewhere)) {
+      return (await current.holding.lease.client.query(text, [...values])).rows;
     }
     return await this.#outside.lookUp(text, values);
   }
@@ -119,18 +120,18 @@ export class NotebookSession implements Session {
   async close(): Promise<boolean> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    const home = this.#home;
-    if (home === undefined || home.busy !== undefined) return false;
-    this.#home = undefined;
-    return await home.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
+    const current = this.#current;
+    if (current === undefined || current.busy !== undefined) return false;
+    this.#current = undefined;
+    return await current.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
   }
 
-  /** Ends the wait for a session that is held by something that does not go on. */
-  #limited({ what, aside, resolve, reject }: Waiter): Waiter {
+  /** Ends the wait for a session whose holder makes no progress. */
+  #limited({ what, mayRunBeside, resolve, reject }: Waiter): Waiter {
     const limit = this.#pool.connectTimeout * 1000;
     const onTimeout = () => {
-      const held = this.#home?.busy;
-      const client = this.#home?.holding.lease.client;
+      const held = this.#current?.busy;
+      const client = this.#current?.holding.lease.client;
       const query = client === undefined ? undefined : runningQuery(client);
       const running = query !== undefined && query.paused !== true;
       if (held === undefined || running) timer = setTimeout(onTimeout, limit);
@@ -142,7 +143,7 @@ export class NotebookSession implements Session {
     let timer = setTimeout(onTimeout, limit);
     const limited: Waiter = {
       what,
-      aside,
+      mayRunBeside,
       resolve: (lease) => {
         clearTimeout(timer);
         resolve(lease); // if nobody waits any more, `acquire` in stop.ts gives it back
@@ -155,21 +156,21 @@ export class NotebookSession implements Session {
     return limited;
   }
 
-  async #pump(): Promise<void> {
-    if (this.#pumping) return;
-    this.#pumping = true;
+  async #assign(): Promise<void> {
+    if (this.#assigning) return;
+    this.#assigning = true;
     clearTimeout(this.#timer);
     try {
-      if (this.#home?.known === false) { for (let turn = 0; turn < TURNS; turn++) await undefined; }
+      if (this.#current?.known === false) { for (let turn = 0; turn < TURNS; turn++) await undefined; }
       while (this.#queue.length > 0 && await this.#step());
     } finally {
-      this.#pumping = false;
+      this.#assigning = false;
     }
-    const home = this.#home;
-    if (home === undefined || home.busy !== undefined) return;
-    if (this.#closed || this.#pool.waitingCount > 0) this.#yieldHome();
-    else if (!home.known && this.#queue.length === 0) {
-      this.#timer = setTimeout(() => this.#ask(home), QUIET_MS);
+    const current = this.#current;
+    if (current === undefined || current.busy !== undefined) return;
+    if (this.#closed || this.#pool.waitingCount > 0) this.#giveUpCurrent();
+    else if (!current.known && this.#queue.length === 0) {
+      this.#timer = setTimeout(() => this.#ask(current), QUIET_MS);
       Deno.unrefTimer(this.#timer);
     }
   }
@@ -180,76 +181,79 @@ export class NotebookSession implements Session {
       await Promise.all(this.#asking);
       return true;
     }
-    const home = this.#home;
+    const current = this.#current;
     const [first] = this.#queue as [Waiter];
-    if (home?.busy !== undefined) {
+    if (current?.busy !== undefined) {
       const free = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
-      if (!home.busy.beside || !first.aside || !free) {
-        this.#askToFinish(home.busy);
+      if (!current.busy.beside || !first.mayRunBeside || !free) {
+        this.#askToFinish(current.busy);
         return false;
       }
       this.#queue.shift();
-      this.#giveAside(first);
+      this.#giveAnother(first);
       return true;
     }
-    if (home !== undefined && home.holding.over !== undefined) await this.#lose(home, home.holding.over);
-    const gone = this.#gone;
-    if (gone !== undefined) {
-      this.#gone = undefined;
-      this.#queue.shift()!.reject(gone);
+    if (current !== undefined && current.holding.over !== undefined) await this.#lose(current, current.holding.over);
+    const lostState = this.#lostState;
+    if (lostState !== undefined) {
+      this.#lostState = undefined;
+      this.#queue.shift()!.reject(lostState);
       return true;
     }
-    if (this.#home === undefined) {
+    if (this.#current === undefined) {
       try {
-        await this.#adopt(new Holding(await this.#outside.acquire("the notebook's session")));
+        await this.#begin(new Holding(await this.#outside.acquire("the notebook's session")));
       } catch (error) {
         this.#queue.shift()!.reject(error);
       }
       return true;
     }
     const several = this.#queue.length > 1 || first.what.startsWith("a pull");
-    if (several && !this.#home.known && this.#home.holding.transaction === undefined) {
-      await this.#ask(this.#home);
+    if (several && !this.#current.known && this.#current.holding.transaction === undefined) {
+      await this.#ask(this.#current);
       return true;
     }
     this.#queue.shift();
-    this.#giveHome(this.#home, first);
+    this.#giveCurrent(this.#current, first);
     return true;
   }
 
-  async #adopt(holding: Holding): Promise<void> {
-    const baseline = await askState(holding.lease.client).catch(() => undefined);
-    this.#home = { holding, baseline, known: true, kinds: [], busy: undefined };
-    if (baseline !== undefined) this.#home.kinds = heldKinds(baseline, baseline);
+  async #begin(holding: Holding): Promise<void> {
+    const baseline = await askState(holding.lease.client).catch(() => undefined); // then every loss is reported as unknown
+    this.#current = { holding, baseline, known: true, kinds: [], busy: undefined };
+    if (baseline !== undefined) this.#current.kinds = heldKinds(baseline, baseline);
   }
 
-  #giveHome(home: Home, { what, aside, resolve }: Waiter): void {
-    const beside = aside && home.known && home.kinds.length === 0 && home.baseline !== undefined &&
-      home.holding.transaction === undefined;
-    const lease = sublease(home.holding.lease, () => {
-      home.busy = undefined;
-      home.known = false;
-      this.#pump();
+  #giveCurrent(current: Current, { what, mayRunBeside, resolve }: Waiter): void {
+    const beside = mayRunBeside && current.known && current.kinds.length === 0 && current.baseline !== undefined &&
+      current.holding.transaction === undefined;
+    const lease = sublease(current.holding.lease, () => {
+      current.busy = undefined;
+      current.known = false;
+      this.#assign();
     });
-    home.busy = { what, since: Date.now(), beside, lease };
+    current.busy = { what, since: Date.now(), beside, lease };
     resolve(lease);
   }
 
-  /** Asks a loop over a query to give the session back; statements inside of the loop would wait for ever. */
+  /** Asks a loop over a query to give the session back, because statements inside of the loop would wait for ever. */
   #askToFinish({ lease }: Busy): void {
     lease.finish?.().then((given) => {
-      if (given || this.#home?.busy?.lease !== lease) return;
+      if (given || this.#current?.busy?.lease !== lease) return;
       for (const { reject } of this.#queue.splice(0)) {
         reject(heldByLoop("the notebook's session, which has settings, temporary tables or the like of its own"));
       }
     });
   }
 
-  #giveAside({ what, resolve, reject }: Waiter): void {
+  #giveAnother({ what, resolve, reject }: Waiter): void {
     this.#outside.acquire(what).then((lease) => resolve(sublease(lease, () => this.#takeBack(lease))), reject);
   }
 
-  /** A statement that ran aside may have left state by a function that it calls; its session is the notebook's then. */
+  /**
+   * Takes back the connection of a statement that ran beside others. A function that it called may have left state in that session,
+   * which then becomes the notebook's.
+   */
   #takeBack(lease: Lease): void {
     if (isOpenTransaction(lease)) lease.broken ??= new Error("it was left in a transaction");
     if (lease.broken !== undefined) return lease.release();
@@ -257,21 +261,21 @@ export class NotebookSession implements Session {
   }
 
   async #compare(lease: Lease): Promise<void> {
-    const baseline = this.#home?.baseline;
+    const baseline = this.#current?.baseline;
     const kinds = await askState(lease.client).then((state) => heldKinds(state, baseline ?? state), () => []);
     if (kinds.length === 0) return lease.release();
-    const home = this.#home;
-    if (home !== undefined && home.busy === undefined && home.holding.transaction === undefined) {
-      await this.#question(home);
-      if (home.kinds.length === 0) {
-        this.#home = { holding: new Holding(lease), baseline, known: true, kinds, busy: undefined };
-        await home.holding.giveBack();
+    const current = this.#current;
+    if (current !== undefined && current.busy === undefined && current.holding.transaction === undefined) {
+      await this.#question(current);
+      if (current.kinds.length === 0) {
+        this.#current = { holding: new Holding(lease), baseline, known: true, kinds, busy: undefined };
+        await current.holding.giveBack();
         return;
       }
     }
     lease.broken = new Error("it has a state of its own");
     lease.release();
-    this.#gone = new LakebaseError(
+    this.#lostState = new LakebaseError(
       "CONNECTION_LOST",
       `Cannot run the statement: an earlier one, which ran beside others, left ${
         kinds.join(", ")
@@ -281,8 +285,8 @@ export class NotebookSession implements Session {
   }
 
   /** Asks the session for its state; statements wait for the answer. */
-  #ask(home: Home): Promise<void> {
-    const asking = this.#question(home);
+  #ask(current: Current): Promise<void> {
+    const asking = this.#question(current);
     this.#remember(asking);
     return asking;
   }
@@ -291,40 +295,40 @@ export class NotebookSession implements Session {
     this.#asking.add(asking);
     asking.finally(() => {
       this.#asking.delete(asking);
-      this.#pump();
+      this.#assign();
     });
   }
 
-  async #question(home: Home): Promise<void> {
-    const { holding, baseline } = home;
+  async #question(current: Current): Promise<void> {
+    const { holding, baseline } = current;
     if (holding.over !== undefined || holding.transaction !== undefined) return;
     try {
       const state = await askState(holding.lease.client);
-      home.kinds = baseline === undefined ? ["state"] : heldKinds(state, baseline);
-      home.known = true;
+      current.kinds = baseline === undefined ? ["state"] : heldKinds(state, baseline);
+      current.known = true;
     } catch {
-      home.kinds = ["state that could not be read"];
-      home.known = true;
+      current.kinds = ["state that could not be read"];
+      current.known = true;
     }
   }
 
-  async #lose(home: Home, cause: Error): Promise<void> {
-    this.#home = undefined;
-    const open = await home.holding.giveBack();
-    const kinds = home.kinds.filter((kind) => kind !== "settings of functions");
-    if (!open && home.known && kinds.length === 0) return; // another session is as good
-    this.#gone = sessionLost(cause, { open, held: home.known ? kinds.join(", ") : undefined });
+  async #lose(current: Current, cause: Error): Promise<void> {
+    this.#current = undefined;
+    const open = await current.holding.giveBack();
+    const kinds = current.kinds.filter((kind) => kind !== "settings of functions");
+    if (!open && current.known && kinds.length === 0) return; // another session is as good
+    this.#lostState = sessionLost(cause, { open, held: current.known ? kinds.join(", ") : undefined });
   }
 
   /** Gives up a session without state of its own, because a full pool keeps others waiting. */
-  async #yieldHome(): Promise<void> {
-    const home = this.#home;
-    if (home === undefined || home.busy !== undefined || home.holding.transaction !== undefined) return;
-    if (!home.known) await this.#ask(home);
-    if (this.#home !== home || home.busy !== undefined) return;
-    if (home.kinds.length > 0 && !this.#closed) return;
-    this.#home = undefined;
-    await home.holding.giveBack();
+  async #giveUpCurrent(): Promise<void> {
+    const current = this.#current;
+    if (current === undefined || current.busy !== undefined || current.holding.transaction !== undefined) return;
+    if (!current.known) await this.#ask(current);
+    if (this.#current !== current || current.busy !== undefined) return;
+    if (current.kinds.length > 0 && !this.#closed) return;
+    this.#current = undefined;
+    await current.holding.giveBack();
   }
 }
 

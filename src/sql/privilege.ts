@@ -1,4 +1,4 @@
-import { sqlTokens } from "../core/sql_text.ts";
+import { quoteName, sqlTokens } from "../core/sql_text.ts";
 import type { Session } from "./session.ts";
 import { LONGEST } from "./suggestion.ts";
 
@@ -153,7 +153,7 @@ function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): str
   if (missing === null || missing === "") {
     return `"${me}" has the right: it is missing to the role that you have SET, or to the owner of a view or function in between`;
   }
-  const role = `"${me.replaceAll('"', '""')}"`;
+  const role = quoteName(me);
   if (kind === "parameter") {
     return `you are "${me}". Superusers may set ${name}, and can run GRANT SET ON ${object} TO ${role}`;
   }

@@ -1,5 +1,5 @@
 import { typeName } from "../core/type_names.ts";
-import type { Origin } from "../draw/result.ts";
+import type { ResultOrigin } from "../draw/result.ts";
 import { keepTexts, type TextColumn } from "../draw/server_text.ts";
 import type { Notice } from "./exchange.ts";
 import type { Learned } from "./learned_types.ts";
@@ -8,7 +8,7 @@ import { asText, columnParser, isDrawnFromText, type ParserSource } from "./type
 import type { TypeParser } from "../settings/options.ts";
 
 /** What is known about a statement that has run, besides its rows. */
-export interface Outcome extends Origin {
+export interface Outcome extends ResultOrigin {
   /** The columns. */
   readonly fields: readonly Field[];
   /** The command tag that the server reports, such as `INSERT 0 3`. */

@@ -23,7 +23,7 @@ export interface RunOptions extends StopOptions {
   limit?: number | undefined;
   /** Refuses several statements in one before any of them runs. @default {false} */
   single?: boolean | undefined;
-  /** How values become JavaScript's. @default {the session's} */
+  /** The parsers of values. @default {the session's} */
   types?: ParserSource | undefined;
   /** Whether the statement has run before, and must not write a second time. @default {false} */
   again?: boolean | undefined;
@@ -127,7 +127,7 @@ export function exchange(
 ): Promise<void> {
   work.onFailed = () => {
     lease.broken ??= new Error("a request to cancel may still be on its way");
-    session.cancel(lease.client).catch(() => {});
+    session.cancel(lease.client).catch(() => {}); // the connection is closed in any case
   };
   work.onLost = () => lease.broken ??= new Error("the connection is lost");
   if (submit) lease.client.query(work as unknown as pg.Submittable);

@@ -3,7 +3,7 @@ import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
 import { sqlTokens } from "../core/sql_text.ts";
 import { isOpenTransaction } from "./run.ts";
-import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
 
 /** A server session that is kept until it ends or is given back. */
 export class Holding {
@@ -91,7 +91,7 @@ export class ServerSession implements Session {
   #given: Lease | undefined;
   /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<boolean> | undefined;
 
@@ -128,7 +128,7 @@ export class ServerSession implements Session {
   async acquire(): Promise<Lease> {
     if (this.closed) throw closed();
     if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
-    const turn = await this.#takeTurn();
+    const turn = await this.#turns.take();
     try {
       if (this.closed) throw closed();
       const { lease } = await this.#living();
@@ -156,7 +156,7 @@ export class ServerSession implements Session {
   async #close(): Promise<boolean> {
     clearTimeout(this.#timer);
     this.#over.abort(closed());
-    const turn = await this.#takeTurn();
+    const turn = await this.#turns.take();
     const open = this.#holding?.transaction !== undefined;
     await this.#holding?.giveBack(new Error("its settings and temporary tables are the session's own"));
     turn();
@@ -181,18 +181,10 @@ export class ServerSession implements Session {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#holding?.over !== undefined || this.closed) return;
-      this.#holding?.lease.client.query("").catch(() => {});
+      this.#holding?.lease.client.query("").catch(() => {}); // the next statement tells what was lost
       this.#watch();
     }, SIGN_OF_LIFE_MS);
     Deno.unrefTimer(this.#timer);
-  }
-
-  async #takeTurn(): Promise<() => void> {
-    const before = this.#turn;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#turn = promise;
-    await before;
-    return resolve;
   }
 }
 

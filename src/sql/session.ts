@@ -2,7 +2,7 @@
 import type pg from "npm:pg@8.23.1";
 import type { FileStore } from "../core/file_store.ts";
 import type { TracedServer } from "../core/trace.ts";
-import type { Origin } from "../draw/result.ts";
+import type { ResultOrigin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import { Learned } from "./learned_types.ts";
@@ -37,6 +37,20 @@ export function sublease(lease: Lease, release: () => void): Lease {
   };
 }
 
+/** Gives callers their turns one after another, in the order in which they asked. */
+export class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  /** Waits for all earlier turns to end. Returns what ends this one. */
+  async take(): Promise<() => void> {
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
+    return resolve;
+  }
+}
+
 /** What the statements of a transaction share. */
 export interface TransactionState {
   /** Its first failure: the server takes no further statement after that. */
@@ -50,7 +64,7 @@ export type OpenVolumes = (path: string, signal: AbortSignal | undefined) => Pro
 
 /** Where statements run: on any connection of a pool, or on the one of a transaction. */
 export interface Session {
-  /** How values become JavaScript's. */
+  /** The parsers of values. */
   readonly types: ParserSource;
   /** What is known of the database's own types and tables. */
   readonly learned: Learned;
@@ -81,7 +95,7 @@ export interface Session {
 }
 
 /** The connection and the transaction of a session, to be drawn with what was computed in it. */
-export function originOf({ place, transaction }: Session): Origin {
+export function originOf({ place, transaction }: Session): ResultOrigin {
   const state = transaction === undefined ? undefined : transaction.failure === undefined ? "open" : "failed";
   return { place: place?.(), transaction: state };
 }
@@ -90,7 +104,7 @@ export function originOf({ place, transaction }: Session): Origin {
  * Statements on any connection of a pool.
  *
  * @param pool The pool.
- * @param types How values become JavaScript's.
+ * @param types The parsers of values.
  * @param place The name of the connection, while more than one is open.
  * @param volumes Opens the Volumes of its workspace.
  */
@@ -141,7 +155,7 @@ class PoolLease implements Lease {
   }
 }
 
-/** Closes the socket: a connection that did not answer would not answer a endReason either. */
+/** Closes the socket: a connection that did not answer would not answer the message that ends it. */
 export function destroy(client: pg.PoolClient): void {
   (client as pg.PoolClient & LoginClient).destroy();
 }

@@ -49,7 +49,7 @@ export interface StopOptions {
  * lose every variable, so SIGINT is handled while a statement runs, and only then.
  *
  * @param options The caller's signal and timeout.
- * @returns The signal to heed; dispose of it when the statement has ended.
+ * @returns The signal to watch; dispose of it when the statement has ended.
  */
 export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
   signal?.throwIfAborted();
@@ -168,7 +168,7 @@ export function acquire(session: Session, signal: AbortSignal | undefined, what?
   const acquiring = session.acquire(what);
   if (signal === undefined) return acquiring;
   return until(acquiring, signal).catch((error) => {
-    if (signal.aborted) acquiring.then((late) => late.release(), () => {});
+    if (signal.aborted) acquiring.then((late) => late.release(), () => {}); // no connection came
     throw error;
   });
 }
@@ -215,7 +215,7 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
   } catch (error) {
     requests.over = true;
     if (session.held) await settle(lease, requests, limit.promise, work);
-    await Promise.race([requests.ended, limit.promise]).catch(() => {});
+    await Promise.race([requests.ended, limit.promise]).catch(() => {}); // the time is over: the connection stays broken
     if (requests.count === 1 && requests.taken === 1 && isCancellation(error)) lease.broken = undefined;
     throw error;
   } finally {
@@ -232,7 +232,7 @@ async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Prom
 async function settle(lease: Lease, requests: Requests, limit: Promise<never>, work?: Promise<unknown>): Promise<void> {
   requests.over = true;
   try {
-    if (work !== undefined) await Promise.race([work.catch(() => {}), limit]);
+    if (work !== undefined) await Promise.race([work.catch(() => {}), limit]); // the caller has its error
     await Promise.race([requests.ended, limit]);
     if (requests.taken !== requests.count) return;
     await pause(SIGNAL_MS);
@@ -256,11 +256,11 @@ interface Requests {
 function ask(session: Session, { client }: Lease, work: Promise<unknown>): Requests {
   const requests: Requests = { count: 0, taken: 0, over: false, ended: Promise.resolve() };
   const settled = new AbortController();
-  work.catch(() => {}).finally(() => settled.abort());
+  work.catch(() => {}).finally(() => settled.abort()); // the caller has its error
   const send = async () => {
     while (!requests.over) {
       requests.count++;
-      await session.cancel(client).then(() => requests.taken++, () => {});
+      await session.cancel(client).then(() => requests.taken++, () => {}); // not taken
       await pause(ASK_AGAIN_MS, settled.signal).catch(() => {}); // an abort leaves no timer behind
     }
   };

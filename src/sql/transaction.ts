@@ -8,7 +8,7 @@ import { Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import { checkCall, ON_OR_OFF } from "./options.ts";
 import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
-import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
 import { acquire, stoppable, until } from "./stop.ts";
 
 /** How a transaction runs. */
@@ -51,7 +51,7 @@ export function inScope(session: Session): Session {
   return scope?.transaction ?? session;
 }
 
-/** Does what {@linkcode inScope} does, for a transaction: a nested one takes all statements until it ends. */
+/** Is {@linkcode inScope} for a transaction: a nested transaction takes all statements until it ends. */
 function inside(transaction: Transaction): Session {
   let innermost: Transaction | undefined;
   for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
@@ -162,7 +162,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly #onStop = () => this.#over.abort(this.#stopped?.reason);
   /** The statements that run or wait for their turn. */
   readonly #running = new Set<{ what: string }>();
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   #left = false;
 
   /** Called by {@linkcode transact}. */
@@ -194,7 +194,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     if (this.#left) throw ended();
     const running = { what };
     this.#running.add(running);
-    const turn = await this.#takeTurn();
+    const turn = await this.#turns.take();
     const release = () => {
       this.#running.delete(running);
       turn();
@@ -224,13 +224,13 @@ export class Transaction implements Session, TransactionState, Disposable {
     if (this.#running.size === 0) return;
     const running = [...this.#running].map(({ what }) => what);
     this.close();
-    (await until(this.#takeTurn(), signal))();
+    (await until(this.#turns.take(), signal))();
     throw notAwaited(running);
   }
 
   /** Runs BEGIN, COMMIT or ROLLBACK after all earlier statements have ended, and returns its tag. */
   async command(text: string, signal: AbortSignal | undefined): Promise<string> {
-    const release = await until(this.#takeTurn(), signal);
+    const release = await until(this.#turns.take(), signal);
     const statement = { text, values: [] };
     const execution = new Execution(statement, { types: this.types });
     try {
@@ -244,7 +244,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     }
   }
 
-  /** Ends what still runs, then rolls back; marks the connection as broken if that fails. */
+  /** Ends the running statements and rolls back; marks the connection as broken if that fails. */
   async rollBack(): Promise<void> {
     this.close();
     if (!this.#over.signal.aborted) this.#over.abort(ended());
@@ -256,14 +256,6 @@ export class Transaction implements Session, TransactionState, Disposable {
 
   [Symbol.dispose](): void {
     this.#stopped?.removeEventListener("abort", this.#onStop);
-  }
-
-  async #takeTurn(): Promise<() => void> {
-    const before = this.#turn;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#turn = promise;
-    await before;
-    return resolve;
   }
 }
 

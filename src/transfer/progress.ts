@@ -143,7 +143,7 @@ class TransferMeter implements Meter {
     const { totalRows } = this.#options;
     if (this.#totalAsked || typeof totalRows !== "function") return;
     this.#totalAsked = true;
-    (async () => this.#totalRows = await totalRows())().catch(() => {});
+    (async () => this.#totalRows = await totalRows())().catch(() => {}); // then the progress shows no total
   }
 
   #progress(done: boolean): Progress {

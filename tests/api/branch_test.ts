@@ -122,7 +122,7 @@ test("the workspace may be slow, overloaded, and refuse logins at first", async 
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
 });
 
-test("who has no right to make a branch is told so, and a request that was only refused for a while is sent again", async ({ local, settings }) => {
+test("branch() reports a missing right, and repeats a request that was refused for a while", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
   const error = await failed(db.branch({ name: "denied" }));
@@ -183,7 +183,7 @@ test("Stop while a branch is made deletes it", async ({ local, settings }) => {
   assert.deepEqual(await ids(db), []);
 });
 
-test("a request whose answer is lost leaves nothing of a name that was made up", async ({ local, settings }) => {
+test("a request whose answer is lost leaves no branch of a generated name", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
   assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
@@ -214,7 +214,7 @@ test("only the branch that was made is deleted: not a later one of its name, nor
   for (const name of ["same", "shielded"]) await db.dropBranch(name, { purge: true });
 });
 
-test("twice at once, and more than the project may have", async ({ local, settings }) => {
+test("branch() works twice at once, and reports the project's limit", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   const both = await Promise.all([db.branch(), db.branch()]);
   assert.notEqual(both[0]!.name, both[1]!.name);
@@ -246,7 +246,7 @@ Deno.test("the parent of a local connection may be closed first, too", async () 
   await copy.close();
 });
 
-test("connections that can't have branches say why", async ({ local, settings }) => {
+test("branch() says why a connection can't have branches", async ({ local, settings }) => {
   const { endpoint: _, workspace: __, ...server } = settings(PATIENT);
   await using native = await connect({ ...server, user: "app", password: "secret" });
   const { code, message } = await failed(native.branch());

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { azureClient } from "../../src/auth/azure.ts";
+import { azureClient } from "../../src/auth/service_principal.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { CertificateAuthority } from "../../src/local/certificate.ts";
 import { startLocal } from "../../src/local/mod.ts";

@@ -70,7 +70,11 @@ Deno.test("shellMessage() names the settings of connecting as the shell does", (
     [{ sslMode: "x" as "require" }, 'option "sslMode" is "x"', 'option --ssl-mode is "x"'],
     [{ port: 0 }, 'option "port" is 0', "option --port is 0"],
     [{ endpoint: "a b" }, '"endpoint" (LAKEBASE_ENDPOINT) is "a b"', '--endpoint (LAKEBASE_ENDPOINT) is "a b"'],
-    [{ endpoint: "p", instance: "i" }, '"endpoint" (LAKEBASE_ENDPOINT) and "instance"', "--endpoint (LAKEBASE_ENDPOINT) and --instance"],
+    [
+      { endpoint: "p", instance: "i" },
+      '"endpoint" (LAKEBASE_ENDPOINT) and "instance"',
+      "--endpoint (LAKEBASE_ENDPOINT) and --instance",
+    ],
   ];
   for (const [options, typescript, shell] of cases) {
     assert.throws(() => resolveSettings(options, new Map()), (error: LakebaseError) => {

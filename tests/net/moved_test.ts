@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../mod.ts";
-import type { Address, Lookup } from "../../src/net/dns.ts";
+import type { Address, HostLookup } from "../../src/net/dns.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
 import { localTests } from "../support/lakebase.ts";
@@ -41,7 +41,7 @@ const manyAddresses = () => Deno.build.os === "linux" ? undefined : "this system
 
 test(requires("an endpoint that moves to another address is found there", manyAddresses), async ({ local }) => {
   let found: Address | LakebaseError;
-  const find: Lookup = (_host, options, callback) => {
+  const find: HostLookup = (_host, options, callback) => {
     if (found instanceof LakebaseError) return callback(found);
     if (typeof options === "object" && options.all) callback(null, [found]);
     else callback(null, found.address, found.family);
@@ -70,7 +70,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
 
 test("connecting waits for a slow resolver, but not longer than connectTimeout", async ({ local }) => {
   for (const [delay, connectTimeout] of [[700, 3], [700, 0.3]] as const) {
-    const find: Lookup = (_host, options, callback) => {
+    const find: HostLookup = (_host, options, callback) => {
       const all = typeof options === "object" && options.all;
       const found: Address = { address: "127.0.0.1", family: 4 };
       setTimeout(() => all ? callback(null, [found]) : callback(null, found.address, found.family), delay);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";
 import { connect, type LakebaseError } from "../../mod.ts";
-import type { Lookup } from "../../src/net/dns.ts";
+import type { HostLookup } from "../../src/net/dns.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { bothTests } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
@@ -155,7 +155,7 @@ test("a script that forgets close() ends by itself, with nothing on standard err
 
 test("LakebasePool reaches a server on one of a host's addresses, whatever the others do", async ({ local }) => {
   const { PGPORT: port } = local.env as { PGPORT: string };
-  const find: Lookup = (_host, _options, callback) =>
+  const find: HostLookup = (_host, _options, callback) =>
     callback(null, [{ address: "::1", family: 6 }, { address: "127.0.0.1", family: 4 }]);
   const pool = new LakebasePool({
     ...{ host: "localhost", port: Number(port), database: "databricks_postgres", user: "app", native: true, find },
@@ -230,7 +230,7 @@ Deno.test({
       return await connection.read(new Uint8Array(1000)).catch(() => null);
     })();
     const address = outerAddress()!;
-    const find: Lookup = (_, options, callback) => {
+    const find: HostLookup = (_, options, callback) => {
       if (typeof options === "object" && options.all) callback(null, [{ address, family: 4 }]);
       else callback(null, address, 4);
     };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
-queryTest("an empty query", async ({ db }) => {
+queryTest("an empty query gives no rows", async ({ db }) => {
   const empty = await db.sql``;
   assert.deepEqual([empty.length, empty.command, empty.rowCount], [0, "", null]);
   assert.match(await drawn(db.sql`-- only a comment`), /empty query/);
@@ -30,7 +30,7 @@ queryTest("an error that looks like a refusal of several statements does not mak
   await db.sql`DROP SEQUENCE ran`;
 });
 
-queryTest("large texts and values", async ({ db }) => {
+queryTest("large texts and values are sent and read", async ({ db }) => {
   const text = `SELECT '${"x".repeat(5_000_000)}' AS long`;
   assert.equal((await db.query<{ long: string }>(text))[0]?.long.length, 5_000_000);
   const typo = await errorOf(db.query(`${text}, nothere`));
@@ -39,14 +39,14 @@ queryTest("large texts and values", async ({ db }) => {
   assert.ok(bundle.length < 1_000_000);
 });
 
-queryTest("NUL bytes and HTML stay what they are", async ({ db }) => {
+queryTest("zero characters are refused, and HTML stays text", async ({ db }) => {
   assert.match((await errorOf(db.sql`SELECT ${"a\0b"}`)).message, /parameter 1 has a zero character/);
   assert.equal((await errorOf(db.query("SELECT 1\0"))).code, "BAD_PARAMETER");
   const html = await drawn(db.sql`SELECT '<img src=x onerror=alert(1)>' AS a`, "text/html");
   assert.ok(!html.includes("<img"));
 });
 
-queryTest("COPY says where it belongs, and does not hang", async ({ open }) => {
+queryTest("COPY as a query is refused with what to use, and does not hang", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.sql`CREATE TABLE copied (id int)`;
   await db.sql`INSERT INTO copied SELECT * FROM generate_series(1, 1000)`;
@@ -75,7 +75,7 @@ queryTest("COPY says where it belongs, and does not hang", async ({ open }) => {
   await db.sql`DROP TABLE copied`;
 });
 
-queryTest("LISTEN and NOTIFY are commands like others", async ({ db }) => {
+queryTest("LISTEN and NOTIFY run like other commands", async ({ db }) => {
   assert.equal((await db.sql`LISTEN news`).command, "LISTEN");
   assert.equal((await db.sql`NOTIFY news, 'x'`).command, "NOTIFY");
   assert.equal((await db.sql`UNLISTEN *`).command, "UNLISTEN");
@@ -88,7 +88,7 @@ queryTest("200 queries at once over 15 connections", async ({ open }) => {
   assert.ok(db.pool.totalCount <= 15);
 });
 
-queryTest("10,000 queries leak nothing", async ({ open }) => {
+queryTest("10,000 queries leak no memory and no listeners", async ({ open }) => {
   const db = await open({ max: 4 });
   const { signal } = new AbortController();
   const one = (n: number) =>

@@ -8,7 +8,7 @@ import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { errorOf, queryTest, sharedPostgres, sleep } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
-queryTest("an error shows the message, the SQLSTATE, the line with a caret, and what was meant", async ({ db }) => {
+queryTest("an error shows the message, the SQLSTATE, the line with a caret, and the nearest name", async ({ db }) => {
   await db.sql`CREATE TABLE trips (zone text, "Fare" int)`;
   const table = await errorOf(db.sql`SELECT *
     FROM tripz`);
@@ -23,23 +23,26 @@ queryTest("an error shows the message, the SQLSTATE, the line with a caret, and 
   await db.sql`DROP TABLE trips`;
 });
 
-queryTest("a value where a name belongs, and a list where one value does, are told what to write", async ({ db }) => {
-  await db.sql`CREATE TABLE trips (id int)`;
-  const list = [1, 2];
-  const name = /HINT: .*sql\.id\(name\)/;
-  const any = /HINT: .*= ANY\(\$\{list\}\)/;
-  assert.match((await errorOf(db.sql`SELECT '😀' FROM ${"trips"}`)).message, name);
-  assert.match((await errorOf(db.sql`DROP TABLE ${"trips"}`)).message, name);
-  assert.match((await errorOf(db.sql`SELECT '😀' FROM trips WHERE id NOT IN ${list}`)).message, any);
-  assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${list})`)).message, any);
-  assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id = ${list}`)).message, any);
-  assert.doesNotMatch((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${"{x}"}::int)`)).message, /sql\.id/);
-  assert.doesNotMatch((await errorOf(db.sql`SELECT FROM FROM trips WHERE id = ${1}`)).message, /HINT/);
-  assert.doesNotMatch((await errorOf(db.sql`SELECT ${"one"}::int`)).message, /HINT/);
-  await db.sql`DROP TABLE trips`;
-});
+queryTest(
+  "an error for a value in the place of a name, or a list in the place of a value, says what to write",
+  async ({ db }) => {
+    await db.sql`CREATE TABLE trips (id int)`;
+    const list = [1, 2];
+    const name = /HINT: .*sql\.id\(name\)/;
+    const any = /HINT: .*= ANY\(\$\{list\}\)/;
+    assert.match((await errorOf(db.sql`SELECT '😀' FROM ${"trips"}`)).message, name);
+    assert.match((await errorOf(db.sql`DROP TABLE ${"trips"}`)).message, name);
+    assert.match((await errorOf(db.sql`SELECT '😀' FROM trips WHERE id NOT IN ${list}`)).message, any);
+    assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${list})`)).message, any);
+    assert.match((await errorOf(db.sql`SELECT * FROM trips WHERE id = ${list}`)).message, any);
+    assert.doesNotMatch((await errorOf(db.sql`SELECT * FROM trips WHERE id IN (${"{x}"}::int)`)).message, /sql\.id/);
+    assert.doesNotMatch((await errorOf(db.sql`SELECT FROM FROM trips WHERE id = ${1}`)).message, /HINT/);
+    assert.doesNotMatch((await errorOf(db.sql`SELECT ${"one"}::int`)).message, /HINT/);
+    await db.sql`DROP TABLE trips`;
+  },
+);
 
-queryTest("a value within quotes or a comment is told where it belongs", async ({ db: { sql } }) => {
+queryTest("an error for a value within quotes or a comment says where it belongs", async ({ db: { sql } }) => {
   const [text, days, object] = ["a", 3, { a: 1 }];
   const cases: [PromiseLike<unknown>, string][] = [
     [sql`SELECT '${text}'`, "within quotes, where values are not bound: '${value}'. Write ${value} without the quotes"],
@@ -65,7 +68,7 @@ queryTest("a value within quotes or a comment is told where it belongs", async (
   assert.doesNotMatch((await errorOf(sql`SELECT '$1 bill' WHERE 1 = ${"z"}::int`)).message, /HINT/);
 });
 
-queryTest("another tool's placeholder is told what to write, and no other mistake is", async ({ db }) => {
+queryTest("an error for another tool's placeholder says what to write, and no other error does", async ({ db }) => {
   const cases: [string, string | undefined][] = [
     [":zone", "zone"],
     ["{{zone}}", "zone"],
@@ -117,7 +120,7 @@ queryTest("carets count characters, not UTF-16 units, and wide ones as wide", as
   assert.match(message, /LINE 1: SELECT '😀東京', nothere\n {25}\^/);
 });
 
-queryTest("DETAIL and HINT, with nothing hidden in them", async ({ db }) => {
+queryTest("an error shows DETAIL and HINT with control characters made visible", async ({ db }) => {
   const { message } = await errorOf(
     db.sql`DO $$ BEGIN RAISE EXCEPTION 'told' USING DETAIL = E'more\x1b[31m', HINT = 'do this', ERRCODE = 'P0009'; END $$`,
   );
@@ -126,7 +129,7 @@ queryTest("DETAIL and HINT, with nothing hidden in them", async ({ db }) => {
   assert.match(message, /HINT: do this/);
 });
 
-queryTest("a trace, and how it is printed, hold no driver frames and no secret", async ({ db }) => {
+queryTest("a trace has no driver frames and no secret, also where it is printed", async ({ db }) => {
   const error = await errorOf(db.sql`SELECT 1 / 0`);
   for (const text of [error.stack!, Deno.inspect(error)]) {
     assert.doesNotMatch(text, /node_modules|pg-protocol|\/npm\/|parser\.js|ext:deno_node/);
@@ -155,7 +158,7 @@ queryTest("a failed statement leaves no transaction open", async ({ open }) => {
   }
 });
 
-queryTest("a look-up for a guess needs no second connection", async ({ open }) => {
+queryTest("a look-up for a suggestion needs no second connection", async ({ open }) => {
   const db = await open({ max: 1 });
   const started = performance.now();
   await db.transaction(async (tx) => {
@@ -200,7 +203,7 @@ queryTest("a connection that drops half-way ends the query, and the next one get
   await db.sql`DROP TABLE once`;
 });
 
-queryTest("a database that slept between two cells wakes unseen", async ({ db, local }) => {
+queryTest("a database that was suspended between two cells wakes without an error", async ({ db, local }) => {
   await db.sql`SELECT 1`;
   local.faults.suspend({ wakeAfter: 300 });
   await sleep(50);
@@ -224,7 +227,7 @@ queryTest("a session that the server ends with FATAL is not used again", async (
   await admin.end();
 }, { notOnPglite: "its one backend can't be ended" });
 
-queryTest("after close() a query says so, and one that waits is not left hanging", async ({ open }) => {
+queryTest("after close() a query fails and says so, also one that waits", async ({ open }) => {
   const db = await open({ max: 1 });
   const held = await db.pool.connect();
   const waiting = errorOf(db.sql`SELECT 1`);
@@ -327,7 +330,7 @@ Deno.test({
   },
 });
 
-queryTest("a refusal that has a cure is told with it", async ({ db, open }) => {
+queryTest("a refusal with a known remedy names the remedy", async ({ db, open }) => {
   const cases: [string, string, RegExp][] = [
     ["SET LOCAL statement_timeout = 50; SELECT pg_sleep(10)", "57014", /HINT: .*statementTimeout/],
     ["SET TRANSACTION READ ONLY; CREATE TABLE never (n int)", "25006", /HINT: .*without readOnly/],

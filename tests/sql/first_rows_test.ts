@@ -22,7 +22,7 @@ const SETUP = `
   CREATE AGGREGATE noting(int) (SFUNC = p2, STYPE = int, INITCOND = '0');
   CREATE DOMAIN checked AS int CHECK (p(VALUE) > 0);`;
 
-Deno.test("a plan is plain if it only lists columns of tables", () => {
+Deno.test("isPlainPlan() accepts only plans that list columns of tables", () => {
   const scan = { "Node Type": "Seq Scan", "Relation Name": "t", Alias: "t", Output: ["n", 't."a b"', '"T".n'] };
   const cases: [node: Record<string, unknown>, plain: boolean][] = [
     [scan, true],
@@ -140,7 +140,7 @@ queryTest("a statement does the same however few of its rows are shown", async (
   await db.transaction(({ sql }) => tryAll(sql));
 });
 
-queryTest("the same statement does all that it does when it is run again, and its rows are kept", async ({ db }) => {
+queryTest("a statement that runs again has all its effects, and its rows are kept", async ({ db }) => {
   const run = () => db.sql`SELECT p(n) AS n FROM src`;
   const done = () => db.sql`SELECT count(*) FROM written`.value();
   await db.query(UNDO);
@@ -196,7 +196,7 @@ queryTest(
   },
 );
 
-queryTest("an error of a drawn statement points at the place that the person wrote", async ({ db }) => {
+queryTest("an error of a drawn statement points at the place in the person's text", async ({ db }) => {
   for (const text of ["SELECT n, missing FROM generate_series(1, 100) AS n", "SELECT 1 FROM nowhere_at_all"]) {
     const awaited = await errorOf(db.sql`${db.sql.unsafe(text)}`);
     assert.match(awaited.message, /\n +\^/);

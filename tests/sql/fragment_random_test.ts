@@ -88,7 +88,7 @@ function numbersIn(text: string): string {
   return [...text.matchAll(/\$\d+/g)].join(" ");
 }
 
-Deno.test("whatever fragments are made of, texts stay texts and values stay values", () => {
+Deno.test("random fragments keep texts and values apart", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let n = 0; n < 5000; n++) {
@@ -101,7 +101,7 @@ Deno.test("whatever fragments are made of, texts stay texts and values stay valu
   }
 });
 
-queryTest("hostile values come back from the server as they went", async ({ db }) => {
+queryTest("hostile values come back from the server unchanged", async ({ db }) => {
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let n = 0; n < 50; n++) {

@@ -14,14 +14,14 @@ Deno.test("values are numbered parameters", () => {
   });
 });
 
-Deno.test("a digit behind a value does not make another parameter of it", () => {
+Deno.test("a digit after a value does not change its parameter", () => {
   assert.equal(text(sql`SELECT ${5}0`), "SELECT $1 0");
   assert.equal(text(sql`SELECT ${5}${sql`0`}`), "SELECT $1 0");
   assert.equal(text(sql`SELECT ${5}AS n`), "SELECT $1 AS n");
   assert.equal(text(sql`SELECT ${5}::int`), "SELECT $1::int");
 });
 
-Deno.test("a number beside values would stand for one of them, and is refused", () => {
+Deno.test("a hand-written $1 beside values is refused", () => {
   for (
     const query of [
       () => sql`SELECT $1::int AS a, ${5}::int AS b`,
@@ -35,7 +35,7 @@ Deno.test("a number beside values would stand for one of them, and is refused", 
   assert.equal(text(sql`PREPARE ${sql.id("p")} AS SELECT $1::int`), 'PREPARE "p" AS SELECT $1::int');
 });
 
-Deno.test("fragments nest, and the same one twice keeps its values", () => {
+Deno.test("fragments nest, and a fragment that is used twice keeps its values", () => {
   const where = sql`zone = ${"Harlem"}`;
   assert.deepEqual(compile(sql`SELECT * FROM a WHERE ${where} AND b = ${2} UNION SELECT * FROM c WHERE ${where}`), {
     text: "SELECT * FROM a WHERE zone = $1 AND b = $2 UNION SELECT * FROM c WHERE zone = $3",
@@ -43,7 +43,7 @@ Deno.test("fragments nest, and the same one twice keeps its values", () => {
   });
 });
 
-Deno.test("id, join, values and unsafe", () => {
+Deno.test("id(), join(), values() and unsafe() make fragments", () => {
   assert.equal(text(sql`${sql.id("a b", 'c"d')}`), '"a b"."c""d"');
   assert.equal(text(sql`${sql.join([1, sql`now()`])}`), "$1, now()");
   assert.equal(text(sql`${sql.join([sql`a`, sql`b`], " AND ")}`), "a AND b");
@@ -62,7 +62,7 @@ Deno.test("id, join, values and unsafe", () => {
   assert.equal(text(sql`${sql.unsafe("SELECT 1; SELECT 2")}`), "SELECT 1; SELECT 2");
 });
 
-Deno.test("helpers refuse what they can't use", () => {
+Deno.test("the helpers refuse arguments that they can't use", () => {
   for (
     const make of [
       () => sql.id("" as string),
@@ -86,14 +86,14 @@ Deno.test("helpers refuse what they can't use", () => {
   ) assert.throws(make, { name: "LakebaseError", code: "BAD_PARAMETER" });
 });
 
-Deno.test("called as a function, sql says how it is meant", () => {
+Deno.test("sql called as a function says how to use it", () => {
   const call = sql as unknown as (text: unknown) => unknown;
   assert.throws(() => call("SELECT 1"), { code: "BAD_PARAMETER", message: /template/ });
   assert.throws(() => call(undefined), { code: "BAD_PARAMETER" });
   assert.throws(() => call(["SELECT 1"]), { code: "BAD_PARAMETER" });
 });
 
-Deno.test("SQL of its own passes untouched", () => {
+Deno.test("SQL without values is sent unchanged", () => {
   const own = String
     .raw`SELECT $1, a::int, b[1:2], '{"a": {"b": [1]}}'::jsonb, $tag$ it's $tag$, E'\n\\', '\d+' ~ 'x\y'`;
   assert.equal(
@@ -103,7 +103,7 @@ Deno.test("SQL of its own passes untouched", () => {
   assert.equal(text(sql`SELECT '\`', '\${x}'`), "SELECT '`', '${x}'");
 });
 
-Deno.test("what has no form in Postgres is refused, with the position", () => {
+Deno.test("a value without a form in Postgres is refused, with its position", () => {
   refused(() => sql`SELECT ${1}, ${undefined}`, /parameter 2 is undefined; write null/);
   refused(() => sql`SELECT ${() => 1}`, /parameter 1 is a function/);
   refused(() => sql`SELECT ${Symbol("a")}`, /parameter 1 is a symbol/);
@@ -124,7 +124,7 @@ Deno.test("what has no form in Postgres is refused, with the position", () => {
   refused(() => sql`SELECT ${list}`, /parameter 1 is an array that holds itself/);
 });
 
-Deno.test("dates, bytes, arrays and objects", () => {
+Deno.test("dates, bytes, arrays and objects become parameters", () => {
   const { text, values } = compile(
     sql`${new Date(0)} ${new Date(Date.UTC(-1, 0, 1))} ${new Date("0000-01-01T00:00:00Z")} ${new Date(
       "+012345-01-01T00:00:00Z",
@@ -152,7 +152,7 @@ Deno.test("a fragment can't be made to contain itself, and lists that change lat
   assert.throws(() => (list.values as unknown[])[0] = list, TypeError);
 });
 
-Deno.test("queries built in a loop may nest deep", () => {
+Deno.test("queries that a loop builds may be nested deeply", () => {
   let where = sql`true`;
   for (let n = 0; n < 50_000; n++) where = sql`${where} AND a <> ${n}`;
   assert.equal(compile(where).values.length, 50_000);

@@ -5,7 +5,7 @@ import { queryTest } from "../support/queries.ts";
 
 const it = { b: 1, a: "\u0000" };
 
-Deno.test("a JSON parameter is cast to what it is for", () => {
+Deno.test("a JSON parameter is cast to the type of its place", () => {
   const cases: [query: ReturnType<typeof sql>, text: string][] = [
     [sql`SELECT ${it}`, "SELECT $1::jsonb"],
     [sql`SELECT ${it}::json`, "SELECT $1::json"],
@@ -59,7 +59,7 @@ queryTest("a zero keeps its sign, alone, in arrays and in rows that are loaded",
   await db.query("DROP TABLE zeros");
 });
 
-queryTest("a Temporal and a URL are what they mean, as parameters and in rows that are loaded", async ({ db }) => {
+queryTest("a Temporal value and a URL become their text, as parameters and in rows that are loaded", async ({ db }) => {
   const { Instant, ZonedDateTime, PlainDate, PlainDateTime, PlainTime, Duration } = Temporal;
   const cases: [value: unknown, type: string, text: string][] = [
     [Instant.from("2026-02-03T04:05:06.789012Z"), "timestamptz", "2026-02-03 04:05:06.789012+00"],
@@ -102,7 +102,7 @@ queryTest("a Temporal and a URL are what they mean, as parameters and in rows th
   await assert.rejects(db.sql`SELECT ${Temporal.PlainYearMonth.from("2026-02")}`.then(), { code: "BAD_PARAMETER" });
 });
 
-queryTest("an empty array is an array, and no empty object where json is wanted", async ({ db }) => {
+queryTest("an empty array is bound as an array, and not as an empty object where json is wanted", async ({ db }) => {
   await db.query("CREATE TABLE empty_lists (xs int[], names text[], document jsonb, plain json)");
   await db.sql`INSERT INTO empty_lists (xs, names) VALUES (${[]}, ${[]})`;
   await db.query("INSERT INTO empty_lists (xs, names) VALUES ($1, $2)", [[], []]);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Learned } from "../../src/sql/learned_types.ts";
 
-Deno.test("what may change tables or functions is told, and once more when its transaction is over", () => {
+Deno.test("statements that may change tables or functions are reported, and again when their transaction ends", () => {
   const cases: [text: string, changes: boolean][] = [
     ["CREATE TABLE a (b int); INSERT INTO a VALUES (1)", true],
     ["create table a as select 1", true],

@@ -21,7 +21,7 @@ async function told(body: string): Promise<string[]> {
   return text.split("\n").filter((line) => line.includes("never run"));
 }
 
-Deno.test("a script is told of each statement that it never ran", async () => {
+Deno.test("a script is warned of each statement that it never ran", async () => {
   const lines = await told(`
     for (const x of [1, 2, 3]) sql\`INSERT INTO t VALUES (\${x})\`;
     sql\`INSERT INTO t   VALUES (4)\`; await sql\`SELECT count(*) FROM t\`;

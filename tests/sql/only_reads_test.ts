@@ -25,7 +25,7 @@ const CASES: [text: string, reads: boolean][] = [
   ["-- SELECT", false],
 ];
 
-Deno.test("onlyReads() sees what a statement does, whatever its quotes and comments say", () => {
+Deno.test("onlyReads() ignores what quotes and comments contain", () => {
   for (const [text, reads] of CASES) assert.equal(onlyReads({ text }), reads, text);
 });
 
@@ -43,7 +43,7 @@ Deno.test("what a plan calls is found, whatever its texts hold", () => {
   assert.equal(answeredWrites([["*", ""]], new Set(), ""), true);
 });
 
-Deno.test("a long word costs its length", () => {
+Deno.test("a long word takes linear time", () => {
   assert.equal(namesIn("a".repeat(5_000_000)).size, 0);
   assert.equal(namesCalled("a(".repeat(1_000_000)).size, 1);
 });

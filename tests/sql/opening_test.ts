@@ -17,7 +17,7 @@ function messagesOf(bytes: Buffer): [code: string, body: string][] {
 
 const int32 = (value: number) => String.fromCharCode(0, 0, value >> 8, value & 255).replaceAll("\0", ".");
 
-Deno.test("openingMessages() writes what PostgreSQL's protocol says", () => {
+Deno.test("openingMessages() follows PostgreSQL's protocol", () => {
   const cases: [Opening, [string, string][]][] = [
     [{ text: "SELECT 1", values: [], rows: 0, last: "sync" }, [
       ["P", ".SELECT 1..."],

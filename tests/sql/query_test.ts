@@ -38,7 +38,7 @@ queryTest("a statement that writes is not run again for more rows than a cell sh
   await db.sql`DROP TABLE written`;
 });
 
-queryTest("a result is an array of typed rows with what the server said of them", async ({ db }) => {
+queryTest("a result is an array of typed rows, with the columns and the command", async ({ db }) => {
   const rows: Result<{ id: number; at: Date }> = await db.sql<{ id: number; at: Date }>`
     SELECT n::int AS id, to_timestamp(0) AS at FROM generate_series(1, 3) n`;
   assert.ok(Array.isArray(rows));

@@ -391,7 +391,7 @@ settingsTest(
   },
 );
 
-queryTest("a style that a statement sets is told where a value would be another one", async ({ open }) => {
+queryTest("a date style that a statement sets is reported where a value would be misread", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("SET DateStyle TO German");
   const moments = await errorOf(db.sql`SELECT TIMESTAMPTZ '2026-02-03 04:05:06Z' AS at`);

@@ -71,7 +71,7 @@ queryTest("db.session() holds one server session with all that it has", async ({
   assert.notEqual(await sql`SHOW search_path`.value(), "pg_temp, public");
 });
 
-queryTest("a session is refused after its end, and says so when a transaction was left open", async ({ open }) => {
+queryTest("a closed session is refused, and a transaction that was left open is reported", async ({ open }) => {
   const db = await open({ max: 2 });
   await db.sql`CREATE TABLE left_rows (id int)`;
   const session = await db.session();
@@ -86,7 +86,7 @@ queryTest("a session is refused after its end, and says so when a transaction wa
   await db.sql`DROP TABLE left_rows`;
 });
 
-queryTest("ten sessions with max 3: the fourth says who holds them", async ({ open }) => {
+queryTest("the fourth of ten sessions with max 3 says what holds the connections", async ({ open }) => {
   const db = await open({ max: 3, connectTimeout: 1 });
   const opened = await Promise.allSettled(Array.from({ length: 10 }, () => db.session()));
   const refused = opened.filter((outcome) => outcome.status === "rejected");
@@ -96,7 +96,7 @@ queryTest("ten sessions with max 3: the fourth says who holds them", async ({ op
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("a session that the server has ended says so once, and does not run the statement", async ({ open }) => {
+queryTest("a session that the server has ended is reported once, and the statement does not run", async ({ open }) => {
   const db = await open({ max: 3 });
   await db.sql`CREATE TABLE told (id int)`;
   await using session = await db.session();
@@ -170,7 +170,7 @@ queryTest("without a state of its own, statements that begin together run side b
   }
 }, { notOnPglite: "its sessions share one process" });
 
-queryTest("what a function leaves in a session is seen, wherever it ran", async ({ open }) => {
+queryTest("state that a function leaves in a session is noticed, wherever it ran", async ({ open }) => {
   const db = await open({ max: 4 });
   await db.sql`CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
     SET work_mem = '7MB'; CREATE TEMP TABLE left_by_it (id int); RETURN 1; END $$`;
@@ -184,7 +184,7 @@ queryTest("what a function leaves in a session is seen, wherever it ran", async 
   await db.sql`DROP FUNCTION leaves()`;
 }, { notOnPglite: "its sessions share one process" });
 
-queryTest("a notebook's session that the server has ended: said where something is gone", async ({ open }) => {
+queryTest("a notebook's session that the server has ended is reported if state was lost", async ({ open }) => {
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;

@@ -24,7 +24,7 @@ queryTest("a signal cancels a query on the server within a second, and the conne
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 }, { notOnPglite: "it can't be interrupted inside of a function" });
 
-queryTest("a timeout does the same, for a display and an iteration too", async ({ db }) => {
+queryTest("a timeout cancels a query, a display and an iteration", async ({ db }) => {
   const slow = () => db.sql`SELECT pg_sleep(30)`.with({ timeout: 0.2 });
   const draw = (query: unknown) => (query as Record<symbol, () => Promise<unknown>>)[Symbol.for("Jupyter.display")]!();
   for (
@@ -48,7 +48,7 @@ queryTest("a timeout does the same, for a display and an iteration too", async (
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("aborted before it starts, a query is not sent", async ({ db }) => {
+queryTest("a query that is aborted before it starts is not sent", async ({ db }) => {
   await db.sql`CREATE TABLE never_sent (id int)`;
   const reason = new Error("before");
   const query = db.sql`INSERT INTO never_sent VALUES (1)`.with({ signal: AbortSignal.abort(reason) });
@@ -57,7 +57,7 @@ queryTest("aborted before it starts, a query is not sent", async ({ db }) => {
   await db.sql`DROP TABLE never_sent`;
 });
 
-queryTest("aborted in the turn that it is sent in, a query is still canceled", async ({ db }) => {
+queryTest("a query that is aborted in the turn in which it is sent is canceled", async ({ db }) => {
   for (let n = 0; n < 5; n++) {
     const controller = new AbortController();
     const running = db.sql`SELECT pg_sleep(30)`.with({ signal: controller.signal }).then();
@@ -112,7 +112,7 @@ queryTest("a signal that never fires keeps no listener", async ({ db }) => {
   assert.equal(listeners, 0);
 });
 
-queryTest("options are checked", ({ db }) => {
+queryTest("query options are checked", ({ db }) => {
   const query = db.sql`SELECT 1`;
   for (
     const options of [

@@ -17,7 +17,7 @@ test("a transaction on a server that went silent ends soon after it is stopped",
   local.faults.reset();
 });
 
-test("a transaction that waits for another one's end stops when it is told to", async ({ settings }) => {
+test("a transaction that waits for another one stops on request", async ({ settings }) => {
   await using db = await connect(settings());
   const held = await db.pool.connect();
   await held.query("BEGIN");

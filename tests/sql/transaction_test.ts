@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Queryable, sql } from "../../mod.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
-queryTest("a transaction commits what it returns from, and rolls back what it throws from", async ({ db }) => {
+queryTest("a transaction commits when its function returns, and rolls back when it throws", async ({ db }) => {
   await db.sql`CREATE TABLE ledger (id int)`;
   assert.equal(
     await db.transaction(async (tx) => {
@@ -173,7 +173,7 @@ queryTest("two statements of one transaction at once run one after the other", a
   assert.deepEqual(values, [1, 2, 3, 4]);
 });
 
-queryTest("after a failure the transaction says why it takes nothing more", async ({ open }) => {
+queryTest("after a failure the transaction says why it refuses statements", async ({ open }) => {
   const db = await open({ max: 2 });
   await db.transaction(async (tx) => {
     await errorOf(tx.sql`SELECT 1 / 0`);
@@ -188,7 +188,7 @@ queryTest("after a failure the transaction says why it takes nothing more", asyn
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("what fails between savepoints does not end the transaction", async ({ db }) => {
+queryTest("a failure between savepoints does not end the transaction", async ({ db }) => {
   const value = await db.transaction(async (tx) => {
     await tx.sql`SAVEPOINT s`;
     await errorOf(tx.sql`SELECT 1 / 0`);
@@ -198,7 +198,7 @@ queryTest("what fails between savepoints does not end the transaction", async ({
   assert.equal(value, 5);
 });
 
-queryTest("stopping a nested transaction ends it alone", async ({ open }) => {
+queryTest("stopping a nested transaction ends only that one", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.sql`CREATE TABLE kept_rows (id int)`;
   await db.transaction(async () => {
@@ -266,7 +266,7 @@ queryTest("a transaction is neither left open nor ended from inside", async ({ o
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("isolation and read only", async ({ db }) => {
+queryTest("transaction() sets the isolation level and read only", async ({ db }) => {
   const level = await db.transaction((tx) => tx.sql`SHOW transaction_isolation`.value(), { isolation: "serializable" });
   assert.equal(level, "serializable");
   const error = await errorOf(db.transaction(async (tx) => await tx.sql`CREATE TABLE no (id int)`, { readOnly: true }));

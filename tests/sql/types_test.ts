@@ -108,7 +108,7 @@ queryTest("rows with arrays of enums can be loaded and written", async ({ db }) 
   await db.query("DROP TABLE moods; DROP TYPE mood");
 });
 
-queryTest("what goes in comes out", async ({ db }) => {
+queryTest("a bound value comes back unchanged", async ({ db }) => {
   const at = new Date("2026-02-03T04:05:06.789Z");
   const ancient = new Date("-000099-01-01T00:00:00Z");
   const row = await db.sql`SELECT ${at}::timestamptz AS at, ${[
@@ -141,7 +141,7 @@ queryTest("parsers are set per connection, by the names of types", async ({ open
   assert.equal(await usual.sql`SELECT 1.50`.value(), "1.50");
 });
 
-Deno.test("time stamps of every form", () => {
+Deno.test("timestamps of every form are read", () => {
   const parse = parserSource().getTypeParser(1184);
   const cases: [string, unknown][] = [
     ["1999-12-31 23:59:59+00", new Date("1999-12-31T23:59:59Z")],

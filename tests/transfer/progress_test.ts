@@ -11,7 +11,7 @@ function progress(more: Partial<Progress> = {}): Progress {
 
 const moved = { rows: 500, bytes: 20 * MB, rowsPerSecond: 250, bytesPerSecond: 10 * MB };
 
-Deno.test("progressText() says what is known, and guesses nothing else", () => {
+Deno.test("progressText() shows only what is known", () => {
   const cases: [Partial<Progress>, string][] = [
     [{}, "Pulling trips: 0 rows, 0 bytes, 2 s"],
     [moved, "Pulling trips: 500 rows, 20 MB, 2 s, 250 rows/s, 10 MB/s"],
@@ -48,7 +48,7 @@ Deno.test("partDone() is between 0 and 1 whatever was estimated", () => {
   for (const [more, expected] of cases) assert.equal(partDone(progress(more)), expected, JSON.stringify(more));
 });
 
-Deno.test("outcomeText() tells a whole transfer from a stopped one, with names made harmless", () => {
+Deno.test("outcomeText() tells a complete transfer from a stopped one, and escapes names", () => {
   const moving = { action: "Loading", name: "a\n\x1b[31m\u202eb" } as const;
   assert.equal(
     outcomeText(moving, progress({ ...moved, done: true })),
@@ -72,7 +72,7 @@ function rig(options: Partial<MeterOptions> = {}) {
   return { clock, seen, meter, [Symbol.dispose]: () => clock.uninstall() };
 }
 
-Deno.test("a meter shows nothing of what is over within a second", async () => {
+Deno.test("a meter shows nothing of a transfer that ends within a second", async () => {
   using r = rig();
   r.meter.add(10, 100);
   await r.clock.tickAsync(999);
@@ -82,7 +82,7 @@ Deno.test("a meter shows nothing of what is over within a second", async () => {
   assert.deepEqual(r.seen, []);
 });
 
-Deno.test("a meter shows a longer one at most four times a second, and how it ended once", async () => {
+Deno.test("a meter shows a longer transfer at most four times a second, and its end once", async () => {
   for (const whole of [true, false]) {
     using r = rig();
     for (let ms = 0; ms < 2000; ms++) {
@@ -99,7 +99,7 @@ Deno.test("a meter shows a longer one at most four times a second, and how it en
   }
 });
 
-Deno.test("a meter shows that something waits, and goes on when a view fails or dawdles", async () => {
+Deno.test("a meter shows that a transfer waits, and goes on when a view fails or is slow", async () => {
   using r = rig();
   await r.clock.tickAsync(3000);
   assert.ok(r.seen.length > 5 && r.seen.every((line) => line === "0"), String(r.seen));
@@ -121,7 +121,7 @@ Deno.test("a meter shows that something waits, and goes on when a view fails or 
   await broken[Symbol.asyncDispose]();
 });
 
-Deno.test("onProgress hears at most four times a second, and the end", async () => {
+Deno.test("onProgress is called at most four times a second, and at the end", async () => {
   const heard: Progress[] = [];
   using r = rig({ show: false, totalBytes: 4000, onProgress: (progress) => heard.push(progress) });
   for (let ms = 0; ms < 2000; ms++) {
@@ -146,7 +146,7 @@ Deno.test("onProgress hears at most four times a second, and the end", async () 
   assert.deepEqual(r.seen, []);
 });
 
-Deno.test("what onProgress throws is thrown where rows are counted", async () => {
+Deno.test("an error of onProgress is thrown where rows are counted", async () => {
   const own = new Error("mine");
   using r = rig({
     onProgress: () => {
@@ -160,7 +160,7 @@ Deno.test("what onProgress throws is thrown where rows are counted", async () =>
   await r.meter[Symbol.asyncDispose]();
 });
 
-Deno.test("what onProgress rejects with is thrown by what comes next: a count, or the end", async () => {
+Deno.test("a rejection of onProgress is thrown by the next count, or at the end", async () => {
   const own = new Error("mine");
   for (const next of ["count", "end", "none"]) {
     using r = rig({ onProgress: () => Promise.reject(own) });
@@ -173,7 +173,7 @@ Deno.test("what onProgress rejects with is thrown by what comes next: a count, o
   }
 });
 
-Deno.test("the end waits until onProgress has heard it, and of a slow one no second call is made meanwhile", async () => {
+Deno.test("the end waits for onProgress, which is not called again before it has settled", async () => {
   const heard: string[] = [];
   using r = rig({
     onProgress: async ({ rows, done }) => {
@@ -194,7 +194,7 @@ Deno.test("the end waits until onProgress has heard it, and of a slow one no sec
   await r.meter[Symbol.asyncDispose]();
 });
 
-Deno.test("a total is asked for once, after the first second, and may fail or come late", async () => {
+Deno.test("the total is requested once, after the first second, and may fail or arrive late", async () => {
   let asked = 0;
   using r = rig({
     totalRows: async () => {
@@ -232,7 +232,7 @@ function startable(options: Partial<MeterOptions>) {
   return { seen, meter, [Symbol.dispose]() {} };
 }
 
-Deno.test("terminalView() keeps to one line and leaves none", async () => {
+Deno.test("terminalView() uses one line, and erases it", async () => {
   const written: string[] = [];
   const terminal = { write: (text: string) => Promise.resolve(void written.push(text)), columns: () => 30 };
   const view = terminalView({ action: "Pulling", name: "東京 trips" }, terminal);

@@ -28,6 +28,8 @@ import { LakebaseError } from "../../core/errors.ts";
 import { fieldsOf } from "../../sql/result.ts";
 import { type Batch, type BatchColumn, type ColumnData, type ColumnType, words } from "./batch.ts";
 
+import { DAY_MICROSECONDS } from "./value.ts";
+
 /** The names of Arrow's extension types. */
 const EXTENSIONS: Partial<Record<ColumnType["kind"], string>> = { uuid: "arrow.uuid" };
 
@@ -115,7 +117,6 @@ function arrowData(column: ColumnData, type: DataType): Data {
 }
 
 /** The time 24:00:00, which Postgres accepts; Arrow and Parquet do not. */
-const DAY_MICROSECONDS = 86_400_000_000;
 const DAY_LOW = DAY_MICROSECONDS | 0;
 const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
 

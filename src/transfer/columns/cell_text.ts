@@ -1,27 +1,24 @@
 import { Buffer } from "node:buffer";
 import { arrayText } from "../../sql/parameter.ts";
-import type { CopyBytes } from "../copy/text_writer.ts";
+import type { CopyByteWriter } from "../copy/text_writer.ts";
 import type { ColumnData } from "./batch.ts";
-import { dateText, isSet, timestampText, valueReader } from "./value.ts";
+import { dateText, DAY_MICROSECONDS, GREATEST_TIME, isSet, LEAST_TIME, timestampText, valueReader } from "./value.ts";
 
 /** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
 export type CellText = (row: number) => string | null;
-
-const GREATEST_TIME = 2n ** 63n - 1n;
-const LEAST_TIME = -(2n ** 63n);
 
 /** Keeps a byte order mark, since it is part of the text. */
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Writes a column's values to COPY, with all their digits. */
-export function cellWriter(data: ColumnData): (row: number, out: CopyBytes) => void {
+export function cellWriter(data: ColumnData): (row: number, out: CopyByteWriter) => void {
   const { nullBitmap } = data;
   const write = presentWriter(data);
   if (nullBitmap === undefined) return write;
   return (row, out) => isSet(nullBitmap, row) ? write(row, out) : out.plain("\\N");
 }
 
-function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void {
+function presentWriter(data: ColumnData): (row: number, out: CopyByteWriter) => void {
   const { type, values, offsets } = data;
   switch (type.kind) {
     case "text":
@@ -51,7 +48,7 @@ function presentWriter(data: ColumnData): (row: number, out: CopyBytes) => void 
   }
 }
 
-type CellWriter = (row: number, out: CopyBytes) => void;
+type CellWriter = (row: number, out: CopyByteWriter) => void;
 
 /** Writes values of 64 and 128 bits. Most fit into a number, which is several times as fast as a bigint. */
 function longWriter(
@@ -70,8 +67,6 @@ function longWriter(
     else out.plain(text(row));
   };
 }
-
-const DAY_MICROSECONDS = 86_400_000_000;
 
 /** Writes timestamps. From 1970 to 2255, it keeps the text of the last date, since rows of one day often follow each other. */
 function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) => string): CellWriter {

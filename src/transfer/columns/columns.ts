@@ -2,8 +2,8 @@ import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { late } from "../../core/late.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
-import { drawResult, type Origin, SHOWN_ROWS } from "../../draw/result.ts";
+import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import type { Field } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
@@ -29,7 +29,7 @@ export interface ColumnsParts {
   /** Milliseconds from sending the query to its last row. */
   elapsed: number;
   /** The connection and the transaction in which the rows were read. */
-  origin: Origin;
+  origin: ResultOrigin;
   /** Finds the connection on which `load()` runs. */
   find: FindSession;
   /** Gives the readers of columns whose values say more than their storage. By default there are none. */
@@ -54,7 +54,7 @@ export const BATCH: unique symbol = Symbol("lakebase.batch");
  * assert.equal(half.get(999), 500);
  * ```
  */
-export class Columns implements Iterable<Column> {
+export class Columns extends Drawing implements Iterable<Column> {
   /** The number of rows. */
   readonly length: number;
   /** The columns' names and types, in order, as in a result. */
@@ -63,11 +63,12 @@ export class Columns implements Iterable<Column> {
   readonly elapsed: number;
   readonly #batch: Batch;
   readonly #find: FindSession;
-  readonly #origin: Origin;
+  readonly #origin: ResultOrigin;
   readonly #columns: Map<string, Column>;
 
   /** Called by `columns()`. */
   constructor({ batch, fields, elapsed, origin, find, reader }: ColumnsParts) {
+    super();
     this.length = batch.rows;
     this.fields = fields;
     this.elapsed = elapsed;
@@ -172,17 +173,8 @@ export class Columns implements Iterable<Column> {
     return await loadTable(this.#find, table, this, options);
   }
 
-  /** What a notebook shows: the first rows as a table. */
-  [DISPLAY](): Bundle {
-    return holdIdle(this.#draw());
-  }
-
-  /** The text that `console.log` prints. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.#draw()["text/plain"]!;
-  }
-
-  #draw(): Bundle {
+  /** @internal */
+  override [DRAW](): Bundle {
     const { fields, elapsed, length: rowCount } = this;
     const about = {
       fields,

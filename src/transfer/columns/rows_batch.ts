@@ -5,12 +5,12 @@ import { BINARY_HEADER, BINARY_TRAILER } from "../copy/messages.ts";
 import { valueText } from "../load/value.ts";
 import { type Batch, type BatchColumn, type ColumnType, columnType } from "./batch.ts";
 import { BatchDecoder } from "./binary/decoder.ts";
+import { EPOCH_DAYS } from "./binary/storage.ts";
 
 /** About how many bytes the decoder gets at once. */
 const BLOCK = 262_144;
 /** Microseconds from 1970, the epoch of a column, to 2000, the epoch of Postgres. */
 const EPOCH = 946_684_800_000_000n;
-const EPOCH_DAYS = 10_957;
 const MOMENT =
   /^(\d{4,})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?( BC)?$/;
 const TIME = /^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/;

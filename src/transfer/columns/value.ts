@@ -6,8 +6,9 @@ export type ValueReader = (row: number) => unknown;
 
 const GREATEST_DAY = 2 ** 31 - 1;
 const LEAST_DAY = -(2 ** 31);
-const GREATEST_TIME = 2n ** 63n - 1n;
-const LEAST_TIME = -(2n ** 63n);
+/** What stands for the infinite timestamps. */
+export const GREATEST_TIME = 2n ** 63n - 1n;
+export const LEAST_TIME = -(2n ** 63n);
 
 /** Reads a column's values as the JavaScript values that `await sql` gives with the default parsers. */
 export function valueReader(data: ColumnData): ValueReader {
@@ -184,7 +185,8 @@ function nearest(decimals: readonly number[], size: number): number {
 /** Days from March 1 of the year 0 to 1970-01-01. Counting from March 1 keeps the leap day at the end of a year. */
 const DAYS_TO_1970 = 719_468;
 const DAYS_IN_400_YEARS = 146_097;
-const DAY_MICROSECONDS = 86_400_000_000;
+/** The microseconds of a day, which are also the time 24:00:00. */
+export const DAY_MICROSECONDS = 86_400_000_000;
 
 /** A calendar day. Year 0 is 1 BC, since Postgres has no year 0; `text` has no BC. */
 interface Day {

@@ -70,7 +70,7 @@ async function feed(
     return { error };
   }
   // Not awaited, because a source that does not respond must not hold up the server's answer.
-  Promise.resolve(iterator.return?.()).catch(() => {});
+  Promise.resolve(iterator.return?.()).catch(() => {}); // all rows are sent
   return undefined;
 }
 
@@ -92,7 +92,7 @@ class CopyIn extends Exchange {
   }
 
   /**
-   * The outcome of some work, or `undefined` as soon as the server has ended the copy. One piece of work at a time.
+   * Waits for some work, or until the server has ended the COPY: then gives `undefined`. Waits for one piece of work at a time.
    *
    * `Promise.race` with a promise that lives as long as the copy would keep every chunk for as long.
    */
@@ -116,14 +116,14 @@ class CopyIn extends Exchange {
     }
   }
 
-  /** Says that this was all. */
+  /** Tells the server that all bytes were sent. */
   finishSending(): void {
     if (this.over) return;
     this.#state = "sent";
     this.#socket.write(Buffer.from([0x63, 0, 0, 0, 4])); // CopyDone
   }
 
-  /** Has the server forget what it was sent. */
+  /** Makes the server drop what it was sent. */
   fail(reason: string): void {
     const sending = this.#state === "sending";
     if (!this.over) this.#state = "sent";
@@ -131,7 +131,7 @@ class CopyIn extends Exchange {
     this.#onEnd();
   }
 
-  /** The server has ended it. */
+  /** Notes that the server has ended the COPY. */
   end(): void {
     this.#state = "over";
     this.#ready.resolve();

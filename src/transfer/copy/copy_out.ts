@@ -65,7 +65,7 @@ async function* run(
     yield END_OF_COPY;
   } finally {
     if (!copy.over) leaving.abort();
-    await finished.catch(() => {});
+    await finished.catch(() => {}); // the loop above has thrown it, or its reader has left
     stopped.removeEventListener("abort", discard);
     copy.detach();
   }
@@ -75,14 +75,14 @@ async function* run(
 const MAX_WAITING_BYTES = 1_048_576;
 
 /**
- * How long rows wait for more of them. The server sends some 8 kB at a time; to handle each by itself would take several times
- * as long as all that is done with its rows.
+ * How long rows wait for more rows. The server sends about 8 kB at a time, and handling each piece by itself would take several
+ * times as long as the other work on its rows.
  */
 const CHUNK_DELAY_MS = 5;
 
 const TYPES = parserSource();
 
-/** The exchange of COPYs. While the rows come, what the socket brings goes past the driver's parser. */
+/** The exchange of COPYs. While the rows arrive, the bytes of the socket bypass the driver's parser. */
 export class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
   /** The COPYs with rows that wait to be taken. The rows of the last one are arriving. */
@@ -92,10 +92,10 @@ export class CopyOut extends Exchange {
   /** Whether the next COPY was sent already. */
   #ahead = false;
   #data: TakenData | undefined;
-  #attached = false;
-  #held = false;
-  #discarding = false;
-  #over = false;
+  /** Whether the rows are kept, are dropped because nobody takes them, or have all arrived. */
+  #state: "copying" | "discarding" | "over" = "copying";
+  /** Who has the socket: the driver's parser; or this exchange, which reads from it or lets the server wait. */
+  #socketState: "parser" | "reading" | "held" = "parser";
   #wake: (() => void) | undefined;
   /** Whether rows have waited long enough to be taken in a chunk that is not full. */
   #due = false;
@@ -110,17 +110,17 @@ export class CopyOut extends Exchange {
 
   /** Whether the server has ended the last COPY. */
   get over(): boolean {
-    return this.#over;
+    return this.#state === "over";
   }
 
   /** The next rows; `undefined` after the last ones, or after a failure. */
   async next(): Promise<CopyItem | undefined> {
     for (;;) {
       const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
-      const ended = this.#over || first.ended;
+      const ended = this.over || first.ended;
       const chunk = first.take(this.#due || ended);
       this.#due = false;
-      if (this.#held && this.#waiting < MAX_WAITING_BYTES) this.#release();
+      if (this.#waiting < MAX_WAITING_BYTES) this.#release();
       if (chunk !== undefined) return chunk;
       if (following !== undefined) {
         this.#copies.shift();
@@ -133,7 +133,7 @@ export class CopyOut extends Exchange {
 
   /** Ends the exchange: no more bytes arrive. */
   end(): void {
-    this.#over = true;
+    this.#state = "over";
     this.#end = undefined;
     clearTimeout(this.#timer);
     this.#call();
@@ -141,21 +141,21 @@ export class CopyOut extends Exchange {
 
   /** Drops the rows that still arrive, so that the end of the COPY can arrive. */
   discard(): void {
-    this.#discarding = true;
-    if (this.#held) this.#release();
+    if (this.#state === "copying") this.#state = "discarding";
+    this.#release();
   }
 
   /** Gives the socket back to the driver's parser. */
   detach(): void {
-    if (!this.#attached) return;
-    this.#attached = false;
+    if (this.#socketState === "parser") return;
     this.#data?.giveBack();
-    if (this.#held) this.#release();
+    this.#release();
+    this.#socketState = "parser";
   }
 
   protected override send(): void {
     this.#data = takeData(this.#socket, (bytes) => this.#take(bytes));
-    this.#attached = true;
+    this.#socketState = "reading";
     this.#send();
     this.#ahead = this.#send();
   }
@@ -187,14 +187,14 @@ export class CopyOut extends Exchange {
     this.#copies.push(new CopyMessages({ beside: (message) => this.#pass(message), rest }));
   }
 
-  /** Reads the bytes behind the last row of a COPY. */
+  /** Reads the bytes after the last row of a COPY. */
   #finishCopy(bytes: Buffer): void {
     const outcome = this.#end === undefined ? { rest: bytes } : this.#end.push(bytes);
     if (outcome === undefined) return;
     this.#end = undefined;
     if ("next" in outcome) {
       this.#begin();
-      this.#ahead = !this.#discarding && this.#send();
+      this.#ahead = this.#state === "copying" && this.#send();
       return this.#current.push(outcome.next);
     }
     this.detach();
@@ -209,11 +209,11 @@ export class CopyOut extends Exchange {
       this.#socket.destroy(error as Error); // what follows can't be understood any more
       return;
     }
-    if (this.#discarding) {
+    if (this.#state === "discarding") {
       this.#copies.forEach((copy) => {
         while (copy.take() !== undefined);
       });
-    } else if (this.#attached && !this.#held && this.#waiting >= MAX_WAITING_BYTES) this.#hold();
+    } else if (this.#waiting >= MAX_WAITING_BYTES) this.#hold();
     if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#call();
     else this.#timer ??= setTimeout(() => this.#takePartial(), CHUNK_DELAY_MS);
   }
@@ -225,12 +225,14 @@ export class CopyOut extends Exchange {
   }
 
   #hold(): void {
-    this.#held = true;
+    if (this.#socketState !== "reading") return;
+    this.#socketState = "held";
     holdReading(this.#socket);
   }
 
   #release(): void {
-    this.#held = false;
+    if (this.#socketState !== "held") return;
+    this.#socketState = "reading";
     resumeReading(this.#socket);
   }
 
@@ -244,7 +246,7 @@ export class CopyOut extends Exchange {
   }
 }
 
-/** The outcome of a COPY behind which another one was sent. */
+/** The outcome of a COPY after which another one was sent. */
 export type CopyOutcome =
   /** It has ended, and these are the first bytes of the answer to the next one. */
   | { next: Buffer }
@@ -266,7 +268,7 @@ export class CopyEnd {
   #readies = 0;
 
   /**
-   * Reads bytes. The first ones begin with the message behind the last row.
+   * Reads bytes. The first ones begin with the message after the last row.
    *
    * @returns The outcome, once it is known.
    */

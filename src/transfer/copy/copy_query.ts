@@ -2,11 +2,10 @@
 import pg from "npm:pg@8.23.1";
 import { suggestName } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
+import { quoteName } from "../../core/sql_text.ts";
 import { outputSql } from "../../catalog/source.ts";
-import { fieldsOf } from "../../sql/result.ts";
+import { keysOf } from "../../sql/result.ts";
 import { BUILT_IN, isBuiltIn } from "../../core/type_names.ts";
-import type { PullFormat } from "../formats/file_format.ts";
-import { badPullOption, type PullOptions } from "../pull/options.ts";
 import type { CopyColumn, CopySource } from "./source.ts";
 
 /** The format in which the server writes the rows. */
@@ -26,16 +25,6 @@ export interface CopyFormat {
   partitions?: readonly number[] | undefined;
 }
 
-/** The format in which the server writes rows for a file of a format. */
-export function copyFormat(
-  format: PullFormat,
-  { header = true, delimiter, nullText }: Pick<PullOptions, "header" | "delimiter" | "nullText">,
-): CopyFormat {
-  if (format === "csv") return { format, header, delimiter, nullText };
-  if (format === "tsv") return { format: "text", header, delimiter, nullText };
-  return { format: format === "ndjson" ? "json" : "binary" };
-}
-
 /** The `COPY ... TO STDOUT` of a source. */
 export function copyText(source: CopySource, options: CopyFormat): string {
   return `COPY ${copied(source, options)} TO STDOUT (${settings(options).join(", ")})`;
@@ -49,7 +38,7 @@ export function copyText(source: CopySource, options: CopyFormat): string {
  */
 export function chooseColumns(source: CopySource, names: readonly string[] | undefined): CopySource {
   if (names === undefined) return source;
-  const keys = keysOf(source.columns);
+  const keys = keysOf(source.columns.map(({ name }) => name));
   const columns = names.map((name) => {
     const column = source.columns[keys.indexOf(name)];
     if (column === undefined) throw noColumn(name, keys);
@@ -58,48 +47,19 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
   return { ...source, columns };
 }
 
-/**
- * Takes away the columns that name partitions, and returns their numbers.
- *
- * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist, or if no other column is left.
- */
-export function partitionColumns(
-  source: CopySource,
-  names: readonly string[] | undefined,
-): { source: CopySource; partitions: number[] } {
-  if (names === undefined) return { source, partitions: [] };
-  const keys = keysOf(source.columns);
-  const found = names.map((name) => {
-    if (keys.includes(name)) return keys.indexOf(name);
-    throw badPullOption(
-      `${optionName("partitionBy")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
-    );
-  });
-  const columns = source.columns.filter((_, index) => !found.includes(index));
-  if (columns.length === 0) {
-    throw badPullOption(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
-  }
-  return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
-}
-
-/** The names of columns, each different: of two with one name the second becomes `name_2`. */
-export function keysOf(columns: readonly Pick<CopyColumn, "name" | "oid">[]): string[] {
-  return fieldsOf(columns.map(({ name, oid }) => ({ name, dataTypeID: oid }))).map(({ key }) => key);
-}
-
 function copied(source: CopySource, { format, partitions = [] }: CopyFormat): string {
   const { text, table, columns, width, renamed, writes } = source;
   const whole = columns.length === width && columns.every(({ place }, index) => place === index + 1);
   const values = columns.map((column) => value(column, format));
   const rewritten = partitions.length > 0 || values.some((text, index) => text !== plainValue(columns[index]!));
   if (table !== undefined && !rewritten) {
-    return whole ? table : `${table} (${columns.map(({ name }) => quoted(name)).join(", ")})`;
+    return whole ? table : `${table} (${columns.map(({ name }) => quoteName(name)).join(", ")})`;
   }
   if (whole && !renamed && !rewritten) return `(${text}\n)`;
   const names = width === 0 ? "" : `(${Array.from({ length: width }, (_, index) => `c${index + 1}`).join(", ")})`;
   // A statement that writes is allowed in WITH, but not in FROM.
   const [before, from] = writes ? [`WITH q${names} AS (\n${text}\n) `, "q"] : ["", `(\n${text}\n) AS q${names}`];
-  const list = columns.map(({ name }, index) => `${values[index]} AS ${quoted(name)}`).join(", ");
+  const list = columns.map(({ name }, index) => `${values[index]} AS ${quoteName(name)}`).join(", ");
   if (partitions.length === 0) return `(${before}SELECT ${list} FROM ${from})`;
   return `(${before}SELECT ${partitionText(partitions)} AS partition, ${list} FROM ${from} ORDER BY 1)`;
 }
@@ -127,8 +87,8 @@ function value(column: CopyColumn, format: CopyFormat["format"]): string {
 }
 
 /**
- * What the server writes of a value that becomes JSON: its text, where little is left to do to make JSON of that, else the
- * JSON that the server makes of it.
+ * The form in which the server writes a value that becomes JSON: its text, if the client can easily make JSON of the text, else
+ * JSON.
  */
 export type JsonForm = "number" | "boolean" | "text" | "json";
 
@@ -150,10 +110,6 @@ function settings({ format, header = false, delimiter, nullText }: CopyFormat): 
     ...(delimiter === undefined ? [] : [`DELIMITER ${pg.escapeLiteral(delimiter).trim()}`]),
     ...(nullText === undefined ? [] : [`NULL ${pg.escapeLiteral(nullText).trim()}`]),
   ];
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 function noColumn(name: string, names: readonly string[]): LakebaseError {

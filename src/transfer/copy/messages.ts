@@ -187,7 +187,7 @@ export const BINARY_TRAILER: Chunk = { bytes: Uint8Array.of(0xff, 0xff), rows: 1
  * message of its own.
  * @param headed Whether the header of the first COPY is kept.
  */
-export async function* withoutFrames(
+export async function* withoutFraming(
   chunks: AsyncIterable<CopyItem>,
   headed: boolean,
 ): AsyncGenerator<CopyItem, void, void> {

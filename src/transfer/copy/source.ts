@@ -1,6 +1,15 @@
 import { nameOf, onlyReading, readings } from "../../catalog/names.ts";
-import { expectTable, KIND, kindIs, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
-import { describedColumns, TABLE_COLUMNS, type TableColumns } from "../../catalog/table_columns.ts";
+import {
+  describedColumns,
+  expectTable,
+  KIND,
+  kindIs,
+  NAMED,
+  queryCatalog,
+  type Relation,
+  TABLE_COLUMNS,
+  type TableColumns,
+} from "../../catalog/relation.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { firstWord } from "../../core/sql_text.ts";
 import { type DescribedField, Description } from "../../sql/description.ts";
@@ -154,7 +163,10 @@ export async function describeSource(
 
 function placed(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {
   const columns = fields.map(({ name, dataTypeID: oid, dataTypeModifier: modifier }, index) => ({
-    ...{ name, oid, modifier, place: index + 1 },
+    name,
+    oid,
+    modifier,
+    place: index + 1,
     ...columnType(oid, modifier),
   }));
   return { columns, width: columns.length };

@@ -1,12 +1,11 @@
+import { type RefuseCell, RowBuffer, SPARE } from "./row_buffer.ts";
+
 /** About how many characters are encoded at once. */
 const BATCH_CHARACTERS = 65_536;
 
 const SPECIAL = /[\\\t\n\r]/;
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 const UTF8_TEXT = new TextEncoder();
-
-/** Makes the error for a value that can't be written. Rows count from 1, columns from 0. */
-export type RefuseCell = (row: number, column: number, state: string) => Error;
 
 /** Writes rows in COPY's text format; see "Text Format" of COPY in PostgreSQL's documentation. */
 export class CopyTextWriter {
@@ -69,8 +68,6 @@ function escape(text: string): string {
 
 /** About how many bytes are taken at once. */
 const BATCH_BYTES = 65_536;
-/** Extra bytes of the buffer for the row that exceeds the batch; a longer row makes the buffer grow. */
-const SPARE = 16_384;
 
 const TAB = 0x09;
 const NEW_LINE = 0x0a;
@@ -90,20 +87,10 @@ const MOST_TIME = 16;
 const UTF8 = new TextEncoder();
 
 /** Writes rows in COPY's text format into bytes. For values that are bytes already, this is faster than using strings. */
-export class CopyBytes {
-  /** The rows so far. */
-  rows = 0;
-  #bytes: Uint8Array;
-  #at = 0;
-  #column = 0;
-  readonly #refuse: RefuseCell;
-  readonly #size: number;
-
+export class CopyByteWriter extends RowBuffer {
   /** @param size About how many bytes are taken at once. */
   constructor(refuse: RefuseCell, size = BATCH_BYTES) {
-    this.#refuse = refuse;
-    this.#size = size;
-    this.#bytes = new Uint8Array(size + SPARE);
+    super(refuse, size);
   }
 
   /** Adds the row's next value, which has only ASCII characters that COPY does not escape. */
@@ -115,13 +102,13 @@ export class CopyBytes {
   /** Adds the row's next value: a safe integer, with a point before its last `scale` digits. */
   number(value: number, scale = 0): void {
     this.#begin(MOST_DIGITS + scale);
-    const bytes = this.#bytes;
-    if (value < 0) bytes[this.#at++] = MINUS;
+    const bytes = this.buffer;
+    if (value < 0) bytes[this.at++] = MINUS;
     let left = Math.abs(value);
     let length = scale + 1;
     for (let above = 10 ** length; left >= above; above *= 10) length++;
-    let at = this.#at + length + (scale > 0 ? 1 : 0);
-    this.#at = at;
+    let at = this.at + length + (scale > 0 ? 1 : 0);
+    this.at = at;
     for (let digit = 0; digit < length; digit++) {
       if (digit === scale && scale > 0) bytes[--at] = POINT;
       const next = left < 2 ** 31 ? (left / 10) | 0 : Math.floor(left / 10);
@@ -140,8 +127,8 @@ export class CopyBytes {
   moment(day: string, time: number, zone: string): void {
     this.#begin(day.length + MOST_TIME + zone.length);
     this.#characters(day);
-    const bytes = this.#bytes;
-    let at = this.#at;
+    const bytes = this.buffer;
+    let at = this.at;
     const two = (number: number) => {
       const tens = (number / 10) | 0;
       bytes[at++] = ZERO + tens;
@@ -165,7 +152,7 @@ export class CopyBytes {
       two((low / 100) | 0);
       two(low % 100);
     }
-    this.#at = at;
+    this.at = at;
     this.#characters(zone);
   }
 
@@ -179,64 +166,39 @@ export class CopyBytes {
   utf8(from: Uint8Array, start: number, end: number): void {
     const length = end - start;
     this.#begin(length > SPARE ? length + specials(from, start, end) : length * 2);
-    const bytes = this.#bytes;
-    let at = this.#at;
+    const bytes = this.buffer;
+    let at = this.at;
     for (let index = start; index < end; index++) {
       const byte = from[index]!;
       if (byte > RETURN && byte !== BACK_SLASH) bytes[at++] = byte;
-      else if (byte === 0) throw this.#zero();
+      else if (byte === 0) throw this.zeroCharacter();
       else {
         const letter = letterOf(byte);
         if (letter !== 0) bytes[at++] = BACK_SLASH;
         bytes[at++] = letter === 0 ? byte : letter;
       }
     }
-    this.#at = at;
+    this.at = at;
   }
 
   /** Ends the row. */
   endRow(): void {
-    this.#reserve(1);
-    this.#bytes[this.#at++] = NEW_LINE;
-    this.#column = 0;
+    this.reserve(1);
+    this.buffer[this.at++] = NEW_LINE;
+    this.column = 0;
     this.rows++;
   }
 
-  /** Whether there are enough bytes to take. */
-  get full(): boolean {
-    return this.#at >= this.#size;
-  }
-
-  /** Gives the rows since the last call. */
-  take(): Uint8Array {
-    const taken = this.#bytes.subarray(0, this.#at);
-    this.#bytes = new Uint8Array(this.#size + SPARE); // the caller still uses the old bytes
-    this.#at = 0;
-    return taken;
-  }
-
   #characters(text: string): void {
-    const bytes = this.#bytes;
-    let at = this.#at;
+    const bytes = this.buffer;
+    let at = this.at;
     for (let index = 0; index < text.length; index++) bytes[at++] = text.charCodeAt(index);
-    this.#at = at;
+    this.at = at;
   }
 
   #begin(length: number): void {
-    this.#reserve(length + 1);
-    if (this.#column++ > 0) this.#bytes[this.#at++] = TAB;
-  }
-
-  #reserve(length: number): void {
-    if (this.#at + length <= this.#bytes.length) return;
-    const more = new Uint8Array(this.#at + length + SPARE);
-    more.set(this.#bytes.subarray(0, this.#at));
-    this.#bytes = more;
-  }
-
-  #zero(): Error {
-    const state = "has a zero character, which Postgres can't store in text";
-    return this.#refuse(this.rows + 1, this.#column - 1, state);
+    this.reserve(length + 1);
+    if (this.column++ > 0) this.buffer[this.at++] = TAB;
   }
 }
 

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { LakebaseError } from "../../core/errors.ts";
 import type { StoredRanges } from "../../core/file_store.ts";
-import { workerUrl } from "../../core/worker_url.ts";
+import { workerUrl } from "../../core/late.ts";
 import type { CopyChoice, CopyRows } from "./copy_rows.ts";
 import { type FileColumn, fileName, unreadable } from "./file_rows.ts";
 
@@ -157,7 +157,7 @@ class ColumnarReader implements ColumnarFile {
   #closeSource(): void {
     if (typeof this.#source === "string") return;
     const closing = "ranges" in this.#source ? this.#source.ranges.close() : this.#source.return?.();
-    closing?.catch(() => {});
+    closing?.catch(() => {}); // nobody needs more of the source
   }
 
   async *#rows(ahead: Promise<FromReader>[]): AsyncGenerator<CopyRows, void, void> {

@@ -1,9 +1,8 @@
 import { parentPort } from "node:worker_threads";
 import { boundLists } from "./arrow/open.ts";
-import { BlockFile } from "./block_file.ts";
 import type { FromReader, ToReader } from "./columnar_reader.ts";
 import { type CopyRows, copyRows } from "./copy_rows.ts";
-import { fileName, type FileRows, unreadable } from "./file_rows.ts";
+import { BlockFile, fileName, type FileRows, unreadable } from "./file_rows.ts";
 
 boundLists();
 

@@ -2,8 +2,9 @@ import { optionText } from "../../core/errors.ts";
 import { cellText, cellWriter } from "../columns/cell_text.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
 import { cellEncoder } from "../columns/binary/encoder.ts";
-import { CopyBinary } from "../copy/binary_writer.ts";
-import { CopyBytes, type RefuseCell } from "../copy/text_writer.ts";
+import { CopyBinaryWriter } from "../copy/binary_writer.ts";
+import type { RefuseCell } from "../copy/row_buffer.ts";
+import { CopyByteWriter } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
 
 /** The columns of a file that are sent to the server. */
@@ -11,7 +12,7 @@ export interface CopyChoice {
   /** The name of the file or stream in error messages. */
   name: string;
   /** The columns to send, in the order of the COPY. */
-  columns: readonly CopyColumn[];
+  columns: readonly SentColumn[];
   /** The oids of the columns' types in the table, to send the rows in COPY's binary format; absent for its text format. */
   binary?: readonly number[] | undefined;
   /** Columns that must have the same value in every row: the value in the name of the file's folder. */
@@ -19,7 +20,7 @@ export interface CopyChoice {
 }
 
 /** A column that is sent to the server. */
-export interface CopyColumn {
+export interface SentColumn {
   /** The column's position in the file, starting at 0. */
   index: number;
   /** The column's name in the table. */
@@ -56,8 +57,8 @@ export async function* copyRows(
   const refuseCell: RefuseCell = (row, column, state) => refuse(`${cell(row, columns[column]!.name)} ${state}`);
   const chosen = (batch: Batch) => columns.map((column) => columnOf(batch.columns[at(column.index)]!, column));
   const out = binary === undefined
-    ? textRows(new CopyBytes(refuseCell, CHUNK_BYTES))
-    : binaryRows(new CopyBinary(refuseCell, columns.length, CHUNK_BYTES), binary);
+    ? textRows(new CopyByteWriter(refuseCell, CHUNK_BYTES))
+    : binaryRows(new CopyBinaryWriter(refuseCell, columns.length, CHUNK_BYTES), binary);
   let taken = 0;
   const take = () => {
     const rows = out.to.rows - taken;
@@ -86,11 +87,11 @@ export async function* copyRows(
 
 /** A writer of rows, and the functions that write a row's values. */
 interface RowWriter {
-  to: Pick<CopyBytes, "rows" | "full" | "endRow" | "take">;
+  to: Pick<CopyByteWriter, "rows" | "full" | "endRow" | "take">;
   writers(columns: readonly ColumnData[]): ((row: number) => void)[];
 }
 
-function textRows(to: CopyBytes): RowWriter {
+function textRows(to: CopyByteWriter): RowWriter {
   return {
     to,
     writers: (columns) =>
@@ -101,7 +102,7 @@ function textRows(to: CopyBytes): RowWriter {
   };
 }
 
-function binaryRows(to: CopyBinary, oids: readonly number[]): RowWriter {
+function binaryRows(to: CopyBinaryWriter, oids: readonly number[]): RowWriter {
   return {
     to,
     writers: (columns) =>
@@ -112,7 +113,7 @@ function binaryRows(to: CopyBinary, oids: readonly number[]): RowWriter {
   };
 }
 
-function columnOf(data: ColumnData, { bytesAsText }: CopyColumn): ColumnData {
+function columnOf(data: ColumnData, { bytesAsText }: SentColumn): ColumnData {
   return bytesAsText && data.type.kind === "binary" ? { ...data, type: { kind: "text" } } : data;
 }
 

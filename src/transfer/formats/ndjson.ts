@@ -1,5 +1,6 @@
 import { LakebaseError } from "../../core/errors.ts";
-import { type JsonForm, jsonForm, keysOf } from "../copy/copy_query.ts";
+import { keysOf } from "../../sql/result.ts";
+import { type JsonForm, jsonForm } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
 import type { BatchColumn } from "../columns/batch.ts";
 import type { Encode } from "./encode.ts";
@@ -53,7 +54,9 @@ class JsonLines {
 
   constructor(columns: readonly BatchColumn[]) {
     this.#forms = columns.map(({ oid }) => jsonForm(oid));
-    this.#prefixes = keysOf(columns).map((key, index) => codes(`${index === 0 ? "{" : ","}${JSON.stringify(key)}:`));
+    this.#prefixes = keysOf(columns.map(({ name }) => name)).map((key, index) =>
+      codes(`${index === 0 ? "{" : ","}${JSON.stringify(key)}:`)
+    );
     const prefixes = this.#prefixes.reduce((sum, { length }) => sum + length, 1);
     this.#rowGrowth = prefixes + columns.length * VALUE_GROWTH + END_OF_ROW.length;
   }

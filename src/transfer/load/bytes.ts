@@ -106,7 +106,7 @@ function gunzip(
   packed: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   chunkSize: number,
 ): AsyncIterable<Uint8Array> {
-  return pipeline(NodeReadable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {});
+  return pipeline(NodeReadable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {}); // the reader gets the error
 }
 
 async function* orDamaged(

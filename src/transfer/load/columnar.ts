@@ -2,10 +2,10 @@ import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
 import type { ArrowRows } from "../../sql/fragment.ts";
 import { hasBinaryForm } from "../columns/binary/encoder.ts";
-import { BINARY_HEADER } from "../copy/binary_writer.ts";
+import { BINARY_HEADER } from "../copy/messages.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";
-import { type CopyChoice, type CopyColumn, type CopyRows, copyRows } from "../formats/copy_rows.ts";
+import { type CopyChoice, type CopyRows, copyRows, type SentColumn } from "../formats/copy_rows.ts";
 import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
@@ -183,7 +183,7 @@ class Columnar implements Incoming {
   }
 
   /** Whether every value can be sent in binary. The partitions of a dataset are put before each row as text. */
-  #isBinary(targets: readonly CopyColumn[], columns: readonly LoadColumn[]): boolean {
+  #isBinary(targets: readonly SentColumn[], columns: readonly LoadColumn[]): boolean {
     const own = this.#file.columns;
     const partitions = [...this.#options.expected?.keys() ?? []];
     return targets.length > 0 && partitions.every((name) => own.some((column) => column.name === name)) &&

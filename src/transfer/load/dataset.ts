@@ -190,7 +190,7 @@ class Dataset implements Incoming {
       }
       await this.#expectSameFiles();
     } finally {
-      await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {});
+      await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {}); // it was not opened
     }
   }
 

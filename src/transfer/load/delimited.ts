@@ -1,23 +1,21 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
-import { badFile, type LoadBytes, untilBytes } from "./bytes.ts";
+import { badFile, type LoadBytes } from "./bytes.ts";
 import type { FileType } from "./dataset_columns.ts";
 import { RewrittenRecords, withPoint } from "./delimited_records.ts";
 import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
 import {
-  type Dialect,
-  type DialectGuess,
-  type FileRecord,
-  isPlain,
-  RecordEnds,
-  records,
-  sniffDialect,
-  usualDialect,
-} from "./dialect.ts";
+  BYTE_ORDER_MARK,
+  type DelimitedText,
+  dialectOf,
+  openText,
+  SAMPLE_RECORDS,
+  uncommented,
+} from "./delimited_text.ts";
+import { type Dialect, type DialectGuess, type FileRecord, RecordEnds, records } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
 import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
-import { peek, type Peeked } from "./peek.ts";
 import {
   BY_OPTION,
   delimiterHint,
@@ -28,153 +26,15 @@ import {
   otherDelimiter,
 } from "./table.ts";
 
-/** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
-const SAMPLE_BYTES = 1_048_576;
-const SAMPLE_RECORDS = 10_000;
-/** The lowest byte limit of a sample, because a header may be long even if few records are sampled. */
-const FEWEST_BYTES = 131_072;
-
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
-
 /** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
-  const start = await peek(bytes.chunks, untilBytes(BYTE_ORDER_MARK.length));
-  const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
-  const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
-  const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
-    start[Symbol.dispose]();
-    throw error;
-  });
-  const source = {
-    name: bytes.name,
-    size: bytes.size,
-    peeked,
-    async [Symbol.asyncDispose]() {
-      peeked[Symbol.dispose]();
-      start[Symbol.dispose]();
-      await bytes[Symbol.asyncDispose]();
-    },
-  };
+  const text = await openText(bytes, options, quotes);
   try {
-    const guess = { ...guessDialect(peeked, options, quotes), ...(options.encoding === encoding ? {} : { encoding }) };
-    return new Delimited(source, guess as DialectGuess, options, quotes);
+    return new Delimited(text, options, quotes);
   } catch (error) {
-    peeked[Symbol.dispose]();
-    start[Symbol.dispose]();
+    text.stop();
     throw error;
   }
-}
-
-/** A file's text, in UTF-8 and without the skipped lines. */
-interface DelimitedSource extends AsyncDisposable {
-  name: string;
-  size: number | undefined;
-  peeked: Peeked<Uint8Array>;
-}
-
-/** The encoding that a UTF-16 byte order mark shows; `undefined` for UTF-8, which needs no decoding. */
-function markedEncoding(head: Uint8Array): string | undefined {
-  if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
-  return head[0] === 0xfe && head[1] === 0xff ? "utf-16be" : undefined;
-}
-
-/** Converts bytes to UTF-8. @throws {LakebaseError} `BAD_FILE` for bytes that are invalid in their encoding. */
-async function* inUtf8(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  encoding: string | undefined,
-  name: string,
-): AsyncGenerator<Uint8Array, void, void> {
-  if (encoding === undefined || new TextDecoder(encoding).encoding === "utf-8") return yield* chunks;
-  const decoder = new TextDecoder(encoding, { fatal: true });
-  const encoder = new TextEncoder();
-  let lines = 1;
-  const decode = (chunk?: Uint8Array) => {
-    try {
-      return decoder.decode(chunk, { stream: chunk !== undefined });
-    } catch (cause) {
-      throw badFile(`Cannot load ${name}: it is not in ${encoding}, at line ${lines} or soon after it`, cause);
-    }
-  };
-  for await (const chunk of chunks) {
-    const text = decode(chunk);
-    for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) lines++;
-    yield encoder.encode(text);
-  }
-  yield encoder.encode(decode());
-}
-
-/** The bytes after the first lines. */
-async function* skipLines(
-  chunks: AsyncIterable<Uint8Array>,
-  lines: number,
-): AsyncGenerator<Uint8Array, void, void> {
-  let left = lines;
-  for await (const chunk of chunks) {
-    let from = 0;
-    for (; left > 0; left--) {
-      const end = chunk.indexOf(10, from);
-      if (end === -1) break;
-      from = end + 1;
-    }
-    if (left === 0) yield from === 0 ? chunk : chunk.subarray(from);
-  }
-}
-
-/** Samples only the header, unless types are needed, or the dialect of a file that is not plain. */
-function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
-  const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
-  const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
-  const dialect = dialectOf(options, quotes, {});
-  const chunks: Uint8Array[] = [];
-  let seen = 0;
-  return (chunk) => {
-    chunks.push(chunk);
-    seen += chunk.length;
-    if (seen >= most) return false;
-    if (create || seen < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
-    const isOpen = quotes && isDialectOpen(options);
-    if (!header && !isOpen) return false;
-    if (!chunk.includes(10)) return true;
-    const text = new TextDecoder().decode(joinBytes(chunks));
-    if (isOpen && !isPlain(text, dialect)) return true;
-    return header && records(text, dialect, false).next().done === true;
-  };
-}
-
-/** Whether the delimiter or the escape must be detected. A list of one column means that there is no delimiter. */
-function isDialectOpen(options: SourceOptions): boolean {
-  return (options.delimiter === undefined && listedColumns(options)?.length !== 1) || options.escape === undefined;
-}
-
-/** Detects the dialect of a CSV file. TSV has only one: that of `pull` and COPY. */
-function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
-  if (!quotes) return {};
-  if (!isDialectOpen(options)) return {};
-  const { delimiter, quote, escape } = options;
-  const open = {
-    delimiter: delimiter === undefined && listedColumns(options)?.length !== 1,
-    quote: quote === undefined,
-    escape: escape === undefined,
-  };
-  const text = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
-  return sniffDialect(text, peeked.whole, dialectOf(options, quotes, {}), open);
-}
-
-function uncommented(text: string, comment: string | undefined): string {
-  if (comment === undefined) return text;
-  return text.split("\n").filter((line) => !line.startsWith(comment)).join("\n");
-}
-
-function dialectOf(options: SourceOptions, quotes: boolean, guess: DialectGuess): Dialect {
-  const usual = usualDialect(quotes);
-  const quote = options.quote ?? guess.quote ?? usual.quote;
-  return {
-    quotes,
-    delimiter: options.delimiter ?? guess.delimiter ?? usual.delimiter,
-    nullText: options.nullText ?? usual.nullText,
-    quote,
-    escape: options.escape ?? guess.escape ?? quote,
-  };
 }
 
 class Delimited implements Incoming {
@@ -184,7 +44,7 @@ class Delimited implements Incoming {
   readonly sampled = true;
   readonly refuse = badData;
   readonly guess: DialectGuess;
-  readonly #source: DelimitedSource;
+  readonly #source: DelimitedText;
   readonly #dialect: Dialect;
   readonly #header: boolean;
   readonly #options: SourceOptions;
@@ -193,12 +53,12 @@ class Delimited implements Incoming {
   /** The number of leading columns that are left out. */
   readonly #dropped: number;
 
-  constructor(source: DelimitedSource, guess: DialectGuess, options: SourceOptions, quotes: boolean) {
+  constructor(source: DelimitedText, options: SourceOptions, quotes: boolean) {
     this.name = source.name;
     this.size = source.size;
-    this.guess = guess;
+    this.guess = source.guess;
     this.#source = source;
-    this.#dialect = dialectOf(options, quotes, guess);
+    this.#dialect = dialectOf(options, quotes, source.guess);
     this.#options = options;
     this.#header = options.header ?? true;
     this.#checkDialect();

@@ -1,5 +1,6 @@
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import { visible } from "../../draw/escape.ts";
+import { withoutFrames } from "../../sql/failure.ts";
 import type { LoadColumn, LoadTable } from "./table.ts";
 
 /** The context of a failed COPY. */
@@ -109,11 +110,4 @@ function tips(
 
 function shown(text: string): string {
   return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
-}
-
-/** Drops the driver's stack frames, which do not help the reader. */
-function withoutFrames({ name, message, ...rest }: Error & { code?: string }): Error {
-  const plain = Object.assign(new Error(message), rest.code === undefined ? {} : { code: rest.code });
-  plain.stack = `${name}: ${message}`;
-  return plain;
 }

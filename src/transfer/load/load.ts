@@ -1,4 +1,5 @@
 import { LakebaseError, optionName, traceFrom } from "../../core/errors.ts";
+import { quoteName } from "../../core/sql_text.ts";
 import { isTraced, traced } from "../../core/trace.ts";
 import { visible } from "../../draw/escape.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
@@ -14,7 +15,7 @@ import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incom
 import { badLoadOption, checkLoadOptions, type LoadOptions } from "./options.ts";
 import { LoadResult } from "./result.ts";
 import { openSource } from "./source.ts";
-import { createTable, expectLoadable, findTable, type LoadTable, quoteName, tableName } from "./table.ts";
+import { createTable, expectLoadable, findTable, type LoadTable, tableName } from "./table.ts";
 
 /** The state of one load. */
 interface Load {
@@ -105,7 +106,7 @@ async function alone(session: Session, load: Load): Promise<Loaded> {
 const STOP_LIMIT_MS = 2000;
 
 /**
- * The outcome of a transaction whose statements heed the signal themselves. The transaction gets no signal: it would close
+ * The outcome of a transaction whose statements watch the signal themselves. The transaction gets no signal: it would close
  * the connection during a COPY, with bytes still in flight, and the server would notice late.
  */
 async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -130,7 +131,7 @@ async function open(
   try {
     return await until(opening, signal);
   } catch (error) {
-    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {});
+    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {}); // it was not opened
     throw error;
   }
 }

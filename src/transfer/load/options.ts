@@ -130,7 +130,16 @@ const CHECKS: OptionChecks<LoadOptions> = {
 
 /** Options that only text formats have. */
 const OF_TEXT = [
-  ...["header", "delimiter", "quote", "escape", "encoding", "skip", "comment", "decimal", "index", "skipBlankLines"],
+  "header",
+  "delimiter",
+  "quote",
+  "escape",
+  "encoding",
+  "skip",
+  "comment",
+  "decimal",
+  "index",
+  "skipBlankLines",
   "nullText",
 ] as const satisfies readonly (keyof LoadOptions)[];
 

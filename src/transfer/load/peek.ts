@@ -54,7 +54,7 @@ class Reading<T> {
   leave(): void {
     if (this.over) return;
     this.over = true;
-    (async () => await this.iterator.return?.())().catch(() => {});
+    (async () => await this.iterator.return?.())().catch(() => {}); // nobody needs more of the source
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FileStore, StoredBytes, StoredEntry } from "../../core/file_store.ts";
 import { LakebaseError } from "../../core/errors.ts";
 
-/** An entry of a folder. Without a size, only looking at it tells more; it may also be a link. */
+/** An entry of a folder. An entry without a size may also be a link. */
 export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
 
 /** Files that can be read: those of this machine, or of a store. */

@@ -1,12 +1,12 @@
 import { countText } from "../../core/text.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
-import { type Origin, originText } from "../../draw/result.ts";
+import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { originText, type ResultOrigin } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 import type { DialectGuess } from "./dialect.ts";
 
 /** The facts that a {@linkcode LoadResult} reports. */
 export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
-  origin: Origin;
+  origin: ResultOrigin;
 };
 
 /**
@@ -23,7 +23,7 @@ export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" 
  * assert.match(String(loaded), /^1 row into the new table public.zones, /);
  * ```
  */
-export class LoadResult {
+export class LoadResult extends Drawing {
   /** The table's name with its schema, in SQL: `public.trips`. */
   readonly table: string;
   /** The number of rows that were loaded. */
@@ -39,10 +39,11 @@ export class LoadResult {
   readonly files: number;
   /** The detected parts of a CSV or TSV file's dialect and encoding; `undefined` if nothing was detected. */
   readonly guess: DialectGuess | undefined;
-  readonly #origin: Origin;
+  readonly #origin: ResultOrigin;
 
   /** Created by `load`. */
   constructor({ table, rows, bytes, elapsed, created, files, guess, origin }: LoadFacts) {
+    super();
     this.table = table;
     this.rows = rows;
     this.bytes = bytes;
@@ -54,21 +55,12 @@ export class LoadResult {
   }
 
   /** The result as one line. */
-  toString(): string {
-    return this.#line()["text/plain"]!;
+  override toString(): string {
+    return this[DRAW]()["text/plain"]!;
   }
 
-  /** How a notebook displays it. */
-  [DISPLAY](): Bundle {
-    return holdIdle(this.#line());
-  }
-
-  /** How `console.log` prints it. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.toString();
-  }
-
-  #line(): Bundle {
+  /** @internal */
+  override [DRAW](): Bundle {
     const guessed = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
     const found = guessed.length === 0 ? "" : ` (found: ${guessed.join(", ")})`;
     const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";

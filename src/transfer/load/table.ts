@@ -2,6 +2,7 @@ import { fold, nameOf, readings } from "../../catalog/names.ts";
 import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
+import { quoteName } from "../../core/sql_text.ts";
 import { Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, run } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
@@ -231,9 +232,4 @@ function checkName(name: string, refuse: Refuse): string {
     `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +
       `rename it: ${optionText({ columns: { [name]: "a_shorter_name" } })}`,
   );
-}
-
-/** A name, quoted for SQL. */
-export function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -32,7 +32,7 @@ export async function* unzstd(
 
 async function* unpackFrame(bytes: ByteReader, chunkSize: number): AsyncGenerator<Uint8Array, void, void> {
   const packed = Readable.from(frame(bytes), { objectMode: false });
-  const unpacked = pipeline(packed, createZstdDecompress({ chunkSize }), () => {});
+  const unpacked = pipeline(packed, createZstdDecompress({ chunkSize }), () => {}); // the reader gets the error
   try {
     yield* unpacked;
   } catch (cause) {

@@ -1,12 +1,11 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { LakebaseError } from "../../core/errors.ts";
 import { until } from "../../sql/stop.ts";
 import type { Sink } from "./target.ts";
+import { forgetUnfinished, hiddenPath, watchUnfinished } from "./unfinished.ts";
 
-/** The most characters of the target's name in the name of the hidden file. */
-const NAME_LENGTH = 40;
 /** After this many bytes the file is synced while more bytes come, so that less is left to sync at the end. */
 const SYNC_BYTES = 8 * 1024 * 1024;
 
@@ -53,7 +52,7 @@ async function openDirect(path: string, signal: AbortSignal | undefined): Promis
     // The system call can't be canceled, and would keep the program alive. It returns once the pipe has a reader, so the pipe
     // is opened here for reading and writing, which does not wait.
     const files = [opening, Deno.open(path, { read: true, write: true })];
-    for (const file of files) file.then((file) => file.close(), () => {});
+    for (const file of files) file.then((file) => file.close(), () => {}); // nothing to close
     throw error;
   }
 }
@@ -121,16 +120,14 @@ class FileSink implements Sink {
   }
 
   static async open(path: string, target: string, mode?: number): Promise<FileSink> {
-    const folder = dirname(target);
-    const part = crypto.randomUUID().slice(0, 8);
-    const unfinished = join(folder, `.${basename(target).slice(0, NAME_LENGTH)}.${part}.part`);
+    const unfinished = await hiddenPath(target);
     // The hidden file has the target's permissions from its first byte on, so that nobody else can read it. The set-user-ID
     // bit is left out, because it was granted to the old content.
     const permissions = mode === undefined ? undefined : mode & 0o777;
     try {
       const file = await open(unfinished, "wx", permissions);
-      watchUnfinished(unfinished);
       try {
+        await watchUnfinished(unfinished);
         // The umask may have removed bits. By the handle, because others may replace the name by a link.
         if (permissions !== undefined && Deno.build.os !== "windows") await file.chmod(permissions);
         return new FileSink(path, target, unfinished, file, (await file.stat()).ino);
@@ -141,7 +138,7 @@ class FileSink implements Sink {
         throw error;
       }
     } catch (error) {
-      throw cannotWrite(path, error, folder);
+      throw cannotWrite(path, error, dirname(target));
     }
   }
 
@@ -227,100 +224,5 @@ export async function writeAll(
     for (let at = 0; at < bytes.length;) at += await to.write(at === 0 ? bytes : bytes.subarray(at));
   } catch (error) {
     throw cannotWrite(path, error);
-  }
-}
-
-/** The signals that end a program. */
-const ENDING_SIGNAL_NAMES: readonly Deno.Signal[] = Deno.build.os === "windows"
-  ? ["SIGINT"]
-  : ["SIGINT", "SIGTERM", "SIGHUP"];
-
-/** The paths of files that are not complete yet. */
-const files = new Set<string>();
-
-/**
- * Removes a file when the program ends before the file is complete. A signal still has its usual effect; where the program
- * itself listens to the signal, the writing goes on.
- */
-export function watchUnfinished(path: string): void {
-  if (files.size === 0) {
-    globalThis.addEventListener("unload", removeAll);
-    if (boundSignals() !== undefined) { for (const end of ENDING_SIGNALS) end.listen(); }
-  }
-  files.add(path);
-}
-
-/** Ends {@linkcode watchUnfinished}: the file is complete, or was removed. */
-export function forgetUnfinished(path: string): void {
-  if (!files.delete(path) || files.size > 0) return;
-  globalThis.removeEventListener("unload", removeAll);
-  for (const end of ENDING_SIGNALS) end.unlisten();
-}
-
-/** A signal that ends the program, unless the program itself listens to it. */
-class EndingSignal {
-  readonly #signal: Deno.Signal;
-  /** Whether the signal had another listener before this one. */
-  #shared = false;
-
-  constructor(signal: Deno.Signal) {
-    this.#signal = signal;
-  }
-
-  listen(): void {
-    const bound = boundSignals();
-    Deno.addSignalListener(this.#signal, this.#onSignal);
-    this.#shared = boundSignals() === bound;
-  }
-
-  unlisten(): void {
-    Deno.removeSignalListener(this.#signal, this.#onSignal);
-  }
-
-  /**
-   * An earlier listener has been called by now, and may have removed itself; a later listener is still there. Where an earlier
-   * listener was removed before any signal, the first signal is ignored, and the second one ends the program.
-   */
-  readonly #onSignal = (): void => {
-    const bound = boundSignals();
-    this.unlisten();
-    if (!this.#shared && boundSignals() !== bound) {
-      removeAll();
-      Deno.kill(Deno.pid, this.#signal); // now with its usual effect
-      return;
-    }
-    // In a microtask, because Deno also calls the listeners that are added while it calls them.
-    queueMicrotask(() => files.size > 0 && this.listen());
-  };
-}
-
-const ENDING_SIGNALS = ENDING_SIGNAL_NAMES.map((signal) => new EndingSignal(signal));
-
-/**
- * The number of signals that have listeners. A listener replaces the usual effect of its signal, and Deno has no public way
- * to find out whether there are other listeners. A wrong guess would end a program that handles the signal, or call its
- * listeners twice.
- *
- * @returns `undefined` where the number is not known: in a worker, which sees only its own listeners, or in a version of Deno
- * without this internal function. Signals are not handled then, and one that ends the program leaves the hidden file.
- */
-function boundSignals(): number | undefined {
-  if ("WorkerGlobalScope" in globalThis) return undefined;
-  const deno = Deno as unknown as { internal: symbol } & Record<symbol, DenoInternals | undefined>;
-  const resources = deno[deno.internal]?.core?.resources?.();
-  return resources && Object.values(resources).filter((name) => name === "signal").length;
-}
-
-interface DenoInternals {
-  core?: { resources?(): Record<string, string> };
-}
-
-function removeAll(): void {
-  for (const path of files) {
-    try {
-      Deno.removeSync(path, { recursive: true });
-    } catch {
-      // The program is ending: nobody would see the error.
-    }
   }
 }

@@ -1,9 +1,12 @@
-import { LakebaseError } from "../../core/errors.ts";
+import { suggestName } from "../../core/closest.ts";
+import { LakebaseError, optionName } from "../../core/errors.ts";
 import type { FileStore } from "../../core/file_store.ts";
+import { keysOf } from "../../sql/result.ts";
+import type { CopySource } from "../copy/source.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { HIVE_NULL } from "../load/dataset_files.ts";
-import type { DatasetTarget } from "./dataset_target.ts";
-import { HiddenFolder } from "./hidden_folder.ts";
+import { type DatasetTarget, HiddenFolder } from "./dataset_target.ts";
+import { badPullOption } from "./options.ts";
 import { StoredFolder } from "./stored_target.ts";
 
 /** Options for writing a folder of files. */
@@ -98,4 +101,28 @@ export class PullFolder {
 
 function escaped(text: string): string {
   return text.replace(ESCAPED, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
+}
+
+/**
+ * Separates the columns that name partitions from those of the files.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist, or if no other column is left.
+ */
+export function partitionColumns(
+  source: CopySource,
+  names: readonly string[] | undefined,
+): { source: CopySource; partitions: number[] } {
+  if (names === undefined) return { source, partitions: [] };
+  const keys = keysOf(source.columns.map(({ name }) => name));
+  const found = names.map((name) => {
+    if (keys.includes(name)) return keys.indexOf(name);
+    throw badPullOption(
+      `${optionName("partitionBy")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
+    );
+  });
+  const columns = source.columns.filter((_, index) => !found.includes(index));
+  if (columns.length === 0) {
+    throw badPullOption(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
+  }
+  return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
 }

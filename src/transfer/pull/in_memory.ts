@@ -26,14 +26,14 @@ const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as 
 export interface BatchRows {
   /** The columns. */
   columns: readonly BatchColumn[];
-  /** The rows; none of them may be wanted. */
+  /** The rows. A pull that fails early reads none of them. */
   batches: AsyncIterable<Batch>;
   /** The number of rows, for the progress. */
   rows?: number | undefined;
 }
 
 /**
- * Writes rows that are in memory as `pull` writes those of the server, without using the server.
+ * Writes rows that are in memory, in the way in which `pull` writes rows of the server, without using the server.
  *
  * @param read Gives the rows, once the options were checked.
  * @param find Finds the session of the rows, for a target in its workspace.
@@ -56,7 +56,7 @@ export function pullFromMemory(
 }
 
 /**
- * Writes rows that no COPY brings as `pull` writes those of one.
+ * Writes rows that do not come from a COPY, in the way in which `pull` writes rows that do.
  *
  * @param what What the rows are, for errors: rows in memory.
  * @param open Gives the rows, once the options were checked and the target is open.
@@ -239,7 +239,13 @@ function quoted(text: string, delimiter: string, nullText: string, columns: numb
 }
 
 const LETTERS: Readonly<Record<string, string>> = {
-  ...{ "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v" },
+  "\\": "\\\\",
+  "\b": "\\b",
+  "\f": "\\f",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\v": "\\v",
 };
 
 function escaped(text: string, delimiter: string): string {

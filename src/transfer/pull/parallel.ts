@@ -1,5 +1,6 @@
 import { onlyReading } from "../../catalog/names.ts";
 import { LakebaseError } from "../../core/errors.ts";
+import { quoteName } from "../../core/sql_text.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import type { FindSession } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
@@ -109,7 +110,7 @@ export function parallelPlan(source: CopySource, format: CopyFormat): ParallelPl
   const columns = source.columns.map((column, index) => ({ ...column, place: index + 1 }));
   const range = { ...source, columns, width: columns.length, table: undefined };
   return {
-    columns: columns.map(({ name }) => `"${name.replaceAll('"', '""')}"`).join(", "),
+    columns: columns.map(({ name }) => quoteName(name)).join(", "),
     copy: (text, first) => copyText({ ...range, text }, { ...format, header: format.header && first }),
     binary: format.format === "binary",
   };

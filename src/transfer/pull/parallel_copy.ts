@@ -5,7 +5,7 @@ import { restore } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { acquire } from "../../sql/stop.ts";
 import { copyOutSeries } from "../copy/copy_out.ts";
-import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFrames } from "../copy/messages.ts";
+import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFraming } from "../copy/messages.ts";
 import { wholeTable } from "../copy/source.ts";
 import {
   type PageRange,
@@ -97,7 +97,7 @@ export class ParallelCopy implements AsyncDisposable {
       if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
     });
-    Promise.all(this.#work).then(() => this.#complete = true, () => {});
+    Promise.all(this.#work).then(() => this.#complete = true, () => {}); // the readers report it
     return queues.map((queue) => this.#read(queue));
   }
 
@@ -105,7 +105,7 @@ export class ParallelCopy implements AsyncDisposable {
     this.#finished.abort();
     if (!this.#complete) this.#stop.abort();
     await Promise.allSettled(this.#work);
-    await this.#firstWork.catch(() => {});
+    await this.#firstWork.catch(() => {}); // whoever waited for it has the error
     this.#giveBack(this.#first);
   }
 
@@ -179,7 +179,7 @@ export class ParallelCopy implements AsyncDisposable {
    */
   #copy(lease: Lease, claimed: number[], headed: boolean): AsyncIterable<CopyItem> {
     const items = copyOutSeries(this.#session, lease, this.#texts(lease, claimed, headed), this.#signal);
-    return this.#start.plan.binary ? withoutFrames(items, headed) : items;
+    return this.#start.plan.binary ? withoutFraming(items, headed) : items;
   }
 
   *#texts(lease: Lease, claimed: number[], headed: boolean): Generator<string, void, void> {

@@ -8,13 +8,14 @@ import { type FindSession, onConnection } from "../../sql/run.ts";
 import { type Lease, originOf, type Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
-import { chooseColumns, type CopyFormat, copyFormat, copyText, partitionColumns } from "../copy/copy_query.ts";
+import { chooseColumns, type CopyFormat, copyText } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
 import { type CopySource, describeSource, findSource, type SourceQuery, uncheckedTable } from "../copy/source.ts";
 import { type Encode, ENCODERS } from "../formats/encode.ts";
+import type { PullFormat } from "../formats/file_format.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { Stores, volumesOfSession } from "../stores.ts";
-import type { PullFolder } from "./folder.ts";
+import { partitionColumns, type PullFolder } from "./folder.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
 import { estimateRows } from "./parallel.ts";
 import { PullResult } from "./result.ts";
@@ -70,6 +71,16 @@ function operationOf(what: string | Fragment, { server }: Session): Operation {
   const table = what instanceof Fragment ? nameOf(what) : what;
   const text = table === undefined ? compile(what as Fragment).text : undefined;
   return { name: "pull", table, text, server };
+}
+
+/** The format in which the server writes rows for a file of a format. */
+function copyFormat(
+  format: PullFormat,
+  { header = true, delimiter, nullText }: Pick<PullOptions, "header" | "delimiter" | "nullText">,
+): CopyFormat {
+  if (format === "csv") return { format, header, delimiter, nullText };
+  if (format === "tsv") return { format: "text", header, delimiter, nullText };
+  return { format: format === "ndjson" ? "json" : "binary" };
 }
 
 /** Writes the rows to a sink, and counts them. */

@@ -1,10 +1,13 @@
 import { countText, sizeText } from "../../core/text.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../../draw/notebook.ts";
-import { type Origin, originText } from "../../draw/result.ts";
+import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { originText, type ResultOrigin } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 
 /** The facts of a {@linkcode PullResult}. */
-export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & { to: string; origin?: Origin };
+export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & {
+  to: string;
+  origin?: ResultOrigin;
+};
 
 /**
  * The result of a pull, which draws itself as one line.
@@ -21,7 +24,7 @@ export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed">
  * console.log(`${pulled}`, pulled.elapsed); // 3 rows to ... (8 bytes), ..., and the milliseconds
  * ```
  */
-export class PullResult {
+export class PullResult extends Drawing {
   /** The number of rows that were written. */
   readonly rows: number;
   /** The number of bytes that were written. */
@@ -31,10 +34,11 @@ export class PullResult {
   /** The milliseconds that the pull took. */
   readonly elapsed: number;
   readonly #to: string;
-  readonly #origin: Origin;
+  readonly #origin: ResultOrigin;
 
   /** Made by `pull`. */
   constructor({ rows, bytes, paths, elapsed, to, origin = {} }: PullFacts) {
+    super();
     this.rows = rows;
     this.bytes = bytes;
     this.paths = paths;
@@ -49,21 +53,12 @@ export class PullResult {
   }
 
   /** The result as one line. */
-  toString(): string {
-    return this.#line()["text/plain"]!;
+  override toString(): string {
+    return this[DRAW]()["text/plain"]!;
   }
 
-  /** Draws the result in a notebook. */
-  [DISPLAY](): Bundle {
-    return holdIdle(this.#line());
-  }
-
-  /** Prints the result with `console.log`. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.toString();
-  }
-
-  #line(): Bundle {
+  /** @internal */
+  override [DRAW](): Bundle {
     const tag = `${countText(this.rows, "row")} to ${this.#to} (${sizeText(this.bytes)})${originText(this.#origin)}`;
     return { ...renderCommand({ tag, elapsed: this.elapsed }) };
   }

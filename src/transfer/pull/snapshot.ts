@@ -1,5 +1,4 @@
-import { kindIs } from "../../catalog/relation.ts";
-import { TABLE_COLUMNS, type TableColumns } from "../../catalog/table_columns.ts";
+import { kindIs, TABLE_COLUMNS, type TableColumns } from "../../catalog/relation.ts";
 import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { Execution } from "../../sql/execution.ts";
 import { exchange } from "../../sql/run.ts";

@@ -5,7 +5,7 @@ import {
   type Chunk,
   type CopyItem,
   END_OF_COPY,
-  withoutFrames,
+  withoutFraming,
 } from "../copy/messages.ts";
 
 /** How the rows of one COPY are divided into files. */
@@ -168,7 +168,7 @@ async function* rowsAlone(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, v
     yield* chunks;
     yield END_OF_COPY;
   }
-  for await (const item of withoutFrames(ended(), false)) if (item !== END_OF_COPY) yield item;
+  for await (const item of withoutFraming(ended(), false)) if (item !== END_OF_COPY) yield item;
 }
 
 /** The layout of rows in a format. */

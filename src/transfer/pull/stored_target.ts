@@ -118,7 +118,8 @@ export class StoredFolder implements DatasetTarget {
     await this.#removeAll(this.#written).catch(() => {}); // the first error matters
     const made = [this.#path, ...this.#folders].filter((folder) => !this.#oldFolders.has(folder));
     await this.#removeFolders(made);
-    if (this.#unmarked) await this.#store.create(this.#mark, undefined).close().catch(() => {});
+    if (!this.#unmarked) return;
+    await this.#store.create(this.#mark, undefined).close().catch(() => {}); // the first error matters
   }
 
   get #mark(): string {
@@ -139,7 +140,7 @@ export class StoredFolder implements DatasetTarget {
   /** Removes folders that are empty now, the innermost first. Others stay: somebody else has written to them. */
   async #removeFolders(folders: readonly string[]): Promise<void> {
     for (const folder of folders.toSorted((a, b) => b.length - a.length)) {
-      await this.#store.removeFolder(folder).catch(() => {});
+      await this.#store.removeFolder(folder).catch(() => {}); // it is not empty
     }
   }
 }

@@ -28,7 +28,7 @@ queryTest("toArrow() gives the columns with their types, in the same memory", as
   assert.deepEqual(read.getChild("uuid")!.get(1)!.slice(0, 2), Uint8Array.of(0xa0, 0xee));
 });
 
-queryTest("toArrow() of no rows", async ({ db }) => {
+queryTest("toArrow() gives a table without rows", async ({ db }) => {
   const empty = await (await db.sql`SELECT 1 AS n, ARRAY['x'] AS list WHERE false`.columns()).toArrow();
   assert.deepEqual([empty.numRows, empty.schema.fields.length], [0, 2]);
   assert.equal(tableFromIPC(tableToIPC(empty)).numCols, 2);

@@ -25,7 +25,7 @@ Deno.test("columnType() keeps a numeric as a decimal where its precision fits, e
   assert.deepEqual(columnType(1700, -1), { type: { kind: "text" }, cast: true });
 });
 
-Deno.test("columnType() keeps arrays of what it knows as lists, other arrays and types as text", () => {
+Deno.test("columnType() keeps arrays of known types as lists, and other arrays and types as text", () => {
   assert.deepEqual(columnType(1007, -1).type, { kind: "list", element: { kind: "int32" } });
   assert.deepEqual(columnType(1231, modifierOf(4, 1)).type, {
     kind: "list",

@@ -160,7 +160,7 @@ queryTest("columns() gives the rows that a query gives", async ({ db }) => {
   assert.deepEqual([...columns.rows(9999)], []);
 });
 
-queryTest("columns() of nothing, of no columns and of odd names", async ({ db }) => {
+queryTest("columns() gives no rows, no columns and odd names", async ({ db }) => {
   const empty = await db.sql`SELECT 1 AS n, 'x' AS text WHERE false`.columns();
   assert.deepEqual([empty.length, empty.get("n").values, empty.get("text").offsets], [
     0,
@@ -214,7 +214,7 @@ const BAD: [expression: string, problem: RegExp][] = [
   ["'294276-12-31 23:59:59'::timestamp", /of row 1: .* the year 294247; select it as ::text/],
 ];
 
-queryTest("columns() names the row of a value that it can't keep, and the connection goes on", async ({ db }) => {
+queryTest("columns() names the row of a value that it can't store, and the connection stays usable", async ({ db }) => {
   for (const [expression, expected] of BAD) {
     const query = db.sql`SELECT ${db.sql.unsafe(expression)} AS v FROM generate_series(1, 5000) AS n`;
     const error = await errorOf(query.columns());

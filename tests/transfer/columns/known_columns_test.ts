@@ -37,7 +37,7 @@ queryTest("a table's columns are known from its name as the server describes its
   );
 });
 
-Deno.test("a table is not looked up where its name can stand for one thing alone", () => {
+Deno.test("a table is not looked up if its name has only one meaning", () => {
   const texts: [name: string, text: string | undefined][] = [
     ["trips", 'SELECT * FROM "trips"'],
     ["public.trips", 'SELECT * FROM "public"."trips"'],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type CopyItem, END_OF_COPY, withoutFrames } from "../../../src/transfer/copy/messages.ts";
+import { type CopyItem, END_OF_COPY, withoutFraming } from "../../../src/transfer/copy/messages.ts";
 
 /** A header with as many bytes of an extension. */
 function header(extension: number): number[] {
@@ -24,7 +24,7 @@ async function stays(copies: number[][][][], headed: boolean): Promise<{ bytes: 
   };
   const all = { bytes: [] as number[], rows: 0 };
   let ends = 0;
-  for await (const item of withoutFrames(stream(), headed)) {
+  for await (const item of withoutFraming(stream(), headed)) {
     if (item === END_OF_COPY) {
       ends++;
       continue;
@@ -37,7 +37,7 @@ async function stays(copies: number[][][][], headed: boolean): Promise<{ bytes: 
   return all;
 }
 
-Deno.test("withoutFrames() leaves the rows, wherever the chunks are cut", async () => {
+Deno.test("withoutFraming() leaves only the rows, wherever the chunks are cut", async () => {
   const rows = [[0, 1, 1], [0, 1, 2], [0, 1, 0xff, 0xff]];
   for (const extension of [0, 5]) {
     const head = header(extension);

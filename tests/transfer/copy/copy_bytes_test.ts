@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ColumnType, ColumnValues } from "../../../src/transfer/columns/batch.ts";
 import { cellText, cellWriter } from "../../../src/transfer/columns/cell_text.ts";
-import { CopyBytes, CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
+import { CopyByteWriter, CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
 
 const refuse = (row: number, column: number, state: string) => new RangeError(`${row}/${column} ${state}`);
 const utf8 = (text: string) => new TextEncoder().encode(text);
@@ -9,9 +9,9 @@ const string = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 const TEXTS = ["", "Harlem", "a\tb", "a\nb\r\n", "\\N", "\\.", "\\", "é😀\u2028", "\b\f\v\u0001\u007f", "\ufeffx"];
 
-Deno.test("values that are bytes are written as those that are text", () => {
+Deno.test("values of bytes are written like values of text", () => {
   const texts = new CopyTextWriter(refuse);
-  const bytes = new CopyBytes(refuse);
+  const bytes = new CopyByteWriter(refuse);
   for (const text of TEXTS) {
     for (let column = 0; column < 3; column++) texts.add(text);
     const around = utf8(`<${text}>`);
@@ -25,15 +25,15 @@ Deno.test("values that are bytes are written as those that are text", () => {
 });
 
 Deno.test("NULL and numbers are written as they are", () => {
-  const bytes = new CopyBytes(refuse);
+  const bytes = new CopyByteWriter(refuse);
   for (const text of ["\\N", "-1.50", ""]) bytes.plain(text);
   bytes.endRow();
   assert.equal(string(bytes.take()), "\\N\t-1.50\t\n");
   assert.equal(string(bytes.take()), "");
 });
 
-Deno.test("what was taken stays as it is, and a value may be longer than all before", () => {
-  const bytes = new CopyBytes(refuse);
+Deno.test("taken bytes stay unchanged, and a value may be longer than all before it", () => {
+  const bytes = new CopyByteWriter(refuse);
   const taken: Uint8Array[] = [];
   const wanted: string[] = [];
   for (const length of [1, 16_384, 16_385, 70_000, 1_000_000, 3]) {
@@ -50,8 +50,8 @@ Deno.test("what was taken stays as it is, and a value may be longer than all bef
   assert.ok(taken.map(string).join("") === wanted.join(""));
 });
 
-Deno.test("a zero is refused with its row and its column", () => {
-  const bytes = new CopyBytes(refuse);
+Deno.test("a zero character is refused with its row and its column", () => {
+  const bytes = new CopyByteWriter(refuse);
   bytes.plain("1");
   bytes.endRow();
   bytes.plain("2");
@@ -78,7 +78,7 @@ const LONG = [
 const LONGER = [2n ** 53n, -(2n ** 53n), 1n - 2n ** 53n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 62n];
 const MOMENTS = [0n, 1n, 999_999n, 86_399_999_999n, 86_400_000_000n, 1_700_000_000_123_450n, 1_709_164_800_000_000n];
 
-Deno.test("numbers and moments are written digit by digit as their texts are", () => {
+Deno.test("numbers and timestamps are written as their texts are", () => {
   const cases: [type: ColumnType, values: ColumnValues][] = [
     [{ kind: "int16" }, Int16Array.of(0, 7, -32768, 32767)],
     [{ kind: "int32" }, Int32Array.of(0, -1, 10, 99, 100, -2147483648, 2147483647)],
@@ -94,7 +94,7 @@ Deno.test("numbers and moments are written digit by digit as their texts are", (
   for (const [type, values] of cases) {
     const length = values.length / (type.kind === "decimal" ? 4 : 1);
     const data = { name: "x", type, length, nullCount: 0, values };
-    const out = new CopyBytes(refuse);
+    const out = new CopyByteWriter(refuse);
     const write = cellWriter(data);
     const text = cellText(data);
     for (let row = 0; row < length; row++) {
@@ -110,7 +110,7 @@ Deno.test("numbers and moments are written digit by digit as their texts are", (
 
 Deno.test("a boolean is written as its text", () => {
   const data = { name: "x", type: { kind: "bool" as const }, length: 2, nullCount: 0, values: Uint8Array.of(2) };
-  const out = new CopyBytes(refuse);
+  const out = new CopyByteWriter(refuse);
   for (const row of [0, 1]) cellWriter(data)(row, out);
   assert.equal(string(out.take()), "false\ttrue");
 });

@@ -56,7 +56,7 @@ const CASES: { what: string; arriving: Buffer[]; found: Record<string, string> }
   { what: "an error without its second end", arriving: [error("ERROR", "first"), message("Z", "E")], found: {} },
 ];
 
-Deno.test("CopyEnd tells what came of a COPY that another one follows, however the stream is cut", () => {
+Deno.test("CopyEnd finds the outcome of a COPY that another one follows, however the stream is cut", () => {
   for (const { what, arriving, found } of CASES) {
     for (let size = 1; size <= Buffer.concat(arriving).length; size++) {
       assert.deepEqual(outcome(arriving, size), found, `${what}, in pieces of ${size}`);

@@ -71,14 +71,14 @@ Deno.test("CopyMessages gives whole messages, and a long one as a chunk of its o
   assert.equal(messages.waiting, 0); // what nobody can take yet holds nothing back
 });
 
-Deno.test("CopyMessages ends at an error, which goes on as it is", () => {
+Deno.test("CopyMessages ends at an error, and passes it on unchanged", () => {
   const error = Buffer.concat([message("E", "SERROR\0C22012\0Mdivision by zero\0\0"), message("Z", "I")]);
   const { rows, rest } = read(Buffer.concat([message("d", "1\n"), error]), 7);
   assert.equal(rows, 1);
   assert.equal(rest, error.toString("latin1"));
 });
 
-Deno.test("CopyMessages refuses what is no message", () => {
+Deno.test("CopyMessages refuses bytes that are no message", () => {
   for (const bytes of [[0x7b, 0, 0, 0, 9], [0x64, 0, 0, 0, 3], [0x64, 0xff, 0xff, 0xff, 0xff]]) {
     const messages = new CopyMessages({ beside: () => {}, rest: () => {} });
     assert.throws(() => messages.push(Buffer.from(bytes)), /the server sent/, `${bytes}`);

@@ -26,7 +26,7 @@ const into = (
   text = "COPY copied FROM STDIN",
 ) => on(db, (session, lease, stop) => copyIn(session, lease, text, source, stop), signal);
 
-queryTest("copyOut() gives whole messages and the count of rows; the connection goes on", async ({ open }) => {
+queryTest("copyOut() gives whole messages and the count of rows, and the connection stays usable", async ({ open }) => {
   const db = await open({ max: 1 });
   for (const format of ["csv", "binary"]) {
     const [rows, messages] = await on(db, async (session, lease) => {
@@ -44,7 +44,7 @@ queryTest("copyOut() gives whole messages and the count of rows; the connection 
   }
 });
 
-queryTest("leaving copyOut() early ends it on the server, and the connection goes on", async ({ open }) => {
+queryTest("leaving copyOut() early ends it on the server, and the connection stays usable", async ({ open }) => {
   const db = await open({ max: 1 });
   for (let n = 0; n < 3; n++) {
     await on(db, async (session, lease) => {
@@ -75,7 +75,7 @@ queryTest(
   },
 );
 
-queryTest("copyOut() of what is no COPY, or fails, is an error like any other", async ({ open }) => {
+queryTest("copyOut() of another statement, or of a COPY that fails, throws the server's error", async ({ open }) => {
   const db = await open({ max: 1 });
   const read = (text: string) =>
     on(db, async (session, lease) => {
@@ -87,7 +87,7 @@ queryTest("copyOut() of what is no COPY, or fails, is an error like any other", 
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("copyIn() sends all of its source, and no further than the server takes it", async ({ open }) => {
+queryTest("copyIn() sends its source as far as the server takes it", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("CREATE TABLE copied (n int, t text)");
   assert.deepEqual(await into(db, []), { rows: 0 });

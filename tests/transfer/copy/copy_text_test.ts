@@ -13,13 +13,13 @@ function written(rows: readonly (readonly (string | null)[])[]): string {
   return new TextDecoder().decode(writer.take());
 }
 
-Deno.test("CopyTextWriter marks what the text format takes for its own", () => {
+Deno.test("CopyTextWriter escapes the special characters of the text format", () => {
   assert.equal(written([["a", "b"], [null, ""]]), "a\tb\n\\N\t\n");
   assert.equal(written([["\\N", "\\."], ["a\tb\nc\rd\\", "é😀"]]), "\\\\N\t\\\\.\na\\tb\\nc\\rd\\\\\té😀\n");
   assert.equal(written([[], []]), "\n\n");
 });
 
-Deno.test("CopyTextWriter says where a text is that can't be written, also after some were taken", () => {
+Deno.test("CopyTextWriter names the place of a text that can't be written, also after rows were taken", () => {
   assert.throws(() => written([["a"], ["b", "c\0"]]), { message: /^2, 1: has a zero character/ });
   assert.throws(() => written([["a"], ["b"], ["\ud800", "c"]]), { message: /^3, 0: has half of a surrogate pair/ });
   const writer = new CopyTextWriter((row, column) => new Error(`${row}, ${column}`));
@@ -34,7 +34,7 @@ Deno.test("CopyTextWriter says where a text is that can't be written, also after
 const column = (form: LoadColumn["form"]): LoadColumn => ({ name: "x", type: "any", oid: 0, form, generated: false });
 const text = (value: unknown, form: LoadColumn["form"] = "scalar") => valueText(value, column(form), () => "row 1");
 
-Deno.test("valueText() is the text that the server reads", () => {
+Deno.test("valueText() gives the text that the server reads", () => {
   const cases: [unknown, string | null, LoadColumn["form"]?][] = [
     [null, null],
     [undefined, null],
@@ -59,7 +59,7 @@ Deno.test("valueText() is the text that the server reads", () => {
   for (const [value, expected, form] of cases) assert.equal(text(value, form), expected, Deno.inspect(value));
 });
 
-Deno.test("valueText() refuses what Postgres can't represent, and says where it is", () => {
+Deno.test("valueText() refuses a value that Postgres can't represent, and says where it is", () => {
   const circle: unknown[] = [];
   circle.push(circle);
   for (

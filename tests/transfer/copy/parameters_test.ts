@@ -61,7 +61,7 @@ async function both(db: Queryable, value: unknown, type: string): Promise<[bound
   return [await query.value(), JSON.parse(text()).v];
 }
 
-pullTest("pull() means by a parameter what the bound value means", async ({ db }) => {
+pullTest("a parameter in pull() means the same as the bound value", async ({ db }) => {
   await db.query("CREATE TABLE victims (id int)");
   for (const conforming of ["on", "off"]) {
     await db.transaction(async (tx) => {
@@ -111,7 +111,7 @@ pullTest("pull() keeps the columns' names and a user's own types with parameters
   await db.query(`DROP TYPE "Odd mood"`);
 });
 
-pullTest("pull() refuses a value that is no parameter where it stands", async ({ db }) => {
+pullTest("pull() refuses a value in a place that takes no parameter", async ({ db }) => {
   const { sql } = db;
   const hostile = "' || pg_sleep(9) || '";
   for (const query of [sql`SELECT 'x ${hostile}'`, sql`SELECT 1 -- ${hostile}`, sql`SELECT $$${hostile}$$`]) {

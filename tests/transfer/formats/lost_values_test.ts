@@ -73,7 +73,7 @@ const DICTIONARIES: [array: string, texts: (string | null)[]][] = [
   ]],
 ];
 
-fileTest("a NULL among the values of a dictionary is one in its rows", async (folder) => {
+fileTest("a NULL among the values of a dictionary is NULL in the rows", async (folder) => {
   for (const [array, texts] of DICTIONARIES) {
     const file = await all(await readArrow(await column(`${folder}/dictionary.arrow`, array)));
     assert.deepEqual(file.texts, texts.map((text) => [text]), array);
@@ -91,7 +91,7 @@ const NANOSECONDS: [array: string, texts: string[]][] = [
   ],
 ];
 
-fileTest("what is finer than a microsecond is cut off, in all types alike", async (folder) => {
+fileTest("parts of a microsecond are cut off in all types", async (folder) => {
   for (const [array, texts] of NANOSECONDS) {
     const file = await all(await readArrow(await column(`${folder}/fine.arrow`, array)));
     assert.deepEqual(file.texts, texts.map((text) => [text]), array);
@@ -118,7 +118,7 @@ const REFUSED: [array: string, message: RegExp][] = [
   ["pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])", /can't represent/],
 ];
 
-fileTest("what Postgres can't represent is refused, with its row and column", async (folder) => {
+fileTest("a value that Postgres can't represent is refused, with its row and column", async (folder) => {
   for (const [array, message] of REFUSED) {
     const path = await column(`${folder}/bad.arrow`, array);
     const error = await errorOf(async () => await all(await readArrow(path)));

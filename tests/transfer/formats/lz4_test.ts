@@ -12,7 +12,7 @@ function bomb(extra: number): Uint8Array {
   return frame;
 }
 
-Deno.test("unpackLz4() unpacks to the size that is said, and no further", () => {
+Deno.test("unpackLz4() unpacks to the stated size, and no further", () => {
   const size = 1 + 4 + 15 + 255 * 100;
   assert.equal(unpackLz4(bomb(100), size).length, size);
   assert.throws(() => unpackLz4(bomb(100), size - 1), /becomes more than the 25519 bytes/);

@@ -40,7 +40,7 @@ frame = pl.read_parquet(path) if path.endswith("parquet") else pl.read_ipc(path)
 print(json.dumps({"names": table.column_names, "rows": table.num_rows, "polars": frame.shape[0]}))
 `;
 
-fileTest("row groups end by rows, and tell their bounds", async ({ file }) => {
+fileTest("row groups end after a number of rows, and have bounds", async ({ file }) => {
   const query = `SELECT n, (n / 4.0)::numeric(8, 2) AS fare, 'zone ' || n AS zone, NULLIF(n % 2, 0) AS odd,
     n::float8 AS f, NULL::int AS nothing FROM generate_series(1, 30000) AS n`;
   const path = await file(encodeParquet, query, { rowGroupSize: 10_000 });
@@ -62,7 +62,7 @@ fileTest("row groups end by rows, and tell their bounds", async ({ file }) => {
   assert.deepEqual(few, [["4"]]);
 });
 
-fileTest("each compression", async ({ file }) => {
+fileTest("each compression is written", async ({ file }) => {
   for (const compression of ["zstd", "gzip", "none"] as const) {
     const path = await file(encodeParquet, "SELECT n FROM generate_series(1, 1000) AS n", { compression });
     assert.deepEqual(await duckdb(`SELECT sum(n) FROM '${path}'`), [["500500"]]);
@@ -71,7 +71,7 @@ fileTest("each compression", async ({ file }) => {
   }
 });
 
-fileTest("no rows, odd names, 1,600 columns", async ({ file }) => {
+fileTest("files of no rows, odd names and 1,600 columns are written", async ({ file }) => {
   const names = ["a", 'quo"te', "com,ma", "new\nline", "dot.ted", "É", "a_2"];
   const odd = names.map((name, at) => `${at} AS "${name.replaceAll('"', '""')}"`).join(", ");
   const wide = Array.from({ length: 1600 }, (_, at) => `${at} AS c${at}`).join(", ");
@@ -97,7 +97,7 @@ fileTest("a long value is a row group of its own", async ({ file }) => {
   assert.deepEqual(read, [1, 2, 3].map((n) => [`${n}`, "70000000", ..."ABC"[n - 1]!.repeat(2)]));
 });
 
-fileTest("NaN keeps the bounds out, zeros have no sign in them", async ({ file }) => {
+fileTest("a column with NaN has no bounds, and zeros in bounds have both signs", async ({ file }) => {
   const path = await file(
     encodeParquet,
     "SELECT * FROM (VALUES ('NaN'::float8, 0::float4), (1, '-0')) AS v(nan, zero)",
@@ -109,7 +109,7 @@ fileTest("NaN keeps the bounds out, zeros have no sign in them", async ({ file }
   assert.deepEqual(await duckdb(`SELECT count(*) FROM '${path}' WHERE nan > 5`), [["1"]]);
 });
 
-fileTest("what files can't represent", async ({ file }) => {
+fileTest("values that files can't represent are refused", async ({ file }) => {
   const cases: [expression: string, row: number, value: string][] = [
     ["CASE n WHEN 3 THEN 'infinity' ELSE now() END::timestamptz", 3, "infinity"],
     ["CASE n WHEN 2 THEN ARRAY['2026-01-31', '-infinity'] END::date[]", 2, "-infinity"],

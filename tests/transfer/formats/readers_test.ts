@@ -97,7 +97,7 @@ function open(path: string): Promise<ColumnarFile> {
   return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
 }
 
-fileTest("every type and compression that pyarrow writes", async (folder) => {
+fileTest("every type and compression that pyarrow writes is read", async (folder) => {
   await python(PYARROW, folder);
   const files = ["file.arrow", "stream.arrow", "lz4.arrow", "zstd.arrow", "v2.parquet"];
   const parquets = ["snappy", "zstd", "gzip", "lz4", "brotli", "none"].map((name) => `${name}.parquet`);
@@ -116,7 +116,7 @@ fileTest("every type and compression that pyarrow writes", async (folder) => {
   }
 });
 
-fileTest("files of polars", async (folder) => {
+fileTest("files of polars are read", async (folder) => {
   await python(POLARS, folder);
   for (const name of ["polars.parquet", "polars.arrow"]) {
     const { types, texts } = await all(await open(`${folder}/${name}`));
@@ -129,7 +129,7 @@ fileTest("files of polars", async (folder) => {
   }
 });
 
-fileTest("a file of DuckDB, which has no schema of Arrow in it", async (folder) => {
+fileTest("a file of DuckDB, which has no Arrow schema in it, is read", async (folder) => {
   const path = `${folder}/duck.parquet`;
   const id = "00000000-0000-0000-0000-000000000001";
   await duckdb(`COPY (SELECT uuid '${id}' AS u, '{"a":1}'::json AS j, [uuid '${id}'] AS lu, {'a': 1} AS st,
@@ -190,7 +190,7 @@ fileTest("a packed block becomes no larger than its header says", async (folder)
   }
 });
 
-fileTest("what is no file of columns, or not whole", async (folder) => {
+fileTest("files of other formats and incomplete files are refused", async (folder) => {
   const parquet = `${folder}/rows.parquet`;
   await duckdb(`COPY (SELECT i, 'row ' || i AS t FROM range(50000) AS r(i)) TO '${parquet}' (COMPRESSION zstd)`);
   const whole = await Deno.readFile(parquet);
@@ -230,7 +230,7 @@ fileTest("what is no file of columns, or not whole", async (folder) => {
   }
 });
 
-fileTest("a stream that fails", async () => {
+fileTest("a stream that fails ends the reading with its error", async () => {
   const failing = (async function* () {
     yield await Promise.resolve(new TextEncoder().encode("ARROW1\0\0"));
     throw new RangeError("the source broke");

@@ -72,7 +72,7 @@ Deno.test("folders called name=value are hive partitions", () => {
   assert.throws(() => partitionsOf("t/a=/p.csv"), /"a=" has no value/);
 });
 
-Deno.test("two files' types come to the one that takes both, or to none", () => {
+Deno.test("two files' types become the type that holds both, or none", () => {
   const cases: [a: string, b: string, wider: string | undefined][] = [
     ["smallint", "bigint", "bigint"],
     ["integer", "real", "double precision"],
@@ -128,7 +128,7 @@ pullTest("load() of a folder, a glob and a list is one load of all files", async
   assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 6);
 });
 
-pullTest("hive folders give columns to the files in them, in every format", async ({ db, folder }) => {
+pullTest("hive folders add columns to their files, in every format", async ({ db, folder }) => {
   const rows = "VALUES (1, 'a,\"b\"'), (2, E'line\\nend\\\\')";
   for (const name of ["csv", "tsv", "ndjson", "arrow", "parquet", "csv.gz"]) {
     const place = `${folder}/${name}`;
@@ -212,7 +212,7 @@ pullTest("the files of a dataset may differ in columns, and the widest type fits
   }
 });
 
-pullTest("what is wrong with a dataset is said with the file's name, and nothing is loaded", async ({ db, folder }) => {
+pullTest("an error of a dataset names the file, and nothing is loaded", async ({ db, folder }) => {
   const table = newName();
   await db.query(`CREATE TABLE ${table} (id int, name text, year int)`);
   await db.load(table, [{ id: 1, name: "there before" }]);

@@ -37,7 +37,7 @@ for (const [what, text, dialect, expected] of CASES) {
   Deno.test(`records() reads ${what}`, () => assert.deepEqual([...records(text, dialect, true)], expected));
 }
 
-Deno.test("records() gives no record whose end is not seen yet", () => {
+Deno.test("records() gives no record whose end has not arrived", () => {
   assert.deepEqual([...records('a,b\n"1,\n2', CSV, false)], [["a", "b"]]);
   assert.deepEqual([...records("a,b\n1,2", CSV, false)], [["a", "b"]]);
   assert.deepEqual([...records("", CSV, false)], []);
@@ -94,7 +94,7 @@ for (const [what, text, expected] of GUESSES) {
   });
 }
 
-Deno.test("sniffDialect() leaves what a person said", () => {
+Deno.test("sniffDialect() keeps the given options", () => {
   const open = { delimiter: false, quote: true, escape: true };
   assert.deepEqual(sniffDialect("a;b\n1;2\n", true, CSV, open), {});
 });

@@ -75,7 +75,7 @@ for (const [text, type] of TEXTS) {
   Deno.test(`typeOfText(${JSON.stringify(text)}) is ${type}`, () => assert.equal(typeOfText(text), type));
 }
 
-Deno.test("typeOfWord() takes no number and no boolean for one: JSON has its own", () => {
+Deno.test("typeOfWord() reads no text as a number or a boolean, because JSON has its own", () => {
   assert.deepEqual(["7", "1.5", "t", "2026-01-31"].map(typeOfWord), ["text", "text", "text", "date"]);
 });
 
@@ -106,7 +106,7 @@ for (const [value, type] of VALUES) {
   Deno.test(`typeOfValue(${Deno.inspect(value)}) is ${type}`, () => assert.equal(typeOfValue(value), type));
 }
 
-Deno.test("commonType() is a type that takes both", () => {
+Deno.test("commonType() is a type that holds both", () => {
   const cases: [NewType | undefined, NewType | undefined, NewType | undefined][] = [
     [undefined, undefined, undefined],
     [undefined, "uuid", "uuid"],
@@ -135,7 +135,7 @@ Deno.test("commonType() is a type that takes both", () => {
   }
 });
 
-Deno.test("typeText() has a type for what nothing is known of", () => {
+Deno.test("typeText() has a type for a column of NULLs", () => {
   assert.equal(typeText(undefined), "text");
   assert.equal(typeText(listType([null, undefined].map(typeOfValue))), "jsonb");
   assert.deepEqual(["exact bigint", "exact numeric[]"].map((type) => typeText(type as NewType)), [

@@ -36,6 +36,6 @@ Deno.test("jsonElements() gives each element as it was written", () => {
   }
 });
 
-Deno.test("stringOf() takes the quotes and the escapes off", () => {
+Deno.test("stringOf() removes quotes and escapes", () => {
   assert.deepEqual(['"a"', '""', '"\\u00e9\\"\\\\"'].map(stringOf), ["a", "", 'é"\\']);
 });

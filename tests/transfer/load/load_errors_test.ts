@@ -105,7 +105,7 @@ queryTest(
   { notOnPglite: "one statement at a time" },
 );
 
-queryTest("what the source throws is not made another error, even where it is one of this module's", async ({ db }) => {
+queryTest("an error of the source stays the same error, even if it is a LakebaseError", async ({ db }) => {
   await withTables(db, [PARENT], async (name) => {
     const mine = new LakebaseError("QUERY_FAILED", 'column "nothing" does not exist', { sqlstate: "42703" });
     const rows = async function* () {
@@ -163,7 +163,7 @@ pullTest(
   },
 );
 
-queryTest("rows that are nested deep are loaded, or refused with an error that says so", async ({ db }) => {
+queryTest("deeply nested rows are loaded, or refused with an error that says so", async ({ db }) => {
   const nested = (depth: number, wrap: (value: unknown) => unknown) => {
     let value: unknown = 1;
     for (let level = 0; level < depth; level++) value = wrap(value);

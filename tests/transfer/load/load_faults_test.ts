@@ -32,7 +32,7 @@ async function* slowly(rows: Iterable<object>): AsyncGenerator<object, void, voi
   for (const row of rows) yield await Promise.resolve(row);
 }
 
-queryTest("what the source throws is thrown, and nothing is loaded", async ({ db }) => {
+queryTest("an error of the source is thrown unchanged, and nothing is loaded", async ({ db }) => {
   await withTable(db, async (table) => {
     for (const wrap of [(rows: Iterable<object>) => rows, slowly]) {
       for (const failing of [1, 500, 50_000]) {
@@ -61,7 +61,7 @@ queryTest("what the source throws is thrown, and nothing is loaded", async ({ db
   });
 });
 
-queryTest("a load holds no more of its source than what is on its way", async ({ db }) => {
+queryTest("a load reads its source no faster than the server takes it", async ({ db }) => {
   await withTable(db, async (table) => {
     const chunks: WeakRef<object>[] = [];
     let held = -1;
@@ -97,7 +97,7 @@ queryTest("a row that the server refuses ends the reading of the source", async 
   });
 });
 
-queryTest("a signal and a timeout end a load, whatever it waits for", async ({ open }) => {
+queryTest("a signal and a timeout end a load, wherever it waits", async ({ open }) => {
   const db = await open();
   await withTable(db, async (table) => {
     const never = async function* () {
@@ -138,7 +138,7 @@ queryTest("a load that is stopped in a transaction takes back what it did, or en
   });
 });
 
-queryTest("onProgress is told how far it is, and may end it", async ({ db }) => {
+queryTest("onProgress gets the progress of a load, and may end it", async ({ db }) => {
   await withTable(db, async (table) => {
     const reports: Progress[] = [];
     const some = async function* () {
@@ -165,17 +165,20 @@ queryTest("onProgress is told how far it is, and may end it", async ({ db }) => 
   });
 });
 
-queryTest("a compute that suspends during a load leaves all as it was, and says so", async ({ db, local }) => {
-  await withTable(db, async (table) => {
-    for (const wrap of [(rows: Iterable<object>) => rows, slowly]) {
-      const loading = errorOf(db.load(table, wrap(endless()), { mode: "replace" }));
-      await sleep(300);
-      local.faults.suspend({ wakeAfter: 100 });
-      assert.equal((await loading).code, "CONNECTION_LOST");
-      await expectUntouched(db, table);
-    }
-  });
-});
+queryTest(
+  "a compute that suspends during a load leaves the table unchanged, and the error says so",
+  async ({ db, local }) => {
+    await withTable(db, async (table) => {
+      for (const wrap of [(rows: Iterable<object>) => rows, slowly]) {
+        const loading = errorOf(db.load(table, wrap(endless()), { mode: "replace" }));
+        await sleep(300);
+        local.faults.suspend({ wakeAfter: 100 });
+        assert.equal((await loading).code, "CONNECTION_LOST");
+        await expectUntouched(db, table);
+      }
+    });
+  },
+);
 
 queryTest(
   "a query's rows are loaded on a pool of one connection, which could not read and write at once",

@@ -27,7 +27,7 @@ async function withFiles(
 
 const all = async (db: Lakebase, table: string) => [...await db.query(`SELECT * FROM ${table} ORDER BY 1`)];
 
-queryTest("load() of a CSV file goes by its header, in any order", async ({ db }) => {
+queryTest("load() of a CSV file takes columns by its header, in any order", async ({ db }) => {
   await withFiles(db, "id int, name text, fare numeric", async (table, file) => {
     const files: [name: string, bytes: string | Uint8Array, options?: object][] = [
       ["plain.csv", 'name,id\n"a ""b"",\n c",1\n,2\n"",3\n'],
@@ -88,7 +88,7 @@ queryTest("load() takes a stream of bytes, cut anywhere", async ({ db }) => {
   });
 });
 
-queryTest("load() of NDJSON keeps every digit, and what is nested", async ({ db }) => {
+queryTest("load() of NDJSON keeps every digit and nested values", async ({ db }) => {
   const columns = "id int8, fare numeric, doc json, docb jsonb, tags text[], grid int[], note text";
   await withFiles(db, columns, async (table, file) => {
     const line =
@@ -292,7 +292,7 @@ const ZOO = `SELECT * FROM (VALUES
   (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
 ) AS zoo(id, ok, small, big, f4, f8, fare, exact, at, day, clock, doc, raw, who, note, tags, list, span, numbers, local)`;
 
-queryTest("what pull() writes, load() reads: every type in every format", async ({ db }) => {
+queryTest("load() reads what pull() writes, for every type in every format", async ({ db }) => {
   await db.query(`CREATE TABLE zoo AS ${ZOO}`);
   const folder = await Deno.makeTempDir({ prefix: "lakebase-load-" });
   try {
@@ -325,7 +325,7 @@ for (const format of ["parquet", "arrow"]) {
 await db.close();
 `;
 
-Deno.test("a process ends that has named a column which a file does not have", async () => {
+Deno.test("a process ends after it has named a column that a file does not have", async () => {
   const folder = await Deno.makeTempDir();
   const { code, stdout } = await script(WRONG_COLUMNS, { FOLDER: folder }).output();
   assert.deepEqual([code, new TextDecoder().decode(stdout)], [
@@ -335,7 +335,7 @@ Deno.test("a process ends that has named a column which a file does not have", a
   await Deno.remove(folder, { recursive: true });
 });
 
-queryTest("what was pulled of a table with generated columns goes back", async ({ db }) => {
+queryTest("a file that was pulled from a table with generated columns is loaded back", async ({ db }) => {
   await withFiles(
     db,
     "id int GENERATED ALWAYS AS IDENTITY, twice int GENERATED ALWAYS AS (n * 2) STORED, n int",

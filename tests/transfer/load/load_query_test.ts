@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { errorOf, queryTest } from "../../support/queries.ts";
 
-queryTest("load() of a query keeps all that the server said of its values", async ({ db }) => {
+queryTest("load() of a query keeps every digit of its values", async ({ db }) => {
   const query = db
     .sql`SELECT '2026-01-31 12:34:56.789012+00'::timestamptz AS at, '{"a": 1.10, "b": 12345678901234567890}'::json AS doc,
     '"5"'::jsonb AS text, '{"2026-01-31 12:34:56.789012+00"}'::timestamptz[] AS times, '[0:1]={1,2}'::int[] AS list,
@@ -13,20 +13,23 @@ queryTest("load() of a query keeps all that the server said of its values", asyn
   await db.query("DROP TABLE exact_query");
 });
 
-queryTest("load() makes columns of a query's types, where SQL's word alone would mean another", async ({ db }) => {
-  const query = db
-    .sql`SELECT '101'::bit(3) AS bits, ARRAY['101'::bit(3)] AS lists, 'a'::"char" AS letter, 'ab'::char(3) AS word`;
-  const types = `SELECT array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) FROM pg_attribute
+queryTest(
+  "load() creates columns of a query's types, also where SQL's word alone means another type",
+  async ({ db }) => {
+    const query = db
+      .sql`SELECT '101'::bit(3) AS bits, ARRAY['101'::bit(3)] AS lists, 'a'::"char" AS letter, 'ab'::char(3) AS word`;
+    const types = `SELECT array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = 'types_of'::regclass AND attnum > 0`;
-  for (const source of [query, await query, await query.columns()]) {
-    await db.load("types_of", source, { create: true });
-    const { 0: row } = await db.query(types);
-    assert.deepEqual(row, { array_agg: ["bit varying", "bit varying[]", '"char"', "bpchar"] });
-    await db.query("DROP TABLE types_of");
-  }
-});
+    for (const source of [query, await query, await query.columns()]) {
+      await db.load("types_of", source, { create: true });
+      const { 0: row } = await db.query(types);
+      assert.deepEqual(row, { array_agg: ["bit varying", "bit varying[]", '"char"', "bpchar"] });
+      await db.query("DROP TABLE types_of");
+    }
+  },
+);
 
-queryTest("load() puts the rows of a query in the place of those that it reads", async ({ open }) => {
+queryTest("load() replaces the rows of a table by those of a query that reads it", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("CREATE TABLE own_rows AS SELECT n % 2 AS n FROM generate_series(1, 1000) AS n");
   await db.load("own_rows", db.sql`SELECT DISTINCT n FROM own_rows`, { mode: "replace" });

@@ -175,7 +175,7 @@ queryTest("load() with create makes a table with the types of the rows", async (
   }
 });
 
-queryTest("a table that load() has made is not there where the rows don't go in", async ({ db }) => {
+queryTest("a table that load() has created is gone if the rows are refused", async ({ db }) => {
   const rows = [{ id: 1 }, ...Array(20_000).fill({ id: 1.5 }), { id: "x" }];
   const error = await errorOf(db.load("never_made", rows, { create: true }));
   assert.match(error.message, /row 20,002, column id: invalid input[^]*HINT: .* types: \{ "id": "text" \}/);
@@ -195,7 +195,7 @@ queryTest("a table that load() has made is not there where the rows don't go in"
   });
 });
 
-queryTest("load() with mode replace puts the rows in place of those that were there", async ({ db }) => {
+queryTest("load() with mode replace replaces the rows of the table", async ({ db }) => {
   await withTable(db, "id int", async (table) => {
     await db.load(table, [{ id: 1 }, { id: 2 }]);
     assert.equal((await db.load(table, [{ id: 3 }], { mode: "replace" })).rows, 1);
@@ -207,7 +207,7 @@ queryTest("load() with mode replace puts the rows in place of those that were th
   });
 });
 
-queryTest("load() in a transaction is a part of it, and takes back no more than itself", async ({ db }) => {
+queryTest("load() in a transaction is part of it, and undoes only its own changes", async ({ db }) => {
   await withTable(db, "id int", async (table) => {
     await db.transaction(async (tx) => {
       await tx.query(`INSERT INTO ${table} VALUES (1)`);
@@ -227,7 +227,7 @@ queryTest("load() in a transaction is a part of it, and takes back no more than 
   });
 });
 
-queryTest("load() refuses what is no table, and goes into the partitions of one", async ({ db }) => {
+queryTest("load() refuses anything but tables, and loads into the partitions of one", async ({ db }) => {
   await withTable(db, "id int", async (table) => {
     await db.query(`CREATE VIEW ${table}_view AS SELECT * FROM ${table}`);
     await db.query(`CREATE MATERIALIZED VIEW ${table}_kept AS SELECT * FROM ${table}`);
@@ -246,7 +246,7 @@ queryTest("load() refuses what is no table, and goes into the partitions of one"
   });
 });
 
-queryTest("load() refuses options and sources that it can't make sense of", async ({ db }) => {
+queryTest("load() refuses unknown options and sources", async ({ db }) => {
   const rows = [{ id: 1 }];
   const cases: [source: unknown, options: unknown, message: RegExp][] = [
     [rows, { crate: true }, /no option "crate"; did you mean "create"\?/],

@@ -28,7 +28,7 @@ const NUMBERS: [texts: string[], type: string][] = [
   [[WIDE, "7"], "bigint"],
 ];
 
-pullTest("load() with create rounds no number, and none becomes numeric without need", async ({ db, folder }) => {
+pullTest("load() with create rounds no number, and makes no column numeric without need", async ({ db, folder }) => {
   for (const [texts, type] of NUMBERS) {
     await Deno.writeTextFile(`${folder}/a.csv`, `a\n${texts.join("\n")}\n`);
     await Deno.writeTextFile(`${folder}/a.ndjson`, texts.map((text) => `{"a": ${text}}\n`).join(""));
@@ -42,7 +42,7 @@ pullTest("load() with create rounds no number, and none becomes numeric without 
   assert.deepEqual(await created(db, [{ a: 9007199254740993n }, { a: 0.5 }]), ["numeric", [WIDE, "0.5"]]);
 });
 
-pullTest("a table of numerics with NaN comes back from a CSV file as it was", async ({ db, folder }) => {
+pullTest("a table of numerics with NaN is loaded back unchanged from a CSV file", async ({ db, folder }) => {
   const path = `${folder}/n.csv`;
   await db.pull(db.sql`SELECT a::numeric FROM (VALUES (${LONG}), ('NaN')) AS v(a)`, path);
   assert.deepEqual(await created(db, path), ["numeric", [LONG, "NaN"]]);

@@ -15,7 +15,7 @@ async function inFolder(work: (folder: string) => Promise<void>): Promise<void> 
 
 const BYTES = new TextEncoder().encode("whole\n");
 
-Deno.test("a file is there when it is whole, and takes the place of one that was, with its mode", () =>
+Deno.test("a file appears when it is complete, and replaces an older file with its mode", () =>
   inFolder(async (folder) => {
     const path = `${folder}/t.csv`;
     const first = await openTarget(path, undefined);
@@ -45,7 +45,7 @@ const MODES: [before: number, after: number][] = [
   [0o6777, 0o777],
 ];
 
-Deno.test("what replaces a file has its permissions while it is written, and no set-user-ID bit", () =>
+Deno.test("the hidden file has the permissions of the file that it will replace, without the set-user-ID bit", () =>
   inFolder(async (folder) => {
     for (const [before, after] of MODES) {
       const path = `${folder}/t.csv`;
@@ -60,7 +60,7 @@ Deno.test("what replaces a file has its permissions while it is written, and no 
     }
   }));
 
-Deno.test("what is put in place of the hidden file is neither changed nor taken for what was written", () =>
+Deno.test("a file that somebody puts in place of the hidden file is neither changed nor taken for it", () =>
   inFolder(async (folder) => {
     const [path, victim] = [`${folder}/t.csv`, `${folder}/victim`];
     await Deno.writeTextFile(victim, "secret", { mode: 0o600 });
@@ -78,7 +78,7 @@ Deno.test("what is put in place of the hidden file is neither changed nor taken 
     assert.deepEqual([await Deno.readTextFile(victim), await Deno.readTextFile(path)], ["secret", "old"]);
   }));
 
-Deno.test("a link stays one: the file that it leads to is replaced", () =>
+Deno.test("a link stays a link: the file that it leads to is replaced", () =>
   inFolder(async (folder) => {
     await Deno.mkdir(`${folder}/there`);
     await Deno.writeTextFile(`${folder}/there/real.csv`, "old");
@@ -147,7 +147,7 @@ Deno.test("cannotWrite() says in a sentence what the system said, and not the na
   }
 });
 
-Deno.test("a hidden file that something has removed is not taken for a folder that is missing", () =>
+Deno.test("a removed hidden file is not reported as a missing folder", () =>
   inFolder(async (folder) => {
     const sink = await openTarget(`${folder}/t.csv`, undefined);
     await sink.write(BYTES);
@@ -158,7 +158,7 @@ Deno.test("a hidden file that something has removed is not taken for a folder th
     assert.deepEqual(namesIn(folder), []);
   }));
 
-Deno.test("of a link that leads to nothing yet, what it leads to is made", () =>
+Deno.test("a pull to a link without a file makes the file that the link leads to", () =>
   inFolder(async (folder) => {
     await Deno.mkdir(`${folder}/there`);
     await Deno.symlink(`${folder}/there/absolute.csv`, `${folder}/a.csv`);
@@ -179,7 +179,7 @@ Deno.test("of a link that leads to nothing yet, what it leads to is made", () =>
   }));
 
 Deno.test({
-  name: "a pipe that nobody reads is waited for until the signal, and then left",
+  name: "a pull to a pipe that nobody reads waits until the signal",
   ignore: Deno.build.os === "windows",
   fn: () =>
     inFolder(async (folder) => {
@@ -200,7 +200,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openTarget() takes no for an answer",
+  name: "openTarget() reports a missing permission",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
     const error = await errorOf(openTarget("/sys/t.csv", undefined)); // nobody may make a file there, root neither
@@ -212,7 +212,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a full disk is called so, and what is no ordinary file is written to as it is",
+  name: "a full disk is named in the error, and a device is written to directly",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
     const full = await openTarget("/dev/full", undefined);

@@ -15,7 +15,7 @@ async function textOf(order: AsyncIterable<Chunk>): Promise<string> {
   return text;
 }
 
-Deno.test("InOrder puts parts one behind the other, however they come", async () => {
+Deno.test("InOrder puts parts in their order, however they arrive", async () => {
   const order = new InOrder(4);
   const text = textOf(order);
   await order.push(2, chunk("e"));
@@ -34,7 +34,7 @@ Deno.test("InOrder puts parts one behind the other, however they come", async ()
   assert.equal(await textOf(new InOrder(0)), "");
 });
 
-Deno.test("InOrder holds back who is ahead, and never the part that is read", async () => {
+Deno.test("InOrder lets writers that are ahead wait, but never the part that is read", async () => {
   const order = new InOrder(3);
   const mb = { bytes: new Uint8Array(MB), rows: 1 };
   let ahead = 0;
@@ -58,7 +58,7 @@ Deno.test("InOrder holds back who is ahead, and never the part that is read", as
   await Promise.all(writers);
 });
 
-Deno.test("InOrder gives an error to who reads and who writes", async () => {
+Deno.test("InOrder gives an error to the reader and the writers", async () => {
   const order = new InOrder(2);
   const failure = new Error("lost");
   const reading = textOf(order);

@@ -17,7 +17,7 @@ import {
 /** The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word. */
 const LOST = /terminat|ECONNRESET|the server ended the connection/;
 
-serverTest("a connection that is lost ends all of it, with the reason", async (db) => {
+serverTest("a lost connection ends the whole parallel pull, with the reason", async (db) => {
   await using big = await bigTable(db, "lost_half_way", 1500);
   const lose = async () => {
     let rows = 0;
@@ -38,7 +38,7 @@ serverTest("a connection that is lost ends all of it, with the reason", async (d
   await assertIdle(db);
 });
 
-serverTest("a first connection that is lost before the others have come is told as such", async (db) => {
+serverTest("a first connection that is lost before the others have connected is reported", async (db) => {
   await using big = await bigTable(db, "lost_at_once", 1500);
   const session = db[SESSION];
   let joins = 0;
@@ -60,7 +60,7 @@ serverTest("a first connection that is lost before the others have come is told 
   await assertIdle(db);
 });
 
-serverTest("a snapshot whose transaction has ended is known by what refuses it", async (db) => {
+serverTest("a snapshot whose transaction has ended is recognized by the server's error", async (db) => {
   const client = await db.pool.connect(); // the driver's own error says which of the server's routines it is from
   for (const snapshot of ["00000003-00000001-1", "none"]) {
     const error = await client.query(importText("pg_class", snapshot)).catch((error: unknown) => error);
@@ -104,7 +104,7 @@ postgresTest(
   },
 );
 
-postgresTest("a pool that is busy costs time, never a standstill", async ({ open }) => {
+postgresTest("a busy pool slows a parallel pull, but never stops it", async ({ open }) => {
   const db = await open({ max: 3 });
   await using big = await bigTable(db, "busy_pool");
   const session = db[SESSION];

@@ -118,7 +118,7 @@ bigTest(
   },
 );
 
-bigTest("pull() with parallel says what is not there", async ({ db, folder }) => {
+bigTest("pull() with parallel says what does not exist", async ({ db, folder }) => {
   for (
     const [name, message] of [
       ["spreat", /^Cannot pull spreat: there is no such table\nDid you mean spread\?$/],
@@ -172,7 +172,7 @@ bigTest("pull() with parallel says so when a connection is lost half-way", async
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-bigTest("pull() with parallel tells its progress in rows of the whole", async ({ db }) => {
+bigTest("pull() with parallel reports its progress in rows of the whole table", async ({ db }) => {
   const { stream } = keeping();
   const heard: { rows: number; done: boolean }[] = [];
   const { rows } = await db.pull("spread", stream, { format: "csv", parallel: 2, onProgress: (p) => heard.push(p) });

@@ -17,7 +17,7 @@ import {
   sum,
 } from "./parallel_support.ts";
 
-postgresTest("a table read in parallel is what one COPY gives, in every format, into one stream", async ({ db }) => {
+postgresTest("a table read in parallel into one stream has the rows of one COPY, in every format", async ({ db }) => {
   await db.query(`CREATE TABLE IF NOT EXISTS "many ""\\'rows" AS SELECT n, repeat('x', n % 300) AS text,
     CASE WHEN n % 7 = 0 THEN NULL ELSE n / 3.0 END AS ratio FROM generate_series(1, 60000) AS n`);
   const table = `public."many ""\\'rows"`;
@@ -135,7 +135,7 @@ queryTest("PGlite has one backend: it says so instead of waiting for itself", as
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-postgresTest("changes made meanwhile are not seen, by no connection", async ({ db }) => {
+postgresTest("no connection sees changes that are made during the pull", async ({ db }) => {
   await using big = await bigTable(db, "changing");
   const chunks = oneStream(db[SESSION], optionsOf(big.table, 3))[Symbol.asyncIterator]();
   const first = await chunks.next();

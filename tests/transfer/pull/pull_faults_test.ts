@@ -51,7 +51,7 @@ pullTest("a signal ends a pull within a second, with its reason", async ({ open,
   assert.equal(await Deno.readTextFile(`${folder}/t.csv`), OLD);
 });
 
-pullTest("a timeout ends a pull, the query's own too", async ({ db, folder }) => {
+pullTest("a timeout ends a pull, also the timeout of the query", async ({ db, folder }) => {
   for (
     const pull of [
       (path: string) => db.sql`${db.sql.unsafe(MANY)}, pg_sleep(0.0001)`.pull(path, { timeout: 0.3 }),
@@ -63,26 +63,29 @@ pullTest("a timeout ends a pull, the query's own too", async ({ db, folder }) =>
   }
 }, { notOnPglite: "it can't be interrupted inside of a function" });
 
-pullTest("what onProgress or the stream throws ends the pull, as it was thrown", async ({ open, folder }) => {
-  const db = await open({ max: 1 });
-  const mine = new TypeError("mine");
-  const onProgress = () => {
-    throw mine;
-  };
-  assert.equal(
-    await failing(db, folder, (path) => db.sql`${db.sql.unsafe(MANY)}`.pull(path, { onProgress })),
-    mine,
-  );
-  for (const options of [{ format: "csv" }, { format: "csv", gzip: true }, { format: "parquet" }] as const) {
-    const broken = new WritableStream<Uint8Array>({
-      write: () => {
-        throw mine;
-      },
-    });
-    await assert.rejects(db.sql`${db.sql.unsafe(MANY)}`.pull(broken, options), mine);
-    assert.equal(await db.sql`SELECT 1`.value(), 1);
-  }
-});
+pullTest(
+  "an error that onProgress or the stream throws ends the pull, and is thrown unchanged",
+  async ({ open, folder }) => {
+    const db = await open({ max: 1 });
+    const mine = new TypeError("mine");
+    const onProgress = () => {
+      throw mine;
+    };
+    assert.equal(
+      await failing(db, folder, (path) => db.sql`${db.sql.unsafe(MANY)}`.pull(path, { onProgress })),
+      mine,
+    );
+    for (const options of [{ format: "csv" }, { format: "csv", gzip: true }, { format: "parquet" }] as const) {
+      const broken = new WritableStream<Uint8Array>({
+        write: () => {
+          throw mine;
+        },
+      });
+      await assert.rejects(db.sql`${db.sql.unsafe(MANY)}`.pull(broken, options), mine);
+      assert.equal(await db.sql`SELECT 1`.value(), 1);
+    }
+  },
+);
 
 pullTest("a stream is aborted with the error", async ({ db }) => {
   const { stream, state } = keeping();
@@ -150,7 +153,7 @@ pullTest("several pulls at once do not get in each other's way", async ({ db, fo
   }
 });
 
-pullTest("a pull outlives its token, which is looked at only at login", async ({ db, local }) => {
+pullTest("a pull outlives its token, which the server checks only at login", async ({ db, local }) => {
   let bytes = 0;
   const stream = new WritableStream<Uint8Array>({
     write: (chunk) => {

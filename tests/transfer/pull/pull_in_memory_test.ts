@@ -24,35 +24,38 @@ const FILES: readonly (readonly [name: string, options?: PullOptions])[] = [
   ["t.parquet", { rowGroupSize: 33, compression: "gzip" }],
 ];
 
-pullTest("rows and columns in hand are pulled as the query is, without running it again", async ({ db, folder }) => {
-  await db.query(
-    `DROP TABLE IF EXISTS origin, again; CREATE TABLE origin AS ${ROWS}; CREATE TABLE again (LIKE origin)`,
-  );
-  const rows = await db.sql`SELECT * FROM origin`;
-  const columns = await db.sql`SELECT * FROM origin`.columns();
-  await db.query("ALTER TABLE origin RENAME TO hidden"); // running it again would fail
-  for (const [name, options = {}] of FILES) {
-    for (const held of [rows, columns]) {
-      const { compression: _, rowGroupSize: __, ...loaded } = options;
-      const pulled = await held.pull(`${folder}/${name}`, options);
-      assert.deepEqual([pulled.rows, pulled.path], [500, `${folder}/${name}`]);
-      assert.equal(pulled.bytes > 500, true);
-      await db.load("again", `${folder}/${name}`, { mode: "replace", ...loaded });
-      const [different] = await db.query(
-        "SELECT (SELECT row(d.*)::text FROM (TABLE hidden EXCEPT ALL TABLE again) AS d LIMIT 1) AS d",
-      );
-      assert.deepEqual({ ...different as object }, { d: null }, name);
+pullTest(
+  "rows and columns in memory are pulled as their query is, without running it again",
+  async ({ db, folder }) => {
+    await db.query(
+      `DROP TABLE IF EXISTS origin, again; CREATE TABLE origin AS ${ROWS}; CREATE TABLE again (LIKE origin)`,
+    );
+    const rows = await db.sql`SELECT * FROM origin`;
+    const columns = await db.sql`SELECT * FROM origin`.columns();
+    await db.query("ALTER TABLE origin RENAME TO hidden"); // running it again would fail
+    for (const [name, options = {}] of FILES) {
+      for (const held of [rows, columns]) {
+        const { compression: _, rowGroupSize: __, ...loaded } = options;
+        const pulled = await held.pull(`${folder}/${name}`, options);
+        assert.deepEqual([pulled.rows, pulled.path], [500, `${folder}/${name}`]);
+        assert.equal(pulled.bytes > 500, true);
+        await db.load("again", `${folder}/${name}`, { mode: "replace", ...loaded });
+        const [different] = await db.query(
+          "SELECT (SELECT row(d.*)::text FROM (TABLE hidden EXCEPT ALL TABLE again) AS d LIMIT 1) AS d",
+        );
+        assert.deepEqual({ ...different as object }, { d: null }, name);
+      }
     }
-  }
-  for (const held of [rows, columns]) {
-    const { rows: count } = await held.load("again", { mode: "replace" });
-    const [different] = await db.query("SELECT count(*)::int AS n FROM (TABLE hidden EXCEPT ALL TABLE again) AS d");
-    assert.deepEqual([count, { ...different as object }], [500, { n: 0 }]);
-  }
-  await db.query("DROP TABLE hidden");
-});
+    for (const held of [rows, columns]) {
+      const { rows: count } = await held.load("again", { mode: "replace" });
+      const [different] = await db.query("SELECT count(*)::int AS n FROM (TABLE hidden EXCEPT ALL TABLE again) AS d");
+      assert.deepEqual([count, { ...different as object }], [500, { n: 0 }]);
+    }
+    await db.query("DROP TABLE hidden");
+  },
+);
 
-pullTest("text formats of rows in hand are the server's own, byte for byte", async ({ db, folder }) => {
+pullTest("text formats of rows in memory equal the server's, byte for byte", async ({ db, folder }) => {
   const query = db
     .sql`SELECT true AS "a,b", '' AS t, NULL::text AS v, 'x"y' AS q, 1.50 AS n, '\.' AS dot, E'l\nm' AS line,
     '{"a": [1, "x"]}'::jsonb AS j, ARRAY[1, 2] AS list, DATE '2024-02-29' AS d, timestamp '2024-02-29 01:02:03' AS ts`;
@@ -69,7 +72,7 @@ pullTest("text formats of rows in hand are the server's own, byte for byte", asy
   }
 });
 
-pullTest("what can't be pulled of rows in hand is refused, and leaves no file", async ({ db, folder }) => {
+pullTest("rows in memory that can't be pulled are refused, and leave no file", async ({ db, folder }) => {
   const rows = await db.sql<{ id: unknown; day: unknown }>`SELECT 1 AS id, DATE '2024-01-01' AS day`;
   const columns = await db.sql`SELECT 1 AS id`.columns();
   assert.match((await errorOf(rows.pull(`${folder}/x/`))).message, /a folder is for a table or a query/);

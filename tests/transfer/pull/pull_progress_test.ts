@@ -22,7 +22,7 @@ pullTest("what onProgress rejects with ends the pull, and the file stays", async
   }
 });
 
-pullTest("what onProgress makes of the end comes before the file is replaced", async ({ db, folder }) => {
+pullTest("onProgress is called with the end before the file is replaced", async ({ db, folder }) => {
   const query = db.sql`SELECT 1`;
   for (const onProgress of [throwsAtTheEnd, rejectsLater]) {
     assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress })), mine);

@@ -41,7 +41,7 @@ for (const [name, sink, sql, options] of STUCK) {
   });
 }
 
-pullTest("a failed query ends a pull though its stream does not end, once its time is over", async ({ db }) => {
+pullTest("a failed query ends a pull after its time limit, although its stream does not end", async ({ db }) => {
   const stream = new WritableStream<Uint8Array>({ abort: never });
   const error = await errorOf(soon(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 0.3 })));
   assert.equal(error.sqlstate, "22012");
@@ -57,7 +57,7 @@ pullTest("a transaction that is stopped ends a pull to a stream that takes nothi
   assert.equal((await errorOf(soon(pulling))).code, "CANCELED"); // not only left behind
 });
 
-pullTest("an onProgress that never hears the end does not keep a pull from being stopped", async ({ db, folder }) => {
+pullTest("an onProgress that never settles does not keep a pull from being stopped", async ({ db, folder }) => {
   const options = { timeout: 0.3, onProgress: never };
   assert.equal((await errorOf(soon(db.sql`SELECT 1`.pull(`${folder}/t.csv`, options)))).code, "CANCELED");
   assert.deepEqual(namesIn(folder), []);

@@ -165,7 +165,7 @@ async function readBuffer(path: string): Promise<Buffer> {
   return Buffer.from(await Deno.readFile(path));
 }
 
-pullTest("what a query was made with holds for its pull: what stops it, but no limit", async ({ db, folder }) => {
+pullTest("the signal and the timeout of a query hold for its pull, but not its limit", async ({ db, folder }) => {
   const slow = db.sql`SELECT pg_sleep(10)`.with({ timeout: 0.2 });
   for (const pull of [() => slow.pull(`${folder}/t.csv`), () => db.pull(slow, `${folder}/t.csv`)]) {
     assert.match((await errorOf(pull())).message, /longer than its timeout of 0\.2 s/);

@@ -36,7 +36,7 @@ Deno.test("pagedTables() refuses what can't be read by its pages, with the reaso
   assert.throws(() => pagedTables("public.t", parts), /its partition public.far/);
 });
 
-Deno.test("pagedTables() gives the table, its partitions, or the empty whole of none", () => {
+Deno.test("pagedTables() gives the table, its partitions, or an empty table without partitions", () => {
   assert.deepEqual(pagedTables("public.t", [{ ...TABLE, secured: true }]), [{
     name: "public.t",
     pages: 7,

@@ -3,7 +3,7 @@ import type { LakebaseError } from "../../../mod.ts";
 import { openSinks } from "../../../src/transfer/pull/target.ts";
 import { namesIn } from "../../support/transfers.ts";
 
-Deno.test("of several files none takes its place before all are whole; where one then can't, that is said", async () => {
+Deno.test("no file of several is replaced before all are complete, and a failure to replace one is reported", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-sinks-" });
   try {
     const sinks = await openSinks({ target: `${folder}/t-{n}.csv`, format: "csv", gzip: false, folder: false }, {

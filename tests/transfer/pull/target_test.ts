@@ -27,7 +27,7 @@ Deno.test("planTarget() tells the format by the extension, or by the option", ()
   }
 });
 
-Deno.test("planTarget() and the checks refuse what can't be, with what to do", () => {
+Deno.test("planTarget() and the checks refuse impossible options, and say what to do", () => {
   const cases: readonly (readonly [target: unknown, options: unknown, message: RegExp])[] = [
     ["trips.parqet", {}, /trips\.parqet ends in \.parqet, which is not a known format; did you mean \.parquet\?/],
     ["trips.xlsx", {}, /use one of csv, tsv, ndjson, arrow, parquet, or give \{ format: "csv" \}/],
@@ -78,7 +78,7 @@ Deno.test("planTarget() and the checks refuse what can't be, with what to do", (
   }
 });
 
-Deno.test("an option that asks for what is so anyway is no mistake", () => {
+Deno.test("an option that changes nothing is accepted", () => {
   for (const format of ["arrow", "parquet"] as const) checkFormatOptions({ gzip: false }, format);
 });
 

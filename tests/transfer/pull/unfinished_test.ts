@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { startLocal } from "../../../src/local/mod.ts";
 import { sleep } from "../../support/queries.ts";
 import { namesIn, script } from "../../support/transfers.ts";
+import { openTarget } from "../../../src/transfer/pull/target.ts";
 
 const LISTEN = "Deno.addSignalListener(SIGNAL, () => console.log('heard'));";
 const ONCE = "process.once(SIGNAL, () => console.log('heard'));";
@@ -21,37 +22,49 @@ interface Case {
   /** Its exit code; none where it dies of the signal. */
   code?: number;
   said: string;
-  /** Whether the file is there in the end. */
-  whole: boolean;
+  /** What is in the folder in the end. */
+  left: "whole" | "nothing" | "hidden";
 }
 
 const CASES: readonly Case[] = [
-  { name: "that nobody listens to ends the program", said: "", whole: false },
-  { name: "that the program listens to", before: LISTEN, code: 0, said: "heard\nwhole\n", whole: true },
-  { name: "that it listens to once", before: ONCE, code: 0, said: "heard\nwhole\n", whole: true },
-  { name: "that it began to listen to during the pull", during: LISTEN, code: 0, said: "heard\nwhole\n", whole: true },
-  { name: "that it then began to listen to once", during: ONCE, code: 0, said: "heard\nwhole\n", whole: true },
+  { name: "that nobody listens to ends the program", said: "", left: "hidden" },
+  { name: "that the program listens to", before: LISTEN, code: 0, said: "heard\nwhole\n", left: "whole" },
+  { name: "that it listens to once", before: ONCE, code: 0, said: "heard\nwhole\n", left: "whole" },
+  {
+    name: "that it began to listen to during the pull",
+    during: LISTEN,
+    code: 0,
+    said: "heard\nwhole\n",
+    left: "whole",
+  },
+  {
+    name: "that it began to listen to once during the pull",
+    during: ONCE,
+    code: 0,
+    said: "heard\nwhole\n",
+    left: "whole",
+  },
   {
     name: "that stops the pull",
     before: STOP,
     options: "{ signal: controller.signal }",
     code: 0,
     said: "asked to stop\n",
-    whole: false,
+    left: "nothing",
   },
   {
     name: "at which it exits",
     before: "Deno.addSignalListener(SIGNAL, () => Deno.exit(9));",
     code: 9,
     said: "",
-    whole: false,
+    left: "nothing",
   },
   {
-    name: "that it no longer listens to when it comes the second time",
+    name: "that comes a second time, when it no longer listens",
     before: ONCE,
     during: "setTimeout(() => Deno.kill(Deno.pid, SIGNAL), 800);",
     said: "heard\n",
-    whole: false,
+    left: "hidden",
   },
 ];
 
@@ -97,10 +110,44 @@ for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SI
             said,
           );
           assert.equal(new TextDecoder().decode(stdout), tried.said);
-          assert.deepEqual(namesIn(folder), tried.whole ? ["t.csv"] : []);
+          const names = { whole: ["t.csv"], nothing: [], hidden: [".t.csv.*.part"] }[tried.left];
+          assert.deepEqual(namesIn(folder).map((name) => name.replace(/[0-9a-f]{8}/, "*")), names);
           await Deno.remove(folder, { recursive: true });
         });
       }
     },
   });
 }
+
+Deno.test({
+  name: "a pull removes what a killed one left beside its target, and nothing else",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
+    const long = "x".repeat(50);
+    const left = [".t.csv.01234567.part", ".t.csv.89abcdef.part", `.${long.slice(0, 40)}.01234567.part`];
+    const kept = [
+      ".t.csv.0123456.part",
+      ".t.csv.01234567.part.old",
+      ".t.csv.part",
+      ".u.csv.01234567.part",
+      "t.csv.part",
+    ];
+    for (const name of [...left, ...kept]) await Deno.writeTextFile(`${folder}/${name}`, "");
+    await Deno.mkdir(`${folder}/.t.csv.77777777.part/in`, { recursive: true });
+    await Deno.symlink(`${folder}/t.csv.part`, `${folder}/.t.csv.aaaaaaaa.part`);
+    for await (const { name } of Deno.readDir(folder)) await Deno.utime(`${folder}/${name}`, 0, 0);
+    await Deno.writeTextFile(`${folder}/.t.csv.bbbbbbbb.part`, "young");
+    const before = namesIn(folder);
+    const running = await openTarget(`${folder}/t.csv`, undefined);
+    const hidden = namesIn(folder).find((name) => !before.includes(name));
+    await Deno.utime(`${folder}/${hidden}`, 0, 0);
+    const other = await openTarget(`${folder}/t.csv`, undefined);
+    await other.abort(undefined, undefined);
+    await running.commit(undefined);
+    await (await openTarget(`${folder}/${long}`, undefined)).commit(undefined);
+    const links = [".t.csv.aaaaaaaa.part", ".t.csv.bbbbbbbb.part"];
+    assert.deepEqual(namesIn(folder), [...kept, ...links, "t.csv", long].toSorted());
+    await Deno.remove(folder, { recursive: true });
+  },
+});

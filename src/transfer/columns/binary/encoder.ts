@@ -1,23 +1,18 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
-import type { CopyBinary } from "../../copy/binary_writer.ts";
+import type { CopyBinaryWriter } from "../../copy/binary_writer.ts";
 import type { ColumnData, ColumnType } from "../batch.ts";
 import { dateText, isSet, timestampText } from "../value.ts";
+import { EPOCH_DAYS, EPOCH_HIGH, EPOCH_LOW } from "./storage.ts";
 
 /** Writes a row's value of one column. */
-export type CellEncoder = (row: number, out: CopyBinary) => void;
-
-/** Days from 1970-01-01, the epoch of a column, to 2000-01-01, the epoch of Postgres. */
-const EPOCH_DAYS = 10_957;
-/** The same in microseconds, as the two words of a 64-bit number. */
-const EPOCH_LOW = 946_684_800_000_000 % 2 ** 32;
-const EPOCH_HIGH = Math.floor(946_684_800_000_000 / 2 ** 32);
+export type CellEncoder = (row: number, out: CopyBinaryWriter) => void;
 
 /** The first and the last day that Postgres can hold, in days since 1970-01-01. */
 const LEAST_DAY = -2_440_588;
 const GREATEST_DAY = 2_145_042_905;
 /** The first timestamp that Postgres can hold, in microseconds. The last one is beyond the range of the 64 bits. */
-const LEAST_TIME = BigInt(LEAST_DAY) * 86_400_000_000n;
-const LEAST_TIME_HIGH = Number(LEAST_TIME >> 32n);
+const FIRST_TIME = BigInt(LEAST_DAY) * 86_400_000_000n;
+const FIRST_TIME_HIGH = Number(FIRST_TIME >> 32n);
 
 const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;
@@ -148,7 +143,7 @@ function timestampEncoder(values: BigInt64Array, utc: boolean): CellEncoder {
     let low = words[row * 2]! >>> 0;
     const infinite = high === GREATEST && low === 0xffff_ffff || high === LEAST && low === 0;
     if (infinite) return out.words(high, low);
-    if (high <= LEAST_TIME_HIGH && values[row]! < LEAST_TIME) {
+    if (high <= FIRST_TIME_HIGH && values[row]! < FIRST_TIME) {
       throw out.outOfRange(timestampText(values[row]!, utc ? "+00" : ""), "a timestamp");
     }
     low -= EPOCH_LOW;

@@ -3,10 +3,10 @@ import type { Builder } from "./builders.ts";
 import { type Block, CellProblem } from "./decoder.ts";
 
 /** Days from 1970-01-01, the epoch of a column, to 2000-01-01, the epoch of Postgres. */
-const EPOCH_DAYS = 10_957;
+export const EPOCH_DAYS = 10_957;
 /** The same in microseconds, as the two words of a 64-bit number. */
-const EPOCH_LOW = 946_684_800_000_000 % 2 ** 32;
-const EPOCH_HIGH = Math.floor(946_684_800_000_000 / 2 ** 32);
+export const EPOCH_LOW = 946_684_800_000_000 % 2 ** 32;
+export const EPOCH_HIGH = Math.floor(946_684_800_000_000 / 2 ** 32);
 
 const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;

@@ -237,7 +237,7 @@ function dictionaryReader(field: Field, type: Dictionary): ColumnReader | undefi
       if (known?.data !== chunks) {
         known = { data: chunks, columns: chunks.map((chunk) => columnData(element, "item", chunk)) };
       }
-      return gather(data, known.columns);
+      return take(data, known.columns);
     },
   };
 }
@@ -295,13 +295,13 @@ type Places = readonly (Place | undefined)[];
  * @param columns The distinct values; more than one column if the dictionary grew.
  * @throws {Error} If an index is not in the dictionary.
  */
-export function gather(data: Data, columns: readonly ColumnData[]): Values {
+export function take(data: Data, columns: readonly ColumnData[]): Values {
   const places = columns.flatMap(placesOf);
   const first = columns[0];
   if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
-  const nulls = places.includes(undefined) ? gatherNulls(data, places) : {};
-  if (first.offsets !== undefined) return { ...gatherBytes(data, places), ...nulls };
-  return { ...first.type.kind === "bool" ? gatherBits(data, places) : gatherFixed(data, places, first), ...nulls };
+  const nulls = places.includes(undefined) ? takeNulls(data, places) : {};
+  if (first.offsets !== undefined) return { ...takeBytes(data, places), ...nulls };
+  return { ...first.type.kind === "bool" ? takeBits(data, places) : takeFixed(data, places, first), ...nulls };
 }
 
 function placesOf(column: ColumnData): Places {
@@ -318,7 +318,7 @@ function placeOf(data: Data, places: Places, at: number): Place | undefined {
 }
 
 /** Finds the NULLs: rows without an index, and rows whose index points to a NULL. */
-function gatherNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
+function takeNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
   const nullBitmap = new Uint8Array((data.length + 7) >> 3);
   let nullCount = 0;
   for (let row = 0; row < data.length; row++) {
@@ -328,7 +328,7 @@ function gatherNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "n
   return { nullBitmap, nullCount };
 }
 
-function gatherBytes(data: Data, places: Places): Values {
+function takeBytes(data: Data, places: Places): Values {
   const offsets = new Int32Array(data.length + 1);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -346,7 +346,7 @@ function gatherBytes(data: Data, places: Places): Values {
   return { values, offsets };
 }
 
-function gatherBits(data: Data, places: Places): Values {
+function takeBits(data: Data, places: Places): Values {
   const values = new Uint8Array((data.length + 7) >> 3);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -355,7 +355,7 @@ function gatherBits(data: Data, places: Places): Values {
   return { values };
 }
 
-function gatherFixed(data: Data, places: Places, like: ColumnData): Values {
+function takeFixed(data: Data, places: Places, like: ColumnData): Values {
   const size = like.values.length / Math.max(1, like.length);
   const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
   for (let row = 0; row < data.length; row++) {

@@ -4,7 +4,14 @@ import { parquetHeader } from "npm:hyparquet@1.33.0/src/column.js";
 import { compressors } from "npm:hyparquet-compressors@1.1.2";
 import { type RandomAccess, UnsupportedFeature } from "../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
-import { countOf, MOST_BYTES, type Storage, type ValueReader, valueReader, type Values } from "./page_values.ts";
+import {
+  countOf,
+  MOST_BYTES,
+  type PageValueReader,
+  pageValueReader,
+  type PageValues,
+  type PhysicalStorage,
+} from "./page_values.ts";
 
 /** The number of bytes to read for a page's header; doubled until the header fits. */
 const HEAD_BYTES = 16_384;
@@ -13,7 +20,7 @@ const HEAD_BYTES = 16_384;
 const MOST_LISTED = 2 ** 25;
 
 /** A column as the file stores it. */
-export interface StoredColumn extends Storage {
+export interface StoredColumn extends PhysicalStorage {
   /** The column's name in error messages. */
   name: string;
   /** The definition level of a value that is not NULL. */
@@ -31,7 +38,7 @@ export interface Levels {
   /** How much of the path to the value is present; absent if no value is NULL. */
   definition?: Uint8Array;
   /** The values that are not NULL. */
-  values: Values;
+  values: PageValues;
 }
 
 /** A page after its header was read. */
@@ -40,7 +47,7 @@ interface Page {
   left: number;
   repetition: HybridReader | PackedReader | undefined;
   definition: HybridReader | PackedReader | undefined;
-  values: ValueReader;
+  values: PageValueReader;
 }
 
 /** Reads a column of a row group page by page, with only one page in memory. */
@@ -53,7 +60,7 @@ export class ChunkReader {
   /** The number of levels in the pages that are not read yet. */
   #left: number;
   #page: Page | undefined;
-  #dictionary: Values | undefined;
+  #dictionary: PageValues | undefined;
   #window = { at: 0, bytes: new Uint8Array() };
 
   /** Takes the column's metadata from the footer. */
@@ -103,7 +110,13 @@ export class ChunkReader {
     if (data_page_header_v2 !== undefined) return this.#dataPage2(bytes, header, data_page_header_v2);
     if (dictionary_page_header === undefined) return undefined; // a page with an index
     const { num_values } = dictionary_page_header;
-    const values = valueReader("PLAIN", this.#column, this.#unpack(bytes, header.uncompressed_page_size), 0, undefined);
+    const values = pageValueReader(
+      "PLAIN",
+      this.#column,
+      this.#unpack(bytes, header.uncompressed_page_size),
+      0,
+      undefined,
+    );
     this.#dictionary = values.read(num_values);
     if (countOf(this.#dictionary) !== num_values) throw new Error(`it has a dictionary of ${num_values} values`);
     return undefined;
@@ -128,7 +141,7 @@ export class ChunkReader {
     };
     const repetition = take(this.#column.repetition, page.repetition_level_encoding);
     const definition = take(this.#column.definition, page.definition_level_encoding);
-    const values = valueReader(page.encoding, this.#column, bytes.subarray(at), count, this.#dictionary);
+    const values = pageValueReader(page.encoding, this.#column, bytes.subarray(at), count, this.#dictionary);
     return { left: count, repetition, definition, values };
   }
 
@@ -145,7 +158,7 @@ export class ChunkReader {
     // decides.
     const isPacked = packed.length > 0 && (page.is_compressed !== false || packed.length !== size);
     const unpacked = isPacked ? this.#unpack(packed, size) : packed;
-    const values = valueReader(page.encoding, this.#column, unpacked, count, this.#dictionary);
+    const values = pageValueReader(page.encoding, this.#column, unpacked, count, this.#dictionary);
     return { left: count, repetition, definition, values };
   }
 

@@ -15,7 +15,7 @@ import {
 import { ARROW_SCHEMA } from "./schema.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type Node, type ReadSchema, readSchema } from "./read_schema.ts";
-import { assemble, type LeafRows, RowReader } from "./row_reader.ts";
+import { assemble, type LeafRows, WholeRowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
@@ -132,7 +132,7 @@ async function* batches(
   for (const group of footer.row_groups) {
     const readers = stored.map((at): LeafReader => {
       const leaf = schema.leaves[at]!;
-      return { at, leaf, rows: new RowReader(leaf, new ChunkReader(file, leaf, group.columns[at]!.meta_data!)) };
+      return { at, leaf, rows: new WholeRowReader(leaf, new ChunkReader(file, leaf, group.columns[at]!.meta_data!)) };
     });
     const rows = Number(group.num_rows);
     if (!Number.isSafeInteger(rows) || rows < 0) throw new Error(`it has a row group of ${rows} rows`);
@@ -161,7 +161,7 @@ interface LeafReader {
   /** The column's position among all stored columns. */
   at: number;
   leaf: StoredColumn;
-  rows: RowReader;
+  rows: WholeRowReader;
 }
 
 /** Returns the positions of a column's stored columns. */

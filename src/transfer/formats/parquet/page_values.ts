@@ -16,19 +16,19 @@ export type StoredNumbers = Int32Array | BigInt64Array | Float32Array | Float64A
  * - `fixed`: values of `width` bytes each; a boolean takes one byte
  * - `bytes`: texts or byte strings; each has a start and a length in `bytes`
  */
-export type Values =
+export type PageValues =
   | { kind: "numbers"; values: StoredNumbers }
   | { kind: "fixed"; bytes: Uint8Array; width: number }
   | { kind: "bytes"; bytes: Uint8Array; starts: Int32Array; lengths: Int32Array };
 
 /** Reads the next values of a page. */
-export interface ValueReader {
+export interface PageValueReader {
   /** Reads `count` values. */
-  read(count: number): Values;
+  read(count: number): PageValues;
 }
 
 /** How a column's values are stored. */
-export interface Storage {
+export interface PhysicalStorage {
   /** The physical type. */
   type: ParquetType;
   /** The bytes per value of a type of fixed length. */
@@ -54,13 +54,13 @@ export const MOST_BYTES = 2 ** 30;
  * @param most The most values that the page may have.
  * @throws {Error} If the encoding is unknown or unsupported, or the values are damaged.
  */
-export function valueReader(
+export function pageValueReader(
   encoding: string | undefined,
-  storage: Storage,
+  storage: PhysicalStorage,
   bytes: Uint8Array,
   most: number,
-  dictionary: Values | undefined,
-): ValueReader {
+  dictionary: PageValues | undefined,
+): PageValueReader {
   if (encoding === undefined) throw new Error("it has values in an encoding that nobody knows");
   switch (encoding) {
     case "PLAIN":
@@ -77,7 +77,7 @@ export function valueReader(
   }
 }
 
-function plainReader(storage: Storage, bytes: Uint8Array): ValueReader {
+function plainReader(storage: PhysicalStorage, bytes: Uint8Array): PageValueReader {
   if (storage.type === "BYTE_ARRAY") return plainBytes(bytes);
   if (storage.type === "BOOLEAN") return plainBits(bytes);
   const width = widthOf(storage);
@@ -93,7 +93,7 @@ function plainReader(storage: Storage, bytes: Uint8Array): ValueReader {
   };
 }
 
-function widthOf({ type, width }: Storage): number {
+function widthOf({ type, width }: PhysicalStorage): number {
   switch (type) {
     case "INT32":
     case "FLOAT":
@@ -109,14 +109,14 @@ function widthOf({ type, width }: Storage): number {
 }
 
 /** Wraps bytes that nothing else uses as values of the stored type. */
-function fixedValues(storage: Storage, own: Uint8Array<ArrayBuffer>): Values {
+function fixedValues(storage: PhysicalStorage, own: Uint8Array<ArrayBuffer>): PageValues {
   const Numbers = NUMBERS[storage.type];
   if (Numbers !== undefined) return { kind: "numbers", values: new Numbers(own.buffer) };
   return { kind: "fixed", bytes: own, width: widthOf(storage) };
 }
 
 /** Reads values that each follow their length. */
-function plainBytes(bytes: Uint8Array): ValueReader {
+function plainBytes(bytes: Uint8Array): PageValueReader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   return {
@@ -136,7 +136,7 @@ function plainBytes(bytes: Uint8Array): ValueReader {
   };
 }
 
-function plainBits(bytes: Uint8Array): ValueReader {
+function plainBits(bytes: Uint8Array): PageValueReader {
   let at = 0;
   return {
     read: (count) => {
@@ -148,7 +148,7 @@ function plainBits(bytes: Uint8Array): ValueReader {
   };
 }
 
-function runsOfBits(bytes: Uint8Array): ValueReader {
+function runsOfBits(bytes: Uint8Array): PageValueReader {
   const runs = new HybridReader(bytes.subarray(BITS_32), 1);
   return {
     read: (count) => {
@@ -159,7 +159,7 @@ function runsOfBits(bytes: Uint8Array): ValueReader {
   };
 }
 
-function dictionaryReader(runs: HybridReader, dictionary: Values): ValueReader {
+function dictionaryReader(runs: HybridReader, dictionary: PageValues): PageValueReader {
   const size = countOf(dictionary);
   return {
     read: (count) => {
@@ -174,12 +174,12 @@ function dictionaryReader(runs: HybridReader, dictionary: Values): ValueReader {
 }
 
 /** Returns the number of values. */
-export function countOf(values: Values): number {
+export function countOf(values: PageValues): number {
   if (values.kind === "numbers") return values.values.length;
   return values.kind === "fixed" ? values.bytes.length / values.width : values.starts.length;
 }
 
-function pick(from: Values, indices: Int32Array): Values {
+function pick(from: PageValues, indices: Int32Array): PageValues {
   const { length } = indices;
   if (from.kind === "numbers") return { kind: "numbers", values: picked(from.values, indices) };
   if (from.kind === "bytes") {
@@ -202,7 +202,7 @@ function picked<Numbers extends StoredNumbers>(from: Numbers, indices: Int32Arra
 }
 
 /** Reads from values that are decoded already. */
-function decoded(all: Values): ValueReader {
+function decoded(all: PageValues): PageValueReader {
   let at = 0;
   return {
     read: (count) => {
@@ -214,14 +214,14 @@ function decoded(all: Values): ValueReader {
 }
 
 /** Returns the values from `from` up to `to`. They are copied, except for the contents of texts and bytes. */
-export function part(all: Values, from: number, to: number): Values {
+export function part(all: PageValues, from: number, to: number): PageValues {
   if (all.kind === "numbers") return { kind: "numbers", values: all.values.slice(from, to) };
   if (all.kind === "fixed") return { ...all, bytes: all.bytes.slice(from * all.width, to * all.width) };
   return { ...all, starts: all.starts.slice(from, to), lengths: all.lengths.slice(from, to) };
 }
 
 /** Decodes the rarer encodings, mostly with the library. */
-function decodeAll(encoding: string, storage: Storage, bytes: Uint8Array, most: number): Values {
+function decodeAll(encoding: string, storage: PhysicalStorage, bytes: Uint8Array, most: number): PageValues {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const reader = { view, offset: 0 };
   if (encoding === "BYTE_STREAM_SPLIT") {
@@ -264,8 +264,8 @@ function deltaBytes(
   reader: { view: DataView; offset: number },
   prefixes: Int32Array,
   count: number,
-  { type, width }: Storage,
-): Values {
+  { type, width }: PhysicalStorage,
+): PageValues {
   const suffixes = new Int32Array(count);
   if (count > 0) deltaBinaryUnpack(reader, count, suffixes);
   const { buffer, byteOffset } = reader.view;

@@ -2,7 +2,7 @@ import { Data } from "npm:apache-arrow@21.2.0";
 import { problemAt } from "../../columns/binary/decoder.ts";
 import { UnsupportedFeature } from "../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
-import { countOf, part, type StoredNumbers, type Values } from "./page_values.ts";
+import { countOf, type PageValues, part, type StoredNumbers } from "./page_values.ts";
 import type { Node } from "./read_schema.ts";
 
 /** A loop copies texts and bytes up to this length faster than a call does. */
@@ -10,7 +10,7 @@ const SHORT = 48;
 
 /** The values that are not NULL, without gaps between them. */
 export type Dense =
-  | Exclude<Values, { kind: "bytes" }>
+  | Exclude<PageValues, { kind: "bytes" }>
   | { kind: "bytes"; bytes: Uint8Array<ArrayBuffer>; offsets: Int32Array };
 
 /** Some rows of a column: the levels, and the values that are not NULL. */
@@ -23,7 +23,7 @@ interface Piece extends Levels {
 }
 
 /** Reads a column of a row group in batches of whole rows. */
-export class RowReader {
+export class WholeRowReader {
   readonly #column: StoredColumn;
   readonly #chunk: ChunkReader;
   #pieces: Piece[] = [];
@@ -151,7 +151,7 @@ function joined(pieces: readonly Levels[], column: StoredColumn): LeafRows {
   };
 }
 
-function dense(values: readonly Values[], { type, width }: StoredColumn): Dense {
+function dense(values: readonly PageValues[], { type, width }: StoredColumn): Dense {
   const count = values.reduce((sum, each) => sum + countOf(each), 0);
   const [first] = values;
   if (first === undefined) {
@@ -159,12 +159,12 @@ function dense(values: readonly Values[], { type, width }: StoredColumn): Dense 
       ? { kind: "bytes", bytes: new Uint8Array(), offsets: new Int32Array(1) }
       : { kind: "fixed", bytes: new Uint8Array(), width };
   }
-  if (first.kind === "bytes") return denseBytes(values as (Values & { kind: "bytes" })[], count);
+  if (first.kind === "bytes") return denseBytes(values as (PageValues & { kind: "bytes" })[], count);
   if (values.length === 1) return first;
   if (first.kind === "numbers") {
     const whole = new (first.values.constructor as new (length: number) => StoredNumbers)(count);
     let at = 0;
-    for (const each of values as (Values & { kind: "numbers" })[]) {
+    for (const each of values as (PageValues & { kind: "numbers" })[]) {
       whole.set(each.values as never, at);
       at += each.values.length;
     }
@@ -172,14 +172,14 @@ function dense(values: readonly Values[], { type, width }: StoredColumn): Dense 
   }
   const whole = new Uint8Array(count * first.width);
   let at = 0;
-  for (const { bytes } of values as (Values & { kind: "fixed" })[]) {
+  for (const { bytes } of values as (PageValues & { kind: "fixed" })[]) {
     whole.set(bytes, at);
     at += bytes.length;
   }
   return { ...first, bytes: whole };
 }
 
-function denseBytes(values: readonly (Values & { kind: "bytes" })[], count: number): Dense {
+function denseBytes(values: readonly (PageValues & { kind: "bytes" })[], count: number): Dense {
   const total = values.reduce((sum, { lengths }) => lengths.reduce((sum, length) => sum + length, sum), 0);
   if (total > 2 ** 31 - 1) {
     throw new UnsupportedFeature(`a row has ${(total / 1e9).toFixed(1)} GB; up to 2 GB can be read here`);

@@ -50,9 +50,8 @@ import type { BatchColumn, ColumnData } from "../../columns/batch.ts";
 import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext, ParquetCompression } from "../encode.ts";
 import { batches, Output } from "../output.ts";
-import { flatLevels, listLevels, plainValues } from "./pages.ts";
+import { type Bounds, boundsOf, flatLevels, listLevels, plainValues } from "./column_chunk.ts";
 import { ARROW_SCHEMA, type Leaf, leafOf, writeSchema } from "./schema.ts";
-import { type Bounds, boundsOf } from "./statistics.ts";
 import { Thrift, ThriftWriter } from "./thrift.ts";
 
 const MAGIC = new TextEncoder().encode("PAR1");

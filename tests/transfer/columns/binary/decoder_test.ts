@@ -80,7 +80,7 @@ Deno.test("BatchDecoder reads the same rows however their bytes are split", () =
   }
 });
 
-Deno.test("BatchDecoder gives batches whose rows and bytes are their own", () => {
+Deno.test("BatchDecoder gives batches that share no memory", () => {
   const columns = columnsOf({ n: "int4", text: "text", list: "text[]" });
   const decoder = new BatchDecoder(columns);
   const list = `${int32(1)}${int32(0)}${int32(25)}${int32(1)}${int32(1)}${int32(1)}7a`;
@@ -181,7 +181,7 @@ const BAD_VALUES: [type: string, bytes: string, problem: RegExp][] = [
   ],
 ];
 
-Deno.test("BatchDecoder names the row and the column of what it can't keep", () => {
+Deno.test("BatchDecoder names the row and the column of a value that it can't store", () => {
   for (const [type, bytes, expected] of BAD_VALUES) assert.match(problem({ v: type }, copyOf([[bytes]])), expected);
   const late = copyOf([...Array(5000).fill([int32(1), "00"]), [int32(1), "0000"]]);
   assert.match(
@@ -207,7 +207,7 @@ const BAD_COPIES: [hex: string, problem: RegExp][] = [
   [HEADER + TRAILER + "00", /bytes follow its end/],
 ];
 
-Deno.test("BatchDecoder refuses what is no binary copy of its columns", () => {
+Deno.test("BatchDecoder refuses anything but a binary copy of its columns", () => {
   for (const [bytes, expected] of BAD_COPIES) assert.match(problem({ n: "int4" }, hex(bytes)), expected, bytes);
   assert.match(
     problem({ n: "text" }, hex(HEADER + "0001" + "7fffffff")),
@@ -218,7 +218,7 @@ Deno.test("BatchDecoder refuses what is no binary copy of its columns", () => {
   assert.throws(() => decoder.push(hex("00")), /bytes follow its end/);
 });
 
-Deno.test("BatchDecoder passes over an extension of the header", () => {
+Deno.test("BatchDecoder skips an extension of the header", () => {
   const bytes = hex(HEADER.replace(/00000000$/, int32(3)) + "010203" + row([int32(9)]) + TRAILER);
   assert.deepEqual(valuesOf(decode({ n: "int4" }, bytes)), [[9]]);
 });
@@ -227,7 +227,7 @@ Deno.test("BatchDecoder counts rows of a table without columns", () => {
   assert.deepEqual(decode({}, copyOf([[], [], []])), { rows: 3, columns: [] });
 });
 
-Deno.test("BatchDecoder survives whatever bytes come", () => {
+Deno.test("BatchDecoder reads or refuses any bytes", () => {
   const bytes = copyOf(MIXED_ROWS);
   const seed = newSeed();
   const { below } = randomFrom(seed);

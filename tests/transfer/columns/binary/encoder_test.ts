@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ColumnData, ColumnType } from "../../../../src/transfer/columns/batch.ts";
 import { cellEncoder, hasBinaryForm } from "../../../../src/transfer/columns/binary/encoder.ts";
-import { CopyBinary } from "../../../../src/transfer/copy/binary_writer.ts";
+import { CopyBinaryWriter } from "../../../../src/transfer/copy/binary_writer.ts";
 import { columnsIncoming } from "../../../../src/transfer/load/columnar.ts";
 import type { LoadColumn, LoadTable } from "../../../../src/transfer/load/table.ts";
 import { errorOf } from "../../../support/queries.ts";
@@ -37,7 +37,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   "numeric(6,3)[]": ["{0.001,-100.000}"],
 };
 
-pullTest("binary rows are what their text is, for each type", async ({ db }) => {
+pullTest("binary rows have the values of their text, for each type", async ({ db }) => {
   const types = Object.entries(VALUES);
   const rows = Math.max(...types.map(([, values]) => values.length)) + 1; // the last row has only NULLs
   const literal = (text: string | undefined) => text === undefined ? "NULL" : `'${text.replaceAll("'", "''")}'`;
@@ -105,7 +105,7 @@ Deno.test("a value that its type can't hold is refused with its row and column, 
   const list = { ...times, type: { kind: "list", element: TIMESTAMP } as const, values: new Uint8Array() };
   const refuse = (row: number, column: number, state: string) => new Error(`row ${row}, column ${column} ${state}`);
   const write = (data: ColumnData, oid: number) => () => {
-    const out = new CopyBinary(refuse, 2, 1024);
+    const out = new CopyBinaryWriter(refuse, 2, 1024);
     out.null();
     cellEncoder(data, oid)(0, out);
   };

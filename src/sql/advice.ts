@@ -6,7 +6,7 @@ const NAME = "a ${value} is never SQL: write a name as ${sql.id(name)}, and a pa
 const LIST = "a list is one value: = ANY(${list}), or <> ALL(${list}), instead of IN";
 
 /** Advice on server errors, by SQLSTATE; the first match counts. */
-const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string])[] = [
+const ADVICE: readonly (readonly [sqlstate: string, message: RegExp, advice: string])[] = [
   [
     "40001",
     /recovery/,
@@ -54,8 +54,8 @@ const CURES: readonly (readonly [sqlstate: string, message: RegExp, cure: string
 ];
 
 /** Returns advice on a server error, or `undefined` if there is none. */
-export function cureFor({ code, message }: { code?: string; message: string }): string | undefined {
-  return CURES.find(([sqlstate, pattern]) => sqlstate === code && pattern.test(message))?.[2];
+export function adviceFor({ code, message }: { code?: string; message: string }): string | undefined {
+  return ADVICE.find(([sqlstate, pattern]) => sqlstate === code && pattern.test(message))?.[2];
 }
 
 /** The parts of a server error that hints need. */
