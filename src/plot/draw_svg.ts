@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { workerUrl } from "../core/late.ts";
+import { giveTurn } from "../core/turns.ts";
 import { until } from "../sql/stop.ts";
 import { cannotPlot } from "./options.ts";
 import type { DrawnSvg } from "./svg_worker.ts";
@@ -21,6 +22,7 @@ let idle: Worker | undefined;
  */
 export async function drawSvg(spec: Spec, signal?: AbortSignal): Promise<string> {
   const text = JSON.stringify(spec);
+  if (idle === undefined) await giveTurn(); // Deno holds the thread while it makes a worker
   const worker = idle ?? newWorker();
   idle = undefined;
   let answer: DrawnSvg;

@@ -24,11 +24,21 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   csv: () => Promise.resolve(encodeCsv),
   tsv: () => Promise.resolve(encodeCsv),
   ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
-  arrow: async () =>
-    (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow,
-  parquet: async () =>
-    (await late<typeof import("./parquet/write.ts")>(import.meta.resolve("./parquet/write.ts"))).encodeParquet,
+  arrow: async () => {
+    await loadArrow();
+    return (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;
+  },
+  parquet: async () => {
+    await loadArrow();
+    return (await late<typeof import("./parquet/write.ts")>(import.meta.resolve("./parquet/write.ts"))).encodeParquet;
+  },
 };
+
+/** Loads the packages one by one, because modules that are imported together also run together, and nothing else meanwhile. */
+async function loadArrow(): Promise<void> {
+  await late("npm:flatbuffers@25.9.23");
+  await late("npm:apache-arrow@21.2.0");
+}
 
 /** Writes CSV or TSV exactly as the server sends it. */
 export const encodeCsv: Encode = async function* (chunks) {

@@ -44,6 +44,7 @@ import zlib from "node:zlib";
 import { RecordBatchStreamWriter } from "npm:apache-arrow@21.2.0";
 import { joinBytes } from "../../../core/bytes.ts";
 import { LakebaseError } from "../../../core/errors.ts";
+import { Turns } from "../../../core/turns.ts";
 import { fieldsOf } from "../../../sql/result.ts";
 import { arrowSchema, checkTimes } from "../../columns/arrow_table.ts";
 import type { BatchColumn, ColumnData } from "../../columns/batch.ts";
@@ -81,6 +82,7 @@ export async function* encodeParquet(
   const leaves = columns.map(({ type }, at) => leafOf(fields[at]!.key, type));
   const groups: RowGroup[] = [];
   const output = new Output();
+  const turns = new Turns();
   let rows = 0;
   output.put(MAGIC);
   for await (
@@ -90,7 +92,7 @@ export async function* encodeParquet(
     const group: RowGroup = { rows: batch.rows, chunks: [] };
     for (const [at, leaf] of leaves.entries()) {
       const data = batch.columns[at]!;
-      group.chunks.push(writeColumnChunk(leaf, data, codec, output.offset, (bytes) => output.put(bytes)));
+      group.chunks.push(await writeColumnChunk(leaf, data, codec, output, turns));
       if (output.isFull) yield* output.take();
     }
     groups.push(group);
@@ -186,33 +188,30 @@ interface ColumnChunk {
 /** The approximate bytes of a page before compression. A reader decompresses a whole page at once. */
 const PAGE_BYTES = 1_048_576;
 
-/**
- * Writes a column chunk.
- *
- * @param offset The position of the chunk in the file.
- * @param put Takes the bytes.
- */
-function writeColumnChunk(
+/** Writes a column chunk. Other work gets its turn between two pages. */
+async function writeColumnChunk(
   leaf: Leaf,
   data: ColumnData,
   codec: Codec,
-  offset: number,
-  put: (bytes: Uint8Array) => void,
-): ColumnChunk {
-  const chunk: ColumnChunk = { offset, values: 0, compressed: 0, uncompressed: 0 };
+  output: Output,
+  turns: Turns,
+): Promise<ColumnChunk> {
+  const chunk: ColumnChunk = { offset: output.offset, values: 0, compressed: 0, uncompressed: 0 };
   const rows = rowsOfPage(data);
   for (let from = 0; from < data.length; from += rows) {
+    await turns.next();
     const to = Math.min(from + rows, data.length);
     const levels = leaf.list ? listLevels(data, from, to) : flatLevels(data, from, to);
     const page = joinBytes([...levels.bytes, valuesOf(leaf, data, from, to)]);
     const body = codec.compress(page);
     const header = pageHeader(levels.count, page.length, body.length);
-    put(header);
-    put(body);
+    output.put(header);
+    output.put(body);
     chunk.values += levels.count;
     chunk.compressed += header.length + body.length;
     chunk.uncompressed += header.length + page.length;
   }
+  await turns.next();
   if (!leaf.list) chunk.statistics = { nulls: data.nullCount, bounds: boundsOf(leaf, data) };
   return chunk;
 }
