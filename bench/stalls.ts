@@ -1,6 +1,9 @@
 /**
  * The largest stall of the event loop: how long Stop, progress and other cells wait while rows become objects, while a pull
  * writes Parquet, and while the first chart is drawn. On a real PostgreSQL. Run with `deno run -A bench/stalls.ts`.
+ *
+ * On Linux it also tells how much of a stall the thread itself was busy (`busy`): on a machine with other work, the rest is
+ * the wait for a processor.
  */
 
 import { connect } from "../mod.ts";
@@ -19,13 +22,27 @@ await db
   FROM generate_series(1, ${ROWS}) n`;
 await db.sql`VACUUM ANALYZE trips`;
 
+/** Milliseconds that the main thread has run; Linux only. */
+function threadTime(): number {
+  if (Deno.build.os !== "linux") return NaN;
+  return Number(Deno.readTextFileSync(`/proc/self/task/${Deno.pid}/schedstat`).split(" ")[0]) / 1e6;
+}
+
+interface Stall {
+  stall: number;
+  busy: number;
+  ms: number;
+}
+
 /** Runs something beside a timer that should fire each millisecond, and returns the longest time that it did not. */
-async function largestStall(run: () => Promise<unknown>): Promise<{ stall: number; ms: number }> {
-  let last = performance.now();
-  let stall = 0;
+async function largestStall(run: () => Promise<unknown>): Promise<Stall> {
+  let [last, lastTime] = [performance.now(), threadTime()];
+  let [stall, busy] = [0, 0];
   const note = () => {
-    stall = Math.max(stall, performance.now() - last);
-    last = performance.now();
+    const [now, time] = [performance.now(), threadTime()];
+    stall = Math.max(stall, now - last);
+    busy = Math.max(busy, time - lastTime);
+    [last, lastTime] = [now, time];
   };
   const timer = setInterval(note, 1);
   const started = last;
@@ -34,10 +51,10 @@ async function largestStall(run: () => Promise<unknown>): Promise<{ stall: numbe
   await new Promise((resolve) => setTimeout(resolve, 2)); // the stall that the end is a part of
   note();
   clearInterval(timer);
-  return { stall: Math.round(stall), ms: Math.round(ms) };
+  return { stall: Math.round(stall), busy: Math.round(busy), ms: Math.round(ms) };
 }
 
-const rows: Record<string, { stall: number; ms: number; limit: number }> = {};
+const rows: Record<string, Stall & { limit: number }> = {};
 const measure = async (what: string, run: () => Promise<unknown>) => {
   rows[what] = { ...await largestStall(run), limit: 50 };
 };

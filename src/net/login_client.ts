@@ -4,10 +4,20 @@ import pg from "npm:pg@8.23.1";
 import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
+import { giveTurn } from "../core/turns.ts";
 import { requestCancel } from "./cancel.ts";
 import { destination, type HostLookup, lookup } from "./dns.ts";
 import { guardLongMessages } from "./long_messages.ts";
-import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
+import {
+  backendOf,
+  connectionOf,
+  filterMessages,
+  forgetPassword,
+  holdReading,
+  ignoreEnvironment,
+  resumeReading,
+  runningQuery,
+} from "./pg_internals.ts";
 import { keepOnLoopback, type SslConfig } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
@@ -74,6 +84,7 @@ export function loginClientClass(
       this.#options = options;
       ignoreEnvironment(this, options.options);
       guardLongMessages(this, longestMessage);
+      shareThread(this);
       keepOutputFormats(this);
       // An "error" event without a listener ends the process. A running query rejects in any case.
       this.on("error", () => {});
@@ -132,6 +143,30 @@ export function loginClientClass(
       connectionOf(this).stream.destroy();
     }
   };
+}
+
+/** The bytes that are read in one turn of the event loop: to make objects of their rows takes some 10 ms. */
+const BYTES_A_TURN = 262_144;
+
+/**
+ * Lets other work run while many rows arrive. While the server is fast, Deno reads a socket many times within one turn of the
+ * event loop: timers, Stop and other cells would wait for more than a megabyte of rows each time.
+ *
+ * @param client A client that has not connected.
+ */
+function shareThread(client: pg.Client): void {
+  filterMessages(client, (pass) => {
+    let read = 0;
+    return (bytes) => {
+      pass(bytes);
+      read += bytes.length;
+      if (read < BYTES_A_TURN) return;
+      read = 0;
+      const { stream } = connectionOf(client);
+      holdReading(stream);
+      giveTurn().then(() => resumeReading(stream));
+    };
+  });
 }
 
 /** Fails if the preparation of a session takes too long. */
