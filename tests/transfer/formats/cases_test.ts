@@ -7,26 +7,7 @@ import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
 import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
-import { fileTest, python } from "./readers.ts";
-
-/** Files of other projects' suites that went wrong once; they lie beside the checkout, or beside its folder. */
-const FOLDERS = ["../../../../shared/cases/", "../../../../../shared/cases/"].map((path) =>
-  new URL(path, import.meta.url).pathname
-);
-
-function casesFolder(): string | undefined {
-  return FOLDERS.find((folder) => {
-    try {
-      return Deno.statSync(folder).isDirectory;
-    } catch {
-      return false;
-    }
-  });
-}
-
-function casesMissing(): string | undefined {
-  return casesFolder() === undefined ? "no folder shared/cases beside the checkout" : undefined;
-}
+import { casesFolder, casesMissing, fileTest, python } from "./readers.ts";
 
 /** What is right: the number of rows and the first, or the words of the error. */
 const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> = {

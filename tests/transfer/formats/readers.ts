@@ -8,6 +8,27 @@ export function pythonReadersMissing(): string | undefined {
   return pythonWith(...MODULES) === undefined ? `no Python with ${MODULES.join(", ")}` : undefined;
 }
 
+/** Files of other projects' suites that went wrong once; they lie beside the checkout, or beside its folder. */
+const FOLDERS = ["../../../../shared/cases/", "../../../../../shared/cases/"].map((path) =>
+  new URL(path, import.meta.url).pathname
+);
+
+/** The folder of those files; `undefined` if there is none. */
+export function casesFolder(): string | undefined {
+  return FOLDERS.find((folder) => {
+    try {
+      return Deno.statSync(folder).isDirectory;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Why those files can't be read here. */
+export function casesMissing(): string | undefined {
+  return casesFolder() === undefined ? "no folder shared/cases beside the checkout" : undefined;
+}
+
 /** A test with a folder of its own, where there are other readers. */
 export function fileTest(name: string, run: (folder: string) => Promise<void>): void {
   Deno.test({
