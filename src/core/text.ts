@@ -21,6 +21,14 @@ export function sizeText(bytes: number): string {
   return `${Math.round(size)} ${units[0]}`;
 }
 
+/** Kept, because making a format takes as long as drawing a row. */
+let grouped: Intl.NumberFormat | undefined;
+
+/** Formats a number with a comma between each three digits, such as `12,345`. */
+export function groupedNumber(number: number | bigint): string {
+  return (grouped ??= new Intl.NumberFormat("en-US")).format(number);
+}
+
 /**
  * Formats a count with its noun.
  *
@@ -36,7 +44,7 @@ export function sizeText(bytes: number): string {
  * ```
  */
 export function countText(number: number, noun: string): string {
-  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${groupedNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** Formats a time to the minute, such as `2026-01-31 12:34 UTC`. */

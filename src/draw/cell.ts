@@ -4,6 +4,8 @@
  * @module
  */
 
+import { groupedNumber } from "../core/text.ts";
+
 /** A value as text, up to a limit. */
 export interface CellText {
   /** The text, or the beginning of it. */
@@ -24,7 +26,8 @@ const NUMERIC: ReadonlySet<string> = new Set(
 
 /** Whether the values of a type of Postgres or of a SQL warehouse are numbers, which are aligned to the right. */
 export function isNumeric(type: string): boolean {
-  return NUMERIC.has(type.replace(" ", "_").replace(/\([^)]*\)$/, "").toLowerCase());
+  return NUMERIC.has(type) ||
+    /[ (A-Z]/.test(type) && NUMERIC.has(type.replace(" ", "_").replace(/\([^)]*\)$/, "").toLowerCase());
 }
 
 /**
@@ -113,7 +116,7 @@ function dateText(date: Date): string {
 
 function bytesText(bytes: Uint8Array): string {
   if (bytes.length <= BYTES_WHOLE) return `\\x${bytes.toHex()}`;
-  return `\\x${bytes.subarray(0, BYTES_CUT).toHex()}… (${bytes.length.toLocaleString("en-US")} bytes)`;
+  return `\\x${bytes.subarray(0, BYTES_CUT).toHex()}… (${groupedNumber(bytes.length)} bytes)`;
 }
 
 /** Writes a structure until the text exceeds `limit`; `JSON.stringify` would visit all of the structure. */
@@ -279,7 +282,7 @@ export function barsPicture(counts: readonly number[]): Picture {
     const height = count === 0 ? 0 : Math.max(1, Math.round((HEIGHT * count) / most));
     return `<rect x="${index * WIDTH}" y="${HEIGHT - height}" width="${WIDTH - GAP}" height="${height}"/>`;
   });
-  const label = `counts: ${counts.map((count) => count.toLocaleString("en-US")).join("; ")}`;
+  const label = `counts: ${counts.map((count) => groupedNumber(count)).join("; ")}`;
   const html =
     `<svg width="${counts.length * WIDTH}" height="${HEIGHT}" role="img" aria-label="${label}" fill="currentColor" ` +
     `style="display:block;opacity:.7"><title>${label}</title>${bars.join("")}</svg>`;

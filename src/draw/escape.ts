@@ -9,6 +9,9 @@ import { INVISIBLE, markInvisible as mark } from "../core/text.ts";
 const PLAIN: RegExp = new RegExp(INVISIBLE, "g");
 const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${INVISIBLE}`, "g");
 
+/** Any character but the most usual ones: a text without it, as most are, stays as it is. */
+const SPECIAL = /[^ !#-%(-;=?-_a-~]/;
+
 const ENTITIES: Record<string, string> = {
   "&": "&amp;",
   "<": "&lt;",
@@ -32,7 +35,7 @@ const ENTITIES: Record<string, string> = {
  * ```
  */
 export function visible(text: string): string {
-  return text.toWellFormed().replace(PLAIN, mark);
+  return text.search(SPECIAL) === -1 ? text : text.toWellFormed().replace(PLAIN, mark);
 }
 
 /** How {@linkcode escapeHtml} treats line ends and tabs. */
@@ -88,6 +91,7 @@ function replaceMarkup(
   lines: boolean,
   wrap: (shown: string) => string,
 ): string {
+  if (text.search(SPECIAL) === -1) return text;
   return text.toWellFormed().replace(MARKUP, (found) => {
     const entity = ENTITIES[found];
     if (entity !== undefined) return entity;

@@ -54,6 +54,7 @@ export function drawnValue(row: unknown, key: string): unknown {
 function drawnAlike(one: unknown, other: unknown, type: string): boolean {
   if (Object.is(one, other)) return true;
   if (typeof one !== "object" || typeof other !== "object") return false;
+  if (one instanceof Date && other instanceof Date) return one.getTime() === other.getTime();
   return cellText(one, type, MOST_SHOWN)?.text === cellText(other, type, MOST_SHOWN)?.text;
 }
 

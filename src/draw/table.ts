@@ -5,6 +5,7 @@
  * @module
  */
 
+import { groupedNumber } from "../core/text.ts";
 import { htmlCommand, htmlTable } from "./table_html.ts";
 import { textCommand, textTable } from "./table_text.ts";
 
@@ -162,12 +163,12 @@ export function elapsedText(elapsed: number): string {
   const seconds = Math.round(elapsed / 1000);
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   const minutes = Math.round(elapsed / 60_000);
-  return `${Math.floor(minutes / 60).toLocaleString("en-US")} h ${minutes % 60} min`;
+  return `${groupedNumber(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 
 function rowsText(shown: number, total: number | bigint | undefined, more: boolean): string {
-  const count = shown.toLocaleString("en-US");
-  if (total !== undefined && total > shown) return `${count} of ${total.toLocaleString("en-US")} rows`;
+  const count = groupedNumber(shown);
+  if (total !== undefined && total > shown) return `${count} of ${groupedNumber(total)} rows`;
   if (more) return shown === 1 ? "first row, there are more" : `first ${count} rows, there are more`;
   return shown === 1 ? "1 row" : `${count} rows`;
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
+import { groupedNumber } from "../core/text.ts";
 import { type CellText, cellText, cutText, isNumeric, isPicture } from "./cell.ts";
 import { escapeHtml, escapeMarked } from "./escape.ts";
 import type { TableColumn, TableNotice, TableOptions } from "./table.ts";
@@ -14,7 +16,6 @@ const MAX_LINE = 1_000;
 const MAX_OPENED = 2_000;
 /** A table of more rows scrolls by itself in a notebook. */
 const WHOLE_ROWS = 30;
-const encoder: TextEncoder = new TextEncoder();
 
 /** The rows of a result and its footer, at most `maxBytes`. */
 export function htmlTable(options: TableOptions): string {
@@ -132,7 +133,7 @@ class CellPen {
 
 function restHtml({ text, cut, length }: CellText): string {
   if (!cut) return "";
-  const rest = length === undefined ? "" : ` ${(length - text.length).toLocaleString("en-US")} more characters`;
+  const rest = length === undefined ? "" : ` ${groupedNumber(length - text.length)} more characters`;
   return `<b>…${rest}</b>`;
 }
 
@@ -143,9 +144,9 @@ function footHtml(parts: readonly string[]): string {
 
 function cutNote(rows: number | undefined, columns: number | undefined, allColumns: number, maxBytes: number): string {
   const kept: string[] = [];
-  if (rows !== undefined) kept.push(rows === 1 ? "the first row" : `the first ${rows.toLocaleString("en-US")} rows`);
+  if (rows !== undefined) kept.push(rows === 1 ? "the first row" : `the first ${groupedNumber(rows)} rows`);
   if (columns !== undefined) {
-    kept.push(`${columns.toLocaleString("en-US")} of ${allColumns.toLocaleString("en-US")} columns`);
+    kept.push(`${groupedNumber(columns)} of ${groupedNumber(allColumns)} columns`);
   }
   return kept.length === 0 ? "" : `cut to ${kept.join(" and ")} to stay within ${sizeText(maxBytes)}`;
 }
@@ -162,7 +163,7 @@ function noticesHtml(notices: readonly TableNotice[], maxBytes: number): string 
     const next = noticeHtml(notice);
     left -= byteLength(next);
     if (left < 0) {
-      return `${html}${footHtml([`${(notices.length - index).toLocaleString("en-US")} more from the server`])}`;
+      return `${html}${footHtml([`${groupedNumber(notices.length - index)} more from the server`])}`;
     }
     html += next;
   }
@@ -198,7 +199,7 @@ function sizeText(bytes: number): string {
 }
 
 function byteLength(text: string): number {
-  return encoder.encode(text).length;
+  return Buffer.byteLength(text);
 }
 
 /**

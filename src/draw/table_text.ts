@@ -4,7 +4,8 @@
  * @module
  */
 
-import { fitWidth, textWidth } from "../core/text.ts";
+import { Buffer } from "node:buffer";
+import { countText, fitWidth, textWidth } from "../core/text.ts";
 import { cellText, isNumeric } from "./cell.ts";
 import { visible } from "./escape.ts";
 import type { TableColumn, TableNotice, TableOptions } from "./table.ts";
@@ -18,7 +19,6 @@ const SHARED_LINE = 240;
 const ENDING_BYTES = 100;
 // " x |"
 const NARROWEST = 4;
-const encoder: TextEncoder = new TextEncoder();
 
 /** Columns that fit on a line, with their widths, and the cells of as many rows as could fit. */
 export interface Layout {
@@ -124,8 +124,8 @@ function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: num
   const missing: string[] = [];
   const missingRows = columns.length === 0 ? 0 : rows.length - drawn;
   const missingColumns = columns.length - layout.columns.length;
-  if (missingRows > 0) missing.push(count(missingRows, "row"));
-  if (missingColumns > 0) missing.push(count(missingColumns, "column"));
+  if (missingRows > 0) missing.push(countText(missingRows, "row"));
+  if (missingColumns > 0) missing.push(countText(missingColumns, "column"));
   return missing.length === 0 ? "" : `${missing.join(" and ")} not shown`;
 }
 
@@ -138,7 +138,7 @@ export function noticeLines(notices: readonly TableNotice[]): string[] {
     if (detail) said.push(`DETAIL:  ${detail}`);
     if (hint) said.push(`HINT:  ${hint}`);
     room -= byteLength(said.map((text) => text.slice(0, MAX_NOTICE_BYTES)).join("\n")) + 1;
-    if (room < 0) return [...lines, `(${count(notices.length - index, "more notice")})`];
+    if (room < 0) return [...lines, `(${countText(notices.length - index, "more notice")})`];
     lines.push(...said.map((text) => text.split(/\r?\n/).map(visible).join("\n")));
   }
   return lines;
@@ -163,10 +163,6 @@ function pad(text: string, before: number, after: number): string {
   return ` ${" ".repeat(before)}${text}${" ".repeat(after)} `;
 }
 
-function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
-}
-
 function byteLength(text: string): number {
-  return encoder.encode(text).length;
+  return Buffer.byteLength(text);
 }

@@ -8,6 +8,7 @@ const COPY_DATA = 0x64;
 const HEADER = 5;
 /** Bytes that are kept of an error or a notice that is too long. */
 const KEPT = 1 << 20;
+const NONE: Buffer = Buffer.alloc(0);
 
 /**
  * Keeps messages from `pg`'s parser that are too long for it: the parser makes a string of each value, a JavaScript string ends
@@ -54,7 +55,7 @@ export class MessageReader {
   readonly #longest: number;
   readonly #to: Messages;
   /** The beginning of a header whose rest has not come. */
-  #partialHeader: Buffer = Buffer.alloc(0);
+  #partialHeader: Buffer = NONE;
   /** Bytes of the current message that are still to pass, and then to skip. */
   #toPass = 0;
   #toSkip = 0;
@@ -70,7 +71,7 @@ export class MessageReader {
   /** Takes the next bytes. */
   push(bytes: Buffer): void {
     const chunk = this.#partialHeader.length === 0 ? bytes : Buffer.concat([this.#partialHeader, bytes]);
-    this.#partialHeader = chunk.subarray(0, 0);
+    this.#partialHeader = NONE;
     let from = 0; // the bytes from here to `at` are still to pass
     let at = 0;
     while (at < chunk.length) {
@@ -100,7 +101,8 @@ export class MessageReader {
   }
 
   #pass(chunk: Buffer, from: number, to: number): void {
-    if (to > from) this.#to.pass(chunk.subarray(from, to));
+    if (from === 0 && to === chunk.length) this.#to.pass(chunk);
+    else if (to > from) this.#to.pass(chunk.subarray(from, to));
   }
 
   #end(): void {

@@ -9,6 +9,8 @@ interface Made {
   strings: readonly string[];
 }
 
+/** Statements of this moment, most of which are awaited at once: remembering them weakly costs more than a small query's rows. */
+const recent = new Set<Fragment>();
 const byQuery = new WeakMap<Fragment, Made>();
 const waiting = new Set<Made>();
 /** The most characters of a statement that a warning shows. */
@@ -27,17 +29,28 @@ let fresh = false;
 
 /** Remembers that a statement was made. */
 export function made(query: Fragment): void {
-  if (waiting.size >= MOST) return;
-  fresh = true;
-  const entry = { ref: new WeakRef(query), strings: query.strings };
-  byQuery.set(query, entry);
-  waiting.add(entry);
+  // `await` calls the query's `then` in the next microtask, so that the one after it comes too late for a query that is run.
+  if (recent.size === 0) queueMicrotask(() => queueMicrotask(remember));
+  recent.add(query);
+}
+
+/** Remembers statements weakly that were not run at once. */
+function remember(): void {
+  for (const query of recent) {
+    if (waiting.size >= MOST) break;
+    const entry = { ref: new WeakRef(query), strings: query.strings };
+    byQuery.set(query, entry);
+    waiting.add(entry);
+    fresh = true;
+  }
+  recent.clear();
   watched ??= watch();
-  if (watched === "by time" && !looking) lookLater();
+  if (watched === "by time" && fresh && !looking) lookLater();
 }
 
 /** Forgets a statement that is run, drawn or put into another one. */
 export function used(query: Fragment): void {
+  if (recent.delete(query)) return;
   const entry = byQuery.get(query);
   if (entry === undefined) return;
   waiting.delete(entry);

@@ -126,12 +126,14 @@ export type WireRow = readonly (string | null)[];
 /** The most rows whose texts from the server are kept for drawing. */
 const KEPT_TEXTS = 1000;
 
+const PROPERTY = { configurable: true, enumerable: true, writable: true };
+
 /** Turns the texts of a result's rows into objects. */
 export class RowReader {
   readonly #fields: readonly Field[];
-  readonly #keys: readonly string[];
-  readonly #parsers: TypeParser[];
-  readonly #empty: Record<string, unknown>;
+  readonly #keys: string[] = [];
+  readonly #parsers: TypeParser[] = [];
+  readonly #empty: Record<string, unknown> = {};
   readonly #columns = new Map<string, TextColumn>();
   #left: number;
 
@@ -144,12 +146,14 @@ export class RowReader {
    */
   constructor(fields: readonly Field[], types: ParserSource, learned?: Learned) {
     this.#fields = fields;
-    this.#keys = fields.map(({ key }) => key);
-    this.#parsers = fields.map(({ oid }) => columnParser(types, oid, learned?.elements.get(oid) ?? 0));
-    // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
-    this.#empty = Object.fromEntries(fields.map(({ key }) => [key, null]));
-    for (const [index, { key, oid, type }] of fields.entries()) {
-      const parse = this.#parsers[index]!;
+    for (let index = 0; index < fields.length; index++) {
+      const { key, oid, type } = fields[index]!;
+      const parse = columnParser(types, oid, learned?.elements.get(oid) ?? 0);
+      this.#keys.push(key);
+      this.#parsers.push(parse);
+      // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
+      if (key === "__proto__") Object.defineProperty(this.#empty, key, { ...PROPERTY, value: null });
+      else this.#empty[key] = null;
       if (isDrawnFromText(oid, parse)) this.#columns.set(key, { index, type, parse });
     }
     this.#left = this.#columns.size > 0 ? KEPT_TEXTS : 0;

@@ -83,9 +83,10 @@ export function unreadableStyle(
   reported: ReadonlyMap<string, string> | undefined,
   { styled = "none" }: ParserSource,
 ): LakebaseError | undefined {
+  if (styled === "none") return undefined;
   const dates = reported?.get("DateStyle") ?? "ISO";
   const intervals = reported?.get("IntervalStyle") ?? "postgres";
-  if (styled === "none") return undefined;
+  if (dates.startsWith("ISO") && intervals === "postgres") return undefined;
   const find = (depends: RegExp) =>
     fields.find(({ dataTypeID }) => {
       const type = typeName(dataTypeID);
