@@ -186,8 +186,9 @@ async function branchText({ workspace, endpoint }: CheckState, signal: AbortSign
   if (name === undefined) return "";
   const branch = await new BranchApi(workspace).get(name, signal).catch(() => undefined);
   if (branch === undefined) return "";
-  const { parent, isDefault, expires } = branch;
+  const { parent, isDefault, expires, state } = branch;
   const facts = [
+    ...(state === "ARCHIVED" ? ["archived: connecting restores it, which may take longer"] : []),
     ...(isDefault ? ["the default branch"] : []),
     ...(parent === undefined ? [] : [`made from ${branchId(parent)}`]),
     ...(expires === undefined ? [] : [`ends by itself at ${expires.toISOString()}`]),

@@ -57,6 +57,7 @@ export class Branch implements Resource {
   readonly #common: Record<string, unknown>;
   #state: NonNullable<LocalBranch["state"]>;
   #changed: number;
+  #restoreAfter = 0;
 
   /** `made` is for a branch that a client creates: where it comes from. */
   constructor(
@@ -93,6 +94,19 @@ export class Branch implements Resource {
   setState(state: NonNullable<LocalBranch["state"]>, now: number): void {
     this.#state = state;
     this.#changed = now;
+  }
+
+  /** Archives it; logins are refused for some milliseconds from the one that restores it. */
+  archive(restoreAfter: number, now: number): void {
+    this.#restoreAfter = restoreAfter;
+    this.setState("ARCHIVED", now);
+  }
+
+  /** Restores it for a login, if it is archived. */
+  restore(now: number): void {
+    if (this.#state !== "ARCHIVED") return;
+    this.refusesUntil = performance.now() + this.#restoreAfter;
+    this.setState("READY", now);
   }
 
   /** Adds the endpoint of a branch that a client has created, with a host of its own. */

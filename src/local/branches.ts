@@ -102,6 +102,14 @@ export class Branches {
     this.#schedule();
   }
 
+  /** Archives a branch, which the next login restores. */
+  archive(name: string, restoreAfter: number): void {
+    const branch = this.#find(name);
+    if (branch === undefined) throw new Error(`Cannot archive ${name}: there is no such branch`);
+    branch.archive(restoreAfter, this.#now());
+    this.#options.drop(branch);
+  }
+
   /** Measures the size of branches, to be told with them. */
   async measure(branches: readonly Branch[]): Promise<void> {
     await Promise.all(branches.map(async (branch) => {

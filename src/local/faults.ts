@@ -63,6 +63,7 @@ export interface FaultTargets {
   freeze(frozen: boolean): void;
   suspended(suspended: boolean): void;
   revokeToken(revoked: boolean): void;
+  archive(branch: string, restoreAfter: number): void;
   stopWarehouses(): void;
   now(): Date;
 }
@@ -149,6 +150,19 @@ export class Faults {
     this.#suspension = { ...options };
     this.#targets.suspended(true);
     this.#targets.drop(SHUTDOWN);
+  }
+
+  /**
+   * Archives a branch, as a workspace does with one that is not used for some time: open connections end with 57P01. The next
+   * connection restores the branch.
+   *
+   * @param branch The branch's full name, such as `projects/local/branches/old`.
+   * @param options `restoreAfter`: milliseconds from the next connection during which logins are refused with SQLSTATE 28000;
+   * 0 by default.
+   * @throws {Error} If there is no such branch.
+   */
+  archive(branch: string, { restoreAfter = 0 }: { restoreAfter?: number } = {}): void {
+    this.#targets.archive(branch, restoreAfter);
   }
 
   /** Ends every open Postgres connection without a message of Postgres or TLS. */

@@ -58,7 +58,7 @@ export async function authenticate(
   const password = policy.passwords.get(role);
   if (password !== undefined) {
     await scram(client, password, wrongPassword(role));
-    if (named.length) wake(named);
+    if (named.length) wake(named, policy);
     return { branch: named[0]?.branch, readOnly: readOnlyHost };
   }
   const claims = await readClaims(client, role, policy);
@@ -71,7 +71,7 @@ export async function authenticate(
   // A name that belongs to no endpoint may reach any of them, and a Provisioned instance has no host of its own here.
   const elsewhere = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
   if (claims.role !== role || (!matching.length && !elsewhere)) throw wrongPassword(role);
-  if (matching.length) wake(matching);
+  if (matching.length) wake(matching, policy);
   return { branch, readOnly: claims.readOnly || readOnlyHost || matching.some((endpoint) => endpoint.readOnly) };
 }
 
@@ -96,8 +96,9 @@ function unsupported(which: string): Failure {
   return { sqlstate: "08P01", message: `unsupported startup parameter${which}` };
 }
 
-/** Wakes idle endpoints; refuses the login if all endpoints are disabled or being created. */
-function wake(endpoints: Endpoint[]): void {
+/** Restores an archived branch and wakes idle endpoints; refuses the login if all endpoints are disabled or being created. */
+function wake(endpoints: Endpoint[], { now }: LoginPolicy): void {
+  for (const { branch } of endpoints) branch.restore(now().getTime());
   const up = endpoints.filter((endpoint) => endpoint.up);
   if (!up.length) throw new Refused(UNAUTHORIZED);
   for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";

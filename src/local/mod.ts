@@ -199,6 +199,7 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     drop: (how) => gateway.drop(how),
     freeze: (frozen) => gateway.freeze(frozen),
     suspended: (suspended) => workspace.suspend(suspended),
+    archive: (branch, restoreAfter) => branches.archive(branch, restoreAfter),
     revokeToken: (revoked) => identities.revoked = revoked,
     stopWarehouses: () => warehouses.stopAll(),
   });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { connect, type Lakebase, LakebaseError } from "../../mod.ts";
+import { check, connect, type Lakebase, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { bothTests, localTests, optionsOf, workspaceOf } from "../support/lakebase.ts";
 
@@ -277,6 +277,38 @@ test("a branch that is deleted while it is used is named by the next connection"
     error.message,
     /branches\/short\/endpoints\/primary: it is not in the workspace; its branch may have been/,
   );
+});
+
+test("a branch that is archived while it is used is restored by the next statement", async ({ local, settings }) => {
+  await using db = await connect(settings(PATIENT));
+  await using copy = await db.branch({ name: "seldom" });
+  await copy.sql`CREATE TABLE kept AS SELECT 1 AS n`;
+  await using session = await copy.session();
+  await session.sql`SET app.tenant = 'seven'`;
+  local.faults.archive("projects/local/branches/seldom", { restoreAfter: 300 });
+  assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "ARCHIVED");
+  assert.match((await failed(session.sql`SELECT 1` as never)).message, /its session has ended .*Lost with the session/);
+  assert.equal(await copy.sql`SELECT n FROM kept`.value(), 1);
+  assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "READY");
+});
+
+test("an archived branch can be connected to, dropped, and not copied", async ({ local, settings }) => {
+  await using db = await connect(settings(PATIENT));
+  await (await db.branch({ name: "old", keep: true })).close();
+  const archive = () => local.faults.archive("projects/local/branches/old", { restoreAfter: 300 });
+  archive();
+  assert.match((await failed(db.branch({ from: "old" }))).message, /Cannot make the branch .* is ARCHIVED/);
+  const { host: _, endpoint: __, ...named } = settings({ ...PATIENT, branch: "old" });
+  const steps = await check(named);
+  assert.match(steps.find(({ step }) => step === "endpoint")!.detail, /branch old, archived: connecting restores it, /);
+  archive();
+  await using old = await connect({ ...named, branch: "old" });
+  const { detail } = (await old.check()).find(({ step }) => step === "endpoint")!;
+  assert.doesNotMatch(detail, /archived/, "the connection has restored it");
+  await old.close();
+  archive();
+  await db.dropBranch("old", { purge: true });
+  assert.deepEqual(await ids(db), []);
 });
 
 Deno.test("connect() without a branch makes the same requests as before", async () => {
