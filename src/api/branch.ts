@@ -72,7 +72,7 @@ export async function makeBranch(parts: LakebaseParts, given: BranchOptions): Pr
     throw new LakebaseError("BAD_PARAMETER", "Cannot make a branch: both at and lsn are given; keep one");
   }
   const place = branchPlace(parts, "make a branch");
-  using stop = stoppable({ signal, timeout });
+  using stop = stoppable({ signal, timeout }, "making the branch");
   const source = branchIn(place.project, options.from ?? place.connected);
   const notice = announceWork(`Making a branch of ${branchId(source)}`);
   try {

@@ -97,7 +97,7 @@ export async function listBranches(
 ): Promise<ListingParts<BranchInfo>> {
   const options = checkCall("list the branches", given, {});
   const { api, project, connected } = branchPlace(parts, "list the branches");
-  using stop = stoppable(options);
+  using stop = stoppable(options, "the list of branches");
   const started = performance.now();
   const found = await api.list(project, false, stop.signal);
   const rows = found.map((branch): BranchInfo => ({
@@ -152,7 +152,7 @@ export async function dropBranch(
   }
   const { api, project } = branchPlace(parts, doing);
   const full = branchIn(project, name);
-  using stop = stoppable(stops);
+  using stop = stoppable(stops, "the deletion");
   const all = await api.list(full.split("/branches/")[0]!, true, stop.signal);
   checkDroppable(full, all, purge, inUse);
   const operation = await api.delete(full, purge, stop.signal);

@@ -104,7 +104,7 @@ export async function openLakehouse(
     import("../lake/warehouse.ts"),
     import("./warehouse_engine.ts"),
   ]);
-  using stop = stoppable(stops);
+  using stop = stoppable(stops, "finding the warehouse");
   const opened = await openWarehouse(workspace, { warehouse, catalog, schema }, stop.signal);
   const { origin } = await workspace.origin().then((address) => new URL(address));
   const engine = new WarehouseEngine(opened, volumesOf(() => workspace));

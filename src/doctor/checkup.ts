@@ -16,7 +16,7 @@ export interface CheckOptions extends StopOptions {
  * @param options What stops it, and how it writes errors.
  */
 export async function runSteps(initial: CheckState, options: CheckOptions = {}): Promise<CheckupParts> {
-  using stop = stoppable(options);
+  using stop = stoppable(options, "the checkup");
   await using state = initial;
   const steps: CheckStep[] = [];
   let failed: string | undefined;

@@ -43,7 +43,7 @@ export async function profileRows(
   options: ProfileOptions,
 ): Promise<ListingParts<ColumnProfile, ProfileFacts>> {
   const { sample } = checkCall("make a profile", options, { sample: SAMPLE });
-  using stop = stoppable(options);
+  using stop = stoppable(options, "the profile");
   const started = performance.now();
   const source = await sourceOf(find, what, stop);
   const columns = (await columnsOf(find, source, stop)).map((field) => ({ ...field, kind: kindOf(field) }));

@@ -51,7 +51,7 @@ export interface StopOptions {
  * @param options The caller's signal and timeout.
  * @returns The signal to watch; dispose of it when the statement has ended.
  */
-export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
+export function stoppable({ signal, timeout }: StopOptions = {}, what = "the query"): Stoppable {
   signal?.throwIfAborted();
   const cell = isCell ??= inNotebook();
   if (!cell && signal === undefined && timeout === undefined) return UNSTOPPABLE;
@@ -61,7 +61,7 @@ export function stoppable({ signal, timeout }: StopOptions = {}): Stoppable {
   signal?.addEventListener("abort", onAbort, { once: true });
   const timer = timeout === undefined
     ? undefined
-    : setTimeout(() => controller.abort(timedOut(timeout)), timeout * 1000);
+    : setTimeout(() => controller.abort(timedOut(what, timeout)), timeout * 1000);
   if (cell) {
     active.add(controller);
     listen();
@@ -124,8 +124,8 @@ function canceled(): LakebaseError {
   return new LakebaseError("CANCELED", "Canceled");
 }
 
-function timedOut(timeout: number): LakebaseError {
-  return new LakebaseError("CANCELED", `Canceled: the query took longer than its timeout of ${timeout} s`);
+function timedOut(what: string, timeout: number): LakebaseError {
+  return new LakebaseError("CANCELED", `Canceled: ${what} took longer than its timeout of ${timeout} s`);
 }
 
 /** How long the server has to end a canceled statement before its connection is closed. */

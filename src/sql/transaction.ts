@@ -94,7 +94,7 @@ export async function transact<T>(
   options: TransactionOptions = {},
 ): Promise<T> {
   const top = topVerbs(checkCall("begin a transaction", options, CHECKS));
-  using stop = stoppable({ signal: options.signal, timeout: options.timeout });
+  using stop = stoppable(options, "the transaction");
   const lease = await acquire(outside, stop.signal, "a transaction");
   const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
   using transaction = new Transaction(lease, outside, { verbs, stopped: stop.signal });

@@ -65,7 +65,7 @@ export async function diffRows(
   options: DiffOptions,
 ): Promise<ListingParts<RowDifference, TableDiffFacts>> {
   const { limit = 1000 } = checkCall("compare the tables", options, { limit: LIMIT });
-  using stop = stoppable(options);
+  using stop = stoppable(options, "the comparison");
   const started = performance.now();
   const { rows, facts, columnTypes } = await onBoth(sides, stop, {}, async (tx) => {
     const compared = await findTable(tx, table);

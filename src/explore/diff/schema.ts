@@ -252,7 +252,7 @@ export async function diffSchemas(
   options: ExploreOptions,
 ): Promise<ListingParts<SchemaDifference, SchemaDiffFacts>> {
   checkCall("compare the schemas", options, {});
-  using stop = stoppable(options);
+  using stop = stoppable(options, "the comparison");
   const started = performance.now();
   const objects = await onBoth(
     sides,

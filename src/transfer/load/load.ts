@@ -57,7 +57,7 @@ async function loadAll(
   const checked = checkLoadOptions(options);
   const name = tableName(table);
   const started = performance.now();
-  using stop = stoppable({ signal: checked.signal, timeout: checked.timeout });
+  using stop = stoppable(checked, "the load");
   const session = await until(find(), stop.signal);
   const loading = () => loadInto(session, { name, source, checked, started, stop });
   return await (isTraced() ? traced({ name: "load", table: name, server: session.server }, loading) : loading());

@@ -76,7 +76,7 @@ export async function pullBatches(
   const plan = planTarget(target, checked);
   if (plan.folder) throw badPullOption(`${what} go into a file; a folder is for a table or a query of Postgres`);
   checkFormatOptions(checked, plan.format);
-  using stop = stoppable(checked);
+  using stop = stoppable(checked, "the pull");
   const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumes, stop.signal));
   const sink = sinks.all[0]!;
   const done = { rows: 0, bytes: 0 };

@@ -52,7 +52,7 @@ export async function pull(
   const checked = { ...stopsOf(what), ...checkPullOptions(options) };
   const plan = planTarget(target, checked);
   checkFormatOptions(checked, plan.format);
-  using stop = stoppable(checked);
+  using stop = stoppable(checked, "the pull");
   const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumesOfSession(find), stop.signal));
   const work = new Pull(plan, checked, sinks, stop.signal);
   try {

@@ -59,7 +59,7 @@ pullTest("a timeout ends a pull, also the timeout of the query", async ({ db, fo
     ]
   ) {
     const error = await failing(db, folder, pull) as Error;
-    assert.match(error.message, /^Canceled: the query took longer than its timeout of 0\.3 s/);
+    assert.match(error.message, /^Canceled: the pull took longer than its timeout of 0\.3 s/);
   }
 }, { notOnPglite: "it can't be interrupted inside of a function" });
 
