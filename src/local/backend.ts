@@ -71,6 +71,7 @@ export class Backend {
       input: concatBytes(requests),
       prefix: session.statements.prefix,
       channels: session.channels,
+      maySet: /set_config/i.test(sqlOf(batch)),
       output: (bytes) => session.client.write(bytes),
       // A malformed message is the session's error, not the backend's: the session's next read reports it.
       more: async () => concatBytes(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),

@@ -13,7 +13,7 @@ import { type ErrorHandling, StackGuard } from "./stack_guard.ts";
  */
 export type ToWorker =
   | { kind: "start"; data: string | DataFiles | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
-  | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string> }
+  | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string>; maySet: boolean }
   | { kind: "copy" | "stop" };
 
 /** Messages from the worker to the host. `want` asks for input through the inbox; the worker is blocked until it comes. */
@@ -191,7 +191,7 @@ async function handle(message: ToWorker): Promise<void> {
       await start(message);
       return post({ kind: "started" });
     case "run": {
-      const scanner = new ResponseScanner(message.prefix, message.channels);
+      const scanner = new ResponseScanner(message.prefix, message.channels, message.maySet);
       thread?.run(new Uint8Array(message.input), scanner);
       return post({ kind: "done", outcome: scanner.outcome });
     }

@@ -10,6 +10,8 @@ export interface Batch {
   /** Transferred to the worker, so its buffer must hold nothing else. */
   input: Uint8Array<ArrayBuffer>;
   prefix?: string;
+  /** Whether settings may change without a command that says so. @default {false} */
+  maySet?: boolean;
   channels?: Set<string>;
   /** Receives answers; the query waits while too many are unprocessed. */
   output(bytes: Uint8Array): Promise<void>;
@@ -67,11 +69,11 @@ export class Engine {
 
   /** Runs a batch to its end. */
   async run(batch: Batch): Promise<Outcome> {
-    const { input, prefix = "", channels = new Set<string>() } = batch;
+    const { input, prefix = "", channels = new Set<string>(), maySet = false } = batch;
     return await this.#inTurn(async () => {
       this.#batch = batch;
       Atomics.store(this.#shared, CANCEL, 0);
-      const answer = await this.#ask({ kind: "run", input: input.buffer, prefix, channels }, [input.buffer]);
+      const answer = await this.#ask({ kind: "run", input: input.buffer, prefix, channels, maySet }, [input.buffer]);
       this.#batch = undefined;
       return (answer as Extract<FromWorker, { kind: "done" }>).outcome;
     });

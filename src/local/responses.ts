@@ -14,11 +14,14 @@ export interface Outcome {
 
 const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL", "LISTEN", "UNLISTEN"]);
 
+const SETTING_COMMANDS = ["SET", "RESET", "DISCARD ALL"];
+
 /** Reads the answers of Postgres on their way to the client, without copying them. */
 export class ResponseScanner {
   readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [], ready: undefined };
   readonly #prefix: string;
   readonly #channels: ReadonlySet<string>;
+  readonly #maySet: boolean;
   #held: Uint8Array = new Uint8Array();
   #passing = 0;
   /** Whether ReadyForQuery does not answer the last request. */
@@ -29,10 +32,12 @@ export class ResponseScanner {
   /**
    * @param prefix Prefix of this session's statement names, which is removed from errors.
    * @param channels Channels of this session's LISTEN; other notifications are not passed on.
+   * @param maySet Whether settings may change without a command that says so, as by set_config().
    */
-  constructor(prefix = "", channels: ReadonlySet<string> = new Set()) {
+  constructor(prefix = "", channels: ReadonlySet<string> = new Set(), maySet = false) {
     this.#prefix = prefix;
     this.#channels = channels;
+    this.#maySet = maySet;
   }
 
   /**
@@ -78,7 +83,7 @@ export class ResponseScanner {
       case READY:
         if (this.#extended) return [];
         this.outcome.status = String.fromCharCode(message[5] ?? 0) as Outcome["status"];
-        if (!last || !["SET", "RESET", "DISCARD ALL"].some((tag) => this.outcome.tags.has(tag))) return undefined;
+        if (!last || !this.#maySet && !SETTING_COMMANDS.some((tag) => this.outcome.tags.has(tag))) return undefined;
         this.outcome.ready = message.slice();
         return [];
       case COPY_IN:

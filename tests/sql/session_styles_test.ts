@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { type ConnectOptions, Lakebase } from "../../mod.ts";
+import { connect, type ConnectOptions, Lakebase } from "../../mod.ts";
 import { openParts } from "../../src/api/open_connection.ts";
 import { readSettings } from "../../src/settings/read_settings.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
 import { newSeed, type Random, randomFrom } from "../support/random.ts";
@@ -48,6 +50,14 @@ const TEXTS = `SELECT ${Object.entries(VALUES).map(([name, value]) => `(${value}
 const LOGIN =
   "SET DateStyle TO ISO; SET IntervalStyle TO postgres; SET bytea_output TO hex; SET extra_float_digits TO 1";
 
+function psqlMissing(): string | undefined {
+  try {
+    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
+  } catch {
+    return "no psql found; apt-get install postgresql-client";
+  }
+}
+
 /** What psql says with the same settings. It has also written the row into the table `truth`. */
 interface Answer {
   texts: Record<string, string>;
@@ -55,7 +65,7 @@ interface Answer {
   tsv: string;
 }
 
-async function askPsql(port: number, options: string, statements: string[]): Promise<Answer> {
+async function askPsql(server: Record<string, string>, options: string, statements: string[]): Promise<Answer> {
   const copy = (format: string) => `COPY (${SELECT}) TO STDOUT (${format})`;
   const made = `DROP TABLE IF EXISTS truth; CREATE TABLE truth AS ${SELECT}; GRANT ALL ON truth TO PUBLIC`;
   const separate = String.raw`\echo ----`;
@@ -67,7 +77,7 @@ async function askPsql(port: number, options: string, statements: string[]): Pro
     ],
     env: {
       ...{ PGOPTIONS: `${options} -c client_min_messages=warning`, PGCLIENTENCODING: "UTF8" },
-      ...{ PGHOST: "127.0.0.1", PGPORT: String(port), PGUSER: "styled", PGPASSWORD: "x", PGDATABASE: "postgres" },
+      ...{ ...server, PGUSER: "styled", PGPASSWORD: "x" },
     },
   }).output();
   assert.ok(success, new TextDecoder().decode(stderr));
@@ -296,24 +306,25 @@ function settingsTest(
     admin: Lakebase;
     plain: Lakebase;
     folder: string;
-    port: number;
+    server: Record<string, string>;
     place: ConnectOptions;
   }) => Promise<void>,
 ): void {
   Deno.test({
-    ...requires(`${name} [seed ${seed}]`, postgresMissing),
+    ...requires(`${name} [seed ${seed}]`, postgresMissing, psqlMissing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
       const { port } = await sharedPostgres();
       const folder = await Deno.makeTempDir();
       const place = { host: "127.0.0.1", port, database: "postgres", sslMode: "disable", connectTimeout: 10 } as const;
+      const server = { PGHOST: "127.0.0.1", PGPORT: String(port), PGDATABASE: "postgres" };
       const admin = await openWith("", { ...place, user: "postgres", password: "native-secret" });
       try {
         await admin.query(`CREATE ROLE styled LOGIN PASSWORD 'x'; CREATE ROLE other LOGIN PASSWORD 'x';
           GRANT ALL ON SCHEMA public TO styled, other; GRANT styled TO other`);
         await using plain = await openWith(asOptions(["TimeZone = 'UTC'"]), { ...place, user: "other", password: "x" });
-        await run({ random: randomFrom(seed), admin, plain, folder, port, place });
+        await run({ random: randomFrom(seed), admin, plain, folder, server, place });
       } finally {
         await admin.query("ALTER DATABASE postgres RESET ALL; DROP OWNED BY other, styled; DROP ROLE styled, other");
         await admin.close();
@@ -327,11 +338,11 @@ const seed = newSeed();
 settingsTest(
   "whatever is set for a role, a database and in PGOPTIONS, every use of a row gives what psql gives",
   seed,
-  async ({ random, admin, plain, folder, port, place }) => {
+  async ({ random, admin, plain, folder, server, place }) => {
     for (let round = 0; round < 3; round++) {
       const outside = await setOutside(admin, random);
       const options = asOptions(someSettings(random));
-      const given = { answer: await askPsql(port, options, []), digits: 17, inside: [], plain, folder };
+      const given = { answer: await askPsql(server, options, []), digits: 17, inside: [], plain, folder };
       const readOnly = random.below(3) === 0;
       await using db = await openWith(options, { ...place, user: "styled", password: "x", max: 2, readOnly });
       const reset = random.below(2) === 0 ? ["RESET ALL", "DISCARD ALL"][random.below(2)] : undefined;
@@ -352,10 +363,41 @@ settingsTest(
   },
 );
 
+Deno.test({
+  ...requires(`whatever PGOPTIONS sets, every use of a row gives what psql gives [PGlite] [seed ${seed}]`, psqlMissing),
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using local = await startLocal({ passwords: { styled: "x" } });
+    const { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE } = local.env as Record<string, string>;
+    const server = { PGHOST: PGHOST!, PGPORT: PGPORT!, PGSSLROOTCERT: PGSSLROOTCERT!, PGDATABASE: PGDATABASE! };
+    const place = { host: PGHOST!, port: Number(PGPORT), ca: local.ca, user: "styled", password: "x" };
+    const folder = await Deno.makeTempDir();
+    await using owner = await connect(optionsOf(local));
+    await owner.query("GRANT ALL ON SCHEMA public TO styled");
+    const random = randomFrom(seed);
+    await using plain = await openWith(asOptions(["TimeZone = 'UTC'"]), place);
+    for (let round = 0; round < 2; round++) {
+      const options = asOptions(someSettings(random));
+      const answer = await askPsql({ ...server, PGSSLMODE: "verify-full" }, options, []);
+      await using db = await openWith(options, { ...place, max: 2 });
+      for (const [name, use] of Object.entries(USES)) {
+        await empty(plain);
+        try {
+          await (await use(db, { answer, digits: 17, inside: [], plain, folder }))();
+        } catch (error) {
+          throw new Error(`${name}, round ${round}, ${options}: ${(error as Error).message}`, { cause: error });
+        }
+      }
+    }
+    await Deno.remove(folder, { recursive: true });
+  },
+});
+
 settingsTest(
   "whatever a transaction sets, every use of a row gives what psql gives, or says which setting is in its way",
   seed,
-  async ({ random, admin, plain, folder, port, place }) => {
+  async ({ random, admin, plain, folder, server, place }) => {
     const refusal =
       /^Cannot read .*: a statement has set (DateStyle to "[^"]+"; RESET DateStyle|IntervalStyle to "\w+"; RESET IntervalStyle|extra_float_digits)/;
     let refused = 0;
@@ -365,7 +407,7 @@ settingsTest(
         .map((setting) => `SET LOCAL ${setting}`);
       const extra = /extra_float_digits = '(-?\d+)'/.exec(inside.join())?.[1];
       const digits = extra === undefined || Number(extra) > 0 ? 17 : Math.max(1, 15 + Number(extra));
-      const answer = await askPsql(port, "", inside.map((text) => text.replace(" LOCAL", "")));
+      const answer = await askPsql(server, "", inside.map((text) => text.replace(" LOCAL", "")));
       const given = { answer, digits, inside, plain, folder };
       await using db = await openWith("", { ...place, user: "styled", password: "x", max: 2 });
       for (const [name, use] of Object.entries(USES)) {
