@@ -41,23 +41,8 @@ const ERROR_CODES: Record<number, string> = {
   507: "INSUFFICIENT_STORAGE",
 };
 
-/** Limit for a request's body in bytes, unless the route has its own; real requests have a few hundred. */
-const MAX_BODY_BYTES = 1_000_000;
-
-/**
- * The body of a request. Its length is limited, because it is read before the caller is authenticated.
- *
- * @throws {ApiError} 413 if the body is too long.
- */
-export async function bodyText(request: Request, limit: number = MAX_BODY_BYTES): Promise<string> {
-  const decoder = new TextDecoder();
-  let [text, length] = ["", 0];
-  for await (const chunk of request.body ?? []) {
-    length += chunk.length;
-    if (length > limit) {
-      throw new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `The request's body has more than ${limit} bytes`);
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+/** An error response of the API. */
+export function errorAnswer(status: number, error_code: string, message: string, details?: unknown[]): Response {
+  const body = { error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]`, ...(details && { details }) };
+  return Response.json(body, { status });
 }

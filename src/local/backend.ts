@@ -1,6 +1,6 @@
 import { concatBytes } from "../core/bytes.ts";
 import type { DataFiles } from "./database_worker.ts";
-import type { EmbeddedSession } from "./embedded_session.ts";
+import { type EmbeddedSession, sqlOf } from "./embedded_session.ts";
 import { Engine } from "./engine.ts";
 import { type Frame, frame, Framer, parameterStatus, query, readFields, readRow, Refused, type } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
@@ -14,9 +14,8 @@ import {
   SETTINGS_QUERY,
   settingsScript,
 } from "./session_settings.ts";
-import { sqlOf } from "./statements.ts";
 
-/** The one Postgres backend that all sessions of an embedded database share. The caller makes them take turns. */
+/** The one Postgres backend that all sessions of an embedded database share. The caller gives them turns. */
 export class Backend {
   readonly #engine = new Engine();
   readonly #sessions: ReadonlyMap<number, EmbeddedSession>;
@@ -25,7 +24,7 @@ export class Backend {
   #applied = "";
   #running: EmbeddedSession | undefined;
 
-  /** `sessions` are the open sessions by process number; the map changes as they come and go. */
+  /** `sessions` has the open sessions by process number, and changes as they come and go. */
   constructor(sessions: ReadonlyMap<number, EmbeddedSession>) {
     this.#sessions = sessions;
   }
@@ -73,25 +72,25 @@ export class Backend {
       channels: session.channels,
       maySet: /set_config/i.test(sqlOf(batch)),
       output: (bytes) => session.client.write(bytes),
-      // A malformed message is the session's error, not the backend's: the session's next read reports it.
-      more: async () => concatBytes(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
+      // A malformed message is an error of the session and not of the backend. The session's next read reports it.
+      copyInput: async () => concatBytes(await session.requests.copyData().catch(() => undefined) ?? [COPY_FAIL]),
     });
     this.#running = undefined;
-    const due = session.track(sqlOf(batch), outcome);
+    const toRestore = session.track(sqlOf(batch), outcome);
     if (outcome.status === "I") {
-      if (due.defaults) await this.query(defaultsScript(session.defaults));
-      if (due.listen) await this.#listen();
+      if (toRestore.defaults) await this.query(defaultsScript(session.defaults));
+      if (toRestore.listen) await this.#listen();
     }
     if (outcome.ready !== undefined) {
-      const asked = outcome.status !== "E" && MAY_CHANGE_REPORTED.test(sqlOf(batch));
-      const changed = asked ? await this.report(session) : [];
+      const mayReport = outcome.status !== "E" && MAY_CHANGE_REPORTED.test(sqlOf(batch));
+      const changed = mayReport ? await this.report(session) : [];
       await session.client.write(concatBytes([...changed, outcome.ready]));
     }
     await this.#notify(session, outcome.notifications);
     return outcome.status;
   }
 
-  /** ParameterStatus messages for the settings in force that the session's client does not know yet. */
+  /** ParameterStatus messages for the settings in force whose values the session's client was not sent yet. */
   async report(session: EmbeddedSession): Promise<Frame[]> {
     const [values = []] = await this.query(REPORT_QUERY);
     return REPORTED.flatMap((name, index) => {
@@ -120,17 +119,17 @@ export class Backend {
     this.#current = session;
   }
 
-  /** Keeps the settings in force for their session. */
+  /** Saves the settings in force to the session that they belong to. */
   async #leave(): Promise<void> {
-    const before = this.#current;
+    const session = this.#current;
     this.#current = undefined;
-    if (!before?.dirty) return;
-    before.settings = readSettings(await this.query(SETTINGS_QUERY));
-    before.dirty = false;
-    this.#applied = settingsScript(before.settings);
+    if (!session?.dirty) return;
+    session.settings = readSettings(await this.query(SETTINGS_QUERY));
+    session.dirty = false;
+    this.#applied = settingsScript(session.settings);
   }
 
-  /** Removes what a session leaves in the backend: its transaction if `inTransaction`, statements and LISTEN. */
+  /** Removes a session's state from the backend: its transaction if `inTransaction`, its statements and its LISTEN. */
   async forget(session: EmbeddedSession, inTransaction: boolean, discardTemporary: boolean): Promise<void> {
     if (inTransaction) await this.run([SYNC, query("ROLLBACK")]);
     const statements = session.statements.close();
@@ -186,7 +185,7 @@ export class Backend {
   }
 }
 
-/** Words of statements that may change a setting that clients are told of. */
+/** Words of statements that may change a setting that the server reports to clients. */
 const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all|role|authorization)\\b`, "i");
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));

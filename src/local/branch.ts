@@ -1,6 +1,23 @@
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
-import { Endpoint, type LocalEndpoint } from "./endpoint.ts";
 import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./resource.ts";
+
+/** A compute endpoint of a branch. */
+export interface LocalEndpoint {
+  /** The id in `endpoints/{id}`. */
+  id: string;
+  /** Whether sessions may write. @default {"READ_WRITE"} */
+  type?: "READ_WRITE" | "READ_ONLY";
+  /** The compute's state. @default {"ACTIVE"} */
+  state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
+  /** Whether every login is refused with SQLSTATE 28000. @default {false} */
+  disabled?: boolean;
+  /** `status.hosts.host`; logins with this name in SNI go to this endpoint. @default {"localhost"} */
+  host?: string;
+  /** `status.hosts.read_only_host`; logins with this name in SNI are read only. @default {none} */
+  readOnlyHost?: string;
+  /** Whether `status.hosts` is missing, as during an endpoint's creation. @default {false} */
+  withoutHosts?: boolean;
+}
 
 /** A branch of a project. */
 export interface LocalBranch {
@@ -8,13 +25,13 @@ export interface LocalBranch {
   id: string;
   /** Whether this is the project's default branch. @default {true for the project's first branch} */
   default?: boolean;
-  /** The branch's state. @default {"READY"} */
+  /** The state of the branch. @default {"READY"} */
   state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
   /** The compute endpoints. @default {[{ id: "primary" }]} */
   endpoints?: LocalEndpoint[];
 }
 
-/** What a branch belongs to. */
+/** The project that a branch belongs to, and its roles. */
 export interface BranchOwner {
   /** `projects/p`. */
   project: string;
@@ -43,38 +60,38 @@ export class Branch implements Resource {
   readonly source: BranchSource | undefined;
   readonly endpoints: Endpoint[];
   readonly children: Resource["children"];
-  /** The data; undefined for those of the local Lakebase itself, which all branches from the start share. */
+  /** The branch's own data; undefined for a branch that was there at the start, since those share the Lakebase's data. */
   database: Database | undefined;
-  /** Size of the data in bytes, where it has been measured. */
+  /** Size of the data in bytes; undefined until it is measured. */
   size: number | undefined;
   isProtected = false;
   /** Milliseconds since the epoch; undefined for never. */
   expiresAt: number | undefined;
   /** Milliseconds since the epoch; undefined unless the branch is deleted. */
   deletedAt: number | undefined;
-  /** Until when logins are refused, as `performance.now()` counts. */
+  /** The end of the time in which logins are refused, on the clock of `performance.now()`. */
   refusesUntil = -Infinity;
   readonly #common: Record<string, unknown>;
   #state: NonNullable<LocalBranch["state"]>;
   #changed: number;
   #restoreAfter = 0;
 
-  /** `made` is for a branch that a client creates: where it comes from. */
+  /** `source` is for a branch that a client creates. */
   constructor(
     { project, owner, roles }: BranchOwner,
     settings: LocalBranch & { default: boolean },
-    made?: BranchSource,
+    source?: BranchSource,
   ) {
     const { id, state = "READY", endpoints = [{ id: "primary" }] } = settings;
     this.name = `${project}/branches/${id}`;
     this.id = id;
     this.project = project;
     this.default = settings.default;
-    this.source = made;
-    this.created = new Date(made?.time ?? Date.now());
+    this.source = source;
+    this.created = new Date(source?.time ?? Date.now());
     this.#state = state;
     this.#changed = this.created.getTime();
-    const uid = made === undefined ? stableUid("br-", this.name) : newUid("br-");
+    const uid = source === undefined ? stableUid("br-", this.name) : newUid("br-");
     this.#common = commonFields(this.name, uid, this.created, { parent: project, branch_id: id });
     this.endpoints = endpoints.map((endpoint) =>
       new Endpoint(this, stableUid("ep-", `${this.name}/endpoints/${endpoint.id}`), endpoint)
@@ -140,7 +157,7 @@ export class Branch implements Resource {
       ...(expiresAt === undefined ? {} : { expire_time: timestamp(expiresAt) }),
       ...(deletedAt === undefined
         ? {}
-        : { delete_time: timestamp(deletedAt), purge_time: timestamp(deletedAt + DELETED_KEPT) }),
+        : { delete_time: timestamp(deletedAt), purge_time: timestamp(deletedAt + DELETED_RETENTION) }),
     };
   }
 
@@ -169,5 +186,77 @@ export class Branch implements Resource {
   }
 }
 
-/** Milliseconds that a deleted branch can be restored in. */
-export const DELETED_KEPT = 7 * 86_400_000;
+/** Milliseconds for which a deleted branch can be restored. */
+export const DELETED_RETENTION = 7 * 86_400_000;
+
+/** A compute endpoint of a branch, for the API and for the Postgres port. */
+export class Endpoint implements Resource {
+  /** `projects/p/branches/b/endpoints/e`. */
+  readonly name: string;
+  readonly branch: Branch;
+  readonly children: Resource["children"] = {};
+  readonly readOnly: boolean;
+  readonly disabled: boolean;
+  /** The host name; undefined if the endpoint has no hosts yet. */
+  readonly host: string | undefined;
+  readonly pooledHost: string | undefined;
+  readonly readOnlyHost: string | undefined;
+  /** The compute's state; IDLE while suspended. */
+  state: NonNullable<LocalEndpoint["state"]>;
+  readonly #id: string;
+  readonly #common: Record<string, unknown>;
+
+  constructor(branch: Branch, uid: string, settings: LocalEndpoint) {
+    const { id, type = "READ_WRITE", state = "ACTIVE", disabled = false, host = "localhost", readOnlyHost } = settings;
+    this.branch = branch;
+    this.name = `${branch.name}/endpoints/${id}`;
+    this.#common = commonFields(this.name, uid, branch.created, { parent: branch.name, endpoint_id: id });
+    this.readOnly = type === "READ_ONLY";
+    this.disabled = disabled;
+    this.state = state;
+    this.#id = id;
+    if (settings.withoutHosts) return;
+    this.host = host;
+    this.pooledHost = this.readOnly ? undefined : poolerHost(host);
+    this.readOnlyHost = readOnlyHost;
+  }
+
+  /** The names that a client may send in SNI. */
+  get hosts(): string[] {
+    return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
+  }
+
+  /** Whether logins are accepted; an IDLE compute wakes for them. */
+  get up(): boolean {
+    return !this.disabled && this.state !== "INIT" && this.branch.acceptsLogins;
+  }
+
+  /** The API's answer, which changes with the state. */
+  get json(): Record<string, unknown> {
+    return { ...this.#common, status: this.#status };
+  }
+
+  get #status(): Record<string, unknown> {
+    const hosts = {
+      host: this.host,
+      ...(this.pooledHost ? { read_write_pooled_host: this.pooledHost } : {}),
+      ...(this.readOnlyHost ? { read_only_host: this.readOnlyHost } : {}),
+    };
+    return {
+      endpoint_id: this.#id,
+      endpoint_type: `ENDPOINT_TYPE_${this.readOnly ? "READ_ONLY" : "READ_WRITE"}`,
+      current_state: this.state,
+      disabled: this.disabled,
+      autoscaling_limit_min_cu: 1,
+      autoscaling_limit_max_cu: 1,
+      suspend_timeout_duration: "86400s",
+      ...(this.host ? { hosts } : {}),
+    };
+  }
+}
+
+/** Changes `ep-x.database...` to `ep-x-pooler.database...`, and `name` to `name-pooler.localhost`. */
+function poolerHost(host: string): string {
+  const [first, ...rest] = host.split(".");
+  return rest.length ? [`${first}-pooler`, ...rest].join(".") : `${first}-pooler.localhost`;
+}

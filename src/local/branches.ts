@@ -1,14 +1,14 @@
 import { ApiError, notFound } from "./api_error.ts";
-import { type Branch, DELETED_KEPT } from "./branch.ts";
-import { type BranchSpec, checkBranchId, readSpec, readUpdate } from "./branch_request.ts";
+import { type Branch, DELETED_RETENTION } from "./branch.ts";
+import { type BranchSpec, checkBranchId, readBranchSpec, readBranchUpdate } from "./request_body.ts";
 import type { Database } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import type { Project, Workspace } from "./workspace.ts";
 
-/** The parts that branches are made of. */
+/** The parts of the local Lakebase that branches need. */
 export interface BranchesOptions {
   workspace: Workspace;
-  /** The data of the branches that are there from the start. */
+  /** The data of the branches that were there at the start. */
   database: Database;
   faults: Faults;
   now(): Date;
@@ -18,7 +18,7 @@ export interface BranchesOptions {
   drop(branch: Branch): void;
 }
 
-/** A call that a client makes about branches. */
+/** A client's call about branches. */
 export interface BranchCall {
   method: string;
   /** The resource's name, such as `projects/p/branches/b`. */
@@ -27,7 +27,7 @@ export interface BranchCall {
   body(): Promise<unknown>;
 }
 
-/** A long-running operation, as the API tells of it. */
+/** A long-running operation, as the API shows it. */
 interface Operation {
   name: string;
   metadata: Record<string, unknown>;
@@ -36,10 +36,10 @@ interface Operation {
   error?: { error_code: string; message: string };
 }
 
-/** The branches of a project that are not archived; a real project has the same limit. */
-const MOST_BRANCHES = 10;
-/** The longest wait of a timer. */
-const MOST_WAIT = 2 ** 31 - 1;
+/** Limit of a project's branches that are not archived, as in a real project. */
+const MAX_BRANCHES = 10;
+/** The longest delay of a timer, in milliseconds. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** Creates, changes and deletes branches, each in an operation that the client polls. */
 export class Branches {
@@ -61,7 +61,7 @@ export class Branches {
     for (const { database } of this.#options.workspace.branches) database?.unref();
   }
 
-  /** Ends the operations, and drops the data of all branches that clients have made. */
+  /** Ends the operations, and drops the data of all branches that clients have created. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#closing.abort();
@@ -93,16 +93,16 @@ export class Branches {
     if (method === "DELETE") return this.#delete(name, call.query);
   }
 
-  /** Deletes the branches whose time is over. */
+  /** Purges the branches that have expired, and those that were deleted long enough ago. */
   expire(): void {
     const now = this.#now();
     for (const branch of this.#options.workspace.branches) {
-      if (endOf(branch) <= now) this.#purge(branch);
+      if (purgeTime(branch) <= now) this.#purge(branch);
     }
     this.#schedule();
   }
 
-  /** Archives a branch, which the next login restores. */
+  /** Archives a branch. The next login restores it. */
   archive(name: string, restoreAfter: number): void {
     const branch = this.#find(name);
     if (branch === undefined) throw new Error(`Cannot archive ${name}: there is no such branch`);
@@ -110,7 +110,7 @@ export class Branches {
     this.#options.drop(branch);
   }
 
-  /** Measures the size of branches, to be told with them. */
+  /** Measures the size of branches, which is a field of their JSON. */
   async measure(branches: readonly Branch[]): Promise<void> {
     await Promise.all(branches.map(async (branch) => {
       if (branch.state === "READY" && !branch.deleted) {
@@ -128,18 +128,18 @@ export class Branches {
 
   async #create(project: Project, { query, body }: BranchCall): Promise<unknown> {
     const id = checkBranchId(query.get("branch_id"));
-    const spec = readSpec(await body(), this.#now());
+    const spec = readBranchSpec(await body(), this.#now());
     const existing = project.children.branches.find((branch) => branch.id === id);
-    if (existing !== undefined && query.get("replace_existing") !== "true") throw taken(existing);
+    if (existing !== undefined && query.get("replace_existing") !== "true") throw alreadyExists(existing);
     if (existing !== undefined) return this.#run(existing, () => Promise.resolve(this.#change(existing, spec)));
     const source = this.#source(project, spec);
-    const most = this.#options.faults.maxBranches ?? MOST_BRANCHES;
+    const limit = this.#options.faults.maxBranches ?? MAX_BRANCHES;
     const unarchived = project.children.branches.filter(({ state, deleted }) => state !== "ARCHIVED" && !deleted);
-    if (unarchived.length >= most) {
+    if (unarchived.length >= limit) {
       throw new ApiError(
         400,
         "RESOURCE_LIMIT_EXCEEDED",
-        `The project has reached its limit of ${most} branches that are not archived. Delete a branch first`,
+        `The project has reached its limit of ${limit} branches that are not archived. Delete a branch first`,
       );
     }
     const branch = this.#options.workspace.addBranch(project, id, { branch: source, time: this.#now() });
@@ -163,13 +163,13 @@ export class Branches {
       throw new ApiError(
         400,
         "BAD_REQUEST",
-        "The local Lakebase can't make a branch of the past: it keeps the data as they are now, and no history",
+        "The local Lakebase can't make a branch of the past: it keeps no history of its data",
       );
     }
     return source;
   }
 
-  /** Copies the data into a new branch. */
+  /** Copies the source's data into a new branch. */
   async #fill(branch: Branch, source: Branch): Promise<void> {
     const { takes = 0, error, refuseLogins = 0 } = this.#options.faults.branch ?? {};
     if (takes > 0) await delay(takes, this.#closing.signal);
@@ -177,11 +177,11 @@ export class Branches {
       const { errorCode = "INTERNAL_ERROR", message = "The branch could not be created" } = error;
       throw new ApiError(500, errorCode, message);
     }
-    if (branch.deleted || this.#closing.signal.aborted) throw GONE;
+    if (branch.deleted || this.#closing.signal.aborted) throw DELETED_MEANWHILE;
     const database = await this.databaseOf(source).copy();
     if (branch.deleted || this.#closing.signal.aborted) {
       await database.close();
-      throw GONE;
+      throw DELETED_MEANWHILE;
     }
     if (this.#unreferenced) database.unref();
     branch.database = database;
@@ -193,7 +193,7 @@ export class Branches {
 
   async #update(branch: Branch, { query, body }: BranchCall): Promise<unknown> {
     if (branch.deleted) throw notFound("branch id not found");
-    const spec = readUpdate(await body(), query.get("update_mask"), this.#now());
+    const spec = readBranchUpdate(await body(), query.get("update_mask"), this.#now());
     if (branch.default && spec.expiresAt !== undefined) {
       throw new ApiError(400, "BAD_REQUEST", `Branch '${branch.name}' is the default branch, which can't expire`);
     }
@@ -274,21 +274,22 @@ export class Branches {
     const operation = { name, metadata: { "@type": METADATA_TYPE }, done: false };
     this.#operations.set(name, operation);
     const [oldest] = this.#operations.keys();
-    if (this.#operations.size > MOST_OPERATIONS) this.#operations.delete(oldest!);
+    if (this.#operations.size > MAX_OPERATIONS) this.#operations.delete(oldest!);
     return operation;
   }
 
   #track(work: Promise<unknown>): void {
+    // An error belongs to the operation. `close()` only waits for the end.
     const running: Promise<void> = work.then(() => {}, () => {}).finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 
-  /** Waits for the next branch that expires or is purged. */
+  /** Sets the timer for the next branch that is to be purged. */
   #schedule(): void {
     clearTimeout(this.#timer);
-    const next = Math.min(...this.#options.workspace.branches.map(endOf)) - this.#now();
+    const next = Math.min(...this.#options.workspace.branches.map(purgeTime)) - this.#now();
     if (next === Infinity || this.#closing.signal.aborted) return;
-    this.#timer = setTimeout(() => this.expire(), Math.max(0, Math.min(next, MOST_WAIT)));
+    this.#timer = setTimeout(() => this.expire(), Math.max(0, Math.min(next, MAX_TIMEOUT)));
     if (this.#unreferenced) Deno.unrefTimer(this.#timer);
   }
 
@@ -314,20 +315,20 @@ export class Branches {
   }
 }
 
-/** When a branch is purged, in milliseconds since the epoch. A protected branch does not expire. */
-function endOf({ expiresAt = Infinity, deletedAt, isProtected }: Branch): number {
-  if (deletedAt !== undefined) return deletedAt + DELETED_KEPT;
+/** The time at which a branch is purged, in milliseconds since the epoch. A protected branch does not expire. */
+function purgeTime({ expiresAt = Infinity, deletedAt, isProtected }: Branch): number {
+  if (deletedAt !== undefined) return deletedAt + DELETED_RETENTION;
   return isProtected ? Infinity : expiresAt;
 }
 
 const BRANCH_TYPE = "type.googleapis.com/databricks.postgres.v1.Branch";
 const METADATA_TYPE = "type.googleapis.com/databricks.postgres.v1.BranchOperationMetadata";
-const MOST_OPERATIONS = 10_000;
-const GONE = new ApiError(404, "NOT_FOUND", "The branch was deleted while it was created");
+const MAX_OPERATIONS = 10_000;
+const DELETED_MEANWHILE = new ApiError(404, "NOT_FOUND", "The branch was deleted while it was created");
 
-function taken({ name, deletedAt }: Branch): ApiError {
+function alreadyExists({ name, deletedAt }: Branch): ApiError {
   const state = deletedAt === undefined
     ? "already exists"
-    : "is deleted, and its name is free again when it is purged; delete it with purge=true, or undelete it";
+    : "is deleted, and its name is in use until it is purged; delete it with purge=true, or undelete it";
   return new ApiError(409, "ALREADY_EXISTS", `Branch '${name}' ${state}`);
 }

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Frame } from "./messages.ts";
 
-/** Milliseconds that TLS has to report the end of TCP itself. */
+/** Milliseconds that TLS has to report the end of TCP. */
 const END_GRACE_MS = 200;
 
 /** Reads and writes a socket with backpressure. The methods never reject. */
@@ -22,14 +22,14 @@ export class Connection {
     this.#socket = socket;
     this.#transport = transport;
     this.#wake = () => {
-      // A stream notices its end only when it is read, and nobody may be reading now.
+      // A stream notices its end only when it is read, and nobody may be reading it now.
       if (!socket.readableLength) socket.read(0);
       this.#waiting?.resolve();
       this.#waiting = undefined;
     };
     for (const event of ["readable", "drain"]) socket.on(event, this.#wake);
     socket.once("end", () => this.#end());
-    // The close after an error is handled. Without a listener the error would end the process.
+    // The "close" that follows is handled. Without a listener, an error would end the process.
     socket.on("error", () => {});
     if (socket !== transport) onTransportEnd(socket, () => this.#endSoon());
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -60,11 +60,11 @@ export class Connection {
       // A stream that has ended returns the rest, even if that is less than `size`.
       if (chunk && (size === undefined || chunk.length === size)) return chunk;
       if (this.ended) return undefined;
-      await this.#change();
+      await this.#nextEvent();
     }
   }
 
-  /** The next byte, which is not consumed; undefined at the end. */
+  /** The next byte, without consuming it; undefined at the end. */
   async peek(): Promise<number | undefined> {
     const chunk = await this.read();
     if (chunk) this.#socket.unshift(chunk);
@@ -76,7 +76,7 @@ export class Connection {
     await this.#frozen?.promise;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     if (this.#socket.write(bytes)) return;
-    while (this.#socket.writableNeedDrain && !this.#socket.destroyed) await this.#change();
+    while (this.#socket.writableNeedDrain && !this.#socket.destroyed) await this.#nextEvent();
   }
 
   /** Stops or resumes all reading and writing. */
@@ -90,7 +90,7 @@ export class Connection {
   }
 
   /**
-   * Sends a last message if there is one, and closes the connection. Later input is discarded. A client in the middle of the TLS
+   * Sends a last message if one is given, and closes the connection. Later input is discarded. A client that is in the TLS
    * handshake gets no message, because it reads only TLS.
    */
   async close(last?: Frame): Promise<void> {
@@ -106,7 +106,7 @@ export class Connection {
     clearTimeout(timer);
   }
 
-  /** Leaves the socket to TLS, which reads and writes it from now on. */
+  /** Leaves reading and writing the socket to TLS. */
   handOver(): void {
     this.#handedOver = true;
     this.#stopListening();
@@ -116,7 +116,7 @@ export class Connection {
     for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
   }
 
-  /** Drops the connection with a TCP reset; with TLS, closes it at once, because Deno gives the TCP socket to TLS. */
+  /** Drops the connection with a TCP reset. With TLS it only closes at once, because Deno moves the TCP socket into TLS. */
   reset(): void {
     this.#transport.resetAndDestroy();
     if (this.#socket !== this.#transport) this.#socket.destroy();
@@ -128,7 +128,7 @@ export class Connection {
     this.#transport.destroy();
   }
 
-  /** Ends the connection when the bytes that have arrived are read. */
+  /** Ends the connection once the bytes that have arrived are read. */
   #endSoon(): void {
     if (this.ended) return;
     this.#endTimer = setTimeout(() => {
@@ -143,15 +143,15 @@ export class Connection {
     this.#wake();
   }
 
-  #change(): Promise<void> {
+  #nextEvent(): Promise<void> {
     this.#waiting ??= Promise.withResolvers<void>();
     return this.#waiting.promise;
   }
 }
 
 /**
- * Calls `onEnd` when TCP ends. Deno's TLS does not report the end of TCP within a record, as when a client dies while it
- * sends, so a reader would wait forever. The TCP handle below TLS reports it.
+ * Calls `onEnd` when TCP ends. If TCP ends within a TLS record, such as when a client dies while it sends, Deno's TLS does
+ * not report it, and a reader would wait forever. The TCP handle below TLS reports it.
  */
 function onTransportEnd(socket: Socket, onEnd: () => void): void {
   const { _handle: handle } = socket as unknown as { _handle?: { _nativeTcpHandle?: { onread?: OnRead } } };

@@ -4,16 +4,16 @@ import { ApiError } from "./api_error.ts";
 import { identifier, literal } from "./session_settings.ts";
 
 /**
- * Copies a database of a Postgres server, with owners and rights.
+ * Copies a database of a Postgres server, with owners and privileges.
  *
- * `CREATE DATABASE ... TEMPLATE` is the fastest, but is refused while another session uses the template. Beside open sessions
+ * `CREATE DATABASE ... TEMPLATE` is the fastest way, but the server refuses it while another session uses the template. Then
  * `pg_dump` reads a snapshot of the data.
  *
  * @param client A session of a user that may create databases.
  * @param source The database to copy.
  * @param url The server.
  * @returns The new database's name.
- * @throws {ApiError} If neither way is open.
+ * @throws {ApiError} If sessions use the source and `pg_dump` is not found, or if it fails.
  */
 export async function copyDatabase(client: pg.Client, source: string, url: URL): Promise<string> {
   const name = `lakebase_branch_${randomBytes(8).toString("hex")}`;
@@ -27,7 +27,7 @@ export async function copyDatabase(client: pg.Client, source: string, url: URL):
   }
 }
 
-/** Returns false where another session uses the source. */
+/** Returns false if another session uses the source. */
 async function copyFiles(client: pg.Client, source: string, target: string): Promise<boolean> {
   try {
     await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE ${identifier(source)}`);
@@ -56,7 +56,7 @@ interface Programs {
   restore: string;
 }
 
-/** Debian has each version in a folder of its own, and a wrapper in the path that may choose an older one. */
+/** Debian installs each version in a folder of its own, and its wrapper in the path may choose an older version. */
 const FOLDERS = (major: number): string[] => [
   `/usr/lib/postgresql/${major}/bin`,
   `/usr/pgsql-${major}/bin`,
@@ -64,7 +64,7 @@ const FOLDERS = (major: number): string[] => [
   `/usr/local/opt/postgresql@${major}/bin`,
 ];
 
-/** Finds the programs of the server's version, or of a newer one. */
+/** Finds the programs of the server's version or of a newer one. */
 async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
   const { rows } = await client.query("SHOW server_version_num");
   const major = Math.trunc(Number(rows[0]?.server_version_num) / 10_000);
@@ -75,15 +75,15 @@ async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
   }
 }
 
-/** The version of a program of PostgreSQL; 0 where it can't be run. */
+/** The version of a program of PostgreSQL; 0 if it can't be run. */
 async function majorVersion(program: string): Promise<number> {
   const run = async () => await new Deno.Command(program, { args: ["--version"], stderr: "null" }).output();
-  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() }));
+  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() })); // no such program
   return Number(/\d+/.exec(new TextDecoder().decode(stdout))?.[0] ?? 0);
 }
 
 async function localeOf(client: pg.Client, source: string): Promise<string> {
-  // As JSON, because the columns of other providers than libc have other names in each version.
+  // As JSON, because the names of the columns for ICU and built-in locales differ between versions.
   const { rows } = await client.query(
     "SELECT pg_catalog.to_jsonb(d) AS d, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding " +
       "FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) $1",
@@ -99,7 +99,7 @@ async function localeOf(client: pg.Client, source: string): Promise<string> {
   return `ENCODING ${literal(encoding)} LC_COLLATE ${literal(d.datcollate)} LC_CTYPE ${literal(d.datctype)}${provider}`;
 }
 
-/** Copies what `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET` have set: neither way to copy does. */
+/** Copies the settings of `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`: neither way of copying does. */
 async function copySettings(client: pg.Client, source: string, target: string): Promise<void> {
   const { rows } = await client.query(
     `SELECT r.rolname AS role, pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting AS s
@@ -111,7 +111,7 @@ async function copySettings(client: pg.Client, source: string, target: string): 
   for (const { role, setting } of rows) {
     const [name, value] = [setting.slice(0, setting.indexOf("=")), setting.slice(setting.indexOf("=") + 1)];
     const of = role === null ? "DATABASE" : `ROLE ${identifier(role)} IN DATABASE`;
-    // "FROM CURRENT", because the text of a list such as search_path is no literal.
+    // "FROM CURRENT", because the stored text of a list such as search_path can't be written as one literal.
     await client.query("BEGIN");
     await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
     await client.query(
@@ -132,7 +132,7 @@ async function dump({ dump, restore }: Programs, source: string, target: string,
     stderr: "piped",
   }).spawn();
   const writing = new Deno.Command(restore, {
-    // The name that is made here needs no quoting. Without it pg_restore would write to its output.
+    // The generated name needs no quoting. Without --dbname, pg_restore would write to its standard output.
     args: ["--exit-on-error", "--single-transaction", "--no-password", `--dbname=${target}`],
     clearEnv: true,
     env: environment(url, target),
@@ -140,21 +140,22 @@ async function dump({ dump, restore }: Programs, source: string, target: string,
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const piping = reading.stdout.pipeTo(writing.stdin).catch(() => {});
-  const [read, written] = await Promise.all([outcome(reading), outcome(writing), piping]);
-  // The reader's own failure comes first: the writer only sees that its input ends.
+  const piping = reading.stdout.pipeTo(writing.stdin).catch(() => {}); // the failed program's exit code says more
+  const [read, written] = await Promise.all([failureOf(reading), failureOf(writing), piping]);
+  // The failure of pg_dump comes first: pg_restore sees only that its input ends.
   for (const [program, failure] of [["pg_dump", read], ["pg_restore", written]]) {
     if (failure !== undefined) throw new ApiError(500, "INTERNAL_ERROR", `${program} failed: ${failure}`);
   }
 }
 
-async function outcome(process: Deno.ChildProcess): Promise<string | undefined> {
-  const said = await new Response(process.stderr).text();
+/** The reason why a process failed; undefined if it succeeded. */
+async function failureOf(process: Deno.ChildProcess): Promise<string | undefined> {
+  const stderr = await new Response(process.stderr).text();
   const { success, code } = await process.status;
-  return success ? undefined : said.trim().slice(0, 500) || `exit code ${code}`;
+  return success ? undefined : stderr.trim().slice(0, 500) || `exit code ${code}`;
 }
 
-/** libpq's settings. The password is not an argument, because every user of this machine can see those. */
+/** libpq's settings. The password is not an argument, because every user of this machine can see arguments. */
 function environment(url: URL, database: string): Record<string, string> {
   const inherited = ["PATH", "LD_LIBRARY_PATH", "SYSTEMROOT"].flatMap((name) => {
     const value = Deno.env.get(name);

@@ -17,7 +17,7 @@ export interface Database {
   /**
    * Serves a session from its AuthenticationOk to its end.
    *
-   * @param onReady Called once the session is ready for its first query.
+   * @param onReady Is called when the session is ready for its first query.
    * @throws {Refused} If the session cannot begin, or the database ends it.
    */
   serve(client: Connection, login: Login, onReady: () => void): Promise<void>;
@@ -38,9 +38,9 @@ export interface Database {
   /** Lets the process end while the database runs. */
   unref(): void;
 
-  /** Ends every session, and frees the database's resources; for a copy, also its data. */
+  /** Ends every session, and frees the database's resources. The data of a copy are dropped. */
   close(): Promise<void>;
 }
 
-/** The database that every Lakebase project has at first. */
+/** The database that every new Lakebase project has. */
 export const DEFAULT_DATABASE = "databricks_postgres";

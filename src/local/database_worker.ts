@@ -4,19 +4,26 @@ import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize } from "./messages.ts";
 import { type Outcome, ResponseScanner } from "./responses.ts";
-import { OUTSTANDING, SENT, type Signalled, Signals } from "./signals.ts";
-import { type ErrorHandling, StackGuard } from "./stack_guard.ts";
+import {
+  type ErrorHandling,
+  OUTSTANDING,
+  SENT,
+  type Signalled,
+  Signals,
+  StackGuard,
+  wrapImports,
+} from "./wasm_imports.ts";
 
 /**
- * Messages from the host to the worker. Bytes are sent as an `ArrayBuffer`, without a view: Deno looks for message ports in all
- * that it receives, and would look at each byte of a view.
+ * Messages from the host to the worker. Bytes are sent as an `ArrayBuffer`, without a view: Deno looks for message ports in
+ * everything that it receives, and would look at each byte of a view.
  */
 export type ToWorker =
   | { kind: "start"; data: string | DataFiles | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
   | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string>; maySet: boolean }
   | { kind: "copy" | "stop" };
 
-/** Messages from the worker to the host. `want` asks for input through the inbox; the worker is blocked until it comes. */
+/** Messages from the worker to the host. `want` asks for input through the inbox, and the worker is blocked until it comes. */
 export type FromWorker =
   | { kind: "started" | "want" | "stopped" }
   | { kind: "output"; bytes: ArrayBuffer }
@@ -26,7 +33,7 @@ export type FromWorker =
 
 /** A database's data. */
 export interface DataFiles {
-  /** Paths below the data folder, each with its number of bytes; undefined for a folder, which is before its files. */
+  /** Paths below the data folder, each with its number of bytes, or undefined for a folder. A folder is before its files. */
   sizes: Map<string, number | undefined>;
   /** The bytes of all files, one after another. */
   bytes: ArrayBuffer;
@@ -38,8 +45,9 @@ const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
 /**
- * The limit of Postgres's stack in memory. In most recursion it ends before JavaScript's stack, which {@linkcode StackGuard}
- * watches: that has room for about 270 calls of a PL/pgSQL function, and this for 206. Deno can't enlarge JavaScript's stack.
+ * The limit of Postgres's stack in memory. Most recursion reaches it before the end of JavaScript's stack, which
+ * {@linkcode StackGuard} watches: this limit allows 206 calls of a PL/pgSQL function, and JavaScript's stack about 270. Deno
+ * can't enlarge JavaScript's stack.
  */
 const MAX_STACK_DEPTH = "300kB";
 
@@ -64,7 +72,7 @@ interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
   _PostgresSendReadyForQueryIfNecessary(): void;
 }
 
-/** The status of an exception that is an SQL error on its way to the main loop. */
+/** The exit status with which an SQL error is thrown to the main loop. */
 const SQL_ERROR = 100;
 
 class BackendThread {
@@ -116,7 +124,7 @@ class BackendThread {
     this.#signals.clear();
   }
 
-  /** Gives Postgres input, one message at a time. During COPY it waits here for more. */
+  /** Gives Postgres input, one message at a time. A COPY waits here for more of it. */
   #readInput(address: number, length: number): number {
     if (this.#read >= this.#end) this.#nextMessage();
     const part = this.#input.subarray(this.#read, Math.min(this.#read + length, this.#end));
@@ -214,41 +222,16 @@ async function start({ data, shared, inbox }: Extract<ToWorker, { kind: "start" 
   thread = new BackendThread(database.Module as unknown as Backend, signals, stack, memory, inbox);
 }
 
-/** Lets each of these replace imports of the modules that are instantiated from now on: PGlite's own, and extensions. */
-function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
-  const { instantiate } = WebAssembly;
-  let main: WebAssembly.Instance | undefined;
-  const wrap = (module: WebAssembly.Module, imports: WebAssembly.Imports = {}): WebAssembly.Imports => {
-    const copy: WebAssembly.Imports = {}; // PGlite's glue compares its own imports by identity
-    for (const { module: space, name } of WebAssembly.Module.imports(module)) {
-      const value = imports[space]?.[name] as WebAssembly.ImportValue;
-      (copy[space] ??= {})[name] = wrappers.reduce((wrapped, wrapper) => wrapper.wrap(name, wrapped), value);
-    }
-    return copy;
-  };
-  const wrapped = async (source: BufferSource | WebAssembly.Module, imports: WebAssembly.Imports): Promise<unknown> => {
-    const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source);
-    const instance = await instantiate(module, wrap(module, imports));
-    if (main === undefined) { for (const wrapper of wrappers) wrapper.instantiated(instance.exports); }
-    main ??= instance;
-    return module === source ? instance : { module, instance };
-  };
-  const Instance = new Proxy(WebAssembly.Instance, {
-    construct: (target, [module, imports]) => new target(module, wrap(module, imports)),
-  });
-  Object.assign(WebAssembly, { instantiate: wrapped, Instance });
-}
-
 async function open(data: string | DataFiles | undefined): Promise<PGlite> {
   const copied = typeof data === "object";
-  const made = copied || (data !== undefined && await exists(`${data}/PG_VERSION`));
+  const initialized = copied || (data !== undefined && await exists(`${data}/PG_VERSION`));
   const opened = await PGlite.create({
     ...(copied ? { fs: new CopiedFiles(data) } : data === undefined ? {} : { dataDir: data }),
-    ...(made ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
+    ...(initialized ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
     startParams: START_PARAMETERS,
   });
   // ALTER DATABASE refuses to rename the current database.
-  if (!made) {
+  if (!initialized) {
     await opened.exec(
       "UPDATE pg_catalog.pg_database SET datname = 'databricks_postgres' WHERE datname OPERATOR(pg_catalog.=) 'postgres'",
     );
@@ -270,7 +253,7 @@ interface FileSystem {
 
 const { PGDATA } = PGlite.paths;
 
-/** Copies all data files. A server that crashed now would leave them so, and Postgres recovers from them. */
+/** Copies all data files as a server would leave them in a crash. Postgres recovers from them. */
 function copyFiles(): DataFiles {
   const fs = database!.Module.FS as unknown as FileSystem;
   const sizes = new Map<string, number | undefined>();
@@ -293,7 +276,7 @@ function copyFiles(): DataFiles {
   return { sizes, bytes: bytes.buffer };
 }
 
-/** Reads a file into a part of a buffer. A file system may ignore where a view begins, so it gets the whole buffer. */
+/** Reads a file into a part of a buffer. It passes the whole buffer, because a file system may ignore a view's offset. */
 function readInto(fs: FileSystem, path: string, bytes: Uint8Array, from: number, to: number): void {
   const stream = fs.open(`${PGDATA}${path}`, "r");
   for (let at = from; at < to;) {

@@ -3,11 +3,10 @@ import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import type { DataFiles } from "./database_worker.ts";
-import { EmbeddedSession } from "./embedded_session.ts";
+import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
 import { identifier, literal, settingsScript } from "./session_settings.ts";
-import { PreparedStatements } from "./statements.ts";
 
 /** How to start an embedded database. */
 export interface EmbeddedOptions {
@@ -22,9 +21,9 @@ export interface EmbeddedOptions {
 /**
  * PGlite as a server of many sessions.
  *
- * Sessions use the one backend in turns: a turn lasts for a query, or for a whole transaction. When a session's turn
- * comes, its settings, role, prepared statements and LISTEN are restored. Temporary tables and advisory locks belong to
- * the backend, so all sessions share them.
+ * The sessions use the one backend in turns. A turn lasts for a query or for a whole transaction. At the start of a
+ * session's turn its settings, role, prepared statements and LISTEN are restored. Temporary tables and advisory locks belong
+ * to the backend, so all sessions share them.
  */
 class RunningDatabase implements Omit<Database, "copy"> {
   readonly #options: EmbeddedOptions;
@@ -32,7 +31,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   readonly #backend = new Backend(this.#sessions);
   readonly #turn = new Turn<EmbeddedSession | symbol>();
   readonly #prepared = new PreparedStatements();
-  /** ParameterStatus messages by settings: a login whose settings are known waits for no turn and no transaction. */
+  /** ParameterStatus messages by settings: a login with settings that were reported before needs no turn. */
   readonly #reports = new Map<string, Frame[]>();
   #lastProcess = 1000;
 
@@ -68,7 +67,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     return (await this.#inOwnTurn(() => this.#backend.query(find))).length > 0;
   }
 
-  /** Copies the data. A transaction that is open need not end first. */
+  /** Copies the data, also while a transaction is open. */
   async copy(): Promise<DataFiles> {
     if (this.#turn.holder !== undefined) return await this.#backend.copy();
     return await this.#inOwnTurn(async () => {
@@ -91,25 +90,25 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
     const session = new EmbeddedSession(++this.#lastProcess, client, login, this.#prepared);
     this.#sessions.set(session.process, session);
-    const over = new AbortController();
-    client.closed.then(() => this.#cancelOrphan(session, over.signal));
+    const served = new AbortController();
+    client.closed.then(() => this.#cancelOrphan(session, served.signal));
     try {
       await this.#greet(session);
       onReady();
       await this.#backend.unlessCrashed(this.#converse(session));
     } catch (error) {
       if (error instanceof Refused) throw error;
-      const state = this.#options.dataDir === undefined
+      const restart = this.#options.dataDir === undefined
         ? "It starts again with an empty database, since it was in memory"
-        : "It starts again with what its data folder has";
+        : "It starts again with the content of its data folder";
       const message = `The local database has crashed (${
         (error as Error).message
-      }), and all its sessions are over. ${state}`;
+      }), and all its sessions are over. ${restart}`;
       throw new Refused({ sqlstate: "57P02", message });
     } finally {
-      over.abort();
+      served.abort();
       this.#sessions.delete(session.process);
-      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {});
+      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error, if any, says more
     }
   }
 
@@ -126,13 +125,13 @@ class RunningDatabase implements Omit<Database, "copy"> {
     if (!this.#turn.refuse(session, new Refused(CANCELED))) this.#backend.cancel(session);
   }
 
-  /** Cancels what still runs for a client that has gone: there is no other backend for the others. */
-  async #cancelOrphan(session: EmbeddedSession, over: AbortSignal): Promise<void> {
-    await delay(ORPHAN_TIME, over);
-    if (!over.aborted) this.#cancel(session);
+  /** Cancels a query that still runs for a client that has left, because all other clients wait for the same backend. */
+  async #cancelOrphan(session: EmbeddedSession, served: AbortSignal): Promise<void> {
+    await delay(ORPHAN_TIME, served);
+    if (!served.aborted) this.#cancel(session);
   }
 
-  /** Tells the client what it has logged in to. */
+  /** Sends the client the settings, the key for cancel requests, and ReadyForQuery. */
   async #greet(session: EmbeddedSession): Promise<void> {
     const script = settingsScript(session.settings);
     const statuses = this.#reports.get(script) ?? await this.#inOwnTurn(() => this.#report(session));
@@ -173,10 +172,10 @@ class RunningDatabase implements Omit<Database, "copy"> {
 
   async #end(session: EmbeddedSession): Promise<void> {
     const inTransaction = this.#turn.holder === session;
-    const last = session.temporary && ![...this.#sessions.values()].some((other) => other.temporary);
+    const discardTemporary = session.temporary && ![...this.#sessions.values()].some((other) => other.temporary);
     await this.#turn.take(session, Infinity, undefined);
     try {
-      await this.#backend.forget(session, inTransaction, last);
+      await this.#backend.forget(session, inTransaction, discardTemporary);
     } finally {
       this.#turn.give(session);
     }
@@ -193,23 +192,23 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
   }
 
-  /** Creates the roles with the rights of a project's owner. */
+  /** Creates the missing roles with the privileges of a project's owner. */
   async #makeRoles(): Promise<void> {
     const rows = await this.#backend.query("SELECT rolname FROM pg_catalog.pg_roles");
-    const known = new Set(rows.map(([name]) => name));
-    const script = known.has(SUPERUSER) ? [] : [
+    const present = new Set(rows.map(([name]) => name));
+    const script = present.has(SUPERUSER) ? [] : [
       `CREATE ROLE ${SUPERUSER} NOLOGIN ${ATTRIBUTES}`,
       `GRANT pg_monitor, pg_read_all_data, pg_write_all_data, pg_signal_backend TO ${SUPERUSER} WITH ADMIN OPTION`,
       `ALTER DATABASE ${DEFAULT_DATABASE} OWNER TO ${SUPERUSER}`,
     ];
     for (const role of new Set(this.#options.roles)) {
-      if (!known.has(role)) script.push(`CREATE ROLE ${identifier(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
+      if (!present.has(role)) script.push(`CREATE ROLE ${identifier(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
     }
     if (script.length) await this.#backend.query(script.join("; "));
   }
 }
 
-/** An embedded database that the next session starts again after a crash, with the data on disk or empty. */
+/** An embedded database. After a crash the next session starts it again, with the data on disk or empty. */
 export class EmbeddedDatabase implements Database {
   readonly #options: EmbeddedOptions;
   #current: Promise<RunningDatabase>;
@@ -228,7 +227,7 @@ export class EmbeddedDatabase implements Database {
 
   unref(): void {
     this.#unreferenced = true;
-    this.#current.then((database) => database.unref(), () => {});
+    this.#current.then((database) => database.unref(), () => {}); // a failed restart has nothing to unref
   }
 
   async hasRole(role: string): Promise<boolean> {
@@ -250,7 +249,7 @@ export class EmbeddedDatabase implements Database {
   }
 
   cancel(process: number, secret: Uint8Array): void {
-    this.#current.then((database) => database.cancel(process, secret), () => {});
+    this.#current.then((database) => database.cancel(process, secret), () => {}); // a failed restart runs nothing
   }
 
   async close(): Promise<void> {
@@ -277,10 +276,10 @@ export class EmbeddedDatabase implements Database {
   }
 }
 
-/** Milliseconds that a query may run without its client, which may have sent it and left on purpose. */
+/** Milliseconds that a query may run after its client has left. A client may send a query and leave on purpose. */
 const ORPHAN_TIME = 1000;
 
-/** Milliseconds that asking for the size of the data waits for others. */
+/** Milliseconds that measuring the size of the data waits for its turn. */
 const SIZE_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";
@@ -292,12 +291,12 @@ const BUSY = {
   hint: "End the other transaction, or give the local Lakebase a real Postgres with its database option.",
 };
 
-/** A lock for one holder at a time, in the order of asking. */
+/** A fair lock: holders have it one at a time, in the order in which they asked. */
 export class Turn<Holder> {
   #holder: Holder | undefined;
   readonly #queue: { holder: Holder; enter: () => void; refuse: (reason: unknown) => void }[] = [];
 
-  /** The holder that has the turn. */
+  /** The holder that has the turn; undefined if it is free. */
   get holder(): Holder | undefined {
     return this.#holder;
   }
@@ -319,7 +318,7 @@ export class Turn<Holder> {
     }
   }
 
-  /** Passes the turn to the holder that waits longest. Does nothing if this holder does not have the turn. */
+  /** Passes the turn to the holder that has waited longest. Does nothing if this holder does not have the turn. */
   give(holder: Holder): void {
     if (this.#holder !== holder) return;
     const next = this.#queue.shift();

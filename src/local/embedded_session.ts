@@ -1,12 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Connection } from "./connection.ts";
 import type { Login } from "./database.ts";
-import { type Frame, Framer, ready, Refused, type } from "./messages.ts";
+import { cstring, type Frame, frame, Framer, query, readCString, ready, Refused, type } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
 import { type SessionSettings, startupSettings } from "./session_settings.ts";
-import { type PreparedStatements, SessionStatements } from "./statements.ts";
 
-/** One client of the embedded database, and its part of the shared backend's state. */
+/** One client of the embedded database, and its share of the backend's state. */
 export class EmbeddedSession {
   readonly process: number;
   /** The secret that a cancel request must contain. */
@@ -40,7 +39,7 @@ export class EmbeddedSession {
     this.settings = { user: role, role: "none", values: new Map(this.defaults) };
   }
 
-  /** Records what a batch has done to the session. Returns what the backend must restore. */
+  /** Records how a batch has changed the session. Returns which parts of its state the backend must restore. */
   track(sql: string, { tags }: Outcome): { defaults: boolean; listen: boolean } {
     const discarded = tags.has("DISCARD ALL");
     const reset = tags.has("RESET") || discarded;
@@ -59,7 +58,7 @@ export class EmbeddedSession {
   }
 }
 
-/** The channels of the LISTEN or UNLISTEN commands in some SQL. The server keeps 63 bytes of a name. */
+/** The channels of the LISTEN or UNLISTEN commands in a text of SQL. The server keeps 63 bytes of a name. */
 export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[] {
   const statements = sql.matchAll(new RegExp(`\\b${command}\\s+(?:"((?:[^"]|""){1,200})"|([\\w$]+|\\*))`, "gi"));
   return [...statements].map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare?.toLowerCase() ?? "");
@@ -68,15 +67,15 @@ export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[
 /** Bytes after which a batch runs without waiting for its Sync. */
 const MAX_BATCH_BYTES = 1 << 20;
 
-/** Types of the messages that a client may send. Any other type ends a Postgres process, and there is only one here. */
+/** Types of the messages that a client may send. Any other type ends the Postgres process, which is the only one here. */
 const CLIENT_MESSAGES = "QPBDECHSFXdcf";
 
 /** A client's messages after login, cut into batches that fit into a turn. */
 export class Requests {
   readonly #client: Connection;
   readonly #framer = new Framer();
-  #skipping = false;
-  #malformed = false;
+  /** `"skipping"`: a batch was refused, so its messages are dropped up to its Sync. */
+  #state: "reading" | "skipping" | "malformed" = "reading";
 
   constructor(client: Connection) {
     this.#client = client;
@@ -89,7 +88,7 @@ export class Requests {
    */
   async next(): Promise<Frame | undefined> {
     for (;;) {
-      const message = this.#framed();
+      const message = this.#nextBuffered();
       if (message) return type(message) === "X" ? undefined : message;
       const chunk = await this.#client.read();
       if (!chunk) return undefined;
@@ -97,13 +96,13 @@ export class Requests {
     }
   }
 
-  /** The COPY messages that have arrived, at least one; undefined where `next` is. */
+  /** The COPY messages that have arrived, at least one; undefined if `next` is. */
   async copyData(): Promise<Frame[] | undefined> {
     let message = await this.next();
     if (!message) return undefined;
     const messages = [message];
     for (let size = message.length; size < MAX_BATCH_BYTES && type(message) === "d"; size += message.length) {
-      const following = this.#framed();
+      const following = this.#nextBuffered();
       if (!following) break;
       message = following;
       messages.push(message);
@@ -111,19 +110,18 @@ export class Requests {
     return messages;
   }
 
-  /** Messages up to one that Postgres answers at once: a query, Sync or Flush. Undefined where `next` is. */
+  /** Messages up to one that Postgres answers at once: a query, Sync or Flush. Undefined if `next` is. */
   async batch(): Promise<Frame[] | undefined> {
     const messages: Frame[] = [];
     for (let size = 0; size < MAX_BATCH_BYTES;) {
       const message = await this.next();
       if (!message) return undefined;
       const kind = type(message);
-      if (this.#skipping) {
+      if (this.#state === "skipping") {
         await this.#skip(kind);
         continue;
       }
-      // The rest of a failed COPY.
-      if ("dcf".includes(kind)) continue;
+      if ("dcf".includes(kind)) continue; // the rest of a failed COPY
       messages.push(message);
       size += message.length;
       if ("QFSH".includes(kind)) break;
@@ -133,26 +131,163 @@ export class Requests {
 
   /** Ends a batch that was refused without running: sends ReadyForQuery, now or at the batch's Sync. */
   async abandon(batch: Frame[]): Promise<void> {
-    this.#skipping = true;
+    this.#state = "skipping";
     const last = batch.at(-1);
     if (last && "QFS".includes(type(last))) await this.#skip("S");
   }
 
   async #skip(kind: string): Promise<void> {
     if (kind !== "S") return;
-    this.#skipping = false;
+    this.#state = "reading";
     await this.#client.write(ready());
   }
 
-  #framed(): Frame | undefined {
-    try {
-      if (this.#malformed) throw new RangeError("Cannot read message: the previous one is malformed");
-      const message = this.#framer.next();
-      if (!message || CLIENT_MESSAGES.includes(type(message))) return message;
-    } catch {
-      // An impossible length gives the same error.
-    }
-    this.#malformed = true;
+  /** The next message whose bytes have arrived. After a malformed message, where the next one begins is unknown. */
+  #nextBuffered(): Frame | undefined {
+    const message = this.#state === "malformed" ? "malformed" : this.#frame();
+    if (message !== "malformed") return message;
+    this.#state = "malformed";
     throw new Refused({ sqlstate: "08P01", message: "invalid frontend message" });
   }
+
+  #frame(): Frame | "malformed" | undefined {
+    try {
+      const message = this.#framer.next();
+      return message === undefined || CLIENT_MESSAGES.includes(type(message)) ? message : "malformed";
+    } catch (error) {
+      if (error instanceof RangeError) return "malformed"; // the length is impossible
+      throw error;
+    }
+  }
+}
+
+/** The prepared statements of all sessions in the shared backend. */
+export class PreparedStatements {
+  readonly names: Set<string> = new Set();
+  /** The session that prepared the unnamed statement. */
+  unnamed: SessionStatements | undefined;
+}
+
+/** The prepared statements of one session. A prefix separates their names from those of other sessions. */
+export class SessionStatements {
+  readonly prefix: string;
+  readonly #backend: PreparedStatements;
+  readonly #parsed = new Map<string, Frame>();
+
+  constructor(session: number, backend: PreparedStatements) {
+    this.prefix = `s${session}.`;
+    this.#backend = backend;
+  }
+
+  /** The requests with prefixed names, and `restore`: requests that prepare again the statements that were dropped. */
+  rewrite(requests: Frame[]): { restore: Frame[]; requests: Frame[] } {
+    const restore: Frame[] = [];
+    const rewritten = requests.map((request) => this.#rewrite(request, restore));
+    return { restore, requests: rewritten };
+  }
+
+  /** Records that the session ran DEALLOCATE ALL or DISCARD ALL, which drops the statements of all sessions. */
+  dropped(): void {
+    this.#backend.names.clear();
+    this.#parsed.clear();
+  }
+
+  /** Requests that drop all statements of this session. */
+  close(): Frame[] {
+    const names = [...this.#parsed.keys()].filter((name) => name && this.#backend.names.delete(this.prefix + name));
+    if (this.#backend.unnamed === this) this.#backend.unnamed = undefined;
+    return names.map((name) => frame("C", cstring(`S${this.prefix}${name}`)));
+  }
+
+  #rewrite(request: Frame, restore: Frame[]): Frame {
+    switch (type(request)) {
+      case "P":
+        return this.#parse(request);
+      case "B":
+        return this.#bind(request, restore);
+      case "D":
+      case "C":
+        return this.#describeOrClose(request, restore);
+      case "Q":
+        this.#forgetUnnamed();
+        return this.#simple(request);
+      default:
+        return request;
+    }
+  }
+
+  #parse(request: Frame): Frame {
+    const { text: name, next } = readCString(request, 5);
+    const sql = readCString(request, next);
+    const text = this.#deallocate(sql.text);
+    const parsed = frame("P", cstring(this.#prefixed(name)), cstring(text), request.subarray(sql.next));
+    this.#parsed.set(name, parsed);
+    if (name) this.#backend.names.add(this.#prefixed(name));
+    else this.#backend.unnamed = this;
+    return parsed;
+  }
+
+  #bind(request: Frame, restore: Frame[]): Frame {
+    const portal = readCString(request, 5);
+    const statement = readCString(request, portal.next);
+    this.#restoreIfDropped(statement.text, restore);
+    if (!statement.text) return request;
+    return frame("B", cstring(portal.text), cstring(this.#prefixed(statement.text)), request.subarray(statement.next));
+  }
+
+  #describeOrClose(request: Frame, restore: Frame[]): Frame {
+    const { text } = readCString(request, 5);
+    const name = text.slice(1);
+    if (text[0] !== "S") return request;
+    if (type(request) === "D") this.#restoreIfDropped(name, restore);
+    else this.#forget(name);
+    return name ? frame(type(request), cstring(`S${this.#prefixed(name)}`)) : request;
+  }
+
+  #simple(request: Frame): Frame {
+    const { text } = readCString(request, 5);
+    const rewritten = this.#deallocate(text);
+    return rewritten === text ? request : query(rewritten);
+  }
+
+  /** Prefixes the name in DEALLOCATE of a statement that the protocol prepared. psycopg sends it. */
+  #deallocate(sql: string): string {
+    const [, quoted, bare] = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))(?:\s*;)?\s*$/i.exec(sql) ?? [];
+    const name = quoted ?? bare?.toLowerCase();
+    if (!name || !this.#parsed.has(name)) return sql;
+    this.#forget(name);
+    return `DEALLOCATE "${this.#prefixed(name)}"`;
+  }
+
+  #restoreIfDropped(name: string, restore: Frame[]): void {
+    const present = name ? this.#backend.names.has(this.#prefixed(name)) : this.#backend.unnamed === this;
+    const parsed = this.#parsed.get(name);
+    if (present || !parsed) return;
+    restore.push(parsed);
+    if (name) this.#backend.names.add(this.#prefixed(name));
+    else this.#backend.unnamed = this;
+  }
+
+  #forget(name: string): void {
+    this.#parsed.delete(name);
+    this.#backend.names.delete(this.#prefixed(name));
+  }
+
+  /** A simple query drops the unnamed statement, whose session does not matter. */
+  #forgetUnnamed(): void {
+    this.#parsed.delete("");
+    this.#backend.unnamed = undefined;
+  }
+
+  #prefixed(name: string): string {
+    return name && this.prefix + name;
+  }
+}
+
+/** The SQL texts in some requests. */
+export function sqlOf(requests: Frame[]): string {
+  return requests.map((request) => {
+    if (type(request) === "Q") return readCString(request, 5).text;
+    return type(request) === "P" ? readCString(request, readCString(request, 5).next).text : "";
+  }).join("\n");
 }

@@ -3,20 +3,20 @@ import { workerUrl } from "../core/late.ts";
 import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
 import { Refused, SHUTDOWN } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
-import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./signals.ts";
+import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./wasm_imports.ts";
 
-/** Whole messages to run, and a destination for the answers. */
+/** Whole messages to run, and the destination of their answers. */
 export interface Batch {
-  /** Transferred to the worker, so its buffer must hold nothing else. */
+  /** The messages. Their buffer is transferred to the worker, so it must hold nothing else. */
   input: Uint8Array<ArrayBuffer>;
   prefix?: string;
   /** Whether settings may change without a command that says so. @default {false} */
   maySet?: boolean;
   channels?: Set<string>;
-  /** Receives answers; the query waits while too many are unprocessed. */
+  /** Receives answers. The query waits while too many of them are unprocessed. */
   output(bytes: Uint8Array): Promise<void>;
-  /** Reads the client's next messages, which COPY asks for. */
-  more?(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Reads the client's next messages when COPY asks for them. */
+  copyInput?(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Milliseconds that a database has to write its data to disk. */
@@ -27,9 +27,11 @@ export class Engine {
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
   readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")));
+  /** Rejects the work that waits for the database. */
   readonly #waiting = new Set<(crash: unknown) => void>();
   #crash: { error: unknown } | undefined;
-  #tail: Promise<void> = Promise.resolve();
+  /** Settles when the messages that have arrived are processed. */
+  #received: Promise<void> = Promise.resolve();
   #batch: Batch | undefined;
   #stopping: Promise<void> | undefined;
   #answer = Promise.withResolvers<FromWorker>();
@@ -38,12 +40,12 @@ export class Engine {
 
   constructor() {
     this.#worker.on("message", (message: FromWorker) => {
-      this.#tail = this.#tail.then(() => this.#receive(message)).catch((error) => this.#end(error));
+      this.#received = this.#received.then(() => this.#receive(message)).catch((error) => this.#end(error));
     });
     this.#worker.on("error", (error) => this.#end(error));
   }
 
-  /** Starts Postgres with the data of a directory or of a copy, or with none; the last two are in memory. */
+  /** Starts Postgres with the data of a directory or of a copy, or without data. Only a directory's data are on disk. */
   async start(data: string | DataFiles | undefined): Promise<void> {
     const inbox = this.#channel.port2;
     const shared = this.#shared.buffer as SharedArrayBuffer;
@@ -82,13 +84,11 @@ export class Engine {
   /** Runs one task at a time: a copy may be asked for while a transaction is open. */
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
     const result = this.#busy.then(task);
-    this.#busy = result.catch(() => {});
+    this.#busy = result.catch(() => {}); // the caller gets the error, and the next task runs anyway
     return result;
   }
 
-  /**
-   * Cancels the running batch at its next system call. A batch that only computes in memory runs to its end.
-   */
+  /** Cancels the running batch at its next system call. A batch that only computes in memory runs to its end. */
   cancel(): void {
     Atomics.store(this.#shared, CANCEL, 1);
     this.#wake();
@@ -107,7 +107,7 @@ export class Engine {
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (orderly && !this.#batch) {
       const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
-      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), timeout]);
+      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), timeout]); // a crash has ended it already
     }
     clearTimeout(timer);
     this.#end(new Refused(SHUTDOWN));
@@ -145,14 +145,14 @@ export class Engine {
   async #receive(message: FromWorker): Promise<void> {
     switch (message.kind) {
       case "output": {
-        const { byteLength } = message.bytes; // of the buffer, which its reader may hand on
+        const { byteLength } = message.bytes; // read now: the reader may transfer the buffer
         await this.#batch?.output(new Uint8Array(message.bytes));
         Atomics.sub(this.#shared, OUTSTANDING, byteLength);
         Atomics.notify(this.#shared, OUTSTANDING);
         return;
       }
       case "want": {
-        const bytes = await this.#batch?.more?.() ?? COPY_FAIL.slice();
+        const bytes = await this.#batch?.copyInput?.() ?? COPY_FAIL.slice();
         this.#channel.port1.postMessage(bytes, [bytes.buffer]);
         Atomics.add(this.#shared, SENT, 1);
         Atomics.notify(this.#shared, SENT);

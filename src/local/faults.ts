@@ -1,3 +1,4 @@
+import { errorAnswer, errorCodeOf } from "./api_error.ts";
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
 import { WarehouseFaults } from "./warehouse/faults.ts";
@@ -12,47 +13,47 @@ export interface WorkspaceFault {
   message?: string;
   /** Sent as `Retry-After`: seconds, or a date. @default {none} */
   retryAfter?: number | string;
-  /** Body that replaces the error body, such as a page of HTML or half of a JSON text. */
+  /** Body that replaces the error body, such as an HTML page or half of a JSON text. */
   body?: string;
   /** Content type of the answer. @default {"application/json", or "text/html" where `body` begins with "<"} */
   contentType?: string;
   /**
-   * `"never"` sends no answer, and `"reset"` drops the connection. With `"lost"` and `"truncated"` the call is carried out:
-   * then the connection is dropped, or half of the answer is sent.
+   * `"never"` sends no answer, and `"reset"` drops the connection. `"lost"` carries out the call and then drops the connection.
+   * `"truncated"` carries out the call and sends half of the answer.
    */
   answer?: "never" | "reset" | "lost" | "truncated";
-  /** The connection is dropped after so many bytes of the body of an upload, or of the answer to another call. */
+  /** Number of bytes after which the connection is dropped: of an upload's body, or of the answer to another call. */
   after?: number;
-  /** Milliseconds until the answer, which is the real one if `status`, `body` and `answer` are not given. @default {0} */
+  /** Milliseconds until the answer. It is the real answer if `status`, `body` and `answer` are not given. @default {0} */
   delay?: number;
   /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
 }
 
-/** How a suspended compute treats connections. */
+/** The behavior of a suspended compute. */
 export interface SuspendOptions {
-  /** Milliseconds from the first connection until it is up. @default {0} */
+  /** Milliseconds from the first connection until the compute is up. @default {0} */
   wakeAfter?: number;
   /**
-   * What happens to a connection until then: it is held until the compute is up, refused with SQLSTATE 28000, reset, or
-   * closed without a message.
+   * The answer to a connection until then: hold it until the compute is up, refuse it with SQLSTATE 28000, reset it, or close
+   * it without a message.
    *
    * @default {"hold"}
    */
   refuse?: "hold" | "28000" | "reset" | "close";
 }
 
-/** How branches are made. */
+/** A slow or failing creation of branches. */
 export interface BranchFault {
-  /** Milliseconds that the operation takes, beside the copying. @default {0} */
+  /** Milliseconds that the operation takes before the data are copied. @default {0} */
   takes?: number;
-  /** The error that the operation ends with. @default {none} */
+  /** The error with which the operation ends. @default {none} */
   error?: { errorCode?: string; message?: string };
   /** Milliseconds during which a new branch refuses logins with SQLSTATE 28000. @default {0} */
   refuseLogins?: number;
 }
 
-/** What happens to a connection that has just arrived. */
+/** The treatment of a connection that has just arrived. */
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
 /** The parts of the servers that faults act on. */
@@ -69,7 +70,7 @@ export interface FaultTargets {
 }
 
 /**
- * Makes a local Lakebase fail on request. A fault lasts until {@linkcode Faults.reset}, or as often as it says.
+ * Makes a local Lakebase fail on request. A fault lasts until {@linkcode Faults.reset}, or for its number of `times`.
  *
  * @example
  * ```ts
@@ -98,7 +99,7 @@ export class Faults {
   greeting: "http" | "close" | "reset" | undefined;
   /** Limit of Postgres sessions; further logins are refused with 53300. */
   maxConnections: number | undefined;
-  /** How branches are made; undefined for as fast as their data can be copied. */
+  /** The fault of creating branches; undefined for none. */
   branch: BranchFault | undefined;
   /** Limit of a project's branches that are not archived; undefined for the usual 10. */
   maxBranches: number | undefined;
@@ -121,15 +122,15 @@ export class Faults {
   /**
    * Answers calls of the workspace API with a fault.
    *
-   * @param route A method and a path, such as `"POST /api/2.0/postgres/credentials"`; `*` matches any text in either.
-   * @param fault The answer, and how many calls get it.
+   * @param route A method and a path, such as `"POST /api/2.0/postgres/credentials"`. `*` matches any text in both.
+   * @param fault The answer, and the number of calls that get it.
    */
   workspace(route: string, fault: WorkspaceFault): void {
     const [method = "*", path = "*"] = route.split(" ");
     this.#rules.push({ method, path: glob(path), fault, left: fault.times ?? Infinity });
   }
 
-  /** Refuses the next logins with an error: one login with 28P01 by default. */
+  /** Refuses the next logins with an error. By default it refuses one login with 28P01. */
   failLogins(failure: Partial<Failure> & { times?: number } = {}): void {
     const { sqlstate = "28P01", message = "password authentication failed", times = 1, ...rest } = failure;
     this.#logins.push({ sqlstate, message, ...rest, left: times });
@@ -170,7 +171,7 @@ export class Faults {
     this.#targets.drop("abrupt");
   }
 
-  /** Whether the Postgres port is silent: it accepts connections but never answers, and open ones transfer nothing. */
+  /** Whether the Postgres port is silent: it accepts connections but never answers, and open connections transfer nothing. */
   get blackhole(): boolean {
     return this.#blackhole;
   }
@@ -180,7 +181,7 @@ export class Faults {
     this.#targets.freeze(silent);
   }
 
-  /** Removes every fault, and wakes the compute. Closed connections stay closed. */
+  /** Removes every fault and wakes the compute. Closed connections stay closed. */
   reset(): void {
     this.latency = 0;
     this.clockOffset = 0;
@@ -221,7 +222,7 @@ export class Faults {
     return mintedAt <= this.#expiredBefore;
   }
 
-  /** What happens to a connection that arrives now, which wakes the compute. Used by the servers. */
+  /** The treatment of a connection that arrives now. The connection wakes the compute. Used by the servers. */
   arrival(): Arrival {
     const suspension = this.#suspension;
     if (!suspension) return "serve";
@@ -254,4 +255,58 @@ export function delay(milliseconds: number, signal: AbortSignal): Promise<void> 
   const timer = setTimeout(done, milliseconds);
   signal.addEventListener("abort", done);
   return promise;
+}
+
+/** Whether a call with this fault is still carried out. */
+export function isCarriedOut({ answer, status, body, delay }: WorkspaceFault): boolean {
+  if (answer === "truncated" || answer === "lost") return true;
+  return delay !== undefined && (status ?? body ?? answer) === undefined;
+}
+
+/** The wrong answer that a fault describes. */
+export async function faultAnswer(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
+  const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
+  if (answer === "never") {
+    await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
+  }
+  if (answer === "reset") return droppedAnswer();
+  const response = body === undefined
+    ? errorAnswer(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
+    : new Response(body, {
+      status,
+      headers: { "content-type": contentType ?? (body.startsWith("<") ? "text/html" : "application/json") },
+    });
+  if (retryAfter !== undefined) response.headers.set("Retry-After", String(retryAfter));
+  return response;
+}
+
+/** An answer with half of its body. */
+export async function halfAnswer(response: Response): Promise<Response> {
+  const bytes = await response.bytes();
+  return new Response(bytes.subarray(0, bytes.length / 2), { status: response.status, headers: response.headers });
+}
+
+/** An answer whose body is shorter than its Content-Length. The server drops the connection after it. */
+export function droppedAnswer(body: ReadableStream<Uint8Array> = emptyStream(), like: ResponseInit = {}): Response {
+  const { status = 200 } = like;
+  const headers = new Headers(like.headers);
+  if (!headers.has("content-length")) headers.set("content-length", "1000000");
+  return new Response(body, { status, headers });
+}
+
+/** The first bytes of a stream. The other bytes are not read. */
+export function firstBytes(stream: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
+  let left = bytes;
+  return ReadableStream.from((async function* () {
+    for await (const chunk of stream) {
+      const part = chunk.subarray(0, left);
+      left -= part.length;
+      yield part;
+      if (left <= 0) return;
+    }
+  })());
+}
+
+function emptyStream(): ReadableStream<Uint8Array> {
+  return new ReadableStream({ start: (stream) => stream.close() });
 }

@@ -1,19 +1,19 @@
 import { ApiError, invalid, notFound } from "./api_error.ts";
-import { page } from "./workspace_api.ts";
+import { page } from "./resource.ts";
 
 /** Options of the Files API. */
 export interface FilesApiOptions {
-  /** The folder of the Volumes; `undefined` for a temporary one, made when the first file comes. */
+  /** The folder of the Volumes; `undefined` for a temporary one, which is created for the first file. */
   folder: string | undefined;
-  /** The full names of the Volumes, beside those whose folders exist. */
+  /** The full names of the Volumes. A Volume whose folder exists need not be among them. */
   volumes: readonly string[];
-  /** The most bytes of a file. */
+  /** Limit of a file's size in bytes. */
   fileLimit: number;
 }
 
 /** A path below `/Volumes`. */
 interface Place {
-  /** The path as the API has it. */
+  /** The path in the API's form. */
   path: string;
   /** Catalog, schema and Volume. */
   volume: string[];
@@ -24,14 +24,15 @@ interface Place {
 const FILES = "/api/2.0/fs/files";
 const DIRECTORIES = "/api/2.0/fs/directories";
 const VOLUMES = "/api/2.1/unity-catalog/volumes";
-/** The most entries of a page of a list. */
+/** Limit of the entries in a page of a list. */
 const PAGE_SIZE = 1000;
 
 /**
- * The Files API of a workspace, for the files of Volumes, which are those of a folder. A file is visible when it is whole.
+ * The Files API of a workspace for the files of Volumes, which are in a folder of this machine. A file becomes visible when it
+ * is whole.
  *
- * Like the real one, it makes the folders of a file, does not answer `HEAD` for an empty Volume, and does not remove a folder
- * with files in it.
+ * Like the real API, it creates the folders of a file, answers 404 to `HEAD` of an empty Volume, and does not remove a folder
+ * that has files.
  */
 export class FilesApi {
   readonly #options: FilesApiOptions;
@@ -42,7 +43,7 @@ export class FilesApi {
     this.#options = options;
   }
 
-  /** Removes the files, unless they have a folder of their own. */
+  /** Removes the files if their folder is temporary. */
   close(): void {
     globalThis.removeEventListener("unload", this.#onUnload);
     const folder = this.#temporary;
@@ -55,7 +56,7 @@ export class FilesApi {
    *
    * @param path The path of the call, decoded.
    * @returns `undefined` for a call of another API.
-   * @throws {ApiError} For a call that is refused.
+   * @throws {ApiError} If the call is refused.
    */
   async answer(request: Request, path: string): Promise<Response | undefined> {
     const query = new URL(request.url).searchParams;
@@ -97,12 +98,12 @@ export class FilesApi {
     await Deno.mkdir(`${folder}/.uploads`, { recursive: true });
     try {
       await receive(request, part, fileLimit);
-      await this.#expectFree(place, overwrite); // another upload may have been faster
+      await this.#expectFree(place, overwrite); // another upload may have ended in the meantime
       const target = this.#onDisk(place);
       await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
       await Deno.rename(part, target);
     } catch (error) {
-      await Deno.remove(part).catch(() => {}); // it was not made yet
+      await Deno.remove(part).catch(() => {}); // it was not created yet
       throw error;
     }
     return new Response(null, { status: 204 });
@@ -140,7 +141,7 @@ export class FilesApi {
         await Deno.mkdir(this.#onDisk(place), { recursive: true });
         return new Response(null, { status: 204 });
       case "HEAD":
-        // An empty Volume has nothing in its storage by which the API would find it.
+        // The real API finds a folder by the files in its storage, and an empty Volume has none.
         if (!found?.isDirectory || isRoot && await this.#isEmpty(place)) {
           throw notFound(`No directory at ${place.path}`);
         }
@@ -240,7 +241,7 @@ function isDirectory(path: string): boolean {
   }
 }
 
-/** The size of a write. The body comes in small chunks, and each write is a hop to another thread. */
+/** Bytes of a write. The body comes in small chunks, and each write is handed to another thread. */
 const WRITE_BYTES = 1_048_576;
 
 /** Writes the body of a request to a file. */
@@ -267,7 +268,7 @@ async function receive(request: Request, path: string, limit: number): Promise<v
   await flush();
 }
 
-/** The part of a file from one position to another, of which the last byte is before the second. */
+/** The bytes of a file from the position `from` to the one before `to`. */
 function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uint8Array> {
   let at = from;
   file.seekSync(from, Deno.SeekMode.Start);
@@ -286,14 +287,14 @@ function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uin
   }, { highWaterMark: 0 });
 }
 
-/** The range of a request's header `Range`; the whole file where there is none. */
+/** The range in a request's `Range` header; the whole file if there is none. */
 function rangeOf(header: string | null, size: number): { from: number; to: number; status: 200 | 206 } {
   const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return { from: 0, to: size, status: 200 };
   const from = first === "" ? Math.max(0, size - Number(last)) : Number(first);
   const to = first === "" || last === "" ? size : Math.min(size, Number(last) + 1);
   if (from < to) return { from, to, status: 206 };
-  throw new ApiError(416, "INVALID_PARAMETER_VALUE", `Range ${header} is not in the file, which has ${size} bytes`);
+  throw new ApiError(416, "INVALID_PARAMETER_VALUE", `Range ${header} is outside the file, which has ${size} bytes`);
 }
 
 async function entryOf(folder: string, { path }: Place, name: string): Promise<Record<string, unknown>> {
@@ -324,7 +325,7 @@ function notEmpty({ path }: Place): ApiError {
   return new ApiError(400, "INVALID_PARAMETER_VALUE", `The directory ${path} is not empty`, details);
 }
 
-/** The answer for an error of the file system. */
+/** The API's error for an error of the file system. */
 function asApiError(error: unknown, path: string): unknown {
   const { code } = error as { code?: string };
   if (code === "ENOSPC" || code === "EDQUOT") {

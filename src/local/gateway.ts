@@ -5,7 +5,7 @@ import type { CertificateAuthority } from "./certificate.ts";
 import { Connection } from "./connection.ts";
 import { DEFAULT_DATABASE } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
-import { authenticate, type LoginPolicy, UNAUTHORIZED } from "./login.ts";
+import { authenticate, COMPUTE_UNAVAILABLE, type LoginPolicy } from "./login.ts";
 import { authentication, errorResponse, type Failure, Refused, SHUTDOWN } from "./messages.ts";
 import { type Startup, startUp } from "./startup.ts";
 
@@ -15,11 +15,11 @@ export interface PostgresLogin {
   user: string;
   /** The database. */
   database: string;
-  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended before. */
+  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended before either. */
   outcome: string;
 }
 
-/** The parts of the gateway. */
+/** The parts of the local Lakebase that the gateway needs. */
 export interface GatewayOptions {
   port: number;
   branches: Branches;
@@ -30,7 +30,7 @@ export interface GatewayOptions {
   handshakeTimeout: number;
 }
 
-/** The Postgres port: demands TLS, SNI and a login, then serves the database. */
+/** The Postgres port. It demands TLS, SNI and a login, and then serves the database. */
 export class Gateway {
   /** Every login so far, in order. */
   readonly logins: PostgresLogin[] = [];
@@ -46,7 +46,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options;
     this.#server.on("connection", (socket: Socket) => {
-      socket.on("error", () => {});
+      socket.on("error", () => {}); // "close" follows, and without a listener an error would end the process
       const served = this.#accept(socket).finally(() => this.#serving.delete(served));
       this.#serving.add(served);
     });
@@ -75,8 +75,8 @@ export class Gateway {
   }
 
   /**
-   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets none, because its
-   * client expects TLS, or the answer to its request for TLS.
+   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets no error, because
+   * its client expects TLS or the answer to its request for TLS.
    *
    * @param branch The branch whose sessions end. @default {all}
    */
@@ -143,7 +143,7 @@ export class Gateway {
     const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
     if (!startup) return;
     if ("kind" in startup) {
-      // A session's key tells nothing of its branch, and no two sessions have the same key.
+      // A session's key does not tell its branch. Every database may be asked, since no two sessions have the same key.
       await Promise.all(branches.databases.map((database) => database.cancel(startup.process, startup.secret)));
       return;
     }
@@ -159,12 +159,12 @@ export class Gateway {
     }
   }
 
-  /** Waits until the compute is up; false if the connection is to be closed. */
+  /** Waits until the compute is up. Returns false if the connection is to be closed. */
   async #wake(client: Connection, onLogin: () => void): Promise<boolean> {
     for (;;) {
       const arrival = this.#options.faults.arrival();
       if (arrival === "serve") return true;
-      if (arrival === "28000") throw new Refused(UNAUTHORIZED);
+      if (arrival === "28000") throw new Refused(COMPUTE_UNAVAILABLE);
       if (typeof arrival === "string") return false;
       // Waking may take longer than the handshake limit.
       onLogin();

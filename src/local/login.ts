@@ -1,16 +1,15 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Branch } from "./branch.ts";
+import type { Branch, Endpoint } from "./branch.ts";
 import type { Connection } from "./connection.ts";
-import type { Claims, CredentialIssuer } from "./credential.ts";
 import type { Database } from "./database.ts";
-import type { Endpoint } from "./endpoint.ts";
 import type { Faults } from "./faults.ts";
 import { authentication, cstring, type Failure, readCString, Refused, type } from "./messages.ts";
 import { commandLineOptions } from "./session_settings.ts";
 import type { Startup } from "./startup.ts";
+import type { Claims, CredentialIssuer } from "./tokens.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** The parts that decide whether a login is accepted. */
+/** The parts of the local Lakebase that decide whether a login is accepted. */
 export interface LoginPolicy {
   workspace: Workspace;
   credentials: CredentialIssuer;
@@ -26,12 +25,12 @@ const SASL = 10;
 const SASL_CONTINUE = 11;
 const SASL_FINAL = 12;
 
-/** Limit for an answer to a password request in bytes; a credential has about a thousand. */
+/** Limit in bytes for the answer to a password request. A credential has about a thousand. */
 const MAX_ANSWER = 65_536;
 
-/** A login that was proved. */
+/** A login whose role was proved. */
 export interface Authenticated {
-  /** The branch that the login is for; undefined where neither its host nor its credential is for one. */
+  /** The branch of the login; undefined if neither its host nor its credential belongs to a branch. */
   branch: Branch | undefined;
   readOnly: boolean;
 }
@@ -39,7 +38,7 @@ export interface Authenticated {
 /**
  * Asks a client to prove that it is `role`, with a credential or a native password.
  *
- * @returns The branch that it has logged in to, and whether the session may only read.
+ * @returns The login's branch, and whether the session may only read.
  * @throws {Refused} If the role may not log in.
  */
 export async function authenticate(
@@ -51,7 +50,7 @@ export async function authenticate(
   const named = endpoints.filter((endpoint) => endpoint.hosts.includes(servername));
   const readOnlyHost = named.some((endpoint) => endpoint.readOnlyHost === servername);
   if (named.some((endpoint) => endpoint.pooledHost === servername)) {
-    refuseSettings(parameters);
+    checkPoolerParameters(parameters);
     await scram(client, policy.passwords.get(role), POOLER_REFUSAL);
     return { branch: named[0]!.branch, readOnly: false };
   }
@@ -68,43 +67,43 @@ export async function authenticate(
   if (!await policy.databaseOf(branch).hasRole(role)) {
     throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
   }
-  // A name that belongs to no endpoint may reach any of them, and a Provisioned instance has no host of its own here.
-  const elsewhere = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
-  if (claims.role !== role || (!matching.length && !elsewhere)) throw wrongPassword(role);
+  // A host of no endpoint may reach every endpoint, and a Provisioned instance has no host of its own here.
+  const anyEndpoint = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
+  if (claims.role !== role || (!matching.length && !anyEndpoint)) throw wrongPassword(role);
   if (matching.length) wake(matching, policy);
   return { branch, readOnly: claims.readOnly || readOnlyHost || matching.some((endpoint) => endpoint.readOnly) };
 }
 
-/** Startup parameters that PgBouncer accepts: those that it can set again on each server session. */
+/** Startup parameters that PgBouncer accepts, because it can set them again on each server session. */
 const POOLER_PARAMETERS =
   /^(user|database|application_name|client_encoding|datestyle|timezone|standard_conforming_strings|intervalstyle)$/i;
 
-function refuseSettings(parameters: ReadonlyMap<string, string>): void {
+function checkPoolerParameters(parameters: ReadonlyMap<string, string>): void {
   for (const name of parameters.keys()) {
-    if (name === "options") refuseOptions(parameters.get(name)!);
-    else if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupported(`: ${name}`));
+    if (name === "options") checkPoolerOptions(parameters.get(name)!);
+    else if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupportedParameter(`: ${name}`));
   }
 }
 
-function refuseOptions(options: string): void {
+function checkPoolerOptions(options: string): void {
   for (const name of commandLineOptions(options).keys()) {
-    if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupported(` in options: ${name}`));
+    if (!POOLER_PARAMETERS.test(name)) throw new Refused(unsupportedParameter(` in options: ${name}`));
   }
 }
 
-function unsupported(which: string): Failure {
-  return { sqlstate: "08P01", message: `unsupported startup parameter${which}` };
+function unsupportedParameter(name: string): Failure {
+  return { sqlstate: "08P01", message: `unsupported startup parameter${name}` };
 }
 
-/** Restores an archived branch and wakes idle endpoints; refuses the login if all endpoints are disabled or being created. */
+/** Restores an archived branch and wakes idle endpoints. Refuses the login if all endpoints are disabled or being created. */
 function wake(endpoints: Endpoint[], { now }: LoginPolicy): void {
   for (const { branch } of endpoints) branch.restore(now().getTime());
   const up = endpoints.filter((endpoint) => endpoint.up);
-  if (!up.length) throw new Refused(UNAUTHORIZED);
+  if (!up.length) throw new Refused(COMPUTE_UNAVAILABLE);
   for (const endpoint of up) if (endpoint.state === "IDLE") endpoint.state = "ACTIVE";
 }
 
-/** Asks for a credential, and verifies it. */
+/** Asks for a credential and verifies it. */
 async function readClaims(client: Connection, role: string, policy: LoginPolicy): Promise<Claims> {
   await client.write(authentication(CLEARTEXT));
   const answer = await readAnswer(client);
@@ -132,11 +131,11 @@ async function scram(client: Connection, password: string | undefined, refusal: 
 /** The next PasswordMessage or SASL message, with its type and length. */
 async function readAnswer(client: Connection): Promise<Uint8Array> {
   const head = await client.read(5);
-  if (!head) throw new Refused(HUNG_UP);
+  if (!head) throw new Refused(CONNECTION_CLOSED);
   const size = new DataView(head.buffer, head.byteOffset, 5).getInt32(1);
-  if (type(head) !== "p" || size < 4 || size > MAX_ANSWER) throw new Refused(NO_PASSWORD);
+  if (type(head) !== "p" || size < 4 || size > MAX_ANSWER) throw new Refused(NOT_A_PASSWORD);
   const body = size > 4 ? await client.read(size - 4) : new Uint8Array();
-  if (!body) throw new Refused(HUNG_UP);
+  if (!body) throw new Refused(CONNECTION_CLOSED);
   return new Uint8Array([...head, ...body]);
 }
 
@@ -153,7 +152,7 @@ function wrongPassword(role: string): Refused {
 }
 
 /** The error of a compute that is disabled, being created, or suspended. */
-export const UNAUTHORIZED = {
+export const COMPUTE_UNAVAILABLE = {
   sqlstate: "28000",
   message: "External authorization failed.",
   detail:
@@ -161,10 +160,10 @@ export const UNAUTHORIZED = {
 };
 
 const NOT_A_JWT = { sqlstate: "28P01", message: "Provided authentication token is not a valid JWT encoding" };
-const NO_PASSWORD = { sqlstate: "08P01", message: "expected password response" };
-const HUNG_UP = { sqlstate: "08006", message: "connection closed during authentication" };
+const NOT_A_PASSWORD = { sqlstate: "08P01", message: "expected password response" };
+const CONNECTION_CLOSED = { sqlstate: "08006", message: "connection closed during authentication" };
 
-// PgBouncer gives each of its own errors the code 08P01.
+// PgBouncer gives all of its own errors the code 08P01.
 const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });
 
 /** The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
@@ -174,12 +173,12 @@ export class ScramServer {
   #clientFirst = "";
   #serverFirst = "";
 
-  /** Without a password the exchange is the same, and every proof is refused. */
+  /** If `password` is undefined, the exchange is the same and every proof is refused. */
   constructor(password: string | undefined) {
     this.#password = password;
   }
 
-  /** The answer to the client's first message; undefined if that is malformed. */
+  /** The answer to the client's first message; undefined if the message is malformed. */
   challenge(clientFirst: string): string | undefined {
     const [, bare, nonce] = /^[ny],[^,]*,(n=[^,]*,r=([^,]+).*)$/.exec(clientFirst) ?? [];
     if (!bare) return undefined;
@@ -190,7 +189,7 @@ export class ScramServer {
     return this.#serverFirst;
   }
 
-  /** The server's proof in answer to the client's; undefined if the client's is wrong. */
+  /** The server's proof; undefined if the client's proof is wrong. */
   verify(clientFinal: string): string | undefined {
     const [, withoutProof = "", nonce = "", proof = ""] = /^(c=[^,]+,r=([^,]+)),p=(.+)$/.exec(clientFinal) ?? [];
     if (this.#password === undefined || !this.#serverFirst.startsWith(`r=${nonce},`)) return undefined;
@@ -221,6 +220,6 @@ function fromBase64(text: string): Uint8Array {
   try {
     return Uint8Array.fromBase64(text);
   } catch {
-    return new Uint8Array();
+    return new Uint8Array(); // its length is not that of a proof
   }
 }

@@ -15,7 +15,7 @@ export function frame(type: string, ...parts: Uint8Array[]): Frame {
   return concatBytes([header, body]);
 }
 
-/** A text with a zero byte at its end. */
+/** A text that ends with a zero byte. */
 export function cstring(text: string): Uint8Array {
   return encoder.encode(`${text}\0`);
 }
@@ -48,9 +48,9 @@ export interface Failure {
   sqlstate: string;
   /** The message. */
   message: string;
-  /** Further detail. */
+  /** Additional information. */
   detail?: string | undefined;
-  /** What the client can do. */
+  /** A suggestion for the client. */
   hint?: string | undefined;
 }
 
@@ -72,7 +72,7 @@ export function type(message: Frame): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
-/** The size of the message at `at`, with its type byte; undefined if its length word has not arrived. */
+/** The size of the message at `at`, including its type byte; undefined if its length word has not arrived. */
 export function messageSize(bytes: Uint8Array, at = 0): number | undefined {
   if (bytes.length - at < 5) return undefined;
   return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
@@ -145,7 +145,7 @@ export class Framer {
     return whole.subarray(0, size);
   }
 
-  // Joins chunks only when a whole message is there, so that a large one in many chunks is copied once.
+  // Joins chunks only when a whole message has arrived, so that a large message in many chunks is copied once.
   #contiguous(size: number): Uint8Array {
     while ((this.#chunks[0]?.length ?? 0) < size) {
       let count = 0;
@@ -167,7 +167,7 @@ export class Refused extends Error {
   }
 }
 
-/** The error that sessions receive when a server is shut down. */
+/** The error that sessions receive when the server is shut down. */
 export const SHUTDOWN: Failure = {
   sqlstate: "57P01",
   message: "terminating connection due to administrator command",

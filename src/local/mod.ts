@@ -1,7 +1,7 @@
 /**
  * A Lakebase on this machine, for development, tests and CI. {@linkcode startLocal} serves the Databricks workspace API and a
- * Postgres port that requires TLS and a valid token, on an embedded Postgres or in front of your own. It misbehaves on
- * request: a suspended compute, expired tokens, dropped connections, bad certificates.
+ * Postgres port that requires TLS and a valid token. The database is an embedded Postgres or your own server. It fails on
+ * request: a suspended compute, expired tokens, dropped connections, invalid certificates.
  *
  * @example
  * ```ts
@@ -10,7 +10,7 @@
  * import assert from "node:assert/strict";
  *
  * await using local = await startLocal({ passwords: { app: "secret" } });
- * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // the compute sleeps, and refuses connections until it is up
+ * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // the compute is suspended, and refuses connections until it is up
  *
  * const { PGHOST: host, PGPORT: port } = local.env as Record<string, string>;
  * await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
@@ -23,14 +23,13 @@
 import { unknownOption } from "../core/closest.ts";
 import { Branches } from "./branches.ts";
 import { CertificateAuthority } from "./certificate.ts";
-import { CredentialIssuer } from "./credential.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 import { EmbeddedDatabase } from "./embedded.ts";
 import { Faults } from "./faults.ts";
 import { FilesApi } from "./files_api.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { SHUTDOWN } from "./messages.ts";
-import { Identities, type ServicePrincipal } from "./oidc.ts";
+import { CredentialIssuer, Identities, type ServicePrincipal } from "./tokens.ts";
 import { UpstreamDatabase } from "./upstream.ts";
 import { WarehouseApi } from "./warehouse/api.ts";
 import type { LocalWarehouse } from "./warehouse/warehouses.ts";
@@ -38,8 +37,7 @@ import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
 export type { CertificateFault } from "./certificate.ts";
-export type { LocalBranch } from "./branch.ts";
-export type { LocalEndpoint } from "./endpoint.ts";
+export type { LocalBranch, LocalEndpoint } from "./branch.ts";
 export type { Arrival, BranchFault, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
 export type { LinkFault, StatementFault, WarehouseFaults } from "./warehouse/faults.ts";
@@ -50,13 +48,13 @@ export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
 /** Options of {@linkcode startLocal}. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
 export interface LocalOptions {
   /**
-   * `postgres://` URL of a server to use as the database. This is not a security boundary: sessions log in as the URL's
-   * user, and `RESET SESSION AUTHORIZATION` makes a session that user again.
+   * `postgres://` URL of a server to use as the database. Roles are not a security boundary there: sessions log in as the
+   * URL's user, and with `RESET SESSION AUTHORIZATION` a session becomes that user again.
    *
    * @default {an embedded PGlite}
    */
   database?: string;
-  /** Directory that keeps PGlite's data between runs. @default {the data are in memory, and end with the process} */
+  /** Directory that keeps PGlite's data between runs. @default {none: the data are in memory until the process ends} */
   dataDir?: string;
   /** The workspace's user, who is also the Postgres role. @default {"you@example.com"} */
   user?: string;
@@ -84,9 +82,9 @@ export interface LocalOptions {
   groups?: string[];
   /** Full names of the Volumes. @default {["main.raw.landing"]} */
   volumes?: string[];
-  /** Directory that keeps the files of the Volumes. @default {the files end with the Lakebase} */
+  /** Directory that keeps the files of the Volumes. @default {a temporary one, removed by `close()`} */
   volumesDir?: string;
-  /** The most bytes of a file in a Volume. @default {5 GiB, as in a real workspace} */
+  /** Limit of the size of a file in a Volume, in bytes. @default {5 GiB, as in a real workspace} */
   fileLimit?: number;
   /**
    * Makes the host behave like a unified host, which serves several workspaces: each request must name this id in
@@ -95,7 +93,7 @@ export interface LocalOptions {
   workspaceId?: string;
   /** Milliseconds within which a Postgres connection must log in. @default {15_000} */
   handshakeTimeout?: number;
-  /** Milliseconds that a session waits for another's transaction: PGlite runs one at a time. @default {30_000} */
+  /** Milliseconds that a session waits for the transaction of another: PGlite runs one at a time. @default {30_000} */
   lockTimeout?: number;
   /** Closes the local Lakebase when it aborts. */
   signal?: AbortSignal;
@@ -112,7 +110,7 @@ export interface LocalLakebase extends AsyncDisposable {
    */
   readonly env: Record<string, string>;
   /**
-   * The same variables for this module's own client, which accepts the PEM text as `PGSSLROOTCERT`: no file is created.
+   * The same variables for this module's own client. It accepts the PEM text as `PGSSLROOTCERT`, so no file is created.
    * @internal
    */
   readonly inlineEnv: Record<string, string>;
@@ -152,12 +150,12 @@ export interface LocalLakebase extends AsyncDisposable {
  * ```
  */
 export async function startLocal(options: LocalOptions = {}): Promise<LocalLakebase> {
-  checkNames(options);
+  checkOptions(options);
   const { signal, user = "you@example.com" } = options;
   signal?.throwIfAborted();
   const stack = new AsyncDisposableStack();
   try {
-    const lakebase = await serve(options, user, stack);
+    const lakebase = await startServers(options, user, stack);
     signal?.addEventListener("abort", () => lakebase.close(), { once: true });
     return lakebase;
   } catch (error) {
@@ -166,30 +164,44 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
-/** The names of {@linkcode LocalOptions}; any other name is refused as a typo. */
-const NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
-  ...["database", "dataDir", "user", "workspacePort", "postgresPort", "projects", "instances", "passwords"] as const,
-  ...["warehouses", "catalogs"] as const,
-  ...["servicePrincipals", "groups", "workspaceId", "handshakeTimeout", "lockTimeout", "signal"] as const,
-  ...["volumes", "volumesDir", "fileLimit"] as const,
+/** The names of {@linkcode LocalOptions}. Any other name is refused as a typo. */
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
+  "database",
+  "dataDir",
+  "user",
+  "workspacePort",
+  "postgresPort",
+  "projects",
+  "instances",
+  "warehouses",
+  "catalogs",
+  "passwords",
+  "servicePrincipals",
+  "groups",
+  "volumes",
+  "volumesDir",
+  "fileLimit",
+  "workspaceId",
+  "handshakeTimeout",
+  "lockTimeout",
+  "signal",
 ]);
 
-function checkNames(options: LocalOptions): void {
+function checkOptions(options: LocalOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError('Cannot start a Lakebase: the options must be an object such as { dataDir: "data" }');
   }
-  const unknown = Object.keys(options).find((name) => !NAMES.has(name));
+  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name));
   if (unknown === undefined) return;
-  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, [...NAMES])}`);
+  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, [...OPTION_NAMES])}`);
 }
 
-async function serve(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {
+async function startServers(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {
   const { projects = [{ id: "local" }], instances = [], servicePrincipals = [], groups = [] } = options;
   const passwords = new Map(Object.entries(options.passwords ?? {}));
-  const people = [user, ...servicePrincipals.map(({ clientId }) => clientId)];
-  const roles = [...people, ...groups, ...passwords.keys()];
+  const roles = [user, ...servicePrincipals.map(({ clientId }) => clientId), ...groups, ...passwords.keys()];
   const workspace = new Workspace(projects, instances, user, roles);
-  const { authority, database } = await startFoundation(options, workspace, roles);
+  const { authority, database } = await startAuthorityAndDatabase(options, workspace, roles);
   stack.defer(() => database.close());
   const identities = new Identities(user, servicePrincipals);
   const credentials = await CredentialIssuer.create("lakebase-local");
@@ -204,7 +216,9 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     stopWarehouses: () => warehouses.stopAll(),
   });
   const warehouses = new WarehouseApi({
-    ...{ warehouses: options.warehouses ?? [{ name: "Serverless Starter Warehouse" }], database, now },
+    warehouses: options.warehouses ?? [{ name: "Serverless Starter Warehouse" }],
+    database,
+    now,
     catalogs: [...options.catalogs ?? ["main"], DEFAULT_DATABASE],
     owner: user,
     faults: faults.warehouse,
@@ -260,24 +274,24 @@ async function serve(options: LocalOptions, user: string, stack: AsyncDisposable
     PGSSLMODE: "require",
     PGSSLROOTCERT: authority.ca,
   };
-  return served({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
+  return lakebaseOf({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
 }
 
-/** Starts the certificates and the database at the same time: they take most of the start. */
-async function startFoundation(
+/** Generates the certificates while the database starts: these two take most of the start. */
+async function startAuthorityAndDatabase(
   options: LocalOptions,
   workspace: Workspace,
   roles: string[],
 ): Promise<{ authority: CertificateAuthority; database: Database }> {
   const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const starting = startDatabase(options, roles);
-  starting.catch(() => {}); // awaited below: key generation cannot be canceled
+  starting.catch(() => {}); // awaited below, after the keys, whose generation can't be canceled
   const authority = await certifying;
   return { authority, database: await starting };
 }
 
-/** The public face of the running parts. */
-function served(
+/** The running parts as the caller sees them. */
+function lakebaseOf(
   { database, branches, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
     database: Database;
     branches: Branches;
@@ -287,7 +301,7 @@ function served(
   },
   stack: AsyncDisposableStack,
 ): LocalLakebase {
-  const caFile = fileOf(parts.ca, stack);
+  const caFile = caFileWriter(parts.ca, stack);
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= stack.disposeAsync();
   return {
@@ -307,8 +321,8 @@ function served(
   };
 }
 
-/** Writes the authority to a file at the first call: a notebook's process may end without removing it. */
-function fileOf(ca: string, stack: AsyncDisposableStack): () => string {
+/** Writes the authority to a file at the first call and not before, because a notebook's process may never remove it. */
+function caFileWriter(ca: string, stack: AsyncDisposableStack): () => string {
   let path: string | undefined;
   const remove = (): void => path === undefined ? undefined : Deno.removeSync(path);
   globalThis.addEventListener("unload", remove); // for a script that ends without close()

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { invalid } from "./api_error.ts";
 
 /** A named resource of the API, with its JSON and its children by kind. */
 export interface Resource {
@@ -22,7 +23,7 @@ export function timestamp(at: Date | number): string {
   return new Date(at).toISOString().replace(/\.\d+/, "");
 }
 
-/** An id that depends on the name alone, so that it is the same in every run. */
+/** An id that depends only on the name, so it is the same in every run. */
 export function stableUid(prefix: string, name: string): string {
   const hex = createHash("sha256").update(name).digest("hex");
   if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
@@ -39,4 +40,38 @@ export function newUid(prefix: string): string {
 /** The id of a role in its resource's name. */
 export function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
+}
+
+/** The number of items of a page, unless the list has a limit of its own. */
+const MAX_PAGE_SIZE = 100;
+
+/**
+ * One page of a list under its key, with the token of the next page. The API omits the key of an empty page.
+ *
+ * @throws {ApiError} 400 if the page size or the token in `query` is not valid.
+ */
+export function page(
+  key: string,
+  items: unknown[],
+  query: URLSearchParams,
+  maxSize: number = MAX_PAGE_SIZE,
+): Record<string, unknown> {
+  const size = Number(query.get("page_size") || maxSize);
+  if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
+  const token = query.get("page_token");
+  const start = token ? Number(decodeToken(token)) : 0;
+  if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
+  const end = start + Math.min(size, maxSize);
+  return {
+    ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
+    ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
+  };
+}
+
+function decodeToken(text: string): string {
+  try {
+    return atob(text);
+  } catch {
+    return "not a number"; // the caller refuses the token
+  }
 }

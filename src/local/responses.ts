@@ -1,14 +1,14 @@
 import { concatBytes } from "../core/bytes.ts";
 import { cstring, type Frame, frame, messageSize, readCString } from "./messages.ts";
 
-/** The effects of a batch of requests, besides its answers. */
+/** The effects of a batch of requests, apart from its answers. */
 export interface Outcome {
   /** Status in the last ReadyForQuery: idle, in a transaction, or in a failed one. Undefined if there was none. */
   status: "I" | "T" | "E" | undefined;
   /** Tags of commands that change the session. */
   tags: Set<string>;
   notifications: Frame[];
-  /** The last ReadyForQuery if settings may have changed: their new values must be sent before it. */
+  /** The last ReadyForQuery, held back if settings may have changed: their new values must be sent before it. */
   ready: Frame | undefined;
 }
 
@@ -22,17 +22,19 @@ export class ResponseScanner {
   readonly #prefix: string;
   readonly #channels: ReadonlySet<string>;
   readonly #maySet: boolean;
+  /** The start of a message whose end has not arrived. */
   #held: Uint8Array = new Uint8Array();
+  /** Number of bytes that still belong to a message whose start was passed on. */
   #passing = 0;
-  /** Whether ReadyForQuery does not answer the last request. */
+  /** Whether the last request is one of the extended protocol, which is not answered with ReadyForQuery. */
   #extended = false;
-  /** Whether requests, including Sync, are input of a COPY. */
+  /** Whether all requests, including Sync, are input of a COPY. */
   #copying = false;
 
   /**
-   * @param prefix Prefix of this session's statement names, which is removed from errors.
-   * @param channels Channels of this session's LISTEN; other notifications are not passed on.
-   * @param maySet Whether settings may change without a command that says so, as by set_config().
+   * @param prefix The prefix of this session's statement names. It is removed from errors.
+   * @param channels The channels of this session's LISTEN. Other notifications are not passed on.
+   * @param maySet Whether settings may change without a command that says so, such as by set_config().
    */
   constructor(prefix = "", channels: ReadonlySet<string> = new Set(), maySet = false) {
     this.#prefix = prefix;
@@ -43,7 +45,7 @@ export class ResponseScanner {
   /**
    * Takes the type of the message that Postgres reads next.
    *
-   * PGlite sends ReadyForQuery after every error. In the extended protocol it belongs only after Sync.
+   * PGlite sends ReadyForQuery after every error. In the extended protocol only Sync has this answer.
    */
   request(type: number): void {
     if (!this.#copying && !COPY.has(type)) this.#extended = !ANSWERED.has(type);
@@ -109,7 +111,7 @@ const [READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN] = codes("ZCAEG");
 const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN]);
 /** Requests that are answered with ReadyForQuery. */
 const ANSWERED = new Set(codes("QFS"));
-/** Messages with input of a COPY. */
+/** Requests with input of a COPY. */
 const COPY = new Set(codes("dcf"));
 
 function codes(letters: string): number[] {

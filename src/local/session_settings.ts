@@ -1,10 +1,10 @@
-/** The settings of a session, to be restored after another session has run. */
+/** The settings of a session, which are restored after another session has run. */
 export interface SessionSettings {
   /** `session_user`. */
   user: string;
   /** The role of `SET ROLE`, or `"none"`. */
   role: string;
-  /** Settings that differ from the database's own. */
+  /** Settings that the session has set. */
   values: Map<string, string>;
 }
 
@@ -35,7 +35,7 @@ export function commandLineOptions(options: string): Map<string, string> {
 
 /** SQL that sets a session's settings and resets all others. */
 export function settingsScript({ user, role, values }: SessionSettings): string {
-  const sets = [...values].map(([name, value]) => setting(name, value));
+  const sets = [...values].map(([name, value]) => setConfig(name, value));
   return [
     "RESET ALL",
     `SET SESSION AUTHORIZATION ${literal(user)}`,
@@ -52,7 +52,7 @@ export function defaultsScript(values: Map<string, string>): string {
       WHERE s.name OPERATOR(pg_catalog.=) pg_catalog.lower(v.name) AND s.source OPERATOR(pg_catalog.=) 'session')`;
 }
 
-/** SQL for the settings in force; `readSettings` reads its rows. */
+/** SQL for the settings in force. {@linkcode readSettings} reads its rows. */
 export const SETTINGS_QUERY = `SELECT 'user', session_user::pg_catalog.text
   UNION ALL SELECT 'role', pg_catalog.current_setting('role')
   UNION ALL SELECT pg_catalog.concat('value ', name), pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
@@ -77,7 +77,7 @@ export const REPORTED: readonly string[] = [
   "TimeZone",
 ];
 
-/** SQL for one row with the values of {@linkcode REPORTED}. */
+/** SQL for a row with the values of {@linkcode REPORTED}. */
 export const REPORT_QUERY: string = `SELECT ${
   REPORTED.map((name) => `pg_catalog.current_setting(${literal(name)}, true)`).join(", ")
 }`;
@@ -103,6 +103,6 @@ export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-function setting(name: string, value: string): string {
+function setConfig(name: string, value: string): string {
   return `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`;
 }

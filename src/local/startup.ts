@@ -5,7 +5,7 @@ import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
 import { cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
 
-/** A client that has completed TLS and its startup packet, but not logged in. */
+/** A client that has completed TLS and sent its startup packet, but has not logged in. */
 export interface Startup {
   client: Connection;
   /** The host name that the client asked for in TLS. */
@@ -13,18 +13,18 @@ export interface Startup {
   parameters: Map<string, string>;
 }
 
-/** First byte of a client that begins with TLS, as with libpq's `sslnegotiation=direct`. */
+/** First byte of a client that begins with TLS, such as libpq with `sslnegotiation=direct`. */
 const TLS_HANDSHAKE = 0x16;
 
 /** The longest startup packet that Postgres reads. */
 const MAX_PACKET = 10_000;
 
 /**
- * Takes a new connection through SSLRequest or direct TLS to the startup packet.
+ * Takes a new connection through SSLRequest or direct TLS up to the startup packet.
  *
  * @param onSecured Receives the TLS connection as soon as it exists.
  * @returns The startup packet or a cancel request; undefined if the client hung up or sent something else.
- * @throws {Refused} If the client came without TLS or without SNI.
+ * @throws {Refused} If the client uses no TLS or no SNI.
  */
 export async function startUp(
   plain: Connection,
@@ -65,10 +65,10 @@ async function readStartup(
   const packet = await readPacket(client);
   if (packet?.kind === "cancel") return packet;
   if (packet?.kind !== "startup") return undefined;
-  if (!servername) throw new Refused(NAMELESS);
-  // Later minor versions only add to 3.0, so the client is told of 3.0 and may go on.
+  if (!servername) throw new Refused(NO_SNI);
+  // Later minor versions only add to 3.0, so a client that is told to use 3.0 can go on.
   if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
-  if (!packet.parameters.get("user")) throw new Refused(ANONYMOUS);
+  if (!packet.parameters.get("user")) throw new Refused(NO_USER);
   return { client, servername, parameters: packet.parameters };
 }
 
@@ -76,7 +76,7 @@ async function readPacket(client: Connection): Promise<StartupPacket | undefined
   const head = await client.read(4);
   if (!head) return undefined;
   const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
-  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres closes without a message, too
+  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres also closes without a message
   const body = await client.read(size - 4);
   const packet = body && parseStartup(body);
   if (packet?.kind === "unsupported" && packet.failure) throw new Refused(packet.failure);
@@ -111,15 +111,15 @@ const INSECURE = {
     "Insecure connection. Ensure that connection is using SSL. Try using `sslmode=require` in the connection string.",
 };
 
-const NAMELESS = {
+const NO_SNI = {
   sqlstate: "08006",
   message: "Connection does not have SNI.",
   detail: "Please upgrade your client to support SNI.",
 };
 
-const ANONYMOUS = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
+const NO_USER = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
 
-/** Request codes in the place of a startup packet's protocol version. */
+/** Request codes, which stand in the place of a startup packet's protocol version. */
 const CANCEL_REQUEST = 80877102;
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
@@ -129,7 +129,7 @@ export type StartupPacket =
   | { kind: "ssl" | "gss" }
   | { kind: "cancel"; process: number; secret: Uint8Array }
   | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
-  /** `failure` is Postgres's answer; to some packets there is none. */
+  /** `failure` is Postgres's answer; undefined if Postgres closes the connection without an answer. */
   | { kind: "unsupported"; failure?: Failure };
 
 /** Reads a startup packet without its length word. */
@@ -144,16 +144,16 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   }
   if (code === CANCEL_REQUEST) return { kind: "unsupported" };
   const [major, minor] = [code >>> 16, code & 0xffff];
-  if (major !== 3) return { kind: "unsupported", failure: unsupported(`${major}.${minor}`) };
-  const parameters = pairs(body.subarray(4));
+  if (major !== 3) return { kind: "unsupported", failure: unsupportedVersion(`${major}.${minor}`) };
+  const parameters = readParameters(body.subarray(4));
   if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options. None is supported here: the client is told so, and may go on without them.
+  // Protocol options. No option is supported here, and a client that is told so can go on without them.
   const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
   for (const name of unknown) parameters.delete(name);
   return { kind: "startup", minor, parameters, unknown };
 }
 
-function unsupported(version: string): Failure {
+function unsupportedVersion(version: string): Failure {
   return { sqlstate: "0A000", message: `unsupported frontend protocol ${version}: server supports 3.0 to 3.0` };
 }
 
@@ -162,13 +162,13 @@ const UNTERMINATED: Failure = {
   message: "invalid startup packet layout: expected terminator as last byte",
 };
 
-/** NegotiateProtocolVersion: the server has protocol 3.0, and does not support these options. */
+/** NegotiateProtocolVersion: the server has protocol 3.0 and does not support these options. */
 export function negotiation(unknown: string[]): Frame {
   return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
 }
 
 /** Reads zero-terminated names and values. */
-function pairs(bytes: Uint8Array): Map<string, string> {
+function readParameters(bytes: Uint8Array): Map<string, string> {
   const texts = new TextDecoder().decode(bytes).split("\0");
   const parameters = new Map<string, string>();
   for (let i = 0; i + 1 < texts.length && texts[i]; i += 2) {

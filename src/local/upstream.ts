@@ -15,7 +15,7 @@ export interface UpstreamOptions {
   roles: string[];
 }
 
-/** Parts of a `pg.Client` that its types omit; they are needed to take over its connection. */
+/** Parts of a `pg.Client` that its types omit. Taking over its connection needs them. */
 interface OpenedClient {
   processID: number;
   secretKey: number;
@@ -28,14 +28,15 @@ interface OpenedClient {
 
 const CANCEL_REQUEST = 80877102;
 
-/** A separate Postgres server. Sessions log in to it as the URL's user, and then act as their own role. */
+/** A separate Postgres server. Sessions log in to it as the URL's user and then take their own role. */
 export class UpstreamDatabase implements Database {
   readonly #url: URL;
   /** The database used as `databricks_postgres`; undefined if the server has a database of that name. */
   #defaultDatabase: string | undefined;
-  #unref = false;
-  /** Whether this is a branch, which has one database and drops it at the end. */
+  #unreferenced = false;
+  /** Whether this is a branch: it has one database, and `close()` drops that. */
   #isCopy = false;
+  #dropped = false;
   readonly #open = new Set<Connection>();
   readonly #roles: string[];
 
@@ -61,7 +62,7 @@ export class UpstreamDatabase implements Database {
     const copy = new UpstreamDatabase({ url: this.#url.href, roles: this.#roles });
     copy.#defaultDatabase = await this.#administer((client) => copyDatabase(client, this.#name, this.#url));
     copy.#isCopy = true;
-    // Their rights on the database itself are not copied.
+    // The privileges on the database itself are not copied.
     await copy.#makeRoles().catch((error) => copy.close().then(() => Promise.reject(error)));
     return copy;
   }
@@ -104,35 +105,35 @@ export class UpstreamDatabase implements Database {
       await Promise.race([copyBytes(client, server), copyBytes(server, client)]);
     } finally {
       this.#open.delete(server);
-      // The server's last message, such as a FATAL error, has been written to the client by now.
+      // The server's last message, such as a FATAL error, was written to the client before.
       server.destroy();
     }
   }
 
-  /** Resolves when the server hangs up, after it has signaled its process: clients wait for that. */
+  /** Resolves when the server closes the connection. It does so after signaling its process, for which clients wait. */
   cancel(process: number, secret: Uint8Array): Promise<void> {
     const { hostname, port } = this.#url;
     const socket = connectSocket(Number(port || 5432), hostname);
-    socket.on("error", () => {});
+    socket.on("error", () => {}); // Postgres reports no outcome of a cancel request either
     socket.end(concatBytes([int32(16), int32(CANCEL_REQUEST), int32(process), secret.subarray(0, 4)]));
     socket.resume();
     return new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
   unref(): void {
-    this.#unref = true;
+    this.#unreferenced = true;
   }
 
   async close(): Promise<void> {
     for (const server of this.#open) server.destroy();
-    if (!this.#isCopy) return;
-    this.#isCopy = false;
+    if (!this.#isCopy || this.#dropped) return;
+    this.#dropped = true;
     await this.#administer((client) => client.query(`DROP DATABASE IF EXISTS ${identifier(this.#name)} WITH (FORCE)`));
   }
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
     const settings = startupSettings(parameters, readOnly);
-    // Startup options cannot set session_authorization. They can set role, and DISCARD ALL returns to it.
+    // Startup options can't set session_authorization. They can set role, and DISCARD ALL returns to it.
     settings.set("role", role);
     const encoding = settings.get("client_encoding");
     settings.delete("client_encoding");
@@ -143,7 +144,7 @@ export class UpstreamDatabase implements Database {
     const statuses = new Map<string, string>();
     connection.on("parameterStatus", (status) => statuses.set(status.parameterName, status.parameterValue));
     await client.connect().catch(refuseLogin);
-    // Only a superuser may do this. For another user, only `current_user` is the role.
+    // Only a superuser may set it. For another user only `current_user` is the role, and `session_user` is not.
     await client.query(`SET SESSION AUTHORIZATION ${literal(role)}`).catch(() => {});
     if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuseLogin);
     const { processID, secretKey } = client as unknown as OpenedClient;
@@ -152,7 +153,7 @@ export class UpstreamDatabase implements Database {
       frame("K", int32(processID), int32(secretKey)),
       ready(),
     ]);
-    if (this.#unref) (connection.stream as Socket).unref();
+    if (this.#unreferenced) (connection.stream as Socket).unref();
     return { server: takeOver(connection), greeting };
   }
 
@@ -162,7 +163,7 @@ export class UpstreamDatabase implements Database {
     // Without this, pg would read PGSSLMODE from the environment, which may point at the local Lakebase itself.
     const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
     const client = new pg.Client({ connectionString: url.href, options, ...ssl });
-    client.on("error", () => {});
+    client.on("error", () => {}); // the running query rejects, too, and without a listener an error would end the process
     return client;
   }
 
@@ -177,10 +178,10 @@ export class UpstreamDatabase implements Database {
   }
 }
 
-/** Creates the missing roles, with the rights of a project's owner if the URL's user is a superuser. */
+/** Creates the missing roles, with the privileges of a project's owner if the URL's user is a superuser. */
 async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
   const present = await client.query("SELECT rolname FROM pg_catalog.pg_roles");
-  const known = new Set(present.rows.map(({ rolname }) => rolname));
+  const names = new Set(present.rows.map(({ rolname }) => rolname));
   const self = await client.query(
     "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user",
   );
@@ -192,7 +193,7 @@ async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
     const create = `CREATE ROLE ${name} LOGIN ${attributes}; GRANT ${name} TO CURRENT_USER;`;
     await client.query(
       `${
-        known.has(role) ? "" : create
+        names.has(role) ? "" : create
       } GRANT ALL ON DATABASE ${database} TO ${name}; GRANT ALL ON SCHEMA public TO ${name}${
         isSuperuser ? `; GRANT pg_monitor TO ${name}` : ""
       }`,
@@ -220,9 +221,9 @@ function refuseLogin(error: Partial<pg.DatabaseError>): never {
   throw new Refused({ sqlstate, message, detail, hint });
 }
 
-/** Parses the URL. An error does not show the text, because it contains a password. */
+/** Parses the URL. The error does not show the text, because it contains a password. */
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url !== null && /^postgres(ql)?:$/.test(url.protocol)) return url;
-  throw new Error('Cannot use "database": it is no URL such as postgres://user:password@host:5432/database');
+  throw new Error('Cannot use "database": it is not a URL such as postgres://user:password@host:5432/database');
 }

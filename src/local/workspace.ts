@@ -1,5 +1,4 @@
-import { Branch, type BranchOwner, type BranchSource, type LocalBranch } from "./branch.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { Branch, type BranchOwner, type BranchSource, type Endpoint, type LocalBranch } from "./branch.ts";
 import { commonFields, type Resource, stableUid, timestamp } from "./resource.ts";
 
 /** A project, whose branches come and go. */
@@ -30,7 +29,7 @@ export class Workspace {
     return this.branches.flatMap(({ endpoints }) => endpoints);
   }
 
-  /** Adds a branch to a project; it is being made, and has no endpoint yet. */
+  /** Adds a branch to a project. It is being created, and has no endpoint yet. */
   addBranch(project: Project, id: string, source: BranchSource): Branch {
     const settings: LocalBranch & { default: boolean } = { id, default: false, state: "INIT", endpoints: [] };
     const branch = new Branch(this.#ownerOf(project.name), settings, source);
@@ -43,7 +42,7 @@ export class Workspace {
     branches.splice(branches.indexOf(branch), 1);
   }
 
-  /** Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist. Undefined for no such kind. */
+  /** Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist. Undefined if a kind is unknown. */
   find(name: string): Resource | { missing: string } | undefined {
     const parts = name.split("/");
     if (parts.length % 2 || parts.some((part) => !part)) return undefined;

@@ -1,11 +1,11 @@
-import { ApiError, bodyText, errorCodeOf, invalid, notFound } from "./api_error.ts";
+import { ApiError, errorAnswer, invalid, notFound } from "./api_error.ts";
 import { Branch } from "./branch.ts";
 import type { Branches } from "./branches.ts";
-import { type Claims, type CredentialIssuer, readCredentialRequest, readsOnly, record } from "./credential.ts";
-import { delay, type Faults, type WorkspaceFault } from "./faults.ts";
+import { delay, droppedAnswer, faultAnswer, type Faults, firstBytes, halfAnswer, isCarriedOut } from "./faults.ts";
 import type { FilesApi } from "./files_api.ts";
-import { discovery, type Identities, type Principal, scim } from "./oidc.ts";
-import { type Resource, timestamp } from "./resource.ts";
+import { areReadOnly, bodyText, readCredentialRequest, record } from "./request_body.ts";
+import { page, type Resource, timestamp } from "./resource.ts";
+import { type Claims, type CredentialIssuer, discovery, type Identities, type Principal, scim } from "./tokens.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -19,7 +19,7 @@ export interface WorkspaceRequest {
   status: number;
 }
 
-/** The parts of the workspace API. */
+/** The parts of the local Lakebase that the workspace API needs. */
 export interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;
@@ -39,7 +39,7 @@ interface Call {
   path: string;
   query: URLSearchParams;
   principal: Principal;
-  /** The body, of at most a million bytes or the given number. */
+  /** The body as JSON. `limit` is in bytes. @default {1_000_000} */
   body(limit?: number): Promise<unknown>;
 }
 
@@ -50,7 +50,7 @@ const CREDENTIAL_LIFETIME = 3_600_000;
 
 /** The Databricks workspace REST API over plain HTTP on loopback. */
 export class WorkspaceApi {
-  /** The last calls, up to 10,000. */
+  /** The last 10,000 calls. */
   readonly requests: WorkspaceRequest[] = [];
   readonly #options: WorkspaceApiOptions;
   readonly #closing = new AbortController();
@@ -87,7 +87,8 @@ export class WorkspaceApi {
 
   async #serve(request: Request): Promise<Response> {
     const url = URL.parse(request.url);
-    if (url === null) return refusal(400, "BAD_REQUEST", "The Host header is not a valid host"); // Deno builds the URL from it
+    // Deno builds the URL from the Host header.
+    if (url === null) return errorAnswer(400, "BAD_REQUEST", "The Host header is not a valid host");
     const { pathname, search } = url;
     const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
     this.requests.push(entry);
@@ -97,33 +98,33 @@ export class WorkspaceApi {
     const fault = faults.takeWorkspaceFault(request.method, pathname);
     if (fault?.delay !== undefined) await delay(fault.delay, this.#closing.signal);
     if (fault?.after !== undefined) return await this.#cutOff(request, fault.after);
-    const real = fault === undefined || isCarriedOut(fault);
-    let response = real ? await this.#answer(request) : await faulty(fault, this.#closing.signal);
-    if (fault?.answer === "lost") response = await faulty({ answer: "reset" }, this.#closing.signal);
+    const carriesOut = fault === undefined || isCarriedOut(fault);
+    let response = carriesOut ? await this.#answer(request) : await faultAnswer(fault, this.#closing.signal);
+    if (fault?.answer === "lost") response = await faultAnswer({ answer: "reset" }, this.#closing.signal);
     entry.status = response.status;
     response.headers.set("Date", this.#now().toUTCString());
-    return fault?.answer === "truncated" ? await truncated(response) : response;
+    return fault?.answer === "truncated" ? await halfAnswer(response) : response;
   }
 
-  /** Drops the connection after some bytes of the request's body, or else of the answer's. */
+  /** Drops the connection after some bytes of the request's body, or of the answer if the request has no body. */
   async #cutOff(request: Request, bytes: number): Promise<Response> {
     if (request.body !== null) {
-      await taken(request.body, bytes).pipeTo(new WritableStream());
-      return dropped();
+      await firstBytes(request.body, bytes).pipeTo(new WritableStream());
+      return droppedAnswer();
     }
     const answer = await this.#answer(request);
-    return answer.body === null ? dropped() : dropped(taken(answer.body, bytes), answer);
+    return answer.body === null ? droppedAnswer() : droppedAnswer(firstBytes(answer.body, bytes), answer);
   }
 
   async #answer(request: Request): Promise<Response> {
     try {
-      const answered = await this.#answerPublic(request);
-      if (answered !== undefined) return answered;
+      const publicAnswer = await this.#answerPublic(request);
+      if (publicAnswer !== undefined) return publicAnswer;
       const call = this.#call(request);
       return await this.#options.files.answer(request, call.path) ?? Response.json(await this.#route(call));
     } catch (error) {
-      if (error instanceof ApiError) return refusal(error.status, error.errorCode, error.message, error.details);
-      return refusal(500, "INTERNAL_ERROR", "The local workspace failed");
+      if (error instanceof ApiError) return errorAnswer(error.status, error.errorCode, error.message, error.details);
+      return errorAnswer(500, "INTERNAL_ERROR", "The local workspace failed");
     }
   }
 
@@ -152,10 +153,10 @@ export class WorkspaceApi {
     );
     return {
       method: request.method,
-      path: decoded(pathname),
+      path: decodePath(pathname),
       query: searchParams,
       principal,
-      body: (limit) => json(request, limit),
+      body: (limit) => jsonBody(request, limit),
     };
   }
 
@@ -170,8 +171,8 @@ export class WorkspaceApi {
     if (!name) throw notFound(`No API found for '${method} ${path}'`);
     const { branches } = this.#options;
     branches.expire();
-    const changed = api === "postgres" ? branches.answer({ ...call, name }) : undefined;
-    if (changed !== undefined) return changed;
+    const branchAnswer = api === "postgres" ? branches.answer({ ...call, name }) : undefined;
+    if (branchAnswer !== undefined) return branchAnswer;
     if (method !== "GET") {
       throw new ApiError(501, "NOT_IMPLEMENTED", `Cannot ${method} ${path}: the local workspace can't do that`);
     }
@@ -198,7 +199,7 @@ export class WorkspaceApi {
     const endpoints = names.map((name) => `instances/${this.#instanceNamed(String(name)).name}`);
     const issuedAt = this.#now().getTime();
     const expiresAt = issuedAt + CREDENTIAL_LIFETIME;
-    const readOnly = readsOnly(fields["claims"]);
+    const readOnly = areReadOnly(fields["claims"]);
     const token = await this.#mint({ role: principal.userName, endpoints, readOnly, issuedAt, expiresAt });
     return { token, expiration_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
   }
@@ -215,7 +216,7 @@ export class WorkspaceApi {
 
   async #resource(name: string, query: URLSearchParams): Promise<unknown> {
     const parts = name.split("/");
-    if (parts.length % 2 === 0) return (await this.#measured([this.#found(name)]))[0]!.json;
+    if (parts.length % 2 === 0) return (await this.#withSizes([this.#found(name)]))[0]!.json;
     const kind = parts.pop() ?? "";
     const { workspace } = this.#options;
     const lists: Record<string, Resource[]> = parts.length
@@ -226,10 +227,10 @@ export class WorkspaceApi {
     const shown = query.get("show_deleted") === "true"
       ? list
       : list.filter((item) => !(item instanceof Branch && item.deleted));
-    return page(kind, (await this.#measured(shown)).map(({ json }) => json), query);
+    return page(kind, (await this.#withSizes(shown)).map(({ json }) => json), query);
   }
 
-  async #measured(resources: Resource[]): Promise<Resource[]> {
+  async #withSizes(resources: Resource[]): Promise<Resource[]> {
     await this.#options.branches.measure(resources.filter((resource) => resource instanceof Branch));
     return resources;
   }
@@ -250,9 +251,9 @@ export class WorkspaceApi {
       if (!found) throw notFound(`Database instance with uid '${query.get("uid")}' not found`);
       return found;
     }
-    const wanted = /^instances\/([^/]+)$/.exec(name)?.[1];
-    if (!wanted) throw notFound();
-    return workspace.instance(this.#instanceNamed(wanted));
+    const instanceName = /^instances\/([^/]+)$/.exec(name)?.[1];
+    if (!instanceName) throw notFound();
+    return workspace.instance(this.#instanceNamed(instanceName));
   }
 
   #instanceNamed(name: string): { name: string } {
@@ -266,14 +267,15 @@ export class WorkspaceApi {
   }
 }
 
-function checkWorkspaceId(headers: Headers, wanted: string | undefined): void {
-  const named = headers.get("x-databricks-workspace-id") ?? headers.get("x-databricks-org-id");
-  if (wanted === undefined || named === wanted) return;
-  const state = named === null ? "Workspace ID is missing from the request" : `Workspace ${named} is not served here`;
-  throw new ApiError(400, "INVALID_PARAMETER_VALUE", state);
+function checkWorkspaceId(headers: Headers, served: string | undefined): void {
+  const requested = headers.get("x-databricks-workspace-id") ?? headers.get("x-databricks-org-id");
+  if (served === undefined || requested === served) return;
+  throw invalid(
+    requested === null ? "Workspace ID is missing from the request" : `Workspace ${requested} is not served here`,
+  );
 }
 
-function decoded(path: string): string {
+function decodePath(path: string): string {
   try {
     return decodeURIComponent(path);
   } catch {
@@ -281,100 +283,11 @@ function decoded(path: string): string {
   }
 }
 
-async function json(request: Request, limit?: number): Promise<unknown> {
+async function jsonBody(request: Request, limit?: number): Promise<unknown> {
   const text = await bodyText(request, limit);
   try {
     return JSON.parse(text || "{}");
   } catch {
     throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not JSON");
   }
-}
-
-const MAX_PAGE = 100;
-
-/** One page of a list under its key. The API omits the key of an empty page. */
-export function page(
-  key: string,
-  items: unknown[],
-  query: URLSearchParams,
-  most: number = MAX_PAGE,
-): Record<string, unknown> {
-  const size = Number(query.get("page_size") || most);
-  if (!Number.isInteger(size) || size < 1) throw invalid("Field 'page_size' must be a positive integer");
-  const token = query.get("page_token");
-  const start = token ? Number(decodeToken(token)) : 0;
-  if (!Number.isInteger(start) || start < 0 || start > items.length) throw invalid("Field 'page_token' is not valid");
-  const end = start + Math.min(size, most);
-  return {
-    ...(end > start && items.length > start ? { [key]: items.slice(start, end) } : {}),
-    ...(end < items.length ? { next_page_token: btoa(String(end)) } : {}),
-  };
-}
-
-function decodeToken(text: string): string {
-  try {
-    return atob(text);
-  } catch {
-    return "not a number";
-  }
-}
-
-/** An error response of the API. */
-export function refusal(status: number, error_code: string, message: string, details?: unknown[]): Response {
-  const body = { error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]`, ...(details && { details }) };
-  return Response.json(body, { status });
-}
-
-/** Whether a call with a fault does what it says. */
-function isCarriedOut({ answer, status, body, delay }: WorkspaceFault): boolean {
-  if (answer === "truncated" || answer === "lost") return true;
-  return delay !== undefined && (status ?? body ?? answer) === undefined;
-}
-
-/** The answer for a fault. */
-export async function faulty(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
-  const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
-  if (answer === "never") {
-    await new Promise<void>((resolve) => closing.addEventListener("abort", () => resolve(), { once: true }));
-  }
-  if (answer === "reset") return dropped();
-  const response = body === undefined
-    ? refusal(status, fault.errorCode ?? errorCodeOf(status), fault.message ?? `Injected fault ${status}`)
-    : new Response(body, {
-      status,
-      headers: { "content-type": contentType ?? (body.startsWith("<") ? "text/html" : "application/json") },
-    });
-  if (retryAfter !== undefined) response.headers.set("Retry-After", String(retryAfter));
-  return response;
-}
-
-/** An answer with half of its body. */
-export async function truncated(response: Response): Promise<Response> {
-  const bytes = await response.bytes();
-  return new Response(bytes.subarray(0, bytes.length / 2), { status: response.status, headers: response.headers });
-}
-
-/** An answer whose body is shorter than its Content-Length, which makes the server drop the connection. */
-function dropped(body: ReadableStream<Uint8Array> = nothing(), of: ResponseInit = {}): Response {
-  const { status = 200, headers } = of;
-  const all = new Headers(headers);
-  if (!all.has("content-length")) all.set("content-length", "1000000");
-  return new Response(body, { status, headers: all });
-}
-
-/** The first bytes of a stream; the others are not read. */
-function taken(stream: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
-  let left = bytes;
-  return ReadableStream.from((async function* () {
-    for await (const chunk of stream) {
-      const part = chunk.subarray(0, left);
-      left -= part.length;
-      yield part;
-      if (left <= 0) return;
-    }
-  })());
-}
-
-function nothing(): ReadableStream<Uint8Array> {
-  return new ReadableStream({ start: (stream) => stream.close() });
 }

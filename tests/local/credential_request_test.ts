@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../src/local/api_error.ts";
-import { type Claims, CredentialIssuer, readCredentialRequest } from "../../src/local/credential.ts";
+import { readCredentialRequest } from "../../src/local/request_body.ts";
+import { type Claims, CredentialIssuer } from "../../src/local/tokens.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const endpoint = "projects/p/branches/b/endpoints/e";
@@ -77,10 +78,10 @@ Deno.test("a credential is a JWT of its issuer's key, and valid until it expires
   const none = part({ alg: "none", typ: "JWT" }).replaceAll("=", "");
   const others = await (await CredentialIssuer.create("here")).mint(CLAIMS);
   const refused: [string, string][] = [
-    [`${header}.${all}.${signature}`, "not ours"],
-    [`${none}.${payload}.${signature}`, "not ours"],
-    [`${header}.${payload}.A`, "not ours"],
-    [others, "not ours"],
+    [`${header}.${all}.${signature}`, "other issuer or signature"],
+    [`${none}.${payload}.${signature}`, "other issuer or signature"],
+    [`${header}.${payload}.A`, "other issuer or signature"],
+    [others, "other issuer or signature"],
     [`${header}.${payload}.`, "not a JWT"],
     [`${header}.${payload}`, "not a JWT"],
     [`${token}\n`, "not a JWT"],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { cstring, type Frame, frame, query, readCString, type } from "../../src/local/messages.ts";
-import { PreparedStatements, SessionStatements, sqlOf } from "../../src/local/statements.ts";
+import { PreparedStatements, SessionStatements, sqlOf } from "../../src/local/embedded_session.ts";
 
 const parse = (name: string, sql = "SELECT 1") => frame("P", cstring(name), cstring(sql), new Uint8Array(2));
 const bind = (name: string) => frame("B", cstring(""), cstring(name), new Uint8Array(6));

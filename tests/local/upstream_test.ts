@@ -102,7 +102,7 @@ Deno.test("a URL that makes no sense is an error that does not show it", async (
     ]
   ) {
     const error = await startLocal({ database }).then(() => assert.fail("it started"), (error) => error);
-    assert.match(error.message, /"database": it is no URL such as postgres:/);
+    assert.match(error.message, /"database": it is not a URL such as postgres:/);
     assert.doesNotMatch(Deno.inspect(error, { depth: 10, showHidden: true }), /s3cretpw/);
   }
 });

@@ -1,7 +1,7 @@
 import { ApiError, invalid, notFound } from "../api_error.ts";
-import { record } from "../credential.ts";
 import type { Database } from "../database.ts";
 import { delay } from "../faults.ts";
+import { record } from "../request_body.ts";
 import { isParameterType, type Parameter } from "./dialect.ts";
 import type { WarehouseFaults } from "./faults.ts";
 import { ResultLinks } from "./links.ts";
