@@ -1,7 +1,7 @@
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
 import { eachCode, waitCode } from "./prelude.ts";
 
-/** How many tokens to search for the end of type arguments. */
+/** The number of tokens to search for the end of type arguments. */
 const MAX_TYPE_TOKENS = 300;
 const PREFIXES: ReadonlySet<string> = new Set(["typeof", "void", "delete", "new", "!", "~", "-", "+"]);
 /** Words that begin no operand, or an operand whose end only a parser can find. */
@@ -11,12 +11,12 @@ const NO_OPERAND: ReadonlySet<string> = new Set(["as", "async", "class", "functi
 const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new readonly typeof unique".split(" "));
 
 /**
- * Lets Stop end each `await` of a cell: `await x` becomes `await wait(x)`, and the iterable of a `for await` is wrapped too.
- * The end of an operand is found without a parser, so ambiguous code stays unchanged. Line numbers do not change.
+ * Lets Stop end each `await` of a cell: `await x` becomes `await wait(x)`, and the iterable of a `for await` is wrapped as
+ * well. The end of an operand is found without a parser, so ambiguous code stays unchanged. Line numbers do not change.
  *
  * @param code The cell.
  * @param cell The number by which Stop identifies the cell.
- * @returns The changed code, or the cell itself when there is nothing to change.
+ * @returns The changed code, or the same code when there is nothing to change.
  */
 export function makeStoppable(code: string, cell: number): string {
   if (!code.includes("await")) return code;
@@ -36,7 +36,7 @@ class AwaitRewriter {
   }
 
   rewrite(cell: number): string {
-    const portable = this.#code.includes("async"); // without `async` no function in the cell contains an await
+    const portable = this.#code.includes("async"); // without `async`, no function of the cell contains an await
     const inserts = new Map<number, string>();
     const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
     for (let index = this.#tokens.length - 1; index >= 0; index--) {

@@ -27,7 +27,7 @@ export interface FrontendRequest {
   from: Pick<ZmtpConnection, "send" | "identity">;
 }
 
-/** What the cells need from the rest of the kernel. */
+/** The parts of the kernel that the cells need. */
 export interface CellsOptions {
   signer: Signer;
   internal: InternalRequests;
@@ -35,7 +35,7 @@ export interface CellsOptions {
   publish: (message: Uint8Array, delay?: number) => void;
   /** Sends a request to the child's shell channel; its reply goes back to the frontend that asked. */
   send: (request: FrontendRequest, message: Uint8Array) => void;
-  /** Asks the child by a signal to report that all outputs are sent; `false` where no signal can ask for it. */
+  /** Asks the child by a signal to report that all outputs are sent; `false` when a signal can't ask for it. */
   requestFlush: () => boolean;
   /** Makes the code that the child runs for a cell. */
   rewrite: (source: string) => string;
@@ -43,11 +43,11 @@ export interface CellsOptions {
   client: string;
 }
 
-/** Code of this kernel, which TypeScript's parser does not know. */
+/** Magics, which TypeScript's parser does not know. */
 const MAGIC = /%sql|%lsmagic/i;
 
-/** What code is that the child calls complete although it does not parse: the child checks brackets only. */
-async function statusOf(
+/** The real status of code that the child reports as complete although it does not parse. The child checks brackets only. */
+async function completenessOf(
   { content: { code } }: FrontendRequest,
   envelope: Envelope,
 ): Promise<"invalid" | "incomplete" | undefined> {
@@ -55,17 +55,18 @@ async function statusOf(
   if (contentOf(envelope)["status"] !== "complete" || MAGIC.test(code) || code.length > MAX_CHECKED_LENGTH) {
     return undefined;
   }
+  // Without a parser, the answer of the child holds.
   const fails = async (text: string) => await parseFailure(text).catch(() => undefined) !== undefined;
   if (!await fails(code)) return undefined;
-  return await fails(`${code}\nx`) ? "invalid" : "incomplete"; // such as `const a =`
+  return await fails(`${code}\nx`) ? "invalid" : "incomplete"; // `const a =` is incomplete
 }
 
 /** The maximum characters of code to parse while a person waits for the next line. */
 const MAX_CHECKED_LENGTH = 100_000;
 
-/** When the child sends nothing for this long, the last message of a cell counts as lost. */
+/** When the child sends nothing for this time, the last message of a cell counts as lost. */
 const SILENCE_MS = 5000;
-/** How long a cell's first messages may wait, to be written together with its outputs. */
+/** The time that a cell's first messages may wait, to be written together with its outputs. */
 const BUSY_DELAY_MS = 5;
 
 /**
@@ -74,14 +75,14 @@ const BUSY_DELAY_MS = 5;
  *
  * The states of a cell (the fields are those of `RunningCell`):
  * 1. Waiting: in the queue, until the child is ready and the cells before it have ended.
- * 2. Running: sent to the child. Outputs are published at once; errors and the child's `idle` are kept back.
+ * 2. Running: sent to the child. Outputs are published at once; errors and the child's `idle` are held back.
  *    If the child could not parse the code only because of this kernel's changes, the cell is sent again as it was written
  *    (`rerun`).
  * 3. Replied: the child's reply has come, and the reason of an unexplained error was found (`replyHandled`). The reply of
  *    a successful cell still waits for the display of its value, which may fail (`sendReply`).
- * 4. Flushing: the child was asked to report that it has sent all outputs (`flushRequested`), or the end of the display
- *    reports it. The report sets `outputsComplete`.
- * 5. Ended: 3 and 4 are done and the child's `idle` is there, in any order; or the child was silent for
+ * 4. Outputs complete (`outputs`): the end of the display reports that all outputs were sent (`drawn`), or the child is asked
+ *    for this report (`flushing`) and gives it (`flushed`).
+ * 5. Ended: 3 and 4 are done and the child's `idle` has come, in any order; or the child was silent for
  *    {@linkcode SILENCE_MS} after its reply and `idle`; or the child's process ended. Errors and `idle` are published, and
  *    the next cell is sent.
  */
@@ -91,16 +92,17 @@ export class Cells {
   readonly #options: CellsOptions;
   #waiting: FrontendRequest[] = [];
   #running: { cell: RunningCell; request: FrontendRequest } | undefined;
-  /** The last cell that was sent. Outputs that belong to no cell are published as its outputs. */
+  /** The last cell that was sent. Outputs of no cell are published as its outputs. */
   #lastCell: RunningCell | undefined;
   #count = 0;
+  /** Whether cells can import the client by its name. */
   #moduleNamed = false;
-  /** Whether the child reports the end of displaying a value without being asked. */
+  /** Whether the child reports the end of displaying a value without a request. */
   #reportsDrawn = false;
   /** Whether the child is ready. Cells wait until then. */
   started = false;
   #silenceTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the child's output is not being read now, because a frontend is slow. */
+  /** Whether reading the child's output is paused, because a frontend is slow. */
   outputPaused = false;
 
   constructor(options: CellsOptions) {
@@ -117,9 +119,13 @@ export class Cells {
     return this.#running?.request.from.identity ?? "";
   }
 
-  /** Starts to run cells: the child is ready. */
-  start(drawnTells: boolean): void {
-    this.#reportsDrawn = drawnTells;
+  /**
+   * Starts to run cells: the child is ready.
+   *
+   * @param reportsDrawn Whether the child reports the end of displaying a value without a request.
+   */
+  start(reportsDrawn: boolean): void {
+    this.#reportsDrawn = reportsDrawn;
     this.started = true;
     this.#next();
   }
@@ -167,7 +173,7 @@ export class Cells {
   async onReply(request: FrontendRequest, envelope: Envelope): Promise<void> {
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) {
-      const status = await statusOf(request, envelope);
+      const status = await completenessOf(request, envelope);
       if (status !== undefined) {
         const content = status === "incomplete" ? { status, indent: "" } : { status };
         return request.from.send(this.#options.signer.edit(envelope, { content }));
@@ -181,7 +187,7 @@ export class Cells {
       if (await wasBrokenByRewrite(cell)) return await this.#runUnmodified(request, cell);
       cell.failure = await findReason(cell, this.#options.internal);
     }
-    // Otherwise the end of the display reports it, unless Stop ended the display.
+    // The end of a successful cell's display reports that all outputs are sent, unless Stop ended the display.
     if (!this.#reportsDrawn || cell.failed || cell.silent || cell.interrupted) this.#requestFlush(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
@@ -209,8 +215,8 @@ export class Cells {
     if (cell.drawingError === undefined) return request.from.send(envelope.raw);
     cell.failed = true;
     const content = { ...contentOf(envelope), ...cell.drawingError, status: "error" };
-    const improved = betterTraceback(content, cell.code) ?? content;
-    request.from.send(this.#options.signer.edit(envelope, { content: improved }));
+    const better = betterTraceback(content, cell.code) ?? content;
+    request.from.send(this.#options.signer.edit(envelope, { content: better }));
   }
 
   /** Handles a message from the child's iopub channel. */
@@ -220,17 +226,17 @@ export class Cells {
     if (type === DONE) return this.#onDone(envelope);
     const cell = this.running;
     let { raw } = envelope;
-    let own = cell?.owns(envelope.parent) ?? false;
+    let ofRunning = cell?.owns(envelope.parent) ?? false;
     if (internal.owns(envelope.parent)) {
       if (type === "status" || type === "execute_input" || type === "error" || this.#lastCell === undefined) return;
       raw = signer.edit(envelope, { parent: this.#lastCell.header });
-      own = cell === this.#lastCell;
+      ofRunning = cell === this.#lastCell;
     }
-    if (cell === undefined || !own) return publish(raw);
+    if (cell === undefined || !ofRunning) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
     else if (type === "error") this.#onError(cell, envelope);
     else if (type === "execute_input") {
-      cell.rerun || publish(joinBytes([...cell.busy, this.#withSource(cell, envelope)]), BUSY_DELAY_MS);
+      if (!cell.rerun) publish(joinBytes([...cell.busy, this.#withSource(cell, envelope)]), BUSY_DELAY_MS);
     } else publish(raw);
   }
 
@@ -244,13 +250,13 @@ export class Cells {
   /** Handles an error, which is the last output of a cell that fails. The flush is requested before the reply arrives. */
   #onError(cell: RunningCell, envelope: Envelope): void {
     if (metadataOf(envelope)[BROADCAST] !== true) {
-      cell.drawingError = contentOf(envelope); // or the error of the cell itself, which is in the reply too
+      cell.drawingError = contentOf(envelope); // or the error of the cell itself, which the reply also has
       this.#requestFlush(cell);
     }
     cell.errors.push(this.#withBetterTraceback(cell, envelope));
   }
 
-  /** Replaces the code by what the person wrote, which frontends show. */
+  /** Replaces the code by the person's own code, which frontends show. */
   #withSource(cell: RunningCell, envelope: Envelope): Uint8Array {
     if (cell.sent === cell.source) return envelope.raw;
     return this.#options.signer.edit(envelope, { content: { ...contentOf(envelope), code: cell.source } });
@@ -270,22 +276,22 @@ export class Cells {
     this.#options.internal.onBroadcast(content);
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) return;
-    if (content["n"] !== (cell.flushRequested ? "flushed" : "drawn")) return;
-    cell.outputsComplete = true;
+    const report = cell.outputs === "flushing" || cell.outputs === "flushed" ? "flushed" : "drawn";
+    if (content["n"] !== report) return;
+    cell.outputs = report;
     this.#finishIfEnded();
   }
 
   /**
-   * Asks the child to report the end of the cell's outputs. The cell waits for the answer even if the display has reported
-   * the end as well: otherwise the answer could come while the next cell runs, and end that.
+   * Asks the child to report the end of the cell's outputs. The cell waits for the answer even if the display has already
+   * reported the end: the answer could otherwise come while the next cell runs, and end that cell.
    */
   #requestFlush(cell: RunningCell): void {
-    if (cell.flushRequested) return;
-    cell.flushRequested = true;
-    cell.outputsComplete = false;
+    if (cell.outputs === "flushing" || cell.outputs === "flushed") return;
+    cell.outputs = "flushing";
     if (this.#options.requestFlush()) return;
     this.#options.internal.execute(doneCode).then(() => {
-      cell.outputsComplete = true;
+      cell.outputs = "flushed";
       this.#finishIfEnded();
     });
   }
@@ -304,7 +310,7 @@ export class Cells {
     const cell = this.running;
     if (cell === undefined) return;
     if (cell.outputsComplete) cell.sendReply?.();
-    if (cell.endsWithin) this.#finish(cell);
+    if (cell.isComplete) this.#finish(cell);
     else if (cell.replyHandled && cell.idle !== undefined) this.restartSilenceTimer();
   }
 
@@ -352,13 +358,13 @@ export class Cells {
     this.#lastCell = cell;
     const message = sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } });
     if (this.#moduleNamed || !namesModule(sent)) return send(request, message);
-    this.#moduleNamed = true; // only when needed: the hook takes a tenth of the kernel's start
+    this.#moduleNamed = true; // only when a cell needs it, since the hook takes a tenth of the kernel's start
     const hooked = this.#options.internal.execute((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
     hooked.then(() => this.running === cell && send(request, message));
   }
 }
 
-/** An internal error must not stop the queue of cells. */
+/** The code with waits that Stop can end. An internal error must not stop the queue of cells, so it leaves the code as it is. */
 function tryMakeStoppable(code: string, cell: number): string {
   try {
     return makeStoppable(code, cell);
@@ -367,23 +373,23 @@ function tryMakeStoppable(code: string, cell: number): string {
   }
 }
 
-/** Whether the cell's code parses, but not the code that this kernel made of it. */
+/** Whether the cell's code parses, but the code that this kernel made of it does not. */
 export async function wasBrokenByRewrite({ interrupted, code, sent }: RunningCell): Promise<boolean> {
   if (interrupted || sent === code) return false;
   return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
 }
 
-/** Finds the reason why a cell failed, when the Deno kernel gives none. */
+/** Finds the reason why a cell failed, when the Deno kernel gives no reason. */
 export async function findReason(
   { interrupted, code, source }: RunningCell,
-  hidden: InternalRequests,
+  internal: InternalRequests,
 ): Promise<CellFailure> {
   if (interrupted) return STOPPED;
   const unparsed = await parseFailure(code, source);
   if (unparsed !== undefined) return unparsed;
   const specifiers = importedSpecifiers(code);
   if (specifiers.length === 0) return UNEXPLAINED;
-  const answer = await hidden.execute((n) => importsCode(n, specifiers));
+  const answer = await internal.execute((n) => importsCode(n, specifiers));
   const { name, message } = answer ?? {};
   return typeof name === "string" && typeof message === "string" ? failure(name, message) : UNEXPLAINED;
 }

@@ -4,13 +4,13 @@ const RETRY_MS = 4;
 
 /**
  * The stack size of the child's threads, in bytes. Deno's parser recurses on long sums and nested brackets, and a stack
- * overflow would end the process with all variables. Only the used part takes memory.
+ * overflow would end the process with all its variables. Only the part of the stack that is used takes memory.
  */
 export const STACK = { variable: "RUST_MIN_STACK", bytes: String(256 << 20) };
 
 /**
  * The signal that asks the child to report when all outputs of a cell have been sent. It takes a quarter of the time of an
- * internal cell, and a process ignores it by default.
+ * internal cell. A process ignores this signal by default.
  */
 export const FLUSH_SIGNAL = "SIGURG";
 
@@ -27,7 +27,7 @@ export interface Child extends AsyncDisposable {
   connect(channel: ChannelName): Promise<Deno.TcpConn>;
   /** Sends a signal to the child and to the processes that its cells started. */
   signal(name: Deno.Signal): void;
-  /** Asks the child to report once all outputs are sent and it is not busy; `false` where no signal can ask for it. */
+  /** Asks the child to report when all outputs are sent and it is not busy; `false` when a signal can't ask for it. */
   requestFlush(): boolean;
 }
 
@@ -45,7 +45,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const file = await Deno.makeTempFile({ prefix: "lakebase-kernel-", suffix: ".json" });
   await Deno.writeTextFile(file, connectionFileText(info), { mode: 0o600 });
   let fileRemoved: Promise<void> | undefined;
-  const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {});
+  const removeFile = () => fileRemoved ??= Deno.remove(file).catch(() => {}); // the system cleans its temporary folder
   let process;
   try {
     process = spawn(deno, file);
@@ -58,7 +58,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
   const status = process.status.then((status) => {
     ended = true;
     watchdog?.kill("SIGKILL"); // before another process can get this process ID
-    watchdog?.stdin.close().catch(() => {});
+    watchdog?.stdin.close().catch(() => {}); // the watchdog was killed, so the pipe is broken
     return status;
   });
   const signal = (name: Deno.Signal) => {
@@ -83,7 +83,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
 
 function signalGroup(pid: number, name: Deno.Signal): void {
   if (Deno.build.os !== "windows") sendSignal(-pid, name);
-  // Windows has no process groups, and SIGINT sent to another process would end it.
+  // Windows has no process groups, and ends a process that gets SIGINT from another.
   else if (name === "SIGKILL") sendSignal(pid, name);
 }
 
@@ -109,7 +109,7 @@ function spawn(deno: string, connectionFile: string): Deno.ChildProcess {
 }
 
 /**
- * Starts a shell that kills the child when this process ends for any reason: the pipe to the shell then closes. The child
+ * Starts a shell that kills the child when this process ends for any reason, which closes the pipe to the shell. The child
  * can't watch the pipe itself while its thread is busy. Windows has no such shell.
  */
 function startWatchdog(pid: number): Deno.ChildProcess | undefined {

@@ -1,4 +1,4 @@
-/** Where a kernel listens and how it signs: what a connection file says. */
+/** The content of a connection file: the addresses of a kernel and the key of its signatures. */
 export interface ConnectionInfo {
   /** The address to listen on. */
   ip: string;
@@ -17,7 +17,7 @@ export type ChannelName = typeof CHANNELS[number];
  * Reads a connection file.
  *
  * @param path The file that Jupyter wrote.
- * @throws {Error} When the file can't be read, or this kernel does not support what it says.
+ * @throws {Error} When the file can't be read, or this kernel does not support its content.
  */
 export async function readConnectionFile(path: string): Promise<ConnectionInfo> {
   let text;
@@ -81,7 +81,7 @@ export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
   return JSON.stringify({ transport: "tcp", ip, key, signature_scheme: "hmac-sha256", ...named, kernel_name: "deno" });
 }
 
-/** A loopback address and free ports for a new kernel. */
+/** The connection info of a new kernel: a loopback address and free ports. */
 export function loopbackInfo(key: string): ConnectionInfo {
   const ip = loopbackAddress();
   const free = freePorts(CHANNELS.length, ip);
@@ -90,8 +90,8 @@ export function loopbackInfo(key: string): ConnectionInfo {
 }
 
 /**
- * The range is below the ephemeral ports of Linux (from 32768), macOS and Windows (from 49152): the system could give one
- * of those to another program before the kernel listens on it.
+ * The range is below the ephemeral ports of Linux (from 32768), macOS and Windows (from 49152): the system could give an
+ * ephemeral port to another program before the kernel listens on it.
  */
 const MIN_PORT = 20_000;
 const MAX_PORT = 32_767;
@@ -99,8 +99,8 @@ const MAX_PORT = 32_767;
 const DEFAULT_ADDRESS = "127.0.0.1";
 
 /**
- * A random loopback address, where the system accepts all of 127.0.0.0/8 as Linux and Windows do. Kernels that start at the
- * same moment then do not choose the same address and port before either listens.
+ * A random loopback address if the system accepts all of 127.0.0.0/8, as Linux and Windows do, or else 127.0.0.1. With a
+ * random address, two kernels that start at the same moment do not choose the same address and port.
  */
 export function loopbackAddress(): string {
   const address = `127.${[...crypto.getRandomValues(new Uint8Array(3))].map((byte) => 1 + byte % 254).join(".")}`;

@@ -1,11 +1,11 @@
-/** An error as Jupyter's messages carry it. */
+/** An error in the form of Jupyter's messages. */
 export interface CellFailure {
   ename: string;
   evalue: string;
   traceback: string[];
 }
 
-/** Whether a reply is the Deno kernel's reply for a cell that could not start: an error without a reason. */
+/** Whether a reply is the Deno kernel's reply to a cell that could not start: an error without a reason. */
 export function isUnexplained(reply: Record<string, unknown>): boolean {
   const { status, evalue, traceback } = reply;
   return status === "error" && evalue === "Execution failed" && Array.isArray(traceback) && traceback.length === 0;
@@ -17,7 +17,7 @@ export const STOPPED: CellFailure = failure("Interrupted", "Stop ended this cell
 /** The error of a cell that failed when no reason was found. */
 export const UNEXPLAINED: CellFailure = failure(
   "Error",
-  "The cell did not finish: it waited for a promise that nothing can settle any more, or Deno gave no reason",
+  "The cell did not finish: it waited for a promise that nothing can settle anymore, or Deno gave no reason",
 );
 
 /** A failure with a one-line traceback. */
@@ -28,18 +28,18 @@ export function failure(ename: string, evalue: string): CellFailure {
 const PARSE_MS = 10_000;
 
 /**
- * The syntax error of a cell, from Deno's own parser; takes about 10 ms.
+ * The syntax error of a cell, from Deno's own parser. It takes about 10 ms.
  *
  * @param code The code that the Deno kernel got.
- * @param source What the person wrote, when it differs from the code.
+ * @param source The cell as the person wrote it, when it differs from the code.
  * @returns `undefined` when the code parses.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
   const script = code === source ? source : (await import("./rewrite.ts")).scriptOnly(source);
-  const said = await parserOutput(script, "tsx");
+  const output = await parserOutput(script, "tsx");
   // The Deno kernel falls back to plain TypeScript, which allows `<number> value`.
-  if (said === undefined || await parserOutput(script, "ts") === undefined) return undefined;
-  return readParserError(said, source);
+  if (output === undefined || await parserOutput(script, "ts") === undefined) return undefined;
+  return readParserError(output, source);
 }
 
 async function parserOutput(code: string, extension: string): Promise<string | undefined> {
@@ -58,14 +58,14 @@ async function parserOutput(code: string, extension: string): Promise<string | u
 }
 
 /** Makes an error of the cell from the parser's message, with the lines that the person wrote. */
-function readParserError(said: string, source: string): CellFailure | undefined {
-  const message = /error: SyntaxError: (.*)/.exec(said)?.[1];
+function readParserError(output: string, source: string): CellFailure | undefined {
+  const message = /error: SyntaxError: (.*)/.exec(output)?.[1];
   if (message === undefined) return undefined;
-  const [, line, column] = /^ +at file:\S*?:(\d+):(\d+)$/m.exec(said) ?? [];
+  const [, line, column] = /^ +at file:\S*?:(\d+):(\d+)$/m.exec(output) ?? [];
   if (line === undefined) return failure("SyntaxError", message);
   const lines = source.split("\n");
   const written = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
-  const excerpt = [...said.matchAll(/^ *(\d*) \|(.*)$/gm)];
+  const excerpt = [...output.matchAll(/^ *(\d*) \|(.*)$/gm)];
   return syntaxError(
     message,
     `line ${line}, column ${column}`,
@@ -84,7 +84,7 @@ export function importedSpecifiers(code: string): string[] {
   return [...new Set([...found].map(([, , specifier]) => specifier!))];
 }
 
-/** The start of the code of a magic. A first line that begins so has no code of the person. */
+/** The start of the code of a magic. A first line that begins with it has no code of the person. */
 const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
 const IN_FIRST_LINE = /^\s+at (?:async )?<anonymous>:1:\d+$/;
@@ -114,9 +114,9 @@ export function namesModule(code: string): boolean {
 }
 
 /**
- * Code that lets cells import the client as "lakebase" in any folder; `deno jupyter` reads only the configuration of the
- * notebook's folder. The notebook's own import map takes precedence. Modules in files need an import map, because Deno does
- * not call hooks for their imports.
+ * Code that lets cells import the client as "lakebase" in any folder, since `deno jupyter` reads only the configuration of
+ * the notebook's folder. The notebook's own import map takes precedence. Modules in files need an import map, because Deno
+ * does not call hooks for their imports.
  *
  * @param client The URL of the client's main module.
  */
@@ -127,7 +127,7 @@ export function moduleNameCode(client: string): string {
     const urls = ${JSON.stringify(urls)};
     if (!Object.hasOwn(urls, specifier)) return next(specifier, context);
     const found = next(specifier, context);
-    const missed = !found.url || found.url.endsWith("/" + specifier); // Deno then takes the name for a file in the notebook's folder
+    const missed = !found.url || found.url.endsWith("/" + specifier); // Deno took the name for a file in the notebook's folder
     return missed ? { url: urls[specifier], shortCircuit: true } : found;
   },
 });`;
@@ -136,12 +136,12 @@ export function moduleNameCode(client: string): string {
 /** The maximum characters of a message. */
 const MAX_MESSAGE_LENGTH = 1000;
 
-/** The error for a magic that can't run as it is written. Its message is the cell's output. */
+/** The error of a magic that can't run as it is written. Its message is the cell's output. */
 export class UsageError extends Error {
   /** The name of such errors in IPython. */
   override name = "UsageError";
 
-  /** @param message What is wrong and what to do. A long message is cut, because it may quote a large cell. */
+  /** @param message The problem and what to do. A long message is cut, because it may quote a large cell. */
   constructor(message: string) {
     super(message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message);
   }

@@ -3,31 +3,31 @@ import type { Envelope, Signer } from "./message.ts";
 import type { ZmtpConnection } from "./zmtp_connection.ts";
 import { readSubscription } from "./zmtp.ts";
 
-/** Some requests get no reply, such as `comm_msg`, so the oldest are dropped above this number. */
+/** The maximum number of pending requests. The oldest are dropped, because some get no reply, such as `comm_msg`. */
 const MAX_PENDING = 10_000;
 
-/** The requests without a reply yet, to send each reply to the frontend that asked. */
+/** The requests that wait for a reply, so that each reply goes to the frontend that asked. */
 export class PendingRequests {
-  readonly #asked = new Map<string, FrontendRequest>();
+  readonly #requests = new Map<string, FrontendRequest>();
 
   /** Adds a request that is forwarded to the child. */
   add(request: FrontendRequest): void {
     const id = request.envelope.header.msg_id;
     if (id === undefined) return;
-    this.#asked.set(id, request);
-    if (this.#asked.size > MAX_PENDING) this.#asked.delete(this.#asked.keys().next().value!);
+    this.#requests.set(id, request);
+    if (this.#requests.size > MAX_PENDING) this.#requests.delete(this.#requests.keys().next().value!);
   }
 
   /** Removes and returns the request that a reply answers. */
   take(reply: Envelope): FrontendRequest | undefined {
     const id = reply.parent.msg_id ?? "";
-    const request = this.#asked.get(id);
-    this.#asked.delete(id);
+    const request = this.#requests.get(id);
+    this.#requests.delete(id);
     return request;
   }
 }
 
-/** How long to wait for a new frontend's stdin connection. */
+/** The time to wait for a new frontend's stdin connection. */
 const STDIN_CONNECT_MS = 100;
 /** The maximum bytes of an answer to a prompt. */
 const MAX_ANSWER_BYTES = 1 << 24;
@@ -79,9 +79,9 @@ export class Prompts {
   }
 }
 
-/** When more bytes wait for a subscriber, the child's output is not read. */
+/** When more bytes than these wait for a subscriber, the child's output is not read. */
 const MAX_QUEUED_BYTES = 64 << 20;
-/** A subscriber that accepts nothing for this long is disconnected. */
+/** A subscriber that accepts nothing for this time is disconnected. */
 const STALLED_MS = 5000;
 
 const TOPIC = new TextEncoder().encode("<IDS|MSG>");

@@ -2,7 +2,7 @@
 const MAX_CELLS = 1000;
 /** The maximum characters of all cells together. */
 const MAX_CHARACTERS = 16 << 20;
-/** The only session of this kernel. Requests may also call it 0, the current one. */
+/** The number of this kernel's only session. In requests, 0 means the current session and thus the same one. */
 const SESSION = 1;
 
 interface Entry {
@@ -14,14 +14,14 @@ interface Entry {
 /** The cells that ran, as the person wrote them. */
 export class CellHistory {
   readonly #entries: Entry[] = [];
-  #text = 0;
+  #characters = 0;
 
   /** Adds a cell. */
   add(line: number, source: string): void {
     this.#entries.push({ line, source });
-    this.#text += source.length;
-    while (this.#entries.length > MAX_CELLS || this.#text > MAX_CHARACTERS) {
-      this.#text -= this.#entries.shift()!.source.length;
+    this.#characters += source.length;
+    while (this.#entries.length > MAX_CELLS || this.#characters > MAX_CHARACTERS) {
+      this.#characters -= this.#entries.shift()!.source.length;
     }
   }
 
@@ -46,7 +46,7 @@ export class CellHistory {
     return typeof n === "number" ? chosen.slice(Math.max(0, chosen.length - n)) : chosen;
   }
 
-  /** The cells from line `start` up to, without, line `stop`; negative numbers count from the end. */
+  /** The cells from line `start` to the one before line `stop`. Negative numbers count from the end. */
   #range({ start, stop }: Record<string, unknown>): Entry[] {
     const end = (this.#entries.at(-1)?.line ?? 0) + 1;
     const line = (value: unknown, otherwise: number) => {

@@ -14,19 +14,19 @@ import {
   userKernels,
 } from "./kernelspec.ts";
 
-/** Where kernels are installed. */
+/** The location of kernels. */
 export interface KernelLocation {
   /** The folder of an environment, such as a `venv`. @default {the user's Jupyter folder} */
   prefix?: string | undefined;
 }
 
-/** Which kernel to work on. */
+/** The name and location of a kernel. */
 export interface KernelName extends KernelLocation {
   /** The kernel's name in Jupyter and the name of its folder. @default {"lakebase"} */
   name?: string | undefined;
 }
 
-/** How to install the kernel. */
+/** Options of {@linkcode install}. */
 export interface KernelInstallOptions extends KernelName {
   /** The name that Jupyter displays. @default {"Deno + SQL"} */
   displayName?: string | undefined;
@@ -52,7 +52,7 @@ const ICONS = ["logo-32x32.png", "logo-64x64.png", "logo-svg.svg"];
  * Installs the kernel. A kernel of the same name that this module installed is replaced.
  *
  * @param options The name and the location.
- * @returns What was installed, and where.
+ * @returns The installed kernel.
  * @throws {TypeError} When Jupyter does not accept the name.
  * @throws {Error} When Deno is too old, or a kernel that this module did not install has the name.
  *
@@ -99,7 +99,7 @@ export async function install(options: KernelInstallOptions = {}): Promise<Insta
  * Uninstalls a kernel that this module installed.
  *
  * @param options The name and the location.
- * @returns What was uninstalled.
+ * @returns The kernel that was uninstalled.
  * @throws {Error} When there is no kernel of that name, or this module did not install it.
  */
 export async function uninstall(options: KernelName = {}): Promise<InstalledKernel> {
@@ -130,7 +130,7 @@ export async function list(place: KernelLocation = {}): Promise<InstalledKernel[
   return found.filter((kernel) => kernel !== undefined);
 }
 
-/** Where Jupyter looks for kernels now: in the user's folder and in the active environment. */
+/** The locations in which Jupyter looks for kernels now: the user's folder and the active environment. */
 export function activeLocations(): KernelLocation[] {
   const prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].map((name) => Deno.env.get(name)).filter(Boolean);
   return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
@@ -154,7 +154,7 @@ async function installedIn(folder: string): Promise<InstalledKernel | undefined>
     const name = folder.slice(folder.lastIndexOf("/") + 1);
     return spec && { name, displayName: spec.display_name, folder, extension: extensionBeside(folder) };
   } catch {
-    return undefined;
+    return undefined; // a folder that Jupyter can't start a kernel from
   }
 }
 

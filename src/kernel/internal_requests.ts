@@ -1,6 +1,6 @@
 import type { Envelope, Header, Signer } from "./message.ts";
 
-/** The answer of code in the child; `undefined` when the code failed. */
+/** The answer to an internal request; `undefined` when its code failed. */
 export type InternalAnswer = Record<string, unknown> | undefined;
 
 /** Requests that this kernel sends to the child itself, invisible to frontends. */
@@ -20,7 +20,7 @@ export class InternalRequests {
   /**
    * Runs code after all earlier requests.
    *
-   * @param code Makes the code. The code must answer with the number that it gets.
+   * @param code Makes the code for a number. The code must answer with this number.
    */
   execute(code: (n: number) => string): Promise<InternalAnswer> {
     const n = ++this.#last;
@@ -57,7 +57,7 @@ export class InternalRequests {
     this.#settle(content["n"], content);
   }
 
-  /** Handles the child's reply. A reply to code matters only when the code failed. */
+  /** Handles the child's reply. A reply to code has no answer: it matters only when the code failed. */
   onReply(envelope: Envelope, content: Record<string, unknown>): void {
     const n = Number(envelope.parent.msg_id?.slice(this.#prefix.length));
     if (envelope.header.msg_type === "kernel_info_reply") this.#settle(n, content);

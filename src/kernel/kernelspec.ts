@@ -1,4 +1,4 @@
-/** The properties of a machine that decide where Jupyter's folders are. */
+/** The properties of a machine that determine the paths of Jupyter's folders. */
 export interface Machine {
   os: typeof Deno.build.os;
   /** Reads an environment variable. */
@@ -27,15 +27,15 @@ export function userKernels({ os, env }: Machine): string {
 }
 
 function userData(os: Machine["os"], env: Machine["env"]): string {
-  const own = env("JUPYTER_DATA_DIR");
-  if (own) return own;
-  const platform = /^(1|true|yes|on)$/i.test(env("JUPYTER_PLATFORM_DIRS") ?? "");
+  const dataFolder = env("JUPYTER_DATA_DIR");
+  if (dataFolder) return dataFolder;
+  const platformFolders = /^(1|true|yes|on)$/i.test(env("JUPYTER_PLATFORM_DIRS") ?? "");
   if (os === "windows") {
     const roaming = env("APPDATA");
-    if (platform && env("LOCALAPPDATA")) return `${env("LOCALAPPDATA")}/jupyter`;
+    if (platformFolders && env("LOCALAPPDATA")) return `${env("LOCALAPPDATA")}/jupyter`;
     return roaming ? `${roaming}/jupyter` : `${home("USERPROFILE", env)}/.jupyter/data`;
   }
-  if (os === "darwin") return `${home("HOME", env)}/Library/${platform ? "Application Support/" : ""}Jupyter`;
+  if (os === "darwin") return `${home("HOME", env)}/Library/${platformFolders ? "Application Support/" : ""}Jupyter`;
   return `${env("XDG_DATA_HOME") || `${home("HOME", env)}/.local/share`}/jupyter`;
 }
 
@@ -66,7 +66,7 @@ export function checkedName(name: string): string {
 /**
  * Checks that a Deno version is recent enough.
  *
- * @throws {Error} When it is too old.
+ * @throws {Error} When the version is too old.
  */
 export function checkDeno(version: string): void {
   const parts = version.split(/[.+-]/).map(Number);

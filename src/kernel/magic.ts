@@ -15,7 +15,7 @@ export type CellRewrite =
   /** An error to throw; nothing of the cell runs. */
   | { kind: "error"; name: string; message: string };
 
-/** How to rewrite a cell. */
+/** Options of {@linkcode rewriteCell}. */
 export interface RewriteOptions {
   /** The URL of the client (`mod.ts`), for a notebook whose import map has no `lakebase`. */
   module: string;
@@ -51,7 +51,7 @@ function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
   let at = 0;
   for (const magic of magics) {
     const start = magic.magic === "%%sql" ? 0 : magic.start;
-    code.push(source.slice(at, start), magicCode(source, { ...magic, start }, module), magic.ends ? ";" : "");
+    code.push(source.slice(at, start), magicCode(source, { ...magic, start }, module), magic.endsStatement ? ";" : "");
     at = magic.end;
   }
   return { kind: "code", code: code.join("") + source.slice(at) };
@@ -66,7 +66,7 @@ export function cellMagics(source: string): LineMagic[] {
   const start = skipLeading(source);
   const end = cellMagicEnd(source, start);
   if (end === undefined) return lineMagics(source);
-  return [{ ...readMagic(source, "%%sql", { start, end, use: "draw" }), ends: false }];
+  return [{ ...readMagic(source, "%%sql", { start, end, use: "draw" }), endsStatement: false }];
 }
 
 /** The position after `%%sql` in a cell that begins with it; `undefined` for other cells. */
@@ -118,7 +118,7 @@ const SHELL_COMMAND = new RegExp(
 /** Operators and keywords that may follow a value. */
 const GOES_ON = /^(?:in|instanceof|as|satisfies)\b/;
 
-/** The error for a shell command such as `!ls`, which is a negation in TypeScript; it says what to write instead. */
+/** The error of a shell command such as `!ls`, which is a negation in TypeScript. It says what to write instead. */
 function shellCommandError(source: string): string | undefined {
   if (!source.slice(0, 100).includes("!")) return undefined;
   const [, , known, words, other, more] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
@@ -133,7 +133,7 @@ function shellCommandError(source: string): string | undefined {
     `const { stdout } = await new Deno.Command("${program}"${args}).output(); console.log(new TextDecoder().decode(stdout))`;
 }
 
-/** Whether the last comment may be unclosed. */
+/** Whether the last comment may be unclosed. It is a quick check before the cell is read. */
 function mayBeUnclosed(source: string): boolean {
   const last = source.lastIndexOf("/*");
   return last !== -1 && !source.includes("*/", last + 2);

@@ -8,8 +8,8 @@ import { readSql, type SqlTemplate } from "./sql_template.ts";
  * Reads a magic: its header, and its SQL or command.
  *
  * @param source The cell.
- * @param magic Which magic it is.
- * @param place Where its name begins and ends, and how the result is used.
+ * @param magic The name of the magic.
+ * @param place The start and end of the name, and the use of the result.
  * @throws {UsageError} For a magic that can't run as it is written.
  */
 export function readMagic(
@@ -17,28 +17,24 @@ export function readMagic(
   magic: Magic["magic"],
   { start, end, use }: { start: number; end: number; use: Use },
 ): Magic {
-  const line = magic === "%sql";
-  const { header, end: behind } = readHeader(source, end);
+  const isLine = magic === "%sql";
+  const { header, end: headerEnd } = readHeader(source, end);
   checkUse(header, use);
-  checkTogether(header);
-  const first = line ? behind : behind + source.slice(behind).search(/\S|$/);
+  checkExclusiveFlags(header);
+  const first = isLine ? headerEnd : headerEnd + source.slice(headerEnd).search(/\S|$/);
   if (source[first] === "\\") {
-    const stop = line ? source.indexOf("\n", first) : -1;
-    const written = source.slice(first, stop === -1 ? undefined : stop);
-    return { magic, header, run: command(written, header), start, end: first + written.length, use };
+    const lineEnd = isLine ? source.indexOf("\n", first) : -1;
+    const written = source.slice(first, lineEnd === -1 ? undefined : lineEnd);
+    return { magic, header, run: readSqlCommand(written, header), start, end: first + written.length, use };
   }
-  const { statements, count, end: stop } = readSql(source, line ? behind : bodyStart(source, behind), line);
+  const bodyStart = isLine || source[headerEnd] !== "\n" ? headerEnd : headerEnd + 1; // the line end is not part of the SQL
+  const { statements, count, end: sqlEnd } = readSql(source, bodyStart, isLine);
   if (statements.length === 0) throw new UsageError(`Cannot run the magic: ${magic} has no SQL. ${magic}? prints help`);
   for (const flag of ["save", "with"] as const) {
-    if (header[flag] !== undefined) checkSaved(flag, statements[0]!.strings.join(" "), count);
+    if (header[flag] !== undefined) checkSavedQuery(flag, statements[0]!.strings.join(" "), count);
   }
   if (header.explain) checkExplained(statements[0]!.strings.join(" "), count);
-  return { magic, header, run: statements, start, end: stop, use };
-}
-
-/** Skips the line end after a magic, which is not part of the SQL. */
-function bodyStart(source: string, behind: number): number {
-  return source[behind] === "\n" ? behind + 1 : behind;
+  return { magic, header, run: statements, start, end: sqlEnd, use };
 }
 
 function checkUse(header: MagicHeader, use: Use): void {
@@ -56,27 +52,27 @@ function checkUse(header: MagicHeader, use: Use): void {
   }
 }
 
-/** Refuses flags that exclude each other. */
-function checkTogether(header: MagicHeader): void {
-  const into = header.csv === undefined ? header.parquet === undefined ? undefined : "parquet" : "csv";
-  if (into === undefined) return;
+/** Refuses flags that can't be used together. */
+function checkExclusiveFlags(header: MagicHeader): void {
+  const format = header.csv === undefined ? header.parquet === undefined ? undefined : "parquet" : "csv";
+  if (format === undefined) return;
   const other = (["parquet", "plot", "explain", "limit"] as const).find((flag) =>
-    flag !== into && header[flag] !== undefined
+    flag !== format && header[flag] !== undefined
   );
   if (other === undefined) return;
   throw new UsageError(
-    `Cannot run the magic: --${into} and --${other} can't be used together; --${into} writes all rows`,
+    `Cannot run the magic: --${format} and --${other} can't be used together; --${format} writes all rows`,
   );
 }
 
 const QUERIES: ReadonlySet<string> = new Set(["select", "values", "table", "with"]);
 /** Statements that may begin with common table expressions. */
-const TAKE_WITH: ReadonlySet<string> = new Set([...QUERIES, "insert", "update", "delete", "merge"]);
+const ALLOW_WITH: ReadonlySet<string> = new Set([...QUERIES, "insert", "update", "delete", "merge"]);
 
-function checkSaved(flag: "save" | "with", text: string, count: number): void {
+function checkSavedQuery(flag: "save" | "with", text: string, count: number): void {
   if (count > 1) throw new UsageError(`Cannot run the magic: --${flag} takes one statement, but the cell has ${count}`);
   const word = firstWord(text);
-  if ((flag === "save" ? QUERIES : TAKE_WITH).has(word)) return;
+  if ((flag === "save" ? QUERIES : ALLOW_WITH).has(word)) return;
   const wanted = flag === "save"
     ? "a query, such as SELECT"
     : "a statement that can have WITH, such as SELECT or UPDATE";
@@ -91,8 +87,8 @@ const EXPLAINED: ReadonlySet<string> = new Set(
 );
 const CREATED = /\bcreate\s+(?:\w+\s+){0,3}?(?:table|materialized)\b/i;
 
-/** Whether a CREATE statement fills the new relation by a query. */
-function isFilled(text: string): boolean {
+/** Whether a CREATE statement fills the new relation with a query's rows. */
+function isCreatedFromQuery(text: string): boolean {
   const created = CREATED.exec(text);
   return created !== null && /\bas\b/i.test(text.slice(created.index));
 }
@@ -100,7 +96,7 @@ function isFilled(text: string): boolean {
 function checkExplained(text: string, count: number): void {
   if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, but the cell has ${count}`);
   const word = firstWord(text);
-  if (EXPLAINED.has(word) && (word !== "create" || isFilled(text))) return;
+  if (EXPLAINED.has(word) && (word !== "create" || isCreatedFromQuery(text))) return;
   const found = word === "" ? "this one" : word.toUpperCase();
   throw new UsageError(
     word === "explain"
@@ -109,7 +105,7 @@ function checkExplained(text: string, count: number): void {
   );
 }
 
-function command(written: string, header: MagicHeader): { command: string; argument: string } {
+function readSqlCommand(written: string, header: MagicHeader): { command: string; argument: string } {
   const [, name = "", plus = "", argument = "", rest = ""] =
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
   if (!Object.hasOwn(SQL_COMMANDS, name)) {
@@ -146,16 +142,16 @@ export interface Magic {
   header: MagicHeader;
   /** The SQL, or a command such as `\d` with its argument. */
   run: SqlTemplate[] | { command: string; argument: string };
-  /** Where the magic begins and ends in the cell. */
+  /** The position of the magic in the cell. */
   start: number;
   end: number;
   use: Use;
 }
 
-const HOOK = 'globalThis[Symbol.for("lakebase.cell")]';
+const RUN_MAGIC = 'globalThis[Symbol.for("lakebase.cell")]';
 
 /** The variable that holds the line of the value that is being computed, in a `%%sql` cell. */
-const LINE = "lakebase_line";
+const LINE_VARIABLE = "lakebase_line";
 
 /**
  * The expression that runs a magic: it calls the function that the client stores under a global symbol. The SQL is passed
@@ -167,11 +163,11 @@ const LINE = "lakebase_line";
  */
 export function magicCode(source: string, magic: Magic, module: string): string {
   const templates = Array.isArray(magic.run) ? magic.run : [];
-  // Within code, a value may contain `yield`, which would not work in a wrapping function.
+  // Within code, a value may contain `yield`, which does not work in a wrapping function.
   const located = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
-  const client = `${HOOK} ?? await import("lakebase").then(() => ${HOOK}, () => undefined) ?? ` +
-    `await import(${JSON.stringify(module)}).then(() => ${HOOK})`;
-  const code = [`await (${client})({ ${options(magic)} }`];
+  const client = `${RUN_MAGIC} ?? await import("lakebase").then(() => ${RUN_MAGIC}, () => undefined) ?? ` +
+    `await import(${JSON.stringify(module)}).then(() => ${RUN_MAGIC})`;
+  const code = [`await (${client})({ ${optionsCode(magic)} }`];
   let [line, at] = [1, 0];
   for (const { strings, expressions } of templates) {
     code.push(`, [${JSON.stringify(strings)}, [`);
@@ -180,23 +176,23 @@ export function magicCode(source: string, magic: Magic, module: string): string 
       at = start;
       const expression = source.slice(start, end);
       const closing = expression.includes("//") ? "\n)" : ")"; // so that a comment does not hide the bracket
-      code.push(located ? `(${LINE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `);
+      code.push(located ? `(${LINE_VARIABLE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `);
     }
     code.push("]]");
   }
-  code.push(located ? `, ...(${LINE} = 0, []))` : ")");
+  code.push(located ? `, ...(${LINE_VARIABLE} = 0, []))` : ")");
   return located ? locatedCode(code.join("")) : code.join("");
 }
 
-/** Replaces the lines of the generated code in an error's trace by the line of the value in the cell. */
+/** Code that replaces the lines of the generated code in an error's trace by the line of the value in the cell. */
 function locatedCode(code: string): string {
-  return `await (async () => { let ${LINE} = 0; try { return ${code}; } catch (error) { ` +
-    `if (${LINE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
+  return `await (async () => { let ${LINE_VARIABLE} = 0; try { return ${code}; } catch (error) { ` +
+    `if (${LINE_VARIABLE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
     `error.stack.replace(/\\n +at (async )?<anonymous>[:\\d]+(?=\\n|$)/g, "") + ` +
-    `"\\n    in \${...} on line " + ${LINE}); throw error; } })()`;
+    `"\\n    in \${...} on line " + ${LINE_VARIABLE}); throw error; } })()`;
 }
 
-function options({ magic, header, run, use }: Magic): string {
+function optionsCode({ magic, header, run, use }: Magic): string {
   const { connection, store, ...flags } = header;
   const plain = { magic, use, ...flags, ...(Array.isArray(run) ? {} : run), connection, store };
   return [
@@ -204,7 +200,7 @@ function options({ magic, header, run, use }: Magic): string {
       value === undefined ? [] : [`${JSON.stringify(name)}: ${JSON.stringify(value)}`]
     ),
     ...(connection === undefined ? [] : [`find: () => ${connection}`]),
-    // An assignment that fails, such as to a constant, fails before the SQL runs.
+    // An assignment that is not possible, such as to a constant, fails before the SQL runs.
     ...(store === undefined ? [] : [`check: () => ${store} = ${store}`, `keep: (${store}_) => ${store} = ${store}_`]),
   ].join(", ");
 }

@@ -2,7 +2,7 @@ import { closest } from "../core/closest.ts";
 import { UsageError } from "./failure.ts";
 import { STATEMENTS } from "./sql_words.ts";
 
-/** The header of a magic: what is between its name and its SQL. */
+/** The header of a magic: the words between its name and its SQL. */
 export interface MagicHeader {
   /** The variable that holds the connection. */
   connection?: string;
@@ -22,7 +22,7 @@ export interface MagicHeader {
   parquet?: string;
   /** Save the statement under a name. */
   save?: string;
-  /** The saved statements that are tables of this one. */
+  /** The saved statements that this one uses as tables. */
   with?: string[];
 }
 
@@ -85,40 +85,40 @@ const CONNECTION = /[\p{L}_$][\p{L}\p{N}_$]{0,500}(?:\.[\p{L}_$][\p{L}\p{N}_$]{0
  *
  * @param text The cell.
  * @param start The position after the magic's name.
- * @returns The header, and where the SQL begins.
+ * @returns The header, and the position at which the SQL begins.
  * @throws {UsageError} For an invalid header.
  */
 export function readHeader(text: string, start: number): { header: MagicHeader; end: number } {
   const header: MagicHeader = {};
   for (let at = start;;) {
     at = match(SPACE, text, at)!.end;
-    const next = flag(header, text, at) ?? store(header, text, at) ?? connection(header, text, at);
+    const next = readFlag(header, text, at) ?? readStore(header, text, at) ?? readConnection(header, text, at);
     if (next === undefined) {
-      checkBeginning(header, text, at);
+      checkSqlStart(header, text, at);
       return { header, end: at };
     }
     at = next;
   }
 }
 
-function flag(header: MagicHeader, text: string, at: number): number | undefined {
+function readFlag(header: MagicHeader, text: string, at: number): number | undefined {
   const found = match(FLAG, text, at);
   if (found === undefined) return undefined;
   const [, name = "", attached] = found.groups;
-  const known = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
-  if (known === undefined) throw unknownFlag(name);
-  if (known.value === undefined) {
+  const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
+  if (flag === undefined) throw unknownFlag(name);
+  if (flag.value === undefined) {
     if (attached !== undefined) throw new UsageError(`Cannot run the magic: --${name} takes no value`);
-    known.set(header, "", []);
+    flag.set(header, "", []);
     return found.end;
   }
-  if (known.words !== undefined) {
-    const { words, end } = readWords(text, found.end, attached === undefined ? [] : [unquoted(attached)], known.words);
-    known.set(header, "", words);
+  if (flag.words !== undefined) {
+    const { words, end } = readWords(text, found.end, attached === undefined ? [] : [unquoted(attached)], flag.words);
+    flag.set(header, "", words);
     return end;
   }
   const value = attached === undefined ? match(VALUE, text, found.end) : { groups: ["", attached], end: found.end };
-  known.set(header, unquoted(value?.groups[1] ?? ""), []);
+  flag.set(header, unquoted(value?.groups[1] ?? ""), []);
   return value?.end ?? found.end;
 }
 
@@ -126,11 +126,11 @@ function unquoted(text: string): string {
   return text.replace(/^(["'])(.*)\1$/, "$2");
 }
 
-/** Reads words up to a statement, another flag or a name for the result; a word may have spaces within brackets. */
-function readWords(text: string, start: number, before: string[], most: number): { words: string[]; end: number } {
+/** Reads words up to a statement, another flag or a name for the result. A word may have spaces within brackets. */
+function readWords(text: string, start: number, before: string[], maxWords: number): { words: string[]; end: number } {
   const words = [...before];
   for (let end = start;;) {
-    const found = words.length < most ? match(WORD, text, end) : undefined;
+    const found = words.length < maxWords ? match(WORD, text, end) : undefined;
     if (found === undefined || STATEMENTS.has(found.groups[1]!.toLowerCase())) return { words, end };
     words.push(unquoted(found.groups[1]!));
     end = found.end;
@@ -164,22 +164,22 @@ function fileName(flag: string, value: string): string {
   throw new UsageError(`Cannot run the magic: --${flag} has no file; write --${flag} trips.${flag} before the SQL`);
 }
 
-/** The name of a saved query; SQL reads it without quotes, so its case does not matter. */
+/** The name of a saved query. SQL reads it without quotes, so its case does not matter. */
 function savedName(flag: string, value: string): string {
   const isStatement = STATEMENTS.has(value.toLowerCase());
   if (/^[a-z_][a-z0-9_]{0,62}$/i.test(value) && !isStatement) return value.toLowerCase();
   const found = value === "" || isStatement ? "has no name" : `is ${JSON.stringify(value)}`;
-  throw new UsageError(`Cannot run the magic: --${flag} ${found}; it must be a name such as --${flag} dear_trips`);
+  throw new UsageError(`Cannot run the magic: --${flag} ${found}; it must be a name such as --${flag} long_trips`);
 }
 
-function store(header: MagicHeader, text: string, at: number): number | undefined {
+function readStore(header: MagicHeader, text: string, at: number): number | undefined {
   const found = match(STORE, text, at);
   if (found === undefined) return undefined;
   const name = found.groups[1]!;
   if (header.store !== undefined) {
     throw new UsageError(`Cannot run the magic: the result has two names, ${header.store} and ${name}; use one`);
   }
-  header.store = variable(name);
+  header.store = variableName(name);
   return found.end;
 }
 
@@ -190,14 +190,14 @@ const RESERVED: ReadonlySet<string> = new Set(
     .split(" "),
 );
 
-function variable(name: string): string {
+function variableName(name: string): string {
   if (/^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(name) && !RESERVED.has(name)) return name;
   throw new UsageError(
     `Cannot run the magic: a result can't be stored as ${name}; use a variable's name, such as rows <<`,
   );
 }
 
-function connection(header: MagicHeader, text: string, at: number): number | undefined {
+function readConnection(header: MagicHeader, text: string, at: number): number | undefined {
   const found = match(CONNECTION, text, at);
   if (found === undefined) return undefined;
   const name = text.slice(at, found.end);
@@ -211,11 +211,11 @@ function connection(header: MagicHeader, text: string, at: number): number | und
 }
 
 /** The beginning of a COPY statement after its first word. */
-const COPIES = /^\s*(?:"[^"]*"|[^\s("]+)\s*(?:\([^)]*\)\s*)?(?:from|to)\s+(?:'|\$|stdin\b|stdout\b|program\b)/i;
+const REST_OF_COPY = /^\s*(?:"[^"]*"|[^\s("]+)\s*(?:\([^)]*\)\s*)?(?:from|to)\s+(?:'|\$|stdin\b|stdout\b|program\b)/i;
 
 /**
- * Whether `copy` is the name of a connection: a variable with a copy of the database is often called so. A COPY statement
- * goes on with a table, and no statement or flag follows it at once.
+ * Whether `copy` is the name of a connection, since a variable with a copy of the database often has this name. In a COPY
+ * statement a table follows the word, and not a statement or a flag.
  */
 function namesCopy(name: string, text: string, end: number): boolean {
   if (name !== "copy") return false;
@@ -223,7 +223,7 @@ function namesCopy(name: string, text: string, end: number): boolean {
   if (match(FLAG, text, after) !== undefined || match(STORE, text, after) !== undefined) return true;
   const rest = text.slice(end, end + 2000);
   const next = /^\s*([A-Za-z]+|\\)/.exec(rest)?.[1];
-  return next !== undefined && (next === "\\" || STATEMENTS.has(next.toLowerCase())) && !COPIES.test(rest);
+  return next !== undefined && (next === "\\" || STATEMENTS.has(next.toLowerCase())) && !REST_OF_COPY.test(rest);
 }
 
 function noConnection(word: string): UsageError {
@@ -232,16 +232,16 @@ function noConnection(word: string): UsageError {
 }
 
 /** Any word that begins no statement counts as a connection, so the rest of the line is checked for likely mistakes. */
-function checkBeginning({ connection }: MagicHeader, text: string, at: number): void {
+function checkSqlStart({ connection }: MagicHeader, text: string, at: number): void {
   const end = text.indexOf("\n", at);
   const line = text.slice(at, end === -1 ? undefined : end);
   if (connection !== undefined && /^[\w'"*=.,]/.test(line) && !/^[A-Za-z]+\b/.test(line)) {
     throw noStatement(connection, line);
   }
-  const late = /^[^'"$]*\s--([a-z][\w-]*)/.exec(line)?.[1];
-  if (late === undefined || !Object.hasOwn(FLAGS, late)) return;
+  const flag = /^[^'"$]*\s--([a-z][\w-]*)/.exec(line)?.[1];
+  if (flag === undefined || !Object.hasOwn(FLAGS, flag)) return;
   throw new UsageError(
-    `Cannot run the magic: --${late} comes after the SQL begins, where it is a comment; put it before the SQL`,
+    `Cannot run the magic: --${flag} comes after the SQL begins, where it is a comment; put it before the SQL`,
   );
 }
 

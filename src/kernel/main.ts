@@ -9,7 +9,7 @@ import { type ChannelName, CHANNELS, type ConnectionInfo, readConnectionFile } f
 import { failure } from "./failure.ts";
 import type { KernelProxy } from "./proxy.ts";
 
-/** How to start a kernel. */
+/** Options of {@linkcode runKernel}. */
 export interface KernelOptions {
   /** The path of the connection file that Jupyter wrote. */
   connectionFile: string;
@@ -23,7 +23,7 @@ export interface KernelOptions {
 const EXIT = { ok: 0, failure: 1, usage: 2, hangup: 129, terminated: 143 } as const;
 /** Time for frontends to read the last message before the connection closes. */
 const LAST_MESSAGE_MS = 250;
-/** How often to check that the parent process still runs. */
+/** The time between two checks that the parent process still runs. */
 const PARENT_CHECK_MS = 1000;
 /** The client's main module. */
 const CLIENT = new URL("../../mod.ts", import.meta.url).href;
@@ -31,7 +31,7 @@ const CLIENT = new URL("../../mod.ts", import.meta.url).href;
 /**
  * Runs a kernel until a frontend shuts it down, a signal ends it, or its Deno process dies.
  *
- * @param options The connection file and how to start.
+ * @param options The connection file and the Deno to start.
  * @returns The exit code: 0 after a shutdown, 1 when the Deno process died, 129 or 143 after a signal.
  * @throws {Error} When the kernel can't start; the message says why.
  */
@@ -43,6 +43,7 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   const signals = listenForSignals(stack);
   await using child = await startChild({ key: info.key, deno });
   const connecting = connect(child, info.key);
+  // `connecting` may settle after the race below, which reports its failure.
   connecting.then((proxy) => stack.disposed ? proxy.close() : stack.defer(() => proxy.close()), () => {});
   const timedOut = rejectAfter(timeout, stack);
   const proxy = await Promise.race([connecting, signals.end, timedOut]);
@@ -89,7 +90,7 @@ async function reportDeath(proxy: KernelProxy, { signal, code }: Deno.CommandSta
 }
 
 interface Signals {
-  /** Called on SIGINT, which means Stop. */
+  /** Is called on SIGINT, which means Stop. */
   onStop: () => void;
   /** Resolves with an exit code when a signal asks the kernel to end. */
   end: Promise<number>;
@@ -112,8 +113,8 @@ function listenForSignals(stack: DisposableStack): Signals {
 }
 
 /**
- * Ends the kernel when Jupyter is killed, since then nothing shuts the kernel down. Jupyter sets `JPY_PARENT_PID` for its
- * kernels. If Jupyter is process 1, an orphaned kernel has the same parent as before and can't be told apart.
+ * Ends the kernel when Jupyter is killed, since nothing else would. Jupyter sets `JPY_PARENT_PID` for its kernels. If Jupyter
+ * is process 1, an orphaned kernel has the same parent as before, so this check is not possible.
  */
 function watchParent(onGone: () => void, stack: DisposableStack): void {
   if (!(Number(Deno.env.get("JPY_PARENT_PID")) > 1)) return;
@@ -125,7 +126,7 @@ function watchParent(onGone: () => void, stack: DisposableStack): void {
   stack.defer(() => clearInterval(timer));
 }
 
-/** Rejects when the Deno kernel has not started after `seconds`. */
+/** Rejects if the Deno kernel has not started after `seconds`. */
 function rejectAfter(seconds: number, stack: DisposableStack): Promise<never> {
   return new Promise((_, reject) => {
     const error = new Error(`Cannot start the Deno kernel: it has not answered for ${seconds} s`);

@@ -7,7 +7,7 @@ import { encodeMessage, type Message } from "./zmtp.ts";
  * @module
  */
 
-/** The `header` of a message; a `parent_header` may be empty. */
+/** The `header` or `parent_header` of a message. A `parent_header` may be empty. */
 export interface Header {
   msg_id?: string;
   msg_type?: string;
@@ -85,7 +85,7 @@ function object(bytes: Uint8Array): Record<string, unknown> {
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }
 
-/** Signs and verifies the messages of one kernel. With an empty key nothing is signed, as Jupyter's protocol says. */
+/** Signs and verifies the messages of one kernel. With an empty key nothing is signed, as Jupyter's protocol has it. */
 export class Signer {
   readonly #key: string;
   /** The session ID in the headers of this process's own messages. */
@@ -136,7 +136,7 @@ export class Signer {
     return [encoder.encode(this.#key === "" ? "" : this.#sign(parts)), ...parts];
   }
 
-  /** Messages must be sent in order, so signing can't be asynchronous, as it is in Web Crypto. */
+  /** Signing is synchronous, unlike in Web Crypto, because messages must be sent in order. */
   #sign(parts: readonly Uint8Array[]): string {
     const hmac = createHmac("sha256", this.#key);
     for (const part of parts) hmac.update(part);
@@ -152,7 +152,7 @@ function isDelimiter(frame: Uint8Array): boolean {
   return frame.length === DELIMITER.length && DELIMITER.every((byte, index) => byte === frame[index]);
 }
 
-/** Converts a position in code points, as Jupyter counts, to UTF-16 units. */
+/** Converts a position in code points, which Jupyter counts, to UTF-16 units. */
 export function unitsOf(text: string, points: number): number {
   let units = 0;
   for (let count = 0; count < points && units < text.length; count++) {
@@ -161,7 +161,7 @@ export function unitsOf(text: string, points: number): number {
   return units;
 }
 
-/** Converts a position in UTF-16 units to code points, as Jupyter counts. */
+/** Converts a position in UTF-16 units to code points, which Jupyter counts. */
 export function pointsOf(text: string, units: number): number {
   let points = 0;
   for (let at = 0; at < units; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;

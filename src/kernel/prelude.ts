@@ -2,9 +2,9 @@ import { FLUSH_SIGNAL, STACK } from "./child.ts";
 import { STOPPED } from "./failure.ts";
 
 /**
- * Code of the prelude: shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code.
- * Without this, an uncaught error would silently end the waiting cell in Deno's kernel. When a listener of the person
- * prevents the default, nothing is shown. `stopErrors` are the errors that Stop throws; the cell itself reports those.
+ * Code of the prelude: shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code. In
+ * Deno's kernel alone, an uncaught error silently ends the waiting cell. When a listener of the person prevents the default,
+ * nothing is shown. `stopErrors` are the errors that Stop throws, which the cell itself reports.
  */
 export const UNCAUGHT = `
   for (const type of ["error", "unhandledrejection"]) {
@@ -30,15 +30,15 @@ const CLEAN_UP_MS = 300;
 /** The time for rejected code to reach its next wait. */
 const SETTLE_MS = 50;
 
-/** The global name of the waits in cells' code. Nobody uses such a name; a symbol won't do because `Symbol` may be a variable. */
+/** The global name of the waits in cells' code. A cell may declare a variable `Symbol`, so it is a name that no one uses. */
 const NAME = JSON.stringify(" waits");
 
 /**
  * The expression of the function that wraps a cell's awaited values.
  *
  * @param cell The number by which Stop identifies the cell.
- * @param portable Whether the code may run without the prelude, such as in a worker that gets the text of a function. An
- * `await` there stays plain. This check doubles the cost of a cell, so it is left out where it is not needed.
+ * @param portable Whether the code may run without the prelude, such as in a worker that gets the text of a function. There,
+ * an `await` stays plain. The check for the prelude doubles the cost of a cell, so it is left out when it is not needed.
  */
 export function waitCode(cell: number, portable: boolean): string {
   return waitCall("one", cell, portable);
@@ -56,8 +56,9 @@ function waitCall(name: string, cell: number, portable: boolean): string {
 }
 
 /**
- * Code of the prelude: the waits of the cells, and how Stop ends them. A wait is a promise whose `resolve` and `reject` are
- * passed to `then` of the awaited value; V8 follows such promises, so error traces keep the lines of the awaiting code.
+ * Code of the prelude: the waits of the cells, and the way in which Stop ends them. A wait is a promise whose `resolve` and
+ * `reject` are passed to `then` of the awaited value. V8 follows such promises, so error traces keep the lines of the awaiting
+ * code.
  *
  * Stop moves the running cell through these states:
  * - `running`: each wait settles with its value.
@@ -65,7 +66,7 @@ function waitCall(name: string, cell: number, portable: boolean): string {
  * - `dead`: after {@linkcode CLEAN_UP_MS} more, the remaining waits are rejected and new waits never settle. Nothing refers
  *   to them, so garbage collection of the cell's promise ends the cell.
  *
- * When the cell has ended, all three are reset, and the functions that it defined work again.
+ * When the cell has ended, all three variables are reset, and the functions that it defined work again.
  */
 export const WAITS = `
   const { setTimeout } = globalThis;
@@ -120,11 +121,11 @@ export const WAITS = `
       if (running !== cell) return;
       dead = cell;
       endWaits(cell);
-      // Cancel also what the cell has begun since, such as a query in a loop that catches errors.
+      // Cancels also what the cell has begun since, such as a query in a loop that catches errors.
       setTimeout(() => Deno.kill(Deno.pid, "SIGINT"), ${SETTLE_MS});
     }, ${CANCEL_MS + CLEAN_UP_MS});
   };
-  const over = () => {
+  const cellEnded = () => {
     running = stopping = dead = 0;
   };
   Object.defineProperty(globalThis, ${NAME}, { value: Object.freeze({ one, each }) });
@@ -140,16 +141,16 @@ export const BROADCAST = "lakebase_broadcast";
 /** The type of the message that answers SIGINT. */
 export const INTERRUPTED = "lakebase_interrupted";
 
-const HOOKS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
+const FUNCTIONS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 
 /**
  * The code that runs in the child before the first cell. A broadcast is sent in order with the outputs, so a broadcast after
- * the last output of a cell reports that all outputs have been sent. That broadcast is cheapest in the internal function
- * with which the Deno kernel displays the last value of a cell. Where Deno has no such function, a signal or an internal
- * cell asks for the broadcast.
+ * the last output of a cell reports that all outputs have been sent. It is cheapest in the internal function with which the
+ * Deno kernel displays the last value of a cell. If Deno has no such function, a signal or an internal cell asks for the
+ * broadcast.
  */
 export const PRELUDE = `(() => {
-  if (${HOOKS}) return;
+  if (${FUNCTIONS}) return;
   const { broadcast } = Deno.jupyter;
   Deno.jupyter.broadcast = (type, content, more) => broadcast(type, content, type !== "error" ? more : {
     ...more,
@@ -160,7 +161,7 @@ export const PRELUDE = `(() => {
   ${UNCAUGHT}
   ${WAITS}
   const done = (n, more) => {
-    over();
+    cellEnded();
     return broadcast(${JSON.stringify(DONE)}, { n, ...more });
   };
   const drawing = Deno[Deno.internal]?.jupyter;
@@ -201,7 +202,7 @@ export const PRELUDE = `(() => {
   };
   Deno.addSignalListener("SIGINT", () => {
     broadcast(${JSON.stringify(INTERRUPTED)}, {});
-    collect().catch(() => {});
+    collect().catch(() => {}); // Stop works without it: a cell whose promise is garbage then ends later
     stop();
   });
   if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH_SIGNAL}", () => done("flushed"));
@@ -209,24 +210,24 @@ export const PRELUDE = `(() => {
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
 })();`;
 
-/** Code that sends a message {@linkcode DONE} with this number, after all earlier outputs. */
+/** Code that sends a message of the type {@linkcode DONE} with this number, after all earlier outputs. */
 export function doneCode(n: number): string {
-  return `${HOOKS}.done(${n})`;
+  return `${FUNCTIONS}.done(${n})`;
 }
 
-/** Code that runs the prelude; the answer says whether the display of a value reports its end. */
+/** Code that runs the prelude. The answer says whether the display of a value reports its end. */
 export function preludeCode(n: number): string {
-  return `${PRELUDE}\n${HOOKS}.done(${n}, { drawn: ${HOOKS}.drawn })`;
+  return `${PRELUDE}\n${FUNCTIONS}.done(${n}, { drawn: ${FUNCTIONS}.drawn })`;
 }
 
-/** Code that imports modules one by one until one fails; the answer has its error. */
+/** Code that imports modules one by one until one fails. The answer has the error. */
 export function importsCode(n: number, specifiers: readonly string[]): string {
-  return `void ${HOOKS}.imports(${n}, ${JSON.stringify(specifiers)})`;
+  return `void ${FUNCTIONS}.imports(${n}, ${JSON.stringify(specifiers)})`;
 }
 
 /** Code that throws an error without a stack trace. */
 export function refuseCode(name: string, message: string): string {
-  return `${HOOKS}.refuse(${JSON.stringify(name)}, ${JSON.stringify(message)})`;
+  return `${FUNCTIONS}.refuse(${JSON.stringify(name)}, ${JSON.stringify(message)})`;
 }
 
 /** Code that prints a text. */

@@ -9,11 +9,11 @@ import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
 import { PendingRequests, Prompts, Publisher } from "./frontends.ts";
 import { interrupt } from "./interrupt.ts";
+import { IopubReader } from "./message_reader.ts";
 import { ZmtpConnection } from "./zmtp_connection.ts";
-import { IopubReader } from "./iopub_reader.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
-/** What a proxy needs. */
+/** Options of {@linkcode KernelProxy.connect}. */
 export interface ProxyOptions {
   child: Child;
   signer: Signer;
@@ -27,20 +27,20 @@ export interface ProxyOptions {
   warn: (text: string) => void;
 }
 
-/** The connections to the child. */
-type ChildConnections = Record<"shell" | "hidden" | "control" | "stdin" | "iopub", ZmtpConnection>;
+/** The connections to the child. `internal` is a second one to the shell channel. */
+type ChildConnections = Record<"shell" | "internal" | "control" | "stdin" | "iopub", ZmtpConnection>;
 
-/** How long to wait for the prelude's answer before it is sent again. */
+/** The time to wait for the prelude's answer before it is sent again. */
 const PRELUDE_RETRY_MS = 1000;
 const SHUTDOWN_MS = 3000;
-/** How much of that the notebook has to delete what it has made. */
-const END_MS = 2000;
-/** The client in the child leaves a function there while there is something to delete. */
-const AT_THE_END = 'await globalThis[Symbol.for("lakebase.end")]?.();';
+/** The part of this time in which the notebook deletes what it has created. */
+const CLEAN_UP_MS = 2000;
+/** Calls a function that the client in the child sets while there is something to delete. */
+const CLEAN_UP = 'await globalThis[Symbol.for("lakebase.end")]?.();';
 /** The age at which the catalog is refreshed when an editor asks for it. */
 const REFRESH_MS = 15_000;
 const FLUSH_MS = 3000;
-/** The prefix of the message types that code in the child sends to this kernel; frontends never get them. */
+/** The prefix of the message types that code in the child sends to this kernel. Frontends never get such messages. */
 const INTERNAL_PREFIX = "lakebase_";
 
 /** The maximum bytes of a request. It is read before its signature can be checked. */
@@ -73,13 +73,13 @@ export class KernelProxy {
   /** Whether a frontend has asked for a shutdown. */
   shuttingDown = false;
 
-  private constructor(options: ProxyOptions, wires: ChildConnections) {
+  private constructor(options: ProxyOptions, connections: ChildConnections) {
     const { signer, warn, rewrite } = options;
     this.#options = options;
-    this.#child = wires;
+    this.#child = connections;
     this.#publisher = new Publisher(warn);
-    this.#prompts = new Prompts(signer, (message) => wires.stdin.send(message));
-    this.#internal = new InternalRequests(signer, (message) => wires.hidden.send(message));
+    this.#prompts = new Prompts(signer, (message) => connections.stdin.send(message));
+    this.#internal = new InternalRequests(signer, (message) => connections.internal.send(message));
     this.#cells = new Cells({
       signer,
       internal: this.#internal,
@@ -96,7 +96,7 @@ export class KernelProxy {
     const open = async (channel: ChannelName, socket: "DEALER" | "SUB") =>
       await ZmtpConnection.open(await options.child.connect(channel), socket);
     // Internal requests have their own connection: TCP delays the second of two replies that follow each other on one.
-    const [iopub, shell, hidden, control, stdin] = await Promise.all([
+    const [iopub, shell, internal, control, stdin] = await Promise.all([
       open("iopub", "SUB"),
       open("shell", "DEALER"),
       open("shell", "DEALER"),
@@ -104,12 +104,12 @@ export class KernelProxy {
       open("stdin", "DEALER"),
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)])); // subscribes to everything
-    const proxy = new KernelProxy(options, { shell, hidden, control, stdin, iopub });
+    const proxy = new KernelProxy(options, { shell, internal, control, stdin, iopub });
     proxy.#listen();
     return proxy;
   }
 
-  /** Runs the prelude until its answer arrives; before the child has accepted the iopub connection, answers are lost. */
+  /** Runs the prelude until its answer arrives. Answers are lost before the child has accepted the iopub connection. */
   async prepare(): Promise<void> {
     this.#kernelInfo = this.#internal.kernelInfo();
     for (;;) {
@@ -155,9 +155,9 @@ export class KernelProxy {
   }
 
   #listen(): void {
-    const { shell, hidden, control, stdin } = this.#child;
+    const { shell, internal, control, stdin } = this.#child;
     this.#receive(shell, (envelope) => this.#onShell(envelope));
-    this.#receive(hidden, (envelope) => this.#internal.onReply(envelope, contentOf(envelope)));
+    this.#receive(internal, (envelope) => this.#internal.onReply(envelope, contentOf(envelope)));
     this.#receive(control, (envelope) => this.#pending.control.take(envelope)?.from.send(envelope.raw));
     this.#receive(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.asker));
     this.#receiveOutputs();
@@ -173,7 +173,7 @@ export class KernelProxy {
 
   async #receiveOutputs(): Promise<void> {
     const { signer, warn } = this.#options;
-    const unweaver = new IopubReader({
+    const reader = new IopubReader({
       isSigned: (message) => {
         const envelope = openMessage(message);
         return envelope !== undefined && signer.verifies(envelope);
@@ -181,7 +181,7 @@ export class KernelProxy {
       onError: (error) => warn(`some output of the Deno kernel was lost: ${error.message}`),
     });
     for await (const chunk of this.#child.iopub.chunks()) {
-      for (const message of unweaver.push(chunk)) this.#onOutput(message);
+      for (const message of reader.push(chunk)) this.#onOutput(message);
       this.#cells.outputPaused = true;
       await this.#publisher.waitForRoom();
       this.#cells.outputPaused = false;
@@ -229,27 +229,27 @@ export class KernelProxy {
     }
   }
 
-  /** Gives the notebook a moment to delete what it has made, such as branches, and passes the request on. */
+  /** Gives the notebook time to delete what it has created, such as branches, and forwards the request. */
   async #shutDown(request: FrontendRequest): Promise<void> {
     this.shuttingDown = true;
     setTimeout(() => this.#options.child.signal("SIGKILL"), SHUTDOWN_MS);
     if (this.#cells.started && this.#cells.running === undefined) {
-      const ended = this.#internal.execute((n) => `${AT_THE_END}\n${doneCode(n)}`);
+      const ended = this.#internal.execute((n) => `${CLEAN_UP}\n${doneCode(n)}`);
       let timer: ReturnType<typeof setTimeout> | undefined;
-      await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, END_MS))]);
+      await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, CLEAN_UP_MS))]);
       clearTimeout(timer);
     }
     this.#send("control", request, request.envelope.raw);
   }
 
-  /** Answers early, because it is a frontend's first request and needs no prelude. */
+  /** Answers before the child is ready, because this is a frontend's first request and needs no prelude. */
   async #replyKernelInfo(request: FrontendRequest): Promise<void> {
     const content = await this.#kernelInfo;
     if (content === undefined) this.#cells.push(request);
     else this.#reply(request, { type: "kernel_info_reply", content });
   }
 
-  /** Answers a request that does not need the child, also while a cell runs. Returns whether it did. */
+  /** Answers a request that does not need the child, also while a cell runs. Returns whether this is such a request. */
   #replyFromKernel(request: FrontendRequest): boolean {
     const { envelope: { header }, content } = request;
     const isHistory = header.msg_type === "history_request";
@@ -264,7 +264,7 @@ export class KernelProxy {
 
   #reply({ envelope: { header }, from }: FrontendRequest, answer: { type: string; content: unknown }): void {
     const { signer } = this.#options;
-    // While a cell runs, frontends would take a status for the cell's.
+    // While a cell runs, frontends would take a status for that of the cell.
     const cellRuns = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);
     if (!cellRuns) this.#publisher.publish(status("busy"));
@@ -296,7 +296,7 @@ export class KernelProxy {
     });
   }
 
-  /** Forwards heartbeats to the child, so that they show whether the child answers. */
+  /** Forwards heartbeats to the child, so that frontends see whether the child answers. */
   async #serveHeartbeat(conn: Deno.TcpConn): Promise<void> {
     const beat = await this.#options.child.connect("hb");
     await Promise.allSettled([conn.readable.pipeTo(beat.writable), beat.readable.pipeTo(conn.writable)]);

@@ -13,8 +13,8 @@ import { ScriptTokens } from "./script_text.ts";
 export function codeForChild(source: string, module: string): string {
   const code = rewrite(source, module);
   if (!nestsTooDeep(code)) return code;
-  const most = `the maximum is ${MAX_NESTING}, because Deno's parser takes minutes for more`;
-  return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${most}`);
+  const limit = `the maximum is ${MAX_NESTING}, because Deno's parser takes minutes for more`;
+  return refuseCode("RangeError", `Cannot run the cell: its brackets are nested too deep; ${limit}`);
 }
 
 function rewrite(source: string, module: string): string {
@@ -31,7 +31,7 @@ function rewrite(source: string, module: string): string {
   }
 }
 
-/** An internal error must not stop the queue of cells. */
+/** An internal error must not stop the queue of cells, so it becomes the error of the cell. */
 function tryRewrite(source: string, module: string): CellRewrite {
   try {
     return rewriteCell(source, { module });
@@ -40,29 +40,29 @@ function tryRewrite(source: string, module: string): CellRewrite {
   }
 }
 
-/** With deeper nesting Deno's parser takes seconds or minutes, and can't be stopped. */
+/** The maximum depth of brackets. For more, Deno's parser takes seconds or minutes, and can't be stopped. */
 export const MAX_NESTING = 5000;
 
 /**
- * Whether a cell's brackets are nested deeper than {@linkcode MAX_NESTING}. Takes linear time, and almost none when there
- * are few brackets.
+ * Whether a cell's brackets are nested deeper than {@linkcode MAX_NESTING}. It takes linear time, and almost none for few
+ * brackets.
  */
 export function nestsTooDeep(code: string): boolean {
-  if (code.length < 2 * MAX_NESTING || !hasMoreThanMax(code, /[([{]/g)) return false;
+  if (code.length < 2 * MAX_NESTING || !opensMoreThanMax(code, /[([{]/g)) return false;
   const tokens = new ScriptTokens(code);
   for (const _ of tokens) if (tokens.brackets.length > MAX_NESTING) return true;
   return false;
 }
 
-function hasMoreThanMax(code: string, opening: RegExp): boolean {
+function opensMoreThanMax(code: string, opening: RegExp): boolean {
   let count = 0;
   while (count <= MAX_NESTING && opening.test(code)) count++;
   return count > MAX_NESTING;
 }
 
 /**
- * The TypeScript of a cell at its original positions, with the SQL blanked out. A parser finds syntax errors in it; it is
- * not meant to run.
+ * The TypeScript of a cell at its original positions, with spaces in place of the SQL. A parser finds syntax errors in it. It
+ * is not meant to run.
  *
  * @param source The cell.
  * @throws {UsageError} For a cell that can't run.

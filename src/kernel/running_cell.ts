@@ -9,14 +9,14 @@ export class RunningCell {
   readonly source: string;
   /** The code after magics were rewritten. */
   readonly code: string;
-  /** The code that the child got: with waits that Stop can end. */
+  /** The code that the child got. Stop can end its waits. */
   sent: string;
   readonly silent: boolean;
   /** Whether the cell goes into the history. */
   readonly inHistory: boolean;
   /** Whether a failure aborts the waiting cells. */
   readonly stopOnError: boolean;
-  /** Whether Stop was pressed while it ran. */
+  /** Whether Stop was pressed while the cell ran. */
   interrupted = false;
   /** Whether a Stop is in progress. */
   stopping = false;
@@ -26,11 +26,12 @@ export class RunningCell {
   replyHandled = false;
   /** Whether the cell runs a second time, because the first code did not parse. */
   rerun = false;
-  /** Whether the child was asked to report that it has sent all outputs. */
-  flushRequested = false;
-  /** Whether the child has sent all outputs. */
-  outputsComplete = false;
-  /** The error of displaying the last value. For the child such a cell succeeds. */
+  /**
+   * The state of the child's outputs. `drawn`: the end of the display has reported that all were sent. `flushing`: the child
+   * was asked to report it, and `flushed`: it has done so.
+   */
+  outputs: "arriving" | "drawn" | "flushing" | "flushed" = "arriving";
+  /** The error of displaying the last value. The child counts such a cell as successful. */
   drawingError: Record<string, unknown> | undefined;
   /** Forwards the child's reply, which waits for the end of the display. */
   sendReply: (() => void) | undefined;
@@ -38,9 +39,9 @@ export class RunningCell {
   failure: CellFailure | undefined;
   /** The child's `busy` message, until it is published. */
   readonly busy: Uint8Array[] = [];
-  /** The child's errors, kept back because they may overtake earlier outputs. */
+  /** The child's errors, held back because they may overtake earlier outputs. */
   readonly errors: Uint8Array[] = [];
-  /** The child's `idle`, kept back for the same reason. */
+  /** The child's `idle`, held back for the same reason. */
   idle: Uint8Array | undefined;
 
   constructor(request: Envelope, content: Record<string, unknown>, { code, sent }: { code: string; sent: string }) {
@@ -53,8 +54,13 @@ export class RunningCell {
     this.stopOnError = content["stop_on_error"] !== false;
   }
 
+  /** Whether the child has sent all outputs. */
+  get outputsComplete(): boolean {
+    return this.outputs === "drawn" || this.outputs === "flushed";
+  }
+
   /** Whether all messages of the cell have arrived. */
-  get endsWithin(): boolean {
+  get isComplete(): boolean {
     return this.replyHandled && this.outputsComplete && this.idle !== undefined;
   }
 

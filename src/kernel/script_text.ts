@@ -33,22 +33,19 @@ const BEFORE_A_VALUE: ReadonlySet<string> = new Set(
   "await case delete do else in instanceof new of return throw typeof void yield".split(" "),
 );
 
-/** Words before a bracket pair after which a statement comes. */
+/** Words that begin the head of a statement, such as `if (...)`. */
 const HEADS = /(?:^|[^\p{L}\p{N}_$.])(?:if|while|with|for|for\s+await)$/u;
-/** How many characters to search for one of these. */
+/** The number of characters to search for one of these words. */
 const HEAD_LENGTH = 40;
 
 /**
- * Splits TypeScript into tokens, to tell code from strings and comments. Whether a `/` is a division is guessed from the
- * token before it. It accepts any text and takes linear time.
- *
- * @param text The text.
- * @param start Where to begin.
+ * Splits TypeScript into tokens, to tell code from strings and comments. The token before a `/` tells whether it is a
+ * division. Any text is accepted, in linear time.
  */
 export class ScriptTokens implements Iterable<ScriptToken> {
   /** The last token that is neither space nor comment. */
   last: ScriptToken | undefined;
-  /** The open brackets, innermost last; "`" for a template's `${`, and `if(` for the head of a statement. */
+  /** The open brackets, innermost last. "`" is a template's `${`, and `if(` is the head of a statement. */
   readonly brackets: string[] = [];
   /** Whether a value must come next, so that an operator is not possible. */
   wantsValue = true;
@@ -56,7 +53,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
   matched = true;
   readonly #text: string;
   #at: number;
-  /** No regular expression begins before this position; it avoids a search per slash of a long line. */
+  /** No regular expression begins before this position. It avoids a search for each slash of a long line. */
   #noRegexBefore = 0;
   #hasTemplates = true;
   /** Whether the last token came after a value. */
@@ -70,7 +67,7 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     this.#at = start;
   }
 
-  /** Continues at a position, as after a value. */
+  /** Continues at a position, as if a value were before it. */
   skipTo(end: number): void {
     this.last = { kind: "word", start: end, end, closed: true };
     this.wantsValue = false;
@@ -122,7 +119,10 @@ export class ScriptTokens implements Iterable<ScriptToken> {
   #next(start: number): ScriptToken {
     const text = this.#text;
     const token = (kind: ScriptKind, end: number | undefined): ScriptToken => ({
-      ...{ kind, start, end: end ?? text.length, closed: end !== undefined },
+      kind,
+      start,
+      end: end ?? text.length,
+      closed: end !== undefined,
     });
     const character = text[start]!;
     if (character === "}" && this.brackets.at(-1) === "`") return token("template", this.#templateEnd(start));

@@ -1,6 +1,5 @@
 import { INVISIBLE, markInvisible } from "../core/text.ts";
 import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
-import type { Candidates } from "./completion.ts";
 import type { CellRegion } from "./magic.ts";
 import { findTable, type Piece, type Scope, scopeAt, type SqlStatement, statementAt } from "./sql_scope.ts";
 import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./sql_words.ts";
@@ -11,8 +10,15 @@ export interface Candidate {
   text: string;
   /** Its kind, such as `table`, `column` or `keyword`. */
   type: string;
-  /** More about it, such as a column's type. */
+  /** A description, such as a column's type. */
   signature?: string;
+}
+
+/** The candidates at a position, and the range that they replace; without `end` the range ends at the position. */
+export interface Candidates {
+  start: number;
+  end?: number;
+  candidates: Iterable<Candidate>;
 }
 
 const KINDS: Readonly<Record<string, string>> = { v: "view", m: "view", f: "table", r: "table", p: "table" };
@@ -40,16 +46,16 @@ export function sqlCandidates(
   const from = typed?.start ?? at;
   const written = code.slice(from, at);
   const before = pieces.filter((piece) => piece.end <= from);
-  const context = new CandidateFinder(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
+  const finder = new CandidateFinder(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
   const qualifier = qualifierOf(before);
   return {
     start: from,
     end: inside === "name" && typed !== undefined ? typed.end : at, // the editor has inserted the closing quote
-    candidates: qualifier.length > 0 ? context.qualified(qualifier) : context.plain(clauseOf(statement, from)),
+    candidates: qualifier.length > 0 ? finder.qualified(qualifier) : finder.plain(clauseOf(statement, from)),
   };
 }
 
-/** Whether keywords should be in lower case, as the person writes them. */
+/** Whether the person writes keywords in lower case. */
 function isLower(code: string, written: string, pieces: readonly Piece[]): boolean {
   const first = pieces.find(({ kind }) => kind === "word");
   const example = written === "" && first !== undefined ? code.slice(first.start, first.end) : written;
@@ -219,15 +225,15 @@ class CandidateFinder {
     if (!name.toLowerCase().startsWith(this.#prefix)) return;
     const plain = !this.#quoted && /^[a-z_][a-z0-9_$]*$/.test(name) && !RESERVED.has(name);
     yield {
-      text: plain ? name : this.#catalog?.catalog === undefined ? quoteName(name) : tickedName(name),
+      text: plain ? name : this.#catalog?.catalog === undefined ? quotedName(name) : backtickedName(name),
       type,
       ...(signature === undefined ? {} : { signature: showInvisible(signature) }),
     };
   }
 }
 
-/** A name in the quotes of a SQL warehouse, which have no escapes: a name that could run code is cut before the danger. */
-function tickedName(name: string): string {
+/** A name in the backticks of a SQL warehouse, which have no escapes: a name that could run code is cut before that code. */
+function backtickedName(name: string): string {
   return `\`${name.split(UNSAFE, 1)[0]!.replaceAll("`", "``")}\``;
 }
 
@@ -236,9 +242,9 @@ const TO_ESCAPE = new RegExp(`[\\\\$]|${INVISIBLE}`, "g");
 
 /**
  * A quoted name. In a `%%sql` cell `${` begins JavaScript, so a malicious name could run code as the person who selects it.
- * Such characters, and invisible ones, are escaped.
+ * These characters and invisible ones are escaped.
  */
-function quoteName(name: string): string {
+function quotedName(name: string): string {
   const text = name.replaceAll('"', '""');
   if (!UNSAFE.test(text)) return `"${text}"`;
   const number = (unit: string) => `\\${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;

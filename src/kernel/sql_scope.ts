@@ -8,7 +8,7 @@ export interface Relation {
   /** The qualifier of its columns. */
   alias: string;
   columns: readonly CatalogColumn[];
-  /** The table, if it is a known one. */
+  /** The table, if the catalog has it. */
   table?: CatalogTable;
 }
 
@@ -168,8 +168,8 @@ function outputColumns(item: readonly Piece[], from: readonly Relation[]): Catal
     return from.filter((relation) => alias === undefined || relation.alias === alias).flatMap(({ columns }) => columns);
   }
   if (isName(last)) {
-    const known = from.flatMap(({ columns }) => columns).find(({ name }) => name === last!.text);
-    return [{ name: last!.text, type: item.at(-2)?.text === "as" ? "" : known?.type ?? "", notNull: false }];
+    const column = from.flatMap(({ columns }) => columns).find(({ name }) => name === last!.text);
+    return [{ name: last!.text, type: item.at(-2)?.text === "as" ? "" : column?.type ?? "", notNull: false }];
   }
   const called = last?.text === ")" ? item.at(-3) : undefined;
   return isName(called) ? [{ name: called!.text, type: "", notNull: false }] : [];
@@ -188,7 +188,7 @@ function isQuery({ pieces }: Group): boolean {
   return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(pieces[0]?.text ?? "");
 }
 
-/** The index of `name` in `name` or `name (columns)` that ends at an index, and the columns. */
+/** The index of the name in `name` or `name (columns)` that ends at an index, and the columns. */
 function commonTableName(pieces: readonly Piece[], end: number): [number?, CatalogColumn[]?] {
   if (isName(pieces[end])) return [end];
   const opening = pieces[end - 1]?.opens;
@@ -204,7 +204,7 @@ function isCommonTable(pieces: readonly Piece[], index: number): boolean {
 /** A token of a statement that is neither space nor comment. */
 export interface Piece {
   kind: SqlKind;
-  /** A word in lower case, a name without quotes, or any other token as it is written. */
+  /** A word in lower case, a name without quotes, or the text of any other token. */
   text: string;
   start: number;
   end: number;
@@ -236,8 +236,8 @@ export interface SqlStatement {
  * The statement at a position of SQL.
  *
  * @param text The cell.
- * @param start Where the SQL begins.
- * @param end Where the SQL ends.
+ * @param start The start of the SQL.
+ * @param end The end of the SQL.
  * @param at The position.
  */
 export function statementAt(text: string, start: number, end: number, at: number): SqlStatement {
@@ -270,7 +270,7 @@ export function statementAt(text: string, start: number, end: number, at: number
   return { pieces, top, group: here ?? group, inside };
 }
 
-/** A token that begins so is continued by typing at its end: words, numbers, and comments up to the end of a line. */
+/** The first character of a token that typing at its end continues: of words, numbers, and comments to the end of a line. */
 const JOINS = /[\w\u0080-\uffff-]/;
 
 /** Reads tokens. An unclosed quoted name ends at the cursor, not at the next quote. */

@@ -2,11 +2,11 @@ import { Nesting, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { lineAt, UsageError } from "./failure.ts";
 import { expressionEnd } from "./script_text.ts";
 
-/** The texts of a statement around its values, and the positions of the values' expressions in the cell. */
+/** The texts of a statement around its values, and the positions of its values in the cell. */
 export interface SqlTemplate {
-  /** The texts; one more than there are expressions. */
+  /** The texts. There is one more text than expressions. */
   strings: string[];
-  /** Where each expression begins and ends, without `${` and `}`. */
+  /** The start and end of each expression, without `${` and `}`. */
   expressions: { start: number; end: number }[];
 }
 
@@ -14,17 +14,17 @@ export interface SqlTemplate {
 export interface SqlCode {
   /** The number of statements. */
   count: number;
-  /** One template for all statements; with values, one for each, because the server binds values in single statements only. */
+  /** One template for all statements. With values there is one for each, because the server binds values in single ones only. */
   statements: SqlTemplate[];
-  /** Where the SQL ends in the cell. */
+  /** The end of the SQL in the cell. */
   end: number;
 }
 
 /**
- * Reads SQL with `${values}`. The text stays as it is written, except that `\${` becomes `${`. Comments have no values.
+ * Reads SQL with `${values}`. The text does not change, except that `\${` becomes `${`. Comments have no values.
  *
  * @param text The cell.
- * @param start Where the SQL begins.
+ * @param start The start of the SQL.
  * @param line Whether the SQL ends with its line, or before an unmatched closing bracket.
  * @throws {UsageError} For quotes, comments and `${` that are not closed, and for values within quotes.
  */
@@ -92,7 +92,7 @@ const KEEP_PARAMETERS: ReadonlySet<string> = new Set(["create", "explain", "prep
 
 /** Splits tokens into statements, and statements into texts and values. */
 class TemplateBuilder {
-  /** How many brackets are open. */
+  /** The number of open brackets. */
   depth = 0;
   readonly #text: string;
   readonly #statements: SqlTemplate[] = [];
@@ -114,7 +114,7 @@ class TemplateBuilder {
     const character = this.#text[start];
     if (kind === "symbol" && character === ";" && this.depth === 0 && this.#nesting.top) {
       this.#flush(end);
-      return this.#endPiece();
+      return this.#endStatement();
     }
     if (kind === "word" || kind === "symbol") this.#nesting.take(kind, this.#text.slice(start, end));
     if (kind !== "space" && kind !== "comment") this.#empty = false;
@@ -124,12 +124,12 @@ class TemplateBuilder {
     if (kind === "symbol" && ")]}".includes(character!)) this.depth = Math.max(0, this.depth - 1);
     if (kind === "value") this.#value(start, end);
     else if (kind === "escape") this.#escape(start);
-    else if (kind === "string" || kind === "name") this.#escapes(start, end);
+    else if (kind === "string" || kind === "name") this.#escapesIn(start, end);
   }
 
   end(at: number): SqlCode {
     this.#flush(at);
-    this.#endPiece();
+    this.#endStatement();
     const all = this.#statements;
     const found = { count: all.length, end: at };
     if (all.length < 2 || all.some(({ expressions }) => expressions.length > 0)) return { ...found, statements: all };
@@ -150,12 +150,12 @@ class TemplateBuilder {
     this.#from = at + 1;
   }
 
-  #escapes(start: number, end: number): void {
+  #escapesIn(start: number, end: number): void {
     for (const { index } of this.#text.slice(start, end).matchAll(/\\(?=\$\{)/g)) this.#escape(start + index);
   }
 
   /** Ends a statement. Text without a statement is added to the statement before it, or to the next one. */
-  #endPiece(): void {
+  #endStatement(): void {
     this.#checkParameter();
     const last = this.#statements.at(-1);
     if (this.#empty && last === undefined) return;

@@ -22,7 +22,7 @@ export type SocketType = "ROUTER" | "DEALER" | "PUB" | "SUB";
 
 /** The length of a greeting, in bytes. */
 export const GREETING_BYTES = 64;
-/** A longer frame means that the stream is out of sync, or an attack. */
+/** The maximum length of a frame. A longer one is an attack, or means that the stream is out of sync. */
 export const MAX_FRAME_BYTES = 1 << 30;
 
 /** The flags of a frame: another frame follows (MORE), the length has eight bytes (LONG), or it is a command. */
@@ -34,7 +34,7 @@ export const MAX_FLAGS = 7;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The first 64 bytes of a connection. Deno's own kernel speaks ZMTP 3.0 too, so every frontend accepts it. */
+/** The first 64 bytes of a connection. Every frontend accepts ZMTP 3.0, because Deno's own kernel also speaks it. */
 export function greeting(): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(GREETING_BYTES);
   bytes[0] = 0xff;
@@ -44,7 +44,7 @@ export function greeting(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** What is wrong with a peer's greeting; `undefined` when it can be used. */
+/** The problem with a peer's greeting; `undefined` when there is none. */
 export function greetingError(bytes: Uint8Array): string | undefined {
   if (bytes[0] !== 0xff || ((bytes[9] ?? 0) & 1) === 0) return "it does not speak ZMTP";
   if ((bytes[10] ?? 0) < 3) return `it speaks ZMTP ${bytes[10]}; expected ZMTP 3`;

@@ -20,7 +20,7 @@ const BATCH_BYTES = 1 << 16;
 export class ZmtpConnection implements Disposable {
   /** The peer's identity, which is the same on all channels of a frontend; empty when the peer gives none. */
   identity = "";
-  /** When the peer last accepted bytes, as `performance.now()`. */
+  /** The time at which the peer last accepted bytes, on the clock of `performance.now()`. */
   progress = performance.now();
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(CHUNK_BYTES);
@@ -52,10 +52,10 @@ export class ZmtpConnection implements Disposable {
     const connection = new ZmtpConnection(conn);
     try {
       connection.send(greeting());
-      const fault = greetingError(await connection.#exactly(GREETING_BYTES));
-      if (fault !== undefined) throw new Error(`Cannot talk to a peer: ${fault}`);
+      const problem = greetingError(await connection.#readExactly(GREETING_BYTES));
+      if (problem !== undefined) throw new Error(`Cannot talk to a peer: ${problem}`);
       connection.send(ready(socket, identity));
-      const first = await connection.#first();
+      const first = await connection.#readFirst();
       const command = first.command ? readCommand(first.frames[0]!) : undefined;
       const properties = command?.name === "READY" ? readProperties(command.data) : undefined;
       if (properties === undefined) throw new Error("Cannot talk to a peer: its READY command is malformed");
@@ -67,7 +67,7 @@ export class ZmtpConnection implements Disposable {
     }
   }
 
-  /** How many bytes wait to be written. */
+  /** The number of bytes that wait to be written. */
   get queued(): number {
     return this.#queued;
   }
@@ -109,11 +109,11 @@ export class ZmtpConnection implements Disposable {
   /**
    * The messages that arrive; PING is answered. Ends when the connection is closed, also in the middle of a message.
    *
-   * @param most The maximum bytes of a message.
+   * @param maxBytes The maximum bytes of a message.
    * @throws {Error} When the bytes are not ZMTP.
    */
-  async *messages(most?: number): AsyncGenerator<Message, void, void> {
-    const reader = new MessageReader(most);
+  async *messages(maxBytes?: number): AsyncGenerator<Message, void, void> {
+    const reader = new MessageReader(maxBytes);
     for await (const chunk of this.chunks()) {
       let { rest, message } = reader.feed(chunk);
       for (; message !== undefined; { rest, message } = reader.feed(rest)) {
@@ -188,7 +188,7 @@ export class ZmtpConnection implements Disposable {
     }
   }
 
-  async #exactly(length: number): Promise<Uint8Array<ArrayBuffer>> {
+  async #readExactly(length: number): Promise<Uint8Array<ArrayBuffer>> {
     let bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
     while (bytes.length < length) {
       const chunk = await this.#read();
@@ -199,7 +199,7 @@ export class ZmtpConnection implements Disposable {
     return bytes.slice(0, length);
   }
 
-  async #first(): Promise<Message> {
+  async #readFirst(): Promise<Message> {
     const reader = new MessageReader();
     for await (const chunk of this.chunks()) {
       const { rest, message } = reader.feed(chunk);

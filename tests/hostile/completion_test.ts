@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { parseCatalog } from "../../src/kernel/catalog.ts";
-import { completeSql } from "../../src/kernel/completion.ts";
-import { inspectSql } from "../../src/kernel/editor.ts";
+import { completeSql, inspectSql } from "../../src/kernel/editor.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
 /** Each does something if a cell that has it is run, or looks like another in it. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Catalog } from "../../src/kernel/catalog.ts";
-import { completeSql } from "../../src/kernel/completion.ts";
+import { completeSql } from "../../src/kernel/editor.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 import { CATALOG } from "./catalog.ts";
 

@@ -1,7 +1,7 @@
 import { joinBytes } from "../../src/core/bytes.ts";
 import assert from "node:assert/strict";
 import { openMessage, Signer } from "../../src/kernel/message.ts";
-import { IopubReader } from "../../src/kernel/iopub_reader.ts";
+import { IopubReader } from "../../src/kernel/message_reader.ts";
 import { encodeMessage, type Message } from "../../src/kernel/zmtp.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 

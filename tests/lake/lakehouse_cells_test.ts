@@ -4,7 +4,7 @@ import { ENGINE } from "../../src/api/lakehouse.ts";
 import { findLakehouseCatalog } from "../../src/cells/completion_catalog.ts";
 import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
 import { parseCatalog } from "../../src/kernel/catalog.ts";
-import { completeSql } from "../../src/kernel/completion.ts";
+import { completeSql } from "../../src/kernel/editor.ts";
 import { localTests, workspaceOf } from "../support/lakebase.ts";
 import { drawn, errorOf } from "../support/queries.ts";
 
