@@ -2,32 +2,32 @@ import { IS_USERS, kindIs } from "../catalog/relation.ts";
 import { sendToKernel } from "../draw/notebook.ts";
 import type { Session } from "../sql/session.ts";
 
-/** Of a database with more columns, only a part is completed. */
+/** The maximum number of columns. Of a database with more, only a part is completed. */
 const MAX_COLUMNS = 10_000;
 /** The approximate size of a message. */
 const MAX_BYTES = 1_000_000;
-/** The catalog is read again after this time, because other sessions make tables too. */
+/** The catalog is read again after this time, because other sessions also create tables. */
 const STALE_MS = 15_000;
 
-const tablesWhere = (wanted: string) =>
+const tablesWhere = (condition: string) =>
   `SELECT n.nspname AS schema, c.relname AS name, c.relkind::pg_catalog.text AS kind,
   pg_catalog.pg_table_is_visible(c.oid) AS visible,
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname,
       pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull) ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) AS columns
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-  WHERE ${kindIs("r", "p", "v", "m", "f")} AND NOT c.relispartition AND ${wanted}
+  WHERE ${kindIs("r", "p", "v", "m", "f")} AND NOT c.relispartition AND ${condition}
   ORDER BY visible DESC, 1, 2 LIMIT 3000`;
 
 /** Types whose values only the server can make. */
 const UNCALLABLE = ["internal", "cstring"] as const;
 
-/** Functions and procedures that a person can call: no trigger functions, and none with values that only the server can make. */
-const functionsWhere = (wanted: string) =>
+/** Functions and procedures that a person can call: no trigger functions, and no types whose values only the server can make. */
+const functionsWhere = (condition: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-  WHERE ${wanted}
+  WHERE ${condition}
   AND p.prorettype OPERATOR(pg_catalog.<>) ALL (ARRAY[${
     [...UNCALLABLE, "trigger", "event_trigger"].map((type) => `'pg_catalog.${type}'::pg_catalog.regtype`).join(", ")
   }]::pg_catalog.oid[])
@@ -41,7 +41,7 @@ const functionsWhere = (wanted: string) =>
 const USERS = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
 const SYSTEM = [
   tablesWhere("n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')"),
-  // One function of each name: the others differ only in their types.
+  // One function of each name, since the others differ only in their types.
   functionsWhere(
     `n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' AND p.oid OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(q.oid)
       FROM pg_catalog.pg_proc AS q WHERE q.proname OPERATOR(pg_catalog.=) p.proname
@@ -49,9 +49,9 @@ const SYSTEM = [
   ),
 ] as const;
 
-/** The time after a cell when the catalog is read. An embedded database runs one statement at a time, and the next cell goes first. */
+/** The time between a cell and reading the catalog, so that the next cell can run first: an embedded database has one backend. */
 const QUIET_MS = 300;
-/** The same before the first catalog, when there is nothing to complete with. */
+/** The same time before the first catalog, since completion has no names until then. */
 const FIRST_MS = 50;
 
 /**
@@ -62,10 +62,10 @@ export class CatalogSender {
   readonly #names = new Set<string>();
   #running = 0;
   #sending = false;
-  /** What is to be read next. */
-  #wanted: Wanted | undefined;
+  /** The catalog to read next. */
+  #requested: CatalogRequest | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** What the kernel has the whole catalog of. */
+  /** The session or lakehouse whose complete catalog the kernel has. */
   #sent: object | undefined;
   #sentAt = -Infinity;
 
@@ -83,23 +83,23 @@ export class CatalogSender {
   }
 
   /**
-   * Takes note of the connection that a cell used, and sends its catalog if that may have changed.
+   * Notes the connection that a cell has used, and sends its catalog if the catalog may have changed.
    *
    * @param session The session of the connection.
    * @param name The connection's name in the notebook.
    */
   use(session: Session, name?: string): void {
-    const wanted: Wanted = {
+    const request: CatalogRequest = {
       of: session,
       delay: () => systemCatalogs.has(session) ? QUIET_MS : FIRST_MS,
       send: (connections, isBusy) => sendCatalog(session, connections, isBusy),
     };
-    session.learned.onChange = () => this.#request(wanted);
-    this.#use(wanted, name, STALE_MS);
+    session.learned.onChange = () => this.#request(request);
+    this.#use(request, name, STALE_MS);
   }
 
   /**
-   * {@linkcode use} for a lakehouse, whose catalog is read less often: a statement on a warehouse costs money.
+   * {@linkcode use} for a lakehouse, whose catalog is read less often because a statement on a warehouse costs money.
    *
    * @param lakehouse The lakehouse.
    * @param name Its name in the notebook.
@@ -113,44 +113,44 @@ export class CatalogSender {
     this.#use({ of: lakehouse, delay: () => QUIET_MS, send }, name, STALE_LAKEHOUSE_MS);
   }
 
-  #use(wanted: Wanted, name: string | undefined, stale: number): void {
+  #use(request: CatalogRequest, name: string | undefined, staleAfter: number): void {
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
-    if (isNew || this.#sent !== wanted.of || Date.now() - this.#sentAt >= stale) this.#request(wanted);
+    if (isNew || this.#sent !== request.of || Date.now() - this.#sentAt >= staleAfter) this.#request(request);
   }
 
-  #request(wanted: Wanted): void {
-    this.#wanted = wanted;
+  #request(request: CatalogRequest): void {
+    this.#requested = request;
     this.#schedule();
   }
 
   #schedule(): void {
-    if (this.#timer !== undefined || this.#wanted === undefined || this.#running > 0 || this.#sending) return;
-    this.#timer = setTimeout(() => this.#send(), this.#wanted.delay());
+    if (this.#timer !== undefined || this.#requested === undefined || this.#running > 0 || this.#sending) return;
+    this.#timer = setTimeout(() => this.#send(), this.#requested.delay());
     Deno.unrefTimer(this.#timer);
   }
 
   async #send(): Promise<void> {
-    const { of, send } = this.#wanted!;
-    this.#wanted = undefined;
+    const { of, send } = this.#requested!;
+    this.#requested = undefined;
     this.#timer = undefined;
     this.#sending = true;
-    // Nobody waits for the message, and completion goes on with the last one.
-    const whole = await send([...this.#names], () => this.#running > 0).catch(() => false);
+    // Nobody waits for the message, and completion continues with the last catalog.
+    const isComplete = await send([...this.#names], () => this.#running > 0).catch(() => false);
     this.#sending = false;
-    this.#sent = whole ? of : undefined;
+    this.#sent = isComplete ? of : undefined;
     this.#sentAt = Date.now();
     this.#schedule();
   }
 }
 
-/** A catalog that is to be read and sent. */
-interface Wanted {
-  /** What it is the catalog of. */
+/** A request to read and send a catalog. */
+interface CatalogRequest {
+  /** The session or lakehouse of the catalog. */
   of: object;
-  /** The milliseconds to wait before it is read. */
+  /** The milliseconds to wait before reading it. */
   delay: () => number;
-  /** Reads and sends it. Returns whether that was all of it. */
+  /** Reads and sends the catalog. Returns whether all of it was sent. */
   send: (connections: string[], isBusy: () => boolean) => Promise<boolean>;
 }
 
@@ -158,7 +158,7 @@ interface Wanted {
 export interface LakehouseCatalog {
   /** Lists the columns of the tables of the catalog. */
   columnNames(
-    most: number,
+    maxColumns: number,
   ): Promise<{ catalog: string | undefined; schema: string | undefined; columns: ColumnName[] }>;
 }
 
@@ -171,32 +171,32 @@ export interface ColumnName {
   nullable: boolean;
 }
 
-/** How long the catalog of a lakehouse stays as it is, for completion. */
+/** The catalog of a lakehouse is read again after this time. */
 const STALE_LAKEHOUSE_MS = 600_000;
 
-/** The catalog of a lakehouse, as the kernel's `parseCatalog` takes it. */
+/** The catalog of a lakehouse, in the form that the kernel's `parseCatalog` takes. */
 export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundCatalog & { catalog: string }> {
   const { catalog = "", schema = "default", columns } = await lakehouse.columnNames(MAX_COLUMNS);
   const tables = new Map<
     string,
     { schema: string; name: string; kind: string; visible: boolean; columns: unknown[] }
   >();
-  for (const { schema: own, table, column, type, nullable } of columns) {
-    const key = JSON.stringify([own, table]);
-    const found = tables.get(key) ?? { schema: own, name: table, kind: "r", visible: own === schema, columns: [] };
+  for (const { schema: tableSchema, table, column, type, nullable } of columns) {
+    const key = JSON.stringify([tableSchema, table]);
+    const found = tables.get(key) ??
+      { schema: tableSchema, name: table, kind: "r", visible: tableSchema === schema, columns: [] };
     found.columns.push([column, type, !nullable]);
     tables.set(key, found);
   }
   return { ...bounded([...tables.values()], []), catalog };
 }
 
-/** The system's own catalog. It never changes, and reading it takes much longer than reading a person's tables. */
+/** The names of the system. They never change, and reading them takes much longer than reading a person's tables. */
 const systemCatalogs = new WeakMap<Session, FoundCatalog>();
 
-/** Sends the person's own catalog, then the system's too. Returns whether both were sent: connections or the notebook may be busy. */
+/** Sends the person's names, and then also those of the system. Returns whether both were sent: connections may all be busy. */
 async function sendCatalog(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
-  const whole = systemCatalogs.has(session);
-  for (const withSystem of whole ? [true] : [false, true]) {
+  for (const withSystem of systemCatalogs.has(session) ? [true] : [false, true]) {
     if (isBusy()) return false;
     const found = await findCatalog(session, withSystem);
     if (found === undefined) return false;
@@ -209,13 +209,13 @@ async function sendCatalog(session: Session, connections: string[], isBusy: () =
  * The catalog of a database, cut to the size of a message.
  *
  * @param session The session to read it in.
- * @param withSystem Whether to add the system's own catalog.
- * @returns The catalog, as the kernel's `parseCatalog` takes it; `undefined` where every connection is busy.
+ * @param withSystem Whether to add the names of the system.
+ * @returns The catalog, in the form that the kernel's `parseCatalog` takes; `undefined` if every connection is busy.
  */
 export async function findCatalog(session: Session, withSystem: boolean): Promise<FoundCatalog | undefined> {
-  const own = await lookUp(session, USERS);
+  const own = await readCatalog(session, USERS);
   const system = withSystem
-    ? systemCatalogs.get(session) ?? await lookUp(session, SYSTEM)
+    ? systemCatalogs.get(session) ?? await readCatalog(session, SYSTEM)
     : { tables: [], functions: [] };
   if (own === undefined || system === undefined) return undefined;
   if (withSystem) systemCatalogs.set(session, system);
@@ -230,12 +230,12 @@ export interface FoundCatalog {
   functions: Rows;
 }
 
-async function lookUp(
+async function readCatalog(
   session: Session,
   [tables, functions]: readonly [string, string],
 ): Promise<FoundCatalog | undefined> {
   const all = async (text: string) => {
-    // One row in any case: no row means that no connection was free.
+    // The statement always gives one row, so no row means that no connection was free.
     const [row] = await session.lookUp(
       `SELECT (SELECT pg_catalog.json_agg(found) FROM (${text}) AS found)::pg_catalog.text AS found`,
       [],
@@ -246,7 +246,7 @@ async function lookUp(
   return found.tables && found.functions && { tables: found.tables, functions: found.functions };
 }
 
-/** Cuts a catalog to the size of a message. The person's own part comes first, so the system's is cut. */
+/** Cuts a catalog to the size of a message. The person's names come first, so those of the system are cut. */
 function bounded(tables: Rows, functions: Rows): FoundCatalog {
   let bytes = 0;
   let columns = 0;

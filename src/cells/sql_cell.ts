@@ -17,14 +17,13 @@ import { Result } from "../api/result.ts";
 import { originOf, type Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
 import { CatalogSender, type LakehouseCatalog } from "./completion_catalog.ts";
-import { SavedStatements } from "./saved_statements.ts";
-import { explainNotTogether, runTogether } from "./statements.ts";
+import { explainNotTogether, runTogether, SavedStatements } from "./statements.ts";
 
 /** The options of a `%%sql` cell or a `%sql` line, as the kernel read them. */
 export interface SqlCellOptions {
   /** The magic that the person wrote: `%%sql` or `%sql`. */
   magic: string;
-  /** What becomes of the result: it is the cell's last expression, or shown at once, or a value. */
+  /** The use of the result: Jupyter draws it as the cell's last expression, it is shown at once, or it is a value. */
   use: "draw" | "show" | "value";
   /** The number of rows to show. */
   limit?: number;
@@ -32,14 +31,14 @@ export interface SqlCellOptions {
   "no-display"?: true;
   /** Whether to show the plan. */
   explain?: true;
-  /** Shows a chart: its mark, and the columns of its axes. */
+  /** The mark and the columns of a chart to show. */
   plot?: string[];
-  /** The file that gets all rows, by its format. */
+  /** The CSV or Parquet file to write all rows to. */
   csv?: string;
   parquet?: string;
   /** The name to save the statement under. */
   save?: string;
-  /** The names of saved statements that are tables of this one. */
+  /** The names of saved statements that this one uses as tables. */
   with?: string[];
   /** A command instead of SQL, such as `dt`, and its argument. */
   command?: string;
@@ -47,7 +46,7 @@ export interface SqlCellOptions {
   /** The name of the variable that holds the connection, and a function that gives its value. */
   connection?: string;
   find?: () => unknown;
-  /** The name of the variable for the result; a function that throws if the variable can't be assigned to; the assignment. */
+  /** The variable for the result: its name, a function that throws if it can't be assigned to, and the assignment. */
   store?: string;
   check?: () => void;
   keep?: (result: unknown) => void;
@@ -56,7 +55,7 @@ export interface SqlCellOptions {
 /** A statement: the strings around its values, and the values. */
 export type SqlCellStatement = readonly [strings: readonly string[], values: readonly unknown[]];
 
-/** Where a cell runs: a connection or a transaction. */
+/** The connection or transaction on which a cell runs. */
 export interface SqlCellTarget extends CommandTarget {
   readonly sql: Sql;
   transaction?: <T>(work: (tx: { sql: Sql }) => Promise<T>) => Promise<T>;
@@ -81,13 +80,13 @@ export interface SqlCells {
   refresh(): void;
 }
 
-/** The global under which `%%sql` cells find the module, whatever name the notebook imported it under. */
+/** The global under which `%%sql` cells find the module, under whatever name the notebook has imported it. */
 const HOOK = Symbol.for("lakebase.cell");
 
 /** The global that the kernel "Deno + SQL" sets. Deno's own kernel would show messages that are for that kernel. */
 const KERNEL = Symbol.for("lakebase.kernel");
 
-/** Answers the `%%sql` cells of this notebook from now on; does nothing outside of a notebook. */
+/** Answers the `%%sql` cells of this notebook from now on. It does nothing outside of a notebook. */
 export function answerSqlCells(): void {
   if (!inNotebook()) return;
   const value = makeSqlCells({
@@ -103,8 +102,8 @@ export function answerSqlCells(): void {
 }
 
 /**
- * Makes the function that `%%sql` cells call. It runs the statements before it returns something to draw: an error that is
- * thrown while drawing would leave a cell that seems to have succeeded.
+ * Makes the function that `%%sql` cells call. It runs the statements before it returns something to draw, because a cell with
+ * an error that is thrown while drawing seems to have succeeded.
  */
 export function makeSqlCells(connections: SqlCellConnections): SqlCells {
   const catalog = new CatalogSender();
@@ -136,7 +135,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
       if (open === 0) return;
       const session = connections.session(await connections.current());
       if (session !== undefined) catalog.use(session);
-    }).catch(() => {});
+    }).catch(() => {}); // nobody asked for it: completion keeps its last catalog
   return Object.assign(cell, { refresh });
 }
 
@@ -167,7 +166,7 @@ function unknownConnection({ magic, connection }: SqlCellOptions, state: string)
   );
 }
 
-/** Checks the variable before anything runs: a statement can't run again just for its result. */
+/** Checks the variable before a statement runs, since the statement can't run again for its result. */
 function checkStore({ magic, store, check }: SqlCellOptions): void {
   try {
     check?.();
@@ -186,7 +185,7 @@ function assign(name: string, keep: (result: unknown) => void, result: unknown):
     keep(result);
   } catch (error) {
     if (!(error instanceof ReferenceError)) throw error;
-    Reflect.set(globalThis, name, result); // as `var` in a cell
+    Reflect.set(globalThis, name, result); // a `var` in a cell does the same
   }
 }
 
@@ -201,9 +200,9 @@ async function run(
   if (options.plot !== undefined && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --plot and --explain can't be used together`);
   }
-  const whole = use === "value" || store !== undefined || options["no-display"] === true;
-  const last = async ({ sql }: { sql: Sql }) => {
-    // One at a time: a query behind one that fails would count as never run.
+  const takesAllRows = use === "value" || store !== undefined || options["no-display"] === true;
+  const runAll = async ({ sql }: { sql: Sql }) => {
+    // One at a time: a query that waits behind one that fails would count as never run.
     const make = ([strings, values]: SqlCellStatement): Query => sql`${new Fragment(strings, values)}`;
     for (const statement of statements.slice(0, -1)) await make(statement);
     const query = make(statements.at(-1)!);
@@ -213,21 +212,21 @@ async function run(
       if (file !== undefined) return await query.pull(file, { format });
     }
     if (options.plot !== undefined) return await query.plot(chartOf(options.plot));
-    return whole ? await query : await query[SHOWN_ROWS_OF](limit);
+    return takesAllRows ? await query : await query[SHOWN_ROWS_OF](limit);
   };
   try {
-    return await runTogether(target, statements, session, last);
+    return await runTogether(target, statements, session, runAll);
   } catch (error) {
     throw session === undefined ? error : explainNotTogether(error);
   }
 }
 
-/** The plot options that were given; the others are chosen by the columns. */
+/** The plot options that were given. The columns determine the others. */
 function chartOf([mark, x, y]: string[]): PlotOptions {
   return Object.fromEntries(Object.entries({ mark, x, y }).filter(([, value]) => value !== undefined));
 }
 
-/** Something that draws the outcome. */
+/** An object that draws the outcome. */
 function draw(outcome: unknown, { store, limit, plot }: SqlCellOptions, expanded: boolean): unknown {
   if (plot !== undefined) return outcome;
   const result = Object.getPrototypeOf(outcome) === Result.prototype ? outcome as Result : undefined;
@@ -246,14 +245,14 @@ function storedLine(store: string, result: Result | undefined): Bundle {
   };
 }
 
-/** The methods that answer commands; a transaction has none of them. */
+/** The methods that answer commands. A transaction has none of them. */
 export interface CommandTarget {
   tables?: (pattern?: string) => PromiseLike<unknown>;
   schemas?: () => PromiseLike<unknown>;
   describe?: (table: string) => PromiseLike<unknown>;
 }
 
-/** The outcome of a command that only says something. */
+/** The outcome of a command whose answer is a text. */
 function commandAnswer(text: string): unknown {
   return { [DISPLAY]: () => holdIdle({ ...renderCommand({ tag: text }) }) };
 }
@@ -266,7 +265,7 @@ function commandTable(): TableOptions {
   };
 }
 
-/** Whether results are drawn expanded after `\x`: without an argument it toggles. */
+/** Whether results are drawn expanded after `\x`, which toggles if it has no argument. */
 function isExpanded(argument: string, before: boolean): boolean {
   if (argument === "") return !before;
   if (/^(?:on|off)$/i.test(argument)) return argument.toLowerCase() === "on";
@@ -274,13 +273,13 @@ function isExpanded(argument: string, before: boolean): boolean {
 }
 
 /**
- * Answers psql's commands, except `\x`: the function that answers the cells keeps its state.
+ * Answers psql's commands except `\x`, whose state belongs to the function that answers the cells.
  *
  * @param target The connection.
  * @param command The command, without its backslash.
  * @param argument The name of a table, or a pattern.
  * @param session The session of the connection; `undefined` for a transaction and for a lakehouse.
- * @returns Something that draws itself.
+ * @returns An object that draws itself.
  */
 export async function lookUpCommand(
   target: CommandTarget,

@@ -1,7 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Branch, BranchOptions } from "../api/branch.ts";
-import type { Listing } from "../api/listing.ts";
-import { DISPLAY } from "../draw/notebook.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -11,7 +9,7 @@ import {
   withDatabase,
 } from "./connection.ts";
 import { exportLines, print } from "./output.ts";
-import { type FormatOptions, FORMATS, makeFormat } from "./rows.ts";
+import { type FormatOptions, FORMATS, printListing } from "./rows.ts";
 
 interface CreateValues extends ConnectionValues, Pick<BranchOptions, "from" | "lsn" | "ttl" | "timeout"> {
   at?: string;
@@ -44,9 +42,12 @@ Examples:
 /** Sets up `lakebase branch`. */
 export function configure(command: Command, stopped: AbortSignal): void {
   command.helpCommand(false).addHelpText("after", EXAMPLES);
-  const add = (usage: string, description: string) =>
+  const subcommand = (usage: string, description: string) =>
     command.command(usage).description(description).helpOption("-h, --help", "show this help");
-  const creating = add("create [name]", "Create a branch, and print the environment variables that lead to it")
+  const creating = subcommand(
+    "create [name]",
+    "Create a branch, and print the environment variables that connect to it",
+  )
     .option("--from <branch>", "copy this branch (default: the connected one)")
     .option("--at <time>", "copy the data of this moment: a time with its zone, or '2 hours ago' (default: now)")
     .option("--lsn <number>", "copy the data of this log sequence number")
@@ -55,11 +56,14 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--timeout <seconds>", "give up after this time (default: 600)", seconds);
   addConnectionOptions(creating).addHelpText("after", EXAMPLES)
     .action((name: string | undefined, values: CreateValues) => create(name, values, stopped));
-  const listing = add("list", "List the branches of the project")
+  const listing = subcommand("list", "List the branches of the project")
     .addOption(new Option("--format <name>", "print the list in this format").choices(FORMATS).default("table"));
   addConnectionOptions(listing).addHelpText("after", EXAMPLES)
     .action((values: ListValues) => list(values, stopped));
-  const differing = add("diff <name> [table]", "Print what differs on a branch: in the schema, or in a table's rows")
+  const differing = subcommand(
+    "diff <name> [table]",
+    "Print the differences of a branch: of its schema, or of a table's rows",
+  )
     .addOption(new Option("--format <name>", "print the differences in this format").choices(FORMATS).default("table"))
     .option(
       "--limit <number>",
@@ -69,7 +73,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--timeout <seconds>", "give up after this time", seconds);
   addConnectionOptions(differing).addHelpText("after", EXAMPLES)
     .action((name: string, table: string | undefined, values: DiffValues) => diff(name, table, values, stopped));
-  const dropping = add("drop <name>", "Drop a branch")
+  const dropping = subcommand("drop <name>", "Drop a branch")
     .option("--purge", "remove it for good (default: it can be restored in the workspace for some days)");
   addConnectionOptions(dropping).addHelpText("after", EXAMPLES)
     .action((name: string, values: DropValues) => drop(name, values, stopped));
@@ -92,7 +96,7 @@ async function create(name: string | undefined, values: CreateValues, signal: Ab
   });
 }
 
-/** What connects a client to a branch; the login stays as it is. */
+/** The environment variables that connect a client to a branch. The login stays the same. */
 async function variablesOf(branch: Branch): Promise<Record<string, string>> {
   const lakebase = await import("../api/lakebase.ts");
   const { endpoint, host, port, database, user } = branch[lakebase.PARTS];
@@ -100,7 +104,7 @@ async function variablesOf(branch: Branch): Promise<Record<string, string>> {
     LAKEBASE_ENDPOINT: endpoint!.name,
     LAKEBASE_BRANCH: branch.name,
     PGHOST: host,
-    // Not every resolver knows that such a name means this machine.
+    // Not every resolver resolves such a name to this machine.
     ...(host.endsWith(".localhost") ? { PGHOSTADDR: "127.0.0.1" } : {}),
     PGPORT: String(port),
     PGDATABASE: database,
@@ -113,25 +117,6 @@ async function list(values: ListValues, signal: AbortSignal): Promise<void> {
   await withDatabase(values, signal, async (db) => {
     await printListing(await db.branches({ signal }), format);
   });
-}
-
-/** Prints rows about the database: as they draw themselves, or for a program. */
-async function printListing(found: Listing<unknown>, format: FormatOptions["format"]): Promise<void> {
-  if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
-  const rows = makeFormat({ format, header: true, color: false });
-  const cells = found.map((row) =>
-    found.fields.map(({ key, oid }) => {
-      const value = (row as Record<string, unknown>)[key] ?? null;
-      return value === null ? null : rows.types.getTypeParser(oid)(textOf(value));
-    })
-  );
-  await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
-}
-
-function textOf(value: unknown): string {
-  if (value instanceof Date) return value.toISOString();
-  if (typeof value !== "object") return String(value);
-  return JSON.stringify(value, (_, part) => typeof part === "bigint" ? String(part) : part);
 }
 
 async function diff(name: string, table: string | undefined, values: DiffValues, signal: AbortSignal): Promise<void> {

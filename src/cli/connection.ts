@@ -6,11 +6,11 @@ import type { ConnectOptions } from "../settings/options.ts";
 export interface ConnectionValues extends Omit<ConnectOptions, "local" | "workspace" | "types" | "password"> {
   /** Whether to use a Lakebase on this machine. */
   local?: boolean;
-  /** Where the Lakebase on this machine keeps its data. */
+  /** The folder in which the Lakebase on this machine keeps its data. */
   dataDir?: string;
 }
 
-/** Adds the options of `connect()`; the environment and `.env` give those that are missing. */
+/** Adds the options of `connect()`. The environment and `.env` give the missing ones. */
 export function addConnectionOptions(command: Command): Command {
   return command.optionsGroup("Connection:")
     .option(
@@ -56,7 +56,7 @@ export function addConnectionOptions(command: Command): Command {
     .optionsGroup("Options:");
 }
 
-/** Where passwords and tokens come from: never from an option, because every user of a machine sees its command lines. */
+/** The help for logging in. No option takes a secret, because every user of a machine sees its command lines. */
 export const LOGIN_HELP = `
 To log in, run "databricks auth login"; or set DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_HOST,
 DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; or set PGPASSWORD for a native password. You can put these into .env,
@@ -73,7 +73,7 @@ export async function withDatabase<T>(
   try {
     await until(connecting, signal);
   } catch (error) {
-    // Otherwise a new database in the folder would be left half made.
+    // A new database in the folder must not be left incomplete. An error of its start was thrown above.
     if (values.dataDir !== undefined) await connecting.then((db) => db.close(), () => {});
     throw error;
   }
@@ -91,9 +91,22 @@ export function connectOptions(values: ConnectionValues): ConnectOptions {
 }
 
 const NAMES = [
-  ...["endpoint", "branch", "instance", "profile", "host", "port", "database", "user", "group", "readOnly"] as const,
-  ...["sslMode", "ca", "connectTimeout", "envFile", "max"] as const,
-];
+  "endpoint",
+  "branch",
+  "instance",
+  "profile",
+  "host",
+  "port",
+  "database",
+  "user",
+  "group",
+  "readOnly",
+  "sslMode",
+  "ca",
+  "connectTimeout",
+  "envFile",
+  "max",
+] as const;
 
 /** Reads a whole number, 0 or greater. */
 export function wholeNumber(text: string): number {
@@ -108,16 +121,16 @@ export function seconds(text: string): number {
   throw new InvalidArgumentError("It must be a number of seconds above 0.");
 }
 
-/** Reads names such as `id,zone`; a name with a comma is in double quotes, as in SQL: `id,"c,d"`. */
+/** Reads names such as `id,zone`. A name with a comma is in double quotes, as in SQL: `id,"c,d"`. */
 export function names(text: string): string[] {
   const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
-  const names = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
-  const whole = found.map(([part]) => part).join(",") === text;
-  if (whole && !names.includes("") && new Set(names).size === names.length) return names;
+  const read = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
+  const isComplete = found.map(([part]) => part).join(",") === text;
+  if (isComplete && !read.includes("") && new Set(read).size === read.length) return read;
   throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');
 }
 
-/** Reads a delimiter; `\t` is a tab, because a shell does not make one of it. */
+/** Reads a delimiter. `\t` is a tab, because it is hard to type a tab in a shell. */
 export function delimiter(text: string): string {
   return text === "\\t" ? "\t" : text;
 }

@@ -1,4 +1,5 @@
 import { LakebaseError, MESSAGE_FOR, type NamedOptions, type OptionValue, redact } from "../core/errors.ts";
+import { shellWord } from "./output.ts";
 
 /** Exit codes. A signal that stopped the program has 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, brokenPipe: 141 } as const;
@@ -6,14 +7,14 @@ export const EXIT = { ok: 0, failure: 1, usage: 2, brokenPipe: 141 } as const;
 /** The exit code of an error. */
 export function exitCode(error: unknown): number {
   if (isBrokenPipe(error)) return EXIT.brokenPipe;
-  const wrongUse = error instanceof LakebaseError && (error.code === "BAD_SETTING" || error.code === "BAD_PARAMETER");
-  return wrongUse ? EXIT.usage : EXIT.failure;
+  const isUsage = error instanceof LakebaseError && (error.code === "BAD_SETTING" || error.code === "BAD_PARAMETER");
+  return isUsage ? EXIT.usage : EXIT.failure;
 }
 
 /**
- * The text that is printed for an error; empty when the reader of the output has left, as `head` does.
+ * The text that is printed for an error; empty when the reader of the output has closed it, as `head` does.
  *
- * @param trace Whether to add where the error was thrown.
+ * @param trace Whether to add the stack trace.
  */
 export function errorText(error: unknown, trace: boolean): string {
   if (isBrokenPipe(error)) return "";
@@ -22,19 +23,19 @@ export function errorText(error: unknown, trace: boolean): string {
   return `lakebase: ${redact(text)}\n`;
 }
 
-/** The message of an error, with the options in it as they are typed: `{ format: "csv" }` is `--format csv` here. */
+/** The message of an error, with its options as a person types them in a shell: `{ format: "csv" }` is `--format csv`. */
 export function shellMessage(error: unknown): string {
   if (error instanceof LakebaseError) return error[MESSAGE_FOR](shellText);
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the reader of the output has closed it. A broken connection is a similar error, but not this one. */
+/** Whether the reader of the output has closed it. A broken connection to the server is a similar error that does not count. */
 function isBrokenPipe(error: unknown): boolean {
   if (error instanceof LakebaseError) return error.code === "BAD_FILE" && (error.cause as Error)?.name === "BrokenPipe";
   return error instanceof Deno.errors.BrokenPipe;
 }
 
-/** Options of `pull()`, `load()` and `connect()` whose shell name is not `--` and their own name. */
+/** Options of `pull()`, `load()` and `connect()` that have another name in the shell. */
 const SHELL_NAMES: Readonly<Record<string, string>> = {
   name: "NAME",
   header: "--no-header",
@@ -53,18 +54,18 @@ function inKebabCase(name: string): string {
 
 function shellText(named: NamedOptions): string {
   if (typeof named === "string") return optionOf(named);
-  return Object.entries(named).map(([name, value]) => withValue(name, value)).join(" ");
+  return Object.entries(named).map(([name, value]) => optionText(name, value)).join(" ");
 }
 
-function withValue(name: string, value: OptionValue): string {
+function optionText(name: string, value: OptionValue): string {
   if (name === "param") return `$${value}, with -p ${value}=VALUE`;
   if (name === "mode") return optionOf(String(value));
   if (value === false) return `--no-${inKebabCase(name)}`;
   if (value === true) return optionOf(name);
-  if (typeof value !== "object") return `${optionOf(name)} ${word(String(value))}`;
-  if (Array.isArray(value)) return `${optionOf(name)} ${value.length === 0 ? "NAMES" : word(namesText(value))}`;
+  if (typeof value !== "object") return `${optionOf(name)} ${typed(String(value))}`;
+  if (Array.isArray(value)) return `${optionOf(name)} ${value.length === 0 ? "NAMES" : typed(namesText(value))}`;
   const option = name === "columns" ? "--rename" : optionOf(name);
-  return Object.entries(value).map((pair) => `${option} ${word(pair.join("="))}`).join(" ");
+  return Object.entries(value).map((pair) => `${option} ${typed(pair.join("="))}`).join(" ");
 }
 
 /** Names in the form that `--columns` takes. */
@@ -72,8 +73,7 @@ function namesText(names: readonly string[]): string {
   return names.map((name) => /^[^\s",]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`).join(",");
 }
 
-/** A word as a person types it in a shell. */
-function word(text: string): string {
-  const typed = text.replaceAll("\t", "\\t");
-  return /^[\w.,:=/-]+$/.test(typed) ? typed : `'${typed.replaceAll("'", `'\\''`)}'`;
+/** A value as a person types it in a shell, where `\t` is a tab. */
+function typed(text: string): string {
+  return shellWord(text.replaceAll("\t", "\\t"));
 }

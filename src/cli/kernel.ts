@@ -60,7 +60,7 @@ function addLocation(command: Command, ofUser = "use your own Jupyter folder, wh
     .addOption(new Option("--user", ofUser).conflicts("prefix"));
 }
 
-/** Checks the name here, because a wrong one is wrong use of the command. */
+/** Checks the name before the kernel does, so that a wrong one counts as wrong usage. */
 async function checkName({ name }: KernelValues): Promise<void> {
   const { checkedName } = await import("../kernel/kernelspec.ts");
   try {

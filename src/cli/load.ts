@@ -110,8 +110,19 @@ function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
 }
 
 const NAMES = [
-  ...["format", "create", "columns", "delimiter", "quote", "escape", "encoding", "skip", "comment"],
-  ...["decimal", "index", "skipBlankLines", "timeout"],
+  "format",
+  "create",
+  "columns",
+  "delimiter",
+  "quote",
+  "escape",
+  "encoding",
+  "skip",
+  "comment",
+  "decimal",
+  "index",
+  "skipBlankLines",
+  "timeout",
 ] as const satisfies readonly (keyof LoadValues)[];
 
 function addType(text: string, given: Record<string, string> = {}): Record<string, string> {

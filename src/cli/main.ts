@@ -29,18 +29,19 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     return await Promise.race([runProgram(args, stop.signal), stop.overdue]);
   } catch (error) {
-    await print(Deno.stderr, errorText(error, Deno.env.get("LAKEBASE_DEBUG") === "1")).catch(() => {}); // standard error is closed
+    const text = errorText(error, Deno.env.get("LAKEBASE_DEBUG") === "1");
+    await print(Deno.stderr, text).catch(() => {}); // standard error is closed, so nobody can be told
     return stop.code ?? exitCode(error);
   }
 }
 
-/** The signals that end a program, with their numbers. Windows has only one of them. */
+/** The signals that end a program, with their numbers. Windows has only the first. */
 const SIGNALS: readonly [Deno.Signal, number][] = Deno.build.os === "windows"
   ? [["SIGINT", 2]]
   : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]];
 
-/** The time that a stopped command has to cancel its query and remove its files. */
-const LIMIT_MS = 5000;
+/** The time in which a stopped command must cancel its query and remove its files. */
+const STOP_LIMIT_MS = 5000;
 
 /** A request to stop: Ctrl-C, or a signal of a service manager. */
 export interface Stop extends Disposable {
@@ -52,18 +53,18 @@ export interface Stop extends Disposable {
   readonly overdue: Promise<never>;
 }
 
-/** Listens for the signals that end a program; a second signal ends it at once. */
+/** Listens for the signals that end a program. A second signal ends it at once. */
 export function listenForStop(): Stop {
   const controller = new AbortController();
   const overdue = Promise.withResolvers<never>();
-  overdue.promise.catch(() => {});
+  overdue.promise.catch(() => {}); // a command that has ended no longer waits for it
   let code: number | undefined;
   const listeners = SIGNALS.map(([signal, number]) => {
     const listener = () => {
       if (code !== undefined) Deno.exit(128 + number);
       code = 128 + number;
       controller.abort(new LakebaseError("CANCELED", "Canceled"));
-      Deno.unrefTimer(setTimeout(() => overdue.reject(controller.signal.reason), LIMIT_MS));
+      Deno.unrefTimer(setTimeout(() => overdue.reject(controller.signal.reason), STOP_LIMIT_MS));
     };
     Deno.addSignalListener(signal, listener);
     return () => Deno.removeSignalListener(signal, listener);

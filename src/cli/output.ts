@@ -3,16 +3,16 @@ import { until } from "../sql/stop.ts";
 
 const encoder = new TextEncoder();
 
-/** The only commands to a terminal that are printed: a table dims NULL with them. */
+/** The terminal commands with which a table dims NULL. No other commands are printed. */
 const DIM = new RegExp("(\x1b\\[22?m)");
 
 /**
- * Writes a text. On a terminal and on standard error it writes control characters out, because names, values and errors come
- * from others; a file or a pipe gets the text unchanged.
+ * Writes a text. A terminal and standard error get control characters in a visible form, because names, values and errors
+ * come from others. A file or a pipe gets the text unchanged.
  */
 export async function print(to: typeof Deno.stdout | typeof Deno.stderr, text: string): Promise<void> {
-  const seen = to === Deno.stderr || to.isTerminal();
-  const safe = seen ? text.split(DIM).map((part) => DIM.test(part) ? part : printable(part)).join("") : text;
+  const isShown = to === Deno.stderr || to.isTerminal();
+  const safe = isShown ? text.split(DIM).map((part) => DIM.test(part) ? part : printable(part)).join("") : text;
   for (let bytes = encoder.encode(safe); bytes.length > 0;) bytes = bytes.subarray(await to.write(bytes));
 }
 
@@ -43,11 +43,12 @@ export async function withOutput(
   }
 }
 
-/** Environment variables as lines that a shell reads. */
+/** Environment variables as lines for a shell. */
 export function exportLines(variables: Readonly<Record<string, string>>): string {
   return Object.entries(variables).map(([name, value]) => `export ${name}=${shellWord(value)}\n`).join("");
 }
 
-function shellWord(value: string): string {
+/** A text as one word of a shell. */
+export function shellWord(value: string): string {
   return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }

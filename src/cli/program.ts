@@ -3,7 +3,7 @@ import config from "../../deno.json" with { type: "json" };
 import { EXIT } from "./errors.ts";
 import { print } from "./output.ts";
 
-/** A module that sets up one command; it is loaded when its command runs. */
+/** A module that sets up one command. It is loaded when the command runs. */
 interface CommandModule {
   configure(command: Command, stopped: AbortSignal): void;
 }
@@ -33,27 +33,27 @@ Examples:
 /**
  * Runs a command.
  *
- * @param words The arguments after the program's name.
+ * @param args The arguments after the program's name.
  * @param stopped Aborts when the command must end.
  * @returns The exit code, unless the command throws.
  * @throws What the command throws.
  */
-export async function runProgram(words: readonly string[], stopped: AbortSignal): Promise<number> {
-  const said = { out: "", err: "" };
-  const program = await makeProgram(words, stopped, said);
+export async function runProgram(args: readonly string[], stopped: AbortSignal): Promise<number> {
+  const output = { out: "", err: "" };
+  const program = await makeProgram(args, stopped, output);
   try {
-    await program.parseAsync(words, { from: "user" });
+    await program.parseAsync(args, { from: "user" });
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   } finally {
-    await print(Deno.stdout, said.out);
-    await print(Deno.stderr, said.err);
+    await print(Deno.stdout, output.out);
+    await print(Deno.stderr, output.err);
   }
 }
 
-async function makeProgram(words: readonly string[], stopped: AbortSignal, said: { out: string; err: string }) {
+async function makeProgram(args: readonly string[], stopped: AbortSignal, output: { out: string; err: string }) {
   const program = new Command("lakebase");
   program.description("Query a Databricks Lakebase, and move its tables to and from files")
     .version(config.version, "-V, --version", "show the version of this command")
@@ -62,14 +62,14 @@ async function makeProgram(words: readonly string[], stopped: AbortSignal, said:
     .addHelpText("after", EXAMPLES)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => said.out += text,
-      writeErr: (text) => said.err += text,
+      writeOut: (text) => output.out += text,
+      writeErr: (text) => output.err += text,
       outputError: (text, write) => write(text.replace(/^error: /, "lakebase: ")),
       getOutHelpWidth: () => 110,
       getErrHelpWidth: () => 110,
     })
     .showHelpAfterError("See lakebase --help");
-  const named = words[0] === "help" ? words[1] : words[0];
+  const named = args[0] === "help" ? args[1] : args[0];
   for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).helpOption("-h, --help", "show this help");
     command.showHelpAfterError(`See lakebase ${name} --help`);

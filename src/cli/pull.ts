@@ -85,15 +85,15 @@ export function configure(command: Command, stopped: AbortSignal): void {
   );
 }
 
-async function pull(words: (string | undefined)[], values: PullValues, stopped: AbortSignal): Promise<void> {
-  const [table, target] = values.sql === undefined && values.file === undefined ? words : [undefined, ...words];
-  if (target === undefined || words[1] !== undefined && table === undefined) {
+async function pull(args: (string | undefined)[], values: PullValues, stopped: AbortSignal): Promise<void> {
+  const [table, target] = values.sql === undefined && values.file === undefined ? args : [undefined, ...args];
+  if (target === undefined || args[1] !== undefined && table === undefined) {
     throw badPullOption(
       "a pull takes a table and a target, or a --sql or --file and a target: lakebase pull trips trips.csv",
     );
   }
   const options = pullOptions(values, stopped);
-  checkFormatOptions(options, planTarget(target, options).format); // before a compute wakes for it
+  checkFormatOptions(options, planTarget(target, options).format); // before connecting, which may wake a compute
   checkWarehouse(values);
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
   if (values.warehouse !== undefined) {
@@ -133,6 +133,15 @@ function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
 }
 
 const NAMES = [
-  ...["format", "columns", "delimiter", "gzip", "compression", "rowGroupSize", "parallel", "timeout"] as const,
-  ...["rowsPerFile", "partitionBy", "replace"] as const,
-];
+  "format",
+  "columns",
+  "delimiter",
+  "gzip",
+  "compression",
+  "rowGroupSize",
+  "parallel",
+  "timeout",
+  "rowsPerFile",
+  "partitionBy",
+  "replace",
+] as const;

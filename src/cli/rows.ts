@@ -1,13 +1,16 @@
+import type { Listing } from "../api/listing.ts";
 import { printableJson, textWidth } from "../core/text.ts";
+import { DISPLAY } from "../draw/notebook.ts";
 import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
 import type { Field } from "../sql/result.ts";
 import type { TypeParsers } from "../settings/options.ts";
 import { asText, type ParserSource, parserSource } from "../sql/types.ts";
+import { print } from "./output.ts";
 
 /** The names of the formats. */
 export const FORMATS = ["table", "csv", "json", "ndjson"] as const;
 
-/** How to write rows. */
+/** Options of {@linkcode makeFormat}. */
 export interface FormatOptions {
   /** The format's name. */
   format: typeof FORMATS[number];
@@ -17,7 +20,7 @@ export interface FormatOptions {
   null?: string | undefined;
   /** The delimiter of `csv`. */
   delimiter?: string | undefined;
-  /** Whether `table` may use a terminal's colours. */
+  /** Whether `table` may use a terminal's colors. */
   color: boolean;
 }
 
@@ -43,20 +46,20 @@ export interface RowFormat {
   command(tag: string): string;
 }
 
-/** Leaves each value as the server writes it. */
+/** Keeps each value in the server's text. */
 export const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
 
-/** How to write CSV. */
+/** Options of {@linkcode csvRows}. */
 export interface CsvOptions {
   /** Whether the first line has the column names. */
   header: boolean;
   /** One character. */
   delimiter: string;
-  /** The text for NULL, unquoted; an equal value is quoted. */
+  /** The text for NULL, which is not quoted. An equal value is quoted. */
   null: string;
 }
 
-/** CSV as the server's `COPY ... (FORMAT csv)` writes it: the server's texts, and lines that end in a line feed. */
+/** CSV in the form of the server's `COPY ... (FORMAT csv)`: the server's texts, and lines that end in a line feed. */
 export function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
   const cell = (value: unknown) => value === null ? nullText : quote(String(value), delimiter, nullText);
   const line = (values: readonly unknown[]) => {
@@ -77,7 +80,7 @@ function quote(text: string, delimiter: string, nullText: string): string {
   return plain ? text : `"${text.replaceAll('"', '""')}"`;
 }
 
-/** A text that is JSON already, so it keeps all digits. */
+/** A text that is already JSON, so numbers keep all their digits. */
 class Json {
   readonly text: string;
 
@@ -89,13 +92,13 @@ class Json {
 /** Every other type becomes a JSON string of the server's text. */
 const PARSERS: TypeParsers = {
   bool: (text) => text === "t",
-  int2: exact,
-  int4: exact,
-  int8: exact,
-  oid: exact,
-  numeric: exact,
-  float4: exact,
-  float8: exact,
+  int2: exactNumber,
+  int4: exactNumber,
+  int8: exactNumber,
+  oid: exactNumber,
+  numeric: exactNumber,
+  float4: exactNumber,
+  float8: exactNumber,
   json: inOneLine,
   jsonb: inOneLine,
   bytea: String,
@@ -106,26 +109,26 @@ const PARSERS: TypeParsers = {
 const TYPES: ParserSource = parserSource(PARSERS);
 
 /**
- * JSON as the server's `row_to_json` makes it: numbers with all their digits, `NaN` and infinities as strings, arrays as
- * arrays, times in ISO 8601, and the rest as Postgres writes it.
+ * JSON in the form of the server's `row_to_json`: numbers with all their digits, `NaN` and infinities as strings, arrays as
+ * arrays, times in ISO 8601, and all other types in Postgres's text.
  *
- * @param whole Whether to write one array of all rows instead of a line for each row.
+ * @param asArray Whether to write one array of all rows instead of a line for each row.
  */
-export function jsonRows(whole: boolean): RowFormat {
+export function jsonRows(asArray: boolean): RowFormat {
   let keys: string[] = [];
   let count = 0;
   const object = (row: readonly unknown[]) => {
     const text = printableJson(`{${row.map((value, index) => keys[index]! + json(value)).join(",")}}`);
-    return whole ? `${count++ === 0 ? "\n" : ",\n"} ${text}` : `${text}\n`;
+    return asArray ? `${count++ === 0 ? "\n" : ",\n"} ${text}` : `${text}\n`;
   };
   return {
     types: TYPES,
     begin: (fields) => {
       keys = fields.map(({ key }) => `${JSON.stringify(key)}:`);
-      return whole ? "[" : "";
+      return asArray ? "[" : "";
     },
     rows: (rows) => rows.map(object).join(""),
-    end: () => whole ? `${count === 0 ? "" : "\n"}]\n` : "",
+    end: () => asArray ? `${count === 0 ? "" : "\n"}]\n` : "",
     command: () => "",
   };
 }
@@ -136,16 +139,16 @@ function json(value: unknown): string {
 }
 
 /** `NaN` and infinities are not JSON, so they become strings. */
-function exact(text: string): unknown {
+function exactNumber(text: string): unknown {
   return /^-?\d/.test(text) ? new Json(text) : text;
 }
 
-/** The server keeps line ends between the values of `json`. */
+/** Removes the line ends between the values of `json`, which the server keeps. */
 function inOneLine(text: string): unknown {
   return new Json(text.replace(/\s+/g, (space) => /[\r\n]/.test(space) ? " " : space));
 }
 
-/** `infinity` and years BC stay as the server writes them. */
+/** A time in ISO 8601. `infinity` and years BC keep the server's text. */
 function isoTime(text: string): string {
   const [, day, time, hours = "", rest = ""] =
     /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d)?(:\d\d)?$/.exec(text) ?? [];
@@ -153,7 +156,7 @@ function isoTime(text: string): string {
   return `${day}T${time}${hours}${hours === "" ? "" : rest || ":00"}`;
 }
 
-/** How to draw a table. */
+/** Options of {@linkcode tableRows}. */
 export interface TableRowsOptions {
   /** Whether the table has column names, and a row count below. */
   header: boolean;
@@ -163,13 +166,13 @@ export interface TableRowsOptions {
   color: boolean;
 }
 
-/** The column widths come from the first rows, up to these limits; waiting for all rows could take too long. */
+/** Limits of the first rows, which determine the column widths: waiting for all rows could take too long. */
 const MEASURED_ROWS = 1000;
 const MEASURED_LENGTH = 1_000_000;
 
-/** A table as psql draws it. No cell is cut: the first thousand rows set the widths, and a later, wider cell overflows. */
+/** A table in the form of psql. No cell is cut: the first thousand rows determine the widths, and a later, wider cell overflows. */
 export function tableRows(options: TableRowsOptions): RowFormat {
-  const nothing = {
+  const nullCell = {
     text: options.color ? `\x1b[2m${options.null}\x1b[22m` : options.null,
     width: textWidth(options.null),
   };
@@ -179,14 +182,17 @@ export function tableRows(options: TableRowsOptions): RowFormat {
   let held: Cell[][] = [];
   let length = 0;
   let count = 0;
-  const cell = (value: unknown) => value === null ? nothing : drawnCell(String(value));
+  const cell = (value: unknown) => value === null ? nullCell : drawnCell(String(value));
   const draw = () => {
-    const first = widths === undefined;
+    const isFirst = widths === undefined;
     widths ??= names.map(({ width }, index) =>
       held.reduce((widest, row) => Math.max(widest, row[index]!.width), width)
     );
     const layout = { columns, names, widths };
-    const lines = [...(first && options.header ? headerLines(layout) : []), ...held.map((row) => rowLine(row, layout))];
+    const lines = [
+      ...(isFirst && options.header ? headerLines(layout) : []),
+      ...held.map((row) => rowLine(row, layout)),
+    ];
     held = [];
     return lines.map((line) => `${line}\n`).join("");
   };
@@ -209,4 +215,23 @@ export function tableRows(options: TableRowsOptions): RowFormat {
     end: () => `${draw()}${options.header ? `(${count.toLocaleString("en-US")} row${count === 1 ? "" : "s"})\n` : ""}`,
     command: (tag) => `${tag}\n`,
   };
+}
+
+/** Prints rows about the database: in the form in which they draw themselves, or in a format for programs. */
+export async function printListing(found: Listing<unknown>, format: FormatOptions["format"]): Promise<void> {
+  if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
+  const rows = makeFormat({ format, header: true, color: false });
+  const cells = found.map((row) =>
+    found.fields.map(({ key, oid }) => {
+      const value = (row as Record<string, unknown>)[key] ?? null;
+      return value === null ? null : rows.types.getTypeParser(oid)(textOf(value));
+    })
+  );
+  await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value !== "object") return String(value);
+  return JSON.stringify(value, (_, part) => typeof part === "bigint" ? String(part) : part);
 }

@@ -10,7 +10,7 @@ import { print, type Write } from "./output.ts";
 import { type FormatOptions, makeFormat, type RowFormat } from "./rows.ts";
 import { bindParameters, type Parameters, type Script } from "./script.ts";
 
-/** How to run a script. */
+/** Options of {@linkcode runScript}. */
 export interface RunScriptOptions extends FormatOptions {
   /** The parameters' values. */
   param?: Parameters;
@@ -23,7 +23,7 @@ export interface RunScriptOptions extends FormatOptions {
 /**
  * Runs a script on one connection, and writes the rows of each statement as they arrive.
  *
- * @throws {LakebaseError} As `run`, with the name and line of the statement.
+ * @throws {LakebaseError} The errors of `run`, with the name and line of the statement.
  */
 export async function runScript(
   session: Session,
@@ -32,20 +32,23 @@ export async function runScript(
   write: Write,
 ): Promise<void> {
   const { types } = makeFormat(options);
-  await using own = await scriptSession(session, types);
+  await using scripted = await scriptSession(session, types);
   for (const statement of statements) {
     try {
-      await runStatement(own, bindParameters(statement, options.param ?? new Map()), options, write);
+      await runStatement(scripted, bindParameters(statement, options.param ?? new Map()), options, write);
     } catch (error) {
-      throw where({ name, statements }, statement, error);
+      throw withLocation({ name, statements }, statement, error);
     }
   }
-  await own.end();
+  await scripted.end();
 }
 
-/** The error of a statement, with its place in the script if there are others. */
-export function where({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
-  return name === undefined && statements.length === 1 ? error : located(error, `${name ?? "SQL"}:${line}`);
+/** The error of a statement, with its line in the script as psql has it, unless it is the only statement. */
+export function withLocation({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
+  if (name === undefined && statements.length === 1) return error;
+  if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;
+  const { code, message, sqlstate } = error;
+  return new LakebaseError(code, `${name ?? "SQL"}:${line}: ${message}`, { cause: error, sqlstate });
 }
 
 async function runStatement(
@@ -78,13 +81,6 @@ async function writeRows(reader: Reader, format: RowFormat, write: Write): Promi
   if (keys !== undefined && keys.length > 0) await write(format.end());
 }
 
-/** Adds the place in the script, as psql does. */
-function located(error: unknown, where: string): unknown {
-  if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;
-  const { code, message, sqlstate } = error;
-  return new LakebaseError(code, `${where}: ${message}`, { cause: error, sqlstate });
-}
-
 /** A session on one connection, as in psql: `BEGIN`, `SET` and temporary tables last from one statement to the next. */
 export interface ScriptSession extends Session, AsyncDisposable {
   /**
@@ -98,7 +94,7 @@ export interface ScriptSession extends Session, AsyncDisposable {
 /**
  * Takes a connection for a whole script.
  *
- * @param session Where the connection comes from.
+ * @param session The session that gives the connection.
  * @param types Reads the values.
  */
 export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
@@ -106,12 +102,12 @@ export async function scriptSession(session: Session, types: ParserSource): Prom
   const open: TransactionState = { failure: undefined, leave() {} };
   const borrowed = sublease(lease, () => {});
   const end = async () => {
-    const left = lease.broken === undefined && isOpenTransaction(lease);
-    if (left) await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
+    const isOpen = lease.broken === undefined && isOpenTransaction(lease);
+    if (isOpen) await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
     lease.broken ??= new Error("its settings and temporary tables are the script's own");
     lease.release();
     lease.release = () => {};
-    if (left && open.failure === undefined) throw leftOpen();
+    if (isOpen && open.failure === undefined) throw openTransactionError();
   };
   return {
     ...session,
@@ -127,7 +123,7 @@ export async function scriptSession(session: Session, types: ParserSource): Prom
   };
 }
 
-function leftOpen(): LakebaseError {
+function openTransactionError(): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
     "Cannot leave a transaction open: the SQL ends without COMMIT, so its changes were rolled back. Add COMMIT",

@@ -5,11 +5,11 @@ import { Fragment, type Statement, textStatement } from "../sql/fragment.ts";
 import { badParameter } from "../sql/parameter.ts";
 import { until } from "../sql/stop.ts";
 
-/** Where the SQL is. */
+/** The places in which a command can have SQL. */
 export interface SqlSource {
   /** SQL, or `-` for standard input. */
   text?: string | undefined;
-  /** A file of it, or `-`. */
+  /** A file of SQL, or `-` for standard input. */
   file?: string | undefined;
   /** Values for `$names`. */
   param?: Parameters;
@@ -24,7 +24,7 @@ export interface Script {
 }
 
 /**
- * Finds the SQL: in the command line, in a file, or on standard input.
+ * Reads the SQL from the command line, a file or standard input.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` if there is no SQL, or if parameters and values do not match.
  */
@@ -45,11 +45,11 @@ export async function readScript(
   const { name, sql } = inline ? { name: undefined, sql: text } : await until(readSql(file ?? "-"), stopped);
   const statements = parseScript(sql);
   if (statements.length === 0) throw badParameter(`there is no SQL in ${name ?? "the command line"}`);
-  const slash = statements.find(({ strings }) => strings[0]!.startsWith("\\"));
-  if (slash !== undefined) {
-    const command = slash.strings[0]!.split(/\s/, 1)[0];
+  const psqlCommand = statements.find(({ strings }) => strings[0]!.startsWith("\\"));
+  if (psqlCommand !== undefined) {
+    const command = psqlCommand.strings[0]!.split(/\s/, 1)[0];
     throw badParameter(
-      `${command} is a command of psql, not SQL; "lakebase tables" and "lakebase --help" show what there is`,
+      `${command} is a command of psql, not SQL; "lakebase tables" and "lakebase --help" show the commands here`,
     );
   }
   checkParameters(statements, param);
@@ -73,7 +73,7 @@ async function readSql(file: string): Promise<{ name: string; sql: string }> {
 export interface ScriptStatement {
   /** The texts around the parameters, one more than `names`. */
   strings: readonly string[];
-  /** `zone` for each `$zone`, in order. */
+  /** The names of the parameters in order, such as `zone` for `$zone`. */
   names: readonly string[];
   /** The line of the script on which it begins, from 1. */
   line: number;
@@ -83,15 +83,15 @@ export interface ScriptStatement {
  * Splits a script at each semicolon that ends a statement, and each statement at its `$name` and `$1`. Quotes and comments
  * are not split.
  *
- * @param text SQL, of any number of statements.
- * @returns The statements, without semicolons; those of only space and comments are left out.
+ * @param text Any number of statements.
+ * @returns The statements, without semicolons. Empty statements and those of comments are left out.
  */
 export function parseScript(text: string): ScriptStatement[] {
   const statements: ScriptStatement[] = [];
   let reader = new StatementReader(text, 0);
   const lines = new LineCounter(text);
   const end = (at: number) => {
-    if (!reader.bare) statements.push({ ...reader.end(at), line: lines.at(reader.start) });
+    if (!reader.isEmpty) statements.push({ ...reader.end(at), line: lines.at(reader.start) });
     reader = new StatementReader(text, at + 1);
   };
   for (const token of sqlTokens(text)) {
@@ -104,16 +104,17 @@ export function parseScript(text: string): ScriptStatement[] {
 
 /** Collects the tokens of one statement. */
 class StatementReader {
-  /** Where it begins, after the space before it. */
+  /** The start of the statement, after the space before it. */
   start: number;
-  /** Whether it has only space and comments. */
-  bare = true;
+  /** Whether the statement has only space and comments. */
+  isEmpty = true;
   readonly #text: string;
   readonly #strings: string[] = [];
   readonly #names: string[] = [];
   readonly #nesting = new Nesting();
   #from: number;
-  #dollar = -2; // not before any token
+  /** The position of the last `$`; -2 is before no token. */
+  #dollar = -2;
 
   constructor(text: string, start: number) {
     this.#text = text;
@@ -121,14 +122,14 @@ class StatementReader {
     this.#from = start;
   }
 
-  /** Whether a semicolon would end it here. */
+  /** Whether a semicolon would end the statement here. */
   get top(): boolean {
     return this.#nesting.top;
   }
 
   take({ kind, start, end }: SqlToken): void {
     if (kind === "space" && start === this.start) this.start = this.#from = end;
-    this.bare &&= kind === "space" || kind === "comment";
+    this.isEmpty &&= kind === "space" || kind === "comment";
     const text = this.#text.slice(start, end);
     if (kind === "parameter") {
       this.#parameter(start, end);
@@ -164,8 +165,10 @@ class LineCounter {
     this.#next = text.indexOf("\n");
   }
 
-  at(place: number): number {
-    for (; this.#next !== -1 && this.#next < place; this.#next = this.#text.indexOf("\n", this.#next + 1)) this.#line++;
+  at(position: number): number {
+    for (; this.#next !== -1 && this.#next < position; this.#next = this.#text.indexOf("\n", this.#next + 1)) {
+      this.#line++;
+    }
     return this.#line;
   }
 }
@@ -174,22 +177,22 @@ class LineCounter {
 export type Parameters = ReadonlyMap<string, string>;
 
 /**
- * Checks that each parameter has a value, and each value a parameter.
+ * Checks that each parameter has a value, and that each value has a parameter.
  *
- * @throws {LakebaseError} `BAD_PARAMETER`
+ * @throws {LakebaseError} `BAD_PARAMETER` for a parameter or a value without the other.
  */
 export function checkParameters(statements: readonly ScriptStatement[], given: Parameters): void {
-  const wanted = new Set(statements.flatMap(({ names }) => names));
-  for (const name of wanted) {
+  const parameters = new Set(statements.flatMap(({ names }) => names));
+  for (const name of parameters) {
     if (!given.has(name)) {
       throw badParameter(`$${name} has no value; give -p ${name}=VALUE${suggestion(name, given.keys())}`);
     }
   }
   for (const name of given.keys()) {
-    if (wanted.has(name)) continue;
+    if (parameters.has(name)) continue;
     throw badParameter(
       `the SQL has no $${name} for -p ${name}=...${
-        suggestion(name, wanted)
+        suggestion(name, parameters)
       } (put the SQL in single quotes: in double quotes ` +
         `the shell replaces $${name})`,
     );
@@ -201,7 +204,7 @@ function suggestion(name: string, candidates: Iterable<string>): string {
   return near === undefined ? "" : `; did you mean $${near}?`;
 }
 
-/** A statement with its values; a value that is used twice is bound once. */
+/** A statement with its values. A value that is used twice is bound once. */
 export function bindParameters({ strings, names }: ScriptStatement, given: Parameters): Statement {
   const used = [...new Set(names)];
   const text = strings.map((string, index) =>
@@ -210,12 +213,12 @@ export function bindParameters({ strings, names }: ScriptStatement, given: Param
   return textStatement(text.join(""), used.map((name) => given.get(name)));
 }
 
-/** The same as {@linkcode bindParameters}, as a fragment. */
+/** A statement with its values, as a fragment of SQL. */
 export function toFragment({ strings, names }: ScriptStatement, given: Parameters): Fragment {
   return new Fragment(strings, names.map((name) => given.get(name)));
 }
 
-/** Adds a value, written `name=value`, to the others. */
+/** Adds a value that is written as `name=value`. */
 export function addParameter(text: string, given: Parameters = new Map()): Parameters {
   const [, name, value] = /^\$?(\w+)=([\s\S]*)$/u.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError("It must be name=value.");

@@ -1,8 +1,6 @@
 import { type Command, Option } from "npm:commander@15.1.0";
-import { DISPLAY } from "../draw/notebook.ts";
 import { addConnectionOptions, type ConnectionValues, LOGIN_HELP, seconds, withDatabase } from "./connection.ts";
-import { print } from "./output.ts";
-import { type FormatOptions, FORMATS, makeFormat } from "./rows.ts";
+import { type FormatOptions, FORMATS, printListing } from "./rows.ts";
 
 interface TablesValues extends ConnectionValues, Pick<FormatOptions, "format"> {
   timeout?: number;
@@ -33,11 +31,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
 async function tables(pattern: string | undefined, values: TablesValues, signal: AbortSignal): Promise<void> {
   const { format, timeout } = values;
   await withDatabase(values, signal, async (db) => {
-    const found = await db.tables(pattern, { signal, ...(timeout === undefined ? {} : { timeout }) });
-    if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
-    const rows = makeFormat({ format, header: true, color: false });
-    const read = (value: unknown, oid: number) => value === null ? null : rows.types.getTypeParser(oid)(String(value));
-    const values = found.map((row) => found.fields.map(({ key, oid }) => read(row[key as keyof typeof row], oid)));
-    await print(Deno.stdout, rows.begin(found.fields) + rows.rows(values) + rows.end());
+    const options = { signal, ...(timeout === undefined ? {} : { timeout }) };
+    await printListing(await db.tables(pattern, options), format);
   });
 }

@@ -4,17 +4,17 @@ import { until } from "../sql/stop.ts";
 import { badParameter } from "../sql/parameter.ts";
 import { type ConnectionValues, connectOptions } from "./connection.ts";
 import { makeFormat } from "./rows.ts";
-import { type RunScriptOptions, where } from "./run_script.ts";
+import { type RunScriptOptions, withLocation } from "./run_script.ts";
 import { type Script, toFragment } from "./script.ts";
 import type { Write } from "./output.ts";
 
 /** The options of a command that name a SQL warehouse. */
 export interface WarehouseValues {
-  /** Its id or its name. */
+  /** The id or name of the warehouse. */
   warehouse?: string;
-  /** The catalog of names without one. */
+  /** The catalog of names that have none. */
   catalog?: string;
-  /** The schema of names without one. */
+  /** The schema of names that have none. */
   schema?: string;
 }
 
@@ -30,13 +30,13 @@ export function addWarehouseOptions(command: Command): Command {
     .optionsGroup("Options:");
 }
 
-/** The options of `connect()` that say which workspace; the others are for a Lakebase. */
+/** The options of `connect()` that select the workspace. All others are for a Lakebase. */
 const FOR_WORKSPACE: ReadonlySet<string> = new Set(["profile", "envFile", "local"]);
 
 /**
- * Finds the warehouse that a command names, does some work, and waits until what was stopped is canceled there.
+ * Opens the warehouse that a command names, does some work, and waits until stopped statements are canceled there.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for options that only a Lakebase has.
+ * @throws {LakebaseError} `BAD_PARAMETER` for options that apply only to a Lakebase.
  */
 export async function withWarehouse<T>(
   values: ConnectionValues & WarehouseValues,
@@ -44,13 +44,13 @@ export async function withWarehouse<T>(
   work: (lake: Lakehouse) => Promise<T>,
 ): Promise<T> {
   const { warehouse, catalog, schema } = values;
-  const where = connectOptions(values);
-  const other = Object.keys(where).find((name) => !FOR_WORKSPACE.has(name));
+  const connection = connectOptions(values);
+  const other = Object.keys(connection).find((name) => !FOR_WORKSPACE.has(name));
   if (other !== undefined) {
     throw badParameter(`${other} is for a Lakebase, and --warehouse runs the SQL elsewhere; leave one out`);
   }
   const opening = lakehouse({
-    ...where,
+    ...connection,
     ...(warehouse === undefined ? {} : { warehouse }),
     ...(catalog === undefined ? {} : { catalog }),
     ...(schema === undefined ? {} : { schema }),
@@ -61,7 +61,7 @@ export async function withWarehouse<T>(
   return await work(lake);
 }
 
-/** Refuses options for a warehouse without one. */
+/** Refuses the options that need `--warehouse` when it is not given. */
 export function checkWarehouse({ warehouse, catalog, schema }: WarehouseValues): void {
   if (warehouse === undefined && catalog !== undefined) throw badParameter("--catalog is for --warehouse; give both");
   if (warehouse === undefined && schema !== undefined) throw badParameter("--schema is for --warehouse; give both");
@@ -91,7 +91,7 @@ export async function runInWarehouse(
         await write(format.end());
       }
     } catch (error) {
-      throw where(script, statement, error);
+      throw withLocation(script, statement, error);
     }
   }
 }

@@ -3,9 +3,9 @@ import { fieldsFor, type ListingParts } from "../explore/listing.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { type CheckState, extraSteps, type Finding, STEPS } from "./steps.ts";
 
-/** How a checkup is made. */
+/** Options of {@linkcode runSteps}. */
 export interface CheckOptions extends StopOptions {
-  /** Writes the message of an error. @default {as TypeScript names options} */
+  /** Makes the message of an error. @default {with the options' names in TypeScript} */
   messageOf?: (error: unknown) => string;
 }
 
@@ -13,7 +13,7 @@ export interface CheckOptions extends StopOptions {
  * Runs each step of connecting by itself, from the settings to a query, until one fails.
  *
  * @param initial The settings, before the first step.
- * @param options What stops it, and how it writes errors.
+ * @param options What ends the checkup, and the form of its errors.
  */
 export async function runSteps(initial: CheckState, options: CheckOptions = {}): Promise<CheckupParts> {
   using stop = stoppable(options, "the checkup");
@@ -24,7 +24,7 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
     stop.signal?.throwIfAborted();
     const started = performance.now();
     const finding = failed === undefined
-      ? await run(state, limited(state, stop.signal)).catch((error: unknown): Finding =>
+      ? await run(state, withTimeout(state, stop.signal)).catch((error: unknown): Finding =>
         failure(error, options.messageOf)
       )
       : { outcome: "skipped" as const, detail: `${failed} failed` };
@@ -36,17 +36,17 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
   return reportSteps(steps);
 }
 
-/** A step that hangs ends after `connectTimeout`. */
-function limited({ settings }: CheckState, stopped: AbortSignal | undefined): AbortSignal {
-  const late = AbortSignal.timeout(settings.connectTimeout * 1000);
-  return stopped === undefined ? late : AbortSignal.any([late, stopped]);
+/** Ends a step that hangs, after `connectTimeout`. */
+function withTimeout({ settings }: CheckState, stopped: AbortSignal | undefined): AbortSignal {
+  const timeout = AbortSignal.timeout(settings.connectTimeout * 1000);
+  return stopped === undefined ? timeout : AbortSignal.any([timeout, stopped]);
 }
 
-function failure(error: unknown, write = messageOf): Finding {
-  const late = error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
+function failure(error: unknown, messageFor = messageOf): Finding {
+  const isTimeout = error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
   return {
     outcome: "failed",
-    detail: late ? "no answer. Check the host, the port, the network and the VPN" : write(error),
+    detail: isTimeout ? "no answer. Check the host, the port, the network and the VPN" : messageFor(error),
   };
 }
 
@@ -65,9 +65,9 @@ export interface CheckStep {
   step: string;
   /** `skipped` if an earlier step failed, or if this kind of login does not need the step. */
   outcome: "ok" | "warning" | "failed" | "skipped";
-  /** What was found; for a failure also what to do. */
+  /** The finding. For a failure it also says what to do. */
   detail: string;
-  /** The milliseconds that it took; `null` if it was skipped. */
+  /** The milliseconds that the step took; `null` if it was skipped. */
   ms: number | null;
 }
 
@@ -77,10 +77,10 @@ export interface CheckFacts {
   ok: boolean;
 }
 
-/** The steps in their order, and how they are drawn: what the API makes a `Checkup` of. */
+/** The steps in their order and their drawing, of which the API makes a `Checkup`. */
 export type CheckupParts = ListingParts<CheckStep, CheckFacts>;
 
-/** Makes a report of the steps that were taken. The details have no secrets, whatever the server or the workspace said. */
+/** Makes a report of the steps that ran. Secrets are removed from the details, which may quote the server or the workspace. */
 export function reportSteps(taken: readonly CheckStep[]): CheckupParts {
   const steps = taken.map((step) => ({ ...step, detail: redact(step.detail) }));
   const failed = steps.find(({ outcome }) => outcome === "failed");
@@ -100,11 +100,11 @@ export function reportSteps(taken: readonly CheckStep[]): CheckupParts {
       maxCell: 500,
       footer,
     }),
-    write: (rows) => `${rows.map(line).join("\n")}\n(${footer})`,
+    write: (rows) => `${rows.map(stepLine).join("\n")}\n(${footer})`,
   };
 }
 
-/** A whole line: a text table would cut the detail, which says what to do. */
-function line({ step, outcome, detail, ms }: CheckStep): string {
+/** The line of a step, of any length. A text table would cut the detail, which says what to do. */
+function stepLine({ step, outcome, detail, ms }: CheckStep): string {
   return `${outcome.padEnd(8)}${step.padEnd(12)}${(ms === null ? "" : `${ms} ms`).padStart(10)}  ${detail}`;
 }

@@ -27,10 +27,10 @@ export async function reachServer(server: ServerAddress, signal: AbortSignal): P
 
 /**
  * Checks the certificate of a Postgres server. The handshake accepts any certificate, so that the error can say what is wrong
- * with it; nothing else is sent over this connection.
+ * with it. Nothing else is sent over this connection.
  *
  * @returns The protocol, the certificate's subject and issuer, and its expiry date.
- * @throws {LakebaseError} `TLS`, with what is wrong: the name, the dates or the authority.
+ * @throws {LakebaseError} `TLS` if the name, the dates or the authority is wrong.
  */
 export async function inspectCertificate(
   server: ServerAddress,
@@ -42,26 +42,26 @@ export async function inspectCertificate(
   const secure = await upgrade(socket, server.host, { ...ssl, rejectUnauthorized: false }, signal);
   stack.defer(() => void secure.destroy());
   const peer = secure.getPeerCertificate(true);
-  if (peer?.raw === undefined) throw bad("the server sent none");
+  if (peer?.raw === undefined) throw certificateError("the server sent no certificate");
   const certificate = new X509Certificate(peer.raw);
   const summary = `${secure.getProtocol()}, ${oneLine(certificate.subject)} by ${
     oneLine(certificate.issuer)
   }, valid until ${day(certificate.validTo)}`;
-  const fault = datesFault(certificate) ?? nameFault(server.host, peer) ??
+  const problem = dateProblem(certificate) ?? nameProblem(server.host, peer) ??
     (secure.authorized ? undefined : untrusted(String(secure.authorizationError)));
-  if (fault === undefined) return summary;
-  if (ssl.rejectUnauthorized === false) return `${summary}; not verified (no-verify): ${fault}`;
-  throw bad(`${fault} (${summary})`);
+  if (problem === undefined) return summary;
+  if (ssl.rejectUnauthorized === false) return `${summary}; not verified (no-verify): ${problem}`;
+  throw certificateError(`${problem} (${summary})`);
 }
 
-function datesFault({ validFrom, validTo }: X509Certificate): string | undefined {
+function dateProblem({ validFrom, validTo }: X509Certificate): string | undefined {
   if (Date.parse(validTo) < Date.now()) return `it expired on ${day(validTo)}`;
   if (Date.parse(validFrom) > Date.now()) {
     return `it is not valid before ${day(validFrom)}; check this machine's clock`;
   }
 }
 
-function nameFault(host: string, certificate: DetailedPeerCertificate): string | undefined {
+function nameProblem(host: string, certificate: DetailedPeerCertificate): string | undefined {
   if (checkServerIdentity(host, certificate) === undefined) return undefined;
   return `it is for ${certificate.subjectaltname ?? certificate.subject?.CN}, not for ${host}`;
 }
@@ -70,7 +70,7 @@ function untrusted(error: string): string {
   return `its authority is not trusted (${error}); put a private one into ${quotedOption("ca")} (PGSSLROOTCERT)`;
 }
 
-/** Opens a TCP connection the way `connect()` does. */
+/** Opens a TCP connection as `connect()` does. */
 async function open(
   { host, port }: ServerAddress,
   signal: AbortSignal,
@@ -78,7 +78,7 @@ async function open(
 ): Promise<net.Socket> {
   const socket = net.connect(destination(host, port));
   stack.defer(() => void socket.destroy());
-  socket.on("error", () => {});
+  socket.on("error", () => {}); // a later error would end the process; an error of connecting rejects below
   await once(socket, "connect", { signal });
   return socket;
 }
@@ -91,6 +91,6 @@ function day(date: string): string {
   return new Date(date).toISOString().slice(0, 10);
 }
 
-function bad(state: string): LakebaseError {
+function certificateError(state: string): LakebaseError {
   return new LakebaseError("TLS", `Cannot trust the server's certificate: ${state}`);
 }

@@ -24,14 +24,14 @@ export type Step = (state: CheckState, signal: AbortSignal) => Promise<Finding>;
 
 /** The oldest Deno whose kernel shows the results of cells. */
 const OLDEST_DENO = [2, 9, 1];
-/** A larger difference makes the times in logs confusing. Logins work with any difference. */
+/** The largest difference between clocks that is not confusing in logs. Logins work with any difference. */
 const CLOCK_LIMIT_MS = 30_000;
 
 /** The settings that are checked, and what the steps have found so far. */
 export class CheckState implements AsyncDisposable {
   /** The settings of `connect()`. */
   readonly settings: Settings;
-  /** The settings by name, and where each came from. */
+  /** The settings by name, each with its origin. */
   readonly found: readonly Setting[];
   /** The workspace. */
   readonly workspace: Workspace;
@@ -43,7 +43,7 @@ export class CheckState implements AsyncDisposable {
   endpoint: Endpoint | undefined;
   /** The server's host. */
   host = "";
-  /** How the server is verified. */
+  /** The options that verify the server. */
   ssl: SslConfig = false;
   /** The credential of the login. */
   credential: Credential | undefined;
@@ -52,10 +52,10 @@ export class CheckState implements AsyncDisposable {
   /** The pool that has logged in. */
   pool: LakebasePool | undefined;
 
-  /** The paths of Volumes that are used. */
+  /** The paths of Volumes to check. */
   readonly volumes: readonly string[];
 
-  /** Made of settings, without a request to anyone. */
+  /** Sends no request. */
   constructor(
     settings: Settings,
     found: readonly Setting[],
@@ -107,7 +107,7 @@ export const STEPS: readonly (readonly [name: string, run: Step])[] = [
   ["clock", checkClocks],
 ];
 
-/** The steps for what is used besides the database: the SQL warehouse, and one for each Volume. None needs another. */
+/** The steps besides the database: the SQL warehouse and each Volume. No step depends on another. */
 export function extraSteps({ warehouse, volumes }: CheckState): readonly (readonly [name: string, run: Step])[] {
   return [
     ...(warehouse === undefined ? [] : [["warehouse", checkWarehouse] as const]),
@@ -129,7 +129,7 @@ async function checkVolume(path: string, { workspace }: CheckState, signal: Abor
 function checkRuntime(): Promise<Finding> {
   const { deno, v8, typescript } = Deno.version;
   const [major = 0, minor = 0, patch = 0] = deno.split(/[.+-]/).map(Number);
-  const old = major !== OLDEST_DENO[0]!
+  const isTooOld = major !== OLDEST_DENO[0]!
     ? major < OLDEST_DENO[0]!
     : minor !== OLDEST_DENO[1]!
     ? minor < OLDEST_DENO[1]!
@@ -137,7 +137,7 @@ function checkRuntime(): Promise<Finding> {
   const detail = `Deno ${deno} (v8 ${v8}, TypeScript ${typescript}) on ${Deno.build.os} ${Deno.build.arch}, ` +
     `lakebase ${config.version}, pg ${pgPackage.version}`;
   return Promise.resolve(
-    old
+    isTooOld
       ? { outcome: "failed", detail: `${detail}; Deno must be ${OLDEST_DENO.join(".")} or newer: deno upgrade` }
       : detail,
   );
@@ -161,9 +161,9 @@ async function checkWorkspace(state: CheckState, signal: AbortSignal): Promise<F
     state.user = state.settings.user!;
     return { outcome: "skipped", detail: "not needed: a native password, with host and user" };
   }
-  const asked = Date.now();
+  const requestedAt = Date.now();
   const { user, serverTime } = await state.workspace.whoAmI(signal);
-  if (serverTime !== undefined) state.clockOffset = serverTime - (asked + Date.now()) / 2;
+  if (serverTime !== undefined) state.clockOffset = serverTime - (requestedAt + Date.now()) / 2;
   state.user = state.settings.user ?? user;
   return state.user === user ? `logged in as ${user}` : `logged in as ${user}; the role is ${state.user}`;
 }
@@ -180,7 +180,7 @@ async function checkEndpoint(state: CheckState, signal: AbortSignal): Promise<Fi
   return `${endpoint.name}, ${compute}, at ${state.host}${await branchText(state, signal)}`;
 }
 
-/** What the branch was made from, and when it ends. Connecting does not need to know, so a refusal is no failure. */
+/** The source and the end of the branch. Connecting does not depend on them, so a refusal is not a failure. */
 async function branchText({ workspace, endpoint }: CheckState, signal: AbortSignal): Promise<string> {
   const name = branchOf(endpoint?.name);
   if (name === undefined) return "";
@@ -298,8 +298,8 @@ async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<F
 }
 
 /**
- * Runs a step that needs the compute, which may be waking up. It retries the failures that connecting retries, and fails with
- * connecting's error for all others.
+ * Runs a step that needs the compute, which may be waking up. It retries the failures that `connect()` retries. For all
+ * others it throws the error of `connect()`.
  *
  * @param to The server.
  * @param signal Ends the retries.
