@@ -11,7 +11,7 @@ import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts"
 import { drawResult, originText } from "../draw/result.ts";
 import { renderCommand, renderTable, type TableOptions } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
-import { listObjects, listsObjects } from "../explore/server_objects.ts";
+import { listObjects, listsObjects } from "../explore/tables.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { Result } from "../api/result.ts";
 import { originOf, type Session } from "../sql/session.ts";

@@ -1,15 +1,15 @@
 import type { TableOptions } from "../draw/table.ts";
 import type { Field } from "../sql/result.ts";
 
-/** The parts of a `Listing`: rows about the database, and how they are drawn. */
+/** The parts of a `Listing`: rows about the database, and the functions that draw them. */
 export interface ListingParts<Row, Facts extends object = object> {
   /** The rows. */
   rows: readonly Row[];
   /** The rows' properties with their Postgres types, in order. */
   fields: readonly Field[];
-  /** Milliseconds that it took to find the rows. */
+  /** The milliseconds that finding the rows took. */
   elapsed: number;
-  /** Further properties of the listing, besides its rows. */
+  /** Properties of the listing besides its rows. */
   facts: Facts;
   /** Lays out the rows as a table. */
   draw: (rows: readonly Row[]) => TableOptions;

@@ -5,38 +5,40 @@ import { barsPicture, cellText } from "../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
-import type { Field } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { stoppable } from "../sql/stop.ts";
-import { parserSource } from "../sql/types.ts";
+import { type ParserSource, parserSource } from "../sql/types.ts";
 import { fieldsFor, type ListingParts } from "./listing.ts";
-import { type ColumnKind, kindOf, type Statistics, statisticsSql, toProfile } from "./statistics.ts";
+import {
+  BARS,
+  isNumber,
+  isTyped,
+  kindOf,
+  QUARTILES,
+  type SourceColumn,
+  type Statistics,
+  statisticsSql,
+} from "./statistics.ts";
 
 /** Options of `profile()`. */
 export interface ProfileOptions extends ExploreOptions {
   /**
-   * The most rows to read. A larger table gives a random sample of about this many rows; a query, a view or a foreign
-   * table gives its first rows. `Infinity` reads all rows.
+   * The maximum number of rows to read. From a larger table, a random sample of about this many rows is read; from a query,
+   * a view or a foreign table, the first rows. `Infinity` reads all rows.
    *
    * @default {a sample of 50,000 rows of a table that has more than 200,000; the first 200,000 rows of anything else}
    */
   sample?: number;
 }
 
-/** A column of the table or query to profile. */
-export interface SourceColumn extends Field {
-  /** The kind, which tells the column's statistics. */
-  kind: ColumnKind;
-}
-
-/** The most columns in one statement: each uses working memory on the server until the statement ends. */
+/** The columns of one statement. Each column uses working memory on the server until the statement ends. */
 const BATCH = 20;
-/** The same where more rows are read than by default. */
+/** The columns of one statement that reads more rows than by default. */
 const LARGE_BATCH = 2;
-/** With more working memory the server writes no groups to its disk; the compiler of queries costs more than it saves. */
+/** With this working memory the server writes no groups to its disk. Compiling the queries would cost more than it saves. */
 const SETTINGS = { work_mem: "64MB", jit: "off" };
 
-/** Computes statistics for each column of a table or query; see `Lakebase.profile`. */
+/** Computes statistics for each column of a table or query. See `Lakebase.profile`. */
 export async function profileRows(
   find: FindSession,
   what: string | Fragment,
@@ -50,9 +52,9 @@ export async function profileRows(
   const session = await find();
   const { statistics, of } = await readOnly(session, stop, async (tx) => {
     const { clause, of } = await chooseRows(tx, source, sample);
-    const most = sample ?? READ_WHOLE;
+    const batch = sample !== undefined && sample > READ_WHOLE ? LARGE_BATCH : BATCH;
     return {
-      statistics: await compute(tx, source, columns, { clause, batch: most > READ_WHOLE ? LARGE_BATCH : BATCH }),
+      statistics: await compute(tx, source, columns, { clause, batch }),
       of,
     };
   }, sample === undefined ? {} : SETTINGS);
@@ -68,7 +70,7 @@ async function compute(
   tx: FindSession,
   source: Source,
   columns: readonly SourceColumn[],
-  { clause, batch: size }: { clause: string; batch: number },
+  { clause, batch: batchSize }: { clause: string; batch: number },
 ): Promise<Map<number, Statistics>> {
   const statistics = new Map<number, Statistics>();
   const positions = columns.map(({ kind }, index) => ({ kind, position: index + 1 }));
@@ -76,15 +78,15 @@ async function compute(
   const alias = columns.length === 0 ? "s" : `s(${names(positions)})`;
   const from = brackets(source).join(source.text);
   const options = { types: parserSource(), single: true };
-  for (let start = 0; start === 0 || start < positions.length; start += size) {
-    const batch = positions.slice(start, start + size);
+  for (let start = 0; start === 0 || start < positions.length; start += batchSize) {
+    const batch = positions.slice(start, start + batchSize);
     const text = statisticsSql(
       `SELECT ${names(batch)} FROM ${from} AS ${alias} ${clause}`,
       batch,
       !source.samples || clause !== "",
     );
     const found = await run<Found>(tx, { ...source, text }, options);
-    for (const { position, statistics: one } of found) statistics.set(position, one);
+    for (const row of found) statistics.set(row.position, row.statistics);
   }
   return statistics;
 }
@@ -92,6 +94,59 @@ async function compute(
 interface Found {
   position: number;
   statistics: Statistics;
+}
+
+/**
+ * Converts a column's statistics to a profile, with parsed values.
+ *
+ * @param column The column.
+ * @param statistics The statistics that the server computed.
+ * @param rows The number of rows that the server read.
+ * @param types The connection's parsers.
+ */
+function toProfile(
+  { name, type, oid, kind }: SourceColumn,
+  { count, distinct, ends, order, top }: Statistics,
+  rows: number,
+  types: ParserSource,
+): ColumnProfile {
+  const parse = isTyped(kind) ? types.getTypeParser(oid) : (text: string) => text;
+  const value = (text: string | null | undefined) => text === null || text === undefined ? null : parse(text);
+  const { mean = null, marks = ends, bars } = order ?? {};
+  const quartile = (index: number) => {
+    const [low, high] = [marks?.[1 + 2 * index], marks?.[2 + 2 * index]];
+    if (kind === "moment") return value(low);
+    return isNumber(kind) ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
+  };
+  return {
+    column: name,
+    type,
+    histogram: bars ? histogramOf(bars) : null,
+    count,
+    nulls: rows - count,
+    distinct,
+    min: value(marks?.[0]),
+    p25: quartile(0),
+    median: quartile(1),
+    p75: quartile(2),
+    max: value(marks?.at(-1)),
+    mean: mean === null ? null : Number(mean),
+    top: (top ?? []).map(([text, count]) => ({ value: parse(text), count })),
+  };
+}
+
+function histogramOf(bars: readonly [range: number, count: number][]): number[] {
+  const counts = Array<number>(BARS).fill(0);
+  for (const [range, count] of bars) counts[range - 1] = count;
+  return counts;
+}
+
+/** Interpolates between the numbers at the two ranks around a rank. */
+function between(low: string | null | undefined, high: string | null | undefined, rank: number): number | null {
+  if (typeof low !== "string" || typeof high !== "string") return null;
+  const start = Number(low);
+  const part = rank % 1;
+  return part === 0 || low === high ? start : start + part * (Number(high) - start);
 }
 
 const SAMPLE = [
@@ -106,15 +161,15 @@ export interface ColumnProfile {
   /** The column's type, such as `int4`. */
   type: string;
   /**
-   * How many values fall into each of twelve ranges of equal width, from the least value to the greatest. Only numbers,
-   * dates and times have a histogram; others have `null`. Infinite values and NaN are not counted.
+   * The number of values in each of twelve ranges of equal width, from the least value to the greatest. Only numbers, dates
+   * and times have a histogram; for other types it is `null`. Infinite values and NaN are not counted.
    */
   histogram: number[] | null;
   /** The number of values that are not NULL. */
   count: number;
   /** The number of NULLs. */
   nulls: number;
-  /** The number of distinct values; for json, arrays and the like, of distinct texts. */
+  /** The number of distinct values; for json, arrays and similar types, of distinct texts. */
   distinct: number;
   /** The least value; texts are ordered by code points. `null` for types without a useful order. */
   min: unknown;
@@ -123,9 +178,9 @@ export interface ColumnProfile {
    * `null` for other types.
    */
   p25: unknown;
-  /** Half of the values are at most this; has the type of `p25`. */
+  /** Half of the values are at most this. It has the type of `p25`. */
   median: unknown;
-  /** Three quarters of the values are at most this; has the type of `p25`. */
+  /** Three quarters of the values are at most this. It has the type of `p25`. */
   p75: unknown;
   /** The greatest value, in the order of `min`; `null` for types without a useful order. */
   max: unknown;
@@ -135,23 +190,34 @@ export interface ColumnProfile {
   top: { value: unknown; count: number }[];
 }
 
-/** What `profile()` tells besides the columns. */
+/** The facts of `profile()` besides the columns. */
 export interface ProfileFacts {
   /** The number of rows that were read. */
   readonly rows: number;
-  /** The table's rows, estimated; `null` if all rows were read, and for queries, views and foreign tables. */
+  /** The estimated number of the table's rows; `null` if all were read, and for queries, views and foreign tables. */
   readonly of: number | null;
-  /** Whether there are, or may be, more rows than were read. */
+  /** Whether there are or may be more rows than were read. */
   readonly sampled: boolean;
 }
 
 /** The fields of a profile's rows. */
 export const PROFILE_FIELDS = fieldsFor({
-  ...{ column: "text", type: "text", histogram: "json", count: "int8", nulls: "int8", distinct: "int8" },
-  ...{ min: "text", p25: "text", median: "text", p75: "text", max: "text", mean: "float8", top: "json" },
+  column: "text",
+  type: "text",
+  histogram: "json",
+  count: "int8",
+  nulls: "int8",
+  distinct: "int8",
+  min: "text",
+  p25: "text",
+  median: "text",
+  p75: "text",
+  max: "text",
+  mean: "float8",
+  top: "json",
 });
 
-/** Lays out a profile: a line for each column, and below them how many rows were read. */
+/** Lays out a profile: a line for each column, and the number of rows that were read below them. */
 export function drawProfile(
   facts: ProfileFacts,
   columns: readonly ColumnProfile[],
@@ -161,16 +227,21 @@ export function drawProfile(
   return {
     columns: PROFILE_FIELDS.map(({ name, type }) => ({ name, type: types[name] ?? type })),
     rows: columns.map(({ column, type, histogram, count, nulls, distinct, min, p25, median, p75, max, mean, top }) => [
-      ...[column, type, bars(histogram, top)],
+      column,
+      type,
+      bars(histogram, top),
       ...[count, nulls, distinct].map((number) => number.toLocaleString("en-US")),
-      ...[min ?? "", ...[p25, median, p75].map(valueText), max ?? "", valueText(mean)],
+      min ?? "",
+      ...[p25, median, p75].map(valueText),
+      max ?? "",
+      valueText(mean),
       topText(top),
     ]),
     footer: `${countText(columns.length, "column")} ${basis(facts)}, ${elapsedText(elapsed)}`,
   };
 }
 
-/** Draws the histogram; for types without one, the counts of the most frequent values. */
+/** Draws the histogram, or the counts of the most frequent values for types that have none. */
 function bars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
   const counts = histogram ?? (top.length > 1 && top[0]!.count > 1 ? top.map(({ count }) => count) : []);
   return counts.length === 0 ? "" : barsPicture(counts);
@@ -182,40 +253,40 @@ function basis({ rows, of, sampled }: ProfileFacts): string {
   return `on a sample of ${rows.toLocaleString("en-US")} of about ${countText(of, "row")}`;
 }
 
-/** Rounds a computed number to six digits for display; the row keeps all digits. */
+/** Rounds a computed number to six digits for the drawing. The row keeps all digits. */
 function valueText(value: unknown): unknown {
   if (value === null) return "";
   return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 }
 
-/** The most characters of a frequent value that are drawn. */
-const SHOWN = 40;
+/** The maximum characters of a frequent value in the drawing. */
+const MAX_TOP_LENGTH = 40;
 
 function topText(top: ColumnProfile["top"]): string {
   if (top.length > 1 && top[0]!.count === 1) return "each once";
   const texts = top.map(({ value, count }) => {
-    const { text, cut } = cellText(value, "", SHOWN)!;
+    const { text, cut } = cellText(value, "", MAX_TOP_LENGTH)!;
     return `${text}${cut ? "…" : ""} (${count.toLocaleString("en-US")})`;
   });
   return texts.join(", ");
 }
 
-/** A table of up to this many rows is read whole by default. */
+/** By default, a table of up to this many rows is read completely. */
 const READ_WHOLE = 200_000;
-/** The rows of a sample by default. */
+/** The default number of rows of a sample. */
 const SAMPLED = 50_000;
-/** Samples from this many rows on take whole pages, which is fast. Smaller ones would take too few pages to be random. */
+/** A sample of at least this many rows takes whole pages, which is fast. A smaller sample has too few pages to be random. */
 const PAGES_FROM = 50_000;
-/** Up to this many rows are counted: counting costs less than a wrong estimate. */
+/** A table of up to this many rows is counted, which costs less than a wrong estimate. */
 const COUNTED_UNTIL = 1_000_000;
 /** A fixed seed gives the same sample until the table changes. */
 const SEED = 1;
 
-/** A choice of rows. */
+/** The rows to read of a source. */
 export interface Sample {
   /** The SQL that follows the source and its alias. */
   clause: string;
-  /** The table's rows, estimated, if only a sample of them is read. */
+  /** The estimated number of the table's rows if only a sample is read; otherwise `null`. */
   of: number | null;
 }
 
@@ -224,22 +295,23 @@ export interface Sample {
  *
  * @param tx Finds the session that estimates the size of the source.
  * @param source The table or query.
- * @param most About the most rows to read; `Infinity` for all; `undefined` for the default.
+ * @param sample The approximate maximum number of rows to read; `Infinity` for all; `undefined` for the default.
  */
-export async function chooseRows(tx: FindSession, source: Source, most: number | undefined): Promise<Sample> {
-  const { whole, rows } = most === undefined ? { whole: READ_WHOLE, rows: SAMPLED } : { whole: most, rows: most };
-  if (whole === Infinity) return { clause: "", of: null };
-  if (!source.samples) return { clause: `LIMIT ${whole}`, of: null };
-  const of = await rowsOf(tx, source, whole);
-  if (of <= whole) return { clause: "", of: null };
+export async function chooseRows(tx: FindSession, source: Source, sample: number | undefined): Promise<Sample> {
+  const readAllUpTo = sample ?? READ_WHOLE;
+  const rows = sample ?? SAMPLED;
+  if (readAllUpTo === Infinity) return { clause: "", of: null };
+  if (!source.samples) return { clause: `LIMIT ${readAllUpTo}`, of: null };
+  const of = await rowsOf(tx, source, readAllUpTo);
+  if (of <= readAllUpTo) return { clause: "", of: null };
   const method = rows >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "pg_catalog.system" : "pg_catalog.bernoulli";
   return { clause: `TABLESAMPLE ${method} (${(100 * rows) / of}) REPEATABLE (${SEED})`, of };
 }
 
-/** Estimates a table's rows; a table of moderate size is counted. */
-async function rowsOf(tx: FindSession, { text: from }: Source, most: number): Promise<number> {
+/** Estimates the number of a table's rows. If the estimate is between `readAllUpTo` and a million, the rows are counted. */
+async function rowsOf(tx: FindSession, { text: from }: Source, readAllUpTo: number): Promise<number> {
   const estimate = await plannedRows(tx, from);
-  if (estimate <= most || estimate > COUNTED_UNTIL) return estimate;
+  if (estimate <= readAllUpTo || estimate > COUNTED_UNTIL) return estimate;
   const [counted] = await queryCatalog<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
   return counted!.n;
 }

@@ -1,8 +1,12 @@
 import { outputSql } from "../catalog/source.ts";
 import type { Field } from "../sql/result.ts";
 import { isBuiltIn } from "../core/type_names.ts";
-import type { ParserSource } from "../sql/types.ts";
-import type { ColumnProfile, SourceColumn } from "./profile.ts";
+
+/** A column of the table or query to profile. */
+export interface SourceColumn extends Field {
+  /** The kind, which determines the column's statistics. */
+  kind: ColumnKind;
+}
 
 /** The statistics that the server computes for a column, with values as text. */
 export interface Statistics {
@@ -12,7 +16,7 @@ export interface Statistics {
   distinct: number;
   /** The least and the greatest value, for kinds without quartiles. */
   ends?: (string | null)[] | null;
-  /** What depends on the order, for kinds with quartiles. */
+  /** The statistics that depend on the order, for kinds with quartiles. */
   order?: {
     /** The mean of numbers. */
     mean: string | null;
@@ -25,54 +29,9 @@ export interface Statistics {
   top: [value: string, count: number][] | null;
 }
 
-/**
- * Converts a column's statistics to a profile, with parsed values.
- *
- * @param column The column.
- * @param statistics The statistics that the server computed.
- * @param rows The number of rows that the server read.
- * @param types The connection's parsers.
- */
-export function toProfile(
-  { name, type, oid, kind }: SourceColumn,
-  { count, distinct, ends, order, top }: Statistics,
-  rows: number,
-  types: ParserSource,
-): ColumnProfile {
-  const parse = isTyped(kind) ? types.getTypeParser(oid) : (text: string) => text;
-  const value = (text: string | null | undefined) => text === null || text === undefined ? null : parse(text);
-  const { mean = null, marks = ends, bars } = order ?? {};
-  const quartile = (index: number) => {
-    const [low, high] = [marks?.[1 + 2 * index], marks?.[2 + 2 * index]];
-    if (kind === "moment") return value(low);
-    return isNumber(kind) ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
-  };
-  return {
-    ...{ column: name, type, histogram: bars ? histogramOf(bars) : null },
-    ...{ count, nulls: rows - count, distinct },
-    ...{ min: value(marks?.[0]), p25: quartile(0), median: quartile(1), p75: quartile(2), max: value(marks?.at(-1)) },
-    mean: mean === null ? null : Number(mean),
-    top: (top ?? []).map(([text, count]) => ({ value: parse(text), count })),
-  };
-}
-
-function histogramOf(bars: readonly [range: number, count: number][]): number[] {
-  const counts = Array<number>(BARS).fill(0);
-  for (const [range, count] of bars) counts[range - 1] = count;
-  return counts;
-}
-
-/** Interpolates between the numbers at the two ranks around a rank. */
-function between(low: string | null | undefined, high: string | null | undefined, rank: number): number | null {
-  if (typeof low !== "string" || typeof high !== "string") return null;
-  const start = Number(low);
-  const part = rank % 1;
-  return part === 0 || low === high ? start : start + part * (Number(high) - start);
-}
-
-/** The most characters of a text that are kept. */
-const LONGEST = 1000;
-/** How many of a column's most frequent values are listed. */
+/** The maximum characters of a text that are kept. */
+const MAX_TEXT_LENGTH = 1000;
+/** The number of a column's most frequent values. */
 const TOP = 5;
 
 /** The number of ranges of a histogram. */
@@ -87,9 +46,9 @@ export const QUARTILES = [0.25, 0.5, 0.75] as const;
  *
  * @param source A query with the columns `c1`, `c2`, ...
  * @param columns The position, from 1, and the kind of each column.
- * @param once Whether the source must be read only once, because it is a query of its own; a table is read faster twice for
- * each column than copied.
- * @returns SQL whose rows have a `position` and, as JSON, its `statistics`; position 0 has the count of all rows.
+ * @param once Whether the source is read only once, because it is a query. Reading a table twice for each column takes less
+ * time than copying it.
+ * @returns SQL whose rows have a `position` and its `statistics` as JSON. Position 0 has the count of all rows.
  */
 export function statisticsSql(
   source: string,
@@ -120,10 +79,10 @@ function groupedSql(position: number, kind: ColumnKind, groups: string): string 
     'top', ${topSql(kind)}) FROM g`;
 }
 
-/** Up to this many groups, what depends on the order is found among the groups; else among the values, by parallel scans. */
+/** Up to this many groups, the statistics of the order come from the groups; otherwise from the values, by parallel scans. */
 const FEW_GROUPS = 20_000;
 
-/** As {@linkcode groupedSql}, with what depends on the order of the values. The server runs only one of the two queries. */
+/** {@linkcode groupedSql} with the statistics of the order. The server runs only one of the two queries for these. */
 function rankedSql(position: number, kind: RankedKind, groups: string): string {
   const column = `c${position}`;
   const ranks = ["1", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"].map((rank) => `(${rank})`);
@@ -155,7 +114,7 @@ function orderOfGroups(ranks: readonly string[], kind: RankedKind): string {
 
 /** Finds the values at ranks by sorting all values. */
 function orderOfValues(ranks: readonly string[], kind: RankedKind, column: string, filled: string): string {
-  // The fraction for the middle between two ranks: no rounding can make it another rank.
+  // The fraction of the middle between two ranks, so that rounding can't make it another rank.
   const fractions = ranks.map((rank) =>
     `(${rank}::pg_catalog.float8 OPERATOR(pg_catalog.-) 0.5::pg_catalog.float8)
       OPERATOR(pg_catalog./) total::pg_catalog.float8`
@@ -168,7 +127,7 @@ function orderOfValues(ranks: readonly string[], kind: RankedKind, column: strin
       WITHIN GROUP (ORDER BY ${column}) AS marks ${filled}) AS sorted`;
 }
 
-/** Numbers up to this are squared by `avg` without an overflow. */
+/** `avg` squares numbers, and numbers up to this do not overflow. */
 const SQUARED = "1e140::pg_catalog.float8";
 
 function meanSql(kind: RankedKind, column: string, filled: string): string {
@@ -180,7 +139,7 @@ function meanSql(kind: RankedKind, column: string, filled: string): string {
     ELSE ${mean(`${column}::pg_catalog.numeric`)} END`;
 }
 
-/** SQL for a value's place in the histogram, as `float8`; NULL for infinite values and NaN. */
+/** SQL for the position of a value in the histogram, as `float8`; NULL for infinite values and NaN. */
 function placeSql(value: string, kind: RankedKind): string {
   if (kind === "integer") return `${value}::pg_catalog.float8`;
   const number = kind === "moment" ? `pg_catalog.date_part('epoch', ${value})` : value;
@@ -189,7 +148,7 @@ function placeSql(value: string, kind: RankedKind): string {
     WHEN pg_catalog.abs(${number}) OPERATOR(pg_catalog.<=) 1e300 THEN ${number}::pg_catalog.float8 END`;
 }
 
-/** SQL for the histogram of places `x` that count `n` times each, between the ends `low` and `high`. */
+/** SQL for the histogram of positions `x` that count `n` times each, between the ends `low` and `high`. */
 function barsSql(places: string, ends: string): string {
   return `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b, n)) FROM (
     SELECT CASE WHEN low OPERATOR(pg_catalog.<) high THEN least(${BARS}, pg_catalog.width_bucket(x, low, high, ${BARS})) ELSE 1 END
@@ -197,7 +156,7 @@ function barsSql(places: string, ends: string): string {
     FROM ${places}, ${ends} AS ends WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
 }
 
-/** SQL for the two ranks around a quartile. They are equal for moments, whose quartile is one of the values. */
+/** SQL for the two ranks around a quartile. For moments they are equal, because the quartile is one of the values. */
 function rankSql(part: number, kind: RankedKind): string[] {
   if (kind === "moment") {
     return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${part} OPERATOR(pg_catalog.*) total))`);
@@ -213,22 +172,22 @@ function topSql(kind: ColumnKind): string {
     FROM (SELECT k, n FROM g ORDER BY n DESC, k LIMIT ${TOP}) AS most)`;
 }
 
-/** SQL for a value's text as the server sends it, which a cast does not give for every type. Long texts are cut. */
+/** SQL for a value's text in the form in which the server sends it. A cast does not give it for every type. Long texts are cut. */
 function shown(value: string, kind: ColumnKind): string {
   if (isTyped(kind)) return `pg_catalog.format('%s', ${value})`;
-  return `CASE WHEN pg_catalog.length(${value}) OPERATOR(pg_catalog.>) ${LONGEST}
-    THEN pg_catalog.left(${value}, ${LONGEST}) OPERATOR(pg_catalog.||) '…' ELSE ${value} END`;
+  return `CASE WHEN pg_catalog.length(${value}) OPERATOR(pg_catalog.>) ${MAX_TEXT_LENGTH}
+    THEN pg_catalog.left(${value}, ${MAX_TEXT_LENGTH}) OPERATOR(pg_catalog.||) '…' ELSE ${value} END`;
 }
 
 /**
- * The kind of a column, which tells its statistics besides the counts and the most frequent values.
+ * The kind of a column, which determines its statistics besides the counts and the most frequent values.
  *
  * - `integer`, `float`, `decimal`: all
  * - `moment`: all but the mean
  * - `ordered`: the least and the greatest value
- * - `text`: as `ordered`, by code points
+ * - `text`: those of `ordered`, by code points
  * - `plain`: none
- * - `opaque`: as `plain`, but compares texts; for types that have no equality operator, or may have none
+ * - `opaque`: none, and its values are compared as texts, because the type may have no equality operator
  */
 export type ColumnKind = RankedKind | "ordered" | "text" | "plain" | "opaque";
 
@@ -239,7 +198,8 @@ function isRanked(kind: ColumnKind): kind is RankedKind {
   return kind === "moment" || isNumber(kind);
 }
 
-function isNumber(kind: ColumnKind): boolean {
+/** Whether values of this kind are numbers. */
+export function isNumber(kind: ColumnKind): boolean {
   return kind === "integer" || kind === "float" || kind === "decimal";
 }
 
@@ -257,12 +217,12 @@ const KIND_OF = new Map<string, ColumnKind>(
   Object.entries(KINDS).flatMap(([kind, types]) => types.split(" ").map((type) => [type, kind as ColumnKind])),
 );
 
-/** Gives the kind of a column by its built-in type; types that a database defines itself are `opaque`. */
+/** Gives the kind of a column by its built-in type. Types that a database defines are `opaque`. */
 export function kindOf({ type, oid }: Field): ColumnKind {
   return (isBuiltIn(oid) ? KIND_OF.get(type) : undefined) ?? "opaque";
 }
 
-/** Whether values of this kind are parsed; other kinds stay text, cut after 1,000 characters. */
+/** Whether values of this kind are parsed. Those of other kinds stay texts, cut after 1,000 characters. */
 export function isTyped(kind: ColumnKind): boolean {
   return kind !== "text" && kind !== "opaque";
 }

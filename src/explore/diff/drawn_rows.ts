@@ -5,20 +5,20 @@ import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import type { RowDifference, TableDiffFacts } from "./rows.ts";
 import type { Pair } from "./sides.ts";
 
-/** What a drawing tells besides the rows. */
+/** The facts that a drawing shows besides the rows. */
 export interface Drawing {
   /** The names of the two databases. */
   names: Pair<string>;
-  /** How long the comparison took, in milliseconds. */
+  /** The milliseconds that the comparison took. */
   elapsed: number;
   /** The Postgres types of the columns, by name. */
   columnTypes: ReadonlyMap<string, string>;
 }
 
-/** The most rows that are drawn. */
-const DRAWN = 100;
+/** The maximum number of rows that are drawn. */
+const MAX_DRAWN_ROWS = 100;
 
-/** Lays out the rows that differ: a changed value as `old → new`. Without such rows, the counts. */
+/** Lays out the rows that differ, with a changed value as `old → new`. If there are none, lays out the counts. */
 export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], drawing: Drawing): TableOptions {
   const { names, elapsed, columnTypes } = drawing;
   const caption = `${facts.table}: from ${names.before} to ${names.after}`;
@@ -28,16 +28,17 @@ export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], 
     ...columnTexts(facts, names),
   ].join("; ");
   if (rows.length === 0) return { ...drawCounts(facts), caption, footer };
-  const drawn = rows.slice(0, DRAWN);
+  const drawn = rows.slice(0, MAX_DRAWN_ROWS);
   const columns = drawnColumns(facts, rows);
   return {
     columns: [
       { name: "change", type: "text" },
       ...columns.map((name) => ({ name, type: columnTypes.get(name) ?? "text" })),
     ],
-    rows: drawn.map((
-      row,
-    ) => [row.change, ...columns.map((name) => drawnCell(row, name, columnTypes.get(name) ?? "text"))]),
+    rows: drawn.map((row) => [
+      row.change,
+      ...columns.map((name) => drawnCell(row, name, columnTypes.get(name) ?? "text")),
+    ]),
     caption,
     footer,
   };
@@ -70,7 +71,7 @@ function totalText({ before, after }: Pair<number>): string {
 function keptText({ added, removed, changed, key }: TableDiffFacts, kept: number): string[] {
   if (key === null) return ["the tables share no key, so whole rows were counted"];
   const all = added + removed + changed;
-  const drawn = Math.min(kept, DRAWN);
+  const drawn = Math.min(kept, MAX_DRAWN_ROWS);
   return [
     ...(drawn < all ? [`${countText(drawn, "row")} shown`] : []),
     ...(kept < all ? [`${countText(kept, "row")} kept, see the option limit`] : []),
@@ -89,7 +90,7 @@ function columnTexts({ only, types }: TableDiffFacts, names: Pair<string>): stri
   ];
 }
 
-/** The key's columns, then those that differ; all of them if whole rows were added or removed. */
+/** The columns of the key and those that differ; all columns if rows were added or removed. */
 function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): string[] {
   const whole = rows.find(({ change }) => change !== "changed");
   const names = whole === undefined
@@ -98,16 +99,16 @@ function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): 
   return [...new Set([...key!, ...names])];
 }
 
-/** A value as the server wrote it; a changed one as both, from the place on where they differ. */
+/** A value in the server's text. A changed value is both texts, from shortly before their first difference. */
 function drawnCell({ columns, before, after }: RowDifference, name: string, type: string): unknown {
   if (!columns.includes(name)) return drawnValue(after ?? before, name);
-  const text = (row: unknown) => cellText(drawnValue(row, name), type, MOST_COMPARED)?.text ?? "NULL";
+  const text = (row: unknown) => cellText(drawnValue(row, name), type, MAX_COMPARED)?.text ?? "NULL";
   return new ServerText(excerpts(text(before), text(after)).join(" → "));
 }
 
-/** The most characters of a value that are searched for a difference to draw. */
-const MOST_COMPARED = 10_000;
-/** The most characters of each of two excerpts. */
+/** The maximum characters of a value that are searched for a difference. */
+const MAX_COMPARED = 10_000;
+/** The maximum characters of each excerpt. */
 const EXCERPT = 80;
 /** The characters before the first difference that an excerpt shows. */
 const CONTEXT = 20;
@@ -138,7 +139,7 @@ export function inOrderOfKeys(rows: readonly RowDifference[]): RowDifference[] {
   });
 }
 
-/** Compares numbers and times as such, all else as text, in which digits count as numbers. */
+/** Compares numbers and times by value, and all else as texts in which digits count as numbers. */
 function compare(one: unknown, other: unknown): number {
   const [a, b] = [one, other] as [number, number];
   if (typeof one !== "string" && typeof one === typeof other && one !== null && (a < b || a > b || a === b)) {

@@ -5,7 +5,7 @@ import type { FindSession } from "../../sql/run.ts";
 import { asText, type ParserSource } from "../../sql/types.ts";
 import { both, type Pair } from "./sides.ts";
 
-/** A row as the server's texts: `h` is the hash by which the rows are ordered, `k` tells rows of one hash apart. */
+/** A row as the server's texts. The rows are ordered by the hash `h`, and `k` tells rows of one hash apart. */
 export type TextRow = Readonly<Record<string, string | null>>;
 
 /** Keeps every value as the server's text. */
@@ -19,7 +19,7 @@ export interface OrderedQuery {
   values: readonly unknown[];
 }
 
-/** Rows that were read. */
+/** The result of reading the rows of both servers. */
 export interface Merged {
   /** The number of rows that came from both servers. */
   fetched: number;
@@ -28,8 +28,8 @@ export interface Merged {
 }
 
 /**
- * Reads the same statement on both servers, batch by batch, and visits the rows in pairs: those with the same `h` and `k`,
- * or one of a pair whose other row is missing.
+ * Reads the same statement on both servers, batch by batch, and visits the rows with the same `h` and `k` as a pair. If one
+ * side has no such row, the other row is visited alone.
  */
 export async function merge(
   tx: Pair<FindSession>,
@@ -57,7 +57,7 @@ export async function merge(
   return { fetched: before.taken + after.taken, fields: { before: before.fields, after: after.fields } };
 }
 
-/** Pairs the rows of one hash; nearly always there is one on each side. */
+/** Pairs the rows of one hash. Nearly always there is one row on each side. */
 function pairUp(
   before: readonly TextRow[],
   after: readonly TextRow[],
@@ -72,7 +72,7 @@ function pairUp(
   for (const row of others.values()) visit({ after: row });
 }
 
-/** The rows of a statement, of which a batch is in memory. */
+/** The rows of a statement. One batch of them is in memory. */
 class OrderedRows implements AsyncDisposable {
   readonly #reader: Reader;
   #rows: readonly TextRow[] = [];
@@ -89,7 +89,7 @@ class OrderedRows implements AsyncDisposable {
     return new OrderedRows(new Reader(session, textStatement(text, values), session.signal, TEXTS));
   }
 
-  /** Whether the next row is in memory, or there is none. */
+  /** Whether the next row is in memory, or there are no more rows. */
   get ready(): boolean {
     return this.#next < this.#rows.length || this.#reader.ended;
   }

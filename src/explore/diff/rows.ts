@@ -13,7 +13,7 @@ import { type ComparedTable, findTable } from "./table.ts";
 
 /** Options of `diff()`. */
 export interface DiffOptions extends ExploreOptions {
-  /** The most rows to keep; all that differ are counted. Only with a table. @default {1000} */
+  /** The maximum number of rows to keep. All rows that differ are counted. Only with a table. @default {1000} */
   limit?: number;
 }
 
@@ -31,7 +31,7 @@ export interface RowDifference {
   after: Record<string, unknown> | null;
 }
 
-/** What the comparison of a table tells besides the rows. */
+/** The facts of the comparison of a table besides the rows. */
 export interface TableDiffFacts {
   /** The table's name with its schema. */
   readonly table: string;
@@ -53,12 +53,12 @@ export interface TableDiffFacts {
   readonly fetched: number;
 }
 
-/** The number of rows that are fetched with all of their columns; from more, only those that differ. */
+/** Up to this many rows are fetched with all of their columns. Of more rows, only those that differ are. */
 const FETCHED_WHOLE = 10_000;
 
 const LIMIT = [(value: unknown) => Number.isInteger(value) && value as number > 0, "a whole number above 0"] as const;
 
-/** Compares the rows of a table in two databases; see `Lakebase.diff`. */
+/** Compares the rows of a table in two databases. See `Lakebase.diff`. */
 export async function diffRows(
   sides: Pair<Side>,
   table: string | Fragment,
@@ -86,7 +86,7 @@ export async function diffRows(
 
 const DIFFERENCE_FIELDS = fieldsFor({ change: "text", key: "json", columns: "json", before: "json", after: "json" });
 
-/** The rows that were found, and how many there are. */
+/** The rows that were found, with their counts. */
 interface Found {
   rows: RowDifference[];
   counts: Pick<TableDiffFacts, "added" | "removed" | "changed" | "fetched">;
@@ -106,7 +106,7 @@ async function countWholeRows(tx: Pair<FindSession>, table: HashedTable, differi
   const counts = { ...NONE.counts };
   const [condition, values] = isIn(table, differing);
   const text =
-    `SELECT ${table.place} AS h, ${table.identity} AS k, pg_catalog.count(*) AS n FROM ${table.from} ${condition}
+    `SELECT ${table.keyHash} AS h, ${table.identity} AS k, pg_catalog.count(*) AS n FROM ${table.from} ${condition}
     GROUP BY 1, 2 ORDER BY 1`;
   const { fetched } = await merge(tx, { text, values }, ({ before, after }) => {
     const more = Number(after?.["n"] ?? 0) - Number(before?.["n"] ?? 0);
@@ -124,24 +124,24 @@ interface Search {
   limit: number;
 }
 
-/** Finds the rows that differ by their key. Many rows are first compared by their hashes, then fetched up to the limit. */
+/** Finds the rows that differ by their key. Many rows are first compared by their hashes, and then fetched up to the limit. */
 async function findRows(search: Search): Promise<Found> {
   const { tx, hashed, differing, limit } = search;
   if (differing.rows === 0) return NONE;
   const [condition, values] = isIn(hashed, differing);
   if (differing.rows <= FETCHED_WHOLE) return await fetchRows(search, condition, values);
   const counts = { ...NONE.counts };
-  const places: string[] = [];
-  const text = `SELECT ${hashed.place} AS h, ${hashed.identity} AS k, ${hashed.content} AS c
+  const keyHashes: string[] = [];
+  const text = `SELECT ${hashed.keyHash} AS h, ${hashed.identity} AS k, ${hashed.rowHash} AS c
     FROM ${hashed.from} ${condition} ORDER BY 1`;
   const { fetched } = await merge(tx, { text, values }, ({ before, after }) => {
     const change = changeOf(before, after, () => before!["c"] !== after!["c"]);
     if (change === undefined) return;
     counts[change]++;
-    if (places.length < limit) places.push((before ?? after)!["h"]!);
+    if (keyHashes.length < limit) keyHashes.push((before ?? after)!["h"]!);
   });
-  const isKept = `WHERE ${hashed.place} OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[])`;
-  const kept = await fetchRows(search, isKept, [places]);
+  const isKept = `WHERE ${hashed.keyHash} OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int8[])`;
+  const kept = await fetchRows(search, isKept, [keyHashes]);
   return { ...kept, counts: { ...counts, fetched: fetched + kept.counts.fetched } };
 }
 
@@ -155,14 +155,14 @@ function changeOf(
   return differ() ? "changed" : undefined;
 }
 
-/** Fetches whole rows, and keeps those that differ up to the limit. */
+/** Fetches whole rows, and keeps those that differ, up to the limit. */
 async function fetchRows(
   { tx, compared: { columns, key }, hashed, limit }: Search,
   condition: string,
   values: readonly unknown[],
 ): Promise<Found> {
   const names = columns.map((_, index) => `c${index}`);
-  const text = `SELECT ${hashed.place} AS h, ${hashed.identity} AS k, ${
+  const text = `SELECT ${hashed.keyHash} AS h, ${hashed.identity} AS k, ${
     columns.map(({ quoted }, index) => `t.${quoted} AS c${index}`).join(", ")
   } FROM ${hashed.from} ${condition} ORDER BY 1`;
   const counts = { added: 0, removed: 0, changed: 0 };
@@ -190,19 +190,19 @@ async function fetchRows(
       after: other ?? null,
     };
   });
-  const known = fields.before.length > 0 ? fields.before : fields.after;
-  const columnTypes = new Map(columns.map(({ name }, index) => [name, known[index + 2]!.type]));
+  const readFields = fields.before.length > 0 ? fields.before : fields.after;
+  const columnTypes = new Map(columns.map(({ name }, index) => [name, readFields[index + 2]!.type]));
   return { rows, counts: { ...counts, fetched }, columnTypes };
 }
 
-/** Gives a function that parses the texts of a row as those of a query. */
+/** Gives a function that parses the texts of a row in the same way as those of a query. */
 async function valueReader(
   find: FindSession,
   columns: ComparedTable["columns"],
   fields: readonly Field[],
 ): Promise<(row: TextRow) => Record<string, unknown>> {
   const { types, learned } = await find();
-  const own = columns.map(({ name }, index) => ({ ...fields[index + 2]!, name, key: name }));
-  const reader = new RowReader(own, types, learned);
+  const named = columns.map(({ name }, index) => ({ ...fields[index + 2]!, name, key: name }));
+  const reader = new RowReader(named, types, learned);
   return (row) => reader.read(columns.map((_, index) => row[`c${index}`]!)) as Record<string, unknown>;
 }

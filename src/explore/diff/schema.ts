@@ -31,13 +31,13 @@ export interface SchemaDifference {
   kind: SchemaObjectKind;
   /** The quoted name: `public.trips`, of a column `public.trips.fare`, of a function `public.tip(fare numeric)`. */
   name: string;
-  /** The definition in this database, as the server writes it; `null` if the object is not there. */
+  /** The definition in this database, in the server's form; `null` if the object is not there. */
   before: string | null;
   /** The definition in the other database; `null` if the object is not there. */
   after: string | null;
 }
 
-/** What the comparison of two schemas tells besides the objects. */
+/** The facts of the comparison of two schemas besides the objects. */
 export interface SchemaDiffFacts {
   /** The number of objects that only the other database has. */
   readonly added: number;
@@ -54,7 +54,7 @@ export interface SchemaObject {
   kind: SchemaObjectKind;
   /** The quoted name with the schema. */
   name: string;
-  /** The table that it is a part of; `null` if none. */
+  /** The table that the object belongs to; `null` if there is none. */
   part_of: string | null;
   /** The definition. */
   definition: string;
@@ -66,12 +66,12 @@ function isOwn(catalog: string, oid: string): string {
     'pg_catalog.${catalog}'::pg_catalog.regclass AND e.objid OPERATOR(pg_catalog.=) ${oid} AND e.deptype OPERATOR(pg_catalog.=) 'e')`;
 }
 
-/** SQL that joins words with spaces, and leaves out those that are NULL. */
-function words(...parts: readonly string[]): string {
+/** SQL that joins texts with spaces, and leaves out NULL. */
+function joined(...parts: readonly string[]): string {
   return `pg_catalog.concat_ws(' ', ${parts.join(", ")})`;
 }
 
-/** SQL that chooses by a letter of the catalog; `CASE x WHEN` would use an operator of the search path. */
+/** SQL that chooses by a letter of the catalog. `CASE x WHEN` would use an operator from the search path. */
 function choose(letter: string, choices: Readonly<Record<string, string>>, otherwise: string = "NULL"): string {
   const cases = Object.entries(choices).map(([value, sql]) =>
     `WHEN ${letter} OPERATOR(pg_catalog.=) '${value}' THEN ${sql}`
@@ -82,13 +82,13 @@ function choose(letter: string, choices: Readonly<Record<string, string>>, other
 const TABLE_NAME = "pg_catalog.format('%I.%I', n.nspname, c.relname)";
 const IN_SCHEMA = "JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=)";
 
-/** The tables that a part may belong to; those of extensions are left out. */
+/** The tables to which an object may belong. Those of extensions are left out. */
 const OF_TABLE = (table: string, kinds: string[] = ["r", "p", "f"]) =>
   `JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) ${table} ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USERS} AND ${kindIs(...kinds)} AND ${isOwn("pg_class", "c.oid")}`;
 
 const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, ${
-  words(
+  joined(
     choose("c.relpersistence", { u: "'unlogged'", t: "'temporary'" }),
     KIND,
     "'partitioned by ' OPERATOR(pg_catalog.||) pg_catalog.pg_get_partkeydef(c.oid)",
@@ -101,10 +101,10 @@ const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, 
 } AS definition FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USERS} AND ${kindIs("r", "p", "f")} AND ${isOwn("pg_class", "c.oid")}`;
 
-/** The columns of a partition are those of its table. */
+/** Columns of partitions are left out, since they are those of the partitioned table. */
 const COLUMNS =
   `SELECT 'column', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(a.attname), ${TABLE_NAME}, ${
-    words(
+    joined(
       "pg_catalog.format_type(a.atttypid, a.atttypmod)",
       `CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation THEN 'collate ' OPERATOR(pg_catalog.||)
       (SELECT pg_catalog.quote_ident(collname) FROM pg_catalog.pg_collation AS o WHERE o.oid OPERATOR(pg_catalog.=) a.attcollation) END`,
@@ -121,7 +121,7 @@ const COLUMNS =
   LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
   ${OF_TABLE("a.attrelid")} AND NOT c.relispartition AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`;
 
-/** NOT NULL is told with its column. */
+/** NOT NULL is left out, since it is a part of its column's definition. */
 const CONSTRAINTS =
   `SELECT 'constraint', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(k.conname),
   ${TABLE_NAME}, pg_catalog.pg_get_constraintdef(k.oid, true) FROM pg_catalog.pg_constraint AS k ${
@@ -130,10 +130,10 @@ const CONSTRAINTS =
   AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,f,c,x}') AND k.conparentid OPERATOR(pg_catalog.=) 0
   AND NOT (c.relispartition AND NOT k.conislocal)`;
 
-/** The index of a constraint is told with the constraint. */
+/** The index of a constraint is left out, since the constraint defines it. */
 const INDEXES =
   `SELECT 'index', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(ic.relname), ${TABLE_NAME}, ${
-    words("pg_catalog.pg_get_indexdef(i.indexrelid)", "CASE WHEN NOT i.indisvalid THEN 'INVALID' END")
+    joined("pg_catalog.pg_get_indexdef(i.indexrelid)", "CASE WHEN NOT i.indisvalid THEN 'INVALID' END")
   } FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid OPERATOR(pg_catalog.=) i.indexrelid
   ${OF_TABLE("i.indrelid", ["r", "p", "f", "m"])}
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conindid OPERATOR(pg_catalog.=) i.indexrelid
@@ -142,7 +142,7 @@ const INDEXES =
 
 const TRIGGERS =
   `SELECT 'trigger', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(g.tgname), ${TABLE_NAME}, ${
-    words(
+    joined(
       "pg_catalog.pg_get_triggerdef(g.oid)",
       choose("g.tgenabled", { D: "'disabled'", R: "'on replicas'", A: "'always'" }),
     )
@@ -151,7 +151,7 @@ const TRIGGERS =
 
 const POLICIES =
   `SELECT 'policy', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(y.polname), ${TABLE_NAME}, ${
-    words(
+    joined(
       "CASE WHEN y.polpermissive THEN 'permissive' ELSE 'restrictive' END",
       `'for ' OPERATOR(pg_catalog.||) ${
         choose("y.polcmd", { r: "'select'", a: "'insert'", w: "'update'", d: "'delete'" }, "'all'")
@@ -167,9 +167,9 @@ const VIEWS = `SELECT ${KIND}, ${TABLE_NAME}, NULL, pg_catalog.pg_get_viewdef(c.
   FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USERS} AND ${kindIs("v", "m")} AND ${isOwn("pg_class", "c.oid")}`;
 
-/** The sequence of an identity column is told with the column. */
+/** The sequence of an identity column is left out, since it is a part of the column's definition. */
 const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
-  words(
+  joined(
     "pg_catalog.format_type(s.seqtypid, NULL)",
     "'start ' OPERATOR(pg_catalog.||) s.seqstart::pg_catalog.text",
     "'increment ' OPERATOR(pg_catalog.||) s.seqincrement::pg_catalog.text",
@@ -185,7 +185,7 @@ const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
 const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
     pg_catalog.pg_get_function_identity_arguments(p.oid)), NULL,
   CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE (SELECT ${
-  words(
+  joined(
     "'aggregate'",
     "pg_catalog.pg_get_function_result(p.oid)",
     "g.aggtransfn::pg_catalog.text",
@@ -195,9 +195,9 @@ const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, 
 } FROM pg_catalog.pg_aggregate AS g WHERE g.aggfnoid OPERATOR(pg_catalog.=) p.oid) END
   FROM pg_catalog.pg_proc AS p ${IN_SCHEMA} p.pronamespace WHERE ${IS_USERS} AND ${isOwn("pg_proc", "p.oid")}`;
 
-/** Each table has a type of its own, and each type one of its arrays; the ranges' own functions and types come along. */
+/** Left out are the types of tables, of arrays and of multiranges, which other objects define. */
 const TYPES = `SELECT 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), NULL, ${
-  words(
+  joined(
     choose("t.typtype", {
       e: `'enum ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(l.enumlabel), ', '
         ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum AS l WHERE l.enumtypid OPERATOR(pg_catalog.=) t.oid)`,
@@ -227,26 +227,24 @@ const EXTENSIONS =
   FROM pg_catalog.pg_extension AS x`;
 
 const OBJECTS = [
-  ...[
-    TABLES,
-    COLUMNS,
-    CONSTRAINTS,
-    INDEXES,
-    TRIGGERS,
-    POLICIES,
-    VIEWS,
-    SEQUENCES,
-    FUNCTIONS,
-    TYPES,
-    SCHEMAS,
-    EXTENSIONS,
-  ],
+  TABLES,
+  COLUMNS,
+  CONSTRAINTS,
+  INDEXES,
+  TRIGGERS,
+  POLICIES,
+  VIEWS,
+  SEQUENCES,
+  FUNCTIONS,
+  TYPES,
+  SCHEMAS,
+  EXTENSIONS,
 ].join("\nUNION ALL ");
 
-/** With no schema in the path, definitions name the schema of everything, on both sides alike. */
+/** With no schema in the path, the definitions of both sides name the schema of every object. */
 const SETTINGS = { search_path: "" };
 
-/** Compares the schemas of two databases; see `Lakebase.diff`. */
+/** Compares the schemas of two databases. See `Lakebase.diff`. */
 export async function diffSchemas(
   sides: Pair<Side>,
   options: ExploreOptions,
@@ -265,7 +263,9 @@ export async function diffSchemas(
   const elapsed = performance.now() - started;
   const count = (change: string) => rows.filter((row) => row.change === change).length;
   const facts = {
-    ...{ added: count("added"), removed: count("removed"), changed: count("changed") },
+    added: count("added"),
+    removed: count("removed"),
+    changed: count("changed"),
     total: { before: objects.before.length, after: objects.after.length },
   };
   const draw = (drawn: readonly SchemaDifference[]) => drawSchema(facts, drawn, sides, elapsed);
@@ -274,7 +274,7 @@ export async function diffSchemas(
 
 const SCHEMA_FIELDS = fieldsFor({ change: "text", kind: "text", name: "text", before: "text", after: "text" });
 
-/** Compares objects by kind and name. What belongs to a table that was added or removed is not listed besides the table. */
+/** Compares objects by kind and name. The objects of a table that was added or removed are not listed besides the table. */
 export function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): SchemaDifference[] {
   const here = byName(before);
   const there = byName(after);
@@ -300,8 +300,8 @@ function byName(objects: readonly SchemaObject[]): Map<string, SchemaObject> {
   return new Map(objects.map((object) => [`${object.kind} ${object.name}`, object]));
 }
 
-/** The most characters of each definition that is drawn. */
-const DRAWN = 200;
+/** The maximum characters of a definition in the drawing. */
+const MAX_DEFINITION_LENGTH = 200;
 
 function drawSchema(
   { added, removed, changed, total }: SchemaDiffFacts,
@@ -318,7 +318,7 @@ function drawSchema(
     rows: rows.map(({ change, kind, name, before, after }) => {
       const [from, to] = before === null || after === null
         ? [before ?? "", after ?? ""]
-        : excerpts(before, after, DRAWN);
+        : excerpts(before, after, MAX_DEFINITION_LENGTH);
       return [change, kind, name, from, to];
     }),
     caption: `schema: from ${one.name} to ${other.name}`,

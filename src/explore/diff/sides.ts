@@ -4,11 +4,11 @@ import { LakebaseError } from "../../core/errors.ts";
 import type { FindSession } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
 
-/** A thing of each of the two databases: `before` of the connection whose `diff()` was called, `after` of the other one. */
+/** A value of each of the two databases. */
 export interface Pair<T> {
-  /** The thing of the connection whose `diff()` was called. */
+  /** The value of the database whose `diff()` was called. */
   readonly before: T;
-  /** The thing of the other connection. */
+  /** The value of the other database. */
   readonly after: T;
 }
 
@@ -16,21 +16,21 @@ export interface Pair<T> {
 export interface Side {
   /** Finds the session. */
   find: FindSession;
-  /** The name by which the drawing tells it from the other one. */
+  /** The name of the database in the drawing. */
   name: string;
 }
 
-/** Does the same on both sides at once. */
+/** Does the same work on both sides at the same time. */
 export async function both<T, R>({ before, after }: Pair<T>, work: (one: T) => Promise<R>): Promise<Pair<R>> {
   const [first, second] = await Promise.all([work(before), work(after)]);
   return { before: first, after: second };
 }
 
 /**
- * Runs statements on both databases, each in a read-only transaction that sees one state of its database. In an open
- * transaction they are part of it, so they see what it sees.
+ * Runs statements on both databases, each in a read-only transaction that sees one state of its database. If a transaction is
+ * open, the statements belong to it and see its state.
  *
- * @param settings Settings of the server, besides those that make texts equal for equal values.
+ * @param settings Settings of the server, besides those with which equal values have equal texts.
  * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared.
  */
 export async function onBoth<T>(
@@ -40,17 +40,17 @@ export async function onBoth<T>(
   work: (tx: Pair<FindSession>) => Promise<T>,
 ): Promise<T> {
   checkServers(await both(sides, async ({ find }) => (await queryCatalog<Server>(find, SERVER, [], { signal }))[0]!));
-  const wanted = { ...TEXT_SETTINGS, ...settings };
+  const allSettings = { ...TEXT_SETTINGS, ...settings };
   const [before, after] = [await sides.before.find(), await sides.after.find()];
   return await readOnly(
     before,
     { signal },
-    (one) => readOnly(after, { signal }, (other) => work({ before: one, after: other }), wanted),
-    wanted,
+    (one) => readOnly(after, { signal }, (other) => work({ before: one, after: other }), allSettings),
+    allSettings,
   );
 }
 
-/** Settings that change the text of a value, or the time that a large query takes to begin. */
+/** Settings that change the text of a value, and one that saves a large query the time of being compiled. */
 const TEXT_SETTINGS = {
   DateStyle: "ISO, MDY",
   IntervalStyle: "postgres",

@@ -1,8 +1,9 @@
-import { nameOf, readings } from "../../catalog/names.ts";
+import { readings } from "../../catalog/names.ts";
 import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { LakebaseError } from "../../core/errors.ts";
-import { Fragment } from "../../sql/fragment.ts";
+import type { Fragment } from "../../sql/fragment.ts";
 import type { FindSession } from "../../sql/run.ts";
+import { tableName } from "../tables.ts";
 import type { Pair } from "./sides.ts";
 
 /** A column of a table. */
@@ -10,7 +11,7 @@ interface Column {
   name: string;
   /** The quoted name. */
   quoted: string;
-  /** The type as SQL writes it, such as `numeric(10,2)`. */
+  /** The type in SQL, such as `numeric(10,2)`. */
   type: string;
 }
 
@@ -20,17 +21,17 @@ interface Found extends Relation {
   /** The quoted name, with the schema. */
   quoted: string;
   columns: Column[];
-  /** The columns of the primary key, then of each other unique index that a row can be identified by. */
+  /** The columns of the primary key, and then of each other unique index that identifies a row. */
   keys: string[][];
 }
 
-/** What is compared of a table that is in both databases. */
+/** The parts of a table that are compared, if it is in both databases. */
 export interface ComparedTable {
   /** The name with its schema, for people. */
   name: string;
   /** The quoted name with its schema. */
   quoted: string;
-  /** The columns that both tables have, in their order; the key's are among them. */
+  /** The columns that both tables have, in their order, including those of the key. */
   columns: readonly Column[];
   /** The names of the columns that identify a row; `undefined` if no key is the same in both tables. */
   key: readonly string[] | undefined;
@@ -60,38 +61,37 @@ const TABLE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
- * Finds a table in both databases. The first one tells the schema, so a `search_path` that differs finds no other table.
+ * Finds a table in both databases. The first database determines the schema, so that another `search_path` in the second does
+ * not find another table.
  *
- * @throws {LakebaseError} `QUERY_FAILED` if one of the two has no such table; `BAD_PARAMETER` for anything but a table's name.
+ * @throws {LakebaseError} `QUERY_FAILED` if a database has no such table; `BAD_PARAMETER` for anything but a table's name.
  */
 export async function findTable(tx: Pair<FindSession>, table: string | Fragment): Promise<ComparedTable> {
-  const name = table instanceof Fragment ? nameOf(table) : table;
-  if (typeof name !== "string") throw notATable(table);
-  const before = await found(tx.before, "compare", name, readings(name));
-  const after = await found(tx.after, "compare with the other database's", `${before.schema}.${before.name}`, [
-    before.quoted,
-  ]);
+  const name = tableName(table, "compare", "diff()");
+  const before = await readTable(tx.before, "compare", name, readings(name));
+  const qualified = `${before.schema}.${before.name}`;
+  const after = await readTable(tx.after, "compare with the other database's", qualified, [before.quoted]);
   return comparison({ before, after });
 }
 
-async function found(tx: FindSession, action: string, name: string, names: readonly string[]): Promise<Found> {
+async function readTable(tx: FindSession, action: string, name: string, names: readonly string[]): Promise<Found> {
   const [row] = await queryCatalog<Found>(tx, TABLE, [names]);
   return await expectTable(tx, action, name, row);
 }
 
-/** What two tables have in common. */
+/** Compares the columns and the keys of two tables. */
 export function comparison({ before, after }: Pair<Found>): ComparedTable {
   const there = new Map(after.columns.map((column) => [column.name, column]));
   const here = new Set(before.columns.map(({ name }) => name));
   const columns = before.columns.filter(({ name }) => there.has(name));
   if (columns.length === 0 && before.columns.length + after.columns.length > 0) throw nothingInCommon(before);
-  const same = (one: readonly string[], other: readonly string[]) =>
+  const isSame = (one: readonly string[], other: readonly string[]) =>
     one.toSorted().join("\0") === other.toSorted().join("\0");
   return {
     name: `${before.schema}.${before.name}`,
     quoted: before.quoted,
     columns,
-    key: before.keys.find((key) => after.keys.some((other) => same(key, other))),
+    key: before.keys.find((key) => after.keys.some((other) => isSame(key, other))),
     only: {
       before: before.columns.filter(({ name }) => !there.has(name)).map(({ name }) => name),
       after: after.columns.filter(({ name }) => !here.has(name)).map(({ name }) => name),
@@ -105,13 +105,5 @@ function nothingInCommon({ schema, name }: Found): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot compare the rows of ${schema}.${name}: the two tables have no column in common; compare the schemas: db.diff(other)`,
-  );
-}
-
-function notATable(found: unknown): LakebaseError {
-  const what = found instanceof Fragment ? "a query" : found === null ? "null" : typeof found;
-  return new LakebaseError(
-    "BAD_PARAMETER",
-    `Cannot compare ${what}; diff() takes a table's name: "trips", "public.trips" or sql.id("public", "trips")`,
   );
 }
