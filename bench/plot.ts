@@ -23,7 +23,7 @@ const trips = db.sql`SELECT * FROM trips`;
 
 const started = performance.now();
 await import("../src/plot/plot_query.ts");
-const { drawSvg } = await import("../src/plot/draw_svg.ts");
+const { drawSvg } = await import("../src/plot/plot.ts");
 await drawSvg({ $schema: "https://vega.github.io/schema/vega-lite/v5.json", data: { values: [] }, mark: "bar" });
 const first = performance.now() - started;
 

@@ -1,4 +1,4 @@
-/** The starts of the bins, then the end of the last bin, which includes the end itself; at least two numbers. */
+/** The starts of the bins, and then the end of the last bin, which includes the end itself. There are at least two numbers. */
 export type Bins = readonly number[];
 
 /**
@@ -6,8 +6,8 @@ export type Bins = readonly number[];
  *
  * @param min The least value.
  * @param max The greatest value.
- * @param most The approximate maximum number of bins.
- * @param whole Whether all numbers are whole; then no number is both the end of a bin and the start of the next.
+ * @param maxBins The approximate maximum number of bins.
+ * @param whole Whether all numbers are whole. Then no number is both the end of a bin and the start of the next.
  *
  * @example
  * ```ts
@@ -17,30 +17,30 @@ export type Bins = readonly number[];
  * assert.deepEqual(niceBins(1, 3, 30, true), [1, 2, 3, 4]);
  * ```
  */
-export function niceBins(min: number, max: number, most: number, whole: boolean): Bins {
-  const raw = max / most - min / most; // the difference itself may be infinite
+export function niceBins(min: number, max: number, maxBins: number, whole: boolean): Bins {
+  const raw = max / maxBins - min / maxBins; // max - min may be infinite
   const power = 10 ** Math.floor(Math.log10(raw));
   const nice = [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= raw) ?? raw;
   const step = whole ? Math.max(1, nice) : nice;
   const low = Math.floor(min / step) * step;
   const end = Math.ceil(max / step) * step;
-  const edges = edgesOf(low, whole && end <= max ? end + step : end, step, 2 * most);
+  const edges = edgesOf(low, whole && end <= max ? end + step : end, step, 2 * maxBins);
   if (edges !== undefined && edges[0]! <= min && edges.at(-1)! >= max) return edges;
-  if (min < max) return [...Array.from({ length: most }, (_, index) => min + index * raw), max];
+  if (min < max) return [...Array.from({ length: maxBins }, (_, index) => min + index * raw), max];
   const half = Math.max(0.5, Math.abs(min) / 100);
   return [Math.max(min - half, -Number.MAX_VALUE), Math.min(min + half, Number.MAX_VALUE)];
 }
 
-/** `undefined` if the numbers are too large, too small or too close together for round ends. */
-function edgesOf(low: number, high: number, step: number, most: number): number[] | undefined {
+/** The ends of bins; `undefined` if the numbers are too large, too small or too close together for round ends. */
+function edgesOf(low: number, high: number, step: number, maxBins: number): number[] | undefined {
   const count = Math.round(high / step - low / step);
-  if (!(count >= 1 && count <= most) || !Number.isFinite(low) || !Number.isFinite(high)) return undefined;
+  if (!(count >= 1 && count <= maxBins) || !Number.isFinite(low) || !Number.isFinite(high)) return undefined;
   // Drops the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
   const edges = Array.from({ length: count + 1 }, (_, index) => Number((low + index * step).toPrecision(12)));
   return edges.every((edge, index) => index === 0 || edge > edges[index - 1]!) ? edges : undefined;
 }
 
-/** The bin of a number, from 1, as Postgres's `width_bucket` numbers the bins between edges. */
+/** The number of a value's bin, from 1. Postgres's `width_bucket` numbers bins in the same way. */
 export function binOf(bins: Bins, value: number): number {
   let [low, high] = [1, bins.length - 1];
   while (low < high) {
@@ -74,28 +74,36 @@ const UNITS = [
 
 const DAY = 86_400_000;
 const LENGTHS: Readonly<Record<TimeUnit, number>> = {
-  ...{ milliseconds: 1, second: 1000, minute: 60_000, hour: 3_600_000, day: DAY, week: 7 * DAY },
-  ...{ month: 28 * DAY, quarter: 90 * DAY, year: 365 * DAY, decade: 3652 * DAY },
+  milliseconds: 1,
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: DAY,
+  week: 7 * DAY,
+  month: 28 * DAY,
+  quarter: 90 * DAY,
+  year: 365 * DAY,
+  decade: 3652 * DAY,
 };
 
 /**
- * The finest unit that divides a range of time into at most `most` parts.
+ * The finest unit that divides a range of time into at most `maxParts` parts.
  *
  * @param start The start, in milliseconds since 1970.
- * @param end The end, likewise.
- * @param most The approximate maximum number of parts.
- * @param least The finest allowed unit.
+ * @param end The end, in milliseconds since 1970.
+ * @param maxParts The approximate maximum number of parts.
+ * @param finest The finest allowed unit.
  */
-export function unitFor(start: number, end: number, most: number, least: TimeUnit = "milliseconds"): TimeUnit {
-  const fitting = UNITS.slice(UNITS.indexOf(least)).find((unit) => (end - start) / LENGTHS[unit] <= most);
-  return start === end ? later("day", least) : fitting ?? "decade";
+export function unitFor(start: number, end: number, maxParts: number, finest: TimeUnit = "milliseconds"): TimeUnit {
+  const fitting = UNITS.slice(UNITS.indexOf(finest)).find((unit) => (end - start) / LENGTHS[unit] <= maxParts);
+  return start === end ? coarser("day", finest) : fitting ?? "decade";
 }
 
-function later(one: TimeUnit, other: TimeUnit): TimeUnit {
+function coarser(one: TimeUnit, other: TimeUnit): TimeUnit {
   return UNITS[Math.max(UNITS.indexOf(one), UNITS.indexOf(other))]!;
 }
 
-/** A time, in milliseconds since 1970, rounded down in UTC; weeks begin on Monday. */
+/** A time in milliseconds since 1970, rounded down in UTC. Weeks begin on Monday. */
 export function truncate(unit: TimeUnit, time: number): number {
   const date = new Date(time);
   const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
@@ -119,20 +127,20 @@ export function truncate(unit: TimeUnit, time: number): number {
 
 /** The start of the unit that follows a rounded time. */
 export function nextUnit(unit: TimeUnit, time: number): number {
-  return truncate(unit, time + LENGTHS[unit] * LONGER);
+  return truncate(unit, time + LENGTHS[unit] * INTO_NEXT_UNIT);
 }
 
-/** No unit is longer than its least length by a third, or than two of them. */
-const LONGER = 4 / 3;
+/** Adding this many of a unit's shortest lengths to its start always gives a time in the next unit. */
+const INTO_NEXT_UNIT = 4 / 3;
 
-/** The coarsest unit, not finer than the given one, that all these times are starts of. */
+/** The coarsest unit, not finer than the given one, of which all these times are starts. */
 export function coarsest(unit: TimeUnit, times: readonly number[]): TimeUnit {
   if (times.length < 2) return unit;
   const rest = UNITS.slice(UNITS.indexOf(unit));
-  return rest.findLast((coarser) => times.every((time) => truncate(coarser, time) === time)) ?? unit;
+  return rest.findLast((candidate) => times.every((time) => truncate(candidate, time) === time)) ?? unit;
 }
 
-/** `Date.UTC` adds 1900 to the years 0 to 99. */
+/** The start of a month in UTC. `Date.UTC` alone adds 1900 to the years 0 to 99. */
 function utc(year: number, month: number): number {
   return new Date(Date.UTC(2000, month)).setUTCFullYear(year);
 }

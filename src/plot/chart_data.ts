@@ -1,20 +1,19 @@
 import { countText } from "../core/text.ts";
 import { binEdges, coarsest, nextUnit, type TimeUnit, unitFor } from "./bins.ts";
 import { type Design, type DesignKey, Labels } from "./design.ts";
-import { type Grouped, MOST, MOST_TEXTS } from "./groups.ts";
+import { type Grouped, MAX_GROUPS, MAX_TEXTS } from "./groups.ts";
 import { type ChannelName, isAdditive } from "./measure.ts";
 import { type Box, type Group, type Key, OTHER, type PlotSource, type PlotValue } from "./source.ts";
 
-/** What an axis, the colors or the facets show. */
+/** The values that an axis, the colors or the facets show. */
 export interface Axis {
-  /** Its title. */
   title: string;
   type: "quantitative" | "temporal" | "nominal" | "ordinal";
   /** Whether a value is a range from `x` to `x2`. */
   ranged?: boolean;
   /** The texts or numbers, in order. */
   order?: (string | number)[];
-  /** Whether its parts can be stacked, because they add up. */
+  /** Whether the values can be stacked, because they add up. */
   additive?: boolean;
 }
 
@@ -22,9 +21,9 @@ export interface Axis {
 export interface ChartData {
   rows: Record<string, string | number>[];
   axes: { [Name in ChannelName]?: Axis };
-  /** Notes on what was left out, cut or combined. */
+  /** Notes on values that were left out, cut or combined. */
   notes: string[];
-  /** The number of rows that it was computed from, if it is known. */
+  /** The number of rows from which the data were computed, if it is known. */
   from: number | undefined;
 }
 
@@ -67,15 +66,15 @@ function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string):
       (sum, { rows }) => sum + rows,
       0,
     );
-    if (rows > 0) notes.push(leftOut(rows, column.name));
+    if (rows > 0) notes.push(leftOutNote(rows, column.name));
   }
   const empty = groups.filter((group) => group.value === null && !hasGap(group, keys)).length;
   if (empty > 0) notes.push(`${empty.toLocaleString("en-US")} without a value of ${name} left out`);
   return notes;
 }
 
-/** The note on rows that have no place on an axis. */
-export function leftOut(rows: number, name: string): string {
+/** The note on rows that have no position on an axis. */
+export function leftOutNote(rows: number, name: string): string {
   return `${countText(rows, "row")} without a usable ${name} left out`;
 }
 
@@ -125,7 +124,7 @@ function timeCells(channel: ChannelName, time: number, unit: TimeUnit | undefine
   return { [channel]: isoTime(time), [`${channel}2`]: isoTime(nextUnit(unit, time)) };
 }
 
-/** The order of categories: bars by value, other axes by name, colors by amount; the rest comes last. */
+/** Categories in order: bars and colors by value, other axes by name. Combined values come last. */
 function textPart(design: Design, { column }: Key, channel: ChannelName, at: number, groups: readonly Group[]): Part {
   const labels = new Labels();
   const totals = new Map<Group["keys"][number], number>();
@@ -142,19 +141,19 @@ function textPart(design: Design, { column }: Key, channel: ChannelName, at: num
   };
 }
 
-/** Numbers in a text by their value; NULL last. */
+/** Compares texts, with numbers in them by value, and NULL last. */
 export function byName(a: Group["keys"][number], b: Group["keys"][number]): number {
   if (a === null || b === null) return Number(a === null) - Number(b === null);
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-/** The most boxes. */
-const MOST_BOXES = 60;
+/** The maximum number of boxes. */
+const MAX_BOXES = 60;
 
 /** The names of the five numbers of a box, from bottom to top. */
 export const BOX_MARKS = ["min", "q1", "median", "q3", "max"] as const;
 
-/** Quartiles of groups of rows, as boxes with whiskers from the least to the greatest value. */
+/** The quartiles of groups of rows, as boxes with whiskers from the least to the greatest value. */
 export async function boxData(source: PlotSource, design: Design): Promise<ChartData> {
   const { channel, measure } = design.value!;
   const keys: Key[] = [];
@@ -165,10 +164,12 @@ export async function boxData(source: PlotSource, design: Design): Promise<Chart
     const time = min !== null && max !== null;
     keys.push(time ? { column, scale: "time", unit: unitFor(min, max, 30, "day") } : { column, scale: "text" });
   }
-  const { boxes, of } = await source.boxes(keys, measure.column!, MOST_BOXES);
-  const notes = of > boxes.length ? [`the ${boxes.length} with the most rows of ${of.toLocaleString("en-US")}`] : [];
+  const { boxes, total } = await source.boxes(keys, measure.column!, MAX_BOXES);
+  const notes = total > boxes.length
+    ? [`the ${boxes.length} with the most rows of ${total.toLocaleString("en-US")}`]
+    : [];
   const empty = boxes.reduce((sum, { empty }) => sum + empty, 0);
-  if (empty > 0) notes.push(leftOut(empty, measure.column!.name));
+  if (empty > 0) notes.push(leftOutNote(empty, measure.column!.name));
   notes.push("whiskers: the least and the greatest value");
   const drawn = boxes.filter(({ marks }) => marks !== null);
   const parts = design.keys.map(({ channel, column }, index) => ({
@@ -183,7 +184,7 @@ export async function boxData(source: PlotSource, design: Design): Promise<Chart
     ...Object.fromEntries(BOX_MARKS.map((name, index) => [name, marks![index]!])),
     rows: rows - empty,
   }));
-  const from = of > boxes.length ? undefined : boxes.reduce((sum, { rows }) => sum + rows, 0);
+  const from = total > boxes.length ? undefined : boxes.reduce((sum, { rows }) => sum + rows, 0);
   return { rows, axes, notes, from };
 }
 
@@ -199,56 +200,56 @@ function boxTexts(boxes: readonly Box[], at: number, { scale, unit }: Key): { te
   return { texts: values.map(text), order: [...new Set(values)].sort(byName).map(text) };
 }
 
-/** Rows as points; of many rows, a sample. */
+/** Rows as points, or a sample of them if there are many. */
 export async function pointData(source: PlotSource, { keys }: Design): Promise<ChartData> {
-  const { rows, of } = await source.points(keys.map(({ column }) => column), MOST);
-  const notes = of > rows.length
-    ? [`a sample of ${rows.length.toLocaleString("en-US")} of ${of.toLocaleString("en-US")} rows`]
+  const { rows, total } = await source.points(keys.map(({ column }) => column), MAX_GROUPS);
+  const notes = total > rows.length
+    ? [`a sample of ${rows.length.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} rows`]
     : [];
-  const whole = rows.filter((row) => !keys.some((key, index) => isPlace(key) && row[index] === null));
+  const complete = rows.filter((row) => !keys.some((key, index) => needsPosition(key) && row[index] === null));
   for (const [index, key] of keys.entries()) {
-    const gaps = rows.filter((row) => isPlace(key) && row[index] === null).length;
-    if (gaps > 0) notes.push(leftOut(gaps, key.column.name));
+    const gaps = rows.filter((row) => needsPosition(key) && row[index] === null).length;
+    if (gaps > 0) notes.push(leftOutNote(gaps, key.column.name));
   }
   const axes: ChartData["axes"] = {};
   const columns = keys.map((key, index) => {
     const { channel, column } = key;
-    const title = column.type === "timestamptz" && isPlace(key) ? `${column.name} (UTC)` : column.name;
-    if (isPlace(key)) {
+    const title = column.type === "timestamptz" && needsPosition(key) ? `${column.name} (UTC)` : column.name;
+    if (needsPosition(key)) {
       axes[channel] = { title, type: column.scale === "time" ? "temporal" : "quantitative" };
-      return whole.map((row) => column.scale === "time" ? isoTime(row[index] as number) : row[index] as number);
+      return complete.map((row) => column.scale === "time" ? isoTime(row[index] as number) : row[index] as number);
     }
-    const { texts, order } = pointTexts(key, whole.map((row) => row[index]!), notes);
+    const { texts, order } = pointTexts(key, complete.map((row) => row[index]!), notes);
     axes[channel] = { title, type: "nominal", order };
     return texts;
   });
-  const drawn = whole.map((_, at) =>
+  const drawn = complete.map((_, at) =>
     Object.fromEntries(
       keys.flatMap(({ channel }, index) => columns[index]![at] === undefined ? [] : [[channel, columns[index]![at]!]]),
     )
   );
   const facet = keys.some(({ channel }) => channel === "facet");
-  return { rows: facet ? drawn.filter((row) => "facet" in row) : drawn, axes, notes, from: of };
+  return { rows: facet ? drawn.filter((row) => "facet" in row) : drawn, axes, notes, from: total };
 }
 
-/** Whether a value has a place on an axis, or on a scale of colors; a category may be NULL. */
-function isPlace({ channel, column }: DesignKey): boolean {
+/** Whether a value needs a position on an axis or on a scale of colors. Only a category may be NULL. */
+function needsPosition({ channel, column }: DesignKey): boolean {
   return channel === "x" || channel === "y" || (channel === "color" && column.scale === "number");
 }
 
-/** The most frequent texts. The other texts are combined, or `undefined` if they are left out. */
+/** The most frequent texts. Other texts are combined, or `undefined` if they are left out. */
 function pointTexts({ channel, column }: DesignKey, values: readonly PlotValue[], notes: string[]) {
   const counts = new Map<PlotValue, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const limit = MOST_TEXTS[channel as "color" | "facet"];
+  const limit = MAX_TEXTS[channel as "color" | "facet"];
   const kept = new Set([...counts].sort(([, a], [, b]) => b - a).slice(0, limit).map(([value]) => value));
-  const fold = channel === "color";
+  const combines = channel === "color";
   if (counts.size > limit) {
-    const others = fold ? `, the others as "other"` : "";
+    const others = combines ? `, the others as "other"` : "";
     notes.push(`${column.name}: the ${limit} most frequent of ${counts.size.toLocaleString("en-US")}${others}`);
   }
   const labels = new Labels();
   const order = [...kept].sort(byName).map((value) => labels.of(value));
-  const texts = values.map((value) => kept.has(value) ? labels.of(value) : fold ? labels.of(OTHER) : undefined);
-  return { texts, order: fold && counts.size > limit ? [...order, labels.of(OTHER)] : order };
+  const texts = values.map((value) => kept.has(value) ? labels.of(value) : combines ? labels.of(OTHER) : undefined);
+  return { texts, order: combines && counts.size > limit ? [...order, labels.of(OTHER)] : order };
 }

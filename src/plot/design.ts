@@ -19,16 +19,16 @@ export interface DesignKey {
   column: PlotColumn;
 }
 
-/** What to draw of a query's rows. */
+/** The decision what to draw of a query's rows. */
 export interface Design {
   mark: PlotMark;
-  /** The columns that divide the rows into groups; for points, all drawn columns. */
+  /** The columns that divide the rows into groups. For points, they are all drawn columns. */
   keys: DesignKey[];
-  /** The number of each group, and its channel; points have none. */
+  /** The number that is computed for each group, and its channel. Points have none. */
   value?: {
     channel: ChannelName;
     measure: Measure;
-    /** Whether a person named the column itself, which usually has one row in each group. */
+    /** Whether the person named a column without a computation. Usually it has one row in each group. */
     plain: boolean;
   };
 }
@@ -38,7 +38,7 @@ export interface Design {
  *
  * @param columns The columns of the rows.
  * @param options The options of the caller.
- * @throws {LakebaseError} `BAD_PARAMETER` for what does not fit together.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the options do not fit together or do not fit the columns.
  */
 export function designOf(columns: readonly PlotColumn[], options: PlotOptions): Design {
   if (columns.length === 0) throw cannotPlot("there are no columns; it takes a query that returns rows");
@@ -48,7 +48,7 @@ export function designOf(columns: readonly PlotColumn[], options: PlotOptions): 
     if (text !== undefined) given[name] = readChannel(name, text, columns);
   }
   const { mark = guessMark(columns, given) } = options;
-  const channels = fill(mark, columns, given);
+  const channels = fillChannels(mark, columns, given);
   checkComputed(mark, channels);
   const keys = (names: readonly ChannelName[]) =>
     names.flatMap((channel) => {
@@ -92,9 +92,9 @@ function guessOfTwo(x: Channel, y: Channel): PlotMark {
   return scales === "text number" || scales === "number text" ? "bar" : "heatmap";
 }
 
-/** The first column of one of these scales that is not taken; a key of the table is seldom meant. */
-function pick(columns: readonly PlotColumn[], taken: readonly (Channel | undefined)[], ...scales: Scale[]) {
-  const free = columns.filter((column) => !taken.includes(column));
+/** The first unused column of one of these scales, preferably one that is not an id. */
+function pick(columns: readonly PlotColumn[], used: readonly (Channel | undefined)[], ...scales: Scale[]) {
+  const free = columns.filter((column) => !used.includes(column));
   for (const scale of scales) {
     const fitting = free.filter((column) => column.scale === scale);
     const found = fitting.find((column) => !(isWhole(column) && /(^|_)id$/i.test(column.name))) ?? fitting[0];
@@ -103,7 +103,7 @@ function pick(columns: readonly PlotColumn[], taken: readonly (Channel | undefin
 }
 
 /** Fills in the channels that the caller left out. */
-function fill(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
+function fillChannels(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
   const { x, y } = given;
   const free = (...scales: Scale[]) => pick(columns, Object.values(given), ...scales);
   const set = (channel: "x" | "y", value: Channel | undefined) =>
@@ -141,9 +141,9 @@ function fillTwo(columns: readonly PlotColumn[], given: Channels): Channels {
 }
 
 function fillHeatmap(columns: readonly PlotColumn[], given: Channels): Channels {
-  const taken = Object.values(given);
-  const x = given.x ?? pick(columns, taken, "time", "text", "number");
-  const y = given.y ?? pick(columns, [...taken, x], "text", "number", "time");
+  const used = Object.values(given);
+  const x = given.x ?? pick(columns, used, "time", "text", "number");
+  const y = given.y ?? pick(columns, [...used, x], "text", "number", "time");
   return { color: COUNT, ...given, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
 }
 
@@ -173,7 +173,7 @@ function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
   return { mark: "heatmap", keys, value: { channel: "color", measure: measureOf("avg", color), plain: true } };
 }
 
-/** The axis that shows the number of each group. */
+/** The computed number of each group, and the axis that shows it. */
 function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"]> {
   for (const [channel, axis] of [["y", y], ["x", x]] as const) {
     if (!isMeasure(axis)) continue;
@@ -218,21 +218,21 @@ function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotCo
   return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
 }
 
-/** The most characters of a category that are drawn. */
-const LONGEST = 80;
+/** The maximum characters of a category in the drawing. */
+const MAX_LABEL_LENGTH = 80;
 
-/** Each value as a text of its own, so that no two categories become one. */
+/** A different text for each value, so that no two categories become one. */
 export class Labels {
   readonly #texts = new Map<PlotValue | typeof OTHER, string>();
-  readonly #taken = new Set<string>();
+  readonly #used = new Set<string>();
 
   of(value: PlotValue | typeof OTHER): string {
-    const known = this.#texts.get(value);
-    if (known !== undefined) return known;
+    const earlier = this.#texts.get(value);
+    if (earlier !== undefined) return earlier;
     const text = value === OTHER ? "other" : value === null ? "NULL" : shortText(String(value));
     let label = text;
-    for (let n = 2; this.#taken.has(label); n++) label = `${text} (${n})`;
-    this.#taken.add(label);
+    for (let n = 2; this.#used.has(label); n++) label = `${text} (${n})`;
+    this.#used.add(label);
     this.#texts.set(value, label);
     return label;
   }
@@ -240,15 +240,14 @@ export class Labels {
 
 /** A text on one line, cut to fit a chart. */
 export function shortText(text: string): string {
-  const { text: head, cut } = cutText(text, LONGEST);
+  const { text: head, cut } = cutText(text, MAX_LABEL_LENGTH);
   return visible(cut ? `${head}…` : head);
 }
 
 /**
  * A column's name as the title of an axis, which is also a key of tooltips and of descriptions. Vega-Lite writes that key
- * into an expression of its own and escapes no backslash there, so quotes and backslashes become characters that look like
- * them. Frontends give keys such as `image` and `title` a meaning: a zero-width space at the end keeps every name from being
- * one of them.
+ * into an expression and escapes no backslash there, so quotes and backslashes become characters that look similar. Frontends
+ * give keys such as `image` and `title` a meaning, so a zero-width space at the end makes every name differ from these.
  */
 export function keyText(name: string): string {
   return `${shortText(name).replaceAll('"', "\u201d").replaceAll("\\", "\u2216")}\u200b`;

@@ -2,25 +2,25 @@ import { suggestName } from "../core/closest.ts";
 import { cannotPlot, quoted } from "./options.ts";
 import type { PlotColumn } from "./source.ts";
 
-/** The computations on rows. */
+/** The functions that compute a number from rows. */
 export type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";
 
-/** One number of each group of rows. */
+/** A number that is computed for each group of rows. */
 export interface Measure {
   aggregate: Aggregate;
-  /** Of which values; of the rows themselves where there is none. */
+  /** The column of the values; missing if the rows are counted. */
   column?: PlotColumn;
-  /** Its title. */
+  /** The title. */
   name: string;
 }
 
-/** What an axis or a color shows: a column, or a number that is computed. */
+/** The values of an axis or of the colors: a column, or a computed number. */
 export type Channel = PlotColumn | Measure;
 
-/** What a chart shows where. */
+/** The channels of a chart by name. */
 export type Channels = { [Name in ChannelName]?: Channel };
 
-/** Where a chart shows something. */
+/** A way in which a chart shows values. */
 export type ChannelName = "x" | "y" | "color" | "facet";
 
 const AGGREGATES: readonly string[] = ["count", "sum", "avg", "min", "max", "median", "stddev"];
@@ -45,7 +45,7 @@ export function isAdditive({ aggregate }: Measure): boolean {
 }
 
 /**
- * Reads the option of a channel. A column of exactly that name wins over a computation.
+ * Reads the option of a channel. A column of exactly this name takes precedence over a computation.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` if it is neither a column nor a computation.
  */
@@ -58,13 +58,13 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   if (!AGGREGATES.includes(aggregate)) {
     throw cannotPlot(`${name} is ${quoted(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
   }
-  const of = inner.trim();
-  if (aggregate === "count" && (of === "" || of === "*")) return COUNT;
-  const found = columns.find((column) => column.name === inner) ?? columns.find((column) => column.name === of);
-  if (found === undefined) throw noColumn(name, of, columns);
+  const argument = inner.trim();
+  if (aggregate === "count" && (argument === "" || argument === "*")) return COUNT;
+  const found = columns.find((column) => column.name === inner) ?? columns.find((column) => column.name === argument);
+  if (found === undefined) throw noColumn(name, argument, columns);
   if (aggregate !== "count" && found.scale !== "number") {
     throw cannotPlot(
-      `${name} is ${quoted(text)}, and ${quoted(of)} is ${found.type}, not a number; count() takes any column`,
+      `${name} is ${quoted(text)}, and ${quoted(argument)} is ${found.type}, not a number; count() takes any column`,
     );
   }
   return measureOf(aggregate as Aggregate, found);

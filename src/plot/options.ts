@@ -1,37 +1,37 @@
 import { suggestName, unknownOption } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 
-/** How a chart draws its rows. */
+/** The form in which a chart draws its rows. */
 export type PlotMark = "bar" | "line" | "area" | "point" | "histogram" | "box" | "heatmap";
 
-/** What `plot()` draws, and how. */
+/** Options of `plot()`. */
 export interface PlotOptions {
   /**
-   * How the rows are drawn.
+   * The form in which the rows are drawn.
    *
-   * @default {by the types of the columns: a histogram of one number, a line over time, bars of a number by a text, points of two numbers, bars that count one text, a heat map of two}
+   * @default {chosen by the types of the columns: a histogram of a number, a line over time, bars of a number by a text, points of two numbers, bars that count a text, a heat map of two texts}
    */
   mark?: PlotMark;
   /**
-   * A column, or a number that is computed from one: `avg(fare)`, `sum`, `min`, `max`, `median`, `stddev`, `count(fare)`,
-   * `count()`. For a query, the database computes it.
+   * A column, or a number that is computed from a column: `avg(fare)`, `sum`, `min`, `max`, `median`, `stddev`,
+   * `count(fare)`, `count()`. For a query, the database computes it.
    */
   x?: string;
-  /** As {@linkcode x}. For a plain column, bars and areas draw the sum for each `x`, and lines the mean. */
+  /** A column or a computed number, like {@linkcode x}. Of a column, bars and areas draw the sum for each `x`, and lines the mean. */
   y?: string;
-  /** A column: each of its values, at most the ten most frequent, gets a color. In a heat map, what the color shows. */
+  /** A column. Each of its ten most frequent values gets a color. In a heat map, the color shows this column or number. */
   color?: string;
-  /** A column: each of its values, at most the twelve most frequent, gets a chart of its own. */
+  /** A column. Each of its twelve most frequent values gets a chart. */
   facet?: string;
-  /** The text above the chart. @default {what is drawn, such as `avg(fare) by zone`} */
+  /** The text above the chart. @default {the drawn columns, such as `avg(fare) by zone`} */
   title?: string;
   /** The width in pixels. @default {480, or more for many bars} */
   width?: number;
   /** The height in pixels. @default {280} */
   height?: number;
   /**
-   * A part of a Vega-Lite specification, merged into the chart's own. The fields of the data are `x`, `y`, `color`, `facet`,
-   * and for the end of a bin `x2` and `y2`.
+   * A part of a Vega-Lite specification, which is merged into the specification of the chart. The fields of the data are `x`,
+   * `y`, `color`, `facet`, and `x2` and `y2` for the end of a bin.
    */
   spec?: Record<string, unknown>;
 }
@@ -43,13 +43,13 @@ const TEXTS = ["x", "y", "color", "facet", "title"] as const;
 const SIZES = ["width", "height"] as const;
 const NAMES: readonly string[] = ["mark", ...TEXTS, ...SIZES, "spec"] satisfies (keyof PlotOptions)[];
 
-/** The most pixels: a larger picture fits neither a page nor an output. */
-const LARGEST = 4000;
+/** The maximum width and height in pixels. A larger picture fits neither a page nor an output. */
+const MAX_SIZE = 4000;
 
 /**
  * Checks the options of a call.
  *
- * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is wanted.
+ * @throws {LakebaseError} `BAD_PARAMETER`, with the value found and the value expected.
  */
 export function checkPlotOptions(options: PlotOptions): PlotOptions {
   if (!isPlain(options)) throw cannotPlot('the options must be an object such as { x: "zone", y: "avg(fare)" }');
@@ -79,9 +79,9 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
 }
 
 function checkSize(name: string, size: unknown): void {
-  if (size === undefined || (typeof size === "number" && size >= 1 && size <= LARGEST)) return;
+  if (size === undefined || (typeof size === "number" && size >= 1 && size <= MAX_SIZE)) return;
   throw cannotPlot(
-    `${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${LARGEST} pixels`,
+    `${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${MAX_SIZE} pixels`,
   );
 }
 
@@ -90,15 +90,15 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * The error for a chart that can't be drawn.
+ * The error of a chart that can't be drawn.
  *
- * @param state What is wrong, as the end of a sentence.
+ * @param state The problem, as the end of a sentence.
  */
 export function cannotPlot(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot plot: ${state}`, { cause });
 }
 
-/** A name as an error shows it. */
+/** A name in quotes, cut for an error. */
 export function quoted(name: string): string {
   return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }

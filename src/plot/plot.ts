@@ -1,22 +1,26 @@
+import { Worker } from "node:worker_threads";
+import { workerUrl } from "../core/late.ts";
 import { countText } from "../core/text.ts";
+import { giveTurn } from "../core/turns.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { until } from "../sql/stop.ts";
 import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
 import { type Design, designOf, shortText } from "./design.ts";
-import { drawSvg } from "./draw_svg.ts";
 import { groupsOf } from "./groups.ts";
 import type { ChannelName } from "./measure.ts";
 import { cannotPlot, type PlotOptions } from "./options.ts";
 import type { PlotSource } from "./source.ts";
+import type { DrawnSvg } from "./svg_worker.ts";
 import { type Spec, vegaSpec } from "./vega_spec.ts";
 
-/** What JupyterLab, VS Code and others draw themselves, with tooltips. */
+/** The MIME type that JupyterLab, VS Code and other frontends draw, with tooltips. */
 const VEGA_LITE = "application/vnd.vegalite.v5+json";
 
-/** Bytes of a chart in all of its forms, which stay below the megabyte that frontends take well. */
-const MOST_BYTES = 960_000;
+/** The maximum bytes of a chart in all of its forms, which stays below the megabyte that frontends handle well. */
+const MAX_BYTES = 960_000;
 
 /**
- * A chart, as Vega-Lite, as a picture, and in words. It draws itself in a cell.
+ * A chart as Vega-Lite, as a picture, and in words. It draws itself in a cell.
  *
  * @example
  * ```ts
@@ -38,10 +42,10 @@ export class Plot {
   readonly data: readonly Record<string, string | number>[];
   /** The chart as a picture. */
   readonly svg: string;
-  /** What the chart shows, from how many rows, and what was left out. */
+  /** The content of the chart in words: its title, the number of rows, and the values that were left out. */
   readonly summary: string;
 
-  /** Made by `plot()`. */
+  /** Is called by `plot()`. */
   constructor(spec: Spec, data: readonly Record<string, string | number>[], svg: string, summary: string) {
     this.spec = spec;
     this.data = data;
@@ -49,22 +53,22 @@ export class Plot {
     this.summary = summary;
   }
 
-  /** How a notebook draws it. */
+  /** The chart as an output of a notebook. */
   [DISPLAY](): Bundle {
     const { spec, svg, summary } = this;
-    // A MIME type of JSON goes as the object itself.
+    // The value of a MIME type of JSON is the object itself.
     const interactive = { [VEGA_LITE]: spec } as unknown as Bundle;
     return holdIdle({ ...interactive, "image/svg+xml": svg, "text/plain": summary });
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.summary;
   }
 }
 
-/** What is drawn, and its data. */
-export interface Drawn {
+/** The design of a chart and its computed data. */
+export interface ComputedPlot {
   design: Design;
   data: ChartData;
 }
@@ -74,9 +78,9 @@ export interface Drawn {
  *
  * @param source Computes the data.
  * @param options The checked options of the caller.
- * @throws {LakebaseError} `BAD_PARAMETER`, or what the query fails with.
+ * @throws {LakebaseError} `BAD_PARAMETER`, or the error of the query.
  */
-export async function computePlot(source: PlotSource, options: PlotOptions): Promise<Drawn> {
+export async function computePlot(source: PlotSource, options: PlotOptions): Promise<ComputedPlot> {
   const design = designOf(source.columns, options);
   return { design, data: await dataOf(source, design) };
 }
@@ -84,12 +88,12 @@ export async function computePlot(source: PlotSource, options: PlotOptions): Pro
 /**
  * Draws computed data.
  *
- * @param drawn The computed data.
+ * @param computed The design and its computed data.
  * @param options The checked options of the caller.
- * @param more Further lines below the title, and what ends the drawing.
+ * @param more Further lines below the title, and a signal that ends the drawing.
  */
 export async function drawPlot(
-  { design, data }: Drawn,
+  { design, data }: ComputedPlot,
   options: PlotOptions,
   { notes = [], signal }: { notes?: readonly string[]; signal?: AbortSignal | undefined },
 ): Promise<Plot> {
@@ -98,8 +102,8 @@ export async function drawPlot(
     const spec = vegaSpec(design, drawn, options, lines, true);
     const svg = await drawSvg(vegaSpec(design, drawn, options, lines, false), signal);
     const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);
-    if (bytes <= MOST_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
-    drawn = thinner(design, drawn, MOST_BYTES / bytes);
+    if (bytes <= MAX_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
+    drawn = sampled(design, drawn, MAX_BYTES / bytes);
   }
 }
 
@@ -109,17 +113,17 @@ async function dataOf(source: PlotSource, design: Design): Promise<ChartData> {
   return groupData(design, await groupsOf(source, design));
 }
 
-/** A sample of points is still a valid chart; other charts need all of their parts. */
-function thinner(design: Design, data: ChartData, part: number): ChartData {
+/** A chart of fewer points. Other charts can't be made smaller, because they need all of their parts. */
+function sampled(design: Design, data: ChartData, part: number): ChartData {
   const kept = Math.floor(data.rows.length * part * 0.9);
   if (design.value !== undefined || kept < 1) {
     throw cannotPlot(
-      `the chart would be larger than ${MOST_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`,
+      `the chart would be larger than ${MAX_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`,
     );
   }
   const rows = Array.from({ length: kept }, (_, index) => data.rows[Math.floor((index * data.rows.length) / kept)]!);
-  const of = data.from ?? data.rows.length;
-  const sample = `a sample of ${kept.toLocaleString("en-US")} of ${of.toLocaleString("en-US")} rows`;
+  const total = data.from ?? data.rows.length;
+  const sample = `a sample of ${kept.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} rows`;
   return { ...data, rows, notes: [sample, ...data.notes.filter((note) => !note.startsWith("a sample of "))] };
 }
 
@@ -148,11 +152,63 @@ const NAMES: Readonly<Record<string, string>> = { heatmap: "Heat map", box: "Box
 
 function summaryOf({ mark }: Design, { rows, from }: ChartData, [title, ...notes]: readonly string[]): string {
   const name = NAMES[mark] ?? `${mark.charAt(0).toUpperCase()}${mark.slice(1)} chart`;
-  const of = from === undefined ? "" : ` of ${countText(from, "row")}`;
+  const ofRows = from === undefined ? "" : ` of ${countText(from, "row")}`;
   const parts = countText(rows.length, mark === "point" ? "point" : "value");
-  return [`${name}: ${title} (${parts}${of})`, ...notes.map((note) => `  ${note}`)].join("\n");
+  return [`${name}: ${title} (${parts}${ofRows})`, ...notes.map((note) => `  ${note}`)].join("\n");
 }
 
 function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
+}
+
+/** The worker's heap limit in MB. A specification could otherwise fill the memory. */
+const HEAP_MB = 512;
+
+/** A worker that has loaded Vega, for the next chart. It does not keep the program alive. */
+let idle: Worker | undefined;
+
+/**
+ * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing take hundreds of milliseconds, which would block the
+ * rest of the program.
+ *
+ * @param signal Ends the drawing.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the specification is not Vega-Lite or refers to a file or an address.
+ * @throws The signal's reason.
+ */
+export async function drawSvg(spec: Spec, signal?: AbortSignal): Promise<string> {
+  const text = JSON.stringify(spec);
+  if (idle === undefined) await giveTurn(); // Deno holds the thread while it makes a worker
+  const worker = idle ?? newWorker();
+  idle = undefined;
+  let answer: DrawnSvg;
+  try {
+    answer = await until(postSpec(worker, text), signal);
+  } catch (error) {
+    await worker.terminate();
+    throw error;
+  }
+  worker.removeAllListeners();
+  if (idle === undefined) {
+    worker.unref();
+    idle = worker;
+  } else await worker.terminate();
+  if ("svg" in answer) return answer.svg;
+  throw cannotPlot(`its Vega-Lite can't be drawn (${answer.failure})`);
+}
+
+function newWorker(): Worker {
+  return new Worker(workerUrl(import.meta.resolve("./svg_worker.ts")), {
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+  });
+}
+
+function postSpec(worker: Worker, spec: string): Promise<DrawnSvg> {
+  const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
+  const fail = (message: string) => reject(cannotPlot(`the drawing of its Vega-Lite has ended (${message})`));
+  worker.ref();
+  worker.on("message", resolve);
+  worker.on("error", ({ message }: Error) => fail(message));
+  worker.on("exit", () => fail("it used too much memory"));
+  worker.postMessage(spec);
+  return promise;
 }

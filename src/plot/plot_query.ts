@@ -13,8 +13,8 @@ import { sqlSource } from "./sql_source.ts";
 import { type AskWarehouse, columnsInWarehouse, warehouseSource } from "./warehouse_source.ts";
 
 /**
- * Draws the rows of a query, with all that is computed of them computed by the database; see `Query.plot`. Its statements
- * see one state of the database and may change nothing.
+ * Draws the rows of a query. The database computes the data of the chart. See `Query.plot`. The statements see one state of
+ * the database and can't change it.
  */
 export async function plotQuery(
   find: FindSession,
@@ -34,9 +34,9 @@ export async function plotQuery(
 }
 
 /**
- * Draws the rows of a query of a SQL warehouse, which computes all that is computed of them.
+ * Draws the rows of a query of a SQL warehouse, which computes the data of the chart.
  *
- * @param place The warehouse, for the chart's last line.
+ * @param place The name of the warehouse for the last line of the chart.
  */
 export async function plotInWarehouse(
   ask: AskWarehouse,
@@ -51,7 +51,7 @@ export async function plotInWarehouse(
   });
 }
 
-/** Draws the rows of a result; see `Result.plot`. */
+/** Draws the rows of a result. See `Result.plot`. */
 export async function plotRows(
   rows: readonly unknown[],
   fields: readonly Field[],

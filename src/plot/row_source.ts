@@ -31,28 +31,28 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
       ];
       return Promise.resolve({ rows: rows.length, min: values.length ? min : null, max: values.length ? max : null });
     },
-    groups: (keys, measure, most) => {
+    groups: (keys, measure, limit) => {
       const all = grouped(rows, keys).map(({ keys, rows }) => ({
         keys,
         rows: rows.length,
         value: compute(measure, rows),
       }));
       all.sort((a, b) => compareValues(b.value, a.value) || compareKeys(a, b));
-      return Promise.resolve({ groups: all.slice(0, most), of: all.length });
+      return Promise.resolve({ groups: all.slice(0, limit), total: all.length });
     },
-    boxes: (keys, column, most) => {
+    boxes: (keys, column, limit) => {
       const all = grouped(rows, keys).map(({ keys, rows }) => toBox(keys, rows, column));
       all.sort((a, b) => b.rows - a.rows || compareKeys(a, b));
-      return Promise.resolve({ boxes: all.slice(0, most), of: all.length });
+      return Promise.resolve({ boxes: all.slice(0, limit), total: all.length });
     },
-    points: (wanted, most) => {
-      const limit = Math.ceil((most / rows.length) * 2 ** 32);
-      const some = rows.length <= most
+    points: (drawn, limit) => {
+      const threshold = Math.ceil((limit / rows.length) * 2 ** 32);
+      const chosen = rows.length <= limit
         ? rows
-        : rows.filter((_, place) => (Math.imul(place, SPREAD) >>> 0) < limit).slice(0, most);
+        : rows.filter((_, index) => (Math.imul(index, SPREAD) >>> 0) < threshold).slice(0, limit);
       return Promise.resolve({
-        rows: some.map((row) => wanted.map((column) => plotValue(row[column.name], column))),
-        of: rows.length,
+        rows: chosen.map((row) => drawn.map((column) => plotValue(row[column.name], column))),
+        total: rows.length,
       });
     },
   };
@@ -63,7 +63,7 @@ function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["key
   for (const row of rows) {
     const values = keys.map((key) => keyValue(row, key));
     if (values.includes(undefined)) continue;
-    const id = JSON.stringify(values.map((value) => value === OTHER ? [] : value)); // a list is none of the values
+    const id = JSON.stringify(values.map((value) => value === OTHER ? [] : value)); // no value is a list
     const group = groups.get(id);
     if (group === undefined) groups.set(id, { keys: values as Group["keys"], rows: [row] });
     else group.rows.push(row);
@@ -72,17 +72,17 @@ function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["key
   return [...groups.values()];
 }
 
-/** `undefined` if the row is left out. */
+/** The value of a row's key; `undefined` if the row is left out. */
 function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
   const value = plotValue(row[column.name], { type: column.type, scale });
   if (keep !== undefined && !keep.texts.includes(value as string | null)) {
-    return keep.rest === "fold" ? OTHER : undefined;
+    return keep.rest === "combine" ? OTHER : undefined;
   }
   if (typeof value !== "number") return value;
   return bins !== undefined ? binOf(bins, value) : unit !== undefined ? truncate(unit, value) : value;
 }
 
-/** The usable values of a column, in milliseconds for times. */
+/** The values of a column that have a position on an axis. Times are in milliseconds. */
 function numbersOf(rows: readonly Row[], column: PlotColumn): number[] {
   return rows.map((row) => plotValue(row[column.name], column)).filter((value) => typeof value === "number");
 }
@@ -125,7 +125,7 @@ function toBox(keys: Group["keys"], rows: readonly Row[], column: PlotColumn): B
   return { keys, marks, rows: rows.length, empty: rows.length - sorted.length };
 }
 
-/** NULL is less than every number. */
+/** Compares numbers. NULL is less than every number. */
 function compareValues(a: number | null, b: number | null): number {
   return (a ?? -Infinity) < (b ?? -Infinity) ? -1 : a === b ? 0 : 1;
 }

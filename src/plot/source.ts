@@ -4,38 +4,38 @@ import { isBuiltIn, typeName } from "../core/type_names.ts";
 import type { Bins, TimeUnit } from "./bins.ts";
 import type { Measure } from "./measure.ts";
 
-/** What a value of a chart is: numbers and, since 1970 in milliseconds, times; texts; NULL, and what no chart can show. */
+/** A value of a chart: a number, a time in milliseconds since 1970, a text, or `null` for NULL and values that no chart can show. */
 export type PlotValue = number | string | null;
 
-/** The remaining texts of a column, combined. */
+/** The value that stands for all texts of a column that are not kept. */
 export const OTHER: unique symbol = Symbol("other");
 
-/** What divides rows into groups. */
+/** A column that divides the rows into groups, and the way in which it does. */
 export interface Key {
   column: PlotColumn;
-  /** As what its values are taken; a number may be one of a few, and a text to a chart. */
+  /** The scale of the values. It can be `text` for a column of numbers or times. */
   scale: Scale;
-  /** Numbers become the number of their bin. */
+  /** The bins of numbers. The value of the key is the number of the bin. */
   bins?: Bins;
-  /** Times become the beginning of their unit. */
+  /** The unit of times. The value of the key is the start of the unit. */
   unit?: TimeUnit;
-  /** The texts to keep; the others are left out, or combined as {@linkcode OTHER}. */
-  keep?: { texts: readonly (string | null)[]; rest: "drop" | "fold" };
+  /** The texts to keep. The others are left out, or combined as {@linkcode OTHER}. */
+  keep?: { texts: readonly (string | null)[]; rest: "drop" | "combine" };
 }
 
 /** Rows with equal keys. */
 export interface Group {
   keys: (PlotValue | typeof OTHER)[];
-  /** The measure. */
+  /** The value of the measure. */
   value: number | null;
   /** The number of rows. */
   rows: number;
 }
 
-/** The groups with the greatest values, and how many there are. */
+/** The groups with the greatest values, and the number of all groups. */
 export interface Groups {
   groups: Group[];
-  of: number;
+  total: number;
 }
 
 /** The range of the values of a column. */
@@ -51,7 +51,7 @@ export interface Box {
   /** Minimum, quartiles and maximum; `null` if there is no number. */
   marks: number[] | null;
   rows: number;
-  /** Rows that have no number. */
+  /** The number of rows that have no number. */
   empty: number;
 }
 
@@ -60,64 +60,94 @@ export interface PlotSource {
   readonly columns: readonly PlotColumn[];
   extent(column: PlotColumn): Promise<Extent>;
   /** The greatest groups, up to a limit. */
-  groups(keys: readonly Key[], measure: Measure, most: number): Promise<Groups>;
+  groups(keys: readonly Key[], measure: Measure, limit: number): Promise<Groups>;
   /** The boxes with the most rows, up to a limit. */
-  boxes(keys: readonly Key[], column: PlotColumn, most: number): Promise<{ boxes: Box[]; of: number }>;
-  /** All rows, or an even sample of more rows. */
-  points(columns: readonly PlotColumn[], most: number): Promise<{ rows: PlotValue[][]; of: number }>;
+  boxes(keys: readonly Key[], column: PlotColumn, limit: number): Promise<{ boxes: Box[]; total: number }>;
+  /** All rows, or an even sample if there are more than the limit. */
+  points(columns: readonly PlotColumn[], limit: number): Promise<Points>;
 }
 
-/** A row's number times this, modulo 2^32, chooses the same even sample each time. */
+/** The rows of points, and the number of all rows. */
+export interface Points {
+  rows: PlotValue[][];
+  total: number;
+}
+
+/** The queries of {@linkcode readPoints}. */
+interface PointQueries<Row> {
+  /** Reads the first rows. */
+  first: (limit: number) => Promise<readonly Row[]>;
+  count: () => Promise<number>;
+  /** Reads an even sample of the rows. */
+  sample: (total: number) => Promise<readonly Row[]>;
+  values: (row: Row) => PlotValue[];
+}
+
+/** Reads all rows, or a sample. One row more than the limit shows whether there are more, and only then they are counted. */
+export async function readPoints<Row>(limit: number, queries: PointQueries<Row>): Promise<Points> {
+  const { first, count, sample, values } = queries;
+  const rows = await first(limit + 1);
+  if (rows.length <= limit) return { rows: rows.map(values), total: rows.length };
+  const total = await count();
+  return { rows: (await sample(total)).map(values), total };
+}
+
+/** The value of a key with texts to keep. The database gives the position of the text, from 1, or NULL for another text. */
+export function keptText(position: unknown, texts: readonly (string | null)[]): PlotValue | typeof OTHER {
+  return position === null ? OTHER : texts[Number(position) - 1] ?? null;
+}
+
+/** The index of a row times this number, modulo 2^32, chooses the same even sample each time. */
 export const SPREAD = 2_654_435_761;
 
 const [FIRST, LAST] = [Date.parse("0001-01-02T00:00Z"), Date.parse("9999-12-30T00:00Z")];
 
-/** A point in time in milliseconds since 1970, what has no time zone as if in UTC; `null` for what no chart has a form of. */
+/** A time in milliseconds since 1970; `null` for a time that no chart can show. A time without a zone is taken as UTC. */
 export function timeValue(value: unknown): number | null {
   const time = value instanceof Date ? value.getTime() : typeof value === "string" ? Date.parse(isoText(value)) : NaN;
   return time >= FIRST && time <= LAST ? time : null;
 }
 
 function isoText(text: string): string {
-  if (/^\d{4}-\d\d-\d\d$/.test(text)) return text; // which JavaScript takes to be in UTC
+  if (/^\d{4}-\d\d-\d\d$/.test(text)) return text; // JavaScript takes it as UTC
   if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?$/.test(text)) return "";
   return `${text.replace(" ", "T")}Z`;
 }
 
-/** Beyond this no number has a place on an axis: the distance of two would have no form. */
-export const LARGEST = 1e300;
-/** What is nearer to 0 than this is 0: no two ticks would be apart. */
-export const SMALLEST = 1e-300;
+/** A larger number has no position on an axis, because the distance of two such numbers may be infinite. */
+export const MAX_NUMBER = 1e300;
+/** A number that is nearer to 0 counts as 0, because the ticks of an axis would not differ. */
+export const MIN_NUMBER = 1e-300;
 
-/** A number; `null` for what has no place on an axis. */
+/** A number; `null` for a value that has no position on an axis. */
 export function numberValue(value: unknown): number | null {
   if (value === null || value === undefined || value === "" || typeof value === "object") return null;
   const number = Number(value);
-  if (!(Math.abs(number) <= LARGEST)) return null;
-  return Math.abs(number) < SMALLEST ? 0 : number;
+  if (!(Math.abs(number) <= MAX_NUMBER)) return null;
+  return Math.abs(number) < MIN_NUMBER ? 0 : number;
 }
 
-/** The characters by which texts are distinguished. */
-export const LONGEST = 500;
+/** The number of characters by which texts are distinguished. */
+export const MAX_TEXT_LENGTH = 500;
 
-/** A value of a row as a chart of this scale has it. */
+/** A value of a row on this scale. */
 export function plotValue(value: unknown, { type, scale }: Pick<PlotColumn, "type" | "scale">): PlotValue {
   if (scale === "number") return numberValue(value);
-  return scale === "time" ? timeValue(value) : cellText(value, type, LONGEST)?.text ?? null;
+  return scale === "time" ? timeValue(value) : cellText(value, type, MAX_TEXT_LENGTH)?.text ?? null;
 }
 
-/** How a column's values are laid out. */
+/** The scale on which the values of a column are laid out. */
 export type Scale = "number" | "time" | "text";
 
 /** A column that can be drawn. */
 export interface PlotColumn {
-  /** Its key in a row, by which it is called. */
+  /** The key in a row, which is also the name in options. */
   name: string;
-  /** Its place, from 1. */
+  /** The position among the columns, from 1. */
   position: number;
-  /** Its Postgres type. */
+  /** The Postgres type. */
   type: string;
-  /** Whether every Postgres has the type; another of the same name may be anything. */
+  /** Whether the type is built in. A type that a database defines can have the name of a built-in one. */
   builtIn: boolean;
   scale: Scale;
 }
@@ -125,11 +155,11 @@ export interface PlotColumn {
 const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric"]);
 const TIMES = new Set(["date", "timestamp", "timestamptz"]);
 
-/** The columns of a result; what is neither a number nor a point in time is a category. */
+/** The columns of a result. A column that has neither numbers nor times has categories. */
 export function plotColumns(fields: readonly Field[]): PlotColumn[] {
-  return fields.map(({ key: name, type: own, oid }, index) => {
+  return fields.map(({ key: name, type: reported, oid }, index) => {
     const builtIn = isBuiltIn(oid);
-    const type = builtIn ? typeName(oid) : own; // a SQL warehouse has other names for the same types
+    const type = builtIn ? typeName(oid) : reported; // a SQL warehouse has other names for the same types
     const scale = !builtIn ? "text" : NUMBERS.has(type) ? "number" : TIMES.has(type) ? "time" : "text";
     return { name, position: index + 1, type, builtIn, scale };
   });

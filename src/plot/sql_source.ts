@@ -7,15 +7,18 @@ import {
   type Box,
   type Group,
   isWhole,
+  keptText,
   type Key,
-  LARGEST,
-  LONGEST,
+  MAX_NUMBER,
+  MAX_TEXT_LENGTH,
+  MIN_NUMBER,
   numberValue,
-  OTHER,
+  type OTHER,
   type PlotColumn,
   type PlotSource,
   type PlotValue,
-  SMALLEST,
+  type Points,
+  readPoints,
   SPREAD,
   timeValue,
 } from "./source.ts";
@@ -23,12 +26,12 @@ import {
 const TYPES = parserSource({ numeric: Number, int8: Number }, "all");
 
 /**
- * The data of a chart, computed by the database: only drawn values are fetched.
+ * The data of a chart, computed by the database. Only values that are drawn are fetched.
  *
  * @param find Finds the session, in which all statements of a chart see one state of the database.
  * @param source The query.
- * @param columns Its columns.
- * @param signal Stops it.
+ * @param columns The columns of the query.
+ * @param signal Ends the statements.
  */
 export function sqlSource(
   find: FindSession,
@@ -47,8 +50,8 @@ export function sqlSource(
     };
     return await run<Row>(find, statement, { types: TYPES, single: true, signal });
   };
-  const grouped = (keys: readonly Key[], select: readonly string[], order: string, most: number) =>
-    askGroups(ask, keysSql(keys, source.values.length), select, `ORDER BY ${order} LIMIT ${most}`);
+  const grouped = (keys: readonly Key[], select: readonly string[], order: string, limit: number) =>
+    askGroups(ask, keysSql(keys, source.values.length), select, `ORDER BY ${order} LIMIT ${limit}`);
   return {
     columns,
     extent: async (column) => {
@@ -59,24 +62,29 @@ export function sqlSource(
       );
       return { rows: Number(row!["rows"]), min: read(row!["least"], column), max: read(row!["greatest"], column) };
     },
-    groups: async (keys, measure, most) => {
+    groups: async (keys, measure, limit) => {
       const value = `${measureSql(measure)} AS value`;
-      const { rows, of } = await grouped(keys, [value], ["value DESC NULLS LAST", ...namesOf(keys)].join(", "), most);
-      return { groups: rows.map((row) => toGroup(row, keys)), of };
+      const { rows, total } = await grouped(
+        keys,
+        [value],
+        ["value DESC NULLS LAST", ...namesOf(keys)].join(", "),
+        limit,
+      );
+      return { groups: rows.map((row) => toGroup(row, keys)), total };
     },
-    boxes: async (keys, column, most) => {
+    boxes: async (keys, column, limit) => {
       const value = numberSql(column);
       const marks =
         `pg_catalog.percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::pg_catalog.float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
       const filled = `pg_catalog.count(${value}) AS filled`;
-      const { rows, of } = await grouped(keys, [marks, filled], ["rows DESC", ...namesOf(keys)].join(", "), most);
-      return { boxes: rows.map((row) => toBox(row, keys)), of };
+      const { rows, total } = await grouped(keys, [marks, filled], ["rows DESC", ...namesOf(keys)].join(", "), limit);
+      return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
-    points: (wanted, most) => askPoints(ask, wanted, most),
+    points: (drawn, limit) => askPoints(ask, drawn, limit),
   };
 }
 
-/** Asks something of the query's rows; what stands before and behind all of it makes another query of it. */
+/** Runs a SELECT on the query's rows. `before` and `after` surround the statement, to make a subquery of it. */
 type Ask = (
   select: string,
   rest: string,
@@ -89,38 +97,39 @@ async function askGroups(
   select: readonly string[],
   order: string,
 ) {
-  const list = [...shown, ...select, "pg_catalog.count(*) AS rows", "pg_catalog.count(*) OVER () AS of"].join(", ");
+  const list = [...shown, ...select, "pg_catalog.count(*) AS rows", "pg_catalog.count(*) OVER () AS total"].join(", ");
   const rows = await ask(list, `${where} ${grouped.length === 0 ? "" : `GROUP BY ${grouped.join(", ")}`} ${order}`, {
     values,
   });
-  return { rows, of: Number(rows[0]?.["of"] ?? 0) };
+  return { rows, total: Number(rows[0]?.["total"] ?? 0) };
 }
 
-/** Fetches one row more than wanted to see whether there are more; only then they are counted. */
-async function askPoints(ask: Ask, wanted: readonly PlotColumn[], most: number) {
-  const list = wanted.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
-  const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
-  const all = await ask(list, `LIMIT ${most + 1}`);
-  if (all.length <= most) return { rows: all.map(values), of: all.length };
-  const of = Number((await ask("pg_catalog.count(*) AS rows", ""))[0]!["rows"]);
-  const chosen = `((n.place OPERATOR(pg_catalog.*) ${SPREAD}) OPERATOR(pg_catalog.%) 4294967296)
-    OPERATOR(pg_catalog.<) ${Math.ceil((most / of) * 2 ** 32)}`;
-  const some = await ask(`${list}, pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1 AS place`, "", {
-    before: "SELECT * FROM (",
-    after: `) AS n WHERE ${chosen} LIMIT ${most}`,
+function askPoints(ask: Ask, drawn: readonly PlotColumn[], limit: number): Promise<Points> {
+  const list = drawn.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
+  return readPoints(limit, {
+    first: (rows) => ask(list, `LIMIT ${rows}`),
+    count: async () => Number((await ask("pg_catalog.count(*) AS rows", ""))[0]!["rows"]),
+    sample: (total) => {
+      const isChosen = `((n.place OPERATOR(pg_catalog.*) ${SPREAD}) OPERATOR(pg_catalog.%) 4294967296)
+        OPERATOR(pg_catalog.<) ${Math.ceil((limit / total) * 2 ** 32)}`;
+      return ask(`${list}, pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1 AS place`, "", {
+        before: "SELECT * FROM (",
+        after: `) AS n WHERE ${isChosen} LIMIT ${limit}`,
+      });
+    },
+    values: (row: Row) => drawn.map((column, index) => read(row[`v${index}`], column)),
   });
-  return { rows: some.map(values), of };
 }
 
 type Row = Record<string, unknown>;
 
 interface KeysSql {
-  /** What is selected. A text is cut once it is grouped, which costs nothing for each row. */
+  /** The expressions to select. Texts are cut after they are grouped, which is not done for each row. */
   shown: string[];
   grouped: string[];
   /** The condition that leaves rows out. */
   where: string;
-  /** The texts that are kept, as parameters behind those of the query. */
+  /** The texts to keep, as parameters after those of the query. */
   values: WireValue[];
 }
 
@@ -135,7 +144,9 @@ function keysSql(keys: readonly Key[], before: number): KeysSql {
   });
   const shown = grouped.map((sql, index) => {
     const { scale, keep } = keys[index]!;
-    return `${scale === "text" && keep === undefined ? `pg_catalog.left(${sql}, ${LONGEST})` : sql} AS k${index}`;
+    return `${
+      scale === "text" && keep === undefined ? `pg_catalog.left(${sql}, ${MAX_TEXT_LENGTH})` : sql
+    } AS k${index}`;
   });
   return { shown, grouped, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
 }
@@ -148,7 +159,7 @@ function valueSql(column: PlotColumn): string {
   if (column.scale === "number") return numberSql(column);
   return column.scale === "time"
     ? timeSql(column)
-    : `pg_catalog.left(${keySql({ column, scale: "text" }, "")}, ${LONGEST})`;
+    : `pg_catalog.left(${keySql({ column, scale: "text" }, "")}, ${MAX_TEXT_LENGTH})`;
 }
 
 function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): number | null;
@@ -158,8 +169,7 @@ function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
 }
 
 function readKey(value: unknown, { scale, keep }: Key): PlotValue | typeof OTHER {
-  if (keep === undefined) return read(value, { scale });
-  return value === null ? OTHER : keep.texts[Number(value) - 1] ?? null;
+  return keep === undefined ? read(value, { scale }) : keptText(value, keep.texts);
 }
 
 function toGroup(row: Row, keys: readonly Key[]): Group {
@@ -175,24 +185,25 @@ function toBox(row: Row, keys: readonly Key[]): Box {
   return {
     keys: keys.map((key, index) => readKey(row[`k${index}`], key)),
     marks: marks === null || marks.includes(null as never) ? null : marks,
-    ...{ rows, empty: rows - Number(row["filled"]) },
+    rows,
+    empty: rows - Number(row["filled"]),
   };
 }
 
-// Columns are named by position, `q.c1`, so that no name is ever part of the text.
+// Columns are named by position, such as `q.c1`, so that no column's name is a part of the SQL.
 
 /**
- * A number as `float8`; NULL for what has no place on an axis, 0 for what is as good as that. A plain cast fails where a
- * `numeric` is too large or too small, and so does the arithmetic of axes.
+ * A number as `float8`; NULL for a number that has no position on an axis, and 0 for one that is nearly 0. A plain cast fails
+ * for a `numeric` that is too large or too small, and so does the arithmetic of axes.
  */
 export function numberSql(column: PlotColumn): string {
   const value = `q.c${column.position}`;
   if (isWhole(column)) return `${value}::pg_catalog.float8`;
-  return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.>) ${LARGEST} THEN NULL
-    WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<) ${SMALLEST} THEN 0 ELSE ${value}::pg_catalog.float8 END`;
+  return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.>) ${MAX_NUMBER} THEN NULL
+    WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<) ${MIN_NUMBER} THEN 0 ELSE ${value}::pg_catalog.float8 END`;
 }
 
-/** A point in time as `timestamp` in UTC; NULL outside the years that JavaScript and charts have a form of. */
+/** A time as `timestamp` in UTC; NULL outside the years that JavaScript and charts can write. */
 export function timeSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   const zone = type === "timestamptz" ? "+00" : "";
@@ -203,7 +214,7 @@ export function timeSql({ type, position }: PlotColumn): string {
   } END`;
 }
 
-/** Any value as text; times are in UTC. */
+/** Any value as text. Times are in UTC. */
 function textSql({ type, position, builtIn }: PlotColumn): string {
   const value = `q.c${position}`;
   if (!builtIn) return outputSql(value);
@@ -221,7 +232,9 @@ function textSql({ type, position, builtIn }: PlotColumn): string {
  */
 export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string {
   if (keep !== undefined) {
-    return `pg_catalog.array_position(${kept}::pg_catalog.text[], pg_catalog.left(${textSql(column)}, ${LONGEST}))`;
+    return `pg_catalog.array_position(${kept}::pg_catalog.text[], pg_catalog.left(${
+      textSql(column)
+    }, ${MAX_TEXT_LENGTH}))`;
   }
   if (scale === "text") return `(${textSql(column)}) COLLATE pg_catalog."C"`;
   if (scale === "time") {
@@ -233,13 +246,13 @@ export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): 
   }}'::pg_catalog.float8[]) OPERATOR(pg_catalog.+) 1`;
 }
 
-/** The expression that a group computes. */
+/** The expression of a measure. */
 export function measureSql({ aggregate, column }: Measure): string {
   if (column === undefined) return "pg_catalog.count(*)";
   const value = `q.c${column.position}`;
   const filter = column.type.startsWith("float")
-    ? ` FILTER (WHERE pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) ${LARGEST})`
-    : ""; // one NaN would be the result
+    ? ` FILTER (WHERE pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) ${MAX_NUMBER})`
+    : ""; // a single NaN would make the result NaN
   switch (aggregate) {
     case "median":
       return `pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY ${numberSql(column)})`;

@@ -5,14 +5,14 @@
  */
 
 import { parentPort } from "node:worker_threads";
-// They are two files of this module: their packages would be 84 packages of 9 MB, which even `deno task` would fetch.
+// Two files of this module instead of packages: these would be 84 packages of 9 MB, which even `deno task` would fetch.
 // @ts-types="./vega/globals.d.ts"
 import "./vega/vega.min.js";
 // @ts-types="./vega/globals.d.ts"
 import "./vega/vega-lite.min.js"; // uses the global `vega`
 import type { Logger, Vega, VegaLite } from "./vega/globals.d.ts";
 
-/** A drawn chart, or why there is none. */
+/** A drawn chart, or the reason why there is none. */
 export type DrawnSvg = { svg: string } | { failure: string };
 
 const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };
@@ -25,7 +25,7 @@ parentPort!.on("message", (spec: string) => {
 });
 
 async function draw(spec: string): Promise<string> {
-  let refused: string | undefined; // Vega goes on without what it can't load
+  let refused: string | undefined; // Vega continues without a resource that it can't load
   const refuse = (address: string) => {
     refused ??= String(address).slice(0, 100);
     return Promise.reject(new Error("a chart loads nothing"));
@@ -42,7 +42,7 @@ async function draw(spec: string): Promise<string> {
   }
 }
 
-/** Rounds to hundredths of a pixel; otherwise digits would be half of a large picture. */
+/** Rounds to hundredths of a pixel. Otherwise digits would be half of a large picture. */
 function rounded(svg: string): string {
   return svg.replace(
     / (?:d|transform)="[^"]*"/g,
@@ -50,7 +50,7 @@ function rounded(svg: string): string {
   );
 }
 
-/** Warnings are ignored: they concern charts without data, or are visible in the chart. */
+/** Warnings are ignored, because they concern charts without data or are visible in the chart. */
 const SILENT: Logger = {
   level: () => SILENT,
   error: (...messages: unknown[]) => {

@@ -6,12 +6,12 @@ import type { PlotOptions } from "./options.ts";
 /** A piece of Vega-Lite. */
 export type Spec = Record<string, unknown>;
 
-/** JupyterLab 4 draws this with Vega-Lite 5.6 and VS Code with a newer 5, so only common features are used. */
+/** JupyterLab 4 uses Vega-Lite 5.6 and VS Code a newer version 5, so the charts use only common features. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
 /**
- * What a chart on a page, light or dark, needs besides the theme of JupyterLab or VS Code. The theme gives the colors of the
- * text, but also a gray background, bright lines, and black whiskers.
+ * The colors of a chart on a light or dark page. The theme of JupyterLab or VS Code gives the colors of the text, but also a
+ * gray background, bright lines and black whiskers, which these replace.
  */
 const ON_PAGE: Spec = {
   background: "transparent",
@@ -22,8 +22,8 @@ const ON_PAGE: Spec = {
   },
 };
 
-/** The most parts of a chart that get their own description for screen readers; else the chart has only one description. */
-const MOST_SPOKEN = 100;
+/** The maximum number of parts that have descriptions for screen readers. A chart of more parts has only one description. */
+const MAX_DESCRIBED_PARTS = 100;
 
 const MARKS: Readonly<Record<string, Spec>> = {
   bar: { type: "bar" },
@@ -35,14 +35,14 @@ const MARKS: Readonly<Record<string, Spec>> = {
 };
 
 /**
- * A chart's data as Vega-Lite. Its fields are the names of the channels: a column's own name could be taken for a path into
- * an object, and is only ever a title.
+ * A chart's data as Vega-Lite. The fields have the names of the channels. The name of a column is only a title, because as a
+ * field Vega-Lite could take it for a path into an object.
  *
- * @param design What is drawn.
- * @param data Its data.
- * @param options What a person asked for.
- * @param lines Its title, and what is said below it.
- * @param onPage Whether it stands on a page; else it is a picture, black on white.
+ * @param design The design of the chart.
+ * @param data The computed data.
+ * @param options The options of the caller.
+ * @param lines The title, and the lines below it.
+ * @param onPage Whether the chart is drawn on a page. Otherwise it is a picture, black on white.
  */
 export function vegaSpec(
   design: Design,
@@ -53,7 +53,7 @@ export function vegaSpec(
 ): Spec {
   const [title, ...notes] = lines;
   const { width = naturalWidth(design, data), height = 280, spec = {} } = options;
-  const size = sized(data, width, height);
+  const size = sizeOf(data, width, height);
   const chart = {
     $schema: SCHEMA,
     ...(onPage ? ON_PAGE : {}),
@@ -68,7 +68,7 @@ export function vegaSpec(
   return mergeSpec(chart, spec);
 }
 
-function sized({ axes }: ChartData, width: number, height: number): { width: number; height: number } {
+function sizeOf({ axes }: ChartData, width: number, height: number): { width: number; height: number } {
   return axes.facet === undefined
     ? { width, height }
     : { width: Math.max(1, width / 2.5), height: Math.max(1, height / 2) };
@@ -80,11 +80,11 @@ function naturalWidth({ mark }: Design, { axes }: ChartData): number {
 }
 
 function markOf({ mark, value }: Design, data: ChartData): Spec {
-  // A line with a single point would be invisible.
-  const lone = mark === "line" && data.rows.length < 40 ? { point: true } : {};
-  // Vega-Lite would take a bar from `x` to `x2` for a horizontal one.
+  // Points make a line of a single value visible.
+  const points = mark === "line" && data.rows.length < 40 ? { point: true } : {};
+  // Without this, Vega-Lite takes a bar from `x` to `x2` for a horizontal one.
   const orient = MARKS[mark]?.["type"] === "bar" ? { orient: value?.channel === "x" ? "horizontal" : "vertical" } : {};
-  return { ...MARKS[mark], ...lone, ...orient, tooltip: true, aria: data.rows.length <= MOST_SPOKEN };
+  return { ...MARKS[mark], ...points, ...orient, tooltip: true, aria: data.rows.length <= MAX_DESCRIBED_PARTS };
 }
 
 function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
@@ -92,7 +92,7 @@ function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
   for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
     encoding[channel] = {
       ...channelOf(design, channel, axis, axes.color !== undefined),
-      ...flat(channel, axis, width),
+      ...horizontalLabels(channel, axis, width),
     };
     if (axis.ranged) encoding[`${channel}2`] = { field: `${channel}2` };
   }
@@ -103,20 +103,23 @@ function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
   return encoding;
 }
 
-/** Labels that have the room stand upright. */
-function flat(channel: ChannelName, { order }: Axis, width: number): Spec {
+/** Draws the labels of `x` horizontally if they fit. */
+function horizontalLabels(channel: ChannelName, { order }: Axis, width: number): Spec {
   if (channel !== "x" || order === undefined) return {};
   const longest = Math.max(0, ...order.map((label) => String(label).length));
   return order.length * (7 * longest + 10) <= width ? { axis: { labelAngle: 0 } } : {};
 }
 
-/** Values that add up are stacked; otherwise each color is drawn on its own. */
+/** The encoding of a channel. Values that add up are stacked; otherwise each color is drawn by itself. */
 function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, colored: boolean): Spec {
   const { title, type, order } = axis;
   const stacks = value?.channel === channel && (mark === "bar" || mark === "area" || mark === "histogram");
   const zero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
   return {
-    ...{ field: channel, type, ...(channel === "facet" ? { columns: 3 } : {}), title: keyText(title) },
+    field: channel,
+    type,
+    ...(channel === "facet" ? { columns: 3 } : {}),
+    title: keyText(title),
     ...(order === undefined ? {} : { sort: order }),
     ...(axis.ranged ? { bin: "binned" } : {}),
     ...(type === "temporal"
@@ -128,14 +131,14 @@ function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, co
   };
 }
 
-/** Drawn from its five numbers, because Vega-Lite's own box plot would need the rows. */
+/** A box plot from five numbers. Vega-Lite's own box plot would need the rows. */
 function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   const value = design.value!.channel as "x" | "y";
   const base = value === "y" ? "x" : "y";
   const encoding: Record<string, Spec> = {};
   for (const [channel, axis] of Object.entries(axes) as [ChannelName, Axis][]) {
     if (channel !== value) {
-      encoding[channel] = { ...channelOf(design, channel, axis, false), ...flat(channel, axis, width) };
+      encoding[channel] = { ...channelOf(design, channel, axis, false), ...horizontalLabels(channel, axis, width) };
     }
   }
   if (axes.color !== undefined && axes[base] !== undefined) {
@@ -147,7 +150,9 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   });
   const tooltip = [
     ...Object.keys(encoding).filter((channel) => !channel.endsWith("Offset")).map((channel) => ({
-      ...{ field: channel, type: "nominal", title: keyText(axes[channel as ChannelName]!.title) },
+      field: channel,
+      type: "nominal",
+      title: keyText(axes[channel as ChannelName]!.title),
     })),
     ...[...BOX_MARKS, "rows"].map((field) => ({ field, type: "quantitative" })),
   ];
@@ -168,16 +173,16 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   return { encoding: { ...shared, facet }, layer };
 }
 
-/** Merges an object into another, recursively; lists and other values are replaced. */
+/** Merges an object into another recursively. Lists and other values are replaced. */
 function mergeSpec(under: Spec, over: Spec): Spec {
   const names = new Set([...Object.keys(under), ...Object.keys(over)]);
   return Object.fromEntries([...names].map((name) => {
-    const [low, high] = [own(under, name), own(over, name)];
+    const [low, high] = [ownValue(under, name), ownValue(over, name)];
     return [name, high === undefined ? low : isObject(low) && isObject(high) ? mergeSpec(low, high) : high];
   }));
 }
 
-function own(spec: Spec, name: string): unknown {
+function ownValue(spec: Spec, name: string): unknown {
   return Object.hasOwn(spec, name) ? spec[name] : undefined;
 }
 

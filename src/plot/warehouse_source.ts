@@ -4,24 +4,25 @@ import type { Measure } from "./measure.ts";
 import {
   type Box,
   type Group,
+  keptText,
   type Key,
-  LARGEST,
-  LONGEST,
+  MAX_NUMBER,
+  MAX_TEXT_LENGTH,
   numberValue,
-  OTHER,
   type PlotColumn,
   type PlotSource,
   type PlotValue,
+  readPoints,
   timeValue,
 } from "./source.ts";
 
-/** Runs a query in a SQL warehouse, for its rows. */
+/** Runs a query in a SQL warehouse and gives its rows. */
 export type AskWarehouse = (query: Fragment) => Promise<Rows>;
 
 type Row = Record<string, unknown>;
 type Rows = readonly Row[] & { readonly fields: readonly Field[] };
 
-/** SQL in pieces, with the values between them. */
+/** SQL with bound values. */
 function sql(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
   return new Fragment(strings, values);
 }
@@ -40,24 +41,25 @@ export async function columnsInWarehouse(ask: AskWarehouse, query: Fragment): Pr
 }
 
 /**
- * The data of a chart, computed by a SQL warehouse: only drawn values are fetched. The SQL is what Spark and Postgres have in
- * common, so that the local warehouse tests it. The statements do not see one state of the tables, as those of Postgres do.
+ * The data of a chart, computed by a SQL warehouse. Only values that are drawn are fetched. The SQL uses what Spark and
+ * Postgres have in common, so that the local warehouse can test it. Unlike those of Postgres, the statements do not see one
+ * state of the tables.
  *
  * @param ask Runs a query.
  * @param query The query.
- * @param columns Its columns.
+ * @param columns The columns of the query.
  */
 export function warehouseSource(ask: AskWarehouse, query: Fragment, columns: readonly PlotColumn[]): PlotSource {
   const from = sql`FROM (${query}) AS q(${raw(columns.map(({ position }) => `c${position}`).join(", "))})`;
-  const grouped = async (keys: readonly Key[], measures: readonly Fragment[], order: string, most: number) => {
+  const grouped = async (keys: readonly Key[], measures: readonly Fragment[], order: string, limit: number) => {
     const shown = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
     const select = [...shown, ...measures, raw("count(*) AS n_rows"), raw("count(*) OVER () AS n_groups")];
     const dropped = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
     const where = dropped.length === 0 ? raw("") : sql`WHERE ${list(dropped, " AND ")}`;
     const by = keys.map((_, index) => `${index + 1}`).join(", ");
-    const tail = raw(`${by === "" ? "" : `GROUP BY ${by} `}ORDER BY ${order} LIMIT ${most}`);
+    const tail = raw(`${by === "" ? "" : `GROUP BY ${by} `}ORDER BY ${order} LIMIT ${limit}`);
     const rows = await ask(sql`SELECT ${list(select)} ${from} ${where} ${tail}`);
-    return { rows, of: Number(rows[0]?.["n_groups"] ?? 0) };
+    return { rows, total: Number(rows[0]?.["n_groups"] ?? 0) };
   };
   return {
     columns,
@@ -69,45 +71,45 @@ export function warehouseSource(ask: AskWarehouse, query: Fragment, columns: rea
       const at = (name: string) => numberOf(row![name], column);
       return { rows: Number(row!["n_rows"]), min: at("least"), max: at("greatest") };
     },
-    groups: async (keys, measure, most) => {
+    groups: async (keys, measure, limit) => {
       const order = ["v DESC NULLS LAST", ...keys.map((_, index) => `k${index}`)].join(", ");
-      const { rows, of } = await grouped(keys, [raw(`${measureSql(measure)} AS v`)], order, most);
+      const { rows, total } = await grouped(keys, [raw(`${measureSql(measure)} AS v`)], order, limit);
       const groups = rows.map((row) => ({
         keys: keysOf(row, keys),
         value: numberValue(row["v"]),
         rows: Number(row["n_rows"]),
       }));
-      return { groups, of };
+      return { groups, total };
     },
-    boxes: async (keys, column, most) => {
+    boxes: async (keys, column, limit) => {
       const order = ["n_rows DESC", ...keys.map((_, index) => `k${index}`)].join(", ");
-      const { rows, of } = await grouped(keys, boxSql(column), order, most);
-      return { boxes: rows.map((row) => toBox(row, keys)), of };
+      const { rows, total } = await grouped(keys, boxSql(column), order, limit);
+      return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
-    points: async (wanted, most) => {
-      const select = list(wanted.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
-      const values = (row: Row) => wanted.map((column, index) => read(row[`v${index}`], column));
-      const all = await ask(sql`SELECT ${select} ${from} LIMIT ${most + 1}`);
-      if (all.length <= most) return { rows: all.map(values), of: all.length };
-      const of = Number((await ask(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]);
-      const some = await ask(sql`SELECT ${select} ${from} WHERE random() < ${most / of} LIMIT ${most}`);
-      return { rows: some.map(values), of };
+    points: (drawn, limit) => {
+      const select = list(drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
+      return readPoints<Row>(limit, {
+        first: (rows) => ask(sql`SELECT ${select} ${from} LIMIT ${rows}`),
+        count: async () => Number((await ask(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]),
+        sample: (total) => ask(sql`SELECT ${select} ${from} WHERE random() < ${limit / total} LIMIT ${limit}`),
+        values: (row) => drawn.map((column, index) => read(row[`v${index}`], column)),
+      });
     },
   };
 }
 
-/** A number or a point in time; NULL for a number that has no place on an axis. NaN is greater than every number. */
+/** A number or a time; NULL for a number that has no position on an axis. NaN is greater than every number. */
 function valueSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   if (type === "date") return `CAST(${value} AS timestamp)`;
-  return type.startsWith("float") ? `CASE WHEN abs(${value}) <= ${LARGEST} THEN ${value} END` : value;
+  return type.startsWith("float") ? `CASE WHEN abs(${value}) <= ${MAX_NUMBER} THEN ${value} END` : value;
 }
 
-/** Any value as text. `concat` is the one cast to text whose name Spark and Postgres share. */
+/** Any value as text. `concat` is the only cast to text with the same name in Spark and Postgres. */
 function textSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   if (type === "bool") return `CASE WHEN ${value} THEN 'true' WHEN NOT ${value} THEN 'false' END`;
-  return `CASE WHEN ${value} IS NOT NULL THEN left(concat(${value}, ''), ${LONGEST}) END`;
+  return `CASE WHEN ${value} IS NOT NULL THEN left(concat(${value}, ''), ${MAX_TEXT_LENGTH}) END`;
 }
 
 function pointSql(column: PlotColumn): string {
@@ -133,7 +135,7 @@ function keySql({ column, scale, bins, unit, keep }: Key): Fragment {
   return raw(`CASE WHEN ${value} IS NULL THEN NULL ${inner.join(" ")} ELSE ${inner.length + 1} END`);
 }
 
-/** The expression that a group computes. */
+/** The expression of a measure. */
 function measureSql({ aggregate, column }: Measure): string {
   if (column === undefined) return "count(*)";
   if (aggregate === "count") return `count(q.c${column.position})`;
@@ -164,8 +166,9 @@ function numberOf(value: unknown, { scale }: PlotColumn): number | null {
 function keysOf(row: Row, keys: readonly Key[]): Group["keys"] {
   return keys.map(({ scale, keep, bins }, index) => {
     const value = row[`k${index}`];
-    if (keep === undefined) return read(value, { scale: bins === undefined ? scale : "number" });
-    return value === null ? OTHER : keep.texts[Number(value) - 1] ?? null;
+    return keep === undefined
+      ? read(value, { scale: bins === undefined ? scale : "number" })
+      : keptText(value, keep.texts);
   });
 }
 
