@@ -1,9 +1,9 @@
 import type { Pool } from "npm:@types/pg@8.23.1";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { renderCard } from "../draw/card.ts";
 import { type Bundle, DRAW, Drawing, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
+import { renderCard } from "../draw/table.ts";
 import { describeTable } from "../explore/describe.ts";
 import type { DiffOptions } from "../explore/diff/rows.ts";
 import type { Pair, Side } from "../explore/diff/sides.ts";

@@ -1,8 +1,7 @@
 import type { Workspace } from "../auth/workspace.ts";
-import { renderCard } from "../draw/card.ts";
 import { type Bundle, DRAW, Drawing } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
-import { elapsedText } from "../draw/table.ts";
+import { elapsedText, renderCard } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
 import type { Warehouse } from "../lake/warehouse.ts";
 import { BUILT_IN } from "../core/type_names.ts";

@@ -1,6 +1,6 @@
 import { DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText, type ResultOrigin } from "../draw/result.ts";
-import { type Bundle, renderTable } from "../draw/table.ts";
+import { type HtmlAndText, renderTable } from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
 import type { RowDifference, TableDiffFacts } from "../explore/diff/rows.ts";
 import type { SchemaDifference, SchemaDiffFacts } from "../explore/diff/schema.ts";
@@ -9,7 +9,7 @@ import type { ColumnProfile, ProfileFacts } from "../explore/profile.ts";
 import { OUTCOME } from "../sql/result.ts";
 import { Result } from "./result.ts";
 
-const drawings = new WeakMap<object, () => Bundle>();
+const drawings = new WeakMap<object, () => HtmlAndText>();
 
 /**
  * Rows about the database: an array that draws itself, with all of its rows, as a table in a cell and in `console.log`.
@@ -43,7 +43,7 @@ export class Listing<Row = Record<string, unknown>> extends Result<Row> {
   }
 }
 
-function drawing(listing: object): Bundle {
+function drawing(listing: object): HtmlAndText {
   return drawings.get(listing)?.() ?? renderTable({ columns: [], rows: [] });
 }
 

@@ -5,13 +5,13 @@ import { drawnColumns } from "./result.ts";
 import { drawnValue } from "./server_text.ts";
 import { elapsedText, renderTable } from "./table.ts";
 
-/** Rows on a page. */
-const PAGE = 20;
-/** The most characters of a cell. */
-const MOST_CELL = 200;
+/** The number of rows on a page. */
+const PAGE_ROWS = 20;
+/** The maximum characters of a cell. */
+const MAX_CELL = 200;
 /** With the text form of at most 100 kB, the output stays below a megabyte. */
-const MOST_TABLE_BYTES = 200_000;
-const MOST_DATA_BYTES = 600_000;
+const MAX_TABLE_BYTES = 200_000;
+const MAX_DATA_BYTES = 600_000;
 
 const STYLE =
   ".lb-browse .lb-bar{display:flex;flex-wrap:wrap;gap:6px;align-items:center;padding:2px 1px 6px;color:var(--lb-soft)}" +
@@ -27,15 +27,15 @@ const STYLE =
 
 /** The rows to browse. */
 export interface Browsed {
-  /** The columns in their order. */
+  /** The columns in order. */
   fields: readonly { name: string; key: string; type: string }[];
   /** The rows that were fetched. */
   rows: readonly unknown[];
-  /** Whether there are more of them. */
+  /** Whether there are more rows. */
   more: boolean;
-  /** The milliseconds that fetching them took. */
+  /** The milliseconds that fetching the rows took. */
   elapsed: number;
-  /** Where the rows came from, as the end of a line. */
+  /** The origin of the rows, as the end of a line. */
   origin?: string;
 }
 
@@ -48,17 +48,17 @@ export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Brows
   const cells = rows.map((row) => fields.map(({ key }) => drawnValue(row, key)));
   const data = fitting(fields, cells);
   const held = `${heldText(data.length, rows.length, more)}, ${elapsedText(elapsed)}${origin}`;
-  const first = rows.length > PAGE ? `rows 1 to ${PAGE} of ${held}` : held;
+  const first = rows.length > PAGE_ROWS ? `rows 1 to ${PAGE_ROWS} of ${held}` : held;
   const table = renderTable({
     columns: drawnColumns(fields),
-    rows: cells.slice(0, PAGE),
+    rows: cells.slice(0, PAGE_ROWS),
     footer: first,
-    maxBytes: MOST_TABLE_BYTES,
+    maxBytes: MAX_TABLE_BYTES,
   });
   const id = crypto.randomUUID();
   const columns = drawnColumns(fields).map(({ name, type }) => [visible(name), type, isNumeric(type)]);
   const part = more || data.length < rows.length;
-  const json = JSON.stringify({ id, columns, rows: data, size: PAGE, held, part }).replaceAll("<", "\\u003c");
+  const json = JSON.stringify({ id, columns, rows: data, size: PAGE_ROWS, held, part }).replaceAll("<", "\\u003c");
   const script = `<script>(() => { "use strict"; const data = ${json};${BROWSE_SCRIPT}})()</script>`;
   return {
     "text/html": `<div class="lb-browse" data-lb-browse="${id}">${
@@ -68,13 +68,13 @@ export function renderBrowse({ fields, rows, more, elapsed, origin = "" }: Brows
   };
 }
 
-/** As many rows as fit, with each value as one line of text. */
+/** The rows that fit, with each value as one line of text. */
 function fitting(fields: Browsed["fields"], rows: readonly (readonly unknown[])[]): (string | null)[][] {
   const fit: (string | null)[][] = [];
-  let left = MOST_DATA_BYTES - byteLength(JSON.stringify(fields));
+  let left = MAX_DATA_BYTES - byteLength(JSON.stringify(fields));
   for (const row of rows) {
     const texts = row.map((value, index) => {
-      const cell = cellText(value, fields[index]!.type, MOST_CELL);
+      const cell = cellText(value, fields[index]!.type, MAX_CELL);
       return cell === null ? null : `${visible(cell.text)}${cell.cut ? "…" : ""}`;
     });
     left -= byteLength(JSON.stringify(texts).replaceAll("<", "\\u003c")) + 1;
@@ -98,11 +98,11 @@ function byteLength(text: string): number {
 }
 
 /**
- * The script that pages, sorts and searches. It is plain JavaScript, uses only the data in the output, and inserts text only
- * as text.
+ * The script that pages, sorts and searches. It is plain JavaScript, uses only the data in the output, and never inserts text
+ * as HTML.
  *
- * It finds the table by its id, because VS Code has no `document.currentScript`, and a page may show one output twice. It
- * turns JupyterLab's shortcuts off, which would take Enter and letters from the buttons.
+ * It finds the table by its id, because VS Code has no `document.currentScript`, and a page may show an output twice. It turns
+ * JupyterLab's shortcuts off, which would take Enter and letters from the buttons.
  */
 export const BROWSE_SCRIPT: string = String.raw`
 for (const root of document.querySelectorAll('[data-lb-browse="' + data.id + '"]')) {

@@ -16,29 +16,32 @@ export interface CellText {
   length?: number;
 }
 
-const BYTES_WHOLE = 32;
-const BYTES_CUT = 16;
-const DEEPEST = 32;
+/** Longer values of bytes are cut to {@linkcode CUT_BYTES}. */
+const MAX_WHOLE_BYTES = 32;
+const CUT_BYTES = 16;
+/** The maximum depth of a structure. */
+const MAX_DEPTH = 32;
 const NUMERIC: ReadonlySet<string> = new Set(
   ("int2 int4 int8 float4 float8 numeric money oid smallint integer bigint real decimal " +
-    "double_precision tinyint int float double").split(" "), // the last four are a SQL warehouse's
+    "double_precision tinyint int float double").split(" "), // the last four are types of SQL warehouses
 );
 
-/** Whether the values of a type of Postgres or of a SQL warehouse are numbers, which are aligned to the right. */
+/** Whether the values of a type are numbers, which are aligned to the right. It knows the types of SQL warehouses as well. */
 export function isNumeric(type: string): boolean {
   return NUMERIC.has(type) ||
     /[ (A-Z]/.test(type) && NUMERIC.has(type.replace(" ", "_").replace(/\([^)]*\)$/, "").toLowerCase());
 }
 
 /**
- * A value as a Postgres user expects to read it; `null` for NULL. It never throws,
- * and its cost depends on `limit`, not on the size of the value.
+ * A value in the form that a user of Postgres expects; `null` for NULL. It never throws, and its cost depends on `limit` and
+ * not on the size of the value.
  *
- * Arrays of an array type (`_int4`, `int4[]`) are drawn as Postgres does, `{1,NULL}`; all other objects, and everything in a `json` or `jsonb` column, as JSON.
+ * Arrays of an array type (`_int4`, `int4[]`) are drawn in Postgres's form `{1,NULL}`. All other objects, and all values of a
+ * `json` or `jsonb` column, are drawn as JSON.
  *
- * @param value What the driver gave.
- * @param type The column's Postgres type name.
- * @param limit The most characters (UTF-16 units) to return.
+ * @param value The value from the driver.
+ * @param type The name of the column's Postgres type.
+ * @param limit The maximum characters (UTF-16 units) to return.
  *
  * @example
  * ```ts
@@ -50,11 +53,7 @@ export function isNumeric(type: string): boolean {
  * assert.equal(cellText(null, "text", 100), null);
  * ```
  */
-export function cellText(
-  value: unknown,
-  type: string,
-  limit: number,
-): CellText | null {
+export function cellText(value: unknown, type: string, limit: number): CellText | null {
   if (value === null || value === undefined) return null;
   if (isPicture(value) || ServerText.is(value)) return cutText(value.text, limit);
   const json = type === "json" || type === "jsonb";
@@ -65,16 +64,16 @@ export function cellText(
     }
     return cutText(scalarText(value), limit);
   } catch {
-    return cutText(`[${typeof value} that cannot be shown]`, limit);
+    return cutText(`[${typeof value} that cannot be shown]`, limit); // a method of the value has thrown
   }
 }
 
 /**
- * The beginning of a text, at most `limit` characters (UTF-16 units), that does not end inside one.
+ * The beginning of a text, of at most `limit` UTF-16 units. It does not end inside a character.
  *
  * @param text The text.
- * @param limit The most characters to return.
- * @param partial Whether `text` itself is a beginning, its full length not known.
+ * @param limit The maximum UTF-16 units to return.
+ * @param partial Whether `text` is itself a beginning, so that the length of the whole text is not known.
  *
  * @example
  * ```ts
@@ -85,7 +84,6 @@ export function cellText(
  */
 export function cutText(text: string, limit: number, partial = false): CellText {
   if (text.length <= limit) return { text, cut: false, length: text.length };
-  // Do not cut a surrogate pair in two.
   const end = /[\ud800-\udbff]/.test(text.charAt(limit - 1)) ? limit - 1 : limit;
   const head = { text: text.slice(0, end), cut: true };
   return partial ? head : { ...head, length: text.length };
@@ -102,7 +100,7 @@ function objectText(value: unknown, type: string, limit: number): string {
   if (value instanceof Uint8Array) return bytesText(value);
   if (value instanceof ArrayBuffer) return bytesText(new Uint8Array(value));
   if (value instanceof Error) return `${value.name}: ${value.message}`;
-  const writer = new Writer(limit);
+  const writer = new StructureWriter(limit);
   if (Array.isArray(value) && (type.startsWith("_") || type.endsWith("[]"))) {
     writer.array(value);
   } else writer.json(value);
@@ -115,12 +113,12 @@ function dateText(date: Date): string {
 }
 
 function bytesText(bytes: Uint8Array): string {
-  if (bytes.length <= BYTES_WHOLE) return `\\x${bytes.toHex()}`;
-  return `\\x${bytes.subarray(0, BYTES_CUT).toHex()}… (${groupedNumber(bytes.length)} bytes)`;
+  if (bytes.length <= MAX_WHOLE_BYTES) return `\\x${bytes.toHex()}`;
+  return `\\x${bytes.subarray(0, CUT_BYTES).toHex()}… (${groupedNumber(bytes.length)} bytes)`;
 }
 
-/** Writes a structure until the text exceeds `limit`; `JSON.stringify` would visit all of the structure. */
-class Writer {
+/** Writes a structure until the text exceeds `limit`. `JSON.stringify` would visit the whole structure. */
+class StructureWriter {
   text = "";
   readonly #limit: number;
   readonly #open: unknown[] = [];
@@ -149,57 +147,35 @@ class Writer {
       this.#list("{", "}", values, (value) => {
         if (Array.isArray(value)) this.array(value);
         else if (value === null || value === undefined) this.text += "NULL";
-        else {this.text += quoteElement(
-            cellText(value, "", this.#limit + 1)?.text ?? "",
-          );}
+        else this.text += quotedElement(cellText(value, "", this.#limit + 1)?.text ?? "");
       }));
   }
 
   #structure(value: object): void {
     if (value instanceof Date) return this.json(dateText(value));
     if (value instanceof Uint8Array) return this.json(bytesText(value));
-    if (Array.isArray(value)) {
-      return this.#list("[", "]", value, (item) => this.json(item));
-    }
-    if (value instanceof Set) {
-      return this.#list("[", "]", value, (item) => this.json(item));
+    if (Array.isArray(value) || value instanceof Set) {
+      return this.#list("[", "]", value as Iterable<unknown>, (item) => this.json(item));
     }
     if (value instanceof Map) {
-      return this.#list(
-        "{",
-        "}",
-        value,
-        ([key, item]) => this.#pair(key, () => item),
-      );
+      return this.#list("{", "}", value, ([key, item]) => this.#pair(key, () => item));
     }
     const toJSON: unknown = Reflect.get(value, "toJSON");
     if (typeof toJSON === "function") return this.json(toJSON.call(value));
-    this.#list(
-      "{",
-      "}",
-      Object.keys(value),
-      (key) => this.#pair(key, () => Reflect.get(value, key)),
-    );
+    this.#list("{", "}", Object.keys(value), (key) => this.#pair(key, () => Reflect.get(value, key)));
   }
 
   #pair(key: unknown, read: () => unknown): void {
-    this.json(
-      typeof key === "string" ? key : cellText(key, "", this.#limit)?.text ?? "null",
-    );
+    this.json(typeof key === "string" ? key : cellText(key, "", this.#limit)?.text ?? "null");
     this.text += ":";
     try {
       this.json(read());
     } catch {
-      this.text += '"[threw]"';
+      this.text += '"[threw]"'; // a getter or a toJSON method of the value has thrown
     }
   }
 
-  #list<T>(
-    open: string,
-    close: string,
-    items: Iterable<T>,
-    write: (item: T) => void,
-  ): void {
+  #list<T>(open: string, close: string, items: Iterable<T>, write: (item: T) => void): void {
     let separator = open;
     for (const item of items) {
       this.text += separator;
@@ -212,7 +188,7 @@ class Writer {
 
   #nested(value: object, write: () => void): void {
     if (this.#open.includes(value)) this.text += '"[circular]"';
-    else if (this.#open.length >= DEEPEST) this.text += '"…"';
+    else if (this.#open.length >= MAX_DEPTH) this.text += '"…"';
     else {
       this.#open.push(value);
       try {
@@ -224,29 +200,29 @@ class Writer {
   }
 }
 
-function quoteElement(text: string): string {
+function quotedElement(text: string): string {
   if (!/^$|[\s{},"\\]|^null$/i.test(text)) return text;
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
-/** The text of a value as the server wrote it, which is drawn as it is. */
+/** The server's text of a value, which is drawn without a change. */
 export class ServerText {
   /** The text. */
   readonly text: string;
   readonly #own = true;
 
-  /** Made of the server's text. */
+  /** Takes the server's text. */
   constructor(text: string) {
     this.text = text;
   }
 
-  /** Whether a value is one; unlike `instanceof` it asks nothing of a value that could answer with an error. */
+  /** Whether a value is a `ServerText`. Unlike `instanceof`, it calls no code of the value, which could throw. */
   static is(value: unknown): value is ServerText {
     return typeof value === "object" && value !== null && #own in value && value.#own;
   }
 }
 
-/** A cell of a table that is drawn: its HTML is this module's own, with nothing in it that came from a database. */
+/** A cell with a drawing. Its HTML is from this module, and contains nothing from a database. */
 export interface Picture {
   /** For notebooks. */
   readonly html: string;
@@ -254,7 +230,7 @@ export interface Picture {
   readonly text: string;
 }
 
-/** No value that came from elsewhere is among these, and to ask for it is nothing that a value can answer. */
+/** The pictures that this module has made. A value from elsewhere can't be among them or pretend to be. */
 const pictures = new WeakSet<object>();
 
 /** Whether a cell is a picture. */
@@ -266,7 +242,7 @@ const BLOCKS = "▁▂▃▄▅▆▇█";
 const [WIDTH, HEIGHT, GAP] = [6, 18, 1];
 
 /**
- * Counts as small bars. The greatest has full height, and a count above 0 is always visible.
+ * Counts as small bars. The greatest count has full height, and a count above 0 is always visible.
  *
  * @example
  * ```ts
@@ -276,10 +252,10 @@ const [WIDTH, HEIGHT, GAP] = [6, 18, 1];
  * ```
  */
 export function barsPicture(counts: readonly number[]): Picture {
-  const most = Math.max(1, ...counts);
-  const text = counts.map((count) => count === 0 ? " " : BLOCKS[Math.ceil((8 * count) / most) - 1]).join("");
+  const greatest = Math.max(1, ...counts);
+  const text = counts.map((count) => count === 0 ? " " : BLOCKS[Math.ceil((8 * count) / greatest) - 1]).join("");
   const bars = counts.map((count, index) => {
-    const height = count === 0 ? 0 : Math.max(1, Math.round((HEIGHT * count) / most));
+    const height = count === 0 ? 0 : Math.max(1, Math.round((HEIGHT * count) / greatest));
     return `<rect x="${index * WIDTH}" y="${HEIGHT - height}" width="${WIDTH - GAP}" height="${height}"/>`;
   });
   const label = `counts: ${counts.map((count) => groupedNumber(count)).join("; ")}`;

@@ -22,9 +22,8 @@ const ENTITIES: Record<string, string> = {
 };
 
 /**
- * Text on one line, with every character in it visible: a line end is `↵`, a
- * tab `⇥`, and a control character, or one that would hide or reorder its
- * neighbours, is written out (`<U+202E>`). A lone surrogate is `\uFFFD`.
+ * Text on one line, with every character visible: a line end is `↵` and a tab is `⇥`. A control character, or one that hides or
+ * reorders its neighbors, is replaced by its number (`<U+202E>`). A lone surrogate is `\uFFFD`.
  *
  * @example
  * ```ts
@@ -38,10 +37,10 @@ export function visible(text: string): string {
   return text.search(SPECIAL) === -1 ? text : text.toWellFormed().replace(PLAIN, mark);
 }
 
-/** How {@linkcode escapeHtml} treats line ends and tabs. */
+/** Options of {@linkcode escapeHtml}. */
 export interface EscapeOptions {
   /**
-   * Leaves line ends and tabs as they are, for text that `white-space: pre-wrap` lays out.
+   * Keeps line ends and tabs, for text that `white-space: pre-wrap` lays out.
    *
    * @default {false}
    */
@@ -49,8 +48,8 @@ export interface EscapeOptions {
 }
 
 /**
- * Text as HTML, for an element's content or a quoted attribute's value: markup
- * characters are entities, and what {@linkcode visible} replaces is replaced.
+ * Text as HTML, for the content of an element or the quoted value of an attribute. Markup characters become entities, and the
+ * characters that {@linkcode visible} replaces are replaced.
  *
  * @example
  * ```ts
@@ -65,8 +64,8 @@ export function escapeHtml(text: string, options: EscapeOptions = {}): string {
 }
 
 /**
- * Like {@linkcode escapeHtml}, for element content only: each replacement is in
- * an `<i>`, so that a `↵` for a line end can look unlike one in the data.
+ * Like {@linkcode escapeHtml}, but only for the content of an element. Each replacement is in an `<i>`, so that a `↵` for a line
+ * end can look different from one in the data.
  *
  * @example
  * ```ts
@@ -75,22 +74,11 @@ export function escapeHtml(text: string, options: EscapeOptions = {}): string {
  * assert.equal(escapeMarked("↵\n"), "↵<i>↵</i>");
  * ```
  */
-export function escapeMarked(
-  text: string,
-  options: EscapeOptions = {},
-): string {
-  return replaceMarkup(
-    text,
-    options.lines ?? false,
-    (shown) => `<i>${shown}</i>`,
-  );
+export function escapeMarked(text: string, options: EscapeOptions = {}): string {
+  return replaceMarkup(text, options.lines ?? false, (shown) => `<i>${shown}</i>`);
 }
 
-function replaceMarkup(
-  text: string,
-  lines: boolean,
-  wrap: (shown: string) => string,
-): string {
+function replaceMarkup(text: string, lines: boolean, wrap: (shown: string) => string): string {
   if (text.search(SPECIAL) === -1) return text;
   return text.toWellFormed().replace(MARKUP, (found) => {
     const entity = ENTITIES[found];

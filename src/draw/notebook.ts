@@ -4,7 +4,7 @@ export type Bundle = Record<string, string>;
 /** The method that the Deno kernel calls on the last value of a cell. */
 export const DISPLAY: unique symbol = Symbol.for("Jupyter.display") as never;
 
-/** Whether this runs in a cell of a Deno Jupyter notebook. */
+/** Whether this program runs in a Deno Jupyter notebook. */
 export function inNotebook(): boolean {
   try {
     return Deno.jupyter !== undefined; // throws everywhere else
@@ -13,28 +13,28 @@ export function inNotebook(): boolean {
   }
 }
 
-/** Whether this module's own kernel, which loses no outputs, runs the cell; the kernel's prelude sets a mark. */
+/** Whether this module's own kernel runs the cell. It loses no outputs. Its prelude sets a global symbol. */
 export function inOwnKernel(): boolean {
   return Symbol.for("lakebase.kernel") in globalThis;
 }
 
 /**
- * Shows something in the running cell, at once.
+ * Shows an output in the running cell immediately.
  *
- * @param bundle What to show.
+ * @param bundle The output.
  */
 export async function displayNow(bundle: Bundle): Promise<void> {
   await Deno.jupyter.broadcast("display_data", { data: bundle, metadata: {}, transient: {} });
   await settleDisplay();
 }
 
-/** Waits until the last output can no longer be lost; see {@linkcode holdIdle}. */
+/** Waits until the last output can no longer be lost. See {@linkcode holdIdle}. */
 export async function settleDisplay(): Promise<void> {
   if (inOwnKernel()) return;
   await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
 }
 
-/** Sends a message to the kernel in front of this one, which has the `%%sql` cells. */
+/** Sends a message to the kernel "Deno + SQL", which is in front of this process. */
 export async function sendToKernel(type: string, content: Record<string, unknown>): Promise<void> {
   await Deno.jupyter.broadcast(type, content);
 }
@@ -46,10 +46,10 @@ export interface LiveDisplay {
 }
 
 /**
- * Shows something in the running cell, at once.
+ * Shows an output in the running cell immediately.
  *
- * @param bundle What to show.
- * @returns A handle to change it.
+ * @param bundle The output.
+ * @returns A handle that changes the output.
  */
 export async function displayLive(bundle: Bundle): Promise<LiveDisplay> {
   const id = crypto.randomUUID();
@@ -62,18 +62,18 @@ async function broadcast(type: string, data: Bundle, id: string): Promise<void> 
 }
 
 /**
- * How long the end of a cell waits for its output. Measured: 15 ms lost none of 3,000 outputs, but 1 of 300 when eight
- * programs shared two cores; 30 ms lost none of 1,200 there.
+ * The time that the end of a cell waits for its output. In a measurement, 15 ms lost none of 3,000 outputs, but 1 of 300 when
+ * eight programs shared two cores. There, 30 ms lost none of 1,200.
  */
 const HOLD_MS = 30;
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * Keeps an output from being lost. The Deno kernel's thread that runs cells may report "idle" before its other thread has
- * sent the cell's output, and nbclient, nbconvert and papermill stop listening at "idle". The kernel reads the bundle, then
- * hands it to the other thread within the same turn; this holds the cell's thread for a moment in the turn after.
+ * sent the cell's output, and nbclient, nbconvert and papermill stop listening at "idle". The kernel reads the bundle and
+ * hands it to the other thread within the same turn. In the next turn, this function blocks the cell's thread for a moment.
  *
- * @param bundle What to show; the last thing before returning it.
+ * @param bundle The output. Call this function last, just before returning the output.
  */
 export function holdIdle(bundle: Bundle): Bundle {
   if (!inNotebook() || inOwnKernel()) return bundle;

@@ -1,8 +1,8 @@
 import { redact } from "../core/redact.ts";
 import { printable } from "../core/text.ts";
-import { displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
+import { type Bundle, displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
-/** Says once in a notebook why connecting takes a while. */
+/** A notice in a notebook that says why connecting takes time. It is shown once. */
 export interface WaitingNotice {
   /** An attempt failed, and another one will follow. */
   failed: () => void;
@@ -11,7 +11,7 @@ export interface WaitingNotice {
 }
 
 /**
- * A notice for one connection. Outside a notebook it shows nothing.
+ * Makes the notice of a connection. Outside of a notebook it shows nothing.
  *
  * @param name The endpoint or host.
  * @param wakes Whether a compute may be waking there. A server on this machine does not sleep.
@@ -20,25 +20,36 @@ export function announceWaiting(name: string, wakes: boolean): WaitingNotice {
   const [doing, done] = wakes ? ["Waking", "Woke"] : ["Trying again to reach", "Reached"];
   const started = Date.now();
   let notice: Promise<LiveDisplay> | undefined;
-  const text = (line: string) => ({ "text/plain": line });
   return {
     failed: () => {
-      if (!inNotebook()) return;
-      notice ??= displayLive(text(`${doing} ${name} ...`));
-      notice.catch(() => {});
+      if (inNotebook()) notice ??= ignoringFailure(displayLive(textBundle(`${doing} ${name} ...`)));
     },
     connected: () => {
       const seconds = ((Date.now() - started) / 1000).toFixed(1);
-      notice?.then((display) => display.update(text(`${done} ${name} in ${seconds} s`))).catch(() => {});
+      if (notice !== undefined) ignoringFailure(update(notice, `${done} ${name} in ${seconds} s`));
     },
   };
 }
 
+function textBundle(text: string): Bundle {
+  return { "text/plain": text };
+}
+
+async function update(notice: Promise<LiveDisplay>, text: string): Promise<void> {
+  await (await notice).update(textBundle(text));
+}
+
+/** A notice that can't be shown must not fail the work that it is about. */
+function ignoringFailure<T>(shown: Promise<T>): Promise<T> {
+  shown.catch(() => {});
+  return shown;
+}
+
 /**
- * Says that a SQL warehouse has to start first: in the cell, or on a terminal.
+ * Shows in the cell or on a terminal that a SQL warehouse must start first.
  *
  * @param name The warehouse.
- * @param reason Why it has to.
+ * @param reason The reason why it must start, as the end of a sentence.
  * @returns Call it once the warehouse has answered.
  */
 export function announceStart(name: string, reason: string): () => void {
@@ -48,47 +59,43 @@ export function announceStart(name: string, reason: string): () => void {
     if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${line}\n`));
     return () => {};
   }
-  const shown = displayLive({ "text/plain": line });
-  shown.catch(() => {});
+  const notice = ignoringFailure(displayLive(textBundle(line)));
   return () => {
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
-    const text = printable(`Started warehouse ${name}, ${reason}, in ${seconds} s`);
-    shown.then((display) => display.update({ "text/plain": text })).catch(() => {});
+    ignoringFailure(update(notice, printable(`Started warehouse ${name}, ${reason}, in ${seconds} s`)));
   };
 }
 
 /**
- * Shows in a notebook where a statement connects to, if no cell called `connect()`.
+ * Shows in a notebook the server to which a statement connects, if no cell has called `connect()`.
  *
- * @param line What is shown.
+ * @param line The line to show.
  */
 export async function announceConnection(line: string): Promise<void> {
-  if (inNotebook()) await displayNow({ "text/plain": line });
+  if (inNotebook()) await displayNow(textBundle(line));
 }
 
-/** Work that is shown when it takes longer than a second. */
+/** A notice of work that takes longer than a second. */
 export interface WorkNotice {
-  /** Shows the outcome in the place of the work, or takes the work away. */
+  /** Replaces the notice by the outcome, or removes it. */
   end: (outcome?: string) => Promise<void>;
 }
 
 const SHOWN_AFTER_MS = 1000;
 
 /**
- * Shows what takes long, in the cell or on a terminal.
+ * Shows work that takes longer than a second, in the cell or on a terminal.
  *
- * @param line What is done, such as `Making a branch of production`.
+ * @param line The work, such as `Making a branch of production`.
  */
 export function announceWork(line: string): WorkNotice {
   const started = Date.now();
   const seconds = () => `${((Date.now() - started) / 1000).toFixed(1)} s`;
-  let display: Promise<LiveDisplay> | undefined;
+  let notice: Promise<LiveDisplay> | undefined;
   let onTerminal = false;
   const timer = setTimeout(() => {
-    if (inNotebook()) {
-      display = displayLive({ "text/plain": `${line} ...` });
-      display.catch(() => {});
-    } else if (Deno.stderr.isTerminal()) {
+    if (inNotebook()) notice = ignoringFailure(displayLive(textBundle(`${line} ...`)));
+    else if (Deno.stderr.isTerminal()) {
       onTerminal = true;
       writeError(`\r${printable(line)} ...`);
     }
@@ -98,12 +105,12 @@ export function announceWork(line: string): WorkNotice {
       clearTimeout(timer);
       if (onTerminal) writeError("\r\x1b[K");
       const text = outcome === undefined ? `${line}: not done, after ${seconds()}` : `${outcome} in ${seconds()}`;
-      await display?.then((shown) => shown.update({ "text/plain": text })).catch(() => {});
+      if (notice !== undefined) await update(notice, text).catch(() => {}); // see ignoringFailure
     },
   };
 }
 
-/** Writes to standard error at once: the program may be ending. */
+/** Writes to standard error synchronously, because the program may be ending. */
 function writeError(text: string): void {
   try {
     Deno.stderr.writeSync(new TextEncoder().encode(text));
@@ -113,14 +120,14 @@ function writeError(text: string): void {
 }
 
 /**
- * Names what could not be cleaned up, in the cell or on standard error.
+ * Names the objects that could not be deleted, in the cell or on standard error.
  *
- * @param lines One for each thing that is left.
- * @param ending Whether the program ends, so that a cell shows nothing any more.
+ * @param lines A line for each object that is left.
+ * @param ending Whether the program is ending, so that a cell no longer shows outputs.
  */
 export async function announceLeft(lines: readonly string[], ending = false): Promise<void> {
   const text = lines.map((line) => printable(redact(line))).join("\n");
-  if (!ending && inNotebook()) return await displayNow({ "text/plain": text }).catch(() => {});
+  if (!ending && inNotebook()) return await displayNow(textBundle(text)).catch(() => {}); // see ignoringFailure
   writeError(`lakebase: ${text}\n`);
 }
 
@@ -138,13 +145,13 @@ const announced = new Set<string>();
 
 /** Reports once which variables of a `.env` are used, in the cell or on standard error: their names, not their values. */
 export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
-  const said = [
+  const text = [
     ...(taken.length === 0 ? [] : [`From ${path}: ${taken.join(", ")}`]),
     ...refused.map(([name, reason]) => `Not taken from ${path}: ${name}, since ${reason}`),
     ...(taken.includes("LAKEBASE_LOCAL") ? ["This database is on this machine and keeps no data"] : []),
   ].join(". ");
-  if (announced.has(said)) return;
-  announced.add(said);
-  if (inNotebook()) displayNow({ "text/plain": `${printable(said)}.` }).catch(() => {});
-  else Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${printable(said)}.\n`));
+  if (announced.has(text)) return;
+  announced.add(text);
+  if (inNotebook()) ignoringFailure(displayNow(textBundle(`${printable(text)}.`)));
+  else Deno.stderr.writeSync(new TextEncoder().encode(`lakebase: ${printable(text)}.\n`));
 }

@@ -21,24 +21,24 @@ export interface Progress {
   rowsPerSecond: number;
   /** The bytes per second, on average. */
   bytesPerSecond: number;
-  /** The number of all rows as the server's planner estimates it, once that is known. */
+  /** The number of all rows, estimated by the server's planner; missing until the estimate is known. */
   totalRows?: number;
-  /** The number of all bytes, where that is known. */
+  /** The number of all bytes; missing if it is not known. */
   totalBytes?: number;
   /** Whether this is the last report: the transfer is complete. */
   done: boolean;
 }
 
-/** What a transfer is called where its progress is shown. */
+/** The name of a transfer in its progress. */
 export interface ProgressTitle {
-  /** What happens. */
+  /** The kind of transfer. */
   action: "Pulling" | "Loading";
   /** The name of the table or of the file. */
   name: string;
 }
 
 /**
- * Draws the progress of something for a notebook.
+ * Draws a progress bar for a notebook.
  *
  * @param line The progress in words.
  * @param part The part that is done, from 0 to 1; `undefined` if it is not known.
@@ -89,8 +89,13 @@ export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress)
  *
  * assert.equal(
  *   progressText({ action: "Pulling", name: "trips" }, {
- *     ...{ rows: 1_200_000, bytes: 80 * 1024 ** 2, elapsed: 4000, rowsPerSecond: 300_000, bytesPerSecond: 20 * 1024 ** 2 },
- *     ...{ totalRows: 4_800_000, done: false },
+ *     rows: 1_200_000,
+ *     bytes: 80 * 1024 ** 2,
+ *     elapsed: 4000,
+ *     rowsPerSecond: 300_000,
+ *     bytesPerSecond: 20 * 1024 ** 2,
+ *     totalRows: 4_800_000,
+ *     done: false,
  *   }),
  *   "Pulling trips: 25 %, 1,200,000 of about 4,800,000 rows, 80 MB, 4 s, 300,000 rows/s, 20 MB/s, about 12 s left",
  * );
@@ -113,9 +118,9 @@ export function progressText({ action, name }: ProgressTitle, progress: Progress
 /** A line for a transfer that has ended, complete or not. */
 export function outcomeText({ action, name }: ProgressTitle, progress: Progress): string {
   const { rows, bytes, elapsed, done } = progress;
-  const said = done ? action.replace(/ing$/, "ed") : `Stopped ${action.toLowerCase()}`;
+  const verb = done ? action.replace(/ing$/, "ed") : `Stopped ${action.toLowerCase()}`;
   const amount = `${countText(rows, "row")}, ${sizeText(bytes)} in ${elapsedText(elapsed)}`;
-  return `${said} ${visible(name)}: ${amount}${done && rows > 0 ? ` (${rates(progress)})` : ""}`;
+  return `${verb} ${visible(name)}: ${amount}${done && rows > 0 ? ` (${rates(progress)})` : ""}`;
 }
 
 function rowsText({ rows, totalRows }: Progress): string {
@@ -131,7 +136,7 @@ function rates({ rowsPerSecond, bytesPerSecond }: Progress): string {
   return `${Math.round(rowsPerSecond).toLocaleString("en-US")} rows/s, ${sizeText(bytesPerSecond)}/s`;
 }
 
-/** A number that keeps changing needs no decimals. */
+/** A duration in whole seconds, because a number that changes all the time needs no decimals. */
 function wholeSeconds(milliseconds: number): string {
   return elapsedText(Math.max(1, Math.round(milliseconds / 1000)) * 1000);
 }

@@ -6,9 +6,9 @@ import { footerText, renderCommand, renderTable, type TableNotice, type TableOpt
 export const SHOWN_ROWS = 20;
 
 /** With the text form of at most 100 kB, an output stays below a megabyte, which frontends and files handle well. */
-const MOST_HTML_BYTES = 890_000;
+const MAX_HTML_BYTES = 890_000;
 
-/** Where something that is drawn was computed, as far as a person has to know it. */
+/** The origin of a result, as far as a person must know it. */
 export interface ResultOrigin {
   /** The connection; `undefined` if only one was open. */
   readonly place?: string | undefined;
@@ -16,18 +16,18 @@ export interface ResultOrigin {
   readonly transaction?: "open" | "failed" | undefined;
 }
 
-/** An origin as the end of a line: `, on app at db.example.com:5432, in a transaction`; empty if there is nothing to say. */
+/** An origin as the end of a line, such as `, on app at db.example.com:5432, in a transaction`. It may be empty. */
 export function originText({ place, transaction }: ResultOrigin): string {
   const on = place === undefined ? "" : `, on ${place}`;
   if (transaction === undefined) return on;
   return `${on}, ${transaction === "open" ? "in a transaction" : "in a failed transaction: ROLLBACK"}`;
 }
 
-/** What a drawing of a result needs of it. */
+/** The parts of a result that its drawing needs. */
 export interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
   /** The columns, each with its key in a row. */
   readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
-  /** The command as the server reports it, such as `INSERT 0 3`. */
+  /** The server's command tag, such as `INSERT 0 3`. */
   readonly tag: string;
   /** Rows returned or changed; `null` for commands that have no count. */
   readonly rowCount: number | null;
@@ -39,17 +39,17 @@ export interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
   readonly notices: readonly TableNotice[];
 }
 
-/** The columns as they are drawn: the second of two with one name under its key in a row, such as `id_2`. */
+/** The columns of a drawing. A column's name there is its key in a row, such as `id_2` for the second of two columns `id`. */
 export function drawnColumns(fields: Drawable["fields"]): { name: string; type: string }[] {
   return fields.map(({ key, type }) => ({ name: key, type }));
 }
 
 /**
- * A result as a notebook shows it.
+ * Draws a result for a notebook.
  *
  * @param result The result.
- * @param limit Rows to show.
- * @param expanded Whether each value is drawn on a line of its own, as psql's `\x` does.
+ * @param limit The number of rows to show.
+ * @param expanded Whether each value has a line, as with psql's `\x`.
  */
 export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, expanded = false): Bundle {
   const { fields, tag, rowCount, more, elapsed, notices } = result;
@@ -68,12 +68,12 @@ export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, expande
       },
       footer: `${footer}${on}`,
       notices,
-      maxBytes: MOST_HTML_BYTES,
+      maxBytes: MAX_HTML_BYTES,
     }),
   };
 }
 
-/** A row of the drawing for each value: the row's number, the column and the value. */
+/** A line of the drawing for each value, with the row's number, the column and the value. */
 function expandedRows(rows: readonly unknown[], fields: Drawable["fields"]): Pick<TableOptions, "columns" | "rows"> {
   return {
     columns: [{ name: "row", type: "int8" }, { name: "column", type: "text" }, { name: "value", type: "text" }],

@@ -1,19 +1,19 @@
 /**
- * Draws query results: rows in, `text/html` and `text/plain` out. It is pure: it
- * uses no kernel, no database and no API of Deno.
+ * Draws query results as `text/html` and `text/plain`. It is pure: it uses no kernel, no database and no API of Deno.
  *
  * @module
  */
 
 import { groupedNumber } from "../core/text.ts";
+import { escapeHtml } from "./escape.ts";
 import { htmlCommand, htmlTable } from "./table_html.ts";
 import { textCommand, textTable } from "./table_text.ts";
 
 /** A column to draw. */
 export interface TableColumn {
-  /** Its name; two columns may share one. */
+  /** The name. Two columns may have the same one. */
   name: string;
-  /** Its Postgres type name, such as `int8`, `timestamptz` or `_text`. */
+  /** The name of the Postgres type, such as `int8`, `timestamptz` or `_text`. */
   type: string;
 }
 
@@ -21,11 +21,11 @@ export interface TableColumn {
 export interface TableNotice {
   /** `NOTICE`, `WARNING`, ... */
   severity: string;
-  /** Its text. */
+  /** The text. */
   message: string;
-  /** Its `DETAIL`. */
+  /** The `DETAIL`. */
   detail?: string;
-  /** Its `HINT`. */
+  /** The `HINT`. */
   hint?: string;
 }
 
@@ -33,12 +33,12 @@ export interface TableNotice {
 export interface TableOptions {
   /** The columns in order. */
   columns: readonly TableColumn[];
-  /** The rows, as arrays, because two columns can have one name. */
+  /** The rows, as arrays because two columns can have the same name. */
   rows: readonly (readonly unknown[])[];
   /** A line above the table. */
   caption?: string;
   /**
-   * A line below it, usually from {@linkcode footerText}; an empty one draws none.
+   * A line below the table, usually from {@linkcode footerText}. If it is empty, no line is drawn.
    *
    * @default {"3 rows"}
    */
@@ -46,13 +46,14 @@ export interface TableOptions {
   /** The server's notices, drawn below the footer. */
   notices?: readonly TableNotice[];
   /**
-   * The characters (UTF-16 units) after which a cell is cut. In HTML a click shows up to 2,000.
+   * The number of characters (UTF-16 units) after which a cell is cut. In HTML, a click shows up to 2,000.
    *
    * @default {200}
    */
   maxCell?: number;
   /**
-   * The most bytes of HTML in UTF-8. Columns, then rows, are dropped from the end to keep to it, and the footer says so.
+   * The maximum bytes of the HTML in UTF-8. To stay below it, columns and then rows are dropped from the end, and the footer
+   * says so.
    *
    * @default {1_000_000}
    */
@@ -63,29 +64,29 @@ export interface TableOptions {
 export interface CommandOptions {
   /** The server's command tag, such as `INSERT 0 3`. */
   tag: string;
-  /** How long it took, in milliseconds. */
+  /** The milliseconds that the command took. */
   elapsed?: number;
   /** The server's notices. */
   notices?: readonly TableNotice[];
 }
 
 /** An output in both of its forms, by MIME type. */
-export interface Bundle {
+export type HtmlAndText = {
   /** For notebooks. */
   "text/html": string;
   /** For terminals and logs; at most 100 kB. */
   "text/plain": string;
-}
+};
 
 /** The input of {@linkcode footerText}. */
 export interface FooterOptions {
-  /** Rows drawn. */
+  /** The number of rows that are drawn. */
   shown: number;
-  /** All rows, if their number is known. */
+  /** The number of all rows, if it is known. */
   total?: number | bigint;
-  /** Whether there are more rows than drawn, if their number is not known. */
+  /** Whether there are more rows than are drawn, if the number of all rows is not known. */
   more?: boolean;
-  /** How long it took, in milliseconds. */
+  /** The milliseconds that the rows took. */
   elapsed?: number;
 }
 
@@ -107,7 +108,7 @@ export interface FooterOptions {
  * );
  * ```
  */
-export function renderTable(options: TableOptions): Bundle {
+export function renderTable(options: TableOptions): HtmlAndText {
   const { rows, footer = footerText({ shown: rows.length }) } = options;
   const drawn = { ...options, footer };
   return { "text/html": htmlTable(drawn), "text/plain": textTable(drawn) };
@@ -123,13 +124,13 @@ export function renderTable(options: TableOptions): Bundle {
  * assert.equal(renderCommand({ tag: "INSERT 0 3", elapsed: 12 })["text/plain"], "INSERT 0 3, 12 ms");
  * ```
  */
-export function renderCommand({ tag, elapsed, notices = [] }: CommandOptions): Bundle {
+export function renderCommand({ tag, elapsed, notices = [] }: CommandOptions): HtmlAndText {
   const line = withElapsed(tag, elapsed);
   return { "text/html": htmlCommand(line, notices), "text/plain": textCommand(line, notices) };
 }
 
 /**
- * Says how many rows a table shows, of how many, and how long they took.
+ * A line with the number of rows that a table shows, the number of all rows, and the time that they took.
  *
  * @example
  * ```ts
@@ -175,4 +176,23 @@ function rowsText(shown: number, total: number | bigint | undefined, more: boole
 
 function withElapsed(text: string, elapsed: number | undefined): string {
   return elapsed === undefined || !(elapsed >= 0) ? text : `${text}, ${elapsedText(elapsed)}`;
+}
+
+/**
+ * Draws a few facts as a small table, such as those of a connection.
+ *
+ * @param title The first line.
+ * @param facts The names and values.
+ */
+export function renderCard(title: string, facts: readonly (readonly [name: string, value: string])[]): HtmlAndText {
+  const width = Math.max(...facts.map(([name]) => name.length));
+  const rows = facts.map(([name, value]) =>
+    `<tr><th scope="row" style="text-align:left;font-weight:normal;opacity:.7">${escapeHtml(name)}</th>` +
+    `<td style="text-align:left">${escapeHtml(value)}</td></tr>`
+  );
+  return {
+    "text/html": `<table><caption style="text-align:left;font-weight:bold;padding:.25em 0">${escapeHtml(title)}` +
+      `</caption><tbody>${rows.join("")}</tbody></table>`,
+    "text/plain": [title, ...facts.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join("\n"),
+  };
 }

@@ -14,20 +14,20 @@ const MAX_BYTES = 1_000_000;
 const MAX_CELL = 200;
 const MAX_LINE = 1_000;
 const MAX_OPENED = 2_000;
-/** A table of more rows scrolls by itself in a notebook. */
-const WHOLE_ROWS = 30;
+/** In a notebook, a table of more rows has its own scroll bar. */
+const MAX_UNSCROLLED_ROWS = 30;
 
-/** The rows of a result and its footer, at most `maxBytes`. */
+/** The rows of a result and its footer, in at most `maxBytes`. */
 export function htmlTable(options: TableOptions): string {
   const { columns, rows, footer = "", maxBytes = MAX_BYTES } = options;
   const notices = noticesHtml(options.notices ?? [], maxBytes / 8);
   if (columns.length === 0) {
     return firstWithin(maxBytes, [frame(footHtml([footer]) + notices), frame(footHtml([footer]))]);
   }
-  const [start, middle, end] = tableHtml(options.caption ?? "", rows.length > WHOLE_ROWS);
+  const [start, middle, end] = tableHtml(options.caption ?? "", rows.length > MAX_UNSCROLLED_ROWS);
   const longest = footHtml([footer, cutNote(rows.length, columns.length, columns.length, maxBytes)]);
   const room = maxBytes - byteLength(frame(start + middle + end + longest + notices));
-  const { heads, body } = fill(options, room, new CellPen(Math.max(1, options.maxCell || MAX_CELL), maxBytes / 4));
+  const { heads, body } = fill(options, room, new CellDrawer(Math.max(1, options.maxCell || MAX_CELL), maxBytes / 4));
   if (heads.length === 0) return tooLarge(footer, notices, maxBytes);
   const note = cutNote(
     body.length < rows.length ? body.length : undefined,
@@ -38,7 +38,7 @@ export function htmlTable(options: TableOptions): string {
   return frame(start + heads.join("") + middle + body.join("") + end + footHtml([footer, note]) + notices);
 }
 
-/** One line, and the server's notices. */
+/** A line and the server's notices. */
 export function htmlCommand(line: string, notices: readonly TableNotice[]): string {
   return frame(`<div class="lb-command">${escapeMarked(cutLine(line))}</div>${noticesHtml(notices, MAX_BYTES / 8)}`);
 }
@@ -61,15 +61,15 @@ function tableHtml(caption: string, long: boolean): readonly [start: string, mid
   ];
 }
 
-/** As many columns as fit with the first row, then as many rows as fit. */
-function fill({ columns, rows }: TableOptions, room: number, pen: CellPen): { heads: string[]; body: string[] } {
+/** The columns that fit with the first row, and then the rows that fit. */
+function fill({ columns, rows }: TableOptions, room: number, drawer: CellDrawer): { heads: string[]; body: string[] } {
   const heads: string[] = [];
   const first: string[] = [];
   const firstRow = rows[0];
   let left = room - (firstRow ? byteLength(rowHtml([])) : 0);
   for (const [index, column] of columns.entries()) {
     const head = headHtml(column);
-    const cell = firstRow ? pen.draw(firstRow[index], column.type) : "";
+    const cell = firstRow ? drawer.draw(firstRow[index], column.type) : "";
     left -= byteLength(head + cell);
     if (!(left >= 0)) break;
     heads.push(head);
@@ -78,7 +78,7 @@ function fill({ columns, rows }: TableOptions, room: number, pen: CellPen): { he
   const body = firstRow ? [rowHtml(first)] : [];
   const shown = columns.slice(0, heads.length);
   for (const row of left >= 0 ? rows.slice(1) : []) {
-    const html = rowHtml(shown.map(({ type }, index) => pen.draw(row[index], type)));
+    const html = rowHtml(shown.map(({ type }, index) => drawer.draw(row[index], type)));
     left -= byteLength(html);
     if (!(left >= 0)) break;
     body.push(html);
@@ -97,13 +97,13 @@ function headHtml({ name, type }: TableColumn): string {
   }</small></th>`;
 }
 
-// Each cell has its own style: JupyterLab aligns all cells to the right, and untrusted notebooks lose the style sheet.
+// Each cell has a style, because JupyterLab aligns all cells to the right, and untrusted notebooks lose the style sheet.
 function align(type: string): string {
   return ` style="${isNumeric(type) ? "text-align:right" : "text-align:left;white-space:pre-wrap"}"`;
 }
 
-/** Draws cells. A click opens a cut cell, until the bytes for opened cells are used up. */
-class CellPen {
+/** Draws cells. A click opens a cut cell, as long as there are bytes left for opened cells. */
+class CellDrawer {
   readonly #maxCell: number;
   #openedBytes: number;
 
@@ -202,20 +202,14 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text);
 }
 
-/**
- * The style of a result, as CSS.
- *
- * @module
- */
-
-/** The class of the outermost element; every rule is under it. */
+/** The class of the outermost element. Every rule of the style sheet is under it. */
 export const RESULT_CLASS = "lakebase";
 
 // Repeated three times, because JupyterLab's own table rules have the specificity of two classes.
 const SCOPE = `.${RESULT_CLASS}`.repeat(3);
 
-// Each color is the page's own: of JupyterLab and nbconvert, else of VS Code, else the browser's. Text and background come
-// from the same kind of page, so that they always contrast.
+// Each color is that of the page: of JupyterLab and nbconvert, or else of VS Code, or else of the browser. Text and background
+// are from the same kind of page, so they always contrast.
 const RULES: readonly (readonly [selector: string, declarations: string])[] = [
   [
     "",
@@ -274,7 +268,7 @@ const RULES: readonly (readonly [selector: string, declarations: string])[] = [
   [" .lb-warning", "border-color:var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500))"],
 ];
 
-/** The pages of JupyterLab, Notebook and VS Code. A page that was exported shows all rows. */
+/** The pages of JupyterLab, Notebook and VS Code. An exported page shows all rows. */
 const LIVE = ":is(.jp-LabShell,[data-notebook],.vscode-light,.vscode-dark,.vscode-high-contrast)";
 
 /** The style sheet, without its `<style>` element. */

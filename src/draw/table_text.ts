@@ -1,5 +1,5 @@
 /**
- * A result as plain text, as psql draws it.
+ * A result as plain text, in the form of psql.
  *
  * @module
  */
@@ -14,29 +14,29 @@ const MAX_BYTES = 100_000;
 const MAX_NOTICE_BYTES = 20_000;
 const MAX_LINE = 2_000;
 const MAX_CELL = 60;
-// Shared by a few columns, so that a lone version or query plan is not cut at 60.
+/** The characters that a few columns share. Thus a single version or query plan is not cut after 60. */
 const SHARED_LINE = 240;
 const ENDING_BYTES = 100;
-// " x |"
-const NARROWEST = 4;
+/** The narrowest column is " x |". */
+const MIN_COLUMN_WIDTH = 4;
 
-/** Columns that fit on a line, with their widths, and the cells of as many rows as could fit. */
+/** The columns that fit on a line, and the cells of the rows that may fit. */
 export interface Layout {
   /** The columns. */
   columns: readonly TableColumn[];
-  /** Their names. */
+  /** The names of the columns. */
   names: readonly Cell[];
-  /** Their widths. */
+  /** The widths of the columns. */
   widths: readonly number[];
   /** The rows. */
   rows: readonly (readonly Cell[])[];
 }
 
-/** A value as it is drawn. */
+/** A value in its drawn form. */
 export interface Cell {
   /** The text, on one line. */
   text: string;
-  /** Its width in columns of a terminal. */
+  /** The width in columns of a terminal. */
   width: number;
 }
 
@@ -46,7 +46,7 @@ export function drawnCell(text: string): Cell {
   return { text: drawn, width: textWidth(drawn) };
 }
 
-/** The rows of a result and its footer, at most 100 kB. */
+/** The rows of a result and its footer, in at most 100 kB. */
 export function textTable(options: TableOptions): string {
   const layout = layOut(options);
   const head = [...(options.caption ? [oneLine(options.caption)] : []), ...headerLines(layout)];
@@ -58,13 +58,13 @@ export function textTable(options: TableOptions): string {
   return [...head, ...body, ...(ending === "" ? [] : [`(${ending})`]), ...notices].join("\n");
 }
 
-/** One line, and the server's notices. */
+/** A line and the server's notices. */
 export function textCommand(line: string, notices: readonly TableNotice[]): string {
   return [oneLine(line), ...noticeLines(notices)].join("\n");
 }
 
 function layOut(options: TableOptions): Layout {
-  const columns = options.columns.slice(0, MAX_LINE / NARROWEST);
+  const columns = options.columns.slice(0, MAX_LINE / MIN_COLUMN_WIDTH);
   const names = columns.map(({ name }) => fitCell(name.slice(0, MAX_CELL * 2), MAX_CELL, name.length > MAX_CELL * 2));
   const limit = Math.min(
     Math.max(1, options.maxCell || MAX_LINE),
@@ -75,28 +75,28 @@ function layOut(options: TableOptions): Layout {
   for (const row of options.rows) {
     if (room <= 0) break;
     const cells = columns.map(({ type }, index) => drawCell(row[index], type, limit));
-    room -= cells.reduce((sum, cell) => sum + cell.text.length + NARROWEST, 0);
+    room -= cells.reduce((sum, cell) => sum + cell.text.length + MIN_COLUMN_WIDTH, 0);
     rows.push(cells);
   }
   const widths: number[] = [];
   let line = 0;
   for (const [index, name] of names.entries()) {
     const width = rows.reduce((widest, cells) => Math.max(widest, cells[index]?.width ?? 0), name.width);
-    line += width + NARROWEST - 1;
+    line += width + MIN_COLUMN_WIDTH - 1;
     if (line > MAX_LINE) break;
     widths.push(width);
   }
   return { columns: columns.slice(0, widths.length), names: names.slice(0, widths.length), widths, rows };
 }
 
-/** The centered names, and the line below them. */
+/** The centered names and the line below them. */
 export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): string[] {
   if (columns.length === 0) return ["--"];
-  const centred = names.map(({ text, width }, index) => {
+  const centered = names.map(({ text, width }, index) => {
     const space = (widths[index] ?? 0) - width;
     return pad(text, Math.floor(space / 2), Math.ceil(space / 2));
   });
-  return [centred.join("|").trimEnd(), widths.map((width) => "-".repeat(width + 2)).join("+")];
+  return [centered.join("|").trimEnd(), widths.map((width) => "-".repeat(width + 2)).join("+")];
 }
 
 function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
@@ -129,23 +129,23 @@ function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: num
   return missing.length === 0 ? "" : `${missing.join(" and ")} not shown`;
 }
 
-/** The server's notices, at most 20 kB. */
+/** The server's notices, in at most 20 kB. */
 export function noticeLines(notices: readonly TableNotice[]): string[] {
   const lines: string[] = [];
   let room = MAX_NOTICE_BYTES;
   for (const [index, { severity, message, detail, hint }] of notices.entries()) {
-    const said = [`${severity}:  ${message}`];
-    if (detail) said.push(`DETAIL:  ${detail}`);
-    if (hint) said.push(`HINT:  ${hint}`);
-    room -= byteLength(said.map((text) => text.slice(0, MAX_NOTICE_BYTES)).join("\n")) + 1;
+    const parts = [`${severity}:  ${message}`];
+    if (detail) parts.push(`DETAIL:  ${detail}`);
+    if (hint) parts.push(`HINT:  ${hint}`);
+    room -= byteLength(parts.map((text) => text.slice(0, MAX_NOTICE_BYTES)).join("\n")) + 1;
     if (room < 0) return [...lines, `(${countText(notices.length - index, "more notice")})`];
-    lines.push(...said.map((text) => text.split(/\r?\n/).map(visible).join("\n")));
+    lines.push(...parts.map((text) => text.split(/\r?\n/).map(visible).join("\n")));
   }
   return lines;
 }
 
 function drawCell(value: unknown, type: string, limit: number): Cell {
-  // Up to twice the width, so that text with zero-width marks can fill its cell.
+  // Twice the width, so that text with zero-width marks can fill its cell.
   const cell = cellText(value, type, limit * 2);
   return cell === null ? { text: "NULL", width: 4 } : fitCell(cell.text, limit, cell.cut);
 }
