@@ -79,7 +79,7 @@ queryTest("statements with values run in one transaction", async ({ db }) => {
   await db.sql`DROP TABLE pairs`;
 });
 
-queryTest("statements with values may begin and end transactions, as statements without values", async ({ db }) => {
+queryTest("statements with values may begin and end transactions, like statements without values", async ({ db }) => {
   const cell = cellOn(db);
   await cell({}, ["CREATE TABLE kept (n int)"]);
   const count = async () => await db.sql`SELECT count(*) FROM kept`.value();
@@ -103,14 +103,17 @@ queryTest("statements with values may begin and end transactions, as statements 
   await db.sql`DROP TABLE kept`;
 });
 
-queryTest("the error of a statement that can't run in a transaction says that the cell is one", async ({ db }) => {
-  const cell = cellOn(db);
-  const hint =
-    /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell run in one transaction\. Put this statement into a cell/;
-  assert.match((await errorOf(() => cell({}, ["VACUUM"], ["SELECT ?::int", 1]))).message, hint);
-  assert.match((await errorOf(() => cell({}, ["VACUUM; SELECT 1"]))).message, hint);
-  await cell({}, ["VACUUM"]);
-});
+queryTest(
+  "the error of a statement that can't run in a transaction says that the cell is a transaction",
+  async ({ db }) => {
+    const cell = cellOn(db);
+    const hint =
+      /cannot [^]*\(SQLSTATE 25001\)\nHINT: The statements of a cell run in one transaction\. Put this statement into a cell/;
+    assert.match((await errorOf(() => cell({}, ["VACUUM"], ["SELECT ?::int", 1]))).message, hint);
+    assert.match((await errorOf(() => cell({}, ["VACUUM; SELECT 1"]))).message, hint);
+    await cell({}, ["VACUUM"]);
+  },
+);
 
 queryTest("a %%sql cell runs on the connection or transaction that it names", async ({ db }) => {
   const cell = cellOn(db);
@@ -172,7 +175,7 @@ queryTest("a %%sql cell answers psql's commands", async ({ db }) => {
   await db.query("DROP TABLE commanded CASCADE; DROP FUNCTION commanded_sum");
 });
 
-queryTest("\\x draws each value on a line of its own until it is off", async ({ db }) => {
+queryTest("\\x draws each value on its own line until it is off", async ({ db }) => {
   const cell = cellOn(db);
   const x = async (argument = "") => await drawn(await cell({ command: "x", argument }));
   const rows = async () => await drawn(await cell({}, ["SELECT 7 AS a, 'b' AS c"]));

@@ -1,45 +1,48 @@
 import assert from "node:assert/strict";
 import { cliTest } from "./support.ts";
 
-cliTest("branch create prints what leads to the branch, and every command takes --branch", async ({ run }) => {
-  const loaded = await run(["query", "CREATE TABLE fares AS SELECT n AS fare FROM generate_series(-1, 8) AS n"]);
-  assert.equal(loaded.code, 0, loaded.stderr);
-  const made = await run(["branch", "create", "try-it", "--ttl", "2h"]);
-  assert.equal(made.code, 0, made.stderr);
-  assert.match(
-    made.stderr,
-    /^Created branch try-it; it ends by itself at 20\S+Z. Drop it with: lakebase branch drop try-it\n$/,
-  );
-  const variables = Object.fromEntries(
-    [...made.stdout.matchAll(/^export (\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
-  );
-  assert.equal(variables["LAKEBASE_ENDPOINT"], "projects/local/branches/try-it/endpoints/primary");
-  assert.equal(variables["LAKEBASE_BRANCH"], "try-it");
-  assert.equal(variables["PGHOSTADDR"], "127.0.0.1");
-  assert.match(variables["PGHOST"]!, /^ep-local-\w+\.localhost$/);
-  const deleted = await run(["query", "DELETE FROM fares WHERE fare < 0"], { env: variables });
-  assert.equal(deleted.code, 0, deleted.stderr);
-  const count = ["query", "SELECT count(*) FROM fares", "--format", "csv", "--no-header"];
-  assert.equal((await run([...count, "--branch", "try-it"])).stdout, "9\n");
-  assert.equal((await run(count)).stdout, "10\n");
-  const differs = await run(["branch", "diff", "try-it", "fares"]);
-  assert.match(
-    differs.stdout,
-    /^public\.fares: from branch production to branch try-it\n[^]*removed +\| +1\n/,
-    differs.stderr,
-  );
-  assert.equal((await run(["branch", "diff", "try-it", "--format", "json"])).stdout.trim(), "[]");
-  const listed = await run(["branch", "list", "--format", "json"]);
-  const found = JSON.parse(listed.stdout) as { name: string; parent: string | null; expires: string | null }[];
-  assert.deepEqual(found.map(({ name, parent }) => [name, parent]), [["production", null], ["try-it", "production"]]);
-  assert.match(found[1]!.expires!, /^20\d\d-/);
-  assert.match((await run(["branch", "list"])).stdout, /try-it +\| READY +\| production/);
-  const dropped = await run(["branch", "drop", "try-it", "--purge"]);
-  assert.deepEqual([dropped.code, dropped.stderr], [0, "Dropped branch try-it\n"]);
-  await run(["query", "DROP TABLE fares"]);
-});
+cliTest(
+  "branch create prints the variables that connect to the branch, and every command takes --branch",
+  async ({ run }) => {
+    const loaded = await run(["query", "CREATE TABLE fares AS SELECT n AS fare FROM generate_series(-1, 8) AS n"]);
+    assert.equal(loaded.code, 0, loaded.stderr);
+    const made = await run(["branch", "create", "try-it", "--ttl", "2h"]);
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(
+      made.stderr,
+      /^Created branch try-it; it ends by itself at 20\S+Z. Drop it with: lakebase branch drop try-it\n$/,
+    );
+    const variables = Object.fromEntries(
+      [...made.stdout.matchAll(/^export (\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
+    );
+    assert.equal(variables["LAKEBASE_ENDPOINT"], "projects/local/branches/try-it/endpoints/primary");
+    assert.equal(variables["LAKEBASE_BRANCH"], "try-it");
+    assert.equal(variables["PGHOSTADDR"], "127.0.0.1");
+    assert.match(variables["PGHOST"]!, /^ep-local-\w+\.localhost$/);
+    const deleted = await run(["query", "DELETE FROM fares WHERE fare < 0"], { env: variables });
+    assert.equal(deleted.code, 0, deleted.stderr);
+    const count = ["query", "SELECT count(*) FROM fares", "--format", "csv", "--no-header"];
+    assert.equal((await run([...count, "--branch", "try-it"])).stdout, "9\n");
+    assert.equal((await run(count)).stdout, "10\n");
+    const differs = await run(["branch", "diff", "try-it", "fares"]);
+    assert.match(
+      differs.stdout,
+      /^public\.fares: from branch production to branch try-it\n[^]*removed +\| +1\n/,
+      differs.stderr,
+    );
+    assert.equal((await run(["branch", "diff", "try-it", "--format", "json"])).stdout.trim(), "[]");
+    const listed = await run(["branch", "list", "--format", "json"]);
+    const found = JSON.parse(listed.stdout) as { name: string; parent: string | null; expires: string | null }[];
+    assert.deepEqual(found.map(({ name, parent }) => [name, parent]), [["production", null], ["try-it", "production"]]);
+    assert.match(found[1]!.expires!, /^20\d\d-/);
+    assert.match((await run(["branch", "list"])).stdout, /try-it +\| READY +\| production/);
+    const dropped = await run(["branch", "drop", "try-it", "--purge"]);
+    assert.deepEqual([dropped.code, dropped.stderr], [0, "Dropped branch try-it\n"]);
+    await run(["query", "DROP TABLE fares"]);
+  },
+);
 
-cliTest("branch says what is wrong in the words of a shell", async ({ run }) => {
+cliTest("branch writes errors in the terms of a shell", async ({ run }) => {
   const cases: [string[], number, RegExp][] = [
     [["branch", "create", "Big"], 2, /NAME is "Big"; it must be 1 to 63 lower-case letters/],
     [["branch", "create", "--at", "yesterday"], 2, /--at is "yesterday"; it must be/],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { lakebase, PROGRAM } from "./support.ts";
 
-Deno.test("lakebase --help shows commands and examples, and so does each command's", async () => {
+Deno.test("lakebase --help and the help of each command show examples", async () => {
   const { code, stdout, stderr } = await lakebase(["--help"]);
   assert.deepEqual([code, stderr], [0, ""]);
   assert.match(stdout, /version.*query.*pull.*load.*tables.*local.*Exit codes.*Examples/s);
@@ -17,12 +17,12 @@ Deno.test("lakebase --help shows commands and examples, and so does each command
   }
 });
 
-Deno.test("lakebase --version says its own version", async () => {
+Deno.test("lakebase --version prints the version of the command", async () => {
   const { version } = JSON.parse(await Deno.readTextFile(new URL("../../deno.json", import.meta.url)));
   assert.deepEqual(await lakebase(["--version"]), { code: 0, stdout: `${version}\n`, stderr: "" });
 });
 
-Deno.test("lakebase refuses what it does not know, with exit code 2 and what was probably meant", async () => {
+Deno.test("lakebase refuses unknown commands and options with exit code 2 and a suggestion", async () => {
   const cases: [words: string[], said: RegExp][] = [
     [["locl"], /unknown command 'locl'\n\(Did you mean local\?\)\nSee lakebase --help/],
     [["qurey", "SELECT 1"], /Did you mean query\?/],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { denoDir } from "../support/files.ts";
 import { cliTest, lakebase } from "./support.ts";
 
-cliTest("lakebase doctor takes each step, and exits with 0 where all work", async ({ run }) => {
+cliTest("lakebase doctor runs each step, and exits with 0 if all work", async ({ run }) => {
   const { code, stdout, stderr } = await run(["doctor"]);
   assert.deepEqual([code, stderr], [0, ""]);
   assert.match(stdout, /^ok {6}deno .*\n(ok .*\n){11}\(everything works\)\n$/);
@@ -11,7 +11,7 @@ cliTest("lakebase doctor takes each step, and exits with 0 where all work", asyn
   assert.match(report[11].detail, /^"Serverless Starter Warehouse" \([0-9a-f]{16}\), RUNNING, SELECT 1 is 1$/);
 });
 
-cliTest("lakebase doctor tries the SQL warehouse that is named, and starts none", async ({ run, local }) => {
+cliTest("lakebase doctor tries the SQL warehouse of the settings, and starts none", async ({ run, local }) => {
   const before = local.requests.length;
   local.faults.warehouse.stop();
   const stopped = await run(["doctor"]);
@@ -25,7 +25,7 @@ cliTest("lakebase doctor tries the SQL warehouse that is named, and starts none"
   assert.deepEqual(paths.filter((path) => /start|statements/.test(path)), []);
 });
 
-cliTest("lakebase doctor says what failed, and exits with 1", async ({ run, local }) => {
+cliTest("lakebase doctor prints the failure, and exits with 1", async ({ run, local }) => {
   local.faults.certificate = "expired";
   const { code, stdout, stderr } = await run(["doctor"]);
   assert.equal(code, 1);
@@ -41,7 +41,7 @@ Deno.test("lakebase doctor explains a setting that can't be used", async () => {
   assert.match(stdout, /^failed {2}settings .*PGPORT is "none"/);
 });
 
-Deno.test("lakebase doctor speaks the shell's words, in its table and in JSON", async () => {
+Deno.test("lakebase doctor uses the terms of the shell, in its table and in JSON", async () => {
   const home = await Deno.makeTempDir();
   for (const format of ["table", "json"]) {
     const { code, stdout } = await lakebase(["doctor", "--format", format], {

@@ -5,7 +5,7 @@ import { LakebaseError, optionName, optionText, quotedOption } from "../../src/c
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { resolveSettings } from "../../src/settings/settings.ts";
 
-Deno.test("shellMessage() writes each option as it is typed in a shell", () => {
+Deno.test("shellMessage() writes each option in the form of the shell", () => {
   const cases: [typescript: string, shell: string, marked: string][] = [
     ['{ format: "csv" }', "--format csv", optionText({ format: "csv" })],
     ["{ parallel: 2 }", "--parallel 2", optionText({ parallel: 2 })],
@@ -52,20 +52,20 @@ Deno.test("shellMessage() writes each option as it is typed in a shell", () => {
   }
 });
 
-Deno.test("shellMessage() leaves alone what a server or a file says", () => {
+Deno.test("shellMessage() does not change the texts of a server or a file", () => {
   const message = `column "a": { format: "csv" }\nHINT: say ${optionText({ types: { a: "text" } })}, "ca" (text)`;
   const error = new LakebaseError("QUERY_FAILED", message);
   assert.equal(shellMessage(error), 'column "a": { format: "csv" }\nHINT: say --type a=text, "ca" (text)');
 });
 
-Deno.test("shellMessage() writes the options of an error that was thrown again with its place", () => {
+Deno.test("shellMessage() writes the options of an error that was thrown again with its location", () => {
   const cause = new LakebaseError("QUERY_FAILED", `no table\nHINT: ${optionText({ create: true })} makes it`);
   const error = new LakebaseError("QUERY_FAILED", `SQL:2: ${cause.message}`, { cause });
   assert.equal(error.message, "SQL:2: no table\nHINT: { create: true } makes it");
   assert.equal(shellMessage(error), "SQL:2: no table\nHINT: --create makes it");
 });
 
-Deno.test("shellMessage() names the settings of connecting as the shell does", () => {
+Deno.test("shellMessage() names the settings of connecting in the terms of the shell", () => {
   const cases: [options: ConnectOptions, typescript: string, shell: string][] = [
     [{ sslMode: "x" as "require" }, 'option "sslMode" is "x"', 'option --ssl-mode is "x"'],
     [{ port: 0 }, 'option "port" is 0', "option --port is 0"],
@@ -85,7 +85,7 @@ Deno.test("shellMessage() names the settings of connecting as the shell does", (
   }
 });
 
-Deno.test("marks of options hide no secret, and marks that somebody else wrote do no harm", () => {
+Deno.test("marks of options hide no secret, and marks in other texts do no harm", () => {
   const forged = new LakebaseError(
     "QUERY_FAILED",
     'a \ufdd0x\ufdd1not JSON\ufdd2 \ufdd0\ufdd0 password=\ufdd0a\ufdd1"b"\ufdd2',

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { errorText, exitCode } from "../../src/cli/errors.ts";
 import { LakebaseError, optionText } from "../../src/core/errors.ts";
 
-Deno.test("exitCode() tells wrong usage, failure and a reader that has left apart", () => {
+Deno.test("exitCode() distinguishes wrong usage, failure and a closed output", () => {
   const pipe = new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
   const socket = Object.assign(new Error("write EPIPE"), { code: "EPIPE" });
   const cases: [error: unknown, code: number][] = [

@@ -18,7 +18,7 @@ function written(options: Partial<FormatOptions>, columns: string[], rows: (stri
   return format.begin(fields) + parsed.map((row) => format.rows([row])).join("") + format.end();
 }
 
-Deno.test("csv is what COPY writes", () => {
+Deno.test("csv has the form of COPY", () => {
   const rows = [["1", null, "t"], ["2", "", "f"], ["3", 'a "b",\nc', "t"], ["4", " x ", null]];
   assert.equal(
     written({ format: "csv" }, ["id:int4", "a,b:text", "ok:bool"], rows),
@@ -67,7 +67,7 @@ Deno.test("json keeps every digit, and is JSON whatever the value", () => {
   ]);
 });
 
-Deno.test("a table is drawn as psql draws it, with NULL in it", () => {
+Deno.test("a table has the form of psql, and shows NULL", () => {
   const text = written({}, ["id:int4", "name:text"], [["1", "東京"], ["20", null], ["300", "a\nb\x1b[31m"]]);
   assert.equal(
     text,
@@ -85,7 +85,7 @@ Deno.test("a table is drawn as psql draws it, with NULL in it", () => {
   assert.equal(written({ color: true, header: false }, ["a:text"], [[null]]), " \x1b[2mNULL\x1b[22m\n");
 });
 
-Deno.test("a long table is written as it comes: later cells that are wider stand out, and none is cut", () => {
+Deno.test("a long table is written while rows arrive: later, wider cells overflow, and no cell is cut", () => {
   const format = makeFormat({ format: "table", header: true, color: false });
   let text = format.begin([{ name: "a", key: "a", type: "text", oid: 25 }, {
     name: "b",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { lakebase } from "./support.ts";
 
-Deno.test("lakebase kernel installs the kernel, lists it and takes it away", async () => {
+Deno.test("lakebase kernel installs, lists and uninstalls the kernel", async () => {
   const prefix = await Deno.makeTempDir({ prefix: "lakebase-kernel-" });
   try {
     const folder = `${prefix}/share/jupyter/kernels/lakebase`;
@@ -35,7 +35,7 @@ Deno.test("lakebase kernel installs the kernel, lists it and takes it away", asy
   }
 });
 
-Deno.test("lakebase kernel refuses what it does not know", async () => {
+Deno.test("lakebase kernel refuses unknown commands and options", async () => {
   for (
     const [words, said] of [
       [[], /Usage: lakebase kernel/],

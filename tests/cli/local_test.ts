@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { command, lakebase } from "./support.ts";
 
-Deno.test("lakebase local prints an environment that leads to it, stops on SIGTERM and leaves nothing behind", async () => {
+Deno.test("lakebase local prints the variables that connect to it, stops on SIGTERM and leaves nothing behind", async () => {
   const passwords = await Deno.makeTempFile({ prefix: "lakebase-cli-" });
   await Deno.writeTextFile(passwords, "# native logins\n\napp=a=b\r\n");
   const server = command(["local", "--user", "o'neil@example.com", "--passwords", passwords]).spawn();
@@ -26,7 +26,7 @@ Deno.test("lakebase local prints an environment that leads to it, stops on SIGTE
   await Deno.remove(passwords);
 });
 
-Deno.test("--local starts a Lakebase for one command, and --data-dir keeps what it stores", async () => {
+Deno.test("--local starts a Lakebase for one command, and --data-dir keeps its data", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-cli-" });
   try {
     const words = ["query", "--format", "csv", "--data-dir", `${folder}/data`];

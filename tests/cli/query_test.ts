@@ -34,7 +34,7 @@ cliTest("lakebase query reads SQL from an argument, a file or standard input", a
   }
 });
 
-cliTest("lakebase query binds parameters, whatever is in them", async ({ run }) => {
+cliTest("lakebase query binds parameters with any characters", async ({ run }) => {
   const hostile = "'; DROP TABLE trips; -- $zone \\' ${x}\n\"";
   const { code, stdout, stderr } = await run([
     ...["query", "--format", "json", "SELECT $zone AS zone, $n + 1 AS next, $1::text AS empty, '$zone' AS literal"],
@@ -59,7 +59,7 @@ cliTest(
   },
 );
 
-cliTest("lakebase query ends at the first statement that fails, and says where it stands", async ({ run, folder }) => {
+cliTest("lakebase query ends at the first statement that fails, and prints its location", async ({ run, folder }) => {
   await Deno.writeTextFile(`${folder}/bad.sql`, "SELECT 1;\n\nSELECT nope\nFROM pg_class;\nSELECT 2");
   const { code, stdout, stderr } = await run(["query", "--format", "csv", "-f", "bad.sql"]);
   assert.deepEqual([code, stdout], [1, "?column?\n1\n"]);
@@ -75,14 +75,14 @@ cliTest("lakebase query ends at the first statement that fails, and says where i
   assert.match(aborted.stderr, /SQL:1: column "nope"/);
 });
 
-cliTest("lakebase query rolls back a transaction that is left open, and says so", async ({ run }) => {
+cliTest("lakebase query rolls back an open transaction, and says so", async ({ run }) => {
   const { code, stderr } = await run(["query", "BEGIN; CREATE TABLE left_open (a int)"]);
   assert.equal(code, 1);
   assert.match(stderr, /Cannot leave a transaction open.*rolled back/);
   assert.equal((await run(["query", "SELECT to_regclass('left_open')", "--format", "csv"])).stdout, "to_regclass\n\n");
 });
 
-cliTest("lakebase query --output writes a file whole or not at all", async ({ run, folder }) => {
+cliTest("lakebase query --output writes a complete file or none", async ({ run, folder }) => {
   const path = `${folder}/rows.csv`;
   const words = ["query", "--format", "csv", "--output", "rows.csv"];
   const whole = await run([...words, "SELECT n FROM generate_series(1, 3) AS n"]);
@@ -95,7 +95,7 @@ cliTest("lakebase query --output writes a file whole or not at all", async ({ ru
   assert.equal((await run(["query", "SELECT 1", "--output", "."])).code, 1);
 });
 
-cliTest("lakebase query refuses what can't be meant, before it runs anything", async ({ run }) => {
+cliTest("lakebase query refuses invalid arguments before it runs a statement", async ({ run }) => {
   const cases: [words: string[], said: RegExp][] = [
     [["SELECT $a"], /\$a has no value; give -p a=VALUE/],
     [["SELECT 1", "-p", "a=1"], /the SQL has no \$a/],
@@ -126,7 +126,7 @@ cliTest("lakebase query refuses what can't be meant, before it runs anything", a
   }
 });
 
-cliTest("lakebase query says why it can't connect, and prints no secret", async ({ run, local }) => {
+cliTest("lakebase query prints why it can't connect, and no secret", async ({ run, local }) => {
   const wrong = { PGPASSWORD: "hunter2-secret", PGUSER: "nobody" };
   const refused = await run(["query", "SELECT 1"], { env: { ...wrong, LAKEBASE_DEBUG: "1" } });
   assert.equal(refused.code, 1);
@@ -147,7 +147,7 @@ cliTest("lakebase query ends a statement that takes too long", async ({ run }) =
   assert.match(stderr, /\[CANCELED\] .*0\.5 s/);
 });
 
-cliTest("lakebase tables lists what is there", async ({ run }) => {
+cliTest("lakebase tables lists tables and views", async ({ run }) => {
   await run(["query", "CREATE TABLE IF NOT EXISTS stations (id int); CREATE TABLE IF NOT EXISTS docks (id int)"]);
   const table = await run(["tables"]);
   assert.match(table.stdout, /public \| docks .*\n.*public \| stations /);

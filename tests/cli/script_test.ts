@@ -8,7 +8,7 @@ function parsed(text: string): string[] {
   );
 }
 
-Deno.test("parseScript() ends statements where psql does", () => {
+Deno.test("parseScript() ends statements like psql", () => {
   const cases: [text: string, statements: string[]][] = [
     ["", []],
     [" ;; -- nothing\n ; /* at /* all; */ */ ;", []],
@@ -38,7 +38,7 @@ Deno.test("parseScript() ends statements where psql does", () => {
   for (const [text, statements] of cases) assert.deepEqual(parsed(text), statements, text);
 });
 
-Deno.test("parseScript() finds parameters, and nothing that only looks like one", () => {
+Deno.test("parseScript() finds parameters, and nothing that only looks like a parameter", () => {
   const cases: [text: string, statement: string][] = [
     ["SELECT $a, $b_2::int, $1", "SELECT {a}, {b_2}::int, {1}"],
     ["$a", "{a}"],
@@ -51,12 +51,12 @@ Deno.test("parseScript() finds parameters, and nothing that only looks like one"
   for (const [text, statement] of cases) assert.deepEqual(parsed(text), [statement === "" ? text : statement], text);
 });
 
-Deno.test("parseScript() knows the line of a statement", () => {
+Deno.test("parseScript() gives the line of a statement", () => {
   const lines = parseScript("SELECT 1;\n\n  SELECT\n 2; SELECT 3;\r\n-- four\nSELECT 4").map(({ line }) => line);
   assert.deepEqual(lines, [1, 3, 4, 5]);
 });
 
-Deno.test("parseScript() takes a large script in little time", () => {
+Deno.test("parseScript() reads a large script in linear time", () => {
   const script = `INSERT INTO t VALUES ('${"x".repeat(5_000_000)}');\n${"SELECT 1 + $a;\n".repeat(100_000)}`;
   const started = performance.now();
   assert.equal(parseScript(script).length, 100_001);

@@ -36,7 +36,7 @@ for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   });
 }
 
-cliTest("a reader that stops reading ends it quietly, as it does other programs", async ({ spawn }) => {
+cliTest("a reader that closes the output ends the command quietly, like other programs", async ({ spawn }) => {
   const child = spawn([
     "query",
     "--format",
@@ -102,7 +102,7 @@ for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
   });
 }
 
-cliTest("what waits for a reader of a pipe, or for it to read, ends by --timeout or by a signal", async (test) => {
+cliTest("a command that waits for the reader of a pipe ends by --timeout or by a signal", async (test) => {
   if (Deno.build.os === "windows") return; // it has no such pipes
   const [unread, held] = [`${test.folder}/unread`, `${test.folder}/held`];
   assert.ok((await new Deno.Command("mkfifo", { args: [unread, held] }).output()).success);
@@ -130,7 +130,7 @@ cliTest("what waits for a reader of a pipe, or for it to read, ends by --timeout
   assert.deepEqual([...Deno.readDirSync(test.folder)].map(({ name }) => name).sort(), ["held", "unread"]);
 });
 
-cliTest("standard output that is closed from the start ends nothing with noise", async ({ local, folder }) => {
+cliTest("standard output that is closed from the start ends a command quietly", async ({ local, folder }) => {
   for (const words of ["query 'SELECT 1'", `pull --sql 'SELECT 1' - --format csv --quiet`]) {
     const line = `${PROGRAM.map((word) => `'${word}'`).join(" ")} ${words} >&-`;
     const { code, stderr } = await new Deno.Command("sh", { args: ["-c", line], env: local.env, cwd: folder }).output();
@@ -179,7 +179,7 @@ cliTest("on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ local }
   assert.equal((await onTerminal(words, { ...local.env, NO_COLOR: "1" })).shown, " NULL | NULL\r\n");
 });
 
-Deno.test("without SQL on a terminal it says what to do, and does not wait", async () => {
+Deno.test("without SQL, a command on a terminal says what to do and does not wait", async () => {
   if (ignore) return;
   const { code, shown } = await onTerminal(["query"], {});
   assert.equal(code, 2);

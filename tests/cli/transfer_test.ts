@@ -118,7 +118,7 @@ cliTest("lakebase pull writes a folder of several files, or of partitions", asyn
   await run(["query", "DROP TABLE again"]);
 });
 
-cliTest("what can't be pulled or loaded is refused, and leaves everything as it was", async ({ run, folder }) => {
+cliTest("invalid pulls and loads are refused, and change nothing", async ({ run, folder }) => {
   await run(["query", `${TRIPS}; DROP TABLE IF EXISTS numbers; CREATE TABLE numbers (n int)`]);
   await Deno.writeTextFile(`${folder}/bad.csv`, "n\n1\n2\nthree\n");
   await Deno.writeTextFile(`${folder}/empty.csv`, "");
@@ -176,7 +176,7 @@ cliTest("what can't be pulled or loaded is refused, and leaves everything as it 
   assert.equal((await run(["query", "--format", "csv", "--no-header", "SELECT count(*) FROM numbers"])).stdout, "0\n");
 });
 
-cliTest("lakebase load reads standard input, all or nothing", async ({ run }) => {
+cliTest("lakebase load reads standard input, and loads all rows or none", async ({ run }) => {
   const words = ["load", "stations", "-", "--format", "csv", "--create", "--type", "code=text", "--quiet"];
   const loaded = await run(words, { stdin: "id,code\n1,007\n2,\n" });
   assert.deepEqual(loaded, { code: 0, stdout: "", stderr: "" });
@@ -185,7 +185,7 @@ cliTest("lakebase load reads standard input, all or nothing", async ({ run }) =>
 });
 
 for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-  cliTest(`${signal} in the middle of a pull leaves the file that was there`, async ({ spawn, folder }) => {
+  cliTest(`${signal} during a pull leaves the existing file`, async ({ spawn, folder }) => {
     await Deno.writeTextFile(`${folder}/t.csv`, "as it was");
     const child = spawn([
       "pull",
@@ -204,7 +204,7 @@ for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   });
 }
 
-cliTest("a reader that stops reading ends a pull quietly", async ({ spawn }) => {
+cliTest("a reader that closes the output ends a pull quietly", async ({ spawn }) => {
   const child = spawn(["pull", "--sql", "SELECT n FROM generate_series(1, 10000000) AS n", "-", "--format", "csv"]);
   const reader = child.stdout.getReader();
   await reader.read();
@@ -213,7 +213,7 @@ cliTest("a reader that stops reading ends a pull quietly", async ({ spawn }) => 
   assert.deepEqual([code, stderr], [141, ""]);
 });
 
-cliTest("lakebase pull and load take a path of a Volume like any other", async ({ run, spawn, local }) => {
+cliTest("lakebase pull and load accept a path of a Volume like any other path", async ({ run, spawn, local }) => {
   await run(["query", TRIPS]);
   const volume = "/Volumes/main/raw/landing";
   const file = await run(["pull", "trips", `${volume}/trips.parquet`]);

@@ -22,7 +22,7 @@ function still(html: string) {
   );
 }
 
-Deno.test("renderBrowse() is a plain table of the first page where no script runs, and says what it holds", () => {
+Deno.test("renderBrowse() is a plain table of the first page if no script runs, and says which rows it has", () => {
   const rows = Array.from({ length: 45 }, (_, n) => ({ n, t: n % 2 === 0 ? null : EVIL }));
   const read = still(html(rows));
   assert.equal(read.rows.length, 20);
@@ -34,7 +34,7 @@ Deno.test("renderBrowse() is a plain table of the first page where no script run
   assert.match(still(html([])).text, /0 rows, 5 ms$/);
 });
 
-Deno.test("renderBrowse() keeps its data within its script, and each table has its own", () => {
+Deno.test("renderBrowse() keeps its data in its script, and each table has its own", () => {
   const [one, other] = [html([{ n: 1, t: EVIL }]), html([{ n: 1, t: EVIL }])];
   assert.equal(one.match(/<script/g)?.length, 1);
   assert.equal(one.match(/<\/script/g)?.length, 1);
@@ -43,7 +43,7 @@ Deno.test("renderBrowse() keeps its data within its script, and each table has i
   assert.notEqual(id(one), id(other));
 });
 
-Deno.test("renderBrowse() stays within a megabyte and says what it dropped", () => {
+Deno.test("renderBrowse() stays within a megabyte and says that it dropped rows", () => {
   for (const t of ["<".repeat(200), "x".repeat(5000), "東".repeat(300), "\u0007".repeat(300)]) {
     const bundle = renderBrowse({ fields: FIELDS, rows: Array(1000).fill({ n: 1n, t }), more: true, elapsed: 5 });
     assert.ok(new TextEncoder().encode(JSON.stringify(bundle)).length < 1_050_000, t.slice(0, 1));

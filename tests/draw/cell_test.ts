@@ -86,7 +86,7 @@ Deno.test("cellText() stops at the limit, whatever the value's size", () => {
   assert.ok(performance.now() - started < 1000);
 });
 
-Deno.test("cellText() knows how long a cut text was, and not a cut structure", () => {
+Deno.test("cellText() gives the length of a cut text, but not of a cut structure", () => {
   assert.deepEqual(cellText("abcdef", "text", 4), { text: "abcd", cut: true, length: 6 });
   assert.deepEqual(cellText({ abcdef: 1 }, "json", 4), { text: '{"ab', cut: true });
 });

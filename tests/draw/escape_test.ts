@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { escapeHtml, escapeMarked, visible } from "../../src/draw/escape.ts";
 
-Deno.test("visible() writes out every character that hides or reorders text", () => {
+Deno.test("visible() shows every character that hides or reorders text", () => {
   const unseen = [
     [0x00, 0x08],
     [0x0b, 0x1f],
@@ -23,7 +23,7 @@ Deno.test("visible() writes out every character that hides or reorders text", ()
   }
 });
 
-Deno.test("visible() keeps what scripts and emoji need, and mends what is not Unicode", () => {
+Deno.test("visible() keeps the characters that scripts and emoji need, and replaces invalid Unicode", () => {
   for (const text of ["👩‍👩‍👧", "❤️", "नमस्\u200cते", "e\u0301", "שלום", "\u00a0"]) assert.equal(visible(text), text);
   assert.equal(visible("a\ud800b\udc00"), "a\ufffdb\ufffd");
 });

@@ -35,7 +35,7 @@ const HOSTILE = [
   "javascript:alert(1)",
 ];
 
-Deno.test("footerText() says what is shown, of how many, and how long it took", () => {
+Deno.test("footerText() gives the shown rows, all rows and the time", () => {
   const cases: [Parameters<typeof footerText>[0], string][] = [
     [{ shown: 5, elapsed: 12 }, "5 rows, 12 ms"],
     [{ shown: 20, total: 12345, elapsed: 143 }, "20 of 12,345 rows, 143 ms"],
@@ -101,7 +101,7 @@ Deno.test("renderTable() lines text up by display width", () => {
   assert.equal(new Set(lines.map(textWidth)).size, 1);
 });
 
-Deno.test("renderTable() tells NULL, an empty string and the text NULL apart in HTML", () => {
+Deno.test("renderTable() distinguishes NULL, an empty string and the text NULL in HTML", () => {
   const { "text/html": html } = renderTable({ columns: [column("a")], rows: [[null], [""], ["NULL"], [undefined]] });
   const cells = [...html.matchAll(/<td[^>]*>(.*?)<\/td>/g)].map((match) => match[1]);
   const drawnNull = '<em class="lb-null">NULL</em>';
@@ -221,7 +221,7 @@ Deno.test("renderTable() bounds captions, footers and notices", () => {
   }
 });
 
-Deno.test("renderTable() takes no longer for a 50 MB value or a million rows", () => {
+Deno.test("renderTable() takes no more time for a 50 MB value or a million rows", () => {
   const long = "<\n".repeat(25_000_000);
   const started = performance.now();
   renderTable({
@@ -233,7 +233,7 @@ Deno.test("renderTable() takes no longer for a 50 MB value or a million rows", (
   assert.ok(performance.now() - started < 1500);
 });
 
-Deno.test("renderTable() keeps its promises for random tables", () => {
+Deno.test("renderTable() keeps its limits for random tables", () => {
   const seed = Math.floor(Math.random() * 2 ** 31);
   const random = mulberry32(seed);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;

@@ -47,7 +47,7 @@ test("describe() gives columns, keys, indexes, constraints and sizes", async ({ 
   await db.query("DROP TABLE d_trips, d_zones");
 });
 
-test("describe() understands names as they are written and as SQL folds them", async ({ settings }) => {
+test("describe() accepts names in their exact form and in the form that SQL folds", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query(`CREATE TABLE folded (a int)`);
   await db.query(`CREATE TABLE "Odd Näme" (b int)`);
@@ -69,7 +69,7 @@ test("describe() understands names as they are written and as SQL folds them", a
   await db.query(`DROP TABLE folded, "Odd Näme", "a.b""c", "Both", both_`);
 });
 
-test("describe() of what is not there says what was probably meant", async ({ settings }) => {
+test("describe() of an unknown table suggests a similar name", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE stations (id serial PRIMARY KEY)");
   const missing = {

@@ -198,7 +198,7 @@ for (const [name, { both, after: there, key, counts, rows }] of Object.entries(C
   });
 }
 
-test("diff() gives both rows, parsed as a query does, and draws them", async ({ before, after, onBoth }) => {
+test("diff() gives both rows, parsed like those of a query, and draws them", async ({ before, after, onBoth }) => {
   await onBoth(...FRESH, "CREATE TABLE t (id int PRIMARY KEY, fare numeric, at timestamptz, note text)");
   await onBoth("INSERT INTO t VALUES (1, 2.50, '2026-01-01Z', NULL), (2, 3, NULL, 'same'), (3, 4, NULL, 'gone')");
   await after.query("UPDATE t SET fare = 3.50, note = repeat('x', 300) WHERE id = 1");
@@ -218,7 +218,7 @@ test("diff() gives both rows, parsed as a query does, and draws them", async ({ 
   );
 });
 
-test("diff() says which columns it can't compare", async ({ before, after, onBoth }) => {
+test("diff() names the columns that it can't compare", async ({ before, after, onBoth }) => {
   await onBoth(...FRESH, "CREATE TABLE t (id int PRIMARY KEY, a int, b int)", "INSERT INTO t VALUES (1, 2, 3)");
   await after.query("ALTER TABLE t DROP COLUMN b");
   await after.query("ALTER TABLE t ADD COLUMN c int");
@@ -286,7 +286,7 @@ test("diff() refuses what it can't compare", async ({ before, after, onBoth }) =
   await assert.rejects(before.diff(after, { limit: 1 } as never), { code: "BAD_PARAMETER" });
 });
 
-test("diff() in a transaction sees what it changed, and leaves its settings alone", async ({ before, after, onBoth }) => {
+test("diff() in a transaction sees its changes, and does not change its settings", async ({ before, after, onBoth }) => {
   await onBoth(...FRESH, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)");
   await before.transaction(async (tx) => {
     await tx.sql`SET LOCAL TimeZone = 'Asia/Tokyo'`;
@@ -298,7 +298,7 @@ test("diff() in a transaction sees what it changed, and leaves its settings alon
   assert.equal((await before.diff(after, "t")).removed, 2);
 });
 
-test("diff() stops on a signal, and the connections go on", async ({ before, after, onBoth }) => {
+test("diff() stops on a signal, and the connections still work", async ({ before, after, onBoth }) => {
   await onBoth(...FRESH, "CREATE VIEW t AS SELECT n FROM generate_series(1, 3000000) AS n");
   const reason = new Error("enough");
   const controller = new AbortController();

@@ -82,7 +82,7 @@ test("diff() without a table finds each kind of change of a schema, and no other
   }
 });
 
-test("diff() draws the schemas that differ, and says that it is no migration", async ({ before, after, onBoth }) => {
+test("diff() draws the schemas that differ, and says that it is not a migration", async ({ before, after, onBoth }) => {
   await onBoth(...SCHEMA);
   const lines = Array.from({ length: 30 }, (_, index) => `-- line ${index}`).join("\n");
   await onBoth(`CREATE FUNCTION app.long() RETURNS int LANGUAGE sql AS $$${lines}\nSELECT 1$$`);

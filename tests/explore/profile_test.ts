@@ -4,7 +4,7 @@ import { bothTests } from "../support/lakebase.ts";
 
 const test = bothTests();
 
-test("profile() computes what is in each column of a table", async ({ settings }) => {
+test("profile() computes the statistics of each column of a table", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE p_trips (id int, fare numeric, zone text, at timestamptz, ok bool)");
   await db.query(
@@ -55,7 +55,7 @@ test("profile() agrees with Postgres's own aggregates", async ({ settings }) => 
   }
 });
 
-test("profile() agrees with Postgres's own aggregates where nearly all values are distinct", async ({ settings }) => {
+test("profile() agrees with Postgres's own aggregates if nearly all values are distinct", async ({ settings }) => {
   await using db = await connect(settings());
   await db
     .sql`CREATE TABLE p_distinct AS SELECT i, i::numeric / 8 AS d, CASE WHEN i % 1000 > 0 THEN 1.0::float8 / i END AS f,
@@ -99,7 +99,7 @@ test("profile() reads a sample of a large table unless all rows are wanted", asy
   await db.query("DROP TABLE p_larger");
 });
 
-test("profile() in a transaction leaves its settings alone", async ({ settings }) => {
+test("profile() in a transaction does not change its settings", async ({ settings }) => {
   await using db = await connect(settings());
   await db.transaction(async (tx) => {
     await tx.sql`CREATE TABLE p_inside AS SELECT 1 AS one`;
@@ -168,7 +168,7 @@ const VALUES = [
   ],
 ];
 
-test("profile() fails on no type", async ({ settings }) => {
+test("profile() works for every type", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TYPE p_mood AS ENUM ('sad', 'happy')");
   await db.query("CREATE TYPE p_pair AS (a int, b json)");
@@ -192,7 +192,7 @@ test("profile() fails on no type", async ({ settings }) => {
   await db.query("DROP TYPE p_mood, p_pair");
 });
 
-test("profile() takes no rows, no columns, hostile names, two of one name and long values", async ({ settings }) => {
+test("profile() accepts no rows, no columns, hostile names, equal names and long values", async ({ settings }) => {
   await using db = await connect(settings());
   const { sql } = db;
   const [none] = await db.profile(sql`SELECT 1 AS a WHERE false`);
@@ -217,7 +217,7 @@ test("profile() takes no rows, no columns, hostile names, two of one name and lo
   assert.equal((await db.profile(sql`SELECT 1 AS a;`)).length, 1);
 });
 
-test("profile() takes as many columns as a table can have", async ({ settings }) => {
+test("profile() accepts as many columns as a table can have", async ({ settings }) => {
   await using db = await connect(settings());
   const columns = Array.from({ length: 1600 }, (_, index) => `x${index} int2`);
   await db.query(`CREATE TABLE p_wide (${columns.join(", ")})`);
@@ -227,7 +227,7 @@ test("profile() takes as many columns as a table can have", async ({ settings })
   await db.query("DROP TABLE p_wide");
 });
 
-test("profile() looks at a sample of what is large and says so", async ({ settings }) => {
+test("profile() reads a sample of a large table, and says so", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE p_large AS SELECT i FROM generate_series(1, 20000) AS i");
   const sampled = await db.profile("p_large", { sample: 2000 });
@@ -250,7 +250,7 @@ test("profile() looks at a sample of what is large and says so", async ({ settin
   }
 });
 
-test("profile() changes nothing", async ({ settings }) => {
+test("profile() changes no data", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE SEQUENCE p_counter");
   await assert.rejects(db.profile(db.sql`SELECT nextval('p_counter')`), { sqlstate: "25006" });
@@ -261,7 +261,7 @@ test("profile() changes nothing", async ({ settings }) => {
   await db.query("DROP SEQUENCE p_counter");
 });
 
-test("profile() shows an error at the person's own line", async ({ settings }) => {
+test("profile() throws errors with the person's line in the trace", async ({ settings }) => {
   await using db = await connect(settings());
   await assert.rejects(
     db.profile(db.sql`SELECT 1,
@@ -274,7 +274,7 @@ test("profile() shows an error at the person's own line", async ({ settings }) =
   await assert.rejects(db.profile("nowhere_at_all"), { sqlstate: "42P01", message: /^Cannot profile nowhere_at_all/ });
 });
 
-test("profile() gives values as the connection's own types", async ({ settings }) => {
+test("profile() gives values in the types of the connection", async ({ settings }) => {
   await using db = await connect(settings({ types: { numeric: Number, json: () => "theirs" } }));
   const [amount] = await db.profile(db.sql`SELECT 1.5 AS amount`);
   assert.deepEqual([amount?.min, amount?.top], [1.5, [{ value: 1.5, count: 1 }]]);

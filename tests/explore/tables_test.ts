@@ -13,7 +13,7 @@ async function withSchema(db: Lakebase, name: string): Promise<AsyncDisposable> 
   return { [Symbol.asyncDispose]: async () => void await db.sql`DROP SCHEMA ${id} CASCADE` };
 }
 
-test("tables() lists what keeps or shows rows, with its kind", async ({ settings }) => {
+test("tables() lists tables and views with their kind", async ({ settings }) => {
   await using db = await connect(settings());
   await using _schema = await withSchema(db, "kinds");
   await db.query("CREATE TABLE kinds.plain (id int)");
@@ -44,7 +44,7 @@ test("tables() lists what keeps or shows rows, with its kind", async ({ settings
   assert.ok(parted.size! > 0);
 });
 
-test("tables() without a pattern leaves out the system's and lists partitions as part of their table", async ({ settings }) => {
+test("tables() without a pattern leaves out the system's tables, and lists partitions as part of their table", async ({ settings }) => {
   await using db = await connect(settings());
   await using _schema = await withSchema(db, "users");
   await db.query("CREATE TABLE users.parted (id int) PARTITION BY LIST (id)");
@@ -57,7 +57,7 @@ test("tables() without a pattern leaves out the system's and lists partitions as
   assert.deepEqual([...await db.tables("pg_class")], []);
 });
 
-test("tables() reads a pattern as psql does", async ({ settings }) => {
+test("tables() reads a pattern like psql", async ({ settings }) => {
   await using db = await connect(settings());
   await using _schema = await withSchema(db, "Pat.tern");
   const names = ["Trip", "trips", "trip_x", "tripox", "a*b", "a%b", `q"uote`, "dot.ted"];
@@ -97,7 +97,7 @@ test("a listing is an array that draws itself in a cell, awaited or not, and in 
   assert.match(Deno.inspect(db.tables()), /await/);
 });
 
-test("schemas() counts what is in each", async ({ settings }) => {
+test("schemas() counts the tables and views of each schema", async ({ settings }) => {
   await using db = await connect(settings());
   await using _schema = await withSchema(db, "counted");
   await db.query("CREATE TABLE counted.a (id int PRIMARY KEY)");
@@ -111,7 +111,7 @@ test("schemas() counts what is in each", async ({ settings }) => {
   assert.equal(schemas.some(({ name }) => name.startsWith("pg_")), false);
 });
 
-test("a look can be stopped", async ({ settings }) => {
+test("exploring can be stopped", async ({ settings }) => {
   await using db = await connect(settings());
   const reason = new Error("enough");
   await assert.rejects(db.tables("*", { signal: AbortSignal.abort(reason) }), (error) => error === reason);

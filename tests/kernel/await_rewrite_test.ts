@@ -49,7 +49,7 @@ Deno.test("the operand of each await is found, whatever it is", () => {
   }
 });
 
-Deno.test("what might be read in another way stays as it was written", () => {
+Deno.test("ambiguous code is not changed", () => {
   const same = [
     "1 + 1",
     "awaits(x)",
@@ -74,7 +74,7 @@ Deno.test("what might be read in another way stays as it was written", () => {
   for (const code of same) assert.equal(waited(code), code);
 });
 
-Deno.test("a long cell takes time in proportion, however its awaits are nested", () => {
+Deno.test("a long cell takes linear time, however its awaits are nested", () => {
   const pieces = [["await ", ""], ["await f(", ")"], ["await a<", ""], ["`${await ", "}`"], [
     "for await (x of ",
     ") y;",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConnectionNames, parseCatalog } from "../../src/kernel/catalog.ts";
 import { CATALOG, SENT } from "./catalog.ts";
 
-Deno.test("parseCatalog() takes what the child sends", () => {
+Deno.test("parseCatalog() accepts the child's catalog", () => {
   assert.deepEqual(CATALOG.tables[0], {
     ...{ schema: "public", name: "trips", kind: "r", visible: true },
     columns: [
@@ -29,7 +29,7 @@ Deno.test("parseCatalog() refuses anything else", () => {
   for (const content of broken) assert.equal(parseCatalog(content), undefined, JSON.stringify(content));
 });
 
-Deno.test("the variables that hold connections are known by the cells that made them", () => {
+Deno.test("the variables that hold connections are found in the cells that assign them", () => {
   const names = new ConnectionNames();
   for (
     const cell of [

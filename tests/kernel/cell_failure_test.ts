@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { importedSpecifiers, isUnexplained, parseFailure } from "../../src/kernel/failure.ts";
 import { codeForChild, scriptOnly } from "../../src/kernel/rewrite.ts";
 
-Deno.test("why a cell does not parse is told with its line", async () => {
+Deno.test("a syntax error has its line", async () => {
   const { ename, evalue, traceback } = (await parseFailure("const a: number = 1;\n\nlet b = = 2;"))!;
   assert.deepEqual([ename, evalue], ["SyntaxError", "Expression expected (line 3, column 9)"]);
   assert.deepEqual(traceback.slice(-2), ["3 | let b = = 2;", "  |         ~"]);
@@ -10,13 +10,13 @@ Deno.test("why a cell does not parse is told with its line", async () => {
   assert.match((await parseFailure(`${"// fill\n".repeat(200_000)})`))!.evalue, /line 200001/);
 });
 
-Deno.test("a cell that parses as the kernel parses has no failure", async () => {
+Deno.test("a cell that the kernel can parse has no failure", async () => {
   for (const code of ["await 1", "<number> 1", "<b>x</b>", "enum A { B }", "", "export const a = 1"]) {
     assert.equal(await parseFailure(code), undefined, code);
   }
 });
 
-Deno.test("what is wrong in ${} and around %sql is told with its place in the cell", async () => {
+Deno.test("an error in ${} or around %sql has its position in the cell", async () => {
   const cases: [cell: string, evalue: string, excerpt: string][] = [
     ["%%sql\nSELECT ${1 +} AS x", "Expression expected (line 2, column 13)", "2 | SELECT ${1 +} AS x"],
     [
@@ -39,7 +39,7 @@ Deno.test("what is wrong in ${} and around %sql is told with its place in the ce
   }
 });
 
-Deno.test("the script of a cell is what of it is TypeScript, where it was", () => {
+Deno.test("the script of a cell is its TypeScript at its original positions", () => {
   const cases: [cell: string, script: string][] = [
     ["// c\n%%sql db\r\nSELECT ${a}, '1' -- ${b}", "    \n$$sql   \r\n       +(a)             "],
     ["let a = %sql SELECT ${ b }\nf(%sql SELECT 1)", "let a = $sql        +( b )\nf($sql         )"],
@@ -60,7 +60,7 @@ import("i")`;
   assert.deepEqual(importedSpecifiers(code), ["npm:a", "b", "c"]);
 });
 
-Deno.test("the kernel's answer without a reason is known", () => {
+Deno.test("the kernel's error without a reason is recognized", () => {
   const reply = { status: "error", ename: "Error", evalue: "Execution failed", traceback: [] };
   assert.ok(isUnexplained(reply));
   assert.ok(!isUnexplained({ ...reply, traceback: ["Error: Execution failed"] })); // a cell's own

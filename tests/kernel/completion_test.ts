@@ -88,33 +88,33 @@ const CASES: [name: string, marked: string, first: string[]][] = [
   ["the magics", "%|", ["%%sql", "%sql", "%lsmagic"]],
 ];
 
-Deno.test("completeSql() offers what fits, the likeliest first", () => {
+Deno.test("completeSql() offers matching candidates, most likely first", () => {
   for (const [name, marked, first] of CASES) {
     const matches = complete(marked)?.matches;
     assert.deepEqual(matches?.slice(0, first.length), first, `${name}: ${marked}`);
   }
 });
 
-Deno.test("completeSql() offers procedures only where they are called, and no conflict's rows elsewhere", () => {
+Deno.test("completeSql() offers procedures only in CALL, and excluded only in ON CONFLICT", () => {
   assert.ok(!complete("%%sql\nSELECT my|")!.matches.includes("my_proc"));
   assert.deepEqual(complete("%%sql\nCALL cou|")!.matches, []);
   assert.deepEqual(complete("%%sql\nSELECT excluded.| FROM trips")!.matches, []);
 });
 
-Deno.test("completeSql() offers the notebook's connections before anything is known of them", () => {
+Deno.test("completeSql() offers the notebook's connections before their catalog is known", () => {
   const matches = (catalog?: Catalog) => completeSql("%%sql d", 7, catalog, ["db", "db2"])!.matches.slice(0, 3);
   assert.deepEqual(matches(), ["db", "db2", "deallocate"]);
   assert.deepEqual(matches(CATALOG), ["db", "db2", "deallocate"]);
 });
 
-Deno.test("completeSql() replaces what was written, in code points", () => {
+Deno.test("completeSql() counts the replaced range in code points", () => {
   assert.equal(taken("%%sql\nSELECT '😀', t.fa| FROM trips t", "fare"), "%%sql\nSELECT '😀', t.fare FROM trips t");
   assert.equal(taken('%%sql\nSELECT "I|" FROM x', '"Id"'), '%%sql\nSELECT "Id" FROM x');
   assert.equal(taken("%%sql --l|\nSELECT 1", "--limit"), "%%sql --limit\nSELECT 1");
   assert.equal(taken("%%s|", "%%sql"), "%%sql");
 });
 
-Deno.test("completeSql() says what each match is", () => {
+Deno.test("completeSql() gives the type of each match", () => {
   const { metadata, matches } = complete("%%sql\nSELECT f| FROM trips")!;
   const types = metadata["_jupyter_types_experimental"] as Record<string, unknown>[];
   assert.deepEqual(types.map(({ text }) => text), matches);
@@ -136,7 +136,7 @@ Deno.test("completeSql() leaves TypeScript to the child", () => {
   }
 });
 
-Deno.test("completeSql() offers nothing within texts and comments, and behind unknown names", () => {
+Deno.test("completeSql() offers nothing in texts and comments and after unknown names", () => {
   for (
     const marked of [
       "%%sql\nSELECT 'tr|'",
@@ -150,12 +150,12 @@ Deno.test("completeSql() offers nothing within texts and comments, and behind un
   }
 });
 
-Deno.test("completeSql() knows SQL's words where the catalog is not known yet", () => {
+Deno.test("completeSql() offers keywords before the catalog is known", () => {
   assert.deepEqual(complete("%%sql\nSELECT * FR|", null)?.matches, ["FROM"]);
   assert.deepEqual(complete("%%sql\nSELECT * FROM |", null)?.matches, []);
 });
 
-Deno.test("completeSql() never throws, and replaces what ends at the cursor", () => {
+Deno.test("completeSql() never throws, and the replaced range ends at the cursor", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   const parts = [

@@ -40,7 +40,7 @@ Deno.test("a connection file is read", () => {
   assert.equal(parseConnectionInfo(JSON.stringify({ ...INFO, key: undefined, signature_scheme: "" })).key, "");
 });
 
-Deno.test("what is wrong with a connection file is said, without its key", () => {
+Deno.test("the error of a connection file names the field and does not show the key", () => {
   for (const [name, change, message] of BAD) {
     assert.throws(() => parseConnectionInfo(JSON.stringify({ ...INFO, ...change })), message, name);
   }

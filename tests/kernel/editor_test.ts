@@ -3,21 +3,21 @@ import { editorReply, inspectSql } from "../../src/kernel/editor.ts";
 import { codeForChild } from "../../src/kernel/rewrite.ts";
 import { CATALOG } from "./catalog.ts";
 
-Deno.test("what is not SQL is left to the child", () => {
+Deno.test("code that is not SQL is left to the child", () => {
   for (const type of ["complete_request", "inspect_request", "is_complete_request", "history_request", undefined]) {
     assert.equal(editorReply(type, { code: "const a = 1", cursor_pos: 3 }, undefined), undefined, type);
     assert.equal(editorReply(type, { code: 5, cursor_pos: "a" }, undefined), undefined, type);
   }
 });
 
-Deno.test("in SQL the reply has the form that Jupyter wants", () => {
+Deno.test("the replies for SQL have Jupyter's form", () => {
   const reply = editorReply("complete_request", { code: "%%sql\nSELEC", cursor_pos: 11 }, undefined)!;
   assert.equal(reply.type, "complete_reply");
   const { status, matches, cursor_start, cursor_end } = reply.content;
   assert.deepEqual([status, matches, cursor_start, cursor_end], ["ok", ["SELECT"], 6, 11]);
 });
 
-Deno.test("in a console, SQL goes on until a semicolon or a blank line", () => {
+Deno.test("in a console, SQL continues until a semicolon or a blank line", () => {
   const cases: [code: string, status: string][] = [
     ["%%sql", "incomplete"],
     ["%%sql\nSELECT 'it", "incomplete"],
@@ -32,7 +32,7 @@ Deno.test("in a console, SQL goes on until a semicolon or a blank line", () => {
   }
 });
 
-Deno.test("what needs no child is given to it as a cell that prints or fails", () => {
+Deno.test("help and errors become cells that print or fail", () => {
   assert.equal(codeForChild("1 + 1", "m"), "1 + 1");
   assert.match(codeForChild("%lsmagic", "m"), /^console\.log\("%s", "%%sql/);
   assert.match(codeForChild("%%nothing", "m"), /\.refuse\("UsageError", "Cannot run the cell: /);

@@ -7,7 +7,7 @@ function lines(history: CellHistory, request: Record<string, unknown>): unknown[
   return (history.reply(request)["history"] as unknown[][]).map(([, line]) => line);
 }
 
-Deno.test("history is answered as IPython does", () => {
+Deno.test("history is answered like IPython's", () => {
   const history = new CellHistory();
   for (const [n, source] of ["a = 1", "b = 2", "a = 1", "%%sql\nSELECT 1"].entries()) history.add(n + 1, source);
   const cases: [request: Record<string, unknown>, wanted: number[]][] = [
@@ -38,7 +38,7 @@ Deno.test("history is answered as IPython does", () => {
   assert.deepEqual(lines(history, { hist_access_type: "search", pattern: "*x".repeat(20) + "y" }), []);
 });
 
-Deno.test("a kernel's history has its cells as they were written, and no internal ones", async () => {
+Deno.test("the history has the cells as the person wrote them, and no internal cells", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   await frontend.execute("await Promise.resolve(1)");

@@ -9,7 +9,7 @@ async function temporaryPrefix() {
   return { prefix, [Symbol.asyncDispose]: () => Deno.remove(prefix, { recursive: true }) };
 }
 
-Deno.test("a kernel is installed, listed, installed again and taken away", async () => {
+Deno.test("a kernel is installed, listed, installed again and uninstalled", async () => {
   await using place = await temporaryPrefix();
   const { prefix } = place;
   const kernels = `${prefix}/share/jupyter/kernels`;
@@ -35,7 +35,7 @@ Deno.test("a kernel is installed, listed, installed again and taken away", async
   assert.deepEqual(await Array.fromAsync(Deno.readDir(kernels)), []); // nothing half-written either
 });
 
-Deno.test("another's kernel is neither replaced nor taken away", async () => {
+Deno.test("a kernel of another program is neither replaced nor removed", async () => {
   await using place = await temporaryPrefix();
   const { prefix } = place;
   const folder = `${prefix}/share/jupyter/kernels/python3`;
@@ -47,7 +47,7 @@ Deno.test("another's kernel is neither replaced nor taken away", async () => {
   assert.deepEqual(await list({ prefix }), []);
 });
 
-Deno.test("what can't be used is refused before anything is written", async () => {
+Deno.test("invalid names are refused before a file is written", async () => {
   await using place = await temporaryPrefix();
   const { prefix } = place;
   await assert.rejects(install({ prefix, name: "a b" }), TypeError);
@@ -56,7 +56,7 @@ Deno.test("what can't be used is refused before anything is written", async () =
   assert.deepEqual(await Array.fromAsync(Deno.readDir(prefix)), []);
 });
 
-Deno.test("where nothing can be written the error says what was to be done, and where", async () => {
+Deno.test("the error of a folder that can't be written names the action and the folder", async () => {
   await using place = await temporaryPrefix();
   await Deno.writeTextFile(`${place.prefix}/file`, "");
   const prefix = `${place.prefix}/file`;

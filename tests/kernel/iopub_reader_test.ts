@@ -47,7 +47,7 @@ const output = signer.make("stream", { name: "stdout", text: "x".repeat(600) });
 const idle = signer.make("status", { execution_state: "idle" });
 const busy = signer.make("status", { execution_state: "busy" });
 
-Deno.test("a status is taken out of the middle of an output, wherever it stands", () => {
+Deno.test("a status in the middle of an output is separated, wherever it is", () => {
   const wanted = [idle, output].map(labelOf);
   for (let at = 1; at < output.length; at++) {
     assert.deepEqual(read(woven(output, at, idle), 1 + at % 97), wanted, `at ${at}`);
@@ -57,14 +57,14 @@ Deno.test("a status is taken out of the middle of an output, wherever it stands"
   }
 });
 
-Deno.test("messages in order are left as they are", () => {
+Deno.test("messages in order do not change", () => {
   const stream = joinBytes([busy, output, output, idle]);
   for (const step of [1, 5, 300, stream.length]) {
     assert.deepEqual(read(stream, step), [busy, output, output, idle].map(labelOf));
   }
 });
 
-Deno.test("what only looks like a message inside another stays where it is", () => {
+Deno.test("bytes that only look like a message inside another stay there", () => {
   const mark = encodeMessage([new TextEncoder().encode("<IDS|MSG>"), new Uint8Array(64), ...Array(4).fill(busy)]);
   const own = openMessage(firstOf(output))!;
   const withBuffer = (buffer: Uint8Array) => {
@@ -85,7 +85,7 @@ Deno.test("what only looks like a message inside another stays where it is", () 
   }
 });
 
-Deno.test("random weaves come apart", () => {
+Deno.test("randomly interleaved messages are separated", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let round = 0; round < 300; round++) {
@@ -104,7 +104,7 @@ Deno.test("random weaves come apart", () => {
   }
 });
 
-Deno.test("behind bytes that are no messages, reading goes on with the next one", () => {
+Deno.test("after bytes that are not a message, reading continues with the next message", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let round = 0; round < 300; round++) {
@@ -116,7 +116,7 @@ Deno.test("behind bytes that are no messages, reading goes on with the next one"
   }
 });
 
-Deno.test("a long output costs no more than its bytes", () => {
+Deno.test("a long output takes linear time", () => {
   const long = signer.make("stream", { text: "z".repeat(50e6) });
   assert.equal(read(woven(long, 25e6, idle), 1 << 16).length, 2);
 });

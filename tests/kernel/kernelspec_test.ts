@@ -22,13 +22,13 @@ const FOLDERS: [os: Machine["os"], env: Record<string, string>, kernels: string]
   ],
 ];
 
-Deno.test("a user's kernels are where Jupyter looks for them", () => {
+Deno.test("the folder of a user's kernels is the one in which Jupyter looks", () => {
   for (const [os, env, kernels] of FOLDERS) assert.equal(userKernels({ os, env: (name) => env[name] }), kernels);
   assert.throws(() => userKernels({ os: "linux", env: () => undefined }), /HOME is not set/);
   assert.equal(prefixKernels("/venv/"), "/venv/share/jupyter/kernels");
 });
 
-Deno.test("a name that Jupyter would not take is refused", () => {
+Deno.test("a name that Jupyter does not accept is refused", () => {
   for (const name of ["lakebase", "a.b-c_d", "SQL2"]) assert.equal(checkedName(name), name.toLowerCase());
   for (const name of ["", "..", ".", "a/b", "a b", "é", "../x", "a\n"]) {
     assert.throws(() => checkedName(name), /Cannot use the kernel name/, name);

@@ -8,7 +8,7 @@ function uses(cell: string): string[] {
   return lineMagics(cell).map(({ use }) => use);
 }
 
-Deno.test("%sql in a function that is not async says which, and how to write it", () => {
+Deno.test("the error of %sql in a function that is not async names the function and the solution", () => {
   const cases: [cell: string, line: number, write: string][] = [
     ["[1, 2].map((x) => %sql SELECT 1)", 1, "(x) =>"],
     ["function ff() { const q = %sql SELECT 1 AS a\n return q }", 1, "function ff()"],
@@ -32,7 +32,7 @@ Deno.test("%sql in a function that is not async says which, and how to write it"
   }
 });
 
-Deno.test("%sql may stand in an async function, and behind one that is not", () => {
+Deno.test("%sql is valid in an async function, and after one that is not async", () => {
   const cells = [
     "const f = async (x) => %sql SELECT 1",
     "const f = async x => %sql SELECT 1",
@@ -58,7 +58,7 @@ Deno.test("%sql may stand in an async function, and behind one that is not", () 
   for (const cell of cells) assert.ok(uses(cell).length > 0, cell);
 });
 
-Deno.test("behind i++ and i! stands an operator, and behind the head of a statement a statement", () => {
+Deno.test("an operator follows i++ and i!, and a statement follows the head of a statement", () => {
   const cases: [cell: string, uses: string[]][] = [
     ["i++ %sql", []],
     ["i-- %sql", []],
@@ -79,7 +79,7 @@ Deno.test("behind i++ and i! stands an operator, and behind the head of a statem
   for (const [cell, expected] of cases) assert.deepEqual(uses(cell), expected, cell);
 });
 
-Deno.test("a back-tick that begins no template hides no magic behind it", () => {
+Deno.test("a backtick that begins no template hides no magic after it", () => {
   const cases: [cell: string, uses: string[]][] = [
     ["if (s1) /`/.test(s1)\n%sql SELECT 1", ["draw"]],
     ["while (f(s1)) /[`]/.test(s1)\n%sql SELECT 1", ["draw"]],

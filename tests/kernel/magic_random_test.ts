@@ -49,7 +49,7 @@ function randomSql(random: Random): { sql: string; written: string; values: numb
   return { sql, written, values };
 }
 
-Deno.test("rewriteCell() loses no character of any SQL, and keeps its values in order", async () => {
+Deno.test("rewriteCell() keeps every character of the SQL, and the order of its values", async () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let round = 0; round < 500; round++) {
@@ -108,7 +108,7 @@ Deno.test("rewriteCell() never throws", () => {
   }
 });
 
-Deno.test("rewriteCell() takes a cell of 5 MB, and time in proportion to any cell", () => {
+Deno.test("rewriteCell() takes linear time, also for a cell of 5 MB", () => {
   const repeated = (part: string, size = 500_000) => part.repeat(size / part.length);
   const cells = [
     `%%sql\nSELECT '${repeated("x", 5_000_000)}'`,

@@ -9,7 +9,7 @@ function errorOf(cell: string): string {
   return message;
 }
 
-Deno.test("rewriteCell() refuses an invalid magic and says what is wrong", () => {
+Deno.test("rewriteCell() refuses an invalid magic with the reason", () => {
   const cases: [cell: string, message: RegExp][] = [
     ["%%sql", /has no SQL.*%%sql\? prints help/],
     ["%%SQL", /has no SQL.*%%sql\? prints help/],

@@ -4,7 +4,7 @@ import { rewriteCell } from "../../src/kernel/magic.ts";
 import { readHeader } from "../../src/kernel/magic_header.ts";
 import { sent, stored } from "./cell_code.ts";
 
-Deno.test("rewriteCell() leaves TypeScript as it is", () => {
+Deno.test("rewriteCell() does not change TypeScript", () => {
   const cells = [
     "",
     "1 + 1",
@@ -47,7 +47,7 @@ Deno.test("rewriteCell() leaves TypeScript as it is", () => {
   for (const cell of cells) assert.deepEqual(rewriteCell(cell, { module: "" }), { kind: "plain" }, cell);
 });
 
-Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its values apart from it", async () => {
+Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its values separately", async () => {
   const texts = [
     "SELECT 1",
     "  SELECT '\\n' || E'\\\\n\\'' || '`' || `x` || '\u2028\u{1f600}\\u0041'\r\n;\r\n\n",
@@ -72,7 +72,7 @@ Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its v
   assert.deepEqual(escaped[0]?.[1], [["SELECT '${a}', '\\n', ", ""], [1]]);
 });
 
-Deno.test("rewriteCell() cuts statements apart where there are values, since the server takes those one by one", async () => {
+Deno.test("rewriteCell() separates statements with values, because the server takes those one by one", async () => {
   const [[, ...statements] = []] = await sent("%%sql\n; SET a = 'x;y'; SELECT f(${1}; 2);\nSELECT ${2}; -- end\n;");
   assert.deepEqual(statements, [
     [["; SET a = 'x;y';"], []],
@@ -81,7 +81,7 @@ Deno.test("rewriteCell() cuts statements apart where there are values, since the
   ]);
 });
 
-Deno.test("rewriteCell() keeps a function's body in SQL whole beside a value, as the shell's reader does", async () => {
+Deno.test("rewriteCell() does not split the SQL body of a function beside a value, like the shell's reader", async () => {
   const bodies = [
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
     "create or replace procedure p() BEGIN ATOMIC INSERT INTO t VALUES (1); DELETE FROM t; END",
@@ -183,7 +183,7 @@ Deno.test("rewriteCell() reads %sql lines between lines of TypeScript", async ()
   }
 });
 
-Deno.test("rewriteCell() says on which line a value is that throws", async () => {
+Deno.test("rewriteCell() gives the line of a value that throws", async () => {
   const cases: [cell: string, line: number][] = [
     ["%%sql\nSELECT ${fail()}", 2],
     ["-- c\n\n%%sql\nSELECT ${1}, ${\n2 // c\n}, ${await later()},\n${fail()}", 6],
@@ -206,7 +206,7 @@ Deno.test("rewriteCell() says on which line a value is that throws", async () =>
   }
 });
 
-Deno.test("rewriteCell() leaves alone what the client throws", async () => {
+Deno.test("rewriteCell() does not change errors of the client", async () => {
   const thrown = new RangeError("failed");
   const error = await sent("%%sql\nSELECT ${1}", {}, () => Promise.reject(thrown)).catch((error) => error);
   assert.equal(error, thrown);
@@ -232,7 +232,7 @@ Deno.test("rewriteCell() prints help", () => {
   assert.match(list.text, /%%sql [^]*%sql [^]*%lsmagic /);
 });
 
-Deno.test("copy is a connection where no COPY statement can follow, since copies of a database are called so", () => {
+Deno.test("copy is a connection if no COPY statement can follow, because copies of a database often have this name", () => {
   const cases: [string, string | undefined][] = [
     [" copy\nDELETE FROM trips WHERE fare < 0", "copy"],
     [" copy\r\n\r\nSELECT 1", "copy"],

@@ -36,7 +36,7 @@ async function isRunning(pid: number): Promise<boolean> {
   return /^[^Z]/.test(new TextDecoder().decode(stdout).trim());
 }
 
-Deno.test("500 cells in a row lose no output, and none comes after idle", async () => {
+Deno.test("500 cells in a row lose no output, and no output comes after idle", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   const cells: [code: string, types: string[]][] = [
@@ -160,7 +160,7 @@ Deno.test("a silent cell, one that prints later, and one of 5 MB", async () => {
   assert.match(JSON.stringify(outputs[1]!.content), /5000000/);
 });
 
-Deno.test("a frontend sees the outputs of another one's cells, and only the frontend whose cell runs is asked for input", async () => {
+Deno.test("a frontend sees the outputs of another frontend's cells, and only the frontend whose cell runs is asked for input", async () => {
   await using kernel = await RawKernel.start();
   using one = await kernel.frontend("one");
   using other = await kernel.frontend("other");
@@ -241,7 +241,7 @@ Deno.test("a frontend that reads nothing is disconnected, and does not block the
   stalled.close();
 });
 
-Deno.test("a kernel that can't start says why and fails", async () => {
+Deno.test("a kernel that can't start fails with the reason", async () => {
   const run = async (...args: string[]) => {
     const [program, ...rest] = OURS;
     const { code, stderr } = await new Deno.Command(program!, { args: [...rest, ...args], stdin: "null" }).output();
@@ -414,7 +414,7 @@ Deno.test("is_complete tells invalid code from complete code", async () => {
   }
 });
 
-Deno.test("a shutdown waits for what the notebook does at its end, and not for long", async () => {
+Deno.test("a shutdown waits a short time for the notebook's cleanup", async () => {
   const folder = await Deno.makeTempDir();
   for (
     const [work, code] of [[`await Deno.writeTextFile("${folder}/ended", "")`, "at once"], [

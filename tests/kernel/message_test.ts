@@ -12,7 +12,7 @@ function opened(raw: Uint8Array<ArrayBuffer>): Envelope {
   return envelope;
 }
 
-Deno.test("a message is signed as Jupyter signs it", async () => {
+Deno.test("a message has Jupyter's signature", async () => {
   const signer = new Signer("a key");
   const envelope = opened(signer.make("status", { execution_state: "idle" }, { msg_id: "1" }));
   const key = await crypto.subtle.importKey("raw", text("a key"), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
@@ -24,7 +24,7 @@ Deno.test("a message is signed as Jupyter signs it", async () => {
   assert.ok(!new Signer("another").verifies(envelope));
 });
 
-Deno.test("an edited message keeps the bytes of what was not edited, its identities and its buffers", () => {
+Deno.test("an edited message keeps the bytes of its other parts, its identities and its buffers", () => {
   const signer = new Signer("a key");
   // Spaces and an order that JSON.stringify would not give back.
   const parts = ['{ "msg_type": "x",  "msg_id": "7" }', "{}", '{"b":1,"a": 2}', '{"code": "1"}'].map(text);
@@ -46,7 +46,7 @@ Deno.test("an empty key signs nothing", () => {
   assert.ok(signer.verifies(envelope));
 });
 
-Deno.test("what is no Jupyter message is not opened", () => {
+Deno.test("bytes that are not a Jupyter message are not opened", () => {
   const json = text("{}");
   const cases: [string, Uint8Array[]][] = [
     ["nothing", [text("")]],

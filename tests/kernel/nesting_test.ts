@@ -6,7 +6,7 @@ function nested(depth: number, open = "[", close = "]"): string {
   return `let z = ${open.repeat(depth)}1${close.repeat(depth)}; 1`;
 }
 
-Deno.test("brackets that are nested too deep are told from many, and from text", () => {
+Deno.test("brackets that are nested too deep are distinguished from many brackets and from text", () => {
   assert.ok(nestsTooDeep(nested(MAX_NESTING + 1)));
   assert.ok(nestsTooDeep(nested(MAX_NESTING + 1, "`${", "}`")));
   assert.ok(!nestsTooDeep(nested(MAX_NESTING)));

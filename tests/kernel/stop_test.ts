@@ -136,7 +136,7 @@ await outer();`;
   assert.equal(unparsed.reply["evalue"], "Expression expected (line 2, column 9)");
 });
 
-Deno.test("code that the waits would break runs as it was written, under its own execution count", async () => {
+Deno.test("code that the waits would break runs without them, under its own execution count", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   const before = Number((await frontend.execute("1")).reply["execution_count"]);

@@ -37,7 +37,7 @@ Deno.test("a greeting is read", () => {
   assert.match(other((bytes) => bytes.set(text("CURVE"), 12))!, /"CURVE"; only NULL is supported/);
 });
 
-Deno.test("a READY command says what kind of socket it is and who", () => {
+Deno.test("a READY command has the socket type and the identity", () => {
   const { frames: [body], command } = messageOf(ready("DEALER", text("me")));
   assert.ok(command);
   const { name, data } = readCommand(body!)!;
@@ -52,7 +52,7 @@ Deno.test("a READY command says what kind of socket it is and who", () => {
   assert.equal(readCommand(Uint8Array.of(9, 65)), undefined);
 });
 
-Deno.test("a subscription is read in the words of 3.0 and of 3.1", () => {
+Deno.test("a subscription of ZMTP 3.0 or 3.1 is read", () => {
   const subscription = (raw: number[]) => {
     const read = readSubscription(messageOf(new Uint8Array(raw)));
     return read && [read.on, new TextDecoder().decode(read.topic)];
@@ -73,7 +73,7 @@ Deno.test("a PING is answered with its context", () => {
   assert.equal(pong(messageOf(encodeMessage([text("PING")]))), undefined);
 });
 
-Deno.test("a frame's header is read once it is whole", () => {
+Deno.test("a frame's header is read when it is complete", () => {
   assert.equal(readFrameHeader(new Uint8Array()), undefined);
   assert.equal(readFrameHeader(Uint8Array.of(0)), undefined);
   assert.deepEqual(readFrameHeader(Uint8Array.of(1, 5)), { size: 2, length: 5, more: true, command: false });
@@ -88,7 +88,7 @@ Deno.test("a frame's header is read once it is whole", () => {
   );
 });
 
-Deno.test("messages are read however their bytes are cut", () => {
+Deno.test("messages are read wherever their bytes are cut", () => {
   const sizes = [[0], [1, 0, 3], [255], [256, 2], [300, 0], [70_000]];
   const sent = sizes.map((lengths) => encodeMessage(lengths.map((length, n) => new Uint8Array(length).fill(n + 65))));
   const whole = new Uint8Array(sent.flatMap((raw) => [...raw]));
@@ -105,7 +105,7 @@ Deno.test("messages are read however their bytes are cut", () => {
   }
 });
 
-Deno.test("a message is refused that never ends, and garbage is read or refused but never kept back", () => {
+Deno.test("an endless message is refused, and invalid bytes are read or refused but never held back", () => {
   const reader = new MessageReader();
   assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /more than 10000 frames/);
   const seed = newSeed();

@@ -22,7 +22,7 @@ Deno.test("CertificateAuthority issues a certificate for every name of this mach
   assert(Date.parse(leaf.validFrom) < Date.now() && Date.now() < Date.parse(leaf.validTo));
 });
 
-Deno.test("CertificateAuthority issues certificates with one thing wrong", () => {
+Deno.test("CertificateAuthority issues certificates with one fault", () => {
   assert.match(issued("wrong-name").subjectAltName ?? "", /^DNS:somewhere-else\.example\.com, IP/);
   assert(issued("wrong-name").verify(ca.publicKey));
   assert(Date.parse(issued("expired").validTo) < Date.now());

@@ -41,7 +41,7 @@ for (const [request, expected] of lifetimes) {
   });
 }
 
-Deno.test("readCredentialRequest() wants an endpoint and an object", () => {
+Deno.test("readCredentialRequest() requires an object with an endpoint", () => {
   const required = /Field 'endpoint' is required, expected non-default value \(not ""\)!/;
   for (const body of [{}, { endpoint: "" }, { endpoint: 5 }]) {
     assert.throws(() => readCredentialRequest(body, NOW), required);

@@ -12,27 +12,31 @@ Deno.test.afterAll(() => local.close());
 // The worker's message port was opened before the first test, which the leak detector counts against that test.
 const firstTest = { sanitizeOps: false };
 
-Deno.test("version() is Postgres, and the session says what Postgres says at login", firstTest, async () => {
-  const made = client(local, await mint(local));
-  const statuses = new Map<string, string>();
-  (made as unknown as { connection: pg.Connection }).connection.on(
-    "parameterStatus" as "message",
-    (({ parameterName, parameterValue }: Record<string, string>) =>
-      statuses.set(parameterName!, parameterValue!)) as never,
-  );
-  await made.connect();
-  assert.match(String((await row(made, "SELECT version()"))[0]), /^PostgreSQL \d+/);
-  assert.deepEqual(
-    ["server_encoding", "client_encoding", "is_superuser", "integer_datetimes", "TimeZone", "in_hot_standby"].map((
-      name,
-    ) => statuses.get(name)),
-    ["UTF8", "UTF8", "off", "on", "Etc/UTC", "off"],
-  );
-  assert.equal(statuses.get("session_authorization"), "you@example.com");
-  await made.end();
-});
+Deno.test(
+  "version() is that of Postgres, and a session reports what Postgres reports at login",
+  firstTest,
+  async () => {
+    const made = client(local, await mint(local));
+    const statuses = new Map<string, string>();
+    (made as unknown as { connection: pg.Connection }).connection.on(
+      "parameterStatus" as "message",
+      (({ parameterName, parameterValue }: Record<string, string>) =>
+        statuses.set(parameterName!, parameterValue!)) as never,
+    );
+    await made.connect();
+    assert.match(String((await row(made, "SELECT version()"))[0]), /^PostgreSQL \d+/);
+    assert.deepEqual(
+      ["server_encoding", "client_encoding", "is_superuser", "integer_datetimes", "TimeZone", "in_hot_standby"].map((
+        name,
+      ) => statuses.get(name)),
+      ["UTF8", "UTF8", "off", "on", "Etc/UTC", "off"],
+    );
+    assert.equal(statuses.get("session_authorization"), "you@example.com");
+    await made.end();
+  },
+);
 
-Deno.test("twenty clients at once keep their statements, settings and transactions to themselves", async () => {
+Deno.test("twenty clients at the same time share no statements, settings or transactions", async () => {
   const admin = await connect(local);
   await admin.query("CREATE TABLE concurrent (client int, step int)");
   await Promise.all(Array.from({ length: 20 }, async (_, i) => {
@@ -63,18 +67,22 @@ Deno.test("a session waits for another's transaction", async () => {
   await Promise.all([one.end(), two.end()]);
 });
 
-Deno.test("a session waits for another's transaction no longer than the limit, and goes on", firstTest, async () => {
-  await using limited = await startLocal({ lockTimeout: 200 });
-  const one = await connect(limited);
-  const two = await connect(limited);
-  await one.query("BEGIN");
-  for (const query of [two.query("SELECT 1"), two.query("SELECT $1::int", [1])]) {
-    await assert.rejects(query, { code: "55P03", message: /runs one transaction at a time/ });
-  }
-  await one.query("ROLLBACK");
-  assert.deepEqual(await row(two, "SELECT 3"), [3]);
-  await Promise.all([one.end(), two.end()]);
-});
+Deno.test(
+  "a session waits for another's transaction up to the limit, and continues afterwards",
+  firstTest,
+  async () => {
+    await using limited = await startLocal({ lockTimeout: 200 });
+    const one = await connect(limited);
+    const two = await connect(limited);
+    await one.query("BEGIN");
+    for (const query of [two.query("SELECT 1"), two.query("SELECT $1::int", [1])]) {
+      await assert.rejects(query, { code: "55P03", message: /runs one transaction at a time/ });
+    }
+    await one.query("ROLLBACK");
+    assert.deepEqual(await row(two, "SELECT 3"), [3]);
+    await Promise.all([one.end(), two.end()]);
+  },
+);
 
 Deno.test("a session that hangs up in a transaction is rolled back", async () => {
   const [one, two] = await Promise.all([connect(local), connect(local)]);
@@ -188,7 +196,7 @@ Deno.test("a large parameter arrives whole", async () => {
   await connected.end();
 });
 
-Deno.test("temporary tables are gone with the last session that had some", async () => {
+Deno.test("temporary tables are dropped after the last session that had any", async () => {
   const one = await connect(local);
   await one.query("CREATE TEMP TABLE t (id int)");
   await one.end();
@@ -205,7 +213,7 @@ Deno.test("a new session can log in while another's transaction is open", async 
   await Promise.all([one.end(), two.end()]);
 });
 
-Deno.test("a user owns the database but is no superuser", async () => {
+Deno.test("a user owns the database but is not a superuser", async () => {
   const connected = await connect(local);
   await connected.query("CREATE SCHEMA mine; CREATE TABLE mine.t (id int); DROP SCHEMA mine CASCADE");
   await connected.query('CREATE ROLE "someone@example.com" LOGIN; GRANT USAGE ON SCHEMA public TO PUBLIC');
@@ -213,7 +221,7 @@ Deno.test("a user owns the database but is no superuser", async () => {
   await connected.end();
 });
 
-Deno.test("a malformed message is the business of its session alone", async () => {
+Deno.test("a malformed message ends only its own session", async () => {
   const bodies = [[], [0], [255, 0, 0, 0], [83, 0, 1, 2, 3]];
   for (const kind of "QPBDECHSFdcf!") {
     for (const body of bodies) {

@@ -53,7 +53,7 @@ Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an erro
   await engine.stop(false);
 });
 
-Deno.test("Engine holds nothing of what it has answered", async () => {
+Deno.test("Engine keeps no answer in memory", async () => {
   const engine = new Engine();
   await engine.start(undefined);
   const outcomes: WeakRef<object>[] = [];

@@ -26,7 +26,7 @@ function end(connected: pg.Client): Promise<Partial<pg.DatabaseError>> {
   return new Promise((resolve) => connected.once("error", resolve));
 }
 
-Deno.test("faults.workspace() answers as many calls as it is told to", async () => {
+Deno.test("faults.workspace() answers the given number of calls", async () => {
   faults.workspace(CREDENTIALS, { status: 429, retryAfter: 2, times: 2 });
   const body = { endpoint: local.env["LAKEBASE_ENDPOINT"] };
   for (let i = 0; i < 2; i++) {

@@ -63,7 +63,7 @@ filesTest("a file is uploaded, read in parts, and removed", async ({ call }) => 
   assert.equal(codeOf(await call("DELETE", file)), "404 NOT_FOUND");
 });
 
-filesTest("what is no path in a Volume is refused, and no path leaves the folder", async ({ call }) => {
+filesTest("a path that is not in a Volume is refused, and no path leaves the folder", async ({ call }) => {
   assert.equal(codeOf(await call("PUT", "files/Volumes/main/raw/nope/t.csv", { body: "1" })), "404 NOT_FOUND");
   assert.equal(codeOf(await call("PUT", `files${ROOT}`, { body: "1" })), "400 INVALID_PARAMETER_VALUE");
   for (const path of [`${ROOT}/..%2f..%2ft.csv`, `${ROOT}/%2e%2e%2ft.csv`, "/etc/passwd", `${ROOT}/a%00b`]) {
@@ -104,7 +104,7 @@ filesTest("folders are listed in pages, and only empty ones are removed", async 
   assert.equal(codeOf(await call("GET", `directories${ROOT}/none`)), "404 NOT_FOUND");
 });
 
-filesTest("a file over the limit is refused, and a connection that breaks leaves none", async ({ call, faults }) => {
+filesTest("a file over the limit is refused, and a broken connection leaves no file", async ({ call, faults }) => {
   const file = `files${ROOT}/t.csv`;
   assert.equal(codeOf(await call("PUT", file, { body: "x".repeat(1001) })), "413 REQUEST_LIMIT_EXCEEDED");
   const stream = ReadableStream.from([new Uint8Array(600), new Uint8Array(600)]);

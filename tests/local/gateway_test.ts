@@ -157,7 +157,7 @@ Deno.test("a client without SNI is refused with 08006", async () => {
   assert.match(text, /DPlease upgrade your client to support SNI\./);
 });
 
-Deno.test("the pooler refuses a credential, and takes a native password", async () => {
+Deno.test("the pooler refuses a credential and accepts a native password", async () => {
   const host = under("localhost-pooler.localhost");
   const error = await refusal(local, host);
   assert.deepEqual([error.code, error.message], ["08P01", "SASL authentication failed"]);
@@ -165,7 +165,7 @@ Deno.test("the pooler refuses a credential, and takes a native password", async 
   await connected.end();
 });
 
-Deno.test("an endpoint that is disabled or still being made is refused with 28000", async () => {
+Deno.test("an endpoint that is disabled or being created is refused with 28000", async () => {
   for (const id of ["off", "making"]) {
     const password = await mint(local, { endpoint: endpoint(id) });
     const error = await refusal(local, { ...under(`${id}.localhost`), password });
@@ -174,7 +174,7 @@ Deno.test("an endpoint that is disabled or still being made is refused with 2800
   }
 });
 
-Deno.test("a credential opens only the endpoint that it is for", async () => {
+Deno.test("a credential is valid only for its endpoint", async () => {
   const error = await refusal(local, under("asleep.localhost"));
   assert.equal(error.code, "28P01");
   const password = await mint(local, { endpoint: endpoint("asleep") });
@@ -202,7 +202,7 @@ Deno.test("a client that does not speak Postgres is disconnected without an answ
   assert.equal(await answer(new Uint8Array(crypto.getRandomValues(new Uint8Array(4096)).fill(0xff, 0, 4))), "");
 });
 
-Deno.test("a packet that Postgres cannot serve is refused in the words of Postgres", async () => {
+Deno.test("a packet that Postgres cannot serve is refused with Postgres's message", async () => {
   assert.match(
     await answer(new Uint8Array([...int32(8), ...int32(0x40000)])),
     /^E.*SFATAL.*C0A000.*frontend protocol 4\.0/s,
@@ -228,12 +228,12 @@ for (const asks of [true, false]) {
   });
 }
 
-Deno.test("GSS encryption is declined, and the client may go on to TLS", async () => {
+Deno.test("GSS encryption is declined, and the client may continue with TLS", async () => {
   const gss = new Uint8Array([...int32(8), ...int32(80877104)]);
   assert.match(await answer(new Uint8Array([...gss, ...startup("user\0u")])), /^NE.*C08006/s);
 });
 
-Deno.test("a client that sends nothing is told of the handshake limit", { sanitizeOps: false }, async () => {
+Deno.test("a client that sends nothing gets the error of the handshake limit", { sanitizeOps: false }, async () => {
   await using limited = await startLocal({ handshakeTimeout: 50 });
   assert.match(await answer(new Uint8Array(), Number(limited.env["PGPORT"])), /MClient handshake timeout\./);
 });
@@ -250,7 +250,7 @@ Deno.test(
   },
 );
 
-Deno.test("a client that hangs up at any point does no harm", async () => {
+Deno.test("a client may close the connection at any point", async () => {
   for (const bytes of [[0], [...int32(8)], [...int32(8), ...int32(80877103)], [...startup("user\0u")]]) {
     const socket = connectSocket(PORT, "127.0.0.1", () => {
       socket.write(new Uint8Array(bytes));

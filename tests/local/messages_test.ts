@@ -14,7 +14,7 @@ import { parseStartup } from "../../src/local/startup.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
-Deno.test("parseStartup() tells the packets apart", () => {
+Deno.test("parseStartup() distinguishes the packets", () => {
   assert.deepEqual(parseStartup(int32(80877103)), { kind: "ssl" });
   assert.deepEqual(parseStartup(int32(80877104)), { kind: "gss" });
   assert.deepEqual(parseStartup(new Uint8Array([...int32(80877102), ...int32(7), 1, 2, 3, 4])), {
@@ -50,7 +50,7 @@ Deno.test("parseStartup() tells the packets apart", () => {
   assert.equal(refused(unended), "08P01 invalid startup packet layout: expected terminator as last byte");
 });
 
-Deno.test("Framer gives the same messages however the bytes are cut", () => {
+Deno.test("Framer gives the same messages wherever the bytes are cut", () => {
   const messages = [query("SELECT 1"), frame("S"), frame("d", new Uint8Array(1000).fill(7)), frame("X")];
   const bytes = new Uint8Array(messages.flatMap((message) => [...message]));
   for (const size of [1, 2, 3, 5, 7, 64, bytes.length]) {
@@ -65,7 +65,7 @@ Deno.test("Framer gives the same messages however the bytes are cut", () => {
   }
 });
 
-Deno.test("Framer refuses a length that no message has", () => {
+Deno.test("Framer refuses an impossible length", () => {
   for (const length of [-1, 0, 3, 0x7fffffff]) {
     const framer = new Framer();
     framer.push(new Uint8Array([81, ...int32(length)]));
@@ -90,7 +90,7 @@ Deno.test("readRow() reads texts and nulls", () => {
   assert.deepEqual(readRow(frame("D", new Uint8Array([0, 3]), ...parts)), ["é", null, ""]);
 });
 
-Deno.test("readCString() stops at the zero, or where the message ends", () => {
+Deno.test("readCString() stops at the zero byte or at the end of the message", () => {
   const message = frame("Q", text("ab\0cd"));
   assert.deepEqual(readCString(message, 5), { text: "ab", next: 8 });
   assert.deepEqual(readCString(message, 8), { text: "cd", next: 11 });

@@ -44,7 +44,7 @@ Deno.test("close() does not wait for a running query", async () => {
   await query;
 });
 
-Deno.test("the signal stops it", async () => {
+Deno.test("the signal closes the local Lakebase", async () => {
   const stop = new AbortController();
   const local = await startLocal({ ...ports(), signal: stop.signal });
   stop.abort();
@@ -53,7 +53,7 @@ Deno.test("the signal stops it", async () => {
   await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
-Deno.test("dataDir keeps the data, with their roles, from one run to the next", async () => {
+Deno.test("dataDir keeps the data and the roles from one run to the next", async () => {
   const home = await Deno.makeTempDir();
   const dataDir = `${home}/data`;
   {

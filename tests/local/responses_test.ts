@@ -16,7 +16,7 @@ function scan(scanner: ResponseScanner, bytes: Uint8Array, size: number): Uint8A
   return stream(...parts);
 }
 
-Deno.test("ResponseScanner passes everything on, however it is cut, and notes what it says", () => {
+Deno.test("ResponseScanner passes all messages on wherever the bytes are cut, and records their effects", () => {
   const rows = Array.from({ length: 20 }, () => frame("D", new Uint8Array(100).fill(3)));
   const bytes = stream(...rows, frame("C", cstring("SET")), frame("C", cstring("SELECT 20")), frame("Z", cstring("T")));
   for (const size of [1, 3, 4, 5, 6, 50, 1000, bytes.length]) {
@@ -36,7 +36,7 @@ Deno.test("ResponseScanner holds back notifications that the session doesn't lis
   assert.deepEqual(scanner.outcome.notifications, [notification("mine"), notification("theirs")]);
 });
 
-Deno.test("ResponseScanner takes the session's prefix off the names in errors", () => {
+Deno.test("ResponseScanner removes the session's prefix from the names in errors", () => {
   const failure = { sqlstate: "26000", message: 'prepared statement "s7.mine" does not exist' };
   const passed = scan(new ResponseScanner("s7."), errorResponse(failure), 9);
   assert.equal(readFields(passed)["M"], 'prepared statement "mine" does not exist');

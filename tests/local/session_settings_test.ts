@@ -17,7 +17,7 @@ for (const [text, expected] of options) {
   });
 }
 
-Deno.test("startupSettings() leaves out what is no setting, and makes a session read only", () => {
+Deno.test("startupSettings() leaves out other parameters, and makes a session read only", () => {
   const parameters = new Map([["application_name", "a"], ["options", "-c geqo=off"], ["_pq_.x", "1"]]);
   assert.deepEqual([...startupSettings(parameters, true)], [
     ["geqo", "off"],
@@ -26,7 +26,7 @@ Deno.test("startupSettings() leaves out what is no setting, and makes a session 
   ]);
 });
 
-Deno.test("settingsScript() quotes what it is given", () => {
+Deno.test("settingsScript() quotes names and values", () => {
   const script = settingsScript({ user: `o'\\b`, role: "none", values: new Map([["a.b", "it's"]]) });
   assert.match(script, /SET SESSION AUTHORIZATION E'o\\'\\\\b'; SET ROLE NONE/);
   assert(script.includes(literal("it's")));

@@ -15,7 +15,7 @@ function sessions(): [SessionStatements, SessionStatements] {
   return [new SessionStatements(1, backend), new SessionStatements(2, backend)];
 }
 
-Deno.test("SessionStatements keeps two sessions' names apart, and portals as they are", () => {
+Deno.test("SessionStatements separates the names of two sessions, and does not change portals", () => {
   const [one, two] = sessions();
   const batch = [parse("same"), frame("D", cstring("Ssame")), bind("same"), frame("D", cstring("P")), frame("E")];
   assert.deepEqual(names(one.rewrite(batch).requests), ["Ps1.same", "DSs1.same", "Bs1.same", "DP", "E"]);
@@ -35,7 +35,7 @@ Deno.test("SessionStatements prepares the unnamed statement again after another 
   assert.deepEqual(one.rewrite([bind("")]).restore, []);
 });
 
-Deno.test("SessionStatements prepares again what another session's DISCARD ALL dropped", () => {
+Deno.test("SessionStatements prepares statements again that another session's DISCARD ALL dropped", () => {
   const [one, two] = sessions();
   one.rewrite([parse("a", "SELECT 1")]);
   two.rewrite([parse("b", "SELECT 2")]);
@@ -44,7 +44,7 @@ Deno.test("SessionStatements prepares again what another session's DISCARD ALL d
   assert.deepEqual(two.rewrite([bind("b")]).restore, []);
 });
 
-Deno.test("SessionStatements knows its own names in DEALLOCATE", () => {
+Deno.test("SessionStatements prefixes its names in DEALLOCATE", () => {
   const [one] = sessions();
   one.rewrite([parse("_pg3_0"), parse("A b")]);
   for (
@@ -57,7 +57,7 @@ Deno.test("SessionStatements knows its own names in DEALLOCATE", () => {
   ) assert.equal(sqlOf(one.rewrite([query(sql!)]).requests), expected);
 });
 
-Deno.test("SessionStatements.close() drops what the session still has", () => {
+Deno.test("SessionStatements.close() drops the session's statements", () => {
   const [one] = sessions();
   one.rewrite([parse("a"), parse("b"), parse(""), frame("C", cstring("Sa"))]);
   assert.deepEqual(names(one.close()), ["CSs1.b"]);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Turn } from "../../src/local/embedded.ts";
 
-Deno.test("Turn goes round in the order of asking", async () => {
+Deno.test("Turn gives turns in the order of the requests", async () => {
   const turn = new Turn<string>();
   const order: string[] = [];
   await turn.take("a", 1000, undefined);
@@ -19,7 +19,7 @@ Deno.test("Turn goes round in the order of asking", async () => {
   assert.equal(turn.holder, undefined);
 });
 
-Deno.test("Turn sends away who waits too long, or is refused", async () => {
+Deno.test("Turn rejects a holder that waits too long or is refused", async () => {
   const turn = new Turn<string>();
   await turn.take("a", 1000, undefined);
   await assert.rejects(turn.take("b", 5, new Error("too long")), /too long/);

@@ -90,11 +90,11 @@ Deno.test({ name: "faults act on a real server's sessions too", ignore }, async 
   here().faults.reset();
 });
 
-Deno.test("a server that isn't there is an error", async () => {
+Deno.test("a server that does not exist is an error", async () => {
   await assert.rejects(startLocal({ database: "postgres://nobody@127.0.0.1:1/none" }), /ECONNREFUSED|refused/i);
 });
 
-Deno.test("a URL that makes no sense is an error that does not show it", async () => {
+Deno.test("an invalid URL is an error that does not show the URL", async () => {
   for (
     const database of [
       ...["postgres://app:s3cretpw@127.0.0.1:notaport/db", "app:s3cretpw@127.0.0.1/db", "https://app:s3cretpw@h/db"],

@@ -69,7 +69,7 @@ Deno.test("a statement is translated for Postgres", () => {
   }
 });
 
-Deno.test("a position of Postgres leads to its place in the statement", () => {
+Deno.test("a position of Postgres is mapped to the position in the statement", () => {
   const statement = "SELECT '😀', :d, `x`, main.taxi.nope";
   const { sql, indexOf } = translate(statement, PARAMETERS, new Set(["main"]));
   const characters = [...sql];
@@ -85,7 +85,7 @@ Deno.test("a position of Postgres leads to its place in the statement", () => {
   assert.equal(indexOf(1), 0);
 });
 
-Deno.test("a marker without a parameter is an error at its place", () => {
+Deno.test("a marker without a parameter is an error with its position", () => {
   const unbound = (error: unknown) =>
     error instanceof UnboundParameter && error.parameter === "no" && error.index === 11;
   assert.throws(() => translate("SELECT :a, :no", PARAMETERS, new Set()), unbound);

@@ -246,7 +246,7 @@ test("old results are removed", async ({ local }) => {
   assert.equal(await state(), "CLOSED");
 });
 
-Deno.test("a statement is only its user's", { sanitizeOps: false, sanitizeResources: false }, async () => {
+Deno.test("a statement is visible only to its user", { sanitizeOps: false, sanitizeResources: false }, async () => {
   const client = { clientId: "other", clientSecret: "the secret" };
   await using local = await startLocal({ ...OPTIONS, servicePrincipals: [client] });
   const { statement_id } = await run(local, "SELECT current_user");

@@ -46,7 +46,7 @@ async function refused(route: string, body?: unknown, token?: string): Promise<[
   return [response.status, error_code, message.replace(/ \[TraceId.*/, "")];
 }
 
-Deno.test("projects, branches and endpoints are told of as the service does", async () => {
+Deno.test("projects, branches and endpoints have the form of the service", async () => {
   const project = await get("/api/2.0/postgres/projects/one");
   assert.equal(project["name"], "projects/one");
   const status = project["status"] as Record<string, unknown>;
@@ -82,7 +82,7 @@ Deno.test("databases and roles are listed", async () => {
   assert.equal((await get(`${BRANCH}/roles/ana-example-com`))["name"], `${BRANCH.slice(18)}/roles/ana-example-com`);
 });
 
-Deno.test("lists come in pages, and leave their key out when they are empty", async () => {
+Deno.test("lists have pages, and omit their key when they are empty", async () => {
   const names: string[] = [];
   let pages = 0;
   let token: string | undefined;
@@ -153,7 +153,7 @@ for (const [route, body, expected] of refusals) {
   });
 }
 
-Deno.test("a body that is no JSON is refused", async () => {
+Deno.test("a body that is not JSON is refused", async () => {
   const response = await fetch(`${local.env["DATABRICKS_HOST"]}/api/2.0/postgres/credentials`, {
     method: "POST",
     headers: { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` },
@@ -163,7 +163,7 @@ Deno.test("a body that is no JSON is refused", async () => {
   assert.equal((await response.json()).error_code, "MALFORMED_REQUEST");
 });
 
-Deno.test("a Host header that is none is refused", async () => {
+Deno.test("an invalid Host header is refused", async () => {
   using connection = await Deno.connect({
     hostname: "127.0.0.1",
     port: Number(new URL(local.env["DATABRICKS_HOST"]!).port),
@@ -179,7 +179,7 @@ Deno.test("a call without the right token is refused with 401", async () => {
   }
 });
 
-Deno.test("a credential lives as long as it was asked to", async () => {
+Deno.test("a credential has the requested lifetime", async () => {
   const endpoint = `${BRANCH.slice(18)}/endpoints/primary`;
   const response = await call(local, "POST /api/2.0/postgres/credentials", { endpoint, ttl: "300s" });
   const { token, expire_time } = await response.json();
@@ -193,13 +193,13 @@ Deno.test("a credential lives as long as it was asked to", async () => {
   assert.equal(claims.exp * 1000, Date.parse(expire_time));
 });
 
-Deno.test("Me is the user whose token it is", async () => {
+Deno.test("Me is the user of the token", async () => {
   const me = await get("/api/2.0/preview/scim/v2/Me");
   assert.equal(me["userName"], "ana@example.com");
   assert.deepEqual(me["emails"], [{ type: "work", value: "ana@example.com", primary: true }]);
 });
 
-Deno.test("a service principal gets a token by OIDC discovery, and is Me with it", async () => {
+Deno.test("a service principal gets a token by OIDC discovery, and Me is the service principal", async () => {
   const host = local.env["DATABRICKS_HOST"];
   const config = await (await fetch(`${host}/.well-known/databricks-config`)).json();
   const discovery = await (await fetch(`${config.oidc_endpoint}/.well-known/oauth-authorization-server`)).json();
@@ -255,7 +255,7 @@ Deno.test("Provisioned instances are listed, found and opened", async () => {
   await connected.end();
 });
 
-Deno.test("every call is noted, without its token", async () => {
+Deno.test("every call is recorded, without its token", async () => {
   const before = local.requests.length;
   await mint(local, { endpoint: `${BRANCH.slice(18)}/endpoints/primary` });
   assert.deepEqual(local.requests.slice(before), [

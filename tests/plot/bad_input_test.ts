@@ -58,7 +58,7 @@ const BAD: [options: unknown, message: RegExp][] = [
   [null, /the options must be an object/],
 ];
 
-queryTest("plot() says what is wrong with what it is asked for, of a query and of its result", async ({ db }) => {
+queryTest("plot() refuses invalid options with the reason, for a query and for its result", async ({ db }) => {
   const query = db.sql`${db.sql.unsafe(ROWS)}`;
   const result = await query;
   for (const [options, message] of BAD) {
@@ -72,7 +72,7 @@ queryTest("plot() says what is wrong with what it is asked for, of a query and o
   }
 });
 
-queryTest("plot() of what returns no rows of data", async ({ db }) => {
+queryTest("plot() of a statement that returns no rows", async ({ db }) => {
   const nothing = await errorOf(() => db.sql`CREATE TABLE p_nothing ()`.plot());
   assert.equal(nothing.sqlstate, "42601");
   await db.sql`CREATE TABLE p_none ()`;
@@ -82,7 +82,7 @@ queryTest("plot() of what returns no rows of data", async ({ db }) => {
   assert.match((await errorOf(() => made.plot())).message, /there are no columns/);
 });
 
-queryTest("plot() shows an error at the person's own line, and changes nothing", async ({ db }) => {
+queryTest("plot() throws errors with the person's line in the trace, and changes no data", async ({ db }) => {
   const error = await errorOf(() =>
     db.sql`SELECT 1,
   nope`.plot()
@@ -197,7 +197,7 @@ async function tooltips(spec: Record<string, unknown>): Promise<Record<string, u
   return found;
 }
 
-queryTest("plot() gives no column's name a meaning, in no kind of chart", async ({ db }) => {
+queryTest("plot() gives no name of a column a meaning, in any kind of chart", async ({ db }) => {
   const evil = `x" onerror="pwned()`;
   for (const name of NAMES) {
     for (const mark of (name === "image" ? ["bar", "box", "point", "heatmap"] as const : ["bar", "box"] as const)) {
@@ -218,7 +218,7 @@ queryTest("plot() gives no column's name a meaning, in no kind of chart", async 
   }
 }, { notOnPglite: "a name is the same on both" });
 
-queryTest("plot() says of a million categories that it shows the greatest", async ({ db }) => {
+queryTest("plot() shows the greatest of a million categories, and says so", async ({ db }) => {
   const plot = await db.sql`SELECT 'category ' || n AS c FROM generate_series(1, 1000000) n`.plot();
   assert.equal(plot.data.length, 50);
   assert.match(plot.summary, /c: the 50 most frequent of 1,000,000/);

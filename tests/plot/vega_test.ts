@@ -4,7 +4,7 @@ import { vega, vegaLite } from "./vega.ts";
 
 const FOLDER = new URL("../../src/plot/vega/", import.meta.url);
 
-Deno.test("the files of Vega are those that their README names, with its versions", async () => {
+Deno.test("the files of Vega have the versions of their README", async () => {
   const table = await Deno.readTextFile(new URL("README.md", FOLDER));
   const rows = [...table.matchAll(/^\| `(\S+\.js)` *\| `(\S+)@(\S+)` .*\| `([0-9a-f]{64})` \|$/gm)];
   assert.deepEqual(rows.map(([, file]) => file), ["vega.min.js", "vega-lite.min.js"]);
