@@ -36,7 +36,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
   /** The command, such as `SELECT` or `INSERT`. */
   get command(): string {
-    return this.tag.replace(/( \d+)+$/, ""); // `INSERT 0 3` becomes `INSERT`; `CREATE TABLE` stays
+    return /^\D*/.exec(this.tag)![0].trimEnd(); // `INSERT 0 3` becomes `INSERT`; `CREATE TABLE` stays
   }
   /** The command as the server reports it, such as `INSERT 0 3`. */
   get tag(): string {

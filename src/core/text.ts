@@ -52,6 +52,13 @@ export function utcText(time: Date): string {
   return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
+/** A path without the slashes at its end. The pattern `/\/+$/` would take the square of a long path's time. */
+export function withoutEndSlashes(path: string): string {
+  let end = path.length;
+  while (path[end - 1] === "/") end--;
+  return path.slice(0, end);
+}
+
 const ASCII = /^[\x20-\x7e]*$/;
 // Latin, Greek, Cyrillic, kana, Han and Hangul syllables: each character is a grapheme unless one outside of these ranges
 // follows. Most text consists of them, and so avoids the segmenter, which is a hundred times slower.

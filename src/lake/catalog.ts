@@ -52,6 +52,9 @@ export interface TableName {
   name: string;
 }
 
+/** The most characters of a name: Unity Catalog keeps 255 of each part, and quotes may double them. */
+const LONGEST_NAME = 2000;
+
 const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
 
 /**
@@ -60,6 +63,7 @@ const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be such a name.
  */
 export function parseTableName(text: string): TableName {
+  if (text.length > LONGEST_NAME) throw badName(text);
   const parts: string[] = [];
   for (let at = 0; at <= text.length && parts.length < 4;) {
     PART.lastIndex = at;

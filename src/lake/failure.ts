@@ -46,14 +46,28 @@ export function statementError(
 
 /** Removes the statement that Spark repeats below a syntax error, with a caret of its own, and the trace of the JVM. */
 function withoutExcerpt(message: string): string {
-  const ends = [message.indexOf("\n== SQL"), message.search(/\n\s*at [\w.$]+\(/)].filter((end) => end !== -1);
+  const ends = [message.indexOf("\n== SQL"), message.search(/\n[ \t]*at [\w.$]+\(/)].filter((end) => end !== -1);
   return message.slice(0, Math.min(message.length, ...ends)).trimEnd();
 }
 
+/** The class of a JVM's exception. Without limits, the pattern would overflow its stack on a long text. */
+const JAVA_CLASS = /^(?:[\w$]{1,200}\.){1,50}\w{0,200}(?:Exception|Error):\s*/;
+
 /** Removes the SQLSTATE and the position: the error shows them at its end, and as a caret. */
 function cleaned(message: string): string {
-  return message.replace(POSITION, "").replace(/\s*\.?\s*\bSQLSTATE:?\s*[0-9A-Z]{5}\b\s*/, ". ").replace(/[.\s]+$/, "")
-    .replace(/^(?:[\w$]+\.)+\w*(?:Exception|Error):\s*/, "");
+  const placeless = message.replace(POSITION, "");
+  const state = /\bSQLSTATE:?\s*[0-9A-Z]{5}\b/.exec(placeless);
+  const stateless = state === null
+    ? placeless
+    : `${withoutStop(placeless.slice(0, state.index))}. ${placeless.slice(state.index + state[0].length).trimStart()}`;
+  return withoutStop(stateless).replace(JAVA_CLASS, "");
+}
+
+/** Removes the full stops and spaces at the end. A pattern for them would try each space of a long text. */
+function withoutStop(text: string): string {
+  let end = text.length;
+  while (end > 0 && /[.\s]/.test(text[end - 1]!)) end--;
+  return text.slice(0, end);
 }
 
 /** The line of the statement that the message is about, with a caret; nothing if it names no place. */
@@ -69,7 +83,7 @@ function excerpt(text: string, message: string): string[] {
 }
 
 function hintFor(message: string): string[] {
-  if (/inline.*(byte|size) limit|exceed\w* .*25 ?MiB|INLINE.*limit/i.test(message)) {
+  if (/inline.*(byte|size) limit|exceed\w* .*25 ?MiB|INLINE.*limit/i.test(message.slice(0, MOST_SAID))) {
     return [
       "HINT: The rows that a cell shows come with the answer, at most 25 MiB. Show fewer or shorter ones, or await a new query",
     ];

@@ -1,3 +1,4 @@
+import { withoutEndSlashes } from "../core/text.ts";
 import { ApiError, invalid, notFound } from "./api_error.ts";
 import { page } from "./resource.ts";
 
@@ -222,7 +223,7 @@ export class FilesApi {
 }
 
 function placeOf(path: string): Place {
-  const [, first, ...parts] = path.replace(/\/+$/, "").split("/");
+  const [, first, ...parts] = withoutEndSlashes(path).split("/");
   const volume = parts.slice(0, 3);
   if (first !== "Volumes" || volume.length < 3) throw invalid(`Path ${path} is not in a Volume`);
   if (parts.some(isUnsafe)) throw invalid(`Path ${path} has a name that is not allowed`);

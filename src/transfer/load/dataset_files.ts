@@ -1,6 +1,7 @@
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
 import type { StoredEntry } from "../../core/file_store.ts";
+import { withoutEndSlashes } from "../../core/text.ts";
 import { isVolumePath } from "../../core/volume_path.ts";
 import { badFile } from "./bytes.ts";
 import { isGlob, matchesName, splitGlob } from "./glob.ts";
@@ -163,7 +164,7 @@ class Search {
 
   /** Names the first missing part of a path, and the existing name closest to it. */
   async #missing(path: string): Promise<string> {
-    const parts = path.replace(/\/+$/, "").split("/");
+    const parts = withoutEndSlashes(path).split("/");
     // What is above a Volume can't be listed.
     for (
       let length = isVolumePath(path) && !this.#files.here ? VOLUME_PARTS + 1 : 1;

@@ -15,11 +15,13 @@ export function isGlob(path: string): boolean {
 
 /** The most alternatives in braces: each pair in `{a,b}{a,b}...` doubles their number. */
 const MOST_ALTERNATIVES = 1000;
+/** The most characters of a glob, each of whose alternatives may be as long. */
+const LONGEST = 100_000;
 
 /**
  * Expands the braces of a glob, and splits each alternative at its first wildcard.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` if the braces give more than 1,000 alternatives.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the braces give more than 1,000 alternatives, or it has over 100,000 characters.
  *
  * @example
  * ```ts
@@ -43,12 +45,16 @@ export function splitGlob(glob: string): Glob[] {
 }
 
 function alternatives(glob: string): string[] {
+  if (glob.length > LONGEST) {
+    const [length, most] = [glob.length, LONGEST].map((size) => size.toLocaleString("en-US"));
+    throw badLoadOption(`${glob.slice(0, 100)}... has ${length} characters; a glob has at most ${most}`);
+  }
   let done: string[] = [];
   let open = [glob];
   while (open.length > 0) {
     const next: string[] = [];
     for (const text of open) {
-      const braces = /\{([^{}]*,[^{}]*)\}/.exec(text);
+      const braces = /\{([^{},]*,[^{}]*)\}/.exec(text);
       if (braces === null) done.push(text);
       else for (const one of braces[1]!.split(",")) next.push(text.replace(braces[0], () => one));
     }
@@ -93,8 +99,9 @@ export function matchesName(pattern: string, name: string): boolean {
 type Token = "*" | ((letter: string) => boolean);
 
 function tokensOf(pattern: string): Token[] {
-  const found = pattern.match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
-  return found.map((text): Token => {
+  const end = pattern.lastIndexOf("]") + 1; // behind it, each "[" would be searched to the end for its bracket
+  const found = pattern.slice(0, end).match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
+  return [...found, ...pattern.slice(end)].map((text): Token => {
     if (text === "*") return "*";
     if (text === "?") return () => true;
     return text.length > 1 && text.startsWith("[") ? oneOf(text.slice(1, -1)) : (letter) => letter === text;

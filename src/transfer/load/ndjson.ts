@@ -140,12 +140,19 @@ async function* wholeLines(
   if (begun.length > 0) yield joinBytes(begun);
 }
 
-/** Whether the nesting is within the limit. Brackets inside strings do not count. */
+/**
+ * Whether the nesting is within the limit. Brackets inside strings do not count. A pattern for strings would overflow its stack on
+ * a long one, and read a text with many escaped quotes again and again.
+ */
 function isShallow(line: string): boolean {
   let depth = 0;
-  for (const [found] of line.matchAll(/[[{\]}]|"(?:[^"\\]|\\.)*"/g)) {
-    if (found === "[" || found === "{") depth++;
-    else if (found === "]" || found === "}") depth--;
+  let quoted = false;
+  for (let at = 0; at < line.length; at++) {
+    const char = line[at];
+    if (char === '"') quoted = !quoted;
+    else if (quoted) at += char === "\\" ? 1 : 0;
+    else if (char === "[" || char === "{") depth++;
+    else if (char === "]" || char === "}") depth--;
     if (depth > MOST_NESTED) return false;
   }
   return true;

@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import type { FileWriter } from "../../core/file_store.ts";
+import { withoutEndSlashes } from "../../core/text.ts";
 import { cannotWrite, writeAll } from "./file_target.ts";
 import { forgetUnfinished, hiddenPath, watchUnfinished } from "./unfinished.ts";
 
@@ -89,7 +90,7 @@ export class HiddenFolder implements DatasetTarget {
   }
 
   async create(name: string): Promise<FileWriter> {
-    const path = `${this.#name.replace(/\/+$/, "")}/${name}`;
+    const path = `${withoutEndSlashes(this.#name)}/${name}`;
     const folder = dirname(name);
     const file = await inFile(path, async () => {
       if (folder !== ".") await Deno.mkdir(`${this.#unfinished}/${folder}`, { recursive: true });
@@ -161,7 +162,7 @@ async function inFile<T>(path: string, work: () => Promise<T>): Promise<T> {
 
 /** The path of the folder, with links resolved. */
 async function resolveFolder(path: string, replace: boolean): Promise<string> {
-  const bare = path.replace(/(?<=.)\/+$/, "");
+  const bare = withoutEndSlashes(path) || path.slice(0, 1);
   const found = await Deno.stat(bare).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw cannotWrite(path, error);

@@ -1,6 +1,7 @@
 import { suggestName } from "../../core/closest.ts";
 import { LakebaseError, optionName } from "../../core/errors.ts";
 import type { FileStore } from "../../core/file_store.ts";
+import { withoutEndSlashes } from "../../core/text.ts";
 import { keysOf } from "../../sql/result.ts";
 import type { CopySource } from "../copy/source.ts";
 import type { PullFormat } from "../formats/file_format.ts";
@@ -39,7 +40,7 @@ export class PullFolder {
 
   private constructor(path: string, target: DatasetTarget, options: PullFolderOptions) {
     this.name = path;
-    this.#path = path.replace(/\/+$/, "");
+    this.#path = withoutEndSlashes(path);
     this.#target = target;
     this.#options = options;
   }

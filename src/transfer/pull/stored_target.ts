@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import type { FileStore, FileWriter, StoredEntry } from "../../core/file_store.ts";
+import { withoutEndSlashes } from "../../core/text.ts";
 import { until } from "../../sql/stop.ts";
 import { badFolder, type DatasetTarget, expectDataset, SUCCESS } from "./dataset_target.ts";
 import type { Sink } from "./target.ts";
@@ -63,7 +64,7 @@ export class StoredFolder implements DatasetTarget {
    * @throws {LakebaseError} `BAD_FILE` where there is a file of that name, or other files than those of a dataset.
    */
   static async open(store: FileStore, path: string, replace: boolean): Promise<StoredFolder> {
-    const bare = path.replace(/\/+$/, "");
+    const bare = withoutEndSlashes(path);
     const found = await store.stat(bare);
     if (found !== undefined && !found.isFolder) {
       throw badFolder(path, "a name that ends in / is that of a folder, and there is a file of that name");
