@@ -81,9 +81,14 @@ export async function readOnly<T>(
 ): Promise<T> {
   const isolation = session.transaction === undefined ? { isolation: "repeatable read" as const } : {};
   return await transact(session, async (tx) => {
-    if (Object.keys(settings).length > 0) await queryCatalog(tx, SETTINGS, [JSON.stringify(settings)]);
+    if (Object.keys(settings).length > 0) await setLocally(tx, settings);
     return await work(tx);
   }, { ...isolation, readOnly: true, ...(signal === undefined ? {} : { signal }) });
+}
+
+/** Sets settings of the server until the end of a transaction. */
+export async function setLocally(tx: FindSession, settings: Readonly<Record<string, string>>): Promise<void> {
+  await queryCatalog(tx, SETTINGS, [JSON.stringify(settings)]);
 }
 
 const SETTINGS = `SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::pg_catalog.json)`;

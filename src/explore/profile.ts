@@ -1,5 +1,14 @@
 import { type ExploreOptions, queryCatalog } from "../catalog/relation.ts";
-import { brackets, columnsOf, plannedRows, readOnly, type Source, sourceOf } from "../catalog/source.ts";
+import {
+  brackets,
+  columnsOf,
+  outputSql,
+  plannedRows,
+  readOnly,
+  setLocally,
+  type Source,
+  sourceOf,
+} from "../catalog/source.ts";
 import { countText } from "../core/text.ts";
 import { barsPicture, cellText } from "../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
@@ -35,6 +44,8 @@ export interface ProfileOptions extends ExploreOptions {
 const BATCH = 20;
 /** The columns of one statement that reads more rows than by default. */
 const LARGE_BATCH = 2;
+/** From so many values of a column on, the server finds equal ones faster by sorting than in a table of hashes. */
+const MANY_VALUES = 100_000;
 /** With this working memory the server writes no groups to its disk. Compiling the queries would cost more than it saves. */
 const SETTINGS = { work_mem: "64MB", jit: "off" };
 
@@ -76,19 +87,39 @@ async function compute(
   const positions = columns.map(({ kind }, index) => ({ kind, position: index + 1 }));
   const names = (of: typeof positions) => of.map(({ position }) => `c${position}`).join(", ");
   const alias = columns.length === 0 ? "s" : `s(${names(positions)})`;
-  const from = brackets(source).join(source.text);
+  const from = `${brackets(source).join(source.text)} AS ${alias}`;
   const options = { types: parserSource(), single: true };
-  for (let start = 0; start === 0 || start < positions.length; start += batchSize) {
-    const batch = positions.slice(start, start + batchSize);
-    const text = statisticsSql(
-      `SELECT ${names(batch)} FROM ${from} AS ${alias} ${clause}`,
-      batch,
-      !source.samples || clause !== "",
-    );
-    const found = await run<Found>(tx, { ...source, text }, options);
-    for (const row of found) statistics.set(row.position, row.statistics);
-  }
+  const computeIn = async (chosen: typeof positions) => {
+    for (let start = 0; start === 0 || start < chosen.length; start += batchSize) {
+      const batch = chosen.slice(start, start + batchSize);
+      const once = !source.samples || clause !== "";
+      const text = statisticsSql(`SELECT ${names(batch)} FROM ${from} ${clause}`, batch, once);
+      const found = await run<Found>(tx, { ...source, text }, options);
+      for (const row of found) statistics.set(row.position, row.statistics);
+    }
+  };
+  const allRows = source.samples && clause === "" && batchSize === LARGE_BATCH;
+  const many = allRows ? await manyValued(tx, from, positions) : new Set<number>();
+  await computeIn(positions.filter(({ position }) => !many.has(position)));
+  if (many.size === 0) return statistics;
+  await setLocally(tx, { enable_hashagg: "off" });
+  await computeIn(positions.filter(({ position }) => many.has(position)));
   return statistics;
+}
+
+/** The positions of the columns that have many values, as the server estimates them from its last ANALYZE. */
+async function manyValued(
+  tx: FindSession,
+  from: string,
+  columns: readonly { position: number; kind: SourceColumn["kind"] }[],
+): Promise<Set<number>> {
+  const many = new Set<number>();
+  for (const { position, kind } of columns) {
+    const value = isTyped(kind) ? `c${position}` : outputSql(`c${position}`);
+    const estimate = await plannedRows(tx, `(SELECT FROM ${from} GROUP BY ${value}) AS g`);
+    if (estimate >= MANY_VALUES) many.add(position);
+  }
+  return many;
 }
 
 interface Found {

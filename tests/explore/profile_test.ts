@@ -99,13 +99,31 @@ test("profile() reads a sample of a large table unless all rows are wanted", asy
   await db.query("DROP TABLE p_larger");
 });
 
+test("profile() of all rows is the same whether the server sorts values or hashes them", async ({ settings }) => {
+  await using db = await connect(settings());
+  await db.query(
+    `CREATE TABLE p_sorted AS SELECT i % 120000 AS many, i % 7 AS few, CASE WHEN i % 3 > 0 THEN 'name ' || i % 110000 END AS name,
+    i::numeric / 8 AS d FROM generate_series(1, 130000) AS i`,
+  );
+  const figures = async () => (await db.profile("p_sorted", { sample: Infinity })).map((column) => ({ ...column }));
+  const hashed = await figures(); // not analyzed: the server estimates 200 values
+  await db.query("ANALYZE p_sorted");
+  const sorted = await figures();
+  assert.deepEqual(sorted, hashed);
+  assert.deepEqual(sorted.map(({ distinct }) => distinct), [120_000, 7, 80_000, 130_000]);
+  assert.deepEqual(sorted[0]!.top[0], { value: 1, count: 2 });
+  await db.query("DROP TABLE p_sorted");
+});
+
 test("profile() in a transaction does not change its settings", async ({ settings }) => {
   await using db = await connect(settings());
   await db.transaction(async (tx) => {
-    await tx.sql`CREATE TABLE p_inside AS SELECT 1 AS one`;
+    await tx.sql`CREATE TABLE p_inside AS SELECT n FROM generate_series(1, 200000) AS n`;
+    await tx.sql`ANALYZE p_inside`;
     await tx.sql`SET LOCAL work_mem = '5MB'`;
-    assert.equal((await db.profile("p_inside", { sample: Infinity })).rows, 1);
+    assert.equal((await db.profile("p_inside", { sample: Infinity })).rows, 200_000);
     assert.equal(await tx.sql`SELECT current_setting('work_mem')`.value(), "5MB");
+    assert.equal(await tx.sql`SELECT current_setting('enable_hashagg')`.value(), "on");
     await tx.sql`DROP TABLE p_inside`;
   });
 });
