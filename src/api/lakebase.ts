@@ -1,7 +1,7 @@
 import type { Pool } from "npm:@types/pg@8.23.1";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { type Bundle, DRAW, Drawing, inNotebook } from "../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn, inNotebook } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { renderCard } from "../draw/table.ts";
 import { describeTable } from "../explore/describe.ts";
@@ -78,7 +78,7 @@ const open = new Set<Lakebase>();
  * });
  * ```
  */
-export class Lakebase extends Drawing implements Queryable, AsyncDisposable {
+export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   /**
    * The `pg.Pool` of this connection, for Drizzle, Kysely and other libraries. It logs in, wakes the compute, and replaces
    * broken connections by itself. Its queries are never part of a {@linkcode transaction} or a {@linkcode session}: they run

@@ -1,5 +1,5 @@
 import type { Workspace } from "../auth/workspace.ts";
-import { type Bundle, DRAW, Drawing } from "../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import { elapsedText, renderCard } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
@@ -147,7 +147,7 @@ export interface LakehouseParts {
  * await db.query("DROP TABLE numbers");
  * ```
  */
-export class Lakehouse extends Drawing implements AsyncDisposable {
+export class Lakehouse extends SelfDrawn implements AsyncDisposable {
   /** The `sql` tag, for queries in this warehouse. `sql.id()` writes backticks here. */
   readonly sql: Sql;
   readonly #parts: LakehouseParts;

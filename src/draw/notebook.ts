@@ -88,7 +88,7 @@ export function holdIdleError<T extends Error>(error: T): T {
 }
 
 /**
- * The method that gives what a {@linkcode Drawing} shows.
+ * The method that gives what a {@linkcode SelfDrawn} shows.
  * @internal
  */
 export const DRAW: unique symbol = Symbol("lakebase.draw");
@@ -97,7 +97,7 @@ export const DRAW: unique symbol = Symbol("lakebase.draw");
  * Something that shows the same in a notebook and, as text, in `console.log`.
  * @internal
  */
-export abstract class Drawing {
+export abstract class SelfDrawn {
   /** @internal */
   abstract [DRAW](): Bundle;
 

@@ -5,7 +5,7 @@ import type { ColumnData } from "./batch.ts";
 import { dateText, DAY_MICROSECONDS, GREATEST_TIME, isSet, LEAST_TIME, timestampText, valueReader } from "./value.ts";
 
 /** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
-export type CellText = (row: number) => string | null;
+export type ExactTextReader = (row: number) => string | null;
 
 /** Keeps a byte order mark, since it is part of the text. */
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -88,7 +88,7 @@ function momentWriter(values: BigInt64Array, utc: boolean, text: (row: number) =
 }
 
 /** Reads a column's values as text, with all their digits. */
-export function cellText(data: ColumnData): CellText {
+export function exactTextReader(data: ColumnData): ExactTextReader {
   const { nullBitmap } = data;
   const read = presentText(data);
   return nullBitmap === undefined ? read : (row) => isSet(nullBitmap, row) ? read(row) : null;
@@ -106,7 +106,7 @@ function presentText({ nullBitmap: _, ...data }: ColumnData): (row: number) => s
     case "timestamp":
       return (row) => momentText((values as BigInt64Array)[row]!, type.utc);
     case "list":
-      return listText(offsets!, cellText(data.child!));
+      return listText(offsets!, exactTextReader(data.child!));
     default: {
       const read = valueReader(data);
       return (row) => plainText(read(row));
@@ -127,7 +127,7 @@ function momentText(microseconds: bigint, utc: boolean): string {
   return microseconds === LEAST_TIME ? "-infinity" : timestampText(microseconds, zone);
 }
 
-function listText(offsets: Int32Array, element: CellText): (row: number) => string {
+function listText(offsets: Int32Array, element: ExactTextReader): (row: number) => string {
   return (row) => {
     const from = offsets[row]!;
     const texts = Array.from({ length: offsets[row + 1]! - from }, (_, at) => element(from + at));

@@ -2,7 +2,7 @@ import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { late } from "../../core/late.ts";
-import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import type { Field } from "../../sql/result.ts";
@@ -54,7 +54,7 @@ export const BATCH: unique symbol = Symbol("lakebase.batch");
  * assert.equal(half.get(999), 500);
  * ```
  */
-export class Columns extends Drawing implements Iterable<Column> {
+export class Columns extends SelfDrawn implements Iterable<Column> {
   /** The number of rows. */
   readonly length: number;
   /** The columns' names and types, in order, as in a result. */

@@ -38,7 +38,7 @@ export async function inlineParameters(
   await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
   const literals = values.map((value, index) => {
     const oid = parameters[index]!;
-    return literal(value, oid, typeText(oid, learned.types), index + 1);
+    return literal(value, oid, quotedType(oid, learned.types), index + 1);
   });
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }
@@ -104,7 +104,7 @@ export function literal(value: WireValue, oid: number, type: string, position: n
  * @param oid The oid of the type.
  * @param learned The names of the database's own types, as `format_type` writes them.
  */
-export function typeText(oid: number, learned: ReadonlyMap<number, string>): string {
+export function quotedType(oid: number, learned: ReadonlyMap<number, string>): string {
   const name = learned.get(oid);
   if (!isBuiltIn(oid)) return name ?? "pg_catalog.text";
   const [, element = "", array = ""] = /^(.*?)((?:\[\])?)$/.exec(typeName(oid))!;

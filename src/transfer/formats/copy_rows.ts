@@ -1,5 +1,5 @@
 import { optionText } from "../../core/errors.ts";
-import { cellText, cellWriter } from "../columns/cell_text.ts";
+import { cellWriter, exactTextReader } from "../columns/cell_text.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
 import { cellEncoder } from "../columns/binary/encoder.ts";
 import { CopyBinaryWriter } from "../copy/binary_writer.ts";
@@ -119,7 +119,7 @@ function columnOf(data: ColumnData, { bytesAsText }: SentColumn): ColumnData {
 
 /** Finds the first value of a column that differs from the value in the folder's name. */
 function otherValue(column: ColumnData, value: string | null): { row: number; found: string | null } | undefined {
-  const read = cellText(column);
+  const read = exactTextReader(column);
   let last = value;
   for (let row = 0; row < column.length; row++) {
     const found = read(row);

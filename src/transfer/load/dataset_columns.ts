@@ -1,4 +1,4 @@
-import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
+import { commonType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
 
 /** The type of a file's column, to find the type in a dataset's new table. */
 export type FileType =
@@ -58,13 +58,13 @@ export class DatasetColumns {
   types(): Map<string, string> {
     const columns = Array.from(this.#columns, ([name, { type }]) => [name, textOf(type)] as const);
     const own = [...this.#partitions].filter(([name]) => !this.#columns.has(name));
-    const partitions = Array.from(own, ([name, type]) => [name, typeText(type)] as const);
+    const partitions = Array.from(own, ([name, type]) => [name, sqlTypeName(type)] as const);
     return new Map([...columns, ...partitions]);
   }
 }
 
 function textOf(type: FileType): string {
-  return "own" in type ? type.own ?? "text" : typeText(type.sampled);
+  return "own" in type ? type.own ?? "text" : sqlTypeName(type.sampled);
 }
 
 function widest(a: FileType, b: FileType): FileType | undefined {

@@ -14,7 +14,7 @@ import {
 } from "./delimited_text.ts";
 import { type Dialect, type DialectGuess, type FileRecord, RecordEnds, records } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { commonType, type NewType, typeOfText, typeText } from "./infer.ts";
+import { commonType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
 import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import {
   BY_OPTION,
@@ -70,7 +70,7 @@ class Delimited implements Incoming {
   }
 
   newColumns(): Map<string, string> {
-    return new Map(Array.from(this.#newTypes(), ([name, type]) => [name, typeText(type)]));
+    return new Map(Array.from(this.#newTypes(), ([name, type]) => [name, sqlTypeName(type)]));
   }
 
   types(): Map<string, FileType> {

@@ -1,7 +1,7 @@
 import { temporalType } from "../../sql/parameter.ts";
 import { typeName } from "../../core/type_names.ts";
 
-/** The type of a new column, from which {@linkcode typeText} makes its SQL name. */
+/** The type of a new column, from which {@linkcode sqlTypeName} makes its SQL name. */
 export type NewType =
   | (
     | "boolean"
@@ -100,7 +100,7 @@ export function commonType(a: NewType | undefined, b: NewType | undefined): NewT
 }
 
 /** The SQL name of a type. */
-export function typeText(type: NewType | undefined): string {
+export function sqlTypeName(type: NewType | undefined): string {
   return type === EMPTY_LIST ? "jsonb" : type?.replace(EXACT, "") ?? UNKNOWN;
 }
 

@@ -1,5 +1,5 @@
 import { countText } from "../../core/text.ts";
-import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { originText, type ResultOrigin } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 import type { DialectGuess } from "./dialect.ts";
@@ -23,7 +23,7 @@ export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" 
  * assert.match(String(loaded), /^1 row into the new table public.zones, /);
  * ```
  */
-export class LoadResult extends Drawing {
+export class LoadResult extends SelfDrawn {
   /** The table's name with its schema, in SQL: `public.trips`. */
   readonly table: string;
   /** The number of rows that were loaded. */

@@ -5,7 +5,7 @@ import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
 import type { FileType } from "./dataset_columns.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { commonType, type NewType, typeOfField, typeOfValue, typeText } from "./infer.ts";
+import { commonType, type NewType, sqlTypeName, typeOfField, typeOfValue } from "./infer.ts";
 import {
   badData,
   badLoadOption,
@@ -129,7 +129,7 @@ class Rows implements Incoming {
     }
     const known = this.#kind.known;
     return new Map(
-      Array.from(types, ([name, type], index) => [name, known?.get(this.#keys[index]!) ?? typeText(type)]),
+      Array.from(types, ([name, type], index) => [name, known?.get(this.#keys[index]!) ?? sqlTypeName(type)]),
     );
   }
 

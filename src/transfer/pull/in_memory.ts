@@ -4,7 +4,7 @@ import type { FindSession } from "../../sql/run.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
-import { cellText } from "../columns/cell_text.ts";
+import { exactTextReader } from "../columns/cell_text.ts";
 import { isSet } from "../columns/value.ts";
 import { ENCODERS } from "../formats/encode.ts";
 import { startMeter } from "../progress.ts";
@@ -213,7 +213,7 @@ function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullO
 
 /** A value as the server writes it: a boolean is one letter, and only special elements of an array are quoted. */
 export function serverText(column: ColumnData): (row: number) => string | null {
-  const read = cellText(column);
+  const read = exactTextReader(column);
   const { offsets, child } = column;
   if (column.type.kind === "list") {
     const item = serverText(child!);
@@ -263,7 +263,7 @@ function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Line {
 
 /** Writes a value as `row_to_json` does. */
 function jsonCell(column: ColumnData, oid: number): (row: number) => string {
-  const read = cellText(column);
+  const read = exactTextReader(column);
   const { type, offsets, child } = column;
   const numeric = oid === BUILT_IN["numeric"]![0] || oid === BUILT_IN["numeric"]![1];
   switch (type.kind) {

@@ -1,5 +1,5 @@
 import { countText, sizeText } from "../../core/text.ts";
-import { type Bundle, DRAW, Drawing } from "../../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { originText, type ResultOrigin } from "../../draw/result.ts";
 import { renderCommand } from "../../draw/table.ts";
 
@@ -24,7 +24,7 @@ export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed">
  * console.log(`${pulled}`, pulled.elapsed); // 3 rows to ... (8 bytes), ..., and the milliseconds
  * ```
  */
-export class PullResult extends Drawing {
+export class PullResult extends SelfDrawn {
   /** The number of rows that were written. */
   readonly rows: number;
   /** The number of bytes that were written. */

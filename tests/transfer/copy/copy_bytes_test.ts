@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ColumnType, ColumnValues } from "../../../src/transfer/columns/batch.ts";
-import { cellText, cellWriter } from "../../../src/transfer/columns/cell_text.ts";
+import { cellWriter, exactTextReader } from "../../../src/transfer/columns/cell_text.ts";
 import { CopyByteWriter, CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
 
 const refuse = (row: number, column: number, state: string) => new RangeError(`${row}/${column} ${state}`);
@@ -96,7 +96,7 @@ Deno.test("numbers and timestamps are written as their texts are", () => {
     const data = { name: "x", type, length, nullCount: 0, values };
     const out = new CopyByteWriter(refuse);
     const write = cellWriter(data);
-    const text = cellText(data);
+    const text = exactTextReader(data);
     for (let row = 0; row < length; row++) {
       write(row, out);
       out.endRow();

@@ -3,10 +3,10 @@ import {
   commonType,
   listType,
   type NewType,
+  sqlTypeName,
   typeOfText,
   typeOfValue,
   typeOfWord,
-  typeText,
 } from "../../../src/transfer/load/infer.ts";
 
 const TEXTS: readonly (readonly [text: string, type: NewType])[] = [
@@ -135,10 +135,10 @@ Deno.test("commonType() is a type that holds both", () => {
   }
 });
 
-Deno.test("typeText() has a type for a column of NULLs", () => {
-  assert.equal(typeText(undefined), "text");
-  assert.equal(typeText(listType([null, undefined].map(typeOfValue))), "jsonb");
-  assert.deepEqual(["exact bigint", "exact numeric[]"].map((type) => typeText(type as NewType)), [
+Deno.test("sqlTypeName() has a type for a column of NULLs", () => {
+  assert.equal(sqlTypeName(undefined), "text");
+  assert.equal(sqlTypeName(listType([null, undefined].map(typeOfValue))), "jsonb");
+  assert.deepEqual(["exact bigint", "exact numeric[]"].map((type) => sqlTypeName(type as NewType)), [
     "bigint",
     "numeric[]",
   ]);
