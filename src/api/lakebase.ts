@@ -1,7 +1,7 @@
 import type { Pool } from "npm:@types/pg@8.23.1";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { type Bundle, DRAW, SelfDrawn, inNotebook } from "../draw/notebook.ts";
+import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { renderCard } from "../draw/table.ts";
 import { describeTable } from "../explore/describe.ts";

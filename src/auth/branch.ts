@@ -7,7 +7,7 @@ import type { Workspace } from "./workspace.ts";
 export interface BranchState {
   /** `projects/p/branches/b`. */
   name: string;
-  /** The id that no other branch has, also no later one of the same name; `undefined` where the workspace gives none. */
+  /** The unique id, which a later branch of the same name does not have; `undefined` where the workspace gives none. */
   uid: string | undefined;
   /** `INIT`, `READY`, `ARCHIVED` and others. */
   state: string;
@@ -59,7 +59,7 @@ export function branchIn(project: string, reference: string): string {
 export class BranchApi {
   readonly #workspace: Workspace;
 
-  /** Makes it; no request is sent yet. */
+  /** Sends no request yet. */
   constructor(workspace: Workspace) {
     this.#workspace = workspace;
   }

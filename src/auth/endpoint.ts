@@ -10,7 +10,7 @@ export interface Endpoint {
   readonly target: { endpoint: string } | { instance: string };
   /** The host to connect to; `undefined` where the caller named one, so that it was not looked up. */
   readonly host: string | undefined;
-  /** `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` as above. */
+  /** `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` where it was not looked up. */
   readonly state: string | undefined;
 }
 

@@ -44,9 +44,9 @@ export interface WorkspaceParts {
 /**
  * The Databricks workspace's REST API.
  *
- * This module exchanges secrets for tokens by itself; the SDK has the other logins (`databricks` and `az`, a token, a password),
- * and signs the requests. They are sent with `fetch`, because the SDK's HTTP agent does not verify certificates by default, retries 429 for five minutes without regard to `Retry-After`, can't
- * be aborted, and does not give access to the `Date` header.
+ * This module itself exchanges secrets for tokens; the SDK has the other logins (`databricks` and `az`, a token, a password), and
+ * signs the requests. They are sent with `fetch`, because the SDK's HTTP agent does not verify certificates by default, retries
+ * 429 for five minutes without regard to `Retry-After`, can't be aborted, and does not give access to the `Date` header.
  */
 export class Workspace {
   readonly #client: Promise<WorkspaceClientLike>;
@@ -341,7 +341,7 @@ function checkLogin({ attributes, host }: WorkspaceLogin): void {
   }
 }
 
-/** The attributes that the SDK gets: of the logins that it sends nowhere by itself, because its requests follow redirects. */
+/** The attributes that are passed to the SDK: those of logins that it sends nowhere itself, because its requests follow redirects. */
 const SDK_ATTRIBUTES: readonly string[] = [
   "authType",
   "accountId",

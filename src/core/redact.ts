@@ -7,9 +7,8 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
 ];
 
 /**
- * Hides credentials in a text from elsewhere: known secrets, tokens, passwords in URLs and settings, and what presigned addresses
- * are signed with. This takes linear time,
- * because an error of a server may quote very long values.
+ * Hides credentials in a text from elsewhere: known secrets, tokens, passwords in URLs and settings, and the signatures of
+ * presigned addresses. This takes linear time, because an error of a server may quote very long values.
  *
  * @param text Any text.
  * @returns The text with credentials replaced.

@@ -145,7 +145,7 @@ export function loginClientClass(
   };
 }
 
-/** The bytes that are read in one turn of the event loop: to make objects of their rows takes some 10 ms. */
+/** The bytes that are read in one turn of the event loop: making objects of their rows takes about 10 ms. */
 const BYTES_A_TURN = 262_144;
 
 /**

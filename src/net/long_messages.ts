@@ -54,7 +54,7 @@ export interface Messages {
 export class MessageReader {
   readonly #longest: number;
   readonly #to: Messages;
-  /** The beginning of a header whose rest has not come. */
+  /** The beginning of a header that has not arrived whole. */
   #partialHeader: Buffer = NONE;
   /** Bytes of the current message that are still to pass, and then to skip. */
   #toPass = 0;

@@ -69,8 +69,8 @@ const LONGEST_NAME = 63;
 
 /**
  * Undoes PGREPLICATION and PGBINARY, for which there is no option: with them `pg` speaks another protocol, or gives bytes. Also
- * undoes PGOPTIONS, which `pg` reads for each new client where no startup options are given; and cuts PGAPPNAME as the server
- * does, which closes the connection without a word where a login has more than 10,000 bytes.
+ * undoes PGOPTIONS, which `pg` reads for each new client where no startup options are given; and cuts PGAPPNAME to the length
+ * that the server keeps, because the server closes the connection without an error if a login has more than 10,000 bytes.
  *
  * @param client A client that has not connected.
  * @param options The startup options that were given.
@@ -85,8 +85,8 @@ export function ignoreEnvironment(client: object, options: string | undefined): 
 }
 
 /**
- * Puts a filter between the socket of a client and `pg`'s parser, which throws on messages that it can't read, outside of all
- * that could catch it.
+ * Puts a filter between the socket of a client and `pg`'s parser, which throws on messages that it can't read, where
+ * nothing can catch the error.
  *
  * @param client A client that has not connected.
  * @param filter Given where to pass bytes on to; gives back what takes the bytes of the socket.
@@ -105,7 +105,7 @@ export function filterMessages(
   };
 }
 
-/** Closes an idle client of a pool. `pg-pool` does that by timers of its own only, one for each client that is given back. */
+/** Closes an idle client of a pool. `pg-pool` itself closes clients only by timers, one for each released client. */
 export function closeIdleClient(pool: pg.Pool, client: object): void {
   (pool as unknown as { _remove(client: object): void })._remove(client);
 }

@@ -15,7 +15,7 @@ import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.
 const UNTESTED_IDLE_MS = 5000;
 /** Milliseconds that the test may take. */
 const TEST_LIMIT_MS = 5000;
-/** How long a refused connection is retried: rarely is that a compute that wakes up. */
+/** How long a refused connection is retried. A refusal rarely means that a compute is waking up. */
 const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for running statements. */
 const END_LIMIT_MS = 5000;

@@ -48,7 +48,7 @@ export function watchClient(client: pg.Client, needs: WatchNeeds): void {
 
 /**
  * What the last check found. `active`: bytes have come since the one before, or nothing runs. `waiting`: a statement waits in
- * silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle. `lost`: so twice in a row.
+ * silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle. `lost`: the same twice in a row.
  */
 type State = "active" | "waiting" | "suspect" | "lost";
 

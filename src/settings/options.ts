@@ -34,7 +34,7 @@ export interface ConnectOptions {
    */
   endpoint?: string;
   /**
-   * A branch of the endpoint's project: its id, or `projects/p/branches/b`. Its host is asked of the workspace.
+   * A branch of the endpoint's project: its id, or `projects/p/branches/b`. The workspace is asked for its host.
    * Environment: `LAKEBASE_BRANCH`.
    * @default {the endpoint's, else the project's default branch}
    */
