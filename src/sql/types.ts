@@ -81,7 +81,7 @@ const INTERVALS = /^(interval|record)(\[\])?$/;
 export function unreadableStyle(
   fields: readonly { name: string; dataTypeID: number }[],
   reported: ReadonlyMap<string, string> | undefined,
-  { styled = "none" }: ParserSource,
+  { styled = "none" }: Pick<ParserSource, "styled">,
 ): LakebaseError | undefined {
   if (styled === "none") return undefined;
   const dates = reported?.get("DateStyle") ?? "ISO";

@@ -139,10 +139,9 @@ const throughFile = (format: "ndjson" | "arrow" | "parquet"): Use => async (db, 
   return async () => {
     await empty(plain);
     await plain.load("kept", `${folder}/row.${format}`);
-    // JSON has the texts that the person has asked for, as that of row_to_json().
+    // JSON has the digits that the person has asked for, as that of row_to_json().
     const rounded = format === "ndjson" && /extra_float_digits = '(-15|0)'/.test(inside.join());
-    const signed = format === "ndjson" && inside.join().includes("sql_standard");
-    const others = NAMES.filter((name) => !(rounded && /third|small/.test(name)) && !(signed && /span/.test(name)));
+    const others = NAMES.filter((name) => !(rounded && /third|small/.test(name)));
     await checkKept(plain, others);
   };
 };
@@ -230,8 +229,11 @@ const USES: Record<string, Use> = {
   },
   "columns": async (db, { plain }) => {
     const found = await row(db).columns();
-    return async () =>
-      assert.deepEqual({ ...found }, { ...await plain.sql`TABLE truth`.columns(), elapsed: found.elapsed });
+    return async () => {
+      const expected = await plain.sql`TABLE truth`.columns();
+      assert.deepEqual(found.fields, expected.fields);
+      assert.deepEqual([...found].map((column) => [...column]), [...expected].map((column) => [...column]));
+    };
   },
   "a load of the query elsewhere": async (db, { plain }) => {
     const loading = plain.load("kept", row(db));

@@ -7,7 +7,7 @@ import { originOf, type Session } from "../../sql/session.ts";
 import { cancelable, type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { copyText } from "../copy/copy_query.ts";
-import { describeSource } from "../copy/source.ts";
+import { describeSource, expectUsualStyle } from "../copy/source.ts";
 import { BatchDecoder } from "./binary/decoder.ts";
 import { Columns } from "./columns.ts";
 
@@ -31,6 +31,7 @@ async function readIn(session: Session, statement: Statement, stopped: AbortSign
   return await onConnection(session, statement, stopped, async (lease, signal) => {
     const started = performance.now();
     const source = await describeSource(session, lease, wanted, signal);
+    expectUsualStyle(source, lease);
     const wireFields = source.columns.map(({ name, oid }) => ({ name, dataTypeID: oid }));
     const decoder = new BatchDecoder(source.columns);
     for await (const { bytes } of copyOut(session, lease, copyText(source, { format: "binary" }), signal)) {

@@ -14,9 +14,11 @@ import { LakebaseError } from "../../core/errors.ts";
 import { firstWord } from "../../core/sql_text.ts";
 import { type DescribedField, Description } from "../../sql/description.ts";
 import { compile, Fragment, type Statement } from "../../sql/fragment.ts";
+import { connectionOf } from "../../net/pg_internals.ts";
 import { exchange, type FindSession } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import type { StopOptions } from "../../sql/stop.ts";
+import { unreadableStyle } from "../../sql/types.ts";
 import { type ColumnType, columnType } from "../columns/batch.ts";
 import { inlineParameters } from "./inline_parameters.ts";
 
@@ -159,6 +161,18 @@ export async function describeSource(
     renamed: statement.values.some((value) => typeof value === "object" && value !== null) ||
       statement.values.length > 0 && description.columns.some(({ name }) => name === "?column?"),
   };
+}
+
+/**
+ * Refuses columns that Arrow, Parquet and NDJSON have as text, if a statement has set a style in which another session would
+ * read that text as another value.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED`
+ */
+export function expectUsualStyle({ columns }: CopySource, lease: Lease): void {
+  const texts = columns.filter(({ cast }) => cast).map(({ name, oid }) => ({ name, dataTypeID: oid }));
+  const error = unreadableStyle(texts, connectionOf(lease.client).reported, { styled: "all" });
+  if (error !== undefined) throw error;
 }
 
 function placed(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {

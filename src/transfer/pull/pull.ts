@@ -10,7 +10,14 @@ import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
 import { chooseColumns, type CopyFormat, copyText } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
-import { type CopySource, describeSource, findSource, type SourceQuery, uncheckedTable } from "../copy/source.ts";
+import {
+  type CopySource,
+  describeSource,
+  expectUsualStyle,
+  findSource,
+  type SourceQuery,
+  uncheckedTable,
+} from "../copy/source.ts";
 import { type Encode, ENCODERS } from "../formats/encode.ts";
 import type { PullFormat } from "../formats/file_format.ts";
 import { type Meter, startMeter } from "../progress.ts";
@@ -211,6 +218,7 @@ class Pull {
     const { columns, partitionBy } = this.#options;
     const { source, partitions } = partitionColumns(chooseColumns(described, columns), partitionBy);
     this.#format = { ...this.#format, partitions };
+    if (this.#format.format === "binary" || this.#format.format === "json") expectUsualStyle(source, lease);
     return this.#source = source;
   }
 
