@@ -1,5 +1,8 @@
 /** PGlite in a worker: a query blocks only this thread, never the notebook or script that started it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
+// 0.5.8 is the newest PGlite for which its makers publish a database that is made already. With it a start takes 1.0 s of
+// processor time; 0.5.17 takes 4.7 s to make one. 0.5.17 also starts from the database of 0.5.8, in 1.0 s, but that package
+// demands PGlite 0.5.8, so Deno prints a warning of seven lines at each start; recursion goes no deeper in it.
 import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize } from "./messages.ts";
@@ -45,11 +48,27 @@ const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
 /**
- * The limit of Postgres's stack in memory. Most recursion reaches it before the end of JavaScript's stack, which
- * {@linkcode StackGuard} watches: this limit allows 206 calls of a PL/pgSQL function, and JavaScript's stack about 270. Deno
- * can't enlarge JavaScript's stack.
+ * The limit of Postgres's stack in memory, in kB. Most recursion reaches it before the end of JavaScript's stack, which
+ * {@linkcode StackGuard} watches: 300 kB allow 206 calls of a PL/pgSQL function, and JavaScript's usual stack 270. Deno 2.9 can
+ * enlarge that for a whole process only, with `--v8-flags=--stack-size=2000`: `stackSizeMb` of a worker's `resourceLimits`
+ * leaves V8's own limit as it is.
  */
-const MAX_STACK_DEPTH = "300kB";
+function maxStackDepth(): number {
+  return Math.min(Math.max(300, Math.floor(0.3 * jsStackSize())), 700);
+}
+
+/** About how many kB JavaScript's stack has left: usually 980. Many arguments make few calls of a known size. */
+function jsStackSize(): number {
+  const args = new Array<number>(256).fill(0);
+  const callDeeper = (...values: number[]): number => {
+    try {
+      return 1 + callDeeper(...values);
+    } catch {
+      return 0;
+    }
+  };
+  return callDeeper(...args) * 2.06;
+}
 
 // PGlite's own parameters without `search_path=public`, and with the time zone of a service.
 const START_PARAMETERS = [
@@ -57,7 +76,7 @@ const START_PARAMETERS = [
   "-c",
   "timezone=Etc/UTC",
   "-c",
-  `max_stack_depth=${MAX_STACK_DEPTH}`,
+  `max_stack_depth=${maxStackDepth()}kB`,
 ];
 
 /** The parts of PGlite's WebAssembly module that exchange messages with a client. */

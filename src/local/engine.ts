@@ -26,7 +26,9 @@ const STOP_TIMEOUT = 3000;
 export class Engine {
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
-  readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")));
+  readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")), {
+    resourceLimits: { stackSizeMb: 64 }, // of its thread: more than V8 may use where Deno runs with a larger --stack-size
+  });
   /** Rejects the work that waits for the database. */
   readonly #waiting = new Set<(crash: unknown) => void>();
   #crash: { error: unknown } | undefined;

@@ -48,6 +48,28 @@ Deno.test({
   },
 });
 
+Deno.test("where Deno runs with a larger stack, embedded functions call themselves deeper, and still end with 54001", async () => {
+  const code = `import { connect } from ${JSON.stringify(import.meta.resolve("../../mod.ts"))};
+    await using db = await connect({ local: true, envFile: false });
+    await db.query("CREATE FUNCTION fact(n int) RETURNS numeric LANGUAGE plpgsql AS " +
+      "'BEGIN IF n < 2 THEN RETURN 1; END IF; RETURN n * fact(n - 1); END'");
+    const digits = await db.query("SELECT length(fact(300)::text) AS n").then(([row]) => row.n, (error) => error.sqlstate);
+    const error = await db.query("SELECT fact(100000)").catch((error) => error.sqlstate);
+    console.log(JSON.stringify([digits, error, await db.query("SELECT 1 AS n").then(([row]) => row.n)]));`;
+  const runs = ["2000", "5000"].map(async (size) => {
+    const args = [
+      "run",
+      "-A",
+      "--no-check",
+      `--v8-flags=--stack-size=${size}`,
+      `data:text/javascript,${encodeURIComponent(code)}`,
+    ];
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).output();
+    return JSON.parse(new TextDecoder().decode(stdout));
+  });
+  assert.deepEqual(await Promise.all(runs), [[615, "54001", 1], [615, "54001", 1]]);
+});
+
 /** Reads memory at an address where there is none. */
 const CRASH = "SELECT crash(2147483647)";
 
