@@ -139,6 +139,7 @@ export class KernelProxy {
       cells: this.#cells,
       signal: () => child.signal("SIGINT"),
       answers: (ms) => this.#answersWithin(ms),
+      processorTime: () => child.processorTime(),
       terminate: () => this.#child.control.send(signer.make("interrupt_request", {})),
     });
   }

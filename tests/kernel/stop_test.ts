@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually, inTime } from "../support/eventually.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import type { Execution, Frontend } from "./frontend.ts";
 import { RawKernel } from "./raw_kernel.ts";
@@ -9,14 +10,9 @@ async function stopped(frontend: Frontend, code: string): Promise<Execution> {
   const running = frontend.execute(code);
   const went = () =>
     frontend.heard.slice(heard).some(({ parts }) => new TextDecoder().decode(parts[3]).includes('"go\\n"'));
-  while (!went()) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually("the cell runs", went);
   await frontend.request("control", "interrupt_request");
-  // Without a limit, a Stop that fails would leave the test waiting for a cell that never ends.
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Stop did not end the cell: ${code}`)), 60_000);
-  });
-  return await Promise.race([running, limit]).finally(() => clearTimeout(timer));
+  return await inTime(`the end of the cell that was stopped: ${code}`, running);
 }
 
 function shown({ outputs }: Execution): string {

@@ -16,3 +16,20 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
     await sleep(INTERVAL_MS);
   }
 }
+
+/**
+ * Waits for something that ends by itself; without a limit, a test that goes wrong would wait forever.
+ *
+ * @param what The end, for the error when it has not come within a minute.
+ * @param work What ends.
+ */
+export async function inTime<Value>(what: string, work: PromiseLike<Value>): Promise<Value> {
+  const late = Promise.withResolvers<never>();
+  const error = new Error(`after ${LIMIT_MS / 1000} s, still not: ${what}`);
+  const timer = setTimeout(() => late.reject(error), LIMIT_MS);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
