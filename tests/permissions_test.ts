@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import type { LocalLakebase } from "../src/local/mod.ts";
+import { inTime } from "./support/eventually.ts";
 import { localTests } from "./support/lakebase.ts";
 
-const test = localTests(); // on PGlite only: what Deno may do is the client's matter
+const test = localTests();
 const SCRIPT = new URL("./support/pull_script.ts", import.meta.url).href;
 
 /** The flags that docs/shell.md names for a script that pulls. */
@@ -44,13 +45,15 @@ test("a pull needs the two hosts, the environment, and the folder that it writes
 test("the doctor goes by the host's name, as connect() does, where a program may reach named hosts only", async ({ local }) => {
   const { net, env, read } = flagsFor(local, "/tmp");
   const code = `import { check } from "${new URL("../mod.ts", import.meta.url)}";
-    for (const { step, outcome, detail } of await check()) console.log(step, outcome, detail);`;
+    for (const { step, outcome, detail } of await check({ connectTimeout: 600 })) console.log(step, outcome, detail);`;
   const script = await Deno.makeTempFile({ suffix: ".ts" });
   await Deno.writeTextFile(script, code);
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+  const running = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--no-check", net!, env!, read!, script],
     env: local.env,
   }).output();
+  // No limit of a step keeps the program from ending.
+  const { stdout, stderr } = await inTime("the end of the program", running);
   await Deno.remove(script);
   const said = new TextDecoder().decode(stdout);
   assert.match(said, /^dns skipped Deno looks it up/m, new TextDecoder().decode(stderr));

@@ -22,11 +22,10 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
   let failed: string | undefined;
   for (const [step, run] of [...STEPS, ...extraSteps(state)]) {
     stop.signal?.throwIfAborted();
+    using timeout = withTimeout(state, stop.signal);
     const started = performance.now();
     const finding = failed === undefined
-      ? await run(state, withTimeout(state, stop.signal)).catch((error: unknown): Finding =>
-        failure(error, options.messageOf)
-      )
+      ? await run(state, timeout.signal).catch((error: unknown): Finding => failure(error, options.messageOf))
       : { outcome: "skipped" as const, detail: `${failed} failed` };
     stop.signal?.throwIfAborted();
     const { outcome = "ok", detail } = typeof finding === "string" ? { detail: finding } : finding;
@@ -36,10 +35,15 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
   return reportSteps(steps);
 }
 
-/** Ends a step that hangs, after `connectTimeout`. */
-function withTimeout({ settings }: CheckState, stopped: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(settings.connectTimeout * 1000);
-  return stopped === undefined ? timeout : AbortSignal.any([timeout, stopped]);
+/** Ends a step that hangs, after `connectTimeout`. The timer of `AbortSignal.timeout()` would keep the program from ending. */
+function withTimeout({ settings }: CheckState, stopped: AbortSignal | undefined): Disposable & { signal: AbortSignal } {
+  const late = new AbortController();
+  const abort = () => late.abort(new DOMException("The step took too long", "TimeoutError"));
+  const timer = setTimeout(abort, settings.connectTimeout * 1000);
+  return {
+    signal: stopped === undefined ? late.signal : AbortSignal.any([late.signal, stopped]),
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
 }
 
 function failure(error: unknown, messageFor = messageOf): Finding {
