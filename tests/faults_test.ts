@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase, LakebaseError } from "../mod.ts";
 import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
+import { eventually } from "./support/eventually.ts";
 import { optionsOf } from "./support/lakebase.ts";
 import { postgresMissing, startPostgres } from "./support/postgres.ts";
-import { queryTest } from "./support/queries.ts";
+import { queryTest, untilEnded } from "./support/queries.ts";
 import { requires } from "./support/requirements.ts";
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -48,7 +49,7 @@ queryTest("a token that expires during a query or a transaction ends neither", a
 /** Drops all connections, and waits until the client has heard of it. */
 async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
   local.faults.dropConnections();
-  for (let n = 0; n < 500 && db.pool.totalCount > 0; n++) await sleep(10);
+  await eventually("the client knows that its connections are gone", () => db.pool.totalCount === 0);
 }
 
 for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0, 8, 4, 210, 22, 47]]] as const) {
@@ -98,8 +99,7 @@ for (const minutes of [10, -10]) {
       // By this machine's clock it would live for 15 minutes, or have ended 5 minutes ago.
       for (const [seconds, expected] of [[200, 0], [294, 0], [299, 1], [301, 1]] as const) { // HTTP tells whole seconds
         clock.set(seconds);
-        local.faults.dropConnections();
-        await sleep(20);
+        await dropped(db, local);
         assert.equal(await db.sql`SELECT 1`.value(), 1);
         assert.equal(mints() - minted, expected, `after ${seconds} s`);
       }
@@ -133,7 +133,7 @@ queryTest("a compute that suspends during a query fails it, and serves the next"
   const error = await running;
   assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "57P01"], error.message);
   assert.match(error.message, /may or may not|not known/i);
-  await sleep(1200);
+  await untilEnded(db, "INSERT INTO ran%");
   assert.ok(await ran.rows() <= 1);
 });
 
@@ -150,7 +150,7 @@ queryTest("a compute that suspends during a transaction leaves nothing of it", a
   assert.equal(await ran.rows(), 0);
 });
 
-for (const seconds of [0.1, 20]) {
+for (const seconds of [0.1, 8]) {
   queryTest(`a compute that takes ${seconds} s to wake is waited for`, async ({ open, local }) => {
     const db = await open({ connectTimeout: 60 });
     local.faults.suspend({ wakeAfter: seconds * 1000, refuse: "28000" });
@@ -180,7 +180,7 @@ queryTest(
     const lock = db.sql`pg_advisory_xact_lock_shared(4711)`;
     const running = Array.from({ length: 50 }, (_, n) => db.sql`INSERT INTO ran SELECT ${n}::int FROM ${lock}`);
     const settling = Promise.allSettled(running);
-    for (let n = 0; n < 1000 && await active() !== 50; n++) await sleep(10);
+    await eventually("all of them wait", async () => await active() === 50);
     local.faults.dropConnections();
     const outcomes = await settling;
     dropped.resolve();
@@ -189,7 +189,7 @@ queryTest(
     for (const outcome of outcomes) {
       assert.equal(outcome.status === "rejected" && outcome.reason.code, "CONNECTION_LOST");
     }
-    for (let n = 0; n < 500 && await active() !== 0; n++) await sleep(10); // the server goes on with what nobody waits for
+    await eventually("the server has done what nobody waits for", async () => await active() === 0);
     const rows = await db.sql<{ n: number; times: number }>`SELECT n, count(*) AS times FROM ran GROUP BY n`;
     assert.ok(rows.every(({ times }) => times === 1), "a statement ran twice");
   },
@@ -202,8 +202,7 @@ queryTest("a server that is full is waited for by all who need a connection", as
   local.faults.maxConnections = local.connections;
   const busy = db.sql`SELECT 0 AS n FROM pg_sleep(0.5)`.value(); // takes the only one there is
   const others = Array.from({ length: 8 }, (_, n) => db.sql`SELECT ${n + 1}::int AS n`.value());
-  await sleep(800);
-  assert.ok(local.logins.some(({ outcome }) => outcome === "53300"));
+  await eventually("somebody is refused", () => local.logins.some(({ outcome }) => outcome === "53300"));
   local.faults.maxConnections = undefined;
   assert.deepEqual(await Promise.all([busy, ...others]), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 });
@@ -223,7 +222,7 @@ queryTest("the error of a server is not hidden by a later silence", async ({ ope
   const refused = () => local.logins.filter(({ outcome }) => outcome === "53300").length;
   const before = refused();
   const failing = errorOf(db.sql`SELECT 1`);
-  for (let n = 0; n < 300 && refused() < before + 2; n++) await sleep(10); // so the first has arrived
+  await eventually("the first refusal has arrived", () => refused() >= before + 2);
   local.faults.blackhole = true;
   const error = await failing;
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
@@ -239,7 +238,12 @@ Deno.test({
     await using db = await connect({ ...optionsOf(local), connectTimeout: 30 });
     await using ran = await counter(db);
     const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(30)`);
-    await sleep(100);
+    await using other = await connect({ ...optionsOf(local), connectTimeout: 30, max: 1 });
+    await eventually(
+      "it runs",
+      async () => await other.sql`SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT%'`.value() === 1,
+    );
+    await other.close();
     const restarting = server.restart();
     const error = await running;
     assert.equal(error.code, "CONNECTION_LOST", error.message);

@@ -1,5 +1,26 @@
 import assert from "node:assert/strict";
-import { lakebase, PROGRAM } from "./support.ts";
+import { cliTest, lakebase, type Outcome } from "./support.ts";
+
+cliTest("in a process of its own the program does what it does in the one that stays", async ({ run, runAlone }) => {
+  const cases: [words: string[], stdin?: string][] = [
+    [["query", "--help"]],
+    [["locl"]],
+    [["query", "SELECT NULL AS a, 1.50 AS b"]],
+    [["query", "--format", "csv", "-p", "a=1"], "SELECT $a AS a; DO $$ BEGIN RAISE NOTICE 'said'; END $$"],
+    [["query", "SELECT nope"]],
+    [["query", "SELECT 1", "--port", "1", "--connect-timeout", "5"]],
+    [["pull", "--sql", "SELECT 'é' AS a", "-", "--format", "csv"]],
+    [["pull", "nowhere", "rows.csv"]],
+    [["load", "nowhere", "-", "--format", "csv"], "id\n1\n"],
+    [["tables", "--format", "json"]],
+    [["version"]],
+  ];
+  const untimed = (outcome: Outcome) => JSON.stringify(outcome).replace(/[\d.]+ (ms|s|B\/s|rows\/s)\b/g, "");
+  for (const [words, stdin] of cases) {
+    const options = stdin === undefined ? {} : { stdin };
+    assert.equal(untimed(await runAlone(words, options)), untimed(await run(words, options)), words.join(" "));
+  }
+});
 
 Deno.test("lakebase --help and the help of each command show examples", async () => {
   const { code, stdout, stderr } = await lakebase(["--help"]);
@@ -44,29 +65,32 @@ Deno.test("lakebase refuses unknown commands and options with exit code 2 and a 
   }
 });
 
-Deno.test("the examples that --help shows for this machine work", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
-  try {
-    const program = PROGRAM.map((word) => `'${word}'`).join(" ");
-    await Deno.writeTextFile(`${folder}/lakebase`, `#!/bin/sh\nexec ${program} "$@"\n`, { mode: 0o755 });
-    const examples: string[] = [];
-    for (const name of ["version", "query", "pull", "load", "tables"]) {
-      const { stdout } = await lakebase([name, "--help"]);
-      const lines = stdout.slice(stdout.indexOf("Examples:")).split("\n").map((line) => line.trim());
-      examples.push(...lines.filter((line) => line.includes(" --local ") || line.endsWith(" --local")));
-    }
-    assert.ok(examples.length >= 7, examples.join("\n"));
-    for (const example of examples) {
-      const { code, stdout, stderr } = await new Deno.Command("sh", {
-        args: ["-c", example],
-        cwd: folder,
-        env: { PATH: `${folder}:${Deno.env.get("PATH")}` },
-      }).output();
-      assert.equal(code, 0, `${example}\n${new TextDecoder().decode(stderr)}`);
-      assert.ok(stdout.length > 0 || example.includes("--output"), example);
-    }
-    assert.equal((await Deno.readTextFile(`${folder}/squares.csv`)).split("\n").length, 1002);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+/** Stands for the program, and keeps how a shell called it: its words, and what came on standard input. */
+const STAND_IN = `#!/bin/sh
+for word in "$@"; do printf '%s\\0' "$word"; done > "$0.words"
+[ -t 0 ] || cat > "$0.stdin"
+`;
+
+cliTest("the examples that --help shows for this machine work", async ({ folder, run, runAlone }) => {
+  await Deno.writeTextFile(`${folder}/lakebase`, STAND_IN, { mode: 0o755 });
+  const examples: string[] = [];
+  for (const name of ["version", "query", "pull", "load", "tables"]) {
+    const { stdout } = await lakebase([name, "--help"]);
+    const lines = stdout.slice(stdout.indexOf("Examples:")).split("\n").map((line) => line.trim());
+    examples.push(...lines.filter((line) => line.includes(" --local ") || line.endsWith(" --local")));
   }
+  assert.ok(examples.length >= 7, examples.join("\n"));
+  for (const [at, example] of examples.entries()) {
+    const path = `${folder}:${Deno.env.get("PATH")}`;
+    await new Deno.Command("sh", { args: ["-c", example], cwd: folder, env: { PATH: path } }).output();
+    const words = (await Deno.readTextFile(`${folder}/lakebase.words`)).split("\0").slice(0, -1);
+    const stdin = await Deno.readTextFile(`${folder}/lakebase.stdin`);
+    // One as it is written; for the others a Lakebase is there.
+    const { code, stdout, stderr } = at === 0
+      ? await runAlone(words, { stdin })
+      : await run(words.filter((word) => word !== "--local"), { stdin });
+    assert.equal(code, 0, `${example}\n${stderr}`);
+    assert.ok(stdout.length > 0 || example.includes("--output"), example);
+  }
+  assert.equal((await Deno.readTextFile(`${folder}/squares.csv`)).split("\n").length, 1002);
 });

@@ -1,4 +1,5 @@
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import { LineServer } from "../support/line_server.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -29,11 +30,14 @@ export const PROGRAM: readonly string[] = [
   ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", `--config=${CONFIG}`, CLI],
 ];
 
+/** What the environment of the tests may have, and a run has not. */
+const PLAIN = { NO_COLOR: "", LAKEBASE_DEBUG: "" };
+
 /** The program, not started yet. */
 export function command(words: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {
   return new Deno.Command(PROGRAM[0]!, {
     args: [...PROGRAM.slice(1), ...words],
-    env: { NO_COLOR: "", LAKEBASE_DEBUG: "", ...env },
+    env: { ...PLAIN, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
@@ -41,8 +45,8 @@ export function command(words: readonly string[], { env = {}, cwd, stdin }: RunO
   });
 }
 
-/** Runs the program to its end. */
-export async function lakebase(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+/** Runs the program to its end, in a process of its own. */
+export async function ownProcess(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const child = command(words, options).spawn();
   const output = child.output();
   if (options.stdin !== undefined) await new Blob([options.stdin]).stream().pipeTo(child.stdin).catch(() => {});
@@ -51,6 +55,23 @@ export async function lakebase(words: readonly string[], options: RunOptions = {
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
+/** Runs the program to its end, in the process that stays for all tests of this one; see `resident_program.ts`. */
+export async function lakebase(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return await resident!.ask({ words, options: { ...options, env: { ...PLAIN, ...options.env } } });
+}
+
+let resident: LineServer | undefined;
+
+// Before all tests, so that the process is no test's own.
+Deno.test.beforeAll(() => {
+  const script = decodeURIComponent(new URL("./resident_program.ts", import.meta.url).pathname);
+  const args = [...PROGRAM.slice(1, -1), script];
+  resident = new LineServer("the resident program", PROGRAM[0]!, { args, env: PLAIN });
+});
+Deno.test.afterAll(async () => {
+  await resident!.close();
+});
+
 /** What a test of a command gets. */
 export interface CliTest {
   local: LocalLakebase;
@@ -58,6 +79,8 @@ export interface CliTest {
   folder: string;
   /** Runs the program to its end, on the local Lakebase. */
   run: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
+  /** Does the same in a process of its own. */
+  runAlone: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
   /** Starts it. */
   spawn: (words: readonly string[]) => Deno.ChildProcess;
 }
@@ -78,7 +101,8 @@ export function cliTest(name: string, run: (test: CliTest) => Promise<void>): vo
         await run({
           local: server,
           folder,
-          run: async (words, options) => await lakebase(words, at(options)),
+          run: (words, options) => lakebase(words, at(options)),
+          runAlone: (words, options) => ownProcess(words, at(options)),
           spawn: (words) => command(words, at()).spawn(),
         });
       } finally {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually } from "../support/eventually.ts";
 import { cliTest } from "./support.ts";
 
 const TRIPS =
@@ -194,7 +195,7 @@ for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
       "t.csv",
     ]);
     const output = child.output();
-    while (files(folder).length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually("the pull has begun its file", () => files(folder).length === 2);
     child.kill(signal);
     const { code, stderr } = await output;
     assert.equal(code, expected);
@@ -234,9 +235,7 @@ cliTest("lakebase pull and load accept a path of a Volume like any other path", 
   assert.match(doctor.stdout, /ok +volume .*can be read; it has 4 items/);
   local.faults.workspace("PUT */stopped.csv", { answer: "never" });
   const pulling = spawn(["pull", "trips", `${volume}/stopped.csv`]);
-  while (!local.requests.some(({ path }) => path.includes("stopped.csv?"))) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await eventually("the upload begins", () => local.requests.some(({ path }) => path.includes("stopped.csv?")));
   pulling.kill("SIGINT");
   assert.notEqual((await pulling.output()).code, 0);
   local.faults.reset();

@@ -1,6 +1,8 @@
-import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
-import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import type { LocalLakebase, LocalOptions } from "../../src/local/mod.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { CLUSTER } from "../support/queries.ts";
 import { type Missing, requires } from "../support/requirements.ts";
+import { sharedGateway, sharedPGlite } from "../support/shared_servers.ts";
 
 /** The parts that a test of somebody else's client is given. */
 export interface ConformanceTest {
@@ -31,12 +33,11 @@ export function conformanceTest(
 ): void {
   const embedded = requires(`${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`, ...needs);
   register({ ...embedded, ignore: embedded.ignore || notOnPglite !== undefined }, async () => {
-    await using local = await startLocal(OPTIONS);
+    const local = await sharedPGlite(OPTIONS, name); // empty for each test
     await run({ local, backend: "PGlite", program: programOn(local) });
   });
   register(requires(`${name} [PostgreSQL]`, postgresMissing, ...needs), async () => {
-    await using server = await startPostgres({ password: "owner-secret" });
-    await using local = await startLocal({ database: server.url, ...OPTIONS });
+    const local = await sharedGateway(OPTIONS, CLUSTER, name);
     await run({ local, backend: "PostgreSQL", program: programOn(local) });
   });
 }

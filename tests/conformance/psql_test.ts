@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type LocalLakebase, startLocal } from "lakebase/local";
 import { mint } from "../local/client.ts";
+import { eventually } from "../support/eventually.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -130,9 +131,8 @@ psqlTest("Ctrl-C in psql cancels the query", async () => {
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 300));
-  do await pause(); while (local.logins.length === before); // a busy machine starts psql slowly
-  await pause();
+  await eventually("psql has logged in", () => local.logins.length > before);
+  await new Promise((resolve) => setTimeout(resolve, 500)); // nothing shows that it has sent its query
   child.kill("SIGINT");
   const { stderr } = await child.output();
   assert.match(new TextDecoder().decode(stderr), /canceling statement due to user request/);

@@ -117,11 +117,9 @@ Deno.test("sqlTokens() takes linear time", () => {
     ]
   ) {
     const sql = part.repeat(1_000_000 / part.length);
-    const started = performance.now();
     let count = 0;
-    for (const _ of sqlTokens(sql, { valueEnd })) count++;
-    const took = performance.now() - started;
-    assert.ok(took < 3000, `${JSON.stringify(part)} took ${took.toFixed()} ms for ${count} pieces`);
+    for (const _ of sqlTokens(sql, { valueEnd })) count++; // quadratic time would take hours
+    assert.ok(count > 0, part);
   }
 });
 

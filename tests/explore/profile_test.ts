@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { SOAKING } from "../support/random.ts";
 
 const test = bothTests();
 
@@ -243,7 +244,7 @@ test("profile() accepts as many columns as a table can have", async ({ settings 
   const wide = await db.profile("p_wide");
   assert.deepEqual([wide.length, wide[0]?.max, wide[1]?.nulls, wide[1599]?.max], [1600, 1, 1, 2]);
   await db.query("DROP TABLE p_wide");
-});
+}, SOAKING ? {} : { notOnPglite: "its half a minute of processor time belongs to deno task soak" });
 
 test("profile() reads a sample of a large table, and says so", async ({ settings }) => {
   await using db = await connect(settings());

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { print } from "../../src/cli/output.ts";
 import { LakebaseError } from "../../src/core/errors.ts";
 import { printable, printableJson } from "../../src/core/text.ts";
-import { command, PROGRAM } from "../cli/support.ts";
+import { cliTest, PROGRAM } from "../cli/support.ts";
 
 /** Each is a command to some terminal: reset, clipboard, title, link, the same in C1, a line written over, hidden text. */
 const COMMANDS = [
@@ -68,22 +68,21 @@ Deno.test("an error and its causes have no command to a terminal", () => {
 
 const HOSTILE = "SELECT E'\\x1bc\\u009b2J' AS \"\x1b]0;x\x07\x9b2J\"";
 
-Deno.test("each format of lakebase query is safe on a real terminal", async () => {
+cliTest("each format of lakebase query is safe on a real terminal", async ({ local: { env } }) => {
   const sh = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
   for (const format of ["table", "csv", "json", "ndjson"]) {
-    const words = [...PROGRAM, "query", "--local", "--format", format, HOSTILE].map(sh).join(" ");
-    const { stdout } = await new Deno.Command("script", { args: ["-qec", words, "/dev/null"], stdin: "null" }).output();
+    const words = [...PROGRAM, "query", "--format", format, HOSTILE].map(sh).join(" ");
+    const args = ["-qec", words, "/dev/null"];
+    const { stdout } = await new Deno.Command("script", { args, env, stdin: "null" }).output();
     const text = new TextDecoder().decode(stdout).replaceAll("\r\n", "\n");
     assert.match(text, /2J/, text);
     assert.doesNotMatch(text, OBEYED, format);
   }
 });
 
-Deno.test("an error of lakebase query repeats no command to a terminal", async () => {
-  const { code, stderr } = await command(["query", "--local", 'SELECT * FROM "\x1bc\x9b2J\x1b]52;c;eA==\x07"'])
-    .output();
+cliTest("an error of lakebase query repeats no command to a terminal", async ({ runAlone }) => {
+  const { code, stderr: text } = await runAlone(["query", 'SELECT * FROM "\x1bc\x9b2J\x1b]52;c;eA==\x07"']);
   assert.equal(code, 1);
-  const text = new TextDecoder().decode(stderr);
   assert.match(text, /<U\+001B>c<U\+009B>2J/);
   assert.doesNotMatch(text, OBEYED);
 });

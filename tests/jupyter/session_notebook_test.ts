@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { install } from "../../src/kernel/install.ts";
-import { startLocal } from "../../src/local/mod.ts";
 import {
   type CellRun,
   jupyterMissing,
@@ -9,8 +8,10 @@ import {
   runCells,
   runFrontends,
 } from "../support/jupyter.ts";
-import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
+import { sharedGateway, sharedPGlite } from "../support/shared_servers.ts";
 
 const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 
@@ -19,10 +20,14 @@ function shown(cell: CellRun | undefined): string {
   return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }
 
+type Backend = "PGlite" | "PostgreSQL";
+
 interface KernelChoice {
-  kernel?: string;
-  database?: string;
+  kernel: string;
+  backend?: Backend;
 }
+
+let runs = 0;
 
 /** What a cell showed and wrote, as text. */
 function plainText(cell: CellRun): string {
@@ -32,14 +37,15 @@ function plainText(cell: CellRun): string {
   }).join("\n");
 }
 
-/** Starts a local Lakebase and gives `work` what runs cells on it, in one of the kernels. */
+/** Gives `work` what runs cells on an empty Lakebase, in one of the kernels. */
 async function inKernel<Run>(
-  { kernel, database }: KernelChoice,
+  { kernel, backend = "PGlite" }: KernelChoice,
   work: (options: JupyterOptions) => Promise<Run>,
 ): Promise<Run> {
   const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
   const { name } = await install({ prefix });
-  await using local = await startLocal(database === undefined ? {} : { database });
+  const caller = `session notebook ${++runs}`;
+  const local = await (backend === "PGlite" ? sharedPGlite({}, caller) : sharedGateway({}, CLUSTER, caller));
   const env = { ...local.env, NO_COLOR: "1", JUPYTER_PATH: `${prefix}/share/jupyter` };
   try {
     return await work({ cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
@@ -94,10 +100,8 @@ for (const kernel of ["stock", "own"]) {
       sanitizeOps: false,
       sanitizeResources: false,
       fn: async () => {
-        await using postgres = backend === "PGlite" ? undefined : await startPostgres();
-        const on = { kernel, ...(postgres === undefined ? {} : { database: postgres.url }) };
         const run = (cells: [string, RegExp][]) =>
-          inKernel(on, (options) => runCells(cells.map(([code]) => code), options));
+          inKernel({ kernel, backend }, (options) => runCells(cells.map(([code]) => code), options));
         check(await run(TYPESCRIPT), TYPESCRIPT);
         if (kernel === "own") check(await run(SQL_CELLS), SQL_CELLS);
       },

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, jupyterMissing, type KernelCell, runCells, runNotebook } from "../support/jupyter.ts";
-import { startLocal } from "../../src/local/mod.ts";
 import { notebookOf } from "../support/notebook.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
-import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { postgresMissing } from "../support/postgres.ts";
 import { pythonWith } from "../support/python.ts";
+import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
+import { sharedGateway } from "../support/shared_servers.ts";
 
 /** The cells' runs, and whether the kernel lived. */
 async function run(cells: (string | KernelCell)[], timeout = 30) {
@@ -110,8 +111,7 @@ Deno.test({
   fn: async () => {
     await using kernel = await installedKernel();
     await using folder = await notebookFolder();
-    await using postgres = await startPostgres();
-    await using local = await startLocal({ database: postgres.url });
+    const local = await sharedGateway({}, CLUSTER, "Stop on a query");
     const sleeping = {
       code: 'setTimeout(() => console.log("go"), 300); await sql`SELECT pg_sleep(60)`',
       interruptAt: "go",

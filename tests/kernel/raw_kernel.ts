@@ -27,15 +27,12 @@ export class RawKernel implements AsyncDisposable {
   readonly process: Deno.ChildProcess;
   readonly signer: Signer;
   readonly #folder: string;
-  readonly #gathered: Promise<void>;
-  #stderr = "";
 
   private constructor(info: ConnectionInfo, process: Deno.ChildProcess, folder: string) {
     this.info = info;
     this.process = process;
     this.signer = new Signer(info.key);
     this.#folder = folder;
-    this.#gathered = this.#gather();
   }
 
   static async start(options: RawKernelOptions = {}): Promise<RawKernel> {
@@ -43,27 +40,27 @@ export class RawKernel implements AsyncDisposable {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-raw-" });
     await Deno.writeTextFile(`${folder}/connection.json`, connectionFileText(info));
     const [program, ...args] = command;
-    const process = new Deno.Command(program!, {
-      args: [...args, `${folder}/connection.json`],
+    // A shell sends its standard error to a file, so that no read of a pipe is left pending in the test.
+    const process = new Deno.Command("/bin/sh", {
+      args: ["-c", 'exec "$@" 2>"$0"', `${folder}/stderr`, program!, ...args, `${folder}/connection.json`],
       cwd: cwd ?? folder,
       env,
       stdin: "null",
       stdout: "null",
-      stderr: "piped",
+      stderr: "null",
     }).spawn();
     return new RawKernel(info, process, folder);
   }
 
   /** What the kernel wrote to stderr so far. */
   get stderr(): string {
-    return this.#stderr;
+    return Deno.readTextFileSync(`${this.#folder}/stderr`);
   }
 
   /** Connects all channels, as a frontend does, and waits until the kernel answers. */
   async frontend(identity: string = crypto.randomUUID()): Promise<Frontend> {
-    const ended = this.process.status.then(async ({ code }) => {
-      await this.#gathered;
-      throw new Error(`the kernel ended with code ${code}: ${this.#stderr}`);
+    const ended = this.process.status.then(({ code }) => {
+      throw new Error(`the kernel ended with code ${code}: ${this.stderr}`);
     });
     return await Promise.race([Frontend.connect(this.info, this.signer, identity), ended]);
   }
@@ -73,11 +70,6 @@ export class RawKernel implements AsyncDisposable {
       this.process.kill("SIGTERM");
     } catch { /* it has ended */ }
     await this.process.status;
-    await this.#gathered; // which ends with the last process that writes there
     await Deno.remove(this.#folder, { recursive: true });
-  }
-
-  async #gather(): Promise<void> {
-    for await (const text of this.process.stderr.pipeThrough(new TextDecoderStream())) this.#stderr += text;
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually } from "../support/eventually.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
@@ -13,12 +14,7 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
   };
   /** The catalog comes in the background. */
   const completeAtLast = async (marked: string, match: string) => {
-    for (let tries = 0; tries < 1200; tries++) {
-      const matches = await complete(marked);
-      if (matches.includes(match)) return matches;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.fail(`${marked} is never completed to ${match}`);
+    await eventually(`${marked} is completed to ${match}`, async () => (await complete(marked)).includes(match));
   };
   assert.deepEqual(await complete("%%sql\nSEL|"), ["SELECT"]);
   await frontend.execute("import { sql } from 'lakebase';\nconst zones = ['Harlem'];");

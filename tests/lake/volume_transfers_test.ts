@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { check, connect, type Lakebase, LakebaseError, type PullOptions } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import { eventually } from "../support/eventually.ts";
 import { localTests, optionsOf } from "../support/lakebase.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-volumes-" });
@@ -215,7 +216,7 @@ transferTest("Stop ends a pull and a load in each phase, and leaves nothing", as
 
 /** Waits for a request that is under way. */
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  await eventually("the request is under way", condition);
 }
 
 const BAD: readonly (readonly [what: string, path: string, message: RegExp])[] = [

@@ -1,31 +1,28 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
 import { postgresMissing } from "../support/postgres.ts";
+import { eventually, inTime } from "../support/eventually.ts";
 import { errorOf, queryTest, sharedPostgres, sleep } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
 const SLOW = "SELECT count(*) FROM generate_series(1, 20000000000) AS n WHERE random() < 0";
 
-async function seconds(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return (performance.now() - started) / 1000;
-}
-
-queryTest("a signal cancels a query on the server within a second, and the connection goes on", async ({ open }) => {
+queryTest("a signal cancels a query on the server, and the connection goes on", async ({ open }) => {
   const db = await open({ max: 1 });
   const reason = new Error("enough");
   const controller = new AbortController();
   setTimeout(() => controller.abort(reason), 100);
-  const took = await seconds(() =>
-    assert.rejects(async () => await db.sql`${db.sql.unsafe(SLOW)}`.with({ signal: controller.signal }), reason)
+  const running = db.sql`${db.sql.unsafe(SLOW)}`.with({ signal: controller.signal }).then();
+  await inTime("the end of the query", assert.rejects(running, reason));
+  await eventually(
+    "the server has ended it",
+    async () =>
+      await db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = ${SLOW}`.value() === 0,
   );
-  assert.ok(took < 1.1, `${took} s`);
-  assert.equal(await db.sql`SELECT 1`.value(), 1);
 }, { notOnPglite: "it can't be interrupted inside of a function" });
 
 queryTest("a timeout cancels a query, a display and an iteration", async ({ db }) => {
-  const slow = () => db.sql`SELECT pg_sleep(30)`.with({ timeout: 0.2 });
+  const slow = () => db.sql`SELECT pg_sleep(600)`.with({ timeout: 0.2 });
   const draw = (query: unknown) => (query as Record<symbol, () => Promise<unknown>>)[Symbol.for("Jupyter.display")]!();
   for (
     const work of [
@@ -38,12 +35,9 @@ queryTest("a timeout cancels a query, a display and an iteration", async ({ db }
       async () => await slow().explain({ analyze: true }),
     ]
   ) {
-    const took = await seconds(async () => {
-      const error = await errorOf(work);
-      assert.equal(error.code, "CANCELED");
-      assert.match(error.message, /timeout of 0.2 s/);
-    });
-    assert.ok(took < 1.3, `${took} s`);
+    const error = await inTime("the timeout", errorOf(work));
+    assert.equal(error.code, "CANCELED");
+    assert.match(error.message, /timeout of 0.2 s/);
   }
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
@@ -60,11 +54,10 @@ queryTest("a query that is aborted before it starts is not sent", async ({ db })
 queryTest("a query that is aborted in the turn in which it is sent is canceled", async ({ db }) => {
   for (let n = 0; n < 5; n++) {
     const controller = new AbortController();
-    const running = db.sql`SELECT pg_sleep(30)`.with({ signal: controller.signal }).then();
+    const running = db.sql`SELECT pg_sleep(600)`.with({ signal: controller.signal }).then();
     for (let turn = 0; turn < n * 3; turn++) await Promise.resolve();
     controller.abort(new Error("at once"));
-    const took = await seconds(() => assert.rejects(running, { message: "at once" }));
-    assert.ok(took < 1.2, `${took} s`);
+    await inTime("the end of the query", assert.rejects(running, { message: "at once" }));
   }
 });
 
@@ -75,7 +68,6 @@ queryTest("waiting for a connection can be stopped", async ({ open }) => {
   assert.equal(error.code, "CANCELED");
   assert.equal((await errorOf(db.transaction(() => 1, { timeout: 0.2 }))).code, "CANCELED");
   held.release();
-  await sleep(20);
   assert.equal(await db.sql`SELECT 1`.value(), 1);
   assert.equal(db.pool.waitingCount, 0);
 });

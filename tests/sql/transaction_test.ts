@@ -236,13 +236,11 @@ queryTest("the wait for a free connection ends, and says who holds them", async 
 queryTest("stopping a transaction cancels what runs and rolls back", async ({ open }) => {
   const db = await open({ max: 2 });
   await db.sql`CREATE TABLE undone (id int)`;
-  const started = performance.now();
   const error = await errorOf(db.transaction(async (tx) => {
     await tx.sql`INSERT INTO undone VALUES (1)`;
-    await tx.sql`SELECT pg_sleep(30)`;
+    await tx.sql`SELECT pg_sleep(600)`;
   }, { timeout: 0.2 }));
   assert.equal(error.code, "CANCELED");
-  assert.ok(performance.now() - started < 1500);
   assert.equal(await db.sql`SELECT count(*) FROM undone`.value(), 0);
   await errorOf(db.transaction(async (tx) => {
     await tx.sql`INSERT INTO undone VALUES (1)`;

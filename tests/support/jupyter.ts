@@ -1,4 +1,5 @@
 import { JupyterHome } from "./jupyter_home.ts";
+import { LineServer } from "./line_server.ts";
 import { type Notebook, notebookOf } from "./notebook.ts";
 import { pythonWith } from "./python.ts";
 
@@ -110,7 +111,7 @@ function python(): string | undefined {
 async function drive<Answer>(request: Record<string, unknown>, options: JupyterOptions): Promise<Answer> {
   const interpreter = python();
   if (interpreter === undefined) throw new Error(jupyterMissing());
-  driver ??= new Driver(interpreter);
+  driver ??= startDriver(interpreter);
   const { timeout = 60, kernel = "deno" } = options;
   await using stack = new AsyncDisposableStack();
   const home = options.home ?? stack.use(await JupyterHome.make());
@@ -125,49 +126,13 @@ async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
   return folder;
 }
 
-/** The Python process of this test process; its requests run one after the other. */
-class Driver {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #requests: WritableStreamDefaultWriter<Uint8Array>;
-  #last: Promise<unknown> = Promise.resolve();
+/** The Python process of this test process. */
+let driver: LineServer | undefined;
 
-  constructor(interpreter: string) {
-    const script = decodeURIComponent(new URL("./jupyter_driver.py", import.meta.url).pathname);
-    const command = new Deno.Command(interpreter, { args: [script], stdin: "piped", stdout: "piped" });
-    this.#child = command.spawn();
-    this.#lines = this.#child.stdout.getReader();
-    this.#requests = this.#child.stdin.getWriter();
-  }
-
-  ask<Answer>(request: unknown): Promise<Answer> {
-    const asked = this.#last.then(() => this.#exchange<Answer>(request));
-    this.#last = asked.catch(() => {});
-    return asked;
-  }
-
-  async close(): Promise<void> {
-    await this.#requests.close();
-    await this.#lines.cancel();
-    await this.#child.status;
-  }
-
-  async #exchange<Answer>(request: unknown): Promise<Answer> {
-    await this.#requests.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
-    const decoder = new TextDecoder();
-    let line = "";
-    while (!line.endsWith("\n")) {
-      const { value, done } = await this.#lines.read();
-      if (done) throw new Error("the Jupyter driver has ended");
-      line += decoder.decode(value, { stream: true });
-    }
-    const { answer, failure } = JSON.parse(line);
-    if (failure !== undefined) throw new Error(`the Jupyter driver failed:\n${failure}`);
-    return answer;
-  }
+function startDriver(interpreter: string): LineServer {
+  const script = decodeURIComponent(new URL("./jupyter_driver.py", import.meta.url).pathname);
+  return new LineServer("the Jupyter driver", interpreter, { args: [script] });
 }
-
-let driver: Driver | undefined;
 
 /** Ends the Python process, where there is one. */
 export async function endJupyter(): Promise<void> {
@@ -178,6 +143,6 @@ export async function endJupyter(): Promise<void> {
 // Before all tests, so that the process is no test's own.
 Deno.test.beforeAll(() => {
   const interpreter = python();
-  if (interpreter !== undefined) driver = new Driver(interpreter);
+  if (interpreter !== undefined) driver = startDriver(interpreter);
 });
 Deno.test.afterAll(endJupyter);

@@ -40,7 +40,14 @@ export class JupyterHome implements AsyncDisposable {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
+  /** What `deno jupyter --install` writes is the same each time but for the folder. */
   async #installDeno(): Promise<void> {
+    const files = await (installed ??= this.#install());
+    await Deno.mkdir(`${this.data}/kernels/deno`, { recursive: true });
+    for (const [name, bytes] of files) await Deno.writeFile(`${this.data}/kernels/deno/${name}`, bytes);
+  }
+
+  async #install(): Promise<[name: string, bytes: Uint8Array][]> {
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["jupyter", "--install"],
       env: { XDG_DATA_HOME: this.#folder },
@@ -50,6 +57,14 @@ export class JupyterHome implements AsyncDisposable {
     }).output();
     if (!success) throw new Error(`deno jupyter --install failed: ${new TextDecoder().decode(stderr)}`);
     // macOS has no XDG folders: there it goes to the user's own.
-    await Deno.stat(`${this.data}/kernels/deno/kernel.json`);
+    const kernel = `${this.data}/kernels/deno`;
+    await Deno.stat(`${kernel}/kernel.json`);
+    const names = [...Deno.readDirSync(kernel)].map(({ name }) => name);
+    return await Promise.all(
+      names.map(async (name): Promise<[string, Uint8Array]> => [name, await Deno.readFile(`${kernel}/${name}`)]),
+    );
   }
 }
+
+/** The files of Deno's kernel, once it has been installed by this process. */
+let installed: Promise<[name: string, bytes: Uint8Array][]> | undefined;

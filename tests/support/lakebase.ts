@@ -38,9 +38,8 @@ function newClient({ env }: LocalLakebase): WorkspaceClient {
   };
 }
 
-/** The error that connecting ends with, and how many seconds it took; no secret may be printed with it. */
-export async function failure(options: ConnectOptions): Promise<{ error: LakebaseError; seconds: number }> {
-  const started = performance.now();
+/** The error that connecting ends with; no secret may be printed with it. */
+export async function failure(options: ConnectOptions): Promise<LakebaseError> {
   try {
     await (await connect(options)).close();
   } catch (error) {
@@ -49,7 +48,7 @@ export async function failure(options: ConnectOptions): Promise<{ error: Lakebas
       Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack,
       /eyJ|dapi[0-9a-f]{8}|Bearer \S{8}/,
     );
-    return { error, seconds: (performance.now() - started) / 1000 };
+    return error;
   }
   throw new Error("it connected");
 }
@@ -67,16 +66,29 @@ export type LocalRun = (test: LocalTest) => Promise<void>;
 /** Makes a test of a file. */
 type MakeTest = (name: string | { name: string; ignore: boolean }, run: LocalRun) => void;
 
+/** A PostgreSQL server in which the databases of many Lakebases are. */
+const SHARED = { database: "databricks_postgres", maxConnections: 100, password: "owner-secret" };
+
 /**
- * Makes `test()` for a file whose tests share one local Lakebase: starting one takes two seconds. Files that run in one
- * process share it, too. The server's own timers and sockets live in the same process and outlast a test, so the leak
- * detectors are off here; what a client leaves behind is tested from outside, by whether its process ends.
+ * Makes `test()` for a file whose tests share one local Lakebase, on PostgreSQL where there is one, else on PGlite: starting a
+ * PGlite takes two seconds of processor time. Files that run in one process share it, too. The server's own timers and sockets
+ * live in the same process and outlast a test, so the leak detectors are off here; what a client leaves behind is tested from
+ * outside, by whether its process ends.
  */
 export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): MakeTest {
-  if (typeof options !== "function") return testsOn((file) => sharedPGlite(options, file));
+  if (typeof options !== "function") {
+    return postgresMissing() === undefined
+      ? testsOn((file) => sharedGateway(options, SHARED, file))
+      : pgliteTests(options);
+  }
   let own: Promise<LocalLakebase> | undefined;
   Deno.test.afterAll(async () => await (await own)?.close());
   return testsOn(() => own ??= options().then(startLocal));
+}
+
+/** {@linkcode localTests} on PGlite, for what only it does. */
+export function pgliteTests(options: LocalOptions = {}): MakeTest {
+  return testsOn((file) => sharedPGlite(options, file));
 }
 
 function testsOn(find: (file: string) => Promise<LocalLakebase>): MakeTest {
@@ -102,15 +114,14 @@ export interface BothOptions {
   neverReached?: string;
 }
 
-/** {@linkcode localTests} on PGlite and on a PostgreSQL: for what a real server with many processes may answer otherwise. */
+/** Tests on PGlite and on a PostgreSQL: for what a real server with many processes may answer otherwise. */
 export function bothTests(options: LocalOptions = {}): (
   name: string,
   run: LocalRun,
   options?: BothOptions,
 ) => void {
-  const onPGlite = localTests(options);
-  const cluster = { database: "databricks_postgres", maxConnections: 100, password: "owner-secret" };
-  const onPostgres = testsOn((file) => sharedGateway(options, cluster, file));
+  const onPGlite = pgliteTests(options);
+  const onPostgres = testsOn((file) => sharedGateway(options, SHARED, file));
   return (name, run, { notOnPglite, neverReached } = {}) => {
     const reason = notOnPglite === undefined ? "" : `: ${notOnPglite}`;
     onPGlite({ name: `${name} [PGlite${reason}]`, ignore: notOnPglite !== undefined }, run);

@@ -1,5 +1,6 @@
 import { connect, type ConnectOptions, type Lakebase, LakebaseError } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import { eventually } from "./eventually.ts";
 import { optionsOf } from "./lakebase.ts";
 import { postgresMissing, type PostgresServer } from "./postgres.ts";
 import { requires } from "./requirements.ts";
@@ -76,6 +77,14 @@ export async function errorOf(work: PromiseLike<unknown> | (() => PromiseLike<un
 export async function drawn(value: unknown, mime = "text/plain"): Promise<string> {
   const draw = (value as Record<symbol, () => Promise<Record<string, string>>>)[Symbol.for("Jupyter.display")]!;
   return (await draw.call(value))[mime] ?? "";
+}
+
+/** Waits until no other session runs a statement like this any more; on PGlite, whose sessions take turns, it asks later. */
+export async function untilEnded(db: Lakebase, like: string): Promise<void> {
+  const running = () =>
+    db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE ${like}`
+      .value();
+  await eventually(`the end of ${like}`, async () => await running() === 0);
 }
 
 export function sleep(ms: number): Promise<void> {

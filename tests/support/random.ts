@@ -11,6 +11,14 @@ export function newSeed(): number {
   return Number(Deno.env.get("LAKEBASE_TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 }
 
+/** Whether a long run is asked for, as `deno task soak` does. */
+export const SOAKING = Deno.env.get("LAKEBASE_TEST_SOAK") === "1";
+
+/** The size of a test: that of each day, or that of a long run. */
+export function sized(daily: number, long: number): number {
+  return SOAKING ? long : daily;
+}
+
 /** Mulberry32: small, and good enough for tests. */
 export function randomFrom(seed: number): Random {
   const next = () => {

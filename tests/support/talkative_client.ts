@@ -1,15 +1,19 @@
 // deno-lint-ignore-file no-console -- it is what it is for
 /**
  * A client that prints everything it is given: what connecting, running and failing return and throw, inspected as deep as it
- * goes, drawn, and turned to JSON. Its arguments are options of `connect()` as JSON, one for each connection.
+ * goes, drawn, and turned to JSON. Its arguments are options of `connect()` as JSON, one for each connection, and beside them
+ * the environment of that connection.
  */
 
 import { check, connect, type ConnectOptions, type Lakebase, sql } from "../../mod.ts";
 
 const DISPLAY = Symbol.for("Jupyter.display");
 
+const environment = Deno.env.toObject();
+
 for (const argument of Deno.args) {
-  const options = JSON.parse(argument) as ConnectOptions & { password?: string };
+  const { env, ...options } = JSON.parse(argument) as ConnectOptions & { env?: Record<string, string> };
+  for (const [name, value] of Object.entries({ ...environment, ...env })) Deno.env.set(name, value);
   await print("check", check(options));
   const db = await print("connect", connect(options)) as Lakebase | undefined;
   if (db === undefined) continue;

@@ -244,7 +244,6 @@ queryTest("columns() fails as a query does", async ({ db }) => {
 
 queryTest("columns() stops with its timeout and its signal", async ({ db }) => {
   const slow = db.sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 10000) AS n`;
-  const started = performance.now();
   assert.equal((await errorOf(slow.columns({ timeout: 0.2 }))).code, "CANCELED");
   const stop = new AbortController();
   setTimeout(() => stop.abort(new Error("enough")), 100);
@@ -253,7 +252,6 @@ queryTest("columns() stops with its timeout and its signal", async ({ db }) => {
     async () => await slow.with({ signal: AbortSignal.abort(new Error("before")) }).columns(),
     /before/,
   );
-  assert.ok(performance.now() - started < 5000);
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 }, { notOnPglite: "it can't be interrupted" });
 

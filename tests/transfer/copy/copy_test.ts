@@ -5,6 +5,7 @@ import { onConnection } from "../../../src/sql/run.ts";
 import type { Lease, Session } from "../../../src/sql/session.ts";
 import { copyIn } from "../../../src/transfer/copy/copy_in.ts";
 import { copyOut } from "../../../src/transfer/copy/copy_out.ts";
+import { inTime } from "../../support/eventually.ts";
 import { errorOf, queryTest } from "../../support/queries.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -133,14 +134,11 @@ queryTest(
     };
     assert.equal((await errorOf(into(db, silent("x\ty\n")))).sqlstate, "22P02");
     const reason = new Error("enough");
-    const started = performance.now();
-    await assert.rejects(into(db, silent("1\tx\n"), AbortSignal.any([AbortSignal.timeout(50)])), {
-      name: "TimeoutError",
-    });
+    const late = into(db, silent("1\tx\n"), AbortSignal.any([AbortSignal.timeout(50)]));
+    await inTime("the timeout", assert.rejects(late, { name: "TimeoutError" }));
     const controller = new AbortController();
     setTimeout(() => controller.abort(reason), 50);
-    await assert.rejects(into(db, silent("1\tx\n"), controller.signal), reason);
-    assert.ok(performance.now() - started < 3000);
+    await inTime("the stop", assert.rejects(into(db, silent("1\tx\n"), controller.signal), reason));
     const mine = new Error("mine");
     const failing = async function* () {
       yield await Promise.resolve(bytes("1\tx\n"));

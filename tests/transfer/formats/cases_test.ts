@@ -5,6 +5,7 @@ import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_r
 import { boundLists, openArrow } from "../../../src/transfer/formats/arrow/open.ts";
 import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
 import { errorOf } from "../../support/queries.ts";
+import { newSeed, randomFrom, sized } from "../../support/random.ts";
 import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
 import { casesFolder, casesMissing, fileTest, python } from "./readers.ts";
@@ -141,6 +142,13 @@ async function readHere(path: string): Promise<string> {
   }
 }
 
+/** Places in a file: all of them in a long run, else one of eleven, and others each time. */
+function placesIn({ length }: Uint8Array, from = 0): number[] {
+  const every = sized(11, 1);
+  const first = from + randomFrom(newSeed()).below(every);
+  return Array.from({ length: Math.max(0, Math.ceil((length - first) / every)) }, (_, n) => first + n * every);
+}
+
 fileTest(
   "a Parquet file that is cut at any byte, or has one wrong, ends in an error or in rows",
   async (folder) => {
@@ -148,7 +156,7 @@ fileTest(
     for (const name of ["0", "1"]) {
       const whole = await Deno.readFile(`${folder}/${name}.parquet`);
       const path = `${folder}/bad.parquet`;
-      for (let length = 0; length < whole.length; length++) {
+      for (const length of placesIn(whole)) {
         await Deno.writeFile(path, whole.subarray(0, length));
         assert.match(
           await readHere(path),
@@ -156,7 +164,7 @@ fileTest(
           `${length} bytes`,
         );
       }
-      for (let at = 4; at < whole.length; at += 3) {
+      for (const at of placesIn(whole, 4)) {
         const bytes = whole.slice();
         bytes[at]! ^= 0xa5;
         await Deno.writeFile(path, bytes);
@@ -174,7 +182,7 @@ fileTest(
     for (const name of ["0.arrow", "1.arrow", "2.arrow", "0.arrows", "1.arrows", "2.arrows"]) {
       const whole = await Deno.readFile(`${folder}/${name}`);
       const path = `${folder}/bad.arrow`;
-      for (let length = 0; length < whole.length; length++) {
+      for (const length of placesIn(whole)) {
         await Deno.writeFile(path, whole.subarray(0, length));
         const said = await readHere(path);
         // A stream may end after any message; the mark of its end is optional.
@@ -184,7 +192,7 @@ fileTest(
           `${name}, ${length} bytes: ${said}`,
         );
       }
-      for (let at = 8; at < whole.length; at += 3) {
+      for (const at of placesIn(whole, 8)) {
         const bytes = whole.slice();
         bytes[at]! ^= 0xa5;
         await Deno.writeFile(path, bytes);

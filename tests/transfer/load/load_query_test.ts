@@ -44,15 +44,13 @@ queryTest("load() replaces the rows of a table by those of a query that reads it
 queryTest("a load is stopped while its query runs, and the query with it", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("CREATE TABLE stopped_rows (n int)");
-  const slow = db.sql`SELECT 1 AS n FROM pg_sleep(20)`;
-  const started = performance.now();
+  const slow = db.sql`SELECT 1 AS n FROM pg_sleep(600)`;
   const late = await errorOf(db.load("stopped_rows", slow, { timeout: 0.2 }));
   assert.equal(late.code, "CANCELED");
   const reason = new Error("enough");
   await assert.rejects(db.load("stopped_rows", slow, { signal: AbortSignal.abort(reason) }), reason);
   const inTime = await errorOf(db.load("stopped_rows", slow.with({ timeout: 0.2 })));
   assert.equal(inTime.code, "CANCELED");
-  assert.ok(performance.now() - started < 5000);
   assert.equal(await db.sql`SELECT count(*) FROM stopped_rows`.value(), 0);
   await db.query("DROP TABLE stopped_rows");
 });

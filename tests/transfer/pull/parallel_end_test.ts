@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { SESSION } from "../../../src/api/lakebase.ts";
 import { importText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
+import { eventually, inTime } from "../../support/eventually.ts";
 import { errorOf, sleep } from "../../support/queries.ts";
 import {
   assertIdle,
@@ -30,11 +31,9 @@ serverTest("a lost connection ends the whole parallel pull, with the reason", as
       rows += chunk.rows;
     }
   };
-  const started = Date.now();
-  const error = await errorOf(lose());
+  const error = await inTime("the end of the pull", errorOf(lose()));
   assert.equal(error.code, "CONNECTION_LOST", error.message);
   assert.match(error.message, LOST);
-  assert.ok(Date.now() - started < 3000);
   await assertIdle(db);
 });
 
@@ -73,7 +72,7 @@ serverTest("a snapshot whose transaction has ended is recognized by the server's
 });
 
 postgresTest(
-  "a signal or leaving the loop ends all of it within a second, and the connections go on",
+  "a signal or leaving the loop ends all of it, and the connections go on",
   async ({ db }) => {
     await using big = await bigTable(db, "stopped_half_way", 1000);
     const session = db[SESSION];
@@ -87,14 +86,10 @@ postgresTest(
         }
       })();
       if (when === "while waiting") controller.abort(reason);
-      const started = Date.now();
-      await assert.rejects(reading, reason);
-      assert.ok(Date.now() - started < 1200, when);
+      await inTime(`the end of what is stopped ${when}`, assert.rejects(reading, reason));
       await assertIdle(db);
     }
-    const started = Date.now();
     for await (const _ of oneStream(session, optionsOf(big.table, 3))) break;
-    assert.ok(Date.now() - started < 1200);
     await assertIdle(db);
     {
       await using shares = await streams(session, big.table, 3);
@@ -134,7 +129,10 @@ postgresTest("a table that waits to be changed is refused, not waited for", asyn
       if (joins++ === 1) {
         altering = db.query("ALTER TABLE altered ADD COLUMN late int");
         altering.catch(() => {});
-        while ((await db.query("SELECT FROM pg_locks WHERE NOT granted")).length === 0) await sleep(10);
+        await eventually(
+          "the change waits for its lock",
+          async () => (await db.query("SELECT FROM pg_locks WHERE NOT granted")).length > 0,
+        );
       }
       return await session.acquire();
     },

@@ -1,4 +1,3 @@
-import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../../mod.ts";
 import { SESSION } from "../../../src/api/lakebase.ts";
 import { onConnection } from "../../../src/sql/run.ts";
@@ -11,8 +10,9 @@ import {
   type ParallelOptions,
   type ParallelPlan,
 } from "../../../src/transfer/pull/parallel.ts";
+import { eventually } from "../../support/eventually.ts";
 import { postgresMissing } from "../../support/postgres.ts";
-import { type QueryTest, queryTest, sharedPostgres, sleep } from "../../support/queries.ts";
+import { type QueryTest, queryTest, sharedPostgres } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 
 export type Format = "text" | "csv" | "binary";
@@ -76,13 +76,11 @@ export async function inParallel(db: Lakebase, ...options: Parameters<typeof opt
 /** Every connection is back, none in a transaction. */
 export async function assertIdle(db: Lakebase): Promise<void> {
   const { pool } = db;
-  const isBusy = () => pool.idleCount < pool.totalCount || pool.waitingCount > 0; // still connecting, for nobody
-  for (let tries = 0; tries < 50 && isBusy(); tries++) await sleep(20);
-  assert.deepEqual([pool.idleCount, pool.waitingCount], [pool.totalCount, 0]);
+  // Some may still be connecting, for nobody.
+  await eventually("no connection is in use", () => pool.idleCount === pool.totalCount && pool.waitingCount === 0);
   // A server takes a moment to see that a connection was closed.
   const open = () => db.query("SELECT FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'");
-  for (let tries = 0; tries < 50 && (await open()).length > 0; tries++) await sleep(20);
-  assert.equal((await open()).length, 0);
+  await eventually("no transaction is open", async () => (await open()).length === 0);
 }
 
 export function postgresTest(name: string, run: (test: QueryTest) => Promise<void>): void {

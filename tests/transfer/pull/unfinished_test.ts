@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { startLocal } from "../../../src/local/mod.ts";
-import { sleep } from "../../support/queries.ts";
+import { eventually } from "../../support/eventually.ts";
+import { isFile } from "../../support/files.ts";
+import { localTests } from "../../support/lakebase.ts";
 import { namesIn, script } from "../../support/transfers.ts";
 import { openTarget } from "../../../src/transfer/pull/target.ts";
+
+const test = localTests();
 
 const LISTEN = "Deno.addSignalListener(SIGNAL, () => console.log('heard'));";
 const ONCE = "process.once(SIGNAL, () => console.log('heard'));";
@@ -81,42 +84,33 @@ const program = ({ before = "", options = "{}", during = "" }: Case, folder: str
   const rows = db.sql\`SELECT n, CASE WHEN n % 500 = 0 THEN pg_sleep(0.01) END FROM generate_series(1, 100000) AS n\`;
   const pulling = rows.pull("${folder}/t.csv", ${options});
   pulling.then(() => console.log("whole"), (error) => console.log(error.message));
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  while (Deno.readDirSync("${folder}").next().done) await new Promise((resolve) => setTimeout(resolve, 10));
   ${during}
+  await Deno.writeTextFile("${folder}.ready", "");
   await pulling.catch(() => {});
   await db.close();`;
 
 for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SIGHUP", FIRST_CASES]] as const) {
-  Deno.test({
-    name: `a pull and ${signal}`,
-    ignore: Deno.build.os === "windows",
-    sanitizeOps: false,
-    sanitizeResources: false,
-    fn: async (t) => {
-      await using local = await startLocal();
-      for (const tried of cases) {
-        await t.step(tried.name, async () => {
-          const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
-          const child = script(program(tried, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
-          const output = child.output();
-          while (!namesIn(folder).some((file) => file.endsWith(".part"))) await sleep(10);
-          await sleep(500);
-          child.kill(signal);
-          const { code, signal: by, stdout, stderr } = await output;
-          const said = new TextDecoder().decode(stderr);
-          assert.deepEqual(
-            [by, by === null ? code : undefined],
-            [tried.code === undefined ? signal : null, tried.code],
-            said,
-          );
-          assert.equal(new TextDecoder().decode(stdout), tried.said);
-          const names = { whole: ["t.csv"], nothing: [], hidden: [".t.csv.*.part"] }[tried.left];
-          assert.deepEqual(namesIn(folder).map((name) => name.replace(/[0-9a-f]{8}/, "*")), names);
-          await Deno.remove(folder, { recursive: true });
-        });
-      }
-    },
-  });
+  for (const tried of cases) {
+    test({ name: `a pull and ${signal} ${tried.name}`, ignore: Deno.build.os === "windows" }, async ({ local }) => {
+      const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
+      const child = script(program(tried, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
+      const output = child.output();
+      await eventually("it is where it waits for the signal", () => isFile(`${folder}.ready`));
+      child.kill(signal);
+      const { code, signal: by, stdout, stderr } = await output;
+      const said = new TextDecoder().decode(stderr);
+      assert.deepEqual(
+        [by, by === null ? code : undefined],
+        [tried.code === undefined ? signal : null, tried.code],
+        said,
+      );
+      assert.equal(new TextDecoder().decode(stdout), tried.said);
+      const names = { whole: ["t.csv"], nothing: [], hidden: [".t.csv.*.part"] }[tried.left];
+      assert.deepEqual(namesIn(folder).map((name) => name.replace(/[0-9a-f]{8}/, "*")), names);
+      await Promise.all([Deno.remove(folder, { recursive: true }), Deno.remove(`${folder}.ready`)]);
+    });
+  }
 }
 
 Deno.test({

@@ -253,12 +253,10 @@ Deno.test("BatchDecoder takes a value of many chunks in linear time", () => {
   const size = 100_000_000;
   const decoder = new BatchDecoder(columnsOf({ big: "bytea" }));
   decoder.push(hex(`${HEADER}0001${int32(size)}`));
-  const chunk = new Uint8Array(64_000).fill(7);
-  const started = performance.now();
+  const chunk = new Uint8Array(1000).fill(7); // 100,000 of them: quadratic time would take half an hour
   for (let left = size; left > 0; left -= chunk.length) decoder.push(chunk.subarray(0, Math.min(left, chunk.length)));
   decoder.push(hex(TRAILER));
   decoder.end();
   const { values } = decoder.take().columns[0]!;
-  assert.ok(performance.now() - started < 5000);
   assert.deepEqual([values.length, values[0], values[size - 1]], [size, 7, 7]);
 });

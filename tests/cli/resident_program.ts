@@ -1,0 +1,55 @@
+import { main } from "../../src/cli/main.ts";
+import type { Outcome, RunOptions } from "./support.ts";
+
+// The program, which runs a command for each line of standard input instead of one at all: starting Deno and loading the
+// program costs more than most commands. Each run finds the environment, the folder and the streams as its own process would.
+
+const first = { ...Deno.env.toObject() };
+const folder = Deno.cwd();
+const requests = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
+const answer = Deno.stdout.write.bind(Deno.stdout);
+
+/** Puts what is written to one of the standard streams into a list instead. */
+function keep(stream: typeof Deno.stdout | typeof Deno.stderr, chunks: Uint8Array[]): void {
+  const writeSync = (bytes: Uint8Array) => {
+    chunks.push(bytes.slice());
+    return bytes.length;
+  };
+  Object.assign(stream, {
+    isTerminal: () => false,
+    writeSync,
+    write: (bytes: Uint8Array) => Promise.resolve(writeSync(bytes)),
+  });
+}
+
+function take(environment: Record<string, string>): void {
+  for (const name of Object.keys(Deno.env.toObject())) if (!(name in environment)) Deno.env.delete(name);
+  for (const [name, value] of Object.entries(environment)) Deno.env.set(name, value);
+}
+
+async function run(words: readonly string[], { env = {}, cwd = folder, stdin = "" }: RunOptions): Promise<Outcome> {
+  const [out, err]: [Uint8Array[], Uint8Array[]] = [[], []];
+  keep(Deno.stdout, out);
+  keep(Deno.stderr, err);
+  Object.defineProperty(Deno.stdin, "readable", { value: new Blob([stdin]).stream(), configurable: true });
+  Object.assign(Deno.stdin, { isTerminal: () => false });
+  take({ ...first, ...env });
+  Deno.chdir(cwd);
+  const code = await main(words);
+  Deno.chdir(folder);
+  return { code, stdout: await new Blob(out as BlobPart[]).text(), stderr: await new Blob(err as BlobPart[]).text() };
+}
+
+let line = "";
+for await (const text of requests) {
+  line += text;
+  if (!line.endsWith("\n")) continue;
+  const { words, options } = JSON.parse(line);
+  line = "";
+  const outcome = await run(words, options).then(
+    (answer) => ({ answer }),
+    (error) => ({ failure: String(error?.stack) }),
+  );
+  const bytes = new TextEncoder().encode(`${JSON.stringify(outcome)}\n`);
+  for (let at = 0; at < bytes.length;) at += await answer(bytes.subarray(at));
+}
