@@ -49,6 +49,7 @@ export interface StopOptions {
  * lose every variable, so SIGINT is handled while a statement runs, and only then.
  *
  * @param options The caller's signal and timeout.
+ * @param what What takes the time, for the error of a timeout.
  * @returns The signal to watch; dispose of it when the statement has ended.
  */
 export function stoppable({ signal, timeout }: StopOptions = {}, what = "the query"): Stoppable {

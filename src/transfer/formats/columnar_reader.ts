@@ -43,26 +43,42 @@ export function readParquet(source: string | RangeSource, pool?: ReaderPool): Pr
   return read("parquet", source, pool);
 }
 
-/** Reuses workers for many files, because starting a worker takes longer than reading a small file. */
+/**
+ * One worker for many files, one file after another: starting a second one takes as much processor time as reading some hundred
+ * thousand rows.
+ */
 export class ReaderPool implements AsyncDisposable {
-  readonly #idle: Worker[] = [];
+  #idle: Worker | undefined;
+  #taken = false;
   #closed = false;
+  readonly #waiting: PromiseWithResolvers<void>[] = [];
 
-  /** Returns an idle worker, or starts one. */
-  take(): Worker {
-    return this.#idle.pop() ?? newWorker();
+  /** Waits until the worker is free, and starts it if there is none. */
+  async take(): Promise<Worker> {
+    while (this.#taken) {
+      const turn = Promise.withResolvers<void>();
+      this.#waiting.push(turn);
+      await turn.promise;
+    }
+    this.#taken = true;
+    const worker = this.#idle ?? newWorker();
+    this.#idle = undefined;
+    return worker;
   }
 
-  /** Keeps a worker for the next file. */
-  async put(worker: Worker): Promise<void> {
-    if (this.#closed) await worker.terminate();
-    else this.#idle.push(worker);
+  /** Takes the worker back for the next file; without one, the next file gets a new worker. */
+  async put(worker?: Worker): Promise<void> {
+    this.#taken = false;
+    this.#idle = this.#closed ? undefined : worker;
+    this.#waiting.shift()?.resolve();
+    if (this.#closed) await worker?.terminate();
   }
 
-  /** Ends the idle workers now, and each busy one when it is put back. */
+  /** Ends the worker: now if it is idle, else when it is put back. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#idle.splice(0).map((worker) => worker.terminate()));
+    await this.#idle?.terminate();
+    this.#idle = undefined;
   }
 }
 
@@ -80,7 +96,7 @@ async function read(
   source: ReaderSource,
   pool: ReaderPool | undefined,
 ): Promise<ColumnarFile> {
-  const reader = new ColumnarReader(format, source, pool);
+  const reader = new ColumnarReader(format, source, await pool?.take() ?? newWorker(), pool);
   try {
     await reader.open();
     return reader;
@@ -114,14 +130,20 @@ class ColumnarReader implements ColumnarFile {
   readonly #pool: ReaderPool | undefined;
   readonly #source: string | AsyncIterator<Uint8Array> | RangeSource;
   readonly #name: string;
-  /** The questions without an answer yet; the worker answers them in this order. */
-  readonly #asked: PromiseWithResolvers<FromReader>[] = [];
+  readonly #opened = Promise.withResolvers<void>();
+  /** What the worker does with the file. It can read another one when it only has this one open, or has sent the last rows. */
+  #state: "opening" | "open" | "copying" | "ended" = "opening";
+  /** The rows that have arrived and were not taken yet. */
+  readonly #arrived: CopyRows[] = [];
+  /** Wakes the one who waits for rows. */
+  #wake: (() => void) | undefined;
   #failure: { error: unknown } | undefined;
+  #released = false;
 
-  constructor(format: ReaderFormat, source: ReaderSource, pool: ReaderPool | undefined) {
+  constructor(format: ReaderFormat, source: ReaderSource, worker: Worker, pool: ReaderPool | undefined) {
     this.#format = format;
     this.#pool = pool;
-    this.#worker = pool?.take() ?? newWorker();
+    this.#worker = worker;
     this.#source = typeof source === "string" || "ranges" in source ? source : source[Symbol.asyncIterator]();
     this.#name = fileName(source);
     this.#worker.on("message", (message: FromReader) => this.#receive(message));
@@ -136,21 +158,30 @@ class ColumnarReader implements ColumnarFile {
     const ranges = typeof source !== "string" && "ranges" in source
       ? { name: source.name, size: source.ranges.size }
       : undefined;
-    const answer = await this.#ask({ kind: "open", format, path, ranges });
-    if (answer.kind === "opened") this.columns = answer.columns;
+    this.#worker.postMessage({ kind: "open", format, path, ranges } satisfies ToReader);
+    await this.#opened.promise;
   }
 
   copy(choice: CopyChoice): AsyncGenerator<CopyRows, void, void> {
-    this.#worker.postMessage({ kind: "copy", choice } satisfies ToReader);
-    return this.#rows(Array.from({ length: PIECES_AHEAD }, () => this.#ask({ kind: "next" })));
+    this.#state = "copying";
+    this.#worker.postMessage({ kind: "copy", choice, ahead: PIECES_AHEAD } satisfies ToReader);
+    return this.#rows();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closeSource();
-    if (this.#asked.length === 0 && this.#failure === undefined && this.#pool !== undefined) {
-      this.#worker.removeAllListeners();
-      await this.#pool.put(this.#worker);
-    } else await this.#worker.terminate();
+    await this.#release();
+  }
+
+  /** Gives the worker back to its pool, or ends it. */
+  async #release(): Promise<void> {
+    if (this.#released) return;
+    this.#released = true;
+    const usable = (this.#state === "open" || this.#state === "ended") && this.#failure === undefined &&
+      this.#pool !== undefined;
+    if (usable) this.#worker.removeAllListeners();
+    else await this.#worker.terminate();
+    await this.#pool?.put(usable ? this.#worker : undefined);
   }
 
   /** Not awaited: a stream that is waited for, such as standard input, may never answer. */
@@ -160,31 +191,38 @@ class ColumnarReader implements ColumnarFile {
     closing?.catch(() => {}); // nobody needs more of the source
   }
 
-  async *#rows(ahead: Promise<FromReader>[]): AsyncGenerator<CopyRows, void, void> {
-    for (let next = ahead.shift(); next !== undefined; next = ahead.shift()) {
-      const answer = await next;
-      if (answer.kind !== "rows" || answer.rows === undefined) break;
-      ahead.push(this.#ask({ kind: "next" }));
-      yield answer.rows;
+  async *#rows(): AsyncGenerator<CopyRows, void, void> {
+    for (;;) {
+      const rows = this.#arrived.shift();
+      if (rows !== undefined) {
+        if (this.#state === "copying") this.#worker.postMessage({ kind: "next" } satisfies ToReader);
+        yield rows;
+      } else if (this.#failure !== undefined) throw this.#failure.error;
+      else if (this.#state === "ended") return;
+      else await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    await Promise.all(ahead); // the worker answers each of these that there are no more rows
-  }
-
-  #ask(question: ToReader): Promise<FromReader> {
-    const answer = Promise.withResolvers<FromReader>();
-    answer.promise.catch(() => {}); // no unhandled rejection if nobody awaits it
-    if (this.#failure === undefined) {
-      this.#asked.push(answer);
-      this.#worker.postMessage(question);
-    } else answer.reject(this.#failure.error);
-    return answer.promise;
   }
 
   #receive(message: FromReader): void {
     if (message.kind === "more") this.#sendBytes().catch((error) => this.#fail(error));
     else if (message.kind === "range") this.#sendRange(message).catch((error) => this.#fail(error));
     else if (message.kind === "failed") this.#fail(new LakebaseError("BAD_FILE", message.message));
-    else this.#asked.shift()?.resolve(message);
+    else if (message.kind === "opened") this.#setOpen(message.columns);
+    else this.#add(message.rows);
+  }
+
+  #setOpen(columns: readonly FileColumn[]): void {
+    this.columns = columns;
+    this.#state = "open";
+    this.#opened.resolve();
+  }
+
+  #add(rows: CopyRows | undefined): void {
+    if (rows === undefined) this.#state = "ended";
+    else this.#arrived.push(rows);
+    this.#wake?.();
+    // The worker goes on with the next file while the server takes the last rows of this one.
+    if (rows === undefined && this.#pool !== undefined) this.#release().catch(() => {}); // only ending the worker can fail
   }
 
   async #sendBytes(): Promise<void> {
@@ -206,7 +244,8 @@ class ColumnarReader implements ColumnarFile {
 
   #fail(error: unknown): void {
     this.#failure ??= { error };
-    for (const answer of this.#asked.splice(0)) answer.reject(this.#failure.error);
+    this.#opened.reject(this.#failure.error);
+    this.#wake?.();
   }
 }
 
@@ -228,9 +267,9 @@ export type ToReader =
     path: string | undefined;
     ranges: { name: string; size: number } | undefined;
   }
-  /** Start to read these columns. */
-  | { kind: "copy"; choice: CopyChoice }
-  /** Send the next rows. */
+  /** Start to read these columns, and send the first pieces. */
+  | { kind: "copy"; choice: CopyChoice; ahead: number }
+  /** Send one more piece. */
   | { kind: "next" }
   /** The next bytes of the stream, or `undefined` at its end. */
   | { kind: "bytes"; bytes: ArrayBuffer | undefined }

@@ -8,7 +8,9 @@ boundLists();
 
 let name = fileName(undefined);
 let file: FileRows | undefined;
-let copy: AsyncIterator<CopyRows> | undefined;
+/** How many more pieces the main thread takes now. */
+let wanted = 0;
+let onWanted: (() => void) | undefined;
 let bytes = Promise.withResolvers<Uint8Array | undefined>();
 
 // Without this handler, an uncaught error in a library would end the worker, and the runtime would print the error.
@@ -20,10 +22,11 @@ globalThis.addEventListener("error", (event) => {
 parentPort!.on("message", (message: ToReader) => {
   if (message.kind === "bytes") bytes.resolve(message.bytes && new Uint8Array(message.bytes));
   else if (message.kind === "range") ranges.get(message.id)?.(new Uint8Array(message.bytes));
+  else if (message.kind === "next") sendMore();
   else answer(message).catch((error) => say({ kind: "failed", message: messageOf(error) }));
 });
 
-async function answer(question: Exclude<ToReader, { kind: "bytes" | "range" }>): Promise<void> {
+async function answer(question: Extract<ToReader, { kind: "open" | "copy" }>): Promise<void> {
   switch (question.kind) {
     case "open": {
       name = fileName(question.path ?? question.ranges);
@@ -34,15 +37,24 @@ async function answer(question: Exclude<ToReader, { kind: "bytes" | "range" }>):
     }
     case "copy":
       // The main thread creates the final error, because it marks the options in the text.
-      copy = copyRows(file!, question.choice, (state) => new Error(`Cannot load: ${state}`));
-      return;
-    case "next": {
-      // The main thread may ask for several pieces at once; the iterator answers in order.
-      const { value, done } = await copy!.next();
-      if (done) say({ kind: "rows", rows: undefined });
-      else say({ kind: "rows", rows: value }, [value.bytes.buffer as ArrayBuffer]);
-    }
+      wanted = question.ahead;
+      return await send(copyRows(file!, question.choice, (state) => new Error(`Cannot load: ${state}`)));
   }
+}
+
+/** Sends rows, no more pieces than are wanted. */
+async function send(copy: AsyncIterable<CopyRows>): Promise<void> {
+  for await (const rows of copy) {
+    while (wanted === 0) await new Promise<void>((resolve) => onWanted = resolve);
+    wanted--;
+    say({ kind: "rows", rows }, [rows.bytes.buffer as ArrayBuffer]);
+  }
+  say({ kind: "rows", rows: undefined });
+}
+
+function sendMore(): void {
+  wanted++;
+  onWanted?.();
 }
 
 async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
