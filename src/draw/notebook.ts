@@ -88,30 +88,30 @@ export function holdIdleError<T extends Error>(error: T): T {
 }
 
 /**
- * The method that gives what a {@linkcode SelfDrawn} shows.
+ * The name of the method that gives the output of a {@linkcode SelfDrawn}.
  * @internal
  */
 export const DRAW: unique symbol = Symbol("lakebase.draw");
 
 /**
- * Something that shows the same in a notebook and, as text, in `console.log`.
+ * An object that shows its output in a notebook, and the text of it in `console.log`.
  * @internal
  */
 export abstract class SelfDrawn {
   /** @internal */
   abstract [DRAW](): Bundle;
 
-  /** How a notebook draws it. */
+  /** The output in a notebook. */
   [DISPLAY](): Bundle {
     return holdIdle(this[DRAW]());
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return this[DRAW]()["text/plain"]!;
   }
 
-  /** How Node's `util.inspect` prints it. */
+  /** The text that Node's `util.inspect` prints. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this[DRAW]()["text/plain"]!;
   }

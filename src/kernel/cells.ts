@@ -364,7 +364,7 @@ export class Cells {
   }
 }
 
-/** The code with waits that Stop can end. An internal error must not stop the queue of cells, so it leaves the code as it is. */
+/** The code with waits that Stop can end. After an internal error it is the same code, so that the queue of cells continues. */
 function tryMakeStoppable(code: string, cell: number): string {
   try {
     return makeStoppable(code, cell);

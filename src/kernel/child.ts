@@ -33,7 +33,7 @@ export interface Child extends AsyncDisposable {
   requestFlush(): boolean;
 }
 
-/** How to start the child. */
+/** Options of {@linkcode startChild}. */
 export interface ChildOptions {
   /** The signature key. It is the key of this kernel, so that messages can be forwarded unchanged. */
   key: string;

@@ -104,8 +104,8 @@ export function magicRegion(source: string, at: number): CellRegion | undefined 
 }
 
 /**
- * A shell command as in IPython: `!ls`, `!!ls`, `files = !ls -l`. After a program that is no likely variable, or before
- * something that no operator of TypeScript is, such as `!echo hi`.
+ * A shell command of IPython: `!ls`, `!!ls`, `files = !ls -l`. The program is one whose name is unlikely to be a variable, or
+ * it is followed by a word that is not an operator of TypeScript, such as in `!echo hi`.
  */
 const SHELL_COMMAND = new RegExp(
   String.raw`^\s*(?:(?:(?:const|let|var)\s+)?([\w$]+)\s*=\s*)?!!?[ \t]*` +
@@ -115,17 +115,17 @@ const SHELL_COMMAND = new RegExp(
     String.raw`|([A-Za-z][\w-]*|\.{0,2}(?:\/[\w.-]+)+)(?:[ \t]+(\w[^\n]{0,200}))?)[ \t\r]*(?:\n|$)`,
 );
 
-/** Operators and keywords that may follow a value. */
-const GOES_ON = /^(?:in|instanceof|as|satisfies)\b/;
+/** Operators that are words and may follow a value. */
+const WORD_OPERATOR = /^(?:in|instanceof|as|satisfies)\b/;
 
 /** The error of a shell command such as `!ls`, which is a negation in TypeScript. It says what to write instead. */
 function shellCommandError(source: string): string | undefined {
   if (!source.slice(0, 100).includes("!")) return undefined;
-  const [, , known, words, other, more] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
-  const program = known ?? other;
-  const rest = known === undefined ? more : words;
-  if (program === undefined || GOES_ON.test(rest ?? "")) return undefined;
-  if (known === undefined && rest === undefined && !program.includes("/")) return undefined; // such as `!done`
+  const [, , listed, listedRest, other, otherRest] = SHELL_COMMAND.exec(source.slice(0, 1000)) ?? [];
+  const program = listed ?? other;
+  const rest = listed === undefined ? otherRest : listedRest;
+  if (program === undefined || WORD_OPERATOR.test(rest ?? "")) return undefined;
+  if (listed === undefined && rest === undefined && !program.includes("/")) return undefined; // such as `!done`
   const args = rest === undefined
     ? ""
     : `, { args: [${rest.trim().split(/\s+/).map((word) => JSON.stringify(word)).join(", ")}] }`;

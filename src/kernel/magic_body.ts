@@ -126,7 +126,7 @@ function readSqlCommand(written: string, header: MagicHeader): { command: string
   return { command: name, argument: withoutEnd(argument) };
 }
 
-/** How the result of a magic is used. */
+/** The use of a magic's result. */
 export type Use =
   /** It is the cell's last expression, so Jupyter displays it. */
   | "draw"

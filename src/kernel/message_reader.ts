@@ -21,7 +21,7 @@ export class MessageReader {
   readonly #maxBytes: number;
   #parts: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
-  /** Where the body of each frame begins and ends. */
+  /** The start and end of the body of each frame. */
   #bounds: [start: number, end: number][] = [];
   #header: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   /** Missing bytes of the current frame's body; `undefined` while the header is being read. */

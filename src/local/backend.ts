@@ -52,7 +52,7 @@ export class Backend {
   async checkpoint(): Promise<void> {
     await this.#leave();
     this.#applied = "";
-    // RESET would leave the role as it is: a server of one process has no role to return to.
+    // RESET would not change the role: a server of one process has no role to return to.
     await this.query("RESET ALL; SET SESSION AUTHORIZATION postgres; SET ROLE NONE; CHECKPOINT");
   }
 

@@ -113,13 +113,13 @@ export class Branch implements Resource {
     this.#changed = now;
   }
 
-  /** Archives it; logins are refused for some milliseconds from the one that restores it. */
+  /** Archives the branch. Logins are refused for `restoreAfter` milliseconds from the login that restores it. */
   archive(restoreAfter: number, now: number): void {
     this.#restoreAfter = restoreAfter;
     this.setState("ARCHIVED", now);
   }
 
-  /** Restores it for a login, if it is archived. */
+  /** Restores the branch for a login if it is archived. */
   restore(now: number): void {
     if (this.#state !== "ARCHIVED") return;
     this.refusesUntil = performance.now() + this.#restoreAfter;

@@ -59,7 +59,7 @@ export class CertificateAuthority {
     return new CertificateAuthority(own, server, withLoopback(names));
   }
 
-  /** Certifies these hosts, beside loopback, in place of the earlier ones. Certificates that were issued stay as they are. */
+  /** Certifies these hosts, beside loopback, in place of the earlier ones. Issued certificates do not change. */
   certify(names: Iterable<string>): void {
     this.#names = withLoopback(names);
     this.#issued.clear();

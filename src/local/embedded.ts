@@ -8,7 +8,7 @@ import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
 import { identifier, literal, settingsScript } from "./session_settings.ts";
 
-/** How to start an embedded database. */
+/** Options of {@linkcode EmbeddedDatabase.start}. */
 export interface EmbeddedOptions {
   /** Directory of the data; undefined for a database in memory. */
   dataDir: string | undefined;

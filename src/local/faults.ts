@@ -95,7 +95,7 @@ export class Faults {
   credential: Record<string, unknown> | undefined;
   /** The fault of the Postgres port's certificate; undefined for a valid one. */
   certificate: CertificateFault | undefined;
-  /** What the Postgres port does with a new connection, instead of speaking Postgres. */
+  /** The answer of the Postgres port to a new connection in place of Postgres's; undefined for none. */
   greeting: "http" | "close" | "reset" | undefined;
   /** Limit of Postgres sessions; further logins are refused with 53300. */
   maxConnections: number | undefined;
@@ -154,8 +154,8 @@ export class Faults {
   }
 
   /**
-   * Archives a branch, as a workspace does with one that is not used for some time: open connections end with 57P01. The next
-   * connection restores the branch.
+   * Archives a branch, as a workspace does after some time without use. Open connections end with 57P01. The next connection
+   * restores the branch.
    *
    * @param branch The branch's full name, such as `projects/local/branches/old`.
    * @param options `restoreAfter`: milliseconds from the next connection during which logins are refused with SQLSTATE 28000;

@@ -72,7 +72,7 @@ export interface LocalOptions {
    * @default {one that is running}
    */
   warehouses?: LocalWarehouse[];
-  /** Names of catalogs: in a statement of a warehouse, each stands for the database. @default {["main"]} */
+  /** Names of catalogs. In a statement of a warehouse, each of them means the database. @default {["main"]} */
   catalogs?: string[];
   /** Native logins: passwords by role. The roles are created. @default {none} */
   passwords?: Record<string, string>;

@@ -66,7 +66,7 @@ async function readStartup(
   if (packet?.kind === "cancel") return packet;
   if (packet?.kind !== "startup") return undefined;
   if (!servername) throw new Refused(NO_SNI);
-  // Later minor versions only add to 3.0, so a client that is told to use 3.0 can go on.
+  // Later minor versions only add to 3.0, so a client that gets the answer 3.0 can continue.
   if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
   if (!packet.parameters.get("user")) throw new Refused(NO_USER);
   return { client, servername, parameters: packet.parameters };
@@ -147,7 +147,7 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   if (major !== 3) return { kind: "unsupported", failure: unsupportedVersion(`${major}.${minor}`) };
   const parameters = readParameters(body.subarray(4));
   if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options. No option is supported here, and a client that is told so can go on without them.
+  // Protocol options. None of them is supported here, and a client can continue without them.
   const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
   for (const name of unknown) parameters.delete(name);
   return { kind: "startup", minor, parameters, unknown };

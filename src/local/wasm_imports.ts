@@ -1,4 +1,4 @@
-/** What PGlite's WebAssembly module lacks, added where it imports functions: signals, and a check of JavaScript's stack. */
+/** Adds signals and a check of JavaScript's stack to PGlite, by replacing the functions that its WebAssembly module imports. */
 
 /** Addresses of the flags that signals set in Postgres's memory. */
 export interface Signalled {

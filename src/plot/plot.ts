@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { workerUrl } from "../core/late.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/turns.ts";
-import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
 import { until } from "../sql/stop.ts";
 import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
 import { type Design, designOf, shortText } from "./design.ts";
@@ -35,7 +35,7 @@ const MAX_BYTES = 960_000;
  * assert.match(chart.summary, /^Line chart: /);
  * ```
  */
-export class Plot {
+export class Plot extends SelfDrawn {
   /** The chart as a Vega-Lite 5 specification, with its data. */
   readonly spec: Record<string, unknown>;
   /** The drawn data: objects with the keys `x`, `y`, `color` and `facet`. */
@@ -47,23 +47,19 @@ export class Plot {
 
   /** Is called by `plot()`. */
   constructor(spec: Spec, data: readonly Record<string, string | number>[], svg: string, summary: string) {
+    super();
     this.spec = spec;
     this.data = data;
     this.svg = svg;
     this.summary = summary;
   }
 
-  /** The chart as an output of a notebook. */
-  [DISPLAY](): Bundle {
+  /** @internal */
+  override [DRAW](): Bundle {
     const { spec, svg, summary } = this;
     // The value of a MIME type of JSON is the object itself.
     const interactive = { [VEGA_LITE]: spec } as unknown as Bundle;
-    return holdIdle({ ...interactive, "image/svg+xml": svg, "text/plain": summary });
-  }
-
-  /** The text that `console.log` prints. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.summary;
+    return { ...interactive, "image/svg+xml": svg, "text/plain": summary };
   }
 }
 

@@ -7,7 +7,7 @@ import type { Measure } from "./measure.ts";
 /** A value of a chart: a number, a time in milliseconds since 1970, a text, or `null` for NULL and values that no chart can show. */
 export type PlotValue = number | string | null;
 
-/** The value that stands for all texts of a column that are not kept. */
+/** The value of all texts of a column that are not kept. */
 export const OTHER: unique symbol = Symbol("other");
 
 /** A column that divides the rows into groups, and the way in which it does. */

@@ -1,6 +1,6 @@
 /** The part of Vega and Vega-Lite that draws a chart. As scripts, they are the globals `vega` and `vegaLite`. */
 
-/** What writes warnings and errors. */
+/** Writes warnings and errors. */
 export interface Logger {
   level(): Logger;
   error(...messages: unknown[]): Logger;
@@ -9,7 +9,7 @@ export interface Logger {
   debug(): Logger;
 }
 
-/** What fetches the files and pictures of a chart. */
+/** Fetches the files and pictures of a chart. */
 export interface Loader {
   load(address: unknown): Promise<string>;
   file(address: unknown): Promise<string>;
