@@ -1,7 +1,7 @@
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
-import type { WorkspaceRequest } from "./http.ts";
 import type { Workspace } from "./workspace.ts";
+import type { WorkspaceRequest } from "./workspace_request.ts";
 
 /** A branch, as the workspace describes it. */
 export interface BranchState {

@@ -1,8 +1,8 @@
 import { backoff } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
-import type { WorkspaceAnswer } from "./http.ts";
 import type { Workspace } from "./workspace.ts";
+import type { WorkspaceAnswer } from "./workspace_request.ts";
 
 /** A short-lived password for one endpoint. */
 export interface Credential {

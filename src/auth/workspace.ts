@@ -5,6 +5,8 @@ import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import { quotedName } from "../settings/read_option.ts";
 import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
+import { open, type OpenAnswer, send, unavailable } from "./http.ts";
+import { azureClient, clientCredentialsClient, RESOURCE_ID_HEADER } from "./service_principal.ts";
 import {
   type AttemptOutcome,
   type ByteRequest,
@@ -12,16 +14,11 @@ import {
   isRepeated,
   networkOutcome,
   noLogin,
-  open,
-  type OpenAnswer,
   readAnswer,
   readByteAnswer,
-  send,
-  unavailable,
   type WorkspaceAnswer,
   type WorkspaceRequest,
-} from "./http.ts";
-import { azureClient, clientCredentialsClient, RESOURCE_ID_HEADER } from "./service_principal.ts";
+} from "./workspace_request.ts";
 
 /** The limit of one attempt; a slow workspace answers within two seconds. */
 const ATTEMPT_LIMIT_MS = 15_000;

@@ -1,4 +1,4 @@
-import type { Refusal } from "../auth/http.ts";
+import type { Refusal } from "../auth/workspace_request.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
 
 /** What was to be done with a file or a folder of a Volume. */

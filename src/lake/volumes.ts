@@ -1,4 +1,5 @@
-import type { ByteRequest, OpenAnswer } from "../auth/http.ts";
+import type { OpenAnswer } from "../auth/http.ts";
+import type { ByteRequest } from "../auth/workspace_request.ts";
 import type { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";

@@ -12,8 +12,9 @@ import {
 } from "./options.ts";
 import { describeOrigin, type Found, type Origin, type Setting, toSetting, trustRank } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
-import { badSetting, checkOptionNames, OptionReader, quoted, quotedName, type Range } from "./read_option.ts";
+import { badSetting, checkOptionNames, OptionReader, quoted, type Range } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
+import { findServer } from "./server.ts";
 import { type FoundWorkspace, resolveWorkspace, untrustedSetting, type WorkspaceLogin } from "./workspace.ts";
 
 /** {@linkcode ConnectOptions} with every value resolved. */
@@ -180,113 +181,6 @@ function settingsList(read: OptionReader, workspace: FoundWorkspace | undefined,
     : [toSetting("workspace", { value: workspace.login.host, origin: workspace.host })];
   const role = read.found.has("user") || read.found.has("group") ? undefined : variables.get("DATABRICKS_CLIENT_ID");
   return [...named, ...(role && workspace ? [toSetting("user", role)] : []), ...address, ...others];
-}
-
-interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
-  /** Whether the workspace has to be asked for the host: the one that is given belongs to another branch. */
-  ownHost: boolean;
-}
-
-/** The endpoint or the instance. Where an option names one of them, the environment is not read for the other. */
-function findServer(options: ConnectOptions, read: OptionReader): Server {
-  const variables = options.endpoint === undefined && options.instance === undefined;
-  const endpoint = read.text("endpoint", variables);
-  const instance = read.text("instance", variables);
-  if (endpoint !== undefined && instance !== undefined) {
-    throw badSetting(
-      `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) and ${
-        quotedOption("instance")
-      } (LAKEBASE_INSTANCE) are both set, to ${quotedName(endpoint.value)} and ${quotedName(instance.value)}; ` +
-        "keep one",
-    );
-  }
-  const server = {
-    endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
-    instance: instance === undefined ? undefined : checkInstance(instance),
-  };
-  // An option that names a branch or an instance is not overruled by the environment.
-  const named = endpoint?.origin.source === "option" && server.endpoint!.includes("/branches/");
-  const branch = read.text("branch", !named && options.instance === undefined);
-  if (branch === undefined) return { ...server, branch: undefined, ownHost: false };
-  return findBranch(checkBranch(branch), { ...server, named }, options);
-}
-
-/** Puts a branch in the place of the endpoint's. */
-function findBranch(
-  branch: string,
-  { endpoint, instance, named }: Pick<Settings, "endpoint" | "instance"> & { named: boolean },
-  options: ConnectOptions,
-): Server {
-  if (instance !== undefined) {
-    throw badSetting(
-      `${quotedOption("branch")} is ${quotedName(branch)}, and ${quotedOption("instance")} is ${
-        quotedName(instance)
-      }; an instance of Lakebase ` +
-        "Provisioned has no branches. Keep one of the two",
-      { setting: "branch", origin: { source: "option", name: "branch" } },
-    );
-  }
-  const project = endpoint === undefined ? undefined : /^(?:projects\/)?([^/]+)/.exec(endpoint)![1];
-  const name = branch.startsWith("projects/") || project === undefined
-    ? branch
-    : `projects/${project}/branches/${branch}`;
-  const same = endpoint === name || endpoint?.startsWith(`${name}/`) === true;
-  if (named && !same) {
-    throw badSetting(
-      `options ${quotedOption("branch")} and ${quotedOption("endpoint")} name different branches, ${
-        quotedName(branch)
-      } and ${quotedName(endpoint!)}; ` +
-        "keep one, or name only the project as the endpoint",
-    );
-  }
-  if (same) return { endpoint, branch: undefined, instance, ownHost: false };
-  if (options.host !== undefined) {
-    throw badSetting(
-      `option ${quotedOption("host")} is ${quoted(options.host)}, and ${quotedOption("branch")} is ${
-        quotedName(branch)
-      }, which has a host of its own; ` +
-        "keep one",
-      { setting: "host", origin: { source: "option", name: "host" } },
-    );
-  }
-  const whole = name.startsWith("projects/");
-  return { endpoint: whole ? name : undefined, branch: whole ? undefined : name, instance, ownHost: true };
-}
-
-function checkBranch({ value, origin }: Found): string {
-  const name = value.trim();
-  if (/^(projects\/[\w.-]+\/branches\/)?[\w.-]+$/.test(name)) return name;
-  throw badSetting(
-    `${quotedOption("branch")} (LAKEBASE_BRANCH) is ${
-      quotedName(name)
-    }; it must be a branch's id, or projects/p/branches/b`,
-    { setting: "branch", origin },
-  );
-}
-
-function checkEndpoint({ value, origin }: Found): string {
-  const name = value.trim();
-  if (
-    /^(projects\/[\w.-]+(\/branches\/[\w.-]+(\/endpoints\/[\w.-]+)?)?|[\w.-]+)$/
-      .test(name)
-  ) return name;
-  throw badSetting(
-    `${quotedOption("endpoint")} (LAKEBASE_ENDPOINT) is ${
-      quotedName(name)
-    }; it must be projects/p/branches/b/endpoints/e, ` +
-      "projects/p/branches/b, projects/p, or a project's id",
-    { setting: "endpoint", origin },
-  );
-}
-
-function checkInstance({ value, origin }: Found): string {
-  if (/^[\w.-]+$/.test(value)) return value;
-  throw badSetting(
-    `${quotedOption("instance")} (LAKEBASE_INSTANCE) is ${
-      quotedName(value)
-    }; it must be a name of letters, digits and hyphens`,
-    { setting: "instance", origin },
-  );
 }
 
 function workspaceClient(options: ConnectOptions, read: OptionReader): WorkspaceClientLike | undefined {
