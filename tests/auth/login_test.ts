@@ -109,7 +109,10 @@ Deno.test("logins of several kinds are refused, unless one is chosen", async () 
   await using server = serve(() => Response.json({ userName: "u" }));
   const several = { token: "dapi1", azureTenantId: "t" };
   const error = await workspace(server.origin, several).currentUser().catch((error) => error);
-  assert.match(String(error), /logins of several kinds are given \(azure, pat\).*DATABRICKS_AUTH_TYPE/);
+  assert.match(
+    String(error),
+    /logins of several kinds are given, azure \(ARM_TENANT_ID\) and pat \(DATABRICKS_TOKEN\).*DATABRICKS_AUTH_TYPE/,
+  );
   assert.equal(await workspace(server.origin, { ...several, authType: "pat" }).currentUser(), "u");
 });
 
