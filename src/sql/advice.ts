@@ -128,8 +128,7 @@ function quotedAdvice(kind: SqlKind, written: string, before: string): string {
   return `${inside}${[parts[0], "${value}", parts[1]].filter((part) => part !== "").join(" || ")}`;
 }
 
-const OBJECT =
-  "an object is bound as jsonb: write jsonb_populate_record(NULL::type, ${object}) for a composite type, " +
+const OBJECT = "an object is bound as json: write jsonb_populate_record(NULL::type, ${object}) for a composite type, " +
   "${JSON.stringify(object)} for a text";
 const JSON_LIST = "an array is bound as a Postgres array: write ${JSON.stringify(list)} for json and jsonb";
 

@@ -59,12 +59,15 @@ queryTest("an error for a value within quotes or a comment says where it belongs
     [sql`SELECT "${text}" FROM pg_class`, "${sql.id(name)}"],
     [sql`SELECT 1 -- ${text}`, "in a comment, where values are not bound: -- ${value}"],
     [sql`DO $$ BEGIN PERFORM ${text}; END $$`, "Write sql.unsafe()"],
+    [sql`SELECT '${text}'`.columns(), "Write ${value} without the quotes"],
+    [sql`SELECT now() - INTERVAL '${days} days' AS a`.plot({ x: "a" }), "Write ${value} * INTERVAL '1 day'"],
   ];
   for (const [query, hint] of cases) {
     const { message } = await errorOf(query);
-    assert.match(message, /HINT: a \$\{value\} is (within|in a comment)/);
+    assert.match(message, /(HINT|rows): a \$\{value\} is (within|in a comment)/);
     assert.ok(message.includes(hint), `${message} has no ${hint}`);
   }
+  assert.match((await errorOf(sql`SELECT '${text}%' AS a`.pull("/never.csv"))).message, /Write \$\{value\} \|\| '%'/);
   assert.equal(await sql`SELECT ${days} * INTERVAL '1 day' = INTERVAL '3 days'`.value(), true);
   assert.doesNotMatch((await errorOf(sql`SELECT '$1 bill' WHERE 1 = ${"z"}::int`)).message, /HINT/);
 });

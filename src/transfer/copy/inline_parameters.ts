@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../../core/errors.ts";
 import { type SqlToken, sqlTokens } from "../../core/sql_text.ts";
+import { hintFor } from "../../sql/advice.ts";
 import { type Description, settleEmptyArrays } from "../../sql/description.ts";
 import type { Statement } from "../../sql/fragment.ts";
 import { lookUpOn } from "../../sql/learned_types.ts";
@@ -32,7 +33,7 @@ export async function inlineParameters(
     tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
   );
   const count = statement.values.length;
-  if (found.size !== count || parameters.length !== count) throw misplaced();
+  if (found.size !== count || parameters.length !== count) throw misplaced(statement);
   const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
   const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
   await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
@@ -67,11 +68,10 @@ function replaced(text: string, tokens: readonly SqlToken[], replace: (token: st
   return pieces.join("") + text.slice(at);
 }
 
-function misplaced(): LakebaseError {
-  return new LakebaseError(
-    "BAD_PARAMETER",
-    "Cannot read the rows: a ${value} is in quotes or in a comment, where it can't be a parameter",
-  );
+function misplaced(statement: Statement): LakebaseError {
+  const unbound = { code: "42P18", message: "" }; // what the server says of a value that it was sent and that is nowhere
+  const state = hintFor(unbound, statement) ?? "a ${value} is in quotes or in a comment, where it can't be a parameter";
+  return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: ${state}`);
 }
 
 const BYTEA = BUILT_IN["bytea"]![0];
