@@ -452,3 +452,23 @@ for (const [name, command] of [["Deno", STOCK], ["Deno + SQL", OURS]] as const) 
     }
   });
 }
+
+Deno.test('a server on this machine is not said to be "waking"', async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const closing = (async () => {
+    for await (const connection of listener) connection.close(); // which is tried again, as it may be starting
+  })();
+  await using kernel = await RawKernel.start();
+  using frontend = await kernel.frontend();
+  const { outputs } = await frontend.execute(
+    `const { connect } = await import("${import.meta.resolve("../../mod.ts")}");
+    const place = { host: "127.0.0.1", port: ${listener.addr.port}, sslMode: "disable", envFile: false };
+    await connect({ ...place, user: "a", password: "b", connectTimeout: 1 });`,
+  );
+  const said = JSON.stringify(outputs.map(({ content }) => content));
+  assert.match(said, /Trying again to reach 127\.0\.0\.1 \.\.\./);
+  assert.match(said, /UNREACHABLE/);
+  assert.doesNotMatch(said, /Wak/);
+  listener.close();
+  await closing;
+});
