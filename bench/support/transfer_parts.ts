@@ -1,7 +1,7 @@
 // @ts-types="@types/pg"
 import pg from "pg";
-import copyStreams from "pg-copy-streams";
-import postgres from "postgres";
+import copyStreams from "npm:pg-copy-streams@7.0.0";
+import postgres from "npm:postgres@3.4.9";
 import { connect, type Lakebase, type PullOptions } from "../../mod.ts";
 import { type Contender, contest } from "./contest.ts";
 import { type PsqlTarget, psqlTime } from "./psql.ts";
@@ -32,6 +32,9 @@ export interface Line {
   limit: string;
 }
 
+/** The lock that holds `pg-copy-streams` and `postgres`. */
+const LOCK = `--lock=${decodeURIComponent(new URL("../../tests/deno.lock", import.meta.url).pathname)}`;
+
 /** One way, in milliseconds: a round trip is twice that. */
 const LINK_DELAY = 20;
 
@@ -58,7 +61,7 @@ export const PARTS: readonly Part[] = [
 /** Makes a comparison in a process of its own. */
 export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--v8-flags=--expose-gc", import.meta.url, part, JSON.stringify(setting)],
+    args: ["run", "-A", LOCK, "--v8-flags=--expose-gc", import.meta.url, part, JSON.stringify(setting)],
     stdin: "null",
   }).output();
   if (!success) throw new Error(`${part}: ${new TextDecoder().decode(stderr)}`);

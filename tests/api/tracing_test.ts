@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { AsyncLocalStorageContextManager } from "npm:@opentelemetry/context-async-hooks@2.0.0";
 import {
   BasicTracerProvider,
   InMemorySpanExporter,
   type ReadableSpan,
   SimpleSpanProcessor,
-} from "@opentelemetry/sdk-trace-base";
+} from "npm:@opentelemetry/sdk-trace-base@2.0.0";
 import { connect, type Lakebase, lakehouse } from "../../mod.ts";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { optionsOf, workspaceOf } from "../support/lakebase.ts";

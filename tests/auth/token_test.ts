@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Clock, install } from "@sinonjs/fake-timers";
+import { type Clock, install } from "npm:@sinonjs/fake-timers@15.5.0";
 import { type Credential, CredentialCache, refreshAfter } from "../../src/auth/credential.ts";
 import { LakebaseError } from "../../src/core/errors.ts";
 

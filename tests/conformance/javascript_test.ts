@@ -9,11 +9,11 @@ const CLIENTS = [
 
 for (const [client, script] of CLIENTS) {
   conformanceTest(`${client} works unchanged`, async ({ program, local }) => {
-    const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
+    const at = (path: string) => decodeURIComponent(new URL(`../../${path}`, import.meta.url).pathname);
+    const its = ["--no-check", "--config", at("deno.json"), "--lock", at("tests/deno.lock"), clientScript(script)];
     // Fetch its imports first: the environment names an authority that is valid for the local Lakebase alone.
-    const quick = ["--no-check", "--config", config];
-    await new Deno.Command(Deno.execPath(), { args: ["cache", ...quick, clientScript(script)] }).output();
-    const said = await program(Deno.execPath(), "run", "-A", "--cached-only", ...quick, clientScript(script));
+    await new Deno.Command(Deno.execPath(), { args: ["cache", ...its] }).output();
+    const said = await program(Deno.execPath(), "run", "-A", "--cached-only", ...its);
     assert.match(said, /done\n$/);
     assert.ok((script.startsWith("warehouse") ? local.requests : local.logins).length > 0);
     assert.ok(local.logins.every(({ user }) => user === "you@example.com"));

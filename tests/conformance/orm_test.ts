@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { eq, sql } from "drizzle-orm";
-import { drizzle } from "drizzle-orm/node-postgres";
-import { integer, numeric, pgTable, text } from "drizzle-orm/pg-core";
-import { type Generated, Kysely, PostgresDialect } from "kysely";
+import { eq, sql } from "npm:drizzle-orm@0.45.4";
+import { drizzle } from "npm:drizzle-orm@0.45.4/node-postgres";
+import { integer, numeric, pgTable, text } from "npm:drizzle-orm@0.45.4/pg-core";
+import { type Generated, Kysely, PostgresDialect } from "npm:kysely@0.29.9";
 import { connect } from "../../mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { conformanceTest } from "./backends.ts";

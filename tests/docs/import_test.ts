@@ -46,7 +46,7 @@ Deno.test("the packages that the source names are those of deno.json", async () 
   for (const path of [`${ROOT}mod.ts`, ...await sources(`${ROOT}src`)]) {
     const text = await Deno.readTextFile(path);
     for (const [, specifier] of text.matchAll(/(?:from |import\(|@ts-types=)"(?!\.|node:)([^"]+)"/g)) {
-      if (/^(lakebase|kysely|drizzle-orm)/.test(specifier!)) continue; // in an example, where it is a reader's
+      if (/^(lakebase|npm:kysely|npm:drizzle-orm)/.test(specifier!)) continue; // in an example, where it is a reader's
       const [packageName] = /^npm:(?:@[^/]+\/)?[^/]+/.exec(specifier!) ?? [];
       const isKnown = known.has(specifier!) || known.has(packageName ?? "");
       assert.ok(isKnown, `${path} imports "${specifier}", which a folder without deno.json can't find`);
@@ -54,6 +54,18 @@ Deno.test("the packages that the source names are those of deno.json", async () 
     }
   }
   assert.ok(found > 40);
+});
+
+/** All of `deno.lock` is fetched before a task of a fresh clone runs, so what only the tests need is in `tests/deno.lock`. */
+Deno.test("deno.lock holds the packages of deno.json, and tests/deno.lock holds them in the same versions", async () => {
+  const [{ imports }, lock, tests] = await Promise.all(
+    ["deno.json", "deno.lock", "tests/deno.lock"].map(async (file) => JSON.parse(await Deno.readTextFile(ROOT + file))),
+  );
+  const named = Object.values<string>(imports).flatMap((to) => /^npm:(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] ?? []);
+  const locked = Object.keys(lock.specifiers).filter((name) => name.startsWith("npm:"));
+  assert.deepEqual(locked.toSorted(), [...new Set(named)].toSorted());
+  const others = Object.keys(lock.npm).filter((name) => tests.npm[name]?.integrity !== lock.npm[name].integrity);
+  assert.deepEqual(others, []);
 });
 
 async function sources(folder: string): Promise<string[]> {

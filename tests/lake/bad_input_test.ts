@@ -1,4 +1,4 @@
-import { type Clock, install } from "@sinonjs/fake-timers";
+import { type Clock, install } from "npm:@sinonjs/fake-timers@15.5.0";
 import assert from "node:assert/strict";
 import { connect, type Lakehouse, lakehouse } from "../../mod.ts";
 import { Workspace } from "../../src/auth/workspace.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Clock, install } from "@sinonjs/fake-timers";
+import { type Clock, install } from "npm:@sinonjs/fake-timers@15.5.0";
 import { IdleTimer } from "../../src/net/pool_options.ts";
 
 interface Client {

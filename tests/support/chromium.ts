@@ -1,4 +1,4 @@
-import { type Browser, chromium } from "playwright-core";
+import { type Browser, chromium } from "npm:playwright-core@1.65.1";
 import { isFile } from "./files.ts";
 
 /** Without the network flags, every start contacts the vendor's servers. */

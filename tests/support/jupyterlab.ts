@@ -1,4 +1,4 @@
-import type { Browser } from "playwright-core";
+import type { Browser } from "npm:playwright-core@1.65.1";
 import { chromiumMissing, launchChromium } from "./chromium.ts";
 import { JupyterHome } from "./jupyter_home.ts";
 import { LabNotebook, type Theme } from "./lab_notebook.ts";

@@ -1,4 +1,4 @@
-import type { Locator, Page } from "playwright-core";
+import type { Locator, Page } from "npm:playwright-core@1.65.1";
 import type { Notebook } from "./notebook.ts";
 
 export type Theme = "light" | "dark";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Clock, install } from "@sinonjs/fake-timers";
+import { type Clock, install } from "npm:@sinonjs/fake-timers@15.5.0";
 import { outcomeText, partDone, type Progress, progressText } from "../../src/draw/progress.ts";
 import { type MeterOptions, type ProgressView, startMeter, terminalView } from "../../src/transfer/progress.ts";
 

@@ -1,7 +1,11 @@
 /** Databricks' own package for Node, as its README has it; only the environment says where to. */
 
 import assert from "node:assert/strict";
-import { createLakebasePool, generateDatabaseCredential, getUsernameWithApiLookup } from "@databricks/lakebase";
+import {
+  createLakebasePool,
+  generateDatabaseCredential,
+  getUsernameWithApiLookup,
+} from "npm:@databricks/lakebase@0.6.0";
 
 Deno.env.delete("PGUSER"); // so that it has to ask
 const user = await getUsernameWithApiLookup();

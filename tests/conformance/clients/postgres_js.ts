@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
-import postgres from "postgres";
+import postgres from "npm:postgres@3.4.9";
 
 const { DATABRICKS_HOST, DATABRICKS_TOKEN, LAKEBASE_ENDPOINT, PGSSLROOTCERT } = Deno.env.toObject();
 

@@ -1,7 +1,7 @@
 import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { to } from "pg-copy-streams";
+import { to } from "npm:pg-copy-streams@7.0.0";
 import { type BatchColumn, columnType } from "../../../src/transfer/columns/batch.ts";
 import type { Chunk } from "../../../src/transfer/copy/messages.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
