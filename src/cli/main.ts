@@ -4,7 +4,7 @@
  *
  * @example
  * ```sh
- * deno install -g -A -n lakebase src/cli/main.ts
+ * deno task install
  * lakebase query --local 'SELECT version()'
  * lakebase pull trips trips.parquet
  * ```

@@ -12,6 +12,14 @@ const flags = [
   "--disable-sync",
 ];
 
+/** Where Linux, macOS and Windows have it. */
+const USUAL = [
+  ...["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
+  ...["/Applications/Chromium.app/Contents/MacOS/Chromium"],
+  ...["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"],
+  ...["C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe"],
+];
+
 /** Why `launchChromium` cannot work here. */
 export function chromiumMissing(): string | undefined {
   return executable() ? undefined : "no Chromium found; apt-get install chromium, or set LAKEBASE_TEST_CHROMIUM";
@@ -26,6 +34,5 @@ export async function launchChromium(): Promise<Browser> {
 
 function executable(): string | undefined {
   const chosen = Deno.env.get("LAKEBASE_TEST_CHROMIUM");
-  const usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  return (chosen ? [chosen] : usual).find(isFile);
+  return (chosen ? [chosen] : USUAL).find(isFile);
 }

@@ -21,5 +21,7 @@ export function ignoreNotFound(error: unknown): void {
 
 /** What Deno has fetched, for a program that runs with another home: without it, it would fetch everything again. */
 export function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+  const { env, build } = Deno;
+  if (build.os === "windows") return env.get("DENO_DIR") ?? `${env.get("LOCALAPPDATA")}\\deno`;
+  return env.get("DENO_DIR") ?? `${env.get("HOME")}/${build.os === "darwin" ? "Library/Caches" : ".cache"}/deno`;
 }
