@@ -2,9 +2,10 @@
 /**
  * The bytes that a first use receives from the registry, and its seconds, with an empty cache:
  *
- *     deno run -A bench/fetched.ts [connect | local | plot | parquet | demo]...
+ *     deno run -A bench/fetched.ts [connect | local | plot | parquet | demo | offline]...
  *
- * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address.
+ * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address. `offline` then
+ * closes the registry, and runs everything with what was fetched.
  */
 import { Buffer } from "node:buffer";
 import { get } from "node:https";
@@ -25,6 +26,8 @@ async function npmRegistry(): Promise<string> {
 /** A registry that passes everything on and keeps the size of each answer. */
 class CountingRegistry implements AsyncDisposable {
   readonly sizes = new Map<string, number>();
+  /** Whether it answers nothing more. */
+  closed = false;
   readonly #server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
     (request) => this.#answer(request),
@@ -40,6 +43,7 @@ class CountingRegistry implements AsyncDisposable {
 
   async #answer(request: Request): Promise<Response> {
     const { pathname, search } = new URL(request.url);
+    if (this.closed) return new Response(null, { status: 503 });
     const { response, body } = await fetchRaw(UPSTREAM + pathname + search, request.headers.get("accept") ?? "*/*");
     this.sizes.set(pathname, (this.sizes.get(pathname) ?? 0) + body.length);
     const type = response.headers["content-type"] ?? "application/octet-stream";
@@ -70,12 +74,18 @@ async function fetchRaw(
 
 interface Use {
   what: string;
-  run: (env: Record<string, string>, folder: string) => Promise<void>;
+  run: (env: Record<string, string>, folder: string, registry: CountingRegistry) => Promise<void>;
 }
 
 async function deno(args: string[], cwd: string, env: Record<string, string>): Promise<void> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env }).output();
   if (!success) throw new Error(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
+}
+
+async function clone(folder: string): Promise<string> {
+  const args = ["clone", "--quiet", "--depth=1", `file://${ROOT}`, `${folder}/clone`];
+  await new Deno.Command("git", { args }).output();
+  return `${folder}/clone`;
 }
 
 async function script(code: string, env: Record<string, string>, folder: string): Promise<void> {
@@ -116,13 +126,36 @@ const USES: Record<string, Use> = {
   },
   demo: {
     what: "deno task demo in a fresh clone",
-    run: async (env, folder) => {
-      await new Deno.Command("git", { args: ["clone", "--quiet", "--depth=1", `file://${ROOT}`, `${folder}/clone`] })
-        .output();
-      await deno(["task", "demo"], `${folder}/clone`, env);
+    run: async (env, folder) => await deno(["task", "demo"], await clone(folder), env),
+  },
+  offline: {
+    what: "deno cache offline.ts; then without a network: the demo, the command, and everything from another folder",
+    run: async (env, folder, registry) => {
+      const checkout = await clone(folder);
+      for (const flags of [[], ["--no-lock"]]) await deno(["cache", ...flags, "offline.ts"], checkout, env);
+      registry.closed = true;
+      const home = { ...env, HOME: folder };
+      await deno(["task", "demo"], checkout, home);
+      await deno(["task", "install"], checkout, home);
+      const query = { args: ["query", "--local", "SELECT 1"], env: home };
+      const { success } = await new Deno.Command(`${folder}/.deno/bin/lakebase`, query).output();
+      if (!success) throw new Error("the command needs a network");
+      await script(EVERYTHING, env, folder);
     },
   },
 };
+
+/** Uses what is fetched late. */
+const EVERYTHING = `
+  await using db = await connect({ local: true });
+  await db.query("CREATE TABLE t AS SELECT 1 AS a, 2 AS b");
+  await db.sql\`SELECT * FROM t\`.plot({ x: "a", y: "b" });
+  await (await db.sql\`SELECT * FROM t\`.columns()).toArrow();
+  for (const file of ["t.parquet", "t.arrow"]) {
+    await db.pull("t", file);
+    await db.load("t", file);
+  }
+  await (await db.lakehouse()).sql\`SELECT 1\`;`;
 
 for (const name of Deno.args.length > 0 ? Deno.args : Object.keys(USES)) {
   const { what, run } = USES[name]!;
@@ -135,7 +168,7 @@ for (const name of Deno.args.length > 0 ? Deno.args : Object.keys(USES)) {
     NO_COLOR: "1",
   };
   const started = performance.now();
-  await run(env, await Deno.makeTempDir({ dir: folder }));
+  await run(env, await Deno.makeTempDir({ dir: folder }), registry);
   const seconds = (performance.now() - started) / 1000;
   await Deno.remove(folder, { recursive: true });
   const packages = [...registry.sizes].filter(([path]) => path.endsWith(".tgz"));
