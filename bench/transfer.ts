@@ -2,7 +2,7 @@
  * Compares pulls and loads with the alternatives that a user would choose, on a real PostgreSQL, without and with TLS.
  * Prints medians of 5 and ratios. Each comparison runs in its own process, as a script would, because leftovers in memory
  * would slow down the next one.
- * Run with `deno task bench` or `deno run -A bench/transfer.ts`.
+ * Run with `deno task bench` or `deno run -A --lock=tests/deno.lock bench/transfer.ts`.
  */
 
 import { connect } from "../mod.ts";
