@@ -6,6 +6,8 @@ import { show } from "../api/show.ts";
 import type { Sql } from "../api/sql.ts";
 import { makeListing } from "../api/listing.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { statementLine } from "../core/sql_text.ts";
+import { announceStatement } from "../draw/notices.ts";
 import { commandRows } from "../core/sql_commands.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { drawResult, originText } from "../draw/result.ts";
@@ -113,13 +115,16 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const { use, store, keep } = options;
     checkStore(options);
     using _pause = catalog.pause();
+    const silent = options.connection !== undefined || await connections.countOpen() > 0; // or connecting shows where to
     const target = await findTarget(options, connections);
     const session = connections.session(target);
     const composed = statements.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
     if (options.command === "x") expanded = isExpanded(options.argument ?? "", expanded);
     const outcome = options.command === "x"
       ? commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`)
-      : await run(target, options, composed, session);
+      : await (silent && hasOnlyItsResult(options)
+        ? withNotice(composed, () => run(target, options, composed, session))
+        : run(target, options, composed, session));
     if (options.save !== undefined) saved.save(options.save, composed[0]!);
     if (store !== undefined) assign(store, keep!, outcome);
     if (session !== undefined) catalog.use(session, options.connection);
@@ -137,6 +142,21 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
       if (session !== undefined) catalog.use(session);
     }).catch(() => {}); // nobody asked for it: completion keeps its last catalog
   return Object.assign(cell, { refresh });
+}
+
+/** Whether a cell has no output besides its result: a line is part of a cell, and a pull shows its progress. */
+function hasOnlyItsResult({ magic, csv, parquet }: SqlCellOptions): boolean {
+  return magic === "%%sql" && csv === undefined && parquet === undefined && inNotebook();
+}
+
+/** Runs the statements of a cell. While they run, the cell shows them, and for how long they have run. */
+async function withNotice<T>(statements: readonly SqlCellStatement[], work: () => Promise<T>): Promise<T> {
+  const end = announceStatement(statementLine(statements.map(([strings]) => strings.join("${...}")).join("; ")));
+  try {
+    return await work();
+  } finally {
+    await end();
+  }
 }
 
 async function findTarget(options: SqlCellOptions, { current }: SqlCellConnections): Promise<SqlCellTarget> {

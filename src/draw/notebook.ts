@@ -57,6 +57,11 @@ export async function displayLive(bundle: Bundle): Promise<LiveDisplay> {
   return { update: (next) => broadcast("update_display_data", next, id) };
 }
 
+/** Removes the outputs of the running cell. */
+export async function clearOutputs(): Promise<void> {
+  await Deno.jupyter.broadcast("clear_output", { wait: false });
+}
+
 async function broadcast(type: string, data: Bundle, id: string): Promise<void> {
   await Deno.jupyter.broadcast(type, { data, metadata: {}, transient: { display_id: id } });
 }

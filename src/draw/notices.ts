@@ -1,6 +1,6 @@
 import { redact } from "../core/redact.ts";
 import { printable } from "../core/text.ts";
-import { type Bundle, displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
+import { type Bundle, clearOutputs, displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
 /** A notice in a notebook that says why connecting takes time. It is shown once. */
 export interface WaitingNotice {
@@ -107,6 +107,28 @@ export function announceWork(line: string): WorkNotice {
       const text = outcome === undefined ? `${line}: not done, after ${seconds()}` : `${outcome} in ${seconds()}`;
       if (notice !== undefined) await update(notice, text).catch(() => {}); // see ignoringFailure
     },
+  };
+}
+
+/**
+ * Shows the statement of a cell that takes longer than a second, and for how long it has run. The cell must have no other
+ * output yet.
+ *
+ * @param statement The statement, in one line.
+ * @returns Call it at the end: it removes the notice.
+ */
+export function announceStatement(statement: string): () => Promise<void> {
+  const started = Date.now();
+  let notice: Promise<LiveDisplay> | undefined;
+  const timer = setInterval(() => {
+    const text = textBundle(`Running ${statement} ... ${Math.round((Date.now() - started) / 1000)} s`);
+    if (notice === undefined) notice = ignoringFailure(displayLive(text));
+    else ignoringFailure(notice.then((display) => display.update(text)));
+  }, SHOWN_AFTER_MS);
+  return async () => {
+    clearInterval(timer);
+    if (notice === undefined) return;
+    await notice.then(clearOutputs).catch(() => {}); // see ignoringFailure
   };
 }
 

@@ -73,6 +73,9 @@ function qualifierOf(before: readonly Piece[]): string[] {
   return names;
 }
 
+/** The keywords before a table's name. JupyterLab sorts what fits a letter by the alphabet, so others would hide the tables. */
+const BEFORE_TABLE = ["if", "lateral", "only", "rows", "select", "values", "with"];
+
 type Clause = "tables" | "afterTable" | "procedures" | "values" | "start";
 
 const TABLE_WORDS = new Set([
@@ -175,8 +178,11 @@ class CandidateFinder {
     }
     if (clause !== "tables" && clause !== "start") yield* this.#sources();
     if (this.#prefix === "") return;
-    yield* this.#keywords(KEYWORDS);
-    yield* this.#functions(({ visible, result }) => visible && result !== "");
+    const named = clause === "tables" && this.#catalog !== undefined;
+    yield* this.#keywords(named ? BEFORE_TABLE : KEYWORDS);
+    yield* this.#functions(({ visible, result }) =>
+      visible && (named ? /^(?:setof|table)\b/i.test(result) : result !== "")
+    );
   }
 
   #schemas(): Set<string> {

@@ -95,6 +95,12 @@ Deno.test("completeSql() offers matching candidates, most likely first", () => {
   }
 });
 
+Deno.test("completeSql() offers tables and hardly a keyword where a table is named, in cells and in lines", () => {
+  assert.deepEqual(complete("%sql SELECT * FROM t|")?.matches, ["trips"]);
+  assert.deepEqual(complete("const rows = %sql SELECT * FROM t|")?.matches, ["trips"]);
+  assert.deepEqual(complete("%%sql\nSELECT * FROM trips JOIN l|")?.matches, ["lateral"]);
+});
+
 Deno.test("completeSql() offers procedures only in CALL, and excluded only in ON CONFLICT", () => {
   assert.ok(!complete("%%sql\nSELECT my|")!.matches.includes("my_proc"));
   assert.deepEqual(complete("%%sql\nCALL cou|")!.matches, []);
