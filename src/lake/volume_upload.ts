@@ -1,4 +1,5 @@
 import type { Workspace } from "../auth/workspace.ts";
+import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { FileWriter, StoredEntry } from "../core/file_store.ts";
 import { badPath, refusing, tooLarge } from "./volume_errors.ts";
@@ -11,6 +12,8 @@ const STALLED_MS = 120_000;
 const COMPLETED_MS = 600_000;
 /** An upload is sent again while it has at most so many bytes, which are kept for that. Most refusals come at its beginning. */
 const KEPT_BYTES = 8 * 1024 ** 2;
+/** The fewest bytes of a piece that is sent, except for the last: each piece passes through several threads and two programs. */
+const PIECE_BYTES = 512 * 1024;
 const CONFLICT = 409;
 
 /** What an upload is made of. */
@@ -46,7 +49,11 @@ export class VolumeUpload implements FileWriter {
   #answer: Promise<void> | undefined;
   /** Resolves when the request takes more bytes, or has ended. */
   #room = Promise.withResolvers<void>();
-  #sent = 0;
+  /** Bytes that are not sent yet, because they are too few. */
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  /** The number of bytes so far. */
+  #size = 0;
   /** Whether all bytes were written. */
   #ended = false;
   #complete = false;
@@ -61,18 +68,16 @@ export class VolumeUpload implements FileWriter {
 
   async write(bytes: Uint8Array): Promise<void> {
     const { path, limit } = this.#parts;
-    if (this.#sent + bytes.length > limit) throw tooLarge(path, limit);
-    if (bytes.length === 0) return;
-    this.#answer ??= this.#send();
-    while (this.#failure === undefined && (this.#body?.desiredSize ?? 0) <= 0) await this.#untilRoom();
+    this.#size += bytes.length;
+    if (this.#size > limit) throw tooLarge(path, limit);
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (this.#waitingBytes >= PIECE_BYTES) await this.#sendPiece();
     if (this.#failure !== undefined) throw this.#failure.error;
-    this.#body!.enqueue(bytes);
-    this.#sent += bytes.length;
-    if (this.#sent > KEPT_BYTES) this.#kept = undefined;
-    else this.#kept?.push(bytes);
   }
 
   async close(): Promise<void> {
+    if (this.#waitingBytes > 0) await this.#sendPiece();
     if (this.#failure === undefined) {
       this.#ended = true;
       this.#body?.close();
@@ -100,11 +105,24 @@ export class VolumeUpload implements FileWriter {
     }
   }
 
+  /** Gives the waiting bytes to the request, once it takes more. */
+  async #sendPiece(): Promise<void> {
+    this.#answer ??= this.#send();
+    while (this.#failure === undefined && (this.#body?.desiredSize ?? 0) <= 0) await this.#untilRoom();
+    if (this.#failure !== undefined) return;
+    const piece = joinBytes(this.#waiting);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#body!.enqueue(piece);
+    if (this.#size > KEPT_BYTES) this.#kept = undefined;
+    else this.#kept?.push(piece);
+  }
+
   /** Makes the body of an attempt, which begins with the bytes of the one before. */
   #open(): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> {
     this.#attempts++;
     this.#refusal = undefined;
-    if (this.#ended && this.#sent === 0) return new Uint8Array();
+    if (this.#ended && this.#size === 0) return new Uint8Array();
     let body: ReadableStreamDefaultController<Uint8Array>;
     return new ReadableStream<Uint8Array>({
       start: (controller) => {
@@ -167,7 +185,7 @@ export class VolumeUpload implements FileWriter {
       this.#refusal === CONFLICT && this.#attempts > 1 && old === undefined;
     if (!mayBeOurs || !this.#ended) throw error;
     const now = await this.#parts.look().catch(() => undefined);
-    if (now?.size === this.#sent && (old === undefined || !isSame(now, old))) return;
+    if (now?.size === this.#size && (old === undefined || !isSame(now, old))) return;
     if (old === undefined || isSame(now, old)) throw error;
     throw new LakebaseError(
       "WORKSPACE_UNAVAILABLE",

@@ -25,7 +25,7 @@ const SUBMIT_LIMIT_MS = 45_000;
 /** The longest answer with rows: the API's limit is 25 MiB, and JSON has them with quotes and escapes. */
 const LONGEST_ANSWER = 128 * 1024 * 1024;
 /** How long Stop waits for the request to cancel, which is sent even if this wait ends before. */
-const CANCEL_WAIT_MS = 900;
+const CANCEL_WAIT_MS = 500;
 
 /** What a result is made of, once the statement has run. */
 export interface WarehouseResult {
