@@ -109,10 +109,10 @@ class CopyIn extends Exchange {
     return this.#state === "sent" || this.#state === "over";
   }
 
-  /** Sends bytes and waits until the socket can take more. */
+  /** Sends bytes, and waits until the socket has passed them on: afterwards their memory may be used for something else. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length && !this.over; at += MESSAGE_BYTES) {
-      if (!this.#send(bytes.subarray(at, at + MESSAGE_BYTES))) await this.#drained();
+      await this.unlessEnded(this.#send(bytes.subarray(at, at + MESSAGE_BYTES)));
     }
   }
 
@@ -157,24 +157,15 @@ class CopyIn extends Exchange {
     return this.wire.stream as net.Socket;
   }
 
-  #send(bytes: Uint8Array): boolean {
+  #send(bytes: Uint8Array): Promise<void> {
     const header = Buffer.allocUnsafe(5);
     header[0] = 0x64;
     header.writeInt32BE(bytes.length + 4, 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
     this.#socket.cork();
     this.#socket.write(header);
-    const more = this.#socket.write(bytes);
+    this.#socket.write(bytes, () => resolve()); // also if it fails, which ends the exchange
     this.#socket.uncork();
-    return more;
-  }
-
-  async #drained(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#socket.once("drain", resolve);
-    try {
-      await this.unlessEnded(promise);
-    } finally {
-      this.#socket.removeListener("drain", resolve);
-    }
+    return promise;
   }
 }

@@ -133,9 +133,9 @@ export function asUnreadable(name: string, error: unknown): LakebaseError {
 /** The size of a block before the columns are known, when only the ends of the file are read. */
 const FIRST_BLOCK = 65_536;
 /** About the most bytes that are kept. */
-const KEPT_BYTES = 32 * 1024 ** 2;
+const KEPT_BYTES = 16 * 1024 ** 2;
 /** The largest block: a larger one is no faster. */
-const LARGEST_BLOCK = 4 * 1024 ** 2;
+const LARGEST_BLOCK = 2 * 1024 ** 2;
 /** The most blocks of a range; a longer one is fetched by itself. */
 const MOST_BLOCKS = 4;
 
