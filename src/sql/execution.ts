@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { Exchange, type Reading, type Wire } from "./exchange.ts";
 import type { Statement } from "./fragment.ts";
-import type { WireValue } from "./parameter.ts";
+import { badParameter, type WireValue } from "./parameter.ts";
 import type { WireField, WireRow } from "./result.ts";
 
 /** How a statement runs. */
@@ -29,7 +29,10 @@ export class Execution extends Exchange {
 
   protected override send(wire: Wire): void {
     const { text, values, prefix = "" } = this.#statement;
-    if (this.#simple) return wire.query(prefix + text);
+    if (this.#simple) {
+      if (text.length > LONGEST_MESSAGE / 3) checkLength(Buffer.byteLength(prefix + text)); // a character has up to three bytes
+      return wire.query(prefix + text);
+    }
     sendOpening(wire, { text: prefix + text, values, rows: 0, last: "sync" });
   }
 
@@ -71,6 +74,7 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   const bind = 4 + name + 1 + 2 + 2 * values.length + 2 + sizeOf(values) + 2 + 2;
   const describe = 4 + 1 + name;
   const execute = 4 + name + 4;
+  checkLength(Math.max(parse, bind));
   // The lengths exclude the codes of the four messages; the last message takes five bytes.
   const out = new MessageWriter(parse + bind + describe + execute + 4 + 5);
   out.begin(CODES.parse, parse).text("").text(text).int16(0);
@@ -82,6 +86,18 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   out.begin(CODES.describe, describe).byte(PORTAL).text(portal);
   out.begin(CODES.execute, execute).text(portal).int32(rows);
   return out.begin(CODES[last], 4).bytes;
+}
+
+/** The longest message that Postgres reads, in bytes; see `PQ_LARGE_MESSAGE_LIMIT`. It ends the session for a longer one. */
+const LONGEST_MESSAGE = 0x3fff_ffff;
+
+/** Refuses a message that the server would not read, before any of it is sent. */
+function checkLength(bytes: number): void {
+  if (bytes <= LONGEST_MESSAGE) return;
+  const size = Math.round(bytes / 1e6).toLocaleString("en");
+  throw badParameter(
+    `its text or its values have ${size} MB, and Postgres reads at most 1,073 MB; send them in parts, or use .load()`,
+  );
 }
 
 /** Returns the bytes of all values and their length fields. */

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
+import { jsonOf } from "../core/text.ts";
 import { JSONB_CAST } from "./fragment.ts";
 
 /** A value as it is sent to the server: text, bytes, or NULL. */
@@ -98,7 +99,10 @@ function encodeArray(array: readonly unknown[], name: string): string {
       return bytes === undefined ? jsonText(value, element) : `\\x${bytes.toString("hex")}`;
     });
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+    if (error instanceof LakebaseError) throw error;
+    if (!(error instanceof RangeError) || error.message.includes("string length")) {
+      throw badParameter(`the text of ${name} would have more than the 512 MB of a string in JavaScript`, error);
+    }
     throw badParameter(`${name} is an array that holds itself, or is nested too deep`, error);
   }
 }
@@ -116,7 +120,7 @@ function jsonText(value: unknown, name: string): string {
   if (kind === "Map" || kind === "Set") throw badParameter(`${name} is a ${kind}; bind an array or an object`);
   let text: string | undefined;
   try {
-    text = JSON.stringify(value);
+    text = jsonOf(value);
   } catch (cause) {
     throw badParameter(`${name} is an object that has no JSON form (${(cause as Error).message})`, cause);
   }

@@ -6,6 +6,7 @@ import type { LocalLakebase } from "../../src/local/mod.ts";
 import { MessageReader } from "../../src/net/long_messages.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
+import { valueReader } from "../../src/transfer/columns/value.ts";
 import { bothTests } from "../support/lakebase.ts";
 
 function message(code: string, size: number): Buffer {
@@ -81,4 +82,32 @@ test("a row that is too long fails its own statement, and the session goes on", 
   const failing = db.sql`DO $$ BEGIN RAISE EXCEPTION '%', repeat('x', 200000) USING HINT = 'lost'; END $$`;
   await assert.rejects(failing.then(), { code: "QUERY_FAILED", sqlstate: "P0001" });
   assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
+});
+
+/** Values that JavaScript or Postgres has no room for; each would end the process, the session or the call with a bare error. */
+const TOO_LARGE: [what: string, value: () => unknown, message: RegExp][] = [
+  ["bytes of 1.1 GB", () => new Uint8Array(1_100_000_000), /its text or its values have 1,100 MB.*at most 1,073 MB/],
+  ["an object of 540 MB", () => ({ a: "x".repeat(270_000_000), b: "x".repeat(270_000_000) }), /no JSON form/],
+  ["an array of bytes of 270 MB", () => [new Uint8Array(270_000_000)], /more than the 512 MB of a string/],
+];
+
+test("a value that is too long to send fails its own statement, also the second time", async ({ local }) => {
+  await using db = await limited(local);
+  for (const [what, value, message] of TOO_LARGE) {
+    const sent = value();
+    for (const query of [db.sql`SELECT ${sent}`, db.sql`SELECT ${sent}::json`]) {
+      const error = await query.then(() => undefined, (error) => error);
+      assert.ok(error instanceof LakebaseError && error.code === "BAD_PARAMETER", `${what}: ${error}`);
+      assert.match(error.message, message);
+    }
+    assert.equal(await db.sql`SELECT 1`.value(), 1);
+  }
+});
+
+Deno.test("a text of columns() that is too long for a string is an error that says where its bytes are", () => {
+  const values = new Uint8Array(540_000_000);
+  const read = valueReader({
+    ...{ name: "a", type: { kind: "text" }, length: 1, nullCount: 0, values, offsets: Int32Array.of(0, values.length) },
+  });
+  assert.throws(() => read(0), { code: "QUERY_FAILED", message: /540 MB.*\.values.*\.pull\(\)/ });
 });

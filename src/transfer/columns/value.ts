@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { LakebaseError } from "../../core/errors.ts";
 import { type ColumnData, words } from "./batch.ts";
 
 /** Gives the value of a row as a query does; `null` for NULL. */
@@ -71,7 +72,23 @@ function plainNumbers(data: ColumnData): (row: number) => number | bigint {
 /** Uses `Buffer`, which takes half the time of a `TextDecoder`. */
 function textReader({ values, offsets }: ColumnData): (row: number) => string {
   const bytes = Buffer.from(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
-  return (row) => bytes.toString("utf8", offsets![row], offsets![row + 1]);
+  return (row) => {
+    try {
+      return bytes.toString("utf8", offsets![row], offsets![row + 1]);
+    } catch (cause) {
+      throw tooLong(offsets![row + 1]! - offsets![row]!, cause);
+    }
+  };
+}
+
+function tooLong(bytes: number, cause: unknown): LakebaseError {
+  const size = Math.round(bytes / 1e6).toLocaleString("en");
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot read the value: it has ${size} MB, and a string in JavaScript has at most 512 MB; take its bytes from .values, or ` +
+      "write them to a file with .pull()",
+    { cause },
+  );
 }
 
 function jsonReader(read: (row: number) => string): ValueReader {

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../core/errors.ts";
+import { jsonOf } from "../../core/text.ts";
 import { encodeValue, temporalType } from "../../sql/parameter.ts";
 import { badLoadOption } from "./options.ts";
 import type { LoadColumn } from "./table.ts";
@@ -53,7 +54,7 @@ function jsonText(value: object, name: () => string): string | null {
   const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
   if (!Array.isArray(value) && !kept) return encoded(value, name);
   try {
-    return JSON.stringify(value);
+    return jsonOf(value) ?? null;
   } catch (cause) {
     throw badLoadOption(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
   }
