@@ -13,6 +13,7 @@ import { readChannel } from "../../src/plot/measure.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { matchesName, splitGlob } from "../../src/transfer/load/glob.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
+import { sized } from "../support/random.ts";
 
 const TO = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };
 
@@ -60,9 +61,9 @@ const PIECES = [
   "a.b.",
 ];
 
-Deno.test("10 MB of hostile text take time in proportion where a server's, a file's or a person's text is matched", () => {
+Deno.test("much hostile text takes linear time where a server's, a file's or a person's text is matched", () => {
   for (const piece of PIECES) {
-    const text = piece.repeat(Math.ceil(10_000_000 / piece.length));
+    const text = piece.repeat(Math.ceil(sized(1_000_000, 10_000_000) / piece.length));
     for (const [name, read] of Object.entries(READERS)) {
       try { // what takes the square of its time takes hours
         read(text);
