@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { install } from "../../src/kernel/install.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   type CellRun,
   jupyterMissing,
@@ -50,6 +51,8 @@ async function inKernel<Run>(
   try {
     return await work({ cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
   } finally {
+    // Temporary tables of PGlite are gone with the last session.
+    await eventually("the sessions of the kernel are over", () => local.connections === 0);
     await Deno.remove(prefix, { recursive: true });
   }
 }
