@@ -226,12 +226,19 @@ export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Fa
 /** The variables that name a proxy for HTTPS. The first one that is set counts. */
 const PROXIES = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
+function variable(name: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" && Deno.env.get(name) || undefined;
+}
+
 /** Names the variable of the proxy, because a proxy that fails looks like a workspace that fails. Its value may hold a login. */
 function proxyAdvice(host: URL): string {
-  if (isLoopback(host.hostname)) return "";
-  const isSet = (variable: string) =>
-    Deno.permissions.querySync({ name: "env", variable }).state === "granted" && Boolean(Deno.env.get(variable));
-  const name = PROXIES.find(isSet);
+  const { hostname } = host;
+  if (isLoopback(hostname)) return "";
+  const without = (variable("no_proxy") ?? variable("NO_PROXY") ?? "").split(",").map((name) => name.trim());
+  const direct = without.some((name) => name === "*" || `.${hostname}`.endsWith(`.${name.replace(/^\./, "")}`));
+  if (direct) return "";
+  const name = PROXIES.find((name) => variable(name) !== undefined);
   return name === undefined
     ? ""
     : `. ${name} names a proxy for it: check the proxy, or put ${host.hostname} into NO_PROXY`;

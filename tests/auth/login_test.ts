@@ -262,10 +262,20 @@ Deno.test("no proxy is used for this machine; one is used for others unless NO_P
   assert.match(await userBehind({ HTTPS_PROXY: proxy }, "https://w.invalid"), /WORKSPACE|Cannot reach/);
   assert.equal(asked[0], "CONNECT w.invalid:443 HTTP/1.1");
   asked.length = 0;
-  for (const names of ["w.invalid", ".invalid", "a.example, w.invalid", "*"]) {
-    assert.match(await userBehind({ HTTPS_PROXY: proxy, NO_PROXY: names }, "https://w.invalid"), /Cannot reach/);
+  for (const names of ["w.invalid", ".invalid", "invalid", "a.example, w.invalid", "*"]) {
+    for (const name of ["NO_PROXY", "no_proxy"]) {
+      const said = await userBehind({ HTTPS_PROXY: proxy, [name]: names }, "https://w.invalid");
+      assert.match(said, /Cannot reach/);
+      assert.doesNotMatch(said, /HTTPS_PROXY/, names);
+    }
   }
   assert.deepEqual(asked, []);
+  for (const names of ["*.invalid", "w.invalid:443", "v.invalid"]) { // forms that Deno does not know
+    const said = await userBehind({ HTTPS_PROXY: proxy, NO_PROXY: names }, "https://w.invalid");
+    assert.match(said, /HTTPS_PROXY names a proxy for it: check the proxy, or put w\.invalid into NO_PROXY/);
+    assert.ok(asked.length > 0, names);
+    asked.length = 0;
+  }
   listener.close();
   await proxying;
 });
