@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { inTime } from "../support/eventually.ts";
-import { localTests } from "../support/lakebase.ts";
+import { pgliteTests } from "../support/lakebase.ts";
 
-const test = localTests();
+const test = pgliteTests();
 
 test("a transaction on a server that went silent ends soon after it is stopped", async ({ local, settings }) => {
   await using db = await connect(settings());
