@@ -6,6 +6,13 @@ export const DISPLAY: unique symbol = Symbol.for("Jupyter.display") as never;
 
 /** Whether this program runs in a Deno Jupyter notebook. */
 export function inNotebook(): boolean {
+  return notebook ??= hasJupyter();
+}
+
+/** Kept, because asking costs an exception outside of a notebook. */
+let notebook: boolean | undefined;
+
+function hasJupyter(): boolean {
   try {
     return Deno.jupyter !== undefined; // throws everywhere else
   } catch {

@@ -48,12 +48,12 @@ export interface Opening extends Pick<Statement, "text" | "values"> {
   portal?: string;
   /** The most rows to return; 0 for all. */
   rows: number;
-  /** The last message: `Sync` ends the exchange, `Flush` leaves it open. */
-  last: "sync" | "flush";
+  /** The last message: `Sync` ends the exchange, `Flush` leaves it open. Without one, the server may keep its answer. */
+  last?: "sync" | "flush";
 }
 
 /** The codes of messages; see "Message Formats" in PostgreSQL's manual. */
-const CODES = { parse: 0x50, bind: 0x42, describe: 0x44, execute: 0x45, sync: 0x53, flush: 0x48 } as const;
+const CODES = { parse: 0x50, bind: 0x42, describe: 0x44, execute: 0x45, close: 0x43, sync: 0x53, flush: 0x48 } as const;
 const PORTAL = 0x50;
 const TEXT = 0;
 const BINARY = 1;
@@ -67,6 +67,20 @@ export function sendOpening({ stream }: Wire, opening: Opening): void {
   if (stream.writable) stream.write(messages);
 }
 
+/** Sends several openings in one write. The server sends the answers to all of them together, after the last one. */
+export function sendOpenings({ stream }: Wire, openings: readonly Opening[]): void {
+  const messages = Buffer.concat(openings.map(openingMessages));
+  if (stream.writable) stream.write(messages);
+}
+
+/** Closes a portal and ends the exchange, in one write. */
+export function sendClose({ stream }: Wire, portal: string): void {
+  const close = 4 + 1 + portal.length + 1;
+  const out = new MessageWriter(1 + close + 5);
+  const messages = out.begin(CODES.close, close).byte(PORTAL).text(portal).begin(CODES.sync, 4).bytes;
+  if (stream.writable) stream.write(messages);
+}
+
 /** Encodes `Parse`, `Bind`, `Describe`, `Execute`, and `Sync` or `Flush`. */
 export function openingMessages({ text, values, portal = "", rows, last }: Opening): Buffer {
   const name = portal.length + 1;
@@ -76,7 +90,7 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   const execute = 4 + name + 4;
   checkLength(Math.max(parse, bind));
   // The lengths exclude the codes of the four messages; the last message takes five bytes.
-  const out = new MessageWriter(parse + bind + describe + execute + 4 + 5);
+  const out = new MessageWriter(parse + bind + describe + execute + 4 + (last === undefined ? 0 : 5));
   out.begin(CODES.parse, parse).text("").text(text).int16(0);
   out.begin(CODES.bind, bind).text(portal).text("").int16(values.length);
   for (const value of values) out.int16(value instanceof Uint8Array ? BINARY : TEXT);
@@ -85,7 +99,7 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   out.int16(1).int16(TEXT);
   out.begin(CODES.describe, describe).byte(PORTAL).text(portal);
   out.begin(CODES.execute, execute).text(portal).int32(rows);
-  return out.begin(CODES[last], 4).bytes;
+  return last === undefined ? out.bytes : out.begin(CODES[last], 4).bytes;
 }
 
 /** The longest message that Postgres reads, in bytes; see `PQ_LARGE_MESSAGE_LIMIT`. It ends the session for a longer one. */
@@ -246,7 +260,7 @@ export class Portal extends Exchange {
     this.#state = "closing";
     if (this.lost) return false;
     if (this.#held) return true;
-    this.#sendClose(this.wire);
+    sendClose(this.wire, this.#name);
     return false;
   }
 
@@ -255,7 +269,7 @@ export class Portal extends Exchange {
   }
 
   protected override send(wire: Wire): void {
-    if (this.#state === "closing") return this.#sendClose(wire);
+    if (this.#state === "closing") return sendClose(wire, this.#name);
     if (this.#state !== "new") return this.#execute(wire);
     const { text, values } = this.#statement;
     sendOpening(wire, { text, values, portal: this.#name, rows: this.#rows, last: this.#held ? "sync" : "flush" });
@@ -307,10 +321,5 @@ export class Portal extends Exchange {
     wire.execute({ portal: this.#name, rows: this.#rows });
     if (this.#held) wire.sync();
     else wire.flush();
-  }
-
-  #sendClose(wire: Wire): void {
-    wire.close({ type: "P", name: this.#name });
-    wire.sync();
   }
 }

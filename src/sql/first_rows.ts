@@ -1,6 +1,6 @@
 import { firstWord, sqlTokens } from "../core/sql_text.ts";
 import { Exchange, type Reading, type Wire } from "./exchange.ts";
-import { sendOpening } from "./execution.ts";
+import { type Opening, sendClose, sendOpening, sendOpenings } from "./execution.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireRow } from "./result.ts";
 
@@ -72,10 +72,9 @@ export class FirstRows extends Exchange {
     const { text, values } = this.#statement;
     const portal = this.#portal;
     if (this.#whole) return sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
-    wire.stream.cork?.();
-    if (this.#asksFirst()) this.#askForPlan();
-    sendOpening(wire, { text, values, portal, rows: this.#rows + 1, last: "flush" }); // one more tells whether there are more
-    wire.stream.uncork?.();
+    const questions = this.#asksFirst() ? this.#planQuestions() : [];
+    const first: Opening = { text, values, portal, rows: this.#rows + 1, last: "flush" }; // one more tells whether there are more
+    sendOpenings(wire, [...questions, first]);
   }
 
   #asksFirst(): boolean {
@@ -103,7 +102,7 @@ export class FirstRows extends Exchange {
   override handlePortalSuspended(): void {
     this.#suspended = true;
     if (this.#planned) this.#decide();
-    else if (this.#isExplained()) this.#askForPlan();
+    else if (this.#isExplained()) this.#ask(this.#planQuestions());
     else this.#runOn(); // SHOW and EXPLAIN have already taken effect
   }
 
@@ -134,23 +133,27 @@ export class FirstRows extends Exchange {
     if (this.#phase !== "asking") super.addNotice(notice);
   }
 
-  #askForPlan(): void {
+  #planQuestions(): Opening[] {
     this.#phase = "asking";
     const { text, values } = this.#statement;
-    this.#ask(PLAN + text, values);
-    if (!looksPlain(text)) this.#askNames(namesIn(text)); // in the same round trip
+    const plan = { text: PLAN + text, values, rows: 0 };
+    this.#questions++;
+    return looksPlain(text) ? [plan] : [plan, this.#namesQuestion(namesIn(text))]; // in the same round trip
   }
 
-  #askNames(names: Iterable<string>): void {
+  #namesQuestion(names: Iterable<string>): Opening {
     this.#askedNames = true;
+    this.#questions++;
     const asked = [...names];
     for (const name of asked) this.#asked.add(name);
-    this.#ask(NAMES_QUESTION, [`{${asked.map((name) => `"${name}"`).join(",")}}`]);
+    return { text: NAMES_QUESTION, values: [`{${asked.map((name) => `"${name}"`).join(",")}}`], rows: 0 };
   }
 
-  #ask(text: string, values: Statement["values"]): void {
-    this.#questions++;
-    sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
+  #ask(questions: readonly Opening[]): void {
+    sendOpenings(
+      this.wire,
+      questions.map((question, at) => at + 1 < questions.length ? question : { ...question, last: "flush" }),
+    );
   }
 
   #addAnswer(row: WireRow): void {
@@ -172,13 +175,16 @@ export class FirstRows extends Exchange {
     const called = namesCalled(this.#plan);
     if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
     const unknown = called.difference(this.#asked);
-    if (unknown.size > 0 || !this.#askedNames) this.#askNames(unknown); // what a view calls is not in the statement's own text
+    const questions: Opening[] = [];
+    // What a view calls is not in the statement's own text.
+    if (unknown.size > 0 || !this.#askedNames) questions.push(this.#namesQuestion(unknown));
     const own = this.#answers.some(([kind]) => kind === "own");
     if (own && !this.#askedOwn) {
       this.#askedOwn = true;
-      this.#ask(OWN_QUESTION, []);
+      this.#questions++;
+      questions.push({ text: OWN_QUESTION, values: [], rows: 0 });
     }
-    if (this.#questions > 0) return;
+    if (questions.length > 0) return this.#ask(questions);
     this.#stopHere();
   }
 
@@ -197,8 +203,7 @@ export class FirstRows extends Exchange {
   #end(): void {
     if (this.#whole || this.#phase === "ending") return;
     this.#phase = "ending";
-    this.wire.close({ type: "P", name: this.#portal }); // within a transaction it would stay open
-    this.wire.sync();
+    sendClose(this.wire, this.#portal); // within a transaction the portal would stay open
   }
 }
 

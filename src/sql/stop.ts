@@ -14,8 +14,6 @@ const active = new Set<AbortController>();
 /** The statements that Stop has canceled, or has tried to cancel. */
 const stopped = new WeakSet<AbortController>();
 let listening = false;
-/** Cached, because asking costs an exception outside of a notebook. */
-let isCell: boolean | undefined;
 let lastStop = -Infinity;
 /** If a statement succeeds in spite of a Stop, the next one within this time (in a loop, say) is stopped instead. */
 const OUTRUN_MS = 500;
@@ -54,7 +52,7 @@ export interface StopOptions {
  */
 export function stoppable({ signal, timeout }: StopOptions = {}, what = "the query"): Stoppable {
   signal?.throwIfAborted();
-  const cell = isCell ??= inNotebook();
+  const cell = inNotebook();
   if (!cell && signal === undefined && timeout === undefined) return UNSTOPPABLE;
   if (cell) refuseOutrun();
   const controller = new AbortController();
