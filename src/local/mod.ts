@@ -21,6 +21,7 @@
  */
 
 import { unknownOption } from "../core/closest.ts";
+import { LOCAL_OPTIONS } from "../core/local_options.ts";
 import { Branches } from "./branches.ts";
 import { CertificateAuthority } from "./certificate.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
@@ -165,27 +166,9 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
 }
 
 /** The names of {@linkcode LocalOptions}. Any other name is refused as a typo. */
-const OPTION_NAMES: ReadonlySet<string> = new Set<keyof LocalOptions>([
-  "database",
-  "dataDir",
-  "user",
-  "workspacePort",
-  "postgresPort",
-  "projects",
-  "instances",
-  "warehouses",
-  "catalogs",
-  "passwords",
-  "servicePrincipals",
-  "groups",
-  "volumes",
-  "volumesDir",
-  "fileLimit",
-  "workspaceId",
-  "handshakeTimeout",
-  "lockTimeout",
-  "signal",
-]);
+const OPTION_NAMES: ReadonlySet<string> = new Set(
+  Object.keys(LOCAL_OPTIONS satisfies Record<keyof LocalOptions, true>),
+);
 
 function checkOptions(options: LocalOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {

@@ -1,5 +1,6 @@
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { late } from "../core/late.ts";
+import { LOCAL_OPTIONS } from "../core/local_options.ts";
 import type { LocalLakebase, LocalOptions } from "../local/mod.ts";
 import type { ConnectOptions } from "./options.ts";
 import { describeOrigin, type Found } from "./origin.ts";
@@ -7,22 +8,7 @@ import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
 
 /** The names in `LocalOptions`, to find typos. */
-const LOCAL_OPTION_NAMES: readonly (keyof LocalOptions)[] = [
-  "database",
-  "dataDir",
-  "user",
-  "workspacePort",
-  "postgresPort",
-  "projects",
-  "instances",
-  "passwords",
-  "servicePrincipals",
-  "groups",
-  "workspaceId",
-  "handshakeTimeout",
-  "lockTimeout",
-  "signal",
-];
+const LOCAL_OPTION_NAMES = Object.keys(LOCAL_OPTIONS);
 
 /** The variables that name a server elsewhere. */
 const SERVERS = ["LAKEBASE_ENDPOINT", "LAKEBASE_INSTANCE", "PGHOST", "DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"];

@@ -428,3 +428,17 @@ onPglite("a login that ends while a statement runs says that its outcome is not 
   ]);
   checkSecrets(error);
 });
+
+Deno.test({
+  name: "connect({ local }) takes the options of the warehouses and Volumes",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const local = { warehouses: [{ name: "large" }], catalogs: ["main"], volumes: ["main.raw.other"], fileLimit: 1000 };
+    await using db = await connect({ local });
+    await using lake = await db.lakehouse();
+    assert.equal(await lake.sql`SELECT 1 AS one`.value(), 1);
+    const { rows } = await db.sql`SELECT 1 AS one`.pull("/Volumes/main/raw/other/one.csv");
+    assert.equal(rows, 1);
+  },
+});
