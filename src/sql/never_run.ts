@@ -31,7 +31,7 @@ let fresh = false;
 export function made(query: Fragment): void {
   // `await` calls the query's `then` in the next microtask, so that the one after it comes too late for a query that is run.
   if (recent.size === 0) queueMicrotask(() => queueMicrotask(remember));
-  recent.add(query);
+  if (recent.size < MOST) recent.add(query); // a loop without an await may make millions before any microtask runs
 }
 
 /** Remembers statements weakly that were not run at once. */
