@@ -146,11 +146,12 @@ for (const kernel of ["stock", "own"]) {
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
+      // Drawn, not printed: the stock kernel may send what a cell prints after it says that the cell is done.
       const cells = (name: string) => [
         `await sql\`CREATE TEMP TABLE made_by_${name} AS SELECT pg_backend_pid() AS pid\``,
         ...Array.from({ length: 5 }, (_, index) => `sql\`SELECT '${name} ${index}' AS said\``),
-        `console.log('sessions of ${name}:', await sql\`SELECT count(DISTINCT pid) FROM (SELECT pid FROM made_by_${name}
-          UNION ALL SELECT pg_backend_pid()) AS s\`.value())`,
+        `sql\`SELECT 'sessions of ${name}: ' || count(DISTINCT pid) AS said FROM (SELECT pid FROM made_by_${name}
+          UNION ALL SELECT pg_backend_pid()) AS s\``,
       ];
       const run = await inKernel(
         { kernel },
