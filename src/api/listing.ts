@@ -1,6 +1,6 @@
 import { DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText, type ResultOrigin } from "../draw/result.ts";
-import { type HtmlAndText, renderTable } from "../draw/table.ts";
+import { type HtmlAndText, renderFacts, renderTable } from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
 import type { RowDifference, TableDiffFacts } from "../explore/diff/rows.ts";
 import type { SchemaDifference, SchemaDiffFacts } from "../explore/diff/schema.ts";
@@ -47,6 +47,11 @@ function drawing(listing: object): HtmlAndText {
   return drawings.get(listing)?.() ?? renderTable({ columns: [], rows: [] });
 }
 
+function joined(upper: HtmlAndText, lower: HtmlAndText): HtmlAndText {
+  const [html, text] = ["text/html", "text/plain"] as const;
+  return { [html]: upper[html] + lower[html], [text]: `${upper[text]}\n${lower[text]}` };
+}
+
 /** The columns of a table, as an array that draws itself, and what else is known of the table. */
 export type TableDescription = Listing<ColumnInfo> & TableFacts;
 
@@ -66,7 +71,7 @@ export type SchemaDiff = Listing<SchemaDifference> & SchemaDiffFacts;
  * @param origin The connection that was asked.
  */
 export function makeListing<Row, Facts extends object>(
-  { rows, fields, elapsed, facts, draw, write }: ListingParts<Row, Facts>,
+  { rows, fields, elapsed, facts, draw, below = [], write }: ListingParts<Row, Facts>,
   origin: ResultOrigin = {},
 ): Listing<Row> & Facts {
   const listing = Listing.from(rows) as Listing<Row> & Facts;
@@ -82,6 +87,7 @@ export function makeListing<Row, Facts extends object>(
   drawings.set(listing, () => {
     const { footer, ...options } = draw(listing);
     const table = renderTable({ ...options, footer: `${footer}${originText(origin)}` });
+    if (below.length > 0) return joined(table, renderFacts(below));
     return write === undefined ? table : { ...table, "text/plain": write(listing) };
   });
   for (const [name, value] of Object.entries(facts)) Object.defineProperty(listing, name, { value });

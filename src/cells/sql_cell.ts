@@ -13,6 +13,7 @@ import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts"
 import { drawResult, originText } from "../draw/result.ts";
 import { renderCommand, renderTable, type TableOptions } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
+import { describeInDetail } from "../explore/describe.ts";
 import { listObjects, listsObjects } from "../explore/tables.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { Result } from "../api/result.ts";
@@ -42,9 +43,10 @@ export interface SqlCellOptions {
   save?: string;
   /** The names of saved statements that this one uses as tables. */
   with?: string[];
-  /** A command instead of SQL, such as `dt`, and its argument. */
+  /** A command instead of SQL, such as `dt`, its argument, and whether a `+` follows the command. */
   command?: string;
   argument?: string;
+  detailed?: true;
   /** The name of the variable that holds the connection, and a function that gives its value. */
   connection?: string;
   find?: () => unknown;
@@ -215,8 +217,8 @@ async function run(
   statements: SqlCellStatement[],
   session: Session | undefined,
 ): Promise<unknown> {
-  const { magic, use, store, limit, command, argument = "", explain } = options;
-  if (command !== undefined) return await lookUpCommand(target, command, argument, session);
+  const { magic, use, store, limit, explain } = options;
+  if (options.command !== undefined) return await lookUpCommand(target, options, session);
   if (options.plot !== undefined && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --plot and --explain can't be used together`);
   }
@@ -296,15 +298,12 @@ function isExpanded(argument: string, before: boolean): boolean {
  * Answers psql's commands except `\x`, whose state belongs to the function that answers the cells.
  *
  * @param target The connection.
- * @param command The command, without its backslash.
- * @param argument The name of a table, or a pattern.
  * @param session The session of the connection; `undefined` for a transaction and for a lakehouse.
  * @returns An object that draws itself.
  */
-export async function lookUpCommand(
+async function lookUpCommand(
   target: CommandTarget,
-  command: string,
-  argument: string,
+  { command = "", argument = "", detailed }: SqlCellOptions,
   session: Session | undefined,
 ): Promise<unknown> {
   if (command === "?") return { [DISPLAY]: () => holdIdle({ ...renderTable(commandTable()) }) };
@@ -319,12 +318,15 @@ export async function lookUpCommand(
   if (command === "conninfo") return target;
   if (listsObjects(command)) {
     if (session !== undefined) {
-      return makeListing(await listObjects(() => session, command, argument), originOf(session));
+      return makeListing(await listObjects(() => session, command, argument, detailed === true), originOf(session));
     }
     throw new LakebaseError("BAD_PARAMETER", `Cannot run \\${command}: it needs a Postgres database, not a lakehouse`);
   }
   if (command === "dn") return await schemas.call(target);
   const isPattern = /[*?]/.test(argument.replace(/"[^"]*"/g, ""));
-  if (command === "d" && argument !== "" && !isPattern) return await describe.call(target, argument);
+  if (command === "d" && argument !== "" && !isPattern) {
+    if (!detailed || session === undefined) return await describe.call(target, argument);
+    return makeListing(await describeInDetail(() => session, argument), originOf(session));
+  }
   return await tables.call(target, argument === "" ? undefined : argument);
 }

@@ -1,10 +1,10 @@
 /** psql's commands that `%%sql` and `%sql` answer, by name: what they take after it, and what they do. */
 export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: string }>> = {
-  d: { argument: "[name]", about: "describes a table; without a name lists the tables and views" },
+  d: { argument: "[name]", about: "describes a table, \\d+ in detail; without a name lists the tables and views" },
   dt: { argument: "[pattern]", about: "lists tables, views and the like, such as \\dt app.*" },
   dv: { argument: "[pattern]", about: "lists views" },
   di: { argument: "[pattern]", about: "lists indexes" },
-  df: { argument: "[pattern]", about: "lists functions and procedures" },
+  df: { argument: "[pattern]", about: "lists functions and procedures, \\df+ with their source" },
   dn: { about: "lists the schemas" },
   du: { argument: "[pattern]", about: "lists the roles" },
   l: { argument: "[pattern]", about: "lists the databases" },

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { groupedNumber } from "../core/text.ts";
+import { groupedNumber, printable } from "../core/text.ts";
+import { cutText } from "./cell.ts";
 import { escapeHtml } from "./escape.ts";
 import { htmlCommand, htmlTable } from "./table_html.ts";
 import { textCommand, textTable } from "./table_text.ts";
@@ -184,15 +185,37 @@ function withElapsed(text: string, elapsed: number | undefined): string {
  * @param title The first line.
  * @param facts The names and values.
  */
-export function renderCard(title: string, facts: readonly (readonly [name: string, value: string])[]): HtmlAndText {
+export function renderCard(title: string, facts: readonly Fact[]): HtmlAndText {
+  const caption = `<caption style="text-align:left;font-weight:bold;padding:.25em 0">${escapeHtml(title)}</caption>`;
+  return { "text/html": factsHtml(facts, caption), "text/plain": [title, ...factLines(facts, "  ")].join("\n") };
+}
+
+/** A name and its value, such as `access method` and `heap`. */
+export type Fact = readonly [name: string, value: string];
+
+/** The most characters of a value that {@linkcode renderFacts} draws. */
+const MAX_FACT = 20_000;
+
+/** Draws facts below a table, such as the definition of a view, whose lines are kept. */
+export function renderFacts(facts: readonly Fact[]): HtmlAndText {
+  const shown = facts.map(([name, value]): Fact => {
+    const { text, cut } = cutText(value, MAX_FACT);
+    return [name, cut ? `${text}…` : text];
+  });
+  return { "text/html": factsHtml(shown), "text/plain": factLines(shown).join("\n") };
+}
+
+function factsHtml(facts: readonly Fact[], caption = ""): string {
+  const rows = facts.map(([name, value]) => {
+    const [top, keep] = value.includes("\n") ? [";vertical-align:top", ";white-space:pre-wrap"] : ["", ""];
+    return `<tr><th scope="row" style="text-align:left;font-weight:normal;opacity:.7${top}">${escapeHtml(name)}</th>` +
+      `<td style="text-align:left${keep}">${escapeHtml(value, { lines: true })}</td></tr>`;
+  });
+  return `<table>${caption}<tbody>${rows.join("")}</tbody></table>`;
+}
+
+function factLines(facts: readonly Fact[], indent = ""): string[] {
   const width = Math.max(...facts.map(([name]) => name.length));
-  const rows = facts.map(([name, value]) =>
-    `<tr><th scope="row" style="text-align:left;font-weight:normal;opacity:.7">${escapeHtml(name)}</th>` +
-    `<td style="text-align:left">${escapeHtml(value)}</td></tr>`
-  );
-  return {
-    "text/html": `<table><caption style="text-align:left;font-weight:bold;padding:.25em 0">${escapeHtml(title)}` +
-      `</caption><tbody>${rows.join("")}</tbody></table>`,
-    "text/plain": [title, ...facts.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join("\n"),
-  };
+  const nextLine = `\n${" ".repeat(indent.length + width + 2)}`;
+  return facts.map(([name, value]) => `${indent}${name.padEnd(width)}  ${printable(value).replaceAll("\n", nextLine)}`);
 }

@@ -1,7 +1,16 @@
 import { readings } from "../catalog/names.ts";
-import { expectTable, type ExploreOptions, KIND, NAMED, queryCatalog, ROWS, SIZE } from "../catalog/relation.ts";
+import {
+  expectTable,
+  type ExploreOptions,
+  KIND,
+  kindIs,
+  NAMED,
+  queryCatalog,
+  ROWS,
+  SIZE,
+} from "../catalog/relation.ts";
 import { countText, sizeText } from "../core/text.ts";
-import { elapsedText, type TableOptions } from "../draw/table.ts";
+import { elapsedText, type Fact, type TableOptions } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
 import { OUTCOME } from "../sql/result.ts";
@@ -37,9 +46,12 @@ const KEY = `(SELECT pg_catalog.string_agg(found.key, ', ' ORDER BY place, key) 
     AND other.attnum OPERATOR(pg_catalog.=) pair.there AND ${IS_OWN}
   ) AS found)`;
 
-const COLUMNS = `(SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
-    'type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'nullable', NOT (a.attnotnull OR t.typnotnull),
-    'default', ${DEFAULT}, 'key', ${KEY}, 'comment', pg_catalog.col_description(a.attrelid, a.attnum)) ORDER BY a.attnum)
+const COLUMN = `'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+  'nullable', NOT (a.attnotnull OR t.typnotnull), 'default', ${DEFAULT}, 'key', ${KEY},
+  'comment', pg_catalog.col_description(a.attrelid, a.attnum)`;
+
+const columnsWith = (properties: string) =>
+  `(SELECT pg_catalog.json_agg(pg_catalog.json_build_object(${properties}) ORDER BY a.attnum)
   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
   LEFT JOIN pg_catalog.pg_attrdef AS d
     ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
@@ -62,13 +74,17 @@ const CONSTRAINTS = `(SELECT pg_catalog.json_agg(pg_catalog.json_build_object('n
   FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
   AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,f,c,x}') AND ${IS_OWN})`;
 
-const DESCRIBE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, ${ROWS} AS rows, ${SIZE} AS size,
-  pg_catalog.obj_description(c.oid, 'pg_class') AS comment, coalesce(${COLUMNS}, '[]') AS columns,
-  coalesce(${INDEXES}, '[]') AS indexes, coalesce(${CONSTRAINTS}, '[]') AS constraints
+const describe = (column: string, more = "") =>
+  `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, ${ROWS} AS rows, ${SIZE} AS size,
+  pg_catalog.obj_description(c.oid, 'pg_class') AS comment, coalesce(${columnsWith(column)}, '[]') AS columns,
+  coalesce(${INDEXES}, '[]') AS indexes, coalesce(${CONSTRAINTS}, '[]') AS constraints${more}
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
-interface Described extends Pick<TableFacts, "schema" | "name" | "kind" | "rows" | "size" | "comment"> {
-  columns: ColumnInfo[];
+const DESCRIBE = describe(COLUMN);
+
+interface Described<Column = ColumnInfo>
+  extends Pick<TableFacts, "schema" | "name" | "kind" | "rows" | "size" | "comment"> {
+  columns: Column[];
   indexes: IndexInfo[];
   constraints: ConstraintInfo[];
 }
@@ -154,6 +170,88 @@ export interface TableFacts {
   readonly constraints: readonly ConstraintInfo[];
 }
 
+/** What psql's `\d+` shows of a column besides. */
+interface ColumnDetails {
+  /** The collation, if it is not the type's own. */
+  collation: string | null;
+  /** How values are stored, such as `extended`; see TOAST in PostgreSQL's documentation. */
+  storage: string;
+  /** How values are compressed, if the column has a method of its own. */
+  compression: string | null;
+  /** The detail of the statistics, if it is not the server's default. */
+  statistics: number | null;
+}
+
+/** A server before version 17 has -1 for the default of the statistics. */
+const COLUMN_DETAILS = `'collation', (SELECT co.collname FROM pg_catalog.pg_collation AS co
+    WHERE co.oid OPERATOR(pg_catalog.=) a.attcollation AND a.attcollation OPERATOR(pg_catalog.<>) t.typcollation),
+  'storage', pg_catalog.json_object('{{p,plain},{e,external},{m,main},{x,extended}}')
+    OPERATOR(pg_catalog.->>) a.attstorage::pg_catalog.text,
+  'compression', pg_catalog.json_object('{{p,pglz},{l,lz4}}') OPERATOR(pg_catalog.->>) a.attcompression::pg_catalog.text,
+  'statistics', CASE WHEN a.attstattarget OPERATOR(pg_catalog.>=) 0 THEN a.attstattarget END`;
+
+/** The most partitions that are listed. */
+const MAX_PARTITIONS = 50;
+
+/** What psql's `\d+` shows of a table besides, by name. */
+const TABLE_DETAILS: Readonly<Record<string, string>> = {
+  owner: "pg_catalog.pg_get_userbyid(c.relowner)",
+  persistence: `pg_catalog.json_object('{{u,unlogged},{t,temporary}}')
+    OPERATOR(pg_catalog.->>) c.relpersistence::pg_catalog.text`,
+  "access method": "(SELECT am.amname FROM pg_catalog.pg_am AS am WHERE am.oid OPERATOR(pg_catalog.=) c.relam)",
+  tablespace:
+    "(SELECT ts.spcname FROM pg_catalog.pg_tablespace AS ts WHERE ts.oid OPERATOR(pg_catalog.=) c.reltablespace)",
+  options: "pg_catalog.array_to_string(c.reloptions, ', ')",
+  "partition key": `CASE WHEN ${kindIs("p")} THEN pg_catalog.pg_get_partkeydef(c.oid) END`,
+  "partition of": `(SELECT pg_catalog.format('%s %s', i.inhparent::pg_catalog.regclass,
+      pg_catalog.pg_get_expr(c.relpartbound, c.oid)) FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid AND c.relispartition)`,
+  partitions: `(SELECT pg_catalog.concat_ws(E'\\n', pg_catalog.string_agg(part.line, E'\\n' ORDER BY part.place)
+      FILTER (WHERE part.place OPERATOR(pg_catalog.<=) ${MAX_PARTITIONS}),
+      CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${MAX_PARTITIONS} THEN
+        pg_catalog.format('and %s more', pg_catalog.count(*) OPERATOR(pg_catalog.-) ${MAX_PARTITIONS}) END)
+    FROM (SELECT pg_catalog.row_number() OVER (ORDER BY child.oid::pg_catalog.regclass::pg_catalog.text) AS place,
+        pg_catalog.format('%s %s', child.oid::pg_catalog.regclass, pg_catalog.pg_get_expr(child.relpartbound, child.oid)) AS line
+      FROM pg_catalog.pg_inherits AS i
+      JOIN pg_catalog.pg_class AS child ON child.oid OPERATOR(pg_catalog.=) i.inhrelid
+      WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid AND child.relispartition) AS part)`,
+  "referenced by": `(SELECT pg_catalog.string_agg(pg_catalog.format('%s: %I %s', k.conrelid::pg_catalog.regclass,
+      k.conname, pg_catalog.pg_get_constraintdef(k.oid, true)), E'\\n' ORDER BY k.conname)
+    FROM pg_catalog.pg_constraint AS k WHERE k.contype OPERATOR(pg_catalog.=) 'f'
+    AND k.confrelid OPERATOR(pg_catalog.=) c.oid AND k.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid)`,
+  triggers: `(SELECT pg_catalog.string_agg(pg_catalog.pg_get_triggerdef(tg.oid, true), E'\\n' ORDER BY tg.tgname)
+    FROM pg_catalog.pg_trigger AS tg WHERE tg.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT tg.tgisinternal)`,
+  definition: `CASE WHEN ${kindIs("v", "m")} THEN pg_catalog.pg_get_viewdef(c.oid, true) END`,
+};
+
+const DETAILS = Object.entries(TABLE_DETAILS).map(([name, value]) => `'${name}', ${value}`).join(", ");
+
+const DESCRIBE_IN_DETAIL = describe(
+  `${COLUMN}, ${COLUMN_DETAILS}`,
+  `, pg_catalog.json_build_object(${DETAILS}) AS details`,
+);
+
+/**
+ * Describes a table as psql's `\d+` does: with the storage of each column, and below them what else the catalog says of the
+ * table, such as the definition of a view.
+ */
+export async function describeInDetail(
+  find: FindSession,
+  name: string,
+): Promise<ListingParts<ColumnInfo & ColumnDetails, TableFacts>> {
+  type Found = Described<ColumnInfo & ColumnDetails> & { details: Record<string, string | null> };
+  const found = await queryCatalog<Found>(find, DESCRIBE_IN_DETAIL, [readings(name)]);
+  const { columns, details, ...facts } = await expectTable(find, "describe", name, found[0]);
+  const { elapsed } = found[OUTCOME];
+  const draw = (rows: readonly (ColumnInfo & ColumnDetails)[]): TableOptions => ({
+    ...drawDescription(facts, rows, elapsed),
+    columns: DETAILED_FIELDS,
+    rows: rows.map((column) => DETAILED_FIELDS.map(({ key }) => column[key as keyof typeof column] ?? "")),
+  });
+  const below = Object.entries(details).flatMap(([name, value]): Fact[] => value ? [[name, value.trim()]] : []);
+  return { rows: columns, fields: DETAILED_FIELDS, elapsed, facts, draw, below };
+}
+
 /** The fields of a description's rows. */
 export const COLUMN_FIELDS = fieldsFor({
   name: "text",
@@ -161,6 +259,19 @@ export const COLUMN_FIELDS = fieldsFor({
   nullable: "bool",
   default: "text",
   key: "text",
+  comment: "text",
+});
+
+const DETAILED_FIELDS = fieldsFor({
+  name: "text",
+  type: "text",
+  collation: "text",
+  nullable: "bool",
+  default: "text",
+  key: "text",
+  storage: "text",
+  compression: "text",
+  statistics: "int8",
   comment: "text",
 });
 

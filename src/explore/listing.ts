@@ -1,4 +1,4 @@
-import type { TableOptions } from "../draw/table.ts";
+import type { Fact, TableOptions } from "../draw/table.ts";
 import type { Field } from "../sql/result.ts";
 
 /** The parts of a `Listing`: rows about the database, and the functions that draw them. */
@@ -13,6 +13,8 @@ export interface ListingParts<Row, Facts extends object = object> {
   facts: Facts;
   /** Lays out the rows as a table. */
   draw: (rows: readonly Row[]) => TableOptions;
+  /** What to draw below the table. */
+  below?: readonly Fact[];
   /** Writes the rows as text. @default {a table, with long texts cut} */
   write?: (rows: readonly Row[]) => string;
 }

@@ -148,8 +148,14 @@ interface ObjectKind {
   inSchemas: boolean;
   /** The properties of a row, in order. */
   fields: Parameters<typeof fieldsFor>[0];
-  /** A statement whose last parameter has the patterns of the name, and `$1` those of the schema if `inSchemas`. */
-  sql: string;
+  /**
+   * Gives a statement whose last parameter has the patterns of the name, and `$1` those of the schema if `inSchemas`.
+   *
+   * @param more SQL of further columns.
+   */
+  sql: (more: string) => string;
+  /** Further columns that a `+` after the command shows, by property: text, as SQL. */
+  details?: Readonly<Record<string, string>>;
 }
 
 /** SQL for whether the schema `n` matches the pattern. Without a pattern, all schemas match except those of the system. */
@@ -159,47 +165,52 @@ const SCHEMA_MATCHES = `CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USERS}
 const nameMatches = (column: string, parameter: string) =>
   `(${parameter}::pg_catalog.text[] IS NULL OR ${column}::pg_catalog.text OPERATOR(pg_catalog.~~) ANY (${parameter}))`;
 
-const VIEWS = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
+const VIEWS = (more: string) =>
+  `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
   pg_catalog.pg_get_userbyid(c.relowner) AS owner, pg_catalog.pg_get_viewdef(c.oid, true) AS definition,
-  pg_catalog.obj_description(c.oid, 'pg_class') AS comment
+  pg_catalog.obj_description(c.oid, 'pg_class') AS comment${more}
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE ${kindIs("v", "m")} AND ${SCHEMA_MATCHES} AND ${nameMatches("c.relname", "$2")} ORDER BY 1, 2`;
 
-const INDEXES = `SELECT n.nspname AS schema, c.relname AS name, t.relname AS "table", i.indisprimary AS "primary",
+const INDEXES = (more: string) =>
+  `SELECT n.nspname AS schema, c.relname AS name, t.relname AS "table", i.indisprimary AS "primary",
   i.indisunique AS "unique", i.indisvalid AS valid, pg_catalog.pg_relation_size(c.oid) AS size,
   am.amname AS method, (SELECT pg_catalog.string_agg(pg_catalog.pg_get_indexdef(c.oid, n, true), ', ' ORDER BY n)
-    FROM pg_catalog.generate_series(1, i.indnkeyatts) AS n) AS columns
+    FROM pg_catalog.generate_series(1, i.indnkeyatts) AS n) AS columns${more}
   FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
   JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) i.indrelid
   JOIN pg_catalog.pg_am AS am ON am.oid OPERATOR(pg_catalog.=) c.relam
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE ${SCHEMA_MATCHES} AND ${nameMatches("c.relname", "$2")} ORDER BY 1, 2`;
 
-const FUNCTIONS = `SELECT n.nspname AS schema, p.proname AS name,
+const FUNCTIONS = (more: string) =>
+  `SELECT n.nspname AS schema, p.proname AS name,
   pg_catalog.json_object('{{f,function},{p,procedure},{a,aggregate},{w,window function}}')
     OPERATOR(pg_catalog.->>) p.prokind::pg_catalog.text AS kind,
   pg_catalog.pg_get_function_arguments(p.oid) AS arguments, pg_catalog.pg_get_function_result(p.oid) AS result,
-  l.lanname AS language, pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
+  l.lanname AS language, pg_catalog.obj_description(p.oid, 'pg_proc') AS comment${more}
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
   WHERE ${SCHEMA_MATCHES} AND ${nameMatches("p.proname", "$2")} ORDER BY 1, 2, 4`;
 
-const ROLES = `SELECT r.rolname AS name, pg_catalog.concat_ws(', ', CASE WHEN r.rolsuper THEN 'superuser' END,
+const ROLES = (more: string) =>
+  `SELECT r.rolname AS name, pg_catalog.concat_ws(', ', CASE WHEN r.rolsuper THEN 'superuser' END,
     CASE WHEN r.rolcreaterole THEN 'may create roles' END, CASE WHEN r.rolcreatedb THEN 'may create databases' END,
     CASE WHEN r.rolreplication THEN 'may replicate' END, CASE WHEN r.rolbypassrls THEN 'bypasses row security' END,
     CASE WHEN NOT r.rolcanlogin THEN 'can''t log in' END) AS attributes,
   (SELECT pg_catalog.string_agg(g.rolname::pg_catalog.text, ', ' ORDER BY g.rolname)
     FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid OPERATOR(pg_catalog.=) m.roleid
     WHERE m.member OPERATOR(pg_catalog.=) r.oid) AS member_of,
-  pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
+  pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment${more}
   FROM pg_catalog.pg_roles AS r
   WHERE CASE WHEN $1::pg_catalog.text[] IS NULL THEN NOT pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pg_')
     ELSE r.rolname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($1) END ORDER BY 1`;
 
-const DATABASES = `SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+const DATABASES = (more: string) =>
+  `SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
   pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS "collate",
   CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size,
-  pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
+  pg_catalog.shobj_description(d.oid, 'pg_database') AS comment${more}
   FROM pg_catalog.pg_database AS d WHERE ${nameMatches("d.datname", "$1")} ORDER BY 1`;
 
 const [text, bool, int8] = ["text", "bool", "int8"] as const;
@@ -227,12 +238,27 @@ const KINDS: Readonly<Record<string, ObjectKind>> = {
       method: text,
       columns: text,
     },
+    details: {
+      owner: "pg_catalog.pg_get_userbyid(c.relowner)",
+      persistence: `pg_catalog.json_object('{{p,permanent},{u,unlogged},{t,temporary}}')
+        OPERATOR(pg_catalog.->>) c.relpersistence::pg_catalog.text`,
+      comment: "pg_catalog.obj_description(c.oid, 'pg_class')",
+    },
   },
   df: {
     noun: "function",
     inSchemas: true,
     sql: FUNCTIONS,
     fields: { schema: text, name: text, kind: text, arguments: text, result: text, language: text, comment: text },
+    details: {
+      volatility: `pg_catalog.json_object('{{i,immutable},{s,stable},{v,volatile}}')
+        OPERATOR(pg_catalog.->>) p.provolatile::pg_catalog.text`,
+      parallel: `pg_catalog.json_object('{{s,safe},{r,restricted},{u,unsafe}}')
+        OPERATOR(pg_catalog.->>) p.proparallel::pg_catalog.text`,
+      security: "CASE WHEN p.prosecdef THEN 'definer' ELSE 'invoker' END",
+      owner: "pg_catalog.pg_get_userbyid(p.proowner)",
+      source: "coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)",
+    },
   },
   du: {
     noun: "role",
@@ -245,6 +271,11 @@ const KINDS: Readonly<Record<string, ObjectKind>> = {
     inSchemas: false,
     sql: DATABASES,
     fields: { name: text, owner: text, encoding: text, collate: text, size: int8, comment: text },
+    details: {
+      tablespace: `(SELECT ts.spcname FROM pg_catalog.pg_tablespace AS ts
+        WHERE ts.oid OPERATOR(pg_catalog.=) d.dattablespace)`,
+      privileges: "pg_catalog.array_to_string(d.datacl, ', ')",
+    },
   },
 };
 
@@ -259,20 +290,24 @@ export function listsObjects(command: string): boolean {
  * @param find Finds the session.
  * @param command The command, without the backslash.
  * @param argument A pattern in the form of `\dt`; an empty one for all objects except those of the system.
+ * @param detailed Whether to list what psql shows after a `+`.
  */
 export async function listObjects(
   find: FindSession,
   command: string,
   argument: string,
+  detailed: boolean,
 ): Promise<ListingParts<Record<string, unknown>>> {
-  const { noun, inSchemas, fields: types, sql } = KINDS[command]!;
+  const { noun, inSchemas, fields: types, sql, details = {} } = KINDS[command]!;
   const { schema, name } = argument === "" ? { schema: null, name: null } : parsePattern(argument);
   if (schema !== null && !inSchemas) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run \\${command} ${argument}: a ${noun} is in no schema`);
   }
-  const found = await queryCatalog<Record<string, unknown>>(find, sql, inSchemas ? [schema, name] : [name]);
+  const more = detailed ? Object.entries(details) : [];
+  const statement = sql(more.map(([name, value]) => `, ${value} AS "${name}"`).join(""));
+  const found = await queryCatalog<Record<string, unknown>>(find, statement, inSchemas ? [schema, name] : [name]);
   const { elapsed } = found[OUTCOME];
-  const fields = fieldsFor(types);
+  const fields = fieldsFor({ ...types, ...Object.fromEntries(more.map(([name]) => [name, text])) });
   return {
     rows: found,
     fields,

@@ -105,9 +105,10 @@ function checkExplained(text: string, count: number): void {
   );
 }
 
-function readSqlCommand(written: string, header: MagicHeader): { command: string; argument: string } {
-  const [, name = "", plus = "", argument = "", rest = ""] =
+function readSqlCommand(written: string, header: MagicHeader): SqlCommand {
+  const [, word = "", plus = "", argument = "", rest = ""] =
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
+  const name = word.replace(/S$/, ""); // with an S, psql also lists objects of the system, which a pattern names here
   if (!Object.hasOwn(SQL_COMMANDS, name)) {
     throw new UsageError(
       `Cannot run the magic: there is no command \\${name}${plus}; the commands are ${commandNames()}`,
@@ -123,7 +124,7 @@ function readSqlCommand(written: string, header: MagicHeader): { command: string
   if (SQL_COMMANDS[name]!.argument === undefined && withoutEnd(argument).trim() !== "") {
     throw new UsageError(`Cannot run the magic: \\${name} takes nothing after it, but has ${withoutEnd(argument)}`);
   }
-  return { command: name, argument: withoutEnd(argument) };
+  return { command: name, argument: withoutEnd(argument), ...(plus.includes("+") ? { detailed: true } : {}) };
 }
 
 /** The use of a magic's result. */
@@ -135,13 +136,22 @@ export type Use =
   /** It is a value within an expression. */
   | "value";
 
+/** A command of psql instead of SQL. */
+interface SqlCommand {
+  /** Its name, such as `d`. */
+  command: string;
+  argument: string;
+  /** Whether a `+` follows the name. */
+  detailed?: true;
+}
+
 /** A magic of a cell. */
 export interface Magic {
   /** Its name. */
   magic: "%%sql" | "%sql";
   header: MagicHeader;
   /** The SQL, or a command such as `\d` with its argument. */
-  run: SqlTemplate[] | { command: string; argument: string };
+  run: SqlTemplate[] | SqlCommand;
   /** The position of the magic in the cell. */
   start: number;
   end: number;

@@ -175,6 +175,28 @@ queryTest("a %%sql cell answers psql's commands", async ({ db }) => {
   await db.query("DROP TABLE commanded CASCADE; DROP FUNCTION commanded_sum");
 });
 
+queryTest("a + after a command shows details, and after any command nothing fails", async ({ db }) => {
+  const cell = cellOn(db);
+  await db.query('CREATE TABLE detailed (id int PRIMARY KEY, zone text COLLATE "C") WITH (fillfactor = 70)');
+  await db.query("COMMENT ON COLUMN detailed.zone IS 'of the city'");
+  await db.query("CREATE VIEW detailed_view AS SELECT id,\n  zone FROM detailed WHERE id > 1");
+  await db.query("CREATE FUNCTION detailed_sum(a int, b int) RETURNS int IMMUTABLE RETURN a + b");
+  const shown = async (command: string, argument = "") =>
+    await drawn(await cell({ command, argument, detailed: true }));
+  const table = await shown("d", "detailed");
+  assert.match(table, /zone \| text +\| C .*\| extended .*\| of the city/);
+  assert.match(table, /\nowner {10}\S+\naccess method {2}heap\noptions {8}fillfactor=70$/);
+  assert.match(await shown("d", "detailed_view"), /\ndefinition {2}SELECT .*id,\n {12} *.*zone\n[^]*WHERE .*id > 1;$/);
+  assert.match(await shown("d"), /public \| detailed/);
+  assert.match(await shown("df", "detailed*"), /immutable +\| unsafe +\| invoker +\| .*RETURN \(a \+ b\)/);
+  assert.match(await shown("di", "detailed*"), /detailed_pkey .* permanent/);
+  assert.match(await shown("l"), /postgres .* pg_default/);
+  for (const command of ["dt", "dv", "dn", "du"]) assert.match(await shown(command), /\(\d+ \w+, /, command);
+  const refused = await errorOf(() => cell({ command: "d", argument: "nobody", detailed: true }));
+  assert.match(refused.message, /^Cannot describe nobody: there is no such table/);
+  await db.query("DROP TABLE detailed CASCADE; DROP FUNCTION detailed_sum");
+});
+
 queryTest("\\x draws each value on its own line until it is off", async ({ db }) => {
   const cell = cellOn(db);
   const x = async (argument = "") => await drawn(await cell({ command: "x", argument }));

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { connect } from "lakebase";
 import { type LocalLakebase, startLocal } from "lakebase/local";
+import { SESSION } from "../../src/api/lakebase.ts";
+import { describeInDetail } from "../../src/explore/describe.ts";
 import { mint } from "../local/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -136,4 +140,60 @@ psqlTest("Ctrl-C in psql cancels the query", async () => {
   child.kill("SIGINT");
   const { stderr } = await child.output();
   assert.match(new TextDecoder().decode(stderr), /canceling statement due to user request/);
+});
+
+/** The rows and the lines below them that psql's `\\d+` prints. */
+async function psqlDetails(name: string): Promise<{ rows: string[][]; below: string }> {
+  const { stdout } = await psql(["\\t off", `\\d+ ${name}`]);
+  const [, , ...lines] = stdout.slice(stdout.indexOf('"public.')).split("\n");
+  const count = lines.findIndex((line) => line.split("|").length < 7);
+  return { rows: lines.slice(0, count).map((line) => line.split("|")), below: lines.slice(count).join("\n") };
+}
+
+psqlTest("\\d+ of a cell shows what psql's \\d+ does", async () => {
+  await using db = await connect(optionsOf(local));
+  await db.query(`CREATE TABLE d_zones (id int PRIMARY KEY) WITH (fillfactor = 70, autovacuum_enabled = false)`);
+  await db.query(`CREATE TABLE d_trips (id bigint NOT NULL, zone int REFERENCES d_zones, "a name" text COLLATE "C",
+    kept text DEFAULT 'x', at timestamptz) PARTITION BY RANGE (id)`);
+  await db.query(`ALTER TABLE d_trips ALTER kept SET STORAGE EXTERNAL, ALTER "a name" SET COMPRESSION pglz,
+    ALTER id SET STATISTICS 500`);
+  await db.query("CREATE TABLE d_trips_1 PARTITION OF d_trips FOR VALUES FROM (0) TO (10)");
+  await db.query("CREATE TABLE d_trips_2 PARTITION OF d_trips DEFAULT");
+  await db.query("COMMENT ON COLUMN d_trips.at IS 'when it began'");
+  await db.query("CREATE VIEW d_view WITH (security_barrier = true) AS SELECT id, zone FROM d_trips WHERE id > 1");
+  await db.query("CREATE MATERIALIZED VIEW d_kept AS SELECT 1 AS one");
+  await db.query("CREATE UNLOGGED TABLE d_unlogged (a int)");
+  await db.query("CREATE FUNCTION d_note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'");
+  await db.query("CREATE TRIGGER d_noted BEFORE INSERT ON d_zones FOR EACH ROW EXECUTE FUNCTION d_note()");
+  const text = (value: unknown) => value === null ? "" : String(value);
+  for (const name of ["d_zones", "d_trips", "d_trips_1", "d_view", "d_kept", "d_unlogged"]) {
+    const wanted = await psqlDetails(name);
+    const { rows, below = [], facts } = await describeInDetail(() => db[SESSION], name);
+    const ours = rows.map((
+      { name, type, collation, nullable, default: by, storage, compression, statistics, comment },
+    ) => [name, type, collation, nullable ? "" : "not null", by, storage, compression, statistics, comment].map(text));
+    // psql has no columns for the compression and the statistics of a view.
+    const isView = facts.kind === "view";
+    assert.deepEqual(isView ? ours.map((row) => row.toSpliced(6, 2)) : ours, wanted.rows, name);
+    const other: Record<string, RegExp> = {
+      "access method": /^Access method: (.*)$/m,
+      options: /^Options: (.*)$/m,
+      "partition key": /^Partition key: (.*)$/m,
+      "partition of": /^Partition of: (.*)$/m,
+      definition: /^View definition:\n([^]*;)$/m,
+      triggers: /^Triggers:\n +(.*)$/m,
+      "referenced by": /^Referenced by:\n +(.*)$/m,
+      partitions: /^Partitions: (.*(?:\n +.*)*)$/m,
+    };
+    const plain = (value: string | undefined) => value?.replace(/CREATE TRIGGER |TABLE |CONSTRAINT |[":\s,]/g, "");
+    for (const [fact, pattern] of Object.entries(other)) {
+      const found = below.find(([name]) => name === fact)?.[1];
+      assert.equal(plain(found), plain(pattern.exec(wanted.below)?.[1]), `${name}: ${fact}`);
+    }
+  }
+  const unlogged = await describeInDetail(() => db[SESSION], "d_unlogged");
+  assert.deepEqual(unlogged.below?.[1], ["persistence", "unlogged"]);
+  await db.query(
+    "DROP TABLE d_zones, d_trips, d_unlogged CASCADE; DROP MATERIALIZED VIEW d_kept; DROP FUNCTION d_note",
+  );
 });

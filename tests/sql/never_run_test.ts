@@ -4,11 +4,12 @@ import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 
+const CONNECTED = "await using db = await connect({ local: true }); await sql`CREATE TABLE t (a int)`;";
+
 /** What a script writes to its standard error, of statements that were never run. */
-async function told(body: string): Promise<string[]> {
+async function told(body: string, before = CONNECTED): Promise<string[]> {
   const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
-    await using db = await connect({ local: true });
-    await sql\`CREATE TABLE t (a int)\`;
+    ${before}
     ${body}`;
   const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -37,6 +38,25 @@ Deno.test("a script is warned of each statement that it never ran", async () => 
     "never run: put `await` before it: sql`SELECT 1`",
     "never run: put `await` before it: sql`DELETE FROM t`",
   ]);
+});
+
+Deno.test("of very many statements the first 100,000 are remembered, and of a long one 100 characters are shown", async () => {
+  const whole = `SELECT '${"x".repeat(91)}'`;
+  const cut = `SELECT '${"x".repeat(92)}'`;
+  assert.deepEqual(
+    await told(`sql\`${whole}\`; sql\`${cut}\`; for (let n = 0; n < 100_000; n++) sql\`SELECT 1\`;`, ""),
+    [
+      `never run: put \`await\` before it: sql\`${whole}\``,
+      `never run: put \`await\` before it: sql\`${cut.slice(0, 100)}…\``,
+      "never run (99,998 times): put `await` before it: sql`SELECT 1`",
+    ],
+  );
+  // Turns of the event loop between them make no difference.
+  const slowly = `for (let n = 0; n < 150_000; n++) {
+    sql\`SELECT 1\`;
+    if (n % 50_000 === 0) await new Promise((done) => setTimeout(done));
+  }`;
+  assert.deepEqual(await told(slowly, ""), ["never run (100,000 times): put `await` before it: sql`SELECT 1`"]);
 });
 
 Deno.test("there is no false alarm for a statement that is run in any way, a part of another one, or kept", async () => {
