@@ -249,20 +249,24 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_SETTING", `Cannot log in: the function "password" ${state}`, { cause });
 }
 
-/**
- * Sets the output formats that values are parsed from: a role, a database or PGOPTIONS may have other ones. This is a statement
- * after the login instead of startup parameters, because poolers refuse those.
- */
-const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM (VALUES
+/** The output formats that values are parsed from: the name of each setting, the value wanted, and a pattern for good values. */
+const OUTPUT_FORMATS = `(VALUES
   ('DateStyle', 'ISO', '^ISO'),
   ('IntervalStyle', 'postgres', '^postgres$'),
   ('bytea_output', 'hex', '^hex$'),
-  ('extra_float_digits', '1', '^[123]$')) w (name, wanted, good)
-  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
-  WHERE s.setting OPERATOR(pg_catalog.!~) w.good`;
+  ('extra_float_digits', '1', '^[123]$')) AS w (name, wanted, good)`;
 
-/** Leaves the formats that the session has set. At the login there are none: a pooler may have set those of a role. */
-const NOT_OF_SESSION = " AND s.source OPERATOR(pg_catalog.<>) 'session'";
+/**
+ * Sets the output formats after the login, because a role, a database or PGOPTIONS may have other ones. This is a statement
+ * instead of startup parameters, because poolers refuse those. `pg_settings` would make rows of all settings at each login.
+ */
+const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
+  WHERE pg_catalog.current_setting(w.name) OPERATOR(pg_catalog.!~) w.good`;
+
+/** Sets them again after a reset, but leaves those that the session has set since. */
+const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
+  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
+  WHERE s.setting OPERATOR(pg_catalog.!~) w.good AND s.source OPERATOR(pg_catalog.<>) 'session'`;
 
 /**
  * Records the session settings that the server reports, and restores the output formats after a reset. Also restores
@@ -281,13 +285,13 @@ export function keepOutputFormats(client: pg.Client): void {
   });
   connection.on("commandComplete", ({ text }: { text: string }) => {
     if (text !== "RESET" && text !== "DISCARD ALL") return;
-    setOutputFormats(client, NOT_OF_SESSION).catch(() => {}); // a lost connection fails the next statement too
+    setOutputFormats(client, RESTORE_OUTPUT_FORMATS).catch(() => {}); // a lost connection fails the next statement too
   });
 }
 
 /** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
-export async function setOutputFormats(client: pg.Client, where = ""): Promise<void> {
-  await client.query(SET_OUTPUT_FORMATS + where).catch((error) => {
+export async function setOutputFormats(client: pg.Client, text = SET_OUTPUT_FORMATS): Promise<void> {
+  await client.query(text).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;
   });
 }
