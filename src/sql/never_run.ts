@@ -9,7 +9,11 @@ interface Made {
   strings: readonly string[];
 }
 
-/** Statements of this moment, most of which are awaited at once: remembering them weakly costs more than a small query's rows. */
+/**
+ * The newest statement, and others of this moment. Most are awaited at once: remembering them weakly, or even adding them to a
+ * set, costs more than a small query's rows.
+ */
+let newest: Fragment | undefined;
 const recent = new Set<Fragment>();
 const byQuery = new WeakMap<Fragment, Made>();
 const waiting = new Set<Made>();
@@ -30,12 +34,20 @@ let fresh = false;
 /** Remembers that a statement was made. */
 export function made(query: Fragment): void {
   // `await` calls the query's `then` in the next microtask, so that the one after it comes too late for a query that is run.
-  if (recent.size === 0) queueMicrotask(() => queueMicrotask(remember));
-  if (recent.size < MOST) recent.add(query); // a loop without an await may make millions before any microtask runs
+  if (newest === undefined && recent.size === 0) queueMicrotask(queueRemember);
+  if (newest !== undefined && recent.size < MOST) recent.add(newest); // a loop without an await may make millions before any microtask runs
+  newest = query;
+}
+
+function queueRemember(): void {
+  queueMicrotask(remember);
 }
 
 /** Remembers statements weakly that were not run at once. */
 function remember(): void {
+  if (newest !== undefined) recent.add(newest);
+  newest = undefined;
+  if (recent.size === 0) return;
   for (const query of recent) {
     if (waiting.size >= MOST) break;
     const entry = { ref: new WeakRef(query), strings: query.strings };
@@ -50,6 +62,10 @@ function remember(): void {
 
 /** Forgets a statement that is run, drawn or put into another one. */
 export function used(query: Fragment): void {
+  if (query === newest) {
+    newest = undefined;
+    return;
+  }
   if (recent.delete(query)) return;
   const entry = byQuery.get(query);
   if (entry === undefined) return;

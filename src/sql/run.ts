@@ -54,8 +54,8 @@ export async function run<Row>(
   try { // `using` would cost as much as three frames
     const found = find();
     const session = found instanceof Promise ? await until(found, stop.signal) : found;
-    const running = () => runIn<Row>(session, statement, stop.signal, options);
-    const result = await (isTraced() ? inSpan(session, statement, running) : running());
+    const runs = isTraced() ? runTraced : runIn; // no closure, which each statement would pay for
+    const result = await runs<Row>(session, statement, stop.signal, options);
     stop.succeeded();
     return result;
   } finally {
@@ -69,19 +69,16 @@ function runIn<Row>(
   stopped: AbortSignal | undefined,
   options: RunOptions,
 ): Promise<StatementRows<Row>> {
+  const execution = options.again ? executeAgain<Row> : execute<Row>;
   return onConnection(session, statement, stopped, (lease, signal) => {
-    const work = () => execute<Row>({ session, lease, signal, statement, options });
-    return options.again ? runAgain(session, lease, signal, work) : work();
+    return execution({ session, lease, signal, statement, options });
   });
 }
 
-function inSpan<Row>(
-  { server }: Session,
-  { text }: Statement,
-  running: () => Promise<StatementRows<Row>>,
-): Promise<StatementRows<Row>> {
+function runTraced<Row>(...parameters: Parameters<typeof runIn>): Promise<StatementRows<Row>> {
+  const [{ server }, { text }] = parameters;
   return traced({ text, server }, async (span) => {
-    const rows = await running();
+    const rows = await runIn<Row>(...parameters);
     span.did(rows[OUTCOME]!.tag);
     return rows;
   });
@@ -115,6 +112,11 @@ async function execute<Row>({ session, lease, signal, statement: given, options 
   }
   if (!execution.knowsTypes) await learnTypes(session, lease, signal, execution);
   return toResult<Row>(session, lease, execution, elapsed);
+}
+
+function executeAgain<Row>(running: Run): Promise<StatementRows<Row>> {
+  const { session, lease, signal } = running;
+  return runAgain(session, lease, signal, () => execute<Row>(running));
 }
 
 /** Sends something on a connection and waits for its end. */
