@@ -67,7 +67,7 @@ export type {
   LocalOptions,
   LocalProject,
   ServicePrincipal,
-} from "./src/local/mod.ts";
+} from "./src/core/local_options.ts";
 export type { Browser } from "./src/api/browser.ts";
 export type { Bundle } from "./src/draw/notebook.ts";
 export type { ConnectOptions, SslMode, TypeParser, TypeParsers, WorkspaceClientLike } from "./src/settings/options.ts";

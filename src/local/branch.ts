@@ -1,35 +1,6 @@
+import type { LocalBranch, LocalEndpoint } from "../core/local_options.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./resource.ts";
-
-/** A compute endpoint of a branch. */
-export interface LocalEndpoint {
-  /** The id in `endpoints/{id}`. */
-  id: string;
-  /** Whether sessions may write. @default {"READ_WRITE"} */
-  type?: "READ_WRITE" | "READ_ONLY";
-  /** The compute's state. @default {"ACTIVE"} */
-  state?: "ACTIVE" | "IDLE" | "INIT" | "DEGRADED";
-  /** Whether every login is refused with SQLSTATE 28000. @default {false} */
-  disabled?: boolean;
-  /** `status.hosts.host`; logins with this name in SNI go to this endpoint. @default {"localhost"} */
-  host?: string;
-  /** `status.hosts.read_only_host`; logins with this name in SNI are read only. @default {none} */
-  readOnlyHost?: string;
-  /** Whether `status.hosts` is missing, as during an endpoint's creation. @default {false} */
-  withoutHosts?: boolean;
-}
-
-/** A branch of a project. */
-export interface LocalBranch {
-  /** The id in `branches/{id}`. */
-  id: string;
-  /** Whether this is the project's default branch. @default {true for the project's first branch} */
-  default?: boolean;
-  /** The state of the branch. @default {"READY"} */
-  state?: "INIT" | "READY" | "RESETTING" | "IMPORTING" | "ARCHIVED" | "DELETED";
-  /** The compute endpoints. @default {[{ id: "primary" }]} */
-  endpoints?: LocalEndpoint[];
-}
 
 /** The project that a branch belongs to, and its roles. */
 export interface BranchOwner {

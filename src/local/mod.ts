@@ -21,7 +21,7 @@
  */
 
 import { unknownOption } from "../core/closest.ts";
-import { LOCAL_OPTIONS } from "../core/local_options.ts";
+import { LOCAL_OPTION_NAMES, type LocalOptions } from "../core/local_options.ts";
 import { Branches } from "./branches.ts";
 import { CertificateAuthority } from "./certificate.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
@@ -30,75 +30,26 @@ import { Faults } from "./faults.ts";
 import { FilesApi } from "./files_api.ts";
 import { Gateway, type PostgresLogin } from "./gateway.ts";
 import { SHUTDOWN } from "./messages.ts";
-import { CredentialIssuer, Identities, type ServicePrincipal } from "./tokens.ts";
+import { CredentialIssuer, Identities } from "./tokens.ts";
 import { UpstreamDatabase } from "./upstream.ts";
 import { WarehouseApi } from "./warehouse/api.ts";
-import type { LocalWarehouse } from "./warehouse/warehouses.ts";
-import { type LocalInstance, type LocalProject, Workspace } from "./workspace.ts";
+import { Workspace } from "./workspace.ts";
 import { WorkspaceApi, type WorkspaceRequest } from "./workspace_api.ts";
 
+export type {
+  LocalBranch,
+  LocalEndpoint,
+  LocalInstance,
+  LocalOptions,
+  LocalProject,
+  LocalWarehouse,
+  ServicePrincipal,
+} from "../core/local_options.ts";
 export type { CertificateFault } from "./certificate.ts";
-export type { LocalBranch, LocalEndpoint } from "./branch.ts";
 export type { Arrival, BranchFault, Faults, SuspendOptions, WorkspaceFault } from "./faults.ts";
 export type { Failure } from "./messages.ts";
 export type { LinkFault, StatementFault, WarehouseFaults } from "./warehouse/faults.ts";
-export type { LocalWarehouse } from "./warehouse/warehouses.ts";
-export type { LocalInstance, LocalProject } from "./workspace.ts";
-export type { PostgresLogin, ServicePrincipal, WorkspaceRequest };
-
-/** Options of {@linkcode startLocal}. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
-export interface LocalOptions {
-  /**
-   * `postgres://` URL of a server to use as the database. Roles are not a security boundary there: sessions log in as the
-   * URL's user, and with `RESET SESSION AUTHORIZATION` a session becomes that user again.
-   *
-   * @default {an embedded PGlite}
-   */
-  database?: string;
-  /** Directory that keeps PGlite's data between runs. @default {none: the data are in memory until the process ends} */
-  dataDir?: string;
-  /** The workspace's user, who is also the Postgres role. @default {"you@example.com"} */
-  user?: string;
-  /** Port of the workspace API. @default {0: the system chooses one} */
-  workspacePort?: number;
-  /** Port of Postgres. @default {0: the system chooses one} */
-  postgresPort?: number;
-  /** The workspace's projects. @default {project "local" with branch "production" and endpoint "primary"} */
-  projects?: LocalProject[];
-  /** Lakebase Provisioned instances. @default {none} */
-  instances?: LocalInstance[];
-  /**
-   * SQL warehouses, whose statements run on the database. Their dialect is that of Postgres, not of Spark.
-   *
-   * @default {one that is running}
-   */
-  warehouses?: LocalWarehouse[];
-  /** Names of catalogs. In a statement of a warehouse, each of them means the database. @default {["main"]} */
-  catalogs?: string[];
-  /** Native logins: passwords by role. The roles are created. @default {none} */
-  passwords?: Record<string, string>;
-  /** Service principals that may log in with OAuth client credentials. @default {none} */
-  servicePrincipals?: ServicePrincipal[];
-  /** Groups of the user; each becomes a Postgres role. @default {none} */
-  groups?: string[];
-  /** Full names of the Volumes. @default {["main.raw.landing"]} */
-  volumes?: string[];
-  /** Directory that keeps the files of the Volumes. @default {a temporary one, removed by `close()`} */
-  volumesDir?: string;
-  /** Limit of the size of a file in a Volume, in bytes. @default {5 GiB, as in a real workspace} */
-  fileLimit?: number;
-  /**
-   * Makes the host behave like a unified host, which serves several workspaces: each request must name this id in
-   * `X-Databricks-Workspace-Id` or `X-Databricks-Org-Id`. @default {none: the host serves one workspace}
-   */
-  workspaceId?: string;
-  /** Milliseconds within which a Postgres connection must log in. @default {15_000} */
-  handshakeTimeout?: number;
-  /** Milliseconds that a session waits for the transaction of another: PGlite runs one at a time. @default {30_000} */
-  lockTimeout?: number;
-  /** Closes the local Lakebase when it aborts. */
-  signal?: AbortSignal;
-}
+export type { PostgresLogin, WorkspaceRequest };
 
 /** A running local Lakebase. */
 export interface LocalLakebase extends AsyncDisposable {
@@ -165,18 +116,13 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
-/** The names of {@linkcode LocalOptions}. Any other name is refused as a typo. */
-const OPTION_NAMES: ReadonlySet<string> = new Set(
-  Object.keys(LOCAL_OPTIONS satisfies Record<keyof LocalOptions, true>),
-);
-
 function checkOptions(options: LocalOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError('Cannot start a Lakebase: the options must be an object such as { dataDir: "data" }');
   }
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name));
+  const unknown = Object.keys(options).find((name) => !LOCAL_OPTION_NAMES.includes(name));
   if (unknown === undefined) return;
-  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, [...OPTION_NAMES])}`);
+  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, LOCAL_OPTION_NAMES)}`);
 }
 
 async function startServers(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {

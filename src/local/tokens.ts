@@ -1,14 +1,7 @@
 import { randomBytes } from "node:crypto";
+import type { ServicePrincipal } from "../core/local_options.ts";
 import { ApiError } from "./api_error.ts";
 import { bodyText } from "./request_body.ts";
-
-/** A service principal that may log in with OAuth client credentials. */
-export interface ServicePrincipal {
-  /** The application id, which is also the Postgres role. */
-  clientId: string;
-  /** The secret of the client id. */
-  clientSecret: string;
-}
 
 /** A caller of the workspace: a user by email, or a service principal by application id. */
 export interface Principal {

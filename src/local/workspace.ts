@@ -1,4 +1,5 @@
-import { Branch, type BranchOwner, type BranchSource, type Endpoint, type LocalBranch } from "./branch.ts";
+import type { LocalBranch, LocalInstance, LocalProject } from "../core/local_options.ts";
+import { Branch, type BranchOwner, type BranchSource, type Endpoint } from "./branch.ts";
 import { commonFields, type Resource, stableUid, timestamp } from "./resource.ts";
 
 /** A project, whose branches come and go. */
@@ -122,21 +123,3 @@ const SINGULAR: Record<string, string> = {
   databases: "database",
   roles: "role",
 };
-
-/** A project of the workspace. */
-export interface LocalProject {
-  /** The id in `projects/{id}`. */
-  id: string;
-  /** The display name. @default {the id} */
-  displayName?: string;
-  /** The branches. @default {[{ id: "production", endpoints: [{ id: "primary" }] }]} */
-  branches?: LocalBranch[];
-}
-
-/** A Lakebase Provisioned instance. */
-export interface LocalInstance {
-  /** The name. */
-  name: string;
-  /** The instance's state. @default {"AVAILABLE"} */
-  state?: "AVAILABLE" | "STARTING" | "STOPPED" | "UPDATING" | "FAILING_OVER" | "UPGRADING" | "DELETING";
-}

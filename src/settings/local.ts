@@ -1,14 +1,10 @@
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { late } from "../core/late.ts";
-import { LOCAL_OPTIONS } from "../core/local_options.ts";
-import type { LocalLakebase, LocalOptions } from "../local/mod.ts";
+import { LOCAL_OPTION_NAMES, type LocalOptions } from "../core/local_options.ts";
 import type { ConnectOptions } from "./options.ts";
 import { describeOrigin, type Found } from "./origin.ts";
 import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import type { Variables } from "./variables.ts";
-
-/** The names in `LocalOptions`, to find typos. */
-const LOCAL_OPTION_NAMES = Object.keys(LOCAL_OPTIONS);
 
 /** The variables that name a server elsewhere. */
 const SERVERS = ["LAKEBASE_ENDPOINT", "LAKEBASE_INSTANCE", "PGHOST", "DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"];
@@ -71,8 +67,15 @@ export interface LocalUse {
   hold: () => () => Promise<void>;
 }
 
+/** What is used of the Lakebase, whose module is loaded when one starts. */
+interface LocalServer {
+  readonly inlineEnv: Record<string, string>;
+  unref(): void;
+  close(): Promise<void>;
+}
+
 interface Shared {
-  server: Promise<LocalLakebase>;
+  server: Promise<LocalServer>;
   users: number;
 }
 
@@ -112,7 +115,7 @@ function useOf(key: string, shared: Shared): () => Promise<void> {
   };
 }
 
-async function start(options: LocalOptions): Promise<LocalLakebase> {
+async function start(options: LocalOptions): Promise<LocalServer> {
   const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   const server = await startLocal(options).catch((cause) => {
     const state = cause instanceof Error ? cause.message : String(cause);

@@ -1,4 +1,4 @@
-import type { LocalOptions } from "../local/mod.ts";
+import type { LocalOptions } from "../core/local_options.ts";
 
 /** Turns the text that Postgres sends for a value into the value. */
 export type TypeParser = (text: string) => unknown;

@@ -1,3 +1,4 @@
+import type { LocalWarehouse } from "../../core/local_options.ts";
 import { ApiError, invalid, notFound } from "../api_error.ts";
 import type { Database } from "../database.ts";
 import { delay } from "../faults.ts";
@@ -7,7 +8,7 @@ import type { WarehouseFaults } from "./faults.ts";
 import { ResultLinks } from "./links.ts";
 import type { ResultCollector } from "./result.ts";
 import { Statement, type StatementRequest } from "./statement.ts";
-import { type LocalWarehouse, Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
+import { Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
 
 /** The parts of the API of SQL warehouses. */
 export interface WarehouseApiOptions {

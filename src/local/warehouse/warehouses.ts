@@ -1,19 +1,6 @@
 import { createHash } from "node:crypto";
+import type { LocalWarehouse } from "../../core/local_options.ts";
 import { ApiError, notFound } from "../api_error.ts";
-
-/** A SQL warehouse of the workspace. Its statements run on the local database. */
-export interface LocalWarehouse {
-  /** The name. */
-  name: string;
-  /** The id. @default {16 hexadecimal digits that depend on the name} */
-  id?: string;
-  /** The state at first. @default {"RUNNING"} */
-  state?: "RUNNING" | "STARTING" | "STOPPED" | "STOPPING" | "DELETING" | "DELETED";
-  /** Milliseconds that a start takes. @default {0} */
-  startTime?: number;
-  /** Rows of a chunk of a result. @default {as many as fit into 16 MiB} */
-  chunkRows?: number;
-}
 
 /** A SQL warehouse, which starts and stops. */
 export class Warehouse {
