@@ -5,11 +5,18 @@ import { isTraced, traced } from "../core/trace.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import { renderTable } from "../draw/table.ts";
-import { jsonRowReader } from "../lake/json_rows.ts";
 import { type CatalogColumn, listColumns } from "../lake/catalog.ts";
 import { arrowChunks } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
-import { fieldsOfManifest, intervalText, postgresType, readNested, typeOf, type WarehouseType } from "../lake/types.ts";
+import {
+  fieldsOfManifest,
+  intervalText,
+  jsonRowReader,
+  postgresType,
+  readNested,
+  typeOf,
+  type WarehouseType,
+} from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { BUILT_IN } from "../core/type_names.ts";
-import type { Field } from "../sql/result.ts";
-import { fieldsOf } from "../sql/result.ts";
+import { keepTexts, type TextColumn } from "../draw/server_text.ts";
+import { type Field, fieldsOf } from "../sql/result.ts";
 
 /** A column of a result, as the manifest describes it. */
 export interface ManifestColumn {
@@ -72,7 +72,7 @@ export function fieldsOfManifest(columns: readonly ManifestColumn[]): Field[] {
 }
 
 /** A column's type as the warehouse writes it. */
-export function typeText({ type_text, type_name, type_precision, type_scale }: ManifestColumn): string {
+function typeText({ type_text, type_name, type_precision, type_scale }: ManifestColumn): string {
   if (type_text !== undefined && type_text !== "") return type_text;
   const size = type_name === "DECIMAL" && type_precision !== undefined ? `(${type_precision},${type_scale ?? 0})` : "";
   return `${type_name ?? "STRING"}${size}`;
@@ -139,10 +139,10 @@ class TypeReader {
 }
 
 /** Turns the text of a value into the value. */
-export type TextReader = (text: string) => unknown;
+type TextReader = (text: string) => unknown;
 
 /** The reader of a type's values, as the API writes them in JSON: the same values as those of a Lakebase. */
-export function textReader(type: WarehouseType): TextReader {
+function textReader(type: WarehouseType): TextReader {
   switch (postgresType(type)) {
     case "bool":
       return (text) => text === "true";
@@ -240,4 +240,39 @@ function nestedValue(value: unknown, type: WarehouseType | undefined): unknown {
   const own = (key: string) => type?.name === "STRUCT" ? type.parts?.get(key) : type?.parts?.get("");
   // `__proto__` stays a key of its own.
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, nestedValue(item, own(key))]));
+}
+
+/** The values of a row in the format JSON_ARRAY: texts, and `null` for NULL. */
+export type JsonRow = readonly (string | null)[];
+
+/** The most rows whose texts are kept for drawing. */
+const KEPT_TEXTS = 1000;
+
+/**
+ * Turns the rows of an inline result into objects.
+ *
+ * @param columns The columns of the manifest.
+ * @param fields The same columns, with their keys in a row.
+ */
+export function jsonRowReader(columns: readonly ManifestColumn[], fields: readonly Field[]): (row: JsonRow) => unknown {
+  const types = columns.map(typeOf);
+  const readers = types.map(textReader);
+  const keys = fields.map(({ key }) => key);
+  // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
+  const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
+  const drawn = new Map<string, TextColumn>(); // a `Date` has milliseconds only
+  for (const [index, key] of keys.entries()) {
+    if (postgresType(types[index]!) !== "timestamptz") continue;
+    drawn.set(key, { index, type: fields[index]!.type, parse: readers[index]! });
+  }
+  let left = drawn.size === 0 ? 0 : KEPT_TEXTS;
+  return (texts) => {
+    const row = { ...empty };
+    for (let index = 0; index < keys.length; index++) {
+      const text = texts[index];
+      if (text !== null && text !== undefined) row[keys[index]!] = readers[index]!(text);
+    }
+    if (left-- > 0) keepTexts(row, drawn, texts);
+    return row;
+  };
 }

@@ -6,10 +6,9 @@ import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
 import { statementError, type StatementFailure } from "./failure.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
-import type { JsonRow } from "./json_rows.ts";
 import type { ChunkLink, ChunkSource, ManifestChunk } from "./links.ts";
 import type { WarehouseStatement } from "./statement.ts";
-import type { ManifestColumn } from "./types.ts";
+import type { JsonRow, ManifestColumn } from "./types.ts";
 
 const STATEMENTS = "/api/2.0/sql/statements";
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { Fragment, Identifier } from "../../src/sql/fragment.ts";
-import { encodeParameter } from "../../src/lake/parameter.ts";
-import { compileForWarehouse, readsOnly, returnsRows } from "../../src/lake/statement.ts";
+import { compileForWarehouse, encodeParameter, readsOnly, returnsRows } from "../../src/lake/statement.ts";
 
 const sql = (strings: TemplateStringsArray, ...values: unknown[]) => new Fragment(strings, values);
 

@@ -1,32 +1,7 @@
-import {
-  Binary,
-  Bool,
-  type DataType,
-  DateDay,
-  Decimal,
-  DurationMicrosecond,
-  Field,
-  Float32,
-  Float64,
-  Int16,
-  Int32,
-  Int64,
-  Int8,
-  IntervalYearMonth,
-  List,
-  Map_,
-  Null,
-  Struct,
-  Table,
-  tableToIPC,
-  TimestampMicrosecond,
-  Utf8,
-  vectorFromArray,
-} from "apache-arrow";
+import * as arrow from "apache-arrow";
 import assert from "node:assert/strict";
 import { connect, lakehouse } from "../../mod.ts";
-import { jsonRowReader } from "../../src/lake/json_rows.ts";
-import { fieldsOfManifest, parseType, readNested } from "../../src/lake/types.ts";
+import { fieldsOfManifest, jsonRowReader, parseType, readNested } from "../../src/lake/types.ts";
 import { localTests } from "../support/lakebase.ts";
 
 const VALUES: [type: string, text: string, value: unknown][] = [
@@ -109,21 +84,21 @@ Deno.test("nested values never overflow the stack, and types are read in linear 
 /** A value of each type as another writer of Arrow sends it, and what becomes of it: the table of docs/lakehouse.md. */
 const ARROW: readonly (readonly [
   type: string,
-  arrow: DataType,
+  sent: arrow.DataType,
   value: unknown,
   row: unknown,
   column: string,
   again: string,
   table: string,
 ])[] = [
-  ["TINYINT", new Int8(), -128, -128, "Int16Array", "Int16", "smallint"],
-  ["SMALLINT", new Int16(), -32768, -32768, "Int16Array", "Int16", "smallint"],
-  ["INT", new Int32(), 2 ** 31 - 1, 2 ** 31 - 1, "Int32Array", "Int32", "integer"],
-  ["BIGINT", new Int64(), 2n ** 63n - 1n, 2n ** 63n - 1n, "BigInt64Array", "Int64", "bigint"],
+  ["TINYINT", new arrow.Int8(), -128, -128, "Int16Array", "Int16", "smallint"],
+  ["SMALLINT", new arrow.Int16(), -32768, -32768, "Int16Array", "Int16", "smallint"],
+  ["INT", new arrow.Int32(), 2 ** 31 - 1, 2 ** 31 - 1, "Int32Array", "Int32", "integer"],
+  ["BIGINT", new arrow.Int64(), 2n ** 63n - 1n, 2n ** 63n - 1n, "BigInt64Array", "Int64", "bigint"],
   ...[
     [
       "DECIMAL(10,2)",
-      new Decimal(2, 10),
+      new arrow.Decimal(2, 10),
       Uint32Array.of(1250, 0, 0, 0),
       "12.50",
       "Uint32Array",
@@ -131,16 +106,16 @@ const ARROW: readonly (readonly [
       "numeric(10,2)",
     ] as const,
   ],
-  ["FLOAT", new Float32(), Math.fround(0.1), 0.1, "Float32Array", "Float32", "real"],
-  ["DOUBLE", new Float64(), 1e300, 1e300, "Float64Array", "Float64", "double precision"],
-  ["BOOLEAN", new Bool(), true, true, "Uint8Array", "Bool", "boolean"],
-  ["STRING", new Utf8(), "é🚲", "é🚲", "Uint8Array", "Utf8", "text"],
-  ["BINARY", new Binary(), Uint8Array.of(0, 255), Uint8Array.of(0, 255), "Uint8Array", "Binary", "bytea"],
-  ["DATE", new DateDay(), new Date("2026-01-31T00:00:00Z"), "2026-01-31", "Int32Array", "Date32<DAY>", "date"],
+  ["FLOAT", new arrow.Float32(), Math.fround(0.1), 0.1, "Float32Array", "Float32", "real"],
+  ["DOUBLE", new arrow.Float64(), 1e300, 1e300, "Float64Array", "Float64", "double precision"],
+  ["BOOLEAN", new arrow.Bool(), true, true, "Uint8Array", "Bool", "boolean"],
+  ["STRING", new arrow.Utf8(), "é🚲", "é🚲", "Uint8Array", "Utf8", "text"],
+  ["BINARY", new arrow.Binary(), Uint8Array.of(0, 255), Uint8Array.of(0, 255), "Uint8Array", "Binary", "bytea"],
+  ["DATE", new arrow.DateDay(), new Date("2026-01-31T00:00:00Z"), "2026-01-31", "Int32Array", "Date32<DAY>", "date"],
   ...[
     [
       "TIMESTAMP",
-      new TimestampMicrosecond("Etc/UTC"),
+      new arrow.TimestampMicrosecond("Etc/UTC"),
       Date.UTC(2026, 0, 31, 12),
       new Date("2026-01-31T12:00:00Z"),
       "BigInt64Array",
@@ -151,7 +126,7 @@ const ARROW: readonly (readonly [
   ...[
     [
       "TIMESTAMP_NTZ",
-      new TimestampMicrosecond(),
+      new arrow.TimestampMicrosecond(),
       Date.UTC(2026, 0, 31, 12),
       "2026-01-31 12:00:00",
       "BigInt64Array",
@@ -161,17 +136,17 @@ const ARROW: readonly (readonly [
   ],
   [
     "INTERVAL DAY TO SECOND",
-    new DurationMicrosecond(),
+    new arrow.DurationMicrosecond(),
     93_784_500_000n,
     "1 02:03:04.500000000",
     "Uint8Array",
     "Utf8",
     "interval",
   ],
-  ["INTERVAL YEAR TO MONTH", new IntervalYearMonth(), Int32Array.of(1, 2), "1-2", "Uint8Array", "Utf8", "interval"],
+  ["INTERVAL YEAR TO MONTH", new arrow.IntervalYearMonth(), Int32Array.of(1, 2), "1-2", "Uint8Array", "Utf8", "interval"],
   [
     "ARRAY<INT>",
-    new List(new Field("element", new Int32(), true)),
+    new arrow.List(new arrow.Field("element", new arrow.Int32(), true)),
     [1, null],
     [1, null],
     "Int32Array",
@@ -180,10 +155,10 @@ const ARROW: readonly (readonly [
   ],
   [
     "MAP<STRING, INT>",
-    new Map_(
-      new Field(
+    new arrow.Map_(
+      new arrow.Field(
         "entries",
-        new Struct<{ key: Utf8; value: Int32 }>([new Field("key", new Utf8()), new Field("value", new Int32(), true)]),
+        new arrow.Struct<{ key: arrow.Utf8; value: arrow.Int32 }>([new arrow.Field("key", new arrow.Utf8()), new arrow.Field("value", new arrow.Int32(), true)]),
       ),
     ),
     { a: 1 },
@@ -194,15 +169,15 @@ const ARROW: readonly (readonly [
   ],
   [
     "STRUCT<a: INT, b: STRING>",
-    new Struct([new Field("a", new Int32()), new Field("b", new Utf8())]),
+    new arrow.Struct([new arrow.Field("a", new arrow.Int32()), new arrow.Field("b", new arrow.Utf8())]),
     { a: 1, b: "x" },
     { a: 1, b: "x" },
     "Uint8Array",
     "Utf8",
     "jsonb",
   ],
-  ["VARIANT", new Utf8(), '{"n":[1.5]}', { n: [1.5] }, "Uint8Array", "Utf8", "jsonb"],
-  ["VOID", new Null(), null, null, "Uint8Array", "Utf8", "text"],
+  ["VARIANT", new arrow.Utf8(), '{"n":[1.5]}', { n: [1.5] }, "Uint8Array", "Utf8", "jsonb"],
+  ["VOID", new arrow.Null(), null, null, "Uint8Array", "Utf8", "text"],
 ];
 
 /** Serves a result as the API does: a warehouse, a statement that has ended, and the link to its only chunk. */
@@ -234,8 +209,8 @@ function serveResult(chunk: Uint8Array<ArrayBuffer>, types: readonly string[]): 
 }
 
 localTests()("each type of a warehouse has its row, column, Arrow type and new column", async ({ settings }) => {
-  const vectors = ARROW.map(([, type, value], at) => [`c${at}`, vectorFromArray([value, null], type)] as const);
-  const chunk = Uint8Array.from(tableToIPC(new Table(Object.fromEntries(vectors)), "stream"));
+  const vectors = ARROW.map(([, type, value], at) => [`c${at}`, arrow.vectorFromArray([value, null], type)] as const);
+  const chunk = Uint8Array.from(arrow.tableToIPC(new arrow.Table(Object.fromEntries(vectors)), "stream"));
   await using server = serveResult(chunk, ARROW.map(([type]) => type));
   const host = new URL(`http://127.0.0.1:${server.addr.port}`);
   const workspace = { config: { getHost: () => Promise.resolve(host), authenticate: () => Promise.resolve() } };
@@ -244,10 +219,10 @@ localTests()("each type of a warehouse has its row, column, Arrow type and new c
   assert.deepEqual(Object.values(first!), ARROW.map(([, , , row]) => row));
   assert.deepEqual(Object.values(second!), ARROW.map(() => null));
   const columns = await lake.sql`SELECT * FROM made`.columns();
-  const arrow = await columns.toArrow();
+  const read = await columns.toArrow();
   const found = ARROW.map((_, at) => {
     const { values, elements } = columns.get(`c${at}`) as { values: object; elements?: { values: object } };
-    return [(elements?.values ?? values).constructor.name, String(arrow.schema.fields[at]!.type)];
+    return [(elements?.values ?? values).constructor.name, String(read.schema.fields[at]!.type)];
   });
   assert.deepEqual(found, ARROW.map(([, , , , column, again]) => [column, again]));
   await using db = await connect(settings());
