@@ -1,10 +1,10 @@
 // The oldest version that is tested: an older one than the program's can use what the program registered, a newer one can't.
 import { type Attributes, context, SpanKind, SpanStatusCode, trace } from "npm:@opentelemetry/api@1.9.0";
 import config from "../../deno.json" with { type: "json" };
-import { sqlSummary } from "./sql_summary.ts";
+import { sqlTokens } from "./sql_text.ts";
 import type { OpenSpan, Operation, TracedServer } from "./trace.ts";
 
-/** The longest name that is told. */
+/** The longest name or summary that is told. The semantic conventions have this limit for summaries. */
 const LONGEST = 255;
 /** A table's name with its schema and catalog. Anything else could be SQL that was passed as a name. */
 const NAME = /^(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?!$)|$)){1,3}$/u;
@@ -64,4 +64,171 @@ function failureAttributes(error: unknown): Attributes {
 
 function defined(attributes: Attributes): Attributes {
   return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ""));
+}
+
+/** The most characters that are read of a statement. */
+const MOST_READ = 100_000;
+
+/** The commands that a summary names. The first word of anything else could be a value that was typed in the wrong place. */
+const COMMANDS = setOf(
+  "abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete describe " +
+    "discard do drop end execute explain fetch grant import insert listen load lock merge move notify optimize prepare " +
+    "reassign refresh reindex release reset revoke rollback savepoint security select set show start truncate unlisten " +
+    "update use vacuum values with",
+);
+/** The commands that may have another statement in them. */
+const WITH_MORE = setOf("copy create declare delete explain insert merge prepare select update values with");
+/** The commands that are followed by the name of a table. */
+const BEFORE_TABLE = setOf("analyze cluster copy lock truncate vacuum");
+/** The commands whose second word is a kind of object. */
+const OF_OBJECTS = setOf("alter create drop");
+/** The kinds whose names are part of the summary. */
+const NAMED_KINDS = setOf("table view index sequence schema");
+const OTHER_KINDS = setOf(
+  "aggregate cast catalog collation connection conversion credential database domain extension function group language " +
+    "location operator owned policy procedure publication role routine rule server share statistics subscription tablespace " +
+    "text transform trigger type user volume",
+);
+/** The words between a command and the name of its table. */
+const BEFORE_NAME = setOf("only lateral if not exists on table concurrently verbose");
+/** The words that end a list of tables. */
+const AFTER_TABLES = setOf(
+  "where on group order limit offset having window union except intersect set returning values for fetch when",
+);
+/** After one of these, UPDATE begins no statement: `FOR NO KEY UPDATE`, `DO UPDATE`, `ON UPDATE`, `THEN UPDATE`. */
+const BEFORE_OTHER_UPDATE = setOf("for key do on then");
+
+/** A word in lower case, a name as it is written, or a symbol. */
+interface Piece {
+  /** Empty for a name in quotes or with dots. */
+  word: string;
+  text: string;
+}
+
+/** What is known between two parentheses, or outside of all of them. */
+interface Level {
+  /** Whether a statement is here. A function has its own FROM, as in `extract(year FROM at)`. */
+  statement: boolean;
+  /** Whether the next name is one of a table, or of a table or a function. */
+  awaits: "table" | "source" | undefined;
+  /** Whether another table follows a comma. */
+  list: boolean;
+}
+
+/**
+ * Summarizes SQL for a trace by its operations and tables in their order, such as `INSERT totals SELECT trips`. No value and no
+ * other word of the text is in it.
+ *
+ * @returns `undefined` for a text that begins with no command.
+ */
+export function sqlSummary(text: string): string | undefined {
+  const parts: string[] = [];
+  for (const statement of statements(piecesOf(text.slice(0, MOST_READ)))) {
+    if (!COMMANDS.has(statement[0]!.word)) break;
+    parts.push(...partsOf(statement));
+  }
+  let length = -1;
+  const kept = parts.filter((part) => (length += part.length + 1) <= LONGEST);
+  return kept.length === 0 ? undefined : kept.join(" ");
+}
+
+function setOf(words: string): ReadonlySet<string> {
+  return new Set(words.split(" "));
+}
+
+/** The pieces of a text; parts of a name with dots are one piece. */
+function piecesOf(text: string): Piece[] {
+  const pieces: Piece[] = [];
+  let dotted = false;
+  for (const { kind, start, end, closed } of sqlTokens(text)) {
+    if (kind === "space" || kind === "comment") continue;
+    const written = text.slice(start, end);
+    const last = pieces.at(-1);
+    if (written === ".") {
+      dotted = last !== undefined;
+      continue;
+    }
+    const named = kind === "word" || kind === "name" && closed;
+    if (dotted && named) pieces[pieces.length - 1] = { word: "", text: `${last!.text}.${written}` };
+    else if (named) pieces.push({ word: kind === "word" ? written.toLowerCase() : "", text: written });
+    else pieces.push({ word: "", text: kind === "symbol" ? written : "" }); // a value has no text here
+    dotted = false;
+  }
+  return pieces;
+}
+
+/** Divides pieces at semicolons; parentheses before a statement are left out. */
+function* statements(pieces: readonly Piece[]): Generator<Piece[], void, void> {
+  let statement: Piece[] = [];
+  for (const piece of [...pieces, { word: "", text: ";" }]) {
+    if (piece.text !== ";") {
+      if (statement.length > 0 || piece.text !== "(") statement.push(piece);
+      continue;
+    }
+    if (statement.length > 0) yield statement;
+    statement = [];
+  }
+}
+
+function partsOf(pieces: readonly Piece[]): string[] {
+  const first = pieces[0]!.word;
+  if (OF_OBJECTS.has(first)) {
+    const at = pieces.findIndex(({ word }) => NAMED_KINDS.has(word) || OTHER_KINDS.has(word));
+    const kind = at > 0 && at < 6 ? pieces[at]!.word : "";
+    const command = `${first} ${kind}`.trim().toUpperCase();
+    if (!NAMED_KINDS.has(kind)) return [command];
+    return [command, ...namesOf(pieces, at + 1, { statement: false, awaits: "table", list: false })];
+  }
+  if (BEFORE_TABLE.has(first)) {
+    return [first.toUpperCase(), ...namesOf(pieces, 1, { statement: false, awaits: "table", list: false })];
+  }
+  if (WITH_MORE.has(first)) return namesOf(pieces, 0, newLevel());
+  return [first.toUpperCase()];
+}
+
+/** The operations and tables from a piece on. */
+function namesOf(pieces: readonly Piece[], from: number, outermost: Level): string[] {
+  const parts: string[] = [];
+  const levels = [outermost];
+  for (let at = from; at < pieces.length; at++) {
+    const { word, text } = pieces[at]!;
+    const level = levels.at(-1)!;
+    const next = pieces[at + 1];
+    if (text === "(") {
+      levels.push(level.awaits === "source" ? { statement: true, awaits: "source", list: true } : newLevel());
+      level.awaits = undefined;
+    } else if (text === ")") {
+      if (levels.length > 1) levels.pop();
+    } else if (text === ",") {
+      level.awaits = level.list ? "source" : undefined;
+    } else if (isOperation(word, at === 0 ? "" : pieces[at - 1]!.word, next)) {
+      if (word !== "with" && word !== "values") parts.push(word.toUpperCase());
+      Object.assign(level, { statement: true, awaits: word === "update" ? "table" : undefined, list: false });
+    } else if (level.awaits !== undefined && text !== "" && !BEFORE_NAME.has(word)) {
+      if (/^["\p{L}_]/u.test(text) && (level.awaits === "table" || next?.text !== "(")) parts.push(text);
+      level.awaits = undefined;
+    } else if (level.statement) {
+      expectTables(level, word, pieces[at - 1]!.word, next?.text);
+    }
+  }
+  return parts;
+}
+
+function isOperation(word: string, previous: string, next: Piece | undefined): boolean {
+  if (word === "select" || word === "explain") return true;
+  if (word === "insert" || word === "merge") return next?.word === "into";
+  if (word === "delete") return next?.word === "from";
+  if (word === "update") return !BEFORE_OTHER_UPDATE.has(previous) && next?.word !== "set";
+  return previous === "" && /^(?:with|values|prepare|declare)$/.test(word); // not `WITH ORDINALITY`
+}
+
+function expectTables(level: Level, word: string, previous: string, next: string | undefined): void {
+  if (word === "from" && previous !== "distinct") Object.assign(level, { awaits: "source", list: true });
+  else if (word === "join" || word === "using" && next !== "(") level.awaits = "source"; // not `USING (id)`
+  else if (word === "into") level.awaits = "table";
+  else if (AFTER_TABLES.has(word)) level.list = false;
+}
+
+function newLevel(): Level {
+  return { statement: false, awaits: undefined, list: false };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sqlSummary } from "../../src/core/sql_summary.ts";
+import { sqlSummary } from "../../src/core/spans.ts";
 import { sqlTokens } from "../../src/core/sql_text.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 
