@@ -1,9 +1,8 @@
-import { ApiError, notFound } from "./api_error.ts";
-import { type Branch, DELETED_RETENTION } from "./branch.ts";
+import { ApiError, notFound } from "./api_answers.ts";
 import { type BranchSpec, checkBranchId, readBranchSpec, readBranchUpdate } from "./request_body.ts";
 import type { Database } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
-import type { Project, Workspace } from "./workspace.ts";
+import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./workspace.ts";
 
 /** The parts of the local Lakebase that branches need. */
 export interface BranchesOptions {

@@ -1,4 +1,4 @@
-import { errorAnswer, errorCodeOf } from "./api_error.ts";
+import { errorAnswer, errorCodeOf } from "./api_answers.ts";
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
 import { WarehouseFaults } from "./warehouse/faults.ts";

@@ -1,6 +1,5 @@
 import { withoutEndSlashes } from "../core/text.ts";
-import { ApiError, invalid, notFound } from "./api_error.ts";
-import { page } from "./resource.ts";
+import { ApiError, invalid, notFound, page } from "./api_answers.ts";
 
 /** Options of the Files API. */
 export interface FilesApiOptions {

@@ -1,13 +1,13 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import type { Branch } from "./branch.ts";
 import type { Branches } from "./branches.ts";
 import type { CertificateAuthority } from "./certificate.ts";
 import { Connection } from "./connection.ts";
 import { DEFAULT_DATABASE } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { authenticate, COMPUTE_UNAVAILABLE, type LoginPolicy } from "./login.ts";
-import { authentication, errorResponse, type Failure, Refused, SHUTDOWN } from "./messages.ts";
+import { authentication, errorResponse, type Failure, failureOf, Refused, SHUTDOWN } from "./messages.ts";
 import { type Startup, startUp } from "./startup.ts";
+import type { Branch } from "./workspace.ts";
 
 /** One attempt to log in to the Postgres port. */
 export interface PostgresLogin {
@@ -116,7 +116,7 @@ export class Gateway {
     try {
       if (await this.#greet(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
     } catch (error) {
-      await client.close(errorResponse(failureOf(error), "FATAL"));
+      await client.close(errorResponse(failureOf(error, NO_STATE), "FATAL"));
     } finally {
       clearTimeout(deadline);
       await client.close();
@@ -154,7 +154,7 @@ export class Gateway {
       if (!await this.#wake(startup.client, onLogin)) return;
       await this.#session(startup, entry, onLogin);
     } catch (error) {
-      if (entry.outcome === "closed") entry.outcome = failureOf(error).sqlstate;
+      if (entry.outcome === "closed") entry.outcome = failureOf(error, NO_STATE).sqlstate;
       throw error;
     }
   }
@@ -199,11 +199,7 @@ export class Gateway {
   }
 }
 
-function failureOf(error: unknown): Failure {
-  if (error instanceof Refused) return error.failure;
-  return { sqlstate: "XX000", message: error instanceof Error ? error.message : "Invalid upstream handshake state." };
-}
-
+const NO_STATE = "Invalid upstream handshake state.";
 const TIMEOUT = { sqlstate: "08006", message: "Client handshake timeout." };
 const TOO_MANY = { sqlstate: "53300", message: "sorry, too many clients already" };
 const HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";

@@ -1,5 +1,4 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Branch, Endpoint } from "./branch.ts";
 import type { Connection } from "./connection.ts";
 import type { Database } from "./database.ts";
 import type { Faults } from "./faults.ts";
@@ -7,7 +6,7 @@ import { authentication, cstring, type Failure, readCString, Refused, type } fro
 import { commandLineOptions } from "./session_settings.ts";
 import type { Startup } from "./startup.ts";
 import type { Claims, CredentialIssuer } from "./tokens.ts";
-import type { Workspace } from "./workspace.ts";
+import type { Branch, Endpoint, Workspace } from "./workspace.ts";
 
 /** The parts of the local Lakebase that decide whether a login is accepted. */
 export interface LoginPolicy {
@@ -167,7 +166,7 @@ const CONNECTION_CLOSED = { sqlstate: "08006", message: "connection closed durin
 const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });
 
 /** The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
-export class ScramServer {
+class ScramServer {
   readonly #password: string | undefined;
   readonly #salt = randomBytes(16);
   #clientFirst = "";

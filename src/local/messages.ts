@@ -167,8 +167,17 @@ export class Refused extends Error {
   }
 }
 
+/** What a client is told of an error. @param otherwise The message for what is no `Error`. */
+export function failureOf(error: unknown, otherwise: string): Failure {
+  if (error instanceof Refused) return error.failure;
+  return { sqlstate: "XX000", message: error instanceof Error ? error.message : otherwise };
+}
+
 /** The error that sessions receive when the server is shut down. */
 export const SHUTDOWN: Failure = {
   sqlstate: "57P01",
   message: "terminating connection due to administrator command",
 };
+
+/** The code of a cancel request, which stands in the place of a startup packet's protocol version. */
+export const CANCEL_REQUEST = 80877102;

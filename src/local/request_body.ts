@@ -1,4 +1,4 @@
-import { ApiError, invalid } from "./api_error.ts";
+import { ApiError, invalid } from "./api_answers.ts";
 
 /** Limit for a request's body in bytes, unless the route has its own. Real requests have a few hundred. */
 const MAX_BODY_BYTES = 1_000_000;
@@ -41,7 +41,7 @@ function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> 
  *
  * @throws {ApiError} 400, with the field's name, if the value is not a duration.
  */
-export function readDuration(field: string, value: unknown): number {
+function readDuration(field: string, value: unknown): number {
   const seconds = typeof value === "string" ? /^(\d+(?:\.\d+)?)s$/.exec(value)?.[1] : undefined;
   if (!seconds) throw invalid(`Field '${field}' is not a duration such as "900s"`);
   return Number(seconds) * 1000;

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import type { Certificate } from "./certificate.ts";
 import { Connection } from "./connection.ts";
-import { cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
+import { CANCEL_REQUEST, cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
 
 /** A client that has completed TLS and sent its startup packet, but has not logged in. */
 export interface Startup {
@@ -119,8 +119,7 @@ const NO_SNI = {
 
 const NO_USER = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
 
-/** Request codes, which stand in the place of a startup packet's protocol version. */
-const CANCEL_REQUEST = 80877102;
+/** The other codes that stand in the place of a startup packet's protocol version. */
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
@@ -163,7 +162,7 @@ const UNTERMINATED: Failure = {
 };
 
 /** NegotiateProtocolVersion: the server has protocol 3.0 and does not support these options. */
-export function negotiation(unknown: string[]): Frame {
+function negotiation(unknown: string[]): Frame {
   return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
 }
 

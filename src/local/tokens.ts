@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { ServicePrincipal } from "../core/local_options.ts";
-import { ApiError } from "./api_error.ts";
+import { ApiError } from "./api_answers.ts";
 import { bodyText } from "./request_body.ts";
 
 /** A caller of the workspace: a user by email, or a service principal by application id. */

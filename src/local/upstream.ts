@@ -4,7 +4,7 @@ import { concatBytes } from "../core/bytes.ts";
 import { Connection } from "./connection.ts";
 import { copyDatabase } from "./copy_database.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
-import { frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
+import { CANCEL_REQUEST, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
 import { identifier, literal, startupSettings } from "./session_settings.ts";
 
 /** The server behind the gateway. */
@@ -25,8 +25,6 @@ interface OpenedClient {
     removeAllListeners(): void;
   };
 }
-
-const CANCEL_REQUEST = 80877102;
 
 /** A separate Postgres server. Sessions log in to it as the URL's user and then take their own role. */
 export class UpstreamDatabase implements Database {

@@ -1,6 +1,6 @@
-import type { LocalBranch, LocalInstance, LocalProject } from "../core/local_options.ts";
-import { Branch, type BranchOwner, type BranchSource, type Endpoint } from "./branch.ts";
-import { commonFields, type Resource, stableUid, timestamp } from "./resource.ts";
+import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "../core/local_options.ts";
+import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./api_answers.ts";
+import { type Database, DEFAULT_DATABASE } from "./database.ts";
 
 /** A project, whose branches come and go. */
 export interface Project extends Resource {
@@ -123,3 +123,233 @@ const SINGULAR: Record<string, string> = {
   databases: "database",
   roles: "role",
 };
+
+/** The project that a branch belongs to, and its roles. */
+interface BranchOwner {
+  /** `projects/p`. */
+  project: string;
+  /** The project's owner, a role. */
+  owner: string;
+  /** The roles of the branch. */
+  roles: readonly string[];
+}
+
+/** The branch that another one was made from, and when. */
+interface BranchSource {
+  branch: Branch;
+  /** Milliseconds since the epoch. */
+  time: number;
+}
+
+/** A branch of a project, for the API and for the Postgres port: its endpoints, its data, and how long it lives. */
+export class Branch implements Resource {
+  /** `projects/p/branches/b`. */
+  readonly name: string;
+  readonly id: string;
+  readonly project: string;
+  readonly created: Date;
+  readonly default: boolean;
+  /** Undefined for a branch that was there at the start. */
+  readonly source: BranchSource | undefined;
+  readonly endpoints: Endpoint[];
+  readonly children: Resource["children"];
+  /** The branch's own data; undefined for a branch that was there at the start, since those share the Lakebase's data. */
+  database: Database | undefined;
+  /** Size of the data in bytes; undefined until it is measured. */
+  size: number | undefined;
+  isProtected = false;
+  /** Milliseconds since the epoch; undefined for never. */
+  expiresAt: number | undefined;
+  /** Milliseconds since the epoch; undefined unless the branch is deleted. */
+  deletedAt: number | undefined;
+  /** The end of the time in which logins are refused, on the clock of `performance.now()`. */
+  refusesUntil = -Infinity;
+  readonly #common: Record<string, unknown>;
+  #state: NonNullable<LocalBranch["state"]>;
+  #changed: number;
+  #restoreAfter = 0;
+
+  /** `source` is for a branch that a client creates. */
+  constructor(
+    { project, owner, roles }: BranchOwner,
+    settings: LocalBranch & { default: boolean },
+    source?: BranchSource,
+  ) {
+    const { id, state = "READY", endpoints = [{ id: "primary" }] } = settings;
+    this.name = `${project}/branches/${id}`;
+    this.id = id;
+    this.project = project;
+    this.default = settings.default;
+    this.source = source;
+    this.created = new Date(source?.time ?? Date.now());
+    this.#state = state;
+    this.#changed = this.created.getTime();
+    const uid = source === undefined ? stableUid("br-", this.name) : newUid("br-");
+    this.#common = commonFields(this.name, uid, this.created, { parent: project, branch_id: id });
+    this.endpoints = endpoints.map((endpoint) =>
+      new Endpoint(this, stableUid("ep-", `${this.name}/endpoints/${endpoint.id}`), endpoint)
+    );
+    this.children = {
+      endpoints: this.endpoints,
+      databases: [this.#database(owner)],
+      roles: roles.map((role) => this.#role(role)),
+    };
+  }
+
+  get state(): NonNullable<LocalBranch["state"]> {
+    return this.#state;
+  }
+
+  /** Changes the state at a time in milliseconds since the epoch. */
+  setState(state: NonNullable<LocalBranch["state"]>, now: number): void {
+    this.#state = state;
+    this.#changed = now;
+  }
+
+  /** Archives the branch. Logins are refused for `restoreAfter` milliseconds from the login that restores it. */
+  archive(restoreAfter: number, now: number): void {
+    this.#restoreAfter = restoreAfter;
+    this.setState("ARCHIVED", now);
+  }
+
+  /** Restores the branch for a login if it is archived. */
+  restore(now: number): void {
+    if (this.#state !== "ARCHIVED") return;
+    this.refusesUntil = performance.now() + this.#restoreAfter;
+    this.setState("READY", now);
+  }
+
+  /** Adds the endpoint of a branch that a client has created, with a host of its own. */
+  addPrimary(): void {
+    const uid = newUid("ep-");
+    this.endpoints.push(new Endpoint(this, uid, { id: "primary", host: `${uid}.localhost` }));
+  }
+
+  get deleted(): boolean {
+    return this.deletedAt !== undefined;
+  }
+
+  get acceptsLogins(): boolean {
+    return !this.deleted && performance.now() >= this.refusesUntil;
+  }
+
+  get json(): Record<string, unknown> {
+    return { ...this.#common, status: this.#status };
+  }
+
+  get #status(): Record<string, unknown> {
+    const { source, size, expiresAt, deletedAt } = this;
+    return {
+      branch_id: this.id,
+      current_state: this.#state,
+      default: this.default,
+      is_protected: this.isProtected,
+      state_change_time: timestamp(this.#changed),
+      ...(source ? { source_branch: source.branch.name, source_branch_time: timestamp(source.time) } : {}),
+      ...(size === undefined ? {} : { logical_size_bytes: size }),
+      ...(expiresAt === undefined ? {} : { expire_time: timestamp(expiresAt) }),
+      ...(deletedAt === undefined
+        ? {}
+        : { delete_time: timestamp(deletedAt), purge_time: timestamp(deletedAt + DELETED_RETENTION) }),
+    };
+  }
+
+  #database(owner: string): Resource {
+    const id = "databricks-postgres";
+    const name = `${this.name}/databases/${id}`;
+    const role = `${this.name}/roles/${roleId(owner)}`;
+    const status = { database_id: id, postgres_database: DEFAULT_DATABASE, role };
+    const json = { ...this.#fields(name, { database_id: id }), status };
+    return { name, children: {}, json };
+  }
+
+  #role(role: string): Resource {
+    const name = `${this.name}/roles/${roleId(role)}`;
+    const status = {
+      postgres_role: role,
+      identity_type: role.includes("@") ? "USER" : "SERVICE_PRINCIPAL",
+      auth_method: "LAKEBASE_OAUTH_V1",
+      membership_roles: ["DATABRICKS_SUPERUSER"],
+    };
+    return { name, children: {}, json: { ...this.#fields(name, { role_id: roleId(role) }), status } };
+  }
+
+  #fields(name: string, more: Record<string, unknown>): Record<string, unknown> {
+    return commonFields(name, stableUid("", name), this.created, { parent: this.name, ...more });
+  }
+}
+
+/** Milliseconds for which a deleted branch can be restored. */
+export const DELETED_RETENTION = 7 * 86_400_000;
+
+/** A compute endpoint of a branch, for the API and for the Postgres port. */
+export class Endpoint implements Resource {
+  /** `projects/p/branches/b/endpoints/e`. */
+  readonly name: string;
+  readonly branch: Branch;
+  readonly children: Resource["children"] = {};
+  readonly readOnly: boolean;
+  readonly disabled: boolean;
+  /** The host name; undefined if the endpoint has no hosts yet. */
+  readonly host: string | undefined;
+  readonly pooledHost: string | undefined;
+  readonly readOnlyHost: string | undefined;
+  /** The compute's state; IDLE while suspended. */
+  state: NonNullable<LocalEndpoint["state"]>;
+  readonly #id: string;
+  readonly #common: Record<string, unknown>;
+
+  constructor(branch: Branch, uid: string, settings: LocalEndpoint) {
+    const { id, type = "READ_WRITE", state = "ACTIVE", disabled = false, host = "localhost", readOnlyHost } = settings;
+    this.branch = branch;
+    this.name = `${branch.name}/endpoints/${id}`;
+    this.#common = commonFields(this.name, uid, branch.created, { parent: branch.name, endpoint_id: id });
+    this.readOnly = type === "READ_ONLY";
+    this.disabled = disabled;
+    this.state = state;
+    this.#id = id;
+    if (settings.withoutHosts) return;
+    this.host = host;
+    this.pooledHost = this.readOnly ? undefined : poolerHost(host);
+    this.readOnlyHost = readOnlyHost;
+  }
+
+  /** The names that a client may send in SNI. */
+  get hosts(): string[] {
+    return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
+  }
+
+  /** Whether logins are accepted; an IDLE compute wakes for them. */
+  get up(): boolean {
+    return !this.disabled && this.state !== "INIT" && this.branch.acceptsLogins;
+  }
+
+  /** The API's answer, which changes with the state. */
+  get json(): Record<string, unknown> {
+    return { ...this.#common, status: this.#status };
+  }
+
+  get #status(): Record<string, unknown> {
+    const hosts = {
+      host: this.host,
+      ...(this.pooledHost ? { read_write_pooled_host: this.pooledHost } : {}),
+      ...(this.readOnlyHost ? { read_only_host: this.readOnlyHost } : {}),
+    };
+    return {
+      endpoint_id: this.#id,
+      endpoint_type: `ENDPOINT_TYPE_${this.readOnly ? "READ_ONLY" : "READ_WRITE"}`,
+      current_state: this.state,
+      disabled: this.disabled,
+      autoscaling_limit_min_cu: 1,
+      autoscaling_limit_max_cu: 1,
+      suspend_timeout_duration: "86400s",
+      ...(this.host ? { hosts } : {}),
+    };
+  }
+}
+
+/** Changes `ep-x.database...` to `ep-x-pooler.database...`, and `name` to `name-pooler.localhost`. */
+function poolerHost(host: string): string {
+  const [first, ...rest] = host.split(".");
+  return rest.length ? [`${first}-pooler`, ...rest].join(".") : `${first}-pooler.localhost`;
+}

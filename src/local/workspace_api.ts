@@ -1,13 +1,11 @@
-import { ApiError, errorAnswer, invalid, notFound } from "./api_error.ts";
-import { Branch } from "./branch.ts";
+import { ApiError, errorAnswer, invalid, notFound, page, type Resource, timestamp } from "./api_answers.ts";
 import type { Branches } from "./branches.ts";
 import { delay, droppedAnswer, faultAnswer, type Faults, firstBytes, halfAnswer, isCarriedOut } from "./faults.ts";
 import type { FilesApi } from "./files_api.ts";
 import { areReadOnly, bodyText, readCredentialRequest, record } from "./request_body.ts";
-import { page, type Resource, timestamp } from "./resource.ts";
 import { type Claims, type CredentialIssuer, discovery, type Identities, type Principal, scim } from "./tokens.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
-import type { Workspace } from "./workspace.ts";
+import { Branch, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
 export interface WorkspaceRequest {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ApiError } from "../../src/local/api_error.ts";
+import { ApiError } from "../../src/local/api_answers.ts";
 import { readCredentialRequest } from "../../src/local/request_body.ts";
 import { type Claims, CredentialIssuer } from "../../src/local/tokens.ts";
 

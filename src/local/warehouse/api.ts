@@ -1,5 +1,5 @@
 import type { LocalWarehouse } from "../../core/local_options.ts";
-import { ApiError, invalid, notFound } from "../api_error.ts";
+import { ApiError, invalid, notFound } from "../api_answers.ts";
 import type { Database } from "../database.ts";
 import { delay } from "../faults.ts";
 import { record } from "../request_body.ts";

@@ -6,7 +6,7 @@ import type { Database, Login } from "../database.ts";
 import {
   cstring,
   errorResponse,
-  type Failure,
+  failureOf,
   type Frame,
   frame,
   Framer,
@@ -15,7 +15,6 @@ import {
   readCString,
   readFields,
   readRow,
-  Refused,
   type,
 } from "../messages.ts";
 
@@ -50,7 +49,13 @@ const PORTAL = cstring("");
 const SYNC = frame("S");
 const FLUSH = frame("H");
 
-/** A client of the local database in the same process: the login is over, and no port is used. */
+/**
+ * A client of the local database in the same process: the login is over, and no port is used.
+ *
+ * `pg`, with which `upstream.ts` logs in to a server, can't do this work. It decodes every value of a row as UTF-8, which
+ * destroys values in binary format; it has one format for all columns of a result; and it can't end a statement between two
+ * batches of rows.
+ */
 export class DatabaseClient {
   readonly #database: Database;
   readonly #connection: Connection;
@@ -67,7 +72,7 @@ export class DatabaseClient {
     this.#connection = new Connection(near);
     this.#server = new Connection(far);
     this.#served = database.serve(this.#server, login, () => {})
-      .catch((error) => this.#server.write(errorResponse(failureOf(error), "FATAL")))
+      .catch((error) => this.#server.write(errorResponse(failureOf(error, "the local database failed"), "FATAL")))
       .finally(() => far.end());
   }
 
@@ -237,9 +242,4 @@ function readColumns(message: Frame): DescribedColumn[] {
     at = next + 18;
   }
   return columns;
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof Refused) return error.failure;
-  return { sqlstate: "XX000", message: error instanceof Error ? error.message : "the local database failed" };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Engine } from "../../src/local/engine.ts";
+import { Engine } from "../../src/local/backend.ts";
 import { concatBytes } from "../../src/core/bytes.ts";
 import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
 import { stillHeld } from "../support/garbage.ts";
