@@ -62,7 +62,7 @@ function addLocation(command: Command, ofUser = "use your own Jupyter folder, wh
 
 /** Checks the name before the kernel does, so that a wrong one counts as wrong usage. */
 async function checkName({ name }: KernelValues): Promise<void> {
-  const { checkedName } = await import("../kernel/kernelspec.ts");
+  const { checkedName } = await import("../kernel/install.ts");
   try {
     if (name !== undefined) checkedName(name);
   } catch (cause) {

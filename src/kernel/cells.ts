@@ -13,7 +13,6 @@ import {
   UNEXPLAINED,
 } from "./failure.ts";
 import type { InternalRequests } from "./internal_requests.ts";
-import { CellHistory } from "./history.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
 import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
@@ -37,6 +36,8 @@ export interface CellsOptions {
   send: (request: FrontendRequest, message: Uint8Array) => void;
   /** Asks the child by a signal to report that all outputs are sent; `false` when a signal can't ask for it. */
   requestFlush: () => boolean;
+  /** Keeps a cell that ran, by its execution count. */
+  remember: (line: number, source: string) => void;
   /** Makes the code that the child runs for a cell. */
   rewrite: (source: string) => string;
   /** The URL of the client's main module. */
@@ -87,8 +88,6 @@ const BUSY_DELAY_MS = 5;
  *    the next cell is sent.
  */
 export class Cells {
-  /** The cells that ran. */
-  readonly history = new CellHistory();
   readonly #options: CellsOptions;
   #waiting: FrontendRequest[] = [];
   #running: { cell: RunningCell; request: FrontendRequest } | undefined;
@@ -194,7 +193,7 @@ export class Cells {
     } else if (cell.failed) request.from.send(this.#withBetterTraceback(cell, envelope, content));
     else cell.sendReply = () => this.#sendReply(request, cell, envelope);
     const { execution_count: line } = content;
-    if (cell.inHistory && typeof line === "number") this.history.add(line, cell.source);
+    if (cell.inHistory && typeof line === "number") this.#options.remember(line, cell.source);
     cell.replyHandled = true;
     this.#finishIfEnded();
   }
@@ -374,13 +373,13 @@ function tryMakeStoppable(code: string, cell: number): string {
 }
 
 /** Whether the cell's code parses, but the code that this kernel made of it does not. */
-export async function wasBrokenByRewrite({ interrupted, code, sent }: RunningCell): Promise<boolean> {
+async function wasBrokenByRewrite({ interrupted, code, sent }: RunningCell): Promise<boolean> {
   if (interrupted || sent === code) return false;
   return await parseFailure(sent) !== undefined && await parseFailure(code) === undefined;
 }
 
 /** Finds the reason why a cell failed, when the Deno kernel gives no reason. */
-export async function findReason(
+async function findReason(
   { interrupted, code, source }: RunningCell,
   internal: InternalRequests,
 ): Promise<CellFailure> {

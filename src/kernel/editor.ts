@@ -125,7 +125,7 @@ function candidatesInMagic(
 }
 
 /** The magics that complete a partial magic at the start of a cell. */
-export function magicCandidates(code: string, at: number): Candidates | undefined {
+function magicCandidates(code: string, at: number): Candidates | undefined {
   const written = /^\s*(%%?\w*)$/.exec(code.slice(0, at))?.[1];
   if (written === undefined) return undefined;
   const matching = ["%%sql", "%sql", "%lsmagic"].filter((name) => name.startsWith(written.toLowerCase()));
@@ -141,7 +141,7 @@ export function magicCandidates(code: string, at: number): Candidates | undefine
  * @param connections The notebook's variables that hold connections.
  * @returns `undefined` when the SQL has begun.
  */
-export function headerCandidates(
+function headerCandidates(
   code: string,
   start: number,
   at: number,

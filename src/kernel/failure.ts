@@ -35,7 +35,7 @@ const PARSE_MS = 10_000;
  * @returns `undefined` when the code parses.
  */
 export async function parseFailure(code: string, source: string = code): Promise<CellFailure | undefined> {
-  const script = code === source ? source : (await import("./rewrite.ts")).scriptOnly(source);
+  const script = code === source ? source : (await import("./magic.ts")).scriptOnly(source);
   const output = await parserOutput(script, "tsx");
   // The Deno kernel falls back to plain TypeScript, which allows `<number> value`.
   if (output === undefined || await parserOutput(script, "ts") === undefined) return undefined;

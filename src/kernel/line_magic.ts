@@ -171,7 +171,7 @@ const MAX_TYPE_TOKENS = 60;
 const MAX_HEAD_LENGTH = 60;
 
 /** Finds the function around a position of TypeScript. Like `ScriptTokens`, it works without a parser. */
-export class ScriptFunctions {
+class ScriptFunctions {
   readonly #text: string;
   readonly #pieces: ScriptToken[] = [];
   readonly #open: OpenFunction[] = [];

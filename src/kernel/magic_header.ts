@@ -146,7 +146,7 @@ function unknownFlag(name: string): UsageError {
 }
 
 /** The flags with the names of their values. */
-export function flagNames(): string {
+function flagNames(): string {
   return Object.entries(FLAGS).map(([name, { value }]) => `--${name}${value === undefined ? "" : ` ${value}`}`).join(
     ", ",
   );

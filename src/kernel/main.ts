@@ -64,7 +64,7 @@ async function connect(child: Child, key: string): Promise<KernelProxy> {
   const [{ KernelProxy }, { Signer }, { codeForChild }, { ConnectionNames }] = await Promise.all([
     import("./proxy.ts"),
     import("./message.ts"),
-    import("./rewrite.ts"),
+    import("./magic.ts"),
     import("./catalog.ts"),
   ]);
   const names = new ConnectionNames();

@@ -6,7 +6,7 @@ import { STOPPED } from "./failure.ts";
  * Deno's kernel alone, an uncaught error silently ends the waiting cell. When a listener of the person prevents the default,
  * nothing is shown. `stopErrors` are the errors that Stop throws, which the cell itself reports.
  */
-export const UNCAUGHT = `
+const UNCAUGHT = `
   for (const type of ["error", "unhandledrejection"]) {
     addEventListener(type, (event) => {
       let prevented = false;
@@ -68,7 +68,7 @@ function waitCall(name: string, cell: number, portable: boolean): string {
  *
  * When the cell has ended, all three variables are reset, and the functions that it defined work again.
  */
-export const WAITS = `
+const WAITS = `
   const { setTimeout } = globalThis;
   const { then } = Promise.prototype;
   const waits = new Set();
@@ -149,7 +149,7 @@ const FUNCTIONS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
  * Deno kernel displays the last value of a cell. If Deno has no such function, a signal or an internal cell asks for the
  * broadcast.
  */
-export const PRELUDE = `(() => {
+const PRELUDE = `(() => {
   if (${FUNCTIONS}) return;
   const { broadcast } = Deno.jupyter;
   Deno.jupyter.broadcast = (type, content, more) => broadcast(type, content, type !== "error" ? more : {

@@ -7,7 +7,7 @@ import type { CellFailure } from "./failure.ts";
 import { type InternalAnswer, InternalRequests } from "./internal_requests.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
-import { PendingRequests, Prompts, Publisher } from "./frontends.ts";
+import { CellHistory, PendingRequests, Prompts, Publisher } from "./frontends.ts";
 import { interrupt } from "./interrupt.ts";
 import { IopubReader } from "./message_reader.ts";
 import { ZmtpConnection } from "./zmtp_connection.ts";
@@ -64,6 +64,7 @@ export class KernelProxy {
   readonly #publisher: Publisher;
   readonly #prompts: Prompts;
   readonly #internal: InternalRequests;
+  readonly #history = new CellHistory();
   readonly #cells: Cells;
   readonly #pending = { shell: new PendingRequests(), control: new PendingRequests() };
   #kernelInfo: Promise<InternalAnswer> | undefined;
@@ -83,6 +84,7 @@ export class KernelProxy {
     this.#cells = new Cells({
       signer,
       internal: this.#internal,
+      remember: (line, source) => this.#history.add(line, source),
       rewrite,
       client: options.client,
       requestFlush: () => options.child.requestFlush(),
@@ -255,7 +257,7 @@ export class KernelProxy {
     const { envelope: { header }, content } = request;
     const isHistory = header.msg_type === "history_request";
     const answer = isHistory
-      ? { type: "history_reply", content: this.#cells.history.reply(content) }
+      ? { type: "history_reply", content: this.#history.reply(content) }
       : editorReply(header.msg_type, content, this.#catalog, this.#options.connections());
     if (answer === undefined) return false;
     if (!isHistory) void this.#refreshCatalog();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { importedSpecifiers, isUnexplained, parseFailure } from "../../src/kernel/failure.ts";
-import { codeForChild, scriptOnly } from "../../src/kernel/rewrite.ts";
+import { codeForChild, scriptOnly } from "../../src/kernel/magic.ts";
 
 Deno.test("a syntax error has its line", async () => {
   const { ename, evalue, traceback } = (await parseFailure("const a: number = 1;\n\nlet b = = 2;"))!;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { editorReply, inspectSql } from "../../src/kernel/editor.ts";
-import { codeForChild } from "../../src/kernel/rewrite.ts";
+import { codeForChild } from "../../src/kernel/magic.ts";
 import { CATALOG } from "./catalog.ts";
 
 Deno.test("code that is not SQL is left to the child", () => {

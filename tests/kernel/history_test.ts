@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CellHistory } from "../../src/kernel/history.ts";
+import { CellHistory } from "../../src/kernel/frontends.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 /** What a request finds, as numbers of cells. */

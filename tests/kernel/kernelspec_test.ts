@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { checkDeno, checkedName, type Machine, prefixKernels, userKernels } from "../../src/kernel/kernelspec.ts";
+import { checkDeno, checkedName, type Machine, prefixKernels, userKernels } from "../../src/kernel/install.ts";
 
 // As jupyter_core.paths.jupyter_data_dir has it.
 const FOLDERS: [os: Machine["os"], env: Record<string, string>, kernels: string][] = [

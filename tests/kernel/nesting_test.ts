@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MAX_NESTING, nestsTooDeep } from "../../src/kernel/rewrite.ts";
+import { MAX_NESTING, nestsTooDeep } from "../../src/kernel/magic.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 function nested(depth: number, open = "[", close = "]"): string {

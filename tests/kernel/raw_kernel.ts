@@ -1,5 +1,5 @@
 import { connectionFileText, type ConnectionInfo, loopbackInfo } from "../../src/kernel/connection_file.ts";
-import { kernelSpec } from "../../src/kernel/kernelspec.ts";
+import { kernelSpec } from "../../src/kernel/install.ts";
 import { Signer } from "../../src/kernel/message.ts";
 import { Frontend } from "./frontend.ts";
 
