@@ -104,7 +104,7 @@ function byteLength(text: string): number {
  * It finds the table by its id, because VS Code has no `document.currentScript`, and a page may show an output twice. It turns
  * JupyterLab's shortcuts off, which would take Enter and letters from the buttons.
  */
-export const BROWSE_SCRIPT: string = String.raw`
+const BROWSE_SCRIPT: string = String.raw`
 for (const root of document.querySelectorAll('[data-lb-browse="' + data.id + '"]')) {
   if (root.dataset.lbReady) continue;
   root.dataset.lbReady = "yes";

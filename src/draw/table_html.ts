@@ -203,7 +203,7 @@ function byteLength(text: string): number {
 }
 
 /** The class of the outermost element. Every rule of the style sheet is under it. */
-export const RESULT_CLASS = "lakebase";
+const RESULT_CLASS = "lakebase";
 
 // Repeated three times, because JupyterLab's own table rules have the specificity of two classes.
 const SCOPE = `.${RESULT_CLASS}`.repeat(3);
@@ -272,7 +272,7 @@ const RULES: readonly (readonly [selector: string, declarations: string])[] = [
 const LIVE = ":is(.jp-LabShell,[data-notebook],.vscode-light,.vscode-dark,.vscode-high-contrast)";
 
 /** The style sheet, without its `<style>` element. */
-export const CSS: string = RULES.map(([selector, declarations]) => `${SCOPE}${selector}{${declarations}}`).join("") +
+const CSS: string = RULES.map(([selector, declarations]) => `${SCOPE}${selector}{${declarations}}`).join("") +
   // Dark scroll bars for a dark page that does not set its own color scheme.
   `[data-jp-theme-light="false"] ${SCOPE},.vscode-dark ${SCOPE}{color-scheme:dark}` +
   `${LIVE} ${SCOPE} .lb-long{max-height:480px}@media print{${SCOPE} .lb-scroll{max-height:none!important}}`;
