@@ -143,7 +143,15 @@ const ARROW: readonly (readonly [
     "Utf8",
     "interval",
   ],
-  ["INTERVAL YEAR TO MONTH", new arrow.IntervalYearMonth(), Int32Array.of(1, 2), "1-2", "Uint8Array", "Utf8", "interval"],
+  [
+    "INTERVAL YEAR TO MONTH",
+    new arrow.IntervalYearMonth(),
+    Int32Array.of(1, 2),
+    "1-2",
+    "Uint8Array",
+    "Utf8",
+    "interval",
+  ],
   [
     "ARRAY<INT>",
     new arrow.List(new arrow.Field("element", new arrow.Int32(), true)),
@@ -158,7 +166,10 @@ const ARROW: readonly (readonly [
     new arrow.Map_(
       new arrow.Field(
         "entries",
-        new arrow.Struct<{ key: arrow.Utf8; value: arrow.Int32 }>([new arrow.Field("key", new arrow.Utf8()), new arrow.Field("value", new arrow.Int32(), true)]),
+        new arrow.Struct<{ key: arrow.Utf8; value: arrow.Int32 }>([
+          new arrow.Field("key", new arrow.Utf8()),
+          new arrow.Field("value", new arrow.Int32(), true),
+        ]),
       ),
     ),
     { a: 1 },
