@@ -1,5 +1,5 @@
 import { LakebaseError, quotedOption } from "../core/errors.ts";
-import { checkTakesOAuth } from "../settings/host.ts";
+import { checkTakesOAuth } from "../settings/server.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The target of a login. */

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { lookup } from "node:dns/promises";
 import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { isLoopback, isLoopbackAddress } from "../settings/host.ts";
+import { isLoopback, isLoopbackAddress } from "../settings/server.ts";
 
 /** The answer of an HTTP server. */
 export interface HttpAnswer {

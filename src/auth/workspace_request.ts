@@ -1,5 +1,5 @@
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
-import { isLoopback } from "../settings/host.ts";
+import { isLoopback } from "../settings/server.ts";
 import { deepest, isUnconnected, LONGEST_ANSWER, type OpenAnswer, readText, unavailable } from "./http.ts";
 
 /** A request to the workspace. */

@@ -1,10 +1,10 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { DescribedField } from "../sql/description.ts";
+import { suggest } from "../sql/diagnosis.ts";
 import { textStatement } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
-import { suggest } from "../sql/suggestion.ts";
 import { parserSource } from "../sql/types.ts";
 
 /** The kind of a named relation that has rows. */

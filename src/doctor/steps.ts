@@ -10,11 +10,10 @@ import { countText } from "../core/text.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";
 import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
-import { type SslConfig, tlsOptions } from "../net/tls.ts";
+import { inspectCertificate, reachServer, type SslConfig, tlsOptions } from "../net/tls.ts";
 import { describeOrigin, type Setting } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
-import { sessionOpener } from "../sql/session_opener.ts";
-import { inspectCertificate, reachServer } from "./server_certificate.ts";
+import { sessionOpener } from "../sql/server_session.ts";
 
 /** The outcome of a step. A string means `ok`. */
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
@@ -306,7 +305,7 @@ async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<F
  * @param run The step.
  * @throws {LakebaseError} The last failure.
  */
-export async function whileWaking<T>(to: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+async function whileWaking<T>(to: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
   const started = Date.now();
   let last: LakebaseError | undefined;
   for (let attempt = 0;; attempt++) {

@@ -1,7 +1,7 @@
 import { deepest, sendAndRead } from "../auth/http.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { isLoopback } from "../settings/host.ts";
+import { isLoopback } from "../settings/server.ts";
 import { BrokenBody, wholeBody } from "./body.ts";
 
 /** A presigned address of a chunk. It is a secret: whoever has it can read the rows. */

@@ -1,5 +1,5 @@
 import { LakebaseError, type LakebaseErrorCode, quotedOption } from "../core/errors.ts";
-import { isLoopback } from "../settings/host.ts";
+import { isLoopback } from "../settings/server.ts";
 
 /** What a failed connection means. */
 export interface ConnectFailure {

@@ -1,24 +1,14 @@
+import { once } from "node:events";
 import net from "node:net";
 // @ts-types="npm:@types/pg@8.23.1"
 import pg from "npm:pg@8.23.1";
 import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
-import { giveTurn } from "../core/turns.ts";
-import { requestCancel } from "./cancel.ts";
 import { destination, type HostLookup, lookup } from "./dns.ts";
-import { guardLongMessages } from "./long_messages.ts";
-import {
-  backendOf,
-  connectionOf,
-  filterMessages,
-  forgetPassword,
-  holdReading,
-  ignoreEnvironment,
-  resumeReading,
-  runningQuery,
-} from "./pg_internals.ts";
-import { keepOnLoopback, type SslConfig } from "./tls.ts";
+import { guardLongMessages, shareThread } from "./message_filters.ts";
+import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
+import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The cached credentials that failed connections have used. */
@@ -37,6 +27,11 @@ export interface LoginClient extends pg.Client {
   takenAt: number;
   /** The statement or the other purpose that it was taken for; `undefined` where it is not known. */
   purpose: string | undefined;
+  /**
+   * Asks the server to cancel the statement that it runs. There is no answer: the statement fails with SQLSTATE 57014, or has
+   * ended already.
+   */
+  requestCancel(): Promise<void>;
   /** Closes the socket without a message to the server: for a connection that does not answer. */
   destroy(): void;
 }
@@ -106,7 +101,8 @@ export function loginClientClass(
       try {
         await withinLimit(prepare(this), connectTimeout);
       } catch (error) {
-        if (runningQuery(this) !== undefined) await cancelRunning(this, { ssl, find });
+        // If the server can't be reached, closing the connection is all that can be done.
+        if (runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
         throw error;
       }
@@ -139,34 +135,15 @@ export function loginClientClass(
       return summary(this);
     }
 
+    async requestCancel(): Promise<void> {
+      const { host, port } = this;
+      await sendCancelRequest({ host, port, ssl, find, ...backendOf(this) });
+    }
+
     destroy(): void {
       connectionOf(this).stream.destroy();
     }
   };
-}
-
-/** The bytes that are read in one turn of the event loop: making objects of their rows takes about 10 ms. */
-const BYTES_A_TURN = 262_144;
-
-/**
- * Lets other work run while many rows arrive. While the server is fast, Deno reads a socket many times within one turn of the
- * event loop: timers, Stop and other cells would wait for more than a megabyte of rows each time.
- *
- * @param client A client that has not connected.
- */
-function shareThread(client: pg.Client): void {
-  filterMessages(client, (pass) => {
-    let read = 0;
-    return (bytes) => {
-      pass(bytes);
-      read += bytes.length;
-      if (read < BYTES_A_TURN) return;
-      read = 0;
-      const { stream } = connectionOf(client);
-      holdReading(stream);
-      giveTurn().then(() => resumeReading(stream));
-    };
-  });
 }
 
 /** Fails if the preparation of a session takes too long. */
@@ -184,12 +161,6 @@ async function withinLimit(work: Promise<void>, limit: number): Promise<void> {
     clearTimeout(timer);
     work.catch(() => {}); // it fails later, when its connection is closed
   }
-}
-
-/** Cancels what a client runs. If the server can't be reached, closing the connection is all that can be done. */
-async function cancelRunning(client: pg.Client, { ssl, find }: { ssl: SslConfig; find: HostLookup }): Promise<void> {
-  const { host, port } = client;
-  await requestCancel({ host, port, ssl, find, ...backendOf(client) }).catch(() => {});
 }
 
 function summary({ database, host, port, user }: pg.Client): string {
@@ -212,6 +183,51 @@ class LookupSocket extends net.Socket {
     const [port, host] = parameters as [number, string];
     if (this.#plain) keepOnLoopback(this, host);
     return super.connect(destination(host, port, this.#lookup));
+  }
+}
+
+/** PostgreSQL's protocol, section "Message Formats": the code of a cancel request. */
+const CANCEL_REQUEST = 80877102;
+
+/** Milliseconds that a cancel request may take. */
+const CANCEL_LIMIT_MS = 5000;
+
+/** The connection whose statement to cancel. */
+interface CancelOptions {
+  /** The server's host. */
+  host: string;
+  /** Its port. */
+  port: number;
+  /** The TLS options of the connection: the request contains its key. */
+  ssl: SslConfig;
+  /** How the host is resolved. */
+  find: HostLookup;
+  /** The process id of the backend, from its `BackendKeyData`. */
+  processId: number;
+  /** The key of the backend, from the same message. */
+  secretKey: number;
+}
+
+/** Sends a cancel request over a connection of its own, as the protocol requires. */
+async function sendCancelRequest({ host, port, ssl, find, processId, secretKey }: CancelOptions): Promise<void> {
+  const signal = AbortSignal.timeout(CANCEL_LIMIT_MS);
+  const socket = new net.Socket();
+  if (ssl === false) keepOnLoopback(socket, host);
+  socket.connect(destination(host, port, find));
+  let secure: net.Socket = socket;
+  socket.on("error", () => {}); // the waits below report it; without a listener it would end the process
+  const onAbort = () => socket.destroy();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await once(socket, "connect", { signal });
+    if (ssl !== false) secure = await upgrade(socket, host, ssl, signal);
+    const taken = once(secure.resume(), "end", { signal });
+    secure.write(requestMessage(CANCEL_REQUEST, processId, secretKey));
+    await taken; // the server closes the connection when it has signaled the process
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    secure.destroy();
+    socket.destroy();
   }
 }
 
@@ -274,7 +290,7 @@ const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, f
  *
  * @param client A client that has not connected.
  */
-export function keepOutputFormats(client: pg.Client): void {
+function keepOutputFormats(client: pg.Client): void {
   const connection = connectionOf(client);
   const reported = connection.reported = new Map();
   connection.on("parameterStatus", ({ parameterName, parameterValue }: Record<string, string>) => {
@@ -290,7 +306,7 @@ export function keepOutputFormats(client: pg.Client): void {
 }
 
 /** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
-export async function setOutputFormats(client: pg.Client, text = SET_OUTPUT_FORMATS): Promise<void> {
+async function setOutputFormats(client: pg.Client, text = SET_OUTPUT_FORMATS): Promise<void> {
   await client.query(text).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;
   });

@@ -5,10 +5,9 @@ import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
 import type { TracedServer } from "../core/trace.ts";
-import { requestCancel } from "./cancel.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
 import { credentialOf, type LoginClient } from "./login_client.ts";
-import { backendOf, closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
+import { closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
 /** A connection that was idle this long is tested before it is used. */
@@ -124,8 +123,7 @@ export class LakebasePool extends pg.Pool {
 
   /** Asks the server to cancel the statement that a connection of this pool runs. */
   async cancel(client: pg.PoolClient): Promise<void> {
-    const { host, port, ssl } = this.#options;
-    await requestCancel({ host, port, ssl, ...backendOf(client) });
+    await (client as PooledClient).requestCancel();
   }
 
   /** How `console.log` prints it: without its options, which hold the password. */

@@ -1,7 +1,7 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
 import type { CredentialCache } from "../auth/credential.ts";
-import { checkTakesSettings } from "../settings/host.ts";
+import { checkTakesSettings } from "../settings/server.ts";
 import type { HostLookup } from "./dns.ts";
 import type { ConnectFailure, Destination } from "./failure.ts";
 import { loginClientClass } from "./login_client.ts";

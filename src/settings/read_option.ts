@@ -2,7 +2,7 @@ import { unknownOption } from "../core/closest.ts";
 import { LakebaseError, quotedOption, redact } from "../core/errors.ts";
 import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
 import { describeOrigin, type Found, type Origin } from "./origin.ts";
-import type { Variables } from "./variables.ts";
+import type { Variables } from "./environment.ts";
 
 /** The setting that an error is about. */
 export interface SettingReference {

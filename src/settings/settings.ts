@@ -1,7 +1,7 @@
 import { closest } from "../core/closest.ts";
 import { quotedOption } from "../core/errors.ts";
 import { builtInNames, plainName } from "../core/type_names.ts";
-import { checkHost, checkTakesOAuth, isLoopback } from "./host.ts";
+import type { Variables } from "./environment.ts";
 import {
   type ConnectOptions,
   OPTION_NAMES,
@@ -13,8 +13,7 @@ import {
 import { describeOrigin, type Found, type Origin, type Setting, toSetting, trustRank } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, OptionReader, quoted, type Range } from "./read_option.ts";
-import type { Variables } from "./variables.ts";
-import { findServer } from "./server.ts";
+import { checkHost, checkTakesOAuth, findServer, isLoopback } from "./server.ts";
 import { type FoundWorkspace, resolveWorkspace, untrustedSetting, type WorkspaceLogin } from "./workspace.ts";
 
 /** {@linkcode ConnectOptions} with every value resolved. */

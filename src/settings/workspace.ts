@@ -2,7 +2,7 @@ import { type LakebaseError, optionText } from "../core/errors.ts";
 import { describeOrigin, type Found, type Origin, trustRank } from "./origin.ts";
 import { type ConfigProfile, defaultProfile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
-import type { Variables } from "./variables.ts";
+import type { Variables } from "./environment.ts";
 
 /** A workspace and the login for it, as the Databricks SDK takes them. */
 export interface WorkspaceLogin {

@@ -3,10 +3,9 @@ import { maskPasswords, utf16Index } from "../core/sql_text.ts";
 import { textWidth } from "../core/text.ts";
 import { visible } from "../draw/escape.ts";
 import { adviceFor, hintFor } from "./advice.ts";
+import { explainRefusal, suggest } from "./diagnosis.ts";
 import type { Statement } from "./fragment.ts";
-import { explainRefusal } from "./privilege.ts";
 import type { Session } from "./session.ts";
-import { suggest } from "./suggestion.ts";
 
 /**
  * Turns a failure into an error for the person who wrote the statement. Asks the database, for at most a second, which name

@@ -1,6 +1,6 @@
 import { quoteName, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import { used } from "./never_run.ts";
-import { badParameter, encodeParameter, type WireValue } from "./parameter.ts";
+import { badParameter, encodeParameter, JSONB_CAST, type WireValue } from "./parameter.ts";
 import type { StatementRows } from "./result.ts";
 import type { StopOptions } from "./stop.ts";
 
@@ -286,8 +286,6 @@ export function printed(statement: () => string): string {
   }
 }
 
-/** Follows each JSON parameter; without it the server would take the value for text. */
-export const JSONB_CAST = "::pg_catalog.jsonb";
 const JSON_CAST = "::pg_catalog.json";
 /** The tokens of the cast: two colons, the schema, a dot, the type. */
 const CAST_PIECES = 5;
@@ -299,7 +297,7 @@ const CAST_PIECES = 5;
  *
  * @param text SQL with {@linkcode JSONB_CAST} after each JSON parameter.
  */
-export function withJsonCasts(text: string): string {
+function withJsonCasts(text: string): string {
   const tokens = [...sqlTokens(text)].filter(({ kind }) => kind !== "space" && kind !== "comment");
   const kept: string[] = [];
   let from = 0;

@@ -1,10 +1,12 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
 import { jsonOf } from "../core/text.ts";
-import { JSONB_CAST } from "./fragment.ts";
 
 /** A value as it is sent to the server: text, bytes, or NULL. */
 export type WireValue = string | Buffer | null;
+
+/** Follows each JSON parameter; without it the server would take the value for text. */
+export const JSONB_CAST = "::pg_catalog.jsonb";
 
 /** A value to bind, and the cast that tells the server what it is. */
 export interface Parameter {
@@ -33,7 +35,7 @@ export function encodeParameter(value: unknown, position: number): Parameter {
  * The text of an empty array until the type of its parameter is known. Without the vertical tab it would go into a `jsonb`
  * column as an empty object: Postgres accepts the tab after an array, but not in JSON.
  */
-export const EMPTY_ARRAY = "{}\v";
+const EMPTY_ARRAY = "{}\v";
 
 /** Encodes a value as {@linkcode encodeParameter} does, with a name for it in errors. */
 export function encodeValue(value: unknown, name: string): Parameter {

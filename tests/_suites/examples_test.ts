@@ -1,5 +1,5 @@
 import { connect } from "../../mod.ts";
-import { acquireLocal } from "../../src/settings/local.ts";
+import { acquireLocal } from "../../src/settings/read_settings.ts";
 import { exampleModule, examples } from "../docs/examples.ts";
 import { ROOT } from "../docs/support.ts";
 import { emptied } from "../support/shared_servers.ts";

@@ -4,7 +4,7 @@ import { keepSecret } from "../../src/core/redact.ts";
 import { hintFor } from "../../src/sql/advice.ts";
 import { queryError } from "../../src/sql/failure.ts";
 import { Learned } from "../../src/sql/learned_types.ts";
-import { suggest } from "../../src/sql/suggestion.ts";
+import { suggest } from "../../src/sql/diagnosis.ts";
 import { sized } from "../support/random.ts";
 
 const TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_x";

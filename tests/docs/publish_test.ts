@@ -12,7 +12,7 @@ Deno.test("what is published is the module and its documents, without slow types
   // These fetch a module only when it is used; its address is whole, so nothing needs to be rewritten.
   assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
     `${ROOT}src/core/late.ts`,
-    `${ROOT}src/settings/dotenv.ts`,
+    `${ROOT}src/settings/environment.ts`,
   ]);
   const files = [...said.matchAll(/file:\/\/(\S+) \(/g)].map(([, path]) =>
     decodeURIComponent(path!).slice(ROOT.length)

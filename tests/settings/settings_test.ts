@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../src/core/errors.ts";
-import { scanDotenv } from "../../src/settings/dotenv.ts";
+import { mergeVariables, scanDotenv } from "../../src/settings/environment.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { describeOrigin, originsBehind } from "../../src/settings/origin.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
-import { resolveLocal } from "../../src/settings/local.ts";
+import { resolveLocal } from "../../src/settings/read_settings.ts";
 import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
-import { mergeVariables } from "../../src/settings/variables.ts";
 
 type Env = Record<string, string | undefined>;
 

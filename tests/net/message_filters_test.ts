@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../mod.ts";
 import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
-import { MessageReader } from "../../src/net/long_messages.ts";
+import { MessageReader } from "../../src/net/message_filters.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
 import { valueReader } from "../../src/transfer/columns/value.ts";

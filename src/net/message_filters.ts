@@ -1,6 +1,7 @@
 import { Buffer, constants } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
-import { connectionOf, filterMessages } from "./pg_internals.ts";
+import { giveTurn } from "../core/turns.ts";
+import { connectionOf, filterMessages, holdReading, resumeReading } from "./pg_internals.ts";
 
 const DATA_ROW = 0x44;
 const COPY_DATA = 0x64;
@@ -127,4 +128,28 @@ export class MessageReader {
     this.#ending = Buffer.alloc(2); // the ends of the text that was cut, and of the message
     return at + HEADER;
   }
+}
+
+/** The bytes that are read in one turn of the event loop: making objects of their rows takes about 10 ms. */
+const BYTES_A_TURN = 262_144;
+
+/**
+ * Lets other work run while many rows arrive. While the server is fast, Deno reads a socket many times within one turn of the
+ * event loop: timers, Stop and other cells would wait for more than a megabyte of rows each time.
+ *
+ * @param client A client that has not connected.
+ */
+export function shareThread(client: object): void {
+  filterMessages(client, (pass) => {
+    let read = 0;
+    return (bytes) => {
+      pass(bytes);
+      read += bytes.length;
+      if (read < BYTES_A_TURN) return;
+      read = 0;
+      const { stream } = connectionOf(client);
+      holdReading(stream);
+      giveTurn().then(() => resumeReading(stream));
+    };
+  });
 }

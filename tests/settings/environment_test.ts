@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
-import { canonicalDotenv, readEnvFile, scanDotenv } from "../../src/settings/dotenv.ts";
+import { canonicalDotenv, readEnvFile, scanDotenv } from "../../src/settings/environment.ts";
 
 /** What a file is read as; `unlike` where Node's `parseEnv` reads it otherwise, for the reasons at `scanDotenv`. */
 const CASES: [text: string, values: Record<string, string>, unlike?: "unlike"][] = [
@@ -161,7 +161,7 @@ Deno.test("readEnvFile() looks for @std/dotenv once in a process, and reads with
   })();
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/.env`, "A=1");
-  const module = import.meta.resolve("../../src/settings/dotenv.ts");
+  const module = import.meta.resolve("../../src/settings/environment.ts");
   const code = `import { readEnvFile } from "${module}";
     const files = [await readEnvFile()];
     const { Command } = Deno;

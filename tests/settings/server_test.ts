@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { isLoopback, isLoopbackAddress } from "../../src/settings/host.ts";
+import { isLoopback, isLoopbackAddress } from "../../src/settings/server.ts";
 
 Deno.test("isLoopback() accepts this machine's names", () => {
   const yes = ["localhost", "db.localhost", "127.0.0.1", "127.8.9.1", "::1", "[::1]", "LOCALHOST"];
