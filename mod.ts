@@ -35,7 +35,7 @@ export { connect, sql } from "./src/api/connect.ts";
 export { LakebaseError } from "./src/core/errors.ts";
 export { Lakebase } from "./src/api/lakebase.ts";
 export { lakehouse } from "./src/api/lakehouse.ts";
-export { show } from "./src/api/show.ts";
+export { show } from "./src/api/display.ts";
 
 // What those take and give, by name; nothing below exists at run time.
 export type { LakebaseErrorCode, LakebaseErrorOptions, NamedOptions, OptionValue } from "./src/core/errors.ts";
@@ -46,8 +46,8 @@ export type { ColumnInfo, ConstraintInfo, IndexInfo, TableFacts } from "./src/ex
 export type { DiffOptions, RowDifference, TableDiffFacts } from "./src/explore/diff/rows.ts";
 export type { SchemaDifference, SchemaDiffFacts, SchemaObjectKind } from "./src/explore/diff/schema.ts";
 export type { Pair } from "./src/explore/diff/sides.ts";
-export type { Listing, Profile, SchemaDiff, TableDescription, TableDiff } from "./src/api/listing.ts";
-export type { Lookup } from "./src/api/lookup.ts";
+export type { Listing, Profile, Result, SchemaDiff, TableDescription, TableDiff } from "./src/api/result.ts";
+export type { Lookup } from "./src/api/display.ts";
 export type { ProfileOptions } from "./src/explore/profile.ts";
 export type { ColumnProfile, ProfileFacts } from "./src/explore/profile.ts";
 export type { SchemaInfo } from "./src/explore/tables.ts";
@@ -57,9 +57,8 @@ export type { BranchInfo, DropBranchOptions } from "./src/api/branches.ts";
 export type { Lakehouse, LakehouseOptions, WorkspaceLakehouseOptions } from "./src/api/lakehouse.ts";
 export type { LakehouseColumn, LakehouseSchema, LakehouseTable } from "./src/lake/catalog.ts";
 export type { PgPool } from "./src/api/lakebase.ts";
-export type { DatabaseSession } from "./src/api/session.ts";
+export type { DatabaseSession, Queryable } from "./src/api/session.ts";
 export type { TransactionOptions } from "./src/sql/transaction.ts";
-export type { Queryable } from "./src/api/queryable.ts";
 export type {
   LocalBranch,
   LocalEndpoint,
@@ -77,7 +76,6 @@ export type { Fragment } from "./src/sql/fragment.ts";
 export type { ColumnsOptions, ExplainOptions, Query, QueryOptions } from "./src/api/query.ts";
 export type { PullOptions, PullResult, PullTarget } from "./src/transfer/pull/pull.ts";
 export type { Plan, PlanNode } from "./src/api/plan.ts";
-export type { Result } from "./src/api/result.ts";
 export type { Field } from "./src/sql/result.ts";
 export type { Notice } from "./src/sql/exchange.ts";
 export type { Sql } from "./src/api/sql.ts";

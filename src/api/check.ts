@@ -1,3 +1,4 @@
+import { readVolumePath } from "../core/volume_path.ts";
 import {
   type CheckFacts,
   type CheckOptions,
@@ -7,13 +8,12 @@ import {
   runSteps,
 } from "../doctor/checkup.ts";
 import { CheckState } from "../doctor/steps.ts";
-import { readVolumePath } from "../core/volume_path.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import { checkUnstoppable, type OptionChecks } from "../sql/options.ts";
-import { type Listing, makeListing } from "./listing.ts";
-import { Lookup } from "./lookup.ts";
+import { Lookup } from "./display.ts";
+import { type Listing, makeListing } from "./result.ts";
 
 /** The steps of connecting: a row for each, in order. It draws itself as a table. */
 export type Checkup = Listing<CheckStep> & CheckFacts;

@@ -13,7 +13,6 @@ import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../exp
 import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";
-import type { Result } from "./result.ts";
 import { ServerSession } from "../sql/server_session.ts";
 import { originOf, poolSession, type Session } from "../sql/session.ts";
 import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
@@ -25,22 +24,21 @@ import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.
 import type { Branch, BranchOptions } from "./branch.ts";
 import type { BranchInfo, DropBranchOptions } from "./branches.ts";
 import type { Checkup } from "./check.ts";
-import type { Lakehouse, LakehouseOptions } from "./lakehouse.ts";
+import { Lookup } from "./display.ts";
+import { checkLakehouse, type Lakehouse, type LakehouseOptions, openLakehouse, volumesOf } from "./lakehouse.ts";
+import type { LakebaseParts } from "./open_connection.ts";
+import { connectionFacts, placeAmong, placesOfTwo } from "./place.ts";
 import {
   type Listing,
   makeListing,
   type Profile,
+  type Result,
   type SchemaDiff,
   type TableDescription,
   type TableDiff,
-} from "./listing.ts";
-import { Lookup } from "./lookup.ts";
-import type { LakebaseParts } from "./open_connection.ts";
-import { connectionFacts, placeAmong, placesOfTwo } from "./place.ts";
-import { type Queryable, queryable } from "./queryable.ts";
-import { DatabaseSession } from "./session.ts";
+} from "./result.ts";
+import { DatabaseSession, type Queryable, queryable } from "./session.ts";
 import type { Sql } from "./sql.ts";
-import { volumesOf } from "./volumes.ts";
 
 const ROLLED_BACK = "The connection was closed in a transaction, so the changes of the transaction were rolled back";
 
@@ -457,7 +455,6 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * ```
    */
   async lakehouse(options: LakehouseOptions = {}): Promise<Lakehouse> {
-    const { checkLakehouse, openLakehouse } = await import("./lakehouse.ts");
     const { warehouse = this.#parts.warehouse, catalog, schema, signal } = checkLakehouse(options);
     const workspace = this.#parts.workspace?.();
     if (workspace !== undefined) return await openLakehouse(workspace, { warehouse, catalog, schema }, { signal });

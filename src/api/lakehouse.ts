@@ -1,19 +1,21 @@
 import type { Workspace } from "../auth/workspace.ts";
+import { LakebaseError, optionName } from "../core/errors.ts";
+import { countText } from "../core/text.ts";
+import { BUILT_IN } from "../core/type_names.ts";
+import { readVolumePath } from "../core/volume_path.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import { elapsedText, renderCard } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
 import type { Warehouse } from "../lake/warehouse.ts";
-import { BUILT_IN } from "../core/type_names.ts";
-import { countText } from "../core/text.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { checkCall, type OptionChecks } from "../sql/options.ts";
+import type { OpenVolumes } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
-import { type Listing, makeListing } from "./listing.ts";
-import { Lookup } from "./lookup.ts";
+import { Lookup } from "./display.ts";
+import { type Listing, makeListing } from "./result.ts";
 import { type Sql, sqlFor } from "./sql.ts";
 import type { WarehouseEngine } from "./warehouse_engine.ts";
-import { volumesOf } from "./volumes.ts";
 
 /** Which SQL warehouse to use, and where it looks for names. */
 export interface LakehouseOptions {
@@ -255,4 +257,26 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
       ...(schema === undefined ? [] : [["schema", schema] as const]),
     ]);
   }
+}
+
+/**
+ * Opens the Volumes of the workspace that a connection's login belongs to.
+ *
+ * @param workspace Gives the workspace; `undefined` for a native password, which belongs to none.
+ * @param used Gets the Volumes that are opened, for a checkup.
+ */
+export function volumesOf(workspace: (() => Workspace) | undefined, used?: Set<string>): OpenVolumes {
+  return async (path, signal) => {
+    if (workspace === undefined) {
+      throw new LakebaseError(
+        "BAD_SETTING",
+        `Cannot open ${path}: this connection has a native password, which belongs to no workspace; connect with the login ` +
+          `of a workspace, or give the option ${optionName("workspace")} too`,
+      );
+    }
+    const place = readVolumePath(path);
+    if (typeof place !== "string") used?.add(place.root);
+    const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
+    return new Volumes(workspace(), { signal });
+  };
 }

@@ -15,7 +15,7 @@ import type { Settings } from "../settings/settings.ts";
 import { sessionOpener } from "../sql/server_session.ts";
 import type { Checkup } from "./check.ts";
 import { Lakebase } from "./lakebase.ts";
-import { makeListing } from "./listing.ts";
+import { makeListing } from "./result.ts";
 
 /** What a {@linkcode Lakebase} is made of. */
 export interface LakebaseParts {

@@ -28,8 +28,8 @@ import { eitherSignal, type StopOptions } from "../sql/stop.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { Browser } from "./browser.ts";
+import { Lookup } from "./display.ts";
 import type { EngineRun, QueryEngine } from "./engine.ts";
-import { Lookup } from "./lookup.ts";
 import type { Plan } from "./plan.ts";
 import type { Result } from "./result.ts";
 

@@ -47,7 +47,7 @@ export function explainNotTogether(error: unknown): unknown {
  * @param work Gets a session for the statements.
  * @throws What `work` throws; `LakebaseError` `QUERY_FAILED` if a transaction was left open.
  */
-export async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
+async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
   using stop = stoppable();
   const lease = await acquire(outside, stop.signal, "the statements of a cell");
   try {

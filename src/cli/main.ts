@@ -12,10 +12,11 @@
  * @module
  */
 
+import { Command, CommanderError } from "npm:commander@15.1.0";
+import config from "../../deno.json" with { type: "json" };
 import { LakebaseError } from "../core/errors.ts";
-import { errorText, exitCode } from "./errors.ts";
+import { errorText, EXIT, exitCode } from "./errors.ts";
 import { print } from "./output.ts";
-import { runProgram } from "./program.ts";
 
 /**
  * Runs a command.
@@ -33,6 +34,89 @@ export async function main(args: readonly string[]): Promise<number> {
     await print(Deno.stderr, text).catch(() => {}); // standard error is closed, so nobody can be told
     return stop.code ?? exitCode(error);
   }
+}
+
+/** Sets up a command. */
+type Configure = (command: Command, stopped: AbortSignal) => void;
+
+/** The commands; each is loaded when it runs. */
+const COMMANDS: Record<string, readonly [summary: string, load: () => Promise<Configure>]> = {
+  version: ["Show the server's version", async () => (await import("./inspect.ts")).version],
+  query: ["Run SQL and print its rows as a table, CSV or JSON", async () => (await import("./query.ts")).configure],
+  pull: ["Write a table or the rows of a query to a file", async () => (await import("./pull.ts")).configure],
+  load: ["Load files into a table", async () => (await import("./load.ts")).configure],
+  tables: ["List tables and views", async () => (await import("./inspect.ts")).tables],
+  branch: [
+    "Create, list or drop branches: copies of the whole database",
+    async () => (await import("./branch.ts")).configure,
+  ],
+  doctor: ["Find out why connecting fails", async () => (await import("./inspect.ts")).doctor],
+  local: [
+    "Run a Lakebase on this machine, for tests and development",
+    async () => (await import("./local.ts")).configure,
+  ],
+  kernel: [
+    "Install, list or uninstall the Jupyter kernel with %%sql cells",
+    async () => (await import("./kernel.ts")).configure,
+  ],
+};
+
+const EXAMPLES = `
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 141 closed output, 143 SIGTERM.
+With LAKEBASE_DEBUG=1, errors print their stack trace.
+
+Examples:
+  lakebase query --local 'SELECT version()'
+  lakebase query 'SELECT * FROM trips WHERE zone = $zone' -p zone=Harlem
+  lakebase pull trips trips.parquet
+  lakebase query --help`;
+
+/**
+ * Runs a command.
+ *
+ * @param args The arguments after the program's name.
+ * @param stopped Aborts when the command must end.
+ * @returns The exit code, unless the command throws.
+ * @throws What the command throws.
+ */
+async function runProgram(args: readonly string[], stopped: AbortSignal): Promise<number> {
+  const output = { out: "", err: "" };
+  const program = await makeProgram(args, stopped, output);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  } finally {
+    await print(Deno.stdout, output.out);
+    await print(Deno.stderr, output.err);
+  }
+}
+
+async function makeProgram(args: readonly string[], stopped: AbortSignal, output: { out: string; err: string }) {
+  const program = new Command("lakebase");
+  program.description("Query a Databricks Lakebase, and move its tables to and from files")
+    .version(config.version, "-V, --version", "show the version of this command")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command]", "Show help for a command")
+    .addHelpText("after", EXAMPLES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.out += text,
+      writeErr: (text) => output.err += text,
+      outputError: (text, write) => write(text.replace(/^error: /, "lakebase: ")),
+      getOutHelpWidth: () => 110,
+      getErrHelpWidth: () => 110,
+    })
+    .showHelpAfterError("See lakebase --help");
+  const named = args[0] === "help" ? args[1] : args[0];
+  for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
+    const command = program.command(name).description(summary).helpOption("-h, --help", "show this help");
+    command.showHelpAfterError(`See lakebase ${name} --help`);
+    if (name === named) (await load())(command, stopped);
+  }
+  return program;
 }
 
 /** The signals that end a program, with their numbers. Windows has only the first. */

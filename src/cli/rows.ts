@@ -1,4 +1,4 @@
-import type { Listing } from "../api/listing.ts";
+import type { Listing } from "../api/result.ts";
 import { printableJson, textWidth } from "../core/text.ts";
 import { DISPLAY } from "../draw/notebook.ts";
 import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
@@ -47,10 +47,10 @@ export interface RowFormat {
 }
 
 /** Keeps each value in the server's text. */
-export const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
+const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
 
 /** Options of {@linkcode csvRows}. */
-export interface CsvOptions {
+interface CsvOptions {
   /** Whether the first line has the column names. */
   header: boolean;
   /** One character. */
@@ -60,7 +60,7 @@ export interface CsvOptions {
 }
 
 /** CSV in the form of the server's `COPY ... (FORMAT csv)`: the server's texts, and lines that end in a line feed. */
-export function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
+function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
   const cell = (value: unknown) => value === null ? nullText : quote(String(value), delimiter, nullText);
   const line = (values: readonly unknown[]) => {
     const text = values.map(cell).join(delimiter);
@@ -114,7 +114,7 @@ const TYPES: ParserSource = parserSource(PARSERS);
  *
  * @param asArray Whether to write one array of all rows instead of a line for each row.
  */
-export function jsonRows(asArray: boolean): RowFormat {
+function jsonRows(asArray: boolean): RowFormat {
   let keys: string[] = [];
   let count = 0;
   const object = (row: readonly unknown[]) => {
@@ -157,7 +157,7 @@ function isoTime(text: string): string {
 }
 
 /** Options of {@linkcode tableRows}. */
-export interface TableRowsOptions {
+interface TableRowsOptions {
   /** Whether the table has column names, and a row count below. */
   header: boolean;
   /** The text for NULL. */
@@ -171,7 +171,7 @@ const MEASURED_ROWS = 1000;
 const MEASURED_LENGTH = 1_000_000;
 
 /** A table in the form of psql. No cell is cut: the first thousand rows determine the widths, and a later, wider cell overflows. */
-export function tableRows(options: TableRowsOptions): RowFormat {
+function tableRows(options: TableRowsOptions): RowFormat {
   const nullCell = {
     text: options.color ? `\x1b[2m${options.null}\x1b[22m` : options.null,
     width: textWidth(options.null),

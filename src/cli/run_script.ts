@@ -82,7 +82,7 @@ async function writeRows(reader: Reader, format: RowFormat, write: Write): Promi
 }
 
 /** A session on one connection, as in psql: `BEGIN`, `SET` and temporary tables last from one statement to the next. */
-export interface ScriptSession extends Session, AsyncDisposable {
+interface ScriptSession extends Session, AsyncDisposable {
   /**
    * Ends the session.
    *
@@ -97,7 +97,7 @@ export interface ScriptSession extends Session, AsyncDisposable {
  * @param session The session that gives the connection.
  * @param types Reads the values.
  */
-export async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
+async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
   const lease = await session.acquire("a script");
   const open: TransactionState = { failure: undefined, leave() {} };
   const borrowed = sublease(lease, () => {});
