@@ -138,11 +138,11 @@ export class WarehouseEngine {
     const { fields, columns, batches } = await this.#open(query, stop.signal);
     const [{ Columns }, { joinBatches }] = await Promise.all([
       import("../transfer/columns/columns.ts"),
-      import("../transfer/columns/join.ts"),
+      import("../transfer/columns/batch.ts"),
     ]);
     const parts: Batch[] = [];
     for await (const batch of batches) parts.push(batch);
-    const batch = parts.length === 0 ? await emptyBatch(columns) : joinBatches(columns, parts);
+    const batch = joinBatches(columns, parts);
     const elapsed = performance.now() - started;
     const reader = await ownReaders(fields);
     return new Columns({ batch, fields, elapsed, origin: { place: this.place }, find: notInPostgres, reader });
@@ -327,11 +327,6 @@ async function columnsWithoutRows(fields: readonly Field[], { columns }: Warehou
     const modifier = precision === undefined ? -1 : (precision << 16 | scale) + 4;
     return { name, oid, type: columnType(oid, modifier).type };
   });
-}
-
-async function emptyBatch(columns: readonly BatchColumn[]): Promise<Batch> {
-  const { joinBatches } = await import("../transfer/columns/join.ts");
-  return joinBatches(columns, []);
 }
 
 async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<Row>> {

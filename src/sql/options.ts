@@ -64,13 +64,30 @@ export const STOP_CHECKS: OptionChecks<Pick<QueryOptions, "signal" | "timeout">>
   ],
 };
 
-const WHOLE: OptionChecks<{ limit: number }>["limit"] = [
-  (value) => Number.isInteger(value) && value as number > 0,
-  "a whole number above 0",
-];
-
 /** The check of an option that is true or false. */
 export const ON_OR_OFF = [(value: unknown) => typeof value === "boolean", "true or false"] as const;
+
+/** The check of a count. */
+export const COUNT = [
+  (value: unknown) => Number.isInteger(value) && Number(value) > 0,
+  "a whole number above 0",
+] as const;
+
+/** The check of a function. */
+export const FUNCTION = [(value: unknown) => typeof value === "function", "a function"] as const;
+
+/** The check of a list of columns. */
+export const COLUMN_NAMES = [
+  (value: unknown) =>
+    Array.isArray(value) && value.length > 0 && new Set(value).size === value.length &&
+    value.every((name) => typeof name === "string" && name !== ""),
+  'a list of different columns\' names, such as ["id", "fare"]',
+] as const;
+
+/** The check of an option that is one of several texts. */
+export function oneOf(texts: readonly string[]): readonly [fits: (value: unknown) => boolean, wanted: string] {
+  return [(value) => texts.includes(value as string), texts.map((text) => `"${text}"`).join(", ")];
+}
 
 /**
  * Checks the options of a call, including those that may stop it.
@@ -107,7 +124,7 @@ export function takesNothing(name: string, given: readonly unknown[], instead: s
 
 /** Checks the options of a query; see {@linkcode checkCall}. */
 export function checkOptions(options: QueryOptions): QueryOptions {
-  return checkCall("run the query", options, { limit: WHOLE });
+  return checkCall("run the query", options, { limit: COUNT });
 }
 
 /** Checks the options that may stop the reading of columns; see {@linkcode checkCall}. */

@@ -1,6 +1,6 @@
 import type { ExploreOptions } from "../../catalog/relation.ts";
 import type { Fragment } from "../../sql/fragment.ts";
-import { checkCall } from "../../sql/options.ts";
+import { checkCall, COUNT } from "../../sql/options.ts";
 import { type Field, RowReader } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { stoppable } from "../../sql/stop.ts";
@@ -56,15 +56,13 @@ export interface TableDiffFacts {
 /** Up to this many rows are fetched with all of their columns. Of more rows, only those that differ are. */
 const FETCHED_WHOLE = 10_000;
 
-const LIMIT = [(value: unknown) => Number.isInteger(value) && value as number > 0, "a whole number above 0"] as const;
-
 /** Compares the rows of a table in two databases. See `Lakebase.diff`. */
 export async function diffRows(
   sides: Pair<Side>,
   table: string | Fragment,
   options: DiffOptions,
 ): Promise<ListingParts<RowDifference, TableDiffFacts>> {
-  const { limit = 1000 } = checkCall("compare the tables", options, { limit: LIMIT });
+  const { limit = 1000 } = checkCall("compare the tables", options, { limit: COUNT });
   using stop = stoppable(options, "the comparison");
   const started = performance.now();
   const { rows, facts, columnTypes } = await onBoth(sides, stop, {}, async (tx) => {

@@ -1,8 +1,8 @@
 import { Buffer } from "node:buffer";
 import { arrayText } from "../../sql/parameter.ts";
 import type { CopyByteWriter } from "../copy/text_writer.ts";
-import type { ColumnData } from "./batch.ts";
-import { dateText, DAY_MICROSECONDS, GREATEST_TIME, isSet, LEAST_TIME, timestampText, valueReader } from "./value.ts";
+import { type ColumnData, isSet } from "./batch.ts";
+import { dateText, DAY_MICROSECONDS, GREATEST_TIME, LEAST_TIME, timestampText, valueReader } from "./value.ts";
 
 /** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
 export type ExactTextReader = (row: number) => string | null;

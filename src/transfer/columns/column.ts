@@ -1,7 +1,7 @@
 import type { Field } from "../../sql/result.ts";
 import { parserSource } from "../../sql/types.ts";
-import type { ColumnData, ColumnType, ColumnValues } from "./batch.ts";
-import { isSet, type ValueReader, valueReader } from "./value.ts";
+import { type ColumnData, type ColumnType, type ColumnValues, isSet } from "./batch.ts";
+import { type ValueReader, valueReader } from "./value.ts";
 
 const PARSERS = parserSource();
 

@@ -138,7 +138,8 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    * @throws {LakebaseError} `QUERY_FAILED` if a date or timestamp is infinite, or a time is 24:00:00.
    */
   async toArrow(): Promise<ArrowTable> {
-    const { arrowTable } = await late<typeof import("./arrow_table.ts")>(import.meta.resolve("./arrow_table.ts"));
+    const writer = import.meta.resolve("../formats/arrow/write.ts");
+    const { arrowTable } = await late<typeof import("../formats/arrow/write.ts")>(writer);
     return arrowTable(this.#batch);
   }
 

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../core/errors.ts";
-import { type ColumnData, words } from "./batch.ts";
+import { type ColumnData, isSet, words } from "./batch.ts";
 
 /** Gives the value of a row as a query does; `null` for NULL. */
 export type ValueReader = (row: number) => unknown;
@@ -17,11 +17,6 @@ export function valueReader(data: ColumnData): ValueReader {
   const read = presentReader(data);
   if (nullBitmap === undefined) return read;
   return (row) => isSet(nullBitmap, row) ? read(row) : null;
-}
-
-/** Whether the bit of a row is set. */
-export function isSet(bitmap: Uint8Array, row: number): boolean {
-  return (bitmap[row >> 3]! >> (row & 7) & 1) === 1;
 }
 
 function presentReader(data: ColumnData): ValueReader {
@@ -139,7 +134,7 @@ const SAFE_HIGH = 2 ** 21;
  * @param row The number's index.
  * @param scale The number of digits after the point.
  */
-export function decimalText(words: Uint32Array, row: number, scale: number): string {
+function decimalText(words: Uint32Array, row: number, scale: number): string {
   const at = row * 4;
   const [low, high, upper, top] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
   const small = upper === 0 && top === 0 && high < SAFE_HIGH;
@@ -246,7 +241,7 @@ export function timestampText(microseconds: number | bigint, zone: "" | "+00"): 
 }
 
 /** Gives the year of a timestamp; 0 is 1 BC. */
-export function yearOf(microseconds: number | bigint): number {
+function yearOf(microseconds: number | bigint): number {
   return dayOf(splitDays(microseconds).days).year;
 }
 

@@ -83,7 +83,7 @@ const CHUNK_DELAY_MS = 5;
 const TYPES = parserSource();
 
 /** The exchange of COPYs. While the rows arrive, the bytes of the socket bypass the driver's parser. */
-export class CopyOut extends Exchange {
+class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
   /** The COPYs with rows that wait to be taken. The rows of the last one are arriving. */
   readonly #copies: CopyMessages[] = [];

@@ -59,7 +59,7 @@ function sendMore(): void {
 
 async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
   const file = path ?? (ranges && new BlockFile(name, ranges.size, requestedRange));
-  if (format === "parquet") return await (await import("./parquet/open.ts")).openParquet(file!);
+  if (format === "parquet") return await (await import("./parquet/read/open.ts")).openParquet(file!);
   const { openArrow, openArrowStreams } = await import("./arrow/open.ts");
   return format === "arrow streams"
     ? await openArrowStreams(requestedBytes())

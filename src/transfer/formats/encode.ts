@@ -30,7 +30,8 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   },
   parquet: async () => {
     await loadArrow();
-    return (await late<typeof import("./parquet/write.ts")>(import.meta.resolve("./parquet/write.ts"))).encodeParquet;
+    const writer = import.meta.resolve("./parquet/write/write.ts");
+    return (await late<typeof import("./parquet/write/write.ts")>(writer)).encodeParquet;
   },
 };
 
@@ -41,6 +42,6 @@ async function loadArrow(): Promise<void> {
 }
 
 /** Writes CSV or TSV exactly as the server sends it. */
-export const encodeCsv: Encode = async function* (chunks) {
+const encodeCsv: Encode = async function* (chunks) {
   for await (const { bytes } of chunks) yield bytes;
 };

@@ -51,3 +51,21 @@ export const SIGNATURE_BYTES = 6;
 export function signatureOf(head: Uint8Array): FileSignature | undefined {
   return SIGNATURES.find(([, bytes]) => bytes.every((byte, index) => head[index] === byte))?.[0];
 }
+
+/** The check of a delimiter that both the CSV and the text format of COPY accept. */
+export const DELIMITER = [
+  (value: unknown) => typeof value === "string" && /^[\t\x20-\x7e]$/.test(value) && !/[a-z0-9."'\\]/i.test(value),
+  "one character of ASCII, and no quote, letter, digit, point, back-slash or line end",
+] as const;
+
+/** The check of a quote or an escape. */
+export const QUOTE = [
+  (value: unknown) => typeof value === "string" && /^[\x21-\x7e]$/.test(value) && !/[a-z0-9]/i.test(value),
+  "one character of ASCII, and no letter, digit, space or line end",
+] as const;
+
+/** The check of the text that stands for NULL. */
+export const NULL_TEXT = [
+  (value: unknown) => typeof value === "string" && value.isWellFormed() && !/["\r\n\0]/.test(value),
+  "a text without quotes and line ends",
+] as const;

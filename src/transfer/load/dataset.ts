@@ -5,9 +5,9 @@ import type { LoadFormat } from "../formats/file_format.ts";
 import { badFile } from "./bytes.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
+import { COPY_TEXT, prefixed, prefixText } from "./delimited_records.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
 import { badData, badLoadOption, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
-import { COPY_TEXT, prefixed, prefixText } from "./partition_prefix.ts";
 import type { Readable } from "./readable.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 

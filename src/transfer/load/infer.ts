@@ -193,7 +193,7 @@ const SAFE_EXPONENT = 290;
  *
  * @param text A decimal, `NaN` or an infinity.
  */
-export function isKeptByDouble(text: string): boolean {
+function isKeptByDouble(text: string): boolean {
   const written = parts(text);
   if (written === undefined) return true; // NaN and the infinities
   if (written.digits.length <= SAFE_DIGITS && Math.abs(written.exponent) <= SAFE_EXPONENT) return true;

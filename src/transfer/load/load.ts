@@ -1,7 +1,6 @@
 import { LakebaseError, optionName, traceFrom } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
 import { isTraced, traced } from "../../core/trace.ts";
-import { visible } from "../../draw/escape.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
@@ -10,10 +9,9 @@ import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { Stores } from "../stores.ts";
-import { loadError, type LoadFailure } from "./error.ts";
 import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incoming } from "./incoming.ts";
 import { badLoadOption, checkLoadOptions, type LoadOptions } from "./options.ts";
-import { LoadResult } from "./result.ts";
+import { type FailedCopy, failedLoad, LoadResult, rowError } from "./result.ts";
 import { openSource } from "./source.ts";
 import { createTable, expectLoadable, findTable, type LoadTable, tableName } from "./table.ts";
 
@@ -187,7 +185,7 @@ async function columnsOf({ incoming, options: { types = {} } }: Load): Promise<M
 async function send(
   find: FindSession,
   copy: CopyRun,
-  failure: LoadFailure,
+  failure: FailedCopy,
   load: Load,
 ): Promise<{ rows: number; bytes: number }> {
   const { meter, signal } = load;
@@ -199,7 +197,7 @@ async function send(
   try {
     const sent = await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
       const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
-        throw loadError(error, { ...failure, table: { ...failure.table, name: place.name } }) ?? error;
+        throw rowError(error, { ...failure, table: { ...failure.table, name: place.name } }) ?? error;
       });
       return { rows, bytes: counted.sent };
     });
@@ -258,52 +256,4 @@ async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
     await run(find, textStatement(undo)).catch(() => {}); // the connection is lost, and the transaction with it
     throw error;
   }
-}
-
-/** The context of a load that failed. */
-export interface FailedLoad {
-  /** The table's name, as the caller gave it. */
-  name: string;
-  /** The source. */
-  incoming: Pick<Incoming, "name">;
-  /** Whether all rows were sent, so that the transaction may have been committed. */
-  done?: true;
-}
-
-/** The server's error for a TRUNCATE of a table that others refer to. */
-const FEATURE_NOT_SUPPORTED = "0A000";
-/** The server's errors for constraints that are checked at the end, such as foreign keys. */
-const INTEGRITY = /^23/;
-
-/**
- * Turns an error that is not about a single row into an error that says what became of the load.
- *
- * @returns The same error if it already says so, or if it is the caller's own.
- */
-export function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
-  if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;
-  const { code, sqlstate, cause } = error;
-  const begin = `Cannot load ${incoming.name} into ${name}`;
-  if (code === "CONNECTION_LOST") {
-    const reason = visible(cause instanceof Error ? cause.message : error.message);
-    const state = done
-      ? "Whether its rows are there is not known, since all of them were sent: look before you load them again."
-      : "Nothing was loaded.";
-    return new LakebaseError(code, `${begin}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
-  }
-  if (code !== "QUERY_FAILED" || sqlstate === undefined) return error;
-  const tip = tipFor(sqlstate, error.message, incoming.name);
-  const lines = error.message.split("\n").filter((line) => tip === undefined || !line.startsWith("HINT: "));
-  const hints = tip === undefined ? [] : [`HINT: ${tip}`];
-  const message = [`${begin}: ${lines.join("\n")}`, ...hints, "Nothing was loaded."].join("\n");
-  return new LakebaseError(code, message, { cause, sqlstate });
-}
-
-function tipFor(sqlstate: string, message: string, source: string): string | undefined {
-  if (sqlstate === FEATURE_NOT_SUPPORTED && message.startsWith("cannot truncate")) {
-    return "rows of another table refer to it; in a transaction, empty both yourself, then load without a mode: " +
-      "db.transaction(async (tx) => { await tx.sql`TRUNCATE ...`; await tx.load(...) })";
-  }
-  if (!INTEGRITY.test(sqlstate)) return undefined;
-  return `the server looks at this after the last row and does not say which it was: look for the value in ${source}`;
 }

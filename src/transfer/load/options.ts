@@ -1,11 +1,18 @@
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
-import { checkEach, ON_OR_OFF, type OptionChecks, STOP_CHECKS } from "../../sql/options.ts";
+import type { Progress } from "../../draw/progress.ts";
+import {
+  checkEach,
+  COLUMN_NAMES,
+  FUNCTION,
+  ON_OR_OFF,
+  oneOf,
+  type OptionChecks,
+  STOP_CHECKS,
+} from "../../sql/options.ts";
 import { keysOf } from "../../sql/result.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
-import { LOAD_FORMATS, type LoadFormat } from "../formats/file_format.ts";
-import { COLUMN_NAMES, DELIMITER, FUNCTION, NULL_TEXT, oneOf, QUOTE } from "../option_checks.ts";
-import type { Progress } from "../../draw/progress.ts";
+import { DELIMITER, LOAD_FORMATS, type LoadFormat, NULL_TEXT, QUOTE } from "../formats/file_format.ts";
 
 /**
  * The options of a load.

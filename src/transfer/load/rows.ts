@@ -254,7 +254,7 @@ export type RowGroup = readonly LoadRow[];
 const GROUP_ROWS = 256;
 
 /** Groups the rows of a synchronous source. */
-export function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
+function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
   let group: LoadRow[] = [];
   for (const row of rows) {
     if (group.push(row) < GROUP_ROWS) continue;
@@ -265,12 +265,12 @@ export function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, voi
 }
 
 /** Makes a group of each row, so that no row waits for others. */
-export async function* single(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
+async function* single(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
   for await (const row of rows) yield [row];
 }
 
 /** Writes rows as COPY text. */
-export function* chunks(
+function* chunks(
   groups: Iterable<RowGroup>,
   add: (row: LoadRow) => void,
   writer: CopyTextWriter,
@@ -285,7 +285,7 @@ export function* chunks(
 }
 
 /** {@linkcode chunks} for an asynchronous source. */
-export async function* chunksAsync(
+async function* chunksAsync(
   groups: AsyncIterable<RowGroup>,
   add: (row: LoadRow) => void,
   writer: CopyTextWriter,

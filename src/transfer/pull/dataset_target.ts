@@ -2,8 +2,7 @@ import { dirname } from "node:path";
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import type { FileWriter } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
-import { cannotWrite, writeAll } from "./file_target.ts";
-import { forgetUnfinished, hiddenPath, watchUnfinished } from "./unfinished.ts";
+import { cannotWrite, forgetUnfinished, hiddenPath, watchUnfinished, writeAll } from "./file_target.ts";
 
 /** Where the files of a dataset are written: all of them appear, or none. */
 export interface DatasetTarget {

@@ -3,9 +3,8 @@ import { suggestName } from "../../core/closest.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
-import type { Batch, BatchColumn, ColumnData } from "../columns/batch.ts";
+import { type Batch, type BatchColumn, type ColumnData, isSet } from "../columns/batch.ts";
 import { exactTextReader } from "../columns/cell_text.ts";
-import { isSet } from "../columns/value.ts";
 import { ENCODERS } from "../formats/encode.ts";
 import { startMeter } from "../progress.ts";
 import { type FindVolumes, Stores, volumesOfSession } from "../stores.ts";
@@ -299,7 +298,7 @@ function numberJson(text: string | null): string {
 }
 
 /** Divides a batch into batches of at most `most` rows. */
-export function* slices(batch: Batch, most: number): Generator<Batch, void, void> {
+function* slices(batch: Batch, most: number): Generator<Batch, void, void> {
   if (batch.rows <= most) {
     if (batch.rows > 0) yield batch;
     return;

@@ -1,8 +1,16 @@
 import { LakebaseError, optionName, optionText, quotedOption } from "../../core/errors.ts";
-import { checkEach, ON_OR_OFF, type OptionChecks, STOP_CHECKS } from "../../sql/options.ts";
-import { FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
-import { COLUMN_NAMES, COUNT, DELIMITER, FUNCTION, NULL_TEXT, oneOf } from "../option_checks.ts";
 import type { Progress } from "../../draw/progress.ts";
+import {
+  checkEach,
+  COLUMN_NAMES,
+  COUNT,
+  FUNCTION,
+  ON_OR_OFF,
+  oneOf,
+  type OptionChecks,
+  STOP_CHECKS,
+} from "../../sql/options.ts";
+import { DELIMITER, FILE_FORMATS, NULL_TEXT, type PullFormat } from "../formats/file_format.ts";
 
 /** Options of a pull. */
 export interface PullOptions {

@@ -3,7 +3,7 @@ import { ByteBuffer } from "flatbuffers";
 import { LakebaseError } from "../../../mod.ts";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { boundLists, openArrow } from "../../../src/transfer/formats/arrow/open.ts";
-import { openParquet } from "../../../src/transfer/formats/parquet/open.ts";
+import { openParquet } from "../../../src/transfer/formats/parquet/read/open.ts";
 import { errorOf } from "../../support/queries.ts";
 import { newSeed, randomFrom, sized } from "../../support/random.ts";
 import { requires } from "../../support/requirements.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
-import { encodeParquet } from "../../../src/transfer/formats/parquet/write.ts";
+import { encodeParquet } from "../../../src/transfer/formats/parquet/write/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
 import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";

@@ -1,8 +1,7 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
 import type { BatchColumn, ColumnData, ColumnType } from "../batch.ts";
-import { decimal } from "./decimal.ts";
 import { type Block, CellProblem, lengthAt } from "./decoder.ts";
-import { FIXED, FixedBuilder, Nulls, Offsets } from "./storage.ts";
+import { decimal, FIXED, type Room, type Storage } from "./storage.ts";
 
 /** Collects the values of one column. */
 export interface Builder {
@@ -39,13 +38,55 @@ function scalarBuilder(oid: number, type: ColumnType): Builder {
     case "list":
       throw new TypeError("Postgres has no lists of lists");
     default:
-      return FIXED[type.kind]();
+      return new FixedBuilder(FIXED[type.kind]);
   }
 }
 
 function elementOid(array: number): number {
   for (const [oid, arrayOid] of Object.values(BUILT_IN)) if (arrayOid === array) return oid;
   throw new TypeError(`${array} is not an array`);
+}
+
+/** The rows that the first array has space for. */
+const FIRST_ROOM = 1024;
+
+/** Collects values of a fixed size. */
+class FixedBuilder<R extends Room> implements Builder {
+  readonly width: number;
+  readonly #storage: Storage<R>;
+  readonly #nulls = new Nulls();
+  #room: R | undefined;
+  #capacity = FIRST_ROOM;
+  #length = 0;
+
+  /** Takes the storage of the values. */
+  constructor(storage: Storage<R>) {
+    this.width = storage.width;
+    this.#storage = storage;
+  }
+
+  append(block: Block, from: number, count: number): void {
+    const at = this.#length;
+    this.#storage.fill(this.#reach(at + count), at, block, from, count);
+    this.#nulls.note(block, from, count, at);
+    this.#length += count;
+  }
+
+  take(): Omit<ColumnData, "name" | "type"> {
+    const length = this.#length;
+    const values = this.#storage.values(this.#reach(length), length);
+    this.#length = 0;
+    this.#room = undefined; // the capacity stays, since the next batch is probably as large
+    return { length, ...this.#nulls.take(length), values };
+  }
+
+  #reach(rows: number): R {
+    if (this.#room !== undefined && rows <= this.#capacity) return this.#room;
+    if (rows > this.#capacity) this.#capacity = Math.max(rows, this.#capacity * 2);
+    const room = this.#storage.room(this.#capacity);
+    if (this.#room !== undefined) room.set(this.#room);
+    return this.#room = room;
+  }
 }
 
 /** The greatest offset of 32 bits. */
@@ -56,7 +97,7 @@ const SHORT = 32;
 const JSONB_VERSION = 1;
 
 /** Collects texts or bytes, one after the other. */
-export class BytesBuilder implements Builder {
+class BytesBuilder implements Builder {
   readonly width = -1;
   readonly #skip: number;
   readonly #nulls = new Nulls();
@@ -119,12 +160,12 @@ export class BytesBuilder implements Builder {
 }
 
 /** The number of dimensions, whether there are NULLs, and the element type. */
-const HEADER_BYTES = 12;
+const ARRAY_HEADER_BYTES = 12;
 /** The header of a one-dimensional array also has the size and the lower bound. */
-const FULL_HEADER_BYTES = 20;
+const FULL_ARRAY_HEADER_BYTES = 20;
 
 /** Collects one-dimensional arrays that are numbered from 1, as arrays are by default. */
-export class ListBuilder implements Builder {
+class ListBuilder implements Builder {
   readonly width = -1;
   readonly #element: Builder;
   readonly #oid: number;
@@ -176,7 +217,7 @@ export class ListBuilder implements Builder {
   /** Finds the elements of an array, and gives their number. */
   #find(view: DataView, place: number): number {
     const length = lengthAt(view, place);
-    if (length < HEADER_BYTES) throw new CellProblem(-1, `an array of ${length} bytes is none`);
+    if (length < ARRAY_HEADER_BYTES) throw new CellProblem(-1, `an array of ${length} bytes is none`);
     const dimensions = view.getInt32(place);
     if (dimensions > 1) throw new CellProblem(-1, `it is an array of ${dimensions} dimensions; select it as ::text`);
     const oid = view.getInt32(place + 8);
@@ -184,8 +225,10 @@ export class ListBuilder implements Builder {
       throw new CellProblem(-1, `it is an array of ${typeName(oid)}, not of ${typeName(this.#oid)}`);
     }
     if (dimensions === 0) return 0;
-    const count = dimensions === 1 && length >= FULL_HEADER_BYTES ? view.getInt32(place + HEADER_BYTES) : -1;
-    const first = count > 0 ? view.getInt32(place + HEADER_BYTES + 4) : 1;
+    const count = dimensions === 1 && length >= FULL_ARRAY_HEADER_BYTES
+      ? view.getInt32(place + ARRAY_HEADER_BYTES)
+      : -1;
+    const first = count > 0 ? view.getInt32(place + ARRAY_HEADER_BYTES + 4) : 1;
     if (first !== 1) {
       throw new CellProblem(
         -1,
@@ -197,7 +240,7 @@ export class ListBuilder implements Builder {
       throw new CellProblem(-1, `an array of ${length} bytes has no ${count} elements`);
     }
     if (count > this.#index.length) this.#index = new Int32Array(Math.max(count, this.#index.length * 2));
-    let next = place + FULL_HEADER_BYTES;
+    let next = place + FULL_ARRAY_HEADER_BYTES;
     for (let element = 0; element < count; element++) next = this.#findOne(view, next, end, element);
     if (next !== end) throw new CellProblem(-1, "its elements end where the array does not");
     return count;
@@ -211,5 +254,61 @@ export class ListBuilder implements Builder {
     const sound = length >= 0 && place + 4 + length <= end && (width < 0 || length === width);
     if (!sound) throw new CellProblem(element, `it does not have ${width < 0 ? "a length" : `${width} bytes`}`);
     return place + 4 + length;
+  }
+}
+
+/** Collects which values of a column are NULL; a column without NULLs has no bitmap. */
+class Nulls {
+  /** The number of NULLs. */
+  count = 0;
+  #bitmap: Uint8Array | undefined;
+
+  /** Notes the NULLs among a block's values; the first of these values has the index `at` in the column. */
+  note({ index }: Block, from: number, count: number, at: number): void {
+    for (let i = 0; i < count; i++) {
+      if (index[from + i]! >= 0) continue;
+      const place = at + i;
+      const bitmap = this.#reaching(place);
+      bitmap[place >> 3]! &= ~(1 << (place & 7));
+      this.count++;
+    }
+  }
+
+  /** Gives the NULLs in the form of Arrow, and starts over. */
+  take(length: number): { nullCount: number; nullBitmap?: Uint8Array } {
+    const nullCount = this.count;
+    if (nullCount === 0) return { nullCount };
+    const nullBitmap = this.#reaching(length - 1).subarray(0, (length + 7) >> 3);
+    this.count = 0;
+    this.#bitmap = undefined;
+    return { nullCount, nullBitmap };
+  }
+
+  #reaching(place: number): Uint8Array {
+    const bitmap = this.#bitmap ?? new Uint8Array();
+    if (place >> 3 < bitmap.length) return bitmap;
+    const grown = new Uint8Array(Math.max(128, ((place >> 3) + 1) * 2)).fill(0xff, bitmap.length);
+    grown.set(bitmap);
+    return this.#bitmap = grown;
+  }
+}
+
+/** Collects where each value begins, and where the last one ends. */
+class Offsets {
+  #offsets = new Int32Array(1024);
+
+  /** Gives the offsets, with space for so many values. */
+  reach(values: number): Int32Array {
+    if (values < this.#offsets.length) return this.#offsets;
+    const grown = new Int32Array(Math.max(values + 1, this.#offsets.length * 2));
+    grown.set(this.#offsets);
+    return this.#offsets = grown;
+  }
+
+  /** Gives the offsets of so many values, and starts over. */
+  take(values: number): Int32Array {
+    const offsets = this.reach(values).subarray(0, values + 1);
+    this.#offsets = new Int32Array(1024);
+    return offsets;
   }
 }

@@ -201,7 +201,7 @@ export interface ReadState {
 }
 
 /** Puts the unread rest of a chunk before the next chunk. */
-export class Carry {
+class Carry {
   #bytes = new Uint8Array();
   #length = 0;
   /** The bytes that the reader waits for. It is not called before, since a long value may span many chunks. */

@@ -1,7 +1,7 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
 import type { CopyBinaryWriter } from "../../copy/binary_writer.ts";
-import type { ColumnData, ColumnType } from "../batch.ts";
-import { dateText, isSet, timestampText } from "../value.ts";
+import { type ColumnData, type ColumnType, isSet } from "../batch.ts";
+import { dateText, timestampText } from "../value.ts";
 import { EPOCH_DAYS, EPOCH_HIGH, EPOCH_LOW } from "./storage.ts";
 
 /** Writes a row's value of one column. */

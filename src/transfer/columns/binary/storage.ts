@@ -1,6 +1,26 @@
-import type { ColumnData, ColumnType, ColumnValues } from "../batch.ts";
-import type { Builder } from "./builders.ts";
-import { type Block, CellProblem } from "./decoder.ts";
+import type { ColumnType, ColumnValues } from "../batch.ts";
+import { type Block, CellProblem, lengthAt } from "./decoder.ts";
+
+/** An array that values are collected in. */
+export type Room = Uint8Array | Int16Array | Int32Array | Uint32Array;
+
+/** How values of a fixed size are read and stored. */
+export interface Storage<R extends Room = Room> {
+  /** Bytes of each value on the wire; -1 if they vary. */
+  width: number;
+  /** Makes an array for so many values. */
+  room(rows: number): R;
+  /**
+   * Reads values of a block into the array.
+   *
+   * @param at The index of the first value in the array.
+   * @param from Where the first value is in the block's index.
+   * @param count The number of values.
+   */
+  fill(room: R, at: number, block: Block, from: number, count: number): void;
+  /** Gives the column's values, in the memory of the array. */
+  values(room: R, rows: number): ColumnValues;
+}
 
 /** Days from 1970-01-01, the epoch of a column, to 2000-01-01, the epoch of Postgres. */
 export const EPOCH_DAYS = 10_957;
@@ -119,139 +139,125 @@ const uuid: Storage<Uint32Array> = {
   values: (room, rows) => new Uint8Array(room.buffer, 0, rows * 16),
 };
 
-/** Kinds whose values have a fixed size. */
+/** Kinds that are stored in one way each. */
 type FixedKind = Exclude<ColumnType["kind"], "decimal" | "text" | "json" | "binary" | "list">;
 
-/** Makes the builder for each kind whose values have a fixed size. */
-export const FIXED: Readonly<Record<FixedKind, () => Builder>> = {
-  bool: () => new FixedBuilder(bool),
-  int16: () => new FixedBuilder(int16),
-  int32: () => new FixedBuilder(int32),
-  int64: () => new FixedBuilder(int64),
-  uint32: () => new FixedBuilder(uint32),
-  float32: () => new FixedBuilder(float32),
-  float64: () => new FixedBuilder(float64),
-  date: () => new FixedBuilder(date),
-  time: () => new FixedBuilder(int64),
-  timestamp: () => new FixedBuilder(timestamp),
-  uuid: () => new FixedBuilder(uuid),
+/** How the values of each kind of a fixed size are stored; {@linkcode decimal} depends on the scale too. */
+export const FIXED: Readonly<Record<FixedKind, Storage>> = {
+  bool,
+  int16,
+  int32,
+  int64,
+  uint32,
+  float32,
+  float64,
+  date,
+  time: int64,
+  timestamp,
+  uuid,
 };
 
-/** An array that values are collected in. */
-export type Room = Uint8Array | Int16Array | Int32Array | Uint32Array;
+/** The header before the digits: the number of digits, the weight of the first digit, the sign and the display scale. */
+const DECIMAL_HEADER_BYTES = 8;
+const NEGATIVE = 0x4000;
+/** The signs of NaN and of both infinities. */
+const NO_NUMBERS: readonly number[] = [0xc000, 0xd000, 0xf000];
 
-/** How values of a fixed size are read and stored. */
-export interface Storage<R extends Room = Room> {
-  /** Bytes of each value on the wire; -1 if they vary. */
-  width: number;
-  /** Makes an array for so many values. */
-  room(rows: number): R;
-  /**
-   * Reads values of a block into the array.
-   *
-   * @param at The index of the first value in the array.
-   * @param from Where the first value is in the block's index.
-   * @param count The number of values.
-   */
-  fill(room: R, at: number, block: Block, from: number, count: number): void;
-  /** Gives the column's values, in the memory of the array. */
-  values(room: R, rows: number): ColumnValues;
+const POWERS = Array.from({ length: 16 }, (_, power) => 10 ** power);
+/** A double holds every whole number of so many digits. */
+const MOST_DECIMAL_DIGITS = 15;
+
+/**
+ * Stores a decimal as four words, with the lowest first. On the wire, a numeric is a list of digits of base 10,000.
+ *
+ * @param scale The number of decimal digits after the point.
+ */
+export function decimal(scale: number): Storage<Uint32Array> {
+  return {
+    width: -1,
+    room: (rows) => new Uint32Array(rows * 4),
+    fill(room, at, block, from, count) {
+      const { view, index } = block;
+      for (let i = 0; i < count; i++) {
+        const place = index[from + i]!;
+        if (place < 0) continue;
+        const digits = digitsOf(view, place, i);
+        if (digits === 0) continue;
+        const target = (at + i) * 4;
+        // The last digit counts units of 10^power, where 1 is the column's smallest unit.
+        const power = (view.getInt16(place + 2) - digits + 1) * 4 + scale;
+        const whole = power > -4 && digits * 4 + power <= MOST_DECIMAL_DIGITS ? small(view, place, digits, power) : -1;
+        if (whole >= 0) {
+          room[target] = whole; // modulo 2^32
+          room[target + 1] = Math.floor(whole / 2 ** 32);
+        } else large(room.subarray(target, target + 4), { view, place, digits, power }, i);
+        if (view.getUint16(place + 4) === NEGATIVE) negate(room, target);
+      }
+    },
+    values: (room, rows) => room.subarray(0, rows * 4),
+  };
 }
 
-/** The rows that the first array has space for. */
-const FIRST_ROOM = 1024;
-
-/** Collects values of a fixed size. */
-export class FixedBuilder<R extends Room> implements Builder {
-  readonly width: number;
-  readonly #storage: Storage<R>;
-  readonly #nulls = new Nulls();
-  #room: R | undefined;
-  #capacity = FIRST_ROOM;
-  #length = 0;
-
-  /** Takes the storage of the values. */
-  constructor(storage: Storage<R>) {
-    this.width = storage.width;
-    this.#storage = storage;
-  }
-
-  append(block: Block, from: number, count: number): void {
-    const at = this.#length;
-    this.#storage.fill(this.#reach(at + count), at, block, from, count);
-    this.#nulls.note(block, from, count, at);
-    this.#length += count;
-  }
-
-  take(): Omit<ColumnData, "name" | "type"> {
-    const length = this.#length;
-    const values = this.#storage.values(this.#reach(length), length);
-    this.#length = 0;
-    this.#room = undefined; // the capacity stays, since the next batch is probably as large
-    return { length, ...this.#nulls.take(length), values };
-  }
-
-  #reach(rows: number): R {
-    if (this.#room !== undefined && rows <= this.#capacity) return this.#room;
-    if (rows > this.#capacity) this.#capacity = Math.max(rows, this.#capacity * 2);
-    const room = this.#storage.room(this.#capacity);
-    if (this.#room !== undefined) room.set(this.#room);
-    return this.#room = room;
-  }
+/** Checks a numeric, and gives the number of its digits. */
+function digitsOf(view: DataView, place: number, at: number): number {
+  const length = lengthAt(view, place);
+  if (length < DECIMAL_HEADER_BYTES) throw new CellProblem(at, `a numeric of ${length} bytes is none`);
+  const sign = view.getUint16(place + 4);
+  if (NO_NUMBERS.includes(sign)) throw new CellProblem(at, "a decimal can't be NaN; select it as ::float8 or ::text");
+  const digits = view.getUint16(place);
+  const sound = length === DECIMAL_HEADER_BYTES + digits * 2 && (sign === 0 || sign === NEGATIVE);
+  if (!sound) throw new CellProblem(at, `its ${length} bytes are not a numeric`);
+  return digits;
 }
 
-/** Collects which values of a column are NULL; a column without NULLs has no bitmap. */
-export class Nulls {
-  /** The number of NULLs. */
-  count = 0;
-  #bitmap: Uint8Array | undefined;
-
-  /** Notes the NULLs among a block's values; the first of these values has the index `at` in the column. */
-  note({ index }: Block, from: number, count: number, at: number): void {
-    for (let i = 0; i < count; i++) {
-      if (index[from + i]! >= 0) continue;
-      const place = at + i;
-      const bitmap = this.#reaching(place);
-      bitmap[place >> 3]! &= ~(1 << (place & 7));
-      this.count++;
-    }
+/** Computes the number as a double; -1 if the result is not exact. */
+function small(view: DataView, place: number, digits: number, power: number): number {
+  let whole = 0;
+  for (let digit = 0; digit < digits; digit++) {
+    whole = whole * 10_000 + view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
   }
-
-  /** Gives the NULLs in the form of Arrow, and starts over. */
-  take(length: number): { nullCount: number; nullBitmap?: Uint8Array } {
-    const nullCount = this.count;
-    if (nullCount === 0) return { nullCount };
-    const nullBitmap = this.#reaching(length - 1).subarray(0, (length + 7) >> 3);
-    this.count = 0;
-    this.#bitmap = undefined;
-    return { nullCount, nullBitmap };
-  }
-
-  #reaching(place: number): Uint8Array {
-    const bitmap = this.#bitmap ?? new Uint8Array();
-    if (place >> 3 < bitmap.length) return bitmap;
-    const grown = new Uint8Array(Math.max(128, ((place >> 3) + 1) * 2)).fill(0xff, bitmap.length);
-    grown.set(bitmap);
-    return this.#bitmap = grown;
-  }
+  whole = power < 0 ? whole / POWERS[-power]! : whole * POWERS[power]!;
+  return Number.isSafeInteger(whole) ? whole : -1;
 }
 
-/** Collects where each value begins, and where the last one ends. */
-export class Offsets {
-  #offsets = new Int32Array(1024);
+interface Digits {
+  view: DataView;
+  place: number;
+  digits: number;
+  power: number;
+}
 
-  /** Gives the offsets, with space for so many values. */
-  reach(values: number): Int32Array {
-    if (values < this.#offsets.length) return this.#offsets;
-    const grown = new Int32Array(Math.max(values + 1, this.#offsets.length * 2));
-    grown.set(this.#offsets);
-    return this.#offsets = grown;
+/** Computes the number in 32-bit words. */
+function large(words: Uint32Array, { view, place, digits, power }: Digits, at: number): void {
+  words.fill(0);
+  for (let digit = 0; digit < digits; digit++) {
+    const value = view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
+    const own = power + (digits - 1 - digit) * 4;
+    // Decimal digits beyond the scale have to be 0.
+    const beyond = own >= 0 ? 1 : 10 ** Math.min(4, -own);
+    if (value % beyond !== 0) throw new CellProblem(at, "it has more digits than its column's scale");
+    addTimes(words, 10_000 / beyond, value / beyond, at);
   }
+  for (let left = power; left > 0; left -= 4) addTimes(words, 10 ** Math.min(4, left), 0, at);
+}
 
-  /** Gives the offsets of so many values, and starts over. */
-  take(values: number): Int32Array {
-    const offsets = this.reach(values).subarray(0, values + 1);
-    this.#offsets = new Int32Array(1024);
-    return offsets;
+/** `words = words * factor + value`. */
+function addTimes(words: Uint32Array, factor: number, value: number, at: number): void {
+  let carry = value;
+  for (let word = 0; word < 4; word++) {
+    const sum = words[word]! * factor + carry;
+    words[word] = sum; // modulo 2^32
+    carry = Math.floor(sum / 2 ** 32);
+  }
+  if (carry > 0 || words[3]! > 0x7fff_ffff) throw new CellProblem(at, "it has more than 38 digits");
+}
+
+/** Negates a number, in two's complement. */
+function negate(room: Uint32Array, target: number): void {
+  let carry = 1;
+  for (let word = target; word < target + 4; word++) {
+    const sum = (~room[word]! >>> 0) + carry;
+    room[word] = sum;
+    carry = sum > 0xffff_ffff ? 1 : 0;
   }
 }

@@ -13,9 +13,8 @@ import {
   type Timestamp,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import type { ColumnData, ColumnType } from "../../columns/batch.ts";
+import { type ColumnData, type ColumnType, isSet } from "../../columns/batch.ts";
 import { problemAt } from "../../columns/binary/decoder.ts";
-import { isSet } from "../../columns/value.ts";
 import { jsonTexts } from "./json.ts";
 import {
   days,
@@ -263,7 +262,7 @@ const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
  *
  * @throws {Error} If they are not.
  */
-export function checkSound({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
+function checkSound({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
   const bits = BITS[type.kind];
   const reach = child?.length ?? values.length;
   const sound = (nullBitmap === undefined || nullBitmap.length * 8 >= length) &&
@@ -295,7 +294,7 @@ type Places = readonly (Place | undefined)[];
  * @param columns The distinct values; more than one column if the dictionary grew.
  * @throws {Error} If an index is not in the dictionary.
  */
-export function take(data: Data, columns: readonly ColumnData[]): Values {
+function take(data: Data, columns: readonly ColumnData[]): Values {
   const places = columns.flatMap(placesOf);
   const first = columns[0];
   if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };

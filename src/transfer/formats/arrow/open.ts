@@ -305,7 +305,7 @@ const ENDIANNESS = 4;
  * @param bytes The message with the schema, or the footer of a file.
  * @throws {UnsupportedFeature} If the values are big-endian or the version is newer than V5.
  */
-export function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): void {
+function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): void {
   const buffer = new ByteBuffer(bytes);
   const root = buffer.readInt32(0);
   const field = (table: number, place: number) => {

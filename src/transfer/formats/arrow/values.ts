@@ -321,7 +321,7 @@ function each(
 }
 
 /** Divides and rounds down, so that times before 1970 keep their order. */
-export function floorDivide(value: bigint, by: bigint): bigint {
+function floorDivide(value: bigint, by: bigint): bigint {
   const rest = value % by;
   return (value - (rest < 0n ? rest + by : rest)) / by;
 }

@@ -1,5 +1,35 @@
-import { Message, RecordBatchFileWriter, type Schema } from "npm:apache-arrow@21.2.0";
-import { arrowSchema, checkTimes, recordBatch } from "../../columns/arrow_table.ts";
+import {
+  Binary,
+  Bool,
+  BufferType,
+  Data,
+  type DataType,
+  DateDay,
+  Decimal,
+  Field,
+  FixedSizeBinary,
+  Float32,
+  Float64,
+  Int16,
+  Int32,
+  Int64,
+  List,
+  makeData,
+  Message,
+  RecordBatch,
+  RecordBatchFileWriter,
+  Schema,
+  Struct,
+  Table,
+  TimeMicrosecond,
+  TimestampMicrosecond,
+  Uint32,
+  Utf8,
+} from "npm:apache-arrow@21.2.0";
+import { LakebaseError } from "../../../core/errors.ts";
+import { fieldsOf } from "../../../sql/result.ts";
+import { type Batch, type BatchColumn, type ColumnData, type ColumnType, words } from "../../columns/batch.ts";
+import { DAY_MICROSECONDS } from "../../columns/value.ts";
 import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext } from "../encode.ts";
 import { batches, Output } from "../output.ts";
@@ -48,4 +78,140 @@ class FileWriter extends RecordBatchFileWriter {
     this._position += byteLength;
     return this;
   }
+}
+
+/** The names of Arrow's extension types. */
+const EXTENSIONS: Partial<Record<ColumnType["kind"], string>> = { uuid: "arrow.uuid" };
+
+/**
+ * Gives the Arrow schema of columns.
+ *
+ * @param columns If two are called `name`, the second becomes `name_2`, as in rows.
+ */
+export function arrowSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): Schema {
+  const keys = fieldsOf(columns.map(({ name }) => ({ name, dataTypeID: 0 }))).map(({ key }) => key);
+  return new Schema(columns.map(({ type }, at) => arrowField(keys[at]!, type)));
+}
+
+/** Converts a batch to Arrow without a copy. {@linkcode checkTimes} finds values that Arrow can't hold. */
+function recordBatch({ rows, columns }: Batch, schema: Schema): RecordBatch {
+  const children = columns.map((column, at) => arrowData(column, schema.fields[at]!.type));
+  return new RecordBatch(schema, makeData({ type: new Struct(schema.fields), length: rows, nullCount: 0, children }));
+}
+
+/**
+ * Converts a batch to an Arrow table.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED` for an infinite date or timestamp, and for the time 24:00:00.
+ */
+export function arrowTable(batch: Batch): Table {
+  checkTimes(batch);
+  const schema = arrowSchema(batch.columns);
+  return new Table(schema, [recordBatch(batch, schema)]);
+}
+
+function arrowField(name: string, type: ColumnType): Field {
+  const extension = EXTENSIONS[type.kind];
+  const metadata = extension === undefined ? [] : [
+    ["ARROW:extension:name", extension],
+    ["ARROW:extension:metadata", ""],
+  ] as const;
+  return new Field(name, arrowType(type), true, new Map(metadata));
+}
+
+function arrowType(type: ColumnType): DataType {
+  switch (type.kind) {
+    case "bool":
+      return new Bool();
+    case "int16":
+      return new Int16();
+    case "int32":
+      return new Int32();
+    case "int64":
+      return new Int64();
+    case "uint32":
+      return new Uint32();
+    case "float32":
+      return new Float32();
+    case "float64":
+      return new Float64();
+    case "decimal":
+      return new Decimal(type.scale, type.precision, 128);
+    case "date":
+      return new DateDay();
+    case "time":
+      return new TimeMicrosecond();
+    case "timestamp":
+      return new TimestampMicrosecond(type.utc ? "UTC" : null);
+    case "uuid":
+      return new FixedSizeBinary(16);
+    case "text":
+    case "json":
+      return new Utf8();
+    case "binary":
+      return new Binary();
+    case "list":
+      return new List(arrowField("item", type.element));
+  }
+}
+
+function arrowData(column: ColumnData, type: DataType): Data {
+  const { length, nullCount, nullBitmap, values, offsets, child } = column;
+  const children = child === undefined ? [] : [arrowData(child, type.children[0]!.type)];
+  const buffers = {
+    ...(offsets === undefined ? {} : { [BufferType.OFFSET]: offsets }),
+    ...(nullBitmap === undefined ? {} : { [BufferType.VALIDITY]: nullBitmap }),
+    [BufferType.DATA]: values,
+  };
+  return new Data(type, 0, length, nullCount, buffers, children);
+}
+
+/** The time 24:00:00, which Postgres accepts; Arrow and Parquet do not. */
+const DAY_LOW = DAY_MICROSECONDS | 0;
+const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
+
+/**
+ * Checks for values that Arrow and Parquet can't hold. Without the check, `infinity` would become a date in the year 294247.
+ *
+ * @param before The number of rows in earlier batches.
+ * @throws {LakebaseError} `QUERY_FAILED`, with the row and the column.
+ */
+export function checkTimes({ columns }: Batch, before = 0): void {
+  for (const column of columns) {
+    const { name, child, offsets } = column;
+    const odd = oddTime(child ?? column);
+    if (odd === undefined) continue;
+    const row = before + 1 + (child === undefined ? odd.at : offsets!.findIndex((start) => start > odd.at) - 1);
+    throw new LakebaseError(
+      "QUERY_FAILED",
+      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet can't represent; ` +
+        "select it as ::text",
+    );
+  }
+}
+
+/** Finds the first such value; {@linkcode ColumnValues} tells how it is stored. */
+function oddTime(data: ColumnData): { at: number; value: string } | undefined {
+  const { kind } = data.type;
+  if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
+  const source = words(data);
+  if (kind === "date") {
+    const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
+    return at < 0 ? undefined : infinity(at, source[at]!);
+  }
+  // Compares words, because reading 64-bit numbers costs more than the rest of the conversion.
+  for (let word = 0; word < source.length; word += 2) {
+    const low = source[word]!;
+    const high = source[word + 1]!;
+    if (kind === "time") {
+      if (low === DAY_LOW && high === DAY_HIGH) return { at: word / 2, value: "24:00:00" };
+    } else if (high === 0x7fff_ffff && low === -1 || high === -0x8000_0000 && low === 0) {
+      return infinity(word / 2, high);
+    }
+  }
+  return undefined;
+}
+
+function infinity(at: number, value: number): { at: number; value: string } {
+  return { at, value: value < 0 ? "-infinity" : "infinity" };
 }

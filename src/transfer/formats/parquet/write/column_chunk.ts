@@ -1,6 +1,5 @@
-import { type ColumnData, words } from "../../columns/batch.ts";
-import { isSet } from "../../columns/value.ts";
-import { type Leaf, Physical } from "./schema.ts";
+import { type ColumnData, isSet, words } from "../../../columns/batch.ts";
+import { type Leaf, Physical } from "./metadata.ts";
 
 /** The levels of the values of a page. A NULL and an empty list have levels too. */
 export interface EncodedLevels {

@@ -2,8 +2,8 @@ import { deltaBinaryUnpack } from "npm:hyparquet@1.33.0/src/delta.js";
 import { byteStreamSplit } from "npm:hyparquet@1.33.0/src/encoding.js";
 import { readVarInt } from "npm:hyparquet@1.33.0/src/thrift.js";
 import type { ParquetType } from "npm:hyparquet@1.33.0";
-import { joinBytes } from "../../../core/bytes.ts";
-import { UnsupportedFeature } from "../file_rows.ts";
+import { joinBytes } from "../../../../core/bytes.ts";
+import { UnsupportedFeature } from "../../file_rows.ts";
 import { HybridReader } from "./hybrid_reader.ts";
 
 /** Numbers in their stored type. */

@@ -2,7 +2,7 @@ import zlib from "node:zlib";
 import type { ColumnMetaData, CompressionCodec, PageHeader } from "npm:hyparquet@1.33.0";
 import { parquetHeader } from "npm:hyparquet@1.33.0/src/column.js";
 import { compressors } from "npm:hyparquet-compressors@1.1.2";
-import { type RandomAccess, UnsupportedFeature } from "../file_rows.ts";
+import { type RandomAccess, UnsupportedFeature } from "../../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
 import {
   countOf,

@@ -1,9 +1,9 @@
 import { Data } from "npm:apache-arrow@21.2.0";
-import { problemAt } from "../../columns/binary/decoder.ts";
-import { UnsupportedFeature } from "../file_rows.ts";
+import { problemAt } from "../../../columns/binary/decoder.ts";
+import { UnsupportedFeature } from "../../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
 import { countOf, type PageValues, part, type StoredNumbers } from "./page_values.ts";
-import type { Node } from "./read_schema.ts";
+import type { Node } from "./schema.ts";
 
 /** A loop copies texts and bytes up to this length faster than a call does. */
 const SHORT = 48;

@@ -42,18 +42,17 @@
 
 import zlib from "node:zlib";
 import { RecordBatchStreamWriter } from "npm:apache-arrow@21.2.0";
-import { joinBytes } from "../../../core/bytes.ts";
-import { LakebaseError } from "../../../core/errors.ts";
-import { Turns } from "../../../core/turns.ts";
-import { fieldsOf } from "../../../sql/result.ts";
-import { arrowSchema, checkTimes } from "../../columns/arrow_table.ts";
-import type { BatchColumn, ColumnData } from "../../columns/batch.ts";
-import type { Chunk } from "../../copy/messages.ts";
-import type { EncodeContext, ParquetCompression } from "../encode.ts";
-import { batches, Output } from "../output.ts";
+import { joinBytes } from "../../../../core/bytes.ts";
+import { LakebaseError } from "../../../../core/errors.ts";
+import { Turns } from "../../../../core/turns.ts";
+import { fieldsOf } from "../../../../sql/result.ts";
+import type { BatchColumn, ColumnData } from "../../../columns/batch.ts";
+import type { Chunk } from "../../../copy/messages.ts";
+import { arrowSchema, checkTimes } from "../../arrow/write.ts";
+import type { EncodeContext, ParquetCompression } from "../../encode.ts";
+import { batches, Output } from "../../output.ts";
 import { type Bounds, boundsOf, flatLevels, listLevels, plainValues } from "./column_chunk.ts";
-import { ARROW_SCHEMA, type Leaf, leafOf, writeSchema } from "./schema.ts";
-import { Thrift, ThriftWriter } from "./thrift.ts";
+import { ARROW_SCHEMA, type Leaf, leafOf, Thrift, ThriftWriter, writeSchema } from "./metadata.ts";
 
 const MAGIC = new TextEncoder().encode("PAR1");
 

@@ -1,6 +1,6 @@
 import { type DataType, Field, List, Map_, Struct } from "npm:apache-arrow@21.2.0";
 import type { SchemaElement, SchemaTree } from "npm:hyparquet@1.33.0";
-import { UnsupportedFeature } from "../file_rows.ts";
+import { UnsupportedFeature } from "../../file_rows.ts";
 import type { StoredColumn } from "./chunk_reader.ts";
 import { type Conversion, conversionOf } from "./conversion.ts";
 

@@ -1,9 +1,9 @@
 import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@21.2.0";
 import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@1.33.0";
-import { joinBytes } from "../../../core/bytes.ts";
-import { LakebaseError } from "../../../core/errors.ts";
-import { CellProblem } from "../../columns/binary/decoder.ts";
-import { type ArrowRows, rowsOf, unfit } from "../arrow/open.ts";
+import { joinBytes } from "../../../../core/bytes.ts";
+import { LakebaseError } from "../../../../core/errors.ts";
+import { CellProblem } from "../../../columns/binary/decoder.ts";
+import { type ArrowRows, rowsOf, unfit } from "../../arrow/open.ts";
 import {
   asUnreadable,
   FileBytes,
@@ -11,10 +11,10 @@ import {
   type RandomAccess,
   unreadable,
   UnsupportedFeature,
-} from "../file_rows.ts";
-import { ARROW_SCHEMA } from "./schema.ts";
+} from "../../file_rows.ts";
+import { ARROW_SCHEMA } from "../write/metadata.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
-import { type Node, type ReadSchema, readSchema } from "./read_schema.ts";
+import { type Node, type ReadSchema, readSchema } from "./schema.ts";
 import { assemble, type LeafRows, WholeRowReader } from "./row_reader.ts";
 
 const MAGIC = "PAR1";
