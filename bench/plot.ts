@@ -22,7 +22,6 @@ await db.sql`VACUUM ANALYZE trips`;
 const trips = db.sql`SELECT * FROM trips`;
 
 const started = performance.now();
-await import("../src/plot/plot_query.ts");
 const { drawSvg } = await import("../src/plot/plot.ts");
 await drawSvg({ $schema: "https://vega.github.io/schema/vega-lite/v5.json", data: { values: [] }, mark: "bar" });
 const first = performance.now() - started;

@@ -88,6 +88,6 @@ export function postgresEngine(find: FindSession): QueryEngine {
     pull: async (query, target, options) =>
       await (await import("../transfer/pull/pull.ts")).pull(find, query, target, options),
     plot: async (query, options, stops) =>
-      await (await import("../plot/plot_query.ts")).plotQuery(find, query, options, stops),
+      await (await import("../plot/plot.ts")).plotQuery(find, query, options, stops),
   };
 }

@@ -200,7 +200,7 @@ export class WarehouseEngine {
   }
 
   async plot(query: Fragment, options: PlotOptions, stops: StopOptions): Promise<Plot> {
-    const { plotInWarehouse } = await import("../plot/plot_query.ts");
+    const { plotInWarehouse } = await import("../plot/plot.ts");
     using stop = stoppable(stops);
     return await plotInWarehouse((asked) => this.ask(asked, { signal: stop.signal }), query, options, this.place);
   }

@@ -28,7 +28,7 @@ export interface ChartData {
 }
 
 /** The form in which a chart takes times. */
-export function isoTime(time: number): string {
+function isoTime(time: number): string {
   return new Date(time).toISOString().replace(".000Z", "Z");
 }
 
@@ -74,7 +74,7 @@ function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string):
 }
 
 /** The note on rows that have no position on an axis. */
-export function leftOutNote(rows: number, name: string): string {
+function leftOutNote(rows: number, name: string): string {
   return `${countText(rows, "row")} without a usable ${name} left out`;
 }
 
@@ -142,7 +142,7 @@ function textPart(design: Design, { column }: Key, channel: ChannelName, at: num
 }
 
 /** Compares texts, with numbers in them by value, and NULL last. */
-export function byName(a: Group["keys"][number], b: Group["keys"][number]): number {
+function byName(a: Group["keys"][number], b: Group["keys"][number]): number {
   if (a === null || b === null) return Number(a === null) - Number(b === null);
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }

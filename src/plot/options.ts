@@ -37,7 +37,7 @@ export interface PlotOptions {
 }
 
 /** All marks. */
-export const MARKS: readonly PlotMark[] = ["bar", "line", "area", "point", "histogram", "box", "heatmap"];
+const MARKS: readonly PlotMark[] = ["bar", "line", "area", "point", "histogram", "box", "heatmap"];
 
 const TEXTS = ["x", "y", "color", "facet", "title"] as const;
 const SIZES = ["width", "height"] as const;

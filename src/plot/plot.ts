@@ -1,17 +1,26 @@
 import { Worker } from "node:worker_threads";
+import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
 import { workerUrl } from "../core/late.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/turns.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
-import { until } from "../sql/stop.ts";
+import { originText } from "../draw/result.ts";
+import type { Fragment } from "../sql/fragment.ts";
+import type { Field } from "../sql/result.ts";
+import type { FindSession } from "../sql/run.ts";
+import { originOf } from "../sql/session.ts";
+import { type StopOptions, stoppable, until } from "../sql/stop.ts";
 import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
 import { type Design, designOf, shortText } from "./design.ts";
 import { groupsOf } from "./groups.ts";
 import type { ChannelName } from "./measure.ts";
-import { cannotPlot, type PlotOptions } from "./options.ts";
-import type { PlotSource } from "./source.ts";
+import { cannotPlot, checkPlotOptions, type PlotOptions } from "./options.ts";
+import { rowSource } from "./row_source.ts";
+import { plotColumns, type PlotSource } from "./source.ts";
+import { sqlSource } from "./sql_source.ts";
 import type { DrawnSvg } from "./svg_worker.ts";
 import { type Spec, vegaSpec } from "./vega_spec.ts";
+import { type AskWarehouse, columnsInWarehouse, warehouseSource } from "./warehouse_source.ts";
 
 /** The MIME type that JupyterLab, VS Code and other frontends draw, with tooltips. */
 const VEGA_LITE = "application/vnd.vegalite.v5+json";
@@ -63,8 +72,59 @@ export class Plot extends SelfDrawn {
   }
 }
 
+/**
+ * Draws the rows of a query. The database computes the data of the chart. See `Query.plot`. The statements see one state of
+ * the database and can't change it.
+ */
+export async function plotQuery(
+  find: FindSession,
+  query: Fragment,
+  options: PlotOptions,
+  stops: StopOptions,
+): Promise<Plot> {
+  checkPlotOptions(options);
+  using stop = stoppable(stops);
+  const source = await sourceOf(find, query, stop);
+  const fields = await columnsOf(find, source, stop);
+  const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
+  const session = await find();
+  const data = await readOnly(session, stop, compute);
+  const origin = originText(originOf(session)).replace(/^, /, "");
+  return await drawPlot(data, options, { notes: origin === "" ? [] : [origin], signal: stop.signal });
+}
+
+/**
+ * Draws the rows of a query of a SQL warehouse, which computes the data of the chart.
+ *
+ * @param place The name of the warehouse for the last line of the chart.
+ */
+export async function plotInWarehouse(
+  ask: AskWarehouse,
+  query: Fragment,
+  options: PlotOptions,
+  place: string,
+): Promise<Plot> {
+  checkPlotOptions(options);
+  const columns = plotColumns(await columnsInWarehouse(ask, query));
+  return await drawPlot(await computePlot(warehouseSource(ask, query, columns), options), options, {
+    notes: [`on ${place}`],
+  });
+}
+
+/** Draws the rows of a result. See `Result.plot`. */
+export async function plotRows(
+  rows: readonly unknown[],
+  fields: readonly Field[],
+  options: PlotOptions,
+): Promise<Plot> {
+  checkPlotOptions(options);
+  const source = rowSource(rows as Record<string, unknown>[], plotColumns(fields));
+  using stop = stoppable();
+  return await drawPlot(await computePlot(source, options), options, { signal: stop.signal });
+}
+
 /** The design of a chart and its computed data. */
-export interface ComputedPlot {
+interface ComputedPlot {
   design: Design;
   data: ChartData;
 }
@@ -76,7 +136,7 @@ export interface ComputedPlot {
  * @param options The checked options of the caller.
  * @throws {LakebaseError} `BAD_PARAMETER`, or the error of the query.
  */
-export async function computePlot(source: PlotSource, options: PlotOptions): Promise<ComputedPlot> {
+async function computePlot(source: PlotSource, options: PlotOptions): Promise<ComputedPlot> {
   const design = designOf(source.columns, options);
   return { design, data: await dataOf(source, design) };
 }
@@ -88,7 +148,7 @@ export async function computePlot(source: PlotSource, options: PlotOptions): Pro
  * @param options The checked options of the caller.
  * @param more Further lines below the title, and a signal that ends the drawing.
  */
-export async function drawPlot(
+async function drawPlot(
   { design, data }: ComputedPlot,
   options: PlotOptions,
   { notes = [], signal }: { notes?: readonly string[]; signal?: AbortSignal | undefined },

@@ -196,7 +196,7 @@ function toBox(row: Row, keys: readonly Key[]): Box {
  * A number as `float8`; NULL for a number that has no position on an axis, and 0 for one that is nearly 0. A plain cast fails
  * for a `numeric` that is too large or too small, and so does the arithmetic of axes.
  */
-export function numberSql(column: PlotColumn): string {
+function numberSql(column: PlotColumn): string {
   const value = `q.c${column.position}`;
   if (isWhole(column)) return `${value}::pg_catalog.float8`;
   return `CASE WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.>) ${MAX_NUMBER} THEN NULL
@@ -204,7 +204,7 @@ export function numberSql(column: PlotColumn): string {
 }
 
 /** A time as `timestamp` in UTC; NULL outside the years that JavaScript and charts can write. */
-export function timeSql({ type, position }: PlotColumn): string {
+function timeSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   const zone = type === "timestamptz" ? "+00" : "";
   const within = `${value} OPERATOR(pg_catalog.>=) '0001-01-02 00:00${zone}'::pg_catalog.${type}
@@ -230,7 +230,7 @@ function textSql({ type, position, builtIn }: PlotColumn): string {
  * @param key The key.
  * @param kept The parameter that holds the texts to keep.
  */
-export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string {
+function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string {
   if (keep !== undefined) {
     return `pg_catalog.array_position(${kept}::pg_catalog.text[], pg_catalog.left(${
       textSql(column)
@@ -247,7 +247,7 @@ export function keySql({ column, scale, bins, unit, keep }: Key, kept: string): 
 }
 
 /** The expression of a measure. */
-export function measureSql({ aggregate, column }: Measure): string {
+function measureSql({ aggregate, column }: Measure): string {
   if (column === undefined) return "pg_catalog.count(*)";
   const value = `q.c${column.position}`;
   const filter = column.type.startsWith("float")
