@@ -3,7 +3,7 @@ import { quoteName } from "../core/sql_text.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
 /** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
-export const LONGEST_NAME = 1000;
+const LONGEST_NAME = 1000;
 
 const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
 const SQL_NAME =

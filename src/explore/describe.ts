@@ -253,7 +253,7 @@ export async function describeInDetail(
 }
 
 /** The fields of a description's rows. */
-export const COLUMN_FIELDS = fieldsFor({
+const COLUMN_FIELDS = fieldsFor({
   name: "text",
   type: "text",
   nullable: "bool",
@@ -276,7 +276,7 @@ const DETAILED_FIELDS = fieldsFor({
 });
 
 /** Lays out a description: the columns, the table's facts above them, and its indexes and constraints below them. */
-export function drawDescription(
+function drawDescription(
   { schema, name, kind, rows, size, comment, indexes, constraints }: TableFacts,
   columns: readonly ColumnInfo[],
   elapsed: number,

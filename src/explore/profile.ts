@@ -232,7 +232,7 @@ export interface ProfileFacts {
 }
 
 /** The fields of a profile's rows. */
-export const PROFILE_FIELDS = fieldsFor({
+const PROFILE_FIELDS = fieldsFor({
   column: "text",
   type: "text",
   histogram: "json",
@@ -249,7 +249,7 @@ export const PROFILE_FIELDS = fieldsFor({
 });
 
 /** Lays out a profile: a line for each column, and the number of rows that were read below them. */
-export function drawProfile(
+function drawProfile(
   facts: ProfileFacts,
   columns: readonly ColumnProfile[],
   elapsed: number,
@@ -328,7 +328,7 @@ export interface Sample {
  * @param source The table or query.
  * @param sample The approximate maximum number of rows to read; `Infinity` for all; `undefined` for the default.
  */
-export async function chooseRows(tx: FindSession, source: Source, sample: number | undefined): Promise<Sample> {
+async function chooseRows(tx: FindSession, source: Source, sample: number | undefined): Promise<Sample> {
   const readAllUpTo = sample ?? READ_WHOLE;
   const rows = sample ?? SAMPLED;
   if (readAllUpTo === Infinity) return { clause: "", of: null };

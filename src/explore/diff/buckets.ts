@@ -106,7 +106,7 @@ interface Level extends Compared {
 }
 
 /** The number of bits after a split; `undefined` if fetching the rows costs less than splitting. */
-export function splitBits({ filled, differing: { bits, buckets, rows } }: Level): number | undefined {
+function splitBits({ filled, differing: { bits, buckets, rows } }: Level): number | undefined {
   const count = buckets?.length ?? filled;
   if (rows <= FETCHED || count === 0) return undefined;
   const mostlyDifferent = rows / count <= 2 * PER_BUCKET && count > filled * NEARLY_ALL;
@@ -149,7 +149,7 @@ export function isIn(table: HashedTable, { bits, buckets }: Differing): [conditi
 }
 
 /** Compares the sums of both sides. */
-export function differences({ before, after }: Pair<readonly Sum[]>, { bits, within }: Scope): Level {
+function differences({ before, after }: Pair<readonly Sum[]>, { bits, within }: Scope): Level {
   const unpaired = new Map(after.map((sum) => [sum.bucket, sum]));
   const buckets: number[] = [];
   const differingRows = { before: 0, after: 0 };

@@ -275,7 +275,7 @@ export async function diffSchemas(
 const SCHEMA_FIELDS = fieldsFor({ change: "text", kind: "text", name: "text", before: "text", after: "text" });
 
 /** Compares objects by kind and name. The objects of a table that was added or removed are not listed besides the table. */
-export function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): SchemaDifference[] {
+function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): SchemaDifference[] {
   const here = byName(before);
   const there = byName(after);
   const found: SchemaDifference[] = [];

@@ -80,7 +80,7 @@ async function readTable(tx: FindSession, action: string, name: string, names: r
 }
 
 /** Compares the columns and the keys of two tables. */
-export function comparison({ before, after }: Pair<Found>): ComparedTable {
+function comparison({ before, after }: Pair<Found>): ComparedTable {
   const there = new Map(after.columns.map((column) => [column.name, column]));
   const here = new Set(before.columns.map(({ name }) => name));
   const columns = before.columns.filter(({ name }) => there.has(name));
