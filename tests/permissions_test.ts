@@ -24,7 +24,7 @@ async function run(local: LocalLakebase, folder: string, file: string, flags: st
   return { success, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-test("a pull needs the two hosts, the environment, and the folder that it writes to", async ({ local }) => {
+test("(slow) a pull needs the two hosts, the environment, and the folder that it writes to", async ({ local }) => {
   const folder = await Deno.makeTempDir();
   const flags = flagsFor(local, folder);
   for (const file of ["out.csv", "out.csv.gz", "out.ndjson", "out.arrow", "out.parquet"]) {

@@ -58,41 +58,50 @@ const FAULTS: [name: string, strike: (local: LocalLakebase) => void][] = [
 ];
 
 for (const [name, strike] of FAULTS) {
-  test(`no secret is shown, whatever is printed: ${name}`, async ({ local }) => {
-    strike(local);
-    const machine = {
-      DATABRICKS_CLIENT_ID: "11111111-2222-3333-4444-555555555555",
-      DATABRICKS_CLIENT_SECRET: CLIENT_SECRET,
-    };
-    const said = await talk(
-      local,
-      { connectTimeout: 2 },
-      { connectTimeout: 2, env: { ...machine, DATABRICKS_TOKEN: "", PGUSER: "" } },
-      { connectTimeout: 2, env: { PGUSER: "app", PGPASSWORD: PASSWORD } },
-      { connectTimeout: 2, user: "app", password: PASSWORD, database: "postgres" },
-    );
-    assert.equal(said.match(/^connect /gm)?.length, 4);
-    assertNone(said, secretsOf(local));
-  }, name === "nothing" ? {} : { neverReached: "the workspace or the network is what fails" });
+  // Each is a process that logs all that it does.
+  test(
+    `${name === "a login that is refused" ? "" : "(slow) "}no secret is shown, whatever is printed: ${name}`,
+    async ({ local }) => {
+      strike(local);
+      const machine = {
+        DATABRICKS_CLIENT_ID: "11111111-2222-3333-4444-555555555555",
+        DATABRICKS_CLIENT_SECRET: CLIENT_SECRET,
+      };
+      const said = await talk(
+        local,
+        { connectTimeout: 2 },
+        { connectTimeout: 2, env: { ...machine, DATABRICKS_TOKEN: "", PGUSER: "" } },
+        { connectTimeout: 2, env: { PGUSER: "app", PGPASSWORD: PASSWORD } },
+        { connectTimeout: 2, user: "app", password: PASSWORD, database: "postgres" },
+      );
+      assert.equal(said.match(/^connect /gm)?.length, 4);
+      assertNone(said, secretsOf(local));
+    },
+    name === "nothing" ? {} : { neverReached: "the workspace or the network is what fails" },
+  );
 }
 
 const QUICK = { connectTimeout: 1 };
 const NATIVE = { ...QUICK, user: "app", password: PASSWORD };
 
 for (const status of [403, 404, 409, 429, 503]) {
-  test(`no secret is shown: a workspace that answers ${status} and quotes the login`, async ({ local }) => {
-    local.faults.workspace("*", { status, message: `refused: Bearer ${local.env["DATABRICKS_TOKEN"]}` });
-    assertNone(await talk(local, QUICK), secretsOf(local));
-    if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // else it tries for a minute
-  }, { neverReached: "the workspace is what fails" });
+  test(
+    `${status === 403 ? "" : "(slow) "}no secret is shown: a workspace that answers ${status} and quotes the login`,
+    async ({ local }) => {
+      local.faults.workspace("*", { status, message: `refused: Bearer ${local.env["DATABRICKS_TOKEN"]}` });
+      assertNone(await talk(local, QUICK), secretsOf(local));
+      if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // else it tries for a minute
+    },
+    { neverReached: "the workspace is what fails" },
+  );
 }
 
-test("no secret is shown: an answer that is cut off", async ({ local }) => {
+test("(slow) no secret is shown: an answer that is cut off", async ({ local }) => {
   local.faults.workspace("POST *", { answer: "truncated" });
   assertNone(await talk(local, QUICK), secretsOf(local));
 }, { neverReached: "the workspace is what fails" });
 
-test("no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
+test("(slow) no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
   let over = false;
   const striking = (async () => {
     // On a busy machine a login takes longer than a moment: it gets more time until one has succeeded.
@@ -110,7 +119,7 @@ test("no secret is shown: a compute that suspends again and again, and connectio
   assertNone(said, secretsOf(local));
 });
 
-test("no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
+test("(slow) no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
   local.faults.maxConnections = 0;
   const said = await talk(local, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
     ...{ ...QUICK, host: "ep-none-pooler.localhost" },
@@ -129,7 +138,7 @@ const MISPLACED = [
   ],
 ];
 
-test("no secret is shown: a password where none belongs", async ({ local }) => {
+test("(slow) no secret is shown: a password where none belongs", async ({ local }) => {
   const options = MISPLACED.flatMap((
     text,
   ) => [{ host: text }, { endpoint: text }, { database: text }, { instance: text }]);

@@ -29,6 +29,7 @@ export async function copyDatabase(client: pg.Client, source: string, url: URL):
 
 /** Returns false if another session uses the source. */
 async function copyFiles(client: pg.Client, source: string, target: string): Promise<boolean> {
+  if (await isInUse(client, source)) return false; // the server would wait five seconds for the sessions to end
   try {
     await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE ${identifier(source)}`);
     return true;
@@ -36,6 +37,16 @@ async function copyFiles(client: pg.Client, source: string, target: string): Pro
     if ((error as Partial<pg.DatabaseError>).code === OBJECT_IN_USE) return false;
     throw error;
   }
+}
+
+async function isInUse(client: pg.Client, database: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    "SELECT FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) $1 " +
+      "AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() " +
+      "AND backend_type OPERATOR(pg_catalog.=) 'client backend'",
+    [database],
+  );
+  return rowCount !== 0;
 }
 
 async function copyRows(client: pg.Client, source: string, target: string, url: URL): Promise<void> {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { check, connect, type Lakebase, LakebaseError } from "../../mod.ts";
-import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
-import { bothTests, optionsOf, pgliteTests, workspaceOf } from "../support/lakebase.ts";
+import { bothTests, localTests, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 
 const both = bothTests({ passwords: { app: "secret" } });
-const test = pgliteTests({ passwords: { app: "secret" }, instances: [{ name: "old" }] });
+const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old" }] });
 
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
@@ -313,7 +313,7 @@ test("an archived branch can be connected to, dropped, and not copied", async ({
 });
 
 Deno.test("connect() without a branch makes the same requests as before", async () => {
-  await using local = await startLocal();
+  await using local = await ownLakebase();
   await using db = await connect(optionsOf(local));
   await db.sql`SELECT 1`;
   assert.deepEqual(local.requests.map(({ method, path }) => `${method} ${path}`), [
@@ -358,7 +358,7 @@ const ends: [how: string, code: number, left: boolean, signal?: Deno.Signal][] =
 ];
 
 for (const [how, code, left, signal] of ends) {
-  test(`a script that ends by ${signal ?? how} ${left ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
+  test(`(slow) a script that ends by ${signal ?? how} ${left ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
     await using db = await connect(settings(PATIENT));
     const done = await script(local, how, signal);
     assert.equal(done.code, code, done.errors);

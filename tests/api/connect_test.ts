@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { WorkspaceClient } from "@databricks/sdk-experimental";
 import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../../mod.ts";
-import { startLocal, type WorkspaceFault } from "../../src/local/mod.ts";
+import type { WorkspaceFault } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { denoDir } from "../support/files.ts";
-import { bothTests, failure, type LocalRun, optionsOf, workspaceOf } from "../support/lakebase.ts";
+import { bothTests, failure, type LocalRun, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 
 const onBoth = bothTests();
 /** A test that does not reach the database, as most tests of connecting. */
@@ -400,7 +400,7 @@ test("connect() reports the failure of a password function as a setting's, and n
   }
 });
 
-test("a script that does not close its local Lakebase ends by itself, and leaves no file", async () => {
+test("(slow) a script that does not close its local Lakebase ends by itself, and leaves no file", async () => {
   await using folder = await emptyHome();
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     const db = await connect({ local: true });
@@ -573,7 +573,7 @@ test("connect() gives up on a compute that does not wake within connectTimeout",
 });
 
 test("connect() chooses an endpoint by its type, and lists the endpoints if several fit", async () => {
-  await using other = await startLocal({
+  await using other = await ownLakebase({
     projects: [
       { id: "off", branches: [{ id: "main", endpoints: [{ id: "rw", disabled: true }] }] },
       { id: "two", branches: [{ id: "main", endpoints: [{ id: "a", type: "READ_ONLY" }, { id: "rw" }] }] },
@@ -608,7 +608,7 @@ test("connect() chooses an endpoint by its type, and lists the endpoints if seve
 });
 
 test("connect() reaches a Provisioned instance by name", async () => {
-  await using other = await startLocal({ instances: [{ name: "shop" }, { name: "off", state: "STOPPED" }] });
+  await using other = await ownLakebase({ instances: [{ name: "shop" }, { name: "off", state: "STOPPED" }] });
   const { endpoint: _, host: __, ...rest } = optionsOf(other);
   await using db = await connect({ ...rest, instance: "shop" });
   assert.ok(await db.version());
@@ -624,7 +624,7 @@ test("connect() reaches a Provisioned instance by name", async () => {
 });
 
 test("connect() logs in with OAuth for machines, as a group, and with a native password", async () => {
-  await using other = await startLocal({
+  await using other = await ownLakebase({
     groups: ["analysts"],
     passwords: { app: "pa$$ word#1" },
     servicePrincipals: [{ clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "dose0123456789abcdef" }],

@@ -77,7 +77,7 @@ const USED: Record<string, { used: RegExp; variables: string[] }> = {
 };
 
 for (const [login, { used, variables }] of Object.entries(USED)) {
-  test(`nonsense in any variable of libpq or the SDK is refused by name, or changes nothing: ${login}`, async ({ local }) => {
+  test(`(slow) nonsense in any variable of libpq or the SDK is refused by name, or changes nothing: ${login}`, async ({ local }) => {
     const cases = variables.flatMap((name) => NONSENSE.map((value): [string, string] => [name, value]));
     const outcomes = await connectWith(logins(local)[login]!, cases);
     for (const [index, outcome] of outcomes.entries()) {

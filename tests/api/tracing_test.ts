@@ -8,8 +8,8 @@ import {
   SimpleSpanProcessor,
 } from "npm:@opentelemetry/sdk-trace-base@2.0.0";
 import { connect, type Lakebase, lakehouse } from "../../mod.ts";
-import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
-import { optionsOf, workspaceOf } from "../support/lakebase.ts";
+import type { LocalLakebase } from "../../src/local/mod.ts";
+import { optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 import { errorOf } from "../support/queries.ts";
 
 const exporter = new InMemorySpanExporter();
@@ -55,7 +55,7 @@ interface Server extends AsyncDisposable {
 }
 
 async function open(): Promise<Server> {
-  const local = await startLocal({ warehouses: [{ name: "small" }] });
+  const local = await ownLakebase({ warehouses: [{ name: "small" }] });
   const db = await connect(optionsOf(local));
   await db.sql`CREATE TABLE trips AS SELECT n AS id, 'Bob''s secret' AS name FROM generate_series(1, 10) n`;
   const place = {
@@ -260,7 +260,7 @@ async function runScript({ local }: Server, env: Record<string, string>): Promis
   return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
 }
 
-Deno.test("Deno's own OpenTelemetry exports the spans, and without it there are none", async () => {
+Deno.test("(slow) Deno's own OpenTelemetry exports the spans, and without it there are none", async () => {
   await using server = await open();
   const { url, spans, stop } = receiver();
   const exporting = { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" };

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { azureClient } from "../../src/auth/service_principal.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { CertificateAuthority } from "../../src/local/certificate.ts";
-import { startLocal } from "../../src/local/mod.ts";
 import type { WorkspaceLogin } from "../../src/settings/workspace.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 const MACHINE = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "opaque-client-secret" };
 
@@ -186,8 +186,11 @@ Deno.test("no login of Azure follows a redirect", async () => {
   assert.deepEqual(thief.seen, []);
 });
 
-Deno.test("a service principal logs in with its secret", async () => {
-  await using local = await startLocal({ servicePrincipals: [MACHINE] });
+/** The PostgreSQL server of the local Lakebase outlasts a test. */
+const SHARED = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test("a service principal logs in with its secret", SHARED, async () => {
+  await using local = await ownLakebase({ servicePrincipals: [MACHINE] });
   const host = local.env["DATABRICKS_HOST"]!;
   assert.equal(await workspace(host, MACHINE).currentUser(), MACHINE.clientId);
 });
@@ -202,8 +205,8 @@ Deno.test("requests name the workspace's id, where it is known", async () => {
   assert.deepEqual(ids, [["12", "12"], [null, null]]);
 });
 
-Deno.test("a host of several workspaces answers those who name one", async () => {
-  await using local = await startLocal({ workspaceId: "77", servicePrincipals: [MACHINE] });
+Deno.test("a host of several workspaces answers those who name one", SHARED, async () => {
+  await using local = await ownLakebase({ workspaceId: "77", servicePrincipals: [MACHINE] });
   const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WORKSPACE_ID: id } = local.env as Record<
     string,
     string
@@ -241,7 +244,7 @@ async function userBehind(env: Record<string, string>, host: string): Promise<st
   return new TextDecoder().decode(stdout).trim();
 }
 
-Deno.test("no proxy is used for this machine; one is used for others unless NO_PROXY names them", async () => {
+Deno.test("(slow) no proxy is used for this machine; one is used for others unless NO_PROXY names them", async () => {
   await using server = serve(() => Response.json({ userName: "u" }));
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const asked: string[] = [];
@@ -318,12 +321,12 @@ function connectProxy(port: () => number, login?: string) {
 }
 
 Deno.test({
-  name: "connect() asks a workspace through the CONNECT proxy of HTTPS_PROXY, and the database without it",
+  name: "(slow) connect() asks a workspace through the CONNECT proxy of HTTPS_PROXY, and the database without it",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
     const authority = await CertificateAuthority.create(["w.example"]);
-    await using local = await startLocal();
+    await using local = await ownLakebase();
     // The workspace as it is elsewhere: HTTPS, and a name that leads to it only where the proxy is.
     const forward = async (request: Request) => {
       const url = new URL(request.url);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cliTest } from "./support.ts";
 
 cliTest(
-  "branch create prints the variables that connect to the branch, and every command takes --branch",
+  "(slow) branch create prints the variables that connect to the branch, and every command takes --branch",
   async ({ run }) => {
     const loaded = await run(["query", "CREATE TABLE fares AS SELECT n AS fare FROM generate_series(-1, 8) AS n"]);
     assert.equal(loaded.code, 0, loaded.stderr);

@@ -1,26 +1,29 @@
 import assert from "node:assert/strict";
 import { cliTest, lakebase, type Outcome } from "./support.ts";
 
-cliTest("in a process of its own the program does what it does in the one that stays", async ({ run, runAlone }) => {
-  const cases: [words: string[], stdin?: string][] = [
-    [["query", "--help"]],
-    [["locl"]],
-    [["query", "SELECT NULL AS a, 1.50 AS b"]],
-    [["query", "--format", "csv", "-p", "a=1"], "SELECT $a AS a; DO $$ BEGIN RAISE NOTICE 'said'; END $$"],
-    [["query", "SELECT nope"]],
-    [["query", "SELECT 1", "--port", "1", "--connect-timeout", "5"]],
-    [["pull", "--sql", "SELECT 'é' AS a", "-", "--format", "csv"]],
-    [["pull", "nowhere", "rows.csv"]],
-    [["load", "nowhere", "-", "--format", "csv"], "id\n1\n"],
-    [["tables", "--format", "json"]],
-    [["version"]],
-  ];
-  const untimed = (outcome: Outcome) => JSON.stringify(outcome).replace(/[\d.]+ (ms|s|B\/s|rows\/s)\b/g, "");
-  for (const [words, stdin] of cases) {
-    const options = stdin === undefined ? {} : { stdin };
-    assert.equal(untimed(await runAlone(words, options)), untimed(await run(words, options)), words.join(" "));
-  }
-});
+cliTest(
+  "(slow) in a process of its own the program does what it does in the one that stays",
+  async ({ run, runAlone }) => {
+    const cases: [words: string[], stdin?: string][] = [
+      [["query", "--help"]],
+      [["locl"]],
+      [["query", "SELECT NULL AS a, 1.50 AS b"]],
+      [["query", "--format", "csv", "-p", "a=1"], "SELECT $a AS a; DO $$ BEGIN RAISE NOTICE 'said'; END $$"],
+      [["query", "SELECT nope"]],
+      [["query", "SELECT 1", "--port", "1", "--connect-timeout", "5"]],
+      [["pull", "--sql", "SELECT 'é' AS a", "-", "--format", "csv"]],
+      [["pull", "nowhere", "rows.csv"]],
+      [["load", "nowhere", "-", "--format", "csv"], "id\n1\n"],
+      [["tables", "--format", "json"]],
+      [["version"]],
+    ];
+    const untimed = (outcome: Outcome) => JSON.stringify(outcome).replace(/[\d.]+ (ms|s|B\/s|rows\/s)\b/g, "");
+    for (const [words, stdin] of cases) {
+      const options = stdin === undefined ? {} : { stdin };
+      assert.equal(untimed(await runAlone(words, options)), untimed(await run(words, options)), words.join(" "));
+    }
+  },
+);
 
 Deno.test("lakebase --help and the help of each command show examples", async () => {
   const { code, stdout, stderr } = await lakebase(["--help"]);
@@ -71,7 +74,7 @@ for word in "$@"; do printf '%s\\0' "$word"; done > "$0.words"
 [ -t 0 ] || cat > "$0.stdin"
 `;
 
-cliTest("the examples that --help shows for this machine work", async ({ folder, run, runAlone }) => {
+cliTest("(slow) the examples that --help shows for this machine work", async ({ folder, run, runAlone }) => {
   await Deno.writeTextFile(`${folder}/lakebase`, STAND_IN, { mode: 0o755 });
   const examples: string[] = [];
   for (const name of ["version", "query", "pull", "load", "tables"]) {

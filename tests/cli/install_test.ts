@@ -4,7 +4,7 @@ import { denoDir } from "../support/files.ts";
 const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 
 Deno.test({
-  name: "deno task install: the program runs from any folder, with the packages of deno.lock",
+  name: "(slow) deno task install: the program runs from any folder, with the packages of deno.lock",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const home = await Deno.makeTempDir({ prefix: "lakebase-install-" });

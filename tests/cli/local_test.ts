@@ -26,7 +26,7 @@ Deno.test("lakebase local prints the variables that connect to it, stops on SIGT
   await Deno.remove(passwords);
 });
 
-Deno.test("--local starts a Lakebase for one command, and --data-dir keeps its data", async () => {
+Deno.test("(slow) --local starts a Lakebase for one command, and --data-dir keeps its data", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-cli-" });
   try {
     const words = ["query", "--format", "csv", "--data-dir", `${folder}/data`];

@@ -97,7 +97,7 @@ for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
   });
 }
 
-cliTest("a command that waits for the reader of a pipe ends by --timeout or by a signal", async (test) => {
+cliTest("(slow) a command that waits for the reader of a pipe ends by --timeout or by a signal", async (test) => {
   if (Deno.build.os === "windows") return; // it has no such pipes
   const [unread, held] = [`${test.folder}/unread`, `${test.folder}/held`];
   assert.ok((await new Deno.Command("mkfifo", { args: [unread, held] }).output()).success);

@@ -60,7 +60,7 @@ Deno.test("renderBrowse() stays within a megabyte and says that it dropped rows"
 
 Deno.test({
   ...requires(
-    "a browsed table pages, sorts and searches, by keys too, and runs nothing of its values",
+    "(slow) a browsed table pages, sorts and searches, by keys too, and runs nothing of its values",
     chromiumMissing,
   ),
   fn: async () => {

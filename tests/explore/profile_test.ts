@@ -236,7 +236,7 @@ test("profile() accepts no rows, no columns, hostile names, equal names and long
   assert.equal((await db.profile(sql`SELECT 1 AS a;`)).length, 1);
 });
 
-test("profile() accepts as many columns as a table can have", async ({ settings }) => {
+test("(slow) profile() accepts as many columns as a table can have", async ({ settings }) => {
   await using db = await connect(settings());
   const columns = Array.from({ length: 1600 }, (_, index) => `x${index} int2`);
   await db.query(`CREATE TABLE p_wide (${columns.join(", ")})`);

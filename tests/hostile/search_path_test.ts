@@ -184,7 +184,7 @@ const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => Pro
 };
 
 Deno.test({
-  ...requires("a schema on the search path that has everything gets none of its code run", postgresMissing),
+  ...requires("(slow) a schema on the search path that has everything gets none of its code run", postgresMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
@@ -219,7 +219,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a schema on the search path gets none of its code run in the embedded database either",
+  name: "(slow) a schema on the search path gets none of its code run in the embedded database either",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

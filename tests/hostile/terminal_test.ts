@@ -68,7 +68,7 @@ Deno.test("an error and its causes have no command to a terminal", () => {
 
 const HOSTILE = "SELECT E'\\x1bc\\u009b2J' AS \"\x1b]0;x\x07\x9b2J\"";
 
-cliTest("each format of lakebase query is safe on a real terminal", async ({ local: { env } }) => {
+cliTest("(slow) each format of lakebase query is safe on a real terminal", async ({ local: { env } }) => {
   const sh = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
   for (const format of ["table", "csv", "json", "ndjson"]) {
     const words = [...PROGRAM, "query", "--format", format, HOSTILE].map(sh).join(" ");

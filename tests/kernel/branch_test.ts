@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { startLocal } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { RawKernel } from "./raw_kernel.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 const MODULE = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
@@ -11,7 +11,7 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
-    await using local = await startLocal();
+    await using local = await ownLakebase();
     await using kernel = await RawKernel.start({ env: local.env });
     using frontend = await kernel.frontend();
     const ids = async () => {

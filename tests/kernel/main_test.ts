@@ -43,7 +43,7 @@ async function isRunning(pid: number): Promise<boolean> {
   return /^[^Z]/.test(new TextDecoder().decode(stdout).trim());
 }
 
-Deno.test("500 cells in a row lose no output, and no output comes after idle", async () => {
+Deno.test("(slow) 500 cells in a row lose no output, and no output comes after idle", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   const cells: [code: string, types: string[]][] = [
@@ -91,7 +91,7 @@ Deno.test("cells that were sent together keep their outputs, and a failure abort
 });
 
 frontendTest(
-  "outputs of 100 MB arrive complete and in order, although the child writes statuses in the middle of them",
+  "(slow) outputs of 100 MB arrive complete and in order, although the child writes statuses in the middle of them",
   async (frontend) => {
     const code = `for (let n = 0; n < 10; n++) {
     Deno.jupyter.broadcast("display_data", { data: { "text/plain": "x".repeat(8e6) }, metadata: {}, transient: {} });
@@ -112,7 +112,7 @@ frontendTest(
   },
 );
 
-frontendTest("a frontend that reads slowly gets complete messages", async (frontend) => {
+frontendTest("(slow) a frontend that reads slowly gets complete messages", async (frontend) => {
   // The child is then in the middle of an output when it says that the cell has ended.
   frontend.reading = new Promise((resolve) => setTimeout(resolve, 4000));
   const { outputs } = await frontend.execute(`for (let n = 0; n < 20; n++) {
@@ -136,7 +136,7 @@ frontendTest("a cell's start is published before its first output", async (front
   assert.deepEqual(heard(), ["status", "execute_input", "status"]);
 });
 
-frontendTest("an error that a cell broadcasts itself does not end the cell", async (frontend) => {
+frontendTest("(slow) an error that a cell broadcasts itself does not end the cell", async (frontend) => {
   const broadcast = `await Deno.jupyter.broadcast("error", { ename: "Error", evalue: "of its own", traceback: [] });
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (let n = 0; n < 20; n++) console.log("x".repeat(4e6));`;
@@ -229,7 +229,7 @@ Deno.test("invalid bytes and messages are dropped and reported, and the kernel l
   assert.match(kernel.stderr, /dropped a message on shell that is not a Jupyter message/);
 });
 
-Deno.test("a frontend that reads nothing is disconnected, and does not block the others", async () => {
+Deno.test("(slow) a frontend that reads nothing is disconnected, and does not block the others", async () => {
   await using kernel = await RawKernel.start();
   const { info } = kernel;
   using frontend = await kernel.frontend();
@@ -275,7 +275,7 @@ Deno.test("a kernel that can't start fails with the reason", async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a Deno process that does not start, or hangs, is killed and leaves nothing", async () => {
+Deno.test("(slow) a Deno process that does not start, or hangs, is killed and leaves nothing", async () => {
   const folder = await Deno.makeTempDir();
   const connectionFile = `${folder}/connection.json`;
   await Deno.writeTextFile(connectionFile, connectionFileText(loopbackInfo("secret")));
@@ -361,7 +361,7 @@ for (const signal of ["SIGTERM", "SIGHUP", "SIGKILL"] as const) {
 }
 
 Deno.test({
-  name: "a kernel whose Jupyter was killed ends, and a kernel whose parent is not Jupyter goes on",
+  name: "(slow) a kernel whose Jupyter was killed ends, and a kernel whose parent is not Jupyter goes on",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     for (const [env, lives] of [[{ JPY_PARENT_PID: "2" }, false], [{}, true]] as const) {
@@ -419,7 +419,7 @@ frontendTest("is_complete tells invalid code from complete code", async (fronten
   }
 });
 
-Deno.test("a shutdown waits a short time for the notebook's cleanup", async () => {
+Deno.test("(slow) a shutdown waits a short time for the notebook's cleanup", async () => {
   const folder = await Deno.makeTempDir();
   for (
     const [work, code] of [[`await Deno.writeTextFile("${folder}/ended", "")`, "at once"], [

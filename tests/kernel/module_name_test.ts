@@ -23,7 +23,7 @@ async function run(cwd: string, cells: readonly string[]): Promise<string[]> {
   return shown;
 }
 
-Deno.test("a notebook in any folder can import lakebase and the files beside it", async () => {
+Deno.test("(slow) a notebook in any folder can import lakebase and the files beside it", async () => {
   await using folder = await folderOf({
     "here.ts": 'export * from "./deeper/there.ts";',
     "deeper/there.ts": "export const there = import.meta.url;",
@@ -47,7 +47,7 @@ Deno.test("a notebook in any folder can import lakebase and the files beside it"
   assert.deepEqual(names, ["deeper", "here.ts", "seven.parquet"]); // and no lock file
 });
 
-Deno.test("a notebook's own import map takes precedence, and needs no lakebase", async () => {
+Deno.test("(slow) a notebook's own import map takes precedence, and needs no lakebase", async () => {
   const own = { "own.ts": "export const own = 42;" };
   await using folder = await folderOf({ ...own, "deno.json": '{ "imports": { "own": "./own.ts" } }' });
   const shown = await run(folder.path, [

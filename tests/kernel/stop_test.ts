@@ -60,7 +60,7 @@ Deno.test("Stop ends any wait, and the variables stay", async () => {
   assert.equal((await stopped(frontend, `console.log("go"); ${busyLater}`)).reply["ename"], "Interrupted");
 });
 
-Deno.test("a cell that Stop ends cleans up, and the background work of other cells goes on", async () => {
+Deno.test("(slow) a cell that Stop ends cleans up, and the background work of other cells goes on", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   await frontend.execute(`let beats = 0;

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { connect as connectSocket } from "node:net";
 import type pg from "pg";
-import { startLocal } from "lakebase/local";
 import { eventually } from "../support/eventually.ts";
 import { call, client, connect, mint, refusal, row } from "./client.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
-const local = await startLocal({ handshakeTimeout: 300_000, lockTimeout: 300_000 });
+const local = await ownLakebase({ handshakeTimeout: 300_000, lockTimeout: 300_000 });
 const { faults } = local;
 Deno.test.afterEach(() => faults.reset());
 Deno.test.afterAll(() => local.close());
@@ -178,7 +178,7 @@ Deno.test("faults.blackhole silences new and open connections until it is reset"
 });
 
 Deno.test("faults.blackhole outlasts the handshake limit", { sanitizeOps: false }, async () => {
-  await using limited = await startLocal({ handshakeTimeout: 20 });
+  await using limited = await ownLakebase({ handshakeTimeout: 20 });
   limited.faults.blackhole = true;
   const socket = connectSocket(Number(limited.env["PGPORT"]), "127.0.0.1");
   const answered = new Promise((resolve) => ["data", "close"].forEach((event) => socket.once(event, resolve)));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { type LocalOptions, startLocal } from "../../src/local/mod.ts";
+import type { LocalLakebase, LocalOptions } from "../../src/local/mod.ts";
 import { script } from "../support/transfers.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 const ROOT = "/Volumes/main/raw/landing";
 
@@ -11,7 +12,7 @@ function filesTest(name: string, run: (test: FilesTest) => Promise<void>, option
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
-      await using local = await startLocal(options);
+      await using local = await ownLakebase(options);
       const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token } = local.inlineEnv;
       const call: FilesTest["call"] = async (method, path, { headers = {}, ...init } = {}) => {
         const all = { authorization: `Bearer ${token}`, ...headers };
@@ -29,7 +30,7 @@ interface FilesTest {
     path: string,
     init?: { headers?: Record<string, string>; body?: BodyInit },
   ) => Promise<{ status: number; headers: Headers; text: string }>;
-  faults: Awaited<ReturnType<typeof startLocal>>["faults"];
+  faults: LocalLakebase["faults"];
 }
 
 const codeOf = ({ status, text }: { status: number; text: string }) => `${status} ${JSON.parse(text).error_code}`;
@@ -132,7 +133,7 @@ const COUNT_FOLDERS = `
   console.log(during, folders());`;
 
 Deno.test({
-  name: "the files of Volumes end with the local Lakebase, unless they have a folder of their own",
+  name: "(slow) the files of Volumes end with the local Lakebase, unless they have a folder of their own",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
@@ -146,13 +147,13 @@ Deno.test({
     const folder = await Deno.makeTempDir({ prefix: "lakebase-files-" });
     const temporary = await Deno.makeTempDir({ prefix: "lakebase-files-" });
     {
-      await using kept = await startLocal({ volumesDir: `${folder}/`, volumes: ["a.b.c"] });
+      await using kept = await ownLakebase({ volumesDir: `${folder}/`, volumes: ["a.b.c"] });
       await upload(kept);
     }
     // In a process of its own, because the environment of this one belongs to the tests beside it, too.
     const counted = await script(COUNT_FOLDERS, { TMPDIR: temporary }).output();
     assert.equal(new TextDecoder().decode(counted.stdout), "1 0\n", new TextDecoder().decode(counted.stderr));
-    await using again = await startLocal({ volumesDir: folder, volumes: [] }); // a Volume is there if its folder is
+    await using again = await ownLakebase({ volumesDir: folder, volumes: [] }); // a Volume is there if its folder is
     const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token } = again.inlineEnv;
     const headers = { authorization: `Bearer ${token}` };
     const response = await fetch(`${host}/api/2.0/fs/files/Volumes/a/b/c/t.csv`, { headers });

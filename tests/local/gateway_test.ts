@@ -3,12 +3,12 @@ import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type pg from "pg";
-import { startLocal } from "lakebase/local";
 import { int32 } from "../../src/local/messages.ts";
 import { client, connect, mint, refusal, row } from "./client.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 const SP = "11111111-2222-3333-4444-555555555555";
-const local = await startLocal({
+const local = await ownLakebase({
   groups: ["Data analysts"],
   passwords: { native: "pässword" },
   servicePrincipals: [{ clientId: SP, clientSecret: "secret" }],
@@ -234,7 +234,7 @@ Deno.test("GSS encryption is declined, and the client may continue with TLS", as
 });
 
 Deno.test("a client that sends nothing gets the error of the handshake limit", { sanitizeOps: false }, async () => {
-  await using limited = await startLocal({ handshakeTimeout: 50 });
+  await using limited = await ownLakebase({ handshakeTimeout: 50 });
   assert.match(await answer(new Uint8Array(), Number(limited.env["PGPORT"])), /MClient handshake timeout\./);
 });
 
@@ -242,7 +242,7 @@ Deno.test(
   "a client in the middle of the TLS handshake gets no plain text at the limit",
   { sanitizeOps: false },
   async () => {
-    await using limited = await startLocal({ handshakeTimeout: 3000 });
+    await using limited = await ownLakebase({ handshakeTimeout: 3000 });
     const port = Number(limited.env["PGPORT"]);
     const hello = [0x16, 3, 1, 2, 0, 1]; // the beginning of a ClientHello
     const asking = answer(new Uint8Array([...int32(8), ...int32(80877103), ...hello]), port);

@@ -66,12 +66,12 @@ async function run(script: string): Promise<Record<string, number>> {
   return JSON.parse(output);
 }
 
-Deno.test("a query that runs when the database ends takes no more processor time", async () => {
+Deno.test("(slow) a query that runs when the database ends takes no more processor time", async () => {
   const { busy } = await run(ENDLESS);
   assert(busy! < 0.3, `${busy} s of one second`);
 });
 
-Deno.test("a result of 300 MB waits for a client that does not read it, and does not fill the memory", async () => {
+Deno.test("(slow) a result of 300 MB waits for a client that does not read it, and does not fill the memory", async () => {
   const { bytes, growth } = await run(SCRIPT);
   assert(bytes! > 300_000_000, `${bytes} bytes`);
   assert(growth! < 60_000_000, `${growth! / 1e6} MB more`);

@@ -3,6 +3,9 @@ import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { freePort } from "../support/port.ts";
 import { connect, mint, row } from "./client.ts";
+import { ownLakebase } from "../support/lakebase.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { newDatabase } from "../support/shared_servers.ts";
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
@@ -20,8 +23,13 @@ function ports(): { workspacePort: number; postgresPort: number } {
   return { workspacePort: freePort(), postgresPort: freePort() };
 }
 
+// Before all tests, so that the PostgreSQL server is no test's own.
+Deno.test.beforeAll(async () => {
+  if (postgresMissing() === undefined) await newDatabase();
+});
+
 Deno.test("close() leaves no file, no port and no connection, and may be called twice", async () => {
-  const local = await startLocal(ports());
+  const local = await ownLakebase(ports());
   const { env } = local;
   assert.equal(env["PGSSLMODE"], "require");
   assert.equal(await Deno.readTextFile(env["PGSSLROOTCERT"]!), local.ca);
@@ -46,7 +54,7 @@ Deno.test("close() does not wait for a running query", async () => {
 
 Deno.test("the signal closes the local Lakebase", async () => {
   const stop = new AbortController();
-  const local = await startLocal({ ...ports(), signal: stop.signal });
+  const local = await ownLakebase({ ...ports(), signal: stop.signal });
   stop.abort();
   await local.close();
   assert(await refusesConnections(local.env["PGPORT"]));
@@ -85,7 +93,7 @@ Deno.test("dataDir keeps the data and the roles from one run to the next", async
 Deno.test({ name: "a port that is taken is an error", sanitizeOps: false }, async () => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   for (const name of ["postgresPort", "workspacePort"]) {
-    await assert.rejects(startLocal({ [name]: taken.addr.port }), /in use/i);
+    await assert.rejects(ownLakebase({ [name]: taken.addr.port }), /in use/i);
   }
   taken.close();
 });

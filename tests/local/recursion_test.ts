@@ -48,7 +48,7 @@ Deno.test({
   },
 });
 
-Deno.test("where Deno runs with a larger stack, embedded functions call themselves deeper, and still end with 54001", async () => {
+Deno.test("(slow) where Deno runs with a larger stack, embedded functions call themselves deeper, and still end with 54001", async () => {
   const code = `import { connect } from ${JSON.stringify(import.meta.resolve("../../mod.ts"))};
     await using db = await connect({ local: true, envFile: false });
     await db.query("CREATE FUNCTION fact(n int) RETURNS numeric LANGUAGE plpgsql AS " +

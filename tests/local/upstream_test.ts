@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { startLocal } from "lakebase/local";
+import { eventually, inTime } from "../support/eventually.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { connect, refusal, row } from "./client.ts";
 
@@ -61,7 +62,10 @@ Deno.test({ name: "a query is cancelled on the server", ignore }, async () => {
   const connected = await connect(here());
   const [process] = await row(connected, "SELECT pg_backend_pid()");
   assert.equal((connected as unknown as { processID: number }).processID, process);
-  const running = assert.rejects(connected.query("SELECT pg_sleep(20)"), { code: "57014" });
+  const running = assert.rejects(connected.query("SELECT pg_sleep(600)"), { code: "57014" });
+  const other = await connect(here());
+  const asleep = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+  await eventually("the query runs", async () => (await row(other, asleep))[0] === 1);
   const { secretKey } = connected as unknown as { secretKey: number };
   const request = new DataView(new ArrayBuffer(16));
   [16, 80877102, process as number, secretKey].forEach((value, i) => request.setInt32(i * 4, value));
@@ -69,8 +73,8 @@ Deno.test({ name: "a query is cancelled on the server", ignore }, async () => {
   await canceller.write(new Uint8Array(request.buffer));
   await canceller.read(new Uint8Array(1));
   canceller.close();
-  await running;
-  await connected.end();
+  await inTime("the end of the query", running);
+  await Promise.all([connected.end(), other.end()]);
 });
 
 Deno.test({ name: "a restart of the server ends the sessions, and new ones are let in", ignore }, async () => {

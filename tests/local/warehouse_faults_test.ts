@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { RecordBatchReader } from "apache-arrow";
-import { type LinkFault, startLocal } from "lakebase/local";
+import type { LinkFault } from "lakebase/local";
 import { call } from "./client.ts";
 import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
-const local = await startLocal({ lockTimeout: 300_000, warehouses: [{ name: "small", chunkRows: 3 }] });
+const local = await ownLakebase({ lockTimeout: 300_000, warehouses: [{ name: "small", chunkRows: 3 }] });
 const { faults } = local;
 const WAREHOUSE = `/api/2.0/sql/warehouses/${local.env["DATABRICKS_WAREHOUSE_ID"]}`;
 Deno.test.afterEach(() => faults.reset());
@@ -136,7 +137,7 @@ test("a warehouse that is stopped ends its statements, and the next one starts i
 });
 
 test("a start takes its time, and statements wait for it", async () => {
-  await using slow = await startLocal({ warehouses: [{ name: "slow", state: "STOPPED", startTime: 3_600_000 }] });
+  await using slow = await ownLakebase({ warehouses: [{ name: "slow", state: "STOPPED", startTime: 3_600_000 }] });
   const path = `/api/2.0/sql/warehouses/${slow.env["DATABRICKS_WAREHOUSE_ID"]}`;
   const { statement_id } = await run(slow, "SELECT 1", { wait_timeout: "0s" });
   assert.equal((await json<{ state: string }>(slow, `GET ${path}`)).state, "STARTING");
@@ -147,7 +148,7 @@ test("a start takes its time, and statements wait for it", async () => {
 });
 
 test("warehouses are listed, started, stopped and deleted", async () => {
-  await using several = await startLocal({
+  await using several = await ownLakebase({
     warehouses: [{ name: "one", id: "1" }, { name: "two", id: "2", state: "STOPPED" }, {
       name: "gone",
       id: "3",

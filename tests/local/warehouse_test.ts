@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { type RecordBatch, RecordBatchReader } from "apache-arrow";
-import { startLocal } from "lakebase/local";
-import { bothTests } from "../support/lakebase.ts";
+import { bothTests, ownLakebase } from "../support/lakebase.ts";
 import { call } from "./client.ts";
 import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
 
@@ -248,7 +247,7 @@ test("old results are removed", async ({ local }) => {
 
 Deno.test("a statement is visible only to its user", { sanitizeOps: false, sanitizeResources: false }, async () => {
   const client = { clientId: "other", clientSecret: "the secret" };
-  await using local = await startLocal({ ...OPTIONS, servicePrincipals: [client] });
+  await using local = await ownLakebase({ ...OPTIONS, servicePrincipals: [client] });
   const { statement_id } = await run(local, "SELECT current_user");
   const form = { grant_type: "client_credentials", client_id: client.clientId, client_secret: client.clientSecret };
   const granted = await fetch(`${local.env["DATABRICKS_HOST"]}/oidc/v1/token`, {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { startLocal } from "lakebase/local";
 import { call, connect, mint, row } from "./client.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 const CLIENT = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "the secret" };
-const local = await startLocal({
+const local = await ownLakebase({
   user: "ana@example.com",
   groups: ["analysts"],
   servicePrincipals: [CLIENT],
@@ -263,8 +263,8 @@ Deno.test("every call is recorded, without its token", async () => {
   ]);
 });
 
-Deno.test("the last 10,000 calls are kept", async () => {
-  await using busy = await startLocal();
+Deno.test("(slow) the last 10,000 calls are kept", async () => {
+  await using busy = await ownLakebase();
   const ask = async (n: number) => await (await call(busy, `GET /api/2.0/none/${n}`)).body?.cancel();
   for (let n = 0; n < 10_100; n += 100) await Promise.all(Array.from({ length: 100 }, (_, index) => ask(n + index)));
   assert.equal(busy.requests.length, 10_000);

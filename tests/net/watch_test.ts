@@ -205,7 +205,7 @@ test("watchClient() sends nothing while a connection is idle", async ({ local })
   await pool.end();
 });
 
-test("a network that drops everything is detected", async ({ local, settings }) => {
+test("(slow) a network that drops everything is detected", async ({ local, settings }) => {
   await using db = await connect(settings());
   const waiting = db.query("SELECT pg_sleep(600)");
   waiting.catch(() => {});

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { ConnectOptions } from "../../src/settings/options.ts";
-import { startLocal } from "../../src/local/mod.ts";
 import { denoDir } from "../support/files.ts";
 import { jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
+import { ownLakebase } from "../support/lakebase.ts";
 
 /** A folder that somebody else has written, and a home with a login of one's own. */
 async function makeFolders(): Promise<{ folder: string; home: string } & AsyncDisposable> {
@@ -69,7 +69,7 @@ function attacker() {
   };
 }
 
-Deno.test("a .env runs no program, whatever names one", async () => {
+Deno.test("(slow) a .env runs no program, whatever names one", async () => {
   await using folders = await makeFolders();
   const { folder, home } = folders;
   const tool = `${folder}/tool`;
@@ -98,7 +98,7 @@ Deno.test("a .env runs no program, whatever names one", async () => {
   }
 });
 
-Deno.test("a .env gets no login from another source", async () => {
+Deno.test("(slow) a .env gets no login from another source", async () => {
   await using folders = await makeFolders();
   await using thief = attacker();
   const { folder, home } = folders;
@@ -126,10 +126,13 @@ Deno.test("a .env gets no login from another source", async () => {
   assert.equal(thief.got(), "");
 });
 
-Deno.test("a minted token goes to the server that the workspace names, not to one of .env", async () => {
+/** The PostgreSQL server of the local Lakebase outlasts a test. */
+const SHARED = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test("a minted token goes to the server that the workspace names, not to one of .env", SHARED, async () => {
   await using folders = await makeFolders();
   await using thief = attacker();
-  await using local = await startLocal();
+  await using local = await ownLakebase();
   const { folder, home } = folders;
   const { PGHOST, PGPORT, PGSSLROOTCERT, ...env } = local.env as Record<string, string>;
   const server = { PGPORT: PGPORT!, PGSSLROOTCERT: PGSSLROOTCERT! };
@@ -153,27 +156,31 @@ Deno.test("a minted token goes to the server that the workspace names, not to on
   assert.equal(thief.got(), "");
 });
 
-Deno.test("what is taken from .env is reported once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off", async () => {
-  await using folders = await makeFolders();
-  await using local = await startLocal({ passwords: { app: "s3cret-of-the-person" } });
-  const { folder, home } = folders;
-  const { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE } = local.env as Record<string, string>;
-  const file = { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE, PGUSER: "app", PGPASSWORD: "s3cret-of-the-person" };
-  await Deno.writeTextFile(
-    `${folder}/.env`,
-    Object.entries(file).map(([name, value]) => `${name}='${value}'`).join("\n"),
-  );
-  const twice = `for (const max of [1, 2]) await (await connect({ ...options, max })).close();`;
-  const { warned } = await run({ cwd: folder, home, code: twice });
-  assert.equal(warned, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
-  for (const off of [{ options: { envFile: false as const } }, { env: { LAKEBASE_ENV_FILE: "" } }]) {
-    const { said, warned } = await run({ cwd: folder, home, ...off });
-    assert.match(said, /^WORKSPACE_AUTH/);
-    assert.equal(warned, "");
-  }
-  await Deno.rename(`${folder}/.env`, `${folder}/other.env`);
-  assert.equal((await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" } })).said, "");
-});
+Deno.test(
+  "what is taken from .env is reported once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off",
+  SHARED,
+  async () => {
+    await using folders = await makeFolders();
+    await using local = await ownLakebase({ passwords: { app: "s3cret-of-the-person" } });
+    const { folder, home } = folders;
+    const { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE } = local.env as Record<string, string>;
+    const file = { PGHOST, PGPORT, PGSSLROOTCERT, PGDATABASE, PGUSER: "app", PGPASSWORD: "s3cret-of-the-person" };
+    await Deno.writeTextFile(
+      `${folder}/.env`,
+      Object.entries(file).map(([name, value]) => `${name}='${value}'`).join("\n"),
+    );
+    const twice = `for (const max of [1, 2]) await (await connect({ ...options, max })).close();`;
+    const { warned } = await run({ cwd: folder, home, code: twice });
+    assert.equal(warned, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
+    for (const off of [{ options: { envFile: false as const } }, { env: { LAKEBASE_ENV_FILE: "" } }]) {
+      const { said, warned } = await run({ cwd: folder, home, ...off });
+      assert.match(said, /^WORKSPACE_AUTH/);
+      assert.equal(warned, "");
+    }
+    await Deno.rename(`${folder}/.env`, `${folder}/other.env`);
+    assert.equal((await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" } })).said, "");
+  },
+);
 
 Deno.test("LAKEBASE_LOCAL in .env is reported, and refused where code or the environment names a server", async () => {
   await using folders = await makeFolders();
@@ -206,7 +213,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a cell shows once what was taken from .env and what was not, without values", jupyterMissing),
+  ...requires("(slow) a cell shows once what was taken from .env and what was not, without values", jupyterMissing),
   fn: async () => {
     await using folder = await notebookFolder();
     await Deno.writeTextFile(`${folder.path}/.env`, "LAKEBASE_LOCAL=yes\nDATABRICKS_CLI_PATH=./hostile-tool\n");

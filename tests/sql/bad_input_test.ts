@@ -30,7 +30,7 @@ queryTest("an error that looks like a refusal of several statements does not mak
   await db.sql`DROP SEQUENCE ran`;
 });
 
-queryTest("large texts and values are sent and read", async ({ db }) => {
+queryTest("(slow) large texts and values are sent and read", async ({ db }) => {
   const text = `SELECT '${"x".repeat(5_000_000)}' AS long`;
   assert.equal((await db.query<{ long: string }>(text))[0]?.long.length, 5_000_000);
   const typo = await errorOf(db.query(`${text}, nothere`));
@@ -88,7 +88,7 @@ queryTest("200 queries at once over 15 connections", async ({ open }) => {
   assert.ok(db.pool.totalCount <= 15);
 });
 
-queryTest("10,000 queries leak no memory and no listeners", async ({ open }) => {
+queryTest("(slow) 10,000 queries leak no memory and no listeners", async ({ open }) => {
   const db = await open({ max: 4 });
   const { signal } = new AbortController();
   const one = (n: number) =>

@@ -93,7 +93,7 @@ function psqlMissing(): string | undefined {
 }
 
 Deno.test({
-  ...requires("psql has each statement do what the table says", psqlMissing, postgresMissing),
+  ...requires("(slow) psql has each statement do what the table says", psqlMissing, postgresMissing),
   sanitizeResources: false,
   sanitizeOps: false,
   fn: async () => {
@@ -124,7 +124,7 @@ const WAYS: Record<string, (query: Query) => PromiseLike<unknown>> = {
   "await": (query) => query,
 };
 
-queryTest("a statement does the same however few of its rows are shown", async ({ db }) => {
+queryTest("(slow) a statement does the same however few of its rows are shown", async ({ db }) => {
   const tryAll = async (sql: Sql) => {
     const run = (text: string) => sql`${sql.unsafe(text)}`;
     for (const [way, ask] of Object.entries(WAYS)) {

@@ -2,14 +2,27 @@ import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { CLUSTER, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
-const CONNECTED = "await using db = await connect({ local: true }); await sql`CREATE TABLE t (a int)`;";
+/** A test of a script on the PostgreSQL server of all tests, which outlasts it. */
+function scriptTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ ...requires(name, postgresMissing), sanitizeOps: false, sanitizeResources: false, fn });
+}
+
+/** Connects to that server, and makes a table. */
+async function connected(): Promise<string> {
+  const { port } = await sharedPostgres();
+  const place = { host: "127.0.0.1", port, user: "postgres", password: CLUSTER.password, sslMode: "disable" };
+  return `await using db = await connect(${JSON.stringify({ ...place, database: "postgres" })});
+    await sql\`DROP TABLE IF EXISTS t; CREATE TABLE t (a int)\`;`;
+}
 
 /** What a script writes to its standard error, of statements that were never run. */
-async function told(body: string, before = CONNECTED): Promise<string[]> {
+async function told(body: string, before?: string): Promise<string[]> {
   const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
-    ${before}
+    ${before ?? await connected()}
     ${body}`;
   const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -22,7 +35,7 @@ async function told(body: string, before = CONNECTED): Promise<string[]> {
   return text.split("\n").filter((line) => line.includes("never run"));
 }
 
-Deno.test("a script is warned of each statement that it never ran", async () => {
+scriptTest("a script is warned of each statement that it never ran", async () => {
   const lines = await told(`
     for (const x of [1, 2, 3]) sql\`INSERT INTO t VALUES (\${x})\`;
     sql\`INSERT INTO t   VALUES (4)\`; await sql\`SELECT count(*) FROM t\`;
@@ -40,7 +53,7 @@ Deno.test("a script is warned of each statement that it never ran", async () => 
   ]);
 });
 
-Deno.test("of very many statements the first 100,000 are remembered, and of a long one 100 characters are shown", async () => {
+Deno.test("(slow) of very many statements the first 100,000 are remembered, and of a long one 100 characters are shown", async () => {
   const whole = `SELECT '${"x".repeat(91)}'`;
   const cut = `SELECT '${"x".repeat(92)}'`;
   assert.deepEqual(
@@ -59,8 +72,10 @@ Deno.test("of very many statements the first 100,000 are remembered, and of a lo
   assert.deepEqual(await told(slowly, ""), ["never run (100,000 times): put `await` before it: sql`SELECT 1`"]);
 });
 
-Deno.test("there is no false alarm for a statement that is run in any way, a part of another one, or kept", async () => {
-  const lines = await told(`
+scriptTest(
+  "there is no false alarm for a statement that is run in any way, a part of another one, or kept",
+  async () => {
+    const lines = await told(`
     const later = sql\`SELECT 1\`;
     const where = sql\`a > \${1}\`;
     await sql\`SELECT * FROM t WHERE \${sql.join([where, sql\`a < 5\`], " AND ")}\`;
@@ -74,8 +89,9 @@ Deno.test("there is no false alarm for a statement that is run in any way, a par
     await Promise.all([sql\`SELECT 1\`, sql\`SELECT 2\`]);
     globalThis.kept = sql\`SELECT 5\`;
     await later;`);
-  assert.deepEqual(lines, []);
-});
+    assert.deepEqual(lines, []);
+  },
+);
 
 /** What a cell writes to its standard error. */
 function errors(cell: CellRun | undefined): string {
@@ -84,7 +100,7 @@ function errors(cell: CellRun | undefined): string {
 }
 
 Deno.test({
-  ...requires("a cell is told of the statements that it never ran", jupyterMissing),
+  ...requires("(slow) a cell is told of the statements that it never ran", jupyterMissing),
   fn: async () => {
     await using folder = await notebookFolder();
     await using kernel = await installedKernel();

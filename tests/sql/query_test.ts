@@ -148,7 +148,7 @@ queryTest("in a transaction other statements run between two rows", async ({ ope
   assert.equal(seen, 300);
 });
 
-queryTest("iteration takes constant memory, however large the rows are", async ({ db }) => {
+queryTest("(slow) iteration takes constant memory, however large the rows are", async ({ db }) => {
   let most = 0;
   const before = Deno.memoryUsage().heapUsed;
   for await (

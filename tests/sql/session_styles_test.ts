@@ -338,7 +338,7 @@ function settingsTest(
 
 const seed = newSeed();
 settingsTest(
-  "whatever is set for a role, a database and in PGOPTIONS, every use of a row gives what psql gives",
+  "(slow) whatever is set for a role, a database and in PGOPTIONS, every use of a row gives what psql gives",
   seed,
   async ({ random, admin, plain, folder, server, place }) => {
     for (let round = 0; round < 2; round++) {
@@ -397,7 +397,7 @@ Deno.test({
 });
 
 settingsTest(
-  "whatever a transaction sets, every use of a row gives what psql gives, or says which setting is in its way",
+  "(slow) whatever a transaction sets, every use of a row gives what psql gives, or says which setting is in its way",
   seed,
   async ({ random, admin, plain, folder, server, place }) => {
     const refusal =

@@ -3,7 +3,7 @@ import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
 import { postgresMissing } from "./postgres.ts";
 import { requires } from "./requirements.ts";
-import { loadingFile, sharedGateway, sharedPGlite } from "./shared_servers.ts";
+import { loadingFile, newDatabase, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
 /** The options for a local Lakebase. Tests share one environment, so they cannot use its variables. */
 export function optionsOf(local: LocalLakebase): ConnectOptions {
@@ -16,6 +16,14 @@ export function optionsOf(local: LocalLakebase): ConnectOptions {
     user: env["PGUSER"]!,
     ca: local.ca,
   };
+}
+
+/**
+ * A local Lakebase for one test, to be closed by it: in a new database of a PostgreSQL that is there for all, or where there is
+ * none, on a PGlite of its own, which takes two seconds of processor time to start.
+ */
+export async function ownLakebase(options: LocalOptions = {}): Promise<LocalLakebase> {
+  return await startLocal(postgresMissing() === undefined ? { ...options, database: await newDatabase() } : options);
 }
 
 type WorkspaceClient = NonNullable<ConnectOptions["workspace"]>;

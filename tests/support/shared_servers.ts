@@ -22,7 +22,26 @@ Deno.test.afterAll(async () => {
     for (const shared of servers.values()) await (await shared).server.close();
   }
   for (const shared of clusters.values()) await (await shared).server.stop();
+  await (await many)?.stop();
 });
+
+/** The PostgreSQL server of the databases that one test each has for itself. */
+let many: Promise<PostgresServer> | undefined;
+let databases = 0;
+
+/** The URL of a new database, on a PostgreSQL server for all tests of this process. */
+export async function newDatabase(): Promise<string> {
+  const { url } = await (many ??= startPostgres({ maxConnections: 100 }));
+  const name = `own_${++databases}`;
+  const client = new pg.Client({ connectionString: url, ssl: false });
+  await client.connect();
+  try {
+    await client.query(`CREATE DATABASE ${name}`);
+  } finally {
+    await client.end();
+  }
+  return new URL(name, url).href;
+}
 
 /** The test file that is being loaded: its functions are on the stack. */
 export function loadingFile(): string {

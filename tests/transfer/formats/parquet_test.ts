@@ -88,7 +88,7 @@ fileTest("files of no rows, odd names and 1,600 columns are written", async ({ f
   }
 });
 
-fileTest("a long value is a row group of its own", async ({ file }) => {
+fileTest("(slow) a long value is a row group of its own", async ({ file }) => {
   const query = "SELECT n, repeat(chr(64 + n), 70000000) AS long FROM generate_series(1, 3) AS n";
   const path = await file(encodeParquet, query);
   const groups = await duckdb(`SELECT row_group_num_rows FROM parquet_metadata('${path}') WHERE path_in_schema = 'n'`);

@@ -1,5 +1,6 @@
-import { requires } from "../../support/requirements.ts";
+import { LineServer } from "../../support/line_server.ts";
 import { pythonWith } from "../../support/python.ts";
+import { requires } from "../../support/requirements.ts";
 
 const MODULES = ["pyarrow", "polars", "duckdb"];
 
@@ -59,10 +60,38 @@ export async function duckdb(query: string): Promise<(string | null)[][]> {
   return await python(DUCKDB, query);
 }
 
-/** Runs a program of Python, and reads the JSON that it prints. */
+/** Answers each request with what its program of Python prints; the imports take a second of processor time. */
+const SERVER = `
+import contextlib, io, json, sys, traceback
+import duckdb, polars, pyarrow, pyarrow.feather, pyarrow.ipc, pyarrow.parquet
+answers = sys.stdout
+for line in sys.stdin:
+    request = json.loads(line)
+    sys.argv = ["-c", *request["args"]]
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(request["program"], {"__name__": "__main__"})
+        reply = {"answer": json.loads(printed.getvalue())}
+    except Exception:
+        reply = {"failure": traceback.format_exc()}
+    print(json.dumps(reply), file=answers, flush=True)
+`;
+
+let server: LineServer | undefined;
+
+// Before all tests, so that the process is no test's own.
+Deno.test.beforeAll(() => {
+  const interpreter = pythonWith(...MODULES);
+  if (interpreter !== undefined) server = new LineServer("Python", interpreter, { args: ["-c", SERVER] });
+});
+Deno.test.afterAll(async () => {
+  await server?.close();
+  server = undefined;
+});
+
+/** Runs a program of Python, and reads the JSON that it prints; one process runs those of all tests. */
 export async function python<Answer>(program: string, ...args: string[]): Promise<Answer> {
-  const command = new Deno.Command(pythonWith(...MODULES)!, { args: ["-c", program, ...args] });
-  const { success, stdout, stderr } = await command.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
+  if (server === undefined) throw new Error(pythonReadersMissing());
+  return await server.ask<Answer>({ program, args });
 }

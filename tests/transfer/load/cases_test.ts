@@ -49,7 +49,7 @@ const CASES: [file: string, options: LoadOptions, right: unknown[][] | RegExp][]
 ];
 
 Deno.test({
-  ...requires("the files that make.py makes are loaded as is right", casesMissing, pythonReadersMissing),
+  ...requires("(slow) the files that make.py makes are loaded as is right", casesMissing, pythonReadersMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -371,7 +371,7 @@ pullTest("a dataset of which the last file is damaged loads nothing", async ({ d
   }
 });
 
-pullTest("3,000 tiny files are one load", async ({ db, folder }) => {
+pullTest("(slow) 3,000 tiny files are one load", async ({ db, folder }) => {
   await Deno.mkdir(`${folder}/in`);
   for (let n = 0; n < 3000; n++) await Deno.writeTextFile(`${folder}/in/${n}.csv`, `id,name\n${n},a\n`);
   const { loaded, types } = await created(db, `${folder}/in/`);

@@ -12,7 +12,7 @@ const METER = `import { startMeter } from "${new URL("../../../src/transfer/prog
   }`;
 
 Deno.test({
-  ...requires("a cell shows one display that changes, and the outcome last, within the cell", jupyterMissing),
+  ...requires("(slow) a cell shows one display that changes, and the outcome last, within the cell", jupyterMissing),
   fn: async () => {
     const { cells } = await runCells([METER, "await move(1.9)", "await move(0.5)", "await move(1.5, false)"]);
     const outputs = cells.map(({ messages }) => messages.filter(({ type }) => type.includes("display_data")));

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
 import type { Lakebase, PullOptions } from "../../../mod.ts";
-import { startLocal } from "../../../src/local/mod.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
+import { ownLakebase } from "../../support/lakebase.ts";
 
 /** All files below a folder, in order. */
 function filesIn(folder: string, prefix = ""): string[] {
@@ -169,7 +169,7 @@ Deno.test({
   sanitizeResources: false,
   fn: async () => {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
-    await using local = await startLocal();
+    await using local = await ownLakebase();
     const config = new URL("../../../deno.json", import.meta.url).pathname;
     await Deno.writeTextFile(`${folder}/pull.ts`, ON_FULL_DISK);
     const run = `trap '' XFSZ; ulimit -f 128; exec "$0" run -A --no-check --config "${config}" "$1/pull.ts" "$1/out/"`;

@@ -13,7 +13,11 @@ function shown(cell: CellRun | undefined): string {
 }
 
 Deno.test({
-  ...requires("in a cell a pull draws one line, and Stop ends it without a file", jupyterMissing, postgresMissing),
+  ...requires(
+    "(slow) in a cell a pull draws one line, and Stop ends it without a file",
+    jupyterMissing,
+    postgresMissing,
+  ),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

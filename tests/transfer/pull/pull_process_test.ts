@@ -26,7 +26,7 @@ const SLOW = `
 `;
 
 Deno.test({
-  ...requires("a slow reader of a pull over TLS has the server wait, and memory does not grow", postgresMissing),
+  ...requires("(slow) a slow reader of a pull over TLS has the server wait, and memory does not grow", postgresMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

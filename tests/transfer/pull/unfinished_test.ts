@@ -92,7 +92,9 @@ const program = ({ before = "", options = "{}", during = "" }: Case, folder: str
 
 for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SIGHUP", FIRST_CASES]] as const) {
   for (const tried of cases) {
-    test({ name: `a pull and ${signal} ${tried.name}`, ignore: Deno.build.os === "windows" }, async ({ local }) => {
+    const isQuick = signal === "SIGTERM" && tried.before === STOP; // the others are programs of two seconds each, too
+    const name = `${isQuick ? "" : "(slow) "}a pull and ${signal} ${tried.name}`;
+    test({ name, ignore: Deno.build.os === "windows" }, async ({ local }) => {
       const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
       const child = script(program(tried, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
       const output = child.output();
