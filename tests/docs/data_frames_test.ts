@@ -3,7 +3,7 @@ import { codeBlocks, readDocument } from "./markdown.ts";
 import { ROOT, temporary } from "./support.ts";
 
 // In a folder of its own and without the lock: otherwise whoever uses the checkout would fetch polars, too.
-Deno.test("the data frames of docs/querying.md have the rows", async () => {
+Deno.test("(slow) the data frames of docs/querying.md have the rows", async () => {
   const blocks = codeBlocks(await readDocument("docs/querying.md"));
   const { code } = blocks.find(({ code }) => code.includes("polars"))!;
   await using folder = await temporary();

@@ -27,13 +27,13 @@ Deno.test("the module is imported by its path from any folder", async () => {
   assert.equal(await run(folder.path, `import { connect } from "${ROOT}mod.ts";${SCRIPT}`), "2 4\n");
 });
 
-Deno.test("a folder elsewhere names the module in a deno.json of one line", async () => {
+Deno.test("(slow) a folder elsewhere names the module in a deno.json of one line", async () => {
   await using folder = await temporary();
   await Deno.writeTextFile(`${folder.path}/deno.json`, JSON.stringify({ imports: { lakebase: `${ROOT}mod.ts` } }));
   assert.equal(await run(folder.path, `import { connect } from "lakebase";${SCRIPT}`), "2 4\n");
 });
 
-Deno.test("the module is imported from a web server", async () => {
+Deno.test("(slow) the module is imported from a web server", async () => {
   await using folder = await temporary();
   await using server = serveDir(ROOT);
   assert.equal(await run(folder.path, `import { connect } from "${server.origin}mod.ts";${SCRIPT}`), "2 4\n");

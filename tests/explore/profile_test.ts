@@ -100,7 +100,7 @@ test("profile() reads a sample of a large table unless all rows are wanted", asy
   await db.query("DROP TABLE p_larger");
 });
 
-test("profile() of all rows is the same whether the server sorts values or hashes them", async ({ settings }) => {
+test("(slow) profile() of all rows is the same whether the server sorts values or hashes them", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query(
     `CREATE TABLE p_sorted AS SELECT i % 120000 AS many, i % 7 AS few, CASE WHEN i % 3 > 0 THEN 'name ' || i % 110000 END AS name,

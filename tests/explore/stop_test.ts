@@ -31,7 +31,7 @@ async function untilIdle(db: Lakebase): Promise<void> {
   await eventually("no statement runs on the server", async () => (await db.query(others)).length === 0);
 }
 
-test(requires("profile() reads every table and view of the system", postgresMissing), async ({ settings }) => {
+test(requires("(slow) profile() reads every table and view of the system", postgresMissing), async ({ settings }) => {
   await using db = await connect(settings());
   for (const { name } of await db.tables("pg_catalog.*")) {
     await db.profile(db.sql.id("pg_catalog", name)).catch((error: unknown) => {

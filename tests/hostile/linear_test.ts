@@ -61,7 +61,7 @@ const PIECES = [
   "a.b.",
 ];
 
-Deno.test("much hostile text takes linear time where a server's, a file's or a person's text is matched", () => {
+Deno.test("(slow) much hostile text takes linear time where a server's, a file's or a person's text is matched", () => {
   for (const piece of PIECES) {
     const text = piece.repeat(Math.ceil(sized(1_000_000, 10_000_000) / piece.length));
     for (const [name, read] of Object.entries(READERS)) {
@@ -75,7 +75,7 @@ Deno.test("much hostile text takes linear time where a server's, a file's or a p
 });
 
 queryTest(
-  "a line of NDJSON with a string of 12 MB is loaded, and escaped quotes take time in proportion",
+  "(slow) a line of NDJSON with a string of 12 MB is loaded, and escaped quotes take time in proportion",
   async ({ db }) => {
     await db.query("CREATE TABLE long_lines (a text)");
     const path = await Deno.makeTempFile({ suffix: ".ndjson" });

@@ -74,7 +74,7 @@ Deno.test("ambiguous code is not changed", () => {
   for (const code of same) assert.equal(waited(code), code);
 });
 
-Deno.test("a long cell takes linear time, however its awaits are nested", () => {
+Deno.test("(slow) a long cell takes linear time, however its awaits are nested", () => {
   const pieces = [["await ", ""], ["await f(", ")"], ["await a<", ""], ["`${await ", "}`"], [
     "for await (x of ",
     ") y;",

@@ -63,7 +63,7 @@ const PARTS = [
   ],
 ];
 
-Deno.test("much hostile text takes linear time, and breaks no reader of cells", () => {
+Deno.test("(slow) much hostile text takes linear time, and breaks no reader of cells", () => {
   for (const part of PARTS) {
     const text = part.repeat(Math.ceil(sized(100_000, 500_000) / part.length));
     for (const read of Object.values(READERS)) {

@@ -91,7 +91,7 @@ Deno.test("a backtick that begins no template hides no magic after it", () => {
   for (const [cell, expected] of cases) assert.deepEqual(uses(cell), expected, cell);
 });
 
-Deno.test("lineMagics() takes linear time", () => {
+Deno.test("(slow) lineMagics() takes linear time", () => {
   for (const part of ["`", "\\`\n", "(", "x => ", "{", "f() {", "a): b ", "<", "if (/", "++", "`${", "=>{}"]) {
     const cell = `${part.repeat(500_000 / part.length)}\n%sql`;
     try {

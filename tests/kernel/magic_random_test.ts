@@ -108,7 +108,7 @@ Deno.test("rewriteCell() never throws", () => {
   }
 });
 
-Deno.test("rewriteCell() takes linear time, also for a cell of 5 MB", () => {
+Deno.test("(slow) rewriteCell() takes linear time, also for a cell of 5 MB", () => {
   const repeated = (part: string, size = 500_000) => part.repeat(size / part.length);
   const cells = [
     `%%sql\nSELECT '${repeated("x", 5_000_000)}'`,

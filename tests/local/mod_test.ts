@@ -3,7 +3,7 @@ import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { freePort } from "../support/port.ts";
 import { connect, mint, row } from "./client.ts";
-import { ownLakebase } from "../support/lakebase.ts";
+import { ownLakebase, pgliteTests } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { newDatabase } from "../support/shared_servers.ts";
 
@@ -98,8 +98,7 @@ Deno.test({ name: "a port that is taken is an error", sanitizeOps: false }, asyn
   taken.close();
 });
 
-Deno.test("timers of the host fire while a query runs", async () => {
-  await using local = await startLocal();
+pgliteTests()("timers of the host fire while a query runs", async ({ local }) => {
   const connected = await connect(local);
   let running = true;
   const query = connected.query("SELECT count(*) FROM generate_series(1, 1e15)").finally(() => running = false);

@@ -104,7 +104,7 @@ Deno.test({ name: "resolveHost() goes on without a dig that is missing, fails, o
   }
 });
 
-Deno.test({ name: "resolveHost() stops a dig that hangs, and its children", ignore }, async () => {
+Deno.test({ name: "(slow) resolveHost() stops a dig that hangs, and its children", ignore }, async () => {
   const { said } = await inTime("the end of dig", resolveWith("/bin/sleep 600"));
   assert.match(said, /dig: no answer in 5 s/);
 });

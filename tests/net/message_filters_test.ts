@@ -91,7 +91,7 @@ const TOO_LARGE: [what: string, value: () => unknown, message: RegExp][] = [
   ["an array of bytes of 270 MB", () => [new Uint8Array(270_000_000)], /more than the 512 MB of a string/],
 ];
 
-test("a value that is too long to send fails its own statement, also the second time", async ({ local }) => {
+test("(slow) a value that is too long to send fails its own statement, also the second time", async ({ local }) => {
   await using db = await limited(local);
   for (const [what, value, message] of TOO_LARGE) {
     const sent = value();

@@ -218,7 +218,7 @@ queryTest("plot() gives no name of a column a meaning, in any kind of chart", as
   }
 }, { notOnPglite: "a name is the same on both" });
 
-queryTest("plot() shows the greatest of a million categories, and says so", async ({ db }) => {
+queryTest("(slow) plot() shows the greatest of a million categories, and says so", async ({ db }) => {
   const plot = await db.sql`SELECT 'category ' || n AS c FROM generate_series(1, 1000000) n`.plot();
   assert.equal(plot.data.length, 50);
   assert.match(plot.summary, /c: the 50 most frequent of 1,000,000/);

@@ -278,45 +278,49 @@ pullTest("an error of a dataset names the file, and nothing is loaded", async ({
   assert.equal((await db.load(table, `${folder}/both`, { partitions: false })).rows, 1);
 });
 
-pullTest("a folder that changes while it is read, or a stop in the middle, loads nothing", async ({ db, folder }) => {
-  const table = newName();
-  // The server waits before the first row, and the sockets do not hold all of the files: so progress comes in the middle.
-  await db.query(`CREATE TABLE ${table} (id int);
+pullTest(
+  "(slow) a folder that changes while it is read, or a stop in the middle, loads nothing",
+  async ({ db, folder }) => {
+    const table = newName();
+    // The server waits before the first row, and the sockets do not hold all of the files: so progress comes in the middle.
+    await db.query(`CREATE TABLE ${table} (id int);
     CREATE FUNCTION ${table}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
     CREATE TRIGGER wait BEFORE INSERT ON ${table} EXECUTE FUNCTION ${table}_wait()`);
-  const rows = "id\n" + "1\n".repeat(150_000);
-  const files = Object.fromEntries(
-    Array.from({ length: 40 }, (_, n) => [`in/part-${String(n).padStart(2, "0")}.csv`, rows]),
-  );
-  const last = `${folder}/in/part-39.csv`;
-  const changes: [change: () => void, message: RegExp][] = [
-    [
-      () => Deno.writeTextFileSync(`${folder}/in/part-99.csv`, "id\n1\n"),
-      /it changed while it was read: \S+part-99\.csv was added/,
-    ],
-    [() => Deno.writeTextFileSync(last, "id\n1\n"), /part-39\.csv: it changed while it was read/],
-    [() => Deno.removeSync(last), /part-39\.csv: there is no such file/],
-  ];
-  for (const [change, message] of changes) {
-    await Deno.remove(`${folder}/in`, { recursive: true }).catch(() => {});
+    const rows = "id\n" + "1\n".repeat(150_000);
+    const files = Object.fromEntries(
+      Array.from({ length: 40 }, (_, n) => [`in/part-${String(n).padStart(2, "0")}.csv`, rows]),
+    );
+    const last = `${folder}/in/part-39.csv`;
+    const changes: [change: () => void, message: RegExp][] = [
+      [
+        () => Deno.writeTextFileSync(`${folder}/in/part-99.csv`, "id\n1\n"),
+        /it changed while it was read: \S+part-99\.csv was added/,
+      ],
+      [() => Deno.writeTextFileSync(last, "id\n1\n"), /part-39\.csv: it changed while it was read/],
+      [() => Deno.removeSync(last), /part-39\.csv: there is no such file/],
+    ];
+    for (const [change, message] of changes) {
+      await Deno.remove(`${folder}/in`, { recursive: true }).catch(() => {});
+      await write(folder, files);
+      let changed = false;
+      const onProgress = () => {
+        if (!changed) change();
+        changed = true;
+      };
+      const error = await errorOf(db.load(table, `${folder}/in`, { onProgress }));
+      assert.equal(changed, true);
+      assert.match(error.message, message);
+      assert.equal(error.code, "BAD_FILE");
+      assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
+    }
     await write(folder, files);
-    let changed = false;
-    const onProgress = () => {
-      if (!changed) change();
-      changed = true;
-    };
-    const error = await errorOf(db.load(table, `${folder}/in`, { onProgress }));
-    assert.equal(changed, true);
-    assert.match(error.message, message);
-    assert.equal(error.code, "BAD_FILE");
+    const stop = new AbortController();
+    const stopped = db.load(table, `${folder}/in/part-0*.csv`, { signal: stop.signal, onProgress: () => stop.abort() });
+    await assert.rejects(stopped, { name: "AbortError" });
     assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
-  }
-  await write(folder, files);
-  const stop = new AbortController();
-  const stopped = db.load(table, `${folder}/in/part-0*.csv`, { signal: stop.signal, onProgress: () => stop.abort() });
-  await assert.rejects(stopped, { name: "AbortError" });
-  assert.equal(await db.sql`SELECT count(*) FROM ${db.sql.id(table)}`.value(), 0);
-}, { notOnPglite: "the files are the same" });
+  },
+  { notOnPglite: "the files are the same" },
+);
 
 pullTest("an error of a file that shares its COPY with others names the file and its line", async ({ db, folder }) => {
   const table = newName();

@@ -325,7 +325,7 @@ for (const format of ["parquet", "arrow"]) {
 await db.close();
 `;
 
-Deno.test("a process ends after it has named a column that a file does not have", async () => {
+Deno.test("(slow) a process ends after it has named a column that a file does not have", async () => {
   const folder = await Deno.makeTempDir();
   const { code, stdout } = await script(WRONG_COLUMNS, { FOLDER: folder }).output();
   assert.deepEqual([code, new TextDecoder().decode(stdout)], [

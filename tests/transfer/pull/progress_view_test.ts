@@ -31,7 +31,10 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a terminal gets one line of standard error, which is erased; no terminal gets nothing", scriptMissing),
+  ...requires(
+    "(slow) a terminal gets one line of standard error, which is erased; no terminal gets nothing",
+    scriptMissing,
+  ),
   fn: async () => {
     const program = `${METER} await move(1.9); console.log("out");`;
     const file = await Deno.makeTempFile({ suffix: ".js" });
