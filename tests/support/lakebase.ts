@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, LakebaseError } from "../../mod.ts";
 import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/local/mod.ts";
-import { postgresMissing } from "./postgres.ts";
+import { alsoOnPGlite, postgresMissing } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 import { loadingFile, newDatabase, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
@@ -132,7 +132,8 @@ export function bothTests(options: LocalOptions = {}): (
   const onPostgres = testsOn((file) => sharedGateway(options, SHARED, file));
   return (name, run, { notOnPglite, neverReached } = {}) => {
     const reason = notOnPglite === undefined ? "" : `: ${notOnPglite}`;
-    onPGlite({ name: `${name} [PGlite${reason}]`, ignore: notOnPglite !== undefined }, run);
+    const named = `${name} [PGlite${reason}]`;
+    onPGlite({ name: neverReached ? named : alsoOnPGlite(named), ignore: notOnPglite !== undefined }, run);
     if (neverReached === undefined) onPostgres(requires(`${name} [PostgreSQL]`, postgresMissing), run);
   };
 }

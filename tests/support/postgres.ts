@@ -36,6 +36,14 @@ export function postgresMissing(): string | undefined {
   return postgresPrograms() ? undefined : "no PostgreSQL server found; apt-get install postgresql";
 }
 
+/**
+ * The name of a test on PGlite that there is on PostgreSQL, too. Where there is a PostgreSQL server, `deno task test` leaves the
+ * one on PGlite to `deno task test:slow`.
+ */
+export function alsoOnPGlite(name: string): string {
+  return postgresMissing() === undefined && !name.startsWith("(slow)") ? `(slow) ${name}` : name;
+}
+
 /** A PostgreSQL server for one test, on loopback and a free port. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const bin = postgresPrograms();

@@ -2,7 +2,7 @@ import { connect, type ConnectOptions, type Lakebase, LakebaseError } from "../.
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "./eventually.ts";
 import { optionsOf } from "./lakebase.ts";
-import { postgresMissing, type PostgresServer } from "./postgres.ts";
+import { alsoOnPGlite, postgresMissing, type PostgresServer } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 import { loadingFile, sharedCluster, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
@@ -38,7 +38,7 @@ export function sharedPostgres(): Promise<PostgresServer> {
 export function queryTest(name: string, run: (test: QueryTest) => Promise<void>, options: QueryTestOptions = {}): void {
   const { notOnPglite } = options;
   register("PGlite", {
-    name: `${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`,
+    name: alsoOnPGlite(`${name} [PGlite${notOnPglite === undefined ? "" : `: ${notOnPglite}`}]`),
     ignore: notOnPglite !== undefined,
   }, run);
   register("PostgreSQL", requires(`${name} [PostgreSQL]`, postgresMissing), run);
