@@ -152,53 +152,84 @@ export function statementLine(text: string, most: number = 80): string {
 }
 
 function tokenAt(text: string, start: number, rule: StringRule, valueEnd: SqlReading["valueEnd"]): SqlToken {
-  const token = (kind: SqlKind, end: number | undefined): SqlToken => ({
-    kind,
-    start,
-    end: end ?? text.length,
-    closed: end !== undefined,
-  });
-  const character = text[start]!;
-  const space = match(SPACE, text, start);
-  if (space !== undefined) return token("space", space);
-  if (character === "'") return token("string", stringEnd(text, start, rule));
-  if (character === '"') return token("name", quoteEnd(text, start, '"'));
-  if (text.startsWith("--", start)) return token("comment", lineEnd(text, start));
-  if (text.startsWith("/*", start)) return token("comment", commentEnd(text, start));
-  if (valueEnd !== undefined && text.startsWith("${", start)) return token("value", valueEnd(text, start + 2));
-  if (valueEnd !== undefined && text.startsWith("\\${", start)) return token("escape", start + 3);
-  const tag = character === "$" ? match(DOLLAR_QUOTE, text, start) : undefined;
-  if (tag !== undefined) return token("string", endOf(text, text.slice(start, tag), tag));
-  const parameter = character === "$" ? match(PARAMETER, text, start) : undefined;
-  if (parameter !== undefined) return token("parameter", parameter);
-  const word = match(WORD, text, start);
-  if (word !== undefined) {
-    // A name may contain "$", but "${" always begins a value.
-    const cut = valueEnd !== undefined && text[word - 1] === "$" && text[word] === "{";
-    return wordAt(text, token("word", cut ? word - 1 : word));
+  // By its first character, because a text may have millions of tokens, and each pattern costs more than making the token.
+  const code = text.charCodeAt(start);
+  if (isWordStart(code)) return wordFrom(text, start, valueEnd);
+  switch (text[start]) {
+    case " ":
+    case "\t":
+    case "\r":
+    case "\n":
+    case "\f":
+    case "\v":
+      return token("space", start, match(SPACE, text, start), text);
+    case "'":
+      return token("string", start, stringEnd(text, start, rule), text);
+    case '"':
+      return token("name", start, quoteEnd(text, start, '"'), text);
+    case "-":
+      return text[start + 1] === "-" ? token("comment", start, lineEnd(text, start), text) : symbol(start);
+    case "/":
+      return text[start + 1] === "*" ? token("comment", start, commentEnd(text, start), text) : symbol(start);
+    case "\\":
+      return valueEnd !== undefined && text.startsWith("${", start + 1)
+        ? token("escape", start, start + 3, text)
+        : symbol(start);
+    case "$":
+      return dollarFrom(text, start, valueEnd);
+    case ".":
+      if (text[start + 1] === ".") return symbol(start, 2);
   }
-  if (text.startsWith("..", start)) return token("symbol", start + 2);
-  const number = match(NUMBER, text, start);
-  return number === undefined ? token("symbol", start + characterLength(text, start)) : token("number", number);
+  const number = code === POINT || isDigit(code) ? match(NUMBER, text, start) : undefined;
+  return number === undefined ? symbol(start) : token("number", start, number, text);
+}
+
+/** A token from `start` to `end`; without an end it is unclosed, and extends to the end of the text. */
+function token(kind: SqlKind, start: number, end: number | undefined, text: string): SqlToken {
+  return { kind, start, end: end ?? text.length, closed: end !== undefined };
+}
+
+function symbol(start: number, length: number = 1): SqlToken {
+  return { kind: "symbol", start, end: start + length, closed: true };
+}
+
+const POINT = 0x2e;
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
+/** Whether {@linkcode WORD} matches from this character. */
+function isWordStart(code: number): boolean {
+  return code >= 0x61 && code <= 0x7a || code >= 0x41 && code <= 0x5a || code === 0x5f || code >= 0x80;
+}
+
+function dollarFrom(text: string, start: number, valueEnd: SqlReading["valueEnd"]): SqlToken {
+  if (valueEnd !== undefined && text[start + 1] === "{") return token("value", start, valueEnd(text, start + 2), text);
+  const tag = match(DOLLAR_QUOTE, text, start);
+  if (tag !== undefined) return token("string", start, endOf(text, text.slice(start, tag), tag), text);
+  const parameter = match(PARAMETER, text, start);
+  return parameter === undefined ? symbol(start) : token("parameter", start, parameter, text);
+}
+
+function wordFrom(text: string, start: number, valueEnd: SqlReading["valueEnd"]): SqlToken {
+  const end = match(WORD, text, start)!;
+  // A name may contain "$", but "${" always begins a value.
+  const cut = valueEnd !== undefined && text[end - 1] === "$" && text[end] === "{";
+  return prefixedFrom(text, token("word", start, cut ? end - 1 : end, text));
 }
 
 /** A word, unless it is the prefix of a string or an identifier: `e'\n'`, `u&"name"`. In `n'text'` it is a keyword. */
-function wordAt(text: string, word: SqlToken): SqlToken {
+function prefixedFrom(text: string, word: SqlToken): SqlToken {
   const { start, end } = word;
   if (end - start !== 1) return word;
   const prefix = text[start]!.toLowerCase();
-  const quoted = (kind: SqlKind, closing: number | undefined): SqlToken => ({
-    kind,
-    start,
-    end: closing ?? text.length,
-    closed: closing !== undefined,
-  });
   if (prefix === "u" && text[end] === "&" && /['"]/.test(text[end + 1] ?? "")) {
     const quote = text[end + 1]!;
-    return quoted(quote === '"' ? "name" : "string", quoteEnd(text, end + 1, quote));
+    return token(quote === '"' ? "name" : "string", start, quoteEnd(text, end + 1, quote), text);
   }
   if (text[end] !== "'" || !"ebx".includes(prefix)) return word;
-  return quoted("string", stringEnd(text, end, ruleOf(prefix, "plain")));
+  return token("string", start, stringEnd(text, end, ruleOf(prefix, "plain")), text);
 }
 
 function match(pattern: RegExp, text: string, at: number): number | undefined {
@@ -247,10 +278,6 @@ function commentEnd(text: string, start: number): number | undefined {
 function endOf(text: string, wanted: string, from: number): number | undefined {
   const found = text.indexOf(wanted, from);
   return found === -1 ? undefined : found + wanted.length;
-}
-
-function characterLength(text: string, at: number): number {
-  return text.codePointAt(at)! > 0xffff ? 2 : 1;
 }
 
 /** The index in UTF-16 units of a character that is counted in code points; `NaN` outside of the text. */

@@ -218,12 +218,18 @@ const WRITES = new Set(["into", "insert", "update", "delete", "merge", "create",
 export function onlyReads({ text }: Pick<Statement, "text">): boolean {
   // A server setting decides whether a backslash escapes within quotes, so both readings must pass.
   return [false, true].every((escapes) => {
-    const tokens = sqlTokens(text, { escapes }).filter(({ kind }) => kind !== "space" && kind !== "comment").toArray();
-    const words = tokens.filter(({ kind }) => kind === "word")
-      .map(({ start, end }) => text.slice(start, end).toLowerCase());
-    const end = tokens.findIndex(({ start }) => text[start] === ";");
-    const several = end !== -1 && tokens.slice(end).some(({ start }) => text[start] !== ";");
-    return !several && READS.has(words[0] ?? "") && !words.some((word) => WRITES.has(word));
+    let first: string | undefined;
+    let ended = false;
+    for (const { kind, start, end } of sqlTokens(text, { escapes })) {
+      if (kind === "space" || kind === "comment") continue;
+      if (text[start] === ";") ended = true;
+      else if (ended) return false; // another statement follows
+      if (kind !== "word") continue;
+      const word = text.slice(start, end).toLowerCase();
+      first ??= word;
+      if (WRITES.has(word)) return false;
+    }
+    return READS.has(first ?? "");
   });
 }
 

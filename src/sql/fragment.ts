@@ -298,21 +298,31 @@ const CAST_PIECES = 5;
  * @param text SQL with {@linkcode JSONB_CAST} after each JSON parameter.
  */
 function withJsonCasts(text: string): string {
-  const tokens = [...sqlTokens(text)].filter(({ kind }) => kind !== "space" && kind !== "comment");
   const kept: string[] = [];
   let from = 0;
   const places = new Places(text);
-  tokens.forEach((token, index) => {
-    places.pass(token);
-    if (token.kind !== "parameter" || !text.startsWith(JSONB_CAST, token.end)) return;
-    const before = tokens.slice(Math.max(0, index - 2), index).map((piece) => word(text, piece));
-    const next = tokens[index + CAST_PIECES + 1];
-    const behind = next === undefined ? "" : word(text, next);
+  let [last, beforeLast]: (SqlToken | undefined)[] = [];
+  /** The last JSON parameter, until the token behind its cast comes. */
+  let parameter: { end: number; before: string[]; tokensLeft: number } | undefined;
+  const adapt = (behind: string) => {
+    const { end, before } = parameter!;
+    parameter = undefined;
     const casts = behind === ":" || behind === "as" && before.join("") === "cast(";
     if (!casts && !places.assigns(before.at(-1), behind)) return;
-    kept.push(text.slice(from, token.end), casts ? "" : JSON_CAST);
-    from = token.end + JSONB_CAST.length;
-  });
+    kept.push(text.slice(from, end), casts ? "" : JSON_CAST);
+    from = end + JSONB_CAST.length;
+  };
+  for (const token of sqlTokens(text)) {
+    if (token.kind === "space" || token.kind === "comment") continue;
+    if (parameter !== undefined && parameter.tokensLeft-- === 0) adapt(word(text, token));
+    places.pass(token);
+    if (token.kind === "parameter" && text.startsWith(JSONB_CAST, token.end)) {
+      const before = [beforeLast, last].flatMap((piece) => piece === undefined ? [] : word(text, piece));
+      parameter = { end: token.end, before, tokensLeft: CAST_PIECES };
+    }
+    [last, beforeLast] = [token, last];
+  }
+  if (parameter !== undefined) adapt("");
   return kept.join("") + text.slice(from);
 }
 
@@ -331,10 +341,10 @@ class Places {
   }
 
   pass(token: SqlToken): void {
-    const piece = word(this.#text, token);
-    if (piece === "(") this.#depth++;
-    else if (piece === ")") this.#leave();
-    else if (token.kind === "word") this.#takeWord(piece);
+    if (token.kind === "word") return this.#takeWord(word(this.#text, token));
+    const first = this.#text[token.start];
+    if (first === "(") this.#depth++;
+    else if (first === ")") this.#leave();
   }
 
   assigns(before: string | undefined, behind: string): boolean {
