@@ -132,6 +132,24 @@ export class Backend {
     this.#current = session;
   }
 
+  /**
+   * The settings that Postgres accepts from a role. It logs a role in without those that are invalid or that the role may not
+   * set. For the holder of the turn only.
+   */
+  async accepted(role: string, values: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>> {
+    const accepted = new Map<string, string>();
+    if (values.size === 0) return accepted;
+    await this.#leave();
+    for (const [name, value] of values) {
+      this.#applied = "";
+      const script = settingsScript({ user: role, role: "none", values: new Map([[name, value]]) });
+      await this.query(script).then(() => accepted.set(name, value), (error) => {
+        if (!(error instanceof Refused)) throw error;
+      });
+    }
+    return accepted;
+  }
+
   /** Saves the settings in force to the session that they belong to. */
   async #leave(): Promise<void> {
     const session = this.#current;

@@ -6,7 +6,7 @@ import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
-import { identifier, literal, settingsScript } from "./session_settings.ts";
+import { identifier, keptQuery, literal, readKept, settingsScript } from "./session_settings.ts";
 
 /** Options of {@linkcode EmbeddedDatabase.start}. */
 export interface EmbeddedOptions {
@@ -33,6 +33,8 @@ class RunningDatabase implements Omit<Database, "copy"> {
   readonly #prepared = new PreparedStatements();
   /** ParameterStatus messages by settings: a login with settings that were reported before needs no turn. */
   readonly #reports = new Map<string, Frame[]>();
+  /** What the last login of each role has found in {@linkcode RunningDatabase.#keptFor}. */
+  readonly #kept = new Map<string, ReadonlyMap<string, string>>();
   #lastProcess = 1000;
 
   private constructor(options: EmbeddedOptions) {
@@ -80,7 +82,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   async size(): Promise<number | undefined> {
     if (this.#turn.holder !== undefined) return undefined;
     const measure = () => this.#backend.query("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())");
-    const rows = await this.#inOwnTurn(measure, SIZE_WAIT).catch(() => undefined);
+    const rows = await this.#inOwnTurn(measure, SHORT_WAIT).catch(() => undefined);
     return rows === undefined ? undefined : Number(rows[0]?.[0]);
   }
 
@@ -88,7 +90,8 @@ class RunningDatabase implements Omit<Database, "copy"> {
     if (login.database !== DEFAULT_DATABASE) {
       throw new Refused({ sqlstate: "3D000", message: `database "${login.database}" does not exist` });
     }
-    const session = new EmbeddedSession(++this.#lastProcess, client, login, this.#prepared);
+    const kept = await this.#keptFor(login.role);
+    const session = new EmbeddedSession(++this.#lastProcess, client, login, kept, this.#prepared);
     this.#sessions.set(session.process, session);
     const served = new AbortController();
     client.closed.then(() => this.#cancelOrphan(session, served.signal));
@@ -129,6 +132,20 @@ class RunningDatabase implements Omit<Database, "copy"> {
   async #cancelOrphan(session: EmbeddedSession, served: AbortSignal): Promise<void> {
     await delay(ORPHAN_TIME, served);
     if (!served.aborted) this.#cancel(session);
+  }
+
+  /** What `ALTER ROLE ... SET` and `ALTER DATABASE ... SET` keep for a role; in a long transaction, what they kept before it. */
+  async #keptFor(role: string): Promise<ReadonlyMap<string, string>> {
+    const read = async () => {
+      const found = readKept((await this.#backend.query(keptQuery(role))).map(([setting]) => setting));
+      return await this.#backend.accepted(role, found);
+    };
+    const kept = await this.#inOwnTurn(read, SHORT_WAIT).catch((error) => {
+      if (error instanceof Refused && error.failure === BUSY) return this.#kept.get(role) ?? new Map();
+      throw error;
+    });
+    this.#kept.set(role, kept);
+    return kept;
   }
 
   /** Sends the client the settings, the key for cancel requests, and ReadyForQuery. */
@@ -279,8 +296,8 @@ export class EmbeddedDatabase implements Database {
 /** Milliseconds that a query may run after its client has left. A client may send a query and leave on purpose. */
 const ORPHAN_TIME = 1000;
 
-/** Milliseconds that measuring the size of the data waits for its turn. */
-const SIZE_WAIT = 200;
+/** Milliseconds that a question waits for its turn if there is another answer to it. */
+const SHORT_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";
 const ATTRIBUTES = "CREATEDB CREATEROLE BYPASSRLS";

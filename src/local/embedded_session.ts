@@ -3,7 +3,7 @@ import type { Connection } from "./connection.ts";
 import type { Login } from "./database.ts";
 import { cstring, type Frame, frame, Framer, query, readCString, ready, Refused, type } from "./messages.ts";
 import type { Outcome } from "./responses.ts";
-import { type SessionSettings, startupSettings } from "./session_settings.ts";
+import { overKept, type SessionSettings, startupSettings } from "./session_settings.ts";
 
 /** One client of the embedded database, and its share of the backend's state. */
 export class EmbeddedSession {
@@ -15,7 +15,7 @@ export class EmbeddedSession {
   readonly statements: SessionStatements;
   /** Channels of LISTEN. */
   readonly channels: Set<string> = new Set();
-  /** Settings that the client asked for at login; RESET returns to them. */
+  /** Settings that are kept for the role, and those that the client asked for at login; RESET returns to them. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
   /** Values that the client was last sent in ParameterStatus. */
@@ -29,13 +29,14 @@ export class EmbeddedSession {
     process: number,
     client: Connection,
     { role, parameters, readOnly }: Login,
+    kept: ReadonlyMap<string, string>,
     prepared: PreparedStatements,
   ) {
     this.process = process;
     this.client = client;
     this.requests = new Requests(client);
     this.statements = new SessionStatements(process, prepared);
-    this.defaults = startupSettings(parameters, readOnly);
+    this.defaults = overKept(kept, startupSettings(parameters, readOnly));
     this.settings = { user: role, role: "none", values: new Map(this.defaults) };
   }
 

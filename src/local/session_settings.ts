@@ -21,6 +21,36 @@ export function startupSettings(parameters: Map<string, string>, readOnly: boole
   return values;
 }
 
+/**
+ * SQL for what `ALTER DATABASE ... SET` and `ALTER ROLE ... SET` keep for a role, as `name=value`. Those that count more come
+ * later.
+ */
+export function keptQuery(role: string): string {
+  return `SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+    LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+    WHERE (s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR r.rolname OPERATOR(pg_catalog.=) ${literal(role)})
+      AND (s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+    ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0::pg_catalog.oid, s.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid`;
+}
+
+/** Reads the rows of {@linkcode keptQuery}. */
+export function readKept(rows: readonly (string | null | undefined)[]): Map<string, string> {
+  return new Map(rows.map((row = "") => {
+    const text = row ?? "";
+    const end = text.indexOf("=");
+    return [text.slice(0, end).toLowerCase(), text.slice(end + 1)];
+  }));
+}
+
+/** The settings of a startup packet over those that are kept for its role. */
+export function overKept(kept: ReadonlyMap<string, string>, startup: ReadonlyMap<string, string>): Map<string, string> {
+  const values = new Map(kept);
+  for (const name of startup.keys()) values.delete(name.toLowerCase());
+  return new Map([...values, ...startup]);
+}
+
 /** The settings in `-c name=value --name=value`; a backslash escapes a space. */
 export function commandLineOptions(options: string): Map<string, string> {
   const words = (options.match(/(?:\\.|\S)+/g) ?? []).map((word) => word.replace(/\\(.)/g, "$1"));

@@ -5,7 +5,7 @@ import { Connection } from "./connection.ts";
 import { copyDatabase } from "./copy_database.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { CANCEL_REQUEST, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
-import { identifier, literal, startupSettings } from "./session_settings.ts";
+import { identifier, keptQuery, literal, overKept, readKept, startupSettings } from "./session_settings.ts";
 
 /** The server behind the gateway. */
 export interface UpstreamOptions {
@@ -130,13 +130,13 @@ export class UpstreamDatabase implements Database {
   }
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
-    const settings = startupSettings(parameters, readOnly);
+    const name = database === DEFAULT_DATABASE ? this.#defaultDatabase ?? database : database;
+    const settings = overKept(await this.#keptFor(role, name), startupSettings(parameters, readOnly));
     // Startup options can't set session_authorization. They can set role, and DISCARD ALL returns to it.
     settings.set("role", role);
     const encoding = settings.get("client_encoding");
     settings.delete("client_encoding");
     const options = [...settings].map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`);
-    const name = database === DEFAULT_DATABASE ? this.#defaultDatabase ?? database : database;
     const client = this.#client(name, options.join(" "));
     const { connection } = client as unknown as OpenedClient;
     const statuses = new Map<string, string>();
@@ -153,6 +153,12 @@ export class UpstreamDatabase implements Database {
     ]);
     if (this.#unreferenced) (connection.stream as Socket).unref();
     return { server: takeOver(connection), greeting };
+  }
+
+  /** What `ALTER ROLE ... SET` keeps for a role. The server applies only what is kept for the URL's user. */
+  async #keptFor(role: string, database: string): Promise<Map<string, string>> {
+    const { rows } = await this.#administer((client) => client.query(keptQuery(role)), database).catch(refuseLogin);
+    return readKept(rows.map(({ unnest }) => unnest));
   }
 
   #client(database?: string, options = ""): pg.Client {

@@ -115,6 +115,39 @@ Deno.test("startup parameters and options hold for the session, through RESET AL
   await Promise.all([connected.end(), other.end()]);
 });
 
+Deno.test("a new session has what ALTER ROLE and ALTER DATABASE keep, below its own options", async () => {
+  const admin = await connect(local);
+  await admin.query(`
+    ALTER DATABASE databricks_postgres SET statement_timeout = '8s';
+    ALTER DATABASE databricks_postgres SET lock_timeout = '8s';
+    ALTER ROLE "you@example.com" SET lock_timeout = '9s';
+    ALTER ROLE "you@example.com" SET DateStyle = 'German';
+    ALTER ROLE "you@example.com" SET search_path = app, public;
+    ALTER ROLE "you@example.com" IN DATABASE databricks_postgres SET work_mem = '5MB';
+    ALTER ROLE "you@example.com" SET default_tablespace = 'there is none'`);
+  const settings = `SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),
+    current_setting('DateStyle'), current_setting('search_path'), current_setting('work_mem')`;
+  try {
+    assert.deepEqual(await row(admin, settings), ["0", "0", "ISO, MDY", '"$user", public', "4MB"]);
+    const kept = ["8s", "9s", "German, DMY", "app, public", "5MB"];
+    const one = await connect(local);
+    assert.deepEqual(await row(one, settings), kept);
+    await one.query("SET lock_timeout = 1; SET work_mem = '6MB'");
+    assert.deepEqual(await row(admin, "SHOW work_mem"), ["4MB"]);
+    await one.query("RESET ALL");
+    assert.deepEqual(await row(one, settings), kept);
+    const two = await connect(local, { options: "-c datestyle=ISO -c lock_timeout=7s" });
+    assert.deepEqual(await row(two, settings), ["8s", "7s", "ISO, MDY", "app, public", "5MB"]);
+    await Promise.all([one.end(), two.end()]);
+  } finally {
+    await admin.query(`ALTER DATABASE databricks_postgres RESET ALL; ALTER ROLE "you@example.com" RESET ALL;
+      ALTER ROLE "you@example.com" IN DATABASE databricks_postgres RESET ALL`);
+  }
+  const after = await connect(local);
+  assert.deepEqual(await row(after, settings), ["0", "0", "ISO, MDY", '"$user", public', "4MB"]);
+  await Promise.all([admin.end(), after.end()]);
+});
+
 Deno.test("a startup option that Postgres doesn't know is refused", async () => {
   const error = await refusal(local, { options: "-c no_such_setting=1" });
   assert.deepEqual([error.code, error.severity], ["42704", "FATAL"]);

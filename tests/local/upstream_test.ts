@@ -45,6 +45,19 @@ Deno.test({ name: "a client's startup parameters and options reach the server", 
   assert.deepEqual([error.code, error.severity], ["42704", "FATAL"]);
 });
 
+Deno.test({ name: "a new session has what ALTER ROLE keeps, below its own options", ignore }, async () => {
+  const admin = await connect(here());
+  await admin.query(`ALTER ROLE "you@example.com" SET search_path = "a b", public`);
+  await admin.query(`ALTER ROLE "you@example.com" SET lock_timeout = '9s'`);
+  const settings = "SELECT current_setting('search_path'), current_setting('lock_timeout')";
+  const connected = await connect(here(), { options: "-c lock_timeout=7s" });
+  assert.deepEqual(await row(connected, settings), ['"a b", public', "7s"]);
+  await connected.query("RESET ALL");
+  assert.deepEqual(await row(connected, settings), ['"a b", public', "7s"]);
+  await admin.query(`ALTER ROLE "you@example.com" RESET ALL`);
+  await Promise.all([admin.end(), connected.end()]);
+});
+
 Deno.test({ name: "what the server refuses, the client is told", ignore }, async () => {
   assert.equal((await refusal(here(), { database: "none" })).code, "3D000");
   assert.equal((await refusal(here(), { user: "who@example.com" })).code, "28000");
