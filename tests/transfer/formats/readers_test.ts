@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ColumnarFile, readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
+import { openArrow } from "../../../src/transfer/formats/arrow/open.ts";
 import { errorOf } from "../../support/queries.ts";
 import { all } from "./read_all.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
@@ -142,10 +143,11 @@ fileTest("a file of DuckDB, which has no Arrow schema in it, is read", async (fo
   assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
 });
 
-/** Files of pyarrow with 80,000 bytes of zeros, which are packed to fewer. */
+/** Files of pyarrow with a column of 80,000 bytes of zeros, which are packed to fewer, and a shorter one. */
 const ZEROS = `
 import sys, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as feather
-t = pa.table({"n": [0] * 10000}, pa.schema([pa.field("n", pa.int64(), nullable=False)]))
+t = pa.table({"n": [0] * 10000, "m": [0] * 10000},
+  pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("m", pa.int16(), nullable=False)]))
 for c in ["lz4", "zstd"]: feather.write_feather(t, f"{sys.argv[1]}/{c}.arrow", compression=c)
 for c in ["zstd", "gzip", "brotli"]: pq.write_table(t, f"{sys.argv[1]}/{c}.parquet", compression=c, use_dictionary=False)
 print("null")
@@ -172,6 +174,40 @@ function thriftSize(size: number): Uint8Array {
   }
   return Uint8Array.from(bytes);
 }
+
+/** The columns of a file in Arrow's format, read in this thread; all of them if none are named. */
+async function readHere(path: string, chosen?: readonly number[]): Promise<unknown[]> {
+  await using file = await openArrow(path);
+  const batches = await Array.fromAsync(file.batches(chosen ?? file.columns.map((_, at) => at)));
+  return batches.flatMap(({ columns }) => columns);
+}
+
+fileTest("a column of an Arrow file has the same values with and without the other columns", async (folder) => {
+  await python(PYARROW, folder);
+  for (const name of ["file.arrow", "stream.arrow", "lz4.arrow", "zstd.arrow"]) {
+    const path = `${folder}/${name}`;
+    const whole = await readHere(path);
+    assert.equal(whole.length, Object.keys(COLUMNS).length);
+    for (const [at, column] of whole.entries()) assert.deepEqual(await readHere(path, [at]), [column], name);
+    const some = [1, 17, 19, 22, 26, 31];
+    assert.deepEqual(await readHere(path, some), some.map((at) => whole[at]));
+  }
+});
+
+fileTest("the columns of an Arrow file that are not chosen are not decompressed", async (folder) => {
+  await python(ZEROS, folder);
+  const int64 = (size: number) => new Uint8Array(BigInt64Array.of(BigInt(size)).buffer);
+  for (const name of ["zstd.arrow", "lz4.arrow"]) {
+    const path = `${folder}/${name}`;
+    await Deno.writeFile(path, replaced(await Deno.readFile(path), int64(80_000), int64(40_000)));
+    const file = await readArrow(path);
+    const chosen = [{ index: 1, name: "m", bytesAsText: false }];
+    const pieces = await Array.fromAsync(file.copy({ name, columns: chosen, expected: [] }));
+    await file[Symbol.asyncDispose]();
+    assert.equal(pieces.reduce((sum, { rows }) => sum + rows, 0), 10_000);
+    await assert.rejects(readHere(path), { code: "BAD_FILE" });
+  }
+});
 
 fileTest("a packed block becomes no larger than its header says", async (folder) => {
   await python(ZEROS, folder);

@@ -21,6 +21,7 @@ import {
   unreadable,
   UnsupportedFeature,
 } from "../file_rows.ts";
+import { chooseColumns } from "./choose_columns.ts";
 import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
 
@@ -48,10 +49,8 @@ export interface ArrowRows {
 export interface ArrowBatches {
   /** The columns. */
   schema: Schema;
-  /** Reads the rows: of the given columns if `chosen` is true, else of all columns. */
+  /** Reads the rows. A batch has only these columns, in this order. */
   batches(columns: readonly number[]): AsyncIterable<ArrowRows>;
-  /** Whether a batch has only the requested columns. */
-  chosen: boolean;
 }
 
 /**
@@ -128,7 +127,7 @@ function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8A
 }
 
 /** Converts Arrow batches to the columns and rows of a file. `name` is the file's name in error messages. */
-export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
+export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<FileRows, "columns" | "batches"> {
   const readers = schema.fields.map((field): ColumnReader => {
     const reader = columnReader(field);
     if (reader !== undefined) return reader;
@@ -138,11 +137,7 @@ export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string):
   return {
     columns: readers.map(({ type, postgres, untyped = false }, at) => ({ name: names[at]!, type, postgres, untyped })),
     batches: (columns) => {
-      const read = columns.map((column, at) => ({
-        name: names[column]!,
-        reader: readers[column]!,
-        child: chosen ? at : column,
-      }));
+      const read = columns.map((column) => ({ name: names[column]!, reader: readers[column]! }));
       return convert(batches(columns), read, name);
     },
   };
@@ -150,15 +145,15 @@ export function rowsOf({ schema, batches, chosen }: ArrowBatches, name: string):
 
 async function* convert(
   batches: AsyncIterable<ArrowRows>,
-  columns: readonly { name: string; reader: ColumnReader; child: number }[],
+  columns: readonly { name: string; reader: ColumnReader }[],
   name: string,
 ): AsyncGenerator<Batch, void, void> {
   let rows = 0;
   try {
     for await (const { numRows, data } of batches) {
       if (numRows === 0) continue;
-      const read = columns.map(({ name: column, reader, child }) => {
-        const values = data.children[child];
+      const read = columns.map(({ name: column, reader }, at) => {
+        const values = data.children[at];
         if (values?.length !== numRows) throw new Error(`column "${column}" does not have ${numRows} values`);
         try {
           return columnData(reader, column, values);
@@ -226,7 +221,11 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
 async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
   const { schema } = await reader.open({ autoDestroy: false });
   if (schema === undefined || schema === null) throw new Error("it has no schema");
-  return { schema, batches: () => reader as unknown as AsyncIterable<ArrowRows>, chosen: false };
+  const batches = (columns: readonly number[]) => {
+    if (columns.length < schema.fields.length) chooseColumns(reader, columns);
+    return reader as unknown as AsyncIterable<ArrowRows>;
+  };
+  return { schema, batches };
 }
 
 /** Reads from a stream until there are `length` bytes, or until the stream ends. */

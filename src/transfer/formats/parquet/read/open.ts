@@ -47,7 +47,7 @@ export async function openParquet(source: string | RandomAccess): Promise<FileRo
     expectReadable(file.name, footer, schema);
     const fields = schema.nodes.map(({ field }) => field);
     const rows = rowsOf(
-      { schema: { fields } as Schema, batches: (columns) => batches(file, footer, schema, columns), chosen: true },
+      { schema: { fields } as Schema, batches: (columns) => batches(file, footer, schema, columns) },
       file.name,
     );
     return { ...rows, [Symbol.asyncDispose]: close };
