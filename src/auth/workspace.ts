@@ -2,6 +2,7 @@ import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
+import { keepSecret } from "../core/redact.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import { quotedName } from "../settings/read_option.ts";
 import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
@@ -144,7 +145,9 @@ export class Workspace {
       const { body } = await this.request({ method: "GET", path, query }, signal, deadline).catch(async (cause) => {
         throw seen.size > 0 && Date.now() >= deadline ? await endless() : cause;
       });
-      if (Array.isArray(body[key])) items.push(...body[key] as Record<string, unknown>[]);
+      for (const item of Array.isArray(body[key]) ? body[key] : []) {
+        if (typeof item === "object" && item !== null) items.push(item);
+      }
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
       if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end
       seen.add(token);
@@ -217,6 +220,7 @@ export class Workspace {
       this.#firstLogin = undefined;
       throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
     }
+    keepSecret(headers.get("authorization")?.replace(/^\w+\s+/, "")); // a server may quote it, and a caller's own client has it, too
     return headers;
   }
 }

@@ -4,6 +4,7 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
   [/\bdapi(?=[\da-f]{16})/gi, /[^\da-f-]|$/gi, "<token>"],
   [/\bdose(?=[\da-f]{16})/gi, /[^\da-f]|$/gi, "<secret>"],
   [/(?=[\w.~+/-]{8})(?<=bearer\s+)/gi, /[^\w.~+/=-]|$/g, "<token>"],
+  [/(?=[\w+/]{8})(?<=authorization\W{1,5}basic\s+)/gi, /[^\w+/=]|$/g, "<password>"],
 ];
 
 /**
@@ -117,10 +118,12 @@ function hideSignatures(text: string): string {
   return kept.join("") + text.slice(from);
 }
 
-const SETTING = /(?:password|passwd|pwd|client_secret)=/gi;
+/** Settings, fields of JSON, and what remains of a presigned address whose beginning is missing or escaped. */
+const SETTING =
+  /(?:password|passwd|pwd|client_secret)=|"(?:password|client_secret|access_token|refresh_token|id_token)"\s{0,9}:\s{0,9}(?=")|[?&](?:X-Amz-(?:Signature|Security-Token|Credential)|X-Goog-(?:Signature|Credential)|sig|Signature)=/gi;
 const VALUE_END = /[\s&;'"]|$/g;
 
-/** Hides the value in `password=secret` and `password='a secret'`. After a quote without an end, all of the rest is hidden. */
+/** Hides the value in `password=secret` and the like. After a quote without an end, all of the rest is hidden. */
 function hideSettings(text: string): string {
   const kept: string[] = [];
   let from = 0;
@@ -131,7 +134,12 @@ function hideSettings(text: string): string {
     const start = found.index + found[0].length;
     const quote = text[start];
     const end = quote === "'" || quote === '"' ? quotedEnd(text, start) : search(text, VALUE_END, start);
-    kept.push(text.slice(from, start), end > start ? "<password>" : "");
+    const mask = /^[?&]/.test(found[0])
+      ? "<signature>"
+      : quote === '"' && found[0].startsWith('"')
+      ? '"<secret>"'
+      : "<password>";
+    kept.push(text.slice(from, start), end > start ? mask : "");
     from = end;
   }
 }

@@ -58,7 +58,7 @@ export class Volumes implements FileStore {
     for (let token: string | undefined = ""; token !== undefined;) {
       const page = await this.#inTurn(() => this.#page(place, folder, token!));
       if (page === undefined) return [];
-      entries.push(...page.entries);
+      for (const entry of page.entries) entries.push(entry); // spread into a call, a long page would overflow the stack
       seen.add(token);
       token = page.next;
       if (token === undefined) break;

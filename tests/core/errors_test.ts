@@ -33,6 +33,11 @@ Deno.test("redact() hides credentials in a text", () => {
     ["https://host/path?a=b", "https://host/path?a=b"],
     ["GET https://s3.example/k?X-Amz-Date=1&X-Amz-Signature=0a), again", "GET https://s3.example/k?<signature> again"],
     ['<a href="https://b.example/k?sv=1&sig=abc%3D">', '<a href="https://b.example/k?<signature>">'],
+    ["/k?X-Amz-Date=1&X-Amz-Signature=0a&b=c", "/k?X-Amz-Date=1&X-Amz-Signature=<signature>&b=c"],
+    ['{"u":"https:\\/\\/b.example\\/k?sig=abc%3D"}', '{"u":"https:\\/\\/b.example\\/k?sig=<signature>"}'],
+    ['{"client_secret": "hunter\\"2", "a": 1}', '{"client_secret": "<secret>", "a": 1}'],
+    ["Authorization: Basic bWU6aHVudGVyMg==, no", "Authorization: Basic <password>, no"],
+    ["basic authentication is off", "basic authentication is off"],
     ["a://b c?X-Amz-Date=1 d://e?f=1", "a://b c?X-Amz-Date=1 d://e?f=1"],
     ['role "eyes" does not exist', 'role "eyes" does not exist'],
   ];

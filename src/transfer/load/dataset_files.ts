@@ -129,7 +129,8 @@ class Search {
       if (isHidden(name)) continue;
       const path = join(place, name);
       if (files || isFolder) found.push(path);
-      if (isFolder && !files) found.push(...await this.#below(path, files)); // a matched folder is read whole
+      if (!isFolder || files) continue; // a matched folder is read whole
+      for (const below of await this.#below(path, files)) found.push(below);
     }
     return found;
   }

@@ -158,7 +158,7 @@ async function filesBelow(
     if (!isFolder) files.push(path);
     else {
       folders.add(path);
-      files.push(...await filesBelow(store, path, await store.list(path), folders));
+      for (const file of await filesBelow(store, path, await store.list(path), folders)) files.push(file);
     }
   }
   return files;
