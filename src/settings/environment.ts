@@ -211,10 +211,12 @@ function readValue(text: string, start: number, line: number, give: (found: Assi
 }
 
 function closingQuote(text: string, start: number, quote: string): number {
+  let end = -1; // of the line, which is looked for once, because a line may have very many quotes
   for (let at = start; (at = text.indexOf(quote, at + 1)) >= 0;) {
     if (quote === "'" || text[at - 1] !== "\\") return at;
     const next = text.indexOf(quote, at + 1);
-    if (next < 0 || next > lineEnd(text, at)) return at;
+    if (at > end) end = lineEnd(text, at);
+    if (next < 0 || next > end) return at;
   }
   return -1;
 }

@@ -10,6 +10,7 @@ import { commandLineOptions } from "../../src/local/session_settings.ts";
 import { failureOf } from "../../src/local/warehouse/errors.ts";
 import { classifyFailure } from "../../src/net/failure.ts";
 import { readChannel } from "../../src/plot/measure.ts";
+import { scanDotenv } from "../../src/settings/dotenv.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { matchesName, splitGlob } from "../../src/transfer/load/glob.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
@@ -39,6 +40,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a glob's part": (text) => matchesName(text.slice(0, 100_000), "a"),
   "a chart's channel": (text) => readChannel("x", text, []),
   "a file of profiles": (text) => parseProfiles(text, "profiles"),
+  "a .env file": (text) => scanDotenv(`A="${text}`),
   "settings of a login": (text) => commandLineOptions(text.slice(0, 10_000)), // the longest packet of a login
 };
 
