@@ -4,9 +4,10 @@ import { LakebaseError } from "../core/errors.ts";
 import { isTraced, traced, type TracedServer } from "../core/trace.ts";
 import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
+import { readPart, readStatement, type ResultPart, type StatementAnswer } from "./answer.ts";
 import { statementError, type StatementFailure } from "./failure.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
-import type { ChunkLink, ChunkSource, ManifestChunk } from "./links.ts";
+import type { ChunkSource } from "./links.ts";
 import type { WarehouseStatement } from "./statement.ts";
 import type { JsonRow, ManifestColumn } from "./types.ts";
 
@@ -64,25 +65,6 @@ export interface WarehouseParts {
   catalog: string | undefined;
   /** The schema of names without one. */
   schema: string | undefined;
-}
-
-interface Answer {
-  statement_id?: string;
-  status?: { state?: string; error?: StatementFailure; sql_state?: string };
-  manifest?: {
-    schema?: { columns?: ManifestColumn[] };
-    total_row_count?: number;
-    total_chunk_count?: number;
-    truncated?: boolean;
-    chunks?: ManifestChunk[];
-  };
-  result?: ResultPart;
-}
-
-interface ResultPart {
-  data_array?: JsonRow[];
-  external_links?: ChunkLink[];
-  next_chunk_index?: number;
 }
 
 /** Finds a warehouse, and starts it if it is stopped. */
@@ -187,7 +169,10 @@ export class Warehouse {
     return `the SQL warehouse "${this.info.name}"`;
   }
 
-  async #submit({ text, parameters }: WarehouseStatement, { inline, rowLimit }: StatementOptions): Promise<Answer> {
+  async #submit(
+    { text, parameters }: WarehouseStatement,
+    { inline, rowLimit }: StatementOptions,
+  ): Promise<StatementAnswer> {
     const { workspace, info, catalog, schema } = this.#parts;
     const body = {
       warehouse_id: info.id,
@@ -207,13 +192,18 @@ export class Warehouse {
       ...{ attemptLimit: SUBMIT_LIMIT_MS, longest: LONGEST_ANSWER },
     };
     // Without the signal: only the answer has the id with which the statement can be canceled.
-    return (await workspace.request(request, undefined, deadline).catch((error) => {
+    const { body: answer } = await workspace.request(request, undefined, deadline).catch((error) => {
       throw submissionError(error, text, this.#about);
-    })).body as Answer;
+    });
+    return readStatement(answer);
   }
 
   /** Follows a statement to its end. */
-  async #ended(submitted: Answer, { text }: WarehouseStatement, signal: AbortSignal | undefined): Promise<Answer> {
+  async #ended(
+    submitted: StatementAnswer,
+    { text }: WarehouseStatement,
+    signal: AbortSignal | undefined,
+  ): Promise<StatementAnswer> {
     let answer = submitted;
     for (let polls = 0;; polls++) {
       const state = answer.status?.state;
@@ -228,12 +218,10 @@ export class Warehouse {
     }
   }
 
-  async #poll(id: string, signal: AbortSignal | undefined): Promise<Answer> {
+  async #poll(id: string, signal: AbortSignal | undefined): Promise<StatementAnswer> {
     const path = `${STATEMENTS}/${encodeURIComponent(id)}`;
     const request = { method: "GET" as const, path, about: "the statement", longest: LONGEST_ANSWER };
-    try {
-      return (await this.#parts.workspace.request(request, signal)).body as Answer;
-    } catch (error) {
+    const { body } = await this.#parts.workspace.request(request, signal).catch((error) => {
       signal?.throwIfAborted();
       if (!(error instanceof LakebaseError)) throw error;
       throw new LakebaseError(
@@ -241,10 +229,11 @@ export class Warehouse {
         `Cannot follow the statement: ${error.message}. It was submitted, and whether it takes effect is not known`,
         { cause: error },
       );
-    }
+    });
+    return readStatement(body);
   }
 
-  async #result(answer: Answer, elapsed: number, signal: AbortSignal | undefined): Promise<WarehouseResult> {
+  async #result(answer: StatementAnswer, elapsed: number, signal: AbortSignal | undefined): Promise<WarehouseResult> {
     const { statement_id: id = "", manifest = {}, result = {} } = answer;
     const { total_row_count: rows, total_chunk_count: count, truncated = false, chunks = [] } = manifest;
     const links = result.external_links ?? [];
@@ -282,11 +271,11 @@ export class Warehouse {
   async #chunk(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {
     const path = `${STATEMENTS}/${encodeURIComponent(id)}/result/chunks/${index}`;
     const request = { method: "GET" as const, path, about: "the result of the statement", longest: LONGEST_ANSWER };
-    return (await this.#parts.workspace.request(request, signal)).body as ResultPart;
+    return readPart((await this.#parts.workspace.request(request, signal)).body);
   }
 
   /** Cancels a statement as soon as its id is known, and waits a moment for that. */
-  async #cancel(submitting: Promise<Answer>): Promise<void> {
+  async #cancel(submitting: Promise<StatementAnswer>): Promise<void> {
     const cancel = async () => {
       const { statement_id: id, status } = await submitting;
       if (id === undefined || /^(SUCCEEDED|FAILED|CANCELED|CLOSED)$/.test(status?.state ?? "")) return;
