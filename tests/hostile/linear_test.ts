@@ -10,7 +10,7 @@ import { commandLineOptions } from "../../src/local/session_settings.ts";
 import { failureOf } from "../../src/local/warehouse/errors.ts";
 import { classifyFailure } from "../../src/net/failure.ts";
 import { readChannel } from "../../src/plot/measure.ts";
-import { scanDotenv } from "../../src/settings/dotenv.ts";
+import { scanDotenv } from "../../src/settings/environment.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { matchesName, splitGlob } from "../../src/transfer/load/glob.ts";
 import { errorOf, queryTest } from "../support/queries.ts";

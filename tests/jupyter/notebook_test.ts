@@ -54,6 +54,29 @@ kernelTest(
   },
 );
 
+kernelTest(
+  "Stop cancels the statements of diff() on both servers, and the branch goes on until it is closed",
+  async () => {
+    const waiting = "(await held[0].query('SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted'))[0].n";
+    const until = (count: number) =>
+      `while (${waiting} !== ${count}) await new Promise((resolve) => setTimeout(resolve, 50));`;
+    const run = await inKernel([
+      "await db.query('CREATE TABLE held AS SELECT 1 AS id'); const copy = await db.branch();",
+      `const held = [await db.session(), await copy.session()];
+     for (const session of held) { await session.query("BEGIN"); await session.query("LOCK TABLE held"); }`,
+      { code: `(async () => { ${until(2)} console.log("go") })(); await db.diff(copy, "held")`, interruptAt: '"go' },
+      `${until(0)} for (const session of held) { await session.query("ROLLBACK"); await session.close(); }`,
+      `console.log("differ", (await db.diff(copy, "held")).length)`,
+      "await copy.close(); console.log('branches', (await db.branches()).length)",
+    ]);
+    assert.equal(run.alive, true);
+    const [stopped, , after, last] = run.cells.slice(3).map(shown);
+    assert.match(stopped!, /"ename":"LakebaseError","evalue":"(LakebaseError )?.*Canceled/);
+    assert.match(after!, /differ 0/);
+    assert.match(last!, /branches 1/);
+  },
+);
+
 kernelTest("a second Stop within two seconds does what it would without us", async () => {
   const first = { code: GO + "await sql`SELECT pg_sleep(60)`", interruptAt: '"go' };
   const second = {
