@@ -2,7 +2,7 @@
 /**
  * The bytes that a first use receives from the registry, and its seconds, with an empty cache:
  *
- *     deno run -A bench/fetched.ts [connect | local | plot | parquet | demo | offline]...
+ *     deno run -A bench/fetched.ts [connect | local | plot | pull | parquet | demo | offline]...
  *
  * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address. `offline` then
  * closes the registry, and runs everything with what was fetched.
@@ -110,6 +110,15 @@ const USES: Record<string, Use> = {
     run: (env, folder) =>
       script(
         `await using db = await connect({ local: true }); await db.sql\`SELECT 1 AS a, 2 AS b\`.plot({ x: "a", y: "b" });`,
+        env,
+        folder,
+      ),
+  },
+  pull: {
+    what: "connect({ local: true }), and a pull to Parquet",
+    run: (env, folder) =>
+      script(
+        `await using db = await connect({ local: true }); await db.sql\`SELECT 1 AS a\`.pull("t.parquet");`,
         env,
         folder,
       ),

@@ -82,6 +82,9 @@ export type ColumnType =
   /** A one-dimensional array. */
   | { kind: "list"; element: ColumnType };
 
+/** The names of Arrow's extension types. */
+export const ARROW_EXTENSIONS: Readonly<Partial<Record<ColumnType["kind"], string>>> = { uuid: "arrow.uuid" };
+
 /** How to read and store a column of a query. */
 export interface ColumnChoice {
   /** How the values are stored. */

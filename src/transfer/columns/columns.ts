@@ -2,6 +2,7 @@ import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { late } from "../../core/late.ts";
+import { giveTurn } from "../../core/turns.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
@@ -138,6 +139,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    * @throws {LakebaseError} `QUERY_FAILED` if a date or timestamp is infinite, or a time is 24:00:00.
    */
   async toArrow(): Promise<ArrowTable> {
+    await loadArrow();
     const writer = import.meta.resolve("../formats/arrow/write.ts");
     const { arrowTable } = await late<typeof import("../formats/arrow/write.ts")>(writer);
     return arrowTable(this.#batch);
@@ -193,4 +195,17 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
 /** Lists at most 20 names, since a table may have 1,600 columns. */
 function some(names: readonly string[]): string {
   return names.length > 20 ? `${names.slice(0, 20).join(", ")}, ...` : names.join(", ");
+}
+
+/** Parts of apache-arrow, each of which needs some of those before it. */
+const ARROW_PARTS = ["type", "ipc/metadata/message", "table", "ipc/writer"];
+
+/** Loads apache-arrow in pieces, because modules that are imported together also run together, and nothing else meanwhile. */
+export async function loadArrow(): Promise<void> {
+  await late("npm:flatbuffers@25.9.23");
+  for (const part of ARROW_PARTS) {
+    await giveTurn();
+    await late(`npm:apache-arrow@21.2.0/${part}`);
+  }
+  await giveTurn();
 }

@@ -25,21 +25,15 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   tsv: () => Promise.resolve(encodeCsv),
   ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
   arrow: async () => {
-    await loadArrow();
+    await (await import("../columns/columns.ts")).loadArrow();
     return (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;
   },
   parquet: async () => {
-    await loadArrow();
+    await late("npm:flatbuffers@25.9.23");
     const writer = import.meta.resolve("./parquet/write/write.ts");
     return (await late<typeof import("./parquet/write/write.ts")>(writer)).encodeParquet;
   },
 };
-
-/** Loads the packages one by one, because modules that are imported together also run together, and nothing else meanwhile. */
-async function loadArrow(): Promise<void> {
-  await late("npm:flatbuffers@25.9.23");
-  await late("npm:apache-arrow@21.2.0");
-}
 
 /** Writes CSV or TSV exactly as the server sends it. */
 const encodeCsv: Encode = async function* (chunks) {

@@ -1,6 +1,8 @@
 import { joinBytes } from "../../core/bytes.ts";
-import type { Batch, BatchColumn } from "../columns/batch.ts";
+import { LakebaseError } from "../../core/errors.ts";
+import { type Batch, type BatchColumn, type ColumnData, words } from "../columns/batch.ts";
 import { BatchDecoder } from "../columns/binary/decoder.ts";
+import { DAY_MICROSECONDS } from "../columns/value.ts";
 import type { Chunk } from "../copy/messages.ts";
 
 /** The approximate size of a write in bytes; each longer piece is a write of its own. */
@@ -66,4 +68,54 @@ export async function* batches(
   }
   decoder.end();
   if (decoder.rows > 0) yield decoder.take();
+}
+
+/** The time 24:00:00, which Postgres accepts; Arrow and Parquet do not. */
+const DAY_LOW = DAY_MICROSECONDS | 0;
+const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
+
+/**
+ * Checks for values that Arrow and Parquet can't hold. Without the check, `infinity` would become a date in the year 294247.
+ *
+ * @param before The number of rows in earlier batches.
+ * @throws {LakebaseError} `QUERY_FAILED`, with the row and the column.
+ */
+export function checkTimes({ columns }: Batch, before = 0): void {
+  for (const column of columns) {
+    const { name, child, offsets } = column;
+    const odd = oddTime(child ?? column);
+    if (odd === undefined) continue;
+    const row = before + 1 + (child === undefined ? odd.at : offsets!.findIndex((start) => start > odd.at) - 1);
+    throw new LakebaseError(
+      "QUERY_FAILED",
+      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet can't represent; ` +
+        "select it as ::text",
+    );
+  }
+}
+
+/** Finds the first such value; {@linkcode ColumnValues} tells how it is stored. */
+function oddTime(data: ColumnData): { at: number; value: string } | undefined {
+  const { kind } = data.type;
+  if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
+  const source = words(data);
+  if (kind === "date") {
+    const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
+    return at < 0 ? undefined : infinity(at, source[at]!);
+  }
+  // Compares words, because reading 64-bit numbers costs more than the rest of the conversion.
+  for (let word = 0; word < source.length; word += 2) {
+    const low = source[word]!;
+    const high = source[word + 1]!;
+    if (kind === "time") {
+      if (low === DAY_LOW && high === DAY_HIGH) return { at: word / 2, value: "24:00:00" };
+    } else if (high === 0x7fff_ffff && low === -1 || high === -0x8000_0000 && low === 0) {
+      return infinity(word / 2, high);
+    }
+  }
+  return undefined;
+}
+
+function infinity(at: number, value: number): { at: number; value: string } {
+  return { at, value: value < 0 ? "-infinity" : "infinity" };
 }

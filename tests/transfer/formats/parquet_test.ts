@@ -1,6 +1,9 @@
+import { MessageReader, type Schema } from "apache-arrow";
 import assert from "node:assert/strict";
-import { encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
+import type { ColumnType } from "../../../src/transfer/columns/batch.ts";
+import { arrowSchema, encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
+import { encodeArrowSchema } from "../../../src/transfer/formats/parquet/write/arrow_schema.ts";
 import { encodeParquet } from "../../../src/transfer/formats/parquet/write/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
 import { errorOf } from "../../support/queries.ts";
@@ -31,6 +34,32 @@ function fileTest(name: string, run: (test: FileTest) => Promise<void>): void {
     },
   });
 }
+
+Deno.test("the Arrow schema in a file is that of apache-arrow, for each type", () => {
+  const plain = ["bool", "int16", "int32", "int64", "uint32", "float32", "float64", "date", "time"] as const;
+  const types: ColumnType[] = [
+    ...[...plain, "uuid", "text", "json", "binary"].map((kind) => ({ kind }) as ColumnType),
+    ...[[1, 0], [10, 2], [38, 38]].map(([precision, scale]): ColumnType => ({
+      kind: "decimal",
+      precision: precision!,
+      scale: scale!,
+    })),
+    { kind: "timestamp", utc: true },
+    { kind: "timestamp", utc: false },
+  ];
+  const all = [...types, ...types.map((element): ColumnType => ({ kind: "list", element }))];
+  const columns = all.map((type, at) => ({ name: at === 1 ? "東京 \0 🗽" : at === 2 ? "" : `c${at}`, type }));
+  const described = (fields: Schema["fields"]): unknown[] =>
+    fields.map(({ name, type, nullable, metadata }) => [
+      ...[name, String(type), nullable, [...metadata]],
+      ...described(type.children as Schema["fields"] | null ?? []),
+    ]);
+  for (const some of [columns, columns.slice(0, 1), []]) {
+    const read = new MessageReader(encodeArrowSchema(some)).readSchema()!;
+    assert.deepEqual(described(read.fields), described(arrowSchema(some).fields));
+    assert.deepEqual([read.metadataVersion, [...read.metadata]], [4, []]);
+  }
+});
 
 const SHAPE = `
 import json, sys, pyarrow.parquet as pq, pyarrow.ipc as ipc, polars as pl

@@ -41,16 +41,15 @@
  */
 
 import zlib from "node:zlib";
-import { RecordBatchStreamWriter } from "npm:apache-arrow@21.2.0";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
 import { Turns } from "../../../../core/turns.ts";
 import { fieldsOf } from "../../../../sql/result.ts";
-import type { BatchColumn, ColumnData } from "../../../columns/batch.ts";
+import type { ColumnData } from "../../../columns/batch.ts";
 import type { Chunk } from "../../../copy/messages.ts";
-import { arrowSchema, checkTimes } from "../../arrow/write.ts";
 import type { EncodeContext, ParquetCompression } from "../../encode.ts";
-import { batches, Output } from "../../output.ts";
+import { batches, checkTimes, Output } from "../../output.ts";
+import { encodeArrowSchema } from "./arrow_schema.ts";
 import { type Bounds, boundsOf, flatLevels, listLevels, plainValues } from "./column_chunk.ts";
 import { ARROW_SCHEMA, type Leaf, leafOf, Thrift, ThriftWriter, writeSchema } from "./metadata.ts";
 
@@ -79,6 +78,7 @@ export async function* encodeParquet(
   const codec = CODECS[options.compression ?? "zstd"];
   const fields = fieldsOf(columns.map(({ name, oid: dataTypeID }) => ({ name, dataTypeID })));
   const leaves = columns.map(({ type }, at) => leafOf(fields[at]!.key, type));
+  const arrowSchema = encodeArrowSchema(columns.map(({ type }, at) => ({ name: fields[at]!.key, type })));
   const groups: RowGroup[] = [];
   const output = new Output();
   const turns = new Turns();
@@ -97,7 +97,7 @@ export async function* encodeParquet(
     groups.push(group);
     rows += batch.rows;
   }
-  const end = footer(leaves, groups, codec, { [ARROW_SCHEMA]: encodedSchema(columns) });
+  const end = footer(leaves, groups, codec, { [ARROW_SCHEMA]: arrowSchema.toBase64() });
   output.put(end);
   output.put(new Uint8Array(Uint32Array.of(end.length).buffer));
   output.put(MAGIC);
@@ -257,10 +257,3 @@ const CODECS: Readonly<Record<ParquetCompression, Codec>> = {
   gzip: { id: 2, compress: (page) => zlib.gzipSync(page) },
   zstd: { id: 6, compress: (page) => zlib.zstdCompressSync(page) },
 };
-
-/** Returns the schema as an Arrow message in base64. */
-function encodedSchema(columns: readonly Pick<BatchColumn, "name" | "type">[]): string {
-  const writer = new RecordBatchStreamWriter();
-  writer.reset(undefined, arrowSchema(columns));
-  return writer.finish().toUint8Array(true).toBase64();
-}
