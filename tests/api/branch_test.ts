@@ -143,7 +143,7 @@ test("'2 hours ago' counts by the workspace's clock", async ({ local, settings }
   assert.match((await failed(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
 });
 
-Deno.test("a branch of data in a folder is in memory", async () => {
+Deno.test("(slow) a branch of data in a folder is in memory", async () => {
   const dataDir = await Deno.makeTempDir();
   {
     await using db = await connect({ local: { dataDir } });
@@ -215,7 +215,7 @@ test("only the branch that was made is deleted: not a later one of its name, nor
   for (const name of ["same", "shielded"]) await db.dropBranch(name, { purge: true });
 });
 
-test("branch() works twice at once, and reports the project's limit", async ({ local, settings }) => {
+test("(slow) branch() works twice at once, and reports the project's limit", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   const both = await Promise.all([db.branch(), db.branch()]);
   assert.notEqual(both[0]!.name, both[1]!.name);
@@ -239,7 +239,7 @@ test("the parent may be closed first", async ({ settings }) => {
   }
 });
 
-Deno.test("the parent of a local connection may be closed first, too", async () => {
+Deno.test("(slow) the parent of a local connection may be closed first, too", async () => {
   const db = await connect({ local: { user: "closing@example.com" } });
   const copy = await db.branch();
   await db.close();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { chromiumMissing, launchChromium } from "../support/chromium.ts";
+import { sized } from "../support/random.ts";
 import { requires } from "../support/requirements.ts";
 import { textWidth } from "../../src/core/text.ts";
 import { visible } from "../../src/draw/escape.ts";
@@ -244,7 +245,7 @@ Deno.test("renderTable() keeps its limits for random tables", () => {
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const text = () =>
     Array.from({ length: Math.floor(random() ** 4 * 300) }, () => pick([...HOSTILE, "東", "😀", "z"])).join("");
-  for (let round = 0; round < 100; round++) {
+  for (let round = 0; round < sized(30, 100); round++) {
     const columns = Array.from(
       { length: Math.floor(random() ** 3 * 60) },
       () => column(text(), pick(["int4", "json", "_text", text()])),

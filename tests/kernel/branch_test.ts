@@ -7,7 +7,7 @@ const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 const MODULE = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
 
 Deno.test({
-  name: "a notebook's branch is deleted by Stop while it is made, and at the end of the kernel",
+  name: "(slow) a notebook's branch is deleted by Stop while it is made, and at the end of the kernel",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -96,7 +96,7 @@ Deno.test("the background work of a stopped cell ends with it, without an error"
   assert.deepEqual(more.map(({ type }) => type), ["execute_input"]);
 });
 
-Deno.test("Stop ends a loop of queries that catches its errors, on the server too", async () => {
+Deno.test("(slow) Stop ends a loop of queries that catches its errors, on the server too", async () => {
   await using folder = await notebookFolder();
   await using kernel = await RawKernel.start({ cwd: folder.path });
   using frontend = await kernel.frontend();

@@ -129,7 +129,7 @@ Deno.test("(slow) a .env gets no login from another source", async () => {
 /** The PostgreSQL server of the local Lakebase outlasts a test. */
 const SHARED = { sanitizeOps: false, sanitizeResources: false };
 
-Deno.test("a minted token goes to the server that the workspace names, not to one of .env", SHARED, async () => {
+Deno.test("(slow) a minted token goes to the server that the workspace names, not to one of .env", SHARED, async () => {
   await using folders = await makeFolders();
   await using thief = attacker();
   await using local = await ownLakebase();
@@ -182,7 +182,7 @@ Deno.test(
   },
 );
 
-Deno.test("LAKEBASE_LOCAL in .env is reported, and refused where code or the environment names a server", async () => {
+Deno.test("(slow) LAKEBASE_LOCAL in .env is reported, and refused where code or the environment names a server", async () => {
   await using folders = await makeFolders();
   const { folder, home } = folders;
   await Deno.writeTextFile(`${folder}/.env`, "LAKEBASE_LOCAL=1");

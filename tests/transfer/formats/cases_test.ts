@@ -142,9 +142,9 @@ async function readHere(path: string): Promise<string> {
   }
 }
 
-/** Places in a file: all of them in a long run, else one of eleven, and others each time. */
+/** Places in a file: all of them in a long run, else one of 43, and others each time. */
 function placesIn({ length }: Uint8Array, from = 0): number[] {
-  const every = sized(11, 1);
+  const every = sized(43, 1);
   const first = from + randomFrom(newSeed()).below(every);
   return Array.from({ length: Math.max(0, Math.ceil((length - first) / every)) }, (_, n) => first + n * every);
 }

@@ -195,7 +195,7 @@ queryTest(
 );
 
 Deno.test({
-  ...requires("a server that goes away midway ends the load; all is as it was", postgresMissing),
+  ...requires("(slow) a server that goes away midway ends the load; all is as it was", postgresMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
