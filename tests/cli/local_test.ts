@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { command, lakebase } from "./support.ts";
 
-Deno.test("lakebase local prints the variables that connect to it, stops on SIGTERM and leaves nothing behind", async () => {
+Deno.test("(slow) lakebase local prints the variables that connect to it, stops on SIGTERM and leaves nothing behind", async () => {
   const passwords = await Deno.makeTempFile({ prefix: "lakebase-cli-" });
   await Deno.writeTextFile(passwords, "# native logins\n\napp=a=b\r\n");
   const server = command(["local", "--user", "o'neil@example.com", "--passwords", passwords]).spawn();

@@ -190,7 +190,7 @@ cliTest("lakebase query and pull run SQL in a SQL warehouse", async ({ run, fold
   }
 });
 
-cliTest("Ctrl-C cancels a statement in its SQL warehouse, and ends the program", async ({ local, spawn }) => {
+cliTest("(slow) Ctrl-C cancels a statement in its SQL warehouse, and ends the program", async ({ local, spawn }) => {
   local.faults.warehouse.hold = "RUNNING";
   const before = local.requests.length;
   const calls = () => local.requests.slice(before).filter(({ path }) => path.includes("/sql/statements"));

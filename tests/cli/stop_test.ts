@@ -14,25 +14,30 @@ async function untilHeld({ run }: CliTest, lock: number, held: boolean): Promise
 }
 
 for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-  cliTest(`${signal} cancels the query on the server, leaves no file and exits with ${expected}`, async (test) => {
-    const child = test.spawn([
-      "query",
-      `SELECT 1; SELECT pg_advisory_lock(${expected}), pg_sleep(60)`,
-      "--output",
-      "rows.txt",
-    ]);
-    const output = child.output();
-    await untilHeld(test, expected, true);
-    child.kill(signal);
-    const { code, stdout, stderr } = await inTime("the end of the program", output);
-    assert.equal(code, expected);
-    assert.deepEqual([new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], [
-      "",
-      "lakebase: [CANCELED] Canceled\n",
-    ]);
-    await untilHeld(test, expected, false);
-    assert.deepEqual([...Deno.readDirSync(test.folder)], []);
-  });
+  cliTest(
+    `${
+      signal === "SIGINT" ? "" : "(slow) "
+    }${signal} cancels the query on the server, leaves no file and exits with ${expected}`,
+    async (test) => {
+      const child = test.spawn([
+        "query",
+        `SELECT 1; SELECT pg_advisory_lock(${expected}), pg_sleep(60)`,
+        "--output",
+        "rows.txt",
+      ]);
+      const output = child.output();
+      await untilHeld(test, expected, true);
+      child.kill(signal);
+      const { code, stdout, stderr } = await inTime("the end of the program", output);
+      assert.equal(code, expected);
+      assert.deepEqual([new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], [
+        "",
+        "lakebase: [CANCELED] Canceled\n",
+      ]);
+      await untilHeld(test, expected, false);
+      assert.deepEqual([...Deno.readDirSync(test.folder)], []);
+    },
+  );
 }
 
 cliTest("a reader that closes the output ends the command quietly, like other programs", async ({ spawn }) => {
@@ -50,7 +55,7 @@ cliTest("a reader that closes the output ends the command quietly, like other pr
   assert.deepEqual([code, stderr], [141, ""]);
 });
 
-cliTest("a reader that does not read does not keep Stop waiting", async ({ spawn }) => {
+cliTest("(slow) a reader that does not read does not keep Stop waiting", async ({ spawn }) => {
   const child = spawn([
     "query",
     "--format",
@@ -83,7 +88,7 @@ const ENDS: Readonly<Record<string, End>> = {
 };
 
 for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
-  cliTest(`${how} ends a pull to standard output that nobody reads`, async ({ spawn }) => {
+  cliTest(`(slow) ${how} ends a pull to standard output that nobody reads`, async ({ spawn }) => {
     const child = spawn(["pull", ...ENDLESS, "-", ...words]);
     const stderr = new Response(child.stderr).text();
     const reader = child.stdout.getReader();
@@ -123,7 +128,7 @@ cliTest("(slow) a command that waits for the reader of a pipe ends by --timeout 
   assert.deepEqual([...Deno.readDirSync(test.folder)].map(({ name }) => name).sort(), ["held", "unread"]);
 });
 
-cliTest("standard output that is closed from the start ends a command quietly", async ({ local, folder }) => {
+cliTest("(slow) standard output that is closed from the start ends a command quietly", async ({ local, folder }) => {
   for (const words of ["query 'SELECT 1'", `pull --sql 'SELECT 1' - --format csv --quiet`]) {
     const line = `${PROGRAM.map((word) => `'${word}'`).join(" ")} ${words} >&-`;
     const { code, stderr } = await new Deno.Command("sh", { args: ["-c", line], env: local.env, cwd: folder }).output();
@@ -163,7 +168,7 @@ async function onTerminal(words: string[], env: Record<string, string>): Promise
 }
 
 const { ignore } = requires("", scriptMissing);
-cliTest("on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ local }) => {
+cliTest("(slow) on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ local }) => {
   if (ignore) return;
   const words = ["query", "--no-header", "SELECT NULL AS a, 'NULL' AS b"];
   assert.equal((await onTerminal(words, local.env)).shown, " \x1b[2mNULL\x1b[22m | NULL\r\n");

@@ -1,12 +1,13 @@
 const TESTS = new URL("../", import.meta.url);
 
 /**
- * Loads all test files of some folders below `tests/`, so that they run in one process, one after the other: they share what
- * takes long to start. A file still runs by itself, too.
+ * Loads test files, and all those of some folders, below `tests/`, so that they run in one process, one after the other: they
+ * share what takes long to start. A file still runs by itself, too.
  */
-export async function loadTests(...folders: string[]): Promise<void> {
-  for (const folder of folders) {
-    for (const file of testFiles(new URL(`${folder}/`, TESTS))) await import(file.href);
+export async function loadTests(...paths: string[]): Promise<void> {
+  for (const path of paths) {
+    const files = path.endsWith(".ts") ? [new URL(path, TESTS)] : testFiles(new URL(`${path}/`, TESTS));
+    for (const file of files) await import(file.href);
   }
 }
 

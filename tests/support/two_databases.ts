@@ -1,7 +1,7 @@
 import { connect, type Lakebase } from "../../mod.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "./lakebase.ts";
-import { postgresMissing, startPostgres } from "./postgres.ts";
+import { alsoOnPGlite, postgresMissing, startPostgres } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 
 /** Two databases, as a branch and its parent are. */
@@ -38,7 +38,9 @@ export function twoDatabasesTests(): (name: string, run: (two: TwoDatabases) => 
     Deno.test.afterAll(() => stack.disposeAsync());
     return (name: string, run: (two: TwoDatabases) => Promise<void>) =>
       Deno.test({
-        ...(engine === "PGlite" ? { name: `${name} [PGlite]` } : requires(`${name} [${engine}]`, postgresMissing)),
+        ...(engine === "PGlite"
+          ? { name: alsoOnPGlite(`${name} [PGlite]`) }
+          : requires(`${name} [${engine}]`, postgresMissing)),
         sanitizeOps: false,
         sanitizeResources: false,
         fn: async () => {

@@ -21,7 +21,7 @@ function bigTest(name: string, run: (test: Parameters<Parameters<typeof pullTest
   pullTest(name, withTable, { notOnPglite: "it has one backend" });
 }
 
-bigTest("pull() with parallel writes the text formats byte for byte as without", async ({ db, folder }) => {
+bigTest("(slow) pull() with parallel writes the text formats byte for byte as without", async ({ db, folder }) => {
   for (const ending of ["csv", "tsv", "ndjson"]) {
     for (const options of [{}, { columns: ["note", "id"] }]) {
       const one = await db.pull("spread", `${folder}/one.${ending}`, options);

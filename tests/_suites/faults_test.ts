@@ -1,0 +1,9 @@
+import { loadTests } from "../support/suite.ts";
+
+await loadTests(
+  "faults_test.ts",
+  "secrets_test.ts",
+  "permissions_test.ts",
+  "transfer/progress_test.ts",
+  "transfer/round_trip_limits_test.ts",
+);
