@@ -366,7 +366,10 @@ settingsTest(
 );
 
 Deno.test({
-  ...requires(`whatever PGOPTIONS sets, every use of a row gives what psql gives [PGlite] [seed ${seed}]`, psqlMissing),
+  ...requires(
+    `(slow) whatever PGOPTIONS sets, every use of a row gives what psql gives [PGlite] [seed ${seed}]`,
+    psqlMissing,
+  ),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
