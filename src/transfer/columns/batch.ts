@@ -159,6 +159,31 @@ export function isSet(bitmap: Uint8Array, row: number): boolean {
   return (bitmap[row >> 3]! >> (row & 7) & 1) === 1;
 }
 
+/** Thrown for a value that a column can't store. The code that throws it knows only the value's place in the block. */
+export class CellProblem extends Error {
+  /** The value's place among the appended values, or in a batch, from 0; -1 if that is not known. */
+  readonly at: number;
+
+  /** Takes the value's place and the problem. */
+  constructor(at: number, problem: string) {
+    super(problem);
+    this.at = at;
+  }
+}
+
+/**
+ * Runs some work. If a part of a value has a problem, throws it with the place of the whole value.
+ *
+ * @param placeOf Gives the place of the whole from the place of the part; -1 if that is not known.
+ */
+export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof CellProblem ? new CellProblem(placeOf(error.at), error.message) : error;
+  }
+}
+
 /**
  * Joins batches of the same columns to one.
  *

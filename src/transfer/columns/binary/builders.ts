@@ -1,7 +1,6 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
-import type { BatchColumn, ColumnData, ColumnType } from "../batch.ts";
-import { type Block, CellProblem, lengthAt } from "./decoder.ts";
-import { decimal, FIXED, type Room, type Storage } from "./storage.ts";
+import { type BatchColumn, CellProblem, type ColumnData, type ColumnType } from "../batch.ts";
+import { type Block, decimal, FIXED, lengthAt, type Room, type Storage } from "./storage.ts";
 
 /** Collects the values of one column. */
 export interface Builder {

@@ -1,6 +1,6 @@
 import { LakebaseError } from "../../../core/errors.ts";
 import { typeName } from "../../../core/type_names.ts";
-import type { Batch, BatchColumn } from "../batch.ts";
+import { type Batch, type BatchColumn, CellProblem } from "../batch.ts";
 import { type Builder, builderFor } from "./builders.ts";
 
 /** `PGCOPY`, then bytes that show whether a transfer has converted line ends. */
@@ -243,44 +243,4 @@ class Carry {
     this.#length -= used;
     if (this.#bytes.length > KEPT_BYTES && this.#length < KEPT_BYTES) this.#bytes = this.#bytes.slice(0, this.#length);
   }
-}
-
-/** Bytes, and where the values in them begin. */
-export interface Block {
-  /** The bytes. */
-  bytes: Uint8Array;
-  /** A view of the same bytes, to read numbers. */
-  view: DataView;
-  /** Where each value begins, after its length; -1 for NULL. */
-  index: Int32Array;
-}
-
-/** Thrown for a value that can't be stored. The code that throws it knows only the value's place in the block. */
-export class CellProblem extends Error {
-  /** The value's place among the appended values, or in a batch, from 0; -1 if that is not known. */
-  readonly at: number;
-
-  /** Takes the value's place and the problem. */
-  constructor(at: number, problem: string) {
-    super(problem);
-    this.at = at;
-  }
-}
-
-/**
- * Runs some work. If a part of a value has a problem, throws it with the place of the whole value.
- *
- * @param placeOf Gives the place of the whole from the place of the part; -1 if that is not known.
- */
-export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T {
-  try {
-    return work();
-  } catch (error) {
-    throw error instanceof CellProblem ? new CellProblem(placeOf(error.at), error.message) : error;
-  }
-}
-
-/** Reads the length of a value, which comes before the value. */
-export function lengthAt(view: DataView, at: number): number {
-  return view.getInt32(at - 4);
 }

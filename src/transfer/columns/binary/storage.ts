@@ -1,5 +1,19 @@
-import type { ColumnType, ColumnValues } from "../batch.ts";
-import { type Block, CellProblem, lengthAt } from "./decoder.ts";
+import { CellProblem, type ColumnType, type ColumnValues } from "../batch.ts";
+
+/** Bytes, and where the values in them begin. */
+export interface Block {
+  /** The bytes. */
+  bytes: Uint8Array;
+  /** A view of the same bytes, to read numbers. */
+  view: DataView;
+  /** Where each value begins, after its length; -1 for NULL. */
+  index: Int32Array;
+}
+
+/** Reads the length of a value, which comes before the value. */
+export function lengthAt(view: DataView, at: number): number {
+  return view.getInt32(at - 4);
+}
 
 /** An array that values are collected in. */
 export type Room = Uint8Array | Int16Array | Int32Array | Uint32Array;

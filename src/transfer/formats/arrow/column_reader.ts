@@ -13,8 +13,7 @@ import {
   type Timestamp,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import { type ColumnData, type ColumnType, isSet } from "../../columns/batch.ts";
-import { problemAt } from "../../columns/binary/decoder.ts";
+import { type ColumnData, type ColumnType, isSet, problemAt } from "../../columns/batch.ts";
 import { jsonTexts } from "./json.ts";
 import {
   days,

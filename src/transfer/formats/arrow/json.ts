@@ -1,6 +1,5 @@
 import { type Data, type Field, Type } from "npm:apache-arrow@21.2.0";
-import type { ColumnData } from "../../columns/batch.ts";
-import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
+import { CellProblem, type ColumnData, problemAt } from "../../columns/batch.ts";
 import { valueReader } from "../../columns/value.ts";
 import type { Values } from "./column_reader.ts";
 import { listOffsets, texts } from "./values.ts";

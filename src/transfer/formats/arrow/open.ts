@@ -9,8 +9,7 @@ import {
 import { ByteBuffer } from "npm:flatbuffers@25.9.23";
 import { joinBytes } from "../../../core/bytes.ts";
 import type { LakebaseError } from "../../../core/errors.ts";
-import type { Batch } from "../../columns/batch.ts";
-import { CellProblem } from "../../columns/binary/decoder.ts";
+import { type Batch, CellProblem } from "../../columns/batch.ts";
 import {
   allOf,
   asUnreadable,

@@ -14,8 +14,7 @@ import {
   TimeUnit,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import type { ColumnType } from "../../columns/batch.ts";
-import { CellProblem, problemAt } from "../../columns/binary/decoder.ts";
+import { CellProblem, type ColumnType, problemAt } from "../../columns/batch.ts";
 import type { ColumnReader, Values } from "./column_reader.ts";
 
 type Bytes = Values & { offsets: Int32Array };

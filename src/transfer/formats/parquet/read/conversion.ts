@@ -16,8 +16,7 @@ import {
   Utf8,
 } from "npm:apache-arrow@21.2.0";
 import type { SchemaElement } from "npm:hyparquet@1.33.0";
-import { CellProblem } from "../../../columns/binary/decoder.ts";
-import { isSet } from "../../../columns/batch.ts";
+import { CellProblem, isSet } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
 import type { Dense } from "./row_reader.ts";
 

@@ -2,7 +2,7 @@ import { type Data, type DataType, type Field, MessageReader, type Schema, Type 
 import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@1.33.0";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
-import { CellProblem } from "../../../columns/binary/decoder.ts";
+import { CellProblem } from "../../../columns/batch.ts";
 import { type ArrowRows, rowsOf, unfit } from "../../arrow/open.ts";
 import {
   asUnreadable,

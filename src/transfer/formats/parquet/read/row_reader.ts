@@ -1,5 +1,5 @@
 import { Data } from "npm:apache-arrow@21.2.0";
-import { problemAt } from "../../../columns/binary/decoder.ts";
+import { problemAt } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
 import { countOf, type PageValues, part, type StoredNumbers } from "./page_values.ts";
