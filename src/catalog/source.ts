@@ -68,6 +68,32 @@ export async function plannedRows(find: FindSession, from: string): Promise<numb
 }
 
 /**
+ * The number of rows that the server's planner expects.
+ *
+ * @param session The estimate is made on another connection of its pool, if one is free, so it does not include changes of an
+ * open transaction.
+ * @param text A statement without parameters.
+ * @returns `undefined` where no estimate can be made at once. It never throws.
+ */
+export async function estimateRows(session: Session, text: string): Promise<number | undefined> {
+  try {
+    const [row] = await session.lookUp(`EXPLAIN (FORMAT JSON) ${text}`, []);
+    return rowsOfPlan(row?.["QUERY PLAN"]);
+  } catch {
+    return undefined; // the transfer itself reports what is wrong with the statement
+  }
+}
+
+/** The number of rows of a plan, which is JSON as text, or parsed. */
+function rowsOfPlan(explained: unknown): number | undefined {
+  const plans = (typeof explained === "string" ? JSON.parse(explained) : explained) as
+    | { Plan?: { "Plan Rows"?: unknown } }[]
+    | undefined;
+  const rows = plans?.[0]?.Plan?.["Plan Rows"];
+  return typeof rows === "number" && rows >= 0 ? rows : undefined;
+}
+
+/**
  * Runs statements in a read-only transaction, where they see one state of the database. In an open transaction they are part
  * of it, and see what it sees.
  *

@@ -1,15 +1,27 @@
 import { onlyReading } from "../../catalog/names.ts";
-import { LakebaseError } from "../../core/errors.ts";
+import { expectTable } from "../../catalog/relation.ts";
+import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
+import { explainFailure } from "../../sql/failure.ts";
 import type { Fragment } from "../../sql/fragment.ts";
-import type { FindSession } from "../../sql/run.ts";
+import { type FindSession, restore } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
-import type { StopOptions } from "../../sql/stop.ts";
+import { acquire, type StopOptions } from "../../sql/stop.ts";
+import { copyOutSeries } from "../copy/copy_out.ts";
 import { type CopyFormat, copyText } from "../copy/copy_query.ts";
-import type { Chunk } from "../copy/messages.ts";
-import { type CopySource, findSource, sourceName, type SourceQuery } from "../copy/source.ts";
-import { notInParallel } from "./snapshot.ts";
-import { ParallelCopy } from "./parallel_copy.ts";
+import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFraming } from "../copy/messages.ts";
+import { type CopySource, findSource, sourceName, type SourceQuery, wholeTable } from "../copy/source.ts";
+import { InOrder } from "./in_order.ts";
+import {
+  exportSnapshot,
+  importText,
+  isSnapshotGone,
+  notInParallel,
+  pagedTables,
+  type PageRange,
+  pageRanges,
+  rangeQuery,
+} from "./snapshot.ts";
 
 /** Options for reading a table on several connections. */
 export interface ParallelOptions {
@@ -116,93 +128,225 @@ export function parallelPlan(source: CopySource, format: CopyFormat): ParallelPl
   };
 }
 
-/** A table that has pages: a plain table, or a partition. */
-export interface PagedTable {
-  /** The quoted name, with the schema. */
-  name: string;
-  /** The number of pages of the heap. */
-  pages: number;
-  /** The bytes of the heap and of its TOAST table. */
-  bytes: number;
-}
+const LOCK_REFUSED = "55P03";
+/** The codes for a table, or a schema, that does not exist. */
+const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 
-/** The pages of a table that one COPY reads. */
-export interface PageRange {
-  /** The quoted name of the table. */
-  table: string;
-  /** The first page. */
-  from: number;
-  /** The page after the last one; `undefined` for all pages that follow, because a table may grow. */
-  to: number | undefined;
-}
+/** Copies ranges on a connection, for the connection with the number `member`. */
+type CopyRanges = (lease: Lease, member: number) => Promise<void>;
 
-/** The approximate bytes of all ranges that are read at one time: rows that arrive before their turn are kept in memory. */
-export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
-/** The least number of ranges for each connection, where there are enough pages. */
-const RANGES_EACH = 4;
-/** The least approximate bytes of a range: starting a COPY costs the server as much as reading this many. */
-const MIN_RANGE_BYTES = 256 * 1024;
+/** Reads one table on several connections. The others take the snapshot of the first one, as soon as the pool has them. */
+class ParallelCopy implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #options: ParallelOptions;
+  readonly #first: Lease;
+  readonly #start: Snapshot;
+  #next = 0;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  /** Ends the wait for connections when no range is left. */
+  readonly #finished = new AbortController();
+  readonly #work: Promise<void>[] = [];
+  #firstWork: Promise<void> = Promise.resolve();
+  #complete = false;
+  /** Between two ranges, nothing else reports that a connection is lost. */
+  readonly #onConnectionLost = (error: unknown) => this.#stop.abort(error);
 
-/**
- * Divides tables into ranges of similar size, in order.
- *
- * @param tables The table, or its partitions.
- * @param parallel The number of connections.
- * @returns Ranges with every page exactly once, and at least one range for each table.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- *
- * assert.deepEqual(pageRanges([{ name: '"t"', pages: 100, bytes: 819_200 }], 2), [
- *   { table: '"t"', from: 0, to: 32 },
- *   { table: '"t"', from: 32, to: 64 },
- *   { table: '"t"', from: 64, to: 96 },
- *   { table: '"t"', from: 96, to: undefined },
- * ]);
- * ```
- */
-export function pageRanges(tables: readonly PagedTable[], parallel: number): PageRange[] {
-  const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
-  const size = parallel === 1
-    ? Infinity
-    : Math.min(READ_AHEAD_BYTES / parallel, Math.max(MIN_RANGE_BYTES, bytes / (parallel * RANGES_EACH)));
-  return tables.flatMap((table) => {
-    const fitting = table.bytes > size ? Math.floor(table.pages * size / table.bytes) : table.pages;
-    const step = Math.max(1, fitting);
-    const starts = Array.from({ length: Math.max(1, Math.ceil(table.pages / step)) }, (_, index) => index * step);
-    return starts.map((from, index) => ({ table: table.name, from, to: starts[index + 1] }));
-  });
-}
+  private constructor(session: Session, options: ParallelOptions, start: Snapshot) {
+    this.#session = session;
+    this.#options = options;
+    this.#start = start;
+    this.#first = start.lease;
+    this.#signal = options.signal === undefined
+      ? this.#stop.signal
+      : AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#first.client.on("error", this.#onConnectionLost);
+  }
 
-/** The query for the rows of a range. */
-export function rangeQuery(columns: string, { table, from, to }: PageRange): string {
-  const end = to === undefined ? "" : ` AND ctid OPERATOR(pg_catalog.<) '(${to},0)'`;
-  return `SELECT ${columns} FROM ONLY ${table} WHERE ctid OPERATOR(pg_catalog.>=) '(${from},0)'${end}`;
-}
+  /** Takes the snapshot, and divides the table as the snapshot shows it. */
+  static async start(session: Session, options: ParallelOptions): Promise<ParallelCopy> {
+    const { name, parallel, signal } = options;
+    try {
+      const lease = await acquire(session, signal, `a pull of ${name}`);
+      try {
+        const rows = await exportSnapshot(session, lease, options, signal);
+        const ranges = pageRanges(pagedTables(name, rows), parallel);
+        const { snapshot, relation, columns } = rows[0]!;
+        const plan = await options.plan(lease, wholeTable(relation, columns));
+        return new ParallelCopy(session, options, { lease, relation, ranges, snapshot, plan });
+      } catch (error) {
+        giveBack(lease);
+        throw error;
+      }
+    } catch (error) {
+      throw await explained(session, options, error);
+    }
+  }
 
-/**
- * The number of rows that the server's planner expects.
- *
- * @param session The estimate is made on another connection of its pool, if one is free, so it does not include changes of an
- * open transaction.
- * @param text A statement without parameters.
- * @returns `undefined` where no estimate can be made at once. It never throws.
- */
-export async function estimateRows(session: Session, text: string): Promise<number | undefined> {
-  try {
-    const [row] = await session.lookUp(`EXPLAIN (FORMAT JSON) ${text}`, []);
-    return plannedRows(row?.["QUERY PLAN"]);
-  } catch {
-    return undefined; // the transfer itself reports what is wrong with the statement
+  async *stream(): AsyncGenerator<Chunk, void, void> {
+    const order = this.#queue(this.#start.ranges.length);
+    this.#startCopying(async (lease) => {
+      const first = this.#claim();
+      if (first === undefined) return;
+      const claimed = [first];
+      for await (const item of this.#copy(lease, claimed, first === 0)) {
+        if (item === END_OF_COPY) order.close(claimed.shift()!);
+        else await order.push(claimed[0]!, item);
+      }
+    });
+    yield* this.#read(order);
+    if (this.#start.plan.binary) yield BINARY_TRAILER;
+    this.#complete = true;
+  }
+
+  streams(): AsyncIterable<Chunk>[] {
+    const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
+    this.#startCopying(async (lease, member) => {
+      const queue = queues[member]!;
+      const first = this.#claim() ?? this.#start.ranges.length; // a file without rows has a header too
+      for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
+      if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
+      queue.close(0);
+    });
+    Promise.all(this.#work).then(() => this.#complete = true, () => {}); // the readers report it
+    return queues.map((queue) => this.#read(queue));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#finished.abort();
+    if (!this.#complete) this.#stop.abort();
+    await Promise.allSettled(this.#work);
+    await this.#firstWork.catch(() => {}); // whoever waited for it has the error
+    this.#giveBack(this.#first);
+  }
+
+  /** Makes a queue that fails when the copy is stopped. */
+  #queue(parts: number): InOrder {
+    const queue = new InOrder(parts);
+    const onAbort = () => queue.fail(this.#signal.reason);
+    this.#signal.addEventListener("abort", onAbort, { once: true });
+    if (this.#signal.aborted) onAbort();
+    return queue;
+  }
+
+  async *#read(queue: InOrder): AsyncGenerator<Chunk, void, void> {
+    try {
+      yield* queue;
+    } catch (error) {
+      throw await explained(this.#session, this.#options, error);
+    }
+  }
+
+  #startCopying(copyRanges: CopyRanges): void {
+    this.#firstWork = copyRanges(this.#first, 0);
+    this.#work.push(this.#firstWork);
+    for (let member = 1; member < this.#options.parallel; member++) {
+      this.#work.push(this.#copyOnOwnConnection(member, copyRanges));
+    }
+    for (const work of this.#work) work.catch((error) => this.#stop.abort(error));
+  }
+
+  /** Copies on another connection. If the pool has none until all ranges are taken, the first connection does the rest. */
+  async #copyOnOwnConnection(member: number, copyRanges: CopyRanges): Promise<void> {
+    const lease = await this.#acquire();
+    if (lease === undefined) {
+      return await (this.#firstWork = this.#firstWork.then(() => copyRanges(this.#first, member)));
+    }
+    lease.client.on("error", this.#onConnectionLost);
+    try {
+      await copyRanges(lease, member);
+    } finally {
+      this.#giveBack(lease);
+    }
+  }
+
+  async #acquire(): Promise<Lease | undefined> {
+    const finished = this.#finished.signal;
+    try {
+      return await acquire(this.#session, AbortSignal.any([this.#signal, finished]), `a pull of ${this.#options.name}`);
+    } catch (error) {
+      if (finished.aborted && !this.#signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  /** Takes the next range, and returns its number; `undefined` if none is left. */
+  #claim(): number | undefined {
+    if (this.#next < this.#start.ranges.length) return this.#next++;
+    this.#finished.abort();
+    return undefined;
+  }
+
+  #giveBack(lease: Lease): void {
+    lease.client.removeListener("error", this.#onConnectionLost);
+    giveBack(lease);
+  }
+
+  /**
+   * Copies ranges on a connection until none is left.
+   *
+   * @param claimed The number of the first range; the numbers of later ranges are added.
+   * @param headed Whether the first range has a header.
+   */
+  #copy(lease: Lease, claimed: number[], headed: boolean): AsyncIterable<CopyItem> {
+    const items = copyOutSeries(this.#session, lease, this.#texts(lease, claimed, headed), this.#signal);
+    return this.#start.plan.binary ? withoutFraming(items, headed) : items;
+  }
+
+  *#texts(lease: Lease, claimed: number[], headed: boolean): Generator<string, void, void> {
+    const { relation, snapshot, ranges, plan: { columns, copy } } = this.#start;
+    const text = (index: number, first: boolean) => {
+      return copy(rangeQuery(columns, ranges[index] ?? { table: relation, from: 0, to: 0 }), first);
+    };
+    const joining = lease === this.#first ? "" : importText(relation, snapshot);
+    yield joining + text(claimed[0]!, headed);
+    for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
+      claimed.push(index);
+      yield text(index, false);
+    }
   }
 }
 
-/** The number of rows of a plan, which is JSON as text, or parsed. */
-function plannedRows(explained: unknown): number | undefined {
-  const plans = (typeof explained === "string" ? JSON.parse(explained) : explained) as
-    | { Plan?: { "Plan Rows"?: unknown } }[]
-    | undefined;
-  const rows = plans?.[0]?.Plan?.["Plan Rows"];
-  return typeof rows === "number" && rows >= 0 ? rows : undefined;
+/** The snapshot with which a {@linkcode ParallelCopy} begins. */
+interface Snapshot {
+  lease: Lease;
+  /** The quoted name of the table, with the schema. */
+  relation: string;
+  snapshot: string;
+  plan: ParallelPlan;
+  ranges: PageRange[];
+}
+
+/** Releases a connection when its transaction has ended. The caller does not wait for that round trip. */
+function giveBack(lease: Lease): void {
+  Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
+}
+
+async function explained(session: Session, { name, signal }: ParallelOptions, error: unknown): Promise<unknown> {
+  if (signal?.aborted) return signal.reason;
+  const sqlstate = (error as { code?: unknown } | null)?.code;
+  if (sqlstate === LOCK_REFUSED) return changing(name, error);
+  if (isSnapshotGone(error)) return lost(name, error);
+  if (MISSING.has(sqlstate)) {
+    return await expectTable(() => session, "pull", name, undefined).catch((missing) => missing);
+  }
+  return await explainFailure(session, error, { text: "", values: [] });
+}
+
+function changing(name: string, cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot pull ${name} in parallel: another session holds a lock on the table. Try again, or leave ${
+      quotedOption("parallel")
+    } out`,
+    { cause, sqlstate: LOCK_REFUSED },
+  );
+}
+
+function lost(name: string, cause: unknown): LakebaseError {
+  return new LakebaseError(
+    "CONNECTION_LOST",
+    `Cannot pull ${name} in parallel: the server ended the connection that holds the shared snapshot`,
+    { cause },
+  );
 }

@@ -1,4 +1,5 @@
 import { nameOf } from "../../catalog/names.ts";
+import { estimateRows } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
 import { isTraced, type Operation, traced } from "../../core/trace.ts";
@@ -24,7 +25,6 @@ import { type Meter, startMeter } from "../progress.ts";
 import { Stores, volumesOfSession } from "../stores.ts";
 import { partitionColumns, type PullFolder } from "./folder.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
-import { estimateRows } from "./parallel.ts";
 import { PullResult } from "./result.ts";
 import { splitRows } from "./split_rows.ts";
 import {

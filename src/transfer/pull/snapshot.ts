@@ -4,7 +4,6 @@ import { Execution } from "../../sql/execution.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { parserSource } from "../../sql/types.ts";
-import type { PagedTable } from "./parallel.ts";
 
 /** The facts that reading a table by its pages needs; a row for each table or partition that has pages. */
 export interface SnapshotRow {
@@ -185,4 +184,69 @@ function leafRefusal({ kind, name, leafKind, readable, access }: SnapshotRow): s
   if (access !== "heap") return `${which} keeps its rows with the access method "${access}", not in pages`;
   if (!readable) return `your role may read the table, but not ${which} directly`;
   return undefined;
+}
+
+/** A table that has pages: a plain table, or a partition. */
+export interface PagedTable {
+  /** The quoted name, with the schema. */
+  name: string;
+  /** The number of pages of the heap. */
+  pages: number;
+  /** The bytes of the heap and of its TOAST table. */
+  bytes: number;
+}
+
+/** The pages of a table that one COPY reads. */
+export interface PageRange {
+  /** The quoted name of the table. */
+  table: string;
+  /** The first page. */
+  from: number;
+  /** The page after the last one; `undefined` for all pages that follow, because a table may grow. */
+  to: number | undefined;
+}
+
+/** The approximate bytes of all ranges that are read at one time: rows that arrive before their turn are kept in memory. */
+export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
+/** The least number of ranges for each connection, where there are enough pages. */
+const RANGES_EACH = 4;
+/** The least approximate bytes of a range: starting a COPY costs the server as much as reading this many. */
+const MIN_RANGE_BYTES = 256 * 1024;
+
+/**
+ * Divides tables into ranges of similar size, in order.
+ *
+ * @param tables The table, or its partitions.
+ * @param parallel The number of connections.
+ * @returns Ranges with every page exactly once, and at least one range for each table.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(pageRanges([{ name: '"t"', pages: 100, bytes: 819_200 }], 2), [
+ *   { table: '"t"', from: 0, to: 32 },
+ *   { table: '"t"', from: 32, to: 64 },
+ *   { table: '"t"', from: 64, to: 96 },
+ *   { table: '"t"', from: 96, to: undefined },
+ * ]);
+ * ```
+ */
+export function pageRanges(tables: readonly PagedTable[], parallel: number): PageRange[] {
+  const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
+  const size = parallel === 1
+    ? Infinity
+    : Math.min(READ_AHEAD_BYTES / parallel, Math.max(MIN_RANGE_BYTES, bytes / (parallel * RANGES_EACH)));
+  return tables.flatMap((table) => {
+    const fitting = table.bytes > size ? Math.floor(table.pages * size / table.bytes) : table.pages;
+    const step = Math.max(1, fitting);
+    const starts = Array.from({ length: Math.max(1, Math.ceil(table.pages / step)) }, (_, index) => index * step);
+    return starts.map((from, index) => ({ table: table.name, from, to: starts[index + 1] }));
+  });
+}
+
+/** The query for the rows of a range. */
+export function rangeQuery(columns: string, { table, from, to }: PageRange): string {
+  const end = to === undefined ? "" : ` AND ctid OPERATOR(pg_catalog.<) '(${to},0)'`;
+  return `SELECT ${columns} FROM ONLY ${table} WHERE ctid OPERATOR(pg_catalog.>=) '(${from},0)'${end}`;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SESSION } from "../../../src/api/lakebase.ts";
-import { estimateRows } from "../../../src/transfer/pull/parallel.ts";
+import { estimateRows } from "../../../src/catalog/source.ts";
 import { queryTest } from "../../support/queries.ts";
 
 queryTest("estimateRows() asks the planner, and never fails", async ({ db, open }) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Chunk } from "../../../src/transfer/copy/messages.ts";
-import { InOrder } from "../../../src/transfer/pull/parallel_copy.ts";
+import { InOrder } from "../../../src/transfer/pull/in_order.ts";
 import { sleep } from "../../support/queries.ts";
 
 function chunk(text: string): Chunk {

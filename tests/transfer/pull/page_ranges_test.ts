@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type PagedTable, pageRanges, rangeQuery } from "../../../src/transfer/pull/parallel.ts";
+import { type PagedTable, pageRanges, rangeQuery } from "../../../src/transfer/pull/snapshot.ts";
 
 const PAGE = 8192;
 
