@@ -153,7 +153,7 @@ interface ServerAddress {
  */
 export async function reachServer(server: ServerAddress, signal: AbortSignal): Promise<string> {
   await using stack = new AsyncDisposableStack();
-  const { remoteAddress = server.host } = await open(server, signal, stack);
+  const { remoteAddress = server.host } = await openSocket(server, signal, stack);
   return remoteAddress;
 }
 
@@ -170,7 +170,7 @@ export async function inspectCertificate(
   signal: AbortSignal,
 ): Promise<string> {
   await using stack = new AsyncDisposableStack();
-  const socket = await open(server, signal, stack);
+  const socket = await openSocket(server, signal, stack);
   const secure = await upgrade(socket, server.host, { ...ssl, rejectUnauthorized: false }, signal);
   stack.defer(() => void secure.destroy());
   const peer = secure.getPeerCertificate(true);
@@ -203,7 +203,7 @@ function untrusted(error: string): string {
 }
 
 /** Opens a TCP connection as `connect()` does. */
-async function open(
+async function openSocket(
   { host, port }: ServerAddress,
   signal: AbortSignal,
   stack: AsyncDisposableStack,
