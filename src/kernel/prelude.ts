@@ -145,9 +145,8 @@ const FUNCTIONS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 
 /**
  * The code that runs in the child before the first cell. A broadcast is sent in order with the outputs, so a broadcast after
- * the last output of a cell reports that all outputs have been sent. It is cheapest in the internal function with which the
- * Deno kernel displays the last value of a cell. If Deno has no such function, a signal or an internal cell asks for the
- * broadcast.
+ * the last output of a cell reports that all outputs have been sent. A signal or an internal cell asks for it, once the child
+ * has replied: the Deno kernel replies after it has displayed the last value of the cell.
  */
 const PRELUDE = `(() => {
   if (${FUNCTIONS}) return;
@@ -164,20 +163,13 @@ const PRELUDE = `(() => {
     cellEnded();
     return broadcast(${JSON.stringify(DONE)}, { n, ...more });
   };
-  const drawing = Deno[Deno.internal]?.jupyter;
-  const draw = drawing?.broadcastResult;
-  const drawn = typeof draw === "function";
-  if (drawn) {
-    drawing.broadcastResult = async (count, value) => {
-      try {
-        await draw(count, value);
-        value = undefined; // so that garbage collection can free it
-        globalThis[Symbol.for("lakebase.cell_end")]?.();
-      } finally {
-        done("drawn");
-      }
-    };
-  }
+  const flush = (n) => {
+    try {
+      globalThis[Symbol.for("lakebase.cell_end")]?.();
+    } finally {
+      done(n);
+    }
+  };
   const imports = async (n, specifiers) => {
     for (const specifier of specifiers) {
       try {
@@ -205,8 +197,8 @@ const PRELUDE = `(() => {
     collect().catch(() => {}); // Stop works without it: a cell whose promise is garbage then ends later
     stop();
   });
-  if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH_SIGNAL}", () => done("flushed"));
-  const value = Object.freeze({ done, drawn, imports, refuse });
+  if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH_SIGNAL}", () => flush("flushed"));
+  const value = Object.freeze({ done, flush, imports, refuse });
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
 })();`;
 
@@ -215,9 +207,14 @@ export function doneCode(n: number): string {
   return `${FUNCTIONS}.done(${n})`;
 }
 
-/** Code that runs the prelude. The answer says whether the display of a value reports its end. */
+/** Code that reports the end of a cell, and then sends the message of {@linkcode doneCode}. */
+export function flushCode(n: number): string {
+  return `${FUNCTIONS}.flush(${n})`;
+}
+
+/** Code that runs the prelude. */
 export function preludeCode(n: number): string {
-  return `${PRELUDE}\n${FUNCTIONS}.done(${n}, { drawn: ${FUNCTIONS}.drawn })`;
+  return `${PRELUDE}\n${doneCode(n)}`;
 }
 
 /** Code that imports modules one by one until one fails. The answer has the error. */
