@@ -76,8 +76,11 @@ def run_frontends(request):
 
 
 def frontend_of(manager):
-    """A client with a session of its own: those of `manager.client()` share an identity and number their messages alike."""
-    client = BlockingKernelClient()
+    """
+    A client with a session of its own: those of `manager.client()` share an identity and number their messages alike. It asks
+    its manager whether the kernel lives. Without one it would ask for a heartbeat, which a busy machine answers late.
+    """
+    client = BlockingKernelClient(parent=manager)
     client.load_connection_info(manager.get_connection_info())
     return client
 
