@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import { concatBytes } from "../core/bytes.ts";
 import { workerUrl } from "../core/late.ts";
 import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
-import { type EmbeddedSession, sqlOf } from "./embedded_session.ts";
+import { type EmbeddedSession, ownSettings, ownSettingsIn, sqlOf } from "./embedded_session.ts";
 import {
   type Frame,
   frame,
@@ -23,7 +23,7 @@ import {
   REPORT_QUERY,
   REPORTED,
   type SessionSettings,
-  SETTINGS_QUERY,
+  settingsQuery,
   settingsScript,
 } from "./session_settings.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./wasm_imports.ts";
@@ -36,6 +36,10 @@ export class Backend {
   #current: EmbeddedSession | undefined;
   #applied = "";
   #running: EmbeddedSession | undefined;
+  /** Names that sessions may have given to settings of their own. */
+  readonly #ownSettings = new Set<string>();
+  /** Whether a function may set one, so that any statement may. */
+  #setByFunctions = false;
 
   /** `sessions` has the open sessions by process number, and changes as they come and go. */
   constructor(sessions: ReadonlyMap<number, EmbeddedSession>) {
@@ -54,6 +58,10 @@ export class Backend {
 
   async start(data: string | DataFiles | undefined): Promise<void> {
     await this.#engine.start(data);
+    if (data === undefined) return;
+    const functions = await this.query(SETTING_FUNCTIONS);
+    this.#setByFunctions = functions.length > 0;
+    for (const [source] of functions) for (const name of ownSettingsIn(source ?? "")) this.#ownSettings.add(name);
   }
 
   /** Copies the data files, also while a transaction is open: none of its changes are in the copy. */
@@ -90,6 +98,7 @@ export class Backend {
     });
     this.#running = undefined;
     const toRestore = session.track(sqlOf(batch), outcome);
+    this.#noteSettings(session, batch);
     if (outcome.status === "I") {
       if (toRestore.defaults) await this.query(defaultsScript(session.defaults));
       if (toRestore.listen) await this.#listen();
@@ -101,6 +110,14 @@ export class Backend {
     }
     await this.#notify(session, outcome.notifications);
     return outcome.status;
+  }
+
+  #noteSettings(session: EmbeddedSession, batch: Frame[]): void {
+    if (this.#setByFunctions) session.dirty = true;
+    if (!session.dirty || this.#ownSettings.size > MOST_OWN_SETTINGS) return;
+    for (const name of ownSettings(batch)) this.#ownSettings.add(name);
+    const sql = sqlOf(batch);
+    if (/\bset_config\b/i.test(sql) && /\b(?:function|procedure)\b/i.test(sql)) this.#setByFunctions = true;
   }
 
   /** ParameterStatus messages for the settings in force whose values the session's client was not sent yet. */
@@ -155,7 +172,7 @@ export class Backend {
     const session = this.#current;
     this.#current = undefined;
     if (!session?.dirty) return;
-    session.settings = readSettings(await this.query(SETTINGS_QUERY));
+    session.settings = readSettings(await this.query(settingsQuery([...this.#ownSettings])));
     session.dirty = false;
     this.#applied = settingsScript(session.settings);
   }
@@ -218,6 +235,12 @@ export class Backend {
 
 /** Words of statements that may change a setting that the server reports to clients. */
 const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all|role|authorization)\\b`, "i");
+/** The texts of the functions of a database that may set a setting. */
+const SETTING_FUNCTIONS = `SELECT pg_catalog.left(prosrc, 100000) FROM pg_catalog.pg_proc
+  WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND pg_catalog.strpos(pg_catalog.lower(prosrc), 'set_config') OPERATOR(pg_catalog.>) 0
+  LIMIT 1000`;
+/** The most names that are looked up. Other names with a point are noted too, such as those of tables. */
+const MOST_OWN_SETTINGS = 1000;
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));
 

@@ -22,6 +22,8 @@ export class EmbeddedSession {
   readonly reported: Map<string, string> = new Map();
   /** Whether the settings may have changed since they were last read. */
   dirty = false;
+  /** Whether the session has called `set_config()`: it may call it again by a prepared statement, whose text is not repeated. */
+  #setsByCalls = false;
   /** Whether the session may have created temporary objects. */
   temporary = false;
 
@@ -44,7 +46,8 @@ export class EmbeddedSession {
   track(sql: string, { tags }: Outcome): { defaults: boolean; listen: boolean } {
     const discarded = tags.has("DISCARD ALL");
     const reset = tags.has("RESET") || discarded;
-    if (reset || tags.has("SET") || /set_config/i.test(sql)) this.dirty = true;
+    this.#setsByCalls ||= /set_config/i.test(sql);
+    if (reset || tags.has("SET") || this.#setsByCalls) this.dirty = true;
     if (/\btemp(orary)?\b/i.test(sql)) this.temporary = true;
     if (discarded || tags.has("DEALLOCATE ALL")) this.statements.dropped();
     if (tags.has("LISTEN")) { for (const channel of channelsOf(sql, "LISTEN")) this.channels.add(channel); }
@@ -58,6 +61,24 @@ export class EmbeddedSession {
     for (const channel of channels) this.channels.delete(channel);
   }
 }
+
+/** A setting of a person's own has a point in its name, and no list of the server has it. */
+const OWN_SETTING = /\b[A-Za-z_]\w*(?:\.\w+)+/g;
+/** The bytes of a message in which such names are looked for. */
+const SEARCHED_BYTES = 100_000;
+
+/** What may be a name such as `app.tenant` in the texts and parameters of a batch. */
+export function ownSettings(requests: Frame[]): string[] {
+  return requests.filter((request) => "QPB".includes(type(request)))
+    .flatMap((request) => ownSettingsIn(LATIN1.decode(request.subarray(5, SEARCHED_BYTES))));
+}
+
+/** What may be a name such as `app.tenant` in a text. */
+export function ownSettingsIn(text: string): string[] {
+  return [...text.matchAll(OWN_SETTING)].map(([name]) => name.toLowerCase());
+}
+
+const LATIN1 = new TextDecoder("latin1");
 
 /** The channels of the LISTEN or UNLISTEN commands in a text of SQL. The server keeps 63 bytes of a name. */
 export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[] {

@@ -82,8 +82,22 @@ export function defaultsScript(values: Map<string, string>): string {
       WHERE s.name OPERATOR(pg_catalog.=) pg_catalog.lower(v.name) AND s.source OPERATOR(pg_catalog.=) 'session')`;
 }
 
-/** SQL for the settings in force. {@linkcode readSettings} reads its rows. */
-export const SETTINGS_QUERY = `SELECT 'user', session_user::pg_catalog.text
+/**
+ * SQL for the settings in force. {@linkcode readSettings} reads its rows.
+ *
+ * @param own The names of settings that `pg_settings` does not list.
+ */
+export function settingsQuery(own: readonly string[]): string {
+  if (own.length === 0) return LISTED_QUERY;
+  // A setting that was reset is empty, as if it had never been set.
+  return `${LISTED_QUERY}
+    UNION ALL SELECT pg_catalog.concat('value ', o.name), pg_catalog.current_setting(o.name, true)
+    FROM pg_catalog.unnest(ARRAY[${own.map(literal).join(", ")}]) o (name)
+    WHERE pg_catalog.length(pg_catalog.current_setting(o.name, true)) OPERATOR(pg_catalog.>) 0
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) o.name)`;
+}
+
+const LISTED_QUERY = `SELECT 'user', session_user::pg_catalog.text
   UNION ALL SELECT 'role', pg_catalog.current_setting('role')
   UNION ALL SELECT pg_catalog.concat('value ', name), pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
   WHERE source OPERATOR(pg_catalog.=) 'session'`;
@@ -112,7 +126,7 @@ export const REPORT_QUERY: string = `SELECT ${
   REPORTED.map((name) => `pg_catalog.current_setting(${literal(name)}, true)`).join(", ")
 }`;
 
-/** Reads the rows of {@linkcode SETTINGS_QUERY}. */
+/** Reads the rows of {@linkcode settingsQuery}. */
 export function readSettings(rows: (string | null)[][]): SessionSettings {
   const values = new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));
   const user = values.get("user") ?? "";

@@ -148,6 +148,28 @@ Deno.test("a new session has what ALTER ROLE and ALTER DATABASE keep, below its 
   await Promise.all([admin.end(), after.end()]);
 });
 
+Deno.test("a setting of a session's own name stays its own", async () => {
+  const [one, two] = await Promise.all([connect(local), connect(local)]);
+  const tenant = "SELECT current_setting('app.tenant', true)";
+  await one.query("SET app.tenant = 'blue'");
+  assert.notEqual((await row(two, tenant))[0], "blue");
+  assert.deepEqual(await row(one, tenant), ["blue"]);
+  const call = { name: "set", text: "SELECT set_config($1, $2, false)" };
+  await two.query({ ...call, values: ["app.tenant", "green"] });
+  await two.query({ ...call, values: ["app.person", "ann"] });
+  assert.deepEqual(await row(one, tenant), ["blue"]);
+  await two.query({ ...call, values: ["app.tenant", "red"] });
+  assert.deepEqual(await row(one, tenant), ["blue"]);
+  assert.deepEqual(await row(two, `${tenant}, current_setting('app.person', true)`), ["red", "ann"]);
+  await one.query(`CREATE FUNCTION become(name text) RETURNS text LANGUAGE sql
+    AS $$ SELECT set_config('app.tenant', name, false) $$`);
+  await two.query("SELECT become('yellow')");
+  assert.deepEqual(await row(one, tenant), ["blue"]);
+  assert.deepEqual(await row(two, tenant), ["yellow"]);
+  await one.query("DROP FUNCTION become");
+  await Promise.all([one.end(), two.end()]);
+});
+
 Deno.test("a startup option that Postgres doesn't know is refused", async () => {
   const error = await refusal(local, { options: "-c no_such_setting=1" });
   assert.deepEqual([error.code, error.severity], ["42704", "FATAL"]);
