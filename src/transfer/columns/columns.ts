@@ -101,7 +101,11 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
   get<T = unknown>(name: string): Column<T> {
     const column = this.#columns.get(name);
     if (column !== undefined) return column as Column<T>;
-    const near = closest(String(name), this.names);
+    if (typeof name !== "string") {
+      const found = Deno.inspect(name, { depth: 1, strAbbreviateSize: 40 });
+      throw new LakebaseError("BAD_PARAMETER", `Cannot get the column: its name is ${found}; it must be a text`);
+    }
+    const near = closest(name, this.names);
     const instead = near === undefined ? `there are: ${some(this.names)}` : `did you mean "${near}"?`;
     throw new LakebaseError(
       "BAD_PARAMETER",
