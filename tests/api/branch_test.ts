@@ -312,7 +312,10 @@ test("an archived branch can be connected to, dropped, and not copied", async ({
   assert.deepEqual(await ids(db), []);
 });
 
-Deno.test("connect() without a branch makes the same requests as before", async () => {
+/** The PostgreSQL server of the local Lakebase outlasts a test. */
+const SHARED = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test("connect() without a branch makes the same requests as before", SHARED, async () => {
   await using local = await ownLakebase();
   await using db = await connect(optionsOf(local));
   await db.sql`SELECT 1`;
