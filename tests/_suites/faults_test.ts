@@ -1,5 +1,6 @@
-import { loadTests } from "../support/suite.ts";
+import { allowServers, loadTests } from "../support/suite.ts";
 
+allowServers();
 await loadTests(
   "faults_test.ts",
   "secrets_test.ts",

@@ -1,3 +1,4 @@
-import { loadTests } from "../support/suite.ts";
+import { allowServers, loadTests } from "../support/suite.ts";
 
+allowServers();
 await loadTests("sql");

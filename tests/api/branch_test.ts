@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { check, connect, type Lakebase, LakebaseError } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
-import { bothTests, localTests, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
+import { bothTests, localTests, optionsOf, ownLakebase, prepareOwnLakebase, workspaceOf } from "../support/lakebase.ts";
 
+prepareOwnLakebase();
 const both = bothTests({ passwords: { app: "secret" } });
 const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old" }] });
 
@@ -312,10 +313,7 @@ test("an archived branch can be connected to, dropped, and not copied", async ({
   assert.deepEqual(await ids(db), []);
 });
 
-/** The PostgreSQL server of the local Lakebase outlasts a test. */
-const SHARED = { sanitizeOps: false, sanitizeResources: false };
-
-Deno.test("connect() without a branch makes the same requests as before", SHARED, async () => {
+Deno.test("connect() without a branch makes the same requests as before", async () => {
   await using local = await ownLakebase();
   await using db = await connect(optionsOf(local));
   await db.sql`SELECT 1`;

@@ -9,7 +9,7 @@ import {
 } from "npm:@opentelemetry/sdk-trace-base@2.0.0";
 import { connect, type Lakebase, lakehouse } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
-import { optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
+import { optionsOf, ownLakebase, prepareOwnLakebase, workspaceOf } from "../support/lakebase.ts";
 import { errorOf } from "../support/queries.ts";
 
 const exporter = new InMemorySpanExporter();
@@ -46,6 +46,8 @@ const one = async (work: () => Promise<unknown>) => {
   assert.deepEqual(spans.length, 1, spans.map(({ name }) => name).join("; "));
   return spans[0]!;
 };
+
+prepareOwnLakebase();
 
 interface Server extends AsyncDisposable {
   local: LocalLakebase;

@@ -3,9 +3,7 @@ import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { freePort } from "../support/port.ts";
 import { connect, mint, row } from "./client.ts";
-import { ownLakebase, pgliteTests } from "../support/lakebase.ts";
-import { postgresMissing } from "../support/postgres.ts";
-import { newDatabase } from "../support/shared_servers.ts";
+import { ownLakebase, pgliteTests, prepareOwnLakebase } from "../support/lakebase.ts";
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
@@ -23,10 +21,7 @@ function ports(): { workspacePort: number; postgresPort: number } {
   return { workspacePort: freePort(), postgresPort: freePort() };
 }
 
-// Before all tests, so that the PostgreSQL server is no test's own.
-Deno.test.beforeAll(async () => {
-  if (postgresMissing() === undefined) await newDatabase();
-});
+prepareOwnLakebase();
 
 Deno.test("close() leaves no file, no port and no connection, and may be called twice", async () => {
   const local = await ownLakebase(ports());

@@ -26,6 +26,13 @@ export async function ownLakebase(options: LocalOptions = {}): Promise<LocalLake
   return await startLocal(postgresMissing() === undefined ? { ...options, database: await newDatabase() } : options);
 }
 
+/** Starts what {@linkcode ownLakebase} needs before all tests, for a file whose tests look for leaks: then it is no test's own. */
+export function prepareOwnLakebase(): void {
+  Deno.test.beforeAll(async () => {
+    if (postgresMissing() === undefined) await newDatabase();
+  });
+}
+
 type WorkspaceClient = NonNullable<ConnectOptions["workspace"]>;
 
 const clients = new WeakMap<LocalLakebase, WorkspaceClient>();

@@ -11,6 +11,14 @@ export async function loadTests(...paths: string[]): Promise<void> {
   }
 }
 
+/**
+ * Looks for no calls that a test leaves open, in a suite whose files share servers: these work beside each test, so that a call
+ * which begins or ends in it may be theirs.
+ */
+export function allowServers(): void {
+  Deno.test.sanitizer({ ops: false, resources: true });
+}
+
 function testFiles(folder: URL): URL[] {
   return [...Deno.readDirSync(folder)].toSorted((a, b) => a.name < b.name ? -1 : 1).flatMap(({ name, isDirectory }) =>
     isDirectory ? testFiles(new URL(`${name}/`, folder)) : name.endsWith("_test.ts") ? [new URL(name, folder)] : []
