@@ -200,7 +200,7 @@ test("variables of libpq that the module does not use change nothing, whatever t
   assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
 });
 
-test("connect({ local: true }) asks no proxy of the environment", async () => {
+test("(slow) connect({ local: true }) asks no proxy of the environment", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let asked = 0;
   const counting = (async () => {

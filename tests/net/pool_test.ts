@@ -201,7 +201,7 @@ test("a -pooler host is sent no PGOPTIONS, which its pooler would refuse", async
   }
 }, { neverReached: "nothing is sent" });
 
-test("connect({ local: true }) takes no PGOPTIONS of the environment", async () => {
+test("(slow) connect({ local: true }) takes no PGOPTIONS of the environment", async () => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     await using db = await connect({ local: true });
     console.log(await db.sql\`SELECT 1\`.value());`;
