@@ -13,9 +13,10 @@ import {
   type Timestamp,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import { type ColumnData, type ColumnType, isSet, problemAt } from "../../columns/batch.ts";
+import { type ColumnData, isSet, problemAt } from "../../columns/batch.ts";
 import { jsonTexts } from "./json.ts";
 import {
+  type ColumnReader,
   days,
   decimals,
   decimalTexts,
@@ -32,23 +33,9 @@ import {
   plainBytes,
   times,
   timestamps,
+  type Values,
   viewBytes,
 } from "./values.ts";
-
-/** The data of a column. It includes NULLs only where they differ from the NULLs of the batch. */
-export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
-
-/** Converts the values of an Arrow field. */
-export interface ColumnReader {
-  /** The type of the values in memory. */
-  type: ColumnType;
-  /** The matching Postgres type. */
-  postgres: string;
-  /** Whether the field has no type of its own, because all of its values are NULL. */
-  untyped?: boolean;
-  /** Converts the values of a batch. */
-  read(data: Data): Values;
-}
 
 /** The key of the metadata that names an extension type. */
 const EXTENSION = "ARROW:extension:name";

@@ -1,8 +1,7 @@
 import { type Data, type Field, Type } from "npm:apache-arrow@21.2.0";
 import { CellProblem, type ColumnData, problemAt } from "../../columns/batch.ts";
 import { valueReader } from "../../columns/value.ts";
-import type { Values } from "./column_reader.ts";
-import { listOffsets, texts } from "./values.ts";
+import { listOffsets, texts, type Values } from "./values.ts";
 
 /** Returns the JSON of the value at a position. */
 type Write = (at: number) => string;

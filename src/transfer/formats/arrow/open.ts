@@ -21,8 +21,9 @@ import {
   UnsupportedFeature,
 } from "../file_rows.ts";
 import { chooseColumns } from "./choose_columns.ts";
-import { columnData, type ColumnReader, columnReader } from "./column_reader.ts";
+import { columnData, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
+import type { ColumnReader } from "./values.ts";
 
 /** The magic string at both ends of an IPC file. A stream has none. */
 const MAGIC = "ARROW1";

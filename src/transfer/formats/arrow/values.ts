@@ -14,8 +14,22 @@ import {
   TimeUnit,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import { CellProblem, type ColumnType, problemAt } from "../../columns/batch.ts";
-import type { ColumnReader, Values } from "./column_reader.ts";
+import { CellProblem, type ColumnData, type ColumnType, problemAt } from "../../columns/batch.ts";
+
+/** The data of a column. It includes NULLs only where they differ from the NULLs of the batch. */
+export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
+
+/** Converts the values of an Arrow field. */
+export interface ColumnReader {
+  /** The type of the values in memory. */
+  type: ColumnType;
+  /** The matching Postgres type. */
+  postgres: string;
+  /** Whether the field has no type of its own, because all of its values are NULL. */
+  untyped?: boolean;
+  /** Converts the values of a batch. */
+  read(data: Data): Values;
+}
 
 type Bytes = Values & { offsets: Int32Array };
 
