@@ -5,10 +5,8 @@ import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
 import { eventually } from "./support/eventually.ts";
 import { optionsOf } from "./support/lakebase.ts";
 import { postgresMissing, startPostgres } from "./support/postgres.ts";
-import { queryTest, untilEnded } from "./support/queries.ts";
+import { queryTest, untilDropped, untilEnded, untilSent } from "./support/queries.ts";
 import { requires } from "./support/requirements.ts";
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function errorOf(work: PromiseLike<unknown>): Promise<LakebaseError> {
   try {
@@ -35,7 +33,7 @@ async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & 
 queryTest("a token that expires during a query or a transaction ends neither", async ({ open, local }) => {
   const db = await open();
   const running = db.sql`SELECT 1 AS n, pg_sleep(0.3)`.value();
-  await sleep(50);
+  await untilSent(db, "pg_sleep");
   local.faults.expireTokens();
   assert.equal(await running, 1);
   await db.transaction(async (tx) => {
@@ -49,7 +47,7 @@ queryTest("a token that expires during a query or a transaction ends neither", a
 /** Drops all connections, and waits until the client has heard of it. */
 async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
   local.faults.dropConnections();
-  await eventually("the client knows that its connections are gone", () => db.pool.totalCount === 0);
+  await untilDropped(db);
 }
 
 for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0, 8, 4, 210, 22, 47]]] as const) {
@@ -77,7 +75,7 @@ queryTest("an outage of the workspace does not matter while the token is valid",
 });
 
 queryTest("after the token's end, the error names the outage of the workspace", async ({ open, local }) => {
-  const db = await open({ connectTimeout: 2 });
+  const db = await open({ connectTimeout: 5 });
   local.faults.workspace("*", { status: 503 });
   local.faults.expireTokens();
   await dropped(db, local);
@@ -125,10 +123,10 @@ class LaterClock implements Disposable {
 }
 
 queryTest("a compute that suspends during a query fails it, and serves the next", async ({ open, local }) => {
-  const db = await open({ connectTimeout: 20 });
+  const db = await open();
   await using ran = await counter(db);
-  const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(1)`);
-  await sleep(100);
+  const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(3)`);
+  await untilSent(db, "pg_sleep");
   local.faults.suspend({ wakeAfter: 100 });
   const error = await running;
   assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "57P01"], error.message);
@@ -138,12 +136,12 @@ queryTest("a compute that suspends during a query fails it, and serves the next"
 });
 
 queryTest("a compute that suspends during a transaction leaves nothing of it", async ({ open, local }) => {
-  const db = await open({ connectTimeout: 20 });
+  const db = await open();
   await using ran = await counter(db);
   const error = await errorOf(db.transaction(async (tx) => {
     await tx.sql`INSERT INTO ran VALUES (1)`;
     local.faults.suspend({ wakeAfter: 100 });
-    await sleep(50);
+    await untilDropped(db);
     await tx.sql`INSERT INTO ran VALUES (2)`;
   }));
   assert.equal(error.code, "CONNECTION_LOST", error.message);
@@ -154,7 +152,7 @@ for (const seconds of [0.1, 8]) {
   queryTest(`a compute that takes ${seconds} s to wake is waited for`, async ({ open, local }) => {
     const db = await open({ connectTimeout: 60 });
     local.faults.suspend({ wakeAfter: seconds * 1000, refuse: "28000" });
-    await sleep(20);
+    await untilDropped(db);
     assert.equal(await db.sql`SELECT 1`.value(), 1);
   }, seconds < 1 ? {} : { notOnPglite: "the gateway alone decides, and once is long enough" });
 }
@@ -163,7 +161,7 @@ queryTest(
   "50 running statements that lose their connections at once are each told, and none runs twice",
   async (test) => {
     const { open, local } = test;
-    const db = await open({ max: 52, connectTimeout: 20 });
+    const db = await open({ max: 52 });
     await using _ran = await counter(db);
     const active = async () =>
       await db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'`.value();
@@ -197,7 +195,7 @@ queryTest(
 );
 
 queryTest("a server that is full is waited for by all who need a connection", async ({ open, local }) => {
-  const db = await open({ max: 10, connectTimeout: 5 });
+  const db = await open({ max: 10 });
   await db.sql`SELECT 1`;
   local.faults.maxConnections = local.connections;
   const busy = db.sql`SELECT 0 AS n FROM pg_sleep(0.5)`.value(); // takes the only one there is
@@ -208,7 +206,7 @@ queryTest("a server that is full is waited for by all who need a connection", as
 });
 
 queryTest("a server that stays full is reported as full", async ({ open, local }) => {
-  const db = await open({ connectTimeout: 1 });
+  const db = await open({ connectTimeout: 5 });
   local.faults.maxConnections = 0;
   await dropped(db, local);
   const error = await errorOf(db.sql`SELECT 1`);
@@ -216,7 +214,7 @@ queryTest("a server that stays full is reported as full", async ({ open, local }
 });
 
 queryTest("the error of a server is not hidden by a later silence", async ({ open, local }) => {
-  const db = await open({ connectTimeout: 4 });
+  const db = await open({ connectTimeout: 5 });
   local.faults.maxConnections = 0;
   await dropped(db, local);
   const refused = () => local.logins.filter(({ outcome }) => outcome === "53300").length;

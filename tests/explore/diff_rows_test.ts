@@ -3,6 +3,7 @@ import { connect, type RowDifference } from "../../mod.ts";
 import { DISPLAY } from "../../src/draw/notebook.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
+import { untilSent } from "../support/queries.ts";
 import { twoDatabasesTests } from "../support/two_databases.ts";
 
 const test = twoDatabasesTests();
@@ -302,8 +303,10 @@ test("diff() stops on a signal, and the connections still work", async ({ before
   await onBoth(...FRESH, "CREATE VIEW t AS SELECT n FROM generate_series(1, 3000000) AS n");
   const reason = new Error("enough");
   const controller = new AbortController();
-  setTimeout(() => controller.abort(reason), 100);
-  await assert.rejects(before.diff(after, "t", { signal: controller.signal }), (error) => error === reason);
+  const stopped = assert.rejects(before.diff(after, "t", { signal: controller.signal }), (error) => error === reason);
+  await untilSent(after, "SELECT");
+  controller.abort(reason);
+  await stopped;
   await assert.rejects(before.diff(after, "t", { timeout: 0.1 }), { code: "CANCELED" });
   for (const db of [before, after]) assert.equal(await db.sql`SELECT 1`.value(), 1);
 });

@@ -3,6 +3,7 @@ import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { localTests } from "../support/lakebase.ts";
 import { postgresMissing, type PostgresServer, startPostgres } from "../support/postgres.ts";
+import { untilRuns } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
 let server: PostgresServer | undefined;
@@ -19,8 +20,11 @@ test(requires("profile() ends on the server when it is stopped", postgresMissing
   await untilIdle(db);
   const reason = new Error("enough");
   const controller = new AbortController();
-  setTimeout(() => controller.abort(reason), 300);
-  await assert.rejects(db.profile(slow, { signal: controller.signal, sample: Infinity }), (error) => error === reason);
+  const profiling = db.profile(slow, { signal: controller.signal, sample: Infinity });
+  const stopped = assert.rejects(profiling, (error) => error === reason);
+  await untilRuns(db, "%generate_series(1, 1000000000)%");
+  controller.abort(reason);
+  await stopped;
   await untilIdle(db);
 });
 

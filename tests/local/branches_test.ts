@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ConnectionOptions } from "node:tls";
 import type pg from "pg";
 import type { LocalLakebase } from "lakebase/local";
+import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests } from "../support/lakebase.ts";
 import { call, client, connect, mint, row } from "./client.ts";
 
@@ -24,10 +25,12 @@ async function ask(local: LocalLakebase, route: string, body?: unknown): Promise
 /** The operation when it is done. */
 async function finished(local: LocalLakebase, started: Answer): Promise<Answer> {
   assert.equal(started.http, 200, started.message);
-  for (let operation = started;; operation = await ask(local, `GET /api/2.0/postgres/${started["name"]}`)) {
-    if (operation["done"] === true) return operation;
-    await new Promise((resolve) => setTimeout(resolve, 20)); // the API has no other way to wait
-  }
+  let operation = started;
+  await eventually(`${started["name"]} is done`, async () => {
+    if (operation["done"] !== true) operation = await ask(local, `GET /api/2.0/postgres/${started["name"]}`);
+    return operation["done"] === true;
+  });
+  return operation;
 }
 
 /** Creates a branch, and waits until it is there. */

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import pg from "pg";
 import { startLocal } from "lakebase/local";
 import { frame } from "../../src/local/messages.ts";
+import { eventually } from "../support/eventually.ts";
 import { client, connect, mint, refusal, row } from "./client.ts";
 
 const local = await startLocal({ lockTimeout: 300_000, handshakeTimeout: 300_000 });
@@ -214,17 +215,22 @@ Deno.test("a query can be cancelled, while it runs and while it waits", async ()
     (canceller as never as Canceller).connect(Number(local.env["PGPORT"]), "127.0.0.1");
     await done;
   };
+  /** A request that comes before the query does nothing, so it is sent until the query has ended. */
+  const canceled = async (target: pg.Client, running: Promise<void>) => {
+    let over = false;
+    const ended = running.finally(() => over = true);
+    ended.catch(() => {});
+    await eventually("it is canceled", async () => {
+      if (!over) await cancel(target);
+      return over;
+    });
+    await ended;
+  };
   for (const sql of ["SELECT pg_sleep(20)", "SELECT count(*) FROM generate_series(1, 100000000)"]) {
-    const running = assert.rejects(one.query(sql), { code: "57014", message: /due to user request/ });
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    await cancel(one);
-    await running;
+    await canceled(one, assert.rejects(one.query(sql), { code: "57014", message: /due to user request/ }));
   }
   await one.query("BEGIN");
-  const waiting = assert.rejects(two.query("SELECT 1"), { code: "57014" });
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  await cancel(two);
-  await waiting;
+  await canceled(two, assert.rejects(two.query("SELECT 1"), { code: "57014" }));
   await one.query("COMMIT");
   assert.deepEqual(await row(two, "SELECT 1"), [1]);
   await Promise.all([one.end(), two.end()]);

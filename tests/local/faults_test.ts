@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { connect as connectSocket } from "node:net";
 import type pg from "pg";
-import { eventually } from "../support/eventually.ts";
+import { install } from "npm:@sinonjs/fake-timers@15.5.0";
+import { eventually, nextTurn } from "../support/eventually.ts";
 import { call, client, connect, mint, refusal, row } from "./client.ts";
 import { ownLakebase } from "../support/lakebase.ts";
 
@@ -17,8 +18,25 @@ async function state(): Promise<string> {
   return (await (await call(local, `GET ${ENDPOINT}`)).json()).status.current_state;
 }
 
-function sleep(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Waits until a call has arrived, also while no time passes. */
+const arrived = ((wait) => async (before: number) => {
+  while (local.requests.length === before) await new Promise<void>((resolve) => void wait(resolve, 2));
+})(setTimeout);
+
+/** Runs work in which no time passes but what `pass()` lets pass. */
+async function timeless(work: (pass: (ms: number) => void) => Promise<void>): Promise<void> {
+  const clock = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    await work((ms) => clock.tick(ms));
+  } finally {
+    clock.uninstall();
+  }
+}
+
+/** Lets all that happens without a fault happen first: another Lakebase is logged in to, and answers. */
+async function answeredElsewhere(): Promise<void> {
+  await using other = await ownLakebase();
+  await (await connect(other)).end();
 }
 
 /** The error with which an open connection ends. */
@@ -60,20 +78,17 @@ Deno.test("faults.workspace() answers with any status and body", async () => {
 
 Deno.test("faults.workspace() can delay the real answer", async () => {
   faults.workspace("GET /api/2.0/postgres/*", { delay: 200, times: 1 });
-  const answered: number[] = [];
-  const ask = async (index: number) => {
-    const { name } = await (await call(local, `GET ${ENDPOINT}`)).json();
-    answered.push(index);
-    return name;
-  };
-  const asked = local.requests.length;
-  const first = ask(0);
-  await eventually("the first call has arrived", () => local.requests.length > asked);
-  assert.deepEqual(await Promise.all([first, ask(1)]), [
-    local.env["LAKEBASE_ENDPOINT"],
-    local.env["LAKEBASE_ENDPOINT"],
-  ]);
-  assert.deepEqual(answered, [1, 0]);
+  await timeless(async (pass) => {
+    let answered = false;
+    const ask = async () => (await (await call(local, `GET ${ENDPOINT}`)).json()).name;
+    const asked = local.requests.length;
+    const first = ask().finally(() => answered = true);
+    await arrived(asked);
+    assert.equal(await ask(), local.env["LAKEBASE_ENDPOINT"]);
+    assert.equal(answered, false);
+    pass(200);
+    assert.equal(await first, local.env["LAKEBASE_ENDPOINT"]);
+  });
   faults.workspace("GET *", { delay: 1, status: 503, times: 1 });
   const refused = await call(local, `GET ${ENDPOINT}`);
   assert.equal(refused.status, 503);
@@ -94,10 +109,18 @@ Deno.test("faults.workspace() can leave a call without an answer, or drop it", a
 });
 
 Deno.test("faults.latency delays every call", async () => {
-  faults.latency = 60;
-  const started = performance.now();
-  await mint(local);
-  assert(performance.now() - started >= 59);
+  await timeless(async (pass) => {
+    faults.latency = 60;
+    let answered = false;
+    const asked = local.requests.length;
+    const late = mint(local).finally(() => answered = true);
+    await arrived(asked);
+    faults.latency = 0;
+    await mint(local);
+    assert.equal(answered, false);
+    pass(60);
+    await late;
+  });
 });
 
 Deno.test("faults.revokeToken() makes the token invalid", async () => {
@@ -131,14 +154,20 @@ Deno.test("faults.credential changes the answer's fields", async () => {
 Deno.test("faults.suspend() ends open connections with 57P01, and connecting wakes the compute", async () => {
   const connected = await connect(local);
   const ended = end(connected);
-  faults.suspend({ wakeAfter: 80 });
-  assert.equal((await ended).code, "57P01");
-  assert.equal(await state(), "IDLE");
-  const started = performance.now();
-  const again = await connect(local);
-  assert(performance.now() - started >= 75);
-  assert.equal(await state(), "ACTIVE");
-  await again.end();
+  const logins = local.logins.length;
+  await timeless(async (pass) => {
+    faults.suspend({ wakeAfter: 80 });
+    assert.equal((await ended).code, "57P01");
+    assert.equal(await state(), "IDLE");
+    let up = false;
+    const again = connect(local).finally(() => up = true);
+    while (local.logins.length === logins) await state();
+    assert.equal(await state(), "IDLE");
+    assert.equal(up, false);
+    pass(80);
+    await (await again).end();
+    assert.equal(await state(), "ACTIVE");
+  });
 });
 
 Deno.test("faults.suspend() refuses connections in the given way until the compute is up", async () => {
@@ -155,7 +184,7 @@ Deno.test("faults.dropConnections() ends open connections without a message", as
   const connected = await connect(local);
   const query = assert.rejects(connected.query("SELECT pg_sleep(10)"), /Connection terminated unexpectedly/);
   const ended = end(connected);
-  await sleep(20);
+  await mint(local); // another call is answered meanwhile, so the query has arrived
   faults.dropConnections();
   await Promise.all([query, ended]);
   // The embedded database cancels the query a second after its client left, because all sessions share one backend.
@@ -170,7 +199,7 @@ Deno.test("faults.blackhole silences new and open connections until it is reset"
   const query = connected.query("SELECT 1 AS one");
   const made = client(local, await mint(local));
   const connecting = made.connect();
-  assert.equal(await Promise.race([query, connecting, sleep(200).then(() => "silence")]), "silence");
+  assert.equal(await Promise.race([query, connecting, answeredElsewhere().then(() => "silence")]), "silence");
   faults.blackhole = false;
   assert.deepEqual((await query).rows, [{ one: 1 }]);
   await connecting;
@@ -182,7 +211,7 @@ Deno.test("faults.blackhole outlasts the handshake limit", { sanitizeOps: false 
   limited.faults.blackhole = true;
   const socket = connectSocket(Number(limited.env["PGPORT"]), "127.0.0.1");
   const answered = new Promise((resolve) => ["data", "close"].forEach((event) => socket.once(event, resolve)));
-  assert.equal(await Promise.race([answered, sleep(200).then(() => "silence")]), "silence");
+  assert.equal(await Promise.race([answered, answeredElsewhere().then(() => "silence")]), "silence");
   socket.destroy();
   await answered;
 });
@@ -199,7 +228,8 @@ Deno.test("faults.expireTokens() refuses credentials minted before, and leaves s
   faults.expireTokens();
   assert.equal((await refusal(local, { password })).code, "28P01");
   assert.deepEqual(await row(connected, "SELECT 1"), [1]);
-  await sleep(2);
+  const expired = Date.now();
+  while (Date.now() === expired) await nextTurn(); // a credential of the same millisecond has expired too
   await Promise.all([connected.end(), connect(local).then((fresh) => fresh.end())]);
 });
 

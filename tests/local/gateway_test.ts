@@ -238,7 +238,7 @@ Deno.test(
   "a client in the middle of the TLS handshake gets no plain text at the limit",
   { sanitizeOps: false },
   async () => {
-    await using limited = await ownLakebase({ handshakeTimeout: 3000 });
+    await using limited = await ownLakebase({ handshakeTimeout: 5000 });
     const port = Number(limited.env["PGPORT"]);
     const hello = [0x16, 3, 1, 2, 0, 1]; // the beginning of a ClientHello
     const asking = answer(new Uint8Array([...int32(8), ...int32(80877103), ...hello]), port);

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { eventually } from "../support/eventually.ts";
+import { once } from "node:events";
+import { eventually, nextTurn } from "../support/eventually.ts";
 import { queryTest } from "../support/queries.ts";
 
 /** The parts of `pg`'s connection that this test uses. */
@@ -10,8 +11,6 @@ interface Wire extends EventEmitter {
   stream: Socket;
   query(text: string): void;
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A CopyData message of 64 kB. */
 function copyData(): Buffer {
@@ -28,11 +27,12 @@ queryTest("a client that dies while it sends leaves no transaction behind", asyn
     const client = await db.pool.connect();
     await client.query("BEGIN");
     const wire = (client as unknown as { connection: Wire }).connection;
+    const begun = once(wire, "copyInResponse");
     wire.query("COPY sent FROM STDIN");
-    await sleep(10);
-    for (const end = performance.now() + 20 + n * 15; performance.now() < end;) {
+    await begun;
+    for (let messages = 0; messages < 20 + n * 15; messages++) {
       wire.stream.write(copyData());
-      if (n % 2 === 0) await sleep(0);
+      if (n % 2 === 0) await nextTurn();
     }
     wire.stream.destroy(); // usually in the middle of a TLS record
     client.release(true);

@@ -7,7 +7,7 @@ import { LakebasePool } from "../../src/net/pool.ts";
 import { eventually } from "../support/eventually.ts";
 import { bothTests } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
-import { sharedPostgres } from "../support/queries.ts";
+import { sharedPostgres, untilDropped, untilSent } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
@@ -19,7 +19,7 @@ function mints({ requests }: { requests: readonly { path: string }[] }): number 
 
 test("LakebasePool answers 200 concurrent first queries with one credential", async ({ local, settings }) => {
   const before = mints(local);
-  await using db = await connect(settings({ connectTimeout: 30 }));
+  await using db = await connect(settings());
   const rows = await Promise.all(
     Array.from({ length: 200 }, (_, n) => db.query<{ n: number }>("SELECT $1::int AS n", [n])),
   );
@@ -72,30 +72,32 @@ for (const [how, drop] of [["reset", "dropConnections"], ["suspended", "suspend"
     await using db = await connect(settings());
     await Promise.all(Array.from({ length: 5 }, () => db.query("SELECT 1")));
     local.faults[drop]();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await untilDropped(db);
     assert.equal((await db.query("SELECT 1 AS n")).length, 1);
   });
 }
 
 test("LakebasePool tests a connection that was idle for long", async ({ local, settings }) => {
-  await using db = await connect(settings({ connectTimeout: 20 }));
+  await using db = await connect(settings());
   const client = await db.pool.connect() as pg.PoolClient & { idleSince: number };
   client.release();
+  client.once("end", () => local.faults.blackhole = false); // the test of it has failed
   client.idleSince -= 60_000; // as if a laptop had slept: no timer fired, nothing was heard
   local.faults.blackhole = true; // what it was connected to is gone without a word
-  setTimeout(() => local.faults.blackhole = false, 5500);
   assert.equal((await db.query("SELECT 1 AS n")).length, 1);
 }, { neverReached: "the network alone decides" });
 
 test("LakebasePool reports the running queries that a drop has ended, and goes on", async ({ local, settings }) => {
-  await using db = await connect(settings({ connectTimeout: 20 }));
+  await using db = await connect(settings());
   await db.query("CREATE TABLE IF NOT EXISTS drops (n int)");
   const running = Array.from(
     { length: 50 },
-    (_, n) => db.query("INSERT INTO drops SELECT $1 FROM pg_sleep(0.05)", [n]),
+    (_, n) => db.query("INSERT INTO drops SELECT $1 FROM pg_sleep(0.2)", [n]),
   );
-  setTimeout(() => local.faults.dropConnections(), 60);
-  const outcomes = await Promise.allSettled(running);
+  const settling = Promise.allSettled(running);
+  await untilSent(db, "INSERT INTO drops");
+  local.faults.dropConnections();
+  const outcomes = await settling;
   const lost = outcomes.filter((outcome) => outcome.status === "rejected");
   assert.ok(lost.length > 0);
   for (const { reason } of lost) assert.equal(reason.code, "CONNECTION_LOST", reason.message);
@@ -110,7 +112,7 @@ test("LakebasePool replaces a connection after maxLifetime", async ({ settings }
   const pid = async () => (await db.query<{ pid: number }>("SELECT pg_backend_pid() AS pid"))[0]!.pid;
   const client = await db.pool.connect();
   client.release();
-  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await eventually("the old connection is closed", () => db.pool.totalCount === 0);
   const next = await db.pool.connect();
   next.release();
   assert.notEqual(next, client);
@@ -161,7 +163,7 @@ test("LakebasePool reaches a server on one of a host's addresses, whatever the o
   const pool = new LakebasePool({
     ...{ host: "localhost", port: Number(port), database: "databricks_postgres", user: "app", native: true, find },
     ...{ password: "native-secret", ssl: { ca: local.ca }, max: 1, idleTimeout: 30, maxLifetime: 3600 },
-    ...{ connectTimeout: 5, statementTimeout: 0, readOnly: false },
+    ...{ connectTimeout: 30, statementTimeout: 0, readOnly: false },
   });
   assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
   await pool.end();
@@ -173,7 +175,7 @@ test(
   "a -pooler host accepts a native login, and options that its pooler refuses are reported",
   async ({ settings }) => {
     const { workspace: _, endpoint: __, ...alone } = settings(NATIVE);
-    await using db = await connect({ ...alone, connectTimeout: 10 });
+    await using db = await connect(alone);
     assert.equal((await db.query("SELECT 1 AS n")).length, 1);
     for (const option of [{ readOnly: true }, { statementTimeout: 5 }, { onConnect: "SET a.b TO 1" }]) {
       await assert.rejects(connect({ ...alone, ...option, max: 2 }), (error: LakebaseError) => {
@@ -241,7 +243,7 @@ Deno.test({
         max: 1,
         idleTimeout: 1,
         maxLifetime: 60,
-        connectTimeout: 5,
+        connectTimeout: 30,
         statementTimeout: 0,
         readOnly: false,
         ssl: false,

@@ -2,25 +2,44 @@ import assert from "node:assert/strict";
 import { check, connect } from "../../mod.ts";
 import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import type { HostLookup } from "../../src/net/dns.ts";
 import type { LoginClient } from "../../src/net/login_client.ts";
 import { LakebasePool } from "../../src/net/pool.ts";
 import { tlsOptions } from "../../src/net/tls.ts";
 import type { WatchOptions } from "../../src/net/watch.ts";
+import { eventually, inTime } from "../support/eventually.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { untilSent } from "../support/queries.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** A limit of a check that a busy machine does not reach. */
+const LIMIT = 30_000;
+
+/** A pool whose watch is fast, and the number of its connections and checks so far: each looks up the host. */
 async function watchedPool(
   { env, ca }: LocalLakebase,
   watch: WatchOptions,
   port = Number(env["PGPORT"]),
-): Promise<LakebasePool> {
-  return new LakebasePool({
-    ...{ host: "localhost", port, database: env["PGDATABASE"]!, user: "app" },
+): Promise<LakebasePool & { lookups: () => number }> {
+  let lookups = 0;
+  const find: HostLookup = (_host, options, callback) => {
+    lookups++;
+    if (typeof options === "object" && options.all) callback(null, [{ address: "127.0.0.1", family: 4 }]);
+    else callback(null, "127.0.0.1", 4);
+  };
+  const pool = new LakebasePool({
+    ...{ host: "localhost", port, database: env["PGDATABASE"]!, user: "app", find },
     ...{ password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", ca) },
-    ...{ max: 3, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 2, statementTimeout: 0, readOnly: false, watch },
+    ...{ max: 3, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 30, statementTimeout: 0, readOnly: false, watch },
   });
+  return Object.assign(pool, { lookups: () => lookups });
+}
+
+/** Waits until a pool has looked up its host so many times more, as for each connection and each check. */
+async function lookedUp({ lookups }: { lookups: () => number }, more: number): Promise<void> {
+  const before = lookups();
+  await eventually(`${more} more checks have begun`, () => lookups() >= before + more);
 }
 
 test("watchClient() ends a statement whose server is silently gone", async ({ local }) => {
@@ -28,7 +47,7 @@ test("watchClient() ends a statement whose server is silently gone", async ({ lo
   await pool.query("SELECT 1");
   const waiting = pool.query("SELECT pg_sleep(60)");
   waiting.catch(() => {});
-  await sleep(100);
+  await untilSent({ pool });
   local.faults.blackhole = true;
   await assert.rejects(waiting, { message: "the server does not answer any more" });
   local.faults.reset();
@@ -37,28 +56,47 @@ test("watchClient() ends a statement whose server is silently gone", async ({ lo
 });
 
 test("watchClient() keeps a slow statement, and a server that was silent for a moment", async ({ local }) => {
-  const pool = await watchedPool(local, { silence: 100, limit: 1500 });
+  const pool = await watchedPool(local, { silence: 100, limit: LIMIT });
   await pool.query("SELECT 1");
   const waiting = pool.query("SELECT pg_sleep(1.5), 1 AS n");
-  await sleep(300);
+  await untilSent({ pool });
   local.faults.blackhole = true;
-  await sleep(700);
+  await lookedUp(pool, 1); // a check begins, and has no answer before the server is back
   local.faults.blackhole = false;
   assert.equal((await waiting).rows[0].n, 1);
   await pool.end();
 });
 
+/** Lets a statement on another connection take so long that it is checked. */
+async function checkedElsewhere(local: LocalLakebase): Promise<void> {
+  const pool = await watchedPool(local, { silence: 50, limit: LIMIT });
+  await pool.query("SELECT 1");
+  const waiting = pool.query("SELECT pg_sleep(2)");
+  await lookedUp(pool, 1);
+  await waiting;
+  await pool.end();
+}
+
+/** Waits until a pool checks nothing while another one does; on a busy machine, a check of before may not have ended yet. */
+async function unchecked(pool: { lookups: () => number }, local: LocalLakebase): Promise<void> {
+  await eventually("the pool checks nothing", async () => {
+    const before = pool.lookups();
+    await checkedElsewhere(local);
+    return pool.lookups() === before;
+  });
+}
+
 /** A way to the server that can forget the connections that it has, as a firewall does: what they carry is lost. */
 function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; forget: () => void } {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const open = new Set<Deno.Conn>();
-  let forgotten = new WeakSet<Deno.Conn>();
-  const carry = async (from: Deno.Conn, to: Deno.Conn) => {
+  const open = new Set<Deno.TcpConn>();
+  let forgotten = new WeakSet<Deno.TcpConn>();
+  const carry = async (from: Deno.TcpConn, to: Deno.TcpConn) => {
     const buffer = new Uint8Array(65_536);
     for (let size = await from.read(buffer); size !== null; size = await from.read(buffer)) {
       for (let at = 0; at < size && !forgotten.has(from);) at += await to.write(buffer.subarray(at, size));
     }
-    if (!forgotten.has(from)) to.close();
+    if (!forgotten.has(from)) await to.closeWrite();
   };
   (async () => {
     for await (const near of listener) {
@@ -85,10 +123,9 @@ function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; fo
   };
 }
 
-/** The error that a statement ends with, within some seconds. */
-async function failureOf(work: Promise<unknown>, limit = 4000): Promise<string> {
-  const late = sleep(limit).then(() => "it still waits");
-  return await Promise.race([work.then(() => "it was answered", (error) => error.message), late]);
+/** The error that a statement ends with. */
+async function failureOf(work: Promise<unknown>): Promise<string> {
+  return await inTime("the statement's end", work.then(() => "it was answered", (error) => error.message));
 }
 
 const GONE = "the server does not answer any more";
@@ -97,12 +134,12 @@ const SOME_PROCESS = "the process that it names is not PGlite's own, so nothing 
 for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as const) {
   test(`watchClient() ends a statement${where} whose answer was lost while new connections work`, async ({ local }) => {
     using relay = forgetfulRelay(local);
-    const pool = await watchedPool(local, { silence: 150, limit: 1000 }, relay.port);
+    const pool = await watchedPool(local, { silence: 150, limit: LIMIT }, relay.port);
     const client = await pool.connect();
     for (const text of before) await client.query(text);
-    const waiting = client.query("SELECT pg_sleep(0.3)");
+    const waiting = client.query("SELECT pg_sleep(1)");
     waiting.catch(() => {});
-    await sleep(100);
+    await untilSent({ pool });
     relay.forget();
     assert.equal((await pool.query("SELECT 2 AS n")).rows[0].n, 2);
     assert.equal(await failureOf(waiting), GONE);
@@ -116,7 +153,7 @@ test(
   "watchClient() ends a statement that never reached the server, and one whose process has gone",
   async ({ local }) => {
     using relay = forgetfulRelay(local);
-    const pool = await watchedPool(local, { silence: 100, limit: 1000 }, relay.port);
+    const pool = await watchedPool(local, { silence: 100, limit: LIMIT }, relay.port);
     const [idle, ended] = [await pool.connect(), await pool.connect()];
     relay.forget();
     for (const client of [idle, ended]) {
@@ -130,29 +167,37 @@ test(
 );
 
 test("watchClient() checks a slow statement less and less often, and does not end it", async ({ local }) => {
-  const pool = await watchedPool(local, { silence: 50, limit: 2000 });
-  const client = await pool.connect();
-  const before = local.logins.length;
-  assert.equal((await client.query("SELECT pg_sleep(2), 1 AS n")).rows[0].n, 1);
-  const asked = local.logins.length - before;
-  assert.ok(asked > 1 && asked < 14, `${asked} times`);
+  const pool = await watchedPool(local, { silence: 50, limit: LIMIT });
+  const [client, holder] = [await pool.connect(), await pool.connect()];
+  await holder.query("SELECT pg_advisory_lock(77)");
+  const [logins, lookups] = [local.logins.length, pool.lookups()];
+  const waiting = client.query("SELECT pg_advisory_lock(77), 1 AS n");
+  await lookedUp(pool, 30);
+  const asked = local.logins.length - logins;
+  const checks = pool.lookups() - lookups - asked;
+  assert.ok(asked > 1 && asked < checks / 3, `${asked} times of ${checks}`);
+  await holder.query("SELECT pg_advisory_unlock(77)");
+  assert.equal((await waiting).rows[0].n, 1);
+  holder.release();
   await client.query("BEGIN");
-  await sleep(300); // idle in a transaction, where nothing is waited for
+  await unchecked(pool, local); // idle in a transaction, where nothing is waited for
   assert.equal((await client.query("SELECT pg_sleep(0.3), 2 AS n")).rows[0].n, 2);
   client.release();
   await pool.end();
 }, { notOnPglite: "a login asks after the running statement, and has to wait for it" });
 
 test("watchClient() keeps a statement whose rows are read slowly after the server has sent all", async ({ local }) => {
-  const pool = await watchedPool(local, { silence: 50, limit: 1000 });
+  const pool = await watchedPool(local, { silence: 50, limit: LIMIT });
   await using db = overPool(pool);
   let rows = 0;
-  for await (const _ of db.sql`SELECT n FROM generate_series(1, 400) n`) if (++rows % 150 === 0) await sleep(500);
+  for await (const _ of db.sql`SELECT n FROM generate_series(1, 400) n`) {
+    if (++rows === 150) await checkedElsewhere(local);
+  }
   assert.equal(rows, 400);
   let bytes = 0;
   const slow = new WritableStream<Uint8Array>({
     write: async (chunk) => {
-      if (bytes === 0) await sleep(1000);
+      if (bytes === 0) await lookedUp(pool, 5);
       bytes += chunk.length;
     },
   }, { highWaterMark: 1 });
@@ -175,10 +220,7 @@ for (const what of ["pull", "transaction"] as const) {
         swallow();
         await tx.sql`INSERT INTO swallowed VALUES (2)`;
       });
-    const code = await Promise.race([
-      Promise.resolve(work).then(() => "done", (error) => error.code),
-      sleep(5000).then(() => "it still waits"),
-    ]);
+    const code = await inTime("its end", Promise.resolve(work).then(() => "done", (error) => error.code));
     local.faults.reset();
     assert.equal(code, "CONNECTION_LOST");
     assert.equal(await db.sql`SELECT count(*) FROM swallowed`.value(), 0);
@@ -198,10 +240,8 @@ function overPool(pool: LakebasePool): Lakebase {
 test("watchClient() sends nothing while a connection is idle", async ({ local }) => {
   const pool = await watchedPool(local, { silence: 50 });
   await pool.query("SELECT 1");
-  const before = local.logins.length;
-  await sleep(400);
-  assert.equal(local.connections, 1);
-  assert.equal(local.logins.length, before);
+  await unchecked(pool, local);
+  assert.equal(pool.totalCount, 1);
   await pool.end();
 });
 
@@ -209,7 +249,7 @@ test("(slow) a network that drops everything is detected", async ({ local, setti
   await using db = await connect(settings());
   const waiting = db.query("SELECT pg_sleep(600)");
   waiting.catch(() => {});
-  await sleep(100);
+  await untilSent(db, "pg_sleep");
   local.faults.blackhole = true;
   await assert.rejects(waiting, { code: "CONNECTION_LOST" });
   local.faults.reset();

@@ -6,7 +6,7 @@ import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { eventually } from "../support/eventually.ts";
-import { errorOf, queryTest, sharedPostgres, sleep, untilEnded } from "../support/queries.ts";
+import { errorOf, queryTest, sharedPostgres, untilDropped, untilEnded, untilSent } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
 queryTest("an error shows the message, the SQLSTATE, the line with a caret, and the nearest name", async ({ db }) => {
@@ -192,8 +192,8 @@ queryTest("a parser that throws is named, and the connection goes on", async ({ 
 queryTest("a connection that drops half-way ends the query, and the next one gets another", async ({ open, local }) => {
   const db = await open({ max: 2 });
   await db.sql`CREATE TABLE once (id int)`;
-  const running = errorOf(db.sql`INSERT INTO once SELECT 1 FROM pg_sleep(0.5)`);
-  await sleep(200);
+  const running = errorOf(db.sql`INSERT INTO once SELECT 1 FROM pg_sleep(3)`);
+  await untilSent(db, "pg_sleep");
   local.faults.dropConnections();
   assert.equal((await running).code, "CONNECTION_LOST");
   const rows = errorOf(async () => {
@@ -212,7 +212,7 @@ queryTest("a connection that drops half-way ends the query, and the next one get
 queryTest("a database that was suspended between two cells wakes without an error", async ({ db, local }) => {
   await db.sql`SELECT 1`;
   local.faults.suspend({ wakeAfter: 300 });
-  await sleep(50);
+  await untilDropped(db);
   assert.equal(await db.sql`SELECT 2`.value(), 2);
 });
 
@@ -223,7 +223,7 @@ queryTest("a session that the server ends with FATAL is not used again", async (
   for (let n = 0; n < 5; n++) {
     const pid = await db.sql`SELECT pg_backend_pid()`.value();
     const running = errorOf(db.sql`SELECT pg_sleep(30)`);
-    await sleep(50);
+    await untilSent(db, "pg_sleep");
     await admin.query("SELECT pg_terminate_backend($1)", [pid]);
     const error = await running;
     assert.equal(error.code, "CONNECTION_LOST");

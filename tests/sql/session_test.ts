@@ -9,7 +9,8 @@ import { leavesNothing } from "../../src/sql/server_session.ts";
 import { poolSession } from "../../src/sql/session.ts";
 import { transact } from "../../src/sql/transaction.ts";
 import { parserSource } from "../../src/sql/types.ts";
-import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
+import { eventually, withLimitPassed } from "../support/eventually.ts";
+import { drawn, errorOf, queryTest, sharedPostgres, untilSent } from "../support/queries.ts";
 
 /** The session that a notebook's statements share. */
 function notebookOn(db: Lakebase): { session: NotebookSession; sql: Sql } & AsyncDisposable {
@@ -39,6 +40,13 @@ async function terminate(db: Lakebase, process: unknown): Promise<void> {
   await heard;
 }
 
+/** Waits until the pool has closed all idle connections, of which there is one, and not the one in use. */
+async function untilOneIsLeft(db: Lakebase): Promise<void> {
+  await db.pool.query("SELECT 1");
+  assert.equal(db.pool.totalCount, 2);
+  await eventually("the idle connection is closed", () => db.pool.totalCount === 1);
+}
+
 queryTest("db.session() holds one server session with all that it has", async ({ open }) => {
   const db = await open({ max: 3, idleTimeout: 1 });
   await using session = await db.session();
@@ -47,7 +55,7 @@ queryTest("db.session() holds one server session with all that it has", async ({
   await sql`SET search_path = pg_temp, public`;
   await sql`PREPARE one AS SELECT id FROM chosen`;
   const first = await pid(sql);
-  await db.sql`SELECT pg_sleep(2.5)`; // longer than the pool keeps an idle connection
+  await untilOneIsLeft(db);
   assert.deepEqual([...await sql`EXECUTE one`], [{ id: 1 }]);
   assert.equal(await sql`SHOW search_path`.value(), "pg_temp, public");
   assert.equal(await pid(sql), first);
@@ -87,12 +95,14 @@ queryTest("a closed session is refused, and a transaction that was left open is 
 });
 
 queryTest("the fourth of ten sessions with max 3 says what holds the connections", async ({ open }) => {
-  const db = await open({ max: 3, connectTimeout: 1 });
-  const opened = await Promise.allSettled(Array.from({ length: 10 }, () => db.session()));
+  const db = await open({ max: 3, connectTimeout: 31 });
+  const held = await Promise.all([1, 2, 3].map(() => db.session()));
+  const more = () => Promise.allSettled(Array.from({ length: 7 }, () => db.session()));
+  const opened = await withLimitPassed(31, more);
   const refused = opened.filter((outcome) => outcome.status === "rejected");
   assert.equal(refused.length, 7);
   assert.match(refused[0]!.reason.message, /none of 3 was free.*a session, idle/s);
-  for (const outcome of opened) if (outcome.status === "fulfilled") await outcome.value.close();
+  for (const session of held) await session.close();
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
@@ -122,7 +132,7 @@ queryTest("statements of a notebook run in one session, and stay there", async (
   const first = await pid(sql);
   await sql`SET search_path = public, pg_catalog`;
   await sql`CREATE TEMP TABLE mine AS SELECT 1 AS id`;
-  await db.pool.query("SELECT pg_sleep(2.5)");
+  await untilOneIsLeft(db);
   assert.equal(await pid(sql), first);
   const several = await Promise.all([1, 2, 3, 4].map(() => sql`SHOW search_path`.value()));
   assert.deepEqual(several, Array(4).fill("public, pg_catalog"));
@@ -184,18 +194,24 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
   await db.sql`DROP FUNCTION leaves()`;
 }, { notOnPglite: "its sessions share one process" });
 
+/** Waits until a notebook's session was asked what it has, as it is once nothing has run for a while. */
+async function untilAsked(db: Lakebase, process: unknown, last: string): Promise<void> {
+  const asked = "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query <> $2";
+  await eventually("it was asked", async () => (await db.pool.query(asked, [process, last])).rowCount === 1);
+}
+
 queryTest("a notebook's session that the server has ended is reported if state was lost", async ({ open }) => {
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;
   const quiet = await Promise.all([pid(sql), sql`SELECT 1`.value()]); // after which it is known to have nothing
   await sql`SELECT 1`;
-  await new Promise((resolve) => setTimeout(resolve, 300)); // it is asked what it has once nothing has run for a while
+  await untilAsked(db, quiet[0], "SELECT 1");
   await terminate(db, quiet[0]);
   assert.equal(await sql`SELECT 2`.value(), 2);
   const home = await pid(sql);
   await sql`CREATE TEMP TABLE lost (id int)`;
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await untilAsked(db, home, "CREATE TEMP TABLE lost (id int)");
   await terminate(db, home);
   const error = await errorOf(sql`SELECT 3`);
   assert.match(error.message, /has ended.*Lost with the session: temporary tables\. The statement did not run/s);
@@ -204,7 +220,7 @@ queryTest("a notebook's session that the server has ended is reported if state w
   const process = await pid(sql);
   const waits = errorOf(sql`SELECT pg_sleep(60)`);
   const behind = errorOf(sql`SELECT 4`);
-  await db.pool.query("SELECT pg_sleep(0.3)");
+  await untilSent(db, "pg_sleep");
   await terminate(db, process);
   assert.equal((await waits).code, "CONNECTION_LOST");
   assert.match(
@@ -220,26 +236,28 @@ queryTest("Stop while waiting for the session, and while it works, leaves the se
   const { sql } = notebook;
   await sql`CREATE TEMP TABLE stays (id int)`;
   const works = sql`SELECT pg_sleep(0.5)`.then(() => "done");
-  assert.equal((await errorOf(sql`SELECT 1`.with({ timeout: 0.1 }))).code, "CANCELED");
+  const waits = sql`SELECT 1`.with({ timeout: 31 });
+  assert.equal((await withLimitPassed(31, () => errorOf(waits))).code, "CANCELED");
   assert.equal(await works, "done");
   assert.equal((await errorOf(sql`SELECT pg_sleep(60)`.with({ timeout: 0.2 }))).code, "CANCELED");
   assert.equal(await sql`SELECT count(*) FROM stays`.value(), 0);
 });
 
 queryTest("a notebook's session gives way to db.pool, and what it holds is named", async ({ open }) => {
-  const db = await open({ max: 1, connectTimeout: 1 });
+  const db = await open({ max: 1, connectTimeout: 31 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;
   await sql`SELECT 1`;
   assert.equal((await db.pool.query("SELECT 2 AS two")).rows[0].two, 2);
   await sql`SET work_mem = '5MB'`;
-  assert.match((await errorOf(db.pool.query("SELECT 2"))).message, /the notebook's session/);
+  const refused = await withLimitPassed(31, () => errorOf(db.pool.query("SELECT 2")));
+  assert.match(refused.message, /the notebook's session/);
   assert.equal(await sql`SHOW work_mem`.value(), "5MB");
 });
 
 /** A loop over a query, with a statement inside, in a notebook whose session has state and in a session of its own. */
 queryTest("a statement runs inside a loop over a query on the same server session", async ({ open }) => {
-  const db = await open({ max: 3, connectTimeout: 2 });
+  const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   await using session = await db.session();
   for (const sql of [notebook.sql, session.sql]) {

@@ -17,6 +17,29 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
   }
 }
 
+/** Lets everything go on that waits for promises only, and for no time and no socket. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+/**
+ * Runs work while each limit of so many seconds that begins has passed at once. A test that shows what a limit does then takes
+ * no time, and gives all else a generous limit.
+ *
+ * @param seconds The limit, which nothing else has.
+ * @param work What meets the limit.
+ */
+export async function withLimitPassed<Value>(seconds: number, work: () => PromiseLike<Value>): Promise<Value> {
+  const { setTimeout } = globalThis;
+  const passed = (fire: () => void, ms?: number) => setTimeout(fire, ms === seconds * 1000 ? 0 : ms);
+  globalThis.setTimeout = Object.assign(passed, setTimeout);
+  try {
+    return await work();
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+}
+
 /**
  * Waits for something that ends by itself; without a limit, a test that goes wrong would wait forever.
  *

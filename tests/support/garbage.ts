@@ -1,5 +1,6 @@
 import v8 from "node:v8";
 import vm from "node:vm";
+import { nextTurn } from "./eventually.ts";
 
 let collect: (() => void) | undefined;
 
@@ -9,7 +10,7 @@ export async function stillHeld(objects: readonly WeakRef<object>[]): Promise<nu
     v8.setFlagsFromString("--expose-gc");
     collect = vm.runInNewContext("gc") as () => void;
   }
-  await new Promise((resolve) => setTimeout(resolve)); // an object that a task made or read lives as long as the task
+  await nextTurn(); // an object that a task made or read lives as long as the task
   collect();
   return objects.filter((object) => object.deref() !== undefined).length;
 }

@@ -116,7 +116,7 @@ function testsOn(find: (file: string) => Promise<LocalLakebase>): MakeTest {
       fn: async () => {
         const local = await find(file);
         local.faults.reset();
-        await run({ local, settings: (more = {}) => ({ ...optionsOf(local), connectTimeout: 2, ...more }) });
+        await run({ local, settings: (more = {}) => ({ ...optionsOf(local), connectTimeout: 30, ...more }) });
       },
     });
 }

@@ -1,6 +1,7 @@
 import { connect, type ConnectOptions, type Lakebase, LakebaseError } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "./eventually.ts";
+import { connectionOf, runningQuery } from "../../src/net/pg_internals.ts";
 import { optionsOf } from "./lakebase.ts";
 import { alsoOnPGlite, postgresMissing, type PostgresServer } from "./postgres.ts";
 import { requires } from "./requirements.ts";
@@ -56,7 +57,7 @@ function register(backend: string, test: { name: string; ignore: boolean }, run:
       local.faults.reset();
       await using stack = new AsyncDisposableStack();
       const open = async (more: ConnectOptions = {}) =>
-        stack.use(await connect({ ...optionsOf(local), connectTimeout: 5, ...more }));
+        stack.use(await connect({ ...optionsOf(local), connectTimeout: 30, ...more }));
       await run({ db: await open(), local, open });
     },
   });
@@ -79,14 +80,40 @@ export async function drawn(value: unknown, mime = "text/plain"): Promise<string
   return (await draw.call(value))[mime] ?? "";
 }
 
-/** Waits until no other session runs a statement like this any more; on PGlite, whose sessions take turns, it asks later. */
-export async function untilEnded(db: Lakebase, like: string): Promise<void> {
-  const running = () =>
-    db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE ${like}`
-      .value();
-  await eventually(`the end of ${like}`, async () => await running() === 0);
+/** How many other sessions run a statement like this; on PGlite, whose sessions take turns, none does when it is asked. */
+async function runningNow(db: Lakebase, like: string): Promise<number> {
+  const query = db.sql`SELECT count(*) FROM pg_stat_activity
+    WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE ${like}`;
+  return await query.value() as number;
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Waits until no other session runs a statement like this any more; on PGlite, whose sessions take turns, it asks later. */
+export async function untilEnded(db: Lakebase, like: string): Promise<void> {
+  await eventually(`the end of ${like}`, async () => await runningNow(db, like) === 0);
+}
+
+/** Waits until another session runs a statement like this; on PGlite nothing shows it, see {@linkcode untilSent}. */
+export async function untilRuns(db: Lakebase, like: string): Promise<void> {
+  await eventually(`the server runs ${like}`, async () => await runningNow(db, like) > 0);
+}
+
+/**
+ * Waits until a connection of a pool has sent a statement, and has no answer yet.
+ *
+ * @param text A part of the statement; without one, any statement.
+ */
+export async function untilSent({ pool }: { pool: object }, text = ""): Promise<void> {
+  const clients = () => (pool as unknown as { _clients: readonly object[] })._clients;
+  const isSent = (client: object) => {
+    const query = runningQuery(client);
+    return query !== undefined && (text === "" || query.text?.includes(text) === true);
+  };
+  await eventually(`"${text}" is sent`, () => clients().some(isSent));
+}
+
+/** Waits until the client knows that all its connections are gone. */
+export async function untilDropped({ pool }: Lakebase): Promise<void> {
+  const clients = () => (pool as unknown as { _clients: readonly object[] })._clients;
+  const isGone = (client: object) => connectionOf(client).stream.destroyed;
+  await eventually("the connections are gone", () => pool.idleCount === 0 && clients().every(isGone));
 }

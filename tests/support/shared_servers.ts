@@ -57,7 +57,7 @@ export async function sharedPGlite(options: LocalOptions, file: string): Promise
   if (shared.file !== file) {
     shared.server.faults.reset();
     const empty = async () => {
-      await using db = await connect({ ...optionsOf(shared.server), connectTimeout: 5 });
+      await using db = await connect({ ...optionsOf(shared.server), connectTimeout: 30 });
       await emptied(db, Object.keys(options.passwords ?? {}));
     };
     await empty().catch(async () => {
