@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../../mod.ts";
-import { drawn, errorOf, queryTest } from "../../support/queries.ts";
+import { drawn, errorOf, queryTest, untilRuns } from "../../support/queries.ts";
 
 /** What a column holds of each type is what a query gives, value by value. */
 const SAME: Record<string, string[]> = {
@@ -246,8 +246,10 @@ queryTest("columns() stops with its timeout and its signal", async ({ db }) => {
   const slow = db.sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 10000) AS n`;
   assert.equal((await errorOf(slow.columns({ timeout: 0.2 }))).code, "CANCELED");
   const stop = new AbortController();
-  setTimeout(() => stop.abort(new Error("enough")), 100);
-  await assert.rejects(async () => await slow.columns({ signal: stop.signal }), /enough/);
+  const stopped = assert.rejects(async () => await slow.columns({ signal: stop.signal }), /enough/);
+  await untilRuns(db, "%pg_sleep%");
+  stop.abort(new Error("enough"));
+  await stopped;
   await assert.rejects(
     async () => await slow.with({ signal: AbortSignal.abort(new Error("before")) }).columns(),
     /before/,

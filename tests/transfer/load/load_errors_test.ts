@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Table, tableToIPC, TimestampMicrosecond, vectorFromArray } from "apache-arrow";
 import { type Lakebase, LakebaseError } from "../../../mod.ts";
-import { errorOf, queryTest, sleep } from "../../support/queries.ts";
+import { errorOf, queryTest, untilEnded, untilRuns } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
 /** Tables of their own, each made by a statement in which `t` stands for its name; the last is loaded. */
@@ -89,17 +89,17 @@ queryTest(
     const db = await open();
     await withTables(db, ["CREATE TABLE t0 (id int)"], async (name) => {
       await db.query(
-        `CREATE FUNCTION ${name}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+        `CREATE FUNCTION ${name}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
       CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${name}_0 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
       EXECUTE FUNCTION ${name}_wait()`,
       );
       const loading = errorOf(db.load(`${name}_0`, [{ id: 1 }]));
-      await sleep(500);
+      await untilRuns(db, "COMMIT%");
       local.faults.dropConnections();
       const error = await loading;
       assert.equal(error.code, "CONNECTION_LOST");
       assert.match(error.message, /^Cannot load the rows into \w+: .*\nWhether its rows are there is not known/);
-      await sleep(1000);
+      await untilEnded(db, "COMMIT%");
     });
   },
   { notOnPglite: "one statement at a time" },

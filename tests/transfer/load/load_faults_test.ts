@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { connect, type Lakebase, type Progress } from "../../../mod.ts";
 import { stillHeld } from "../../support/garbage.ts";
 import { postgresMissing, startPostgres } from "../../support/postgres.ts";
-import { inTime } from "../../support/eventually.ts";
-import { errorOf, queryTest, sleep } from "../../support/queries.ts";
+import { inTime, nextTurn } from "../../support/eventually.ts";
+import { errorOf, queryTest, untilRuns } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 
 async function withTable(db: Lakebase, work: (table: string) => Promise<void>): Promise<void> {
@@ -28,6 +28,9 @@ function* endless(onRow: (id: number) => void = () => {}): Generator<object, voi
     yield { id, note: "x".repeat(50) };
   }
 }
+
+/** Rows enough that a load has sent some of them. */
+const MANY = 50_000;
 
 async function* slowly(rows: Iterable<object>): AsyncGenerator<object, void, void> {
   for (const row of rows) yield await Promise.resolve(row);
@@ -101,23 +104,27 @@ queryTest("a row that the server refuses ends the reading of the source", async 
 queryTest("a signal and a timeout end a load, wherever it waits", async ({ open }) => {
   const db = await open();
   await withTable(db, async (table) => {
-    const never = async function* () {
+    const never = async function* (onRead: () => void) {
       yield { id: 1 };
+      onRead();
       await new Promise(() => {});
     };
     // deno-lint-ignore require-yield -- it never comes to that
-    const silent = async function* (): AsyncGenerator<object> {
+    const silent = async function* (onRead: () => void): AsyncGenerator<object> {
+      onRead();
       await new Promise(() => {});
     };
-    for (const source of [() => endless(), () => slowly(endless()), never, silent]) {
+    const many = (onRead: () => void) => endless((id) => id === MANY && onRead());
+    for (const source of [many, (onRead: () => void) => slowly(many(onRead)), never, silent]) {
       const reason = new Error("enough");
       const controller = new AbortController();
-      setTimeout(() => controller.abort(reason), 300);
-      const stopped = db.load(table, source(), { signal: controller.signal, mode: "replace" });
+      const stopped = db.load(table, source(() => controller.abort(reason)), {
+        ...{ signal: controller.signal, mode: "replace" },
+      });
       await inTime("the end of the load", assert.rejects(stopped, reason));
       const error = await inTime(
         "the timeout",
-        errorOf(db.load(table, source(), { timeout: 0.3, mode: "replace" })),
+        errorOf(db.load(table, source(() => {}), { timeout: 0.3, mode: "replace" })),
       );
       assert.equal(error.code, "CANCELED");
       await expectUntouched(db, table);
@@ -144,18 +151,19 @@ queryTest("a load that is stopped in a transaction takes back what it did, or en
 queryTest("onProgress gets the progress of a load, and may end it", async ({ db }) => {
   await withTable(db, async (table) => {
     const reports: Progress[] = [];
-    const some = async function* () {
+    let sent = 0;
+    const untilReported = async function* () {
       yield "id,note\n";
-      for (let id = 1; id <= 8; id++) {
-        await sleep(100);
-        yield `${id},${"x".repeat(70_000)}\n`;
+      while (reports.length === 0) {
+        await nextTurn();
+        yield `${++sent},${"x".repeat(70_000)}\n`;
       }
     };
     const onReport = (progress: Progress) => reports.push(progress);
-    await db.load(table, some(), { format: "csv", onProgress: onReport, mode: "replace" });
+    await db.load(table, untilReported(), { format: "csv", onProgress: onReport, mode: "replace" });
     const last = reports.at(-1)!;
     assert.ok(reports.length >= 2 && reports.every(({ done }, index) => done === (index === reports.length - 1)));
-    assert.deepEqual([last.rows, last.bytes > 560_000], [8, true]);
+    assert.deepEqual([last.rows, last.bytes > sent * 70_000], [sent, true]);
     await db.load(table, [{ id: 0, note: "there before" }], { mode: "replace" });
     const mine = new Error("mine");
     const onProgress = () => {
@@ -173,8 +181,10 @@ queryTest(
   async ({ db, local }) => {
     await withTable(db, async (table) => {
       for (const wrap of [(rows: Iterable<object>) => rows, slowly]) {
-        const loading = errorOf(db.load(table, wrap(endless()), { mode: "replace" }));
-        await sleep(300);
+        const read = Promise.withResolvers<void>();
+        const rows = endless((id) => id === MANY && read.resolve());
+        const loading = errorOf(db.load(table, wrap(rows), { mode: "replace" }));
+        await inTime("many rows are read", read.promise);
         local.faults.suspend({ wakeAfter: 100 });
         assert.equal((await loading).code, "CONNECTION_LOST");
         await expectUntouched(db, table);
@@ -202,11 +212,11 @@ Deno.test({
     await using server = await startPostgres({ password: "pw" });
     const { port } = server;
     const login = { host: "127.0.0.1", port, user: "postgres", password: "pw", database: "postgres" };
-    await using db = await connect({ ...login, sslMode: "disable", connectTimeout: 10 });
+    await using db = await connect({ ...login, sslMode: "disable", connectTimeout: 30 });
     await db.query("CREATE TABLE kept (id int, note text); INSERT INTO kept VALUES (0, 'there before')");
     for (const end of ["terminate", "kill"]) {
       const loading = errorOf(db.load("kept", end === "kill" ? slowly(endless()) : endless(), { mode: "replace" }));
-      await sleep(500);
+      await untilRuns(db, "COPY%");
       if (end === "kill") await server.kill();
       else await db.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%'");
       const error = await loading;

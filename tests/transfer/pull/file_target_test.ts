@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { cannotWrite } from "../../../src/transfer/pull/file_target.ts";
 import { openTarget } from "../../../src/transfer/pull/target.ts";
+import { nextTurn } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn } from "../../support/transfers.ts";
 
@@ -189,7 +190,7 @@ Deno.test({
       const controller = new AbortController();
       const opening = openTarget(pipe, controller.signal);
       opening.catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await nextTurn();
       controller.abort(reason);
       await assert.rejects(opening, reason);
       const [sink, read] = await Promise.all([openTarget(pipe, undefined), Deno.open(pipe)]); // it is as it was

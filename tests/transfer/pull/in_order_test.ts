@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Chunk } from "../../../src/transfer/copy/messages.ts";
 import { InOrder } from "../../../src/transfer/pull/in_order.ts";
-import { sleep } from "../../support/queries.ts";
+import { nextTurn } from "../../support/eventually.ts";
 
 function chunk(text: string): Chunk {
   return { bytes: new TextEncoder().encode(text), rows: 1 };
@@ -20,13 +20,13 @@ Deno.test("InOrder puts parts in their order, however they arrive", async () => 
   const text = textOf(order);
   await order.push(2, chunk("e"));
   await order.push(0, chunk("a"));
-  await sleep(1);
+  await nextTurn();
   await order.push(2, chunk("f"));
   await order.push(0, chunk("b"));
   order.close(2);
   await order.push(1, chunk("c"));
   order.close(0);
-  await sleep(1);
+  await nextTurn();
   order.close(3);
   await order.push(1, chunk("d"));
   order.close(1);
@@ -47,10 +47,10 @@ Deno.test("InOrder lets writers that are ahead wait, but never the part that is 
     order.close(index);
   };
   const writers = [write(1, 100, () => ahead++), write(2, 10, () => ahead++)];
-  await sleep(20);
+  await nextTurn();
   assert.ok(ahead >= 28 && ahead <= 32, String(ahead)); // nobody reads
   writers.push(write(0, 10, () => reading++));
-  await sleep(20);
+  await nextTurn();
   assert.equal(reading, 3);
   let bytes = 0;
   for await (const chunk of order) bytes += chunk.bytes.length;
@@ -66,7 +66,7 @@ Deno.test("InOrder gives an error to the reader and the writers", async () => {
     for (;;) await order.push(1, { bytes: new Uint8Array(MB), rows: 1 });
   })();
   const failing = Promise.all([assert.rejects(reading, failure), assert.rejects(writing, failure)]);
-  await sleep(5);
+  await nextTurn();
   order.fail(failure);
   order.fail(new Error("a later one"));
   await failing;

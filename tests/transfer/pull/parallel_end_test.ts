@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { SESSION } from "../../../src/api/lakebase.ts";
 import { importText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
 import { eventually, inTime } from "../../support/eventually.ts";
-import { errorOf, sleep } from "../../support/queries.ts";
+import { errorOf } from "../../support/queries.ts";
 import {
   assertIdle,
   bigTable,
@@ -40,6 +40,7 @@ serverTest("a lost connection ends the whole parallel pull, with the reason", as
 serverTest("a first connection that is lost before the others have connected is reported", async (db) => {
   await using big = await bigTable(db, "lost_at_once", 1500);
   const session = db[SESSION];
+  const lost = Promise.withResolvers<void>();
   let joins = 0;
   const late = {
     ...session,
@@ -47,12 +48,13 @@ serverTest("a first connection that is lost before the others have connected is 
       if (joins++ === 1) {
         await db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE query LIKE '%lost_at_once%' AND state <> 'idle' AND pid <> pg_backend_pid()`);
+        lost.resolve();
       }
       return await session.acquire();
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of oneStream(late, optionsOf(big.table, 2))) await sleep(50);
+    for await (const _ of oneStream(late, optionsOf(big.table, 2))) await lost.promise;
   });
   assert.equal(error.code, "CONNECTION_LOST", error.message);
   assert.match(error.message, LOST);
@@ -121,6 +123,7 @@ postgresTest("a table that waits to be changed is refused, not waited for", asyn
   await using big = await bigTable(db, "altered", 1000);
   const session = db[SESSION];
   let altering: Promise<unknown> | undefined;
+  const refused = Promise.withResolvers<void>();
   let joins = 0;
   // Between the first connection's lock and the second's, somebody queues for a stronger one.
   const meddling = {
@@ -133,12 +136,15 @@ postgresTest("a table that waits to be changed is refused, not waited for", asyn
           "the change waits for its lock",
           async () => (await db.query("SELECT FROM pg_locks WHERE NOT granted")).length > 0,
         );
+        const lease = await session.acquire();
+        const release = lease.release.bind(lease);
+        return Object.assign(lease, { release: () => (refused.resolve(), release()) });
       }
       return await session.acquire();
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await sleep(50); // one alone would be done
+    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await refused.promise; // one alone would be done
   });
   assert.equal(error.sqlstate, "55P03");
   assert.match(error.message, /another session holds a lock on the table/);

@@ -151,9 +151,13 @@ bigTest("pull() with parallel keeps the old files whole when it ends early", asy
   const own = new Error("the program's own");
   for (const target of ["t.csv", "t-{n}.csv"]) {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(own), 20);
+    using changes = Deno.watchFs(folder);
+    const begun = (async () => {
+      for await (const _ of changes) return controller.abort(own);
+    })();
     const options = { parallel: 2, signal: controller.signal };
     await assert.rejects(db.pull("spread", `${folder}/${target}`, options), own, target);
+    await begun;
     assert.deepEqual(namesIn(folder), files.toSorted());
     for (const name of files) assert.equal((await Deno.readTextFile(`${folder}/${name}`)).slice(0, 9), "old");
   }

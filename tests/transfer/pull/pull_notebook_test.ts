@@ -26,11 +26,15 @@ Deno.test({
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
     const many = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 100000000) n";
     const run = await runCells([
-      `import { connect, sql } from "lakebase"; const db = await connect({ max: 1 }); let kept = 41;`,
+      `import { connect, sql } from "lakebase"; const db = await connect({ max: 1 }); let kept = 41;
+      async function written() { // pressed before the pull, Stop is the kernel's
+        const names = () => [...Deno.readDirSync("${folder}")].map(({ name }) => name);
+        while (!names().some((name) => name.endsWith(".part"))) await new Promise((resolve) => setTimeout(resolve, 20));
+      }`,
       `await sql\`SELECT n FROM generate_series(1, 1000) n\`.pull("${folder}/t.csv")`,
       {
         code:
-          `setTimeout(() => console.log("go"), 500); await sql\`${many}\`.pull("${folder}/many.csv", { progress: false })`,
+          `void written().then(() => console.log("go")); await sql\`${many}\`.pull("${folder}/many.csv", { progress: false })`,
         interruptAt: '"go',
       },
       "[kept + 1, await sql`SELECT 'still here'`.value()]",

@@ -45,7 +45,7 @@ Deno.test({
     assert.ok(output, new TextDecoder().decode(stderr));
     const { bytes, growth, code, said } = JSON.parse(output);
     assert.equal(code, "CANCELED", said);
-    assert.ok(bytes > 2_000_000 && bytes < 10_000_000, `${bytes} bytes`);
+    assert.ok(bytes > 0 && bytes < 10_000_000, `${bytes} bytes`);
     assert.ok(growth < 50_000_000, `${growth / 1e6} MB more`);
   },
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sleep } from "../../support/queries.ts";
+import { inTime, nextTurn } from "../../support/eventually.ts";
 import { failing, keeping, pullTest } from "../../support/transfers.ts";
 
 /** Rows enough for reports on the way. */
@@ -10,7 +10,7 @@ const throwsAtTheEnd = ({ done }: { done: boolean }) => {
   if (done) throw mine;
 };
 const rejectsLater = async (progress: { done: boolean }) => {
-  await sleep(10);
+  await nextTurn();
   throwsAtTheEnd(progress);
 };
 const rejects = () => Promise.reject(mine);
@@ -32,17 +32,18 @@ pullTest("onProgress is called with the end before the file is replaced", async 
   assert.equal(state(), "aborted: mine");
 });
 
-async function* slowRows() {
-  for (let a = 0; a < 20; a++) {
-    await sleep(50);
-    yield { a };
+async function* endlessRows() {
+  for (;;) {
+    await nextTurn();
+    for (let n = 0; n < 1000; n++) yield { a: 1 };
   }
 }
 
 pullTest("what onProgress rejects with ends a load, which has loaded nothing", async ({ db }) => {
   await db.sql`CREATE TABLE progress_load (a int)`;
   try {
-    await assert.rejects(db.load("progress_load", slowRows(), { onProgress: rejects }), mine);
+    const loading = db.load("progress_load", endlessRows(), { onProgress: rejects });
+    await inTime("the end of the load", assert.rejects(loading, mine));
     await assert.rejects(db.load("progress_load", [{ a: 1 }], { onProgress: rejects }), mine);
     await assert.rejects(db.load("progress_load", [{ a: 1 }], { onProgress: throwsAtTheEnd }), mine);
     assert.equal(await db.sql`SELECT count(*)::int FROM progress_load`.value(), 0);

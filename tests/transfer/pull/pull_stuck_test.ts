@@ -1,18 +1,20 @@
 import assert from "node:assert/strict";
 import type { PullOptions } from "../../../mod.ts";
+import { inTime } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 
 /** Rows that don't fit between the server and a target that takes nothing. */
 const MANY = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 1000000) AS n";
-const never = () => new Promise<void>(() => {});
+/** Told when a stream is stuck. */
+let onStuck = () => {};
+const never = () => {
+  onStuck();
+  return new Promise<void>(() => {});
+};
 
-/** Fails where something takes longer than a stop may; what it waits for would hold the test up for ever. */
-async function soon<T>(work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => timer = setTimeout(() => reject(new Error("it goes on")), 4000));
-  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
-}
+/** Fails where something does not end; what it waits for would hold the test up for ever. */
+const soon = <T>(work: Promise<T>) => inTime("the end of what was stopped", work);
 
 const STUCK: readonly (readonly [name: string, sink: UnderlyingSink<Uint8Array>, sql: string, options: PullOptions])[] =
   [
@@ -31,7 +33,7 @@ for (const [name, sink, sql, options] of STUCK) {
     const db = await open({ max: 1 });
     const reason = new Error("enough");
     const controller = new AbortController();
-    setTimeout(() => controller.abort(reason), 300);
+    onStuck = () => controller.abort(reason);
     const pull = (stop: PullOptions) => {
       return soon(db.sql`${db.sql.unsafe(sql)}`.pull(new WritableStream(sink), { ...options, ...stop }));
     };

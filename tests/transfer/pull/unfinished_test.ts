@@ -65,7 +65,7 @@ const CASES: readonly Case[] = [
   {
     name: "that comes a second time, when it no longer listens",
     before: ONCE,
-    during: "setTimeout(() => Deno.kill(Deno.pid, SIGNAL), 800);",
+    during: "process.once(SIGNAL, () => setTimeout(() => Deno.kill(Deno.pid, SIGNAL)));",
     said: "heard\n",
     left: "hidden",
   },
