@@ -36,7 +36,8 @@ Deno.test({
 Deno.test({
   ...requires("Stop ends a kernel without a SIGINT listener", jupyterMissing),
   fn: async () => {
-    const waiting = { code: "await new Promise((resolve) => setTimeout(resolve, 20_000))", interruptAfter: 0.3 };
+    const code = "console.log('go'); await new Promise((resolve) => setTimeout(resolve, 60_000))";
+    const waiting = { code, interruptAt: '"go' };
     const { alive } = await runCells([waiting]);
     assert.equal(alive, false);
   },

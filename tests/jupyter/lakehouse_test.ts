@@ -1,29 +1,52 @@
 import assert from "node:assert/strict";
-import { startLocal } from "../../src/local/mod.ts";
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
-import { type CellRun, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
+import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 
-const FIRST = 'import { lakehouse } from "lakebase"; const lake = await lakehouse(); let kept = 41;';
-/** Once what follows is running: pressed before that, Stop is the kernel's. */
-const GO = "setTimeout(() => console.log('go'), 1500);";
+const STATEMENTS = "/api/2.0/sql/statements";
+
+/** Prints "go" once the server says so: pressed before what follows runs, Stop is the kernel's. */
+const FIRST = `import { lakehouse } from "lakebase"; const lake = await lakehouse(); let kept = 41;
+  const goes = (path) => void fetch(Deno.env.get("TOLD_BY") + path).then(() => console.log("go"));`;
+
 /** After the API's first answer, which it holds for five seconds, a statement is polled. */
-const GO_LATE = "setTimeout(() => console.log('go'), 6500);";
+const STOPPED: readonly string[] = [
+  "goes('/submitted'); await lake.sql`SELECT 1`",
+  "goes('/polled'); await lake.sql`SELECT 2`",
+  "goes('/submitted'); lake.sql`SELECT 3`",
+  "goes('/submitted'); for await (const row of lake.sql`SELECT 4`) console.log(row)",
+];
 
-/** A second Stop within two seconds is the kernel's. */
-const APART = "await new Promise((resolve) => setTimeout(resolve, 2100)); kept++";
+/** A second Stop within two seconds is the kernel's, so two seconds pass; and Stop may come before the submission's answer. */
+const APART = `((now) => Date.now = () => now() + 2000)(Date.now); kept++;
+  await (await fetch(Deno.env.get("TOLD_BY") + "/canceled")).text()`;
 
-/** A statement is canceled once the API has answered its submission; a kernel that ends before would leave it running. */
-const LAST = "await new Promise((resolve) => setTimeout(resolve, 7000)); kept";
-
-const STOPPED: readonly KernelCell[] = [
-  `${GO} await lake.sql\`SELECT 1\``,
-  `${GO_LATE} await lake.sql\`SELECT 2\``,
-  `${GO} lake.sql\`SELECT 3\``,
-  `${GO} for await (const row of lake.sql\`SELECT 4\`) console.log(row)`,
-].map((code) => ({ code, interruptAt: '"go' }));
+/** Tells cells what the local Lakebase has been asked for. */
+function teller(local: LocalLakebase) {
+  const canceled = () => local.requests.flatMap(({ path }) => /statements\/([\w-]+)\/cancel$/.exec(path)?.[1] ?? []);
+  const submitted = () => local.requests.filter(({ method, path }) => method === "POST" && path === STATEMENTS).length;
+  const polls = () =>
+    local.requests.filter(({ method, path }) => method === "GET" && path.startsWith(STATEMENTS)).length;
+  const answers: Record<string, () => () => boolean> = {
+    "/submitted": () => ((before) => () => submitted() > before)(new Set(canceled()).size),
+    "/polled": () => ((before) => () => polls() > before)(polls()),
+    "/canceled": () => () => new Set(canceled()).size === submitted(),
+  };
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    await eventually(pathname, answers[pathname]!());
+    return new Response("now");
+  });
+  return {
+    address: `http://127.0.0.1:${server.addr.port}`,
+    canceled,
+    submitted,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
 
 function shown({ messages }: CellRun): string {
   return JSON.stringify(messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
@@ -39,13 +62,14 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
       await using folder = await notebookFolder();
       await using installed = await installedKernel();
       const own = kernel === "Deno's own kernel";
-      const magic = own ? [] : [{ code: "%%sql lake\nSELECT ${(setTimeout(() => console.log('go'), 1500), 5)}" }];
-      const stopped = [...STOPPED, ...magic.map((cell) => ({ ...cell, interruptAt: '"go' }))];
+      const magic = own ? [] : ["%%sql lake\nSELECT ${(goes('/submitted'), 5)}"];
+      const stopped = [...STOPPED, ...magic].map((code) => ({ code, interruptAt: '"go' }));
+      await using told = teller(local);
       local.faults.warehouse.hold = "RUNNING"; // no statement ends by itself
-      const { cells, alive } = await runCells([FIRST, ...stopped.flatMap((cell) => [cell, APART]), LAST], {
+      const { cells, alive } = await runCells([FIRST, ...stopped.flatMap((cell) => [cell, APART]), "kept"], {
         ...(own ? {} : { kernel: installed.options.kernel }),
         cwd: folder.path,
-        env: { ...installed.options.env, ...local.env, NO_COLOR: "1" },
+        env: { ...installed.options.env, ...local.env, NO_COLOR: "1", TOLD_BY: told.address },
         timeout: 60,
       });
       assert.equal(alive, true, cells.map(shown).join("\n"));
@@ -55,17 +79,11 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
       );
       assert.match(shown(cells.at(-1)!), new RegExp(String(41 + stopped.length)));
 
-      const statements = "/api/2.0/sql/statements";
-      const submitted = () =>
-        local.requests.filter(({ method, path }) => method === "POST" && path === statements).length;
-      const canceled = () =>
-        local.requests.flatMap(({ path }) => /statements\/([\w-]+)\/cancel$/.exec(path)?.[1] ?? []);
-      await eventually("every statement is canceled", () => new Set(canceled()).size === submitted());
-      assert.equal(submitted(), stopped.length);
-      for (const id of canceled()) {
+      assert.equal(told.submitted(), stopped.length);
+      for (const id of told.canceled()) {
         await eventually(`statement ${id} is CANCELED`, async () => {
           const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
-          const answer = await fetch(`${local.env["DATABRICKS_HOST"]}${statements}/${id}`, { headers });
+          const answer = await fetch(`${local.env["DATABRICKS_HOST"]}${STATEMENTS}/${id}`, { headers });
           return (await answer.json()).status?.state === "CANCELED";
         });
       }

@@ -59,19 +59,23 @@ async function inKernel<Run>(
 
 const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 3, idleTimeout: 1 });`;
 
-/** Cells in TypeScript, each with what it shows. */
+/** Cells in TypeScript, each with what it shows: what a cell prints, the stock kernel may send after the end of the cell. */
 const TYPESCRIPT: [string, RegExp][] = [
   [FIRST, /\[\]/],
   ["sql`CREATE TEMP TABLE mine AS SELECT 1 AS id`", /SELECT 1/],
-  ["await sql`SET search_path = pg_temp, public`; await new Promise((resolve) => setTimeout(resolve, 2500))", /\[\]/],
   [
-    "console.log(await sql`SELECT count(*) FROM mine`.value(), (await Promise.all([1, 2, 3].map(() => sql`SHOW search_path`.value()))).join('; '))",
-    /1 pg_temp, public; pg_temp, public; pg_temp, public/,
+    "await sql`SET search_path = pg_temp, public`; await db.pool.query('SELECT 1'); " +
+    "while (db.pool.totalCount > 1) await new Promise((resolve) => setTimeout(resolve, 50))", // the idle one is closed
+    /\[\]/,
+  ],
+  [
+    "[await sql`SELECT count(*) FROM mine`.value(), ...await Promise.all([1, 2, 3].map(() => sql`SHOW search_path`.value()))].join('; ')",
+    /1; pg_temp, public; pg_temp, public; pg_temp, public/,
   ],
   ["sql`BEGIN`", /BEGIN, in a transaction/],
   ["sql`INSERT INTO mine VALUES (2)`", /INSERT 0 1, in a transaction/],
   ["sql`COMMIT`", /COMMIT, \d/],
-  ["console.log('rows', await sql`SELECT count(*) FROM mine`.value())", /rows 2/],
+  ["'rows ' + await sql`SELECT count(*) FROM mine`.value()", /rows 2/],
   ["await sql`BEGIN`; await sql`SELECT 1 / 0`.catch(() => {}); await sql`TABLE mine`", /25P02.*Run ROLLBACK/],
   ["sql`ROLLBACK`", /ROLLBACK, \d/],
   ["await sql`BEGIN`; await db.close()", /was closed in a transaction.*rolled back/],
@@ -123,7 +127,7 @@ const STILL_RUNNING: [string, RegExp][] = [
   ],
   ["sql`SELECT 41 + 1 AS answer`", /\b42\b/],
   [
-    "console.log(await late, await failed, await sql`SELECT count(*) FROM written`.value(), db.closed)",
+    "[await late, await failed, await sql`SELECT count(*) FROM written`.value(), db.closed].join(' ')",
     /written 22012 1 false/,
   ],
 ];
@@ -146,7 +150,6 @@ for (const kernel of ["stock", "own"]) {
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
-      // Drawn, not printed: the stock kernel may send what a cell prints after it says that the cell is done.
       const cells = (name: string) => [
         `await sql\`CREATE TEMP TABLE made_by_${name} AS SELECT pg_backend_pid() AS pid\``,
         ...Array.from({ length: 5 }, (_, index) => `sql\`SELECT '${name} ${index}' AS said\``),

@@ -1,3 +1,4 @@
+import { eventually } from "../support/eventually.ts";
 import type { ChannelName, ConnectionInfo } from "../../src/kernel/connection_file.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "../../src/kernel/message.ts";
 import { ZmtpConnection } from "../../src/kernel/zmtp_connection.ts";
@@ -66,11 +67,11 @@ export class Frontend implements Disposable {
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)]));
     const frontend = new Frontend({ iopub, shell, control, stdin }, signer);
-    for (;;) {
+    await eventually("the kernel publishes to it", async () => {
       await frontend.request("shell", "kernel_info_request");
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      if (frontend.heard.length > 0) return frontend;
-    }
+      return frontend.heard.length > 0;
+    });
+    return frontend;
   }
 
   /** Sends a request and waits for its reply. */
@@ -151,12 +152,10 @@ function kind(channel: ChannelName): "SUB" | "DEALER" {
 }
 
 async function dial({ ip, ports }: ConnectionInfo, channel: ChannelName): Promise<Deno.TcpConn> {
-  for (let tries = 0;; tries++) {
-    try {
-      return await Deno.connect({ hostname: ip, port: ports[channel] });
-    } catch (error) {
-      if (tries > 3000) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
+  let made: Deno.TcpConn | undefined;
+  await eventually(`the kernel listens on ${channel}`, async () => {
+    made = await Deno.connect({ hostname: ip, port: ports[channel] }).catch(() => undefined);
+    return made !== undefined;
+  });
+  return made!;
 }

@@ -114,11 +114,16 @@ frontendTest(
 
 frontendTest("(slow) a frontend that reads slowly gets complete messages", async (frontend) => {
   // The child is then in the middle of an output when it says that the cell has ended.
-  frontend.reading = new Promise((resolve) => setTimeout(resolve, 4000));
-  const { outputs } = await frontend.execute(`for (let n = 0; n < 20; n++) {
+  const [reads, path] = [Promise.withResolvers<void>(), await Deno.makeTempFile()];
+  frontend.reading = reads.promise;
+  const running = frontend.execute(`for (let n = 0; n < 20; n++) {
     Deno.jupyter.broadcast("display_data", { data: { "text/plain": "x".repeat(8e6) }, metadata: {}, transient: {} });
   }
-  await new Promise((resolve) => setTimeout(resolve, 2500));`);
+  await Deno.writeTextFile(${JSON.stringify(path)}, "the end");`);
+  await eventually("the cell has ended", async () => (await Deno.stat(path)).size > 0);
+  reads.resolve();
+  const { outputs } = await running;
+  await Deno.remove(path);
   assert.deepEqual(types(outputs), ["execute_input", ...Array(20).fill("display_data")]);
   assert.equal(frontend.invalid, 0);
 });
@@ -138,7 +143,6 @@ frontendTest("a cell's start is published before its first output", async (front
 
 frontendTest("(slow) an error that a cell broadcasts itself does not end the cell", async (frontend) => {
   const broadcast = `await Deno.jupyter.broadcast("error", { ename: "Error", evalue: "of its own", traceback: [] });
-    await new Promise((resolve) => setTimeout(resolve, 100));
     for (let n = 0; n < 20; n++) console.log("x".repeat(4e6));`;
   const printed = Array(20).fill("stream");
   const failed = await frontend.execute(`${broadcast} throw new Error("the end")`);
@@ -281,7 +285,7 @@ Deno.test("(slow) a Deno process that does not start, or hangs, is killed and le
   await Deno.writeTextFile(connectionFile, connectionFileText(loopbackInfo("secret")));
   const deno = `${folder}/deno`;
   await Deno.writeTextFile(deno, `#!/bin/sh\necho $$ > ${folder}/pid\nexec sleep 60\n`, { mode: 0o755 });
-  await assert.rejects(runKernel({ connectionFile, deno, timeout: 3 }), /it has not answered for 3 s/);
+  await assert.rejects(runKernel({ connectionFile, deno, timeout: 5 }), /it has not answered for 5 s/);
   assert.equal(await isRunning(Number(await Deno.readTextFile(`${folder}/pid`))), false);
   await assert.rejects(runKernel({ connectionFile, deno: "/bin/false" }), /it ended at once/);
   await assert.rejects(runKernel({ connectionFile, deno: `${folder}/none` }), /none/);
@@ -463,7 +467,7 @@ Deno.test('a server on this machine is not said to be "waking"', async () => {
   const { outputs } = await frontend.execute(
     `const { connect } = await import("${import.meta.resolve("../../mod.ts")}");
     const place = { host: "127.0.0.1", port: ${listener.addr.port}, sslMode: "disable", envFile: false };
-    await connect({ ...place, user: "a", password: "b", connectTimeout: 1 });`,
+    await connect({ ...place, user: "a", password: "b", connectTimeout: 5 });`,
   );
   const said = JSON.stringify(outputs.map(({ content }) => content));
   assert.match(said, /Trying again to reach 127\.0\.0\.1 \.\.\./);

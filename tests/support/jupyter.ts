@@ -22,7 +22,7 @@ export interface NotebookOptions extends JupyterOptions {
 }
 
 export interface CellsOptions extends JupyterOptions {
-  /** Seconds to listen on after a cell's `idle`. */
+  /** Seconds to listen on after a cell's `idle`, or its kernel's end. */
   settle?: number;
 }
 
@@ -33,6 +33,23 @@ export interface KernelCell {
   /** A text that the cell writes or shows, at which to press Stop. */
   interruptAt?: string;
 }
+
+/**
+ * For a cell before the others: `goes(text)` prints "go" once a connection of `db` has sent a statement with that text. Pressed
+ * before that, Stop is the kernel's. And `apart()` makes Stop the first one again: a second Stop within two seconds is the
+ * kernel's.
+ */
+export const GOES = `
+  async function goes(text) {
+    const sent = () => db.pool._clients.some((client) => client._activeQuery?.text?.includes(text));
+    while (!sent()) await new Promise((resolve) => setTimeout(resolve, 20));
+    console.log("go");
+  }
+  const { now } = Date;
+  let ahead = 0;
+  Date.now = () => now() + ahead;
+  const apart = () => void (ahead += 2000);
+`;
 
 /** A message of a kernel to every frontend; `late` when it came after the cell's `idle`. */
 export interface KernelMessage {

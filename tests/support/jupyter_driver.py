@@ -26,6 +26,7 @@ def run_notebook(request):
         record_timing=False,
         kernel_name=request["kernel"],
         timeout=request["timeout"],
+        iopub_timeout=request["timeout"],
         allow_errors=request["allowErrors"],
         resources={"metadata": {"path": request["cwd"]}},
     )
@@ -114,11 +115,12 @@ def run_cell(manager, client, cell, request):
     if cell.get("interruptAfter") is not None:
         timer.start()
     messages, idle_at, interrupt_at = [], None, cell.get("interruptAt")
-    while time.monotonic() < deadline and manager.is_alive():
+    while time.monotonic() < deadline:
+        alive = manager.is_alive()  # before reading: what a kernel has sent before its end arrives after it
         try:
-            message = client.get_iopub_msg(timeout=0.1 if idle_at is None else request["settle"])
+            message = client.get_iopub_msg(timeout=0.1 if idle_at is None and alive else request["settle"])
         except queue.Empty:
-            if idle_at is None:
+            if idle_at is None and alive:
                 continue
             break
         if message["parent_header"].get("msg_id") != request_id:
@@ -137,7 +139,7 @@ def run_cell(manager, client, cell, request):
 
 def reply_to(client, request_id, expected):
     """The kernel's reply, without waiting long for one that isn't coming."""
-    deadline = time.monotonic() + (5 if expected else 0.2)
+    deadline = time.monotonic() + (60 if expected else 0.2)
     while time.monotonic() < deadline:
         try:
             message = client.get_shell_msg(timeout=0.1)
