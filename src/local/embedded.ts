@@ -1,6 +1,7 @@
 import { concatBytes } from "../core/bytes.ts";
 import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
+import { DataFolder } from "./data_folder.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
@@ -228,18 +229,41 @@ class RunningDatabase implements Omit<Database, "copy"> {
 /** An embedded database. After a crash the next session starts it again, with the data on disk or empty. */
 export class EmbeddedDatabase implements Database {
   readonly #options: EmbeddedOptions;
+  /** The folder of the data; undefined for a database in memory. */
+  readonly #folder: DataFolder | undefined;
   #current: Promise<RunningDatabase>;
   #unreferenced = false;
   #closed = false;
 
-  private constructor(options: EmbeddedOptions, first: RunningDatabase) {
+  private constructor(options: EmbeddedOptions, first: RunningDatabase, folder?: DataFolder) {
     this.#options = options;
     this.#current = Promise.resolve(first);
+    this.#folder = folder;
   }
 
-  /** Starts the database and creates the roles. */
-  static async start(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
-    return new EmbeddedDatabase(options, await RunningDatabase.start(options));
+  /**
+   * Starts the database and creates the roles.
+   *
+   * @throws {Error} If the folder of the data can't be used.
+   */
+  static async start(given: EmbeddedOptions): Promise<EmbeddedDatabase> {
+    if (given.dataDir === undefined) return new EmbeddedDatabase(given, await RunningDatabase.start(given));
+    const folder = await DataFolder.open(given.dataDir);
+    const options = { ...given, dataDir: folder.path };
+    try {
+      const database = await RunningDatabase.start(options);
+      await folder.complete();
+      return new EmbeddedDatabase(options, database, folder);
+    } catch (error) {
+      folder[Symbol.dispose]();
+      const state = error instanceof Error ? error.message : String(error);
+      throw new Error(
+        `Cannot start the database in ${
+          JSON.stringify(folder.path)
+        }: ${state}. Without need for its data, remove the folder`,
+        { cause: error },
+      );
+    }
   }
 
   unref(): void {
@@ -272,6 +296,7 @@ export class EmbeddedDatabase implements Database {
   async close(): Promise<void> {
     this.#closed = true;
     await (await this.#current.catch(() => undefined))?.close();
+    this.#folder?.[Symbol.dispose]();
   }
 
   async #running(): Promise<RunningDatabase> {

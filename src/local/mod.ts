@@ -89,7 +89,7 @@ export interface LocalLakebase extends AsyncDisposable {
  * @param options What the workspace contains, its ports and its database.
  * @returns The running Lakebase; `await using` closes it.
  * @throws {Error} If a port is taken, or the database cannot be started or reached.
- * @throws {TypeError} If an option is unknown.
+ * @throws {TypeError} If an option is unknown, or has a value of another type.
  *
  * @example Variables for a client that reads the environment
  * ```ts
@@ -116,13 +116,61 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
+/** What the value of an option must be: whether it is, and how a person says it. */
+type ValueCheck = readonly [fits: (value: unknown) => boolean, wanted: string];
+
+const isText = (value: unknown) => typeof value === "string" && value.trim() !== "" && !value.includes("\0");
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isListOf = (fits: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(fits);
+const isPort = (value: unknown) => Number.isInteger(value) && value as number >= 0 && value as number <= 65_535;
+
+const TEXT: ValueCheck = [isText, "a text that is not empty"];
+const TEXTS: ValueCheck = [isListOf(isText), "a list of texts"];
+const OBJECTS: ValueCheck = [isListOf(isObject), "a list of objects"];
+const PORT: ValueCheck = [isPort, "a whole number from 0 to 65535"];
+const SIZE: ValueCheck = [(value) => typeof value === "number" && value >= 0, "a number of 0 or more"];
+
+const CHECKS: Readonly<Record<keyof LocalOptions, ValueCheck>> = {
+  database: TEXT,
+  dataDir: [isText, "the path of a folder"],
+  user: TEXT,
+  workspacePort: PORT,
+  postgresPort: PORT,
+  projects: OBJECTS,
+  instances: OBJECTS,
+  warehouses: OBJECTS,
+  catalogs: TEXTS,
+  passwords: [(value) => isObject(value) && Object.values(value as object).every(isText), "an object of passwords"],
+  servicePrincipals: OBJECTS,
+  groups: TEXTS,
+  volumes: TEXTS,
+  volumesDir: [isText, "the path of a folder"],
+  fileLimit: SIZE,
+  workspaceId: TEXT,
+  handshakeTimeout: SIZE,
+  lockTimeout: SIZE,
+  signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
+};
+
 function checkOptions(options: LocalOptions): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (!isObject(options)) {
     throw new TypeError('Cannot start a Lakebase: the options must be an object such as { dataDir: "data" }');
   }
-  const unknown = Object.keys(options).find((name) => !LOCAL_OPTION_NAMES.includes(name));
-  if (unknown === undefined) return;
-  throw new TypeError(`Cannot start a Lakebase: ${unknownOption(unknown, LOCAL_OPTION_NAMES)}`);
+  for (const [name, value] of Object.entries(options)) {
+    if (!LOCAL_OPTION_NAMES.includes(name)) {
+      throw new TypeError(`Cannot start a Lakebase: ${unknownOption(name, LOCAL_OPTION_NAMES)}`);
+    }
+    const [fits, wanted] = CHECKS[name as keyof LocalOptions];
+    if (value === undefined || fits(value)) continue;
+    throw new TypeError(`Cannot start a Lakebase: "${name}" is ${kindOf(value)}; it must be ${wanted}`);
+  }
+}
+
+/** Names a value without showing a text, which may be a secret. */
+function kindOf(value: unknown): string {
+  if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "string") return value.trim() === "" ? "empty" : "another text";
+  return Array.isArray(value) ? "another list" : `of the type ${typeof value}`;
 }
 
 async function startServers(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {

@@ -56,6 +56,52 @@ Deno.test("the signal closes the local Lakebase", async () => {
   await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
+Deno.test("a folder keeps every committed row of a process that is killed, and is free at once", async () => {
+  const home = await Deno.makeTempDir();
+  const module = new URL("../../mod.ts", import.meta.url).href;
+  const script = `import { connect } from ${JSON.stringify(module)};
+    const db = await connect({ local: { dataDir: ${JSON.stringify(`${home}/data`)} } });
+    await db.query("CREATE TABLE written AS SELECT 1 AS n");
+    for (let n = 2;; n++) { await db.query("INSERT INTO written VALUES ($1)", [n]); console.log(n); }`;
+  const args = ["eval", "--no-lock", "--ext=ts", script];
+  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
+  let said = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    said += text;
+    if (said.includes("\n20\n")) child.kill("SIGKILL");
+  }
+  await child.status;
+  const last = Number(said.slice(0, said.lastIndexOf("\n")).split("\n").at(-1));
+  await using local = await startLocal({ dataDir: `${home}/data` });
+  const connected = await connect(local);
+  const [count] = await row(connected, "SELECT count(*)::int FROM written");
+  assert.ok(count === last || count === last + 1, `${count} rows, and ${last} were told`);
+  await connected.end();
+  await local.close();
+  await Deno.remove(home, { recursive: true });
+});
+
+Deno.test("a folder is used by one Lakebase at a time, and holds nothing else", async () => {
+  const home = await Deno.makeTempDir();
+  const dataDir = `${home}/new/data`;
+  const unfinished = `${home}/unfinished`; // as a first start leaves it that was killed
+  await Deno.mkdir(`${unfinished}/base`, { recursive: true });
+  await Deno.writeTextFile(`${unfinished}/lakebase.lock`, "starting");
+  await Deno.writeTextFile(`${unfinished}/PG_VERSION`, "18");
+  await (await startLocal({ dataDir: unfinished })).close();
+  await (await startLocal({ dataDir: unfinished })).close(); // it is complete
+  {
+    await using _ = await startLocal({ dataDir });
+    await assert.rejects(startLocal({ dataDir }), /new\/data": another local Lakebase uses it; end that one/);
+  }
+  await Deno.mkdir(`${home}/other`);
+  await Deno.writeTextFile(`${home}/other/mine.txt`, "");
+  await assert.rejects(startLocal({ dataDir: `${home}/other` }), /it holds "mine.txt" and no database/);
+  assert.deepEqual([...Deno.readDirSync(`${home}/other`)].map(({ name }) => name), ["mine.txt"]);
+  await assert.rejects(startLocal({ dataDir: `${home}/other/mine.txt` }), /it is no folder/);
+  await Deno.remove(home, { recursive: true });
+});
+
 Deno.test("dataDir keeps the data and the roles from one run to the next", async () => {
   const home = await Deno.makeTempDir();
   const dataDir = `${home}/data`;

@@ -1,0 +1,103 @@
+import { join, resolve } from "node:path";
+
+/** The file that is locked while a program uses the folder. */
+const LOCK = "lakebase.lock";
+/** What that file holds until a database is complete. */
+const STARTING = "starting";
+/** Milliseconds that a start waits for another program to end, such as a kernel that is restarted. */
+const LOCK_WAIT = 5000;
+const LOCK_PAUSE = 100;
+
+/**
+ * The folder that keeps the data of an embedded database. It is locked, because two programs that write the same data destroy
+ * them, and PGlite does not look. A first start that was interrupted leaves half a database, which the next start replaces.
+ */
+export class DataFolder implements Disposable {
+  /** The absolute path. */
+  readonly path: string;
+  readonly #lock: Deno.FsFile;
+  #closed = false;
+
+  private constructor(path: string, lock: Deno.FsFile) {
+    this.path = path;
+    this.#lock = lock;
+  }
+
+  /**
+   * Makes the folder where there is none, and locks it.
+   *
+   * @throws {Error} If it can't be used, holds other files, or another program uses it.
+   */
+  static async open(given: string): Promise<DataFolder> {
+    const path = resolve(given.replace(/^file:\/\//, ""));
+    const opened = await openLock(path);
+    const folder = new DataFolder(path, opened.lock);
+    try {
+      await expectFree(path, opened.lock);
+      await folder.#prepare(opened.isNew);
+    } catch (error) {
+      folder[Symbol.dispose]();
+      throw error;
+    }
+    return folder;
+  }
+
+  /** Notes that there is a whole database in the folder. */
+  async complete(): Promise<void> {
+    await this.#lock.truncate(0);
+  }
+
+  async #prepare(isNew: boolean): Promise<void> {
+    const names = (await Array.fromAsync(Deno.readDir(this.path), ({ name }) => name))
+      .filter((name) => !name.startsWith(".") && name !== LOCK && name !== "lost+found");
+    const unfinished = await textOf(this.#lock) === STARTING;
+    if (names.includes("PG_VERSION") && !unfinished) return;
+    if (unfinished) { for (const name of names) await Deno.remove(join(this.path, name), { recursive: true }); }
+    else if (names.length > 0) {
+      if (isNew) await Deno.remove(join(this.path, LOCK));
+      throw cannotUse(this.path, `it holds ${JSON.stringify(names[0])} and no database; name a new or an empty folder`);
+    }
+    await this.#lock.write(new TextEncoder().encode(STARTING));
+    await this.#lock.sync();
+  }
+
+  /** Lets other programs use the folder. */
+  [Symbol.dispose](): void {
+    if (!this.#closed) this.#lock.close();
+    this.#closed = true;
+  }
+}
+
+async function openLock(path: string): Promise<{ lock: Deno.FsFile; isNew: boolean }> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+    const file = join(path, LOCK);
+    const isNew = await Deno.stat(file).then(() => false, () => true);
+    return { lock: await Deno.open(file, { read: true, write: true, create: true }), isNew };
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) throw cannotUse(path, "it is no folder; name one");
+    throw cannotUse(path, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Waits a moment for the lock. Where the file system has none, such as some network file systems, nothing is checked. */
+async function expectFree(path: string, lock: Deno.FsFile): Promise<void> {
+  for (const end = Date.now() + LOCK_WAIT; !await lock.tryLock(true).catch(() => true);) {
+    if (Date.now() > end) {
+      throw cannotUse(path, "another local Lakebase uses it; end that one, connect to it, or name another folder");
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE));
+  }
+}
+
+async function textOf(file: Deno.FsFile): Promise<string> {
+  const bytes = new Uint8Array(STARTING.length);
+  await file.seek(0, Deno.SeekMode.Start);
+  const length = await file.read(bytes) ?? 0;
+  await file.seek(0, Deno.SeekMode.Start);
+  return new TextDecoder().decode(bytes.subarray(0, length));
+}
+
+function cannotUse(path: string, state: string): Error {
+  return new Error(`Cannot keep the data in ${JSON.stringify(path)}: ${state}`);
+}
