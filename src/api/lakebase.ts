@@ -15,7 +15,7 @@ import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";
 import { ServerSession } from "../sql/server_session.ts";
 import { originOf, poolSession, type Session } from "../sql/session.ts";
-import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
@@ -163,6 +163,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * is missing: everything is rolled back; `CONNECTION_LOST` if the outcome of the commit is not known.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
+    checkWork(work);
     return await transactIn(this.#find(), (find) => work(queryable(find)), options);
   }
 

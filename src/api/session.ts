@@ -3,7 +3,7 @@ import { type Fragment, textStatement } from "../sql/fragment.ts";
 import type { FindSession } from "../sql/run.ts";
 import type { ServerSession } from "../sql/server_session.ts";
 import type { Session } from "../sql/session.ts";
-import { inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
@@ -118,6 +118,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As `Lakebase.transaction`.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
+    checkWork(work);
     return await transactIn(this.#find(), (find) => work(queryable(find)), options);
   }
 

@@ -129,11 +129,10 @@ function escapeLike(text: string): string {
   return text.replace(/[\\%_]/g, "\\$&");
 }
 
-function badPattern(pattern: string): LakebaseError {
+function badPattern(pattern: unknown): LakebaseError {
+  const found = Deno.inspect(pattern, { depth: 1, strAbbreviateSize: 100 });
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot list tables: the pattern is ${
-      JSON.stringify(pattern)
-    }; it must be like trips, trip*, public.trips or app.*`,
+    `Cannot list tables: the pattern is ${found}; it must be like trips, trip*, public.trips or app.*`,
   );
 }

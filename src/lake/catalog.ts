@@ -63,7 +63,7 @@ const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be such a name.
  */
 export function parseTableName(text: string): TableName {
-  if (text.length > LONGEST_NAME) throw badName(text);
+  if (typeof text !== "string" || text.length > LONGEST_NAME) throw badName(text);
   const parts: string[] = [];
   for (let at = 0; at <= text.length && parts.length < 4;) {
     PART.lastIndex = at;
@@ -79,12 +79,11 @@ export function parseTableName(text: string): TableName {
   return { catalog: parts.at(-3), schema: parts.at(-2), name: parts.at(-1)! };
 }
 
-function badName(name: string): LakebaseError {
+function badName(name: unknown): LakebaseError {
+  const found = Deno.inspect(name, { depth: 1, strAbbreviateSize: 100 });
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot look for a table: its name is ${
-      JSON.stringify(name)
-    }; it must be like trips, taxi.trips or main.taxi.trips`,
+    `Cannot look for a table: its name is ${found}; it must be like trips, taxi.trips or main.taxi.trips`,
   );
 }
 

@@ -185,11 +185,11 @@ function settingsList(read: OptionReader, workspace: FoundWorkspace | undefined,
 function workspaceClient(options: ConnectOptions, read: OptionReader): WorkspaceClientLike | undefined {
   const client = options.workspace;
   if (client === undefined) return undefined;
-  const found = read.other("workspace")!;
+  const { origin } = read.other("workspace") ?? { origin: { source: "option" as const, name: "workspace" } };
   if (typeof client?.config?.getHost === "function" && typeof client.config.authenticate === "function") return client;
   throw badSetting(
     `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
-    { setting: "workspace", origin: found.origin },
+    { setting: "workspace", origin },
   );
 }
 

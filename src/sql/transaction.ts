@@ -74,19 +74,20 @@ export async function transactIn<T>(
   work: (find: FindSession) => T | PromiseLike<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
-  if (typeof work !== "function") {
-    throw new LakebaseError(
-      "BAD_PARAMETER",
-      `Cannot begin a transaction: its work is ${
-        Deno.inspect(work, { depth: 1, strAbbreviateSize: 40 })
-      }; it must be a ` +
-        "function such as async (tx) => { ... }",
-    );
-  }
   return await transact(outside, (find, transaction) => {
     // Await inside the scope: a query that the function returns runs only when it is awaited.
     return scopes.run({ transaction, outer: scopes.getStore() }, async () => await work(find));
   }, options);
+}
+
+/** Refuses a work that is no function before a transaction begins for it. */
+export function checkWork(work: unknown): void {
+  if (typeof work === "function") return;
+  const found = Deno.inspect(work, { depth: 1, strAbbreviateSize: 40 });
+  throw new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot begin a transaction: its work is ${found}; it must be a function such as async (tx) => { ... }`,
+  );
 }
 
 /**

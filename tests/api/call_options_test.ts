@@ -42,6 +42,9 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
   [(db) => db.sql`SELECT 1`.plot({ colour: "a" } as never), /did you mean "color"\?/],
   [(db) => db.pull("pg_type", "never.csv", { heder: false } as never), /there is no option "heder"/],
   [(db) => db.load("none", [], { crate: true } as never), /did you mean "create"\?/],
+  [(db) => db.transaction("SELECT 1" as never), /its work is "SELECT 1"; it must be a function/],
+  [async (db) => (await db.sql`SELECT 1 AS a`.columns()).get(Symbol("a") as never), /its name is Symbol\(a\)/],
+  [(db) => db.tables(10n as never), /the pattern is 10n; it must be like trips/],
 ];
 
 queryTest(
@@ -55,7 +58,18 @@ queryTest(
   },
 );
 
-Deno.test("startLocal() refuses unknown options", async () => {
+Deno.test("startLocal() refuses unknown options, and values of another type", async () => {
   await assert.rejects(startLocal({ datadir: "x" } as never), /there is no option "datadir"; did you mean "dataDir"\?/);
   await assert.rejects(startLocal([] as never), /the options must be an object/);
+  const wrong: [options: object, error: RegExp][] = [
+    [{ dataDir: "" }, /"dataDir" is empty; it must be the path of a folder/],
+    [{ dataDir: 7 }, /"dataDir" is 7; it must be the path/],
+    [{ postgresPort: 70_000 }, /"postgresPort" is 70000; it must be a whole number from 0 to 65535/],
+    [{ volumes: "main.raw.landing" }, /"volumes" is another text; it must be a list of texts/],
+    [{ warehouses: [null] }, /"warehouses" is another list; it must be a list of objects/],
+    [{ passwords: { app: 7 } }, /"passwords" is of the type object; it must be an object of passwords/],
+    [{ database: ["postgres://a:b@c/d"] }, /"database" is another list; it must be a text/],
+    [{ lockTimeout: NaN }, /"lockTimeout" is NaN; it must be a number of 0 or more/],
+  ];
+  for (const [options, error] of wrong) await assert.rejects(startLocal(options), error);
 });

@@ -338,6 +338,10 @@ onPglite("tables, schemas and columns of a catalog", async ({ local }) => {
     false,
   ], ["name", true]]);
   assert.ok((await lake.schemas()).some(({ name }) => name === "public"));
+  for (const wrong of [null, 7, {}, "a".repeat(3000), "a.b.c.d"]) {
+    assert.equal((await errorOf(lake.describe(wrong as never))).code, "BAD_PARAMETER");
+    assert.equal((await errorOf(lake.tables(wrong as never))).code, "BAD_PARAMETER");
+  }
   const error = await errorOf(lake.describe("public.station"));
   assert.deepEqual([error.sqlstate, /Did you mean stations\?/.test(error.message)], ["42P01", true]);
   await lake.sql`DROP TABLE stations`;
