@@ -259,10 +259,10 @@ function helpAt(source: string, start: number): string | undefined {
 }
 
 const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, about }]) =>
-  `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(14)} ${about}`
+  `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(15)} ${about}`
 ).join("\n");
 
-const COMMAND_LINES = commandRows().map(([command, about]) => `  ${command.padEnd(14)} ${about}`).join("\n");
+const COMMAND_LINES = commandRows().map(([command, about]) => `  ${command.padEnd(15)} ${about}`).join("\n");
 
 /** The text that `%%sql?` prints. */
 const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and shows its rows
