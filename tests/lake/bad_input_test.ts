@@ -4,10 +4,10 @@ import { connect, type Lakehouse, lakehouse } from "../../mod.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { compileForWarehouse } from "../../src/lake/statement.ts";
 import { canceledEverywhere, openWarehouse } from "../../src/lake/warehouse.ts";
-import type { LocalLakebase } from "../../src/local/mod.ts";
+import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { Fragment } from "../../src/sql/fragment.ts";
 import { eventually } from "../support/eventually.ts";
-import { localTests, ownLakebase, workspaceOf } from "../support/lakebase.ts";
+import { localTests, workspaceOf } from "../support/lakebase.ts";
 import { errorOf } from "../support/queries.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-lake-" });
@@ -220,7 +220,7 @@ Deno.test({
   sanitizeResources: false,
   fn: async () => {
     const machine = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "dose0123456789abcdef" };
-    await using local = await ownLakebase({
+    await using local = await startLocal({
       servicePrincipals: [machine],
       warehouses: [{ name: "slow", state: "STOPPED", startTime: 240_000 }],
     });
