@@ -21,7 +21,7 @@ function open(local: LocalLakebase): Promise<Lakehouse> {
   return lakehouse({ workspace: workspaceOf(local) });
 }
 
-test("a result of 10,000 columns is read in each way, also if they have one name", async ({ local }) => {
+test("(slow) a result of 10,000 columns is read in each way, also if they have one name", async ({ local }) => {
   const lake = await open(local);
   local.faults.warehouse.columns = 10_000;
   const names = Array.from({ length: 1000 }, (_, at) => `${at} AS c${at}`).join(", ");
