@@ -4,8 +4,14 @@ import { LakebaseError } from "../core/errors.ts";
 import { isTraced, traced, type TracedServer } from "../core/trace.ts";
 import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
-import { readPart, readStatement, type ResultPart, type StatementAnswer } from "./answer.ts";
-import { statementError, type StatementFailure } from "./failure.ts";
+import {
+  readPart,
+  readStatement,
+  type ResultPart,
+  type StatementAnswer,
+  statementError,
+  type StatementFailure,
+} from "./answer.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
 import type { ChunkSource } from "./links.ts";
 import type { WarehouseStatement } from "./statement.ts";

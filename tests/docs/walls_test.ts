@@ -91,6 +91,14 @@ Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
   assert.deepEqual(touching.filter((file) => !/^(draw|kernel)\//.test(file)), []);
 });
 
+Deno.test("nothing uses the internals of Deno, which may change with each version", async () => {
+  const using: string[] = [];
+  for await (const file of sources("")) {
+    if (/\bDeno\s*(?:\.|\[\s*Deno\.)internal\b/.test(await Deno.readTextFile(SRC + file))) using.push(file);
+  }
+  assert.deepEqual(using, []);
+});
+
 Deno.test("import of the module loads pg only", async () => {
   assert.deepEqual(await packagesOf("mod.ts", "loaded"), ["pg"]);
   assert.deepEqual(await packagesOf("src/transfer/load/load.ts", "loaded"), [], "a load of CSV");

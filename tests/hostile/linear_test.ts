@@ -3,7 +3,7 @@ import { onlyReading, parsePattern, readings } from "../../src/catalog/names.ts"
 import { withoutEndSlashes } from "../../src/core/text.ts";
 import { readVolumePath } from "../../src/core/volume_path.ts";
 import { parseTableName } from "../../src/lake/catalog.ts";
-import { statementError } from "../../src/lake/failure.ts";
+import { statementError } from "../../src/lake/answer.ts";
 import { parseType, readNested } from "../../src/lake/types.ts";
 import { DatabaseError } from "../../src/local/warehouse/database_client.ts";
 import { commandLineOptions } from "../../src/local/session_settings.ts";

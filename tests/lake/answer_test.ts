@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { statementError } from "../../src/lake/failure.ts";
+import { statementError } from "../../src/lake/answer.ts";
 import { choose } from "../../src/lake/find_warehouse.ts";
 
 const TABLE =
