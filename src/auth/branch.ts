@@ -1,5 +1,6 @@
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { jsonText } from "../core/text.ts";
 import type { Workspace } from "./workspace.ts";
 import type { WorkspaceRequest } from "./workspace_request.ts";
 
@@ -150,8 +151,10 @@ function checkOutcome({ error }: Item, doing: string): void {
   if (typeof error !== "object" || error === null) return;
   const { error_code: code, message } = error as Item;
   const said = typeof message === "string" ? message.slice(0, 500) : "";
-  const cause = Object.assign(new Error(said), { code: String(code ?? "") });
-  throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: the operation failed (${code}), "${said}"`, { cause });
+  const cause = Object.assign(new Error(said), { code: jsonText(code ?? "") });
+  throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: the operation failed (${jsonText(code)}), "${said}"`, {
+    cause,
+  });
 }
 
 function readBranch(item: Item): BranchState {
@@ -159,7 +162,7 @@ function readBranch(item: Item): BranchState {
   const text = (value: unknown) => typeof value === "string" && value !== "" ? value : undefined;
   const size = Number(status["logical_size_bytes"] ?? NaN); // protobuf's JSON has an int64 as text
   return {
-    name: String(item["name"]),
+    name: jsonText(item["name"]),
     uid: text(item["uid"]),
     state: text(status["current_state"]) ?? "",
     parent: text(status["source_branch"]),

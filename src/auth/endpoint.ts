@@ -1,4 +1,5 @@
 import { LakebaseError, quotedOption } from "../core/errors.ts";
+import { jsonText } from "../core/text.ts";
 import { checkTakesOAuth } from "../settings/server.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -126,7 +127,7 @@ async function findBranch(lookups: Lookups, reference: string | undefined, branc
   const branches = await listOf(lookups, `${project}/branches`, "branches");
   const chosen = branches.find((branch) => status(branch)["default"] === true) ??
     (branches.length === 1 ? branches[0] : undefined);
-  if (chosen !== undefined) return String(chosen["name"]);
+  if (chosen !== undefined) return nameOf(chosen);
   if (branches.length === 0) throw notFound(project, "has no branch");
   throw ambiguous(`${project} has no default branch and several others`, branches.map(nameOf));
 }
@@ -162,7 +163,7 @@ async function listOf(lookups: Lookups, path: string, key: string): Promise<Item
  * @param readOnly Whether a READ_ONLY endpoint is preferred; without one a READ_WRITE endpoint is chosen.
  */
 function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
-  const ofType = (type: string) => endpoints.filter((item) => String(status(item)["endpoint_type"]).endsWith(type));
+  const ofType = (type: string) => endpoints.filter((item) => jsonText(status(item)["endpoint_type"]).endsWith(type));
   const writers = ofType("READ_WRITE");
   const readers = ofType("READ_ONLY").filter((item) => status(item)["disabled"] !== true);
   const fitting = readOnly && readers.length > 0 ? readers : writers;
@@ -184,7 +185,7 @@ function readyEndpoint(item: Item, request: EndpointRequest): Endpoint {
   const { host, read_only_host: replica } = (hosts ?? {}) as Record<string, unknown>;
   const chosen = request.host ?? (request.readOnly && typeof replica === "string" ? replica : host);
   if (typeof chosen !== "string" || chosen === "") {
-    throw notReady(name, `has no host yet (state ${String(state)}). Try again in a minute`);
+    throw notReady(name, `has no host yet (state ${jsonText(state)}). Try again in a minute`);
   }
   checkTakesOAuth(chosen);
   return { name, target: { endpoint: name }, host: chosen, state: typeof state === "string" ? state : undefined };
@@ -203,11 +204,11 @@ async function findInstance(
   });
   const { state, read_write_dns: primary, read_only_dns: replica } = body;
   if (body["effective_stopped"] === true || body["stopped"] === true || state === "STOPPED" || state === "DELETING") {
-    throw notReady(`instance "${instance}"`, `is ${String(state ?? "STOPPED")}; start it in the workspace first`);
+    throw notReady(`instance "${instance}"`, `is ${jsonText(state ?? "STOPPED")}; start it in the workspace first`);
   }
   const host = own ?? (readOnly && typeof replica === "string" && replica !== "" ? replica : primary);
   if (typeof host !== "string" || host === "") {
-    throw notReady(`instance "${instance}"`, `has no host yet (state ${String(state)}). Try again in a minute`);
+    throw notReady(`instance "${instance}"`, `has no host yet (state ${jsonText(state)}). Try again in a minute`);
   }
   return { name: instance, target: { instance }, host, state: typeof state === "string" ? state : undefined };
 }
@@ -239,7 +240,7 @@ function status(item: Item): Item {
 }
 
 function nameOf(item: Item): string {
-  return String(item["name"]);
+  return jsonText(item["name"]);
 }
 
 function notFound(name: string, state: string, cause?: unknown): LakebaseError {

@@ -1,4 +1,5 @@
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
+import { jsonText } from "../core/text.ts";
 import { isLoopback } from "../settings/server.ts";
 import { deepest, isUnconnected, LONGEST_ANSWER, type OpenAnswer, readText, unavailable } from "./http.ts";
 
@@ -201,7 +202,7 @@ function statusError(
 
 /** What the workspace said: its `error_code`, its message and the status, for whoever knows what the request was about. */
 function refusal(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
-  return Object.assign(new Error(said), { code: String(body?.["error_code"] ?? ""), errno: status });
+  return Object.assign(new Error(said), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
 }
 
 /** Advice for a host that serves several workspaces. */

@@ -205,3 +205,8 @@ export function printableJson(json: string): string {
     (found) => found <= " " ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`, // none below " " is in a text
   );
 }
+
+/** A field of another program's JSON as a text. An object would not become one by `String()` if it has a `toString` of its own. */
+export function jsonText(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
+}

@@ -154,7 +154,7 @@ function wrong(path: string, value: unknown): string {
     ? "missing"
     : Array.isArray(value)
     ? "a list"
-    : `a ${typeof value}`;
+    : `${typeof value === "object" ? "an" : "a"} ${typeof value}`;
   return `${path} is ${type === "a number" ? "another number" : type}`;
 }
 

@@ -1,6 +1,7 @@
 import type { Workspace } from "../auth/workspace.ts";
 import { closest } from "../core/closest.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
+import { jsonText } from "../core/text.ts";
 
 /** A SQL warehouse of a workspace. */
 export interface WarehouseInfo {
@@ -34,7 +35,7 @@ export async function findWarehouse(
 }
 
 function toInfo({ id, name, state }: Record<string, unknown>): WarehouseInfo {
-  return { id: String(id), name: String(name ?? id), state: String(state ?? "UNKNOWN") };
+  return { id: jsonText(id), name: jsonText(name ?? id), state: jsonText(state ?? "UNKNOWN") };
 }
 
 /** Chooses a warehouse by its id or name, or the only one. */

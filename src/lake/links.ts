@@ -190,11 +190,12 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
   if (url === null || url.protocol !== "https:" && !isLoopback(url.hostname)) {
     throw new BrokenChunk("its link is no https address");
   }
+  const headers = headersOf(link);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), UNANSWERED_MS);
   const both = AbortSignal.any([signal, late.signal]);
   try {
-    return await sendAndRead(url, { headers: link.http_headers ?? {}, signal: both }, async (response) => {
+    return await sendAndRead(url, { headers, signal: both }, async (response) => {
       clearTimeout(timer);
       if (response.ok) return await wholeBody(response, LONGEST_CHUNK);
       await response.body?.cancel();
@@ -208,6 +209,15 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
     throw new BrokenChunk(`its link failed: ${withoutAddresses(deepest(error))}`);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** The error of `Headers` shows the value, which may be a key. */
+function headersOf({ http_headers: given = {} }: ChunkLink): Headers {
+  try {
+    return new Headers(given);
+  } catch {
+    throw new BrokenChunk("its link has headers that can't be sent");
   }
 }
 

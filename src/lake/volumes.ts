@@ -4,7 +4,7 @@ import type { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { FileStore, FileWriter, StoredBytes, StoredEntry, StoredRanges } from "../core/file_store.ts";
-import { withoutEndSlashes } from "../core/text.ts";
+import { jsonText, withoutEndSlashes } from "../core/text.ts";
 import { readVolumePath, type VolumePath } from "../core/volume_path.ts";
 import { bodyPieces, wholeBody } from "./body.ts";
 import { badPath, refusing, type VolumeWork } from "./volume_errors.ts";
@@ -383,7 +383,7 @@ function readPage(body: unknown): { entries: StoredEntry[]; next: string | undef
 
 function readEntry(entry: Record<string, unknown>): StoredEntry[] {
   const { path = "", is_directory = false, file_size = 0, last_modified = 0 } = entry;
-  const name = typeof entry["name"] === "string" ? entry["name"] : withoutEndSlashes(String(path)).split("/").at(-1)!;
+  const name = typeof entry["name"] === "string" ? entry["name"] : withoutEndSlashes(jsonText(path)).split("/").at(-1)!;
   if (name === "" || name === "." || name === ".." || name.includes("/")) return []; // no name of a file
   const isFolder = is_directory === true;
   const written = Math.floor((Number(last_modified) || 0) / 1000) * 1000; // as precise as the header last-modified

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { statementError } from "../../src/lake/answer.ts";
+import type { LakebaseError } from "../../src/core/errors.ts";
+import { readPart, readStatement, statementError } from "../../src/lake/answer.ts";
 import { choose } from "../../src/lake/find_warehouse.ts";
 
 const TABLE =
@@ -67,5 +68,46 @@ Deno.test("a warehouse is found by its id or name, or as the only one", () => {
   assert.throws(() => choose([], undefined, at), {
     code: "ENDPOINT_NOT_FOUND",
     message: /has none that this login may use/,
+  });
+});
+
+/** Answers about a statement, and what is wrong with them. */
+const ANSWERS: [answer: unknown, problem: string][] = [
+  [7, "the answer is another number"],
+  [{ status: "SUCCEEDED" }, "status is a string"],
+  [{ status: { state: { toString: 1 } } }, "state is an object"],
+  [{ status: { state: "FAILED", error: { message: ["no"] } } }, "message is a list"],
+  [{ manifest: { schema: { columns: {} } } }, "columns is an object"],
+  [{ manifest: { schema: { columns: [null] } } }, "columns[0] is missing"],
+  [{ manifest: { schema: { columns: [{}] } } }, "name is missing"],
+  [{ manifest: { total_chunk_count: -1 } }, "total_chunk_count is another number"],
+  [{ manifest: { chunks: [{ chunk_index: 0, row_count: 1e300 }] } }, "row_count is another number"],
+  [{ result: { data_array: [["1"], "2"] } }, "data_array[1] is a string"],
+  [{ result: { data_array: [[7]] } }, "data_array[0][0] is another number"],
+  [{ result: { external_links: [{ chunk_index: 0 }] } }, "external_link is missing"],
+  [
+    { result: { external_links: [{ chunk_index: 0, external_link: "x", http_headers: { a: 1 } }] } },
+    "http_headers is an object",
+  ],
+];
+
+Deno.test("an answer about a statement that has another shape is refused by the name of its field", () => {
+  for (const [answer, problem] of ANSWERS) {
+    assert.throws(() => readStatement(answer), (error: LakebaseError) => {
+      assert.equal(error.code, "CONNECTION_LOST");
+      assert.ok(error.message.includes(`is not understood, ${problem}. Whether it takes effect`), error.message);
+      return true;
+    });
+    const part = (answer as { result?: unknown }).result;
+    if (part !== undefined) assert.throws(() => readPart(part), { code: "WORKSPACE_UNAVAILABLE" });
+  }
+  const sound = {
+    status: null,
+    manifest: { total_row_count: "12", schema: null },
+    result: { data_array: [[null, "1"]] },
+    more: 1,
+  };
+  assert.deepEqual(readStatement(sound), {
+    ...{ manifest: { total_row_count: 12 }, result: { data_array: [[null, "1"]] }, more: 1 },
   });
 });
