@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect, type Lakebase, LakebaseError, type Lakehouse } from "../mod.ts";
 import type { LocalLakebase } from "../src/local/mod.ts";
 import { bothTests } from "./support/lakebase.ts";
 import { lakebase } from "./cli/support.ts";
@@ -169,3 +170,80 @@ test("no secret is shown by the program, whatever it does", async ({ local }) =>
     assertNone(said, secrets);
   }
 }, { neverReached: "what the server says is shown as in the first of these tests" });
+
+/** What a server may quote: the login, presigned addresses in several forms, connection strings. */
+function quoting({ env }: LocalLakebase): string {
+  return `refused: Bearer ${env["DATABRICKS_TOKEN"]}, ${env["DATABRICKS_TOKEN"]}, https://b.example/k?X-Amz-Date=1&` +
+    `X-Amz-Signature=${PASSWORD}, {"u":"https:\\/\\/b.example\\/k?sig=${PASSWORD}"}, /k?X-Amz-Signature=${PASSWORD}, ` +
+    `postgres://app:${PASSWORD}@h/db, host=h password=${PASSWORD}, {"client_secret": "${CLIENT_SECRET}"}`;
+}
+
+const PLACE = "/Volumes/main/raw/landing";
+
+/** Each way to a warehouse or a Volume. */
+const LAKE_WORK: Record<string, (db: Lakebase, lake: Lakehouse) => PromiseLike<unknown>> = {
+  "the warehouse is found": (db) => db.lakehouse(),
+  rows: (_, lake) => lake.sql`SELECT 1 AS n`,
+  "the first row": (_, lake) => lake.sql`SELECT 1 AS n`.first(),
+  columns: (_, lake) => lake.sql`SELECT 1 AS n`.columns(),
+  tables: (_, lake) => lake.tables(),
+  "a load from the warehouse": (db, lake) => db.load("never", lake.sql`SELECT 1 AS n`, { create: true }),
+  "a pull of the warehouse": (_, lake) => lake.sql`SELECT 1 AS n`.pull(`${PLACE}/w.csv`),
+  "a pull into a Volume": (db) => db.pull("pg_am", `${PLACE}/new.csv`),
+  "a pull into a folder": (db) => db.pull("pg_am", `${PLACE}/new/`, { format: "csv", rowsPerFile: 1 }),
+  "a load from a Volume": (db) => db.load("never", `${PLACE}/t.csv`, { create: true }),
+  "a load of Parquet": (db) => db.load("never", `${PLACE}/t.parquet`, { create: true }),
+  "a load of a glob": (db) => db.load("never", `${PLACE}/*.csv`, { create: true }),
+};
+
+const LAKE_FAULTS: Record<string, (local: LocalLakebase) => void> = Object.fromEntries([
+  ...[400, 401, 403, 404, 409, 412, 413, 429, 503, 507].map((status) =>
+    [
+      `the workspace answers ${status}`,
+      (local: LocalLakebase) => local.faults.workspace("*", { status, message: quoting(local), retryAfter: 3600 }),
+    ] as const
+  ),
+  ["the workspace answers with a page", (local) => local.faults.workspace("*", { body: `<html>${quoting(local)}` })],
+  [
+    "the workspace answers something else",
+    (local) =>
+      local.faults.workspace("*", { body: JSON.stringify({ status: quoting(local), warehouses: quoting(local) }) }),
+  ],
+  ["the statement fails", (local) => local.faults.warehouse.fail({ message: quoting(local), times: 99 })],
+  ...(["forbidden", "html", "truncated"] as const).map((answer) =>
+    [`a link is ${answer}`, (local: LocalLakebase) => local.faults.warehouse.link({ answer })] as const
+  ),
+  [
+    "a link that can't be used",
+    (local) => {
+      local.faults.warehouse.link({ answer: "forbidden" });
+      const address = `https://127.0.0.1:1/k?X-Amz-Signature=${PASSWORD}`;
+      const external_links = [{ chunk_index: 0, external_link: address, http_headers: { "x-key": `${PASSWORD}\n\0` } }];
+      local.faults.workspace("GET */result/chunks/*", { body: JSON.stringify({ external_links }) });
+    },
+  ],
+]);
+
+test("(slow) no secret is shown: warehouses and Volumes that fail and quote", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const lake = await db.lakehouse();
+  for (const name of ["t.csv", "t.parquet"]) await db.pull("pg_am", `${PLACE}/${name}`);
+  const secrets = secretsOf(local);
+  for (const [fault, strike] of Object.entries(LAKE_FAULTS)) {
+    let failed = 0;
+    for (const [name, work] of Object.entries(LAKE_WORK)) {
+      if (fault.startsWith("a link") && name !== "columns") continue; // each is asked for again for two seconds
+      local.faults.reset();
+      strike(local);
+      try {
+        await work(db, lake);
+      } catch (error) {
+        failed++;
+        assert.ok(error instanceof LakebaseError, `${fault}, ${name}: ${error}`);
+        assertNone(Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack, secrets);
+      }
+    }
+    assert.ok(failed > 0, fault);
+  }
+  local.faults.reset();
+}, { neverReached: "what the workspace answers is the same with each database" });
