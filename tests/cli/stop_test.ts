@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { inTime } from "../support/eventually.ts";
+import { eventually, inTime } from "../support/eventually.ts";
 import { requires } from "../support/requirements.ts";
 import { type CliTest, cliTest, command, lakebase, PROGRAM } from "./support.ts";
 
 /** Waits until a statement holds this lock, or doesn't. */
 async function untilHeld({ run }: CliTest, lock: number, held: boolean): Promise<void> {
   const sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $lock";
-  for (let tries = 0; tries < 50; tries++) {
+  await eventually(`the lock is ${held ? "held" : "released"}`, async () => {
     const { stdout } = await run(["query", "--format", "csv", "--no-header", sql, "-p", `lock=${lock}`]);
-    if (stdout === (held ? "1\n" : "0\n")) return;
-  }
-  assert.fail(`the lock is ${held ? "not held" : "still held"}`);
+    return stdout === (held ? "1\n" : "0\n");
+  });
 }
 
 for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {

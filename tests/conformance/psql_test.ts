@@ -119,8 +119,7 @@ psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", 
     stderr: "null",
   }).spawn();
   const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode("1\n".repeat(100_000)));
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await writer.write(new TextEncoder().encode("1\n".repeat(100_000))); // more than a pipe holds: psql has sent some of it
   child.kill("SIGKILL");
   await child.status;
   await writer.close().catch(() => {});
@@ -130,16 +129,22 @@ psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", 
 psqlTest("Ctrl-C in psql cancels the query", async () => {
   const before = local.logins.length;
   const child = new Deno.Command("psql", {
-    args: ["--no-psqlrc", "-c", "SELECT pg_sleep(30)"],
+    args: ["--no-psqlrc", "--echo-queries", "-c", "SELECT pg_sleep(30)"],
     env: { ...local.env, PGPASSWORD: password },
-    stdout: "null",
+    stdout: "piped",
     stderr: "piped",
   }).spawn();
-  await eventually("psql has logged in", () => local.logins.length > before);
-  await new Promise((resolve) => setTimeout(resolve, 500)); // nothing shows that it has sent its query
-  child.kill("SIGINT");
-  const { stderr } = await child.output();
-  assert.match(new TextDecoder().decode(stderr), /canceling statement due to user request/);
+  const stderr = new Response(child.stderr).text();
+  const reader = child.stdout.getReader();
+  await reader.read(); // psql prints its query, and then sends it
+  let over = false;
+  child.status.then(() => over = true);
+  await eventually("psql has ended", () => {
+    if (!over) child.kill("SIGINT"); // one that comes before the query is sent does nothing
+    return over;
+  });
+  await reader.cancel();
+  assert.match(await stderr, /canceling statement due to user request/);
 });
 
 /** The rows and the lines below them that psql's `\\d+` prints. */

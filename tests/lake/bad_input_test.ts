@@ -202,12 +202,15 @@ for (const { phase, hang, hangs, canceled } of PHASES) {
   });
 }
 
+/** Calls of the client that have no answer yet. */
+let calls = 0;
+
 /** Moves the fake time to its next timer, again and again. Requests take no time: it stands still while one is under way. */
 async function whileTimePasses(clock: Clock, local: LocalLakebase, turn: () => Promise<void>, over: () => boolean) {
   for (let seen = -1; !over();) {
     for (let idle = 0; idle < 5 && !over(); idle++) {
       await turn();
-      if (local.requests.length !== seen || local.requests.at(-1)?.status === 0) idle = 0;
+      if (calls > 0 || local.requests.length !== seen || local.requests.at(-1)?.status === 0) idle = 0;
       seen = local.requests.length;
     }
     if (!over()) clock.next();
@@ -226,6 +229,8 @@ Deno.test({
     });
     const turn = ((wait) => () => new Promise<void>((resolve) => void wait(resolve, 2)))(setTimeout);
     const clock = install({ now: Date.now(), toFake: ["setTimeout", "clearTimeout", "Date"] });
+    const { fetch } = globalThis;
+    globalThis.fetch = (...call) => (calls++, fetch(...call).finally(() => calls--));
     try {
       const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WAREHOUSE_ID: id } = local.env;
       const started = Date.now();
@@ -271,6 +276,7 @@ Deno.test({
       assert.deepEqual((await second).inline, [["42"]]);
       assert.equal(tokens(), 2);
     } finally {
+      globalThis.fetch = fetch;
       clock.uninstall();
     }
   },

@@ -4,6 +4,7 @@ import { Workspace } from "../../src/auth/workspace.ts";
 import { readVolumePath } from "../../src/core/volume_path.ts";
 import { Volumes, type VolumesOptions } from "../../src/lake/volumes.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import { nextTurn } from "../support/eventually.ts";
 import { localTests, workspaceOf } from "../support/lakebase.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-volumes-" });
@@ -334,7 +335,7 @@ volumeTest("many small requests go five at a time", async ({ local, open }) => {
     most = Math.max(most, local.requests.slice(before).filter(({ status }) => status === 0).length);
     done = await Promise.race([
       asking.then(() => true),
-      new Promise<boolean>((resolve) => setTimeout(resolve, 2, false)),
+      nextTurn().then(() => false),
     ]);
   }
   assert.ok(most > 1 && most <= 10, String(most)); // beside five, those that ask whether there is such a Volume
