@@ -490,7 +490,7 @@ const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, 
 for (const [name, fault, code, message] of WORKSPACE) {
   test(`connect() says so when the workspace answers ${name}`, async ({ local, settings }) => {
     local.faults.workspace("*", fault);
-    const error = await failure(settings());
+    const error = await failure(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
   });
@@ -541,14 +541,14 @@ test("connect() refuses a certificate of an unknown authority", async ({ setting
 for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["reset", "UNREACHABLE"]] as const) {
   test(`connect() says so when the server's greeting is ${greeting}`, async ({ local, settings }) => {
     local.faults.greeting = greeting;
-    const error = await failure(settings());
+    const error = await failure(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code);
   });
 }
 
 test("connect() gives up on a server that never answers", async ({ local, settings }) => {
   local.faults.blackhole = true;
-  const error = await failure(settings());
+  const error = await failure(settings({ connectTimeout: 5 }));
   assert.equal(error.code, "CONNECT_TIMEOUT");
 });
 
@@ -568,7 +568,7 @@ test("connect() wakes a compute that takes 5 s", async ({ local, settings }) => 
 
 test("connect() gives up on a compute that does not wake within connectTimeout", async ({ local, settings }) => {
   local.faults.suspend({ wakeAfter: 60_000, refuse: "28000" });
-  const error = await failure(settings());
+  const error = await failure(settings({ connectTimeout: 5 }));
   assert.deepEqual([error.code, error.sqlstate], ["LOGIN_REFUSED", "28000"]);
 });
 

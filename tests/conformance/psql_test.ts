@@ -127,7 +127,6 @@ psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", 
 });
 
 psqlTest("Ctrl-C in psql cancels the query", async () => {
-  const before = local.logins.length;
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "--echo-queries", "-c", "SELECT pg_sleep(30)"],
     env: { ...local.env, PGPASSWORD: password },

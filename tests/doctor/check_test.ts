@@ -94,7 +94,7 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
 
 for (const [name, spoil, step, detail] of FAILURES) {
   test(`check() explains ${name}`, async ({ local, settings }) => {
-    const checkup = await check(settings(spoil(local) ?? {}));
+    const checkup = await check(settings({ connectTimeout: 5, ...spoil(local) }));
     assert.equal(checkup.ok, false);
     const failed = checkup.filter(({ outcome }) => outcome === "failed");
     assert.equal(failed.length, 1);
