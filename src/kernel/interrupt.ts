@@ -52,7 +52,12 @@ async function stop(cell: RunningCell, options: InterruptOptions): Promise<void>
   }
 }
 
-/** Tries once to stop the cell. Returns whether the cell has ended. */
+/**
+ * Tries once to stop the cell. Returns whether the cell has ended.
+ *
+ * Deno 2.9 does not recover from `terminate` while its own JavaScript is calling the busy code, such as the callback of a timer:
+ * it goes on terminating whatever the child runs, until a next cell, which can't begin. Then only a restart helps.
+ */
 async function tryStop(cell: RunningCell, options: InterruptOptions): Promise<boolean> {
   const { cells, signal, terminate } = options;
   if (await answersStop(options)) return await ended(cells, cell, CANCEL_MS);
