@@ -117,10 +117,13 @@ function registerCodecs(): void {
   });
 }
 
+/** No buffer of a column whose offsets have 32 bits is longer. */
+const LONGEST_BUFFER = 2 ** 31;
+
 /** Decompresses a buffer to the size stated before it. Without a limit, a few kilobytes could become gigabytes. */
 function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8Array {
   const size = Number(new DataView(bytes.buffer, bytes.byteOffset - 8, 8).getBigInt64(0, true));
-  if (size < 0) throw new Error(`a packed buffer says that it has ${size} bytes`);
+  if (size < 0 || size > LONGEST_BUFFER) throw new Error(`a packed buffer says that it has ${size} bytes`);
   const unpacked = unpack(size);
   if (unpacked.length === size) return unpacked;
   throw new Error(`a packed buffer has ${unpacked.length} bytes, and says that it has ${size}`);
