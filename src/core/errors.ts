@@ -166,7 +166,7 @@ export class LakebaseError extends Error {
     this.code = code;
     this.sqlstate = options.sqlstate;
     this.setting = options.setting;
-    this.origin = options.origin;
+    this.origin = options.origin === undefined ? undefined : redact(options.origin); // it may be a path that is no path
     this.stack = callerStack(this);
   }
 

@@ -41,12 +41,19 @@ export function keepSecret(secret: string | undefined): void {
   if (knownSecrets.size > MOST_SECRETS) knownSecrets.delete(knownSecrets.keys().next().value!);
 }
 
+/** A longer secret is replaced by its own, because V8 refuses a pattern of a million characters. */
+const LONGEST_IN_PATTERN = 10_000;
+
 /** Replaces all in one pass, so that no secret is found in the replacement of another. */
 function hideKnownSecrets(text: string): string {
   const found = [...knownSecrets.values()].flat().filter((form) => text.includes(form)).sort((a, b) =>
     b.length - a.length
   );
-  return found.length === 0 ? text : text.replace(new RegExp(found.map(pattern).join("|"), "g"), "<secret>");
+  if (found.length === 0) return text;
+  const long = found.filter((form) => form.length > LONGEST_IN_PATTERN);
+  const rest = long.reduce((hidden, form) => hidden.replaceAll(form, "<secret>"), text);
+  const short = found.slice(long.length);
+  return short.length === 0 ? rest : rest.replace(new RegExp(short.map(pattern).join("|"), "g"), "<secret>");
 }
 
 /** Matches a secret of letters as a whole word only: the password "postgres" is not in the role "postgres_admin". */

@@ -56,6 +56,14 @@ Deno.test("LakebaseError prints no secrets and no fields of its causes", () => {
   assert.match(printed, /refused <token>/);
 });
 
+Deno.test("a secret of a million characters is hidden, and the origin of a setting shows none", () => {
+  const long = "xy".repeat(500_000);
+  keepSecret(long);
+  assert.equal(redact(`a ${long} b`), "a <secret> b");
+  const error = new LakebaseError("BAD_SETTING", "no", { setting: "envFile", origin: "postgres://me:hunter2@host/db" });
+  assert.equal(error.origin, "postgres://me:<password>@host/db");
+});
+
 Deno.test("LakebaseError keeps code, SQLSTATE and the name of its class", () => {
   const error = new LakebaseError("QUERY_FAILED", "no", { sqlstate: "42P01" });
   assert.deepEqual([error.code, error.sqlstate, error.name], ["QUERY_FAILED", "42P01", "LakebaseError"]);
