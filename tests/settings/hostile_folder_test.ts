@@ -126,6 +126,9 @@ Deno.test("(slow) a .env gets no login from another source", async () => {
   assert.equal(thief.got(), "");
 });
 
+/** A busy machine takes seconds to log in. */
+const PATIENT = { connectTimeout: 60 };
+
 /** The PostgreSQL server of the local Lakebase outlasts a test. */
 const SHARED = { sanitizeOps: false, sanitizeResources: false };
 
@@ -149,7 +152,7 @@ Deno.test("(slow) a minted token goes to the server that the workspace names, no
   ];
   for (const [file, given, expected] of cases) {
     await Deno.writeTextFile(`${folder}/.env`, file);
-    const { said, warned } = await run({ cwd: folder, home, env: given });
+    const { said, warned } = await run({ cwd: folder, home, env: given, options: PATIENT });
     assert.match(said, expected, file);
     if (said === "") assert.match(warned, /^lakebase: From \.env: .*PGHOST/);
   }
@@ -170,7 +173,7 @@ Deno.test(
       Object.entries(file).map(([name, value]) => `${name}='${value}'`).join("\n"),
     );
     const twice = `for (const max of [1, 2]) await (await connect({ ...options, max })).close();`;
-    const { warned } = await run({ cwd: folder, home, code: twice });
+    const { warned } = await run({ cwd: folder, home, code: twice, options: PATIENT });
     assert.equal(warned, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
     for (const off of [{ options: { envFile: false as const } }, { env: { LAKEBASE_ENV_FILE: "" } }]) {
       const { said, warned } = await run({ cwd: folder, home, ...off });
@@ -178,7 +181,10 @@ Deno.test(
       assert.equal(warned, "");
     }
     await Deno.rename(`${folder}/.env`, `${folder}/other.env`);
-    assert.equal((await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" } })).said, "");
+    assert.equal(
+      (await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" }, options: PATIENT })).said,
+      "",
+    );
   },
 );
 
