@@ -23,7 +23,7 @@ const trips = db.sql`SELECT * FROM trips`;
 
 const started = performance.now();
 const { drawSvg } = await import("../src/plot/plot.ts");
-await drawSvg({ $schema: "https://vega.github.io/schema/vega-lite/v5.json", data: { values: [] }, mark: "bar" });
+await drawSvg({ $schema: "https://vega.github.io/schema/vega-lite/v5.json", data: { values: [] }, mark: "bar" }, false);
 const first = performance.now() - started;
 
 const bars = await contest({

@@ -1,9 +1,10 @@
-import { Worker } from "node:worker_threads";
+import { Worker as LimitedWorker } from "node:worker_threads";
 import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
 import { workerUrl } from "../core/late.ts";
+import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/turns.ts";
-import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
+import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
@@ -153,10 +154,11 @@ async function drawPlot(
   options: PlotOptions,
   { notes = [], signal }: { notes?: readonly string[]; signal?: AbortSignal | undefined },
 ): Promise<Plot> {
+  const limited = options.spec !== undefined || !inNotebook();
   for (let drawn = data;;) {
     const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn), ...notes] as const;
     const spec = vegaSpec(design, drawn, options, lines, true);
-    const svg = await drawSvg(vegaSpec(design, drawn, options, lines, false), signal);
+    const svg = await drawSvg(vegaSpec(design, drawn, options, lines, false), limited, signal);
     const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);
     if (bytes <= MAX_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
     drawn = sampled(design, drawn, MAX_BYTES / bytes);
@@ -217,56 +219,98 @@ function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** The worker's heap limit in MB. A specification could otherwise fill the memory. */
-const HEAP_MB = 512;
-
-/** A worker that has loaded Vega, for the next chart. It does not keep the program alive. */
-let idle: Worker | undefined;
+/** Workers that have loaded Vega, for the next chart. */
+const idle: Partial<Record<"plain" | "limited", Drawer>> = {};
 
 /**
  * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing take hundreds of milliseconds, which would block the
- * rest of the program.
+ * rest of the program. Deno also holds the thread while it makes a worker, for a third of the time if that is a web worker.
  *
+ * @param limited Whether the worker has a limit of memory, which a specification that a person wrote could otherwise fill, and
+ * lets the program end. A web worker does neither.
  * @param signal Ends the drawing.
  * @throws {LakebaseError} `BAD_PARAMETER` if the specification is not Vega-Lite or refers to a file or an address.
  * @throws The signal's reason.
  */
-export async function drawSvg(spec: Spec, signal?: AbortSignal): Promise<string> {
+export async function drawSvg(spec: Spec, limited: boolean, signal?: AbortSignal): Promise<string> {
   const text = JSON.stringify(spec);
-  // Deno holds the thread while it makes a worker. A web worker takes a third of the time, but has no limit of memory. If a web
-  // worker makes the limited one, that one starts a second later.
-  if (idle === undefined) await giveTurn();
-  const worker = idle ?? newWorker();
-  idle = undefined;
+  const kind = limited ? "limited" : "plain";
+  if (idle[kind] === undefined) await giveTurn();
+  const drawer = idle[kind] ?? (limited ? new LimitedDrawer() : new PlainDrawer());
+  delete idle[kind];
   let answer: DrawnSvg;
   try {
-    answer = await until(postSpec(worker, text), signal);
+    answer = await until(drawer.draw(text), signal);
   } catch (error) {
-    await worker.terminate();
+    await drawer.end();
     throw error;
   }
-  worker.removeAllListeners();
-  if (idle === undefined) {
-    worker.unref();
-    idle = worker;
-  } else await worker.terminate();
+  if (idle[kind] === undefined) {
+    drawer.release();
+    idle[kind] = drawer;
+  } else await drawer.end();
   if ("svg" in answer) return answer.svg;
   throw cannotPlot(`its Vega-Lite can't be drawn (${answer.failure})`);
 }
 
-function newWorker(): Worker {
-  return new Worker(workerUrl(import.meta.resolve("./svg_worker.ts")), {
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  });
+/** A worker that draws one chart at a time. */
+interface Drawer {
+  draw(spec: string): Promise<DrawnSvg>;
+  /** Makes it ready for the next chart. */
+  release(): void;
+  end(): Promise<unknown>;
 }
 
-function postSpec(worker: Worker, spec: string): Promise<DrawnSvg> {
-  const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
-  const fail = (message: string) => reject(cannotPlot(`the drawing of its Vega-Lite has ended (${message})`));
-  worker.ref();
-  worker.on("message", resolve);
-  worker.on("error", ({ message }: Error) => fail(message));
-  worker.on("exit", () => fail("it used too much memory"));
-  worker.postMessage(spec);
-  return promise;
+const WORKER = import.meta.resolve("./svg_worker.ts");
+
+function ended(reason: string): LakebaseError {
+  return cannotPlot(`the drawing of its Vega-Lite has ended (${reason})`);
+}
+
+/** The heap limit in MB. */
+const HEAP_MB = 512;
+
+class LimitedDrawer implements Drawer {
+  readonly #worker = new LimitedWorker(workerUrl(WORKER), { resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
+
+  draw(spec: string): Promise<DrawnSvg> {
+    const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
+    this.#worker.ref();
+    this.#worker.on("message", resolve);
+    this.#worker.on("error", ({ message }: Error) => reject(ended(message)));
+    this.#worker.on("exit", () => reject(ended("it used too much memory")));
+    this.#worker.postMessage(spec);
+    return promise;
+  }
+
+  release(): void {
+    this.#worker.removeAllListeners();
+    this.#worker.unref();
+  }
+
+  end(): Promise<unknown> {
+    return this.#worker.terminate();
+  }
+}
+
+class PlainDrawer implements Drawer {
+  readonly #worker = new Worker(WORKER, { type: "module" });
+
+  draw(spec: string): Promise<DrawnSvg> {
+    const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
+    this.#worker.onmessage = ({ data }: MessageEvent<DrawnSvg>) => resolve(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault(); // or it would end the program
+      reject(ended(event.message));
+    };
+    this.#worker.postMessage(spec);
+    return promise;
+  }
+
+  release(): void {}
+
+  end(): Promise<void> {
+    this.#worker.terminate();
+    return Promise.resolve();
+  }
 }

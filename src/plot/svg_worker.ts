@@ -17,12 +17,27 @@ export type DrawnSvg = { svg: string } | { failure: string };
 
 const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };
 
-parentPort!.on("message", (spec: string) => {
-  draw(spec).then(
-    (svg) => parentPort!.postMessage({ svg } satisfies DrawnSvg),
-    ({ message }: Error) => parentPort!.postMessage({ failure: message } satisfies DrawnSvg),
-  );
-});
+/** The part of a web worker's scope that is used here. */
+interface WorkerScope {
+  onmessage: (event: MessageEvent<string>) => void;
+  postMessage: (drawn: DrawnSvg) => void;
+}
+
+if (parentPort === null) {
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = ({ data }) => void drawn(data).then((drawn) => scope.postMessage(drawn));
+} else {
+  const port = parentPort;
+  port.on("message", (spec: string) => void drawn(spec).then((drawn) => port.postMessage(drawn)));
+}
+
+async function drawn(spec: string): Promise<DrawnSvg> {
+  try {
+    return { svg: await draw(spec) };
+  } catch (error) {
+    return { failure: (error as Error).message };
+  }
+}
 
 async function draw(spec: string): Promise<string> {
   let refused: string | undefined; // Vega continues without a resource that it can't load

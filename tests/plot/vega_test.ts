@@ -15,3 +15,20 @@ Deno.test("the files of Vega have the versions of their README", async () => {
     assert.ok(license.includes(`${name} ${version}`), name);
   }
 });
+
+Deno.test("a notebook's worker, which has no limit of memory, draws as the one with a limit does", async () => {
+  const script = `import { drawSvg } from "${import.meta.resolve("../../src/plot/plot.ts")}";
+    const spec = { data: { values: [{ a: 1 }, { a: 2 }] }, mark: "bar", encoding: { x: { field: "a" } } };
+    const [plain, limited] = [await drawSvg(spec, false), await drawSvg(spec, true)];
+    console.log(plain === limited, plain === await drawSvg(spec, false), /^<svg[^]*bar/.test(plain));
+    await drawSvg({ data: { url: "https://example.com/" }, mark: "bar" }, false).catch(({ message }) => console.log(message));
+    const stop = AbortSignal.timeout(0);
+    await drawSvg(spec, false, stop).catch((error) => console.log(error === stop.reason));
+    console.log((await drawSvg(spec, false)) === plain);
+    Deno.exit();`;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", "--no-lock", script] }).output();
+  const lines = new TextDecoder().decode(stdout).split("\n");
+  assert.equal(lines[0], "true true true", new TextDecoder().decode(stderr));
+  assert.match(lines[1]!, /it refers to https:\/\/example\.com\/; a chart loads nothing/);
+  assert.deepEqual(lines.slice(2), ["true", "true", ""]);
+});
