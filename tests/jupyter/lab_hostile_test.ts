@@ -74,7 +74,7 @@ Deno.test({
       assert.notEqual(await notebook.outputHtml(cell), "", `cell ${cell} shows something`);
     }
     const table = notebook.outputs(1).locator("td");
-    for (let row = 0; row < await table.count(); row++) await table.nth(row).hover({ force: true, timeout: 1000 });
+    for (let row = 0; row < await table.count(); row++) await table.nth(row).hover({ force: true });
     for (let cell = CELLS.findIndex((code) => code.includes(".plot(")); cell < CELLS.length; cell++) {
       // A bar in the middle of the chart.
       const canvas = notebook.outputs(cell).locator("canvas");

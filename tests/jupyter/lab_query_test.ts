@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { codeBlocks, readDocument } from "../docs/markdown.ts";
+import { eventually } from "../support/eventually.ts";
+import { isFile } from "../support/files.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import { notebookOf } from "../support/notebook.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
@@ -14,6 +16,13 @@ const CELLS = [
   "sql`SELECT id, zon FROM trips`",
   "let kept = 42;\nawait sql`SELECT pg_sleep(60)`",
   "kept + await sql`SELECT 1`.value()",
+  // Makes a file once the query above is sent: pressed before that, Stop is the kernel's.
+  `const { pool } = await connect({ local: true });
+const sent = () => pool._clients.some((client) => client._activeQuery?.text?.includes("pg_sleep"));
+void (async () => {
+  while (!sent()) await new Promise((resolve) => setTimeout(resolve, 20));
+  await Deno.writeTextFile("sent", "");
+})()`,
 ];
 
 Deno.test({
@@ -38,10 +47,11 @@ Deno.test({
     assert.match(error, /Did you mean zone\?/);
     assert.doesNotMatch(error, /node_modules|pg-protocol|client\.js/);
     assert.equal(await notebook.emptyOutputs(), 0);
+    await notebook.run(5);
     await notebook.start(3);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await eventually("the query is sent", () => isFile(`${folder.path}/sent`));
     await notebook.stop();
-    await notebook.idle(10);
+    await notebook.idle();
     assert.match(await notebook.outputText(3), /Canceled/);
     await notebook.run(4);
     assert.equal(await notebook.outputText(4), "43");

