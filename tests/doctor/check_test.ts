@@ -125,7 +125,7 @@ test("check() shows no password that was given as another option", async ({ sett
 for (const refuse of ["hold", "28000", "reset", "close"] as const) {
   test(`check() waits for a compute that is waking up and answers with ${refuse}`, async ({ local, settings }) => {
     local.faults.suspend({ wakeAfter: 600, refuse });
-    const checkup = await check(settings({ connectTimeout: 5 }));
+    const checkup = await check(settings({ connectTimeout: 60 }));
     assert.equal(checkup.ok, true, Deno.inspect(checkup));
     assert.match(checkup.find(({ step }) => step === "endpoint")!.detail, /IDLE/);
   });
