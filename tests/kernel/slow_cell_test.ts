@@ -20,7 +20,7 @@ async function showsWhatItRuns(): Promise<void> {
   const textOf = ({ content }: { content: Record<string, unknown> }) =>
     String((content["data"] as Record<string, string> | undefined)?.["text/plain"] ?? "");
 
-  /** Runs a cell that waits for a lock, and gives it the lock once it has shown as much. */
+  /** Runs a cell that waits for a lock, which it keeps to its end, and gives it the lock once it has shown as much. */
   const run = async (code: string, shows: number) => {
     await session.sql`SELECT pg_advisory_lock(7)`;
     const before = frontend.heard.length;
@@ -30,18 +30,18 @@ async function showsWhatItRuns(): Promise<void> {
     await session.sql`SELECT pg_advisory_unlock(7)`;
     return (await running).outputs.filter(({ type }) => type !== "execute_input");
   };
-  const outputs = await run("%%sql\nSELECT pg_advisory_lock_shared(7), 'done' AS state -- slowly", 2);
+  const outputs = await run("%%sql\nSELECT pg_advisory_xact_lock_shared(7), 'done' AS state -- slowly", 2);
   const kinds = outputs.map(({ type }) => type);
   const cleared = kinds.indexOf("clear_output");
   assert.deepEqual(kinds.slice(0, 2), ["display_data", "update_display_data"]);
-  const text = /^Running SELECT pg_advisory_lock_shared\(7\), 'done' AS state -- slowly \.\.\. (\d+) s$/;
+  const text = /^Running SELECT pg_advisory_xact_lock_shared\(7\), 'done' AS state -- slowly \.\.\. (\d+) s$/;
   const [first, second] = outputs.map((output) => Number(text.exec(textOf(output))?.[1]));
   assert.ok(first! >= 1 && second! > first!, outputs.map(textOf).join("\n"));
   assert.deepEqual(kinds.slice(cleared + 1), ["execute_result"]);
 
-  const failed = await run("%%sql\nSELECT pg_advisory_lock_shared(7);\nSELECT 1 / 0", 1);
+  const failed = await run("%%sql\nSELECT pg_advisory_xact_lock_shared(7);\nSELECT 1 / 0", 1);
   const types = failed.map(({ type }) => type);
-  assert.match(textOf(failed[0]!), /^Running SELECT pg_advisory_lock_shared\(7\); SELECT 1 \/ 0 \.\.\. \d+ s$/);
+  assert.match(textOf(failed[0]!), /^Running SELECT pg_advisory_xact_lock_shared\(7\); SELECT 1 \/ 0 \.\.\. \d+ s$/);
   assert.deepEqual(types.slice(types.indexOf("clear_output") + 1), ["error"]);
 }
 
