@@ -106,10 +106,15 @@ export function queryError(error: unknown, statement: Statement, context: Failur
     ...excerpt(failure, statement),
     ...(detail ? [`DETAIL: ${said(detail)}`] : []),
     ...(hint ? [`HINT: ${said(hint)}`] : []),
-    ...(suggestion ? [`Did you mean ${visible(suggestion)}?`] : []),
+    ...(suggestion && !namesColumn(failure.hint, suggestion) ? [`Did you mean ${visible(suggestion)}?`] : []),
     ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier, begun) : []),
   ];
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
+}
+
+/** Whether the server's own hint names the suggested column, as `"trips.zone"` does for `zone`. It leaves out `"Fare"`'s quotes. */
+function namesColumn(hint: string | undefined, suggestion: string): boolean {
+  return hint !== undefined && hint.includes(`.${suggestion}"`);
 }
 
 /** Shortens a text from the server, and puts it on one line. */

@@ -19,7 +19,8 @@ queryTest("an error shows the message, the SQLSTATE, the line with a caret, and 
     table.message,
     'relation "tripz" does not exist (SQLSTATE 42P01)\nLINE 2:     FROM tripz\n                 ^\nDid you mean trips?',
   );
-  assert.match((await errorOf(db.sql`SELECT zoen FROM trips`)).message, /Did you mean zone\?|HINT/);
+  // The server itself suggests some names, and ours would say the same again.
+  assert.match((await errorOf(db.sql`SELECT zon FROM trips`)).message, /\^\nHINT: [^\n]*"trips\.zone"\.$/);
   assert.match((await errorOf(db.sql`SELECT fares FROM trips`)).message, /Did you mean "Fare"\?/);
   await db.sql`DROP TABLE trips`;
 });
