@@ -224,16 +224,16 @@ Deno.test("renderTable() bounds captions, footers and notices", () => {
 
 Deno.test("(slow) renderTable() reads no 50 MB value to its end, and draws no million rows", () => {
   const long = "<\n".repeat(25_000_000);
-  const began = performance.now();
-  assert.ok(JSON.stringify([[long, { long: [long] }, [long]]]).length > 5e7);
-  const whole = performance.now() - began;
-  const started = performance.now();
   renderTable({
     columns: [column("a"), column("b", "json"), column("c", "_text"), column("d", "bytea")],
     rows: [[long, { long: [long] }, [long], new Uint8Array(5e7)]],
   });
-  const took = performance.now() - started;
-  assert.ok(took < whole, `${took} ms, where writing the values once takes ${whole} ms on this machine`);
+  let reads = 0;
+  const many = new Proxy(Array<string>(1_000_000).fill("x"), {
+    get: (target, key) => (reads++, Reflect.get(target, key)),
+  });
+  renderTable({ columns: [column("a", "json"), column("b", "_text")], rows: [[{ many }, many]] });
+  assert.ok(reads > 0 && reads < 10_000, `${reads} of a million values are read`);
   const row = ["x"];
   const { "text/html": html } = renderTable({ columns: [column("a")], rows: Array(1_000_000).fill(row) });
   assert.ok(html!.length < 2_000_000, `${html!.length} characters`);
