@@ -96,13 +96,16 @@ export function loginClientClass(
       return probe;
     }
 
-    /** Runs `onConnect`. `pg-pool` forgets a client whose connect() fails without closing it. */
+    /** Makes the session ready. `pg-pool` forgets a client whose connect() fails without closing it. */
     async #prepare(): Promise<void> {
+      let preparing = false;
       try {
-        await withinLimit(prepare(this), connectTimeout);
+        await withinLimit(setOutputFormats(this), connectTimeout, SILENT);
+        preparing = !this.#asks;
+        if (preparing) await withinLimit(prepare(this), connectTimeout, TOO_LONG);
       } catch (error) {
         // If the server can't be reached, closing the connection is all that can be done.
-        if (runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
+        if (preparing && runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
         throw error;
       }
@@ -114,8 +117,7 @@ export function loginClientClass(
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
         watchClient(this, { ...watch, find, makeProbe: () => this.#probe() });
-        await setOutputFormats(this);
-        if (!this.#asks) await this.#prepare();
+        await this.#prepare();
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
@@ -146,14 +148,20 @@ export function loginClientClass(
   };
 }
 
+/** What took too long, and what to do: the first statement of a session, and those of `onConnect`. */
+type Delay = readonly [state: string, advice: string];
+const SILENT: Delay = ["the server took the login, and then did not answer", "Is it a Postgres, and is it overloaded?"];
+const TOO_LONG: Delay = [
+  'the SQL of option "onConnect" did not end',
+  "It was canceled. Make it shorter, or raise connectTimeout",
+];
+
 /** Fails if the preparation of a session takes too long. */
-async function withinLimit(work: Promise<void>, limit: number): Promise<void> {
+async function withinLimit(work: Promise<void>, limit: number, [state, advice]: Delay): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
-    const took = `the SQL of option "onConnect" did not end within ${limit / 1000} s (connectTimeout); it was canceled`;
-    late.reject(
-      new LakebaseError("CONNECT_TIMEOUT", `Cannot connect: ${took}. Make it shorter, or raise connectTimeout`),
-    );
+    const took = `${state} within ${limit / 1000} s (connectTimeout)`;
+    late.reject(new LakebaseError("CONNECT_TIMEOUT", `Cannot connect: ${took}. ${advice}`));
   }, limit);
   try {
     await Promise.race([work, late.promise]);

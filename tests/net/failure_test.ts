@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "../../mod.ts";
 import { LakebaseError } from "../../src/core/errors.ts";
 import { classifyFailure, connectError, type Destination } from "../../src/net/failure.ts";
 
@@ -126,4 +127,24 @@ Deno.test("connectError() restores the trace of a LakebaseError, which pg-pool o
   assert.match(error.stack ?? "", /^LakebaseError \[DNS\]: Cannot find the address of h/);
   assert.doesNotMatch(error.stack ?? "", /pg-pool/);
   assert.equal((error.cause as Error).message, "ENOTFOUND");
+});
+
+Deno.test("connect() ends in time where a server takes the login and then says nothing", async () => {
+  const message = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
+  const loggedIn = [...message("R", 0, 0, 0, 0), ...message("K", 0, 0, 0, 1, 0, 0, 0, 2), ...message("Z", 73)];
+  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const serving = (async () => {
+    using client = await listener.accept();
+    const bytes = new Uint8Array(4096);
+    await client.read(bytes);
+    await client.write(new Uint8Array(loggedIn));
+    while (await client.read(bytes) !== null); // until the client gives up
+  })();
+  const { port } = listener.addr as Deno.NetAddr;
+  const login = { host: "127.0.0.1", port, user: "u", password: "p", sslMode: "disable", envFile: false } as const;
+  await assert.rejects(connect({ ...login, connectTimeout: 1 }), {
+    code: "CONNECT_TIMEOUT",
+    message: /the server took the login, and then did not answer within 1 s \(connectTimeout\)/,
+  });
+  await serving;
 });
