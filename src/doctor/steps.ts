@@ -144,7 +144,9 @@ function checkRuntime(): Promise<Finding> {
 
 function listSettings({ found }: CheckState): Promise<Finding> {
   if (found.length === 0) {
-    return Promise.resolve("none given: all come from ~/.databrickscfg and the workspace");
+    return Promise.resolve(
+      "none given: what is in ~/.databrickscfg, if there is one, and what the workspace says apply",
+    );
   }
   return Promise.resolve(
     found.map(({ setting, value, origin }) =>
