@@ -148,7 +148,7 @@ transferTest("a dataset is replaced only by a whole one", async ({ db, local }) 
 });
 
 transferTest(
-  "an upload that is refused or cut off in the middle leaves nothing, of a dataset too",
+  "(slow) an upload that is refused or cut off in the middle leaves nothing, of a dataset too",
   async ({ db, local }) => {
     for (const fault of [{ status: 507 }, { status: 429 }, { after: 10_000 }, { answer: "reset" as const }]) {
       local.faults.workspace("PUT */part-00001*", fault);

@@ -56,7 +56,7 @@ Deno.test("the signal closes the local Lakebase", async () => {
   await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
-Deno.test("a folder keeps every committed row of a process that is killed, and is free at once", async () => {
+Deno.test("(slow) a folder keeps every committed row of a process that is killed, and is free at once", async () => {
   const home = await Deno.makeTempDir();
   const module = new URL("../../mod.ts", import.meta.url).href;
   const script = `import { connect } from ${JSON.stringify(module)};
@@ -81,7 +81,7 @@ Deno.test("a folder keeps every committed row of a process that is killed, and i
   await Deno.remove(home, { recursive: true });
 });
 
-Deno.test("a folder is used by one Lakebase at a time, and holds nothing else", async () => {
+Deno.test("(slow) a folder is used by one Lakebase at a time, and holds nothing else", async () => {
   const home = await Deno.makeTempDir();
   const dataDir = `${home}/new/data`;
   const unfinished = `${home}/unfinished`; // as a first start leaves it that was killed
