@@ -230,7 +230,16 @@ Deno.test({
     const turn = ((wait) => () => new Promise<void>((resolve) => void wait(resolve, 2)))(setTimeout);
     const clock = install({ now: Date.now(), toFake: ["setTimeout", "clearTimeout", "Date"] });
     const { fetch } = globalThis;
-    globalThis.fetch = (...call) => (calls++, fetch(...call).finally(() => calls--));
+    globalThis.fetch = async (...call) => {
+      calls++;
+      try {
+        const answer = await fetch(...call);
+        const body = await answer.arrayBuffer(); // a call is under way until all of its answer is there
+        return new Response(body.byteLength === 0 ? null : body, answer);
+      } finally {
+        calls--;
+      }
+    };
     try {
       const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WAREHOUSE_ID: id } = local.env;
       const started = Date.now();
