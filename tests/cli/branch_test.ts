@@ -42,7 +42,7 @@ cliTest(
   },
 );
 
-cliTest("branch writes errors in the terms of a shell", async ({ run }) => {
+cliTest("(slow) branch writes errors in the terms of a shell", async ({ run }) => {
   const cases: [string[], number, RegExp][] = [
     [["branch", "create", "Big"], 2, /NAME is "Big"; it must be 1 to 63 lower-case letters/],
     [["branch", "create", "--at", "yesterday"], 2, /--at is "yesterday"; it must be/],

@@ -79,7 +79,7 @@ pullTest("pull() into a folder divides the rows exactly, and load() reads them a
   assert.deepEqual([0, 1, 2].map((n) => [lines(n).length, lines(n)[0]]), [[402, "id"], [402, "id"], [202, "id"]]);
 });
 
-pullTest("pull() into a folder on several connections writes a file of each", async ({ db, folder }) => {
+pullTest("(slow) pull() into a folder on several connections writes a file of each", async ({ db, folder }) => {
   await db.query(`DROP TABLE IF EXISTS origin; CREATE TABLE origin AS ${ROWS}`);
   for (const format of FORMATS) {
     for (const rowsPerFile of [undefined, 90]) {

@@ -25,7 +25,7 @@ const FILES: readonly (readonly [name: string, options?: PullOptions])[] = [
 ];
 
 pullTest(
-  "rows and columns in memory are pulled as their query is, without running it again",
+  "(slow) rows and columns in memory are pulled as their query is, without running it again",
   async ({ db, folder }) => {
     await db.query(
       `DROP TABLE IF EXISTS origin, again; CREATE TABLE origin AS ${ROWS}; CREATE TABLE again (LIKE origin)`,
