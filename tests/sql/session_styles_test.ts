@@ -410,6 +410,7 @@ settingsTest(
       const outside = await setOutside(admin, random);
       const inside = someSettings(random).filter((setting) => !setting.startsWith("client_encoding"))
         .map((setting) => `SET LOCAL ${setting}`);
+      if (round === 0) inside.push("SET LOCAL DateStyle = 'German'"); // so that something is refused, whatever the seed
       const extra = /extra_float_digits = '(-?\d+)'/.exec(inside.join())?.[1];
       const digits = extra === undefined || Number(extra) > 0 ? 17 : Math.max(1, 15 + Number(extra));
       const answer = await askPsql(server, "", inside.map((text) => text.replace(" LOCAL", "")));
