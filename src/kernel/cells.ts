@@ -14,7 +14,7 @@ import {
 } from "./failure.ts";
 import type { InternalRequests } from "./internal_requests.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
-import { BROADCAST, DONE, doneCode, flushCode, importsCode } from "./prelude.ts";
+import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import type { ZmtpConnection } from "./zmtp_connection.ts";
 
@@ -81,8 +81,8 @@ const BUSY_DELAY_MS = 5;
  *    (`rerun`).
  * 3. Replied: the child's reply has come, and the reason of an unexplained error was found (`replyHandled`). The reply of
  *    a successful cell still waits for the display of its value, which may fail (`sendReply`).
- * 4. Outputs complete (`outputs`): the child is asked to report that all outputs were sent (`flushing`), and does so
- *    (`flushed`).
+ * 4. Outputs complete (`outputs`): the end of the display reports that all outputs were sent (`drawn`), or the child is asked
+ *    for this report (`flushing`) and gives it (`flushed`).
  * 5. Ended: 3 and 4 are done and the child's `idle` has come, in any order; or the child was silent for
  *    {@linkcode SILENCE_MS} after its reply and `idle`; or the child's process ended. Errors and `idle` are published, and
  *    the next cell is sent.
@@ -96,6 +96,8 @@ export class Cells {
   #count = 0;
   /** Whether cells can import the client by its name. */
   #moduleNamed = false;
+  /** Whether the child reports the end of displaying a value without a request. */
+  #reportsDrawn = false;
   /** Whether the child is ready. Cells wait until then. */
   started = false;
   #silenceTimer: ReturnType<typeof setTimeout> | undefined;
@@ -116,8 +118,13 @@ export class Cells {
     return this.#running?.request.from.identity ?? "";
   }
 
-  /** Starts to run cells: the child is ready. */
-  start(): void {
+  /**
+   * Starts to run cells: the child is ready.
+   *
+   * @param reportsDrawn Whether the child reports the end of displaying a value without a request.
+   */
+  start(reportsDrawn: boolean): void {
+    this.#reportsDrawn = reportsDrawn;
     this.started = true;
     this.#next();
   }
@@ -179,7 +186,8 @@ export class Cells {
       if (await wasBrokenByRewrite(cell)) return await this.#runUnmodified(request, cell);
       cell.failure = await findReason(cell, this.#options.internal);
     }
-    this.#requestFlush(cell);
+    // The end of a successful cell's display reports that all outputs are sent, unless Stop ended the display.
+    if (!this.#reportsDrawn || cell.failed || cell.silent || cell.interrupted) this.#requestFlush(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
     } else if (cell.failed) request.from.send(this.#withBetterTraceback(cell, envelope, content));
@@ -266,18 +274,22 @@ export class Cells {
     const content = contentOf(envelope);
     this.#options.internal.onBroadcast(content);
     const cell = this.running;
-    // A cell that ended without its answer may get one while the next cell runs.
-    if (cell?.outputs !== "flushing" || !cell.owns(envelope.parent) || content["n"] !== "flushed") return;
-    cell.outputs = "flushed";
+    if (cell === undefined || !cell.owns(envelope.parent)) return;
+    const report = cell.outputs === "flushing" || cell.outputs === "flushed" ? "flushed" : "drawn";
+    if (content["n"] !== report) return;
+    cell.outputs = report;
     this.#finishIfEnded();
   }
 
-  /** Asks the child to report the end of the cell's outputs. */
+  /**
+   * Asks the child to report the end of the cell's outputs. The cell waits for the answer even if the display has already
+   * reported the end: the answer could otherwise come while the next cell runs, and end that cell.
+   */
   #requestFlush(cell: RunningCell): void {
-    if (cell.outputs !== "arriving") return;
+    if (cell.outputs === "flushing" || cell.outputs === "flushed") return;
     cell.outputs = "flushing";
     if (this.#options.requestFlush()) return;
-    this.#options.internal.execute(flushCode).then(() => {
+    this.#options.internal.execute(doneCode).then(() => {
       cell.outputs = "flushed";
       this.#finishIfEnded();
     });
@@ -296,7 +308,7 @@ export class Cells {
   #finishIfEnded(): void {
     const cell = this.running;
     if (cell === undefined) return;
-    if (cell.outputs === "flushed") cell.sendReply?.();
+    if (cell.outputsComplete) cell.sendReply?.();
     if (cell.isComplete) this.#finish(cell);
     else if (cell.replyHandled && cell.idle !== undefined) this.restartSilenceTimer();
   }

@@ -118,7 +118,8 @@ export class KernelProxy {
       const answer = this.#internal.execute(preludeCode);
       const late = new Promise<"late">((resolve) => setTimeout(resolve, PRELUDE_RETRY_MS, "late"));
       const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
-      if (first !== "late") return this.#cells.start();
+      if (first === "late") continue;
+      return this.#cells.start(first?.["drawn"] === true);
     }
   }
 

@@ -26,8 +26,11 @@ export class RunningCell {
   replyHandled = false;
   /** Whether the cell runs a second time, because the first code did not parse. */
   rerun = false;
-  /** The state of the child's outputs. `flushing`: the child was asked to report that all were sent. `flushed`: it has done so. */
-  outputs: "arriving" | "flushing" | "flushed" = "arriving";
+  /**
+   * The state of the child's outputs. `drawn`: the end of the display has reported that all were sent. `flushing`: the child
+   * was asked to report it, and `flushed`: it has done so.
+   */
+  outputs: "arriving" | "drawn" | "flushing" | "flushed" = "arriving";
   /** The error of displaying the last value. The child counts such a cell as successful. */
   drawingError: Record<string, unknown> | undefined;
   /** Forwards the child's reply, which waits for the end of the display. */
@@ -51,9 +54,14 @@ export class RunningCell {
     this.stopOnError = content["stop_on_error"] !== false;
   }
 
+  /** Whether the child has sent all outputs. */
+  get outputsComplete(): boolean {
+    return this.outputs === "drawn" || this.outputs === "flushed";
+  }
+
   /** Whether all messages of the cell have arrived. */
   get isComplete(): boolean {
-    return this.replyHandled && this.outputs === "flushed" && this.idle !== undefined;
+    return this.replyHandled && this.outputsComplete && this.idle !== undefined;
   }
 
   /** Whether `parent` is the header of this cell's request. */
