@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { LocalLakebase } from "../src/local/mod.ts";
 import { inTime } from "./support/eventually.ts";
 import { localTests } from "./support/lakebase.ts";
+import { LOCKED } from "./support/files.ts";
 
 const test = localTests();
 const SCRIPT = new URL("./support/pull_script.ts", import.meta.url).href;
@@ -18,7 +19,7 @@ function flagsFor({ env }: LocalLakebase, folder: string): Record<string, string
 
 async function run(local: LocalLakebase, folder: string, file: string, flags: string[]) {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--no-check", ...flags, SCRIPT, `${folder}/${file}`],
+    args: ["run", "--no-prompt", "--no-check", ...LOCKED, ...flags, SCRIPT, `${folder}/${file}`],
     env: local.env,
   }).output();
   return { success, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
@@ -49,7 +50,7 @@ test("the doctor goes by the host's name, as connect() does, where a program may
   const script = await Deno.makeTempFile({ suffix: ".ts" });
   await Deno.writeTextFile(script, code);
   const running = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--no-check", net!, env!, read!, script],
+    args: ["run", "--no-prompt", "--no-check", ...LOCKED, net!, env!, read!, script],
     env: local.env,
   }).output();
   // No limit of a step keeps the program from ending.

@@ -3,6 +3,7 @@ import { connect, type Lakebase, LakebaseError, type Lakehouse } from "../mod.ts
 import type { LocalLakebase } from "../src/local/mod.ts";
 import { bothTests } from "./support/lakebase.ts";
 import { lakebase } from "./cli/support.ts";
+import { LOCKED } from "./support/files.ts";
 
 const CLIENT_SECRET = "dose-of-secret-9f2c";
 const PASSWORD = "native-secret-77aa";
@@ -33,7 +34,7 @@ function assertNone(said: string, secrets: RegExp): void {
 async function talk(local: LocalLakebase, ...options: unknown[]): Promise<string> {
   const script = new URL("./support/talkative_client.ts", import.meta.url).href;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", script, ...options.map((option) => JSON.stringify(option))],
+    args: ["run", "-A", "--no-check", ...LOCKED, script, ...options.map((option) => JSON.stringify(option))],
     env: { ...local.env, NODE_DEBUG: "net,tls,http,https,stream,timer,pg", NO_COLOR: "1" },
   }).output();
   const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);

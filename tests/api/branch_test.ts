@@ -3,6 +3,7 @@ import { check, connect, type Lakebase, LakebaseError } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests, optionsOf, ownLakebase, prepareOwnLakebase, workspaceOf } from "../support/lakebase.ts";
+import { LOCKED } from "../support/files.ts";
 
 prepareOwnLakebase();
 const both = bothTests({ passwords: { app: "secret" } });
@@ -334,7 +335,7 @@ async function script(local: LocalLakebase, how: string, signal?: Deno.Signal) {
   const path = decodeURIComponent(new URL("./branch_script.ts", import.meta.url).pathname);
   const { env } = local;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", path, how],
+    args: ["run", "-A", "--no-check", ...LOCKED, path, how],
     env: { ...env, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",

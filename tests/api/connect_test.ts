@@ -3,7 +3,7 @@ import { WorkspaceClient } from "@databricks/sdk-experimental";
 import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../../mod.ts";
 import type { WorkspaceFault } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
-import { denoDir } from "../support/files.ts";
+import { denoDir, LOCKED } from "../support/files.ts";
 import { bothTests, failure, type LocalRun, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 
 const onBoth = bothTests();
@@ -166,9 +166,8 @@ test("the module keeps no closed connection, with its pool and its login", async
       left = kept.filter((pool) => pool.deref()).length;
     }
     console.log(left);`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", "--v8-flags=--expose-gc", `--config=${config}`, script],
+    args: ["eval", "--quiet", "--v8-flags=--expose-gc", ...LOCKED, script],
     env: local.env,
   }).output();
   // The last one stays, so that sql can say that it was closed.
@@ -192,9 +191,8 @@ test("variables of libpq that the module does not use change nothing, whatever t
     ...{ PGSERVICE: "x", PGPASSFILE: "/nowhere", PGHOSTADDR: "x", PGSSLCERT: "/nowhere", PGGSSENCMODE: "x" },
     ...{ PGREQUIREAUTH: "x", PGCHANNELBINDING: "x", PGAPPNAME: "ä".repeat(500) },
   };
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", `--config=${config}`, script],
+    args: ["eval", "--quiet", ...LOCKED, script],
     env: { ...local.env, ...nonsense },
   }).output();
   assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
@@ -213,9 +211,8 @@ test("(slow) connect({ local: true }) asks no proxy of the environment", async (
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     await using db = await connect({ local: true });
     console.log(await db.sql\`SELECT 1\`.value());`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", `--config=${config}`, script],
+    args: ["eval", "--quiet", ...LOCKED, script],
     env: {
       HTTP_PROXY: proxy,
       HTTPS_PROXY: proxy,
@@ -234,9 +231,8 @@ test("(slow) connect({ local: true }) asks no proxy of the environment", async (
 test("connect() refuses an invalid PGPORT also with LAKEBASE_LOCAL", async () => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     await connect({ envFile: false }).catch((error) => console.log(error.code, error.message));`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", `--config=${config}`, script],
+    args: ["eval", "--quiet", ...LOCKED, script],
     env: { LAKEBASE_LOCAL: "true", PGPORT: "none" },
   }).output();
   assert.match(new TextDecoder().decode(stdout), /^BAD_SETTING .*PGPORT is "none"/, new TextDecoder().decode(stderr));
@@ -406,9 +402,8 @@ test("(slow) a script that does not close its local Lakebase ends by itself, and
     const db = await connect({ local: true });
     await db.query("CREATE TABLE t (n int)");
     console.log((await db.version()).slice(0, 10), [...Deno.readDirSync(Deno.env.get("TMPDIR"))].length);`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", `--config=${config}`, script],
+    args: ["eval", ...LOCKED, script],
     env: { TMPDIR: folder.path },
     cwd: folder.path,
     signal: AbortSignal.timeout(30_000),
@@ -459,9 +454,8 @@ async function failureInShell(home: string, options: ConnectOptions, env: Record
 
 /** Runs a script in a process of its own, with no more environment than is given; it prints what it is to give. */
 async function inShell(home: string, script: string, env: Record<string, string>) {
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--no-lock", `--config=${config}`, script],
+    args: ["eval", ...LOCKED, script],
     clearEnv: true,
     env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), ...env },
     cwd: home,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { localTests } from "../support/lakebase.ts";
+import { LOCKED } from "../support/files.ts";
 
 const test = localTests({ passwords: { app: "native-secret" } });
 
@@ -46,7 +47,14 @@ async function connectWith(env: Record<string, string>, cases: [string, string][
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/cases.json`, JSON.stringify(cases));
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", import.meta.resolve("./environment_script.ts"), `${folder}/cases.json`],
+    args: [
+      "run",
+      "-A",
+      "--no-check",
+      ...LOCKED,
+      import.meta.resolve("./environment_script.ts"),
+      `${folder}/cases.json`,
+    ],
     env,
   }).output();
   await Deno.remove(folder, { recursive: true });

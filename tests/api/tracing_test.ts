@@ -9,6 +9,7 @@ import {
 } from "npm:@opentelemetry/sdk-trace-base@2.0.0";
 import { connect, type Lakebase, lakehouse } from "../../mod.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
+import { LOCKED } from "../support/files.ts";
 import { optionsOf, ownLakebase, prepareOwnLakebase, workspaceOf } from "../support/lakebase.ts";
 import { errorOf } from "../support/queries.ts";
 
@@ -254,7 +255,7 @@ async function runScript({ local }: Server, env: Record<string, string>): Promis
   const ca = await Deno.makeTempFile({ suffix: ".pem" });
   await Deno.writeTextFile(ca, local.ca);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", script],
+    args: ["run", "-A", "--no-check", ...LOCKED, script],
     env: { ...local.env, PGSSLROOTCERT: ca, NO_COLOR: "1", ...env },
   }).output();
   await Deno.remove(script);

@@ -4,6 +4,7 @@ import { Workspace } from "../../src/auth/workspace.ts";
 import { CertificateAuthority } from "../../src/local/certificate.ts";
 import type { WorkspaceLogin } from "../../src/settings/workspace.ts";
 import { ownLakebase } from "../support/lakebase.ts";
+import { LOCKED } from "../support/files.ts";
 
 const MACHINE = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "opaque-client-secret" };
 
@@ -240,7 +241,7 @@ async function userBehind(env: Record<string, string>, host: string): Promise<st
   const code = `import { Workspace } from "${import.meta.resolve("../../src/auth/workspace.ts")}";
     const login = { host: "${host}", workspaceId: undefined, profile: undefined, attributes: { token: "dapi1" } };
     console.log(await new Workspace({ login, limit: 20_000 }).currentUser().catch(String));`;
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", code], env }).output();
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", ...LOCKED, code], env }).output();
   return new TextDecoder().decode(stdout).trim();
 }
 
@@ -341,10 +342,9 @@ Deno.test({
       const db = await connect({ envFile: false, connectTimeout: 10 });
       console.log(await db.sql\`SELECT 1\`.value());
       await db.close();`;
-    const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
     const run = async (env: Record<string, string>) => {
       const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["eval", "--quiet", `--config=${config}`, script],
+        args: ["eval", "--quiet", ...LOCKED, script],
         env: { ...local.env, DATABRICKS_HOST: "https://w.example", DENO_CERT: `${folder}/ca.pem`, ...env },
       }).output();
       return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);

@@ -4,9 +4,9 @@ import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { loadingFile, sharedGateway } from "../support/shared_servers.ts";
+import { LOCKED } from "../support/files.ts";
 
 const CLI = decodeURIComponent(new URL("../../src/cli/main.ts", import.meta.url).pathname);
-const CONFIG = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
 
 export interface RunOptions {
   env?: Record<string, string>;
@@ -27,7 +27,7 @@ export interface Outcome {
  * error what it downloads for the first time.
  */
 export const PROGRAM: readonly string[] = [
-  ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", `--config=${CONFIG}`, CLI],
+  ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", ...LOCKED, CLI],
 ];
 
 /** What the environment of the tests may have, and a run has not. */

@@ -3,6 +3,7 @@ import { localTests } from "../support/lakebase.ts";
 import { pythonWith } from "../support/python.ts";
 import { requires } from "../support/requirements.ts";
 import { clientScript, programOn } from "./backends.ts";
+import { LOCKED } from "../support/files.ts";
 
 const test = localTests();
 
@@ -16,10 +17,9 @@ test(
 );
 
 test("@databricks/sdk-experimental reads the files of a Volume unchanged", async ({ local }) => {
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const script = clientScript("sdk_files.ts");
   assert.match(
-    await programOn(local)(Deno.execPath(), "run", "-A", "--no-check", "--config", config, script),
+    await programOn(local)(Deno.execPath(), "run", "-A", "--no-check", ...LOCKED, script),
     /done\n$/,
   );
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { LOCKED } from "../support/files.ts";
 
 // In a process of its own, for a test's own memory is that of every test that runs beside it. And by Deno's own TLS,
 // which reads when it is read: a paused `node:tls` client goes on reading, and heaps up what it reads.
@@ -64,7 +65,7 @@ const ENDLESS = `
 async function run(script: string): Promise<Record<string, number>> {
   const root = new URL("../../", import.meta.url);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", root).pathname, script],
+    args: ["eval", "--ext=ts", "--no-check", ...LOCKED, script],
     cwd: root,
   }).output();
   const output = new TextDecoder().decode(stdout);

@@ -4,6 +4,7 @@ import { startLocal } from "lakebase/local";
 import { freePort } from "../support/port.ts";
 import { connect, mint, row } from "./client.ts";
 import { ownLakebase, pgliteTests, prepareOwnLakebase } from "../support/lakebase.ts";
+import { LOCKED } from "../support/files.ts";
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
@@ -63,7 +64,7 @@ Deno.test("(slow) a folder keeps every committed row of a process that is killed
     const db = await connect({ local: { dataDir: ${JSON.stringify(`${home}/data`)} } });
     await db.query("CREATE TABLE written AS SELECT 1 AS n");
     for (let n = 2;; n++) { await db.query("INSERT INTO written VALUES ($1)", [n]); console.log(n); }`;
-  const args = ["eval", "--no-lock", "--ext=ts", script];
+  const args = ["eval", ...LOCKED, "--ext=ts", script];
   const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
   let said = "";
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
+import { LOCKED } from "../support/files.ts";
 
 const quiet = { sanitizeOps: false, sanitizeResources: false };
 
@@ -61,6 +62,7 @@ Deno.test("(slow) where Deno runs with a larger stack, embedded functions call t
       "run",
       "-A",
       "--no-check",
+      ...LOCKED,
       `--v8-flags=--stack-size=${size}`,
       `data:text/javascript,${encodeURIComponent(code)}`,
     ];

@@ -9,6 +9,7 @@ import { bothTests } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { sharedPostgres, untilDropped, untilSent } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
+import { LOCKED } from "../support/files.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
 const CREDENTIALS = "/api/2.0/postgres/credentials";
@@ -143,9 +144,8 @@ test("a script that forgets close() ends by itself, with nothing on standard err
     await db.query("SELECT 1/0").catch((error) => console.log(error.sqlstate));
     await connect({ database: "nope" }).catch((error) => console.log(error.code));
     await connect({ port: 1, connectTimeout: 0.5 }).catch((error) => console.log(error.code));`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", `--config=${config}`, script], // Deno says there what it downloads
+    args: ["eval", "--quiet", ...LOCKED, script], // Deno says there what it downloads
     env: local.env,
     signal: AbortSignal.timeout(30_000), // the access token lives for an hour: a timer that holds the process shows here
   });
@@ -195,7 +195,7 @@ test("a -pooler host is sent no PGOPTIONS, which its pooler would refuse", async
   for (const host of [NATIVE.host, "Localhost-Pooler.localhost"]) {
     const login = { PGHOST: host, PGUSER: NATIVE.user, PGPASSWORD: NATIVE.password };
     const { stdout } = await new Deno.Command(Deno.execPath(), {
-      args: ["eval", "--quiet", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, script],
+      args: ["eval", "--quiet", ...LOCKED, script],
       env: { ...env, ...login, PGOPTIONS: "-c search_path=public" },
     }).output();
     const said = new TextDecoder().decode(stdout); // without an SQLSTATE, because no server was asked
@@ -208,7 +208,7 @@ test("(slow) connect({ local: true }) takes no PGOPTIONS of the environment", as
     await using db = await connect({ local: true });
     console.log(await db.sql\`SELECT 1\`.value());`;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, script],
+    args: ["eval", "--quiet", ...LOCKED, script],
     env: { PGOPTIONS: "-c no_such_setting=1" },
   }).output();
   assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));

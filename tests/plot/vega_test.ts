@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { vega, vegaLite } from "./vega.ts";
+import { LOCKED } from "../support/files.ts";
 
 const FOLDER = new URL("../../src/plot/vega/", import.meta.url);
 
@@ -26,7 +27,7 @@ Deno.test("a notebook's worker, which has no limit of memory, draws as the one w
     await drawSvg(spec, false, stop).catch((error) => console.log(error === stop.reason));
     console.log((await drawSvg(spec, false)) === plain);
     Deno.exit();`;
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", "--no-lock", script] }).output();
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", ...LOCKED, script] }).output();
   const lines = new TextDecoder().decode(stdout).split("\n");
   assert.equal(lines[0], "true true true", new TextDecoder().decode(stderr));
   assert.match(lines[1]!, /it refers to https:\/\/example\.com\/; a chart loads nothing/);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ConnectOptions } from "../../src/settings/options.ts";
-import { denoDir } from "../support/files.ts";
+import { denoDir, LOCKED } from "../support/files.ts";
 import { jupyterMissing, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
@@ -30,9 +30,8 @@ async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
   const script = `import { connect, check } from "lakebase";
     const options = ${JSON.stringify({ connectTimeout: 3, ...options })}; void check;
     ${code}`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--no-lock", `--config=${config}`, script],
+    args: ["eval", ...LOCKED, script],
     clearEnv: true,
     env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), NO_COLOR: "1", ...env },
     cwd,

@@ -5,6 +5,7 @@ import { notebookFolder } from "../support/notebook_folder.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
+import { LOCKED } from "../support/files.ts";
 
 /** A test of a script on the PostgreSQL server of all tests, which outlasts it. */
 function scriptTest(name: string, fn: () => Promise<void>): void {
@@ -24,9 +25,8 @@ async function told(body: string, before?: string): Promise<string[]> {
   const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
     ${before ?? await connected()}
     ${body}`;
-  const config = decodeURIComponent(new URL("../../deno.json", import.meta.url).pathname);
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--no-lock", `--config=${config}`, script],
+    args: ["eval", ...LOCKED, script],
     env: { NO_COLOR: "1" },
     cwd: await Deno.makeTempDir(),
   }).output();

@@ -25,3 +25,11 @@ export function denoDir(): string {
   if (build.os === "windows") return env.get("DENO_DIR") ?? `${env.get("LOCALAPPDATA")}\\deno`;
   return env.get("DENO_DIR") ?? `${env.get("HOME")}/${build.os === "darwin" ? "Library/Caches" : ".cache"}/deno`;
 }
+
+const root = decodeURIComponent(new URL("../../", import.meta.url).pathname);
+
+/**
+ * The flags of a program of another folder that uses this checkout. Without the lock Deno asks the registry for each
+ * package's versions, which fails on a new machine once a test changes the certificates or the proxy.
+ */
+export const LOCKED: readonly string[] = ["--frozen", `--lock=${root}tests/deno.lock`, `--config=${root}deno.json`];

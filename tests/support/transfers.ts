@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Lakebase } from "../../mod.ts";
 import { type QueryTest, queryTest, type QueryTestOptions } from "./queries.ts";
+import { LOCKED } from "./files.ts";
 
 /** The parts of a test of a pull. */
 export interface PullTest extends QueryTest {
@@ -43,7 +44,7 @@ const ROOT = new URL("../../", import.meta.url);
 /** Runs a script in a separate process, with this module's names. */
 export function script(code: string, env: Record<string, string>): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--ext=ts", "--no-check", "--config", new URL("deno.json", ROOT).pathname, code],
+    args: ["eval", "--ext=ts", "--no-check", ...LOCKED, code],
     cwd: ROOT,
     env,
     stdin: "null",

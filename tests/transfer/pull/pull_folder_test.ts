@@ -4,6 +4,7 @@ import type { Lakebase, PullOptions } from "../../../mod.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 import { ownLakebase } from "../../support/lakebase.ts";
+import { LOCKED } from "../../support/files.ts";
 
 /** All files below a folder, in order. */
 function filesIn(folder: string, prefix = ""): string[] {
@@ -170,11 +171,21 @@ Deno.test({
   fn: async () => {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
     await using local = await ownLakebase();
-    const config = new URL("../../../deno.json", import.meta.url).pathname;
     await Deno.writeTextFile(`${folder}/pull.ts`, ON_FULL_DISK);
-    const run = `trap '' XFSZ; ulimit -f 128; exec "$0" run -A --no-check --config "${config}" "$1/pull.ts" "$1/out/"`;
+    const run = `trap '' XFSZ; ulimit -f 128; exec "$@"`;
     const { stdout, stderr } = await new Deno.Command("sh", {
-      args: ["-c", run, Deno.execPath(), folder],
+      args: [
+        "-c",
+        run,
+        "sh",
+        Deno.execPath(),
+        "run",
+        "-A",
+        "--no-check",
+        ...LOCKED,
+        `${folder}/pull.ts`,
+        `${folder}/out/`,
+      ],
       env: { ...local.env, PGSSLROOTCERT: local.ca },
     }).output();
     const said = new TextDecoder().decode(stdout);
