@@ -2,11 +2,12 @@ import { beginSpan, isTraced } from "../core/trace.ts";
 import type { Exchange } from "./exchange.ts";
 import { Portal } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
+import { onlyReads } from "./first_rows.ts";
 import type { Statement } from "./fragment.ts";
 import { exchange, type FindSession, learnTypes, leftTransaction, restore, withEmptyArrays } from "./run.ts";
 import type { LookUp } from "./learned_types.ts";
 import type { Lease, Session } from "./session.ts";
-import { acquire, type StopOptions, stoppable, until } from "./stop.ts";
+import { acquire, cleanUpLimit, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
 /** Rows of the first batch, before it is known how large they are. */
@@ -122,17 +123,24 @@ export class Reader implements AsyncDisposable {
       this.#next = this.#size();
       return this.#portal.rows;
     } catch (error) {
-      await this.#end();
+      await this.#end(); // the error that made it fail says more than its own
       if (this.#signal?.aborted) throw this.#signal.reason;
       throw await explainFailure(session, error, this.#statement);
     }
   }
 
-  /** Ends the statement if rows are left, and gives the connection back. */
+  /**
+   * Ends the statement if rows are left, and gives the connection back.
+   *
+   * @throws {LakebaseError} If the server could not commit what the statement wrote.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#left = true;
     await this.#readingAhead;
-    await this.#end();
+    const failure = await this.#end();
+    if (failure === undefined || this.#signal?.aborted) return;
+    const explained = await explainFailure(this.#session, failure.error, this.#statement);
+    if (explained.code !== "CONNECTION_LOST" || !onlyReads(this.#statement)) throw explained;
   }
 
   async #acquire(): Promise<Lease> {
@@ -177,17 +185,19 @@ export class Reader implements AsyncDisposable {
     return Math.max(1, Math.min(MOST_ROWS, fitting));
   }
 
-  async #end(): Promise<void> {
+  /** Ends the statement and gives the connection back. Returns the error, if ending the statement failed. */
+  async #end(): Promise<{ error: unknown } | undefined> {
     const session = this.#session;
+    const signal = this.#signal?.aborted ? cleanUpLimit() : this.#signal;
     try {
       if (this.#portal.open && this.#lease?.broken === undefined && !session.signal?.aborted) {
-        const lease = this.#lease ??= await acquire(session, undefined, this.#statement.text);
+        const lease = this.#lease ??= await acquire(session, signal, this.#statement.text);
         const submit = this.#portal.close();
-        await exchange(session, lease, undefined, this.#portal, submit);
+        await exchange(session, lease, signal, this.#portal, submit);
       }
       if (this.#lease !== undefined) await restore(session, this.#lease);
-    } catch {
-      // A portal that can't be closed ends with its connection or its transaction.
+    } catch (error) {
+      return { error }; // a portal that can't be closed ends with its connection or its transaction
     } finally {
       this.#giveBack();
     }

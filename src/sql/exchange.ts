@@ -123,6 +123,8 @@ export abstract class Exchange {
   #failure: unknown;
   #failed = false;
   #described = false;
+  /** Whether its messages could not be made, so that only a Sync was sent. */
+  #unsent = false;
   #reader: RowReader | undefined;
   readonly #reading: Reading;
 
@@ -144,6 +146,7 @@ export abstract class Exchange {
     try {
       this.send(wire);
     } catch (error) {
+      this.#unsent = true;
       this.#fail(error);
       wire.sync();
     }
@@ -153,7 +156,7 @@ export abstract class Exchange {
   /** Writes the messages of the statement. */
   protected abstract send(wire: Wire): void;
 
-  /** Whether the server waits for a `Sync` after an error. */
+  /** Whether the server waits for a `Sync` that has not been sent. */
   protected get owesSync(): boolean {
     return false;
   }
@@ -253,7 +256,9 @@ export abstract class Exchange {
   }
 
   handleReadyForQuery(): void {
-    this.finish();
+    if (!this.owesSync || this.#unsent) return this.finish();
+    // Only a Sync makes a server ready, and there was none: what it sends from now on can't be understood.
+    this.handleError(new Error("the server ended the statement before all its rows were read"));
   }
 
   /** Waits for the server: `pg` forgets a query at its error, before the server is ready. */

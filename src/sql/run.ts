@@ -11,7 +11,7 @@ import { compile, Fragment, type Statement } from "./fragment.ts";
 import { type LookUp, lookUpOn } from "./learned_types.ts";
 import { fieldsOf, OUTCOME, StatementRows } from "./result.ts";
 import type { Lease, Session } from "./session.ts";
-import { acquire, cancelable, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
+import { acquire, cancelable, cleanUp, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
 /** Finds the session that a statement runs in, and connects if there is none yet. */
@@ -235,7 +235,7 @@ export function restore(
   lease: Lease,
 ): Promise<unknown> | undefined {
   if (transaction !== undefined || held || lease.broken !== undefined || !isOpenTransaction(lease)) return undefined;
-  return lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
+  return cleanUp(lease, lease.client.query("ROLLBACK"));
 }
 
 /** Refuses a statement that began or ended a transaction by itself, unless the session holds its connection. */

@@ -5,6 +5,7 @@ import { sqlTokens } from "../core/sql_text.ts";
 import { queryError } from "./failure.ts";
 import { isOpenTransaction } from "./run.ts";
 import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
+import { cleanUp } from "./stop.ts";
 
 /** A server session that is kept until it ends or is given back. */
 export class Holding {
@@ -44,9 +45,7 @@ export class Holding {
     lease.client.removeListener("error", this.#onEnd);
     lease.client.removeListener("end", this.#onEnd);
     const open = isOpenTransaction(lease);
-    if (open && this.over === undefined) {
-      await lease.client.query("ROLLBACK").catch((error: Error) => lease.broken = error);
-    }
+    if (open && this.over === undefined) await cleanUp(lease, lease.client.query("ROLLBACK"));
     lease.broken ??= this.lost ?? broken;
     lease.release();
     return open;

@@ -153,6 +153,29 @@ export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | u
   }
 }
 
+/** How long the server has for what ends a piece of work, such as ROLLBACK, before the connection is closed. */
+const CLEAN_UP_LIMIT_MS = 1000;
+
+/** Returns a signal that ends cleaning up after a stop, because a silent server must not hold up the caller. */
+export function cleanUpLimit(): AbortSignal {
+  return AbortSignal.timeout(CLEAN_UP_LIMIT_MS);
+}
+
+/**
+ * Waits for what leaves a connection clean, such as ROLLBACK. If the server refuses it or does not answer in time, the
+ * connection is closed, which ends a transaction as well.
+ *
+ * @param lease The connection; marked as broken if it is to be closed.
+ * @param work What leaves it clean.
+ */
+export async function cleanUp(lease: Pick<Lease, "broken">, work: Promise<unknown>): Promise<void> {
+  try {
+    await until(work, cleanUpLimit());
+  } catch (error) {
+    lease.broken ??= error as Error;
+  }
+}
+
 /** Returns a signal that aborts when either one does; `undefined` if there is neither. */
 export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
   return a === undefined || b === undefined ? a ?? b : AbortSignal.any([a, b]);

@@ -9,7 +9,7 @@ import { explainFailure } from "./failure.ts";
 import { checkCall, ON_OR_OFF } from "./options.ts";
 import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
 import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
-import { acquire, stoppable, until } from "./stop.ts";
+import { acquire, cleanUpLimit, stoppable, until } from "./stop.ts";
 
 /** How a transaction runs. */
 export interface TransactionOptions {
@@ -138,9 +138,6 @@ async function commit(transaction: Transaction, signal: AbortSignal | undefined)
   if (tag === "ROLLBACK" && !transaction.verbs.nested) throw rolledBack(transaction.failure);
 }
 
-/** How long the server has to roll back before its connection is closed. */
-const ROLLBACK_LIMIT_MS = 1000;
-
 /** The SQL that begins and ends a transaction. */
 interface Verbs {
   begin: string;
@@ -260,8 +257,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     if (!this.#over.signal.aborted) this.#over.abort(ended());
     if (this.lease.broken !== undefined) return;
     // A silent server would never answer; closing the connection rolls back as well.
-    const limit = AbortSignal.timeout(ROLLBACK_LIMIT_MS);
-    await this.command(this.verbs.rollBack, limit).catch((error: Error) => this.lease.broken ??= error);
+    await this.command(this.verbs.rollBack, cleanUpLimit()).catch((error: Error) => this.lease.broken ??= error);
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { inTime, withLimitPassed } from "../support/eventually.ts";
-import { errorOf, queryTest, sharedPostgres, untilEnded, untilRuns } from "../support/queries.ts";
+import { drawn, errorOf, queryTest, sharedPostgres, untilEnded, untilRuns, untilSent } from "../support/queries.ts";
 import { sized } from "../support/random.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -83,6 +83,155 @@ queryTest("an iteration can be stopped between two rows", async ({ open }) => {
   }, { message: "stop" });
   assert.equal(rows, 5);
   assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("an iteration on a server that went silent ends soon after it is stopped", async ({ open, local }) => {
+  const db = await open({ max: 1 });
+  for (const batches of [1, 3]) {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    let rows = 0;
+    const work = async () => {
+      for await (const _ of db.sql`SELECT * FROM generate_series(1, 100000)`.with({ signal: controller.signal })) {
+        if (++rows < batches * 100) continue;
+        local.faults.blackhole = true;
+        controller.abort(reason);
+      }
+    };
+    await inTime("the end of the iteration", assert.rejects(work, reason));
+    local.faults.reset();
+    assert.equal(await db.sql`SELECT 1`.value(), 1);
+  }
+});
+
+queryTest("a stop ends a loop that was left, while the server does not end its query", async ({ open, local }) => {
+  const db = await open({ max: 1 });
+  const controller = new AbortController();
+  const leaving = (async () => {
+    for await (const _ of db.sql`SELECT * FROM generate_series(1, 100000)`.with({ signal: controller.signal })) {
+      local.faults.blackhole = true;
+      break;
+    }
+  })();
+  await untilSent(db);
+  controller.abort();
+  await inTime("the end of the loop", leaving);
+  local.faults.reset();
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("a session with an open transaction closes although the server went silent", async ({ open, local }) => {
+  const db = await open();
+  const session = await db.session();
+  await session.sql`BEGIN`;
+  local.faults.blackhole = true;
+  await inTime("the end of the session", assert.rejects(session.close(), /its changes were rolled back/));
+  local.faults.reset();
+});
+
+const bytesOf = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
+const text = (value: string) => [...new TextEncoder().encode(value), 0];
+const READY = bytesOf("Z", 73);
+/** A column `n` of type `int4`, and a row of it. */
+const COLUMN = bytesOf("T", 0, 1, ...text("n"), 0, 0, 0, 0, 0, 0, 0, 0, 0, 23, 0, 4, 255, 255, 255, 255, 0, 0);
+const ROW = bytesOf("D", 0, 1, 0, 0, 0, 1, 49);
+const BOUND = [...bytesOf("1"), ...bytesOf("2"), ...COLUMN];
+
+/** A server that takes any login and simple query, sends something for each `Execute`, and never ends a portal. */
+function oddServer(executed: () => readonly number[]): Disposable & { port: number } {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const serve = async (client: Deno.TcpConn) => {
+    let bytes = new Uint8Array();
+    let loggedIn = false;
+    for await (const chunk of client.readable) {
+      bytes = new Uint8Array([...bytes, ...chunk]);
+      for (;;) {
+        const header = loggedIn ? 5 : 4;
+        if (bytes.length < header) break;
+        const length = header - 4 + new DataView(bytes.buffer).getUint32(header - 4);
+        if (bytes.length < length) break;
+        const type = loggedIn ? String.fromCharCode(bytes[0]!) : "login";
+        bytes = bytes.slice(length);
+        loggedIn = true;
+        const answer = type === "login"
+          ? [...bytesOf("R", 0, 0, 0, 0), ...bytesOf("K", 0, 0, 0, 1, 0, 0, 0, 2), ...READY]
+          : type === "Q"
+          ? [...bytesOf("C", ...text("SELECT 0")), ...READY]
+          : type === "E"
+          ? executed()
+          : [];
+        await client.write(new Uint8Array(answer));
+      }
+    }
+  };
+  (async () => {
+    for await (const client of listener) serve(client).catch(() => {}); // the client has closed it
+  })();
+  return { port: (listener.addr as Deno.NetAddr).port, [Symbol.dispose]: () => listener.close() };
+}
+
+const ODD: Record<string, readonly number[]> = {
+  "never ends a query": [...BOUND, ...ROW, ...bytesOf("s")],
+  "is ready without having been asked": [...BOUND, ...ROW, ...READY],
+  "is ready twice": [...BOUND, ...ROW, ...READY, ...READY],
+  "sends a message of no known type": [...BOUND, ...ROW, ...bytesOf("s"), ...bytesOf("~", 1, 2, 3)],
+  "sends a length of nothing": [...BOUND, ...ROW, ...bytesOf("s"), 68, 0, 0, 0, 0, 0, 0, 0],
+};
+
+for (const [what, sent] of Object.entries(ODD)) {
+  Deno.test({
+    name: `a stop ends an iteration whose server ${what}`,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      using server = oddServer(() => sent);
+      const login = { host: "127.0.0.1", port: server.port, user: "u", password: "p", sslMode: "disable" } as const;
+      await using db = await connect({ ...login, envFile: false });
+      const controller = new AbortController();
+      const work = async () => {
+        for await (const _ of db.sql`SELECT n FROM numbers`.with({ signal: controller.signal })) controller.abort();
+      };
+      await inTime("the end of the iteration", assert.rejects(work));
+    },
+  });
+}
+
+Deno.test({
+  name: "a server that is ready before the rows have ended loses its connection, and the rows are not taken for all",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    using server = oddServer(() => ODD["is ready without having been asked"]!);
+    const login = { host: "127.0.0.1", port: server.port, user: "u", password: "p", sslMode: "disable" } as const;
+    await using db = await connect({ ...login, envFile: false });
+    const query = () => db.sql`SELECT n FROM numbers`;
+    const all = async () => {
+      for await (const _ of query());
+    };
+    for (const work of [all, () => drawn(query())]) {
+      const error = await inTime("the error", errorOf(work));
+      assert.equal(error.code, "CONNECTION_LOST");
+      assert.match(error.message, /before all its rows were read/);
+    }
+  },
+});
+
+queryTest("leaving a loop over rows that were written tells if the server can't commit them", async ({ open }) => {
+  const db = await open({ max: 1 });
+  await db.sql`CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)`;
+  const write = async (signal?: AbortSignal) => {
+    const query = db.sql`INSERT INTO late SELECT 1 FROM generate_series(1, 1000) RETURNING n`;
+    for await (const _ of signal === undefined ? query : query.with({ signal })) break;
+  };
+  assert.equal((await errorOf(() => write())).sqlstate, "23505");
+  assert.equal((await errorOf(() => write(new AbortController().signal))).sqlstate, "23505");
+  await assert.rejects(async () => {
+    for await (const _ of db.sql`INSERT INTO late SELECT 1 FROM generate_series(1, 1000) RETURNING n`) {
+      throw new Error("the loop's own error");
+    }
+  }, { message: "the loop's own error" });
+  assert.equal(await db.sql`SELECT count(*) FROM late`.value(), 0);
+  await db.sql`DROP TABLE late`;
 });
 
 queryTest("a signal that never fires keeps no listener", async ({ db }) => {

@@ -4,7 +4,7 @@ import { isTraced, traced } from "../../core/trace.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
-import { type StopOptions, type Stoppable, stoppable, until } from "../../sql/stop.ts";
+import { cleanUpLimit, type StopOptions, type Stoppable, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
@@ -253,7 +253,8 @@ async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
     return result;
   } catch (error) {
     const undo = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
-    await run(find, textStatement(undo)).catch(() => {}); // the connection is lost, and the transaction with it
+    const limited = { signal: cleanUpLimit() }; // a silent server must not hold up a load that was stopped
+    await run(find, textStatement(undo), limited).catch(() => {}); // the connection is lost, and the transaction with it
     throw error;
   }
 }

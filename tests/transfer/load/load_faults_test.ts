@@ -148,6 +148,30 @@ queryTest("a load that is stopped in a transaction takes back what it did, or en
   });
 });
 
+queryTest("a load in a transaction ends soon after it is stopped, also on a server that went silent", async (test) => {
+  const { open, local } = test;
+  const db = await open();
+  await withTable(db, async (table) => {
+    const stopped = async (load: (source: Iterable<object>, signal: AbortSignal) => Promise<unknown>) => {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const rows = endless((id) => {
+        if (id !== MANY) return;
+        local.faults.blackhole = true;
+        controller.abort(reason);
+      });
+      await inTime("the end of the load", assert.rejects(load(rows, controller.signal), reason));
+      local.faults.reset();
+    };
+    await stopped((rows, signal) => db.transaction((tx) => tx.load(table, rows, { signal })));
+    const session = await db.session();
+    await session.sql`BEGIN`;
+    await stopped((rows, signal) => session.load(table, rows, { signal }));
+    await inTime("the end of the session", session.close().catch(() => {})); // its transaction was open, or is lost
+    await expectUntouched(db, table);
+  });
+});
+
 queryTest("onProgress gets the progress of a load, and may end it", async ({ db }) => {
   await withTable(db, async (table) => {
     const reports: Progress[] = [];
