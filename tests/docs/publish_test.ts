@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { ROOT } from "./support.ts";
+import { codeBlocks, readDocument } from "./markdown.ts";
+import { ROOT, temporary } from "./support.ts";
 
 Deno.test("what is published is the module and its documents, without slow types", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -37,4 +38,47 @@ Deno.test("actions are pinned by commit, and what connecting fetches by version"
   for (const name of ["@std/dotenv", "@databricks/sdk-experimental"]) {
     assert.match(imports[name], /@\d+\.\d+\.\d+$/, name);
   }
+});
+
+/** Runs lines of a shell as a workflow does. */
+async function shell(script: string, cwd: string): Promise<boolean> {
+  const { success } = await new Deno.Command("bash", { args: ["-e", "-c", script], cwd, stdout: "null" }).output();
+  return success;
+}
+
+/** README.md as it is before the owner runs the command. */
+function withoutAddress(text: string): string {
+  return text
+    .replaceAll(/(!\[[^\]]+\]\()https:\/\/raw\.githubusercontent\.com\/[^/]+\/[^/]+\/HEAD\//g, "$1")
+    .replace(/^git clone https:\S+/m, "git clone <this repository>");
+}
+
+Deno.test("before it is published, one command gives README.md the address of the repository, also in its pictures", async () => {
+  const [command, ...others] = codeBlocks(await readDocument("CONTRIBUTING.md")).filter(({ under }) =>
+    under === "Publish"
+  );
+  assert.deepEqual(others, []);
+  const workflow = await readDocument(".github/workflows/publish.yml");
+  const check = / run: \|\n +(! grep .*)\n/.exec(workflow)![1]!;
+  await using folder = await temporary();
+  const file = `${folder.path}/README.md`;
+  const before = withoutAddress(await readDocument("README.md"));
+  await Deno.writeTextFile(file, before);
+  assert.equal(await shell(check, folder.path), false);
+
+  assert.ok(await shell(command!.code, folder.path));
+  const after = await Deno.readTextFile(file);
+  assert.ok(await shell(check, folder.path));
+  assert.match(after, /^git clone https:\/\/github\.com\/owner\/name lakebase /m);
+  const pictures = [...after.matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map(([, address]) => address!);
+  assert.ok(pictures.length >= 2);
+  const home = "https://raw.githubusercontent.com/owner/name/HEAD/";
+  for (const address of pictures) {
+    assert.ok(address.startsWith(home), address);
+    await Deno.stat(ROOT + address.slice(home.length));
+  }
+  assert.equal(withoutAddress(after), before);
+
+  assert.ok(await shell(command!.code, folder.path));
+  assert.equal(await Deno.readTextFile(file), after, "a second time changes nothing");
 });
