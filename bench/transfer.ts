@@ -2,7 +2,8 @@
  * Compares pulls and loads with the alternatives that a user would choose, on a real PostgreSQL, without and with TLS.
  * Prints medians of 5 and ratios. Each comparison runs in its own process, as a script would, because leftovers in memory
  * would slow down the next one.
- * Run with `deno task bench` or `deno run -A --lock=tests/deno.lock bench/transfer.ts`.
+ * Run with `deno task bench` or `deno run -A --lock=tests/deno.lock bench/transfer.ts [comparison | memory]...`. The
+ * comparisons that load files load those of `pullCsv` and `pullFormats`.
  */
 
 import { connect } from "../mod.ts";
@@ -10,10 +11,17 @@ import { CertificateAuthority } from "../src/local/certificate.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { peakMemory } from "./support/peak_memory.ts";
 import { writeLargeGroups } from "./support/python.ts";
-import { type Line, type Part, PARTS, type Place, runPart } from "./support/transfer_parts.ts";
+import { type Line, PARTS, type Place, runPart, TLS_PARTS } from "./support/transfer_parts.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
 const MANY_ROWS = 10 * ROWS;
+const NAMES = [...PARTS, ...TLS_PARTS, "memory"];
+
+const chosen = Deno.args.length > 0 ? Deno.args : NAMES;
+const unknown = chosen.find((name) => !NAMES.includes(name));
+if (unknown !== undefined) {
+  throw new Error(`There is no comparison ${unknown}; the comparisons are ${NAMES.join(", ")}`);
+}
 
 const authority = await CertificateAuthority.create();
 await using server = await startPostgres({ password: "bench", certificate: authority.issue() });
@@ -24,9 +32,11 @@ const place: Place = { port: server.port, password: "bench", folder, caFile: `${
 await prepare();
 const lines: Line[] = [];
 for (const tls of [false, true]) {
-  for (const part of PARTS) lines.push(...await runPart(part as Part, { ...place, tls }));
+  for (const part of tls ? [...PARTS, ...TLS_PARTS] : PARTS) {
+    if (chosen.includes(part)) lines.push(...await runPart(part, { ...place, tls }));
+  }
 }
-lines.push(...await runPart("slowLink", { ...place, tls: true }), ...await memory());
+if (chosen.includes("memory")) lines.push(...await memory());
 await Deno.remove(folder, { recursive: true });
 // deno-lint-ignore no-console -- a benchmark's output
 console.table(lines);
@@ -41,9 +51,10 @@ async function prepare(): Promise<void> {
     sql`SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
       (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${rows}) n`;
   await sql`CREATE TABLE bench AS ${table(ROWS)}`;
-  await sql`CREATE TABLE many AS ${table(MANY_ROWS)}`;
   await sql`CREATE TABLE copy (LIKE bench)`;
   await sql`VACUUM ANALYZE bench`;
+  if (!chosen.includes("memory") && !chosen.includes("loadMany")) return;
+  await sql`CREATE TABLE many AS ${table(MANY_ROWS)}`;
   await sql`VACUUM ANALYZE many`;
 }
 

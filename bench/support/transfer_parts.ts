@@ -41,7 +41,18 @@ const LINK_DELAY = 20;
 /** The number of files in a folder. */
 const FILES = 100;
 
-const RUN = { pullCsv, pullNdjson, pullFormats, readColumns, loadCsv, loadObjects, loadParquet, loadFolders, slowLink };
+const RUN = {
+  pullCsv,
+  pullNdjson,
+  pullFormats,
+  readColumns,
+  loadCsv,
+  loadObjects,
+  loadParquet,
+  loadFolders,
+  slowLink,
+  loadMany,
+};
 
 /** A comparison. */
 export type Part = keyof typeof RUN;
@@ -57,6 +68,9 @@ export const PARTS: readonly Part[] = [
   "loadParquet",
   "loadFolders",
 ];
+
+/** Those that are made with TLS only. */
+export const TLS_PARTS: readonly Part[] = ["slowLink", "loadMany"];
 
 /** Makes a comparison in a process of its own. */
 export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
@@ -233,4 +247,17 @@ async function slowLink(_db: Lakebase, setting: Setting, say: Say): Promise<void
   });
   say(`pull .csv over ${2 * LINK_DELAY} ms`, took.one, "psql \\copy", took.psql, 1.2);
   say(`pull .csv over ${2 * LINK_DELAY} ms, parallel 2`, took.two, "psql \\copy", took.psql, 1.2);
+}
+
+/** Ten times as many rows. */
+async function loadMany(db: Lakebase, setting: Setting, say: Say): Promise<void> {
+  const csv = `${setting.folder}/many-rows.csv`;
+  const { rows } = await db.pull("many", csv);
+  const copy = `\\copy copy from '${csv}' with (format csv, header)`;
+  const took = await contest({
+    psql: emptied(db, () => psqlTime(copy, psqlTarget(setting))),
+    ours: emptied(db, async () => void await db.load("copy", csv)),
+  }, 3);
+  await Deno.remove(csv);
+  say(`load .csv of ${rows.toLocaleString("en")} rows`, took.ours, "psql \\copy from", took.psql, 1.05);
 }

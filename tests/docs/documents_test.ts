@@ -120,3 +120,25 @@ Deno.test("each block of code says in what it is written, and why where it is no
     }
   }
 });
+
+/** A command as docs/measurements.md writes it. */
+const COMMAND = /`((?:time |[A-Z_]+=\S+ )*deno (?:run|test|task|bench) [^`]+|bench\/\w+\.ts)`/;
+
+Deno.test("docs/measurements.md names for each figure in a table a command that makes it", async () => {
+  const text = await readDocument("docs/measurements.md");
+  const blocks = text.split("\n\n");
+  for (const [at, block] of blocks.entries()) {
+    if (!block.startsWith("|")) continue;
+    const [head, , ...rows] = block.split("\n");
+    const each = /\| command +\|$/.test(head!);
+    const makers = each ? rows.map((row) => row.split("|").at(-2)!) : [blocks[at - 1]!];
+    for (const [row, maker] of makers.entries()) assert.match(maker, COMMAND, each ? rows[row] : head);
+  }
+  const commands = [...text.matchAll(new RegExp(COMMAND, "g"))].map(([, command]) => command!);
+  const { tasks } = JSON.parse(await readDocument("deno.json"));
+  for (const command of commands) {
+    for (const [path] of command.matchAll(/\b(bench|tests)\/\S+/g)) await Deno.stat(ROOT + path);
+    const [, task] = /^(?:time )?deno task (\S+)/.exec(command) ?? [];
+    if (task !== undefined) assert.ok(task in tasks, command);
+  }
+});
