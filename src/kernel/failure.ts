@@ -87,7 +87,10 @@ export function importedSpecifiers(code: string): string[] {
 /** The start of the code of a magic. A first line that begins with it has no code of the person. */
 const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
-const IN_FIRST_LINE = /^\s+at (?:async )?<anonymous>:1:\d+$/;
+/** A frame of the magic's code, or of a built-in function that it calls, such as `Array.map`. */
+const OF_MAGIC = /^\s+at (?:(?:async )?<anonymous>:1:\d+|[\w.]+ \(<anonymous>\))$/;
+/** The frame of the prelude's function that draws the result of a cell. The frames below it are of Deno. */
+const DRAWING = /^\s+at async Object\.drawing\.broadcastResult \(<anonymous>:\d+:\d+\)$/;
 
 /**
  * Improves the traceback of an error message or reply.
@@ -101,11 +104,12 @@ export function betterTraceback(content: Record<string, unknown>, code: string):
   if (!Array.isArray(traceback)) return undefined;
   // The thrown value is not an Error, and frontends show only the traceback.
   if (traceback.join("") === "") return { ...content, traceback: [`${ename}: ${evalue}`] };
-  const frames = traceback.filter((line) => FRAME.test(line));
-  if (!code.startsWith(MAGIC) || frames.length === 0 || !frames.every((line) => IN_FIRST_LINE.test(line))) {
-    return undefined;
-  }
-  return { ...content, traceback: traceback.filter((line) => !FRAME.test(line)) };
+  const drawing = traceback.findIndex((line) => DRAWING.test(line));
+  const own = drawing < 0 ? traceback : traceback.slice(0, drawing);
+  const frames = own.filter((line) => FRAME.test(line));
+  const allOfMagic = code.startsWith(MAGIC) && frames.length > 0 && frames.every((line) => OF_MAGIC.test(line));
+  if (!allOfMagic && drawing < 0) return undefined;
+  return { ...content, traceback: allOfMagic ? own.filter((line) => !FRAME.test(line)) : own };
 }
 
 /** Whether a cell may import the client by its name. */

@@ -6,7 +6,7 @@ Deno.test("(slow) whatever is thrown has a readable traceback", async () => {
   await using folder = await notebookFolder();
   await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
   using frontend = await kernel.frontend();
-  await frontend.execute("function fails() { throw new Error('mine') }");
+  await frontend.execute("import { connect } from 'lakebase'; function fails() { throw new Error('mine') }");
   const cells: [code: string, trace: RegExp][] = [
     ['throw "text"', /^Error: text$/],
     ["throw { a: 1 }", /^Error: \[object Object\]$/],
@@ -15,6 +15,8 @@ Deno.test("(slow) whatever is thrown has a readable traceback", async () => {
     ["throw new Error('x')", /^Error: x\n {4}at <anonymous>:1:\d+$/],
     ["%%sql\nSELECT nope", /^LakebaseError[^]*LINE 1: SELECT nope\n +\^[^]*$/],
     ["%sql SELECT nope", /^LakebaseError[^]*LINE 1: SELECT nope\n +\^[^]*$/],
+    ["%%sql --with nothing\nSELECT 1", /^LakebaseError[^\n]*no statement was saved as nothing[^\n]*$/],
+    ["const db = await connect();\ndb.sql`SELECT nope`", /^LakebaseError[^]*LINE 1: SELECT nope\n +\^$/],
     ["%%sql\nSELECT ${fails()}", /^Error: mine\n {4}at fails \(<anonymous>:\d+:\d+\)\n/],
     ["const one = 1;\n\nconst rows = await %sql SELECT nope", /LINE 1: SELECT nope[^]*at async <anonymous>:\d+:\d+$/],
   ];
