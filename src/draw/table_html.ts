@@ -274,5 +274,6 @@ const LIVE = ":is(.jp-LabShell,[data-notebook],.vscode-light,.vscode-dark,.vscod
 /** The style sheet, without its `<style>` element. */
 const CSS: string = RULES.map(([selector, declarations]) => `${SCOPE}${selector}{${declarations}}`).join("") +
   // Dark scroll bars for a dark page that does not set its own color scheme.
-  `[data-jp-theme-light="false"] ${SCOPE},.vscode-dark ${SCOPE}{color-scheme:dark}` +
+  `:is([data-jp-theme-light="false"],.vscode-dark,.vscode-high-contrast:not(.vscode-high-contrast-light)) ${SCOPE}` +
+  `{color-scheme:dark}` +
   `${LIVE} ${SCOPE} .lb-long{max-height:480px}@media print{${SCOPE} .lb-scroll{max-height:none!important}}`;

@@ -288,6 +288,35 @@ function mulberry32(seed: number): () => number {
 }
 
 Deno.test({
+  ...requires("a table has the colors of VS Code's themes, as its pages set them", chromiumMissing),
+  fn: async () => {
+    const table = renderTable({ columns: [{ name: "n", type: "int4" }], rows: [[1]] })["text/html"];
+    const browser = await launchChromium();
+    try {
+      const page = await browser.newPage();
+      for (
+        const [classes, text, behind, scheme] of [
+          ["vscode-light", "rgb(59, 59, 59)", "rgb(255, 255, 255)", "normal"],
+          ["vscode-dark", "rgb(204, 204, 204)", "rgb(31, 31, 31)", "dark"],
+          ["vscode-high-contrast", "rgb(255, 255, 255)", "rgb(0, 0, 0)", "dark"],
+          ["vscode-high-contrast vscode-high-contrast-light", "rgb(41, 41, 41)", "rgb(255, 255, 255)", "normal"],
+        ] as const
+      ) {
+        const variables = `--vscode-editor-foreground:${text};--vscode-editor-background:${behind}`;
+        await page.setContent(`<html style="${variables}"><body class="${classes}">${table}</body></html>`);
+        const seen = await page.evaluate(`{
+          const { color, backgroundColor, colorScheme } = getComputedStyle(document.querySelector(".lb-scroll"));
+          [color, backgroundColor, colorScheme];
+        }`);
+        assert.deepEqual(seen, [text, behind, scheme], classes);
+      }
+    } finally {
+      await browser.close();
+    }
+  },
+});
+
+Deno.test({
   ...requires(
     "a table of 20 rows is whole, and a longer one scrolls in a notebook but not in a page made of it",
     chromiumMissing,

@@ -7,10 +7,11 @@ import { requires } from "../support/requirements.ts";
 
 const NOTEBOOK = new URL("../../notebooks/charts.ipynb", import.meta.url);
 const PICTURE = new URL("../../docs/charts.png", import.meta.url);
+const DARK_PICTURE = new URL("../../docs/charts-dark.png", import.meta.url);
 
 Deno.test({
   ...requires(
-    "JupyterLab draws each chart of charts.ipynb, and its table pages, sorts and searches",
+    "JupyterLab draws each chart of charts.ipynb, light and dark, and its table pages, sorts and searches",
     jupyterLabMissing,
   ),
   fn: async () => {
@@ -34,8 +35,56 @@ Deno.test({
     for (const index of charts) await drawnAndSeen(notebook, index);
     assert.equal(await notebook.emptyOutputs(), 0);
     await notebook.savePicture(PICTURE, charts[0]!, charts[1]!);
+
+    // JupyterLab draws a chart for the theme of that moment.
+    await notebook.setTheme("dark");
+    for (const index of charts) {
+      const before = await lookOf(notebook, index);
+      await notebook.run(index);
+      await drawnAndSeen(notebook, index);
+      const { clear, text } = await lookOf(notebook, index);
+      assert.ok(clear > 0.2, `in the dark, ${clear} of chart ${index} is clear`);
+      assert.ok(
+        before.text < 100 && text > 150,
+        `text of chart ${index}: ${before.text} when light, ${text} when dark`,
+      );
+    }
+    const [color, background] = await notebook.page.evaluate(COLORS) as number[];
+    assert.ok(color! > 150 && background! < 100, `in the dark, a table has ${color} on ${background}`);
+    await notebook.savePicture(DARK_PICTURE, charts[0]!, charts[1]!);
   },
 });
+
+/** How bright the text of a table is, and what is behind it, from 0 to 255. */
+const COLORS = `{
+  const paint = document.createElement("canvas").getContext("2d");
+  const bright = (color) => {
+    paint.clearRect(0, 0, 1, 1);
+    paint.fillStyle = color;
+    paint.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = paint.getImageData(0, 0, 1, 1).data;
+    return a === 0 ? undefined : (r + g + b) / 3;
+  };
+  const cell = document.querySelector(".lakebase td");
+  let behind = cell;
+  while (bright(getComputedStyle(behind).backgroundColor) === undefined) behind = behind.parentElement;
+  [bright(getComputedStyle(cell).color), bright(getComputedStyle(behind).backgroundColor)];
+}`;
+
+/** How much of a chart lets the page through, and how bright the first opaque gray, that of the title, is. */
+async function lookOf({ page }: LabNotebook, cell: number): Promise<{ clear: number; text: number }> {
+  return await page.evaluate(`{
+    const canvas = document.querySelectorAll(".jp-Notebook .jp-Cell")[${cell}].querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let clear = 0, text;
+    for (let at = 0; at < data.length; at += 4) {
+      const [r, g, b, a] = data.subarray(at, at + 4);
+      if (a === 0) clear++;
+      else if (a === 255 && r === g && g === b) text ??= r;
+    }
+    ({ clear: clear / (data.length / 4), text });
+  }`);
+}
 
 /** The place of the fare in a row of the notebook's table. */
 const FARE = 3;
