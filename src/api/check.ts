@@ -13,6 +13,7 @@ import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import { checkUnstoppable, type OptionChecks } from "../sql/options.ts";
 import { Lookup } from "./display.ts";
+import { useLocal } from "./local_server.ts";
 import { type Listing, makeListing } from "./result.ts";
 
 /** The steps of connecting: a row for each, in order. It draws itself as a table. */
@@ -66,7 +67,7 @@ export async function diagnose(
 ): Promise<Checkup> {
   const started = performance.now();
   try {
-    const { settings, found, warehouse, envFile, release } = await readSettings(options);
+    const { settings, found, warehouse, envFile, release } = await readSettings(options, useLocal);
     if (envFile !== undefined) announceEnvFile(envFile);
     await using _local = { [Symbol.asyncDispose]: release };
     return makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }), checkOptions));

@@ -7,6 +7,7 @@ import type { Settings } from "../settings/settings.ts";
 import { enclosing } from "../sql/transaction.ts";
 import { CLOSE_BECAUSE, type Lakebase, PARTS, SESSION } from "./lakebase.ts";
 import { openConnection } from "./open_connection.ts";
+import { useLocal } from "./local_server.ts";
 import { placeInFull } from "./place.ts";
 import { makeSql, type Sql } from "./sql.ts";
 
@@ -69,7 +70,7 @@ let current: { call: number; db: Lakebase } | undefined;
 let lastFailure: unknown;
 
 async function open(options: ConnectOptions, call: number): Promise<Opened> {
-  const found = await readSettings(options);
+  const found = await readSettings(options, useLocal);
   const { settings, release } = found;
   if (found.envFile !== undefined) announceEnvFile(found.envFile);
   const key = await identity(settings);

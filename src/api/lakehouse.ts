@@ -13,6 +13,7 @@ import { checkCall, type OptionChecks } from "../sql/options.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { Lookup } from "./display.ts";
+import { useLocal } from "./local_server.ts";
 import { type Listing, makeListing } from "./result.ts";
 import { type Sql, sqlFor } from "./sql.ts";
 import type { WarehouseEngine } from "./warehouse_engine.ts";
@@ -78,7 +79,7 @@ export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promis
     import("../settings/read_settings.ts"),
     import("./open_connection.ts"),
   ]);
-  const read = await readWorkspaceSettings(where);
+  const read = await readWorkspaceSettings(where, useLocal);
   if (read.envFile !== undefined) announceEnvFile(read.envFile);
   try {
     const wanted = { warehouse: warehouse ?? read.warehouse, catalog, schema };

@@ -1,5 +1,4 @@
-import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
-import { late } from "../core/late.ts";
+import { optionText, quotedOption } from "../core/errors.ts";
 import { LOCAL_OPTION_NAMES, type LocalOptions } from "../core/local_options.ts";
 import { keepSecret } from "../core/redact.ts";
 import { type EnvFile, mergeVariables, readEnvFile, refusedNames, type Variables, WAREHOUSE } from "./environment.ts";
@@ -36,13 +35,27 @@ export interface EnvFileUse {
   refused: [name: string, reason: string][];
 }
 
+/** One use of a Lakebase on this machine. */
+export interface LocalUse {
+  /** The environment variables that lead to it. */
+  env: Record<string, string>;
+  /** Ends the use. The server stops when its last use ends. */
+  release: () => Promise<void>;
+  /** Begins another use, and gives what ends it. */
+  hold: () => () => Promise<void>;
+}
+
+/** Begins a use of a Lakebase on this machine, with the options of `startLocal`. */
+export type UseLocal = (options: LocalOptions) => Promise<LocalUse>;
+
 /**
- * Reads the settings of `connect()` from its options, the environment, `.env` and the profiles. Starts a Lakebase on this
- * machine where they ask for one.
+ * Reads the settings of `connect()` from its options, the environment, `.env` and the profiles.
  *
+ * @param options The caller's options.
+ * @param useLocal Starts a Lakebase on this machine; called if the settings ask for one.
  * @throws {LakebaseError} `BAD_SETTING`
  */
-export async function readSettings(options: ConnectOptions): Promise<ReadSettings> {
+export async function readSettings(options: ConnectOptions, useLocal: UseLocal): Promise<ReadSettings> {
   checkOptionNames(options, OPTION_NAMES);
   const env = Deno.env.toObject();
   const path = envFilePath(options, env);
@@ -58,7 +71,7 @@ export async function readSettings(options: ConnectOptions): Promise<ReadSetting
   }
   // Finds typos before a server is started. With the option `local`, variables that it overrules are not checked.
   const checked = resolveSettings(options, options.local === undefined ? alwaysChecked(variables) : new Map());
-  const local = await acquireLocal(wanted.value);
+  const local = await useLocal(wanted.value);
   const own = mergeVariables(local.env, undefined, "default");
   const { settings } = resolveSettings(options, own);
   const warehouse = own.get(WAREHOUSE)?.value;
@@ -82,8 +95,9 @@ export type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "e
  */
 export async function readWorkspaceSettings(
   options: WorkspaceOptions,
+  useLocal: UseLocal,
 ): Promise<Pick<ReadSettings, "warehouse" | "envFile" | "release"> & { settings: WorkspaceSettings }> {
-  const read = await readSettings(options);
+  const read = await readSettings(options, useLocal);
   const { settings, ...rest } = read;
   if (settings.login !== undefined || settings.workspace !== undefined) return read;
   const env = Deno.env.toObject(); // a native password is set, so the workspace was not looked for
@@ -185,72 +199,4 @@ function localByVariable(options: ConnectOptions, variables: Variables): Found<L
     );
   }
   return { value: {}, origin };
-}
-
-/** One use of a Lakebase on this machine. */
-interface LocalUse {
-  /** The environment variables that lead to it. */
-  env: Record<string, string>;
-  /** Ends the use. The server stops when its last use ends. */
-  release: () => Promise<void>;
-  /** Begins another use, and gives what ends it. */
-  hold: () => () => Promise<void>;
-}
-
-/** What is used of the Lakebase, whose module is loaded when one starts. */
-interface LocalServer {
-  readonly inlineEnv: Record<string, string>;
-  unref(): void;
-  close(): Promise<void>;
-}
-
-interface Shared {
-  server: Promise<LocalServer>;
-  users: number;
-}
-
-const running = new Map<string, Shared>();
-
-/**
- * Starts a Lakebase on this machine, or shares the one that runs with the same options.
- *
- * @param options As `startLocal` takes them.
- */
-export async function acquireLocal(options: LocalOptions): Promise<LocalUse> {
-  const key = JSON.stringify(options);
-  const shared = running.get(key) ?? { server: start(options), users: 0 };
-  running.set(key, shared);
-  const hold = () => useOf(key, shared);
-  const release = hold();
-  try {
-    return { env: (await shared.server).inlineEnv, release, hold };
-  } catch (error) {
-    await release();
-    throw error;
-  }
-}
-
-/** Begins a use, and gives what ends it. */
-function useOf(key: string, shared: Shared): () => Promise<void> {
-  shared.users++;
-  let released = false;
-  return async () => {
-    if (released) return;
-    released = true;
-    if (--shared.users > 0) return;
-    running.delete(key);
-    const awake = setInterval(() => {}, 1000); // keeps the process alive until the server has closed: the server is unref'd
-    await shared.server.then((server) => server.close(), () => {}) // it did not start
-      .finally(() => clearInterval(awake));
-  };
-}
-
-async function start(options: LocalOptions): Promise<LocalServer> {
-  const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
-  const server = await startLocal(options).catch((cause) => {
-    const state = cause instanceof Error ? cause.message : String(cause);
-    throw new LakebaseError("UNREACHABLE", `Cannot start a Lakebase on this machine: ${state}`, { cause });
-  });
-  server.unref(); // so that a script that forgets close() still ends
-  return server;
 }

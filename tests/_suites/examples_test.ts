@@ -1,5 +1,5 @@
 import { connect } from "../../mod.ts";
-import { acquireLocal } from "../../src/settings/read_settings.ts";
+import { useLocal } from "../../src/api/local_server.ts";
 import { exampleModule, examples } from "../docs/examples.ts";
 import { ROOT } from "../docs/support.ts";
 import { emptied } from "../support/shared_servers.ts";
@@ -8,7 +8,7 @@ import { emptied } from "../support/shared_servers.ts";
 // for each. `deno task check` checks their types.
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
-const held = await acquireLocal({});
+const held = await useLocal({});
 
 for (const [at, example] of (await examples()).entries()) {
   Deno.test({

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, Lakebase } from "../../mod.ts";
+import { useLocal } from "../../src/api/local_server.ts";
 import { openParts } from "../../src/api/open_connection.ts";
 import { readSettings } from "../../src/settings/read_settings.ts";
 import { startLocal } from "../../src/local/mod.ts";
@@ -283,7 +284,7 @@ const asOptions = (settings: string[]) =>
 
 /** Connects with other PGOPTIONS than those of the environment, which the tests of a process share. */
 async function openWith(serverOptions: string, options: ConnectOptions): Promise<Lakebase> {
-  const read = await readSettings({ ...options, envFile: false });
+  const read = await readSettings({ ...options, envFile: false }, useLocal);
   return new Lakebase(await openParts({ ...read, settings: { ...read.settings, serverOptions } }));
 }
 
