@@ -1,7 +1,7 @@
 import { type BranchApi, branchId, branchIn, type BranchSpec } from "../auth/branch.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
-import { utcText } from "../core/text.ts";
+import { sentence, utcText } from "../core/text.ts";
 import { announceLeft, announceWork } from "../draw/notices.ts";
 import { checkCall, ON_OR_OFF, type QueryOptions } from "../sql/options.ts";
 import { stoppable, until } from "../sql/stop.ts";
@@ -49,20 +49,30 @@ const CHECKS = {
   keep: ON_OR_OFF,
 } as const;
 
-/** A moment: a time, or milliseconds before now. */
-type Moment = { time: Date } | { ago: number };
+/** A moment: a time as the workspace takes it (RFC 3339), or milliseconds before now. */
+type Moment = { time: string } | { ago: number };
 
 const UNITS: Readonly<Record<string, number>> = { second: 1, minute: 60, hour: 3600, day: DAY, week: 7 * DAY };
 
+/** A time with its zone, as ISO 8601 and Postgres write it. Without its zone it would mean another moment on each machine. */
+const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?:(:\d\d)(\.\d{1,9})?)?\s?(?:Z|([+-]\d\d)(?::?(\d\d))?)$/i;
+
 function readMoment(value: unknown): Moment | undefined {
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : { time: value };
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : { time: value.toISOString() };
   if (typeof value !== "string") return undefined;
   const [, count, unit] = /^\s*(\d{1,9}(?:\.\d{1,3})?)\s+(second|minute|hour|day|week)s?\s+ago\s*$/i.exec(value) ?? [];
   if (unit !== undefined) return { ago: Number(count) * UNITS[unit.toLowerCase()]! * 1000 };
-  // Without its zone a time would mean another moment on each machine.
-  if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\s?(Z|[+-]\d\d:?\d\d)$/i.test(value)) return undefined;
-  const time = new Date(value.replace(" ", "T").replace(/\s/g, ""));
-  return Number.isNaN(time.getTime()) ? undefined : { time };
+  const [, day, minutes, seconds = ":00", fraction = ".000", hours = "+00", rest = "00"] = TIME.exec(value) ?? [];
+  if (day === undefined || !isDay(day)) return undefined;
+  const time = new Date(`${day}T${minutes}${seconds}${hours}:${rest}`);
+  if (Number.isNaN(time.getTime())) return undefined;
+  return { time: time.toISOString().replace(/\.\d+/, fraction) }; // a `Date` has milliseconds, and a log microseconds
+}
+
+/** Whether the calendar has a day: `Date` takes February 30 for March 2. */
+function isDay(text: string): boolean {
+  const date = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
 }
 
 /** Makes a branch and connects to it; see `Lakebase.branch`. */
@@ -106,13 +116,13 @@ async function specOf(
   if (moment !== undefined && "ago" in moment) {
     // The workspace's clock counts, because this machine's clock may be wrong.
     const { serverTime = Date.now() } = await api.get(source, signal);
-    time = new Date(serverTime - moment.ago);
+    time = new Date(Math.max(0, serverTime - moment.ago)).toISOString(); // the workspace says how far its history goes
   }
   return {
     source_branch: source,
-    ...(time === undefined ? {} : { source_branch_time: time.toISOString() }),
+    ...(time === undefined ? {} : { source_branch_time: time }),
     ...(lsn === undefined ? {} : { source_branch_lsn: lsn }),
-    ...(ttl === false ? { no_expiry: true as const } : { ttl: `${ttl}s` }),
+    ...(ttl === false ? { no_expiry: true as const } : { ttl: `${Number(ttl.toFixed(3))}s` }),
   };
 }
 
@@ -171,7 +181,9 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
   const { code, cause } = error;
   const fail = (state: string) => new LakebaseError(code, `Cannot make the branch "${id}": ${state}`, { cause });
   if (lost) {
-    return fail(`${error.message}. If there is a branch of that name now, see whose it is before you ${dropText(id)}`);
+    return fail(
+      `${sentence(error.message)} If there is a branch of that name now, see whose it is before you ${dropText(id)}`,
+    );
   }
   if (code === "ENDPOINT_NOT_FOUND") return fail(`there is no branch ${spec.source_branch}; see db.branches()`);
   if (code !== "WORKSPACE_REFUSED") return error;
@@ -200,7 +212,7 @@ async function undo(made: MadeBranch, error: unknown): Promise<unknown> {
       await announceLeft([left]);
       return error;
     }
-    return new LakebaseError(error.code, `${error.message}. ${left}`, { cause: error });
+    return new LakebaseError(error.code, `${sentence(error.message)} ${left}`, { cause: error });
   }
 }
 
@@ -284,11 +296,12 @@ export class Branch extends Lakebase {
   /**
    * Closes the connection and deletes the branch, also one that was made with `keep`. It can't be restored.
    *
-   * @throws {LakebaseError} What the workspace answers, if it does not delete the branch.
+   * @throws {LakebaseError} What the workspace answers, if it does not delete the branch; call it again to try again.
    */
   async drop(): Promise<void> {
     this.#made.awaited = true;
     this.#made.keep = false;
+    this.#made.failure = undefined;
     await this.close();
     if (this.#made.failure === undefined) return await this.#made.delete();
     throw this.#made.failure;

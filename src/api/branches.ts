@@ -42,7 +42,7 @@ export const matches = (pattern: RegExp) => (value: unknown): boolean =>
 
 /** The check of a reference to a branch. */
 export const BRANCH_REFERENCE = [
-  matches(/^(projects\/[\w.-]+\/branches\/)?[\w.-]+$/),
+  matches(/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/), // not "..", which would lead elsewhere
   "a branch's id, or projects/p/branches/b",
 ] as const;
 

@@ -43,9 +43,12 @@ export class MadeBranch {
     this.state = await this.#api.get(this.name, signal);
   }
 
-  /** Deletes the branch, unless it is gone or is another one by now. */
+  /** Deletes the branch, unless it is gone or is another one by now. After a failure, the next call tries again. */
   delete(): Promise<void> {
-    return this.#deleting ??= this.#delete().finally(() => forget(this));
+    return this.#deleting ??= this.#delete().catch((error) => {
+      this.#deleting = undefined;
+      throw error;
+    }).finally(() => forget(this));
   }
 
   async #delete(): Promise<void> {

@@ -74,7 +74,13 @@ export class BranchApi {
   /** The branches of a project; with `deleted` also those that can still be restored. */
   async list(project: string, deleted: boolean, signal?: AbortSignal): Promise<BranchState[]> {
     const path = `${ROOT}/${project}/branches${deleted ? "?show_deleted=true" : ""}`;
-    return (await this.#workspace.list(path, "branches", signal)).map(readBranch);
+    try {
+      return (await this.#workspace.list(path, "branches", signal)).map(readBranch);
+    } catch (cause) {
+      if (!isMissing(cause)) throw cause;
+      const state = "it is not in the workspace, or this login may not see it";
+      throw new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${project}: ${state}`, { cause });
+    }
   }
 
   /**

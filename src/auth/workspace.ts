@@ -3,6 +3,7 @@ import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
+import { sentence } from "../core/text.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import { quotedName } from "../settings/read_option.ts";
 import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
@@ -229,7 +230,7 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
   const { message } = cause;
   return new LakebaseError(
     "CONNECTION_LOST",
-    `${message}. Whether the request took effect is not known, so it was not sent again`,
+    `${sentence(message)} Whether the request took effect is not known, so it was not sent again`,
     { cause },
   );
 }

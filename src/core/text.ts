@@ -47,6 +47,11 @@ export function countText(number: number, noun: string): string {
   return `${groupedNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** The text with a full stop, unless it ends a sentence itself. */
+export function sentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
+}
+
 /** Formats a time to the minute, such as `2026-01-31 12:34 UTC`. */
 export function utcText(time: Date): string {
   return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;

@@ -42,7 +42,7 @@ function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> 
  * @throws {ApiError} 400, with the field's name, if the value is not a duration.
  */
 function readDuration(field: string, value: unknown): number {
-  const seconds = typeof value === "string" ? /^(\d+(?:\.\d+)?)s$/.exec(value)?.[1] : undefined;
+  const seconds = typeof value === "string" ? /^(\d+(?:\.\d{1,9})?)s$/.exec(value)?.[1] : undefined;
   if (!seconds) throw invalid(`Field '${field}' is not a duration such as "900s"`);
   return Number(seconds) * 1000;
 }

@@ -79,7 +79,7 @@ function findBranch(
 
 function checkBranch({ value, origin }: Found): string {
   const name = value.trim();
-  if (/^(projects\/[\w.-]+\/branches\/)?[\w.-]+$/.test(name)) return name;
+  if (/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/.test(name)) return name;
   throw badSetting(
     `${quotedOption("branch")} (LAKEBASE_BRANCH) is ${
       quotedName(name)
@@ -91,7 +91,7 @@ function checkBranch({ value, origin }: Found): string {
 function checkEndpoint({ value, origin }: Found): string {
   const name = value.trim();
   if (
-    /^(projects\/[\w.-]+(\/branches\/[\w.-]+(\/endpoints\/[\w.-]+)?)?|[\w.-]+)$/
+    /^(projects\/\w[\w.-]*(\/branches\/\w[\w.-]*(\/endpoints\/\w[\w.-]*)?)?|\w[\w.-]*)$/
       .test(name)
   ) return name;
   throw badSetting(
@@ -104,7 +104,7 @@ function checkEndpoint({ value, origin }: Found): string {
 }
 
 function checkInstance({ value, origin }: Found): string {
-  if (/^[\w.-]+$/.test(value)) return value;
+  if (/^\w[\w.-]*$/.test(value)) return value;
   throw badSetting(
     `${quotedOption("instance")} (LAKEBASE_INSTANCE) is ${
       quotedName(value)

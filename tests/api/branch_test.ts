@@ -79,6 +79,12 @@ test("dropBranch() refuses what must not be dropped", async ({ settings }) => {
     ["", /the name is ""; it must be a branch's id/],
     [undefined, /the name is undefined/],
     ["a b", /the name is "a b"/],
+    ["..", /the name is "\.\."/], // in an address it would lead elsewhere
+    ["projects/../branches/x", /it must be a branch's id/],
+    [
+      "projects/other/branches/x",
+      /^Cannot find projects\/other: it is not in the workspace, or this login may not see it/,
+    ],
   ];
   for (const [name, message] of refusals) assert.match((await failed(db.dropBranch(name as string))).message, message);
   assert.match((await failed(db.dropBranch("parent", { purg: true } as never))).message, /did you mean "purge"/);
@@ -90,6 +96,11 @@ const wrong: [object, RegExp][] = [
   [{ at: "yesterday" }, /at is "yesterday"; it must be a Date, a time with its zone, or "2 hours ago"/],
   [{ at: "2026-11-29T12:00:00" }, /a time with its zone/],
   [{ at: new Date(NaN) }, /at is Invalid Date/],
+  [{ at: "2026-02-30T12:00:00Z" }, /at is "2026-02-30T12:00:00Z"; it must be/], // no day, and not March 2
+  [{ at: "2026-11-31T12:00:00Z" }, /at is "2026-11-31/],
+  [{ at: "2026-13-01T12:00:00Z" }, /at is "2026-13-01/],
+  [{ at: "2026-11-30T12:00:61Z" }, /at is "2026-11-30T12:00:61Z"/],
+  [{ at: "999999999 weeks ago" }, /"at" must be within the time that the project keeps its history/],
   [{ at: new Date(), lsn: "0/1" }, /both at and lsn are given/],
   [{ lsn: "12" }, /a log sequence number such as/],
   [{ ttl: 0 }, /a number of seconds from 1 to 2592000 \(30 days\), or false/],
@@ -97,6 +108,7 @@ const wrong: [object, RegExp][] = [
   [{ ttl: true }, /30 days/],
   [{ keep: 1 }, /keep is 1; it must be true or false/],
   [{ from: "a b" }, /from is "a b"; it must be a branch's id/],
+  [{ from: "projects/../branches/x" }, /it must be a branch's id/],
   [{ nam: "x" }, /there is no option "nam"; did you mean "name"\?/],
   [{ from: "none" }, /there is no branch projects\/local\/branches\/none/],
   [{ name: "production" }, /the name is taken, .* connect\(\{ branch: "production" \}\)/],
@@ -156,6 +168,50 @@ Deno.test("(slow) a branch of data in a folder is in memory", async () => {
     assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
   }
   await Deno.remove(dataDir, { recursive: true });
+});
+
+/** What is asked for, and what the workspace gets. */
+const SENT: [options: object, spec: object][] = [
+  [{ at: "2026-11-30T12:00:00.123456Z" }, { source_branch_time: "2026-11-30T12:00:00.123456Z" }],
+  [{ at: "2026-11-30 12:00:00.123456+00" }, { source_branch_time: "2026-11-30T12:00:00.123456Z" }], // as Postgres writes it
+  [{ at: "2026-11-30 13:30:00+01:30" }, { source_branch_time: "2026-11-30T12:00:00.000Z" }],
+  [{ at: "2026-11-30T07:00-0500" }, { source_branch_time: "2026-11-30T12:00:00.000Z" }],
+  [{ at: new Date("2026-11-30T12:00:00.123Z") }, { source_branch_time: "2026-11-30T12:00:00.123Z" }],
+  [{ ttl: 3600 / 7 }, { ttl: "514.286s" }], // a protobuf Duration has at most nine digits after the point
+  [{ ttl: 90 }, { ttl: "90s" }],
+  [{ ttl: false }, { no_expiry: true }],
+];
+
+test("the moment and the life of a branch reach the workspace exactly", async ({ local, settings }) => {
+  const bodies: Record<string, unknown>[] = [];
+  await using workspace = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    bodies.push((await request.json()).spec);
+    return Response.json({ error_code: "BAD_REQUEST", message: "seen" }, { status: 400 });
+  });
+  const host = new URL(`http://127.0.0.1:${workspace.addr.port}`);
+  const seen = { config: { ...workspaceOf(local).config, getHost: () => Promise.resolve(host) } };
+  await using db = await connect(settings({ ...PATIENT, user: "app", password: "secret", workspace: seen }));
+  for (const [options, spec] of SENT) {
+    assert.match((await failed(db.branch(options))).message, /"seen"/);
+    const { source_branch, ttl, ...sent } = bodies.pop()!;
+    assert.equal(source_branch, "projects/local/branches/production");
+    assert.deepEqual({ ...(ttl === undefined || ttl === "86400s" ? {} : { ttl }), ...sent }, spec);
+  }
+});
+
+test("drop() that fails may be tried again", async ({ local, settings }) => {
+  await using db = await connect(settings(PATIENT));
+  const copy = await db.branch();
+  local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403, times: 1 });
+  assert.equal((await failed(copy.drop())).code, "WORKSPACE_AUTH");
+  assert.deepEqual(await ids(db), [copy.name]);
+  await copy.drop();
+  assert.deepEqual(await ids(db), []);
+  const other = await db.branch();
+  local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403, times: 1 });
+  await other.close(); // says that the branch is left
+  await other.drop();
+  assert.deepEqual(await ids(db), []);
 });
 
 test("a branch that can't be completed is deleted, or the error names it", async ({ local, settings }) => {

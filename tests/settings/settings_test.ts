@@ -117,6 +117,11 @@ Deno.test("resolveSettings() puts a branch in the place of the endpoint's, and a
     [{ branch: "c" }, { LAKEBASE_INSTANCE: "i" }, /an instance of Lakebase Provisioned has no branches/],
     [{ branch: "c", host: "h.example.com" }, {}, /option "host" is "h.example.com", and "branch" is "c"/],
     [{ branch: "a b" }, {}, /"branch" \(LAKEBASE_BRANCH\) is "a b"; it must be a branch's id/],
+    ...["..", ".", "projects/../branches/b", "projects/p/branches/.."].map((branch) =>
+      [{ branch }, {}, /it must be a branch's id/] as [ConnectOptions, Record<string, string>, RegExp]
+    ),
+    [{ endpoint: "projects/p/branches/../endpoints/e" }, {}, /"endpoint" \(LAKEBASE_ENDPOINT\) is "projects/],
+    [{ instance: ".." }, {}, /"instance" \(LAKEBASE_INSTANCE\) is "\.\."; it must be a name/],
     [{ branch: "" }, {}, /option "branch" is ""/],
     [{}, { LAKEBASE_BRANCH: "postgres://u:p@h/d" }, /a connection string or an address, which is not shown/],
   ];
