@@ -69,6 +69,12 @@ const CASES: Record<string, Case> = {
     counts: [0, 0, 2],
     rows: [["changed", [1], ["a", "b"]], ["changed", [2], ["a", "b"]]],
   },
+  "a key that is a list of numbers": {
+    both: ["CREATE TABLE t (k numeric[] PRIMARY KEY, v int)", "INSERT INTO t VALUES ('{1.5,2}', 1), ('{3}', 1)"],
+    after: ["UPDATE t SET v = 2 WHERE k = '{3}'"],
+    key: ["k"],
+    counts: [0, 0, 1],
+  },
   "a key of several columns, of any type": {
     both: [
       "CREATE TABLE t (at timestamptz, tag text, ids int[], n numeric, v int, PRIMARY KEY (at, tag, ids, n))",

@@ -34,7 +34,7 @@ export function hashedTable({ quoted, columns, key }: ComparedTable): HashedTabl
     ? `(t.${first!.quoted}::pg_catalog.text COLLATE pg_catalog."C")`
     : rowText(keys.map(({ quoted, type }) => {
       // Equal numbers can differ in the zeros at their ends, and then also in their texts.
-      return type.startsWith("numeric") ? `pg_catalog.trim_scale(t.${quoted})` : `t.${quoted}`;
+      return /^numeric(\([\d,-]+\))?$/.test(type) ? `pg_catalog.trim_scale(t.${quoted})` : `t.${quoted}`;
     }));
   return { from, identity, keyHash: hash(identity, 0), rowHash: hash(whole, 1) };
 }
