@@ -107,7 +107,7 @@ export class CatalogSender {
   useLakehouse(lakehouse: LakehouseCatalog, name?: string): void {
     const send = async (connections: string[], isBusy: () => boolean) => {
       if (isBusy()) return false;
-      await sendToKernel("lakebase_catalog", { connections, ...await findLakehouseCatalog(lakehouse) });
+      await sendToKernel("lakebase_catalog", { connections, ...await recentLakehouseCatalog(lakehouse) });
       return true;
     };
     this.#use({ of: lakehouse, delay: () => QUIET_MS, send }, name, STALE_LAKEHOUSE_MS);
@@ -174,8 +174,23 @@ export interface ColumnName {
 /** The catalog of a lakehouse is read again after this time. */
 const STALE_LAKEHOUSE_MS = 600_000;
 
+/** When the catalog of a lakehouse was read, and what came of it, also if it could not be read. */
+const lakehouseCatalogs = new WeakMap<LakehouseCatalog, { readAt: number; found: Promise<FoundLakehouseCatalog> }>();
+
+/** The catalog of a lakehouse. It is read again after ten minutes, whatever cells on other connections ran meanwhile. */
+export function recentLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundLakehouseCatalog> {
+  const known = lakehouseCatalogs.get(lakehouse);
+  if (known !== undefined && Date.now() - known.readAt < STALE_LAKEHOUSE_MS) return known.found;
+  const found = findLakehouseCatalog(lakehouse);
+  lakehouseCatalogs.set(lakehouse, { readAt: Date.now(), found });
+  return found;
+}
+
+/** The tables of a lakehouse, and the name of the catalog. */
+type FoundLakehouseCatalog = FoundCatalog & { catalog: string };
+
 /** The catalog of a lakehouse, in the form that the kernel's `parseCatalog` takes. */
-export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundCatalog & { catalog: string }> {
+export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundLakehouseCatalog> {
   const { catalog = "", schema = "default", columns } = await lakehouse.columnNames(MAX_COLUMNS);
   const tables = new Map<
     string,

@@ -1,7 +1,8 @@
+import { install } from "npm:@sinonjs/fake-timers@15.5.0";
 import assert from "node:assert/strict";
 import { lakehouse } from "../../mod.ts";
 import { ENGINE } from "../../src/api/lakehouse.ts";
-import { findLakehouseCatalog } from "../../src/cells/completion_catalog.ts";
+import { findLakehouseCatalog, recentLakehouseCatalog } from "../../src/cells/completion_catalog.ts";
 import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src/cells/sql_cell.ts";
 import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { completeSql } from "../../src/kernel/editor.ts";
@@ -47,4 +48,26 @@ test("%%sql cells run in a lakehouse by its name, with commands and a catalog fo
   assert.ok(complete("SELECT * FROM main.public.st")?.includes("stations"));
   assert.deepEqual(complete("SELECT main.public.stations.n"), ["name"]);
   await lake.sql`DROP TABLE stations`;
+});
+
+Deno.test("the names of a lakehouse are read at most every ten minutes, also if that fails: a statement costs money", async () => {
+  const clock = install({ now: Date.now(), toFake: ["Date"] });
+  try {
+    let read = 0;
+    const names = { catalog: "main", schema: "public", columns: [] };
+    const good = { columnNames: () => Promise.resolve((read++, names)) };
+    const bad = { columnNames: () => Promise.reject(new Error(`refused ${read++}`)) };
+    for (let cell = 0; cell < 3; cell++) {
+      assert.equal((await recentLakehouseCatalog(good)).catalog, "main");
+      await assert.rejects(recentLakehouseCatalog(bad), /refused/);
+      clock.tick(190_000);
+    }
+    assert.equal(read, 2);
+    clock.tick(40_000);
+    await recentLakehouseCatalog(good);
+    await assert.rejects(recentLakehouseCatalog(bad), /refused/);
+    assert.equal(read, 4);
+  } finally {
+    clock.uninstall();
+  }
 });
