@@ -9,7 +9,7 @@ import { elapsedText, renderCard } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
 import type { Warehouse } from "../lake/warehouse.ts";
 import type { ConnectOptions } from "../settings/options.ts";
-import { checkCall, type OptionChecks } from "../sql/options.ts";
+import { checkUnstoppable, type OptionChecks, STOP_CHECKS } from "../sql/options.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { Lookup } from "./display.ts";
@@ -45,8 +45,19 @@ export interface WorkspaceLakehouseOptions extends LakehouseOptions {
   local?: NonNullable<ConnectOptions["local"]>;
 }
 
-const isName = [(value: unknown) => typeof value === "string" && value.trim() !== "", "a name"] as const;
-const CHECKS: OptionChecks<Omit<LakehouseOptions, "signal">> = { warehouse: isName, catalog: isName, schema: isName };
+/** What Unity Catalog takes as the name of a catalog or a schema. The warehouse itself checks it only after it has started. */
+const NAME = /^[^\p{Cc}\p{Cs} ./]{1,255}$/u;
+const isName = (example: string) =>
+  [
+    (value: unknown) => typeof value === "string" && NAME.test(value),
+    `a name such as "${example}": at most 255 characters, without dots, slashes, spaces and control characters`,
+  ] as const;
+const CHECKS: OptionChecks<LakehouseOptions> = {
+  signal: STOP_CHECKS.signal,
+  warehouse: [(value: unknown) => typeof value === "string" && value.trim() !== "", "a name or an id"],
+  catalog: isName("main"),
+  schema: isName("taxi"),
+};
 const checkedLater = [() => true, ""] as const; // with the other settings
 
 /**
@@ -74,7 +85,7 @@ export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promis
     envFile: checkedLater,
     local: checkedLater,
   };
-  const { warehouse, catalog, schema, signal, ...where } = checkCall("open the lakehouse", options, checks);
+  const { warehouse, catalog, schema, signal, ...where } = checkOptions(options, checks);
   const [{ readWorkspaceSettings }, { openWorkspace }] = await Promise.all([
     import("../settings/read_settings.ts"),
     import("./open_connection.ts"),
@@ -92,7 +103,11 @@ export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promis
 
 /** Checks the options of `Lakebase.lakehouse`. */
 export function checkLakehouse(options: LakehouseOptions): LakehouseOptions {
-  return checkCall("open the lakehouse", options, CHECKS);
+  return checkOptions(options, CHECKS);
+}
+
+function checkOptions<Options extends object>(options: Options, checks: OptionChecks<Options>): Options {
+  return checkUnstoppable("open the lakehouse", options, checks, '{ warehouse: "etl" }');
 }
 
 /** Finds the warehouse of a workspace. @param release Ends what was started for it. */

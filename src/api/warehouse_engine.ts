@@ -1,3 +1,4 @@
+import { concatBytes } from "../core/bytes.ts";
 import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { late } from "../core/late.ts";
@@ -25,7 +26,7 @@ import { used } from "../sql/never_run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
-import type { Batch, BatchColumn, ColumnData } from "../transfer/columns/batch.ts";
+import type { Batch, BatchColumn, ColumnData, ColumnType } from "../transfer/columns/batch.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { ValueReader } from "../transfer/columns/value.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
@@ -118,9 +119,9 @@ export class WarehouseEngine {
     try {
       const result = await this.#warehouse.execute(statement, { inline: false, signal: stop.signal });
       const types = result.columns.map(typeOf);
-      if (result.source.count > 0) {
-        const streams = disposing(arrowChunks(result.source), stop);
-        return new ArrowRows(streams, result.rows ?? 0, types.map(typeForTable));
+      if (types.length > 0) {
+        const streams = result.source.count > 0 ? arrowChunks(result.source) : emptyChunk(result);
+        return new ArrowRows(disposing(streams, stop), result.rows ?? 0, types.map(typeForTable));
       }
       const rows = new StatementRows();
       rows[OUTCOME] = this.#outcome(statement.text, fieldsOfManifest(result.columns), 0, result, result.elapsed);
@@ -252,8 +253,8 @@ async function open(result: WarehouseResult): Promise<Opened> {
   const fields = fieldsOfManifest(result.columns);
   const types = result.columns.map(typeOf);
   if (result.source.count === 0) {
-    const columns = await columnsWithoutRows(fields, result);
-    return { result, fields, columns, batches: (async function* () {})() };
+    const stored = await storageWithoutRows(types);
+    return { result, ...storedAs(fields, stored), batches: (async function* () {})() };
   }
   const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
   await (await import("../transfer/columns/columns.ts")).loadArrow();
@@ -267,15 +268,19 @@ async function open(result: WarehouseResult): Promise<Opened> {
     );
   }
   const stored = opened.columns.map(({ type }, at) => storage(type, types[at]!));
-  const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
-  const columns = own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! }));
   const all = fields.map((_, at) => at);
   const batches = async function* () {
     for await (const { rows, columns: data } of opened.batches(all)) {
       yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
     }
   };
-  return { result, fields: own, columns, batches: batches() };
+  return { result, ...storedAs(fields, stored), batches: batches() };
+}
+
+/** The fields and the columns of values that are stored in this way. */
+function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<Opened, "fields" | "columns"> {
+  const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
+  return { fields: own, columns: own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
 }
 
 async function* textsOf(
@@ -297,12 +302,12 @@ async function* textsOf(
 }
 
 /** Nested values may come as texts of JSON. */
-function storage(type: BatchColumn["type"], warehouse: WarehouseType): BatchColumn["type"] {
+function storage(type: ColumnType, warehouse: WarehouseType): ColumnType {
   return type.kind === "text" && postgresType(warehouse) === "jsonb" ? { kind: "json" } : type;
 }
 
 /** A list is an array of Postgres; its oid is that of the array. */
-function oidOf({ oid }: Field, type: BatchColumn["type"]): number {
+function oidOf({ oid }: Field, type: ColumnType): number {
   if (type.kind !== "list") return oid;
   const name = LIST_ELEMENTS[type.element.kind === "timestamp" && type.element.utc ? "timestamptz" : type.element.kind];
   return BUILT_IN[name ?? "text"]![1];
@@ -321,13 +326,25 @@ const LIST_ELEMENTS: Readonly<Record<string, string>> = {
   ...{ text: "text", json: "jsonb", binary: "bytea" },
 };
 
-async function columnsWithoutRows(fields: readonly Field[], { columns }: WarehouseResult): Promise<BatchColumn[]> {
+/** How the values of columns would be stored if there were any, so that a new table does not depend on the rows of a day. */
+async function storageWithoutRows(types: readonly WarehouseType[]): Promise<ColumnType[]> {
   const { columnType } = await import("../transfer/columns/batch.ts");
-  return fields.map(({ name, oid }, at) => {
-    const { type_precision: precision, type_scale: scale = 0 } = columns[at]!;
-    const modifier = precision === undefined ? -1 : (precision << 16 | scale) + 4;
-    return { name, oid, type: columnType(oid, modifier).type };
-  });
+  const stored = (type: WarehouseType): ColumnType => {
+    const element = type.name === "ARRAY" ? type.parts?.get("") : undefined;
+    if (element !== undefined && element.parts === undefined) return { kind: "list", element: stored(element) };
+    const [precision, scale] = type.digits ?? [];
+    const modifier = precision === undefined ? -1 : (precision << 16 | scale!) + 4;
+    return columnType(BUILT_IN[postgresType(type)]![0], modifier).type;
+  };
+  return types.map(stored);
+}
+
+/** A chunk with the columns of a result that has no rows. */
+async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+  const { columns, batches } = await open(result);
+  const { ENCODERS } = await import("../transfer/formats/encode.ts");
+  const encoded = (await ENCODERS.arrow())((async function* () {})(), { columns, batches, options: {} });
+  yield concatBytes(await Array.fromAsync(encoded));
 }
 
 async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<Row>> {
@@ -344,6 +361,10 @@ async function ownReaders(
   const types = new Map(fields.map((field) => [field.key, typeOf({ name: field.name, type_text: field.type })]));
   return ({ key, oid }, data) => {
     const type = types.get(key)!;
+    if (data.type.kind === "list" && type.parts?.get("")?.name === "INTERVAL") {
+      const lists = valueReader(data);
+      return (row) => (lists(row) as (string | null)[] | null)?.map((text) => text && intervalText(text)) ?? null;
+    }
     const read = data.type.kind === "json"
       ? (text: string) => readNested(text, type)
       : oid === INTERVAL

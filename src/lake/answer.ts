@@ -95,9 +95,14 @@ export function readStatement(body: unknown): StatementAnswer {
 export function readPart(body: unknown): ResultPart {
   const problem = problemOf(body, PART, "the answer");
   if (problem === undefined) return body as ResultPart;
-  throw new LakebaseError(
+  throw unreadable(`the workspace's answer is not understood, ${problem}`);
+}
+
+/** The error for a result that does not arrive as the workspace describes it. */
+export function unreadable(state: string): LakebaseError {
+  return new LakebaseError(
     "WORKSPACE_UNAVAILABLE",
-    `Cannot read the result: the workspace's answer is not understood, ${problem}. The statement itself ran to its end`,
+    `Cannot read the result: ${state}. The statement itself ran to its end`,
   );
 }
 
@@ -179,7 +184,7 @@ export function statementError(
   text: string,
   state?: string,
 ): LakebaseError {
-  const said = withoutExcerpt(message);
+  const said = withoutExcerpt(message).trimStart(); // that of a syntax error begins with a line end
   const sqlstate = SQLSTATE.exec(said)?.[1] ?? state;
   const shown = shorten(cleaned(said), MOST_SAID).split("\n").map(visible).join("\n");
   const suffix = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;

@@ -30,6 +30,8 @@ export interface ManifestChunk {
 export interface ChunkSource {
   /** The number of chunks. */
   count: number;
+  /** The number of rows in all of them; `undefined` if it is not known. */
+  rows?: number | undefined;
   /** The chunks, as far as the manifest describes them. */
   chunks: readonly ManifestChunk[];
   /** The links that came with the answer. */
@@ -61,12 +63,17 @@ const LONGEST_CHUNK = 2 ** 31;
  */
 export async function* arrowChunks(source: ChunkSource): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   let schema: Uint8Array | undefined;
+  let rows = 0;
   for await (const chunk of inOrder(source)) {
     if (schema !== undefined && !sameBytes(schema, chunk.schema)) {
       throw unreadable(source, -1, "its chunks have different columns");
     }
     schema ??= chunk.schema;
+    rows += chunk.rows;
     yield chunk.bytes;
+  }
+  if (source.rows !== undefined && source.rows !== rows) {
+    throw unreadable(source, -1, `its chunks have ${rows} rows, and the workspace says that it has ${source.rows}`);
   }
 }
 

@@ -55,11 +55,10 @@ export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
  * @param places Where the values are, in ascending order.
  */
 function checkPlaces(text: string, places: readonly number[]): void {
-  if (places.length === 0 || !/['"]|--|\/\*|\$\$/.test(text)) return;
-  // What a back-slash in r'...' and a backtick in quotes mean depends on the rest, so a place counts only if all readings agree.
-  const escapes = /\br['"]/i.test(text) ? [true, false] : [true];
-  const readings = [text, ...text.includes("`") ? [withoutBackticks(text)] : []].flatMap((one) =>
-    escapes.map((escapes) => quotedPlaces(one, places, escapes))
+  if (places.length === 0 || !/['"`]|--|\/\*|\$\$/.test(text)) return;
+  // What a back-slash in r'...' means depends on the rest, so a place counts only if both readings agree.
+  const readings = (/\br['"]/i.test(text) ? [true, false] : [true]).map((escapes) =>
+    quotedPlaces(text, places, escapes)
   );
   const [first, ...others] = readings;
   for (const [place, kind] of first!) {
@@ -78,7 +77,7 @@ function checkPlaces(text: string, places: readonly number[]): void {
 function quotedPlaces(text: string, places: readonly number[], escapes: boolean): Map<number, "comment" | "quotes"> {
   const found = new Map<number, "comment" | "quotes">();
   let next = 0;
-  for (const { kind, start, end } of sqlTokens(text, { escapes })) {
+  for (const { kind, start, end } of tokensOf(text, escapes)) {
     for (; next < places.length && places[next]! < end; next++) {
       if (kind === "comment") found.set(places[next]!, "comment");
       else if ((kind === "string" || kind === "name") && places[next]! > start) found.set(places[next]!, "quotes");
@@ -87,9 +86,25 @@ function quotedPlaces(text: string, places: readonly number[], escapes: boolean)
   return found;
 }
 
-/** A text with its names in backticks replaced by as long ones. The tokens know only the quotes of Postgres. */
-function withoutBackticks(text: string): string {
-  return text.replace(/`[^`]*`/g, (name) => `"${"n".repeat(name.length - 2)}"`);
+/** The tokens of a statement for a warehouse: those of Postgres, and names in backticks. */
+function* tokensOf(
+  text: string,
+  escapes: boolean,
+): Generator<{ kind: string; start: number; end: number }, void, void> {
+  for (let from = 0; from < text.length;) {
+    let ticked: number | undefined;
+    for (const token of sqlTokens(text, { start: from, escapes })) {
+      if (text[token.start] === "`") {
+        ticked = token.start;
+        break;
+      }
+      yield token;
+    }
+    if (ticked === undefined) return;
+    const close = text.indexOf("`", ticked + 1); // a doubled one begins another name
+    from = close === -1 ? text.length : close + 1;
+    yield { kind: "name", start: ticked, end: from };
+  }
 }
 
 /** The text of a fragment in pieces, and the values between them. */
@@ -173,9 +188,8 @@ export function returnsRows(text: string): boolean {
 }
 
 function* wordsOf(text: string): Generator<string, undefined, void> {
-  const plain = text.includes("`") ? withoutBackticks(text) : text;
-  for (const { kind, start, end } of sqlTokens(plain, { escapes: true })) {
-    if (kind === "word") yield plain.slice(start, end).toLowerCase();
+  for (const { kind, start, end } of tokensOf(text, true)) {
+    if (kind === "word") yield text.slice(start, end).toLowerCase();
   }
 }
 

@@ -1,7 +1,9 @@
 import { Buffer } from "node:buffer";
+import { countText } from "../core/text.ts";
 import { BUILT_IN } from "../core/type_names.ts";
 import { keepTexts, type TextColumn } from "../draw/server_text.ts";
 import { type Field, fieldsOf } from "../sql/result.ts";
+import { unreadable } from "./answer.ts";
 
 /** A column of a result, as the manifest describes it. */
 export interface ManifestColumn {
@@ -23,6 +25,8 @@ export interface WarehouseType {
   name: string;
   /** The element of an ARRAY, the value of a MAP, or the fields of a STRUCT, by name; `""` for the first two. */
   parts?: ReadonlyMap<string, WarehouseType>;
+  /** The digits of a DECIMAL: all of them, and those after the point. */
+  digits?: readonly [precision: number, scale: number];
 }
 
 /** The Postgres type with the same values, for each type of a warehouse. Nested values are JSON there. */
@@ -110,9 +114,12 @@ class TypeReader {
       this.#match(/\s*>/y);
       return { name, parts };
     }
-    // The sizes of a DECIMAL, the rest of an INTERVAL, NOT NULL, a COLLATE, a COMMENT.
+    const [precision, scale = "0"] = this.#match(/\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\)/y).match(/\d+/g) ?? [];
+    // The rest of an INTERVAL, NOT NULL, a COLLATE, a COMMENT.
     while (this.#match(/\s*(?:\([^)]*\)|'(?:[^'\\]|\\.)*'|[^<>,:'()\s]+)/y) !== "");
-    return { name };
+    return name === "DECIMAL" && precision !== undefined
+      ? { name, digits: [Number(precision), Number(scale)] }
+      : { name };
   }
 
   #parts(name: string, level: number): ReadonlyMap<string, WarehouseType> {
@@ -154,16 +161,23 @@ function textReader(type: WarehouseType): TextReader {
     case "int8":
       return readWhole;
     case "bytea":
-      return (text) => new Uint8Array(Buffer.from(text, "base64"));
+      return readBytes;
     case "timestamptz":
       return readInstant;
     case "timestamp":
       return readLocalTime;
+    case "interval":
+      return intervalText;
     case "jsonb":
       return (text) => readNested(text, type);
     default:
       return String;
   }
+}
+
+/** Reads bytes: a warehouse writes them in Base64, and our reader of Arrow, for bytes inside another value, as Postgres does. */
+function readBytes(text: string): Uint8Array {
+  return new Uint8Array(text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex") : Buffer.from(text, "base64"));
 }
 
 function readWhole(text: string): number | bigint {
@@ -267,10 +281,15 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
   }
   let left = drawn.size === 0 ? 0 : KEPT_TEXTS;
   return (texts) => {
+    if (texts.length !== keys.length) {
+      throw unreadable(
+        `a row has ${countText(texts.length, "value")}, and its description ${countText(keys.length, "column")}`,
+      );
+    }
     const row = { ...empty };
     for (let index = 0; index < keys.length; index++) {
-      const text = texts[index];
-      if (text !== null && text !== undefined) row[keys[index]!] = readers[index]!(text);
+      const text = texts[index]!;
+      if (text !== null) row[keys[index]!] = readers[index]!(text);
     }
     if (left-- > 0) keepTexts(row, drawn, texts);
     return row;

@@ -1,6 +1,7 @@
 import type { Workspace } from "../auth/workspace.ts";
 import { backoff, pause } from "../core/backoff.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { countText, sentence } from "../core/text.ts";
 import { isTraced, traced, type TracedServer } from "../core/trace.ts";
 import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
@@ -11,6 +12,7 @@ import {
   type StatementAnswer,
   statementError,
   type StatementFailure,
+  unreadable,
 } from "./answer.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
 import type { ChunkSource } from "./links.ts";
@@ -163,7 +165,8 @@ export class Warehouse {
       const answer = await this.#ended(submitted, statement, signal);
       this.#started?.();
       this.#started = undefined;
-      return await this.#result(answer, performance.now() - started, signal);
+      expectWhole(answer, options);
+      return await this.#result(answer, options, performance.now() - started);
     } catch (error) {
       if (!signal?.aborted) throw error;
       await this.#cancel(submitting);
@@ -217,7 +220,8 @@ export class Warehouse {
       if (state === "FAILED") throw statementError(answer.status?.error ?? {}, text, answer.status?.sql_state);
       if (state === "CANCELED") throw canceledElsewhere(answer.status?.error);
       if (state === "CLOSED") throw closed();
-      if (state !== "PENDING" && state !== "RUNNING" || answer.statement_id === undefined) throw unknownState(state);
+      if (state !== "PENDING" && state !== "RUNNING") throw unknownState(state);
+      if (answer.statement_id === undefined) throw unknownState(`${state}, and gives no id`);
       if (state === "PENDING" && polls === (this.wait === 0 ? POLLS_BEFORE_NOTICE : 0)) await this.#noticeStart(signal);
       await pause(backoff(Math.min(polls, 5), { first: 100, most: 3000 }), signal);
       answer = await this.#poll(answer.statement_id, signal);
@@ -232,25 +236,35 @@ export class Warehouse {
       if (!(error instanceof LakebaseError)) throw error;
       throw new LakebaseError(
         "CONNECTION_LOST",
-        `Cannot follow the statement: ${error.message}. It was submitted, and whether it takes effect is not known`,
+        `Cannot follow the statement: ${
+          sentence(error.message)
+        } It was submitted, and whether it takes effect is not known`,
         { cause: error },
       );
     });
     return readStatement(body);
   }
 
-  async #result(answer: StatementAnswer, elapsed: number, signal: AbortSignal | undefined): Promise<WarehouseResult> {
+  async #result(
+    answer: StatementAnswer,
+    { inline, signal }: StatementOptions,
+    elapsed: number,
+  ): Promise<WarehouseResult> {
     const { statement_id: id = "", manifest = {}, result = {} } = answer;
     const { total_row_count: rows, total_chunk_count: count, truncated = false, chunks = [] } = manifest;
     const links = result.external_links ?? [];
+    if (!inline && count === 0 && rows !== undefined && rows > 0) {
+      throw unreadable(`the workspace says that it has ${countText(rows, "row")}, and no chunk of them`);
+    }
     return {
       id,
       columns: manifest.schema?.columns ?? [],
       rows,
       truncated,
-      inline: await this.#inlineRows(id, result, signal),
+      inline: inline ? await this.#inlineRows(id, result, truncated ? undefined : rows, signal) : [],
       source: {
         count: count ?? Math.max(chunks.length, links.length),
+        rows,
         chunks,
         links,
         ask: async (index, stop) => (await this.#chunk(id, index, stop)).external_links ?? [],
@@ -260,10 +274,14 @@ export class Warehouse {
     };
   }
 
-  /** All rows of an inline result, which may come in several answers. */
-  async #inlineRows(id: string, first: ResultPart, signal: AbortSignal | undefined): Promise<JsonRow[]> {
+  /** All rows of an inline result, which may come in several answers. @param count Their number, if it is known. */
+  async #inlineRows(
+    id: string,
+    first: ResultPart,
+    count: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<JsonRow[]> {
     const rows = first.data_array ?? [];
-    if (first.data_array === undefined) return rows;
     const seen = new Set<number>([0]);
     for (let next = first.next_chunk_index; next !== undefined && !seen.has(next);) {
       seen.add(next);
@@ -271,13 +289,18 @@ export class Warehouse {
       for (const row of part.data_array ?? []) rows.push(row);
       next = part.next_chunk_index;
     }
-    return rows;
+    if (count === undefined || rows.length === count) return rows;
+    throw unreadable(`${countText(rows.length, "row")} came, and the workspace says that it has ${count}`);
   }
 
   async #chunk(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {
     const path = `${STATEMENTS}/${encodeURIComponent(id)}/result/chunks/${index}`;
     const request = { method: "GET" as const, path, about: "the result of the statement", longest: LONGEST_ANSWER };
-    return readPart((await this.#parts.workspace.request(request, signal)).body);
+    const { body } = await this.#parts.workspace.request(request, signal).catch((error) => {
+      const isGone = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+      throw isGone ? gone(error) : error;
+    });
+    return readPart(body);
   }
 
   /** Cancels a statement as soon as its id is known, and waits a moment for that. */
@@ -340,6 +363,18 @@ function submissionError(error: unknown, text: string, warehouse: string): unkno
   );
 }
 
+/** Refuses a result that the API has cut off although nobody asked for a limit: of more than 100 GiB it has the first rows only. */
+function expectWhole({ manifest }: StatementAnswer, { rowLimit }: StatementOptions): void {
+  if (manifest?.truncated !== true || rowLimit !== undefined) return;
+  const { total_row_count: rows } = manifest;
+  const after = rows === undefined ? "" : ` after ${countText(rows, "row")}`;
+  throw new LakebaseError(
+    "QUERY_FAILED",
+    `Cannot read the result: the warehouse has cut it off${after}, because a result has at most 100 GiB. The statement itself ` +
+      "ran to its end. Read it in parts, with a WHERE for each, or let the warehouse keep the rows: CREATE TABLE ... AS",
+  );
+}
+
 function canceledElsewhere(error: StatementFailure | undefined): LakebaseError {
   const said = error?.message
     ? `: ${error.message}`
@@ -351,6 +386,16 @@ function closed(): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
     "Cannot read the result: the warehouse has closed it. The statement itself ran to its end",
+  );
+}
+
+/** The error for a result that is gone. The API keeps it for an hour, however long the reading takes. */
+function gone(cause: LakebaseError): LakebaseError {
+  return new LakebaseError(
+    "QUERY_FAILED",
+    "Cannot read the rest of the result: the warehouse does not have it any more; it keeps a result for one hour. The " +
+      "statement itself ran to its end. Read the rows sooner, or in parts, with a WHERE for each",
+    { cause },
   );
 }
 

@@ -42,6 +42,9 @@ Deno.test("positions are found in each form, and what Spark repeats is left out"
     assert.deepEqual(lines.slice(-last.length), last);
     assert.ok(lines.length <= last.length + 1, lines.join("\n"));
   }
+  const message =
+    "\n[PARSE_SYNTAX_ERROR] Syntax error at or near 'x'. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nx\n^^^\n";
+  assert.match(statementError({ message }, "x").message, /^\[PARSE_SYNTAX_ERROR\] /);
 });
 
 const ALL = [

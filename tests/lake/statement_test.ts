@@ -154,6 +154,9 @@ Deno.test("a value within quotes or a comment is refused: a warehouse would take
     [sql`SELECT current_date() - INTERVAL '${days}' DAY`, /within quotes/],
     [sql`SELECT "${x}"`, /within quotes/],
     [sql`SELECT 'it\\'s ${x}'`, /within quotes/],
+    [sql`SELECT 1 AS \`${x}\``, /parameter 1 is within quotes.*\$\{sql\.id\(name\)\} for a name/], // a column ":p1"
+    [sql`SELECT \`it's\`, \`a\`\`${x}\``, /within quotes/],
+    [sql`SELECT 'a\`b', \`${x}\`, 'c\`d'`, /within quotes/],
     [sql`SELECT 1 -- ${x}`, /parameter 1 is in a comment/],
     [sql`SELECT 1 /* ${x} */`, /in a comment/],
   ];

@@ -51,6 +51,8 @@ export interface StatementEnvironment {
 const MEBIBYTE = 1 << 20;
 const INLINE_LIMIT = 25 * MEBIBYTE;
 const CHUNK_BYTES = 16 * MEBIBYTE;
+/** Bytes after which an external result is truncated, where the request has no limit of its own. */
+const EXTERNAL_LIMIT = 100 * 1024 * MEBIBYTE;
 
 /** Milliseconds between two attempts to cancel: one that comes before the database has begun has no effect. */
 const CANCEL_INTERVAL = 50;
@@ -237,10 +239,11 @@ export class Statement {
     const { disposition, rowLimit: rows, byteLimit: bytes } = this.request;
     const { chunkRows } = this.#warehouse;
     const limits: ResultLimits = { rows, bytes, inlineBytes: Infinity, chunkRows, chunkBytes: CHUNK_BYTES };
+    if (bytes === Infinity) limits.bytes = EXTERNAL_LIMIT;
     if (disposition === "INLINE") {
       let inline: (string | null)[][] = [];
       return new ResultCollector(
-        { ...limits, inlineBytes: INLINE_LIMIT },
+        { ...limits, bytes, inlineBytes: INLINE_LIMIT },
         (row) => inline.push(rowTexts(row, this.#types)),
         (chunk) => {
           const rows = inline;
