@@ -41,6 +41,8 @@ import { DatabaseSession, type Queryable, queryable } from "./session.ts";
 import type { Sql } from "./sql.ts";
 
 const ROLLED_BACK = "The connection was closed in a transaction, so the changes of the transaction were rolled back";
+const REPLACED =
+  "connect() has closed the connection that was open before, because its settings differ. Lost with its session";
 
 /**
  * `pg.Pool`, under a name of this module: `deno doc --lint` accepts only the module's own types in its public API.
@@ -87,6 +89,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
+  /** The same in a notebook, else `undefined`. */
+  readonly #notebook: NotebookSession | undefined;
   /** The pool as a session, from which held sessions take their connections. */
   readonly #connections: Session;
   readonly #own: Queryable;
@@ -108,7 +112,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
       () => this.#place(),
       volumesOf(parts.workspace, this.#volumes),
     );
-    this.#session = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : this.#connections;
+    this.#notebook = inNotebook() ? new NotebookSession(this.#connections, parts.pool) : undefined;
+    this.#session = this.#notebook ?? this.#connections;
     this.#own = queryable(this.#find);
     this.sql = this.#own.sql;
   }
@@ -124,9 +129,11 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /** @internal */
-  [CLOSE_BECAUSE](reason: string): Promise<void> {
+  async [CLOSE_BECAUSE](reason: string): Promise<void> {
     this.#parts.pool.endedBecause = reason;
-    return this.close();
+    const lost = await this.#notebook?.heldKinds() ?? [];
+    await this.close();
+    if (lost.length > 0) await announceConnection(`${REPLACED}: ${lost.join(", ")}`);
   }
 
   /** Whether {@linkcode close} was called. */
@@ -140,14 +147,19 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * @returns The text of `SELECT version()`, such as `PostgreSQL 17.5 on x86_64-pc-linux-gnu, ...`.
    * @throws {LakebaseError} As {@linkcode query}.
    */
-  async version(): Promise<string> {
+  async version(...none: []): Promise<string> {
+    takesNothing("version", none, "connect({ statementTimeout }) limits every statement", "ask for the version");
     const [row] = await this.query<{ version: string }>("SELECT pg_catalog.version()");
     return row!.version;
   }
 
   /** Runs one statement on any connection of the pool; see {@linkcode Queryable.query}. */
-  async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
-    return await this.#own.query<Row>(text, params);
+  async query<Row = Record<string, unknown>>(
+    text: string,
+    params: readonly unknown[] = [],
+    ...none: []
+  ): Promise<Result<Row>> {
+    return await this.#own.query<Row>(text, params, ...none);
   }
 
   /**
@@ -187,7 +199,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * assert.equal(await session.sql`SELECT count(*) FROM chosen`.value(), 1);
    * ```
    */
-  async session(): Promise<DatabaseSession> {
+  async session(...none: []): Promise<DatabaseSession> {
+    takesNothing("session", none, "set what it needs with SET, or give options to connect()", "open a session");
     const session = new ServerSession(this.#connections);
     await session.open();
     return new DatabaseSession(session);
@@ -541,9 +554,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   async #close(): Promise<void> {
     open.delete(this);
-    if (this.#session instanceof NotebookSession && await this.#session.close()) await announceConnection(ROLLED_BACK);
+    await this.#notebook?.close();
     this.#parts.credentials?.close();
     await this.#parts.pool.end();
+    if (this.#notebook?.rolledBack) await announceConnection(ROLLED_BACK);
     await this.#parts.onClose?.();
   }
 

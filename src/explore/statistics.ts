@@ -122,7 +122,7 @@ function orderOfValues(ranks: readonly string[], kind: RankedKind, column: strin
   const places = `(SELECT ${placeSql(column, kind)} AS x, 1 AS n ${filled}) AS h`;
   return `SELECT pg_catalog.json_build_object('mean', ${meanSql(kind, column, filled)}, 'marks',
       (SELECT pg_catalog.array_agg(${shown("mark", kind)} ORDER BY place)
-        FROM pg_catalog.unnest(marks) WITH ORDINALITY AS m(mark, place)), 'bars', ${barsSql(places, "e")})
+        FROM pg_catalog.unnest(marks) WITH ORDINALITY AS m (mark, place)), 'bars', ${barsSql(places, "e")})
     FROM (SELECT pg_catalog.percentile_disc((SELECT ARRAY[${fractions.join(", ")}] FROM c))
       WITHIN GROUP (ORDER BY ${column}) AS marks ${filled}) AS sorted`;
 }

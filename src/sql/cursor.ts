@@ -6,7 +6,7 @@ import { onlyReads } from "./first_rows.ts";
 import type { Statement } from "./fragment.ts";
 import { exchange, type FindSession, learnTypes, leftTransaction, restore, withEmptyArrays } from "./run.ts";
 import type { LookUp } from "./learned_types.ts";
-import type { Lease, Session } from "./session.ts";
+import { type Lease, noteSettings, type Session } from "./session.ts";
 import { acquire, cleanUpLimit, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
@@ -146,6 +146,7 @@ export class Reader implements AsyncDisposable {
   async #acquire(): Promise<Lease> {
     const lease = await acquire(this.#session, this.#signal, this.#statement.text);
     this.#lease = lease;
+    if (this.#session.held || this.#session.transaction !== undefined) noteSettings(lease, this.#statement);
     if (this.#statement.emptyArrays !== undefined && !this.#portal.open) {
       this.#portal = this.#portalOf(await withEmptyArrays(this.#session, lease, this.#signal, this.#statement));
     }

@@ -151,7 +151,7 @@ function objectQuery(
 
 function relationQuery(missing: string): string {
   return `SELECT * FROM (SELECT current_user AS me, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-    pg_catalog.concat(CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END,
+    pg_catalog.concat(CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END,
       pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)) AS object, ${missing} AS missing,
     pg_catalog.pg_table_is_visible(c.oid) AS visible
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

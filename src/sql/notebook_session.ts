@@ -1,7 +1,6 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
-import { statementLine } from "../core/sql_text.ts";
 import { runningQuery } from "../net/pg_internals.ts";
 import type { LakebasePool } from "../net/pool.ts";
 import { isOpenTransaction } from "./run.ts";
@@ -14,7 +13,8 @@ import {
   sessionLost,
   type SessionState,
 } from "./server_session.ts";
-import { type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+import { heldUp, type Holder, type Lease, type Session, sublease, type TransactionState } from "./session.ts";
+import { until } from "./stop.ts";
 
 /** A statement that waits for a connection. */
 interface Waiter {
@@ -38,9 +38,7 @@ interface Current {
   busy: Busy | undefined;
 }
 
-interface Busy {
-  what: string;
-  since: number;
+interface Busy extends Holder {
   /** Whether other statements may run on other connections meanwhile. */
   beside: boolean;
   lease: Lease;
@@ -48,6 +46,11 @@ interface Busy {
 
 /** Time after the last statement when the session is asked for its state, so that a loss can be reported in full. */
 const QUIET_MS = 50;
+const SHARED = "the notebook's session, which has state of its own, such as settings or temporary tables";
+/** The kind of a session's state after the server did not tell it. */
+const UNREAD = "state that could not be read";
+/** How long the server may take to say what a session holds that is about to be closed. */
+const ASK_LIMIT_MS = 1000;
 /** Turns of the event loop within which the statements of one `Promise.all` arrive. */
 const TURNS = 3;
 
@@ -74,6 +77,7 @@ export class NotebookSession implements Session {
   #asking = new Set<Promise<void>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  #rolledBack = false;
 
   /** Takes its connections from a pool. */
   constructor(outside: Session, pool: LakebasePool) {
@@ -116,14 +120,30 @@ export class NotebookSession implements Session {
     return await this.#outside.lookUp(text, values);
   }
 
-  /** Gives its connection back. Tells whether a transaction was open, which is rolled back. */
-  async close(): Promise<boolean> {
+  /** Gives its connection back: at once, or when the statement that runs there has ended. */
+  async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
     const current = this.#current;
-    if (current === undefined || current.busy !== undefined) return false;
+    if (current === undefined || current.busy !== undefined) return;
     this.#current = undefined;
-    return await current.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
+    this.#rolledBack ||= isOpenTransaction(current.holding.lease);
+    await current.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
+  }
+
+  /** The kinds of state that the server session holds, to be told when it is closed. */
+  async heldKinds(): Promise<string[]> {
+    const current = this.#current;
+    if (current === undefined) return [];
+    if (!current.known && current.busy === undefined && current.holding.over === undefined) {
+      await until(this.#ask(current), AbortSignal.timeout(ASK_LIMIT_MS)).catch(() => {}); // a silent server
+    }
+    return toldKinds(current);
+  }
+
+  /** Whether the end of the session has rolled back a transaction; known once the pool has ended. */
+  get rolledBack(): boolean {
+    return this.#rolledBack || this.#current !== undefined && isOpenTransaction(this.#current.holding.lease);
   }
 
   /** Ends the wait for a session whose holder makes no progress. */
@@ -137,7 +157,7 @@ export class NotebookSession implements Session {
       if (held === undefined || running) timer = setTimeout(onTimeout, limit);
       else {
         this.#queue.splice(this.#queue.indexOf(limited), 1);
-        reject(heldUp(held, this.#pool.connectTimeout));
+        reject(heldUp(SHARED, held, this.#pool.connectTimeout));
       }
     };
     let timer = setTimeout(onTimeout, limit);
@@ -168,7 +188,8 @@ export class NotebookSession implements Session {
     }
     const current = this.#current;
     if (current === undefined || current.busy !== undefined) return;
-    if (this.#closed || this.#pool.waitingCount > 0) this.#giveUpCurrent();
+    if (this.#closed) this.close();
+    else if (this.#pool.waitingCount > 0) this.#giveUpCurrent();
     else if (!current.known && this.#queue.length === 0) {
       this.#timer = setTimeout(() => this.#ask(current), QUIET_MS);
       Deno.unrefTimer(this.#timer);
@@ -262,10 +283,12 @@ export class NotebookSession implements Session {
 
   async #compare(lease: Lease): Promise<void> {
     const baseline = this.#current?.baseline;
-    const kinds = await askState(lease.client).then((state) => heldKinds(state, baseline ?? state), () => []);
+    const state = await askState(lease.client).catch((error: Error) => void (lease.broken = error));
+    const kinds = state === undefined ? [UNREAD] : heldKinds(state, baseline ?? state);
     if (kinds.length === 0) return lease.release();
     const current = this.#current;
-    if (current !== undefined && current.busy === undefined && current.holding.transaction === undefined) {
+    const free = current?.busy === undefined && current?.holding.transaction === undefined;
+    if (state !== undefined && current !== undefined && free) {
       await this.#question(current);
       if (current.kinds.length === 0) {
         this.#current = { holding: new Holding(lease), baseline, known: true, kinds, busy: undefined };
@@ -273,7 +296,7 @@ export class NotebookSession implements Session {
         return;
       }
     }
-    lease.broken = new Error("it has a state of its own");
+    lease.broken ??= new Error("it has a state of its own");
     lease.release();
     this.#lostState = new LakebaseError(
       "CONNECTION_LOST",
@@ -307,7 +330,7 @@ export class NotebookSession implements Session {
       current.kinds = baseline === undefined ? ["state"] : heldKinds(state, baseline);
       current.known = true;
     } catch {
-      current.kinds = ["state that could not be read"];
+      current.kinds = [UNREAD];
       current.known = true;
     }
   }
@@ -315,7 +338,7 @@ export class NotebookSession implements Session {
   async #lose(current: Current, cause: Error): Promise<void> {
     this.#current = undefined;
     const open = await current.holding.giveBack();
-    const kinds = current.kinds.filter((kind) => kind !== "settings of functions");
+    const kinds = toldKinds(current);
     if (!open && current.known && kinds.length === 0) return; // another session is as good
     this.#lostState = sessionLost(cause, { open, held: current.known ? kinds.join(", ") : undefined });
   }
@@ -326,20 +349,13 @@ export class NotebookSession implements Session {
     if (current === undefined || current.busy !== undefined || current.holding.transaction !== undefined) return;
     if (!current.known) await this.#ask(current);
     if (this.#current !== current || current.busy !== undefined) return;
-    if (current.kinds.length > 0 && !this.#closed) return;
+    if (current.kinds.length > 0) return;
     this.#current = undefined;
     await current.holding.giveBack();
   }
 }
 
-function heldUp({ what, since }: { what: string; since: number }, limit: number): LakebaseError {
-  const seconds = Math.round((Date.now() - since) / 1000);
-  return new LakebaseError(
-    "CONNECT_TIMEOUT",
-    `Cannot run the statement: for ${limit} s (connectTimeout) it waited for the notebook's session, which has state of ` +
-      `its own, such as settings or temporary tables. This has held the session for ${seconds} s: ${
-        statementLine(what)
-      }\nEnd that first, ` +
-      "for example a loop over a query, or use db.session() for one of the two",
-  );
+/** The kinds of state that a person is told of: a function of the database that may make settings is none by itself. */
+function toldKinds({ kinds }: Current): string[] {
+  return kinds.filter((kind) => kind !== "settings of functions");
 }

@@ -10,7 +10,7 @@ import { FirstRows } from "./first_rows.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
 import { type LookUp, lookUpOn } from "./learned_types.ts";
 import { fieldsOf, OUTCOME, StatementRows } from "./result.ts";
-import type { Lease, Session } from "./session.ts";
+import { type Lease, noteSettings, type Session } from "./session.ts";
 import { acquire, cancelable, cleanUp, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
@@ -201,6 +201,7 @@ export async function onConnection<T>(
   const signal = eitherSignal(stopped, session.signal);
   try {
     const lease = await acquire(session, signal, statement.text);
+    if (session.held || session.transaction !== undefined) noteSettings(lease, statement);
     try {
       const result = await work(lease, signal);
       leftTransaction(session, lease);

@@ -4,7 +4,16 @@ import { LakebaseError } from "../core/errors.ts";
 import { sqlTokens } from "../core/sql_text.ts";
 import { queryError } from "./failure.ts";
 import { isOpenTransaction } from "./run.ts";
-import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
+import {
+  heldUp,
+  type Holder,
+  type Lease,
+  namedSettings,
+  type Session,
+  sublease,
+  type TransactionState,
+  Turns,
+} from "./session.ts";
 import { cleanUp } from "./stop.ts";
 
 /** A server session that is kept until it ends or is given back. */
@@ -89,6 +98,8 @@ export class ServerSession implements Session {
   #holding: Holding | undefined;
   /** The lease of the statement that runs, for the one that waits. */
   #given: Lease | undefined;
+  /** What has the session, or had it last. */
+  #holder: Holder = { what: "", since: 0 };
   /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
   readonly #turns = new Turns();
@@ -125,14 +136,20 @@ export class ServerSession implements Session {
     this.#used = false;
   }
 
-  async acquire(): Promise<Lease> {
+  async acquire(what: string = "a statement"): Promise<Lease> {
     if (this.closed) throw closed();
     if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
-    const turn = await this.#turns.take();
+    const { connectTimeout: limit } = this.#outside;
+    const turn = await this.#turns.take({
+      client: this.#holding?.lease.client,
+      limit,
+      error: () => heldUp("its session", this.#holder, limit!),
+    });
     try {
       if (this.closed) throw closed();
       const { lease } = await this.#living();
       this.#used = true;
+      this.#holder = { what, since: Date.now() };
       return this.#given = sublease(lease, () => {
         this.#given = undefined;
         this.#watch();
@@ -156,11 +173,13 @@ export class ServerSession implements Session {
   async #close(): Promise<boolean> {
     clearTimeout(this.#timer);
     this.#over.abort(closed());
-    const turn = await this.#turns.take();
-    const open = this.#holding?.transaction !== undefined;
-    await this.#holding?.giveBack(new Error("its settings and temporary tables are the session's own"));
-    turn();
-    return open;
+    // A loop over a query waits for the close() inside of it, so it has to give the connection back.
+    const given = await this.#given?.finish?.() !== false;
+    const turn = given ? await this.#turns.take() : undefined;
+    if (turn === undefined && this.#holding !== undefined) this.#holding.lease.broken ??= closed();
+    const open = await this.#holding?.giveBack(new Error("its settings and temporary tables are the session's own"));
+    turn?.();
+    return open ?? false;
   }
 
   /** Returns the session. If it has ended, throws once to tell its owner, then opens a new one. */
@@ -210,29 +229,54 @@ function closed(): LakebaseError {
 /** The state that a server session holds, by kind. */
 export type SessionState = Record<string, string[]>;
 
+const CUSTOM = "custom settings";
+
 const QUESTION = `SELECT pg_catalog.json_build_object(
-  'settings', (SELECT pg_catalog.json_agg(name || '=' || setting) FROM pg_catalog.pg_settings WHERE source = 'session'),
-  'the role', (SELECT pg_catalog.json_build_array(session_user || '/' || current_user)),
-  'temporary tables', (SELECT pg_catalog.json_agg(relname::text) FROM pg_catalog.pg_class
-    WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'p', 'm')),
+  'settings', (SELECT pg_catalog.json_agg(s.name OPERATOR(pg_catalog.||) '=' OPERATOR(pg_catalog.||) s.setting)
+    FROM pg_catalog.pg_settings AS s WHERE s.source OPERATOR(pg_catalog.=) 'session'
+    AND s.name OPERATOR(pg_catalog.<>) 'client_encoding'),
+  '${CUSTOM}', (SELECT pg_catalog.json_agg(n.name OPERATOR(pg_catalog.||) '=' OPERATOR(pg_catalog.||)
+      pg_catalog.current_setting(n.name, true)) FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    WHERE pg_catalog.current_setting(n.name, true) OPERATOR(pg_catalog.<>) ''),
+  'the role', pg_catalog.json_build_array(session_user::pg_catalog.text OPERATOR(pg_catalog.||) '/'
+    OPERATOR(pg_catalog.||) current_user::pg_catalog.text),
+  'temporary tables', (SELECT pg_catalog.json_agg(relname::pg_catalog.text) FROM pg_catalog.pg_class
+    WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
+    AND relkind OPERATOR(pg_catalog.=) ANY ('{r,v,S,p,m}'::pg_catalog."char"[])),
+  'temporary functions or types', (SELECT pg_catalog.json_agg(classid::pg_catalog.text OPERATOR(pg_catalog.||) ' '
+      OPERATOR(pg_catalog.||) objid::pg_catalog.text) FROM pg_catalog.pg_depend
+    WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+    AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
+    AND classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid),
   'prepared statements', (SELECT pg_catalog.json_agg(name) FROM pg_catalog.pg_prepared_statements),
   'cursors', (SELECT pg_catalog.json_agg(name) FROM pg_catalog.pg_cursors WHERE is_holdable),
   'LISTEN', (SELECT pg_catalog.json_agg(c) FROM pg_catalog.pg_listening_channels() AS c),
-  'advisory locks', (SELECT pg_catalog.json_agg(classid || ' ' || objid) FROM pg_catalog.pg_locks
-    WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()),
-  'settings of functions', (SELECT pg_catalog.json_agg(p.proname::text) FROM (SELECT proname FROM pg_catalog.pg_proc
-    WHERE prosrc ~* $$set_config|\\mset\\s+((session|local)\\s+)?("[^"]+"|\\w+)\\s*\\.|execute[^;]*\\mset\\M$$
-    AND pronamespace <> 'pg_catalog'::regnamespace AND pronamespace <> 'information_schema'::regnamespace
-    ORDER BY 1 LIMIT 1) AS p))::text AS state`;
+  'advisory locks', (SELECT pg_catalog.json_agg(classid::pg_catalog.text OPERATOR(pg_catalog.||) ' '
+      OPERATOR(pg_catalog.||) objid::pg_catalog.text) FROM pg_catalog.pg_locks
+    WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),
+  'settings of functions', (SELECT pg_catalog.json_agg(p.proname::pg_catalog.text) FROM (
+    SELECT proname FROM pg_catalog.pg_proc WHERE prosrc OPERATOR(pg_catalog.~*)
+      $$set_config|\\mset\\s+((session|local)\\s+)?("[^"]+"|\\w+)\\s*\\.|execute[^;]*\\mset\\M$$
+    AND pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
+    AND pronamespace OPERATOR(pg_catalog.<>) 'information_schema'::pg_catalog.regnamespace::pg_catalog.oid
+    ORDER BY 1 LIMIT 1) AS p))::pg_catalog.text AS state`;
 
 /**
- * Asks a server session which state it holds. No catalog lists a custom setting such as `app.tenant`, so a function that
- * may make one counts as such a setting.
+ * Asks a server session which state it holds. No catalog lists a custom setting such as `app.tenant`: the server is asked for
+ * those that statements of this client have named, and a function that may make one counts as such a setting. The client
+ * encoding is no state, because it is set back to UTF-8 at once.
  */
 export async function askState(client: pg.PoolClient): Promise<SessionState> {
-  const { rows: [row] } = await client.query(QUESTION);
+  const named = namedSettings(client);
+  const asked = [...named.names];
+  const { rows: [row] } = await client.query(QUESTION, [asked]);
   const found: Record<string, string[] | null> = JSON.parse(row.state);
-  return Object.fromEntries(Object.entries(found).map(([kind, items]) => [kind, items ?? []]));
+  const state = Object.fromEntries(Object.entries(found).map(([kind, items]) => [kind, items ?? []]));
+  const custom = state[CUSTOM]!;
+  const kept = new Set(custom.map((item) => item.slice(0, item.indexOf("="))));
+  for (const name of asked) if (!kept.has(name)) named.names.delete(name); // it is not set, or was reset
+  if (named.others) custom.push("others");
+  return state;
 }
 
 /** Returns the kinds of state in which a session differs from its beginning. */

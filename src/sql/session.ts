@@ -1,10 +1,14 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
+import { LakebaseError } from "../core/errors.ts";
 import type { FileStore } from "../core/file_store.ts";
+import { firstWord, statementLine } from "../core/sql_text.ts";
 import type { TracedServer } from "../core/trace.ts";
 import type { ResultOrigin } from "../draw/result.ts";
 import type { LoginClient } from "../net/login_client.ts";
+import { runningQuery } from "../net/pg_internals.ts";
 import type { LakebasePool } from "../net/pool.ts";
+import type { Statement } from "./fragment.ts";
 import { Learned } from "./learned_types.ts";
 import type { ParserSource } from "./types.ts";
 
@@ -37,18 +41,114 @@ export function sublease(lease: Lease, release: () => void): Lease {
   };
 }
 
+/** The custom settings, such as `app.tenant`, that the statements of a connection have named: no catalog lists them. */
+export interface NamedSettings {
+  readonly names: Set<string>;
+  /** Whether a statement may have made settings whose names its text does not show. */
+  others: boolean;
+}
+
+const named = new WeakMap<object, NamedSettings>();
+
+/** The custom settings that were noted for a connection. */
+export function namedSettings(client: object): NamedSettings {
+  const known = named.get(client) ?? { names: new Set(), others: false };
+  named.set(client, known);
+  return known;
+}
+
+const SETS = /\bset(?:_config)?\b/i;
+const SET = /\bset\s+(?:(?:session|local)\s+)?((?:"[^"]+"|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|[\w$]+))+)/gi;
+const SET_CONFIG = /\bset_config\s*\(\s*(?:'([^']*)'|\$(\d+))?/gi;
+/** Characters of a statement that are searched for settings. */
+const LONGEST = 1_000_000;
+
+/** Notes the custom settings that a statement of a held session may make. */
+export function noteSettings({ client }: Lease, { text: whole, values }: Pick<Statement, "text" | "values">): void {
+  if (!SETS.test(whole)) return;
+  const text = whole.slice(0, LONGEST);
+  const known = namedSettings(client);
+  for (const [, name] of text.matchAll(SET)) known.names.add(name!.replace(/[\s"]/g, ""));
+  for (const [, literal, parameter] of text.matchAll(SET_CONFIG)) {
+    const name = literal ?? values[Number(parameter) - 1];
+    if (typeof name !== "string") known.others = true;
+    else if (name.includes(".")) known.names.add(name);
+  }
+  if (whole.length > LONGEST || firstWord(text) === "do" && /\bexecute\b/i.test(text)) known.others = true;
+}
+
+/** When the wait for a turn ends with an error: when the one who has it does nothing on the server. */
+export interface WaitLimit {
+  /** The connection. */
+  readonly client: object | undefined;
+  /** Seconds. */
+  readonly limit: number | undefined;
+  /** Makes the error. */
+  readonly error: () => Error;
+}
+
 /** Gives callers their turns one after another, in the order in which they asked. */
 export class Turns {
   #last: Promise<void> = Promise.resolve();
+  #taken = 0;
 
   /** Waits for all earlier turns to end. Returns what ends this one. */
-  async take(): Promise<() => void> {
+  async take(limit?: WaitLimit): Promise<() => void> {
     const before = this.#last;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#last = promise;
-    await before;
+    const waits = this.#taken++ > 0;
+    promise.then(() => this.#taken--);
+    try {
+      await (waits && limit !== undefined ? within(before, limit) : before);
+    } catch (error) {
+      before.then(resolve);
+      throw error;
+    }
     return resolve;
   }
+}
+
+/** Waits for a turn, unless its holder neither ends it nor runs anything. */
+async function within(before: Promise<void>, { client, limit, error }: WaitLimit): Promise<void> {
+  if (limit === undefined || client === undefined) return await before;
+  const late = Promise.withResolvers<never>();
+  const onTimeout = () => {
+    const query = runningQuery(client);
+    if (query === undefined || query.paused === true) late.reject(error());
+    else timer = setTimeout(onTimeout, limit * 1000);
+  };
+  let timer = setTimeout(onTimeout, limit * 1000);
+  try {
+    await Promise.race([before, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What has a session, and since when, in milliseconds since 1970. */
+export interface Holder {
+  readonly what: string;
+  readonly since: number;
+}
+
+/**
+ * Makes the error for a statement that has waited too long for the session that it has to run in.
+ *
+ * @param session The session.
+ * @param holder What has it.
+ * @param limit Seconds.
+ */
+export function heldUp(session: string, { what, since }: Holder, limit: number): LakebaseError {
+  const seconds = Math.round((Date.now() - since) / 1000);
+  return new LakebaseError(
+    "CONNECT_TIMEOUT",
+    `Cannot run the statement: for ${limit} s (connectTimeout) it waited for ${session}. This has held the session for ` +
+      `${seconds} s: ${
+        statementLine(what)
+      }\nEnd that first, for example a loop over a query or a transaction that waits ` +
+      "for this statement, or use another db.session() for one of the two",
+  );
 }
 
 /** What the statements of a transaction share. */
@@ -82,6 +182,8 @@ export interface Session {
   readonly server: TracedServer;
   /** How many connections there may be. */
   readonly connections: number;
+  /** Seconds that the wait for a connection may take. */
+  readonly connectTimeout?: number | undefined;
   /**
    * Waits for a free connection.
    *
@@ -123,6 +225,7 @@ export function poolSession(
     transaction: undefined,
     signal: undefined,
     connections: pool.options.max,
+    connectTimeout: pool.connectTimeout,
     acquire: (what) =>
       new Promise((resolve, reject) => {
         pool.connect((error, client) => {

@@ -8,8 +8,8 @@ import { Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import { checkCall, ON_OR_OFF } from "./options.ts";
 import { exchange, type FindSession, isOpenTransaction } from "./run.ts";
-import { type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
-import { acquire, cleanUpLimit, stoppable, until } from "./stop.ts";
+import { heldUp, type Holder, type Lease, type Session, sublease, type TransactionState, Turns } from "./session.ts";
+import { acquire, cleanUpLimit, eitherSignal, stoppable, until } from "./stop.ts";
 
 /** How a transaction runs. */
 export interface TransactionOptions {
@@ -105,15 +105,16 @@ export async function transact<T>(
 ): Promise<T> {
   const top = topVerbs(checkCall("begin a transaction", options, CHECKS));
   using stop = stoppable(options, "the transaction");
-  const lease = await acquire(outside, stop.signal, "a transaction");
+  const stopped = eitherSignal(stop.signal, outside.signal); // a session that is closed ends its transactions
+  const lease = await acquire(outside, stopped, "a transaction");
   const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
-  using transaction = new Transaction(lease, outside, { verbs, stopped: stop.signal });
+  using transaction = new Transaction(lease, outside, { verbs, stopped });
   try {
     const find = () => inside(transaction);
-    await transaction.command(verbs.begin, stop.signal);
-    const result = await until((async () => await work(find, transaction))(), stop.signal);
-    await transaction.expectIdle(stop.signal);
-    await commit(transaction, stop.signal);
+    await transaction.command(verbs.begin, stopped);
+    const result = await until((async () => await work(find, transaction))(), stopped);
+    await transaction.expectIdle(stopped);
+    await commit(transaction, stopped);
     transaction.committed = true;
     if (verbs === top) outside.learned.committed();
     return result;
@@ -157,6 +158,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly volumes: Session["volumes"];
   readonly server: Session["server"];
   readonly connections = 1;
+  readonly connectTimeout: Session["connectTimeout"];
   readonly lease: Lease;
   readonly verbs: Verbs;
   /** The session that the outermost transaction's connection came from. */
@@ -168,7 +170,7 @@ export class Transaction implements Session, TransactionState, Disposable {
   readonly #stopped: AbortSignal | undefined;
   readonly #onStop = () => this.#over.abort(this.#stopped?.reason);
   /** The statements that run or wait for their turn. */
-  readonly #running = new Set<{ what: string }>();
+  readonly #running = new Set<Holder>();
   readonly #turns = new Turns();
   #left = false;
 
@@ -184,6 +186,7 @@ export class Transaction implements Session, TransactionState, Disposable {
     this.place = outside.place;
     this.volumes = outside.volumes;
     this.server = outside.server;
+    this.connectTimeout = outside.connectTimeout;
     this.#stopped = stopped;
     stopped?.addEventListener("abort", this.#onStop, { once: true });
   }
@@ -199,9 +202,14 @@ export class Transaction implements Session, TransactionState, Disposable {
 
   async acquire(what: string = "a statement"): Promise<Lease> {
     if (this.#left) throw ended();
-    const running = { what };
+    const running = { what, since: Date.now() };
     this.#running.add(running);
-    const turn = await this.#turns.take();
+    const { connectTimeout: limit } = this;
+    const waits = { client: this.lease.client, limit, error: () => this.#heldUp() };
+    const turn = await this.#turns.take(waits).catch((error) => {
+      this.#running.delete(running);
+      throw error;
+    });
     const release = () => {
       this.#running.delete(running);
       turn();
@@ -209,6 +217,11 @@ export class Transaction implements Session, TransactionState, Disposable {
     if (!this.#over.signal.aborted) return sublease(this.lease, release);
     release();
     throw ended();
+  }
+
+  #heldUp(): LakebaseError {
+    const [first] = this.#running;
+    return heldUp("its transaction, whose statements run one at a time", first!, this.connectTimeout!);
   }
 
   leave(): void {
@@ -231,7 +244,8 @@ export class Transaction implements Session, TransactionState, Disposable {
     if (this.#running.size === 0) return;
     const running = [...this.#running].map(({ what }) => what);
     this.close();
-    (await until(this.#turns.take(), signal))();
+    const waits = { client: this.lease.client, limit: this.connectTimeout, error: () => notAwaited(running) };
+    (await until(this.#turns.take(waits), signal))();
     throw notAwaited(running);
   }
 

@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
 import { check, connect, type Lakebase } from "../../mod.ts";
 import { SESSION } from "../../src/api/lakebase.ts";
+import { makeSql } from "../../src/api/sql.ts";
 import { findCatalog } from "../../src/cells/completion_catalog.ts";
 import { startLocal } from "../../src/local/mod.ts";
+import type { LakebasePool } from "../../src/net/pool.ts";
+import { NotebookSession } from "../../src/sql/notebook_session.ts";
+import { poolSession } from "../../src/sql/session.ts";
+import { parserSource } from "../../src/sql/types.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { drawn, errorOf } from "../support/queries.ts";
@@ -113,6 +118,14 @@ const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => Pro
   columns: (db) => db.sql`SELECT * FROM public.rides`.columns(),
   "the columns of a writing query": (db) => db.sql`UPDATE public.stations SET zone = 'b' RETURNING *`.columns(),
   explain: (db) => db.sql`SELECT * FROM public.rides`.explain(),
+  "a notebook's session": async (db) => {
+    const pool = db.pool as LakebasePool;
+    const session = new NotebookSession(poolSession(pool, parserSource()), pool);
+    const sql = makeSql(() => session);
+    await sql`SET app.tenant = 'a'`;
+    await Promise.all([sql`SELECT FROM public.stations`, sql`SELECT FROM public.stations`]);
+    await session.close();
+  },
   "a transaction": (db) =>
     db.transaction((tx) => tx.sql`SELECT 1`, { isolation: "serializable", readOnly: true, timeout: 60 }),
   "a guess at a table": async (db) => {

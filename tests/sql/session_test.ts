@@ -1,7 +1,8 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
-import type { Lakebase } from "../../mod.ts";
+import type { Lakebase, LakebaseError } from "../../mod.ts";
 import { makeSql, type Sql } from "../../src/api/sql.ts";
 import type { LakebasePool } from "../../src/net/pool.ts";
 import { NotebookSession } from "../../src/sql/notebook_session.ts";
@@ -170,6 +171,19 @@ queryTest("without a state of its own, statements that begin together run side b
     ["set_config", () => sql`SELECT set_config('work_mem', '5MB', false)`, () => sql`RESET work_mem`],
     ["BEGIN", () => sql`BEGIN`, () => sql`COMMIT`],
     ["a cursor", () => sql`BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT`, () => sql`CLOSE ALL`],
+    ["a custom setting", () => sql`SET app.tenant = 'a'`, () => sql`RESET app.tenant`],
+    ["its other name", () => sql`SET SESSION "app".tenant TO 'a'`, () => sql`SET app.tenant = ''`],
+    ["set_config", () => sql`SELECT set_config('app.tenant', 'a', false)`, () => sql`RESET ALL`],
+    ["set_config", () => sql`SELECT set_config(${"app.tenant"}, 'a', false)`, () => sql`RESET app.tenant`],
+    [
+      "a custom setting of a transaction",
+      () => transact(notebook.session, async (find) => void await makeSql(find)`SET app.tenant = 'a'`),
+      () => sql`RESET app.tenant`,
+    ],
+    ["a temporary function", () => sql`CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'`, () => {
+      return sql`DROP FUNCTION pg_temp.f()`;
+    }],
+    ["a temporary type", () => sql`CREATE TYPE pg_temp.mood AS ENUM ('fine')`, () => sql`DROP TYPE pg_temp.mood`],
     ["DO", () => sql`DO $$ BEGIN SET work_mem = '6MB'; END $$`, () => sql`RESET work_mem`],
   ];
   for (const [name, make, undo] of makers) {
@@ -184,14 +198,122 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
   const db = await open({ max: 4 });
   await db.sql`CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
     SET work_mem = '7MB'; CREATE TEMP TABLE left_by_it (id int); RETURN 1; END $$`;
-  await using notebook = notebookOn(db);
-  const { sql } = notebook;
-  const [, left] = await Promise.all([sql`SELECT pg_sleep(0.1)`, sql`SELECT leaves()`.value()]);
-  assert.equal(left, 1);
-  assert.equal(await sql`SHOW work_mem`.value(), "7MB");
-  assert.equal(await sql`SELECT count(*) FROM left_by_it`.value(), 0);
-  assert.deepEqual(await Promise.all([1, 2, 3].map(() => sql`SHOW work_mem`.value())), ["7MB", "7MB", "7MB"]);
+  for (const first of ["pg_sleep(0.1)::text", "leaves()"]) { // the second one runs on another connection
+    await using notebook = notebookOn(db);
+    const { sql } = notebook;
+    const second = first === "leaves()" ? "pg_sleep(0.1)::text" : "leaves()";
+    await Promise.all([first, second].map((call) => sql`SELECT ${sql.unsafe(call)}`.value()));
+    assert.equal(await sql`SHOW work_mem`.value(), "7MB", first);
+    assert.equal(await sql`SELECT count(*) FROM left_by_it`.value(), 0);
+    assert.deepEqual(await Promise.all([1, 2, 3].map(() => sql`SHOW work_mem`.value())), ["7MB", "7MB", "7MB"]);
+  }
   await db.sql`DROP FUNCTION leaves()`;
+}, { notOnPglite: "its sessions share one process" });
+
+queryTest(
+  "a session that can't tell what a function left in it is not used again, and the loss is told",
+  async ({ open }) => {
+    const db = await open({ max: 2 });
+    await db.sql`CREATE FUNCTION hurries() RETURNS int LANGUAGE plpgsql
+      AS $$ BEGIN SET statement_timeout = 1; RETURN 1; END $$`;
+    // The module looks for functions that may make settings; these take the server longer than a millisecond to read.
+    await db.sql`CREATE SCHEMA long_functions; DO $$ BEGIN FOR i IN 1..200 LOOP
+      EXECUTE format('CREATE FUNCTION long_functions.f%s() RETURNS text LANGUAGE sql AS %L', i,
+        format('SELECT %L', repeat('reset x ', 9000)));
+      END LOOP; END $$`;
+    await using notebook = notebookOn(db);
+    const { sql } = notebook;
+    await Promise.all([sql`SELECT pg_sleep(0.1)`.value(), sql`SELECT hurries()`.value()]); // the second one runs beside
+    const error = await errorOf(sql`SELECT 1`);
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.match(
+      error.message,
+      /left state that could not be read in a session of its own, and that session has ended/,
+    );
+    const limits = await Promise.all([1, 2].map(() => db.pool.query("SHOW statement_timeout")));
+    assert.deepEqual(limits.map(({ rows: [row] }) => row.statement_timeout), ["0", "0"]);
+    await db.sql`DROP FUNCTION hurries(); DROP SCHEMA long_functions CASCADE`;
+  },
+  { notOnPglite: "its sessions share one process" },
+);
+
+queryTest("a notebook's session that is closed while a statement runs says that it rolled back", async ({ open }) => {
+  for (const begin of [true, false]) {
+    const db = await open({ max: 2 });
+    const { session, sql } = notebookOn(db);
+    await sql`SELECT ${begin}::bool`;
+    if (begin) await sql`BEGIN`;
+    const running = sql`SELECT pg_sleep(0.3)`.then(() => "done");
+    await untilSent(db, "pg_sleep");
+    await session.close();
+    await db.close();
+    assert.equal(await running, "done");
+    assert.equal(session.rolledBack, begin);
+    assert.equal(db.pool.totalCount, 0);
+  }
+});
+
+queryTest("session.close() ends a loop or a transaction of the session, also from inside of it", async ({ open }) => {
+  const db = await open({ max: 2 });
+  for (const [rows, size] of [[10, 1], [1000, 1], [10_000, 10_000]]) {
+    const session = await db.session();
+    const inLoop = await errorOf(async () => {
+      for await (const _ of session.sql`SELECT n, repeat('x', ${size}) FROM generate_series(1, ${rows}) n`) {
+        await session.close();
+      }
+    });
+    assert.equal(inLoop.code, "CLOSED", `${rows}`);
+  }
+  const session = await db.session();
+  const inTransaction = await errorOf(session.transaction(async ({ sql }) => {
+    await sql`SELECT 1`;
+    await session.close();
+  }));
+  assert.equal(inTransaction.code, "CLOSED");
+  assert.equal(await db.sql`SELECT 1`.value(), 1);
+});
+
+queryTest("a statement that waits for what waits for it ends with an error that names the holder", async ({ open }) => {
+  const db = await open({ max: 2, connectTimeout: 31 });
+  await using session = await db.session();
+  await db.sql`SELECT 1`; // opens the second connection
+  const outside = AsyncLocalStorage.snapshot(); // such as that of a library's queue, which was made before
+  const wait = (work: () => PromiseLike<unknown>) => outside(() => errorOf(work));
+  const cases: [string, RegExp, () => Promise<LakebaseError>][] = [
+    [
+      "a session's transaction",
+      /waited for its session\. .* a transaction\n/,
+      () => session.transaction(() => wait(() => session.sql`SELECT 1`)),
+    ],
+    [
+      "a nested transaction",
+      /waited for its transaction, .* a transaction\n/,
+      () => db.transaction((tx) => db.transaction(() => wait(() => tx.sql`SELECT 1`))),
+    ],
+  ];
+  for (const [name, says, work] of cases) {
+    const error = await withLimitPassed(31, work);
+    assert.equal(error.code, "CONNECT_TIMEOUT", name);
+    assert.match(error.message, says, name);
+    assert.equal(await session.sql`SELECT 1`.value(), 1);
+  }
+  const forever = Promise.withResolvers<void>();
+  const forgets = () => errorOf(db.transaction(() => void db.transaction(() => forever.promise).catch(() => {})));
+  assert.match((await withLimitPassed(31, forgets)).message, /had not ended when the function.*Put await/s);
+  forever.resolve();
+});
+
+queryTest("closing a session whose transaction was lost says so, if no statement did", async ({ open }) => {
+  const db = await open({ max: 3 });
+  const session = await db.session();
+  await session.sql`BEGIN`;
+  await terminate(db, await pid(session.sql));
+  assert.equal((await errorOf(session.close())).sqlstate, "25000");
+  const told = await db.session();
+  await told.sql`BEGIN`;
+  await terminate(db, await pid(told.sql));
+  assert.match((await errorOf(told.sql`SELECT 1`)).message, /was rolled back/);
+  await told.close();
 }, { notOnPglite: "its sessions share one process" });
 
 /** Waits until a notebook's session was asked what it has, as it is once nothing has run for a while. */
