@@ -9,7 +9,7 @@ import { elapsedText, renderCard } from "../draw/table.ts";
 import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
 import type { Warehouse } from "../lake/warehouse.ts";
 import type { ConnectOptions } from "../settings/options.ts";
-import { checkUnstoppable, type OptionChecks, STOP_CHECKS } from "../sql/options.ts";
+import { checkUnstoppable, type OptionChecks, STOP_CHECKS, takesNothing } from "../sql/options.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { Lookup } from "./display.ts";
@@ -58,6 +58,7 @@ const CHECKS: OptionChecks<LakehouseOptions> = {
   catalog: isName("main"),
   schema: isName("taxi"),
 };
+const NO_OPTIONS = "a signal or a timeout is for queries: lake.sql`...`.with({ timeout: 5 })";
 const checkedLater = [() => true, ""] as const; // with the other settings
 
 /**
@@ -195,8 +196,9 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    * @returns A row for each: `catalog`, `schema`, `name`, `kind`, `comment`. In a cell the list draws itself.
    * @throws {LakebaseError} As a query.
    */
-  tables(pattern: string = "*"): Lookup<Listing<LakehouseTable>> {
+  tables(pattern: string = "*", ...none: []): Lookup<Listing<LakehouseTable>> {
     return this.#list(["catalog", "schema", "name", "kind", "comment"], async (ask) => {
+      takesNothing("tables", none, NO_OPTIONS, "list the tables");
       const { listTables } = await import("../lake/catalog.ts");
       return await listTables(ask, pattern, this.#parts.warehouse.catalog);
     }, (count) => countText(count, "table"));
@@ -208,8 +210,9 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    * @returns A row for each: `catalog`, `name`, `owner`, `comment`.
    * @throws {LakebaseError} As a query.
    */
-  schemas(): Lookup<Listing<LakehouseSchema>> {
+  schemas(...none: []): Lookup<Listing<LakehouseSchema>> {
     return this.#list(["catalog", "name", "owner", "comment"], async (ask) => {
+      takesNothing("schemas", none, NO_OPTIONS, "list the schemas");
       const { listSchemas } = await import("../lake/catalog.ts");
       return await listSchemas(ask, this.#parts.warehouse.catalog);
     }, (count) => countText(count, "schema"));
@@ -222,8 +225,9 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    * @returns A row for each column: `name`, `type`, `nullable`, `default`, `comment`.
    * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; else as a query.
    */
-  describe(table: string): Lookup<Listing<LakehouseColumn>> {
+  describe(table: string, ...none: []): Lookup<Listing<LakehouseColumn>> {
     return this.#list(["name", "type", "nullable", "default", "comment"], async (ask) => {
+      takesNothing("describe", none, NO_OPTIONS, "describe the table");
       const { describeTable } = await import("../lake/catalog.ts");
       const { catalog, schema } = this.#parts.warehouse;
       return await describeTable(ask, table, { catalog, schema });

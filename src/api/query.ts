@@ -38,6 +38,8 @@ export type { ExplainOptions, QueryOptions };
 /** What stops the reading of columns. */
 export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
+const WITH_OPTIONS = "write query.with({ timeout: 5 }) before it for a limit";
+
 /** Runs a query for a `%%sql` cell, which shows the first rows. */
 export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
 
@@ -137,7 +139,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @returns The value; `undefined` if there is no row.
    * @throws {LakebaseError} As `await`.
    */
-  async value<T = unknown>(): Promise<T | undefined> {
+  async value<T = unknown>(...none: []): Promise<T | undefined> {
+    used(this); // also if it is refused
+    takesNothing("value", none, WITH_OPTIONS, "run the query");
     const { 0: row, fields } = await this.#first(1);
     return row === undefined ? undefined : (row as Record<string, unknown>)[fields[0]?.key ?? ""] as T;
   }
@@ -148,7 +152,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @returns The row; `undefined` if there is none.
    * @throws {LakebaseError} As `await`.
    */
-  async first(): Promise<Row | undefined> {
+  async first(...none: []): Promise<Row | undefined> {
+    used(this);
+    takesNothing("first", none, WITH_OPTIONS, "run the query");
     return (await this.#first(1))[0];
   }
 
@@ -172,8 +178,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also if the text has several statements.
    */
   explain(options: ExplainOptions = {}): Lookup<Plan> {
-    used(this);
     return new Lookup(async () => {
+      used(this); // not before: if nobody awaits the lookup, the statement was never run
       const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
       return await this.#engine.explain(this, analyze, this.#stops());
     });
@@ -200,8 +206,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   columns(options: ColumnsOptions = {}): Lookup<Columns> {
-    used(this);
     return new Lookup(async () => {
+      used(this);
       return await this.#engine.columns(this, { ...this.#stops(), ...checkColumns(options) });
     });
   }
@@ -247,8 +253,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * ```
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
-    used(this);
-    return new Lookup(async () => await this.#engine.plot(this, options, this.#stops()));
+    return new Lookup(async () => {
+      used(this);
+      return await this.#engine.plot(this, options, this.#stops());
+    });
   }
 
   /**
@@ -258,8 +266,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`.
    */
   browse(...none: []): Lookup<Browser> {
-    used(this);
     return new Lookup(async () => {
+      used(this);
       takesNothing("browse", none, "it always has the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("./browser.ts");
       return new Browser(await this.#first(BROWSED_ROWS));

@@ -1,5 +1,6 @@
 import { LakebaseError } from "../core/errors.ts";
 import { type Fragment, textStatement } from "../sql/fragment.ts";
+import { takesNoOptions } from "../sql/options.ts";
 import type { FindSession } from "../sql/run.ts";
 import type { ServerSession } from "../sql/server_session.ts";
 import type { Session } from "../sql/session.ts";
@@ -23,7 +24,7 @@ export interface Queryable {
    * @returns The rows.
    * @throws {LakebaseError} `QUERY_FAILED` with the SQLSTATE, or `CONNECTION_LOST`.
    */
-  query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[]): Promise<Result<Row>>;
+  query<Row = Record<string, unknown>>(text: string, params?: readonly unknown[], ...none: []): Promise<Result<Row>>;
   /**
    * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. The
    * file appears whole or not at all: the rows go into a hidden file beside it, which replaces it at the end.
@@ -68,7 +69,10 @@ export interface Queryable {
 export function queryable(find: FindSession): Queryable {
   return {
     sql: makeSql(find),
-    query: async (text, params) => await runForResult(find, textStatement(text, params)),
+    query: async (text, params, ...none) => {
+      takesNoOptions(none);
+      return await runForResult(find, textStatement(text, params));
+    },
     pull: async (what, target, options) => {
       const { pull } = await import("../transfer/pull/pull.ts"); // loaded late, because most programs do not need it
       return await pull(find, what, target, options);
@@ -108,8 +112,12 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   }
 
   /** Runs one statement in the session; see {@linkcode Queryable.query}. */
-  async query<Row = Record<string, unknown>>(text: string, params: readonly unknown[] = []): Promise<Result<Row>> {
-    return await this.#own.query<Row>(text, params);
+  async query<Row = Record<string, unknown>>(
+    text: string,
+    params: readonly unknown[] = [],
+    ...none: []
+  ): Promise<Result<Row>> {
+    return await this.#own.query<Row>(text, params, ...none);
   }
 
   /**

@@ -24,9 +24,9 @@ export interface Sql {
    */
   join(items: readonly unknown[], separator?: string | Fragment): Fragment;
   /** `VALUES (...), (...)` for rows that are arrays; for rows that are objects, preceded by the list of columns, for `INSERT`. */
-  values(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment;
+  values(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment;
   /** A string as SQL. Never put a value into it that comes from outside of the program. */
-  unsafe(text: string): Fragment;
+  unsafe(text: string, ...none: []): Fragment;
 }
 
 /**
@@ -86,7 +86,8 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
 /** The strings that are accepted as separators: only `sql.unsafe` turns other strings into SQL. */
 const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distinct))?|\|\||\+|\*)\s*$/i;
 
-function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[]): Fragment {
+function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment {
+  if (none.length > 0) throw bad("sql.values() takes only the rows; its columns are the keys of the first row");
   if (!Array.isArray(rows)) {
     throw bad(`sql.values() has ${rows === null ? "null" : `a ${typeof rows}`}; it takes an array of rows`);
   }
@@ -116,7 +117,10 @@ function checkWidth(rows: readonly object[], fits: (row: object) => boolean, wan
   if (odd !== -1) throw bad(`sql.values() has a row ${odd + 1} that is not like the first, which has ${wanted}`);
 }
 
-function unsafe(text: string): Fragment {
+function unsafe(text: string, ...none: []): Fragment {
+  if (none.length > 0) {
+    throw bad("sql.unsafe() takes only a text; write ${value} beside it, or use query(text, [value, ...])");
+  }
   if (typeof text !== "string") throw bad(`sql.unsafe() has a ${typeof text}; it takes a string`);
   return new Fragment([text], []);
 }

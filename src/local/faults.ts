@@ -1,7 +1,7 @@
 import { errorAnswer, errorCodeOf } from "./api_answers.ts";
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
-import { WarehouseFaults } from "./warehouse/faults.ts";
+import { checkFault, WarehouseFaults } from "./warehouse/faults.ts";
 
 /** A wrong answer of the workspace API. */
 export interface WorkspaceFault {
@@ -52,6 +52,19 @@ export interface BranchFault {
   /** Milliseconds during which a new branch refuses logins with SQLSTATE 28000. @default {0} */
   refuseLogins?: number;
 }
+
+const WORKSPACE_FAULT = [
+  "status",
+  "errorCode",
+  "message",
+  "retryAfter",
+  "body",
+  "contentType",
+  "answer",
+  "after",
+  "delay",
+  "times",
+] as const;
 
 /** The treatment of a connection that has just arrived. */
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
@@ -117,6 +130,7 @@ export class Faults {
   constructor(targets: FaultTargets) {
     this.#targets = targets;
     this.warehouse = new WarehouseFaults(() => targets.stopWarehouses(), () => targets.now());
+    Object.preventExtensions(this); // a misspelled property would do nothing
   }
 
   /**
@@ -126,12 +140,14 @@ export class Faults {
    * @param fault The answer, and the number of calls that get it.
    */
   workspace(route: string, fault: WorkspaceFault): void {
+    checkFault("workspace", fault, WORKSPACE_FAULT);
     const [method = "*", path = "*"] = route.split(" ");
     this.#rules.push({ method, path: glob(path), fault, left: fault.times ?? Infinity });
   }
 
   /** Refuses the next logins with an error. By default it refuses one login with 28P01. */
   failLogins(failure: Partial<Failure> & { times?: number } = {}): void {
+    checkFault("failLogins", failure, ["sqlstate", "message", "detail", "hint", "times"]);
     const { sqlstate = "28P01", message = "password authentication failed", times = 1, ...rest } = failure;
     this.#logins.push({ sqlstate, message, ...rest, left: times });
   }
@@ -148,6 +164,7 @@ export class Faults {
 
   /** Suspends the compute: the endpoint is IDLE, and open connections end with 57P01. The next connection wakes it. */
   suspend(options: SuspendOptions = {}): void {
+    checkFault("suspend", options, ["wakeAfter", "refuse"]);
     this.#suspension = { ...options };
     this.#targets.suspended(true);
     this.#targets.drop(SHUTDOWN);
@@ -162,8 +179,9 @@ export class Faults {
    * 0 by default.
    * @throws {Error} If there is no such branch.
    */
-  archive(branch: string, { restoreAfter = 0 }: { restoreAfter?: number } = {}): void {
-    this.#targets.archive(branch, restoreAfter);
+  archive(branch: string, options: { restoreAfter?: number } = {}): void {
+    checkFault("archive", options, ["restoreAfter"]);
+    this.#targets.archive(branch, options.restoreAfter ?? 0);
   }
 
   /** Ends every open Postgres connection without a message of Postgres or TLS. */

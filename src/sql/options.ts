@@ -117,9 +117,19 @@ export function checkUnstoppable<Options extends object>(
   return checkEach(options, checks, example, (state) => badCall(doing, state));
 }
 
-/** Refuses arguments of a call that takes none, because it would ignore them. */
-export function takesNothing(name: string, given: readonly unknown[], instead: string): void {
-  if (given.length > 0) throw badCall(name, `${name}() takes no options; ${instead}`);
+/**
+ * Refuses arguments of a call that takes none, because it would ignore them.
+ *
+ * @param instead What to do instead.
+ * @param doing What the call does, if that is not its name.
+ */
+export function takesNothing(name: string, given: readonly unknown[], instead: string, doing: string = name): void {
+  if (given.length > 0) throw badCall(doing, `${name}() takes no options; ${instead}`);
+}
+
+/** Refuses options of `query()`: a query from the `sql` tag takes them. */
+export function takesNoOptions(given: readonly unknown[]): void {
+  takesNothing("query", given, "write sql`...`.with({ timeout: 5 }) for a limit", "run the query");
 }
 
 /** Checks the options of a query; see {@linkcode checkCall}. */

@@ -32,6 +32,33 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
     (db) => (db.check as (options: unknown) => PromiseLike<unknown>).call(db, { timeout: 5 }),
     /check\(\) takes no options/,
   ],
+  [
+    (db) => (db.session as (options: unknown) => PromiseLike<unknown>).call(db, { timeout: 5 }),
+    /session\(\) takes no options/,
+  ],
+  [
+    (db) => (db.query as (...given: unknown[]) => PromiseLike<unknown>).call(db, "SELECT 1", [], { timeout: 5 }),
+    /Cannot run the query: query\(\) takes no options; write sql`...`\.with/,
+  ],
+  [
+    (db) => db.transaction((tx) => (tx.query as (...given: unknown[]) => unknown)("SELECT 1", [], { timeout: 5 })),
+    /query\(\) takes no options/,
+  ],
+  [(db) => (db.version as (options: unknown) => PromiseLike<unknown>).call(db, { timeout: 5 }), /version\(\) takes no/],
+  ...(["first", "value"] as const).map((name): typeof WRONG[number] => [
+    async (db) =>
+      await (db.sql`SELECT 1` as unknown as Record<string, (options: unknown) => unknown>)[name]!({ limit: 5 }),
+    new RegExp(`${name}\\(\\) takes no options; write query\\.with`),
+  ]),
+  [
+    async (db) => await db.sql`${(db.sql.values as (...given: unknown[]) => never)([{ a: 1 }], ["a"])}`,
+    /takes only the rows/,
+  ],
+  [async (db) => await db.sql`${(db.sql.unsafe as (...given: unknown[]) => never)("$1", [1])}`, /takes only a text/],
+  [
+    async (db) => [...(await db.sql`SELECT 1 AS a`.columns()).rows({ from: 1 } as never)],
+    /a row is \{ from: 1 \}; write rows\(from, to\)/,
+  ],
   [(db) => db.tables("*", { timout: 1 } as never), /list the tables: .*did you mean "timeout"\?/],
   [(db) => db.tables({ timeout: 1 } as never), /pattern/],
   [(db) => db.schemas({ signl: 1 } as never), /list the schemas: .*did you mean "signal"\?/],

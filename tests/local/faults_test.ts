@@ -108,6 +108,22 @@ Deno.test("faults.workspace() can leave a call without an answer, or drop it", a
   await assert.rejects(async () => await (await fetch(url)).text());
 });
 
+Deno.test("a misspelled option or property of a fault is refused", () => {
+  const wrong: [inject: () => void, error: RegExp][] = [
+    [() => faults.workspace("GET *", { stauts: 503 } as never), /fault workspace: .*"stauts"; did you mean "status"\?/],
+    [() => faults.failLogins({ sqlState: "28P01" } as never), /"sqlState"; did you mean "sqlstate"\?/],
+    [() => faults.suspend({ wakeafter: 100 } as never), /"wakeafter"; did you mean "wakeAfter"\?/],
+    [() => faults.archive("projects/local/branches/old", { restore: 1 } as never), /there is no option "restore"/],
+    [() => faults.warehouse.link({ answers: "cut" } as never), /"answers"; did you mean "answer"\?/],
+    [() => faults.warehouse.fail({ message: "x", sqlstate: "XX000" } as never), /did you mean "sqlState"\?/],
+    [() => Object.assign(faults, { latancy: 100 }), /latancy/],
+    [() => Object.assign(faults.warehouse, { column: 5 }), /column/],
+  ];
+  for (const [inject, error] of wrong) {
+    assert.throws(inject, (found) => error.test(String(found)) && found instanceof TypeError);
+  }
+});
+
 Deno.test("faults.latency delays every call", async () => {
   await timeless(async (pass) => {
     faults.latency = 60;

@@ -1,3 +1,17 @@
+import { unknownOption } from "../../core/closest.ts";
+
+/** Refuses a misspelled option of a fault, which would do nothing. */
+export function checkFault<Options extends object>(
+  name: string,
+  options: Options,
+  known: readonly (keyof Options & string)[],
+): void {
+  for (const option of Object.keys(options)) {
+    if ((known as readonly string[]).includes(option)) continue;
+    throw new TypeError(`Cannot inject the fault ${name}: ${unknownOption(option, known)}`);
+  }
+}
+
 /** A wrong answer of an external link. */
 export interface LinkFault {
   /**
@@ -64,6 +78,7 @@ export class WarehouseFaults {
   constructor(stop: () => void, now: () => Date) {
     this.#stop = stop;
     this.#now = now;
+    Object.preventExtensions(this); // a misspelled property would do nothing
   }
 
   /** The state that statements stay in: they are waiting for the warehouse, or running. Undefined lets them go on. */
@@ -79,6 +94,7 @@ export class WarehouseFaults {
 
   /** Answers requests of external links with a fault. */
   link(fault: LinkFault): void {
+    checkFault("link", fault, ["answer", "chunk", "times"]);
     this.#links.push({ ...fault, left: fault.times ?? Infinity });
   }
 
@@ -89,6 +105,7 @@ export class WarehouseFaults {
 
   /** Lets the next statements fail. */
   fail(fault: StatementFault): void {
+    checkFault("fail", fault, ["message", "errorCode", "sqlState", "times"]);
     this.#failures.push({ ...fault, left: fault.times ?? 1 });
   }
 

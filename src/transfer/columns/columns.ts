@@ -123,8 +123,17 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    *
    * @param from The first row, from 0. @default {0}
    * @param to The row after the last one. @default {the number of rows}
+   * @throws {LakebaseError} `BAD_PARAMETER` if one of them is no number.
    */
   *rows<Row = Record<string, unknown>>(from: number = 0, to: number = this.length): Generator<Row, void, void> {
+    for (const row of [from, to]) {
+      if (typeof row === "number" && !Number.isNaN(row)) continue;
+      const found = Deno.inspect(row, { depth: 1, strAbbreviateSize: 40 });
+      throw new LakebaseError(
+        "BAD_PARAMETER",
+        `Cannot give the rows: a row is ${found}; write rows(from, to) with numbers`,
+      );
+    }
     const columns = [...this.#columns.values()];
     // Each copy has all keys as its own properties, in this order, even `__proto__`; see RowReader.
     const empty: Record<string, unknown> = Object.fromEntries(this.names.map((name) => [name, null]));
