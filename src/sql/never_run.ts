@@ -1,4 +1,5 @@
 import process from "node:process";
+import { firstWord } from "../core/sql_text.ts";
 import { inNotebook, inOwnKernel } from "../draw/notebook.ts";
 import type { Fragment } from "./fragment.ts";
 
@@ -50,6 +51,7 @@ function remember(): void {
   if (recent.size === 0) return;
   for (const query of recent) {
     if (waiting.size >= MOST) break;
+    if (!beginsStatement(query)) continue;
     const entry = { ref: new WeakRef(query), strings: query.strings };
     byQuery.set(query, entry);
     waiting.add(entry);
@@ -58,6 +60,31 @@ function remember(): void {
   recent.clear();
   watched ??= watch();
   if (watched === "by time" && fresh && !looking) lookLater();
+}
+
+/** The first words of statements, in Postgres and in a SQL warehouse. */
+const COMMANDS = new Set(
+  ("abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete discard do " +
+    "drop end execute explain fetch grant import insert listen load lock merge move notify prepare reassign refresh reindex " +
+    "release reset revoke rollback savepoint security select set show start table truncate unlisten update vacuum values " +
+    "with cache clear desc describe msck optimize repair restore uncache use").split(" "),
+);
+
+/** The most fragments in which the first word of a statement is looked for. */
+const DEEPEST = 10;
+
+/**
+ * Whether a text can be a statement by itself. Any other, such as a condition, is made to be a part of one, and a program
+ * may leave it out.
+ */
+function beginsStatement(query: Pick<Fragment, "strings" | "values">): boolean {
+  let part: Partial<Pick<Fragment, "strings" | "values">> | undefined = query;
+  for (let depth = 0; depth < DEEPEST && part?.strings !== undefined; depth++) {
+    const text: string = part.strings[0] ?? "";
+    if (text.trim() !== "") return COMMANDS.has(firstWord(text));
+    part = part.values?.[0] as typeof part | undefined ?? undefined;
+  }
+  return false;
 }
 
 /** Forgets a statement that is run, drawn or put into another one. */

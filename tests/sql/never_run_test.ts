@@ -42,6 +42,9 @@ scriptTest("a script is warned of each statement that it never ran", async () =>
     for (let n = 0; n < 10000; n++) db.sql\`SELECT \${n}\`;
     await db.transaction(async (tx) => { tx.sql\`UPDATE t SET a = 1\`; });
     sql\`SELECT 1\`.with({ timeout: 5 });
+    sql\`UPDATE t SET a = 2\`.explain({ analyze: true }); sql\`SELECT 2\`.columns(); sql\`SELECT 3\`.plot();
+    sql\`SELECT 4\`.browse();
+    sql\`\${sql.unsafe("DROP TABLE t")}\`;
     sql\`DELETE FROM t\`;`);
   assert.deepEqual(lines, [
     "never run (3 times): put `await` before it: sql`INSERT INTO t VALUES (${...})`",
@@ -49,6 +52,11 @@ scriptTest("a script is warned of each statement that it never ran", async () =>
     "never run (10,000 times): put `await` before it: sql`SELECT ${...}`",
     "never run: put `await` before it: sql`UPDATE t SET a = 1`",
     "never run: put `await` before it: sql`SELECT 1`",
+    "never run: put `await` before it: sql`UPDATE t SET a = 2`",
+    "never run: put `await` before it: sql`SELECT 2`",
+    "never run: put `await` before it: sql`SELECT 3`",
+    "never run: put `await` before it: sql`SELECT 4`",
+    "never run: put `await` before it: sql`${...}`",
     "never run: put `await` before it: sql`DELETE FROM t`",
   ]);
 });
@@ -78,6 +86,13 @@ scriptTest(
     const lines = await told(`
     const later = sql\`SELECT 1\`;
     const where = sql\`a > \${1}\`;
+    const rows = (order, a) => {
+      const orders = { up: sql\`ORDER BY a\`, down: sql\`ORDER BY a DESC\` };
+      let filter = sql\`\`;
+      if (a !== undefined) filter = sql\`WHERE a = \${a}\`;
+      return sql\`SELECT * FROM t \${filter} \${orders[order]}\`;
+    };
+    await rows("up", 1);
     await sql\`SELECT * FROM t WHERE \${sql.join([where, sql\`a < 5\`], " AND ")}\`;
     await show(sql\`SELECT 2\`, [sql\`SELECT 3\`]);
     await db.pull(sql\`SELECT 1 AS a\`, "a.csv");
