@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
 import { postgresMissing } from "../support/postgres.ts";
-import { inTime, withLimitPassed } from "../support/eventually.ts";
-import { drawn, errorOf, queryTest, sharedPostgres, untilEnded, untilRuns, untilSent } from "../support/queries.ts";
+import { eventually, inTime, withLimitPassed } from "../support/eventually.ts";
+import { drawn, errorOf, queryTest, sharedPostgres, untilEnded, untilRuns } from "../support/queries.ts";
 import { sized } from "../support/random.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -113,7 +113,7 @@ queryTest("a stop ends a loop that was left, while the server does not end its q
       break;
     }
   })();
-  await untilSent(db);
+  await eventually("the loop is left", () => local.faults.blackhole);
   controller.abort();
   await inTime("the end of the loop", leaving);
   local.faults.reset();
