@@ -12,7 +12,7 @@ import { classifyFailure } from "../../src/net/failure.ts";
 import { readChannel } from "../../src/plot/measure.ts";
 import { scanDotenv } from "../../src/settings/environment.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
-import { matchesName, splitGlob } from "../../src/transfer/load/glob.ts";
+import { matchesName, splitGlob } from "../../src/transfer/load/dataset_files.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 import { sized } from "../support/random.ts";
 

@@ -27,6 +27,9 @@ export const LOAD_EXTENSIONS: ReadonlyMap<string, LoadFormat> = new Map<string, 
   ["ipc", "arrow"],
 ]);
 
+/** The value of a hive partition that means NULL. */
+export const HIVE_NULL = "__HIVE_DEFAULT_PARTITION__";
+
 /** The kinds of files that a signature identifies. */
 export type FileSignature = "gzip" | "zstd" | "zip" | "bzip2" | "xz" | "7z" | "parquet" | "arrow" | "feather v1";
 

@@ -1,7 +1,6 @@
 import { basename } from "node:path";
 import { LakebaseError } from "../../core/errors.ts";
 import type { Batch, ColumnType } from "../columns/batch.ts";
-import { openFile } from "../load/readable.ts";
 
 /** A column of a file. */
 export interface FileColumn {
@@ -220,4 +219,43 @@ export class BlockFile implements RandomAccess {
     bytes.catch(() => {}); // it may be fetched in advance, and never be needed
     return { bytes, used: false };
   }
+}
+
+/** An open file, and what is known about it. */
+interface OpenFile {
+  /** The file. */
+  file: Deno.FsFile;
+  /** Its size in bytes. */
+  size: number;
+  /** Whether it is a regular file; only then is `size` right. */
+  isFile: boolean;
+}
+
+/**
+ * Opens a file of this machine to load.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for a folder, and for a file that does not exist or can't be read.
+ */
+export async function openFile(path: string): Promise<OpenFile> {
+  const file = await Deno.open(path, { read: true }).catch((cause) => {
+    throw unreadableFile(path, cause);
+  });
+  try {
+    const { isDirectory, isFile, size } = await file.stat();
+    if (!isDirectory) return { file, size, isFile };
+    throw new LakebaseError("BAD_FILE", `Cannot load ${path}: it is a folder; name the file in it`);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Makes the error for a file that the system can't open or read. */
+export function unreadableFile(path: string, cause: Error): LakebaseError {
+  const problem = cause instanceof Deno.errors.NotFound
+    ? "there is no such file"
+    : cause instanceof Deno.errors.PermissionDenied
+    ? "it may not be read by this user"
+    : cause.message.replace(/ \(os error \d+\).*$/s, "");
+  return new LakebaseError("BAD_FILE", `Cannot load ${path}: ${problem}`, { cause });
 }

@@ -3,10 +3,11 @@ import { pipeline, Readable as NodeReadable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
+import type { FileStore, StoredBytes, StoredEntry } from "../../core/file_store.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
+import { openFile, unreadableFile } from "../formats/file_rows.ts";
 import { badLoadOption } from "./options.ts";
 import { peek } from "./peek.ts";
-import type { Readable } from "./readable.ts";
 
 /** The bytes of a source, and what is known about them. */
 export interface LoadBytes extends AsyncDisposable {
@@ -20,7 +21,7 @@ export interface LoadBytes extends AsyncDisposable {
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
-/** The size of a buffer for unpacking. A larger one is no faster. */
+/** The size of a buffer for reading and for unpacking. A larger one is no faster. */
 const READ_BYTES = 131_072;
 
 /** Opens standard input; see {@linkcode openPath}. */
@@ -243,4 +244,104 @@ class ByteReader {
       yield part;
     }
   }
+}
+
+/** An entry of a folder. An entry without a size may also be a link. */
+export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
+
+/** Files that can be read: those of this machine, or of a store. */
+export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
+  /** What is in a folder; nothing, if there is no such folder. */
+  list(folder: string): Promise<ListedEntry[]>;
+  /** Opens a file for reading from its start. */
+  open(path: string): Promise<StoredBytes>;
+  /** The path without links, where there can be any. */
+  realPath?(path: string): Promise<string>;
+  /** Whether other programs and workers open the files by the same paths. */
+  readonly here: boolean;
+}
+
+/** The files of a store. */
+export function storedFiles(store: FileStore): Readable {
+  return {
+    here: false,
+    stat: (path) => store.stat(path),
+    list: (folder) => store.list(folder),
+    open: (path) => store.open(path),
+    openRanges: (path) => store.openRanges(path),
+  };
+}
+
+/** The files of this machine. */
+export const HERE: Readable = {
+  here: true,
+  stat: async (path) => {
+    try {
+      const { isDirectory, size, mtime } = await Deno.stat(path);
+      return { name: path, isFolder: isDirectory, size, written: mtime?.getTime() ?? 0 };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+      throw unreadableFile(path, error as Error);
+    }
+  },
+  list: async (folder) => {
+    try {
+      const entries = await Array.fromAsync(Deno.readDir(folder));
+      return entries.map(({ name, isDirectory }) => ({ name, isFolder: isDirectory }));
+    } catch (error) {
+      throw unreadableFile(folder, error as Error);
+    }
+  },
+  realPath: (path) => Deno.realPath(path),
+  open: async (path) => {
+    const { file, isFile, size } = await openFile(path);
+    const close = () => Promise.resolve(file.close());
+    return { size: isFile ? size : undefined, chunks: readAll(file, path), close };
+  },
+  openRanges: async (path) => {
+    const { file, size } = await openFile(path);
+    return {
+      size,
+      read: (from, length) => readRange(file, path, from, length),
+      close: () => Promise.resolve(file.close()),
+    };
+  },
+};
+
+async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Array, void, void> {
+  for (;;) {
+    const buffer = new Uint8Array(READ_BYTES);
+    const read = await file.read(buffer).catch((cause) => {
+      throw unreadableFile(path, cause);
+    });
+    if (read === null) return;
+    yield buffer.subarray(0, read);
+  }
+}
+
+async function readRange(
+  file: Deno.FsFile,
+  path: string,
+  from: number,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  try {
+    // Synchronous, so that a concurrent reader can't move the position between the two calls.
+    file.seekSync(from, Deno.SeekMode.Start);
+    while (filled < length) {
+      const read = file.readSync(bytes.subarray(filled));
+      if (read === null) break;
+      filled += read;
+    }
+  } catch (cause) {
+    throw unreadableFile(path, cause as Error);
+  }
+  return await Promise.resolve(bytes.subarray(0, filled));
+}
+
+/** Whether a path has glob wildcards. Callers first look for a file with exactly that name. */
+export function isGlob(path: string): boolean {
+  return /[*?[{]/.test(path);
 }

@@ -2,13 +2,12 @@ import { LakebaseError, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import type { LoadFormat } from "../formats/file_format.ts";
-import { badFile } from "./bytes.ts";
+import { badFile, type Readable } from "./bytes.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./dataset_columns.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./delimited_records.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
 import { badData, badLoadOption, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
-import type { Readable } from "./readable.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 
 /** The functions that open a dataset's files. */

@@ -14,16 +14,25 @@ import {
   signatureOf,
 } from "../formats/file_format.ts";
 import type { Stores } from "../stores.ts";
-import { badFile, type LoadBytes, openPath, openStandardInput, openStream } from "./bytes.ts";
+import {
+  badFile,
+  HERE,
+  isGlob,
+  type LoadBytes,
+  openPath,
+  openStandardInput,
+  openStream,
+  type Readable,
+  storedFiles,
+} from "./bytes.ts";
 import type { openColumnar as OpenColumnar } from "./columnar.ts";
 import type { OpenFiles } from "./dataset.ts";
 import { openDelimited } from "./delimited.ts";
-import { isGlob } from "./glob.ts";
 import type { Incoming } from "./incoming.ts";
 import { openJson, openNdjson } from "./ndjson.ts";
 import { badLoadOption, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
 import { peek } from "./peek.ts";
-import { HERE, type Readable, storedFiles, unreadableFile } from "./readable.ts";
+import { unreadableFile } from "../formats/file_rows.ts";
 import { openRows } from "./rows.ts";
 
 /** A source of rows or bytes to load; see `Queryable.load`. */

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadOptions } from "../../../mod.ts";
 import { widerType } from "../../../src/transfer/load/dataset_columns.ts";
-import { partitionsOf } from "../../../src/transfer/load/dataset_files.ts";
-import { matchesName, splitGlob } from "../../../src/transfer/load/glob.ts";
+import { matchesName, partitionsOf, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
 import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
