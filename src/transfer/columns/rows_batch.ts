@@ -2,7 +2,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import type { Field } from "../../sql/result.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import { BINARY_HEADER, BINARY_TRAILER } from "../copy/messages.ts";
-import { valueText } from "../load/value.ts";
+import { valueText } from "../load/rows.ts";
 import { type Batch, type BatchColumn, type ColumnType, columnType } from "./batch.ts";
 import { BatchDecoder } from "./binary/decoder.ts";
 import { EPOCH_DAYS } from "./binary/storage.ts";

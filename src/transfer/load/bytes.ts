@@ -7,7 +7,7 @@ import type { FileStore, StoredBytes, StoredEntry } from "../../core/file_store.
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
 import { openFile, unreadableFile } from "../formats/file_rows.ts";
 import { badLoadOption } from "./options.ts";
-import { peek } from "./peek.ts";
+import { peek } from "./incoming.ts";
 
 /** The bytes of a source, and what is known about them. */
 export interface LoadBytes extends AsyncDisposable {

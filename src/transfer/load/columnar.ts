@@ -8,9 +8,8 @@ import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";
 import { type CopyChoice, type CopyRows, copyRows, type SentColumn } from "../formats/copy_rows.ts";
 import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
-import type { FileType } from "./dataset_columns.ts";
+import { type FileType, typeOfField } from "./infer.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { typeOfField } from "./infer.ts";
 import {
   badData,
   badLoadOption,

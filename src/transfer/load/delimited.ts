@@ -1,9 +1,8 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
 import { badFile, type LoadBytes } from "./bytes.ts";
-import type { FileType } from "./dataset_columns.ts";
-import { RewrittenRecords, withPoint } from "./delimited_records.ts";
-import { DelimitedScan, type ScanFault } from "./delimited_scan.ts";
+import { commonType, type FileType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
+import { DelimitedScan, RewrittenRecords, type ScanFault, withPoint } from "./delimited_copy.ts";
 import {
   BYTE_ORDER_MARK,
   type DelimitedText,
@@ -14,7 +13,6 @@ import {
 } from "./delimited_text.ts";
 import { type Dialect, type DialectGuess, type FileRecord, RecordEnds, records } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { commonType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
 import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import {
   BY_OPTION,

@@ -1,8 +1,8 @@
 import { joinBytes } from "../../core/bytes.ts";
 import { badFile, type LoadBytes, untilBytes } from "./bytes.ts";
-import { type Dialect, type DialectGuess, isPlain, records, sniffDialect, usualDialect } from "./dialect.ts";
+import { countValues, type Dialect, type DialectGuess, RecordEnds, records, usualDialect } from "./dialect.ts";
 import { listedColumns, type SourceOptions } from "./options.ts";
-import { peek, type Peeked } from "./peek.ts";
+import { peek, type Peeked } from "./incoming.ts";
 
 /** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
 const SAMPLE_BYTES = 1_048_576;
@@ -168,4 +168,82 @@ export function dialectOf(options: SourceOptions, quotes: boolean, guess: Dialec
     quote,
     escape: options.escape ?? guess.escape ?? quote,
   };
+}
+
+/** The delimiters that can be detected, the usual one first. */
+const DELIMITERS = [",", ";", "\t", "|"] as const;
+
+/** The most records that are read to detect a dialect. */
+const SNIFFED_RECORDS = 10_000;
+
+/**
+ * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
+ *
+ * A dialect fits a text if each record has the same number of values, at least two, and no text follows a closing quote. If
+ * several fit, the first in order of preference is used. If none fits, nothing is guessed, because the server's error about
+ * the usual dialect says more than a wrong guess.
+ *
+ * @param text The beginning of the file.
+ * @param whole Whether `text` is the whole file.
+ * @param usual The usual dialect, with the options that were given.
+ * @param open The parts to detect.
+ */
+export function sniffDialect(
+  text: string,
+  whole: boolean,
+  usual: Dialect,
+  open: { delimiter: boolean; quote: boolean; escape: boolean },
+): DialectGuess {
+  if (isPlain(text, usual)) return {};
+  // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
+  const apostrophes = open.quote && text.startsWith("'");
+  if (!apostrophes && explains(text, whole, usual)) return {};
+  const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
+  const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
+  for (const quote of quotes) {
+    const escapes = open.escape ? [quote, "\\"] : [usual.escape];
+    for (const escape of escapes) {
+      for (const delimiter of delimiters) {
+        const dialect = { ...usual, delimiter, quote, escape };
+        if (!isUsed(text, dialect) || !explains(text, whole, dialect)) continue;
+        return {
+          ...(delimiter === usual.delimiter ? {} : { delimiter }),
+          ...(quote === usual.quote ? {} : { quote }),
+          ...(escape === usual.escape || escape === quote ? {} : { escape }),
+        };
+      }
+    }
+  }
+  return {};
+}
+
+/** Whether the first line shows that the file has the usual dialect, so that no dialect need be detected. */
+function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
+  const line = /^[^\r\n]*/.exec(text)![0];
+  const others = DELIMITERS.filter((other) => other !== delimiter);
+  if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;
+  return !line.includes("'") && !text.includes(`\\${quote}`);
+}
+
+/** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
+function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
+  if (quote === "'" && !text.startsWith(quote) && !text.includes(delimiter + quote)) return false;
+  return escape === quote || text.includes(escape + quote);
+}
+
+function explains(text: string, whole: boolean, dialect: Dialect): boolean {
+  const ends = new RecordEnds(dialect);
+  let count: number | undefined;
+  let seen = 0;
+  for (let at = 0; at < text.length && seen < SNIFFED_RECORDS; seen++) {
+    const found = ends.find(text, at);
+    if (found === -1 && !whole) break;
+    const end = found === -1 ? text.length : found;
+    const record = text.slice(at, end);
+    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+    if (record === "") continue;
+    const values = countValues(record, dialect);
+    if (values === undefined || values < 2 || (count ??= values) !== values) return false;
+  }
+  return count !== undefined;
 }

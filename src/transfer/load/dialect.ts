@@ -12,6 +12,18 @@ export interface Dialect {
   escape: string;
 }
 
+/** The parts of a file's dialect that were detected because no option gave them. */
+export interface DialectGuess {
+  /** The character between two values. */
+  delimiter?: string;
+  /** The character that quotes a value. */
+  quote?: string;
+  /** The character that escapes a quote inside quotes. */
+  escape?: string;
+  /** The encoding, by its name in `TextDecoder`. */
+  encoding?: string;
+}
+
 /** The values of one record; `null` for NULL. */
 export type FileRecord = (string | null)[];
 
@@ -129,6 +141,24 @@ export function valuesOf(record: string, dialect: Dialect): FileRecord {
   return values;
 }
 
+/** The number of values in a record; `undefined` if text follows a closing quote, or a quote is not closed. */
+export function countValues(record: string, dialect: Dialect): number | undefined {
+  const { delimiter } = dialect;
+  let values = 0;
+  for (let at = 0; at <= record.length; values++) {
+    const open = openingQuote(record, at, dialect);
+    if (open === -1) {
+      const end = record.indexOf(delimiter, at);
+      at = end === -1 ? record.length + 1 : end + 1;
+      continue;
+    }
+    const close = closingQuote(record, open, dialect);
+    if (close === record.length || (close + 1 < record.length && record[close + 1] !== delimiter)) return undefined;
+    at = close + 2;
+  }
+  return values;
+}
+
 /** The index of a value's opening quote, after any spaces; -1 if the value is not quoted. */
 function openingQuote(text: string, start: number, { quote, delimiter }: Dialect): number {
   let at = start;
@@ -185,114 +215,6 @@ function unescape(raw: string): string {
     if (octal !== undefined) return String.fromCharCode(parseInt(octal, 8) & 0xff);
     return hex !== undefined ? String.fromCharCode(parseInt(hex, 16)) : LETTERS[char] ?? char;
   });
-}
-
-/** The parts of a file's dialect that were detected because no option gave them. */
-export interface DialectGuess {
-  /** The character between two values. */
-  delimiter?: string;
-  /** The character that quotes a value. */
-  quote?: string;
-  /** The character that escapes a quote inside quotes. */
-  escape?: string;
-  /** The encoding, by its name in `TextDecoder`. */
-  encoding?: string;
-}
-
-/** The delimiters that can be detected, the usual one first. */
-const DELIMITERS = [",", ";", "\t", "|"] as const;
-
-/** The most records that are read to detect a dialect. */
-const SNIFFED_RECORDS = 10_000;
-
-/**
- * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
- *
- * A dialect fits a text if each record has the same number of values, at least two, and no text follows a closing quote. If
- * several fit, the first in order of preference is used. If none fits, nothing is guessed, because the server's error about
- * the usual dialect says more than a wrong guess.
- *
- * @param text The beginning of the file.
- * @param whole Whether `text` is the whole file.
- * @param usual The usual dialect, with the options that were given.
- * @param open The parts to detect.
- */
-export function sniffDialect(
-  text: string,
-  whole: boolean,
-  usual: Dialect,
-  open: { delimiter: boolean; quote: boolean; escape: boolean },
-): DialectGuess {
-  if (isPlain(text, usual)) return {};
-  // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
-  const apostrophes = open.quote && text.startsWith("'");
-  if (!apostrophes && explains(text, whole, usual)) return {};
-  const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
-  const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
-  for (const quote of quotes) {
-    const escapes = open.escape ? [quote, "\\"] : [usual.escape];
-    for (const escape of escapes) {
-      for (const delimiter of delimiters) {
-        const dialect = { ...usual, delimiter, quote, escape };
-        if (!isUsed(text, dialect) || !explains(text, whole, dialect)) continue;
-        return {
-          ...(delimiter === usual.delimiter ? {} : { delimiter }),
-          ...(quote === usual.quote ? {} : { quote }),
-          ...(escape === usual.escape || escape === quote ? {} : { escape }),
-        };
-      }
-    }
-  }
-  return {};
-}
-
-/** Whether the first line shows that the file has the usual dialect, so that no dialect need be detected. */
-export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
-  const line = /^[^\r\n]*/.exec(text)![0];
-  const others = DELIMITERS.filter((other) => other !== delimiter);
-  if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;
-  return !line.includes("'") && !text.includes(`\\${quote}`);
-}
-
-/** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
-function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
-  if (quote === "'" && !text.startsWith(quote) && !text.includes(delimiter + quote)) return false;
-  return escape === quote || text.includes(escape + quote);
-}
-
-function explains(text: string, whole: boolean, dialect: Dialect): boolean {
-  const ends = new RecordEnds(dialect);
-  let count: number | undefined;
-  let seen = 0;
-  for (let at = 0; at < text.length && seen < SNIFFED_RECORDS; seen++) {
-    const found = ends.find(text, at);
-    if (found === -1 && !whole) break;
-    const end = found === -1 ? text.length : found;
-    const record = text.slice(at, end);
-    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
-    if (record === "") continue;
-    const values = countValues(record, dialect);
-    if (values === undefined || values < 2 || (count ??= values) !== values) return false;
-  }
-  return count !== undefined;
-}
-
-/** The number of values in a record; `undefined` if text follows a closing quote, or a quote is not closed. */
-function countValues(record: string, dialect: Dialect): number | undefined {
-  const { delimiter } = dialect;
-  let values = 0;
-  for (let at = 0; at <= record.length; values++) {
-    const open = openingQuote(record, at, dialect);
-    if (open === -1) {
-      const end = record.indexOf(delimiter, at);
-      at = end === -1 ? record.length + 1 : end + 1;
-      continue;
-    }
-    const close = closingQuote(record, open, dialect);
-    if (close === record.length || (close + 1 < record.length && record[close + 1] !== delimiter)) return undefined;
-    at = close + 2;
-  }
-  return values;
 }
 
 /** The most characters of a record. A longer record means that a quote is not closed. */
@@ -353,6 +275,100 @@ export class RecordReader {
       this.#begun = "";
     }
     if (this.#begun.length > MOST_RECORD_CHARACTERS) throw new RangeError("a quote is opened that nothing closes");
+    return found;
+  }
+}
+
+const LINE_FEED = 10;
+const RETURN = 13;
+const BACKSLASH = 0x5c;
+
+/** COPY's text format with its default options. */
+export const COPY_TEXT: Dialect = usualDialect(false);
+
+/**
+ * The text of values to be put before a record, with the delimiter after each value.
+ *
+ * @param values The values; `null` for NULL.
+ */
+export function prefixText(values: readonly (string | null)[], dialect: Dialect): string {
+  const { quotes, delimiter, nullText } = dialect;
+  const written = (value: string) => quotes ? quoted(value, dialect) : escaped(value, delimiter);
+  return values.map((value) => (value === null ? nullText : written(value)) + delimiter).join("");
+}
+
+function quoted(value: string, { quote, escape }: Dialect): string {
+  const special = [...value].map((char) => char === quote || char === escape ? escape + char : char);
+  return quote + special.join("") + quote;
+}
+
+function escaped(value: string, delimiter: string): string {
+  const letters: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  return value.replace(/[\\\n\r\t]/g, (special) => letters[special] ?? "\\\\").replaceAll(
+    delimiter,
+    (found) => `\\${found}`,
+  );
+}
+
+/** Puts the same bytes before each record. A line end within a value does not begin a record. */
+export async function* prefixed(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  prefix: Uint8Array,
+  dialect: Dialect,
+): AsyncGenerator<Uint8Array, void, void> {
+  const starts = new RecordStarts(dialect);
+  for await (const chunk of chunks) yield inserted(chunk, starts.find(chunk), prefix);
+}
+
+function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Array): Uint8Array {
+  const out = new Uint8Array(chunk.length + places.length * prefix.length);
+  let from = 0;
+  let at = 0;
+  for (const place of places) {
+    out.set(chunk.subarray(from, place), at);
+    at += place - from;
+    out.set(prefix, at);
+    at += prefix.length;
+    from = place;
+  }
+  out.set(chunk.subarray(from), at);
+  return out;
+}
+
+/** Finds where records begin in chunks of bytes, which may be cut anywhere. */
+class RecordStarts {
+  readonly #quotes: boolean;
+  readonly #quote: number;
+  readonly #escape: number;
+  #quoted = false;
+  #escaped = false;
+  /** What the next byte begins. After a carriage return, a line feed still belongs to the line end. */
+  #next: "record" | "record or line feed" | "value" = "record";
+
+  constructor({ quotes, quote, escape }: Dialect) {
+    this.#quotes = quotes;
+    this.#quote = quote.charCodeAt(0);
+    this.#escape = quotes ? escape.charCodeAt(0) : BACKSLASH;
+  }
+
+  find(chunk: Uint8Array): number[] {
+    const found: number[] = [];
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]!;
+      if (this.#next === "record or line feed" && byte === LINE_FEED) {
+        this.#next = "record";
+        continue;
+      }
+      if (this.#next !== "value") {
+        found.push(at);
+        this.#next = "value";
+      }
+      if (this.#escaped) this.#escaped = false;
+      else if (this.#quotes && byte === this.#quote) this.#quoted = !this.#quoted;
+      else if (byte === this.#escape && (this.#quoted || !this.#quotes)) this.#escaped = true;
+      else if (byte === LINE_FEED && !this.#quoted) this.#next = "record";
+      else if (byte === RETURN && !this.#quoted) this.#next = "record or line feed";
+    }
     return found;
   }
 }

@@ -1,6 +1,6 @@
-import { setImmediate } from "node:timers";
+import { Turns } from "../../core/turns.ts";
 import type { Meter } from "../progress.ts";
-import type { FileType } from "./dataset_columns.ts";
+import type { FileType } from "./infer.ts";
 import type { Dialect, DialectGuess } from "./dialect.ts";
 import type { Refuse } from "./options.ts";
 import type { LoadColumn, LoadTable } from "./table.ts";
@@ -168,9 +168,6 @@ function canFollow(copy: IncomingCopy, first: IncomingCopy): boolean {
     names(copy).every((name, at) => name === first.columns[at]!.name);
 }
 
-/** The longest time that a load may block the event loop. */
-const BREATH_MS = 10;
-
 /** Counts the bytes of a COPY, and keeps the error that their source throws. */
 export class CountedBytes {
   /** The number of bytes sent. */
@@ -179,8 +176,8 @@ export class CountedBytes {
   failure: { error: unknown } | undefined;
   readonly #run: CopyRun;
   readonly #meter: Meter;
+  readonly #turns = new Turns();
   #rows = 0;
-  #breathed = performance.now();
 
   /** Counts the bytes of a COPY, and reports them to a meter. */
   constructor(run: CopyRun, meter: Meter) {
@@ -194,7 +191,8 @@ export class CountedBytes {
       for await (const chunk of this.#run.bytes()) {
         yield chunk;
         this.#count(chunk.length);
-        await this.#breathe();
+        // If neither the socket nor the source ever waits, then timers, signals and the server's answers would not be handled.
+        await this.#turns.next();
       }
     } catch (error) {
       this.failure = { error };
@@ -202,20 +200,96 @@ export class CountedBytes {
     }
   }
 
-  /**
-   * Lets the event loop run. If neither the socket nor the source ever waits, then timers, signals and the server's answers
-   * would not be handled.
-   */
-  async #breathe(): Promise<void> {
-    if (performance.now() - this.#breathed < BREATH_MS) return;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#breathed = performance.now();
-  }
-
   #count(bytes: number): void {
     const rows = this.#run.rows();
     this.sent += bytes;
     this.#meter.add(rows - this.#rows, bytes);
     this.#rows = rows;
+  }
+}
+
+/** A source whose first items have been read. Disposing of it stops the source. */
+export interface Peeked<T> extends Disposable {
+  /** The items that have been read. */
+  readonly head: readonly T[];
+  /** Whether `head` holds all items of the source. */
+  readonly whole: boolean;
+  /** All items, including those in `head`; can be read once. */
+  rest(): AsyncIterable<T> | Iterable<T>;
+}
+
+/**
+ * Reads the first items of a source. A synchronous source stays synchronous, because a promise for each row takes longer than
+ * the row.
+ *
+ * @param source Anything that can be iterated.
+ * @param wanted Is called after each item; returns whether to read on.
+ */
+export async function peek<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  wanted: (item: T) => boolean,
+): Promise<Peeked<T>> {
+  const synchronous = Symbol.iterator in source;
+  const iterator = synchronous ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
+  const reading = new Reading<T>(iterator);
+  for (let more = true; more;) {
+    const next = reading.take(synchronous ? (iterator as Iterator<T>).next() : await iterator.next());
+    if (next.done) break;
+    reading.head.push(next.value);
+    more = wanted(next.value);
+  }
+  return {
+    head: reading.head,
+    whole: reading.over,
+    rest: () => synchronous ? all(reading) : allAsync(reading),
+    [Symbol.dispose]: () => reading.leave(),
+  };
+}
+
+class Reading<T> {
+  readonly head: T[] = [];
+  readonly iterator: Iterator<T> | AsyncIterator<T>;
+  over = false;
+
+  constructor(iterator: Iterator<T> | AsyncIterator<T>) {
+    this.iterator = iterator;
+  }
+
+  take(next: IteratorResult<T>): IteratorResult<T> {
+    this.over ||= next.done === true;
+    return next;
+  }
+
+  /** Stops the source without waiting for its end: a source that is waiting itself may never answer. */
+  leave(): void {
+    if (this.over) return;
+    this.over = true;
+    (async () => await this.iterator.return?.())().catch(() => {}); // nobody needs more of the source
+  }
+}
+
+function* all<T>(reading: Reading<T>): Generator<T, void, void> {
+  const iterator = reading.iterator as Iterator<T>;
+  try {
+    yield* reading.head.splice(0);
+    while (!reading.over) {
+      const next = reading.take(iterator.next());
+      if (!next.done) yield next.value;
+    }
+  } finally {
+    reading.leave();
+  }
+}
+
+async function* allAsync<T>(reading: Reading<T>): AsyncGenerator<T, void, void> {
+  const { iterator } = reading;
+  try {
+    yield* reading.head.splice(0);
+    while (!reading.over) {
+      const next = reading.take(await iterator.next());
+      if (!next.done) yield next.value;
+    }
+  } finally {
+    reading.leave();
   }
 }

@@ -1,11 +1,12 @@
-import { optionText } from "../../core/errors.ts";
+import { Buffer } from "node:buffer";
 import { fold } from "../../catalog/names.ts";
-import type { LakebaseError } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
+import { jsonOf } from "../../core/text.ts";
+import { encodeValue, temporalType } from "../../sql/parameter.ts";
 import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
-import type { FileType } from "./dataset_columns.ts";
-import type { Incoming, IncomingCopy } from "./incoming.ts";
-import { commonType, type NewType, sqlTypeName, typeOfField, typeOfValue } from "./infer.ts";
+import { commonType, type FileType, type NewType, sqlTypeName, typeOfField, typeOfValue } from "./infer.ts";
+import { type Incoming, type IncomingCopy, peek, type Peeked } from "./incoming.ts";
 import {
   badData,
   badLoadOption,
@@ -15,9 +16,7 @@ import {
   renamed,
   type SourceOptions,
 } from "./options.ts";
-import { peek, type Peeked } from "./peek.ts";
 import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./table.ts";
-import { valueText } from "./value.ts";
 
 /** The number of rows sampled for columns; with `create`, for columns and types. */
 const SAMPLE_ROWS = 1000;
@@ -297,4 +296,59 @@ async function* chunksAsync(
     }
   }
   yield writer.take();
+}
+
+/**
+ * The text of a JavaScript value for the server, the same as for a query's parameter. For a `json` column, a string is taken
+ * as JSON text, and any other value becomes JSON.
+ *
+ * @param name Returns where the value is, for errors.
+ * @returns The text; `null` for `null` and `undefined`.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that has no form in Postgres.
+ */
+export function valueText(value: unknown, column: LoadColumn, name: () => string): string | null {
+  switch (typeof value) {
+    case "string":
+      return value;
+    case "number":
+      return Object.is(value, -0) ? "-0" : String(value); // `String` drops the sign of a zero
+    case "boolean":
+    case "bigint":
+      return String(value);
+    case "undefined":
+      return null;
+    case "object":
+      if (value === null) return null;
+      if (column.form === "json") return jsonText(value, name);
+      if (column.form === "vector" && Array.isArray(value)) return value.join(" ");
+      if (value instanceof Date && isUsual(value)) return value.toISOString();
+  }
+  return encoded(value, name);
+}
+
+/** Whether a date is in the years 1 to 9999, which ISO and Postgres write alike. */
+function isUsual(date: Date): boolean {
+  const time = date.getTime();
+  return time >= -62_135_596_800_000 && time < 253_402_300_800_000;
+}
+
+function encoded(value: unknown, name: () => string): string | null {
+  try {
+    const text = encodeValue(value, name()).value;
+    return Buffer.isBuffer(text) ? `\\x${text.toString("hex")}` : text;
+  } catch (error) {
+    if (!(error instanceof LakebaseError)) throw error;
+    throw badLoadOption(error.message.replace(/^Cannot run the query: /, ""), error.cause);
+  }
+}
+
+/** The JSON of an object, even of one that would otherwise become an array, a time or a text of Postgres. */
+function jsonText(value: object, name: () => string): string | null {
+  const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
+  if (!Array.isArray(value) && !kept) return encoded(value, name);
+  try {
+    return jsonOf(value) ?? null;
+  } catch (cause) {
+    throw badLoadOption(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
+  }
 }

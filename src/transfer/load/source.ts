@@ -28,10 +28,9 @@ import {
 import type { openColumnar as OpenColumnar } from "./columnar.ts";
 import type { OpenFiles } from "./dataset.ts";
 import { openDelimited } from "./delimited.ts";
-import type { Incoming } from "./incoming.ts";
+import { type Incoming, peek } from "./incoming.ts";
 import { openJson, openNdjson } from "./ndjson.ts";
 import { badLoadOption, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
-import { peek } from "./peek.ts";
 import { unreadableFile } from "../formats/file_rows.ts";
 import { openRows } from "./rows.ts";
 

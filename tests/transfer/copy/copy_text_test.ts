@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LakebaseError } from "../../../mod.ts";
 import { CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
 import type { LoadColumn } from "../../../src/transfer/load/table.ts";
-import { valueText } from "../../../src/transfer/load/value.ts";
+import { valueText } from "../../../src/transfer/load/rows.ts";
 
 function written(rows: readonly (readonly (string | null)[])[]): string {
   const writer = new CopyTextWriter((row, column, state) => new Error(`${row}, ${column}: ${state}`));

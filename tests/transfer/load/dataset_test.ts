@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadOptions } from "../../../mod.ts";
-import { widerType } from "../../../src/transfer/load/dataset_columns.ts";
+import { widerType } from "../../../src/transfer/load/infer.ts";
 import { matchesName, partitionsOf, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
 import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";

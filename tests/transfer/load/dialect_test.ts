@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import { sniffDialect } from "../../../src/transfer/load/delimited_text.ts";
 import {
   type Dialect,
   type DialectGuess,
   RecordReader,
   records,
-  sniffDialect,
   usualDialect,
 } from "../../../src/transfer/load/dialect.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DelimitedScan } from "../../../src/transfer/load/delimited_scan.ts";
+import { DelimitedScan } from "../../../src/transfer/load/delimited_copy.ts";
 import { usualDialect } from "../../../src/transfer/load/dialect.ts";
 
 /** Where data would be dropped, with the text cut into pieces of a length. */
