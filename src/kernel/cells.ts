@@ -12,7 +12,7 @@ import {
   STOPPED,
   UNEXPLAINED,
 } from "./failure.ts";
-import type { InternalRequests } from "./internal_requests.ts";
+import type { InternalRequests } from "./child.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
 import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";

@@ -1,11 +1,10 @@
 import { printable } from "../core/text.ts";
 import { type Catalog, type CatalogTable, signatureOf } from "./catalog.ts";
 import { cellMagicEnd, magicRegion } from "./magic.ts";
-import { FLAGS, readHeader } from "./magic_header.ts";
+import { FLAGS, readHeader, STATEMENTS } from "./magic_header.ts";
 import { pointsOf, unitsOf } from "./message.ts";
 import { type Candidate, type Candidates, sqlCandidates } from "./sql_completion.ts";
 import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
-import { STATEMENTS } from "./sql_words.ts";
 
 /** A reply that this kernel gives without the child. */
 export interface EditorReply {

@@ -1,7 +1,7 @@
 import { lineAt, UsageError } from "./failure.ts";
 import { type Magic, readMagic } from "./magic_body.ts";
+import { STATEMENTS } from "./magic_header.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
-import { STATEMENTS } from "./sql_words.ts";
 
 const MAGIC = /%sql(?![\p{L}\p{N}_$])/iuy;
 const OTHER = /%%?([A-Za-z]\w*)/y;

@@ -1,6 +1,13 @@
 import { closest } from "../core/closest.ts";
 import { UsageError } from "./failure.ts";
-import { STATEMENTS } from "./sql_words.ts";
+
+/** Words that begin a statement of PostgreSQL. */
+export const STATEMENTS: ReadonlySet<string> = new Set(
+  ("abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete " +
+    "discard do drop end execute explain fetch grant import insert listen load lock merge move notify prepare " +
+    "reassign refresh reindex release reset revoke rollback savepoint security select set show start table truncate " +
+    "unlisten update vacuum values with").split(" "),
+);
 
 /** The header of a magic: the words between its name and its SQL. */
 export interface MagicHeader {

@@ -1,14 +1,13 @@
 import { type Catalog, parseCatalog, REFRESH_CATALOG } from "./catalog.ts";
 import { Cells, type FrontendRequest } from "./cells.ts";
-import type { Child } from "./child.ts";
+import { type Child, type InternalAnswer, InternalRequests } from "./child.ts";
 import { editorReply } from "./editor.ts";
 import type { ChannelName } from "./connection_file.ts";
 import type { CellFailure } from "./failure.ts";
-import { type InternalAnswer, InternalRequests } from "./internal_requests.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
 import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
 import { CellHistory, PendingRequests, Prompts, Publisher } from "./frontends.ts";
-import { interrupt } from "./interrupt.ts";
+import { interrupt } from "./running_cell.ts";
 import { IopubReader } from "./message_reader.ts";
 import { ZmtpConnection } from "./zmtp_connection.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";

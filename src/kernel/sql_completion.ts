@@ -1,8 +1,8 @@
 import { INVISIBLE, markInvisible } from "../core/text.ts";
 import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
 import type { CellRegion } from "./magic.ts";
+import { STATEMENTS } from "./magic_header.ts";
 import { findTable, type Piece, type Scope, scopeAt, type SqlStatement, statementAt } from "./sql_scope.ts";
-import { AFTER_TABLE, KEYWORDS, RESERVED, STATEMENTS } from "./sql_words.ts";
 
 /** A completion. */
 export interface Candidate {
@@ -264,3 +264,41 @@ function showInvisible(text: string): string {
 function isSystem(schema: string): boolean {
   return schema === "pg_catalog" || schema === "information_schema";
 }
+
+/** Keywords to offer as completions. */
+const KEYWORDS: readonly string[] =
+  ("abort add after all alter always analyze and any as asc at authorization before begin between bigint boolean " +
+    "both by bytea cascade case cast check checkpoint close cluster collate column columns comment commit " +
+    "concurrently conflict constraint copy create cross cube current current_date current_role current_schema " +
+    "current_time current_timestamp current_user cursor data database date day deallocate declare default deferrable " +
+    "deferred delete desc describe discard distinct do domain drop each else end enum escape except exclude execute " +
+    "exists explain extension extract false fetch filter first following for foreign from full function generated " +
+    "global grant group grouping groups having hour identity if ilike immutable in index inherits initially inner " +
+    "inout insert instead int int4 int8 integer intersect interval into is isnull isolation join json jsonb key " +
+    "language last lateral leading left level like limit listen local localtime localtimestamp locked login " +
+    "materialized matched merge minute month move names natural no not nothing notify notnull nowait null nulls " +
+    "numeric of off offset on only or order ordinality out outer over overlaps overriding owner partition password " +
+    "plpgsql position preceding precision prepare primary privileges procedure procedures range read real recursive " +
+    "references refresh reindex release rename repeatable replace reset restrict return returning returns revoke " +
+    "right role rollback rollup row rows rule savepoint schema second security select sequence serializable session " +
+    "session_user set sets share show similar skip smallint some stable start statement stored strict substring " +
+    "symmetric table tables tablesample temp temporary text then ties time timestamp timestamptz to trailing " +
+    "transaction trigger trim true truncate type unbounded uncommitted union unique unknown unlisten unlogged update " +
+    "user using uuid vacuum valid validate values varchar verbose view volatile when where window with within without " +
+    "work write year zone").split(" ");
+
+/** Words that must be quoted to be names. */
+const RESERVED: ReadonlySet<string> = new Set(
+  ("all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation " +
+    "column concurrently constraint create cross current_catalog current_date current_role current_schema " +
+    "current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for " +
+    "foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral " +
+    "leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps " +
+    "placing primary references returning right select session_user similar some symmetric system_user table " +
+    "tablesample then to trailing true union unique user using variadic verbose when where window with").split(" "),
+);
+
+/** Words that can follow a table, most likely first. */
+const AFTER_TABLE: readonly string[] =
+  ("where join left inner full cross natural on using group order having limit offset set values returning union as tablesample")
+    .split(" ");

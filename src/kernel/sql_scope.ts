@@ -1,7 +1,6 @@
 import { type SqlKind, type SqlToken, sqlTokens } from "../core/sql_text.ts";
 import type { Catalog, CatalogColumn, CatalogTable } from "./catalog.ts";
 import { expressionEnd } from "./script_text.ts";
-import { NO_ALIAS } from "./sql_words.ts";
 
 /** A table or query whose columns can be named. */
 export interface Relation {
@@ -21,6 +20,13 @@ export interface Scope {
 }
 
 const BEFORE_TABLES: ReadonlySet<string> = new Set(["from", "join", "update", "into", "using", "table"]);
+/** Words after a table that are not an alias. */
+const NO_ALIAS: ReadonlySet<string> = new Set(
+  ("and as asc cross default desc do else end except fetch for from full group having in inner intersect into is " +
+    "isnull join lateral left like limit natural not notnull offset on or order returning right select set similar " +
+    "tablesample then union using values when where window with").split(" "),
+);
+
 /** The maximum depth of nested queries to resolve. */
 const MAX_DEPTH = 8;
 
