@@ -93,7 +93,7 @@ interface StoppableCells {
   readonly running: RunningCell | undefined;
   /** Aborts the waiting cells. */
   abort(): void;
-  /** Tells the person something beside the outputs of the cell. */
+  /** Shows a text on stderr of the running cell. */
   notify(text: string): void;
 }
 

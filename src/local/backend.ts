@@ -7,6 +7,7 @@ import {
   type Frame,
   frame,
   Framer,
+  type Outcome,
   parameterStatus,
   query,
   readFields,
@@ -15,7 +16,6 @@ import {
   SHUTDOWN,
   type,
 } from "./messages.ts";
-import type { Outcome } from "./responses.ts";
 import {
   defaultsScript,
   identifier,

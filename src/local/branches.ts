@@ -1,5 +1,4 @@
-import { ApiError, notFound } from "./api_answers.ts";
-import { type BranchSpec, checkBranchId, readBranchSpec, readBranchUpdate } from "./request_body.ts";
+import { ApiError, type BranchSpec, checkBranchId, notFound, readBranchSpec, readBranchUpdate } from "./api_json.ts";
 import type { Database } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./workspace.ts";

@@ -1,5 +1,8 @@
+import { once } from "node:events";
 import type { Socket } from "node:net";
-import type { Frame } from "./messages.ts";
+import { createSecureContext, TLSSocket } from "node:tls";
+import type { Certificate } from "./certificate.ts";
+import { CANCEL_REQUEST, cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
 
 /** Milliseconds that TLS has to report the end of TCP. */
 const END_GRACE_MS = 200;
@@ -165,3 +168,174 @@ function onTransportEnd(socket: Socket, onEnd: () => void): void {
 }
 
 type OnRead = (bytes: unknown) => void;
+
+/** A client that has completed TLS and sent its startup packet, but has not logged in. */
+export interface Startup {
+  client: Connection;
+  /** The host name that the client asked for in TLS. */
+  servername: string;
+  parameters: Map<string, string>;
+}
+
+/** First byte of a client that begins with TLS, such as libpq with `sslnegotiation=direct`. */
+const TLS_HANDSHAKE = 0x16;
+
+/** The longest startup packet that Postgres reads. */
+const MAX_PACKET = 10_000;
+
+/**
+ * Takes a new connection through SSLRequest or direct TLS up to the startup packet.
+ *
+ * @param onSecured Receives the TLS connection as soon as it exists.
+ * @returns The startup packet or a cancel request; undefined if the client hung up or sent something else.
+ * @throws {Refused} If the client uses no TLS or no SNI.
+ */
+export async function startUp(
+  plain: Connection,
+  socket: Socket,
+  certificate: Certificate,
+  onSecured: (client: Connection) => void,
+): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
+  const first = await plain.peek();
+  if (first === TLS_HANDSHAKE) return await secure(plain, socket, certificate, onSecured);
+  let packet = await readPacket(plain);
+  while (packet?.kind === "gss") {
+    await plain.write(new TextEncoder().encode("N"));
+    packet = await readPacket(plain);
+  }
+  if (packet?.kind === "cancel") return packet;
+  if (packet?.kind === "startup") throw new Refused(INSECURE);
+  if (packet?.kind !== "ssl") return undefined;
+  await plain.write(new TextEncoder().encode("S"));
+  return await secure(plain, socket, certificate, onSecured);
+}
+
+async function secure(
+  plain: Connection,
+  socket: Socket,
+  certificate: Certificate,
+  onSecured: (client: Connection) => void,
+): ReturnType<typeof readStartup> {
+  const tls = await encrypt(plain, socket, certificate);
+  if (!tls) return undefined;
+  onSecured(tls.client);
+  return await readStartup(tls.client, tls.servername);
+}
+
+async function readStartup(
+  client: Connection,
+  servername: string | undefined,
+): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
+  const packet = await readPacket(client);
+  if (packet?.kind === "cancel") return packet;
+  if (packet?.kind !== "startup") return undefined;
+  if (!servername) throw new Refused(NO_SNI);
+  // Later minor versions only add to 3.0, so a client that gets the answer 3.0 can continue.
+  if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
+  if (!packet.parameters.get("user")) throw new Refused(NO_USER);
+  return { client, servername, parameters: packet.parameters };
+}
+
+async function readPacket(client: Connection): Promise<StartupPacket | undefined> {
+  const head = await client.read(4);
+  if (!head) return undefined;
+  const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
+  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres also closes without a message
+  const body = await client.read(size - 4);
+  const packet = body && parseStartup(body);
+  if (packet?.kind === "unsupported" && packet.failure) throw new Refused(packet.failure);
+  return packet;
+}
+
+async function encrypt(
+  plain: Connection,
+  socket: Socket,
+  { cert, key }: Certificate,
+): Promise<{ client: Connection; servername: string | undefined } | undefined> {
+  plain.handOver();
+  let servername: string | undefined;
+  const secureContext = createSecureContext({ cert, key, minVersion: "TLSv1.2" });
+  const tls = new TLSSocket(socket, {
+    isServer: true,
+    secureContext,
+    ALPNProtocols: ["postgresql"],
+    SNICallback: (name, respond) => {
+      servername = name || undefined;
+      respond(null, secureContext);
+    },
+  });
+  const client = new Connection(tls, socket);
+  const secured = once(tls, "secure").then(() => true, () => false);
+  return await Promise.race([secured, client.closed.then(() => false)]) ? { client, servername } : undefined;
+}
+
+const INSECURE = {
+  sqlstate: "08006",
+  message:
+    "Insecure connection. Ensure that connection is using SSL. Try using `sslmode=require` in the connection string.",
+};
+
+const NO_SNI = {
+  sqlstate: "08006",
+  message: "Connection does not have SNI.",
+  detail: "Please upgrade your client to support SNI.",
+};
+
+const NO_USER = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
+
+/** The other codes that stand in the place of a startup packet's protocol version. */
+const SSL_REQUEST = 80877103;
+const GSS_REQUEST = 80877104;
+
+/** A client's first packet. */
+export type StartupPacket =
+  | { kind: "ssl" | "gss" }
+  | { kind: "cancel"; process: number; secret: Uint8Array }
+  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
+  /** `failure` is Postgres's answer; undefined if Postgres closes the connection without an answer. */
+  | { kind: "unsupported"; failure?: Failure };
+
+/** Reads a startup packet without its length word. */
+export function parseStartup(body: Uint8Array): StartupPacket {
+  if (body.length < 4) return { kind: "unsupported" };
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const code = view.getInt32(0);
+  if (code === SSL_REQUEST) return { kind: "ssl" };
+  if (code === GSS_REQUEST) return { kind: "gss" };
+  if (code === CANCEL_REQUEST && body.length >= 12) {
+    return { kind: "cancel", process: view.getInt32(4), secret: body.slice(8) };
+  }
+  if (code === CANCEL_REQUEST) return { kind: "unsupported" };
+  const [major, minor] = [code >>> 16, code & 0xffff];
+  if (major !== 3) return { kind: "unsupported", failure: unsupportedVersion(`${major}.${minor}`) };
+  const parameters = readParameters(body.subarray(4));
+  if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
+  // Protocol options. None of them is supported here, and a client can continue without them.
+  const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
+  for (const name of unknown) parameters.delete(name);
+  return { kind: "startup", minor, parameters, unknown };
+}
+
+function unsupportedVersion(version: string): Failure {
+  return { sqlstate: "0A000", message: `unsupported frontend protocol ${version}: server supports 3.0 to 3.0` };
+}
+
+const UNTERMINATED: Failure = {
+  sqlstate: "08P01",
+  message: "invalid startup packet layout: expected terminator as last byte",
+};
+
+/** NegotiateProtocolVersion: the server has protocol 3.0 and does not support these options. */
+function negotiation(unknown: string[]): Frame {
+  return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
+}
+
+/** Reads zero-terminated names and values. */
+function readParameters(bytes: Uint8Array): Map<string, string> {
+  const texts = new TextDecoder().decode(bytes).split("\0");
+  const parameters = new Map<string, string>();
+  for (let i = 0; i + 1 < texts.length && texts[i]; i += 2) {
+    parameters.set(texts[i] as string, texts[i + 1] as string);
+  }
+  return parameters;
+}

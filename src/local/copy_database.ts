@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type pg from "npm:pg@8.23.1";
-import { ApiError } from "./api_answers.ts";
+import { ApiError } from "./api_json.ts";
 import { identifier, literal } from "./session_settings.ts";
 
 /**

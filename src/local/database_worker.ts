@@ -5,8 +5,7 @@ import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 // demands PGlite 0.5.8, so Deno prints a warning of seven lines at each start; recursion goes no deeper in it.
 import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
-import { messageSize } from "./messages.ts";
-import { type Outcome, ResponseScanner } from "./responses.ts";
+import { messageSize, type Outcome, ResponseScanner } from "./messages.ts";
 import {
   type ErrorHandling,
   OUTSTANDING,

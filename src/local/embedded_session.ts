@@ -1,8 +1,18 @@
 import { randomBytes } from "node:crypto";
 import type { Connection } from "./connection.ts";
 import type { Login } from "./database.ts";
-import { cstring, type Frame, frame, Framer, query, readCString, ready, Refused, type } from "./messages.ts";
-import type { Outcome } from "./responses.ts";
+import {
+  cstring,
+  type Frame,
+  frame,
+  Framer,
+  type Outcome,
+  query,
+  readCString,
+  ready,
+  Refused,
+  type,
+} from "./messages.ts";
 import { overKept, type SessionSettings, startupSettings } from "./session_settings.ts";
 
 /** One client of the embedded database, and its share of the backend's state. */

@@ -1,4 +1,4 @@
-import { errorAnswer, errorCodeOf } from "./api_answers.ts";
+import { errorAnswer, errorCodeOf } from "./api_json.ts";
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
 import { checkFault, WarehouseFaults } from "./warehouse/faults.ts";

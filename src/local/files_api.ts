@@ -1,5 +1,5 @@
 import { withoutEndSlashes } from "../core/text.ts";
-import { ApiError, invalid, notFound, page } from "./api_answers.ts";
+import { ApiError, invalid, notFound, page } from "./api_json.ts";
 
 /** Options of the Files API. */
 export interface FilesApiOptions {

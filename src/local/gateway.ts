@@ -1,12 +1,11 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { Branches } from "./branches.ts";
 import type { CertificateAuthority } from "./certificate.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type Startup, startUp } from "./connection.ts";
 import { DEFAULT_DATABASE } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { authenticate, COMPUTE_UNAVAILABLE, type LoginPolicy } from "./login.ts";
 import { authentication, errorResponse, type Failure, failureOf, Refused, SHUTDOWN } from "./messages.ts";
-import { type Startup, startUp } from "./startup.ts";
 import type { Branch } from "./workspace.ts";
 
 /** One attempt to log in to the Postgres port. */

@@ -1,10 +1,9 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Connection } from "./connection.ts";
+import type { Connection, Startup } from "./connection.ts";
 import type { Database } from "./database.ts";
 import type { Faults } from "./faults.ts";
 import { authentication, cstring, type Failure, readCString, Refused, type } from "./messages.ts";
 import { commandLineOptions } from "./session_settings.ts";
-import type { Startup } from "./startup.ts";
 import type { Claims, CredentialIssuer } from "./tokens.ts";
 import type { Branch, Endpoint, Workspace } from "./workspace.ts";
 

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { ServicePrincipal } from "../core/local_options.ts";
-import { ApiError } from "./api_answers.ts";
-import { bodyText } from "./request_body.ts";
+import { ApiError, bodyText } from "./api_json.ts";
 
 /** A caller of the workspace: a user by email, or a service principal by application id. */
 export interface Principal {

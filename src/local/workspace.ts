@@ -1,5 +1,5 @@
 import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "../core/local_options.ts";
-import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./api_answers.ts";
+import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./api_json.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 
 /** A project, whose branches come and go. */

@@ -1,8 +1,19 @@
-import { ApiError, errorAnswer, invalid, notFound, page, type Resource, timestamp } from "./api_answers.ts";
+import {
+  ApiError,
+  areReadOnly,
+  bodyText,
+  errorAnswer,
+  invalid,
+  notFound,
+  page,
+  readCredentialRequest,
+  record,
+  type Resource,
+  timestamp,
+} from "./api_json.ts";
 import type { Branches } from "./branches.ts";
 import { delay, droppedAnswer, faultAnswer, type Faults, firstBytes, halfAnswer, isCarriedOut } from "./faults.ts";
 import type { FilesApi } from "./files_api.ts";
-import { areReadOnly, bodyText, readCredentialRequest, record } from "./request_body.ts";
 import { type Claims, type CredentialIssuer, discovery, type Identities, type Principal, scim } from "./tokens.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
 import { Branch, type Workspace } from "./workspace.ts";

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { ApiError } from "../../src/local/api_answers.ts";
-import { readCredentialRequest } from "../../src/local/request_body.ts";
+import { ApiError, readCredentialRequest } from "../../src/local/api_json.ts";
 import { type Claims, CredentialIssuer } from "../../src/local/tokens.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ApiError } from "../../src/local/api_answers.ts";
+import { ApiError } from "../../src/local/api_json.ts";
 import { readRequest } from "../../src/local/warehouse/api.ts";
 import { translate, UnboundParameter } from "../../src/local/warehouse/dialect.ts";
 

@@ -1,8 +1,7 @@
 import type { LocalWarehouse } from "../../core/local_options.ts";
-import { ApiError, invalid, notFound } from "../api_answers.ts";
+import { ApiError, invalid, notFound, record } from "../api_json.ts";
 import type { Database } from "../database.ts";
 import { delay } from "../faults.ts";
-import { record } from "../request_body.ts";
 import { isParameterType, type Parameter } from "./dialect.ts";
 import type { WarehouseFaults } from "./faults.ts";
 import { ResultLinks } from "./links.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { LocalWarehouse } from "../../core/local_options.ts";
-import { ApiError, notFound } from "../api_answers.ts";
+import { ApiError, notFound } from "../api_json.ts";
 
 /** A SQL warehouse, which starts and stops. */
 export class Warehouse {
