@@ -2,8 +2,16 @@ import { countText } from "../core/text.ts";
 import { binEdges, coarsest, nextUnit, type TimeUnit, unitFor } from "./bins.ts";
 import { type Design, type DesignKey, Labels } from "./design.ts";
 import { type Grouped, MAX_GROUPS, MAX_TEXTS } from "./groups.ts";
-import { type ChannelName, isAdditive } from "./measure.ts";
-import { type Box, type Group, type Key, OTHER, type PlotSource, type PlotValue } from "./source.ts";
+import {
+  type Box,
+  type ChannelName,
+  type Group,
+  isAdditive,
+  type Key,
+  OTHER,
+  type PlotSource,
+  type PlotValue,
+} from "./source.ts";
 
 /** The values that an axis, the colors or the facets show. */
 export interface Axis {

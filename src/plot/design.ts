@@ -6,12 +6,16 @@ import {
   type Channels,
   COUNT,
   isMeasure,
+  isWhole,
   type Measure,
   measureOf,
+  OTHER,
+  type PlotColumn,
+  type PlotValue,
   readChannel,
-} from "./measure.ts";
+  type Scale,
+} from "./source.ts";
 import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
-import { isWhole, OTHER, type PlotColumn, type PlotValue, type Scale } from "./source.ts";
 
 /** A column that divides the rows into groups, and its channel. */
 export interface DesignKey {

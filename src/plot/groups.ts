@@ -1,7 +1,16 @@
 import { niceBins, unitFor } from "./bins.ts";
 import type { Design, DesignKey } from "./design.ts";
-import { COUNT, isAdditive, type Measure } from "./measure.ts";
-import { type Group, type Groups, isWhole, type Key, OTHER, type PlotSource } from "./source.ts";
+import {
+  COUNT,
+  type Group,
+  type Groups,
+  isAdditive,
+  isWhole,
+  type Key,
+  type Measure,
+  OTHER,
+  type PlotSource,
+} from "./source.ts";
 
 /** The maximum number of groups that a chart can show and a page can hold. */
 export const MAX_GROUPS = 5000;

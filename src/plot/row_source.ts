@@ -1,9 +1,9 @@
 import { binOf, truncate } from "./bins.ts";
-import type { Measure } from "./measure.ts";
 import {
   type Box,
   type Group,
   type Key,
+  type Measure,
   numberValue,
   OTHER,
   type PlotColumn,

@@ -2,7 +2,6 @@ import { brackets, outputSql, type Source } from "../catalog/source.ts";
 import { encodeParameter, type WireValue } from "../sql/parameter.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { parserSource } from "../sql/types.ts";
-import type { Measure } from "./measure.ts";
 import {
   type Box,
   type Group,
@@ -11,6 +10,7 @@ import {
   type Key,
   MAX_NUMBER,
   MAX_TEXT_LENGTH,
+  type Measure,
   MIN_NUMBER,
   numberValue,
   type OTHER,

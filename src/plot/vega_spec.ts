@@ -1,6 +1,6 @@
 import { type Axis, BOX_MARKS, type ChartData } from "./chart_data.ts";
 import { type Design, keyText } from "./design.ts";
-import type { ChannelName } from "./measure.ts";
+import type { ChannelName } from "./source.ts";
 import type { PlotOptions } from "./options.ts";
 
 /** A piece of Vega-Lite. */

@@ -1,6 +1,5 @@
 import { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
-import type { Measure } from "./measure.ts";
 import {
   type Box,
   type Group,
@@ -8,6 +7,7 @@ import {
   type Key,
   MAX_NUMBER,
   MAX_TEXT_LENGTH,
+  type Measure,
   numberValue,
   type PlotColumn,
   type PlotSource,

@@ -1,6 +1,5 @@
 import { typeName } from "../core/type_names.ts";
-import type { ResultOrigin } from "../draw/result.ts";
-import { keepTexts, type TextColumn } from "../draw/server_text.ts";
+import { keepTexts, type ResultOrigin, type TextColumn } from "../draw/result.ts";
 import type { Notice } from "./exchange.ts";
 import type { Learned } from "./learned_types.ts";
 import type { Session } from "./session.ts";

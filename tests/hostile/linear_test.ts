@@ -9,7 +9,7 @@ import { DatabaseError } from "../../src/local/warehouse/database_client.ts";
 import { commandLineOptions } from "../../src/local/session_settings.ts";
 import { failureOf } from "../../src/local/warehouse/errors.ts";
 import { classifyFailure } from "../../src/net/failure.ts";
-import { readChannel } from "../../src/plot/measure.ts";
+import { readChannel } from "../../src/plot/source.ts";
 import { scanDotenv } from "../../src/settings/environment.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { matchesName, splitGlob } from "../../src/transfer/load/dataset_files.ts";

@@ -8,8 +8,7 @@
 import { queryCatalog } from "../../catalog/relation.ts";
 import { plannedRows } from "../../catalog/source.ts";
 import type { FindSession } from "../../sql/run.ts";
-import { both, type Pair } from "./sides.ts";
-import type { ComparedTable } from "./table.ts";
+import { both, type ComparedTable, type Pair } from "./sides.ts";
 
 /** SQL for the parts of a table that are compared. */
 export interface HashedTable {

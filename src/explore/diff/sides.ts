@@ -1,8 +1,11 @@
-import { queryCatalog } from "../../catalog/relation.ts";
+import { readings } from "../../catalog/names.ts";
+import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { readOnly } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
+import type { Fragment } from "../../sql/fragment.ts";
 import type { FindSession } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
+import { tableName } from "../tables.ts";
 
 /** A value of each of the two databases. */
 export interface Pair<T> {
@@ -92,4 +95,106 @@ function checkServers({ before, after }: Pair<Server>): void {
   if (before.hash !== after.hash) {
     throw cannot("the two servers hash texts in different ways (are the processors of different kinds?)");
   }
+}
+
+/** A column of a table. */
+interface Column {
+  name: string;
+  /** The quoted name. */
+  quoted: string;
+  /** The type in SQL, such as `numeric(10,2)`. */
+  type: string;
+}
+
+interface Found extends Relation {
+  schema: string;
+  name: string;
+  /** The quoted name, with the schema. */
+  quoted: string;
+  columns: Column[];
+  /** The columns of the primary key, and then of each other unique index that identifies a row. */
+  keys: string[][];
+}
+
+/** The parts of a table that are compared, if it is in both databases. */
+export interface ComparedTable {
+  /** The name with its schema, for people. */
+  name: string;
+  /** The quoted name with its schema. */
+  quoted: string;
+  /** The columns that both tables have, in their order, including those of the key. */
+  columns: readonly Column[];
+  /** The names of the columns that identify a row; `undefined` if no key is the same in both tables. */
+  key: readonly string[] | undefined;
+  /** The columns that the other table does not have. */
+  only: Pair<readonly string[]>;
+  /** The columns whose types differ. */
+  types: readonly ({ column: string } & Pair<string>)[];
+}
+
+/** The indexes that identify a row: unique, of plain columns that are never NULL, for all rows. */
+const KEYS = `(SELECT pg_catalog.json_agg((SELECT pg_catalog.json_agg(a.attname ORDER BY k.place)
+    FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) WITH ORDINALITY AS k(num, place)
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) k.num)
+    ORDER BY NOT i.indisprimary, i.indexrelid)
+  FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
+  AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+    AND a.attnum OPERATOR(pg_catalog.=) ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1])
+    AND NOT a.attnotnull))`;
+
+const TABLE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
+  pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, coalesce(${KEYS}, '[]') AS keys,
+  coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
+      'quoted', pg_catalog.quote_ident(a.attname), 'type', pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+    FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+    AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]') AS columns
+  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+
+/**
+ * Finds a table in both databases. The first database determines the schema, so that another `search_path` in the second does
+ * not find another table.
+ *
+ * @throws {LakebaseError} `QUERY_FAILED` if a database has no such table; `BAD_PARAMETER` for anything but a table's name.
+ */
+export async function findTable(tx: Pair<FindSession>, table: string | Fragment): Promise<ComparedTable> {
+  const name = tableName(table, "compare", "diff()");
+  const before = await readTable(tx.before, "compare", name, readings(name));
+  const qualified = `${before.schema}.${before.name}`;
+  const after = await readTable(tx.after, "compare with the other database's", qualified, [before.quoted]);
+  return comparison({ before, after });
+}
+
+async function readTable(tx: FindSession, action: string, name: string, names: readonly string[]): Promise<Found> {
+  const [row] = await queryCatalog<Found>(tx, TABLE, [names]);
+  return await expectTable(tx, action, name, row);
+}
+
+/** Compares the columns and the keys of two tables. */
+function comparison({ before, after }: Pair<Found>): ComparedTable {
+  const there = new Map(after.columns.map((column) => [column.name, column]));
+  const here = new Set(before.columns.map(({ name }) => name));
+  const columns = before.columns.filter(({ name }) => there.has(name));
+  if (columns.length === 0 && before.columns.length + after.columns.length > 0) throw nothingInCommon(before);
+  const isSame = (one: readonly string[], other: readonly string[]) =>
+    one.toSorted().join("\0") === other.toSorted().join("\0");
+  return {
+    name: `${before.schema}.${before.name}`,
+    quoted: before.quoted,
+    columns,
+    key: before.keys.find((key) => after.keys.some((other) => isSame(key, other))),
+    only: {
+      before: before.columns.filter(({ name }) => !there.has(name)).map(({ name }) => name),
+      after: after.columns.filter(({ name }) => !here.has(name)).map(({ name }) => name),
+    },
+    types: columns.map(({ name, type }) => ({ column: name, before: type, after: there.get(name)!.type }))
+      .filter(({ before, after }) => before !== after),
+  };
+}
+
+function nothingInCommon({ schema, name }: Found): LakebaseError {
+  return new LakebaseError(
+    "BAD_PARAMETER",
+    `Cannot compare the rows of ${schema}.${name}: the two tables have no column in common; compare the schemas: db.diff(other)`,
+  );
 }

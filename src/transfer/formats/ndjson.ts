@@ -3,7 +3,7 @@ import { keysOf } from "../../sql/result.ts";
 import { type JsonForm, jsonForm } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
 import type { BatchColumn } from "../columns/batch.ts";
-import type { Encode } from "./encode.ts";
+import type { Encode } from "./file_format.ts";
 
 /**
  * Writes one JSON object per line, with the values that `row_to_json` gives: integers and decimals keep all their digits.

@@ -5,11 +5,10 @@ import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import { type Batch, type BatchColumn, type ColumnData, isSet } from "../columns/batch.ts";
 import { exactTextReader } from "../columns/cell_text.ts";
-import { ENCODERS } from "../formats/encode.ts";
+import { ENCODERS } from "../formats/file_format.ts";
 import { startMeter } from "../progress.ts";
 import { type FindVolumes, Stores, volumesOfSession } from "../stores.ts";
-import { badPullOption, checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
-import { PullResult } from "./result.ts";
+import { badPullOption, checkFormatOptions, checkPullOptions, type PullOptions, PullResult } from "./options.ts";
 import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
 
 /** The approximate number of characters that are encoded at once. */

@@ -19,13 +19,11 @@ import {
   type SourceQuery,
   uncheckedTable,
 } from "../copy/source.ts";
-import { type Encode, ENCODERS } from "../formats/encode.ts";
-import type { PullFormat } from "../formats/file_format.ts";
+import { type Encode, ENCODERS, type PullFormat } from "../formats/file_format.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { Stores, volumesOfSession } from "../stores.ts";
 import { partitionColumns, type PullFolder } from "./folder.ts";
-import { checkFormatOptions, checkPullOptions, type PullOptions } from "./options.ts";
-import { PullResult } from "./result.ts";
+import { checkFormatOptions, checkPullOptions, type PullOptions, PullResult } from "./options.ts";
 import { splitRows } from "./split_rows.ts";
 import {
   gzip,

@@ -4,7 +4,7 @@ import pg from "pg";
 import { to } from "npm:pg-copy-streams@7.0.0";
 import { type BatchColumn, columnType } from "../../../src/transfer/columns/batch.ts";
 import type { Chunk } from "../../../src/transfer/copy/messages.ts";
-import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
+import type { Encode, EncodeContext } from "../../../src/transfer/formats/file_format.ts";
 import { sharedPostgres } from "../../support/queries.ts";
 
 /** A query's rows as the server copies them. */

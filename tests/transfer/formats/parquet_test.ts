@@ -2,7 +2,7 @@ import { MessageReader, type Schema } from "apache-arrow";
 import assert from "node:assert/strict";
 import type { ColumnType } from "../../../src/transfer/columns/batch.ts";
 import { arrowSchema, encodeArrow } from "../../../src/transfer/formats/arrow/write.ts";
-import type { Encode, EncodeContext } from "../../../src/transfer/formats/encode.ts";
+import type { Encode, EncodeContext } from "../../../src/transfer/formats/file_format.ts";
 import { encodeArrowSchema } from "../../../src/transfer/formats/parquet/write/arrow_schema.ts";
 import { encodeParquet } from "../../../src/transfer/formats/parquet/write/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";

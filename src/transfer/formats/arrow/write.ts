@@ -35,7 +35,7 @@ import {
   type ColumnType,
 } from "../../columns/batch.ts";
 import type { Chunk } from "../../copy/messages.ts";
-import type { EncodeContext } from "../encode.ts";
+import type { EncodeContext } from "../file_format.ts";
 import { batches, checkTimes, Output } from "../output.ts";
 
 /** The size of a record batch: small enough for a reader's cache, and large enough that the metadata is negligible. */

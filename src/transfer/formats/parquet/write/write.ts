@@ -47,7 +47,7 @@ import { Turns } from "../../../../core/turns.ts";
 import { fieldsOf } from "../../../../sql/result.ts";
 import type { ColumnData } from "../../../columns/batch.ts";
 import type { Chunk } from "../../../copy/messages.ts";
-import type { EncodeContext, ParquetCompression } from "../../encode.ts";
+import type { EncodeContext, ParquetCompression } from "../../file_format.ts";
 import { batches, checkTimes, Output } from "../../output.ts";
 import { encodeArrowSchema } from "./arrow_schema.ts";
 import { type Bounds, boundsOf, flatLevels, listLevels, plainValues } from "./column_chunk.ts";

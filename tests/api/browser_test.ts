@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { renderBrowse } from "../../src/draw/browse.ts";
+import { renderBrowse } from "../../src/api/browser.ts";
 import { chromiumMissing, launchChromium } from "../support/chromium.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
-import { readHtml } from "./html_check.ts";
+import { readHtml } from "../draw/html_check.ts";
 
 const FIELDS = [{ name: "n", key: "n", type: "int8" }, { name: "</script>", key: "t", type: "text" }];
 const EVIL = `</script><script>window.evil = true</script><img src=x onerror="window.evil = true"><!--`;
