@@ -1,5 +1,5 @@
 import { type BranchApi, branchId, branchIn, type BranchSpec } from "../auth/branch.ts";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sentence, utcText } from "../core/text.ts";
 import { announceLeft, announceWork } from "../draw/notices.ts";

@@ -3,7 +3,7 @@ import { closest } from "../core/closest.ts";
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sizeText, utcText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
-import { fieldsFor, type ListingParts } from "../explore/listing.ts";
+import { fieldsFor, type ListingParts } from "../sql/result.ts";
 import { checkCall, ON_OR_OFF, type QueryOptions } from "../sql/options.ts";
 import { stoppable } from "../sql/stop.ts";
 import type { LakebaseParts } from "./open_connection.ts";

@@ -1,4 +1,4 @@
-import { readVolumePath } from "../core/volume_path.ts";
+import { readVolumePath } from "../core/file_store.ts";
 import {
   type CheckFacts,
   type CheckOptions,

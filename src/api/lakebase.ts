@@ -7,7 +7,7 @@ import { renderCard } from "../draw/table.ts";
 import { describeTable } from "../explore/describe.ts";
 import type { DiffOptions } from "../explore/diff/rows.ts";
 import type { Pair, Side } from "../explore/diff/sides.ts";
-import type { ListingParts } from "../explore/listing.ts";
+import type { ListingParts } from "../sql/result.ts";
 import { type ProfileOptions, profileRows } from "../explore/profile.ts";
 import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
 import { Fragment } from "../sql/fragment.ts";

@@ -2,7 +2,7 @@ import type { Workspace } from "../auth/workspace.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { BUILT_IN } from "../core/type_names.ts";
-import { readVolumePath } from "../core/volume_path.ts";
+import { readVolumePath } from "../core/file_store.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import { elapsedText, renderCard } from "../draw/table.ts";

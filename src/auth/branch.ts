@@ -1,4 +1,4 @@
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import type { Workspace } from "./workspace.ts";

@@ -1,4 +1,4 @@
-import { backoff } from "../core/backoff.ts";
+import { backoff } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import type { Workspace } from "./workspace.ts";

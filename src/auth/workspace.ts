@@ -1,6 +1,6 @@
 import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import config from "../../deno.json" with { type: "json" };
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { sentence } from "../core/text.ts";

@@ -8,7 +8,7 @@ import type { Sql } from "../api/sql.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
 import { announceStatement } from "../draw/notices.ts";
-import { commandRows } from "../core/sql_commands.ts";
+import { commandRows } from "../core/psql_commands.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { drawResult, originText } from "../draw/result.ts";
 import { renderCommand, renderTable, type TableOptions } from "../draw/table.ts";

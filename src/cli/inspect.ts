@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { printableJson } from "../core/text.ts";
-import { readVolumePath } from "../core/volume_path.ts";
+import { readVolumePath } from "../core/file_store.ts";
 import { DISPLAY } from "../draw/notebook.ts";
 import {
   addConnectionOptions,

@@ -1,5 +1,5 @@
 import { redact } from "../core/errors.ts";
-import { fieldsFor, type ListingParts } from "../explore/listing.ts";
+import { fieldsFor, type ListingParts } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { type CheckState, extraSteps, type Finding, STEPS } from "./steps.ts";
 

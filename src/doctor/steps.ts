@@ -4,7 +4,7 @@ import { BranchApi, branchId, branchOf } from "../auth/branch.ts";
 import { type Credential, CredentialCache, mintCredential } from "../auth/credential.ts";
 import { confirmHost, type Endpoint, findEndpoint } from "../auth/endpoint.ts";
 import { Workspace } from "../auth/workspace.ts";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";

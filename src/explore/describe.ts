@@ -13,9 +13,8 @@ import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type Fact, type TableOptions } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
-import { OUTCOME } from "../sql/result.ts";
+import { fieldsFor, type ListingParts, OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
-import { fieldsFor, type ListingParts } from "./listing.ts";
 import { type TableKind, tableName } from "./tables.ts";
 
 const DEFAULT = `CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'generated always as identity'

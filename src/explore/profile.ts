@@ -17,7 +17,7 @@ import { checkCall } from "../sql/options.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { stoppable } from "../sql/stop.ts";
 import { type ParserSource, parserSource } from "../sql/types.ts";
-import { fieldsFor, type ListingParts } from "./listing.ts";
+import { fieldsFor, type ListingParts } from "../sql/result.ts";
 import {
   BARS,
   isNumber,

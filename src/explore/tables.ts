@@ -14,9 +14,8 @@ import { countText, sizeText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
-import { OUTCOME } from "../sql/result.ts";
+import { fieldsFor, type ListingParts, OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
-import { fieldsFor, type ListingParts } from "./listing.ts";
 
 export type { TableKind };
 

@@ -1,4 +1,4 @@
-import { commandRows } from "../core/sql_commands.ts";
+import { commandRows } from "../core/psql_commands.ts";
 import { UsageError } from "./failure.ts";
 import { type LineMagic, lineMagics, lineMagicSpans, unclosedComment, unknownMagic } from "./line_magic.ts";
 import { type Magic, magicCode, readMagic } from "./magic_body.ts";

@@ -1,4 +1,4 @@
-import { commandNames, SQL_COMMANDS } from "../core/sql_commands.ts";
+import { commandNames, SQL_COMMANDS } from "../core/psql_commands.ts";
 import { firstWord, withoutEnd } from "../core/sql_text.ts";
 import { UsageError } from "./failure.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";

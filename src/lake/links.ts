@@ -1,5 +1,5 @@
 import { deepest, sendAndRead } from "../auth/http.ts";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { isLoopback } from "../settings/server.ts";
 import { BrokenBody, wholeBody } from "./body.ts";

@@ -1,11 +1,18 @@
 import type { OpenAnswer } from "../auth/http.ts";
 import type { ByteRequest } from "../auth/workspace_request.ts";
 import type { Workspace } from "../auth/workspace.ts";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
-import type { FileStore, FileWriter, StoredBytes, StoredEntry, StoredRanges } from "../core/file_store.ts";
+import {
+  type FileStore,
+  type FileWriter,
+  readVolumePath,
+  type StoredBytes,
+  type StoredEntry,
+  type StoredRanges,
+  type VolumePath,
+} from "../core/file_store.ts";
 import { jsonText, withoutEndSlashes } from "../core/text.ts";
-import { readVolumePath, type VolumePath } from "../core/volume_path.ts";
 import { bodyPieces, wholeBody } from "./body.ts";
 import { badPath, refusing, type VolumeWork } from "./volume_errors.ts";
 import { LARGEST_FILE, VolumeUpload } from "./volume_upload.ts";

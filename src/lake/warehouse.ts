@@ -1,5 +1,5 @@
 import type { Workspace } from "../auth/workspace.ts";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText, sentence } from "../core/text.ts";
 import { isTraced, traced, type TracedServer } from "../core/trace.ts";

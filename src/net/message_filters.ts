@@ -1,6 +1,6 @@
 import { Buffer, constants } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
-import { giveTurn } from "../core/turns.ts";
+import { giveTurn } from "../core/pause.ts";
 import { connectionOf, filterMessages, holdReading, resumeReading } from "./pg_internals.ts";
 
 const DATA_ROW = 0x44;

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 // @ts-types="npm:@types/pg@8.23.1"
 import pg from "npm:pg@8.23.1";
-import { backoff, pause } from "../core/backoff.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
 import type { TracedServer } from "../core/trace.ts";

@@ -3,7 +3,7 @@ import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
 import { workerUrl } from "../core/late.ts";
 import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
-import { giveTurn } from "../core/turns.ts";
+import { giveTurn } from "../core/pause.ts";
 import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
 import type { Fragment } from "../sql/fragment.ts";

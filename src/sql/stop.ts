@@ -1,4 +1,4 @@
-import { pause } from "../core/backoff.ts";
+import { pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { inNotebook } from "../draw/notebook.ts";
 import type { Lease, Session } from "./session.ts";

@@ -1,6 +1,5 @@
-import type { FileStore } from "../core/file_store.ts";
+import { type FileStore, isVolumePath } from "../core/file_store.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { isVolumePath } from "../core/volume_path.ts";
 import type { FindSession } from "../sql/run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { until } from "../sql/stop.ts";

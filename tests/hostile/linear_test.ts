@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { onlyReading, parsePattern, readings } from "../../src/catalog/names.ts";
 import { withoutEndSlashes } from "../../src/core/text.ts";
-import { readVolumePath } from "../../src/core/volume_path.ts";
+import { readVolumePath } from "../../src/core/file_store.ts";
 import { parseTableName } from "../../src/lake/catalog.ts";
 import { statementError } from "../../src/lake/answer.ts";
 import { parseType, readNested } from "../../src/lake/types.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, LakebaseError } from "../../mod.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
-import { readVolumePath } from "../../src/core/volume_path.ts";
+import { readVolumePath } from "../../src/core/file_store.ts";
 import { Volumes, type VolumesOptions } from "../../src/lake/volumes.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { nextTurn } from "../support/eventually.ts";

@@ -3,7 +3,7 @@ import { countText } from "../../core/text.ts";
 import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import { checkCall } from "../../sql/options.ts";
 import { stoppable } from "../../sql/stop.ts";
-import { fieldsFor, type ListingParts } from "../listing.ts";
+import { fieldsFor, type ListingParts } from "../../sql/result.ts";
 import { excerpts } from "./drawn_rows.ts";
 import { both, onBoth, type Pair, type Side } from "./sides.ts";
 

@@ -1,8 +1,7 @@
 import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
-import type { StoredEntry } from "../../core/file_store.ts";
+import { isVolumePath, type StoredEntry } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
-import { isVolumePath } from "../../core/volume_path.ts";
 import { HIVE_NULL } from "../formats/file_format.ts";
 import { badFile, isGlob, type ListedEntry, type Readable } from "./bytes.ts";
 import { badLoadOption } from "./options.ts";

@@ -1,4 +1,4 @@
-import { Turns } from "../../core/turns.ts";
+import { Turns } from "../../core/pause.ts";
 import type { Meter } from "../progress.ts";
 import type { FileType } from "./infer.ts";
 import type { Dialect, DialectGuess } from "./dialect.ts";

@@ -43,7 +43,7 @@
 import zlib from "node:zlib";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
-import { Turns } from "../../../../core/turns.ts";
+import { Turns } from "../../../../core/pause.ts";
 import { fieldsOf } from "../../../../sql/result.ts";
 import type { ColumnData } from "../../../columns/batch.ts";
 import type { Chunk } from "../../../copy/messages.ts";
