@@ -6,28 +6,19 @@
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { median } from "./median.ts";
+import { benchLogin, makeTrips } from "./support/trips.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 3);
 
 await using server = await startPostgres({ password: "bench" });
-const login = {
-  host: "127.0.0.1",
-  port: server.port,
-  user: "postgres",
-  password: "bench",
-  sslMode: "disable",
-} as const;
-await using main = await connect({ ...login, database: "postgres" });
+const login = benchLogin(server.port);
+await using main = await connect(login);
 await main.query("CREATE DATABASE copy");
 await using copy = await connect({ ...login, database: "copy" });
 for (const db of [main, copy]) {
-  await db
-    .sql`CREATE TABLE trips AS SELECT n::int AS id, 'zone ' || n % 265 AS zone, (n % 5000 / 100.0)::numeric(10, 2) AS fare,
-    '2026-01-01Z'::timestamptz + n * interval '30 s' AS started, n / 7.0::float8 AS miles, n % 2 = 0 AS paid
-    FROM generate_series(1, ${ROWS}) n`;
+  await makeTrips(db, ROWS);
   await db.sql`ALTER TABLE trips ADD PRIMARY KEY (id)`;
-  await db.sql`VACUUM ANALYZE trips`;
 }
 
 async function measured(run: () => Promise<unknown>): Promise<number> {

@@ -130,7 +130,9 @@ async function memory(action: "load" | "loop") {
       sslMode: "disable",
     },
     workspace: { host: env["DATABRICKS_HOST"]!, token: env["DATABRICKS_TOKEN"]! },
-    ...{ action, table: "many", file: { query: "SELECT trips.* FROM trips, generate_series(1, 10)" } },
+    action,
+    table: "many",
+    file: { query: "SELECT trips.* FROM trips, generate_series(1, 10)" },
   });
   const what = `${action} of ${10 * ROWS} rows of lake.sql: megabytes`;
   return { what, "ms": (seconds * 1000).toFixed(0), "ms of the least": "", ratio: megabytes.toFixed(0), limit: "250" };

@@ -6,16 +6,13 @@
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { contest } from "./support/contest.ts";
+import { benchLogin } from "./support/trips.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 7);
 
 await using server = await startPostgres({ password: "bench" });
-const { port } = server;
-await using db = await connect({
-  ...{ host: "127.0.0.1", port, user: "postgres", database: "postgres", password: "bench", max: 2 },
-  sslMode: "disable",
-});
+await using db = await connect(benchLogin(server.port));
 await db.sql`CREATE TABLE trips AS SELECT 'zone ' || n % 265 AS zone, (n % 5000 / 100.0)::numeric(10, 2) AS fare,
   '2026-01-01Z'::timestamptz + n * interval '30 s' AS started, random() * 100 AS miles FROM generate_series(1, ${ROWS}) n`;
 await db.sql`VACUUM ANALYZE trips`;

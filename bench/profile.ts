@@ -6,20 +6,14 @@
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
 import { contest } from "./support/contest.ts";
+import { benchLogin, makeTrips } from "./support/trips.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 3);
 
 await using server = await startPostgres({ password: "bench" });
-await using db = await connect({
-  ...{ host: "127.0.0.1", port: server.port, user: "postgres", database: "postgres", password: "bench", max: 2 },
-  sslMode: "disable",
-});
-await db
-  .sql`CREATE TABLE trips AS SELECT n::int AS id, 'zone ' || n % 265 AS zone, (n % 5000 / 100.0)::numeric(10, 2) AS fare,
-  '2026-01-01Z'::timestamptz + n * interval '30 s' AS started, random() * 100 AS miles, n % 2 = 0 AS paid
-  FROM generate_series(1, ${ROWS}) n`;
-await db.sql`VACUUM ANALYZE trips`;
+await using db = await connect(benchLogin(server.port));
+await makeTrips(db, ROWS);
 
 const COLUMNS = ["id", "zone", "fare", "started", "miles", "paid"].map((name) => db.sql.id(name));
 const RANKED = ["id", "fare", "started", "miles"].map((name) => db.sql.id(name));

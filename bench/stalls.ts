@@ -9,6 +9,7 @@
 import { connect } from "../mod.ts";
 import { drawSvg } from "../src/plot/plot.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
+import { benchLogin, makeTrips } from "./support/trips.ts";
 
 const ROWS = 1_000_000;
 
@@ -58,15 +59,8 @@ const measure = async (what: string, run: () => Promise<unknown>) => {
 
 async function measureAll(): Promise<void> {
   await using server = await startPostgres({ password: "bench" });
-  await using db = await connect({
-    ...{ host: "127.0.0.1", port: server.port, user: "postgres", database: "postgres", password: "bench", max: 2 },
-    sslMode: "disable",
-  });
-  await db
-    .sql`CREATE TABLE trips AS SELECT n::int AS id, 'zone ' || n % 265 AS zone, (n % 5000 / 100.0)::numeric(10, 2) AS fare,
-    '2026-01-01Z'::timestamptz + n * interval '30 s' AS started, n / 7.0::float8 AS miles, n % 2 = 0 AS paid
-    FROM generate_series(1, ${ROWS}) n`;
-  await db.sql`VACUUM ANALYZE trips`;
+  await using db = await connect(benchLogin(server.port));
+  await makeTrips(db, ROWS);
 
   const file = `${await Deno.makeTempDir()}/trips.parquet`;
   const empty = { data: { values: [] }, mark: "bar" };

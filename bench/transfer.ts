@@ -43,7 +43,11 @@ console.table(lines);
 
 async function prepare(): Promise<void> {
   await using db = await connect({
-    ...{ host: "127.0.0.1", port: place.port, user: "postgres", database: "postgres", password: place.password },
+    host: "127.0.0.1",
+    port: place.port,
+    user: "postgres",
+    database: "postgres",
+    password: place.password,
     ca: authority.ca,
   });
   const { sql } = db;

@@ -19,7 +19,11 @@ const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
 const workspace = await startWorkspace(server.url, `${folder}/volumes`);
 /** The login of the server itself; the workspace is for the Volume. */
 const LOGIN = {
-  ...{ host: "127.0.0.1", port: server.port, user: "postgres", password: "bench", database: "postgres" },
+  host: "127.0.0.1",
+  port: server.port,
+  user: "postgres",
+  password: "bench",
+  database: "postgres",
   sslMode: "disable" as const,
 };
 const lines: Record<string, string>[] = [];

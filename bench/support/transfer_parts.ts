@@ -94,7 +94,8 @@ if (import.meta.main) {
         what: `${wire}: ${what}`,
         ours: `${ours.toFixed(0)} ms`,
         beside: `${theirs.toFixed(0)} ms: ${beside}`,
-        ...{ ratio, limit: limit === undefined ? "" : `${limit}` },
+        ratio,
+        limit: limit === undefined ? "" : `${limit}`,
       });
     });
   }

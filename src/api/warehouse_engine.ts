@@ -314,16 +314,22 @@ function oidOf({ oid }: Field, type: ColumnType): number {
 }
 
 const LIST_ELEMENTS: Readonly<Record<string, string>> = {
-  ...{ bool: "bool", int16: "int2", int32: "int4", int64: "int8", uint32: "oid", float32: "float4", float64: "float8" },
-  ...{
-    decimal: "numeric",
-    date: "date",
-    time: "time",
-    timestamp: "timestamp",
-    timestamptz: "timestamptz",
-    uuid: "uuid",
-  },
-  ...{ text: "text", json: "jsonb", binary: "bytea" },
+  bool: "bool",
+  int16: "int2",
+  int32: "int4",
+  int64: "int8",
+  uint32: "oid",
+  float32: "float4",
+  float64: "float8",
+  decimal: "numeric",
+  date: "date",
+  time: "time",
+  timestamp: "timestamp",
+  timestamptz: "timestamptz",
+  uuid: "uuid",
+  text: "text",
+  json: "jsonb",
+  binary: "bytea",
 };
 
 /** How the values of columns would be stored if there were any, so that a new table does not depend on the rows of a day. */

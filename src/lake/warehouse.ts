@@ -197,8 +197,13 @@ export class Warehouse {
     };
     const deadline = Math.max(workspace.deadline(), Date.now() + SUBMIT_LIMIT_MS);
     const request = {
-      ...{ method: "POST" as const, path: STATEMENTS, body, about: this.#about, once: true },
-      ...{ attemptLimit: SUBMIT_LIMIT_MS, longest: LONGEST_ANSWER },
+      method: "POST" as const,
+      path: STATEMENTS,
+      body,
+      about: this.#about,
+      once: true,
+      attemptLimit: SUBMIT_LIMIT_MS,
+      longest: LONGEST_ANSWER,
     };
     // Without the signal: only the answer has the id with which the statement can be canceled.
     const { body: answer } = await workspace.request(request, undefined, deadline).catch((error) => {

@@ -225,7 +225,10 @@ export function readRequest(fields: Record<string, unknown>): StatementRequest {
     throw invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.");
   }
   return {
-    ...{ statement, disposition, format, parameters: readParameters(fields["parameters"]) },
+    statement,
+    disposition,
+    format,
+    parameters: readParameters(fields["parameters"]),
     catalog: optionalText(fields, "catalog"),
     schema: optionalText(fields, "schema"),
     rowLimit: limit(fields, "row_limit"),
