@@ -67,7 +67,7 @@ const STYLE =
   ".lb-browse .lb-part{flex-basis:100%;border-left:3px solid var(--jp-warn-color1,var(--vscode-editorWarning-foreground,#c98500));padding-left:8px}";
 
 /** The rows to browse. */
-export interface Browsed {
+interface Browsed {
   /** The columns in order. */
   fields: readonly { name: string; key: string; type: string }[];
   /** The rows that were fetched. */

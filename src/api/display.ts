@@ -4,7 +4,7 @@ import { type Bundle, DISPLAY, displayNow, holdIdleError, inNotebook } from "../
  * Something that draws itself in a notebook.
  * @internal
  */
-export interface Displayable {
+interface Displayable {
   /** How a notebook draws it. */
   [DISPLAY](): Bundle;
 }

@@ -133,7 +133,7 @@ export async function openLakehouse(
 export const ENGINE: unique symbol = Symbol("lakebase.engine");
 
 /** What a {@linkcode Lakehouse} is made of. */
-export interface LakehouseParts {
+interface LakehouseParts {
   /** The warehouse. */
   warehouse: Warehouse;
   /** Runs its statements. */

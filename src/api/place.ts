@@ -2,7 +2,7 @@ import { utcText } from "../core/text.ts";
 import type { LakebaseParts } from "./open_connection.ts";
 
 /** The address of a connection: what tells it from other connections. */
-export interface Place {
+interface Place {
   /** The endpoint or the instance; `undefined` if none was looked up. */
   endpoint: { readonly name: string } | undefined;
   /** The server's host. */

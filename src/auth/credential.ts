@@ -17,7 +17,7 @@ export interface Credential {
 }
 
 /** What a credential is for. */
-export interface CredentialRequest {
+interface CredentialRequest {
   /** The endpoint's full name, or the name of a Provisioned instance. */
   target: { endpoint: string } | { instance: string };
   /** The group to log in as. */

@@ -16,7 +16,7 @@ export interface Endpoint {
 }
 
 /** The endpoint to find. */
-export interface EndpointRequest {
+interface EndpointRequest {
   /** Any of the forms of `ConnectOptions.endpoint`; `undefined` for the only one. */
   endpoint?: string | undefined;
   /** The id of a branch of the only project, where no endpoint is named. */
@@ -51,7 +51,7 @@ class Lookups {
 }
 
 /** How long {@linkcode findEndpoint} may take. */
-export interface FindOptions {
+interface FindOptions {
   /** Ends it at once. */
   signal?: AbortSignal | undefined;
   /** When it has to be done, in milliseconds since 1970. @default {the limit of one request from now on} */

@@ -5,7 +5,7 @@ import { LakebaseError } from "../core/errors.ts";
 import { isLoopback, isLoopbackAddress } from "../settings/server.ts";
 
 /** The answer of an HTTP server. */
-export interface HttpAnswer {
+interface HttpAnswer {
   /** The status and the headers. */
   response: Response;
   /** The body. */

@@ -31,7 +31,7 @@ const NETWORK_TRIES = 4;
 const MOST_PAGES = 1000;
 
 /** What a {@linkcode Workspace} is made of. */
-export interface WorkspaceParts {
+interface WorkspaceParts {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
   /** The workspace and the login, where there is no client. */

@@ -73,7 +73,7 @@ function badName(name: string): LakebaseError {
 }
 
 /** A pattern of `tables()`, as lists for `LIKE ANY`; `null` matches everything. */
-export interface Pattern {
+interface Pattern {
   /** Patterns of the schema. */
   schema: string[] | null;
   /** Patterns of the name. */

@@ -163,7 +163,7 @@ export interface LakehouseCatalog {
 }
 
 /** A column, with its table. */
-export interface ColumnName {
+interface ColumnName {
   schema: string;
   table: string;
   column: string;
@@ -240,7 +240,7 @@ export async function findCatalog(session: Session, withSystem: boolean): Promis
 type Rows = Record<string, unknown>[];
 
 /** The tables and functions of a database, the person's own first. */
-export interface FoundCatalog {
+interface FoundCatalog {
   tables: Rows;
   functions: Rows;
 }

@@ -65,7 +65,7 @@ export interface SqlCellTarget extends CommandTarget {
 }
 
 /** The connections of the notebook. */
-export interface SqlCellConnections {
+interface SqlCellConnections {
   /** The connection that the last connect() returned, or a new one. */
   current: () => Promise<SqlCellTarget>;
   /** The number of open connections. */
@@ -77,7 +77,7 @@ export interface SqlCellConnections {
 }
 
 /** The function that `%%sql` cells call. */
-export interface SqlCells {
+interface SqlCells {
   (options: SqlCellOptions, ...statements: SqlCellStatement[]): Promise<unknown>;
   /** Sends the kernel the catalog of the connected database, in the background. */
   refresh(): void;
@@ -267,7 +267,7 @@ function storedLine(store: string, result: Result | undefined): Bundle {
 }
 
 /** The methods that answer commands. A transaction has none of them. */
-export interface CommandTarget {
+interface CommandTarget {
   tables?: (pattern?: string) => PromiseLike<unknown>;
   schemas?: () => PromiseLike<unknown>;
   describe?: (table: string) => PromiseLike<unknown>;

@@ -6,7 +6,7 @@ import { badParameter } from "../sql/parameter.ts";
 import { until } from "../sql/stop.ts";
 
 /** The places in which a command can have SQL. */
-export interface SqlSource {
+interface SqlSource {
   /** SQL, or `-` for standard input. */
   text?: string | undefined;
   /** A file of SQL, or `-` for standard input. */
@@ -70,7 +70,7 @@ async function readSql(file: string): Promise<{ name: string; sql: string }> {
 }
 
 /** One statement of a script, with the names of its parameters. */
-export interface ScriptStatement {
+interface ScriptStatement {
   /** The texts around the parameters, one more than `names`. */
   strings: readonly string[];
   /** The names of the parameters in order, such as `zone` for `$zone`. */

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 
 /** How fast the wait between attempts grows. */
-export interface BackoffOptions {
+interface BackoffOptions {
   /** Milliseconds before the first retry. @default {200} */
   first?: number;
   /** The longest wait in milliseconds. @default {5000} */

@@ -45,7 +45,7 @@ const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const PARAMETER = /\$\d+/y;
 
 /** How SQL is tokenized. */
-export interface SqlReading {
+interface SqlReading {
   /** The index to begin at, which must not be inside of a token. @default {0} */
   start?: number;
   /** Finds the end of a `${value}` whose expression begins at an index. Without this function `${` has no meaning. */

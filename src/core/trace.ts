@@ -31,7 +31,7 @@ export interface Operation {
 }
 
 /** The span of an operation that is under way. */
-export interface OperationSpan {
+interface OperationSpan {
   /** Tells the server once it is known. */
   reached(server: TracedServer): void;
   /** Tells what the server says it did: a command tag such as `INSERT 0 3`. */

@@ -82,7 +82,7 @@ export interface CheckFacts {
 }
 
 /** The steps in their order and their drawing, of which the API makes a `Checkup`. */
-export type CheckupParts = ListingParts<CheckStep, CheckFacts>;
+type CheckupParts = ListingParts<CheckStep, CheckFacts>;
 
 /** Makes a report of the steps that ran. Secrets are removed from the details, which may quote the server or the workspace. */
 export function reportSteps(taken: readonly CheckStep[]): CheckupParts {

@@ -19,7 +19,7 @@ import { sessionOpener } from "../sql/server_session.ts";
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
 
 /** One step of connecting. If it throws, the step has failed. */
-export type Step = (state: CheckState, signal: AbortSignal) => Promise<Finding>;
+type Step = (state: CheckState, signal: AbortSignal) => Promise<Finding>;
 
 /** The oldest Deno whose kernel shows the results of cells. */
 const OLDEST_DENO = [2, 9, 1];

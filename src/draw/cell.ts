@@ -223,7 +223,7 @@ export class ServerText {
 }
 
 /** A cell with a drawing. Its HTML is from this module, and contains nothing from a database. */
-export interface Picture {
+interface Picture {
   /** For notebooks. */
   readonly html: string;
   /** For terminals and logs. */

@@ -38,7 +38,7 @@ export function visible(text: string): string {
 }
 
 /** Options of {@linkcode escapeHtml}. */
-export interface EscapeOptions {
+interface EscapeOptions {
   /**
    * Keeps line ends and tabs, for text that `white-space: pre-wrap` lays out.
    *

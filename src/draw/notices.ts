@@ -3,7 +3,7 @@ import { printable } from "../core/text.ts";
 import { type Bundle, clearOutputs, displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
 /** A notice in a notebook that says why connecting takes time. It is shown once. */
-export interface WaitingNotice {
+interface WaitingNotice {
   /** An attempt failed, and another one will follow. */
   failed: () => void;
   /** The connection is open. */
@@ -76,7 +76,7 @@ export async function announceConnection(line: string): Promise<void> {
 }
 
 /** A notice of work that takes longer than a second. */
-export interface WorkNotice {
+interface WorkNotice {
   /** Replaces the notice by the outcome, or removes it. */
   end: (outcome?: string) => Promise<void>;
 }
@@ -154,7 +154,7 @@ export async function announceLeft(lines: readonly string[], ending = false): Pr
 }
 
 /** The use that a connection makes of a `.env`. */
-export interface EnvFileNotice {
+interface EnvFileNotice {
   /** The file. */
   path: string;
   /** The variables that are used. */

@@ -24,7 +24,7 @@ export function originText({ place, transaction }: ResultOrigin): string {
 }
 
 /** The parts of a result that its drawing needs. */
-export interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
+interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
   /** The columns, each with its key in a row. */
   readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
   /** The server's command tag, such as `INSERT 0 3`. */
@@ -92,7 +92,7 @@ export interface TextColumn {
 }
 
 /** The columns of a result that are drawn from the server's texts, by the key in a row. */
-export type TextColumns = ReadonlyMap<string, TextColumn>;
+type TextColumns = ReadonlyMap<string, TextColumn>;
 
 interface RowTexts {
   columns: TextColumns;

@@ -62,7 +62,7 @@ export interface TableOptions {
 }
 
 /** The input of {@linkcode renderCommand}. */
-export interface CommandOptions {
+interface CommandOptions {
   /** The server's command tag, such as `INSERT 0 3`. */
   tag: string;
   /** The milliseconds that the command took. */
@@ -80,7 +80,7 @@ export type HtmlAndText = {
 };
 
 /** The input of {@linkcode footerText}. */
-export interface FooterOptions {
+interface FooterOptions {
   /** The number of rows that are drawn. */
   shown: number;
   /** The number of all rows, if it is known. */

@@ -21,7 +21,7 @@ const ENDING_BYTES = 100;
 const MIN_COLUMN_WIDTH = 4;
 
 /** The columns that fit on a line, and the cells of the rows that may fit. */
-export interface Layout {
+interface Layout {
   /** The columns. */
   columns: readonly TableColumn[];
   /** The names of the columns. */

@@ -316,7 +316,7 @@ const TOO_LOW = 8;
 const SEED = 1;
 
 /** The rows to read of a source. */
-export interface Sample {
+interface Sample {
   /** The SQL that follows the source and its alias. */
   clause: string;
   /** The estimated number of the table's rows if only a sample is read; otherwise `null`. */

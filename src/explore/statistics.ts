@@ -189,10 +189,10 @@ function shown(value: string, kind: ColumnKind): string {
  * - `plain`: none
  * - `opaque`: none, and its values are compared as texts, because the type may have no equality operator
  */
-export type ColumnKind = RankedKind | "ordered" | "text" | "plain" | "opaque";
+type ColumnKind = RankedKind | "ordered" | "text" | "plain" | "opaque";
 
 /** A kind with quartiles and a histogram. */
-export type RankedKind = "integer" | "float" | "decimal" | "moment";
+type RankedKind = "integer" | "float" | "decimal" | "moment";
 
 function isRanked(kind: ColumnKind): kind is RankedKind {
   return kind === "moment" || isNumber(kind);

@@ -163,7 +163,7 @@ function insertAll(code: string, inserts: ReadonlyMap<number, string>): string {
 }
 
 /** A token of a cell. */
-export interface Token extends ScriptToken {
+interface Token extends ScriptToken {
   /** The first characters of the token. */
   text: string;
   /** The index of the token that closes the bracket that this one opens; its own index when it opens none. */
@@ -182,7 +182,7 @@ const AWAIT_IN_REGEX = /[^\n/]*\bawait\b[^\n]*\//y;
  * @returns `undefined` when the code could be misread: brackets or quotes are unbalanced, there is JSX, whose text is not
  * code, or a slash may begin a regular expression that contains `await`.
  */
-export function readTokens(code: string): Token[] | undefined {
+function readTokens(code: string): Token[] | undefined {
   const tokens: Token[] = [];
   const open: number[] = [];
   const reader = new ScriptTokens(code);

@@ -27,7 +27,7 @@ export interface FrontendRequest {
 }
 
 /** The parts of the kernel that the cells need. */
-export interface CellsOptions {
+interface CellsOptions {
   signer: Signer;
   internal: InternalRequests;
   /** Sends a message to every frontend. */

@@ -35,7 +35,7 @@ export interface Child extends AsyncDisposable {
 }
 
 /** Options of {@linkcode startChild}. */
-export interface ChildOptions {
+interface ChildOptions {
   /** The signature key. It is the key of this kernel, so that messages can be forwarded unchanged. */
   key: string;
   /** The path of the Deno program. */

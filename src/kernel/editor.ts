@@ -7,7 +7,7 @@ import { type Candidate, type Candidates, sqlCandidates } from "./sql_completion
 import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
 
 /** A reply that this kernel gives without the child. */
-export interface EditorReply {
+interface EditorReply {
   type: string;
   content: Record<string, unknown>;
 }
@@ -61,7 +61,7 @@ function isSqlCell(code: string): boolean {
 const MAX_CELL_LENGTH = 200_000;
 
 /** The content of a `complete_reply`, without its status. Positions count code points of the cell. */
-export interface Completion {
+interface Completion {
   matches: string[];
   cursor_start: number;
   cursor_end: number;

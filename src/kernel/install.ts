@@ -5,19 +5,19 @@
  */
 
 /** The location of kernels. */
-export interface KernelLocation {
+interface KernelLocation {
   /** The folder of an environment, such as a `venv`. @default {the user's Jupyter folder} */
   prefix?: string | undefined;
 }
 
 /** The name and location of a kernel. */
-export interface KernelName extends KernelLocation {
+interface KernelName extends KernelLocation {
   /** The kernel's name in Jupyter and the name of its folder. @default {"lakebase"} */
   name?: string | undefined;
 }
 
 /** Options of {@linkcode install}. */
-export interface KernelInstallOptions extends KernelName {
+interface KernelInstallOptions extends KernelName {
   /** The name that Jupyter displays. @default {"Deno + SQL"} */
   displayName?: string | undefined;
 }

@@ -44,7 +44,7 @@ function tryRewrite(source: string, module: string): CellRewrite {
 }
 
 /** The result of rewriting a cell. */
-export type CellRewrite =
+type CellRewrite =
   /** The cell has no magic and runs unchanged. */
   | { kind: "plain" }
   /** The code to run instead. */
@@ -55,7 +55,7 @@ export type CellRewrite =
   | { kind: "error"; name: string; message: string };
 
 /** Options of {@linkcode rewriteCell}. */
-export interface RewriteOptions {
+interface RewriteOptions {
   /** The URL of the client (`mod.ts`), for a notebook whose import map has no `lakebase`. */
   module: string;
 }
@@ -101,7 +101,7 @@ function rewrite(source: string, { module }: RewriteOptions): CellRewrite {
  *
  * @throws {UsageError} For a magic that can't run as it is written.
  */
-export function cellMagics(source: string): LineMagic[] {
+function cellMagics(source: string): LineMagic[] {
   const start = skipLeading(source);
   const end = cellMagicEnd(source, start);
   if (end === undefined) return lineMagics(source);

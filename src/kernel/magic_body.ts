@@ -128,7 +128,7 @@ function readSqlCommand(written: string, header: MagicHeader): SqlCommand {
 }
 
 /** The use of a magic's result. */
-export type Use =
+type Use =
   /** It is the cell's last expression, so Jupyter displays it. */
   | "draw"
   /** It is a statement, so its result is displayed when it runs. */

@@ -10,7 +10,7 @@ import { failure } from "./failure.ts";
 import type { KernelProxy } from "./proxy.ts";
 
 /** Options of {@linkcode runKernel}. */
-export interface KernelOptions {
+interface KernelOptions {
   /** The path of the connection file that Jupyter wrote. */
   connectionFile: string;
   /** The Deno that runs the cells. @default {Deno.execPath()} */

@@ -29,7 +29,7 @@ export interface Envelope {
 }
 
 /** The parts of a message to replace. */
-export interface Edit {
+interface Edit {
   parent?: Header;
   content?: unknown;
 }

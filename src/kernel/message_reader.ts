@@ -2,7 +2,7 @@ import { joinBytes } from "../core/bytes.ts";
 import { COMMAND, LONG, MAX_FLAGS, MAX_FRAME_BYTES, type Message, MORE, readFrameHeader } from "./zmtp.ts";
 
 /** The result of reading some bytes. */
-export interface FeedResult {
+interface FeedResult {
   /** The bytes after the end of the message; empty while the message is incomplete. */
   rest: Uint8Array<ArrayBuffer>;
   /** The message, once it is complete. */
@@ -146,7 +146,7 @@ const MARK = new Uint8Array([1, 9, ...new TextEncoder().encode("<IDS|MSG>"), 1])
 const JSON_FRAMES = 6;
 
 /** Options of {@linkcode IopubReader}. */
-export interface IopubReaderOptions {
+interface IopubReaderOptions {
   /** Verifies the signature of a message that was found inside another one. */
   isSigned: (message: Message) => boolean;
   /** Is called when bytes can't be read. Reading continues at the next readable message. */

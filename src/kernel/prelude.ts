@@ -132,7 +132,7 @@ const WAITS = `
 `;
 
 /** The key of the global symbol under which the prelude keeps its functions in the child. */
-export const KERNEL = "lakebase.kernel";
+const KERNEL = "lakebase.kernel";
 
 /** The type of the message that reports that all earlier outputs have been sent. */
 export const DONE = "lakebase_done";

@@ -13,7 +13,7 @@ import { ZmtpConnection } from "./zmtp_connection.ts";
 import { encodeMessage, type Message } from "./zmtp.ts";
 
 /** Options of {@linkcode KernelProxy.connect}. */
-export interface ProxyOptions {
+interface ProxyOptions {
   child: Child;
   signer: Signer;
   /** The URL of the client's main module. */

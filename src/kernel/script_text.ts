@@ -1,5 +1,5 @@
 /** The kind of a token of TypeScript. */
-export type ScriptKind =
+type ScriptKind =
   | "word"
   | "number"
   | "string"

@@ -221,7 +221,7 @@ export interface Piece {
 }
 
 /** The tokens in one pair of brackets. The outermost group is the statement. */
-export interface Group {
+interface Group {
   parent: Group | undefined;
   pieces: Piece[];
 }

@@ -11,7 +11,7 @@ export interface SqlTemplate {
 }
 
 /** The SQL of a magic. */
-export interface SqlCode {
+interface SqlCode {
   /** The number of statements. */
   count: number;
   /** One template for all statements. With values there is one for each, because the server binds values in single ones only. */

@@ -147,7 +147,7 @@ function writeHeader(bytes: Uint8Array, at: number, length: number, flags: numbe
 }
 
 /** The header of a frame. */
-export interface FrameHeader {
+interface FrameHeader {
   /** The bytes of the header: 2 or 9. */
   size: number;
   /** The bytes of the body. */

@@ -46,7 +46,7 @@ export interface LakehouseColumn {
 export type Ask = (query: Fragment) => Promise<readonly Record<string, unknown>[]>;
 
 /** The parts of a name, from the catalog to the table; a part that is missing is `undefined`. */
-export interface TableName {
+interface TableName {
   catalog: string | undefined;
   schema: string | undefined;
   name: string;

@@ -141,7 +141,7 @@ function flatten(fragment: Fragment): { pieces: string[]; values: unknown[] } {
 }
 
 /** A name in backticks. */
-export function quoteName(name: string): string {
+function quoteName(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }
 

@@ -17,7 +17,7 @@ const PIECE_BYTES = 512 * 1024;
 const CONFLICT = 409;
 
 /** What an upload is made of. */
-export interface UploadParts {
+interface UploadParts {
   /** The workspace. */
   workspace: Workspace;
   /** The path of the file. */

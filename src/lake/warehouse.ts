@@ -54,7 +54,7 @@ export interface WarehouseResult {
 }
 
 /** How a statement runs. */
-export interface StatementOptions {
+interface StatementOptions {
   /** Whether the rows come with the answer, in JSON; else by links, in Arrow. */
   inline: boolean;
   /** The most rows of the result. This changes neither the statement nor what it does. */
@@ -64,7 +64,7 @@ export interface StatementOptions {
 }
 
 /** What a {@linkcode Warehouse} is made of. */
-export interface WarehouseParts {
+interface WarehouseParts {
   /** The workspace. */
   workspace: Workspace;
   /** The warehouse. */

@@ -172,7 +172,7 @@ function readDuration(field: string, value: unknown): number {
 }
 
 /** The body of `POST /api/2.0/postgres/credentials`. */
-export interface CredentialRequest {
+interface CredentialRequest {
   endpoint: string;
   groupName: string | undefined;
   readOnly: boolean;

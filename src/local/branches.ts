@@ -4,7 +4,7 @@ import { delay, type Faults } from "./faults.ts";
 import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./workspace.ts";
 
 /** The parts of the local Lakebase that branches need. */
-export interface BranchesOptions {
+interface BranchesOptions {
   workspace: Workspace;
   /** The data of the branches that were there at the start. */
   database: Database;
@@ -17,7 +17,7 @@ export interface BranchesOptions {
 }
 
 /** A client's call about branches. */
-export interface BranchCall {
+interface BranchCall {
   method: string;
   /** The resource's name, such as `projects/p/branches/b`. */
   name: string;

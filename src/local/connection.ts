@@ -288,7 +288,7 @@ const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
 /** A client's first packet. */
-export type StartupPacket =
+type StartupPacket =
   | { kind: "ssl" | "gss" }
   | { kind: "cancel"; process: number; secret: Uint8Array }
   | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }

@@ -10,7 +10,7 @@ import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } 
 import { identifier, keptQuery, literal, readKept, settingsScript } from "./session_settings.ts";
 
 /** Options of {@linkcode EmbeddedDatabase.start}. */
-export interface EmbeddedOptions {
+interface EmbeddedOptions {
   /** Directory of the data; undefined for a database in memory. */
   dataDir: string | undefined;
   /** Roles that may log in; missing ones are created. */

@@ -103,7 +103,7 @@ const MAX_BATCH_BYTES = 1 << 20;
 const CLIENT_MESSAGES = "QPBDECHSFXdcf";
 
 /** A client's messages after login, cut into batches that fit into a turn. */
-export class Requests {
+class Requests {
   readonly #client: Connection;
   readonly #framer = new Framer();
   /** `"skipping"`: a batch was refused, so its messages are dropped up to its Sync. */

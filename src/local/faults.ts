@@ -70,7 +70,7 @@ const WORKSPACE_FAULT = [
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
 /** The parts of the servers that faults act on. */
-export interface FaultTargets {
+interface FaultTargets {
   /** Ends every open Postgres connection, with a FATAL error or without a message. */
   drop(how: Failure | "abrupt"): void;
   /** Stops or resumes the bytes on every Postgres connection. */

@@ -2,7 +2,7 @@ import { withoutEndSlashes } from "../core/text.ts";
 import { ApiError, invalid, notFound, page } from "./api_json.ts";
 
 /** Options of the Files API. */
-export interface FilesApiOptions {
+interface FilesApiOptions {
   /** The folder of the Volumes; `undefined` for a temporary one, which is created for the first file. */
   folder: string | undefined;
   /** The full names of the Volumes. A Volume whose folder exists need not be among them. */

@@ -19,7 +19,7 @@ export interface PostgresLogin {
 }
 
 /** The parts of the local Lakebase that the gateway needs. */
-export interface GatewayOptions {
+interface GatewayOptions {
   port: number;
   branches: Branches;
   authority: CertificateAuthority;

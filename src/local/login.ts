@@ -27,7 +27,7 @@ const SASL_FINAL = 12;
 const MAX_ANSWER = 65_536;
 
 /** A login whose role was proved. */
-export interface Authenticated {
+interface Authenticated {
   /** The branch of the login; undefined if neither its host nor its credential belongs to a branch. */
   branch: Branch | undefined;
   readOnly: boolean;

@@ -114,7 +114,7 @@ export interface Claims {
 }
 
 /** The reason why a password is not a valid credential. */
-export type CredentialProblem = "not a JWT" | "expired" | "other issuer or signature";
+type CredentialProblem = "not a JWT" | "expired" | "other issuer or signature";
 
 /** ECDSA on P-256 with SHA-256, which JWTs call ES256. */
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;

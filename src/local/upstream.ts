@@ -8,7 +8,7 @@ import { CANCEL_REQUEST, frame, int32, parameterStatus, ready, Refused } from ".
 import { identifier, keptQuery, literal, overKept, readKept, startupSettings } from "./session_settings.ts";
 
 /** The server behind the gateway. */
-export interface UpstreamOptions {
+interface UpstreamOptions {
   /** `postgres://` URL of a user that may create roles. */
   url: string;
   /** Roles that may log in; missing ones are created. */

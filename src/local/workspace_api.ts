@@ -29,7 +29,7 @@ export interface WorkspaceRequest {
 }
 
 /** The parts of the local Lakebase that the workspace API needs. */
-export interface WorkspaceApiOptions {
+interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;
   branches: Branches;

@@ -14,7 +14,7 @@ export interface Address {
 export type Resolver = (hostname: string) => Promise<Address[]>;
 
 /** The callback of Node's `lookup`: one address, or a list with the option `all`. */
-export type LookupCallback = (
+type LookupCallback = (
   error: Error | null,
   address?: string | Address[],
   family?: number,
@@ -39,7 +39,7 @@ const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
 const LOOPBACK: readonly Address[] = [{ address: "127.0.0.1", family: 4 }, { address: "::1", family: 6 }];
 
 /** The addresses of a host name, and the resolver that found them. */
-export interface Resolution {
+interface Resolution {
   /** At least one. */
   addresses: Address[];
   /** The name of the resolver, such as `the system` or `dig`. */

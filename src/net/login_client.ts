@@ -37,7 +37,7 @@ export interface LoginClient extends pg.Client {
 }
 
 /** How the clients of a pool log in. */
-export interface LoginOptions {
+interface LoginOptions {
   /** The source of the password; without it the pool's `password` is used. */
   credentials?: CredentialCache | undefined;
   /** Milliseconds that connecting may take. The limit of `pg-pool` includes the wait for a free connection. */

@@ -44,7 +44,7 @@ function longRow(length: number): { name: string; length: number; fields: never 
 }
 
 /** Where a {@linkcode MessageReader} sends what it finds. */
-export interface Messages {
+interface Messages {
   /** Takes whole messages, or the parts of one in their order. */
   pass: (bytes: Buffer) => void;
   /** Called for a row that is too long, in its place between the other messages. */

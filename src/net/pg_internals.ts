@@ -11,7 +11,7 @@ import type net from "node:net";
 import type pg from "npm:pg@8.23.1";
 
 /** The connection below a client: the messages of the protocol as events. */
-export interface Connection extends EventEmitter {
+interface Connection extends EventEmitter {
   /** The socket; over TLS the encrypted one, once it is. */
   stream: net.Socket;
   /** What the server last reported of the session's settings. It is not `pg`'s: `login_client.ts` sets it. */
@@ -46,7 +46,7 @@ export function backendOf(client: object): { processId: number; secretKey: numbe
 }
 
 /** What a client runs. */
-export interface RunningQuery {
+interface RunningQuery {
   /** The statement. */
   text?: string;
   /** Of an `Exchange`: whether the server waits for whoever reads the rows. */

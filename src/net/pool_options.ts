@@ -81,7 +81,7 @@ interface IdleClient {
 }
 
 /** The options of an {@linkcode IdleTimer}. */
-export interface IdleTimerOptions<Client extends IdleClient> {
+interface IdleTimerOptions<Client extends IdleClient> {
   /** Milliseconds that a client may be idle; 0 for no limit. */
   limit: number;
   /** All clients. */

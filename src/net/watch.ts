@@ -15,7 +15,7 @@ export interface WatchOptions {
 }
 
 /** What a watch needs beside the client. */
-export interface WatchNeeds extends WatchOptions {
+interface WatchNeeds extends WatchOptions {
   /** How the host is resolved. */
   find: HostLookup;
   /** Makes another client of the same login, which has not connected. */
@@ -23,7 +23,7 @@ export interface WatchNeeds extends WatchOptions {
 }
 
 /** A client for one query. */
-export interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
+interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
   /** Closes the socket without a message to the server. */
   destroy(): void;
 }

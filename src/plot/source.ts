@@ -40,7 +40,7 @@ export interface Groups {
 }
 
 /** The range of the values of a column. */
-export interface Extent {
+interface Extent {
   rows: number;
   min: number | null;
   max: number | null;
@@ -172,7 +172,7 @@ export function isWhole({ type }: PlotColumn): boolean {
 }
 
 /** The functions that compute a number from rows. */
-export type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";
+type Aggregate = "count" | "sum" | "avg" | "min" | "max" | "median" | "stddev";
 
 /** A number that is computed for each group of rows. */
 export interface Measure {

@@ -57,7 +57,7 @@ const ARRIVAL_LIMIT_MS = 3000;
 const SIZE_LIMIT = 1_000_000;
 
 /** A line of a `.env` file. */
-export interface Assignment {
+interface Assignment {
   /** The value, without its quotes. */
   value: string;
   /** The line, counted from 1. */

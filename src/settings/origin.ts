@@ -1,7 +1,7 @@
 import { type LakebaseErrorCode, redact } from "../core/errors.ts";
 
 /** The kinds of places that a setting can come from. */
-export type OriginKind = "option" | "environment" | "profile" | "machine" | ".env" | "default";
+type OriginKind = "option" | "environment" | "profile" | "machine" | ".env" | "default";
 
 /** Where a value comes from. */
 export interface Origin {

@@ -5,7 +5,7 @@ import { describeOrigin, type Found, type Origin } from "./origin.ts";
 import type { Variables } from "./environment.ts";
 
 /** The setting that an error is about. */
-export interface SettingReference {
+interface SettingReference {
   /** The name of its option or variable. */
   setting: string;
   /** Where it comes from. */

@@ -26,7 +26,7 @@ export interface ReadSettings {
 }
 
 /** The use of a `.env` file. */
-export interface EnvFileUse {
+interface EnvFileUse {
   /** The path of the file. */
   path: string;
   /** The variables that were taken from it. */
@@ -85,7 +85,7 @@ export async function readSettings(options: ConnectOptions, useLocal: UseLocal):
 export interface WorkspaceSettings extends Pick<Settings, "workspace" | "login" | "connectTimeout"> {}
 
 /** The options that name a workspace. */
-export type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
+type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
 
 /**
  * Reads the settings of a workspace, as {@linkcode readSettings} does those of a connection. A password or a host of Postgres

@@ -6,7 +6,7 @@ import { badSetting, type OptionReader, quoted, quotedName } from "./read_option
 import type { Settings } from "./settings.ts";
 
 /** The server that the settings name. */
-export interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
+interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
   /** Whether the workspace has to be asked for the host: the one that is given belongs to another branch. */
   ownHost: boolean;
 }

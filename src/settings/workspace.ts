@@ -112,7 +112,7 @@ const METHOD_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What decides on the workspace. */
-export interface WorkspaceSources {
+interface WorkspaceSources {
   /** The option `profile`. */
   profile: string | undefined;
   /** The variables of the environment and `.env`. */

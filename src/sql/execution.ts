@@ -5,7 +5,7 @@ import { badParameter, type WireValue } from "./parameter.ts";
 import type { WireField, WireRow } from "./result.ts";
 
 /** How a statement runs. */
-export interface ExecutionOptions extends Reading {
+interface ExecutionOptions extends Reading {
   /** Refuses a text of several statements before any of them runs. */
   single?: boolean | undefined;
 }
@@ -180,7 +180,7 @@ class MessageWriter {
 }
 
 /** How a portal is read. */
-export interface PortalOptions extends Reading {
+interface PortalOptions extends Reading {
   /**
    * Whether a transaction holds the portal open. Then every batch is an exchange of its own, and other statements may run in
    * between; otherwise one exchange lasts until the last batch.

@@ -75,7 +75,7 @@ const MOST_SAID = 2000;
 const LINE_WIDTH = 120;
 
 /** What else is known about a failure. */
-export interface FailureContext {
+interface FailureContext {
   /** The name that was probably meant. */
   suggestion?: string | undefined;
   /** For a missing privilege: who owns the object, and what its owner can run. */

@@ -14,7 +14,7 @@ const EXPLAINED = new Set(["select", "values", "table", "with"]);
 const LONGEST_SENT_TWICE = 10_000;
 
 /** How much of a statement is shown. */
-export interface FirstRowsOptions extends Reading {
+interface FirstRowsOptions extends Reading {
   /** How many rows are shown. */
   rows: number;
   /** Whether the statement had no more rows than that before; then it runs to its end in one round trip. */
@@ -234,7 +234,7 @@ export function onlyReads({ text }: Pick<Statement, "text">): boolean {
 }
 
 /** Asks for the plan of the statement after it, with every expression in full. */
-export const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
+const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
 
 /** Selects the database's own functions that may write, except trigger functions, which a statement can't call. */
 const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolatile OPERATOR(pg_catalog.=) 'v'
@@ -245,7 +245,7 @@ const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolat
  * and calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories"). The clock and new UUIDs are
  * VOLATILE but have no side effects. A row `own` means that the database has VOLATILE functions of its own.
  */
-export const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
+const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
   WHERE proname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND provolatile OPERATOR(pg_catalog.=) 'v' AND NOT (
     oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND proname OPERATOR(pg_catalog.=) ANY(
       '{clock_timestamp,timeofday,gen_random_uuid,uuidv4,uuidv7}'::pg_catalog.text[]))
@@ -255,7 +255,7 @@ export const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_c
  * Asks which aggregates and operators of a database call its own VOLATILE functions. A row `*` means that a cast or a domain
  * does, which a plan need not show. The server takes a millisecond to plan this query.
  */
-export const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
+const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
   SELECT 'name', p.proname::pg_catalog.text
     FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.aggfnoid::pg_catalog.oid
     WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (
@@ -290,7 +290,7 @@ export function namesCalled(plan: string): Set<string> {
  * Tells whether a text is most likely a list of columns of tables, whose plan alone shows that it only reads. Then the names of
  * functions need not be asked for, which takes the server as long as the rest.
  */
-export function looksPlain(text: string): boolean {
+function looksPlain(text: string): boolean {
   return text.length < 1000 && /^[\w\s.,*;"]+$/.test(text) &&
     !/\b(?:where|join|order|group|having|distinct|union|intersect|except|window|with|values|for)\b/i.test(text);
 }

@@ -9,7 +9,7 @@ export type WireValue = string | Buffer | null;
 export const JSONB_CAST = "::pg_catalog.jsonb";
 
 /** A value to bind, and the cast that tells the server what it is. */
-export interface Parameter {
+interface Parameter {
   /** The value. */
   value: WireValue;
   /** `::pg_catalog.jsonb` for an object; else empty, and the server infers the type from the statement. */

@@ -273,7 +273,7 @@ const SAVEPOINT = "lakebase_again";
  * @param work Runs the statement.
  * @throws {LakebaseError} `QUERY_FAILED` if the statement would have written a second time; the errors of `work`.
  */
-export async function runAgain<T>(
+async function runAgain<T>(
   session: Session,
   lease: Lease,
   signal: AbortSignal | undefined,

@@ -149,7 +149,7 @@ interface Verbs {
 }
 
 /** Runs the statements of one transaction: one at a time, on one connection, and none after its end. */
-export class Transaction implements Session, TransactionState, Disposable {
+class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
   readonly learned: Session["learned"];
   readonly transaction: TransactionState = this;

@@ -173,7 +173,7 @@ async function attempt(show: () => Promise<void> | void): Promise<void> {
 }
 
 /** A terminal. */
-export interface Terminal {
+interface Terminal {
   /** Writes a text. */
   write(text: string): Promise<void>;
   /** The number of characters in a line. */

@@ -62,7 +62,7 @@ export interface Differing {
 }
 
 /** The result of comparing all buckets. */
-export interface Compared {
+interface Compared {
   /** The number of all rows. */
   rows: Pair<number>;
   /** The buckets that differ, after splitting. */

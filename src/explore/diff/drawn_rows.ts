@@ -6,7 +6,7 @@ import type { RowDifference, TableDiffFacts } from "./rows.ts";
 import type { Pair } from "./sides.ts";
 
 /** The facts that a drawing shows besides the rows. */
-export interface Drawing {
+interface Drawing {
   /** The names of the two databases. */
   names: Pair<string>;
   /** The milliseconds that the comparison took. */

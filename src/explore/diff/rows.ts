@@ -205,13 +205,13 @@ async function valueReader(
 }
 
 /** A row as the server's texts. The rows are ordered by the hash `h`, and `k` tells rows of one hash apart. */
-export type TextRow = Readonly<Record<string, string | null>>;
+type TextRow = Readonly<Record<string, string | null>>;
 
 /** Keeps every value as the server's text. */
 const TEXTS: ParserSource = { getTypeParser: () => asText };
 
 /** A statement whose rows are in the order of `h`. */
-export interface OrderedQuery {
+interface OrderedQuery {
   /** The SQL. */
   text: string;
   /** The parameters. */
@@ -219,7 +219,7 @@ export interface OrderedQuery {
 }
 
 /** The result of reading the rows of both servers. */
-export interface Merged {
+interface Merged {
   /** The number of rows that came from both servers. */
   fetched: number;
   /** The columns on each side; none if a side had no rows. */

@@ -50,7 +50,7 @@ export interface SchemaDiffFacts {
 }
 
 /** An object of a schema. */
-export interface SchemaObject {
+interface SchemaObject {
   kind: SchemaObjectKind;
   /** The quoted name with the schema. */
   name: string;

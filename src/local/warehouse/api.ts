@@ -10,7 +10,7 @@ import { Statement, type StatementRequest } from "./statement.ts";
 import { Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
 
 /** The parts of the API of SQL warehouses. */
-export interface WarehouseApiOptions {
+interface WarehouseApiOptions {
   warehouses: readonly LocalWarehouse[];
   /** Names of catalogs; each is the database. */
   catalogs: readonly string[];
@@ -22,7 +22,7 @@ export interface WarehouseApiOptions {
 }
 
 /** A call of the API, whose caller is known. */
-export interface WarehouseCall {
+interface WarehouseCall {
   method: string;
   path: string;
   userName: string;

@@ -6,7 +6,7 @@ import type { Chunk } from "./result.ts";
 const LIFETIME = 15 * 60_000;
 
 /** The parts of the server of results. */
-export interface ResultLinksOptions {
+interface ResultLinksOptions {
   faults: WarehouseFaults;
   now(): Date;
   /** The chunks of a statement; undefined where there are none. */

@@ -24,7 +24,7 @@ import { repeated, repeatedValues } from "./values.ts";
 import type { Warehouse } from "./warehouses.ts";
 
 /** `status.state` of a statement. */
-export type StatementState = "PENDING" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELED" | "CLOSED";
+type StatementState = "PENDING" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELED" | "CLOSED";
 
 /** A statement as it was submitted. */
 export interface StatementRequest {
@@ -39,7 +39,7 @@ export interface StatementRequest {
 }
 
 /** What a statement runs on. */
-export interface StatementEnvironment {
+interface StatementEnvironment {
   database: Database;
   faults: WarehouseFaults;
   links: ResultLinks;

@@ -1,7 +1,7 @@
 import type { DatabaseClient, DescribedColumn } from "./database_client.ts";
 
 /** How a value of a warehouse's type is read from Postgres and written. */
-export type Kind =
+type Kind =
   | "boolean"
   | "short"
   | "int"

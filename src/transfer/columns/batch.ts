@@ -86,7 +86,7 @@ export type ColumnType =
 export const ARROW_EXTENSIONS: Readonly<Partial<Record<ColumnType["kind"], string>>> = { uuid: "arrow.uuid" };
 
 /** How to read and store a column of a query. */
-export interface ColumnChoice {
+interface ColumnChoice {
   /** How the values are stored. */
   type: ColumnType;
   /** Whether the query has to cast the column to text. */

@@ -5,7 +5,7 @@ import { type ColumnData, isSet } from "./batch.ts";
 import { dateText, DAY_MICROSECONDS, GREATEST_TIME, LEAST_TIME, timestampText, valueReader } from "./value.ts";
 
 /** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
-export type ExactTextReader = (row: number) => string | null;
+type ExactTextReader = (row: number) => string | null;
 
 /** Keeps a byte order mark, since it is part of the text. */
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });

@@ -160,7 +160,7 @@ function arrayReader(oid: number, read: ValueReader): ValueReader {
 export type ArrowTable = Table;
 
 /** The parts of {@linkcode Columns}. */
-export interface ColumnsParts {
+interface ColumnsParts {
   /** The rows. */
   batch: Batch;
   /** The columns as the server described them. */

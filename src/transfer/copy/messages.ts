@@ -15,7 +15,7 @@ export const END_OF_COPY: unique symbol = Symbol("end of a COPY");
 export type CopyItem = Chunk | typeof END_OF_COPY;
 
 /** Receives the messages that are not `CopyData`. */
-export interface OtherMessages {
+interface OtherMessages {
   /** Receives a message that came between rows, such as a notice. */
   beside(message: Buffer): void;
   /** Receives all bytes behind the last `CopyData`. */

@@ -55,7 +55,7 @@ export interface SourceQuery {
 }
 
 /** The query for what is copied, and the relation that was found. */
-export interface FoundSource extends SourceQuery {
+interface FoundSource extends SourceQuery {
   /** The quoted name of the table or view; `undefined` for a query. */
   relation: string | undefined;
 }

@@ -139,7 +139,7 @@ const LARGEST_BLOCK = 2 * 1024 ** 2;
 const MOST_BLOCKS = 4;
 
 /** Fetches a range of a file. */
-export type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
+type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
 interface Block {
   bytes: Promise<Uint8Array>;

@@ -47,7 +47,7 @@ export class Output {
 }
 
 /** The size at which a batch is full: a number of rows or of bytes on the wire, whichever is reached first. */
-export interface BatchLimit {
+interface BatchLimit {
   /** The number of rows. A batch may have more, because a chunk is never split. */
   rows: number;
   /** The number of bytes. A longer row is a batch of its own. */

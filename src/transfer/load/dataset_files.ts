@@ -253,7 +253,7 @@ function unescape(text: string): string {
 }
 
 /** A glob, split at its first wildcard. */
-export interface Glob {
+interface Glob {
   /** The path before the first wildcard; empty for the current folder. */
   root: string;
   /** The remaining parts of the path. */

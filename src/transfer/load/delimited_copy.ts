@@ -242,7 +242,7 @@ function nextMark(mark: number, byte: number): number {
 }
 
 /** A CSV or TSV file that has to be rewritten. */
-export interface RewrittenFile {
+interface RewrittenFile {
   /** Its name in errors. */
   name: string;
   /** How its bytes represent values. */

@@ -10,7 +10,7 @@ import type { Incoming } from "./incoming.ts";
 import type { LoadColumn, LoadTable } from "./table.ts";
 
 /** The facts that a {@linkcode LoadResult} reports. */
-export type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
+type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
   origin: ResultOrigin;
 };
 

@@ -26,7 +26,7 @@ const TYPED_ROWS = 10_000;
 const JSON_TYPES: readonly number[] = [114, 3802];
 
 /** How rows of a kind are read. */
-export interface RowKind {
+interface RowKind {
   /** The name of the file that the rows come from. */
   file?: string | undefined;
   /** The file's size in bytes, if known. */

@@ -10,7 +10,7 @@ import { badPullOption } from "./options.ts";
 import { StoredFolder } from "./stored_target.ts";
 
 /** Options for writing a folder of files. */
-export interface PullFolderOptions {
+interface PullFolderOptions {
   /** The format of the files. */
   format: PullFormat;
   /** Whether the files are compressed with gzip. */

@@ -21,7 +21,7 @@ const BATCH_ROWS = 131_072;
 const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
 
 /** Rows column by column, which can be read once. */
-export interface BatchRows {
+interface BatchRows {
   /** The columns. */
   columns: readonly BatchColumn[];
   /** The rows. A pull that fails early reads none of them. */

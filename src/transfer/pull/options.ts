@@ -139,7 +139,7 @@ export function badPullOption(state: string, cause?: unknown): LakebaseError {
 }
 
 /** The facts of a {@linkcode PullResult}. */
-export type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & {
+type PullFacts = Pick<PullResult, "rows" | "bytes" | "paths" | "elapsed"> & {
   to: string;
   origin?: ResultOrigin;
 };

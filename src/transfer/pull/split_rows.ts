@@ -9,7 +9,7 @@ import {
 } from "../copy/messages.ts";
 
 /** How the rows of one COPY are divided into files. */
-export interface Division {
+interface Division {
   /** The format in which the server writes the rows. */
   format: CopyFormat;
   /** The most rows of a file. */
@@ -19,7 +19,7 @@ export interface Division {
 }
 
 /** The rows of one file. They have to be read before those of the next file. */
-export interface FileRowsPart {
+interface FileRowsPart {
   /** The values of the partition, as text of the server; none where there are no partitions. */
   partition: (string | null)[];
   /** The rows, as a COPY of only these rows would give them. */

@@ -193,7 +193,7 @@ function malformed(state: string): LakebaseError {
 const KEPT_BYTES = 2 ** 20;
 
 /** How far a reader got in some bytes. */
-export interface ReadState {
+interface ReadState {
   /** The number of bytes that it has read. */
   used: number;
   /** The least number of bytes, after the used ones, that it needs to continue. */

@@ -5,7 +5,7 @@ import { dateText, timestampText } from "../value.ts";
 import { EPOCH_DAYS, EPOCH_HIGH, EPOCH_LOW } from "./storage.ts";
 
 /** Writes a row's value of one column. */
-export type CellEncoder = (row: number, out: CopyBinaryWriter) => void;
+type CellEncoder = (row: number, out: CopyBinaryWriter) => void;
 
 /** The first and the last day that Postgres can hold, in days since 1970-01-01. */
 const LEAST_DAY = -2_440_588;

@@ -7,7 +7,7 @@ import { listOffsets, texts, type Values } from "./values.ts";
 type Write = (at: number) => string;
 
 /** Converts the values of a field that is not nested. */
-export type TakeOver = (field: Field, data: Data) => ColumnData;
+type TakeOver = (field: Field, data: Data) => ColumnData;
 
 /** Returns a function that converts structs, maps and nested lists to JSON. */
 export function jsonTexts(field: Field, take: TakeOver): (data: Data) => Values {

@@ -46,7 +46,7 @@ export interface ArrowRows {
 }
 
 /** Arrow batches and their schema. */
-export interface ArrowBatches {
+interface ArrowBatches {
   /** The columns. */
   schema: Schema;
   /** Reads the rows. A batch has only these columns, in this order. */

@@ -21,7 +21,7 @@ import { UnsupportedFeature } from "../../file_rows.ts";
 import type { Dense } from "./row_reader.ts";
 
 /** Values in Arrow's memory layout. */
-export interface ArrowValues {
+interface ArrowValues {
   values: Uint8Array | StoredArray;
   offsets?: Int32Array;
 }

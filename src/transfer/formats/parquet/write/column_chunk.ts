@@ -2,7 +2,7 @@ import { type ColumnData, isSet, words } from "../../../columns/batch.ts";
 import { type Leaf, Physical } from "./metadata.ts";
 
 /** The levels of the values of a page. A NULL and an empty list have levels too. */
-export interface EncodedLevels {
+interface EncodedLevels {
   /** The start of a data page of version 1: each kind of level after its length in 4 bytes. */
   bytes: Uint8Array[];
   /** The number of values. */
