@@ -1,7 +1,7 @@
-import { cellText, isNumeric } from "../draw/cell.ts";
+import { cellText, drawnValue, isNumeric } from "../draw/cell.ts";
 import { visible } from "../draw/escape.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { drawnColumns, drawnValue, drawResult, originText } from "../draw/result.ts";
+import { drawnColumns, drawResult, originText } from "../draw/result.ts";
 import { elapsedText, renderTable } from "../draw/table.ts";
 import type { Result } from "./result.ts";
 

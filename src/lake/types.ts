@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { countText } from "../core/text.ts";
 import { BUILT_IN } from "../core/type_names.ts";
-import { keepTexts, type TextColumn } from "../draw/result.ts";
+import { keepTexts, type TextColumn } from "../draw/cell.ts";
 import { type Field, fieldsOf } from "../sql/result.ts";
 import { unreadable } from "./answer.ts";
 
