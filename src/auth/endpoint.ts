@@ -1,6 +1,7 @@
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import { checkTakesOAuth } from "../settings/server.ts";
+import { isMissing } from "./branch.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The target of a login. */
@@ -198,7 +199,7 @@ async function findInstance(
 ): Promise<Endpoint> {
   const instances = "/api/2.0/database/instances";
   const body = await lookups.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
-    if (!isNotFound(error)) throw error;
+    if (!isMissing(error)) throw error;
     const others = await lookups.list(instances, "database_instances").catch(() => []);
     throw notFound(`instance "${instance}"`, `is not in the workspace${choices(others.map(nameOf))}`, error);
   });
@@ -215,7 +216,7 @@ async function findInstance(
 
 /** Turns a 404 into an error that lists the choices on the nearest level that exists. */
 async function withChoices(lookups: Lookups, name: string, error: unknown): Promise<unknown> {
-  if (!isNotFound(error)) return error;
+  if (!isMissing(error)) return error;
   const parts = name.split("/");
   const levels: [path: string, key: string][] = [["projects", "projects"]];
   if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
@@ -225,10 +226,6 @@ async function withChoices(lookups: Lookups, name: string, error: unknown): Prom
     if (found !== undefined) return notFound(name, `is not in the workspace${choices(found.map(nameOf))}`, error);
   }
   return notFound(name, "is not in the workspace", error);
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
 }
 
 function choices(names: string[]): string {

@@ -3,6 +3,7 @@ import { LakebaseError } from "../core/errors.ts";
 import { sqlTokens } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 import { used } from "../sql/never_run.ts";
+import { inIso } from "../sql/parameter.ts";
 
 /** A statement as the Statement Execution API takes it. */
 export interface WarehouseStatement {
@@ -306,11 +307,6 @@ const TEMPORAL: Readonly<Record<string, readonly [type: string, text: (value: ob
   "[object Temporal.PlainDateTime]": ["TIMESTAMP_NTZ", inIso],
   "[object Temporal.PlainDate]": ["DATE", inIso],
 };
-
-/** Writes a value in the ISO calendar, without the name of its own calendar. */
-function inIso(value: object): string {
-  return (value as { toString(options: object): string }).toString({ calendarName: "never" });
-}
 
 function temporalParameter(value: object, name: string): Parameter | undefined {
   const tag = Object.prototype.toString.call(value);

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { concatBytes } from "../core/bytes.ts";
+import { quoteName } from "../core/sql_text.ts";
 import { workerUrl } from "../core/late.ts";
 import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
 import { type EmbeddedSession, ownSettings, ownSettingsIn, sqlOf } from "./embedded_session.ts";
@@ -18,7 +19,6 @@ import {
 } from "./messages.ts";
 import {
   defaultsScript,
-  identifier,
   readSettings,
   REPORT_QUERY,
   REPORTED,
@@ -229,7 +229,7 @@ export class Backend {
   /** Listens again to the channels of the other sessions, after one session has stopped listening. */
   async #listen(): Promise<void> {
     const channels = new Set([...this.#sessions.values()].flatMap((session) => [...session.channels]));
-    if (channels.size) await this.query([...channels].map((channel) => `LISTEN ${identifier(channel)}`).join("; "));
+    if (channels.size) await this.query([...channels].map((channel) => `LISTEN ${quoteName(channel)}`).join("; "));
   }
 }
 

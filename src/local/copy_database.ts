@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type pg from "npm:pg@8.23.1";
+import { quoteName } from "../core/sql_text.ts";
 import { ApiError } from "./api_json.ts";
-import { identifier, literal } from "./session_settings.ts";
+import { literal } from "./session_settings.ts";
 
 /**
  * Copies a database of a Postgres server, with owners and privileges.
@@ -22,7 +23,7 @@ export async function copyDatabase(client: pg.Client, source: string, url: URL):
     await copySettings(client, source, name);
     return name;
   } catch (error) {
-    await client.query(`DROP DATABASE IF EXISTS ${identifier(name)} WITH (FORCE)`);
+    await client.query(`DROP DATABASE IF EXISTS ${quoteName(name)} WITH (FORCE)`);
     throw error;
   }
 }
@@ -31,7 +32,7 @@ export async function copyDatabase(client: pg.Client, source: string, url: URL):
 async function copyFiles(client: pg.Client, source: string, target: string): Promise<boolean> {
   if (await isInUse(client, source)) return false; // the server would wait five seconds for the sessions to end
   try {
-    await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE ${identifier(source)}`);
+    await client.query(`CREATE DATABASE ${quoteName(target)} TEMPLATE ${quoteName(source)}`);
     return true;
   } catch (error) {
     if ((error as Partial<pg.DatabaseError>).code === OBJECT_IN_USE) return false;
@@ -52,7 +53,7 @@ async function isInUse(client: pg.Client, database: string): Promise<boolean> {
 async function copyRows(client: pg.Client, source: string, target: string, url: URL): Promise<void> {
   const programs = await findPrograms(client);
   if (programs === undefined) throw new ApiError(400, "BAD_REQUEST", NO_PROGRAM);
-  await client.query(`CREATE DATABASE ${identifier(target)} TEMPLATE template0 ${await localeOf(client, source)}`);
+  await client.query(`CREATE DATABASE ${quoteName(target)} TEMPLATE template0 ${await localeOf(client, source)}`);
   await dump(programs, source, target, url);
 }
 
@@ -121,12 +122,12 @@ async function copySettings(client: pg.Client, source: string, target: string): 
   );
   for (const { role, setting } of rows) {
     const [name, value] = [setting.slice(0, setting.indexOf("=")), setting.slice(setting.indexOf("=") + 1)];
-    const of = role === null ? "DATABASE" : `ROLE ${identifier(role)} IN DATABASE`;
+    const of = role === null ? "DATABASE" : `ROLE ${quoteName(role)} IN DATABASE`;
     // "FROM CURRENT", because the stored text of a list such as search_path can't be written as one literal.
     await client.query("BEGIN");
     await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
     await client.query(
-      `ALTER ${of} ${identifier(target)} SET ${name.split(".").map(identifier).join(".")} FROM CURRENT`,
+      `ALTER ${of} ${quoteName(target)} SET ${name.split(".").map(quoteName).join(".")} FROM CURRENT`,
     );
     await client.query("COMMIT");
   }

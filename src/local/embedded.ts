@@ -1,4 +1,5 @@
 import { concatBytes } from "../core/bytes.ts";
+import { quoteName } from "../core/sql_text.ts";
 import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { DataFolder } from "./data_folder.ts";
@@ -7,7 +8,7 @@ import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
-import { identifier, keptQuery, literal, readKept, settingsScript } from "./session_settings.ts";
+import { keptQuery, literal, readKept, settingsScript } from "./session_settings.ts";
 
 /** Options of {@linkcode EmbeddedDatabase.start}. */
 interface EmbeddedOptions {
@@ -220,7 +221,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
       `ALTER DATABASE ${DEFAULT_DATABASE} OWNER TO ${SUPERUSER}`,
     ];
     for (const role of new Set(this.#options.roles)) {
-      if (!present.has(role)) script.push(`CREATE ROLE ${identifier(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
+      if (!present.has(role)) script.push(`CREATE ROLE ${quoteName(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
     }
     if (script.length) await this.#backend.query(script.join("; "));
   }

@@ -142,11 +142,6 @@ export function literal(text: string): string {
   return `E'${text.replace(/[\\']/g, "\\$&")}'`;
 }
 
-/** An SQL identifier. */
-export function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
 function setConfig(name: string, value: string): string {
   return `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`;
 }

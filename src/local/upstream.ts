@@ -1,11 +1,12 @@
 import { connect as connectSocket, type Socket } from "node:net";
 import pg from "npm:pg@8.23.1";
 import { concatBytes } from "../core/bytes.ts";
+import { quoteName } from "../core/sql_text.ts";
 import { Connection } from "./connection.ts";
 import { copyDatabase } from "./copy_database.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { CANCEL_REQUEST, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
-import { identifier, keptQuery, literal, overKept, readKept, startupSettings } from "./session_settings.ts";
+import { keptQuery, literal, overKept, readKept, startupSettings } from "./session_settings.ts";
 
 /** The server behind the gateway. */
 interface UpstreamOptions {
@@ -126,7 +127,7 @@ export class UpstreamDatabase implements Database {
     for (const server of this.#open) server.destroy();
     if (!this.#isCopy || this.#dropped) return;
     this.#dropped = true;
-    await this.#administer((client) => client.query(`DROP DATABASE IF EXISTS ${identifier(this.#name)} WITH (FORCE)`));
+    await this.#administer((client) => client.query(`DROP DATABASE IF EXISTS ${quoteName(this.#name)} WITH (FORCE)`));
   }
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
@@ -191,9 +192,9 @@ async function makeRoles(client: pg.Client, roles: string[]): Promise<void> {
   );
   const isSuperuser = self.rows[0]?.rolsuper === true;
   const attributes = isSuperuser ? "CREATEDB CREATEROLE BYPASSRLS" : "";
-  const database = identifier(client.database ?? DEFAULT_DATABASE);
+  const database = quoteName(client.database ?? DEFAULT_DATABASE);
   for (const role of new Set(roles)) {
-    const name = identifier(role);
+    const name = quoteName(role);
     const create = `CREATE ROLE ${name} LOGIN ${attributes}; GRANT ${name} TO CURRENT_USER;`;
     await client.query(
       `${

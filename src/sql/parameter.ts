@@ -170,7 +170,7 @@ function temporalText(value: object, name: string): string | undefined {
 }
 
 /** Writes a value in the ISO calendar, without the name of its own calendar. */
-function inIso(value: object): string {
+export function inIso(value: object): string {
   return (value as { toString(options: object): string }).toString({ calendarName: "never" });
 }
 

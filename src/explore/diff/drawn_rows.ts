@@ -1,6 +1,5 @@
 import { countText } from "../../core/text.ts";
-import { cellText, ServerText } from "../../draw/cell.ts";
-import { drawnValue } from "../../draw/cell.ts";
+import { cellText, drawnValue, ServerText } from "../../draw/cell.ts";
 import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import type { RowDifference, TableDiffFacts } from "./rows.ts";
 import type { Pair } from "./sides.ts";

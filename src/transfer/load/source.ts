@@ -1,7 +1,6 @@
-import { optionText } from "../../core/errors.ts";
+import { type LakebaseError, optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
-import type { LakebaseError } from "../../core/errors.ts";
 import type { StoredRanges } from "../../core/file_store.ts";
 import { ArrowRows, EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
 import { Columns } from "../columns/columns.ts";
