@@ -5,7 +5,7 @@ import type { Statement } from "../sql/fragment.ts";
 import { OUTCOME } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
-import { parserSource } from "../sql/types.ts";
+import { DEFAULT_TYPES } from "../sql/types.ts";
 
 /** One node of `EXPLAIN (FORMAT JSON)`. */
 export interface PlanNode {
@@ -35,7 +35,7 @@ export async function explainStatement(
   const rows = await run<{ "QUERY PLAN": ConstructorParameters<typeof Plan>[0][] }>(find, explained, {
     ...stops,
     single: true,
-    types: parserSource(),
+    types: DEFAULT_TYPES,
   });
   return new Plan(rows[0]!["QUERY PLAN"][0]!, rows[OUTCOME]);
 }

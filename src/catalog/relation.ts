@@ -5,7 +5,7 @@ import { textStatement } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import type { StopOptions } from "../sql/stop.ts";
-import { parserSource } from "../sql/types.ts";
+import { DEFAULT_TYPES } from "../sql/types.ts";
 
 /** The kind of a named relation that has rows. */
 export type TableKind = "table" | "partitioned table" | "view" | "materialized view" | "foreign table";
@@ -22,8 +22,6 @@ export interface ExploreOptions {
   timeout?: number;
 }
 
-const TYPES = parserSource();
-
 /**
  * Runs one of the library's own statements. The default parsers convert its values, not the connection's parsers.
  *
@@ -35,7 +33,7 @@ export async function queryCatalog<Row>(
   params: readonly unknown[] = [],
   options: StopOptions = {},
 ): Promise<StatementRows<Row>> {
-  return await run<Row>(find, textStatement(text, params), { ...options, types: TYPES });
+  return await run<Row>(find, textStatement(text, params), { ...options, types: DEFAULT_TYPES });
 }
 
 /** SQL for whether a `pg_class` row `c` has one of these kinds. */

@@ -16,7 +16,7 @@ import type { Fragment } from "../sql/fragment.ts";
 import { checkCall } from "../sql/options.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { stoppable } from "../sql/stop.ts";
-import { type ParserSource, parserSource } from "../sql/types.ts";
+import { DEFAULT_TYPES, type ParserSource } from "../sql/types.ts";
 import { fieldsFor, type ListingParts } from "../sql/result.ts";
 import {
   BARS,
@@ -88,7 +88,7 @@ async function compute(
   const names = (of: typeof positions) => of.map(({ position }) => `c${position}`).join(", ");
   const alias = columns.length === 0 ? "s" : `s(${names(positions)})`;
   const from = `${brackets(source).join(source.text)} AS ${alias}`;
-  const options = { types: parserSource(), single: true };
+  const options = { types: DEFAULT_TYPES, single: true };
   const computeIn = async (chosen: typeof positions) => {
     for (let start = 0; start === 0 || start < chosen.length; start += batchSize) {
       const batch = chosen.slice(start, start + batchSize);

@@ -4,15 +4,13 @@ import type { Statement } from "./fragment.ts";
 import type { LookUp } from "./learned_types.ts";
 import type { WireValue } from "./parameter.ts";
 import type { WireField } from "./result.ts";
-import { parserSource } from "./types.ts";
+import { DEFAULT_TYPES } from "./types.ts";
 
 /** A column as the server describes it. */
 export interface DescribedField extends WireField {
   /** The type modifier, which encodes the `(10, 2)` of `numeric(10, 2)`; -1 if the type has none. */
   dataTypeModifier: number;
 }
-
-const TYPES = parserSource();
 
 /** Asks the server for a statement's parameters and columns, without running it. */
 export class Description extends Exchange {
@@ -23,7 +21,7 @@ export class Description extends Exchange {
 
   /** Takes the statement's text; `pg` submits the description. */
   constructor(text: string) {
-    super({ types: TYPES });
+    super({ types: DEFAULT_TYPES });
     this.#text = text;
   }
 

@@ -171,3 +171,6 @@ function slowTimestamp(text: string): Date | string {
   const ms = Date.parse(`${day}T${time}${hours}:${minutes}`);
   return new Date(hours!.startsWith("-") ? ms + Number(seconds) * 1000 : ms - Number(seconds) * 1000);
 }
+
+/** The parsers of a connection that has none of its own. */
+export const DEFAULT_TYPES: ParserSource = parserSource();

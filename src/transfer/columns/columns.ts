@@ -8,14 +8,12 @@ import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts"
 import type { Fragment } from "../../sql/fragment.ts";
 import type { Field } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
-import { parserSource } from "../../sql/types.ts";
+import { DEFAULT_TYPES } from "../../sql/types.ts";
 import type { LoadOptions } from "../load/options.ts";
 import type { LoadResult } from "../load/result.ts";
 import type { PullOptions, PullResult, PullTarget } from "../pull/pull.ts";
 import { type Batch, type ColumnData, type ColumnType, type ColumnValues, isSet } from "./batch.ts";
 import { type ValueReader, valueReader } from "./value.ts";
-
-const PARSERS = parserSource();
 
 /**
  * A column of a result, in typed arrays with the layout of Arrow. {@linkcode values} gives these arrays. {@linkcode get},
@@ -146,7 +144,7 @@ function isArrayText(type: string, data: ColumnData): boolean {
 }
 
 function arrayReader(oid: number, read: ValueReader): ValueReader {
-  const parse = PARSERS.getTypeParser(oid);
+  const parse = DEFAULT_TYPES.getTypeParser(oid);
   return (row) => {
     const text = read(row) as string | null;
     return text === null ? null : parse(text);

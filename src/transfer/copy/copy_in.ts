@@ -3,12 +3,10 @@ import type net from "node:net";
 import { Exchange, type Wire } from "../../sql/exchange.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
-import { parserSource } from "../../sql/types.ts";
+import { DEFAULT_TYPES } from "../../sql/types.ts";
 
 /** The most bytes of a `CopyData` message: the server keeps each message in memory as a whole. */
 const MESSAGE_BYTES = 262_144;
-
-const TYPES = parserSource();
 
 /**
  * Runs a `COPY ... FROM STDIN` with the bytes of a source. The source is read as fast as the server takes the bytes, and no
@@ -82,7 +80,7 @@ class CopyIn extends Exchange {
   #state: "asking" | "sending" | "sent" | "over" = "asking";
 
   constructor(text: string) {
-    super({ types: TYPES });
+    super({ types: DEFAULT_TYPES });
     this.#text = text;
   }
 

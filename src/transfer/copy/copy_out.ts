@@ -4,7 +4,7 @@ import { holdReading, resumeReading, takeData, type TakenData } from "../../net/
 import { Exchange } from "../../sql/exchange.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
-import { parserSource } from "../../sql/types.ts";
+import { DEFAULT_TYPES } from "../../sql/types.ts";
 import { type Chunk, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
 
 /**
@@ -80,8 +80,6 @@ const MAX_WAITING_BYTES = 1_048_576;
  */
 const CHUNK_DELAY_MS = 5;
 
-const TYPES = parserSource();
-
 /** The exchange of COPYs. While the rows arrive, the bytes of the socket bypass the driver's parser. */
 class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
@@ -103,7 +101,7 @@ class CopyOut extends Exchange {
 
   /** Makes the exchange for some statements. */
   constructor(texts: Iterable<string>) {
-    super({ types: TYPES });
+    super({ types: DEFAULT_TYPES });
     this.#texts = texts[Symbol.iterator]();
     this.#begin();
   }

@@ -3,7 +3,7 @@ import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { Execution } from "../../sql/execution.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
-import { parserSource } from "../../sql/types.ts";
+import { DEFAULT_TYPES } from "../../sql/types.ts";
 
 /** The facts that reading a table by its pages needs; a row for each table or partition that has pages. */
 export interface SnapshotRow {
@@ -38,8 +38,6 @@ export interface SnapshotRow {
   /** The bytes of the heap and of its TOAST table. */
   bytes: number;
 }
-
-const TYPES = parserSource();
 
 /** The code for a relation that can't be locked, such as a foreign table. */
 const WRONG_KIND = "42809";
@@ -121,7 +119,7 @@ export function isSnapshotGone(error: unknown): boolean {
 }
 
 async function execute<Row>(session: Session, lease: Lease, text: string, signal: AbortSignal | undefined) {
-  const execution = new Execution({ text, values: [] }, { types: TYPES });
+  const execution = new Execution({ text, values: [] }, { types: DEFAULT_TYPES });
   await exchange(session, lease, signal, execution);
   return execution.rows as Row[];
 }
